@@ -1,0 +1,358 @@
+"""Every setting of HookHub, read from the environment in one place, with a default that works out of the box."""
+
+import os
+import secrets as random
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+
+from deliveries.target import normalise_host
+from hookhub import embedded
+
+Value = TypeVar("Value")
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def read(name: str, parse: Callable[[str], Value], default: Value, *, expects: str) -> Value:
+    """Give the environment variable ``name`` parsed, or ``default`` when it is unset or empty."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}={text!r} is not {expects}: {error}") from error
+
+
+def text(name: str, default: str = "") -> str:
+    return read(name, str, default, expects="a text")
+
+
+def flag(name: str, *, default: bool) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+    def parse(value: str) -> bool:
+        if value.lower() not in words:
+            raise ValueError("use 1 or 0")
+        return words[value.lower()]
+
+    return read(name, parse, default, expects="a yes or no")
+
+
+def whole(name: str, default: int, *, least: int = 0) -> int:
+    def parse(value: str) -> int:
+        number = int(value)
+        if number < least:
+            raise ValueError(f"it must be at least {least}")
+        return number
+
+    return read(name, parse, default, expects="a whole number")
+
+
+def seconds(name: str, default: timedelta) -> timedelta:
+    def parse(value: str) -> timedelta:
+        span = timedelta(seconds=float(value))
+        if span <= timedelta(0):
+            raise ValueError("it must be more than 0")
+        return span
+
+    return read(name, parse, default, expects="a number of seconds")
+
+
+def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return read(name, lambda value: tuple(part.strip() for part in value.split(",") if part.strip()), default,
+                expects="a comma-separated list")  # fmt: skip
+
+
+def generated(file_name: str, make: Callable[[], str]) -> str:
+    """Give the secret kept in the embedded home under ``file_name``, made on first use and readable by its owner only."""
+    path = embedded.home() / file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{file_name}.{os.getpid()}")
+    if not path.exists():
+        draft.touch(mode=0o600)
+        draft.write_text(make())
+        # link() fails when another process was first, so that two starting at once agree on one secret.
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text().strip()
+
+
+# Where things are -----------------------------------------------------------------------------------------------------
+
+EMBEDDED_DATABASE = not text("DATABASE_URL")
+EMBEDDED_REDIS = not text("REDIS_URL")
+DATABASE_URL = text("DATABASE_URL") or embedded.database_url(embedded.home())
+REDIS_URL = text("REDIS_URL") or embedded.redis_url(embedded.home())
+
+# Development mode allows receivers on this very machine and generates the secrets; a deployment names its database.
+HOOKHUB_DEVELOPMENT = flag("HOOKHUB_DEVELOPMENT", default=EMBEDDED_DATABASE)
+
+
+def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
+    """Give a secret from the environment; in development mode one is made and kept in the embedded home."""
+    value = text(name)
+    if value:
+        return value
+    if HOOKHUB_DEVELOPMENT:
+        return generated(file_name, make)
+    raise ImproperlyConfigured(f"{name} is not set. Make one with `{make_hint[name]}` and set it on every host.")
+
+
+make_hint = {
+    "HOOKHUB_SECRET_KEY": 'python -c "import secrets; print(secrets.token_urlsafe(50))"',
+    "HOOKHUB_ENCRYPTION_KEYS": 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"',
+}
+
+SECRET_KEY = secret("HOOKHUB_SECRET_KEY", "secret_key", lambda: random.token_urlsafe(50))
+# The first encrypts, all decrypt: put a new one in front to rotate, then run `manage.py reencrypt_secrets`.
+HOOKHUB_ENCRYPTION_KEYS = tuple(
+    part.strip()
+    for part in secret("HOOKHUB_ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode()).split(",")
+)
+
+DEBUG = flag("HOOKHUB_DEBUG", default=False)
+ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", ("*",) if HOOKHUB_DEVELOPMENT else ("localhost",)))
+CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
+HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+if flag("HOOKHUB_BEHIND_TLS_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+
+# Database -------------------------------------------------------------------------------------------------------------
+
+
+def database(url: str) -> dict[str, Any]:
+    """Translate a libpq URI into Django's terms."""
+    try:
+        parts = conninfo_to_dict(url)
+    except Exception as error:
+        raise ImproperlyConfigured(f"DATABASE_URL is not a PostgreSQL URI: {error}") from error
+    known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    found: dict[str, Any] = {known[key]: value for key, value in parts.items() if key in known}
+    rest = {key: value for key, value in parts.items() if key not in known and key != "options"}
+    # An old snapshot left open is what kills a queue table, so no session may sit in a transaction.
+    limits = f"-c statement_timeout={whole('HOOKHUB_STATEMENT_TIMEOUT_MS', 30_000)} -c lock_timeout=10000 "
+    limits += "-c idle_in_transaction_session_timeout=30000"
+    rest["options"] = f"{parts.get('options', '')} {limits}".strip()
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        **found,
+        "CONN_MAX_AGE": 300,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"connect_timeout": 5, "prepare_threshold": 3, "application_name": "hookhub", **rest},
+    }
+
+
+DATABASES = {"default": database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The engine -----------------------------------------------------------------------------------------------------------
+
+# Waits after the first, second, … failed attempt of a delivery.
+HOOKHUB_RETRY_SCHEDULE: tuple[timedelta, ...] = read(
+    "HOOKHUB_RETRY_SCHEDULE",
+    lambda value: tuple(timedelta(seconds=float(part)) for part in value.split(",")),
+    (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6)),
+    expects="a comma-separated list of seconds",
+)
+# Total deadline of one attempt: name look-up, connection, request and answer together.
+HOOKHUB_TIMEOUT = seconds("HOOKHUB_TIMEOUT", timedelta(seconds=15))
+HOOKHUB_TIMEOUT_MOST = timedelta(seconds=30)
+# How long a claimed delivery belongs to its worker; after that another may take it.
+HOOKHUB_LEASE = seconds("HOOKHUB_LEASE", timedelta(seconds=60))
+# Requests one worker process keeps in flight, and of those to one webhook over all processes.
+HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", 128, least=1)
+HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", 10, least=1)
+# 0 leaves disabling to the schedule; a number disables a webhook after so many failed attempts in a row.
+HOOKHUB_DISABLE_AFTER_FAILURES = whole("HOOKHUB_DISABLE_AFTER_FAILURES", 0)
+HOOKHUB_PAYLOAD_LIMIT = whole("HOOKHUB_PAYLOAD_LIMIT", 1024 * 1024, least=1)
+HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", 32 * 1024 * 1024, least=1)
+HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", 16 * 1024)
+HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", 30, least=1))
+HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
+
+if HOOKHUB_LEASE < HOOKHUB_TIMEOUT + timedelta(seconds=2):
+    raise ImproperlyConfigured(
+        f"HOOKHUB_LEASE ({HOOKHUB_LEASE}) must exceed HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) by at least 2 seconds, "
+        "or a delivery could be given to a second worker while the first still waits for its answer."
+    )
+# A webhook may ask for a longer deadline than the default, but never for one its lease would not outlive.
+HOOKHUB_TIMEOUT_MOST = min(HOOKHUB_TIMEOUT_MOST, HOOKHUB_LEASE - timedelta(seconds=2))
+
+# Receivers --------------------------------------------------------------------------------------------------------------
+
+HOOKHUB_ALLOWED_NETWORKS = read(
+    "HOOKHUB_ALLOWED_NETWORKS",
+    lambda value: tuple(ip_network(part.strip()) for part in value.split(",") if part.strip()),
+    (),
+    expects="a comma-separated list of networks such as 10.1.0.0/16",
+)
+HOOKHUB_ALLOWED_HOSTS = frozenset(normalise_host(host) for host in words("HOOKHUB_ALLOWED_HOSTS"))
+HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY", default=False)
+# The certificates receivers are checked against; empty means the system's, or certifi's where there are none.
+HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE")
+# The addresses this deployment sends from, told to receivers at /v1/meta so that they can open their firewalls.
+HOOKHUB_SOURCE_ADDRESSES = words("HOOKHUB_SOURCE_ADDRESSES")
+
+# Celery -----------------------------------------------------------------------------------------------------------------
+
+
+def broker(url: str) -> str:
+    """Translate redis-py's ``unix://`` into the scheme kombu knows for the same socket."""
+    if not url.startswith("unix://"):
+        return url
+    path, _, query = url.removeprefix("unix://").partition("?")
+    number = dict(part.partition("=")[::2] for part in query.split("&")).get("db", "0")
+    return f"redis+socket://{path}?virtual_host={number}"
+
+
+CELERY_BROKER_URL = broker(REDIS_URL)
+# Two deployments may share one Redis; the prefix keeps their bells apart.
+HOOKHUB_QUEUE = text("HOOKHUB_QUEUE", "hookhub")
+CELERY_TASK_DEFAULT_QUEUE = HOOKHUB_QUEUE
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_SEND_TASK_EVENTS = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CONCURRENCY = whole("HOOKHUB_WORKER_PROCESSES", 2, least=1)
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# The default gives up after a hundred tries, and the worker would stay up and deaf.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 10}
+
+# What the worker's clock does besides ringing for due work, each about once a second on one worker at a time.
+HOOKHUB_CHORES = (
+    "deliveries.chores.reclaim_expired_leases",
+    "deliveries.chores.review_webhooks",
+    "deliveries.chores.forget_the_old",
+    "hookhub.replays.run_replays",
+    "hookhub.notices.tell_owners",
+)
+
+# Django -----------------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "deliveries",
+    "hookhub",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_filters",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+APPEND_SLASH = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "static"
+# Static files are served straight from the packages, so that there is no collecting step to forget.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+LOGIN_URL = "/admin/login/"
+LOGIN_REDIRECT_URL = "/v1/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+DATA_UPLOAD_MAX_MEMORY_SIZE = HOOKHUB_REQUEST_LIMIT
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "hookhub.api.authentication.KeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["hookhub.api.permissions.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "rest_framework.renderers.JSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
+    "DEFAULT_PARSER_CLASSES": ["hookhub.api.parsers.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "hookhub.api.pagination.Cursor",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "hookhub.api.errors.answer",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "HookHub",
+    "DESCRIPTION": "Publish events, manage webhooks, read the delivery log.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/v1",
+}
+
+# Mail -------------------------------------------------------------------------------------------------------------------
+
+EMAIL_HOST = text("HOOKHUB_EMAIL_HOST")
+EMAIL_PORT = whole("HOOKHUB_EMAIL_PORT", 587)
+EMAIL_HOST_USER = text("HOOKHUB_EMAIL_USER")
+EMAIL_HOST_PASSWORD = text("HOOKHUB_EMAIL_PASSWORD")
+EMAIL_USE_TLS = flag("HOOKHUB_EMAIL_TLS", default=True)
+EMAIL_TIMEOUT = 10
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
+DEFAULT_FROM_EMAIL = text("HOOKHUB_EMAIL_FROM", "HookHub <hookhub@localhost>")
+
+# Logging ----------------------------------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": text("HOOKHUB_LOG_LEVEL", "INFO")},
+    "loggers": {
+        # Ordinary refusals (404, 401) are in the access log; only our own failures belong here.
+        "django.request": {"level": "ERROR"},
+        "celery": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,143 @@
+"""One attempt, from the claim to the row in the log: how it is made up, judged and written down."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+
+from deliveries import vault
+from deliveries.formats import FORMATS, Message
+from deliveries.outcomes import Delivered, Lost, Outcome, judge
+from deliveries.queue import Claim
+from deliveries.retry import Decision, Finish, GiveUp, RetryAt, decide
+from deliveries.sender import Exchange, Request
+
+# A header that could hold a secret is shown by name only.
+MASK = "********"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One attempt that is over: what was sent, what came back, and what follows."""
+
+    claim: Claim
+    request: Request
+    started_at: datetime
+    ended_at: datetime
+    exchange: Exchange
+    outcome: Outcome
+    decision: Decision
+
+
+def render(claimed: Claim, *, now: datetime) -> Request:
+    """Make up the request for one attempt; raises what the format raises, and vault.Unreadable."""
+    wire_format = FORMATS[claimed.format]
+    secrets = vault.open_secrets(claimed.sealed_secrets)
+    rendered = wire_format.render(
+        Message(
+            delivery_id=str(claimed.delivery_id),
+            attempt=claimed.number,
+            event_id=str(claimed.event_id),
+            event_type=claimed.event_type,
+            payload=bytes(claimed.payload),
+            occurred_at=claimed.occurred_at,
+            sent_at=now,
+            organization=claimed.organization,
+            repository=claimed.repository,
+            webhook_id=str(claimed.webhook_uid),
+            content_type=claimed.content_type,
+            secrets=tuple(secret.text for secret in secrets if secret.is_live(now)),
+        )
+    )
+    own = tuple(vault.open_headers(claimed.sealed_headers).items())
+    timeout = claimed.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
+    return Request(
+        url=claimed.url,
+        headers=rendered.headers + own,
+        body=rendered.body,
+        timeout=min(timeout, settings.HOOKHUB_TIMEOUT_MOST),
+        verify_ssl=claimed.verify_ssl,
+    )
+
+
+def schedule_of(claimed: Claim) -> Sequence[timedelta]:
+    """Give the waits that hold for this delivery: its webhook's, its format's, or the deployment's."""
+    if claimed.retry_schedule is not None:
+        return claimed.retry_schedule
+    promised = FORMATS[claimed.format].policy.retry_schedule
+    if promised is not None:
+        return promised
+    schedule: tuple[timedelta, ...] = settings.HOOKHUB_RETRY_SCHEDULE
+    return schedule
+
+
+def conclude(
+    claimed: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime, jitter: float
+) -> Result:
+    """Judge what came back and decide what follows; ``jitter`` is a random number from 0 to 1."""
+    outcome: Outcome
+    if isinstance(exchange.result, Lost):
+        outcome = exchange.result
+    else:
+        outcome = judge(
+            exchange.result.status,
+            retry_after=exchange.result.header("retry-after"),
+            wire_format=FORMATS[claimed.format],
+            now=now,
+        )
+    decision = decide(outcome, failures=claimed.failures, schedule=schedule_of(claimed), now=now, jitter=jitter)
+    return Result(claimed, request, started_at, now, exchange, outcome, decision)
+
+
+def as_row(result: Result, *, attempt_id: UUID) -> dict[str, object]:
+    """Spell a result out under the names of queue.SETTLE's columns."""
+    state, ending, due_at = follows(result.decision)
+    reply = None if isinstance(result.exchange.result, Lost) else result.exchange.result
+    lines = [f"{name}: {value}" for name, value in reply.headers] if reply else []
+    return {
+        "deliveries": result.claim.delivery_id,
+        "leases": result.claim.lease,
+        "webhooks": result.claim.webhook_id,
+        "numbers": result.claim.number,
+        "states": state,
+        "endings": ending,
+        "failures": result.claim.failures + (not isinstance(result.outcome, Delivered)),
+        "due": due_at,
+        "ended": result.ended_at,
+        "ids": attempt_id,
+        "started": result.started_at,
+        "durations": result.exchange.duration,
+        "urls": result.request.url,
+        "request_headers": shown_headers(result),
+        "outcomes": type(result.outcome).__name__.lower(),
+        "statuses": reply.status if reply else None,
+        "response_headers": storable("\n".join(lines)),
+        "response_bodies": reply.body if reply else b"",
+        "errors": storable(result.outcome.error) if isinstance(result.outcome, Lost) else "",
+    }
+
+
+def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
+    """Give a delivery's next state, its ending if that is final, and when it is due if not."""
+    match decision:
+        case Finish():
+            return "delivered", "delivered", None
+        case GiveUp(ending):
+            return "failed", ending, None
+        case RetryAt(due_at):
+            return "pending", None, due_at
+
+
+def shown_headers(result: Result) -> str:
+    """Give the request's header lines for the log, the values of the owner's own headers masked."""
+    known = FORMATS[result.claim.format].own_headers
+    return "\n".join(
+        f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers
+    )
+
+
+def storable(text: str) -> str:
+    """Give the text without NULs: one of them would make Postgres refuse the whole batch it is in."""
+    return text.replace("\0", "")

@@ -1,0 +1,82 @@
+"""What has to be done now and then, by whichever worker holds the clock."""
+
+import logging
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries import doorbell, pipeline, queue
+from deliveries.ids import first_id_at
+from deliveries.models import Attempt, Delivery
+from deliveries.retry import LEASE_LOSSES_MOST
+
+log = logging.getLogger("hookhub.chores")
+
+RECLAIM_BATCH = 500
+# Small enough not to hold up the queue, and at one batch a second enough to keep pace with two busy cores.
+FORGET_BATCH = 5000
+
+
+def reclaim_expired_leases(*, now: datetime) -> int:
+    """Take back what dead workers had in hand; give how many deliveries that was."""
+    rows = queue.run(queue.RECLAIM_EXPIRED, {"now": now, "limit": RECLAIM_BATCH, "most": LEASE_LOSSES_MOST})
+    if rows:
+        log.warning("Took back %d deliveries whose workers did not report", len(rows))
+        doorbell.ring()
+    return len(rows)
+
+
+def review_webhooks(*, now: datetime) -> int:
+    """Review what a worker that died after settling left unreviewed; give how many webhooks that disabled."""
+    return len(pipeline.review(now=now))
+
+
+def forget_the_old(*, now: datetime, retention: timedelta | None = None, limit: int = FORGET_BATCH) -> int:
+    """Delete up to ``limit`` finished deliveries past retention, and what has no delivery any more.
+
+    Gives how many deliveries and events went; 0 means there is nothing left to forget.
+    """
+    horizon = now - (retention or settings.HOOKHUB_RETENTION)
+    with transaction.atomic():
+        # Ids sort by time, so the primary key finds the oldest without an index of its own.
+        old = list(
+            Delivery.objects.filter(
+                id__lt=first_id_at(horizon), state__in=Delivery.FINISHED, finished_at__lt=horizon
+            ).order_by("id").values_list("id", flat=True)[:limit]
+        )  # fmt: skip
+        Attempt.objects.filter(delivery_id__in=old)._raw_delete("default")
+        Delivery.objects.filter(id__in=old)._raw_delete("default")
+    events = queue.run(FORGET_EVENTS, {"before": first_id_at(horizon), "horizon": horizon, "limit": limit})
+    queue.run(CANCEL_WHAT_IS_OWED_TO_THE_DELETED, {"now": now})
+    queue.run(FORGET_DELETED_WEBHOOKS, {"horizon": horizon})
+    return len(old) + len(events)
+
+
+# An event goes when no delivery refers to it any more; the deliveries of a deleted webhook have gone before.
+FORGET_EVENTS = """
+DELETE FROM deliveries_event e WHERE e.id IN (
+    SELECT id FROM deliveries_event old
+    WHERE old.id < %(before)s AND old.fanned_out_at < %(horizon)s
+      AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = old.id)
+    ORDER BY id LIMIT %(limit)s
+)
+RETURNING e.id
+"""
+
+
+# A delivery that was in flight while its webhook was deleted comes back as held.
+CANCEL_WHAT_IS_OWED_TO_THE_DELETED = """
+UPDATE deliveries_delivery d
+SET state = 'cancelled', ending = 'cancelled', due_at = NULL, finished_at = %(now)s
+FROM deliveries_webhook w
+WHERE w.id = d.webhook_id AND w.deleted_at IS NOT NULL AND d.state IN ('held', 'pending')
+"""
+
+# Its row stays for as long as the log speaks of it.
+FORGET_DELETED_WEBHOOKS = """
+DELETE FROM deliveries_webhook w
+WHERE w.deleted_at < %(horizon)s
+  AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.webhook_id = w.id)
+  AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.webhook_id = w.id)
+"""

@@ -1,0 +1,170 @@
+"""The pipeline in a loop: what a worker does when the bell rings."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from deliveries import doorbell, pipeline, queue, stopping
+from deliveries.attempts import Result
+from deliveries.queue import Claim
+from deliveries.sender import Request, Sender, make_sender
+
+log = logging.getLogger("hookhub.drain")
+
+# Results are written together: so many, or after so long, whichever comes first.
+SETTLE_BATCH = 200
+SETTLE_WITHIN = timedelta(milliseconds=20)
+# How soon a drain that waits for answers looks for new work.
+LOOK_AGAIN = timedelta(milliseconds=20)
+# After a database error: how long between two tries.
+CATCH_BREATH = timedelta(seconds=0.5)
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Drained:
+    """What one drain did: events fanned out, and attempts settled."""
+
+    events: int = 0
+    attempts: int = 0
+
+
+def database_clock() -> Clock:
+    """Give a clock that agrees with the database's, so that workers whose own clocks differ agree on leases."""
+    base, started = queue.database_now(), time.monotonic()
+    return lambda: base + timedelta(seconds=time.monotonic() - started)
+
+
+_senders: dict[int, Sender] = {}
+
+
+def sender_of_this_process() -> Sender:
+    """Give this process's sender, which keeps its connections from one drain to the next."""
+    pid = os.getpid()
+    if pid not in _senders:
+        # A parent's libcurl handles must not be touched after a fork, so they are forgotten, not closed.
+        _senders.clear()
+        _senders[pid] = make_sender(slots=settings.HOOKHUB_SLOTS)
+    return _senders[pid]
+
+
+@dataclass(slots=True)
+class Drain:
+    """One run through the pipeline until nothing is left to do, or it is time to stop.
+
+    After ``slice_of_time`` it ends as soon as nothing is in flight. It does not wait for the slowest request with idle
+    slots: while anything is in flight the freed slots are filled. ``is_stopping`` ends the filling at once.
+    """
+
+    sender: Sender
+    clock: Clock
+    slice_of_time: timedelta
+    is_stopping: Callable[[], bool] = stopping.is_set
+    after: int = 0
+    done: Drained = field(default_factory=Drained)
+    _ended: list[Result] = field(default_factory=list)
+    _ended_since: float = 0.0
+    _look_at: float = 0.0
+
+    def run(self) -> Drained:
+        over_at = time.monotonic() + self.slice_of_time.total_seconds()
+        while True:
+            is_over = not self.sender.in_flight and time.monotonic() >= over_at
+            found_work = False if is_over or self.is_stopping() else self._top_up()
+            self._listen()
+            if self._is_time_to_settle():
+                self._settle()
+            elif not found_work and not self.sender.in_flight:
+                return self.done
+
+    def _top_up(self) -> bool:
+        """Fill the free slots with due deliveries; tell whether there was anything to do."""
+        enough = self.sender.free >= max(1, self.sender.slots // 4)
+        if not self.sender.free or not (enough or time.monotonic() >= self._look_at):
+            return False
+        if self.sender.in_flight and time.monotonic() < self._look_at:
+            return False
+        now, room = self.clock(), self.sender.free
+        try:
+            events, _ = pipeline.fan_out(now=now)
+            claims = pipeline.claim(room, after=self.after, now=now)
+        except (OperationalError, InterfaceError):
+            if not self.sender.in_flight and not self._ended:
+                raise
+            # What is in flight must still be settled, so the database gets time to come back.
+            log.warning("The database does not answer; %d requests are in flight", self.sender.in_flight)
+            connection.close()
+            self._look_at = time.monotonic() + CATCH_BREATH.total_seconds()
+            return False
+        if claims:
+            self.after = claims[-1].webhook_id
+            self._begin(claims, now=now)
+        if len(claims) == room or events == pipeline.FAN_OUT_BATCH:
+            doorbell.ring()
+        self.done.events += events
+        found_work = bool(events or claims)
+        self._look_at = 0.0 if found_work else time.monotonic() + LOOK_AGAIN.total_seconds()
+        return found_work
+
+    def _begin(self, claims: list[Claim], *, now: datetime) -> None:
+        for result in pipeline.attempt(claims, sender=self.sender, now=now):
+            self._keep(result)
+
+    def _listen(self) -> None:
+        """Let the requests go forward, until one ends or it is time to look up."""
+        if not self.sender.in_flight:
+            return
+        for token, exchange in self.sender.wait(LOOK_AGAIN):
+            claimed, request, started_at = _read_token(token)
+            self._keep(pipeline.finish(claimed, request, exchange, started_at=started_at, now=self.clock()))
+
+    def _keep(self, result: Result) -> None:
+        if not self._ended:
+            self._ended_since = time.monotonic()
+        self._ended.append(result)
+
+    def _is_time_to_settle(self) -> bool:
+        if not self._ended:
+            return False
+        is_old = time.monotonic() - self._ended_since >= SETTLE_WITHIN.total_seconds()
+        return is_old or len(self._ended) >= SETTLE_BATCH or not self.sender.in_flight
+
+    def _settle(self) -> None:
+        """Write the results down, again and again while their leases last if the database is away."""
+        give_up_at = min(result.claim.leased_until for result in self._ended)
+        while True:
+            try:
+                pipeline.settle(self._ended, now=self.clock())
+                pipeline.review(now=self.clock())
+                break
+            except (OperationalError, InterfaceError):
+                connection.close()
+                if self.clock() > give_up_at:
+                    # The leases have run out: the deliveries are repeated by whoever finds them.
+                    log.exception("%d results could not be written down and are lost", len(self._ended))
+                    break
+                log.warning("The database does not answer; %d results wait to be written down", len(self._ended))
+                time.sleep(CATCH_BREATH.total_seconds())
+        self.done.attempts += len(self._ended)
+        self._ended = []
+        # A settled delivery frees its webhook's share of slots, so look at once.
+        self._look_at = 0.0
+
+
+def _read_token(token: object) -> tuple[Claim, Request, datetime]:
+    match token:
+        case (Claim() as claimed, Request() as request, datetime() as started_at):
+            return claimed, request, started_at
+    raise TypeError(f"the sender gave back {token!r}, which the drain did not give it")
+
+
+def drain_once(slice_of_time: timedelta) -> Drained:
+    """Run the pipeline on this process's sender until nothing is due, or about ``slice_of_time`` is over."""
+    return Drain(sender_of_this_process(), database_clock(), slice_of_time).run()

@@ -1,0 +1,75 @@
+"""Events on their way in: what is handed to accept, and what comes back."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from deliveries.topics import topics_of
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event as its publisher handed it in: ``payload`` is the exact bytes of one JSON value.
+
+    With an ``idempotency_key``, ``fingerprint`` is what the key stands for: the same key with another is a conflict.
+    ``webhook_id`` narrows a ping or a test down to one webhook.
+    """
+
+    organization_id: int
+    repository_id: int | None
+    type: str
+    topics: tuple[str, ...]
+    payload: bytes
+    occurred_at: datetime
+    idempotency_key: str | None = None
+    fingerprint: bytes | None = None
+    webhook_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The receipt for an event: it is stored, and will be delivered."""
+
+    id: UUID
+    type: str
+    accepted_at: datetime
+    is_repeat: bool
+
+
+class IdempotencyConflict(Exception):
+    """A key was used before for something else; nothing of the batch was accepted."""
+
+    def __init__(self, positions: Sequence[int]) -> None:
+        super().__init__(f"idempotency key already used with other content, at {list(positions)}")
+        self.positions = tuple(positions)
+
+
+def ping_for(webhook_id: int, *, organization_id: int, repository_id: int | None, data: object, now: datetime) -> NewEvent:
+    """Make up an event that only one webhook gets, whatever it subscribes to."""
+    return NewEvent(
+        organization_id=organization_id,
+        repository_id=repository_id,
+        type="ping",
+        topics=("ping",),
+        payload=json.dumps(data).encode(),
+        occurred_at=now,
+        webhook_id=webhook_id,
+    )
+
+
+def operational(event_type: str, *, organization_id: int, data: object, now: datetime) -> NewEvent:
+    """Make up an event about HookHub itself.
+
+    It carries no ``*``: a receiver that asked for everything its forge does is not to meet our own housekeeping.
+    """
+    topics = tuple(topic for topic in topics_of(event_type, data) if topic != "*")
+    return NewEvent(
+        organization_id=organization_id,
+        repository_id=None,
+        type=event_type,
+        topics=topics,
+        payload=json.dumps(data).encode(),
+        occurred_at=now,
+    )

@@ -1,0 +1,22 @@
+"""The registry of wire formats: a new one is a file beside this, a line below, and a folder of golden bytes."""
+
+from deliveries.formats.base import Format, Message, Policy, Rendered
+from deliveries.formats.coregit import Coregit
+from deliveries.formats.standard_webhooks import StandardWebhooks
+
+__all__ = ["DEFAULT", "FORMATS", "Format", "Message", "Policy", "Rendered", "choices"]
+
+DEFAULT = StandardWebhooks.slug
+
+FORMATS: dict[str, Format] = {
+    wire_format.slug: wire_format
+    for wire_format in (
+        StandardWebhooks(),
+        Coregit(),
+    )
+}
+
+
+def choices() -> list[tuple[str, str]]:
+    """Give (slug, title) of every format, for model fields and forms."""
+    return [(slug, wire_format.title) for slug, wire_format in FORMATS.items()]

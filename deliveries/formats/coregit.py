@@ -1,0 +1,37 @@
+"""Coregit's wire format: one JSON envelope, signed over the raw body."""
+
+import json
+from datetime import timedelta
+
+from deliveries.formats.base import Format, Message, Policy, Rendered, stamp
+from deliveries.signing import sha256_hex
+
+
+class Coregit(Format):
+    """Documented as fire-and-forget: ten seconds, no retries, and so never disabled for failing."""
+
+    slug = "coregit"
+    title = "Coregit"
+    policy = Policy(timeout=timedelta(seconds=10), retry_schedule=(), auto_disable=False)
+    own_headers = frozenset(
+        {"content-type", "user-agent", "x-coregit-event", "x-coregit-signature", "x-coregit-webhook-id"}
+    )
+
+    def render(self, message: Message) -> Rendered:
+        body = b'{"event":%s,"timestamp":"%s","org_id":%s,"data":%s}' % (
+            json.dumps(message.event_type).encode(),
+            stamp(message.occurred_at, milliseconds=True).encode(),
+            json.dumps(message.organization).encode(),
+            message.payload,
+        )
+        # The header has room for one signature, so during a rotation the newest secret signs.
+        return Rendered(
+            headers=(
+                ("Content-Type", "application/json"),
+                ("User-Agent", "CoreGit-Webhook/1.0"),
+                ("X-CoreGit-Event", message.event_type),
+                ("X-CoreGit-Signature", "sha256=" + sha256_hex(message.secrets[0].encode(), body)),
+                ("X-CoreGit-Webhook-Id", message.webhook_id),
+            ),
+            body=body,
+        )

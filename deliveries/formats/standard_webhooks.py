@@ -1,0 +1,59 @@
+"""Standard Webhooks: the open wire format, and HookHub's default."""
+
+import base64
+import binascii
+import json
+import secrets
+
+from deliveries.formats.base import Format, Message, Rendered, stamp
+from deliveries.signing import sha256_base64
+
+PREFIX = "whsec_"
+
+
+def key_of(secret: str) -> bytes:
+    """Give the signing key inside a ``whsec_`` secret; raises ValueError when it is not base64."""
+    try:
+        return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except binascii.Error as error:
+        raise ValueError("a Standard Webhooks secret is whsec_ followed by base64") from error
+
+
+class StandardWebhooks(Format):
+    """https://www.standardwebhooks.com: signed with id and time, one signature for each live secret."""
+
+    slug = "standard-webhooks"
+    title = "Standard Webhooks"
+    own_headers = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"})
+
+    def render(self, message: Message) -> Rendered:
+        body = b'{"type":%s,"timestamp":"%s","data":%s}' % (
+            json.dumps(message.event_type).encode(),
+            stamp(message.occurred_at, milliseconds=True).encode(),
+            message.payload,
+        )
+        moment = str(int(message.sent_at.timestamp()))
+        signed = f"{message.delivery_id}.{moment}.".encode() + body
+        signatures = " ".join("v1," + sha256_base64(key_of(secret), signed) for secret in message.secrets)
+        return Rendered(
+            headers=(
+                ("Content-Type", "application/json"),
+                ("User-Agent", "HookHub/1.0"),
+                ("webhook-id", message.delivery_id),
+                ("webhook-timestamp", moment),
+                ("webhook-signature", signatures),
+            ),
+            body=body,
+        )
+
+    def make_secret(self) -> str:
+        return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+    def fault_in_secret(self, secret: str) -> str | None:
+        try:
+            size = len(key_of(secret))
+        except ValueError as error:
+            return str(error)
+        if not secret.startswith(PREFIX) or not 24 <= size <= 64:
+            return "use whsec_ followed by the base64 of 24 to 64 random bytes"
+        return None

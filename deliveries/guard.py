@@ -1,0 +1,200 @@
+"""Which addresses may be dialled: one pure question, asked again at every dial."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+# The lists are written out because `is_global` is no policy: it lets ::127.0.0.1, fec0::1, 64:ff9b::7f00:1,
+# 2002:7f00:1:: and 168.63.129.16 through, and its answers change with the version of Python.
+REFUSED_IPV4: dict[str, str] = {
+    "0.0.0.0/8": "this host",
+    "10.0.0.0/8": "private networks",
+    "100.64.0.0/10": "carrier-grade NAT",
+    "127.0.0.0/8": "loopback",
+    "168.63.129.16/32": "Azure's platform address",
+    "169.254.0.0/16": "link-local, where clouds keep their metadata",
+    "172.16.0.0/12": "private networks",
+    "192.0.0.0/24": "protocol assignments",
+    "192.0.2.0/24": "documentation",
+    "192.31.196.0/24": "AS112",
+    "192.52.193.0/24": "multicast tunnelling",
+    "192.88.99.0/24": "6to4 relays",
+    "192.168.0.0/16": "private networks",
+    "192.175.48.0/24": "AS112",
+    "198.18.0.0/15": "benchmarking",
+    "198.51.100.0/24": "documentation",
+    "203.0.113.0/24": "documentation",
+    "224.0.0.0/4": "multicast",
+    "240.0.0.0/4": "reserved and broadcast",
+}
+# IPv6 is the other way round: only this part has been given out for the Internet, and everything outside is refused.
+ALLOWED_IPV6 = IPv6Network("2000::/3")
+REFUSED_IPV6: dict[str, str] = {
+    "2001::/23": "protocol assignments and Teredo",
+    "2001:db8::/32": "documentation",
+    "2002::/16": "6to4, which hides an IPv4 address",
+    "2620:4f:8000::/48": "AS112",
+    "3fff::/20": "documentation",
+}
+
+WEB_PORTS = frozenset({80, 443})
+FIRST_FREE_PORT = 1024
+LAST_PORT = 65535
+# Services that act on what an HTTP request can carry, or that answer over HTTP to whoever reaches them. Ports where
+# people do run receivers are left out on purpose (3000, 5000, 8000, 8080, 8443, 9000; 8123 is Home Assistant), and so
+# is everything from 32768 up, which systems hand out at random.
+SERVICE_PORTS: dict[int, str] = {
+    1433: "SQL Server",
+    1521: "Oracle Database",
+    2049: "NFS",
+    2181: "ZooKeeper",
+    2375: "Docker",
+    2376: "Docker",
+    2377: "Docker Swarm",
+    2379: "etcd",
+    2380: "etcd",
+    3306: "MySQL",
+    3389: "Remote Desktop",
+    4369: "Erlang's port mapper",
+    4646: "Nomad",
+    5432: "PostgreSQL",
+    5671: "AMQP",
+    5672: "AMQP",
+    5900: "VNC",
+    5984: "CouchDB",
+    5985: "Windows Remote Management",
+    5986: "Windows Remote Management",
+    6000: "X11",
+    6379: "Redis",
+    6432: "PgBouncer",
+    6443: "Kubernetes",
+    7474: "Neo4j",
+    7687: "Neo4j",
+    8200: "Vault",
+    8300: "Consul",
+    8301: "Consul",
+    8302: "Consul",
+    8500: "Consul",
+    8501: "Consul",
+    8600: "Consul",
+    8983: "Solr",
+    9042: "Cassandra",
+    9092: "Kafka",
+    9200: "Elasticsearch",
+    9300: "Elasticsearch",
+    9418: "Git",
+    10250: "the Kubernetes kubelet",
+    10255: "the Kubernetes kubelet",
+    10257: "the Kubernetes controller manager",
+    10259: "the Kubernetes scheduler",
+    11211: "memcached",
+    15672: "RabbitMQ's management",
+    16379: "Redis Cluster",
+    26379: "Redis Sentinel",
+    27017: "MongoDB",
+    27018: "MongoDB",
+    27019: "MongoDB",
+    28017: "MongoDB",
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Hold the operator's exceptions; each lifts the address rule and never the port rule.
+
+    ``hosts`` are exact names as ``target.normalise_host`` writes them. ``allows_loopback`` is for development.
+    """
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    hosts: frozenset[str] = frozenset()
+    allows_loopback: bool = False
+
+
+def refusal(address: str, port: int, *, policy: Policy, host: str = "") -> str | None:
+    """Say in one sentence why ``address`` may not be dialled on ``port``, or None when it may.
+
+    ``address`` is an IP address in text, an IPv6 scope (``%eth0``) included; anything else is refused.
+    ``host`` is the name that led to it, as ``target.host_of`` gives it.
+    """
+    return port_refusal(port, subject=address) or _address_refusal(address, policy, host)
+
+
+def port_refusal(port: int, *, subject: str) -> str | None:
+    """Say why ``port`` of ``subject`` (an address or a host name) may not be dialled, or None when it may."""
+    if port in SERVICE_PORTS:
+        reason = f"that is where {SERVICE_PORTS[port]} usually listens"
+    elif port in WEB_PORTS or FIRST_FREE_PORT <= port <= LAST_PORT:
+        return None
+    else:
+        reason = f"webhooks may only use 80, 443 and {FIRST_FREE_PORT} to {LAST_PORT}"
+    return f"Port {port} of {_shown(subject)} may not be dialled because {reason}; no setting allows it."
+
+
+# A webhook's host keeps its address for a while, so the dials of a busy minute repeat a few questions.
+@lru_cache(maxsize=4096)
+def _address_refusal(address: str, policy: Policy, host: str) -> str | None:
+    """Say why ``address`` may not be dialled on any port, or None when it may."""
+    try:
+        written = ip_address(address)
+    except ValueError:
+        return f"{_shown(address)} may not be dialled because it is not an IP address; no setting allows it."
+    dialled = _unwrapped(written)
+    reason = _refused_as(dialled)
+    if reason is None or _is_excepted(dialled, policy, host):
+        return None
+
+    named = _shown(address) if dialled == written else f"{_shown(address)} ({dialled})"
+    if host and host != address:
+        named = f"{_shown(host)} leads to {named}, which"
+    # A scope (%eth0) is part of an address but never of a network.
+    network = f"{str(dialled).partition('%')[0]}/{dialled.max_prefixlen}"
+    return (
+        f"{named} may not be dialled because it is {reason}; the operator can allow it by adding "
+        f"{network} to HOOKHUB_ALLOWED_NETWORKS or {_shown(host or 'its host name')} to HOOKHUB_ALLOWED_HOSTS."
+    )
+
+
+def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Give the IPv4 address that an IPv4-mapped one (::ffff:0:0/96) really dials, and any other as it is."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _refused_as(address: IPv4Address | IPv6Address) -> str | None:
+    """Name the list entry that refuses ``address``, or None when no list does."""
+    # Plain numbers: `address in network` costs ten times as much, and this runs while a connection waits.
+    number = int(address)
+    if isinstance(address, IPv6Address) and not _ALLOWED_IPV6_RANGE[0] <= number <= _ALLOWED_IPV6_RANGE[1]:
+        return f"outside {ALLOWED_IPV6}, the only part of IPv6 in use on the Internet"
+    for first, last, reason in _REFUSED_RANGES[address.version]:
+        if first <= number <= last:
+            return reason
+    return None
+
+
+def _is_excepted(address: IPv4Address | IPv6Address, policy: Policy, host: str) -> bool:
+    """Tell whether the operator allows this refused address."""
+    # An empty name must never match: a list read from an empty variable may hold one.
+    if host and host in policy.hosts:
+        return True
+    if policy.allows_loopback and address.is_loopback:
+        return True
+    return any(address in network for network in policy.networks)
+
+
+def _shown(text: str) -> str:
+    """Give ``text`` in a form that is safe in a log line and an answer, however strange or long it is."""
+    return text if text and text.isascii() and text.isprintable() and len(text) <= 253 else ascii(text[:80])
+
+
+def _range(network: IPv4Network | IPv6Network) -> tuple[int, int]:
+    """Give the first and the last address of ``network`` as numbers."""
+    return int(network[0]), int(network[-1])
+
+
+_ALLOWED_IPV6_RANGE = _range(ALLOWED_IPV6)
+_REFUSED_RANGES: dict[int, tuple[tuple[int, int, str], ...]] = {
+    version: tuple((*_range(ip_network(cidr)), f"in {cidr} ({label})") for cidr, label in refused.items())
+    for version, refused in ((4, REFUSED_IPV4), (6, REFUSED_IPV6))
+}

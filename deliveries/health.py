@@ -1,0 +1,85 @@
+"""What a batch of results says about the health of each webhook in it: pure counting."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from deliveries.attempts import Result, schedule_of
+from deliveries.outcomes import Delivered, Gone, Lost, Refused
+from deliveries.retry import GiveUp
+
+
+@dataclass(slots=True)
+class Health:
+    """One webhook's share of a batch; ``failures`` and ``timeouts`` are those since the last that breaks the row."""
+
+    webhook_id: int
+    last_at: datetime
+    last_status: str = ""
+    succeeded: bool = False
+    failures: int = 0
+    timeouts: int = 0
+    timed_out_only: bool = True
+    success_at: datetime | None = None
+    resting_until: datetime | None = None
+    review_since: datetime | None = None
+    gone_at: datetime | None = None
+
+    def add(self, result: Result) -> None:
+        """Count one more result, later than those before."""
+        self.last_at = max(self.last_at, result.ended_at)
+        self.last_status = status_of(result)
+        is_timeout = False
+        match result.outcome:
+            case Delivered():
+                self.succeeded, self.failures, self.success_at = True, 0, result.ended_at
+            case Gone():
+                self.failures += 1
+                self.gone_at = result.ended_at
+            case Refused(_, patience):
+                self.failures += 1
+                if patience is not None:
+                    self.resting_until = later(self.resting_until, result.ended_at + patience)
+            case Lost(kind, _):
+                self.failures += 1
+                is_timeout = kind == "timeout"
+        self.timeouts = self.timeouts + 1 if is_timeout else 0
+        self.timed_out_only = self.timed_out_only and is_timeout
+        # Without retries there is no schedule to use up, and one bad minute must not disable a webhook.
+        if result.decision == GiveUp("exhausted") and schedule_of(result.claim):
+            self.review_since = later(self.review_since, result.claim.first_attempt_at)
+
+    def as_row(self) -> dict[str, object]:
+        """Spell it out under the names of queue.UPDATE_HEALTH's columns."""
+        return {
+            "webhooks": self.webhook_id,
+            "succeeded": self.succeeded,
+            "failures": self.failures,
+            "timeouts": self.timeouts,
+            "timed_out_only": self.timed_out_only,
+            "last_at": self.last_at,
+            "last_status": self.last_status,
+            "success_at": self.success_at,
+            "resting": self.resting_until,
+            "review": self.review_since,
+            "gone": self.gone_at,
+        }
+
+
+def health_of(results: Sequence[Result]) -> list[Health]:
+    """Count a batch webhook by webhook, in the order in which the attempts ended."""
+    found: dict[int, Health] = {}
+    for result in sorted(results, key=lambda result: result.ended_at):
+        webhook_id = result.claim.webhook_id
+        found.setdefault(webhook_id, Health(webhook_id, result.ended_at)).add(result)
+    return list(found.values())
+
+
+def status_of(result: Result) -> str:
+    """Say in one word how an attempt went: its status, or the kind of loss."""
+    return result.outcome.kind if isinstance(result.outcome, Lost) else str(result.outcome.status)
+
+
+def later(one: datetime | None, other: datetime) -> datetime:
+    """Give the later of two moments, the first of which may not be known."""
+    return other if one is None else max(one, other)

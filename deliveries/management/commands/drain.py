@@ -1,0 +1,27 @@
+"""`manage.py drain`: run the pipeline without Celery until nothing is due."""
+
+import signal
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from deliveries import stopping
+from deliveries.drain import drain_once
+
+
+class Command(BaseCommand):
+    help = "Deliver what is due, in this process and without Celery or Redis, until nothing is due any more."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--quiet", action="store_true", help="say nothing when done")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        del args
+        # A handler that raised could do so in the middle of a COMMIT, so it only leaves word.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set_stopping())
+        done = drain_once(timedelta(days=1))
+        if not options["quiet"]:
+            self.stdout.write(f"{done.events} events fanned out, {done.attempts} attempts made.")

@@ -1,0 +1,314 @@
+"""The six nouns as tables: columns, the invariants the database itself keeps, and the questions asked of them."""
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from deliveries import formats
+from deliveries.ids import uuid7
+
+
+def new_id() -> object:
+    """Make the id of a row that is created outside the pipeline."""
+    return uuid7(timezone.now())
+
+
+NAME = RegexValidator(r"^[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 letters, digits, dots, hyphens and underscores.")
+
+
+class Organization(models.Model):
+    """The tenant: everything else belongs to one."""
+
+    slug = models.CharField(max_length=100, unique=True, validators=[NAME])
+    name = models.CharField(max_length=200, blank=True)
+    default_format = models.CharField(max_length=40, default=formats.DEFAULT, choices=formats.choices)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Repository(models.Model):
+    """What most events are about."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="repositories")
+    name = models.CharField(max_length=100, validators=[NAME])
+    private = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name_plural = "repositories"
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "name"], name="repository_name_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def full_name(self) -> str:
+        """Give ``organization/name``, as receivers see it."""
+        return f"{self.organization.slug}/{self.name}"
+
+
+class WebhookQuerySet(models.QuerySet["Webhook"]):
+    def kept(self) -> "WebhookQuerySet":
+        """Those not deleted."""
+        return self.filter(deleted_at=None)
+
+    def active(self) -> "WebhookQuerySet":
+        """Those that are owed new events."""
+        return self.kept().filter(disabled_at=None)
+
+
+class Webhook(models.Model):
+    """One wish: send these event types to this URL in this wire format."""
+
+    class DisabledReason(models.TextChoices):
+        BY_OWNER = "by_owner", "by its owner"
+        FAILING = "failing", "every attempt of a whole schedule failed"
+        TOO_MANY_FAILURES = "too_many_failures", "too many failed attempts in a row"
+        GONE = "gone", "the receiver said it is gone"
+
+    uid = models.UUIDField(unique=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="webhooks")
+    repository = models.ForeignKey(Repository, models.CASCADE, null=True, blank=True, related_name="webhooks")
+    name = models.CharField(max_length=200, blank=True)
+    url = models.CharField(max_length=2048)
+    events = ArrayField(models.CharField(max_length=200))
+    format = models.CharField(max_length=40, choices=formats.choices)
+    content_type = models.CharField(max_length=10, default="json")
+    # Both are sealed: secrets sign, and headers of the owner's own may carry a token.
+    sealed_secrets = models.BinaryField()
+    sealed_headers = models.BinaryField(null=True)
+    verify_ssl = models.BooleanField(default=True)
+
+    # Null leaves these to the deployment; an empty schedule means no retries.
+    retry_schedule = ArrayField(models.DurationField(), null=True, blank=True)
+    timeout = models.DurationField(null=True, blank=True)
+    max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
+    auto_disable = models.BooleanField(default=True)
+
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # When what it wishes for last changed; its health is not a change.
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)
+    disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    disabled_reason = models.CharField(max_length=20, choices=DisabledReason, null=True, editable=False)
+    # Null while a webhook disabled by the engine still owes its owner the news.
+    owner_told_at = models.DateTimeField(null=True, editable=False)
+
+    failure_count = models.PositiveIntegerField(default=0, editable=False)
+    timeouts_in_a_row = models.PositiveIntegerField(default=0, editable=False)
+    last_delivery_at = models.DateTimeField(null=True, editable=False)
+    last_delivery_status = models.CharField(max_length=20, null=True, editable=False)
+    last_success_at = models.DateTimeField(null=True, editable=False)
+    # Nothing is sent before this: the receiver asked for peace, or keeps timing out.
+    resting_until = models.DateTimeField(null=True, editable=False)
+    # The first attempt of the latest delivery that gave up, until the review has looked at it.
+    review_since = models.DateTimeField(null=True, editable=False)
+    gone_at = models.DateTimeField(null=True, editable=False)
+
+    objects = WebhookQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "repository"], name="webhook_scope", condition=Q(deleted_at=None)),
+            models.Index(
+                fields=["id"],
+                name="webhook_to_review",
+                condition=Q(review_since__isnull=False) | Q(gone_at__isnull=False),
+            ),
+            models.Index(
+                fields=["id"], name="webhook_to_tell", condition=Q(disabled_at__isnull=False, owner_told_at=None)
+            ),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="webhook_disabled_with_reason",
+                condition=Q(disabled_at=None, disabled_reason=None)
+                | Q(disabled_at__isnull=False, disabled_reason__isnull=False),
+            ),
+            models.CheckConstraint(name="webhook_events_not_empty", condition=Q(events__len__gt=0)),
+            models.CheckConstraint(
+                name="webhook_max_in_flight_positive", condition=Q(max_in_flight=None) | Q(max_in_flight__gt=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.url
+
+    @property
+    def active(self) -> bool:
+        """Whether it is owed new events."""
+        return self.disabled_at is None and self.deleted_at is None
+
+
+class Event(models.Model):
+    """One thing that happened, stored once as exact bytes."""
+
+    # The hot tables carry no foreign-key constraints: checking them would lock webhook and organization rows on every
+    # insert. `manage.py check_ledger` proves that every reference holds.
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.DO_NOTHING, db_constraint=False, db_index=False)
+    repository = models.ForeignKey(Repository, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    # Set on a ping or a test: only this webhook is meant, whatever it subscribes to.
+    webhook = models.ForeignKey(Webhook, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    type = models.CharField(max_length=200)
+    # Every word a webhook's list may hold to get this event; matching is one overlap of arrays.
+    topics = ArrayField(models.CharField(max_length=200))
+    payload = models.BinaryField()
+    idempotency_key = models.CharField(max_length=255, null=True)
+    fingerprint = models.BinaryField(null=True)
+    occurred_at = models.DateTimeField()
+    accepted_at = models.DateTimeField()
+    fanned_out_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["id"], name="event_to_fan_out", condition=Q(fanned_out_at=None)),
+            models.Index(fields=["organization", "-id"], name="event_log"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "idempotency_key"], name="event_idempotency_key_unique"),
+            models.CheckConstraint(
+                name="event_key_with_fingerprint",
+                condition=Q(idempotency_key=None) | Q(fingerprint__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class Delivery(models.Model):
+    """One event owed to one webhook; its id is the one receivers see, the same on every attempt."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        SENDING = "sending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+        HELD = "held"
+        CANCELLED = "cancelled"
+
+    class Ending(models.TextChoices):
+        DELIVERED = "delivered", "the receiver took it"
+        EXHAUSTED = "exhausted", "its schedule is used up"
+        GONE = "gone", "the receiver said it is gone"
+        POISONOUS = "poisonous", "its leases kept expiring"
+        CANCELLED = "cancelled", "cancelled"
+
+    FINISHED = (State.DELIVERED, State.FAILED, State.CANCELLED)
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    event = models.ForeignKey(Event, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries")
+    webhook = models.ForeignKey(
+        Webhook, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
+    )
+    # Copied from the event, so that the log is filtered on one table.
+    organization = models.ForeignKey(Organization, models.DO_NOTHING, db_constraint=False, db_index=False)
+    repository = models.ForeignKey(Repository, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    event_type = models.CharField(max_length=200)
+
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    ending = models.CharField(max_length=10, choices=Ending, null=True)
+    attempts_made = models.PositiveIntegerField(default=0)
+    # Steps of the schedule used up since it was last started afresh; a lost attempt is not one.
+    failures = models.PositiveIntegerField(default=0)
+    lease_losses = models.PositiveSmallIntegerField(default=0)
+    redeliveries = models.PositiveIntegerField(default=0)
+    first_attempt_at = models.DateTimeField(null=True)
+    last_status = models.PositiveSmallIntegerField(null=True)
+    due_at = models.DateTimeField(null=True)
+    lease = models.UUIDField(null=True)
+    leased_at = models.DateTimeField(null=True)
+    leased_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes: ClassVar = [
+            models.Index(fields=["webhook", "due_at"], name="delivery_due", condition=Q(state="pending")),
+            models.Index(fields=["due_at"], name="delivery_next_due", condition=Q(state="pending")),
+            models.Index(fields=["webhook", "leased_until"], name="delivery_leased", condition=Q(state="sending")),
+            models.Index(fields=["webhook", "-id"], name="delivery_held", condition=Q(state="held")),
+            models.Index(fields=["state", "-id"], name="delivery_trouble", condition=Q(state__in=("failed", "held"))),
+            models.Index(fields=["organization", "-id"], name="delivery_log"),
+            models.Index(fields=["webhook", "-id"], name="delivery_log_of_webhook"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["event", "webhook"], name="delivery_once_per_event_and_webhook"),
+            models.CheckConstraint(
+                name="delivery_state_known",
+                condition=Q(state__in=("pending", "sending", "delivered", "failed", "held", "cancelled")),
+            ),
+            models.CheckConstraint(
+                name="delivery_leased_while_sending",
+                condition=Q(state="sending", lease__isnull=False, leased_at__isnull=False, leased_until__isnull=False)
+                | (~Q(state="sending") & Q(lease=None, leased_at=None, leased_until=None)),
+            ),
+            models.CheckConstraint(
+                name="delivery_due_while_pending", condition=~Q(state="pending") | Q(due_at__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="delivery_finished_with_ending",
+                condition=Q(
+                    state__in=("delivered", "failed", "cancelled"), finished_at__isnull=False, ending__isnull=False
+                )
+                | (~Q(state__in=("delivered", "failed", "cancelled")) & Q(finished_at=None, ending=None)),
+            ),
+            models.CheckConstraint(
+                name="delivery_failures_are_attempts", condition=Q(failures__lte=F("attempts_made"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Attempt(models.Model):
+    """One HTTP request made for one delivery; once its outcome is known it is never changed."""
+
+    class Outcome(models.TextChoices):
+        DELIVERED = "delivered", "delivered"
+        REFUSED = "refused", "refused"
+        GONE = "gone", "gone"
+        LOST = "lost", "no answer"
+        UNKNOWN = "unknown", "outcome unknown"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    delivery = models.ForeignKey(
+        Delivery, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="attempts"
+    )
+    webhook = models.ForeignKey(Webhook, models.DO_NOTHING, db_constraint=False, db_index=False)
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    duration = models.DurationField(null=True)
+    url = models.TextField()
+    # "Name: value" lines as sent and as received; what could be a secret is masked.
+    request_headers = models.TextField()
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    status = models.PositiveSmallIntegerField(null=True)
+    response_headers = models.TextField()
+    response_body = models.BinaryField()
+    error = models.TextField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["webhook", "-id"], name="attempt_log_of_webhook")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_once_per_number"),
+            models.CheckConstraint(name="attempt_number_from_one", condition=Q(number__gte=1)),
+            models.CheckConstraint(
+                name="attempt_outcome_known",
+                condition=Q(outcome__in=("delivered", "refused", "gone", "lost", "unknown")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} #{self.number}"

@@ -1,0 +1,15 @@
+"""Signatures: bytes in, text out."""
+
+import base64
+import hashlib
+import hmac
+
+
+def sha256_hex(key: bytes, content: bytes) -> str:
+    """Give the HMAC-SHA256 of ``content`` in lower-case hexadecimal."""
+    return hmac.digest(key, content, hashlib.sha256).hex()
+
+
+def sha256_base64(key: bytes, content: bytes) -> str:
+    """Give the HMAC-SHA256 of ``content`` in standard base64."""
+    return base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()

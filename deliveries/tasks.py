@@ -1,0 +1,16 @@
+"""Celery's way into the pipeline."""
+
+from datetime import timedelta
+
+from celery import shared_task
+
+from deliveries.drain import drain_once
+
+# Long enough to be worth its message, short enough that a worker that is to stop or to change its mind soon can.
+SLICE = timedelta(seconds=10)
+
+
+@shared_task(name="deliveries.drain")
+def drain() -> None:
+    """Do what is due; the message that brought us here says only that there is something."""
+    drain_once(SLICE)

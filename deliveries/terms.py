@@ -1,0 +1,182 @@
+"""What a webhook may ask for: every field an owner sets, checked and brought into the form it is stored in."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from django.conf import settings
+
+from deliveries import target
+from deliveries.formats import FORMATS
+from deliveries.sender import policy_from_settings
+from deliveries.topics import EVERYTHING, TYPE_RULE, is_type
+
+Fields = dict[str, object]
+
+EVENTS_MOST = 200
+HEADERS_MOST = 20
+RETRIES_MOST = 20
+RETRY_WAIT_MOST = timedelta(days=7)
+IN_FLIGHT_MOST = 1000
+
+# RFC 9110: a token, and a value of visible ASCII with single spaces or tabs inside.
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]{0,1998}[\x21-\x7e])?")
+# What steers the connection itself is the sender's alone.
+HEADERS_KEPT_BACK = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
+)
+
+
+class BadTerms(ValueError):
+    """One or more fields cannot be granted: ``faults`` maps each to a sentence."""
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
+        self.faults = dict(faults)
+
+
+def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fields:
+    """Give the wanted fields as they are stored; raises BadTerms naming every field that will not do.
+
+    ``format_now`` is the format of the webhook being changed, unless ``wanted`` names another. The result has the keys
+    of ``wanted``; seconds have become timedeltas and the URL is normalised.
+    """
+    granted: Fields = {}
+    faults: dict[str, str] = {}
+    slug = wanted.get("format", format_now)
+    for name, value in wanted.items():
+        check_field = CHECKS.get(name)
+        if check_field is None:
+            faults[name] = f"is not a field of a webhook; these are: {', '.join(CHECKS)}"
+            continue
+        try:
+            granted[name] = check_field(value, slug if isinstance(slug, str) else "")
+        except ValueError as error:
+            faults[name] = str(error)
+    if faults:
+        raise BadTerms(faults)
+    return granted
+
+
+def _url(value: object, _slug: str) -> str:
+    return target.check(
+        value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
+    )
+
+
+def _events(value: object, _slug: str) -> list[str]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError('give a list with at least one event type, or ["*"] for all')
+    if len(value) > EVENTS_MOST:
+        raise ValueError(f"give at most {EVENTS_MOST} event types")
+    for word in value:
+        if not isinstance(word, str) or not (word == EVERYTHING or is_type(word)):
+            raise ValueError(f"{str(word)[:100]!r} is not an event type: {TYPE_RULE}")
+    return list(dict.fromkeys(value))
+
+
+def _format(value: object, _slug: str) -> str:
+    if not isinstance(value, str) or value not in FORMATS:
+        raise ValueError(f"use one of: {', '.join(FORMATS)}")
+    return value
+
+
+def _content_type(value: object, slug: str) -> str:
+    possible = FORMATS[slug].content_types if slug in FORMATS else ("json",)
+    if not isinstance(value, str) or value not in possible:
+        raise ValueError(f"use one of: {', '.join(possible)}")
+    return value
+
+
+def _secret(value: object, slug: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError("give a text")  # noqa: TRY004 - one kind of error names every field
+    fault = FORMATS[slug].fault_in_secret(value) if slug in FORMATS else None
+    if fault is not None:
+        raise ValueError(fault)
+    return value
+
+
+def _headers(value: object, slug: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError("give an object of header names and values")  # noqa: TRY004 - as above
+    if len(value) > HEADERS_MOST:
+        raise ValueError(f"give at most {HEADERS_MOST} headers")
+    own = FORMATS[slug].own_headers if slug in FORMATS else frozenset()
+    for name, text in value.items():
+        if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{str(name)[:100]!r} is not a header name")
+        lowered = name.lower()
+        if lowered in HEADERS_KEPT_BACK or lowered.startswith("proxy-"):
+            raise ValueError(f"{name} cannot be set: it steers the connection")
+        if lowered in own:
+            raise ValueError(f"{name} cannot be set: the format {slug} sends it")
+        if not isinstance(text, str) or not HEADER_VALUE.fullmatch(text):
+            raise ValueError(f"the value of {name} must be 1 to 2,000 visible ASCII characters")
+    if len({name.lower() for name in value}) < len(value):
+        raise ValueError("give each header once")
+    return dict(value)
+
+
+def _retry_schedule(value: object, _slug: str) -> list[timedelta] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or len(value) > RETRIES_MOST:
+        raise ValueError(f"give a list of at most {RETRIES_MOST} waits in seconds, [] for no retries, or null")
+    waits = [_seconds(wait) for wait in value]
+    if any(not timedelta(seconds=1) <= wait <= RETRY_WAIT_MOST for wait in waits):
+        raise ValueError(f"each wait must be from 1 to {RETRY_WAIT_MOST // timedelta(seconds=1)} seconds")
+    return waits
+
+
+def _timeout(value: object, _slug: str) -> timedelta | None:
+    if value is None:
+        return None
+    most: timedelta = settings.HOOKHUB_TIMEOUT_MOST
+    timeout = _seconds(value)
+    if not timedelta(seconds=1) <= timeout <= most:
+        raise ValueError(f"must be from 1 to {most.total_seconds():g} seconds, or null")
+    return timeout
+
+
+def _seconds(value: object) -> timedelta:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError(f"{value!r} is not a number of seconds")
+    return timedelta(seconds=value)
+
+
+def _max_in_flight(value: object, _slug: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= IN_FLIGHT_MOST:
+        raise ValueError(f"must be a whole number from 1 to {IN_FLIGHT_MOST}, or null")
+    return value
+
+
+def _flag(value: object, _slug: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - as above
+    return value
+
+
+def _name(value: object, _slug: str) -> str:
+    if not isinstance(value, str) or len(value) > 200 or "\0" in value:
+        raise ValueError("must be a text of at most 200 characters")
+    return value
+
+
+CHECKS: dict[str, Callable[[object, str], object]] = {
+    "url": _url,
+    "events": _events,
+    "format": _format,
+    "content_type": _content_type,
+    "secret": _secret,
+    "headers": _headers,
+    "verify_ssl": _flag,
+    "retry_schedule": _retry_schedule,
+    "timeout": _timeout,
+    "max_in_flight": _max_in_flight,
+    "auto_disable": _flag,
+    "name": _name,
+}

@@ -1,0 +1,201 @@
+"""Webhooks from creation to deletion: every change of a wish, whoever asks for it."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+
+from deliveries import terms, vault
+from deliveries.events import NewEvent, operational
+from deliveries.formats import FORMATS
+from deliveries.models import Delivery, Organization, Repository, Webhook
+from deliveries.target import host_of
+from deliveries.vault import Secret
+
+Reason = Webhook.DisabledReason
+
+# Rotating again and again must not let the row grow without bound; the receiver has the newest anyway.
+SECRETS_MOST = 5
+# One pass of the review.
+REVIEW_BATCH = 100
+
+
+def create(
+    wanted: Mapping[str, object], *, organization: Organization, repository: Repository | None, now: datetime
+) -> tuple[Webhook, str]:
+    """Create a webhook and give it with its secret, which is shown this once; raises BadTerms.
+
+    ``wanted`` has the fields of terms.CHECKS; all but ``url`` and ``events`` may be left out.
+    """
+    missing = {name: "is required" for name in ("url", "events") if name not in wanted}
+    if missing:
+        raise terms.BadTerms(missing)
+    granted = terms.check({"format": organization.default_format, **wanted})
+    wire_format = FORMATS[str(granted["format"])]
+    granted.setdefault("content_type", wire_format.content_types[0])
+    granted.setdefault("auto_disable", wire_format.policy.auto_disable)
+    secret = str(granted.pop("secret", None) or wire_format.make_secret())
+    headers = _as_headers(granted.pop("headers", {}))
+    webhook = Webhook.objects.create(
+        organization=organization,
+        repository=repository,
+        sealed_secrets=vault.seal_secrets((Secret(secret),)),
+        sealed_headers=vault.seal_headers(headers),
+        created_at=now,
+        changed_at=now,
+        **granted,
+    )
+    return webhook, secret
+
+
+def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> tuple[Webhook, str | None]:
+    """Change the given fields; give the webhook, and its secret when that is a new one; raises BadTerms.
+
+    A URL on another host gets a new secret and loses the owner's own headers unless they are sent along: who may edit
+    a webhook must not thereby learn what another receiver's secret signs or which token opens its door.
+    """
+    # Checked before anything is locked, since checking a URL may ask a name server.
+    granted = terms.check(wanted, format_now=Webhook.objects.kept().get(pk=webhook_id).format)
+    with transaction.atomic():
+        webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
+        moves = "url" in granted and host_of(str(granted["url"])) != host_of(webhook.url)
+        brings_format = "format" in granted and granted["format"] != webhook.format
+        wire_format = FORMATS[str(granted.get("format", webhook.format))]
+        if brings_format:
+            granted.setdefault("content_type", wire_format.content_types[0])
+        new_secret = granted.pop("secret", None)
+        if new_secret is None and (moves or (brings_format and _fault_in_secrets(webhook, str(granted["format"])))):
+            new_secret = wire_format.make_secret()
+        if new_secret is not None:
+            webhook.sealed_secrets = vault.seal_secrets((Secret(str(new_secret)),))
+        if moves or "headers" in granted:
+            webhook.sealed_headers = vault.seal_headers(_as_headers(granted.pop("headers", {})))
+        for name, value in granted.items():
+            setattr(webhook, name, value)
+        webhook.changed_at = now
+        webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
+    return webhook, None if new_secret is None else str(new_secret)
+
+
+def rotate_secret(
+    webhook_id: int, *, secret: str | None = None, overlap: timedelta | None = None, now: datetime
+) -> tuple[Webhook, str]:
+    """Give the webhook a new secret and return it; the others go on signing beside it for ``overlap``. Raises BadTerms."""
+    overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
+    with transaction.atomic():
+        webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
+        if secret is not None:
+            terms.check({"secret": secret}, format_now=webhook.format)
+        new = secret or FORMATS[webhook.format].make_secret()
+        last_day = now + overlap
+        older = tuple(
+            Secret(old.text, min(old.expires_at or last_day, last_day))
+            for old in vault.open_secrets(webhook.sealed_secrets)
+            if old.is_live(now) and old.text != new and overlap > timedelta(0)
+        )
+        webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:SECRETS_MOST])
+        webhook.save(update_fields=["sealed_secrets"])
+    return webhook, new
+
+
+def disable(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
+    """Owe it nothing new, and hold what it is owed; give how many deliveries that holds. Call it in a transaction."""
+    webhook.disabled_at, webhook.disabled_reason = now, reason
+    webhook.changed_at = now
+    # Who switched it off oneself needs no letter about it.
+    webhook.owner_told_at = now if reason == Reason.BY_OWNER else None
+    webhook.save(update_fields=["disabled_at", "disabled_reason", "changed_at", "owner_told_at"])
+    return Delivery.objects.filter(webhook=webhook, state="pending").update(state="held", due_at=None)
+
+
+def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
+    """Owe it new events again, its health afresh; give how many held deliveries that releases. Call it in a transaction."""
+    webhook.disabled_at = webhook.disabled_reason = webhook.owner_told_at = None
+    webhook.review_since = webhook.gone_at = webhook.resting_until = None
+    webhook.failure_count = webhook.timeouts_in_a_row = 0
+    webhook.changed_at = now
+    webhook.save(
+        update_fields=[
+            "disabled_at", "disabled_reason", "owner_told_at", "review_since", "gone_at", "resting_until",
+            "failure_count", "timeouts_in_a_row", "changed_at",
+        ]
+    )  # fmt: skip
+    if not release_held:
+        return 0
+    held = Delivery.objects.filter(webhook=webhook, state="held")
+    return held.update(state="pending", due_at=now, failures=0, first_attempt_at=None)
+
+
+def delete(webhook: Webhook, *, now: datetime) -> int:
+    """Forget its wish and its secrets, keep its log, and cancel what it is owed; give how many that cancels.
+
+    Call it in a transaction. The row itself goes when retention has taken the last of its log.
+    """
+    webhook.deleted_at = webhook.changed_at = now
+    webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets(()), None
+    webhook.save(update_fields=["deleted_at", "changed_at", "sealed_secrets", "sealed_headers"])
+    owed = Delivery.objects.filter(webhook=webhook, state__in=("pending", "held"))
+    return owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+
+
+# For the review ---------------------------------------------------------------------------------------------------------
+
+
+def to_review() -> list[int]:
+    """Give the ids of webhooks whose health the review has to look at."""
+    wanted = Q(review_since__isnull=False) | Q(gone_at__isnull=False)
+    if settings.HOOKHUB_DISABLE_AFTER_FAILURES:
+        wanted |= Q(disabled_at=None, deleted_at=None, failure_count__gte=settings.HOOKHUB_DISABLE_AFTER_FAILURES)
+    return list(Webhook.objects.filter(wanted).order_by("id").values_list("id", flat=True)[:REVIEW_BATCH])
+
+
+def lock(webhook_id: int) -> Webhook | None:
+    """Give the webhook locked until the transaction ends, or None when it is gone."""
+    return Webhook.objects.select_for_update(no_key=True).filter(pk=webhook_id).first()
+
+
+def mark_reviewed(webhook: Webhook) -> None:
+    """Note that the review has seen what there was to see."""
+    webhook.review_since = webhook.gone_at = None
+    webhook.save(update_fields=["review_since", "gone_at"])
+
+
+def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
+    """Tell the organization's other webhooks that this one has been disabled."""
+    return operational(
+        "webhook.disabled",
+        organization_id=webhook.organization_id,
+        data={
+            "webhook": {"id": str(webhook.uid), "name": webhook.name, "url": webhook.url},
+            "reason": webhook.disabled_reason,
+            "failure_count": webhook.failure_count,
+            "disabled_at": now.isoformat(),
+        },
+        now=now,
+    )
+
+
+def _fault_in_secrets(webhook: Webhook, slug: str) -> bool:
+    """Tell whether any of its secrets will not do for another format."""
+    return any(FORMATS[slug].fault_in_secret(secret.text) for secret in vault.open_secrets(webhook.sealed_secrets))
+
+
+def _as_headers(value: object) -> dict[str, str]:
+    return value if isinstance(value, dict) else {}
+
+
+def reseal_all() -> int:
+    """Seal every webhook's secrets with the first key; give how many. Raises vault.Unreadable, changing nothing more."""
+    done = 0
+    for webhook_id in Webhook.objects.kept().values_list("id", flat=True).iterator():
+        with transaction.atomic():
+            webhook = lock(webhook_id)
+            if webhook is None:
+                continue
+            webhook.sealed_secrets = vault.reseal(webhook.sealed_secrets)
+            webhook.sealed_headers = vault.reseal(webhook.sealed_headers) if webhook.sealed_headers else None
+            webhook.save(update_fields=["sealed_secrets", "sealed_headers"])
+        done += 1
+    return done

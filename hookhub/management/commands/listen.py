@@ -1,0 +1,253 @@
+"""``manage.py listen``: a receiver that verifies and shows what arrives, or misbehaves on request."""
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from hookhub.receiving import VerificationFailed, verify
+
+MAX_BODY_BYTES = 25 << 20
+SHOWN_LINES = 40
+SHOWN_COLUMNS = 160
+# Header names by which formats tell the event's type and the delivery; the first present wins.
+_TYPES = ("X-CoreGit-Event", "X-GitHub-Event", "X-Pierre-Event", "X-Codmir-Event", "X-Gitlab-Event", "X-Gitea-Event")
+_DELIVERIES = ("webhook-id", "X-GitHub-Delivery", "X-Codmir-Delivery", "X-Gitea-Delivery", "X-CoreGit-Delivery")
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """How the receiver answers."""
+
+    secrets: tuple[str, ...] = ()
+    # The first so many requests of each delivery are answered with 500.
+    fail: int = 0
+    status: int = 200
+    delay: timedelta = timedelta(0)
+    hang: bool = False
+    as_json: bool = False
+
+
+@dataclass
+class Receiver:
+    """What all requests share: how to answer, where to show it, and what was seen."""
+
+    behaviour: Behaviour
+    show: Callable[[str], None]
+    closing: threading.Event = field(default_factory=threading.Event)
+    seen: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def status_for(self, delivery: str) -> int:
+        """Decide the answer to a request, counting the requests of each delivery."""
+        with self._lock:
+            self.seen[delivery] += 1
+            return 500 if self.seen[delivery] <= self.behaviour.fail else self.behaviour.status
+
+    def record(self, shown: str, *, verdict: str, answered: str) -> None:
+        """Show one request whole, never mixed with another."""
+        with self._lock:
+            self.verdicts[verdict] += 1
+            self.answers[answered] += 1
+            self.show(shown)
+
+    def tally(self) -> str:
+        """Sum up, for the end."""
+        with self._lock:
+            counts = [f"{sum(self.answers.values())} requests for {len(self.seen)} deliveries"]
+            counts += [f"{count} × {what}" for what, count in (*self.verdicts.items(), *self.answers.items())]
+            return ", ".join(counts)
+
+
+class Command(BaseCommand):
+    """Listen until Ctrl-C."""
+
+    help = "Receive webhooks on this machine: verify, print and answer them."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare where to listen and how to behave."""
+        parser.add_argument("--host", default="127.0.0.1")
+        parser.add_argument("--port", type=int, default=9000, help="0 takes any free one")
+        parser.add_argument("--secret", action="append", default=[], help="of the webhook; repeat it while rotating")
+        parser.add_argument(
+            "--fail", type=int, default=0, metavar="N", help="answer 500 to each delivery's first N requests"
+        )
+        parser.add_argument("--status", type=int, default=200, metavar="CODE", help="answer with this")
+        parser.add_argument("--delay", type=float, default=0, metavar="SECONDS", help="before answering")
+        parser.add_argument("--hang", action="store_true", help="accept requests and never answer")
+        parser.add_argument("--json", action="store_true", help="print one JSON object a request")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Serve until Ctrl-C, then sum up."""
+        if not 200 <= options["status"] <= 599:
+            raise CommandError("--status must be between 200 and 599.")
+        behaviour = Behaviour(
+            secrets=tuple(options["secret"]),
+            fail=options["fail"],
+            status=options["status"],
+            delay=timedelta(seconds=options["delay"]),
+            hang=options["hang"],
+            as_json=options["json"],
+        )
+        receiver = Receiver(behaviour, self._show)
+        try:
+            server = open_server(receiver, host=options["host"], port=options["port"])
+        except (OSError, OverflowError) as error:
+            raise CommandError(f"Cannot listen on {options['host']}:{options['port']}: {error}") from error
+        with server:
+            self.stderr.write(f"Listening on http://{options['host']}:{server.server_port}/ (Ctrl-C ends)")
+            try:
+                server.serve_forever(poll_interval=0.1)
+            except KeyboardInterrupt:
+                self.stderr.write("")
+            finally:
+                receiver.closing.set()
+        self.stderr.write(receiver.tally())
+
+    def _show(self, shown: str) -> None:
+        self.stdout.write(shown)
+        # A pipe would otherwise keep it until there is more.
+        self.stdout.flush()
+
+
+def open_server(receiver: Receiver, *, host: str, port: int) -> ThreadingHTTPServer:
+    """Bind a server that hands every request to ``receiver``; the caller runs and closes it."""
+
+    server = ThreadingHTTPServer((host, port), partial(_Handler, receiver))
+    server.daemon_threads = True
+    # Requests that hang on purpose must not hold up Ctrl-C.
+    server.block_on_close = False
+    return server
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_version = "HookHub-listen"
+    # A sender that promises a body and does not send it gives its thread back.
+    timeout = 30
+
+    def __init__(self, receiver: Receiver, *connection: Any) -> None:
+        # First, because http.server serves the whole connection from within its constructor.
+        self.receiver = receiver
+        super().__init__(*connection)
+
+    def do_POST(self) -> None:
+        """Take a webhook."""
+        self._take()
+
+    do_PUT = do_PATCH = do_DELETE = do_GET = do_HEAD = do_POST  # noqa: N815 - the names http.server looks for.
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's own name for it.
+        """Say nothing: what there is to say is printed with the request."""
+
+    def _take(self) -> None:
+        behaviour = self.receiver.behaviour
+        body = self._read_body()
+        if body is None:
+            self.close_connection = True
+            self._answer(413)
+            self._show(b"", verdict="not read", answered="413 (body too large or of unknown length)")
+            return
+        verdict = _verdict(body, dict(self.headers.items()), secrets=behaviour.secrets)
+        if behaviour.hang:
+            self._show(body, verdict=verdict, answered="nothing (hanging)")
+            self.close_connection = True
+            self.receiver.closing.wait()
+            return
+        self.receiver.closing.wait(behaviour.delay.total_seconds())
+        status = self.receiver.status_for(_first(self.headers, _DELIVERIES) or "(unnamed)")
+        try:
+            self._answer(status)
+            answered = str(status)
+        except OSError:
+            self.close_connection = True
+            answered = f"{status} (too late: the sender had hung up)"
+        self._show(body, verdict=verdict, answered=answered)
+
+    def _read_body(self) -> bytes | None:
+        """Read the body; None when its length is not given or too much."""
+        if "Transfer-Encoding" in self.headers:
+            return None
+        length = self.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdigit()) or int(length) > MAX_BODY_BYTES:
+            return None
+        return self.rfile.read(int(length))
+
+    def _answer(self, status: int) -> None:
+        content = b"" if status in (204, 304) else f"{status}\n".encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain")
+        if status not in (204, 304):
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    def _show(self, body: bytes, *, verdict: str, answered: str) -> None:
+        told = {
+            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "method": self.command,
+            "path": self.path,
+            "type": _first(self.headers, _TYPES) or _type_in(body),
+            "delivery": _first(self.headers, _DELIVERIES),
+            "verdict": verdict,
+            "answered": answered,
+        }
+        if self.receiver.behaviour.as_json:
+            whole = {**told, "headers": dict(self.headers.items()), "body": body.decode("utf-8", errors="replace")}
+            shown = json.dumps(whole, ensure_ascii=False)
+        else:
+            line = "  ".join(_printable(str(value)) for value in told.values() if value is not None)
+            shown = f"{line}\n{pretty(body)}"
+        self.receiver.record(shown, verdict=verdict, answered=answered)
+
+
+def pretty(body: bytes) -> str:
+    """Lay a JSON body out over lines, shortened to what fits a screen; other bodies as they are."""
+    try:
+        text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = body.decode("utf-8", errors="replace")
+    lines = [_printable(line) for line in text.splitlines()]
+    shown = [line if len(line) <= SHOWN_COLUMNS else f"{line[: SHOWN_COLUMNS - 1]}…" for line in lines[:SHOWN_LINES]]
+    if len(lines) > SHOWN_LINES:
+        shown.append(f"… {len(lines) - SHOWN_LINES} more lines, {len(body)} bytes in all")
+    return "\n".join(f"    {line}" for line in shown)
+
+
+def _printable(text: str) -> str:
+    """Show control characters instead of obeying them: what arrives may be meant for the terminal."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
+
+
+def _verdict(body: bytes, headers: dict[str, str], *, secrets: tuple[str, ...]) -> str:
+    if not secrets:
+        return "no secret given"
+    try:
+        verify(body, headers, secrets=secrets)
+    except (VerificationFailed, ValueError) as failed:
+        return str(failed)
+    return "signature ok"
+
+
+def _first(headers: Any, names: tuple[str, ...]) -> str | None:
+    return next((headers[name] for name in names if name in headers), None)
+
+
+def _type_in(body: bytes) -> str | None:
+    try:
+        parsed = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    found = parsed.get("type") if isinstance(parsed, dict) else None
+    return found if isinstance(found, str) else None

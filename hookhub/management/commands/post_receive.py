@@ -1,0 +1,85 @@
+"""``manage.py post_receive``: git's hook where this project is installed, and the installer for where it is not."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from hookhub.git.hook import flush, receive
+from hookhub.git.install import Refused, install
+from hookhub.git.settings import NotConfigured
+
+
+class Command(BaseCommand):
+    """Read a push from git on standard input, install the hook, or send what waits."""
+
+    help = "Tell HookHub about a git push (run by git), install the hook in a repository, or send what waits in one."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the three uses and their settings."""
+        use = parser.add_mutually_exclusive_group()
+        use.add_argument("--install", metavar="REPO", help="write hooks/post-receive and hookhub.json into REPO")
+        use.add_argument("--flush", metavar="REPO", help="send now what waits in REPO's spool")
+        parser.add_argument(
+            "--foreground", action="store_true", help="wait a moment for the sender and say what it did"
+        )
+        parser.add_argument("--url", default=os.environ.get("HOOKHUB_URL"), help="HookHub's address [HOOKHUB_URL]")
+        parser.add_argument("--api-key", default=os.environ.get("HOOKHUB_API_KEY"), help="[HOOKHUB_API_KEY]")
+        parser.add_argument("--repository", help="its name at HookHub; default: the directory's name")
+        parser.add_argument("--html-url", help="its web page, for the links in payloads")
+        parser.add_argument("--clone-url", help="its address for git clone, for the payloads")
+        parser.add_argument("--python", default="/usr/bin/env python3", help="the git host's Python (3.9 or later)")
+        parser.add_argument(
+            "--hook-name", default="post-receive", help="another file name, to be called by your own hook"
+        )
+        parser.add_argument("--force", action="store_true", help="set another hook aside")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Do the one thing asked for."""
+        if options["install"]:
+            self._install(options)
+            return
+        # The same names as the installed hook reads, so that there is one place where settings come together.
+        named = {"URL": "url", "API_KEY": "api_key", "REPOSITORY": "repository"}
+        named |= {"HTML_URL": "html_url", "CLONE_URL": "clone_url"}
+        given = {f"HOOKHUB_{name}": options[option] for name, option in named.items() if options[option]}
+        environment = {**os.environ, **given}
+        if options["flush"]:
+            if flush(options["flush"], environment=environment, say=self._say):
+                raise SystemExit(1)
+            return
+        foreground = options["foreground"] or os.environ.get("HOOKHUB_FOREGROUND", "0") not in ("", "0")
+        receive(sys.stdin.buffer, environment=environment, foreground=foreground, say=self._say)
+
+    def _install(self, options: dict[str, Any]) -> None:
+        if not options["url"] or not options["api_key"]:
+            raise CommandError("--install needs --url and --api-key (or HOOKHUB_URL and HOOKHUB_API_KEY).")
+        try:
+            installed = install(
+                Path(options["install"]),
+                url=options["url"],
+                api_key=options["api_key"],
+                name=options["repository"],
+                html_url=options["html_url"],
+                clone_url=options["clone_url"],
+                hook_name=options["hook_name"],
+                interpreter=options["python"],
+                force=options["force"],
+            )
+        except (Refused, NotConfigured, OSError) as problem:
+            raise CommandError(str(problem)) from problem
+        self.stdout.write(f"Installed {installed.hook}")
+        self.stdout.write(f"Settings  {installed.settings}")
+        if installed.set_aside:
+            self.stdout.write(f"Set aside {installed.set_aside}")
+        self.stdout.write(f"To send what waits, from a timer: {installed.hook} --flush {options['install']}")
+
+    def _say(self, sentence: str) -> None:
+        """Say one line to the pusher, who may have hung up already."""
+        try:
+            self.stderr.write(f"hookhub: {' '.join(sentence.split())}")
+        except OSError:
+            return

@@ -1,0 +1,58 @@
+"""``manage.py send_event``: publishes one event through the API, as any other program would."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from hookhub.client import Client, HookHubError
+
+
+class Command(BaseCommand):
+    """Publish one event and print its id."""
+
+    help = "Publish one event to a HookHub and print its id."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the event and where it goes."""
+        parser.add_argument("type", help="for example push")
+        parser.add_argument("--data", default="{}", help="JSON, @FILE, or - for standard input")
+        parser.add_argument("--repository", help="a name, or owner/name")
+        parser.add_argument("--organization", help="its slug; only for operators' keys")
+        parser.add_argument("--id", help="publishing twice with the same id publishes once")
+        parser.add_argument("--url", default=os.environ.get("HOOKHUB_URL"), help="HookHub's address [HOOKHUB_URL]")
+        parser.add_argument("--api-key", default=os.environ.get("HOOKHUB_API_KEY"), help="[HOOKHUB_API_KEY]")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Publish; say what to do when that fails."""
+        if not options["url"] or not options["api_key"]:
+            raise CommandError("Say where to send: --url and --api-key, or HOOKHUB_URL and HOOKHUB_API_KEY.")
+        try:
+            with Client(options["url"], options["api_key"]) as hookhub:
+                published = hookhub.publish(
+                    options["type"],
+                    read_data(options["data"]),
+                    repository=options["repository"],
+                    organization=options["organization"],
+                    id=options["id"],
+                )
+        except (HookHubError, ValueError) as problem:
+            raise CommandError(str(problem)) from problem
+        self.stdout.write(f"{published.id}{' (published before)' if published.replayed else ''}")
+
+
+def read_data(argument: str) -> Any:
+    """Read JSON from the argument itself, from ``@FILE``, or from standard input (``-``)."""
+    try:
+        if argument == "-":
+            return json.load(sys.stdin)
+        text = Path(argument[1:]).read_text(encoding="utf-8") if argument.startswith("@") else argument
+        return json.loads(text)
+    except OSError as error:
+        raise CommandError(f"--data cannot be read: {error}") from error
+    except ValueError as error:
+        raise CommandError(f"--data is not JSON: {error}") from error

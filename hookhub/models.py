@@ -1,0 +1,128 @@
+"""Who may come in, and what they asked for that takes a while: memberships, API keys, replays."""
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import ClassVar
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from deliveries.models import Organization, new_id
+
+
+class Scope(models.TextChoices):
+    """What a key or a member may do; each but ``publish`` includes all below it."""
+
+    MASTER = "master", "everything, API keys included"
+    MANAGE = "manage", "manage webhooks, publish and read"
+    PUBLISH = "publish", "publish events only"
+    READ = "read", "read only"
+
+
+INCLUDED = {
+    Scope.MASTER: frozenset(Scope),
+    Scope.MANAGE: frozenset({Scope.MANAGE, Scope.PUBLISH, Scope.READ}),
+    Scope.PUBLISH: frozenset({Scope.PUBLISH}),
+    Scope.READ: frozenset({Scope.READ}),
+}
+
+
+class Membership(models.Model):
+    """A person in an organization; the owners among them hear of disabled webhooks."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner"
+        MANAGER = "manager"
+        READER = "reader"
+
+    SCOPES: ClassVar = {Role.OWNER: Scope.MASTER, Role.MANAGER: Scope.MANAGE, Role.READER: Scope.READ}
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role, default=Role.OWNER)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "organization"], name="membership_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.organization}"
+
+    @property
+    def scope(self) -> Scope:
+        """Give what the role amounts to."""
+        return self.SCOPES[self.Role(self.role)]
+
+
+class ApiKey(models.Model):
+    """A program's way in: of the key itself only a hash is kept.
+
+    A key without an organization is the operator's own and acts for every organization.
+    """
+
+    organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True, related_name="api_keys")
+    name = models.CharField(max_length=200, blank=True)
+    scope = models.CharField(max_length=10, choices=Scope, default=Scope.PUBLISH)
+    key_id = models.CharField(max_length=16, unique=True, editable=False)
+    secret_hash = models.BinaryField(editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "API key"
+        indexes: ClassVar = [
+            models.Index(fields=["organization"], name="api_key_in_use", condition=Q(revoked_at=None))
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.key_id
+
+    @classmethod
+    def issue(
+        cls, *, organization: Organization | None, scope: Scope, name: str = "", now: datetime
+    ) -> tuple["ApiKey", str]:
+        """Make a key and give it with its text, ``hh_<id>_<secret>``, which cannot be had a second time."""
+        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32).replace("_", "-")
+        key = cls.objects.create(
+            organization=organization, scope=scope, name=name, key_id=key_id, secret_hash=digest(secret),
+            created_at=now,
+        )  # fmt: skip
+        return key, f"hh_{key_id}_{secret}"
+
+
+def digest(secret: str) -> bytes:
+    """Hash a key's secret; with 256 random bits in it, a slow hash would add nothing but slowness."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+class Replay(models.Model):
+    """A wish to send many deliveries again, worked off in batches; its numbers are its progress."""
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        FINISHED = "finished"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="replays")
+    # The filter as it was asked for, to show; and the ids of its deliveries are found anew batch by batch.
+    selection = models.JSONField()
+    state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
+    total = models.PositiveIntegerField()
+    examined = models.PositiveIntegerField(default=0)
+    redelivered = models.PositiveIntegerField(default=0)
+    # Every delivery up to this one has been dealt with.
+    done_upto = models.UUIDField(null=True)
+    # Deliveries created later are not meant, or a replay could run after its own tail.
+    upto = models.UUIDField()
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["id"], name="replay_running", condition=Q(state="running"))]
+
+    def __str__(self) -> str:
+        return f"{self.state} {self.examined}/{self.total}"

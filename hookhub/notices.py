@@ -1,0 +1,54 @@
+"""Letters to owners: a webhook that was disabled owes its owners the news until it has been sent."""
+
+import logging
+from datetime import datetime
+from smtplib import SMTPException
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
+
+from deliveries.models import Webhook
+from hookhub.models import Membership
+
+log = logging.getLogger("hookhub.notices")
+
+# One tick's worth: a mail server that takes its time must not stop the clock for long.
+BATCH = 10
+
+
+def tell_owners(*, now: datetime) -> int:
+    """Write to the owners of newly disabled webhooks; give how many webhooks that was about.
+
+    What cannot be sent now is tried again at the next tick.
+    """
+    news = Webhook.objects.kept().filter(disabled_at__isnull=False, owner_told_at=None).select_related("organization")
+    told = 0
+    for webhook in news.order_by("disabled_at")[:BATCH]:
+        try:
+            _write_to(owners_of(webhook), webhook)
+        except (SMTPException, OSError) as error:
+            log.warning("The letter about webhook %s could not be sent: %s", webhook.uid, error)
+            break
+        # Only if it is still the same disabling: enabled and disabled again meanwhile, it is news once more.
+        told += Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at).update(owner_told_at=now)
+    return told
+
+
+def owners_of(webhook: Webhook) -> list[str]:
+    """Give the e-mail addresses of the owners of a webhook's organization."""
+    members = Membership.objects.filter(
+        organization=webhook.organization_id, role=Membership.Role.OWNER, user__is_active=True
+    ).exclude(user__email="")
+    return sorted(members.values_list("user__email", flat=True))
+
+
+def _write_to(addresses: list[str], webhook: Webhook) -> None:
+    if not addresses:
+        log.warning("Webhook %s is disabled, and nobody in %s has an address to tell", webhook.uid, webhook.organization)
+        return
+    subject = f"[HookHub] {webhook.organization}: a webhook has been disabled"
+    letter = render_to_string(
+        "hookhub/webhook_disabled.txt", {"webhook": webhook, "public_url": settings.HOOKHUB_PUBLIC_URL}
+    )
+    send_mail(subject, letter, None, addresses)

@@ -1,0 +1,238 @@
+"""Server processes that outlive their starter: who runs them, what they may reach, how they start and end."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+# Crash recovery after a power cut can take most of a minute on a slow disk; a server that ended is noticed at once.
+PATIENCE_SECONDS = 60
+_POLL_SECONDS = 0.02
+
+_ACCOUNT_NAME = "pgserver"
+
+# Nothing of the caller's environment reaches a server: PGPORT would change it, and secrets are not its business.
+# LC_ALL keeps the log in English, and keeps macOS from starting a locale thread that PostgreSQL refuses.
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
+
+# The shell ends at once, so init adopts the server: nobody here has a child to reap or to be blamed for.
+_DETACH = '"$@" >&2 </dev/null & echo $!'
+
+
+class EmbeddedServersError(RuntimeError):
+    """An embedded server cannot be started or stopped; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Who runs the servers; ``switch`` is false when that is the caller, who then has no account to change to."""
+
+    uid: int
+    gid: int
+    switch: bool
+
+    def run(self, command: list[str], *, stdout: int, stderr: int) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end as this account, in a session of its own, so that Ctrl-C does not reach it."""
+        return subprocess.run(  # noqa: S603 - The command is a binary of our wheels and paths of our own.
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=_ENVIRONMENT,
+            cwd="/",
+            umask=0o077,
+            start_new_session=True,
+            user=self.uid if self.switch else None,
+            group=self.gid if self.switch else None,
+            extra_groups=[] if self.switch else None,
+            text=True,
+            check=False,
+        )
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server: how to start, recognise, ask and stop it."""
+
+    name: str
+    program: str
+    # The first arguments, which no other server has: its data directory, its socket.
+    identity: tuple[str, ...]
+    options: tuple[str, ...]
+    pid_file: Path
+    log: Path
+    # Files of a dead server that would keep a new one from starting.
+    leftovers: tuple[Path, ...]
+    stop_signal: signal.Signals
+    # What keeps the server from answering; None when it answers.
+    trouble: Callable[[], str | None]
+    # What the log says when a start failed for a reason that passes by itself.
+    passing_trouble: str | None = None
+
+    def pid(self) -> int | None:
+        """Return the process id of this server while it lives, else None.
+
+        The file alone proves nothing, because the kernel gives old numbers to new processes.
+        """
+        try:
+            pid = int(self.pid_file.read_text().split()[0])
+        except (FileNotFoundError, IndexError, ValueError):
+            return None
+        return pid if self.is_process(pid) else None
+
+    def is_process(self, pid: int) -> bool:
+        """Tell whether the process lives and is this very server."""
+        return f"/{self.program} {' '.join(self.identity)} " in _command_line(pid)
+
+
+def account_for_servers() -> Account:
+    """Return the account that runs the servers: the caller, or for root (PostgreSQL refuses it) an unprivileged one."""
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid(), switch=False)
+    entry = _passwd_entry() or _create_account()
+    return Account(entry.pw_uid, entry.pw_gid, switch=True)
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user, or the number of one who has no name here."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def let_pass(account: Account, path: Path) -> None:
+    """Let the account pass through a directory and its ancestors, granting the search permission that is missing."""
+    for directory in (path, *path.parents) if account.switch else ():
+        facts = directory.stat()
+        if facts.st_uid != account.uid and not facts.st_mode & stat.S_IXOTH:
+            directory.chmod(stat.S_IMODE(facts.st_mode) | stat.S_IXOTH)
+            logger.warning("chmod o+x %s: %s, who runs the servers, must pass", directory, user_name(account.uid))
+
+
+def let_read(account: Account, tree: Path) -> None:
+    """Let the account read a tree, and execute what its owner may execute there; without a tree do nothing."""
+    changed = 0
+    for path in (tree, *tree.rglob("*")) if account.switch and tree.exists() else ():
+        mode = stat.S_IMODE(path.stat().st_mode)
+        wanted = mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0)
+        if wanted != mode:
+            path.chmod(wanted)
+            changed += 1
+    if changed:
+        logger.warning("chmod -R o+rX %s: %s, who runs the servers, must read it", tree, user_name(account.uid))
+
+
+def bring_up(server: Server, *, binary: Path, account: Account) -> None:
+    """Return once the server answers: one that lives is waited for, else one is started over what a dead one left.
+
+    Raise EmbeddedServersError with the end of the log when it ended or stayed silent.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    launched: int | None = None
+    log_start = _size(server.log)
+    while (trouble := server.trouble()) is not None:
+        if time.monotonic() > deadline:
+            raise failure(server.log, f"{server.name} does not answer ({trouble})", since=log_start)
+        if server.pid() is None and not (launched and _command_line(launched)):
+            if launched and not (server.passing_trouble and server.passing_trouble in _tail(server.log, log_start)):
+                raise failure(server.log, f"{server.name} ended while starting", since=log_start)
+            log_start = _size(server.log)
+            launched = _launch(server, binary, account)
+        time.sleep(_POLL_SECONDS)
+
+
+def shut_down(server: Server) -> None:
+    """Stop the server and return once its process is gone; one that does not live is stopped already."""
+    pid = server.pid()
+    if pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, server.stop_signal)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while server.is_process(pid):
+        if time.monotonic() > deadline:
+            raise failure(server.log, f"{server.name} (process {pid}) does not stop", since=_size(server.log))
+        time.sleep(_POLL_SECONDS)
+
+
+def failure(log: Path, sentence: str, *, since: int) -> EmbeddedServersError:
+    """Return the error that says what failed, where the log is, and how it ends."""
+    return EmbeddedServersError(f"{sentence}. The end of {log}:\n{_tail(log, since) or '(nothing was written)'}")
+
+
+def open_log(log: Path) -> int:
+    """Return a descriptor that appends to a log which nobody else may read: a server's complaints may quote data."""
+    return os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+def _launch(server: Server, binary: Path, account: Account) -> int:
+    for leftover in server.leftovers:
+        leftover.unlink(missing_ok=True)
+    log = open_log(server.log)
+    try:
+        shell = ["/bin/sh", "-c", _DETACH, "sh", str(binary), *server.identity, *server.options]
+        return int(account.run(shell, stdout=subprocess.PIPE, stderr=log).stdout)
+    finally:
+        os.close(log)
+
+
+def _command_line(pid: int) -> str:
+    """Return the words of a live process, joined by spaces; empty for one that is gone, or dead and not yet reaped."""
+    if not Path("/proc/self/cmdline").exists():
+        ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
+        return subprocess.run(ps, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()  # noqa: S603 - A number.
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return os.fsdecode(words).replace("\0", " ")
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _tail(log: Path, since: int) -> str:
+    with log.open("rb") as text:
+        text.seek(max(since, _size(log) - 4096))
+        return text.read().decode(errors="replace").strip()
+
+
+def _passwd_entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(_ACCOUNT_NAME)
+    except KeyError:
+        return None
+
+
+def _create_account() -> pwd.struct_passwd:
+    advice = f"create the user {_ACCOUNT_NAME}, run as an ordinary user, or set DATABASE_URL and REDIS_URL"
+    useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
+    if useradd is None:
+        raise EmbeddedServersError(f"PostgreSQL does not run as root, and there is no useradd here: {advice}")
+    command = [useradd, "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
+    # Two useradds at once both succeed, the second replacing the first one's entry with another number.
+    lock = os.open("/etc/.pwd.lock", os.O_RDONLY | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (entry := _passwd_entry()) is not None:
+            return entry
+        result = subprocess.run([*command, _ACCOUNT_NAME], capture_output=True, text=True, check=False)  # noqa: S603 - Constant.
+    finally:
+        os.close(lock)
+    entry = _passwd_entry()
+    if entry is None:
+        raise EmbeddedServersError(f"useradd {_ACCOUNT_NAME} failed ({result.stderr.strip()}): {advice}")
+    return entry

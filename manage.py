@@ -1,0 +1,34 @@
+#!/usr/bin/env python
+"""HookHub's command line."""
+
+import os
+import sys
+from contextlib import nullcontext
+
+# These touch neither the database nor Redis, or look after the servers themselves.
+NEED_NO_SERVERS = {
+    None, "help", "--help", "-h", "version", "--version", "up", "demo", "listen", "post_receive", "send_event",
+    "spectacular", "check", "findstatic", "collectstatic",
+}  # fmt: skip
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.conf import settings
+    from django.core.management import execute_from_command_line
+
+    from hookhub import embedded
+
+    command = sys.argv[1] if len(sys.argv) > 1 else None
+    if command in NEED_NO_SERVERS or not (settings.EMBEDDED_DATABASE or settings.EMBEDDED_REDIS):
+        servers = nullcontext()
+    else:
+        servers = embedded.running(
+            embedded.home(), postgres=settings.EMBEDDED_DATABASE, redis=settings.EMBEDDED_REDIS
+        )
+    with servers:
+        execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

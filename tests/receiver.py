@@ -1,0 +1,132 @@
+"""A real HTTP receiver on loopback that does to each request what its script says, and remembers what came."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.parser import BytesParser
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class Answer:
+    """What to answer; ``raw`` replaces it byte for byte."""
+
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"ok"
+
+    def encode(self) -> bytes:
+        lines = [f"HTTP/1.1 {self.status} Whatever", f"Content-Length: {len(self.body)}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
+
+
+# A misbehaviour gets the open socket and what arrived, and does its worst.
+Script = Callable[[socket.socket, Received], None]
+
+
+class Receiver:
+    """Answers 200 until told otherwise by ``answers`` (by path) or ``script``."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self.answers: dict[str, list[Answer] | Answer] = {}
+        self.script: Script | None = None
+        self.connections = 0
+        # Set when the test ends, so that a script that hangs can let go.
+        self.closing = threading.Event()
+        self._arrival = threading.Condition()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    def url(self, path: str = "/") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def close(self) -> None:
+        self.closing.set()
+        # shutdown() wakes the thread that sits in accept(); close() alone would not.
+        try:
+            self._listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._listener.close()
+
+    def wait_for(self, count: int, *, seconds: float = 30) -> list[Received]:
+        """Wait until ``count`` requests have arrived, and give them."""
+        with self._arrival:
+            assert self._arrival.wait_for(lambda: len(self.received) >= count, seconds), (
+                f"{len(self.received)} of {count} requests arrived"
+            )
+            return list(self.received)
+
+    def _accept(self) -> None:
+        while not self.closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as stream:
+            try:
+                for request in _requests(stream):
+                    with self._arrival:
+                        self.received.append(request)
+                        answer = self._answer_to(request)
+                        self._arrival.notify_all()
+                    if self.script is not None:
+                        self.script(connection, request)
+                        return
+                    connection.sendall(answer.encode())
+            except OSError:
+                return
+
+    def _answer_to(self, request: Received) -> Answer:
+        planned = self.answers.get(request.path, Answer())
+        if isinstance(planned, list):
+            return planned.pop(0) if len(planned) > 1 else planned[0]
+        return planned
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _requests(stream: "socket.SocketIO") -> Iterator[Received]:
+    while line := stream.readline():
+        method, path, _ = line.decode("latin-1").split(" ", 2)
+        block = b""
+        while (header := stream.readline()) not in {b"\r\n", b""}:
+            block += header
+        headers = {name.lower(): value for name, value in BytesParser().parsebytes(block).items()}
+        body = stream.read(int(headers.get("content-length", "0")))
+        yield Received(method, path, headers, body)
+
+
+@contextmanager
+def refusing_port() -> Iterator[int]:
+    """Give a port where nobody listens, kept from others for as long as it is used."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])

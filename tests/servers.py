@@ -1,0 +1,50 @@
+"""A pytest plugin: one PostgreSQL and one Valkey for the whole run, named to the settings before they are read."""
+
+import os
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+
+# Set before anything imports the settings: a run must not touch the data of the `make up` beside it.
+os.environ.setdefault("HOOKHUB_HOME", str(Path(__file__).resolve().parent.parent / ".hookhub" / "tests"))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from hookhub import embedded  # noqa: E402 - reads the variable above
+
+OWN_REDIS = not os.environ.get("REDIS_URL")
+OWN_POSTGRES = not os.environ.get("DATABASE_URL")
+if OWN_REDIS:
+    # Each worker rings a bell of its own.
+    number = int(WORKER.removeprefix("gw")) % 16
+    os.environ["REDIS_URL"] = embedded.redis_url(embedded.home()).replace("db=0", f"db={number}")
+
+_running = ExitStack()
+_connect = socket.socket.connect
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the servers running from before the first test until after the last one of the last worker."""
+    if not config.option.collectonly:
+        _running.enter_context(
+            embedded.running(embedded.home(), durable=False, postgres=OWN_POSTGRES, redis=OWN_REDIS)
+        )
+    socket.socket.connect = _connect_nearby  # type: ignore[method-assign, assignment]
+
+
+def pytest_unconfigure() -> None:
+    """Leave the servers to the others, or stop them."""
+    socket.socket.connect = _connect  # type: ignore[method-assign]
+    _running.close()
+
+
+def _connect_nearby(self: socket.socket, address: object) -> None:
+    """Connect within this machine, and refuse everywhere else: no test may depend on the world."""
+    if isinstance(address, tuple) and self.family in {socket.AF_INET, socket.AF_INET6}:
+        host = str(address[0])
+        if not (host.startswith("127.") or host in {"localhost", "::1"}):
+            raise AssertionError(f"a test wanted to connect to {address}")
+    _connect(self, address)  # type: ignore[arg-type]

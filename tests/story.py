@@ -1,0 +1,73 @@
+"""The vocabulary that tests tell their stories in."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+from uuid import UUID
+
+from deliveries import pipeline, webhooks
+from deliveries.events import NewEvent
+from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
+from deliveries.sender import Sender
+from deliveries.topics import topics_of
+from tests.receiver import Receiver
+
+
+@dataclass
+class Forge:
+    """One organization with one repository and a receiver to send to."""
+
+    organization: Organization
+    repository: Repository
+    receiver: Receiver
+
+    @classmethod
+    def make(cls, receiver: Receiver, slug: str = "acme") -> Self:
+        organization = Organization.objects.create(slug=slug, name=slug.title())
+        repository = Repository.objects.create(organization=organization, name="widgets")
+        return cls(organization, repository, receiver)
+
+    def webhook(self, *, now: datetime, path: str = "/", repository: Repository | None = None, **wanted: Any) -> Webhook:
+        """A webhook on the receiver; all events of the organization unless told otherwise."""
+        terms = {"url": self.receiver.url(path), "events": ["*"], **wanted}
+        return webhooks.create(terms, organization=self.organization, repository=repository, now=now)[0]
+
+    def event(self, event_type: str = "push", data: Any = None, *, now: datetime, **more: Any) -> NewEvent:
+        """An event of the repository."""
+        data = {"ref": "refs/heads/main"} if data is None else data
+        return NewEvent(
+            organization_id=self.organization.pk,
+            repository_id=self.repository.pk,
+            type=event_type,
+            topics=topics_of(event_type, data),
+            payload=json.dumps(data).encode(),
+            occurred_at=now,
+            **more,
+        )
+
+    def accept(self, count: int = 1, *, now: datetime, **more: Any) -> list[UUID]:
+        """Accept and fan out some events."""
+        accepted = pipeline.accept([self.event(now=now, **more) for _ in range(count)], now=now)
+        pipeline.fan_out(now=now)
+        return [receipt.id for receipt in accepted]
+
+
+def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
+    """Take the pipeline once from claim to review at one moment; give the deliveries that were settled."""
+    claims = pipeline.claim(1000, now=now)
+    results = pipeline.attempt(claims, sender=sender, now=now)
+    while sender.in_flight:
+        for (claimed, request, started_at), exchange in sender.wait(timedelta(seconds=1)):
+            results.append(pipeline.finish(claimed, request, exchange, started_at=started_at, now=now))
+    settled = pipeline.settle(results, now=now)
+    pipeline.review(now=now)
+    return settled
+
+
+def the_delivery() -> Delivery:
+    return Delivery.objects.get()
+
+
+def outcomes_of(delivery: Delivery) -> list[str]:
+    return list(Attempt.objects.filter(delivery=delivery).order_by("number").values_list("outcome", flat=True))
