@@ -3,11 +3,11 @@
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 # These touch neither the database nor Redis, or look after the servers themselves.
 NEED_NO_SERVERS = {
-    None, "help", "--help", "-h", "version", "--version", "up", "demo", "listen", "post_receive", "send_event",
+    None, "help", "--help", "-h", "version", "--version", "up", "listen", "post_receive", "send_event",
     "spectacular", "check", "findstatic", "collectstatic",
 }  # fmt: skip
 
@@ -21,11 +21,9 @@ def main() -> None:
 
     command = sys.argv[1] if len(sys.argv) > 1 else None
     if command in NEED_NO_SERVERS or not (settings.EMBEDDED_DATABASE or settings.EMBEDDED_REDIS):
-        servers = nullcontext()
+        servers: AbstractContextManager[None] = nullcontext()
     else:
-        servers = embedded.running(
-            embedded.home(), postgres=settings.EMBEDDED_DATABASE, redis=settings.EMBEDDED_REDIS
-        )
+        servers = embedded.running(embedded.home(), postgres=settings.EMBEDDED_DATABASE, redis=settings.EMBEDDED_REDIS)
     with servers:
         execute_from_command_line(sys.argv)
 

@@ -1,0 +1,1 @@
+"""Measurements of a real HookHub on this machine: `python -m bench NAME`."""

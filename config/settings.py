@@ -4,7 +4,7 @@ import os
 import secrets as random
 from collections.abc import Callable
 from datetime import timedelta
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,7 +72,7 @@ def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def generated(file_name: str, make: Callable[[], str]) -> str:
-    """Give the secret kept in the embedded home under ``file_name``, made on first use and readable by its owner only."""
+    """Give the secret kept in the embedded home as ``file_name``, made on first use, for its owner to read only."""
     path = embedded.home() / file_name
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{file_name}.{os.getpid()}")
@@ -89,7 +89,7 @@ def generated(file_name: str, make: Callable[[], str]) -> str:
     return path.read_text().strip()
 
 
-# Where things are -----------------------------------------------------------------------------------------------------
+# Where things are ---------------------------------------------------------------------------------------------------
 
 EMBEDDED_DATABASE = not text("DATABASE_URL")
 EMBEDDED_REDIS = not text("REDIS_URL")
@@ -112,7 +112,9 @@ def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
 
 make_hint = {
     "HOOKHUB_SECRET_KEY": 'python -c "import secrets; print(secrets.token_urlsafe(50))"',
-    "HOOKHUB_ENCRYPTION_KEYS": 'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"',
+    "HOOKHUB_ENCRYPTION_KEYS": (
+        'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+    ),
 }
 
 SECRET_KEY = secret("HOOKHUB_SECRET_KEY", "secret_key", lambda: random.token_urlsafe(50))
@@ -130,7 +132,7 @@ if flag("HOOKHUB_BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
-# Database -------------------------------------------------------------------------------------------------------------
+# Database -----------------------------------------------------------------------------------------------------------
 
 
 def database(url: str) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def database(url: str) -> dict[str, Any]:
 DATABASES = {"default": database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The engine -----------------------------------------------------------------------------------------------------------
+# The engine ---------------------------------------------------------------------------------------------------------
 
 # Waits after the first, second, … failed attempt of a delivery.
 HOOKHUB_RETRY_SCHEDULE: tuple[timedelta, ...] = read(
@@ -183,7 +185,7 @@ HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", 16 * 1024)
 HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", 30, least=1))
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
 
-if HOOKHUB_LEASE < HOOKHUB_TIMEOUT + timedelta(seconds=2):
+if HOOKHUB_TIMEOUT + timedelta(seconds=2) > HOOKHUB_LEASE:
     raise ImproperlyConfigured(
         f"HOOKHUB_LEASE ({HOOKHUB_LEASE}) must exceed HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) by at least 2 seconds, "
         "or a delivery could be given to a second worker while the first still waits for its answer."
@@ -191,9 +193,9 @@ if HOOKHUB_LEASE < HOOKHUB_TIMEOUT + timedelta(seconds=2):
 # A webhook may ask for a longer deadline than the default, but never for one its lease would not outlive.
 HOOKHUB_TIMEOUT_MOST = min(HOOKHUB_TIMEOUT_MOST, HOOKHUB_LEASE - timedelta(seconds=2))
 
-# Receivers --------------------------------------------------------------------------------------------------------------
+# Receivers ----------------------------------------------------------------------------------------------------------
 
-HOOKHUB_ALLOWED_NETWORKS = read(
+HOOKHUB_ALLOWED_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = read(
     "HOOKHUB_ALLOWED_NETWORKS",
     lambda value: tuple(ip_network(part.strip()) for part in value.split(",") if part.strip()),
     (),
@@ -206,7 +208,7 @@ HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE")
 # The addresses this deployment sends from, told to receivers at /v1/meta so that they can open their firewalls.
 HOOKHUB_SOURCE_ADDRESSES = words("HOOKHUB_SOURCE_ADDRESSES")
 
-# Celery -----------------------------------------------------------------------------------------------------------------
+# Celery -------------------------------------------------------------------------------------------------------------
 
 
 def broker(url: str) -> str:
@@ -243,7 +245,7 @@ HOOKHUB_CHORES = (
     "hookhub.notices.tell_owners",
 )
 
-# Django -----------------------------------------------------------------------------------------------------------------
+# Django -------------------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
     "deliveries",
@@ -290,7 +292,6 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "static"
 # Static files are served straight from the packages, so that there is no collecting step to forget.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
@@ -307,7 +308,7 @@ REST_FRAMEWORK = {
         "hookhub.api.authentication.KeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["hookhub.api.permissions.HasScope"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": [
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
@@ -329,9 +330,13 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "DeliveryState": "deliveries.models.Delivery.State",
+        "ReplayState": "hookhub.models.Replay.State",
+    },
 }
 
-# Mail -------------------------------------------------------------------------------------------------------------------
+# Mail ---------------------------------------------------------------------------------------------------------------
 
 EMAIL_HOST = text("HOOKHUB_EMAIL_HOST")
 EMAIL_PORT = whole("HOOKHUB_EMAIL_PORT", 587)
@@ -342,7 +347,7 @@ EMAIL_TIMEOUT = 10
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'console'}.EmailBackend"
 DEFAULT_FROM_EMAIL = text("HOOKHUB_EMAIL_FROM", "HookHub <hookhub@localhost>")
 
-# Logging ----------------------------------------------------------------------------------------------------------------
+# Logging ------------------------------------------------------------------------------------------------------------
 
 LOGGING = {
     "version": 1,

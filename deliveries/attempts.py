@@ -133,9 +133,7 @@ def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
 def shown_headers(result: Result) -> str:
     """Give the request's header lines for the log, the values of the owner's own headers masked."""
     known = FORMATS[result.claim.format].own_headers
-    return "\n".join(
-        f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers
-    )
+    return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
 
 
 def storable(text: str) -> str:

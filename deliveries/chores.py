@@ -45,8 +45,8 @@ def forget_the_old(*, now: datetime, retention: timedelta | None = None, limit: 
                 id__lt=first_id_at(horizon), state__in=Delivery.FINISHED, finished_at__lt=horizon
             ).order_by("id").values_list("id", flat=True)[:limit]
         )  # fmt: skip
-        Attempt.objects.filter(delivery_id__in=old)._raw_delete("default")
-        Delivery.objects.filter(id__in=old)._raw_delete("default")
+        Attempt.objects.filter(delivery_id__in=old).delete()
+        Delivery.objects.filter(id__in=old).delete()
     events = queue.run(FORGET_EVENTS, {"before": first_id_at(horizon), "horizon": horizon, "limit": limit})
     queue.run(CANCEL_WHAT_IS_OWED_TO_THE_DELETED, {"now": now})
     queue.run(FORGET_DELETED_WEBHOOKS, {"horizon": horizon})

@@ -22,7 +22,7 @@ TICK_SECONDS = 1.0
 CHORES_LOCK = 7_305_662
 
 
-class Clock(bootsteps.StartStopStep):  # type: ignore[misc] - celery-types leaves the bootsteps untyped
+class Clock(bootsteps.StartStopStep):
     """Ticks in the worker's parent process, with or without Redis, until the worker stops.
 
     It has to start after the pool and so stop before it: the pool waits for its children, and they go on sending
@@ -53,7 +53,9 @@ class Clock(bootsteps.StartStopStep):  # type: ignore[misc] - celery-types leave
         if self._thread is not None:
             self._thread.join(timeout=5)
 
-    terminate = stop
+    def terminate(self, worker: Any) -> None:
+        """Do the same when the worker is told to stop at once."""
+        self.stop(worker)
 
     def _tick_until_stopped(self) -> None:
         chores = [(path, import_string(path)) for path in settings.HOOKHUB_CHORES]

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 from celery import current_app
 from kombu import Connection
@@ -79,7 +80,8 @@ class Bell:
             seconds = BUDGET.total_seconds()
             options = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "max_retries": 0}
             self._link = current_app.connection_for_write(transport_options=options)
-        unheard = self._link.default_channel.queue_declare(current_app.conf.task_default_queue).message_count
+        channel: Any = self._link.default_channel
+        unheard = channel.queue_declare(current_app.conf.task_default_queue).message_count
         if unheard < UNHEARD_MOST:
             current_app.send_task(TASK, connection=self._link, retry=False, ignore_result=True)
 
@@ -114,4 +116,9 @@ def ring_now() -> bool:
     return _our_bell().try_to_ring()
 
 
-atexit.register(lambda: _bell.is_ours and _bell.ring_before_exit())
+def _ring_before_exit() -> None:
+    if _bell.is_ours:
+        _bell.ring_before_exit()
+
+
+atexit.register(_ring_before_exit)

@@ -46,7 +46,9 @@ class IdempotencyConflict(Exception):
         self.positions = tuple(positions)
 
 
-def ping_for(webhook_id: int, *, organization_id: int, repository_id: int | None, data: object, now: datetime) -> NewEvent:
+def ping_for(
+    webhook_id: int, *, organization_id: int, repository_id: int | None, data: object, now: datetime
+) -> NewEvent:
     """Make up an event that only one webhook gets, whatever it subscribes to."""
     return NewEvent(
         organization_id=organization_id,

@@ -234,7 +234,7 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         indexes: ClassVar = [
-            models.Index(fields=["webhook", "due_at"], name="delivery_due", condition=Q(state="pending")),
+            models.Index(fields=["webhook", "due_at", "id"], name="delivery_due", condition=Q(state="pending")),
             models.Index(fields=["due_at"], name="delivery_next_due", condition=Q(state="pending")),
             models.Index(fields=["webhook", "leased_until"], name="delivery_leased", condition=Q(state="sending")),
             models.Index(fields=["webhook", "-id"], name="delivery_held", condition=Q(state="held")),

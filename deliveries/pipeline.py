@@ -27,7 +27,7 @@ log = logging.getLogger("hookhub.pipeline")
 FAN_OUT_BATCH = 500
 
 
-# 1. Accept --------------------------------------------------------------------------------------------------------------
+# 1. Accept ----------------------------------------------------------------------------------------------------------
 
 
 def accept(events: Sequence[NewEvent], *, now: datetime) -> list[Accepted]:
@@ -89,7 +89,7 @@ def _find_known(repeated: Sequence[NewEvent]) -> dict[tuple[int, str | None], tu
     }
 
 
-# 2. Fan out -------------------------------------------------------------------------------------------------------------
+# 2. Fan out ---------------------------------------------------------------------------------------------------------
 
 
 def fan_out(limit: int = FAN_OUT_BATCH, *, now: datetime) -> tuple[int, int]:
@@ -101,7 +101,7 @@ def fan_out(limit: int = FAN_OUT_BATCH, *, now: datetime) -> tuple[int, int]:
     return events, deliveries
 
 
-# 3. Claim ---------------------------------------------------------------------------------------------------------------
+# 3. Claim -----------------------------------------------------------------------------------------------------------
 
 
 def claim(limit: int, *, after: int = 0, now: datetime) -> list[Claim]:
@@ -119,7 +119,7 @@ def claim(limit: int, *, after: int = 0, now: datetime) -> list[Claim]:
     )
 
 
-# 4. Attempt -------------------------------------------------------------------------------------------------------------
+# 4. Attempt ---------------------------------------------------------------------------------------------------------
 
 
 def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[Result]:
@@ -147,7 +147,7 @@ def finish(claimed: Claim, request: Request, exchange: Exchange, *, started_at: 
     return conclude(claimed, request, exchange, started_at=started_at, now=now, jitter=jitter)
 
 
-# 5. Settle --------------------------------------------------------------------------------------------------------------
+# 5. Settle ----------------------------------------------------------------------------------------------------------
 
 
 def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
@@ -168,8 +168,6 @@ def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
     return mine
 
 
-
-
 def _update_health(healths: Sequence[Health]) -> None:
     """Add a batch to its webhooks' health, and give rest to those that keep timing out."""
     rows = [health.as_row() for health in healths]
@@ -184,7 +182,7 @@ def _update_health(healths: Sequence[Health]) -> None:
         queue.run(queue.REST, {"webhooks": [row[0] for row in rests], "until": [row[1] for row in rests]})
 
 
-# 6. Review --------------------------------------------------------------------------------------------------------------
+# 6. Review ----------------------------------------------------------------------------------------------------------
 
 
 def review(*, now: datetime) -> list[Webhook]:

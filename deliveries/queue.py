@@ -29,7 +29,7 @@ def run(sql: str, parameters: Mapping[str, object]) -> list[Row]:
         return cursor.fetchall() if cursor.description else []
 
 
-# Accept -----------------------------------------------------------------------------------------------------------------
+# Accept -------------------------------------------------------------------------------------------------------------
 
 # Sorted by key, so that two batches with the same keys in another order wait for each other and never in a ring.
 STORE_EVENTS = """
@@ -54,8 +54,10 @@ FROM unnest(%(organizations)s::bigint[], %(keys)s::text[]) AS wanted (organizati
 JOIN deliveries_event e USING (organization_id, idempotency_key)
 """
 
-# Fan out ----------------------------------------------------------------------------------------------------------------
+# Fan out ------------------------------------------------------------------------------------------------------------
 
+# A delivery's id is the first half of its event's, which is its time, and a random half of its own: in the log and in
+# the queue deliveries stand in the order in which their events were accepted.
 FAN_OUT = """
 WITH batch AS MATERIALIZED (
     SELECT id, organization_id, repository_id, webhook_id, type, topics
@@ -67,7 +69,8 @@ WITH batch AS MATERIALIZED (
 ), owed AS (
     INSERT INTO deliveries_delivery (id, event_id, webhook_id, organization_id, repository_id, event_type, state,
                                      attempts_made, failures, lease_losses, redeliveries, due_at, created_at)
-    SELECT deliveries_uuid7(%(now)s), e.id, w.id, e.organization_id, e.repository_id, e.type, 'pending',
+    SELECT encode(substring(uuid_send(e.id) FROM 1 FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid,
+           e.id, w.id, e.organization_id, e.repository_id, e.type, 'pending',
            0, 0, 0, 0, %(now)s, %(now)s
     FROM batch e
     JOIN deliveries_webhook w ON w.organization_id = e.organization_id
@@ -82,7 +85,7 @@ WITH batch AS MATERIALIZED (
 SELECT (SELECT count(*) FROM done), (SELECT count(*) FROM owed)
 """
 
-# Claim ------------------------------------------------------------------------------------------------------------------
+# Claim --------------------------------------------------------------------------------------------------------------
 
 # Walks the index of pending deliveries from webhook to webhook, three pages a step, starting after the one that was
 # served last, so that a webhook with a mountain of due deliveries costs the walk no more than one with a single one.
@@ -136,7 +139,7 @@ WITH picked AS MATERIALIZED (
         FROM (
             SELECT id, due_at FROM deliveries_delivery
             WHERE webhook_id = w.id AND state = 'pending' AND due_at <= %(now)s
-            ORDER BY due_at
+            ORDER BY due_at, id
             LIMIT least(greatest(room.free, 0), %(limit)s)
             FOR NO KEY UPDATE SKIP LOCKED
         ) AS due
@@ -192,10 +195,8 @@ class Claim:
     repository: str | None
 
 
-def claim(
-    limit: int, *, lease: UUID, until: datetime, max_in_flight: int, after: int, now: datetime
-) -> list[Claim]:
-    """Take up to ``limit`` due deliveries, one turn of the webhooks after another, beginning behind webhook ``after``."""
+def claim(limit: int, *, lease: UUID, until: datetime, max_in_flight: int, after: int, now: datetime) -> list[Claim]:
+    """Take up to ``limit`` due deliveries, one turn of the webhooks after another, beginning behind ``after``."""
     with transaction.atomic():
         found: list[Row] = []
         # Round the ring: from the webhook after the last one served to the end, then from the start up to it.
@@ -230,7 +231,7 @@ FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[]) AS r (id, lease)
 WHERE d.id = r.id AND d.lease = r.lease AND d.state = 'sending'
 """
 
-# Settle -----------------------------------------------------------------------------------------------------------------
+# Settle -------------------------------------------------------------------------------------------------------------
 
 # The attempt is recorded whether or not the lease still holds. A row in its place can only be the "outcome unknown"
 # that was written when the lease expired, and now the outcome is known.
@@ -305,7 +306,7 @@ FROM unnest(%(webhooks)s::bigint[], %(until)s::timestamptz[]) AS r (id, until)
 WHERE w.id = r.id
 """
 
-# Expired leases ---------------------------------------------------------------------------------------------------------
+# Expired leases -----------------------------------------------------------------------------------------------------
 
 # A crash is not the receiver's failure: the lost attempt is on record, the schedule stays where it was, and the next
 # attempt is due at once. The same few deliveries taking their worker down again and again are poison.
@@ -336,7 +337,7 @@ FROM lost WHERE d.id = lost.id
 RETURNING d.id, d.state
 """
 
-# The clock's one question ------------------------------------------------------------------------------------------------
+# The clock's one question -------------------------------------------------------------------------------------------
 
 ANYTHING_DUE = """
 SELECT EXISTS (SELECT FROM deliveries_event WHERE fanned_out_at IS NULL)

@@ -48,7 +48,8 @@ class Selection:
             "id__in": self.ids,
         }
         return Delivery.objects.filter(
-            Q(organization_id=self.organization_id), **{name: value for name, value in narrowed.items() if value is not None}
+            Q(organization_id=self.organization_id),
+            **{name: value for name, value in narrowed.items() if value is not None},
         )
 
 
@@ -124,5 +125,4 @@ def ping(webhook: Webhook, *, now: datetime) -> Delivery:
                 )
             ]
         )  # fmt: skip
-        from_this = Delivery.objects.get(event_id=accepted.id)
-    return from_this
+    return Delivery.objects.select_related("webhook", "repository").get(event_id=accepted.id)

@@ -41,9 +41,7 @@ class GiveUp:
 Decision = Finish | RetryAt | GiveUp
 
 
-def decide(
-    outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], now: datetime, jitter: float
-) -> Decision:
+def decide(outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], now: datetime, jitter: float) -> Decision:
     """Decide what follows an attempt.
 
     ``failures`` counts the failed attempts before this one, ``now`` is when this one ended, and ``jitter`` is a random
@@ -72,4 +70,5 @@ def rest_after(timeouts_in_a_row: int) -> timedelta | None:
     beyond = timeouts_in_a_row - TIMEOUTS_BEFORE_REST
     if beyond < 0:
         return None
-    return min(REST_LEAST * 2 ** min(beyond, 10), REST_MOST)
+    doublings: int = 2 ** min(beyond, 10)
+    return min(REST_LEAST * doublings, REST_MOST)

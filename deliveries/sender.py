@@ -16,7 +16,7 @@ import pycurl
 from django.conf import settings
 
 from deliveries import guard
-from deliveries.outcomes import Lost, LossKind
+from deliveries.outcomes import LossKind, Lost
 
 # What an answer may hold before we hang up; what the log keeps of its body is a setting and never more than this.
 HEADERS_MOST = 64 * 1024

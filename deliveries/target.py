@@ -39,7 +39,7 @@ _lookups = BoundedSemaphore(16)
 Resolve = Callable[[str, int], list[str]]
 
 
-class BadTarget(ValueError):  # noqa: N818 - the name says what is wrong, as in `except BadTarget as bad`.
+class BadTarget(ValueError):
     """Say in a sentence, ``message``, why a URL is refused and what to do about it."""
 
     def __init__(self, message: str) -> None:

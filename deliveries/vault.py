@@ -39,7 +39,7 @@ def seal_secrets(secrets: tuple[Secret, ...]) -> bytes:
     return _seal(rows)
 
 
-def open_secrets(sealed: bytes) -> tuple[Secret, ...]:
+def open_secrets(sealed: bytes | memoryview) -> tuple[Secret, ...]:
     """Open a webhook's secrets, newest first; raises Unreadable."""
     return _open_secrets(bytes(sealed), settings.HOOKHUB_ENCRYPTION_KEYS)
 
@@ -49,12 +49,12 @@ def seal_headers(headers: dict[str, str]) -> bytes | None:
     return _seal(headers) if headers else None
 
 
-def open_headers(sealed: bytes | None) -> dict[str, str]:
+def open_headers(sealed: bytes | memoryview | None) -> dict[str, str]:
     """Open the owner's own headers; raises Unreadable."""
     return dict(_open_headers(bytes(sealed), settings.HOOKHUB_ENCRYPTION_KEYS)) if sealed else {}
 
 
-def reseal(sealed: bytes) -> bytes:
+def reseal(sealed: bytes | memoryview) -> bytes:
     """Seal the same content with the first key; raises Unreadable."""
     try:
         return _box(settings.HOOKHUB_ENCRYPTION_KEYS).rotate(bytes(sealed))

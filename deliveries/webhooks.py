@@ -82,7 +82,7 @@ def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> t
 def rotate_secret(
     webhook_id: int, *, secret: str | None = None, overlap: timedelta | None = None, now: datetime
 ) -> tuple[Webhook, str]:
-    """Give the webhook a new secret and return it; the others go on signing beside it for ``overlap``. Raises BadTerms."""
+    """Give the webhook a new secret; the others go on signing beside it for ``overlap``. Raises BadTerms."""
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
@@ -111,7 +111,7 @@ def disable(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
 
 
 def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
-    """Owe it new events again, its health afresh; give how many held deliveries that releases. Call it in a transaction."""
+    """Owe it new events again, its health afresh; give how many held ones that releases. Call it in a transaction."""
     webhook.disabled_at = webhook.disabled_reason = webhook.owner_told_at = None
     webhook.review_since = webhook.gone_at = webhook.resting_until = None
     webhook.failure_count = webhook.timeouts_in_a_row = 0
@@ -140,7 +140,7 @@ def delete(webhook: Webhook, *, now: datetime) -> int:
     return owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
 
 
-# For the review ---------------------------------------------------------------------------------------------------------
+# For the review -----------------------------------------------------------------------------------------------------
 
 
 def to_review() -> list[int]:
@@ -187,7 +187,7 @@ def _as_headers(value: object) -> dict[str, str]:
 
 
 def reseal_all() -> int:
-    """Seal every webhook's secrets with the first key; give how many. Raises vault.Unreadable, changing nothing more."""
+    """Seal every webhook's secrets with the first key; give how many. Raises vault.Unreadable and then stops."""
     done = 0
     for webhook_id in Webhook.objects.kept().values_list("id", flat=True).iterator():
         with transaction.atomic():

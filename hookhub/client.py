@@ -67,7 +67,7 @@ class HookHubError(Exception):
         super().__init__(f"{origin}{said}{listed} {advice}".strip())
 
 
-class ConnectionFailed(HookHubError):  # noqa: N818 - named for the fact, as in `except ConnectionFailed`.
+class ConnectionFailed(HookHubError):
     """No answer came: HookHub is not reachable, or too slow."""
 
 

@@ -73,9 +73,7 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
-        indexes: ClassVar = [
-            models.Index(fields=["organization"], name="api_key_in_use", condition=Q(revoked_at=None))
-        ]
+        indexes: ClassVar = [models.Index(fields=["organization"], name="api_key_in_use", condition=Q(revoked_at=None))]
 
     def __str__(self) -> str:
         return self.name or self.key_id

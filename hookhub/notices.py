@@ -45,7 +45,9 @@ def owners_of(webhook: Webhook) -> list[str]:
 
 def _write_to(addresses: list[str], webhook: Webhook) -> None:
     if not addresses:
-        log.warning("Webhook %s is disabled, and nobody in %s has an address to tell", webhook.uid, webhook.organization)
+        log.warning(
+            "Webhook %s is disabled, and nobody in %s has an address to tell", webhook.uid, webhook.organization
+        )
         return
     subject = f"[HookHub] {webhook.organization}: a webhook has been disabled"
     letter = render_to_string(

@@ -6,15 +6,14 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.dateparse import parse_datetime
 
+from deliveries.ids import uuid7
 from deliveries.models import Organization
 from deliveries.replay import Selection, redeliver
-from deliveries.ids import uuid7
 from hookhub.models import Replay
 
 BATCH = 500
 # What one tick of the clock may spend on all replays together.
 BATCHES_A_TICK = 10
-
 
 
 def start(organization: Organization, *, selection: Selection, now: datetime) -> Replay:

@@ -23,13 +23,15 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from hookhub.git.draining import drain
 from hookhub.git.payloads import Change, Push
 from hookhub.git.repository import as_text
 from hookhub.git.settings import NotConfigured, Settings, as_unicode, read_settings
 from hookhub.git.spool import Spool, SpoolFull
+
+if TYPE_CHECKING:
+    from hookhub.git.draining import Drained
 
 # Whoever lets people push says who they are in one of these; our own login is the last resort.
 _PUSHER_NAMES = ("HOOKHUB_PUSHER", "GL_USERNAME", "GL_USER", "GITEA_PUSHER_NAME", "REMOTE_USER")
@@ -77,7 +79,7 @@ def flush(repository: str, *, environment: Mapping[str, str], say: Callable[[str
     try:
         git_dir = find_git_dir(Path(repository))
         settings = read_settings(git_dir, environment=environment)
-        drained = drain(git_dir, settings, patience_seconds=0, wait_seconds=FLUSH_WAIT_SECONDS)
+        drained = _drain(git_dir, settings, patience_seconds=0, wait_seconds=FLUSH_WAIT_SECONDS)
     except (OSError, NotConfigured) as problem:
         say(str(problem))
         return 1
@@ -102,7 +104,7 @@ def read_changes(lines: IO[bytes]) -> tuple[Change, ...]:
     for line in lines:
         match = _LINE.fullmatch(line.rstrip(b"\n"))
         if match is None:
-            raise ValueError(f"expected 'old new ref' from git, got {as_text(line[:200])!r}")
+            raise ValueError(f"expected 'old new ref' from git, got {as_text(line[:200]).rstrip()!r}")
         changes.append(Change(*(as_text(part) for part in match.groups())))
     return tuple(changes)
 
@@ -130,7 +132,7 @@ def _login() -> str:
 
 def _send_detached(git_dir: Path, settings: Settings, *, foreground: bool, say: Callable[[str], None]) -> None:
     """Leave a sender behind; in the foreground, wait for its report for as long as the budget lasts."""
-    report = _detach(lambda: str(drain(git_dir, settings, patience_seconds=settings.patience_seconds)), git_dir)
+    report = _detach(lambda: str(_drain(git_dir, settings, patience_seconds=settings.patience_seconds)), git_dir)
     try:
         if foreground:
             ready, _, _ = select.select([report], [], [], settings.budget_seconds)
@@ -138,6 +140,13 @@ def _send_detached(git_dir: Path, settings: Settings, *, foreground: bool, say: 
             say(said or "the events wait in the spool; HookHub has not answered yet")
     finally:
         os.close(report)
+
+
+def _drain(git_dir: Path, settings: Settings, *, patience_seconds: float, wait_seconds: float = 0) -> Drained:
+    # Loading what sends (http, ssl, e-mail) takes several times as long as all that the pusher waits for.
+    from hookhub.git.draining import drain  # noqa: PLC0415 - in the detached sender, where nobody waits.
+
+    return drain(git_dir, settings, patience_seconds=patience_seconds, wait_seconds=wait_seconds)
 
 
 def _detach(work: Callable[[], str], git_dir: Path) -> int:

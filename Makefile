@@ -1,0 +1,63 @@
+# HookHub's targets. All of them work on a machine with Python 3.11, git and make; `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?=
+# One test process a core; the acceptance tests start servers of their own.
+JOBS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
+
+.PHONY: help venv demo up test lint types fast acceptance format bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+venv: $(READY) ## build the environment in .venv, what every other target runs on
+
+$(READY): requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and was not found; install it, or say where: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11; say where a newer one is: make PYTHON=/path/to/python3.11"; exit 1; }
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "python -m venv does not work here; on Debian: apt-get install python3.11-venv"; exit 1; }
+	@echo "Installing into $(VENV) (about half a minute) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+demo: venv ## push to a real repository and watch the events arrive, signed, retried and recorded
+	@$(BIN)/python manage.py demo
+
+up: venv ## run the service in the foreground; prints its address and, the first time, a login and an API key
+	@exec $(BIN)/python manage.py up $(if $(PORT),--port $(PORT))
+
+test: venv ## lint, check the types, run every test
+	@$(MAKE) --no-print-directory lint types
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not acceptance"
+	@$(BIN)/python -m pytest -q -m acceptance
+
+lint: venv ## ruff, import-linter, and whether the migrations are complete
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m django makemigrations --check --dry-run --settings config.settings
+
+types: venv ## mypy, strict
+	@$(BIN)/mypy
+
+fast: venv ## the unit tests alone, in seconds
+	@$(BIN)/python -m pytest -q tests/unit
+
+acceptance: venv ## the tests with real processes, and the browser
+	@$(BIN)/python -m pytest -q -m acceptance
+
+format: venv ## put the code into shape
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format --quiet .
+
+bench: venv ## measure the idle latency (python -m bench --help lists what else there is)
+	@$(BIN)/python -m bench latency
+
+clean: ## remove the environment, the caches and the embedded servers' data
+	@rm -rf $(VENV) .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

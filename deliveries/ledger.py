@@ -1,0 +1,353 @@
+"""The ledger: what must hold between events, deliveries and attempts at every moment, as questions for the database.
+
+Each statement is one snapshot, and every step of the pipeline commits whole, so that a fault is a fault also while
+workers are busy. A statement gives one line of text for each row that breaks its promise, and nothing when all is well.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries import queue
+
+Verdict = Literal["ok", "fault", "waiting"]
+
+SAMPLE_MOST = 20
+COUNT_MOST = 10_000
+# How long an event may wait to be fanned out, and an expired lease to be taken back: the clock looks once a second.
+GRACE = timedelta(minutes=1)
+# A change of a webhook bears the time at which it was asked for and commits somewhat later, after a name server was
+# asked; an event fanned out in between meets the old terms.
+SETTLING = timedelta(seconds=10)
+# Retention goes on while the checks run.
+RETENTION_MARGIN = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise, the statement that finds what breaks it, and what that means to an operator."""
+
+    name: str
+    promise: str
+    sql: str
+    meaning: str
+    broken: Verdict = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one check: how many rows broke the promise, at most COUNT_MOST counted, and the first of them."""
+
+    check: Check
+    count: int
+    is_at_least: bool
+    sample: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Give ``ok``, or how bad it is."""
+        return self.check.broken if self.count else "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """How much the ledger holds: rows of each kind, and deliveries by state."""
+
+    events: int
+    deliveries: int
+    attempts: int
+    states: dict[str, int]
+
+
+def examine(
+    *, now: datetime, grace: timedelta = GRACE, settling: timedelta = SETTLING, within: timedelta | None = None
+) -> Iterator[Finding]:
+    """Go through CHECKS and give each one's finding as soon as it is there.
+
+    Only events fanned out ``within`` that span, by default the retention, are asked for their deliveries: those of
+    older events may have been deleted. A webhook changed less than ``settling`` before an event is given the benefit
+    of the doubt.
+    """
+    horizon = now - (settings.HOOKHUB_RETENTION if within is None else within) + RETENTION_MARGIN
+    parameters = {
+        "overdue": now - grace,
+        "settling": settling,
+        "horizon": horizon,
+        "count_most": COUNT_MOST + 1,
+        "sample_most": SAMPLE_MOST,
+    }
+    for check in CHECKS:
+        count, sample = _run_unhurried(FIRST_OF.replace("{what_breaks_it}", check.sql), parameters)[0]
+        yield Finding(check, min(count, COUNT_MOST), is_at_least=count > COUNT_MOST, sample=tuple(sample))
+
+
+def count_all() -> Totals:
+    """Count what the ledger holds."""
+    events, attempts = _run_unhurried(COUNT_EVENTS_AND_ATTEMPTS, {})[0]
+    states: dict[str, int] = dict(_run_unhurried(COUNT_STATES, {}))
+    return Totals(events=events, deliveries=sum(states.values()), attempts=attempts, states=states)
+
+
+def _run_unhurried(sql: str, parameters: dict[str, object]) -> list[queue.Row]:
+    """Run a statement that reads whole tables, for as long as that takes."""
+    with transaction.atomic():
+        queue.run("SET LOCAL statement_timeout = 0", {})
+        return queue.run(sql, parameters)
+
+
+# However much is broken, what leaves the database is a number and a few lines.
+FIRST_OF = """
+WITH found (what) AS MATERIALIZED ({what_breaks_it} LIMIT %(count_most)s)
+SELECT (SELECT count(*) FROM found), ARRAY(SELECT what FROM found ORDER BY what LIMIT %(sample_most)s)
+"""
+
+COUNT_EVENTS_AND_ATTEMPTS = """
+SELECT (SELECT count(*) FROM deliveries_event), (SELECT count(*) FROM deliveries_attempt)
+"""
+
+COUNT_STATES = "SELECT state, count(*) FROM deliveries_delivery GROUP BY state ORDER BY state"
+
+# Events -----------------------------------------------------------------------------------------------------------------
+
+# A claim joins the event's organization, so that the delivery of such an event would be claimed and never sent.
+EVENTS_WITHOUT_ORGANIZATION = """
+SELECT e.id::text FROM deliveries_event e
+WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = e.organization_id)
+"""
+
+# Says in its own words what FAN_OUT promises. What a webhook wished for at the time is known only if it has not changed
+# since; changes of its health do not count.
+OWED_AND_MISSING = """
+SELECT e.id || ' to webhook ' || w.uid
+FROM deliveries_event e
+JOIN deliveries_webhook w ON w.organization_id = e.organization_id
+    AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
+    AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
+WHERE e.fanned_out_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
+"""
+
+EVENTS_WITHOUT_DELIVERY = (
+    OWED_AND_MISSING + "AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at"
+)
+
+# Whether the event was fanned out before or after the change cannot be told any more.
+EVENTS_IN_DOUBT = (
+    OWED_AND_MISSING
+    + """
+  AND greatest(w.created_at, w.changed_at) <= e.accepted_at
+  AND greatest(w.created_at, w.changed_at) + %(settling)s::interval > e.accepted_at
+"""
+)
+
+EVENTS_NOT_FANNED_OUT = """
+SELECT e.id::text FROM deliveries_event e WHERE e.fanned_out_at IS NULL AND e.accepted_at < %(overdue)s
+"""
+
+# Deliveries: what they refer to -------------------------------------------------------------------------------------------
+
+DELIVERIES_WITHOUT_EVENT = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE NOT EXISTS (SELECT FROM deliveries_event e WHERE e.id = d.event_id)
+"""
+
+DELIVERIES_WITHOUT_WEBHOOK = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE NOT EXISTS (SELECT FROM deliveries_webhook w WHERE w.id = d.webhook_id)
+"""
+
+DELIVERIES_WITHOUT_ORGANIZATION = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = d.organization_id)
+"""
+
+# An organization that does not exist is the business of the statements above.
+DELIVERIES_ACROSS_ORGANIZATIONS = """
+SELECT d.id::text
+FROM deliveries_delivery d
+JOIN deliveries_organization o ON o.id = d.organization_id
+JOIN deliveries_event e ON e.id = d.event_id
+JOIN deliveries_webhook w ON w.id = d.webhook_id
+WHERE e.organization_id <> d.organization_id OR w.organization_id <> d.organization_id
+"""
+
+# Deliveries: their state --------------------------------------------------------------------------------------------------
+
+# The tables' own constraints forbid most of these; a restore or a hand at psql may have gone without them.
+DELIVERIES_IN_NO_STATE = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE d.state NOT IN ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled')
+"""
+
+DELIVERIES_LEASED_WRONGLY = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE num_nonnulls(d.lease, d.leased_at, d.leased_until) <> CASE WHEN d.state = 'sending' THEN 3 ELSE 0 END
+"""
+
+DELIVERIES_NEVER_DUE = "SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'pending' AND d.due_at IS NULL"
+
+DELIVERIES_FINISHED_WRONGLY = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE CASE d.state
+    WHEN 'delivered' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'delivered'
+    WHEN 'cancelled' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'cancelled'
+    WHEN 'failed' THEN d.finished_at IS NULL OR coalesce(d.ending, '') NOT IN ('exhausted', 'gone', 'poisonous')
+    ELSE num_nonnulls(d.finished_at, d.ending) > 0
+END
+"""
+
+DELIVERIES_LEASED_TOO_LONG = """
+SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'sending' AND d.leased_until < %(overdue)s
+"""
+
+DELIVERIES_TO_BE_HELD = """
+SELECT d.id::text
+FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
+WHERE d.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL)
+"""
+
+# Attempts ---------------------------------------------------------------------------------------------------------------
+
+DELIVERIES_FAILED_TOO_OFTEN = "SELECT d.id::text FROM deliveries_delivery d WHERE d.failures > d.attempts_made"
+
+DELIVERIES_WITHOUT_PROOF = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE d.state = 'delivered'
+  AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.delivery_id = d.id AND a.outcome = 'delivered')
+"""
+
+# Numbers are unique and begin at 1, so that as many rows as the highest number leave no gap. The attempt in hand has
+# its number from the claim on, and its row only once it is over.
+DELIVERIES_WITH_OTHER_ATTEMPTS = """
+SELECT d.id::text
+FROM deliveries_delivery d
+LEFT JOIN (
+    SELECT delivery_id, count(*) AS recorded, max(number) AS highest FROM deliveries_attempt GROUP BY delivery_id
+) AS a ON a.delivery_id = d.id
+WHERE coalesce(a.recorded, 0) <> coalesce(a.highest, 0)
+   OR coalesce(a.highest, 0) NOT BETWEEN d.attempts_made - (d.state = 'sending')::int AND d.attempts_made
+"""
+
+ATTEMPTS_WITHOUT_DELIVERY = """
+SELECT a.id::text FROM deliveries_attempt a
+WHERE NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.id = a.delivery_id)
+"""
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "events-without-organization",
+        "every event belongs to an organization",
+        EVENTS_WITHOUT_ORGANIZATION,
+        "An organization was deleted under its events; they can no longer be delivered.",
+    ),
+    Check(
+        "events-without-delivery",
+        "every event has a delivery for each webhook that asked for it",
+        EVENTS_WITHOUT_DELIVERY,
+        "These events never reached these webhooks. If `prune --older-than` has deleted the deliveries, "
+        "pass the same days as --within.",
+    ),
+    Check(
+        "events-in-doubt",
+        "no webhook changed just before an event that it did not get",
+        EVENTS_IN_DOUBT,
+        "Each event came so soon after a change of its webhook that it may have met the old terms: probably no loss.",
+        broken="waiting",
+    ),
+    Check(
+        "events-not-fanned-out",
+        "no event waits for its deliveries",
+        EVENTS_NOT_FANNED_OUT,
+        "No worker is running, or the workers cannot keep up.",
+        broken="waiting",
+    ),
+    Check(
+        "deliveries-without-event",
+        "every delivery has its event",
+        DELIVERIES_WITHOUT_EVENT,
+        "Their payload is gone; they can never be sent.",
+    ),
+    Check(
+        "deliveries-without-webhook",
+        "every delivery has its webhook",
+        DELIVERIES_WITHOUT_WEBHOOK,
+        "A webhook's row was deleted under them; deleting one through the API keeps the row until its log is gone.",
+    ),
+    Check(
+        "deliveries-without-organization",
+        "every delivery belongs to an organization",
+        DELIVERIES_WITHOUT_ORGANIZATION,
+        "Nobody can see them in any log.",
+    ),
+    Check(
+        "deliveries-across-organizations",
+        "no delivery takes an event from one organization to another",
+        DELIVERIES_ACROSS_ORGANIZATIONS,
+        "Stop the workers and look at these first: one tenant may be reading another's events.",
+    ),
+    Check(
+        "deliveries-in-no-state",
+        "every delivery is in a state that exists",
+        DELIVERIES_IN_NO_STATE,
+        "No worker will ever touch them.",
+    ),
+    Check(
+        "deliveries-leased-wrongly",
+        "a delivery has a lease while it is being sent, and only then",
+        DELIVERIES_LEASED_WRONGLY,
+        "Without a lease nobody takes them back; with a stray one nobody is stopped by it.",
+    ),
+    Check(
+        "deliveries-never-due",
+        "every pending delivery is due at some time",
+        DELIVERIES_NEVER_DUE,
+        "They wait for ever; `manage.py redeliver` makes them due.",
+    ),
+    Check(
+        "deliveries-finished-wrongly",
+        "a finished delivery says when and how, and no other does",
+        DELIVERIES_FINISHED_WRONGLY,
+        "Retention and the log rely on it.",
+    ),
+    Check(
+        "deliveries-leased-too-long",
+        "no lease is long past its end",
+        DELIVERIES_LEASED_TOO_LONG,
+        "Their workers died and nobody took them back: no worker is running, or the workers' clock stands still.",
+    ),
+    Check(
+        "deliveries-to-be-held",
+        "no delivery is pending for a disabled webhook",
+        DELIVERIES_TO_BE_HELD,
+        "They were fanned out while the webhook was being disabled; the next claim holds them.",
+        broken="waiting",
+    ),
+    Check(
+        "deliveries-failed-too-often",
+        "no delivery has failed more often than it was attempted",
+        DELIVERIES_FAILED_TOO_OFTEN,
+        "Their schedules ran ahead of them.",
+    ),
+    Check(
+        "deliveries-without-proof",
+        "every delivered delivery has an attempt that delivered it",
+        DELIVERIES_WITHOUT_PROOF,
+        "They may never have arrived; `manage.py redeliver` sends them again.",
+    ),
+    Check(
+        "deliveries-with-other-attempts",
+        "every delivery has the attempts it counts, without a gap",
+        DELIVERIES_WITH_OTHER_ATTEMPTS,
+        "The log does not tell the whole story of these deliveries.",
+    ),
+    Check(
+        "attempts-without-delivery",
+        "every attempt belongs to a delivery",
+        ATTEMPTS_WITHOUT_DELIVERY,
+        "Deliveries were deleted without their attempts.",
+    ),
+)

@@ -1,0 +1,137 @@
+"""``manage.py check_ledger``: proves that nothing was lost, or says what was."""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from deliveries import ledger
+from deliveries.ledger import Finding, Totals
+from deliveries.models import Delivery
+
+NAMES = {"ok": "ok", "fault": "FAULT", "waiting": "waiting"}
+
+
+class Command(BaseCommand):
+    """Go through the ledger while everything runs; exit with 1 when a promise is broken."""
+
+    help = (
+        "Check that every event has its deliveries, every delivery its attempts and a legal state. "
+        "Changes nothing, may run at any time; exits with 1 when anything is off. What is only late is `waiting`."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare how strict to be, and for whom to write."""
+        parser.add_argument("--json", action="store_true", help="one JSON object instead of the report")
+        parser.add_argument(
+            "--grace", type=span, default=ledger.GRACE, metavar="SECONDS",
+            help="how late fan-out and expired leases may be [%(default)s]",
+        )  # fmt: skip
+        parser.add_argument(
+            "--settling", type=span, default=ledger.SETTLING, metavar="SECONDS",
+            help="what a webhook missed so soon after a change of it is in doubt, not a fault [%(default)s]",
+        )  # fmt: skip
+        parser.add_argument(
+            "--within", type=days, metavar="DAYS",
+            help="ask only events of the last DAYS for their deliveries [the retention]",
+        )  # fmt: skip
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Check, report line by line, and fail when anything is off."""
+        now = timezone.now()
+        findings = []
+        for finding in ledger.examine(
+            now=now, grace=options["grace"], settling=options["settling"], within=options["within"]
+        ):
+            findings.append(finding)
+            if not options["json"]:
+                self.tell(finding)
+        totals = ledger.count_all()
+        faults = sum(finding.verdict == "fault" for finding in findings)
+        if options["json"]:
+            self.stdout.write(json.dumps(as_json(findings, totals, now=now), indent=2))
+        else:
+            self.stdout.write(sentence(totals))
+        if faults:
+            raise CommandError(f"The ledger is off: {faults} of {len(findings)} promises are broken.")
+        if not options["json"]:
+            self.stdout.write(self.style.SUCCESS("The ledger is right."))
+
+    def tell(self, finding: Finding) -> None:
+        """Write a check's line, and below it what broke the promise."""
+        style = {"ok": self.style.SUCCESS, "fault": self.style.ERROR, "waiting": self.style.WARNING}[finding.verdict]
+        self.stdout.write(f"{style(f'{NAMES[finding.verdict]:<8}')} {finding.check.promise}{how_many(finding)}")
+        if finding.count:
+            self.stdout.write(f"         {finding.check.meaning}")
+            for line in finding.sample:
+                self.stdout.write(f"           {line}")
+            if finding.count > len(finding.sample):
+                self.stdout.write("           …")
+        # A check may take a while, and whoever pipes the report wants to see it grow.
+        self.stdout.flush()
+
+
+def how_many(finding: Finding) -> str:
+    """Give the end of a check's line: how many rows broke the promise."""
+    if not finding.count:
+        return ""
+    return f": {'more than ' if finding.is_at_least else ''}{finding.count:,} {'does' if finding.count == 1 else 'do'} not hold"
+
+
+def sentence(totals: Totals) -> str:
+    """Say how much was looked at."""
+    order = {state: place for place, state in enumerate(Delivery.State.values)}
+    states = sorted(totals.states, key=lambda state: order.get(state, len(order)))
+    by_state = ", ".join(f"{state} {totals.states[state]:,}" for state in states)
+    return (
+        f"{count(totals.events, 'event')}, {count(totals.attempts, 'attempt')}, "
+        f"{count(totals.deliveries, 'delivery', 'deliveries')}{': ' if by_state else ''}{by_state}."
+    )
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """Give a number with its noun."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def as_json(findings: list[Finding], totals: Totals, *, now: datetime) -> dict[str, object]:
+    """Spell the report out for machines."""
+    return {
+        "ok": not any(finding.verdict == "fault" for finding in findings),
+        "checked_at": now.isoformat(),
+        "totals": {
+            "events": totals.events,
+            "deliveries": totals.deliveries,
+            "attempts": totals.attempts,
+            "states": totals.states,
+        },
+        "checks": [
+            {
+                "name": finding.check.name,
+                "promise": finding.check.promise,
+                "verdict": finding.verdict,
+                "count": finding.count,
+                "count_is_at_least": finding.is_at_least,
+                "sample": list(finding.sample),
+            }
+            for finding in findings
+        ],
+    }
+
+
+def span(text: str) -> timedelta:
+    """Read a number of seconds; raises ValueError, which argparse turns into an error."""
+    seconds = float(text)
+    if not 0 <= seconds <= timedelta(days=36500).total_seconds():
+        raise ValueError(text)
+    return timedelta(seconds=seconds)
+
+
+def days(text: str) -> timedelta:
+    """Read a number of days; raises ValueError, as above."""
+    number = float(text)
+    if not 0 < number <= 36500:
+        raise ValueError(text)
+    return timedelta(days=number)

@@ -1,0 +1,64 @@
+"""How a webhook has been doing lately: counts, success rate, latencies."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from deliveries import queue
+from deliveries.ids import first_id_at
+from deliveries.models import Webhook
+
+# Percentiles over the latest so many attempts: enough to be steady, few enough to be read in milliseconds.
+ATTEMPTS_MOST = 10_000
+
+COUNT_STATES = """
+SELECT state, count(*) FROM deliveries_delivery
+WHERE webhook_id = %(webhook)s AND id >= %(since)s
+GROUP BY state
+"""
+
+MEASURE_ATTEMPTS = """
+SELECT count(*), count(*) FILTER (WHERE outcome = 'delivered'),
+       percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM duration) * 1000)
+           FILTER (WHERE duration IS NOT NULL)
+FROM (
+    SELECT outcome, duration FROM deliveries_attempt
+    WHERE webhook_id = %(webhook)s AND id >= %(since)s
+    ORDER BY id DESC LIMIT %(limit)s
+) AS latest
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Deliveries created since ``since`` by state; attempts, their success rate (0 to 1) and latencies in milliseconds.
+
+    Rate and latencies are None where there were no attempts.
+    """
+
+    since: datetime
+    deliveries: dict[str, int]
+    attempts: int
+    succeeded: int
+    success_rate: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+def stats_of(webhook: Webhook, *, window: timedelta, now: datetime) -> Stats:
+    """Measure the last ``window`` of a webhook's life."""
+    since = now - window
+    bounds = {"webhook": webhook.pk, "since": first_id_at(since), "limit": ATTEMPTS_MOST}
+    deliveries: dict[str, int] = dict(queue.run(COUNT_STATES, bounds))
+    attempts, succeeded, percentiles = queue.run(MEASURE_ATTEMPTS, bounds)[0]
+    p50, p95, p99 = [float(value) for value in percentiles] if percentiles else (None, None, None)
+    return Stats(
+        since=since,
+        deliveries=deliveries,
+        attempts=attempts,
+        succeeded=succeeded,
+        success_rate=succeeded / attempts if attempts else None,
+        p50_ms=p50,
+        p95_ms=p95,
+        p99_ms=p99,
+    )

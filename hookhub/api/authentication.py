@@ -1,0 +1,69 @@
+"""API keys at the door: `Authorization: Bearer hh_<id>_<secret>`."""
+
+import hmac
+import re
+from datetime import timedelta
+
+from django.contrib.auth.models import AnonymousUser
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+from hookhub.models import ApiKey, digest
+
+KEY = re.compile(r"hh_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9-]{20,100})")
+# Often enough to see which keys are in use, seldom enough not to write on every request.
+LAST_USED_EVERY = timedelta(minutes=1)
+
+UNKNOWN = "This API key is unknown or has been revoked. Make one with `manage.py create_api_key`."
+
+
+class KeyHolder(AnonymousUser):
+    """Whoever came with a valid key: no person, yet let in."""
+
+    @property
+    def is_authenticated(self) -> bool:  # type: ignore[override]  # django-stubs pins it to False
+        """Let in."""
+        return True
+
+
+class KeyAuthentication(BaseAuthentication):
+    """Lets in whoever brings a key that is not revoked."""
+
+    def authenticate(self, request: Request) -> tuple[KeyHolder, ApiKey] | None:
+        """Give the key's holder and the key, or None when there is no Authorization header at all."""
+        header = request.headers.get("Authorization", "")
+        if not header:
+            return None
+        scheme, _, text = header.partition(" ")
+        found = KEY.fullmatch(text.strip())
+        if scheme.lower() != "bearer" or found is None:
+            raise AuthenticationFailed("Send the header `Authorization: Bearer hh_…` with your API key.")
+        key = ApiKey.objects.select_related("organization").filter(key_id=found["id"]).first()
+        # Compared in any case, so that an unknown id takes as long as a wrong secret.
+        kept = bytes(key.secret_hash) if key else b""
+        if not hmac.compare_digest(kept, digest(found["secret"])) or key is None or key.revoked_at is not None:
+            raise AuthenticationFailed(UNKNOWN)
+        now = timezone.now()
+        if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
+            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
+        return KeyHolder(), key
+
+    def authenticate_header(self, request: Request) -> str:
+        """Have a missing key answered with 401."""
+        del request
+        return 'Bearer realm="hookhub"'
+
+
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's own
+    """Tells the OpenAPI document how to come in."""
+
+    target_class = "hookhub.api.authentication.KeyAuthentication"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        """Give the scheme as OpenAPI has it."""
+        del auto_schema
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "hh_<id>_<secret>"}

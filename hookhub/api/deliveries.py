@@ -1,0 +1,222 @@
+"""`/v1/deliveries` and `/v1/replays`: the log, and sending again."""
+
+from collections.abc import Mapping
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from deliveries import replay
+from deliveries.models import Delivery, Organization, Repository, Webhook
+from deliveries.replay import Selection
+from hookhub import replays
+from hookhub.api.errors import conflict, invalid
+from hookhub.api.filters import TIME_PARAMETERS, moment, read_id, read_uuid
+from hookhub.api.permissions import enter
+from hookhub.api.serializers import DeliveryDetailSerializer, DeliverySerializer, NewReplaySerializer, ReplaySerializer
+from hookhub.api.webhooks import fields_of
+from hookhub.models import Replay, Scope
+
+IDS_MOST = 1000
+SELECTORS = ("webhook", "event", "repository", "state", "type", "after", "before")
+
+
+class DeliveriesView(GenericAPIView[Delivery]):
+    """The delivery log, newest first."""
+
+    serializer_class = DeliverySerializer
+    queryset = Delivery.objects.none()
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("webhook", OpenApiTypes.UUID),
+            OpenApiParameter("event", OpenApiTypes.UUID),
+            OpenApiParameter("repository"),
+            OpenApiParameter("state", enum=Delivery.State.values),
+            OpenApiParameter("type"),
+            *TIME_PARAMETERS,
+        ],
+        responses=DeliverySerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        organization = enter(request, needs=Scope.READ)
+        given = {name: request.query_params[name] for name in SELECTORS if request.query_params.get(name)}
+        found = with_names(selection_of(given, organization=organization).deliveries())
+        return self.get_paginated_response(DeliverySerializer(self.paginate_queryset(found), many=True).data)
+
+
+class DeliveryView(GenericAPIView[Delivery]):
+    """One delivery with every attempt that was made for it."""
+
+    serializer_class = DeliveryDetailSerializer
+    queryset = Delivery.objects.none()
+
+    def get(self, request: Request, uid: str) -> Response:
+        return Response(DeliveryDetailSerializer(find(request, uid, needs=Scope.READ)).data)
+
+
+class RedeliverView(GenericAPIView[Delivery]):
+    """Make one delivery due at once, under the same id and with its schedule afresh."""
+
+    serializer_class = DeliverySerializer
+    queryset = Delivery.objects.none()
+
+    @extend_schema(request=None, responses={202: DeliverySerializer})
+    def post(self, request: Request, uid: str) -> Response:
+        delivery = find(request, uid, needs=Scope.MANAGE)
+        if not replay.redeliver([delivery.pk], now=timezone.now()):
+            raise conflict(why_not(delivery, replay.CAN_BE_SENT_AGAIN, "sent again"))
+        return Response(DeliverySerializer(find(request, uid, needs=Scope.MANAGE)).data, status=202)
+
+
+class CancelView(GenericAPIView[Delivery]):
+    """Call off a delivery that waits or is held."""
+
+    serializer_class = DeliverySerializer
+    queryset = Delivery.objects.none()
+
+    @extend_schema(request=None)
+    def post(self, request: Request, uid: str) -> Response:
+        delivery = find(request, uid, needs=Scope.MANAGE)
+        if not replay.cancel([delivery.pk], now=timezone.now()):
+            raise conflict(why_not(delivery, replay.CAN_BE_CALLED_OFF, "cancelled"))
+        return Response(DeliverySerializer(find(request, uid, needs=Scope.MANAGE)).data)
+
+
+class ReplaysView(GenericAPIView[Replay]):
+    """Send many deliveries again: those in `deliveries`, or all that a filter finds. The answer is a job to watch."""
+
+    serializer_class = ReplaySerializer
+    queryset = Replay.objects.none()
+
+    @extend_schema(responses=ReplaySerializer(many=True))
+    def get(self, request: Request) -> Response:
+        organization = enter(request, needs=Scope.READ)
+        page = self.paginate_queryset(Replay.objects.filter(organization=organization))
+        return self.get_paginated_response(ReplaySerializer(page, many=True).data)
+
+    @extend_schema(
+        request=NewReplaySerializer,
+        responses={202: ReplaySerializer},
+    )
+    def post(self, request: Request) -> Response:
+        given = fields_of(request.data)
+        organization = enter(request, needs=Scope.MANAGE, named=given.pop("organization", None))
+        unknown = {name: "is not a filter" for name in given if name not in {*SELECTORS, "deliveries"}}
+        if unknown:
+            raise invalid(unknown)
+        if not given:
+            raise invalid({"body": f"name at least one of: deliveries, {', '.join(SELECTORS)}"})
+        job = replays.start(organization, selection=selection_of(given, organization=organization), now=timezone.now())
+        return Response(ReplaySerializer(job).data, status=202, headers={"Location": f"/v1/replays/{job.pk}"})
+
+
+class ReplayView(GenericAPIView[Replay]):
+    """A replay and how far it has come."""
+
+    serializer_class = ReplaySerializer
+    queryset = Replay.objects.none()
+
+    def get(self, request: Request, uid: str) -> Response:
+        organization = enter(request, needs=Scope.READ)
+        return Response(ReplaySerializer(get_object_or_404(Replay, organization=organization, id=read_uuid(uid))).data)
+
+
+class CancelReplayView(GenericAPIView[Replay]):
+    """Stop a replay; what it has made due already stays due."""
+
+    serializer_class = ReplaySerializer
+    queryset = Replay.objects.none()
+
+    @extend_schema(request=None)
+    def post(self, request: Request, uid: str) -> Response:
+        organization = enter(request, needs=Scope.MANAGE)
+        job = get_object_or_404(Replay, organization=organization, id=read_uuid(uid))
+        Replay.objects.filter(pk=job.pk, state="running").update(state="cancelled", finished_at=timezone.now())
+        job.refresh_from_db()
+        return Response(ReplaySerializer(job).data)
+
+
+def find(request: Request, uid: str, *, needs: Scope) -> Delivery:
+    """Give a delivery of the caller's organization, provided it may be touched so."""
+    organization = enter(request, needs=needs)
+    return get_object_or_404(with_names(Delivery.objects.filter(organization=organization)), id=read_uuid(uid))
+
+
+def with_names(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    """Fetch along what showing a delivery needs of its webhook and repository, and no more of them."""
+    return deliveries.select_related("webhook", "repository").only(
+        *DELIVERY_COLUMNS, "webhook__uid", "webhook__disabled_at", "webhook__deleted_at", "repository__name"
+    )
+
+
+DELIVERY_COLUMNS = (
+    "id", "event_id", "event_type", "state", "ending", "attempts_made", "failures", "redeliveries", "last_status",
+    "due_at", "created_at", "finished_at",
+)  # fmt: skip
+
+
+def selection_of(given: Mapping[str, object], *, organization: Organization) -> Selection:
+    """Read a filter, from a query or a body; raises a 422 naming what will not do."""
+    states = given.get("state", ())
+    states = [states] if isinstance(states, str) else states
+    if not isinstance(states, list | tuple) or any(state not in Delivery.State.values for state in states):
+        raise invalid({"state": f"use one or more of: {', '.join(Delivery.State.values)}"})
+    event_type = given.get("type")
+    if event_type is not None and (not isinstance(event_type, str) or "\0" in event_type):
+        raise invalid({"type": "must be an event type"})
+    return Selection(
+        organization_id=organization.pk,
+        webhook_id=_webhook_id(given.get("webhook"), organization),
+        event_id=read_id(given.get("event"), "event"),
+        repository_id=_repository_id(given.get("repository"), organization),
+        states=tuple(states),
+        event_type=event_type,
+        after=moment(given.get("after"), "after"),
+        before=moment(given.get("before"), "before"),
+        ids=_ids(given["deliveries"]) if "deliveries" in given else None,
+    )
+
+
+def _ids(value: object) -> tuple[UUID, ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= IDS_MOST:
+        raise invalid({"deliveries": f"must be a list of 1 to {IDS_MOST} delivery ids"})
+    return tuple(
+        found for position, one in enumerate(value) if (found := read_id(one or "", f"deliveries[{position}]"))
+    )
+
+
+def _webhook_id(value: object, organization: Organization) -> int | None:
+    uid = read_id(value, "webhook")
+    if uid is None:
+        return None
+    # A deleted webhook's log may still be read.
+    webhook = Webhook.objects.filter(organization=organization, uid=uid).only("id").first()
+    if webhook is None:
+        raise invalid({"webhook": "there is no such webhook"})
+    return webhook.pk
+
+
+def _repository_id(value: object, organization: Organization) -> int | None:
+    if value is None:
+        return None
+    name = str(value).rpartition("/")[2]
+    repository = Repository.objects.filter(organization=organization, name=name).first() if "\0" not in name else None
+    if repository is None:
+        raise invalid({"repository": "there is no such repository"})
+    return repository.pk
+
+
+def why_not(delivery: Delivery, states: tuple[str, ...], deed: str) -> str:
+    """Say why nothing could be done with a delivery."""
+    if delivery.state not in states:
+        return f"A delivery that is {delivery.state} cannot be {deed}; only one that is {', '.join(states)}."
+    if not delivery.webhook.active:
+        return "Its webhook is disabled or deleted; enable it first."
+    return f"It has changed meanwhile and cannot be {deed}; look again."

@@ -1,0 +1,138 @@
+"""One shape for every error: a code for programs, a sentence for people, and the fields it is about."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from deliveries.terms import BadTerms
+
+log = logging.getLogger("hookhub.api")
+
+# How long a client is to wait when the database does not answer.
+RETRY_AFTER_SECONDS = "1"
+
+
+class Refusal(exceptions.APIException):
+    """A request that is not carried out: ``fields`` maps what is wrong to a sentence each."""
+
+    def __init__(self, status_code: int, code: str, message: str, *, fields: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, code)
+        self.status_code = status_code
+        self.code = code
+        self.message = message
+        self.fields = dict(fields or {})
+
+
+def bad_request(message: str) -> Refusal:
+    """The request cannot be understood."""
+    return Refusal(status.HTTP_400_BAD_REQUEST, "malformed", message)
+
+
+def invalid(fields: Mapping[str, str]) -> Refusal:
+    """The request is understood, and some of its fields will not do."""
+    named = ", ".join(list(fields)[:5])
+    return Refusal(status.HTTP_422_UNPROCESSABLE_ENTITY, "invalid", f"Some fields will not do: {named}.", fields=fields)
+
+
+def conflict(message: str, *, fields: Mapping[str, str] | None = None) -> Refusal:
+    """The request does not go with how things are."""
+    return Refusal(status.HTTP_409_CONFLICT, "conflict", message, fields=fields)
+
+
+def too_large(message: str, *, fields: Mapping[str, str] | None = None) -> Refusal:
+    """The request, or a part of it, is longer than allowed."""
+    return Refusal(status.HTTP_413_REQUEST_ENTITY_TOO_LARGE, "too_large", message, fields=fields)
+
+
+CODES = {
+    400: "malformed",
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid",
+    429: "throttled",
+    503: "unavailable",
+}
+
+
+def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """Turn what a view raised into the one shape, or give None for a bug, which Django reports."""
+    del context
+    set_rollback()
+    match error:
+        case Refusal():
+            return shape(error.status_code, error.code, error.message, fields=error.fields)
+        case BadTerms():
+            return answer(invalid(error.faults), {})
+        case exceptions.ValidationError():
+            return answer(invalid(dict(flattened(error.detail))), {})
+        case Http404():
+            return shape(404, "not_found", "There is no such thing, or it is not yours to see.")
+        case PermissionDenied():
+            return shape(403, "forbidden", "This is not allowed.")
+        case OperationalError() | InterfaceError():
+            # Even an event whose COMMIT got no answer may have been stored; its idempotency key makes a repeat safe.
+            log.error("The database does not answer: %s", error)
+            message = "The database does not answer. Repeat the request with the same idempotency key."
+            return shape(503, "unavailable", message, headers={"Retry-After": RETRY_AFTER_SECONDS})
+        case exceptions.APIException():
+            headers = {"WWW-Authenticate": header} if (header := getattr(error, "auth_header", None)) else {}
+            code = CODES.get(error.status_code, "error")
+            return shape(error.status_code, code, str(error.detail), headers=headers)
+    return None
+
+
+def shape(
+    status_code: int,
+    code: str,
+    message: str,
+    *,
+    fields: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Give the one shape as a response."""
+    return Response(body(code, message, fields), status=status_code, headers=dict(headers or {}))
+
+
+def body(code: str, message: str, fields: Mapping[str, str] | None = None) -> dict[str, object]:
+    """Give the one shape."""
+    rows = [{"field": name, "message": text} for name, text in (fields or {}).items()]
+    return {"error": {"code": code, "message": message, "fields": rows}}
+
+
+def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Give DRF's nested error details as (path, sentence), like ``events[3].type``."""
+    if isinstance(detail, Mapping):
+        for name, inner in detail.items():
+            yield from flattened(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(detail, list) and any(isinstance(inner, Mapping | list) for inner in detail):
+        for position, inner in enumerate(detail):
+            if inner:
+                yield from flattened(inner, f"{path}[{position}]")
+    else:
+        sentences = detail if isinstance(detail, list) else [detail]
+        yield path or "body", " ".join(str(sentence) for sentence in sentences)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer for an address that leads nowhere."""
+    del exception
+    return JsonResponse(body("not_found", f"There is nothing at {request.path[:200]}."), status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer for a bug of ours; the log has what a person needs."""
+    del request
+    return JsonResponse(body("internal", "HookHub made a mistake. It is in the server's log."), status=500)

@@ -1,0 +1,181 @@
+"""`/v1/events`: where everything begins."""
+
+from dataclasses import replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from deliveries import pipeline
+from deliveries.events import IdempotencyConflict, NewEvent
+from deliveries.ids import first_id_at
+from deliveries.models import Event, Organization, Repository
+from deliveries.topics import topics_of
+from hookhub.api import intake
+from hookhub.api.errors import conflict, invalid
+from hookhub.api.filters import TIME_PARAMETERS, between, read_text, read_uuid
+from hookhub.api.parsers import RawParser
+from hookhub.api.permissions import enter
+from hookhub.api.serializers import (
+    EventDetailSerializer,
+    EventSerializer,
+    NewEventSerializer,
+    ReceiptSerializer,
+)
+from hookhub.models import Scope
+
+# What a batch's key is lengthened by for each of its events must still fit.
+HEADER_KEY_LONGEST = intake.KEY_LONGEST - 10
+
+
+class EventsView(GenericAPIView[Event]):
+    """Publish events, and read what was published.
+
+    POST takes one event, a JSON array of them, or NDJSON (`Content-Type: application/x-ndjson`), up to 1,000. All of a
+    request is accepted or none. 202 means stored: the deliveries will happen whatever dies.
+
+    A repeat with the same `id` — or the same `Idempotency-Key` header — gets the first answer and publishes nothing;
+    the same key with other content is 409.
+    """
+
+    parser_classes = (RawParser,)
+    serializer_class = NewEventSerializer
+    queryset = Event.objects.none()
+
+    @extend_schema(responses=EventSerializer(many=True), parameters=[
+        OpenApiParameter("type"), OpenApiParameter("repository"), *TIME_PARAMETERS,
+    ])  # fmt: skip
+    def get(self, request: Request) -> Response:
+        organization = enter(request, needs=Scope.READ)
+        page = self.paginate_queryset(filtered(request, organization).select_related("organization", "repository"))
+        return self.get_paginated_response(EventSerializer(page, many=True).data)
+
+    @extend_schema(
+        request={"application/json": NewEventSerializer, "application/x-ndjson": NewEventSerializer},
+        parameters=[OpenApiParameter("Idempotency-Key", location=OpenApiParameter.HEADER)],
+        responses={202: ReceiptSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        now = timezone.now()
+        content: Any = request.data
+        taken = intake.read(content, request.content_type or "")
+        organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
+        events = new_events(taken, organization=organization, now=now)
+        events = with_keys(events, taken, header=request.headers.get("Idempotency-Key"), content=content)
+        try:
+            receipts = pipeline.accept(events, now=now)
+        except IdempotencyConflict as error:
+            message = "was used before for an event with other content; use a new one for a new event"
+            fields = {field_of(taken, position, "id"): message for position in error.positions}
+            raise conflict("An idempotency key was used before with other content.", fields=fields) from error
+        rows = [ReceiptSerializer(receipt).data for receipt in receipts]
+        headers = {"Idempotent-Replayed": "true"} if all(receipt.is_repeat for receipt in receipts) else {}
+        return Response({"events": rows} if taken.is_batch else rows[0], status=202, headers=headers)
+
+
+class EventView(GenericAPIView[Event]):
+    """One event with what was published and where it is owed."""
+
+    serializer_class = EventDetailSerializer
+    queryset = Event.objects.none()
+
+    def get(self, request: Request, uid: str) -> Response:
+        organization = enter(request, needs=Scope.READ)
+        event = get_object_or_404(
+            Event.objects.select_related("organization", "repository"), organization=organization, id=read_uuid(uid)
+        )
+        return Response(EventDetailSerializer(event).data)
+
+
+def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
+    """Give the organization's events that the query parameters ask for."""
+    events = Event.objects.filter(organization=organization).defer("payload", "topics", "fingerprint")
+    if event_type := read_text(request, "type"):
+        events = events.filter(type=event_type)
+    if name := read_text(request, "repository"):
+        events = events.filter(repository=Repository.objects.filter(organization=organization, name=name).first())
+    after, before = between(request)
+    if after:
+        events = events.filter(id__gte=first_id_at(after))
+    if before:
+        events = events.filter(id__lt=first_id_at(before))
+    return events
+
+
+def named_in(taken: intake.Intake) -> str | None:
+    """Give the one organization that a request's events name, or None when they name none."""
+    named = {event.organization for event in taken.events}
+    if len(named) > 1:
+        raise invalid({"organization": "all events of a request must be of one organization"})
+    return named.pop()
+
+
+def new_events(taken: intake.Intake, *, organization: Organization, now: datetime) -> list[NewEvent]:
+    """Translate what was published into the engine's terms; raises a 422 for repositories that are not there."""
+    wanted: dict[str, str] = {}
+    for event in taken.events:
+        if event.repository is not None:
+            owner, _, name = event.repository.rpartition("/")
+            wanted[event.repository] = name if owner in {"", organization.slug} else ""
+    known = dict(
+        Repository.objects.filter(organization=organization, name__in=set(wanted.values())).values_list("name", "id")
+    ) if wanted else {}  # fmt: skip
+    faults = {
+        field_of(taken, position, "repository"): f"{organization.slug} has no such repository; "
+        "create it first with POST /v1/repositories"
+        for position, event in enumerate(taken.events)
+        if event.repository is not None and wanted[event.repository] not in known
+    }
+    if faults:
+        raise invalid(dict(list(faults.items())[:100]))
+    return [
+        NewEvent(
+            organization_id=organization.pk,
+            repository_id=known[wanted[event.repository]] if event.repository is not None else None,
+            type=event.type,
+            topics=topics_of(event.type, event.data),
+            payload=event.payload,
+            occurred_at=event.timestamp or now,
+            idempotency_key=event.key,
+            fingerprint=event.fingerprint() if event.key else None,
+        )
+        for event in taken.events
+    ]
+
+
+def with_keys(events: list[NewEvent], taken: intake.Intake, *, header: str | None, content: bytes) -> list[NewEvent]:
+    """Give events without a key of their own one made of the request's; see that no key is used twice in it."""
+    if header is not None:
+        if (fault := intake.fault_in_key(header)) or len(header) > HEADER_KEY_LONGEST:
+            raise invalid({"Idempotency-Key": fault or f"must be at most {HEADER_KEY_LONGEST} characters"})
+        if not taken.is_batch and events[0].idempotency_key not in {None, header}:
+            raise invalid({"id": "differs from the Idempotency-Key header; send one of them"})
+        events = [keyed(event, header, taken, position, content) for position, event in enumerate(events)]
+    keys = [event.idempotency_key for event in events if event.idempotency_key is not None]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        position = [event.idempotency_key for event in events].index(twice)
+        raise invalid({field_of(taken, position, "id"): "is used by another event of this request too"})
+    return events
+
+
+def keyed(event: NewEvent, header: str, taken: intake.Intake, position: int, content: bytes) -> NewEvent:
+    """Give the event the request's key, unless it has its own."""
+    if event.idempotency_key is not None:
+        return event
+    if not taken.is_batch:
+        return replace(event, idempotency_key=header, fingerprint=taken.events[0].fingerprint())
+    # The key stands for the whole request: with one event more or less it is another request.
+    return replace(event, idempotency_key=f"{header}#{position}", fingerprint=sha256(content).digest())
+
+
+def field_of(taken: intake.Intake, position: int, name: str) -> str:
+    """Name a field of one of the events, as errors name it."""
+    return f"events[{position}].{name}" if taken.is_batch else name

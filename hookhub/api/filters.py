@@ -1,0 +1,67 @@
+"""Query parameters, read strictly: what cannot be understood is refused and not passed over."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+
+from hookhub.api.errors import invalid
+from hookhub.api.intake import read_moment
+
+TIME_PARAMETERS = [
+    OpenApiParameter("after", OpenApiTypes.DATETIME, description="Created at or after this moment."),
+    OpenApiParameter("before", OpenApiTypes.DATETIME, description="Created before this moment."),
+]
+
+
+def read_uuid(text: str) -> UUID:
+    """Read an id from a path; one that is none cannot lead to anything."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Http404 from error
+
+
+def read_id(value: object, name: str) -> UUID | None:
+    """Read an id from a query parameter or a field; raises a 422 naming it."""
+    if value is None:
+        return None
+    try:
+        return UUID(str(value))
+    except ValueError as error:
+        raise invalid({name: "is not an id"}) from error
+
+
+def read_text(request: Request, name: str) -> str | None:
+    """Give a query parameter, or None when it is absent or empty."""
+    value = request.query_params.get(name)
+    if value and "\0" in value:
+        raise invalid({name: "must not contain NUL"})
+    return value or None
+
+
+def moment(value: object, name: str) -> datetime | None:
+    """Read a moment; raises a 422 naming the field."""
+    if value in {None, ""}:
+        return None
+    # A plus in a query string that nobody escaped has become a space.
+    found = read_moment(value.replace(" ", "+") if isinstance(value, str) else value)
+    if found is None or found.year < 1970:
+        raise invalid({name: "must be a date and time with a zone, like 2026-03-04T12:00:00Z"})
+    return found
+
+
+def between(request: Request) -> tuple[datetime | None, datetime | None]:
+    """Give the bounds ``after`` and ``before`` of the query."""
+    return moment(request.query_params.get("after"), "after"), moment(request.query_params.get("before"), "before")
+
+
+def read_window(request: Request) -> timedelta:
+    """Give the ``hours`` of the query as a span, a day if absent."""
+    text = request.query_params.get("hours") or "24"
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 24 * 90):
+        raise invalid({"hours": f"must be a whole number from 1 to {24 * 90}"})
+    return timedelta(hours=int(text))

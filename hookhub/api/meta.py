@@ -1,0 +1,80 @@
+"""`/v1/`, `/v1/meta`, `/v1/event-types`, and the health checks: what HookHub says of itself."""
+
+from dataclasses import asdict
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.views import APIView
+
+from deliveries.catalogue import CATALOGUE
+from deliveries.formats import DEFAULT, FORMATS
+
+VERSION = "0.1.0"
+
+
+@extend_schema(exclude=True)
+class RootView(APIView):
+    """Where to go from here. Log in, or send `Authorization: Bearer hh_…`."""
+
+    permission_classes = (AllowAny,)
+
+    def get(self, request: Request) -> Response:
+        names = ("organizations", "repositories", "webhooks", "event-types", "events", "deliveries", "replays", "meta")
+        return Response({name: reverse(name, request=request) for name in (*names, "openapi", "docs")})
+
+
+class MetaView(APIView):
+    """What this deployment is and keeps to; open to all, so that receivers can read the addresses it sends from."""
+
+    permission_classes = (AllowAny,)
+
+    @extend_schema(responses={200: dict})
+    def get(self, request: Request) -> Response:
+        del request
+        return Response(
+            {
+                "version": VERSION,
+                "formats": sorted(FORMATS),
+                "default_format": DEFAULT,
+                "retry_schedule": [wait.total_seconds() for wait in settings.HOOKHUB_RETRY_SCHEDULE],
+                "timeout": settings.HOOKHUB_TIMEOUT.total_seconds(),
+                "max_in_flight": settings.HOOKHUB_MAX_IN_FLIGHT,
+                "payload_limit": settings.HOOKHUB_PAYLOAD_LIMIT,
+                "retention_days": settings.HOOKHUB_RETENTION.days,
+                "source_addresses": list(settings.HOOKHUB_SOURCE_ADDRESSES),
+            }
+        )
+
+
+class EventTypesView(APIView):
+    """The event types HookHub knows, each with an example; others may be published and subscribed to just the same."""
+
+    permission_classes = (AllowAny,)
+
+    @extend_schema(responses={200: dict})
+    def get(self, request: Request) -> Response:
+        del request
+        return Response({"results": [asdict(event_type) for event_type in CATALOGUE]})
+
+
+def live(request: HttpRequest) -> JsonResponse:
+    """Tell that this process answers."""
+    del request
+    return JsonResponse({"status": "ok"})
+
+
+def ready(request: HttpRequest) -> JsonResponse:
+    """Tell whether events can be accepted, which takes the database and nothing else."""
+    del request
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return JsonResponse({"status": "unavailable", "reason": "the database does not answer"}, status=503)
+    return JsonResponse({"status": "ok"})

@@ -1,0 +1,132 @@
+"""`/v1/organizations` and `/v1/repositories`: the tenants and what they own."""
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+
+from deliveries import webhooks
+from deliveries.models import Organization, Repository, Webhook
+from hookhub.api.errors import conflict
+from hookhub.api.permissions import enter, is_operator
+from hookhub.api.serializers import OrganizationSerializer, RepositorySerializer
+from hookhub.models import ApiKey, Scope
+
+
+class OrganizationsView(GenericAPIView[Organization]):
+    """The organizations the caller acts for; the operator may create more."""
+
+    serializer_class = OrganizationSerializer
+    queryset = Organization.objects.none()
+
+    @extend_schema(responses=OrganizationSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(visible(request))
+        return self.get_paginated_response(OrganizationSerializer(page, many=True).data)
+
+    def post(self, request: Request) -> Response:
+        if not is_operator(request) or (isinstance(request.auth, ApiKey) and request.auth.scope != Scope.MASTER):
+            raise PermissionDenied(
+                "Only the operator creates organizations: a superuser, or a master key of no organization."
+            )
+        serializer = OrganizationSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response(save(serializer), status=201)
+
+
+class OrganizationView(GenericAPIView[Organization]):
+    """One organization."""
+
+    serializer_class = OrganizationSerializer
+    queryset = Organization.objects.none()
+
+    def get(self, request: Request, slug: str) -> Response:
+        return Response(OrganizationSerializer(enter(request, needs=Scope.READ, named=slug)).data)
+
+    def patch(self, request: Request, slug: str) -> Response:
+        organization = enter(request, needs=Scope.MASTER, named=slug)
+        serializer = OrganizationSerializer(organization, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        return Response(save(serializer))
+
+
+class RepositoriesView(GenericAPIView[Repository]):
+    """The organization's repositories."""
+
+    serializer_class = RepositorySerializer
+    queryset = Repository.objects.none()
+
+    @extend_schema(responses=RepositorySerializer(many=True))
+    def get(self, request: Request) -> Response:
+        organization = enter(request, needs=Scope.READ)
+        page = self.paginate_queryset(
+            Repository.objects.filter(organization=organization).select_related("organization")
+        )
+        return self.get_paginated_response(RepositorySerializer(page, many=True).data)
+
+    def post(self, request: Request) -> Response:
+        organization = enter(request, needs=Scope.MANAGE)
+        serializer = RepositorySerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return Response(save(serializer, organization=organization), status=201)
+
+
+class RepositoryView(GenericAPIView[Repository]):
+    """One repository. Deleting it deletes its webhooks; its events and their log stay until retention takes them."""
+
+    serializer_class = RepositorySerializer
+    queryset = Repository.objects.none()
+
+    def find(self, request: Request, name: str, *, needs: Scope) -> Repository:
+        organization = enter(request, needs=needs)
+        return get_object_or_404(
+            Repository.objects.select_related("organization"), organization=organization, name=name
+        )
+
+    def get(self, request: Request, name: str) -> Response:
+        return Response(RepositorySerializer(self.find(request, name, needs=Scope.READ)).data)
+
+    def patch(self, request: Request, name: str) -> Response:
+        serializer = RepositorySerializer(self.find(request, name, needs=Scope.MANAGE), data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        return Response(save(serializer))
+
+    def delete(self, request: Request, name: str) -> Response:
+        repository = self.find(request, name, needs=Scope.MANAGE)
+        with transaction.atomic():
+            for webhook in Webhook.objects.select_for_update(no_key=True).filter(repository=repository).order_by("id"):
+                if webhook.deleted_at is None:
+                    webhooks.delete(webhook, now=timezone.now())
+            # A deleted webhook's log outlives its repository.
+            Webhook.objects.filter(repository=repository).update(repository=None)
+            repository.delete()
+        return Response(status=204)
+
+
+def visible(request: Request) -> QuerySet[Organization]:
+    """Give the organizations that the caller acts for."""
+    if is_operator(request):
+        return Organization.objects.all()
+    if isinstance(request.auth, ApiKey):
+        return Organization.objects.filter(api_keys=request.auth)
+    person = request.user.pk
+    if person is None:
+        raise Http404
+    return Organization.objects.filter(memberships__user_id=person)
+
+
+def save(serializer: "BaseSerializer[Organization] | BaseSerializer[Repository]", **more: object) -> object:
+    """Save what is valid and show it; a name taken meanwhile or before is a conflict."""
+    try:
+        with transaction.atomic():
+            serializer.save(**more)
+    except IntegrityError as error:
+        raise conflict("This name is taken.", fields={"name": "is taken; choose another"}) from error
+    return serializer.data

@@ -1,0 +1,62 @@
+"""Request bodies: strict JSON, and raw bytes where exactly those count."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from django.conf import settings
+from rest_framework.parsers import BaseParser
+
+from hookhub.api.errors import bad_request, too_large
+
+
+def read_body(stream: IO[bytes], context: Mapping[str, Any]) -> bytes:
+    """Read the whole body, provided it is not longer than allowed."""
+    limit = settings.HOOKHUB_REQUEST_LIMIT
+    request = context["request"]
+    if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
+        raise too_large(f"The request is longer than {limit:,} bytes; send it in parts.")
+    content = stream.read()
+    # WSGI gives no length for a chunked body, and what has no length is read as empty.
+    if not content and request.META.get("HTTP_TRANSFER_ENCODING"):
+        raise bad_request("Send the body with a Content-Length; chunked bodies are not read.")
+    return content
+
+
+class StrictJSONParser(BaseParser):
+    """JSON as RFC 8259 has it: UTF-8, no NaN, not nested beyond reason."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Give the parsed body; raises a 400 that says where it is wrong."""
+        del media_type
+        content = read_body(stream, parser_context or {})
+        try:
+            return json.loads(content.decode(), parse_constant=refuse_constant)
+        except UnicodeDecodeError as error:
+            raise bad_request(f"The body is not UTF-8, at byte {error.start}.") from error
+        except RecursionError as error:
+            raise bad_request("The body is nested too deeply.") from error
+        except ValueError as error:
+            raise bad_request(f"The body is not JSON: {error}.") from error
+
+
+class RawParser(BaseParser):
+    """Any body, as its exact bytes."""
+
+    media_type = "*/*"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Give the body's bytes."""
+        del media_type
+        return read_body(stream, parser_context or {})
+
+
+def refuse_constant(name: str) -> NoReturn:
+    """JSON has no NaN and no Infinity, though Python's reader takes them."""
+    raise ValueError(f"{name} is not a JSON value")

@@ -1,0 +1,72 @@
+"""Who may do what: a caller, an organization and the scope that a request needs."""
+
+from typing import cast
+
+from django.contrib.auth.models import User
+from django.http import Http404
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from deliveries.models import Organization
+from hookhub.api.errors import invalid
+from hookhub.models import INCLUDED, ApiKey, Membership, Scope
+
+
+def is_operator(request: Request) -> bool:
+    """Tell whether the caller acts for every organization: the operator's own key, or a superuser."""
+    if isinstance(request.auth, ApiKey):
+        return request.auth.organization_id is None
+    return bool(request.user.is_superuser)
+
+
+def enter(request: Request, *, needs: Scope, named: object = None) -> Organization:
+    """Give the organization that a request acts in, provided the caller has the scope it needs.
+
+    ``named`` is the organization that the request's body names; the query parameter ``organization`` may name it too.
+    Another's organization is 404, as if it did not exist. Who has a single one need not name it.
+    """
+    named = named if named is not None else request.query_params.get("organization")
+    if named is not None and not isinstance(named, str):
+        raise invalid({"organization": "must be the slug of an organization"})
+    if isinstance(request.auth, ApiKey):
+        organization, scope = _of_key(request.auth, named)
+    else:
+        organization, scope = _of_person(cast("User", request.user), named)
+    if needs not in INCLUDED[scope]:
+        raise PermissionDenied(f"This needs the scope {needs.value}; yours is {scope.value}.")
+    return organization
+
+
+def _of_key(key: ApiKey, named: str | None) -> tuple[Organization, Scope]:
+    if key.organization is not None:
+        if named not in {None, key.organization.slug}:
+            raise Http404
+        return key.organization, Scope(key.scope)
+    return _named(named), Scope(key.scope)
+
+
+def _of_person(user: User, named: str | None) -> tuple[Organization, Scope]:
+    if user.is_superuser:
+        return _named(named), Scope.MASTER
+    memberships = Membership.objects.filter(user=user).select_related("organization").order_by("pk")
+    if named is not None:
+        memberships = memberships.filter(organization__slug=named)
+    found = list(memberships[:2])
+    if not found:
+        raise Http404
+    if len(found) > 1:
+        raise invalid({"organization": "you are in several; add ?organization=<slug>"})
+    return found[0].organization, found[0].scope
+
+
+def _named(slug: str | None) -> Organization:
+    if slug is not None:
+        organization = Organization.objects.filter(slug=slug).first() if "\0" not in slug else None
+        if organization is None:
+            raise Http404
+        return organization
+    # On an installation for a single organization nobody has to name it.
+    few = list(Organization.objects.order_by("pk")[:2])
+    if len(few) != 1:
+        raise invalid({"organization": "is required with an operator's key: add ?organization=<slug>"})
+    return few[0]

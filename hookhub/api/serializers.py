@@ -1,0 +1,221 @@
+"""How the nouns look from outside."""
+
+import json
+import math
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from deliveries import vault
+from deliveries.attempts import MASK
+from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
+from hookhub.models import Replay
+
+
+class OrganizationSerializer(serializers.ModelSerializer[Organization]):
+    class Meta:
+        model = Organization
+        fields = ("slug", "name", "default_format", "created_at")
+        read_only_fields = ("created_at",)
+
+
+class RepositorySerializer(serializers.ModelSerializer[Repository]):
+    full_name = serializers.CharField(read_only=True)
+
+    class Meta:
+        model = Repository
+        fields = ("name", "full_name", "private", "created_at")
+        read_only_fields = ("created_at",)
+
+
+@extend_schema_field(OpenApiTypes.FLOAT)
+class Seconds(serializers.Field[Any, Any, Any, Any]):
+    """A span of time as a number of seconds."""
+
+    def to_representation(self, value: Any) -> float:
+        return float(value.total_seconds())
+
+    def to_internal_value(self, data: Any) -> Any:
+        return data
+
+
+class WebhookSerializer(serializers.Serializer[Webhook]):
+    """A webhook; its writable fields are checked by deliveries.terms, which knows the format's rules."""
+
+    id = serializers.UUIDField(source="uid", read_only=True)
+    organization = serializers.CharField(source="organization.slug", read_only=True)
+    repository = serializers.CharField(
+        source="repository.name", allow_null=True, required=False, default=None,
+        help_text="Only this repository's events; null for the whole organization's.",
+    )  # fmt: skip
+    name = serializers.CharField(required=False, allow_blank=True)
+    url = serializers.CharField()
+    events = serializers.ListField(child=serializers.CharField(), help_text='Event types, families, or ["*"].')
+    format = serializers.CharField(required=False, help_text="The wire format; the organization's default if absent.")
+    content_type = serializers.CharField(required=False)
+    secret = serializers.CharField(write_only=True, required=False, help_text="Made up if absent.")
+    headers = serializers.SerializerMethodField(help_text="Own headers by name; their values read back masked.")
+    verify_ssl = serializers.BooleanField(required=False)
+    retry_schedule = serializers.ListField(
+        child=Seconds(), allow_null=True, required=False,
+        help_text="Waits in seconds; [] for no retries, null for the deployment's schedule.",
+    )  # fmt: skip
+    timeout = Seconds(allow_null=True, required=False, help_text="Seconds one attempt may take in all.")
+    max_in_flight = serializers.IntegerField(allow_null=True, required=False)
+    auto_disable = serializers.BooleanField(required=False)
+    active = serializers.BooleanField(read_only=True)
+    disabled_at = serializers.DateTimeField(read_only=True)
+    disabled_reason = serializers.CharField(read_only=True)
+    failure_count = serializers.IntegerField(read_only=True)
+    resting_until = serializers.DateTimeField(read_only=True)
+    last_delivery_at = serializers.DateTimeField(read_only=True)
+    last_delivery_status = serializers.CharField(read_only=True)
+    created_at = serializers.DateTimeField(read_only=True)
+    updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
+
+    def get_headers(self, webhook: Webhook) -> dict[str, str]:
+        return dict.fromkeys(vault.open_headers(webhook.sealed_headers), MASK)
+
+
+class WebhookWithSecretSerializer(WebhookSerializer):
+    """What creating or rotating answers: the one time the secret is shown."""
+
+    secret = serializers.CharField(read_only=True)
+
+
+class EnableSerializer(serializers.Serializer[Any]):
+    release_held = serializers.BooleanField(default=False, required=False)
+
+
+class RotationSerializer(serializers.Serializer[Any]):
+    secret = serializers.CharField(required=False, help_text="Made up if absent.")
+    overlap = serializers.IntegerField(required=False, help_text="Seconds; 0 ends the old ones at once.")
+
+
+class StatsSerializer(serializers.Serializer[Any]):
+    since = serializers.DateTimeField()
+    deliveries = serializers.DictField(child=serializers.IntegerField(), help_text="How many by state.")
+    attempts = serializers.IntegerField()
+    succeeded = serializers.IntegerField()
+    success_rate = serializers.FloatField(allow_null=True)
+    p50_ms = serializers.FloatField(allow_null=True)
+    p95_ms = serializers.FloatField(allow_null=True)
+    p99_ms = serializers.FloatField(allow_null=True)
+
+
+class NewEventSerializer(serializers.Serializer[Any]):
+    """For the document and the form; what arrives is read by hookhub.api.intake, byte for byte."""
+
+    type = serializers.CharField(help_text="Words joined by dots, such as issues.opened.")
+    data = serializers.JSONField(help_text="Any JSON value; it is sent exactly as written.")  # type: ignore[assignment]  # a field
+    repository = serializers.CharField(required=False, allow_null=True)
+    organization = serializers.CharField(required=False, help_text="Needed with an operator's key only.")
+    id = serializers.CharField(required=False, help_text="Idempotency key: a repeat gets the first answer.")
+    timestamp = serializers.DateTimeField(required=False, help_text="When it happened; now if absent.")
+
+
+class ReceiptSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    type = serializers.CharField()
+    accepted_at = serializers.DateTimeField()
+
+
+class EventSerializer(serializers.ModelSerializer[Event]):
+    organization = serializers.CharField(source="organization.slug", read_only=True)
+    repository = serializers.CharField(source="repository.name", default=None, read_only=True)
+    idempotency_key = serializers.CharField(read_only=True)
+    timestamp = serializers.DateTimeField(source="occurred_at", read_only=True)
+
+    class Meta:
+        model = Event
+        fields = ("id", "type", "organization", "repository", "idempotency_key", "timestamp", "accepted_at")
+
+
+class EventDetailSerializer(EventSerializer):
+    data = serializers.SerializerMethodField(help_text="What was published.")  # type: ignore[assignment]  # a field
+    deliveries = serializers.SerializerMethodField(help_text="The first 100 deliveries this event is owed in.")
+
+    class Meta(EventSerializer.Meta):
+        fields = (*EventSerializer.Meta.fields, "data", "deliveries")  # type: ignore[assignment]  # more of the same
+
+    def get_data(self, event: Event) -> Any:
+        return read_payload(bytes(event.payload))
+
+    def get_deliveries(self, event: Event) -> list[dict[str, Any]]:
+        owed = Delivery.objects.filter(event_id=event.pk).select_related("webhook").order_by("id")[:100]
+        return [{"id": str(one.pk), "webhook": str(one.webhook.uid), "state": one.state} for one in owed]
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    event = serializers.UUIDField(source="event_id", read_only=True)
+    type = serializers.CharField(source="event_type", read_only=True)
+    webhook = serializers.UUIDField(source="webhook.uid", read_only=True)
+    repository = serializers.CharField(source="repository.name", default=None, read_only=True)
+
+    class Meta:
+        model = Delivery
+        fields = (
+            "id", "event", "type", "webhook", "repository", "state", "ending", "attempts_made", "failures",
+            "redeliveries", "last_status", "due_at", "created_at", "finished_at",
+        )  # fmt: skip
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    duration = Seconds()
+    request = serializers.SerializerMethodField()
+    response = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Attempt
+        fields = ("id", "number", "started_at", "duration", "outcome", "status", "error", "request", "response")
+
+    def get_request(self, attempt: Attempt) -> dict[str, str]:
+        return {"url": attempt.url, "headers": attempt.request_headers}
+
+    def get_response(self, attempt: Attempt) -> dict[str, str] | None:
+        if attempt.status is None:
+            return None
+        # Shown as text whatever it is: a receiver's answer is never to be rendered.
+        text = bytes(attempt.response_body).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+        return {"headers": attempt.response_headers, "body": text}
+
+
+class DeliveryDetailSerializer(DeliverySerializer):
+    attempts = serializers.SerializerMethodField()
+
+    class Meta(DeliverySerializer.Meta):
+        fields = (*DeliverySerializer.Meta.fields, "attempts")  # type: ignore[assignment]  # more of the same
+
+    def get_attempts(self, delivery: Delivery) -> list[dict[str, Any]]:
+        attempts = Attempt.objects.filter(delivery_id=delivery.pk).order_by("number")
+        return list(AttemptSerializer(attempts, many=True).data)
+
+
+class NewReplaySerializer(serializers.Serializer[Any]):
+    """A filter; name at least one of these."""
+
+    deliveries = serializers.ListField(child=serializers.UUIDField(), required=False)
+    webhook = serializers.UUIDField(required=False)
+    event = serializers.UUIDField(required=False)
+    repository = serializers.CharField(required=False)
+    state = serializers.ListField(child=serializers.ChoiceField(Delivery.State.choices), required=False)
+    type = serializers.CharField(required=False)
+    after = serializers.DateTimeField(required=False)
+    before = serializers.DateTimeField(required=False)
+
+
+class ReplaySerializer(serializers.ModelSerializer[Replay]):
+    class Meta:
+        model = Replay
+        fields = ("id", "state", "selection", "total", "examined", "redelivered", "created_at", "finished_at")
+
+
+def read_payload(payload: bytes) -> Any:
+    """Read a payload to be shown; a number too large to be one in JavaScript's sense is shown as its text."""
+
+    def number(text: str) -> float | str:
+        return value if math.isfinite(value := float(text)) else text
+
+    return json.loads(payload, parse_float=number)

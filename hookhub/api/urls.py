@@ -1,0 +1,34 @@
+"""The addresses under /v1/."""
+
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from hookhub.api import deliveries, events, meta, organizations, webhooks
+
+urlpatterns = [
+    path("", meta.RootView.as_view(), name="root"),
+    path("meta", meta.MetaView.as_view(), name="meta"),
+    path("event-types", meta.EventTypesView.as_view(), name="event-types"),
+    path("openapi.json", SpectacularAPIView.as_view(), name="openapi"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
+    path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
+    path("organizations/<str:slug>", organizations.OrganizationView.as_view()),
+    path("repositories", organizations.RepositoriesView.as_view(), name="repositories"),
+    path("repositories/<str:name>", organizations.RepositoryView.as_view()),
+    path("webhooks", webhooks.WebhooksView.as_view(), name="webhooks"),
+    path("webhooks/<str:uid>", webhooks.WebhookView.as_view()),
+    path("webhooks/<str:uid>/enable", webhooks.EnableView.as_view()),
+    path("webhooks/<str:uid>/disable", webhooks.DisableView.as_view()),
+    path("webhooks/<str:uid>/rotate-secret", webhooks.RotateSecretView.as_view()),
+    path("webhooks/<str:uid>/ping", webhooks.PingView.as_view()),
+    path("webhooks/<str:uid>/stats", webhooks.StatsView.as_view()),
+    path("events", events.EventsView.as_view(), name="events"),
+    path("events/<str:uid>", events.EventView.as_view()),
+    path("deliveries", deliveries.DeliveriesView.as_view(), name="deliveries"),
+    path("deliveries/<str:uid>", deliveries.DeliveryView.as_view()),
+    path("deliveries/<str:uid>/redeliver", deliveries.RedeliverView.as_view()),
+    path("deliveries/<str:uid>/cancel", deliveries.CancelView.as_view()),
+    path("replays", deliveries.ReplaysView.as_view(), name="replays"),
+    path("replays/<str:uid>", deliveries.ReplayView.as_view()),
+    path("replays/<str:uid>/cancel", deliveries.CancelReplayView.as_view()),
+]

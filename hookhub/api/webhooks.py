@@ -1,0 +1,204 @@
+"""`/v1/webhooks`: create, list, change, enable and disable, rotate the secret, ping, look at the health."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from deliveries import replay, stats, webhooks
+from deliveries.models import Delivery, Organization, Repository, Webhook
+from hookhub.api.errors import conflict, invalid
+from hookhub.api.filters import read_text, read_uuid, read_window
+from hookhub.api.permissions import enter
+from hookhub.api.serializers import (
+    DeliverySerializer,
+    EnableSerializer,
+    RotationSerializer,
+    StatsSerializer,
+    WebhookSerializer,
+    WebhookWithSecretSerializer,
+)
+from hookhub.models import Scope
+
+
+class WebhooksView(GenericAPIView[Webhook]):
+    """The organization's webhooks. The answer to a POST shows the new webhook's secret, this once."""
+
+    serializer_class = WebhookSerializer
+    queryset = Webhook.objects.none()
+
+    @extend_schema(
+        parameters=[OpenApiParameter("repository"), OpenApiParameter("active", bool)],
+        responses=WebhookSerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        organization = enter(request, needs=Scope.READ)
+        found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
+        if name := read_text(request, "repository"):
+            found = found.filter(repository__name=name)
+        if active := read_text(request, "active"):
+            if active not in {"true", "false"}:
+                raise invalid({"active": "must be true or false"})
+            found = found.filter(disabled_at__isnull=active == "true")
+        page = self.paginate_queryset(found)
+        return self.get_paginated_response(WebhookSerializer(page, many=True).data)
+
+    @extend_schema(responses={201: WebhookWithSecretSerializer})
+    def post(self, request: Request) -> Response:
+        wanted = fields_of(request.data)
+        organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
+        repository = repository_of(organization, wanted.pop("repository", None))
+        webhook, secret = webhooks.create(wanted, organization=organization, repository=repository, now=timezone.now())
+        return Response(shown(webhook, secret), status=201, headers={"Location": f"/v1/webhooks/{webhook.uid}"})
+
+
+class WebhookView(GenericAPIView[Webhook]):
+    """One webhook. Moving it to another host gives it a new secret and drops its own headers, unless both are sent."""
+
+    serializer_class = WebhookSerializer
+    queryset = Webhook.objects.none()
+
+    def get(self, request: Request, uid: str) -> Response:
+        return Response(WebhookSerializer(find(request, uid, needs=Scope.READ)).data)
+
+    def patch(self, request: Request, uid: str) -> Response:
+        webhook = find(request, uid, needs=Scope.MANAGE)
+        wanted = fields_of(request.data)
+        if "repository" in wanted or "organization" in wanted:
+            raise invalid({"repository": "cannot be changed; create another webhook"})
+        changed, secret = webhooks.change(webhook.pk, wanted, now=timezone.now())
+        return Response(shown(changed, secret))
+
+    def delete(self, request: Request, uid: str) -> Response:
+        webhook = find(request, uid, needs=Scope.MANAGE)
+        with transaction.atomic():
+            locked = webhooks.lock(webhook.pk)
+            if locked is None or locked.deleted_at is not None:
+                raise Http404
+            webhooks.delete(locked, now=timezone.now())
+        return Response(status=204)
+
+
+class EnableView(GenericAPIView[Webhook]):
+    """Owe it new events again; with `release_held` also send all that was held while it was disabled."""
+
+    serializer_class = EnableSerializer
+    queryset = Webhook.objects.none()
+
+    @extend_schema(responses=WebhookSerializer)
+    def post(self, request: Request, uid: str) -> Response:
+        webhook = find(request, uid, needs=Scope.MANAGE)
+        release_held = fields_of(request.data).get("release_held", False)
+        if not isinstance(release_held, bool):
+            raise invalid({"release_held": "must be true or false"})
+        enabled, released = replay.enable(webhook.pk, release_held=release_held, now=timezone.now())
+        return Response({**shown(enabled), "released": released})
+
+
+class DisableView(GenericAPIView[Webhook]):
+    """Owe it nothing new, and hold what it is owed."""
+
+    serializer_class = WebhookSerializer
+    queryset = Webhook.objects.none()
+
+    @extend_schema(request=None)
+    def post(self, request: Request, uid: str) -> Response:
+        disabled, held = replay.disable(find(request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
+        return Response({**shown(disabled), "held": held})
+
+
+class RotateSecretView(GenericAPIView[Webhook]):
+    """Give it a new secret, shown this once. The old ones sign beside it for a day, or `overlap` seconds."""
+
+    serializer_class = RotationSerializer
+    queryset = Webhook.objects.none()
+
+    @extend_schema(responses=WebhookWithSecretSerializer)
+    def post(self, request: Request, uid: str) -> Response:
+        webhook = find(request, uid, needs=Scope.MANAGE)
+        wanted = fields_of(request.data)
+        overlap = wanted.get("overlap")
+        if overlap is not None and (
+            isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= 2_592_000
+        ):
+            raise invalid({"overlap": "must be a whole number of seconds from 0 to 2592000"})
+        rotated, secret = webhooks.rotate_secret(
+            webhook.pk,
+            secret=wanted.get("secret"),
+            overlap=None if overlap is None else timedelta(seconds=overlap),
+            now=timezone.now(),
+        )
+        return Response(shown(rotated, secret))
+
+
+class PingView(GenericAPIView[Delivery]):
+    """Send it a `ping`, whatever it subscribes to, and give the delivery to watch."""
+
+    serializer_class = DeliverySerializer
+    queryset = Delivery.objects.none()
+
+    @extend_schema(request=None, responses={202: DeliverySerializer})
+    def post(self, request: Request, uid: str) -> Response:
+        webhook = find(request, uid, needs=Scope.MANAGE)
+        if not webhook.active:
+            raise conflict("This webhook is disabled; enable it first.")
+        return Response(DeliverySerializer(replay.ping(webhook, now=timezone.now())).data, status=202)
+
+
+class StatsView(GenericAPIView[Webhook]):
+    """How it has been doing: deliveries by state, success rate, latencies; over the last day, or `hours`."""
+
+    queryset = Webhook.objects.none()
+    serializer_class = StatsSerializer
+
+    @extend_schema(parameters=[OpenApiParameter("hours", int)])
+    def get(self, request: Request, uid: str) -> Response:
+        webhook = find(request, uid, needs=Scope.READ)
+        return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
+
+
+def find(request: Request, uid: str, *, needs: Scope) -> Webhook:
+    """Give a webhook of the caller's organization, provided it may be touched so."""
+    organization = enter(request, needs=needs)
+    found = Webhook.objects.kept().select_related("organization", "repository")
+    webhook = found.filter(organization=organization, uid=read_uuid(uid)).first()
+    if webhook is None:
+        raise Http404
+    return webhook
+
+
+def repository_of(organization: Organization, name: object) -> Repository | None:
+    """Give the repository that a new webhook is about, or None for the whole organization."""
+    if name is None:
+        return None
+    owner, _, short = str(name).rpartition("/")
+    known = owner in {"", organization.slug} and "\0" not in short
+    repository = Repository.objects.filter(organization=organization, name=short).first() if known else None
+    if repository is None:
+        raise invalid(
+            {"repository": f"{organization.slug} has no such repository; create it first with POST /v1/repositories"}
+        )
+    return repository
+
+
+def fields_of(data: object) -> dict[str, Any]:
+    """Give a body's fields; a body that is no object has none to give."""
+    if isinstance(data, Mapping):
+        return dict(data)
+    if data in (None, b"", ""):
+        return {}
+    raise invalid({"body": "must be a JSON object"})
+
+
+def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
+    """Show a webhook, with its secret if that is new."""
+    row = dict(WebhookSerializer(webhook).data)
+    return row if secret is None else {**row, "secret": secret}

@@ -1,0 +1,281 @@
+"""`manage.py demo`: real pushes to a real repository, delivered, retried and checked before your eyes."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import requests
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from deliveries.models import Organization
+from hookhub import embedded, service
+from hookhub.client import Client
+from hookhub.git.install import install
+from hookhub.management.commands.listen import Behaviour, Receiver, open_server
+from hookhub.management.commands.up import first_free_port
+from hookhub.models import ApiKey, Scope
+
+PATIENCE = timedelta(seconds=60)
+# Seconds instead of minutes, so that the recovery can be watched; the one that hangs keeps the ordinary schedule.
+QUICK_SCHEDULE = [1, 2, 4]
+SIGNATURE_OK = "signature ok"
+
+
+@dataclass
+class Subscriber:
+    """One webhook of the demo with the receiver behind it."""
+
+    name: str
+    behaviour: dict[str, Any]
+    terms: dict[str, Any]
+    webhook_id: str = ""
+    receiver: Receiver = field(default_factory=lambda: Receiver(Behaviour(), lambda _: None))
+    server: ThreadingHTTPServer | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether deliveries to it can succeed."""
+        return not self.behaviour.get("hang")
+
+
+def cast() -> list[Subscriber]:
+    """Give the three receivers: one well, one that fails each delivery twice, one that never answers."""
+    return [
+        Subscriber("healthy", {}, {"format": "coregit"}),
+        Subscriber("recovering", {"fail": 2}, {"retry_schedule": QUICK_SCHEDULE}),
+        Subscriber("hanging", {"hang": True}, {"timeout": 2}),
+    ]
+
+
+class Command(BaseCommand):
+    help = "Push to a real git repository and watch its events arrive, signed, retried and recorded."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        del args, options
+        if shutil.which("git") is None:
+            raise CommandError("The demo needs git; install it and try again.")
+        try:
+            self._perform()
+        except service.ServiceError as error:
+            raise CommandError(str(error)) from error
+
+    def _perform(self) -> None:
+        subscribers = cast()
+        with contextlib.ExitStack() as stack:
+            port, log = first_free_port("127.0.0.1"), embedded.home() / "demo.log"
+            self._say(f"Starting HookHub on port {port} (its output goes to {log}) …")
+            url = stack.enter_context(service.running(port=port, log=log))
+            call_command("migrate", verbosity=0)
+            operator, operator_key = ApiKey.issue(
+                organization=None, scope=Scope.MASTER, name="demo", now=timezone.now()
+            )
+            stack.callback(operator.delete)
+            organization = f"demo-{timezone.now():%Y%m%d-%H%M%S}"
+            key = self._furnish(url, operator_key, organization)
+            client = stack.enter_context(Client(url, key))
+            for subscriber in subscribers:
+                stack.enter_context(self._subscribed(client, subscriber))
+            self._push(Path(stack.enter_context(tempfile.TemporaryDirectory())), url=url, key=key)
+            expected = self._wait_until_settled(client, subscribers)
+            self._show_log(client, subscribers)
+            self._say("\nChecking the ledger …")
+            call_command("check_ledger", stdout=self.stdout)
+            verdict = self._verdict(client, subscribers, events=expected)
+        self._say(verdict.line)
+        if not verdict.is_good:
+            raise CommandError("The demo did not come out as it should; the log is above.")
+
+    def _furnish(self, url: str, operator_key: str, organization: str) -> str:
+        """Create an organization with a repository through the API, and a key of its own; give the key."""
+        with requests.Session() as session:
+            session.headers["Authorization"] = f"Bearer {operator_key}"
+            for path, fields in (("organizations", {"slug": organization}), ("repositories", {"name": "widgets"})):
+                answer = session.post(
+                    f"{url}/v1/{path}", json=fields, timeout=10,
+                    params={} if path == "organizations" else {"organization": organization},
+                )  # fmt: skip
+                if not answer.ok:
+                    raise CommandError(f"POST /v1/{path} answered {answer.status_code}: {answer.text}")
+        _, key = ApiKey.issue(
+            organization=Organization.objects.get(slug=organization),
+            scope=Scope.MASTER,
+            name="demo",
+            now=timezone.now(),
+        )
+        self._say(f"Organization {organization} with the repository widgets.")
+        return key
+
+    @contextlib.contextmanager
+    def _subscribed(self, client: Client, subscriber: Subscriber) -> Iterator[None]:
+        """Open a receiver and a webhook that sends to it."""
+        subscriber.server = server = open_server(subscriber.receiver, host="127.0.0.1", port=0)
+        created = client.webhooks.create(
+            f"http://127.0.0.1:{server.server_port}/{subscriber.name}",
+            events=["*"],
+            name=subscriber.name,
+            settings=subscriber.terms,
+        )
+        subscriber.webhook_id = created["id"]
+        # The receiver learns its secret as a person would: from the answer that shows it once.
+        subscriber.receiver.behaviour = Behaviour(secrets=(created["secret"],), **subscriber.behaviour)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self._say(f"Webhook {subscriber.name:<10} {created['format']:<17} -> {created['url']}")
+        try:
+            yield
+        finally:
+            subscriber.receiver.closing.set()
+            server.shutdown()
+            server.server_close()
+
+    def _push(self, folder: Path, *, url: str, key: str) -> None:
+        """Make a bare repository with our hook, and push commits, branches and a tag to it."""
+        bare, work = folder / "widgets.git", folder / "work"
+        git("init", "--quiet", "--bare", "--initial-branch=main", str(bare))
+        install(bare, url=url, api_key=key, name="widgets", interpreter=sys.executable)
+        git("clone", "--quiet", str(bare), str(work))
+        git("checkout", "--quiet", "-B", "main", at=work)
+        for name, text in (
+            ("README.md", "# Widgets\n"),
+            ("widget.py", "print('ré≤widget 🎉')\n"),
+            ("LICENSE", "Do as you like.\n"),
+        ):
+            (work / name).write_text(text)
+            git("add", name, at=work)
+            git("commit", "--quiet", "-m", f"Add {name}", at=work)
+        pushes = [("main", "the branch main with three commits")]
+        git("push", "--quiet", "origin", "main", at=work)
+        git("checkout", "--quiet", "-b", "feature/faster", at=work)
+        (work / "widget.py").write_text("print('faster')\n")
+        git("commit", "--quiet", "--all", "-m", "Make it faster", at=work)
+        for ref, what in (
+            ("feature/faster", "a branch with one more"),
+            ("v1.0", "a tag"),
+            (":feature/faster", "the branch's deletion"),
+        ):
+            if ref == "v1.0":
+                git("tag", "-a", "v1.0", "-m", "First release", at=work)
+            git("push", "--quiet", "origin", ref, at=work)
+            pushes.append((ref, what))
+        self._say(f"Pushed {', '.join(what for _, what in pushes)}.")
+
+    def _wait_until_settled(self, client: Client, subscribers: list[Subscriber]) -> int:
+        """Wait until whoever answers has everything, and the one that hangs has been tried; give how many events."""
+        seen = 0
+
+        def is_settled() -> bool:
+            nonlocal seen
+            counts = [
+                Counter(row["state"] if row["attempts_made"] else "untried" for row in log_of(client, subscriber))
+                for subscriber in subscribers
+            ]
+            seen = max(sum(count.values()) for count in counts)
+            good = [
+                count["delivered"] == seen if subscriber.answers else count["untried"] + count["sending"] == 0
+                for subscriber, count in zip(subscribers, counts, strict=True)
+            ]
+            return seen >= EVENTS and all(good)
+
+        self._say("Waiting for every delivery …")
+        # What is late is told by the verdict, with the log beside it.
+        with contextlib.suppress(CommandError):
+            self._until(is_settled, "the deliveries")
+        return seen
+
+    def _show_log(self, client: Client, subscribers: list[Subscriber]) -> None:
+        """Print the delivery log as a table, oldest first."""
+        names = {subscriber.webhook_id: subscriber.name for subscriber in subscribers}
+        rows = sorted(client.deliveries.list(), key=lambda row: (row["webhook"], row["id"]))
+        self._say(f"\n{'delivery':<38}{'webhook':<12}{'event':<16}{'state':<11}{'attempts':>8}  {'last':<6}next")
+        for row in rows:
+            last = row["last_status"] or "none"
+            self._say(
+                f"{row['id']:<38}{names[row['webhook']]:<12}{row['type']:<16}{row['state']:<11}"
+                f"{row['attempts_made']:>8}  {last:<6}{next_of(row)}"
+            )
+
+    def _verdict(self, client: Client, subscribers: list[Subscriber], *, events: int) -> "Verdict":
+        """Count, in what the receivers saw and in what the log says, whether all came out well."""
+        per_subscriber = [log_of(client, subscriber) for subscriber in subscribers if subscriber.answers]
+        arrived = [sum(row["state"] == "delivered" for row in rows) for rows in per_subscriber]
+        hanging = [row for subscriber in subscribers if not subscriber.answers for row in log_of(client, subscriber)]
+        retries = sum(row["state"] in {"pending", "sending"} and row["attempts_made"] > 0 for row in hanging)
+        verdicts: Counter[str] = Counter()
+        for subscriber in subscribers:
+            verdicts += subscriber.receiver.verdicts
+        verified = verdicts[SIGNATURE_OK]
+        tried_thrice = all(row["attempts_made"] == 3 for row in per_subscriber[1])
+        is_good = (
+            events == EVENTS
+            and all(count == events for count in arrived)
+            and verified == sum(verdicts.values()) > 0
+            and retries == events == len(hanging)
+            and tried_thrice
+        )
+        line = (
+            f"demo: {min(arrived)} of {events} events delivered to every webhook that answers, "
+            f"{verified} signatures verified, {retries} retries scheduled for the one that hangs"
+        )
+        return Verdict(line, is_good)
+
+    def _until(self, is_so: Callable[[], bool], what: str) -> None:
+        give_up_at = time.monotonic() + PATIENCE.total_seconds()
+        while not is_so():
+            if time.monotonic() > give_up_at:
+                raise CommandError(f"Waited {PATIENCE} for {what} in vain.")
+            time.sleep(0.1)
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+# What the four pushes amount to: two branches and a tag created, one branch deleted, and a push each.
+EVENTS = 8
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The demo's last line, and whether it is a good one."""
+
+    line: str
+    is_good: bool
+
+
+def log_of(client: Client, subscriber: Subscriber) -> list[dict[str, Any]]:
+    """Give a webhook's deliveries."""
+    return list(client.deliveries.list(webhook=subscriber.webhook_id, page_size=200))
+
+
+def next_of(row: dict[str, Any]) -> str:
+    """Say when a delivery is tried next, from now."""
+    if row["due_at"] is None:
+        return "-"
+    wait = datetime.fromisoformat(row["due_at"]) - datetime.now(UTC)
+    return f"attempt {row['attempts_made'] + 1} in {max(0, round(wait.total_seconds()))} s"
+
+
+def git(*words: str, at: Path | None = None) -> None:
+    """Run git as somebody whose own settings play no part."""
+    person = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in PERSON.items()}
+    environment = {**os.environ, **person, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    done = subprocess.run(["git", *words], cwd=at, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandError(f"git {' '.join(words)} failed: {done.stderr.strip()}")
+
+
+PERSON = {"NAME": "Ada Example", "EMAIL": "ada@example.org"}

@@ -1,0 +1,151 @@
+"""`manage.py up`: everything in one terminal; Ctrl-C stops all of it."""
+
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import requests
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError, connections
+from django.utils import timezone
+from honcho import manager as honcho
+from honcho.environ import parse_procfile
+from honcho.printer import Printer
+
+from deliveries.models import Organization
+from hookhub import embedded
+from hookhub.models import ApiKey, Membership, Scope
+
+DEFAULT_PORT = 8000
+PORTS_TRIED = 50
+READY_WITHIN_SECONDS = 60
+# The worker lets its requests in flight come to their end before it stops.
+GRACE_SECONDS = 5
+
+
+class Command(BaseCommand):
+    help = "Run everything: the embedded servers if no URLs are set, migrations, the web server and a worker."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+        parser.add_argument("--port", type=int, help=f"the port; by default the first free one from {DEFAULT_PORT} on")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        del args
+        own = {"postgres": settings.EMBEDDED_DATABASE, "redis": settings.EMBEDDED_REDIS}
+        if not any(own.values()):
+            self._run(options)
+            return
+        kinds = " and ".join(
+            name for name, is_own in (("PostgreSQL", own["postgres"]), ("Valkey", own["redis"])) if is_own
+        )
+        self._say(f"Starting the embedded {kinds} in {embedded.home()} …")
+        try:
+            with embedded.running(embedded.home(), **own):
+                self._run(options)
+        except embedded.EmbeddedServersError as error:
+            raise CommandError(str(error)) from error
+
+    def _run(self, options: dict[str, Any]) -> None:
+        host, port = options["host"], options["port"] or first_free_port(options["host"])
+        if options["port"] and not is_free(host, port):
+            raise CommandError(f"Port {port} is taken; stop what listens there, or choose another with --port.")
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        except OperationalError as error:
+            raise CommandError(f"The database does not answer; check DATABASE_URL. {error}") from error
+        url = f"http://{host}:{port}"
+        greeting = [f"HookHub is up: {url}/admin/ (admin), {url}/v1/ (API), {url}/v1/docs (OpenAPI)"]
+        greeting += first_steps()
+        if settings.HOOKHUB_DEVELOPMENT:
+            greeting.append(
+                "Development mode: receivers on this machine are allowed. Set HOOKHUB_DEVELOPMENT=0 elsewhere."
+            )
+        # What is forked from here must not share this process's connection.
+        connections.close_all()
+        self._supervise(url, greeting, environment={"HOST": host, "PORT": str(port)})
+
+    def _supervise(self, url: str, greeting: list[str], *, environment: dict[str, str]) -> None:
+        """Run the Procfile's processes until one ends or we are told to stop."""
+        honcho.KILL_WAIT = settings.HOOKHUB_TIMEOUT_MOST.total_seconds() + GRACE_SECONDS
+        crew = honcho.Manager(Printer(sys.stdout))
+        environment = {
+            **os.environ,
+            "HOOKHUB_PUBLIC_URL": os.environ.get("HOOKHUB_PUBLIC_URL", url),
+            "DJANGO_SETTINGS_MODULE": "config.settings",
+            "PYTHONUNBUFFERED": "1",
+            **environment,
+            # The programs beside this very Python, whether or not its environment was activated.
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        }
+        for name, command in parse_procfile((settings.BASE_DIR / "Procfile").read_text()).processes.items():
+            # The shell gives way to the program, so that signals reach it.
+            crew.add_process(name, f"exec {command}", env=environment, cwd=str(settings.BASE_DIR))
+        threading.Thread(target=self._greet, args=(url, greeting), daemon=True).start()
+        crew.loop()
+        self._say("Stopped.")
+        if crew.returncode not in {0, 130, 143}:
+            raise CommandError(f"A process ended by itself (code {crew.returncode}); see its last lines above.")
+
+    def _greet(self, url: str, greeting: list[str]) -> None:
+        """Say where to go, as soon as there is somebody at home."""
+        give_up_at = time.monotonic() + READY_WITHIN_SECONDS
+        while time.monotonic() < give_up_at:
+            try:
+                if requests.get(f"{url}/readyz", timeout=1).ok:
+                    self._say("\n".join(["", *greeting, ""]))
+                    return
+            except requests.RequestException:
+                time.sleep(0.1)
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()
+
+
+def first_steps() -> list[str]:
+    """On the very first start make a login, an organization and an API key, and give the lines that tell of them."""
+    if User.objects.exists() or Organization.objects.exists():
+        return []
+    password = secrets.token_urlsafe(12)
+    user = User.objects.create_superuser("admin", "admin@localhost", password)
+    organization = Organization.objects.create(slug="default", name="Default")
+    Membership.objects.create(user=user, organization=organization)
+    _, key = ApiKey.issue(organization=organization, scope=Scope.MASTER, name="first key", now=timezone.now())
+    return [
+        f"  login    admin / {password}",
+        f"  API key  {key}   (organization {organization.slug})",
+        "  Both are shown this once. `manage.py changepassword admin` and `manage.py create_api_key` make new ones.",
+    ]
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether nobody listens there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def first_free_port(host: str) -> int:
+    """Give the first free port from the usual one on."""
+    for port in range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED):
+        if is_free(host, port):
+            return port
+    raise CommandError(
+        f"No port from {DEFAULT_PORT} to {DEFAULT_PORT + PORTS_TRIED - 1} is free; choose one with --port."
+    )
