@@ -10,7 +10,7 @@ WARM_UP = 20
 # An event that takes longer than this has met a fault and no queue.
 PATIENCE_SECONDS = 10
 # Between two events, so that each meets an idle system.
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.1
 
 
 def run(seconds: float, tell: Callable[[str], None]) -> dict[str, object]:

@@ -22,6 +22,8 @@ SETTLE_BATCH = 200
 SETTLE_WITHIN = timedelta(milliseconds=20)
 # How soon a drain that waits for answers looks for new work.
 LOOK_AGAIN = timedelta(milliseconds=20)
+# Between two looks of a drain that has nothing to do, while it lingers.
+NAP = timedelta(milliseconds=3)
 # After a database error: how long between two tries.
 CATCH_BREATH = timedelta(seconds=0.5)
 
@@ -60,12 +62,14 @@ class Drain:
     """One run through the pipeline until nothing is left to do, or it is time to stop.
 
     After ``slice_of_time`` it ends as soon as nothing is in flight. It does not wait for the slowest request with idle
-    slots: while anything is in flight the freed slots are filled. ``is_stopping`` ends the filling at once.
+    slots: while anything is in flight the freed slots are filled. ``is_stopping`` ends the filling at once. With
+    nothing left to do it lingers for a moment, because the bell rings at most once in so long.
     """
 
     sender: Sender
     clock: Clock
     slice_of_time: timedelta
+    linger: timedelta = timedelta(0)
     is_stopping: Callable[[], bool] = stopping.is_set
     after: int = 0
     done: Drained = field(default_factory=Drained)
@@ -74,15 +78,29 @@ class Drain:
     _look_at: float = 0.0
 
     def run(self) -> Drained:
+        """Drain, and give what was done."""
         over_at = time.monotonic() + self.slice_of_time.total_seconds()
         while True:
-            is_over = not self.sender.in_flight and time.monotonic() >= over_at
-            found_work = False if is_over or self.is_stopping() else self._top_up()
+            is_over = time.monotonic() >= over_at and not self.sender.in_flight
+            found_work = not is_over and not self.is_stopping() and self._top_up()
             self._listen()
             if self._is_time_to_settle():
                 self._settle()
             elif not found_work and not self.sender.in_flight:
-                return self.done
+                leave_at = time.monotonic() + self.linger.total_seconds()
+                if is_over or self.is_stopping() or not self._nap_until_due(leave_at):
+                    break
+        if is_over and queue.is_anything_due(now=self.clock()):
+            doorbell.ring()
+        return self.done
+
+    def _nap_until_due(self, leave_at: float) -> bool:
+        """Wait with short naps; tell whether anything became due, or it is time to leave."""
+        while time.monotonic() < leave_at and not self.is_stopping():
+            time.sleep(NAP.total_seconds())
+            if queue.is_anything_due(now=self.clock()):
+                return True
+        return False
 
     def _top_up(self) -> bool:
         """Fill the free slots with due deliveries; tell whether there was anything to do."""
@@ -165,6 +183,6 @@ def _read_token(token: object) -> tuple[Claim, Request, datetime]:
     raise TypeError(f"the sender gave back {token!r}, which the drain did not give it")
 
 
-def drain_once(slice_of_time: timedelta) -> Drained:
+def drain_once(slice_of_time: timedelta, *, linger: timedelta = timedelta(0)) -> Drained:
     """Run the pipeline on this process's sender until nothing is due, or about ``slice_of_time`` is over."""
-    return Drain(sender_of_this_process(), database_clock(), slice_of_time).run()
+    return Drain(sender_of_this_process(), database_clock(), slice_of_time, linger).run()

@@ -1,6 +1,7 @@
 """``manage.py check_ledger``: proves that nothing was lost, or says what was."""
 
 import json
+from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,17 +27,26 @@ class Command(BaseCommand):
         """Declare how strict to be, and for whom to write."""
         parser.add_argument("--json", action="store_true", help="one JSON object instead of the report")
         parser.add_argument(
-            "--grace", type=span, default=ledger.GRACE, metavar="SECONDS",
-            help="how late fan-out and expired leases may be [%(default)s]",
-        )  # fmt: skip
+            "--grace",
+            type=span,
+            default=ledger.GRACE,
+            metavar="SECONDS",
+            help=f"how late fan-out and expired leases may be [{ledger.GRACE.total_seconds():g}]",
+        )
         parser.add_argument(
-            "--settling", type=span, default=ledger.SETTLING, metavar="SECONDS",
-            help="what a webhook missed so soon after a change of it is in doubt, not a fault [%(default)s]",
-        )  # fmt: skip
+            "--settling",
+            type=span,
+            default=ledger.SETTLING,
+            metavar="SECONDS",
+            help="an event that a webhook missed so soon after a change of the webhook is in doubt, not lost "
+            f"[{ledger.SETTLING.total_seconds():g}]",
+        )
         parser.add_argument(
-            "--within", type=days, metavar="DAYS",
+            "--within",
+            type=days,
+            metavar="DAYS",
             help="ask only events of the last DAYS for their deliveries [the retention]",
-        )  # fmt: skip
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Check, report line by line, and fail when anything is off."""
@@ -74,10 +84,10 @@ class Command(BaseCommand):
 
 
 def how_many(finding: Finding) -> str:
-    """Give the end of a check's line: how many rows broke the promise."""
+    """Give the end of a check's line: how many rows break the promise."""
     if not finding.count:
         return ""
-    return f": {'more than ' if finding.is_at_least else ''}{finding.count:,} {'does' if finding.count == 1 else 'do'} not hold"
+    return f": not so for {'more than ' if finding.is_at_least else ''}{finding.count:,}"
 
 
 def sentence(totals: Totals) -> str:
@@ -122,16 +132,21 @@ def as_json(findings: list[Finding], totals: Totals, *, now: datetime) -> dict[s
 
 
 def span(text: str) -> timedelta:
-    """Read a number of seconds; raises ValueError, which argparse turns into an error."""
-    seconds = float(text)
-    if not 0 <= seconds <= timedelta(days=36500).total_seconds():
-        raise ValueError(text)
-    return timedelta(seconds=seconds)
+    """Read a number of seconds, from 0 to a century's."""
+    return read(text, unit=timedelta(seconds=1), name="seconds")
 
 
 def days(text: str) -> timedelta:
-    """Read a number of days; raises ValueError, as above."""
-    number = float(text)
-    if not 0 < number <= 36500:
-        raise ValueError(text)
-    return timedelta(days=number)
+    """Read a number of days, from 0 to a century's."""
+    return read(text, unit=timedelta(days=1), name="days")
+
+
+def read(text: str, *, unit: timedelta, name: str) -> timedelta:
+    """Read a number of units of time; raises ArgumentTypeError, which argparse shows."""
+    try:
+        number = float(text)
+        if not 0 <= number <= timedelta(days=36500) / unit:
+            raise ValueError(text)
+    except ValueError as error:
+        raise ArgumentTypeError(f"{text!r} is not a number of {name}") from error
+    return number * unit

@@ -1,0 +1,68 @@
+"""``manage.py prune``: deletes at once what retention would delete bit by bit."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from deliveries.chores import forget_the_old
+from deliveries.ids import first_id_at
+from deliveries.models import Delivery, Event
+
+
+class Command(BaseCommand):
+    """Forget what is old, in batches small enough not to hold up the queue."""
+
+    help = (
+        "Delete finished deliveries with their attempts, and events without deliveries, that are past retention. "
+        "Workers do so by themselves; this does it now, or for a shorter past. Undelivered ones are never deleted."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare how old is old."""
+        parser.add_argument(
+            "--older-than", type=int, metavar="DAYS", help="keep only the last DAYS [HOOKHUB_RETENTION_DAYS]"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Say what is to go, and let it go."""
+        now = timezone.now()
+        retention = retention_of(options["older_than"])
+        horizon = now - retention
+        deliveries, events = count_old(horizon)
+        what = f"{deliveries:,} deliveries with their attempts and {events:,} events"
+        until = f"from before {horizon:%Y-%m-%d %H:%M} UTC"
+        if options["dry_run"]:
+            self.stdout.write(f"Would delete {what}, {until}.")
+            return
+        self.stdout.write(f"Deleting {what}, {until}.")
+        done = 0
+        while gone := forget_the_old(now=now, retention=retention):
+            done += gone
+            # The workers' own retention may have taken some of them meanwhile.
+            self.stdout.write(f"{done:,} of {max(done, deliveries + events):,} gone")
+            self.stdout.flush()
+        self.stdout.write(self.style.SUCCESS(f"Deleted {done:,} deliveries and events."))
+
+
+def retention_of(days: int | None) -> timedelta:
+    """Give how much of the past is kept; raises CommandError when that is not at least a day, or more than there was."""
+    if days is None:
+        retention: timedelta = settings.HOOKHUB_RETENTION
+        return retention
+    # Within a day a worker may still come back to write down an attempt.
+    if not 1 <= days <= 3650:
+        raise CommandError(f"--older-than: {days} will not do; give a whole number of days from 1 to 3650.")
+    return timedelta(days=days)
+
+
+def count_old(horizon: datetime) -> tuple[int, int]:
+    """Count the deliveries and events that ``forget_the_old`` will delete."""
+    goes = Q(id__lt=first_id_at(horizon), state__in=Delivery.FINISHED, finished_at__lt=horizon)
+    stays = Delivery.objects.filter(~goes, event_id=OuterRef("pk"))
+    events = Event.objects.filter(~Exists(stays), id__lt=first_id_at(horizon), fanned_out_at__lt=horizon)
+    return Delivery.objects.filter(goes).count(), events.count()

@@ -1,0 +1,60 @@
+"""``manage.py reencrypt_secrets``: seals every webhook's secrets with the first encryption key, after a new one came."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from deliveries import vault, webhooks
+from deliveries.models import Webhook
+
+# As many as help to see which part of the webhooks it is.
+SHOWN_MOST = 10
+
+
+class Command(BaseCommand):
+    """Seal all secrets anew; what cannot be opened stops it before anything is changed."""
+
+    help = (
+        "Seal the secrets and headers of all webhooks with the first of HOOKHUB_ENCRYPTION_KEYS. "
+        "Run it after putting a new key in front and restarting everything; then the old key can go."
+    )
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Look whether all can be opened, and seal them."""
+        del options
+        total = Webhook.objects.kept().count()
+        self.stdout.write(f"Opening the secrets of {total:,} webhooks.")
+        self.stdout.flush()
+        try:
+            locked, count = find_unreadable()
+            if not count:
+                self.stdout.write("All can be opened. Sealing them with the first key.")
+                self.stdout.flush()
+                done = webhooks.reseal_all()
+        except vault.Unreadable as error:
+            raise CommandError(f"A webhook's secrets changed under our eyes: {error}. Then run this again.") from error
+        except ValueError as error:
+            raise CommandError(f"HOOKHUB_ENCRYPTION_KEYS holds something that is no key: {error}") from error
+        if count:
+            shown = ", ".join(locked) + (", …" if count > len(locked) else "")
+            raise CommandError(
+                f"Nothing was changed: {count:,} of {total:,} webhooks are {vault.Unreadable()} and run this again. "
+                f"They are: {shown}"
+            )
+        self.stdout.write(
+            self.style.SUCCESS(f"Sealed the secrets of {done:,} webhooks; only the first key is needed now.")
+        )
+
+
+def find_unreadable() -> tuple[list[str], int]:
+    """Give the first webhooks whose secrets or headers no key opens, and how many there are."""
+    first: list[str] = []
+    count = 0
+    for webhook in Webhook.objects.kept().only("uid", "sealed_secrets", "sealed_headers").order_by("pk").iterator():
+        try:
+            vault.open_secrets(webhook.sealed_secrets)
+            vault.open_headers(webhook.sealed_headers)
+        except vault.Unreadable:
+            count += 1
+            first += [str(webhook.uid)] if count <= SHOWN_MOST else []
+    return first, count
