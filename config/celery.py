@@ -6,7 +6,6 @@ import signal
 from celery import Celery
 from celery.signals import worker_process_init
 
-from deliveries import stopping
 from deliveries.clockwork import Clock
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -18,9 +17,10 @@ app.steps["worker"].add(Clock)
 
 
 @worker_process_init.connect
-def finish_what_is_in_flight(**_: object) -> None:
-    """Have a worker's child that is told to stop begin nothing new, and not die with requests in flight.
+def leave_stopping_to_the_parent(**_: object) -> None:
+    """Have a worker's child not die of a SIGTERM with requests in flight.
 
-    A service manager tells the whole process group at once, and Celery's children would otherwise obey on the spot.
+    A service manager tells the whole process group at once. The parent hears it too, and its clock passes the word on.
+    Nothing but ignoring the signal lasts: Celery's pool replaces every handler that is set here.
     """
-    signal.signal(signal.SIGTERM, lambda *_: stopping.set_stopping())
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cryptography.fernet import Fernet
+from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
@@ -113,7 +113,7 @@ def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
 make_hint = {
     "HOOKHUB_SECRET_KEY": 'python -c "import secrets; print(secrets.token_urlsafe(50))"',
     "HOOKHUB_ENCRYPTION_KEYS": (
-        'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+        'python -c "from cryptography.fernet import Fernet, MultiFernet; print(Fernet.generate_key().decode())"'
     ),
 }
 
@@ -123,6 +123,14 @@ HOOKHUB_ENCRYPTION_KEYS = tuple(
     part.strip()
     for part in secret("HOOKHUB_ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode()).split(",")
 )
+
+try:
+    MultiFernet([Fernet(key) for key in HOOKHUB_ENCRYPTION_KEYS])
+except ValueError as error:
+    hint = make_hint["HOOKHUB_ENCRYPTION_KEYS"]
+    raise ImproperlyConfigured(
+        f"HOOKHUB_ENCRYPTION_KEYS holds something that is not a key; make one with `{hint}`"
+    ) from error
 
 DEBUG = flag("HOOKHUB_DEBUG", default=False)
 ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", ("*",) if HOOKHUB_DEVELOPMENT else ("localhost",)))
@@ -140,7 +148,7 @@ def database(url: str) -> dict[str, Any]:
     try:
         parts = conninfo_to_dict(url)
     except Exception as error:
-        raise ImproperlyConfigured(f"DATABASE_URL is not a PostgreSQL URI: {error}") from error
+        raise ImproperlyConfigured(f"DATABASE_URL is not a PostgreSQL URI: {str(error).strip()}") from error
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     found: dict[str, Any] = {known[key]: value for key, value in parts.items() if key in known}
     rest = {key: value for key, value in parts.items() if key not in known and key != "options"}

@@ -32,9 +32,9 @@ class Result:
 
 
 def render(claimed: Claim, *, now: datetime) -> Request:
-    """Make up the request for one attempt; raises what the format raises, and vault.Unreadable."""
+    """Make up the request for one attempt; raises what the format raises, vault.Unreadable, and vault.NoLiveSecret."""
     wire_format = FORMATS[claimed.format]
-    secrets = vault.open_secrets(claimed.sealed_secrets)
+    secrets = vault.live_secrets(claimed.sealed_secrets, now=now)
     rendered = wire_format.render(
         Message(
             delivery_id=str(claimed.delivery_id),
@@ -48,7 +48,7 @@ def render(claimed: Claim, *, now: datetime) -> Request:
             repository=claimed.repository,
             webhook_id=str(claimed.webhook_uid),
             content_type=claimed.content_type,
-            secrets=tuple(secret.text for secret in secrets if secret.is_live(now)),
+            secrets=tuple(secret.text for secret in secrets),
         )
     )
     own = tuple(vault.open_headers(claimed.sealed_headers).items())
@@ -137,5 +137,5 @@ def shown_headers(result: Result) -> str:
 
 
 def storable(text: str) -> str:
-    """Give the text without NULs: one of them would make Postgres refuse the whole batch it is in."""
-    return text.replace("\0", "")
+    """Give the text without NULs and halves of characters: Postgres would refuse the whole batch it is in."""
+    return text.replace("\0", "").encode(errors="replace").decode()

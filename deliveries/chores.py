@@ -37,7 +37,7 @@ def forget_the_old(*, now: datetime, retention: timedelta | None = None, limit: 
 
     Gives how many deliveries and events went; 0 means there is nothing left to forget.
     """
-    horizon = now - (retention or settings.HOOKHUB_RETENTION)
+    horizon = now - (settings.HOOKHUB_RETENTION if retention is None else retention)
     with transaction.atomic():
         # Ids sort by time, so the primary key finds the oldest without an index of its own.
         old = list(

@@ -111,7 +111,7 @@ SELECT (SELECT count(*) FROM deliveries_event), (SELECT count(*) FROM deliveries
 
 COUNT_STATES = "SELECT state, count(*) FROM deliveries_delivery GROUP BY state ORDER BY state"
 
-# Events -----------------------------------------------------------------------------------------------------------------
+# Events --------------------------------------------------------------------------------------------------------------
 
 # A claim joins the event's organization, so that the delivery of such an event would be claimed and never sent.
 EVENTS_WITHOUT_ORGANIZATION = """
@@ -148,7 +148,7 @@ EVENTS_NOT_FANNED_OUT = """
 SELECT e.id::text FROM deliveries_event e WHERE e.fanned_out_at IS NULL AND e.accepted_at < %(overdue)s
 """
 
-# Deliveries: what they refer to -------------------------------------------------------------------------------------------
+# Deliveries: what they refer to --------------------------------------------------------------------------------------
 
 DELIVERIES_WITHOUT_EVENT = """
 SELECT d.id::text FROM deliveries_delivery d
@@ -175,7 +175,7 @@ JOIN deliveries_webhook w ON w.id = d.webhook_id
 WHERE e.organization_id <> d.organization_id OR w.organization_id <> d.organization_id
 """
 
-# Deliveries: their state --------------------------------------------------------------------------------------------------
+# Deliveries: their state ---------------------------------------------------------------------------------------------
 
 # The tables' own constraints forbid most of these; a restore or a hand at psql may have gone without them.
 DELIVERIES_IN_NO_STATE = """
@@ -210,7 +210,7 @@ FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
 WHERE d.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL)
 """
 
-# Attempts ---------------------------------------------------------------------------------------------------------------
+# Attempts ------------------------------------------------------------------------------------------------------------
 
 DELIVERIES_FAILED_TOO_OFTEN = "SELECT d.id::text FROM deliveries_delivery d WHERE d.failures > d.attempts_made"
 

@@ -75,8 +75,8 @@ class Webhook(models.Model):
         GONE = "gone", "the receiver said it is gone"
 
     uid = models.UUIDField(unique=True, default=new_id, editable=False)
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="webhooks")
-    repository = models.ForeignKey(Repository, models.CASCADE, null=True, blank=True, related_name="webhooks")
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="webhooks")
+    repository = models.ForeignKey(Repository, models.PROTECT, null=True, blank=True, related_name="webhooks")
     name = models.CharField(max_length=200, blank=True)
     url = models.CharField(max_length=2048)
     events = ArrayField(models.CharField(max_length=200))

@@ -73,10 +73,10 @@ def read_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         # A number too long for a timedelta is still only a wish for the longest wait.
-        return min(timedelta(seconds=int(value[:9])), RETRY_AFTER_MOST)
+        return min(timedelta(seconds=int(value.lstrip("0")[:9] or "0")), RETRY_AFTER_MOST)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

@@ -10,7 +10,7 @@ from django.db.models import F, Q, QuerySet
 
 from deliveries import doorbell, pipeline, webhooks
 from deliveries.events import ping_for
-from deliveries.ids import first_id_at
+from deliveries.ids import first_id_at, uuid7
 from deliveries.models import Delivery, Webhook
 
 # Held ones wait for their webhook, and those being sent are under way already.
@@ -120,6 +120,7 @@ def ping(webhook: Webhook, *, now: datetime) -> Delivery:
         Delivery.objects.bulk_create(
             [
                 Delivery(
+                    id=uuid7(now),
                     event_id=accepted.id, webhook=webhook, organization_id=webhook.organization_id,
                     repository_id=webhook.repository_id, event_type="ping", due_at=now, created_at=now,
                 )

@@ -22,6 +22,8 @@ IN_FLIGHT_MOST = 1000
 # RFC 9110: a token, and a value of visible ASCII with single spaces or tabs inside.
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]{0,1998}[\x21-\x7e])?")
+# What Postgres cannot store as text, though JSON can write it: NUL and half a surrogate pair.
+UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
 # What steers the connection itself is the sender's alone.
 HEADERS_KEPT_BACK = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
@@ -142,7 +144,7 @@ def _timeout(value: object, _slug: str) -> timedelta | None:
 
 def _seconds(value: object) -> timedelta:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise ValueError(f"{value!r} is not a number of seconds")
+        raise ValueError(f"{str(value)[:100]!r} is not a number of seconds")
     return timedelta(seconds=value)
 
 
@@ -161,7 +163,7 @@ def _flag(value: object, _slug: str) -> bool:
 
 
 def _name(value: object, _slug: str) -> str:
-    if not isinstance(value, str) or len(value) > 200 or "\0" in value:
+    if not isinstance(value, str) or len(value) > 200 or UNSTORABLE.search(value):
         raise ValueError("must be a text of at most 200 characters")
     return value
 

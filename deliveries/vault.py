@@ -16,6 +16,13 @@ class Unreadable(Exception):
         super().__init__("sealed with a key that is not in HOOKHUB_ENCRYPTION_KEYS; put the old key back at its end")
 
 
+class NoLiveSecret(Exception):
+    """None of a webhook's secrets signs any more, and nothing goes out unsigned."""
+
+    def __init__(self) -> None:
+        super().__init__("none of the webhook's secrets is live; rotate its secret")
+
+
 @dataclass(frozen=True, slots=True)
 class Secret:
     """One signing secret; it signs until ``expires_at``, or for ever when that is None."""
@@ -42,6 +49,14 @@ def seal_secrets(secrets: tuple[Secret, ...]) -> bytes:
 def open_secrets(sealed: bytes | memoryview) -> tuple[Secret, ...]:
     """Open a webhook's secrets, newest first; raises Unreadable."""
     return _open_secrets(bytes(sealed), settings.HOOKHUB_ENCRYPTION_KEYS)
+
+
+def live_secrets(sealed: bytes | memoryview, *, now: datetime) -> tuple[Secret, ...]:
+    """Open those of a webhook's secrets that sign now, newest first; raises Unreadable, and NoLiveSecret."""
+    live = tuple(secret for secret in open_secrets(sealed) if secret.is_live(now))
+    if not live:
+        raise NoLiveSecret
+    return live
 
 
 def seal_headers(headers: dict[str, str]) -> bytes | None:

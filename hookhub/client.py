@@ -250,9 +250,10 @@ class Webhooks:
         """Delete a webhook with all that it still waits for."""
         self._calls.call("DELETE", _path("webhooks", webhook))
 
-    def enable(self, webhook: str) -> Json:
-        """Let a disabled webhook receive again."""
-        return self._calls.json("POST", _path("webhooks", webhook, "enable"), repeatable=True)
+    def enable(self, webhook: str, *, release_held: bool = False) -> Json:
+        """Let a disabled webhook receive again; with ``release_held`` also what was held for it."""
+        body = {"release_held": release_held}
+        return self._calls.json("POST", _path("webhooks", webhook, "enable"), body=body, repeatable=True)
 
     def disable(self, webhook: str) -> Json:
         """Stop sending to a webhook; its deliveries are held."""

@@ -1,12 +1,12 @@
 """Replays at work: a filter's deliveries sent again in batches, each batch and its progress in one transaction."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
 from django.utils.dateparse import parse_datetime
 
-from deliveries.ids import uuid7
+from deliveries.ids import first_id_at
 from deliveries.models import Organization
 from deliveries.replay import Selection, redeliver
 from hookhub.models import Replay
@@ -23,7 +23,7 @@ def start(organization: Organization, *, selection: Selection, now: datetime) ->
         organization=organization,
         selection=as_json(selection),
         total=wanted.count(),
-        upto=uuid7(now),
+        upto=first_id_at(now + timedelta(milliseconds=1)),
         created_at=now,
     )
 

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from deliveries.models import Organization, Repository
 from deliveries.sender import Sender, make_sender
+from tests.api import Caller
 from tests.receiver import Receiver
 from tests.story import Forge
 
@@ -33,3 +35,31 @@ def sender() -> Iterator[Sender]:
 def forge(db: None, receiver: Receiver) -> Forge:
     """An organization with a repository, ready to have webhooks and events."""
     return Forge.make(receiver)
+
+
+@pytest.fixture
+def organization(db: None) -> Organization:
+    return Organization.objects.create(slug="acme")
+
+
+@pytest.fixture
+def repository(organization: Organization) -> Repository:
+    return Repository.objects.create(organization=organization, name="widgets")
+
+
+@pytest.fixture
+def api(organization: Organization) -> Caller:
+    """Somebody who may do everything in the organization."""
+    return Caller.of(organization)
+
+
+@pytest.fixture
+def other(db: None) -> Caller:
+    """Somebody who may do everything in another organization."""
+    return Caller.of(Organization.objects.create(slug="other"))
+
+
+@pytest.fixture
+def operator(db: None) -> Caller:
+    """The operator, who acts for every organization."""
+    return Caller.of(None)

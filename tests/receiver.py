@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from typing import Self
@@ -44,6 +44,8 @@ class Receiver:
         self.received: list[Received] = []
         self.answers: dict[str, list[Answer] | Answer] = {}
         self.script: Script | None = None
+        # Seconds before each answer.
+        self.delay = 0.0
         self.connections = 0
         # Set when the test ends, so that a script that hangs can let go.
         self.closing = threading.Event()
@@ -62,10 +64,8 @@ class Receiver:
     def close(self) -> None:
         self.closing.set()
         # shutdown() wakes the thread that sits in accept(); close() alone would not.
-        try:
+        with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._listener.close()
 
     def wait_for(self, count: int, *, seconds: float = 30) -> list[Received]:
@@ -96,6 +96,7 @@ class Receiver:
                     if self.script is not None:
                         self.script(connection, request)
                         return
+                    self.closing.wait(self.delay)
                     connection.sendall(answer.encode())
             except OSError:
                 return

@@ -28,7 +28,9 @@ class Forge:
         repository = Repository.objects.create(organization=organization, name="widgets")
         return cls(organization, repository, receiver)
 
-    def webhook(self, *, now: datetime, path: str = "/", repository: Repository | None = None, **wanted: Any) -> Webhook:
+    def webhook(
+        self, *, now: datetime, path: str = "/", repository: Repository | None = None, **wanted: Any
+    ) -> Webhook:
         """A webhook on the receiver; all events of the organization unless told otherwise."""
         terms = {"url": self.receiver.url(path), "events": ["*"], **wanted}
         return webhooks.create(terms, organization=self.organization, repository=repository, now=now)[0]

@@ -3,7 +3,7 @@
 import secrets
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Literal
 
 Verdict = Literal["delivered", "refused", "gone"]
@@ -78,4 +78,6 @@ class Format(ABC):
 
 def stamp(moment: datetime, *, milliseconds: bool = False) -> str:
     """Write a moment as RFC 3339 in UTC with a Z, to the second or the millisecond."""
-    return moment.isoformat(timespec="milliseconds" if milliseconds else "seconds").replace("+00:00", "Z")
+    return (
+        moment.astimezone(UTC).isoformat(timespec="milliseconds" if milliseconds else "seconds").replace("+00:00", "Z")
+    )

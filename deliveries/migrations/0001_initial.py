@@ -70,8 +70,8 @@ class Migration(migrations.Migration):
                 ('resting_until', models.DateTimeField(editable=False, null=True)),
                 ('review_since', models.DateTimeField(editable=False, null=True)),
                 ('gone_at', models.DateTimeField(editable=False, null=True)),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to='deliveries.organization')),
-                ('repository', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to='deliveries.repository')),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='deliveries.organization')),
+                ('repository', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='deliveries.repository')),
             ],
         ),
         migrations.CreateModel(

@@ -1,5 +1,6 @@
 """Lists by cursor: what a page costs does not grow with how far one has paged."""
 
+import re
 from typing import Any
 
 from rest_framework.exceptions import NotFound
@@ -7,6 +8,11 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
 from hookhub.api.errors import invalid
+
+# What base64 is written in.
+ENCODED = re.compile(r"[A-Za-z0-9+/=]+")
+# The ids that positions are: UUIDs, and whole numbers that a bigint holds.
+POSITION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{1,18}")
 
 
 class Cursor(CursorPagination):
@@ -20,10 +26,17 @@ class Cursor(CursorPagination):
 
     def decode_cursor(self, request: Request) -> Any:
         """Read the cursor; a bad one is the caller's mistake and not a missing page."""
+        given = request.query_params.get(self.cursor_query_param)
+        if given and not ENCODED.fullmatch(given):
+            raise invalid({"cursor": self.invalid_cursor_message})
         try:
             cursor = super().decode_cursor(request)
         except NotFound as error:
             raise invalid({"cursor": self.invalid_cursor_message}) from error
-        if cursor is not None and cursor.position is not None and "\0" in str(cursor.position):
+        if cursor is not None and not self._leads_somewhere(cursor.position):
             raise invalid({"cursor": self.invalid_cursor_message})
         return cursor
+
+    @staticmethod
+    def _leads_somewhere(position: object) -> bool:
+        return position is None or POSITION.fullmatch(str(position)) is not None

@@ -48,8 +48,8 @@ class WebhooksView(GenericAPIView[Webhook]):
             if active not in {"true", "false"}:
                 raise invalid({"active": "must be true or false"})
             found = found.filter(disabled_at__isnull=active == "true")
-        page = self.paginate_queryset(found)
-        return self.get_paginated_response(WebhookSerializer(page, many=True).data)
+        page = self.paginate_queryset(found) or []
+        return self.get_paginated_response([shown(webhook) for webhook in page])
 
     @extend_schema(responses={201: WebhookWithSecretSerializer})
     def post(self, request: Request) -> Response:

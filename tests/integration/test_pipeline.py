@@ -24,9 +24,19 @@ def test_an_event_is_delivered_signed_and_recorded(forge: Forge, sender: Sender,
     attempt = Attempt.objects.get()
     assert request.headers["webhook-id"] == str(delivery.id)
     assert request.body == b'{"type":"push","timestamp":"2026-03-04T12:00:00.000Z","data":{"ref": "refs/heads/main"}}'
-    assert (delivery.state, delivery.ending, delivery.attempts_made, delivery.failures) == ("delivered", "delivered", 1, 0)
+    assert (delivery.state, delivery.ending, delivery.attempts_made, delivery.failures) == (
+        "delivered",
+        "delivered",
+        1,
+        0,
+    )
     assert delivery.finished_at == now
-    assert (attempt.number, attempt.outcome, attempt.status, bytes(attempt.response_body)) == (1, "delivered", 200, b"ok")
+    assert (attempt.number, attempt.outcome, attempt.status, bytes(attempt.response_body)) == (
+        1,
+        "delivered",
+        200,
+        b"ok",
+    )
 
 
 def test_the_whole_schedule_is_travelled_and_then_the_webhook_is_disabled(
@@ -35,7 +45,13 @@ def test_the_whole_schedule_is_travelled_and_then_the_webhook_is_disabled(
     webhook = forge.webhook(now=now)
     forge.receiver.answers["/"] = Answer(500)
     forge.accept(now=now)
-    promised = [timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6)]
+    promised = [
+        timedelta(minutes=1),
+        timedelta(minutes=5),
+        timedelta(minutes=30),
+        timedelta(hours=2),
+        timedelta(hours=6),
+    ]
 
     moment = now
     for number, wait in enumerate(promised, 1):

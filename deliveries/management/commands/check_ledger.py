@@ -65,7 +65,9 @@ class Command(BaseCommand):
         else:
             self.stdout.write(sentence(totals))
         if faults:
-            raise CommandError(f"The ledger is off: {faults} of {len(findings)} promises are broken.")
+            raise CommandError(
+                f"The ledger is off: {faults} of {len(findings)} promises {'is' if faults == 1 else 'are'} broken."
+            )
         if not options["json"]:
             self.stdout.write(self.style.SUCCESS("The ledger is right."))
 
@@ -145,8 +147,9 @@ def read(text: str, *, unit: timedelta, name: str) -> timedelta:
     """Read a number of units of time; raises ArgumentTypeError, which argparse shows."""
     try:
         number = float(text)
-        if not 0 <= number <= timedelta(days=36500) / unit:
-            raise ValueError(text)
-    except ValueError as error:
-        raise ArgumentTypeError(f"{text!r} is not a number of {name}") from error
+    except ValueError:
+        number = -1
+    # Written so that it holds for "nan", too.
+    if not 0 <= number <= timedelta(days=36500) / unit:
+        raise ArgumentTypeError(f"{text!r} is not a number of {name}")
     return number * unit

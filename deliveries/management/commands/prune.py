@@ -50,7 +50,7 @@ class Command(BaseCommand):
 
 
 def retention_of(days: int | None) -> timedelta:
-    """Give how much of the past is kept; raises CommandError when that is not at least a day, or more than there was."""
+    """Give how much of the past is kept; raises CommandError when that is too little or too much."""
     if days is None:
         retention: timedelta = settings.HOOKHUB_RETENTION
         return retention

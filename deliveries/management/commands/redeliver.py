@@ -1,7 +1,194 @@
 """``manage.py redeliver``: sends deliveries again, named one by one or found by a filter."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import batched
 from typing import Any
+from uuid import UUID
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from deliveries import replay
+from deliveries.ids import first_id_at
+from deliveries.models import Delivery, Event, Organization, Webhook
+from deliveries.replay import CAN_BE_SENT_AGAIN, Selection
+from deliveries.topics import TYPE_RULE, is_type
+
+BATCH = 500
+FILTERS = ("webhook", "organization", "event", "state", "type", "after", "before")
+# Ids begin at the epoch; nothing was delivered before.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# As many organizations as an error lists.
+SHOWN_MOST = 20
+
+CHANGED_MEANWHILE = "changed state meanwhile"
+
+
+class Command(BaseCommand):
+    """Make deliveries due at once, their schedules afresh."""
+
+    help = (
+        "Send deliveries again: those whose ids are given, or all that the filters find together. "
+        "Left alone are those being sent at this moment, and those whose webhook is disabled or deleted."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the ids and the filters."""
+        parser.add_argument("deliveries", nargs="*", metavar="DELIVERY_ID", help="as in the log and at the receiver")
+        parser.add_argument("--webhook", metavar="UID")
+        parser.add_argument("--organization", metavar="SLUG")
+        parser.add_argument("--event", metavar="UUID")
+        parser.add_argument(
+            "--state", action="append", choices=CAN_BE_SENT_AGAIN, help="repeat it for several [all of them]"
+        )
+        parser.add_argument("--type", metavar="TYPE", help="of the event, for example push")
+        parser.add_argument("--after", metavar="ISO", help="accepted then or later; UTC unless it says otherwise")
+        parser.add_argument("--before", metavar="ISO", help="accepted earlier than that")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Find them and make them due, batch by batch."""
+        now = timezone.now()
+        selections = select_ids(options) if options["deliveries"] else select_by_filter(options)
+        due, examined = 0, 0
+        left: Counter[str] = Counter()
+        for batch in in_batches(selections, now=now):
+            examined += len(batch)
+            sendable = [delivery for delivery, obstacle in batch if obstacle is None]
+            left.update(obstacle for _, obstacle in batch if obstacle is not None)
+            made_due = len(sendable) if options["dry_run"] else replay.redeliver(sendable, now=now)
+            due += made_due
+            left[CHANGED_MEANWHILE] += len(sendable) - made_due
+            if len(batch) == BATCH:
+                self.stdout.write(f"{examined:,} looked at, {due:,} due")
+                self.stdout.flush()
+        verb = "would be made due" if options["dry_run"] else "made due"
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left.most_common() if count)
+        self.stdout.write(f"{due:,} {verb}, {left.total():,} left alone{f' ({reasons})' if reasons else ''}.")
+
+
+def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[tuple[UUID, str | None]]]:
+    """Give what is selected in order of ids: each delivery with what keeps it from being sent, or None."""
+    # What is accepted while this runs is not meant, or it could run after its own tail.
+    end = first_id_at(now + timedelta(milliseconds=1))
+    for selection in selections:
+        wanted = selection.deliveries().filter(id__lt=end).order_by("id")
+        rest = wanted
+        while rows := list(rest.values_list("id", "state", "webhook__disabled_at", "webhook__deleted_at")[:BATCH]):
+            yield [(row[0], obstacle(*row[1:])) for row in rows]
+            rest = wanted.filter(id__gt=rows[-1][0])
+
+
+def obstacle(state: str, disabled_at: datetime | None, deleted_at: datetime | None) -> str | None:
+    """Say why a delivery cannot be sent again, or give None when it can."""
+    if state == Delivery.State.SENDING:
+        return "being sent"
+    if deleted_at is not None:
+        return "whose webhook is deleted"
+    if disabled_at is not None:
+        return "whose webhook is disabled"
+    return None if state in CAN_BE_SENT_AGAIN else f"{state}, to be released by enabling the webhook"
+
+
+def select_ids(options: dict[str, Any]) -> list[Selection]:
+    """Give the selection of the ids named, by organization; raises CommandError for one that is not there."""
+    if any(options[name] for name in FILTERS):
+        raise CommandError("Give either delivery ids or filters, not both.")
+    wanted = dict.fromkeys(as_uuid(text, of="DELIVERY_ID") for text in options["deliveries"])
+    organizations = dict(Delivery.objects.filter(id__in=wanted).values_list("id", "organization_id"))
+    if missing := [str(delivery) for delivery in wanted if delivery not in organizations]:
+        raise CommandError(f"There is no delivery {', '.join(missing)}. Nothing was sent again.")
+    return [
+        Selection(
+            organization_id=organization,
+            ids=tuple(delivery for delivery in wanted if organizations[delivery] == organization),
+        )
+        for organization in sorted(set(organizations.values()))
+    ]
+
+
+def select_by_filter(options: dict[str, Any]) -> list[Selection]:
+    """Give one selection for each organization that the filters may find something in; raises CommandError."""
+    if not any(options[name] for name in FILTERS):
+        raise CommandError(
+            "That would be everything. Name deliveries, or narrow it down with "
+            + ", ".join(f"--{name}" for name in FILTERS)
+            + "."
+        )
+    webhook = find_webhook(options["webhook"]) if options["webhook"] else None
+    event = find_event(options["event"]) if options["event"] else None
+    after, before = (as_moment(options[name], of=f"--{name}") for name in ("after", "before"))
+    if after and before and before <= after:
+        raise CommandError(f"--before ({before:%Y-%m-%d %H:%M}) is not later than --after ({after:%Y-%m-%d %H:%M}).")
+    if options["type"] and not is_type(options["type"]):
+        raise CommandError(f"--type: {options['type']!r} is not an event type: {TYPE_RULE}.")
+    organizations = find_organizations(options["organization"])
+    for name, found in (("webhook", webhook), ("event", event)):
+        if found is not None:
+            organizations = [one for one in organizations if one.pk == found.organization_id]
+            if not organizations:
+                raise CommandError(f"--{name}: {options[name]} belongs to another organization.")
+    return [
+        Selection(
+            organization_id=organization.pk,
+            webhook_id=webhook.pk if webhook else None,
+            event_id=event.pk if event else None,
+            states=tuple(options["state"] or ()),
+            event_type=options["type"],
+            after=after,
+            before=before,
+        )
+        for organization in organizations
+    ]
+
+
+def find_webhook(text: str) -> Webhook:
+    """Give the webhook with this id."""
+    webhook = Webhook.objects.filter(uid=as_uuid(text, of="--webhook")).first()
+    if webhook is None:
+        raise CommandError(f"--webhook: there is no webhook {text}.")
+    return webhook
+
+
+def find_event(text: str) -> Event:
+    """Give the event with this id, without its payload."""
+    event = Event.objects.filter(pk=as_uuid(text, of="--event")).only("id", "organization_id").first()
+    if event is None:
+        raise CommandError(f"--event: there is no event {text}.")
+    return event
+
+
+def find_organizations(slug: str | None) -> list[Organization]:
+    """Give the one named, or all."""
+    everyone = Organization.objects.order_by("slug")
+    if slug is None:
+        return list(everyone)
+    named = list(everyone.filter(slug=slug))
+    if not named:
+        slugs = list(everyone.values_list("slug", flat=True)[: SHOWN_MOST + 1])
+        there = ", ".join(slugs[:SHOWN_MOST]) + (", …" if len(slugs) > SHOWN_MOST else "")
+        raise CommandError(f"--organization: there is no {slug!r}; there is {there or 'none at all'}.")
+    return named
+
+
+def as_uuid(text: str, *, of: str) -> UUID:
+    """Read an id."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise CommandError(
+            f"{of}: {text!r} is not an id; an id looks like 019538a1-4f00-7000-8000-0123456789ab."
+        ) from error
+
+
+def as_moment(text: str | None, *, of: str) -> datetime | None:
+    """Read a date or a moment, in UTC unless it says otherwise; give None for None."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise CommandError(f"{of}: {text!r} is not a date; write 2026-03-04 or 2026-03-04T12:00Z.") from error
+    return max(moment, EPOCH)

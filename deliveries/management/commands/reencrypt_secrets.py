@@ -1,4 +1,4 @@
-"""``manage.py reencrypt_secrets``: seals every webhook's secrets with the first encryption key, after a new one came."""
+"""``manage.py reencrypt_secrets``: seals all secrets with the first encryption key, after a new one came."""
 
 from typing import Any
 

@@ -1,0 +1,93 @@
+"""``manage.py create_api_key``: lets a program in."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from deliveries.models import Organization
+from hookhub.models import ApiKey, Scope
+
+# As many organizations as an error lists.
+SHOWN_MOST = 20
+
+
+class Command(BaseCommand):
+    """Make an API key and print it, this once."""
+
+    help = (
+        "Make an API key and print it alone on standard output: KEY=$(manage.py create_api_key --organization acme). "
+        "It is shown this once; only a hash of it is kept."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare whom the key is for, and what it may do."""
+        parser.add_argument("--organization", metavar="SLUG", help="may be left out when there is only one")
+        parser.add_argument("--operator", action="store_true", help="a key that acts for every organization")
+        parser.add_argument(
+            "--create-organization", action="store_true", help="create the organization if it does not exist"
+        )
+        parser.add_argument(
+            "--scope",
+            choices=Scope.values,
+            help="; ".join(f"{scope.value}: {scope.label}" for scope in Scope) + " [manage; an operator's: master]",
+        )
+        parser.add_argument("--name", default="", help="what the key is for, to tell it from others later")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Find the organization, make the key, and print nothing else on standard output."""
+        name = options["name"].strip()
+        if len(name) > 200 or "\0" in name:
+            raise CommandError("--name: use at most 200 characters.")
+        organization = self.organization_for(options)
+        scope = Scope(options["scope"] or (Scope.MANAGE if organization else Scope.MASTER))
+        text = ApiKey.issue(organization=organization, scope=scope, name=name, now=timezone.now())[1]
+        whose = f"organization {organization.slug}" if organization else "the operator, for every organization"
+        self.tell(f"A key of scope {scope.value} ({scope.label}) for {whose}. It cannot be shown again.")
+        self.stdout.write(text)
+
+    def organization_for(self, options: dict[str, Any]) -> Organization | None:
+        """Give the organization that the key is for, or None for an operator's; raises CommandError."""
+        slug = options["organization"]
+        if options["operator"]:
+            if slug or options["create_organization"]:
+                raise CommandError("An operator's key acts for every organization: give --operator alone.")
+            return None
+        if options["create_organization"]:
+            if not slug:
+                raise CommandError("--create-organization: say which with --organization SLUG.")
+            return self.create(slug)
+        if slug:
+            found = Organization.objects.filter(slug=slug).first() if "\0" not in slug else None
+            if found is None:
+                raise CommandError(
+                    f"There is no organization {slug!r}. {those_there_are()} Add --create-organization to create it."
+                )
+            return found
+        few = list(Organization.objects.order_by("pk")[:2])
+        if len(few) != 1:
+            raise CommandError(f"Say whose key it is: --organization SLUG, or --operator. {those_there_are()}")
+        return few[0]
+
+    def create(self, slug: str) -> Organization:
+        """Create the organization unless it is there already."""
+        try:
+            Organization(slug=slug).full_clean(validate_unique=False)
+        except ValidationError as error:
+            raise CommandError(f"--organization: {slug!r} will not do. {' '.join(error.messages)}") from error
+        organization, is_new = Organization.objects.get_or_create(slug=slug)
+        self.tell(f"{'Created organization' if is_new else 'There is already an organization'} {slug}.")
+        return organization
+
+    def tell(self, sentence: str) -> None:
+        """Say something beside the key."""
+        self.stderr.write(sentence, self.style.NOTICE)
+
+
+def those_there_are() -> str:
+    """List the organizations, or the first of very many."""
+    slugs = list(Organization.objects.order_by("slug").values_list("slug", flat=True)[: SHOWN_MOST + 1])
+    if not slugs:
+        return "There is none yet."
+    return f"There is {', '.join(slugs[:SHOWN_MOST])}{', …' if len(slugs) > SHOWN_MOST else ''}."

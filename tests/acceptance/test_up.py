@@ -1,0 +1,183 @@
+"""`up`, `demo` and a deployment's own settings, as a newcomer meets them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from bench.stage import first_key, free_port
+from hookhub import embedded, service
+from tests.acceptance.crew import ROOT, home_of_its_own, wait_until
+
+pytestmark = pytest.mark.acceptance
+
+MANAGE = [sys.executable, str(ROOT / "manage.py")]
+
+
+def settings_for(home: Path, **more: str) -> dict[str, str]:
+    return {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": "", **more}
+
+
+def servers_of(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if words and Path(words[0]).name.rstrip(":") in {"postgres", "valkey-server"} and str(home) in " ".join(words):
+            found.append(process)
+    return found
+
+
+def test_the_demo_ends_well_and_leaves_a_clean_ledger() -> None:
+    with home_of_its_own() as home:
+        environment = {**os.environ, **settings_for(home)}
+        done = subprocess.run([*MANAGE, "demo"], capture_output=True, text=True, env=environment, check=False)
+
+        last = done.stdout.strip().splitlines()[-1]
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert last == (
+            "demo: 8 of 8 events delivered to every webhook that answers, 40 signatures verified, "
+            "8 retries scheduled for the one that hangs"
+        )
+        assert "The ledger is right." in service.run("check_ledger", environment=environment)
+        assert servers_of(home) == []
+
+
+def test_up_finds_its_data_again_and_a_crash_blocks_nothing() -> None:
+    with home_of_its_own() as home:
+        log = home / "up.log"
+        with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
+            key = first_key(log)
+            header = {"Authorization": f"Bearer {key}"}
+            wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
+            created = requests.post(f"{url}/v1/webhooks", json=wanted, headers=header, timeout=10).json()
+
+        # A second start: the same key, the same webhook, and no first steps any more. Then everything dies at once.
+        process, url = start_up(home)
+        listed = requests.get(f"{url}/v1/webhooks", headers=header, timeout=10).json()["results"]
+        family = [*psutil.Process(process.pid).children(recursive=True), *servers_of(home)]
+        process.kill()
+        process.wait()
+        for one in family:
+            one.kill()
+        psutil.wait_procs(family, timeout=30)
+
+        with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
+            again = requests.get(f"{url}/v1/webhooks", headers=header, timeout=10).json()["results"]
+
+        assert [row["id"] for row in listed] == [created["id"]] == [row["id"] for row in again]
+        assert "API key" not in log.read_text()
+        assert servers_of(home) == []
+
+
+def start_up(home: Path) -> tuple[subprocess.Popen[bytes], str]:
+    port = free_port()
+    with (home / "second.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*MANAGE, "up", "--port", str(port)],
+            env={**os.environ, **settings_for(home)},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    wait_until(lambda: service.is_ready(f"http://127.0.0.1:{port}"), "up")
+    return process, f"http://127.0.0.1:{port}"
+
+
+def test_up_stops_cleanly_on_a_ctrl_c_to_the_whole_group() -> None:
+    with home_of_its_own() as home:
+        process, _ = start_up(home)
+
+        # What a terminal does: everybody in the foreground gets it at once.
+        os.killpg(process.pid, signal.SIGINT)
+
+        assert process.wait(60) == 0, (home / "second.log").read_text()
+        assert servers_of(home) == []
+
+
+def test_a_port_that_is_taken_is_told_by_name() -> None:
+    with home_of_its_own() as home:
+        process, url = start_up(home)
+        port = url.rpartition(":")[2]
+
+        done = subprocess.run(
+            [*MANAGE, "up", "--port", port], capture_output=True, text=True,
+            env={**os.environ, **settings_for(home)}, check=False,
+        )  # fmt: skip
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+
+        assert (done.returncode, f"Port {port} is taken" in done.stderr) == (1, True)
+
+
+def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
+    with home_of_its_own() as home, embedded.running(home):
+        port = free_port()
+        own = {
+            "DATABASE_URL": embedded.database_url(home),
+            "REDIS_URL": embedded.redis_url(home),
+            # Nothing of a deployment may come from an embedded home.
+            "HOOKHUB_HOME": "/nonexistent",
+            "HOOKHUB_SECRET_KEY": "a long and random text for this test only",
+            "HOOKHUB_ENCRYPTION_KEYS": "bXktdGhpcnR5LXR3by1ieXRlLWxvbmcta2V5LTEyMzQ=",
+            "HOOKHUB_SERVED_HOSTS": "127.0.0.1",
+            "PORT": str(port),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        environment = {**os.environ, **own}
+        service.run("migrate", environment=own)
+        key = service.run(
+            "create_api_key", "--organization", "acme", "--create-organization", "--scope", "master", environment=own
+        ).strip()
+        honcho = subprocess.Popen(["honcho", "start"], cwd=ROOT, env=environment, start_new_session=True)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: service.is_ready(url), "the Procfile's web")
+            wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
+            refused = requests.post(
+                f"{url}/v1/webhooks", json=wanted, headers={"Authorization": f"Bearer {key}"}, timeout=10
+            )
+        finally:
+            honcho.terminate()
+            honcho.wait(60)
+
+        # A deployment is not in development mode, so this very machine is out of bounds.
+        assert refused.status_code == 422
+        assert "HOOKHUB_ALLOWED_NETWORKS" in refused.json()["error"]["fields"][0]["message"]
+
+
+KEYS = {"HOOKHUB_SECRET_KEY": "x", "HOOKHUB_ENCRYPTION_KEYS": "bXktdGhpcnR5LXR3by1ieXRlLWxvbmcta2V5LTEyMzQ="}
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, "HOOKHUB_SECRET_KEY is not set"),
+        ({"HOOKHUB_SECRET_KEY": "x"}, "HOOKHUB_ENCRYPTION_KEYS is not set"),
+        (KEYS | {"HOOKHUB_ENCRYPTION_KEYS": "secret"}, "HOOKHUB_ENCRYPTION_KEYS holds something that is not a key"),
+        (KEYS | {"HOOKHUB_SLOTS": "many"}, "HOOKHUB_SLOTS='many' is not a whole number"),
+        (KEYS | {"HOOKHUB_TIMEOUT": "90"}, "HOOKHUB_LEASE"),
+        (KEYS | {"HOOKHUB_ALLOWED_NETWORKS": "10.0.0.1/8"}, "HOOKHUB_ALLOWED_NETWORKS"),
+        (KEYS | {"DATABASE_URL": "mysql://x"}, "DATABASE_URL"),
+    ],
+)
+def test_a_setting_that_is_missing_or_wrong_is_named_at_once(given: dict[str, str], named: str) -> None:
+    environment = {
+        **os.environ,
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "HOOKHUB_DEVELOPMENT": "0",
+        **given,
+    }
+
+    done = subprocess.run(
+        [sys.executable, "-c", "import config.settings"], cwd=ROOT, env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert named in re.sub(r"\s+", " ", done.stderr.splitlines()[-1])

@@ -1,0 +1,54 @@
+"""Callers of the REST API, for the tests."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.test import Client
+from django.utils import timezone
+
+from deliveries.models import Organization
+from hookhub.models import ApiKey, Scope
+
+
+@dataclass
+class Caller:
+    """Somebody with an API key."""
+
+    key: str
+    client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
+
+    @classmethod
+    def of(cls, organization: Organization | None, scope: Scope = Scope.MASTER) -> "Caller":
+        return cls(ApiKey.issue(organization=organization, scope=scope, now=timezone.now())[1])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+    def get(self, address: str) -> Any:
+        return self.client.get(address, headers=self.headers)
+
+    def post(
+        self, address: str, body: object = None, *, content_type: str = "application/json", headers: Any = None
+    ) -> Any:
+        return self.send("POST", address, body, content_type=content_type, headers=headers)
+
+    def patch(self, address: str, body: object) -> Any:
+        return self.send("PATCH", address, body)
+
+    def delete(self, address: str) -> Any:
+        return self.send("DELETE", address, None)
+
+    def send(
+        self, method: str, address: str, body: object, *, content_type: str = "application/json", headers: Any = None
+    ) -> Any:
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        return self.client.generic(
+            method, address, content, content_type=content_type, headers={**self.headers, **(headers or {})}
+        )
+
+
+def faults(answer: Any) -> dict[str, str]:
+    """The fields an error names."""
+    return {row["field"]: row["message"] for row in answer.json()["error"]["fields"]}

@@ -1,0 +1,66 @@
+"""Finds a Chromium for the browser tests, or installs Debian's; without one they say plainly that they did not run."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+INSTALL = (("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends", "chromium"))
+# As root there is no sandbox to be had, and nothing is to be fetched from anywhere but the server under test.
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
+MISSING = (
+    "THE BROWSER TESTS DID NOT RUN: no Chromium was found. Install one (apt-get install chromium) "
+    "or name one in the variable CHROMIUM."
+)
+
+
+@cache
+def find() -> str | None:
+    """Give the path of a Chromium, installing Debian's when this is root on such a system; or None."""
+    found = look()
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        for command in INSTALL:
+            subprocess.run(command, check=False, capture_output=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        found = look()
+    return found
+
+
+def look() -> str | None:
+    """Give the path of a Chromium that is there already, or None; CHROMIUM names one or rules them all out."""
+    named = os.environ.get("CHROMIUM")
+    for name in NAMES if named is None else (named,):
+        path = shutil.which(name)
+        if path is not None:
+            return path
+    return None
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Give a headless Chromium; where there is none the test is skipped, and on a build server it fails."""
+    path = find()
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(MISSING)
+        pytest.skip(MISSING)
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            yield started
+        finally:
+            started.close()

@@ -1,0 +1,175 @@
+"""Who may come in, how far, and what everybody else is told."""
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from deliveries.models import Organization, Repository
+from hookhub.models import ApiKey, Membership, Scope
+from tests.api import Caller
+
+pytestmark = pytest.mark.django_db
+
+WEBHOOK = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
+EVENT = {"type": "push", "data": 1}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "Bearer", "Bearer x", "Basic YTpi", "Bearer hh_000000000000_" + "a" * 43, "Bearer hh_é", "bearer\x01"],
+)
+@pytest.mark.parametrize("address", ["/v1/events", "/v1/webhooks", "/v1/organizations", "/v1/deliveries"])
+def test_without_a_valid_key_everything_is_401(organization: Organization, address: str, header: str | None) -> None:
+    answer = Client().get(address, headers={} if header is None else {"Authorization": header})
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated")
+    assert answer.headers["WWW-Authenticate"] == 'Bearer realm="hookhub"'
+
+
+def test_a_revoked_key_is_shut_out_at_once_and_its_use_was_noted(api: Caller) -> None:
+    assert api.get("/v1/webhooks").status_code == 200
+    used_at = ApiKey.objects.get().last_used_at
+    ApiKey.objects.update(revoked_at=timezone.now())
+
+    assert (api.get("/v1/webhooks").status_code, used_at is not None) == (401, True)
+
+
+def test_of_a_key_only_a_hash_is_stored(api: Caller) -> None:
+    secret = api.key.rpartition("_")[2]
+
+    assert secret not in json.dumps(list(ApiKey.objects.values()), default=str)
+
+
+ALLOWED = {
+    Scope.MASTER: {"read", "publish", "manage", "master"},
+    Scope.MANAGE: {"read", "publish", "manage"},
+    Scope.PUBLISH: {"publish"},
+    Scope.READ: {"read"},
+}
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_a_scope_opens_its_doors_and_no_others(organization: Organization, scope: Scope) -> None:
+    caller = Caller.of(organization, scope)
+    tries = {
+        "read": caller.get("/v1/deliveries"),
+        "publish": caller.post("/v1/events", EVENT),
+        "manage": caller.post("/v1/webhooks", WEBHOOK),
+        "master": caller.patch("/v1/organizations/acme", {"name": "Acme Inc."}),
+    }
+
+    assert {name for name, answer in tries.items() if answer.status_code < 300} == ALLOWED[scope]
+    assert {answer.status_code for name, answer in tries.items() if name not in ALLOWED[scope]} <= {403}
+
+
+def test_anothers_objects_are_404_by_every_method(api: Caller, other: Caller, repository: Repository) -> None:
+    webhook = api.post("/v1/webhooks", WEBHOOK).json()["id"]
+    event = api.post("/v1/events", EVENT).json()["id"]
+    delivery = api.post(f"/v1/webhooks/{webhook}/ping").json()["id"]
+    replay = api.post("/v1/replays", {"state": "failed"}).json()["id"]
+    doors = [
+        ("GET", f"/v1/webhooks/{webhook}"), ("PATCH", f"/v1/webhooks/{webhook}"), ("DELETE", f"/v1/webhooks/{webhook}"),
+        *[("POST", f"/v1/webhooks/{webhook}/{deed}") for deed in ("enable", "disable", "rotate-secret", "ping")],
+        ("GET", f"/v1/webhooks/{webhook}/stats"), ("GET", f"/v1/events/{event}"), ("GET", f"/v1/deliveries/{delivery}"),
+        ("POST", f"/v1/deliveries/{delivery}/redeliver"), ("POST", f"/v1/deliveries/{delivery}/cancel"),
+        ("GET", f"/v1/replays/{replay}"), ("POST", f"/v1/replays/{replay}/cancel"), ("GET", "/v1/organizations/acme"),
+        ("PATCH", "/v1/organizations/acme"), ("GET", "/v1/repositories/widgets"),
+        ("DELETE", "/v1/repositories/widgets"),
+        ("GET", "/v1/webhooks?organization=acme"), ("POST", "/v1/webhooks?organization=acme"),
+        ("POST", "/v1/events?organization=acme"), ("GET", "/v1/deliveries?organization=acme"),
+    ]  # fmt: skip
+
+    answers = {door: other.send(*door, EVENT if "events" in door[1] else {}) for door in doors}
+
+    assert {door: answer.status_code for door, answer in answers.items()} == dict.fromkeys(doors, 404)
+    assert len({answer.content for answer in answers.values()}) == 1
+    assert api.get(f"/v1/webhooks/{webhook}").json()["active"] is True
+
+
+@pytest.mark.parametrize("word", ["x", "0", "%00", "9" * 50, "' OR 1=1", "019cb8b8-1e00-753a-a23d-b63dc6d7ef09"])
+@pytest.mark.parametrize("noun", ["webhooks", "events", "deliveries", "replays", "organizations", "repositories"])
+def test_an_id_that_leads_nowhere_is_404(api: Caller, noun: str, word: str) -> None:
+    assert api.get(f"/v1/{noun}/{word}").status_code == 404
+
+
+def test_only_the_operator_creates_organizations(api: Caller, operator: Caller) -> None:
+    wanted = {"slug": "new", "name": "New"}
+
+    refused, created, again = (caller.post("/v1/organizations", wanted) for caller in (api, operator, operator))
+
+    assert (refused.status_code, created.status_code, again.status_code) == (403, 201, 422)
+    assert created.json()["default_format"] == "standard-webhooks"
+    assert {row["slug"] for row in operator.get("/v1/organizations").json()["results"]} == {"acme", "new"}
+    assert [row["slug"] for row in api.get("/v1/organizations").json()["results"]] == ["acme"]
+
+
+@pytest.mark.parametrize("slug", ["", "a b", "a/b", "x" * 101, "é", "a\0", None, ["a"]])
+def test_an_organization_with_a_strange_name_is_refused(operator: Caller, slug: Any) -> None:
+    answer = operator.post("/v1/organizations", {"slug": slug})
+
+    assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, "slug")
+
+
+def test_a_repository_has_one_name_once(api: Caller) -> None:
+    first, second = (api.post("/v1/repositories", {"name": "gadgets"}) for _ in range(2))
+
+    assert (first.status_code, first.json()["full_name"], second.status_code) == (201, "acme/gadgets", 409)
+    assert api.patch("/v1/repositories/gadgets", {"private": False}).json()["private"] is False
+
+
+def test_a_person_comes_in_by_session_with_the_rights_of_the_role(organization: Organization) -> None:
+    user = User.objects.create_user("ada", "ada@example.org", "long enough a password")
+    Membership.objects.create(user=user, organization=organization, role=Membership.Role.READER)
+    browser = Client()
+    browser.force_login(user)
+
+    page = browser.get("/v1/webhooks", headers={"Accept": "text/html"})
+    created = browser.post("/v1/webhooks", json.dumps(WEBHOOK), content_type="application/json")
+    stranger = Client()
+    stranger.force_login(User.objects.create_user("eve"))
+
+    assert (page.status_code, created.status_code) == (200, 403)
+    assert b"Webhooks" in page.content
+    assert stranger.get("/v1/webhooks").status_code == 404
+
+
+def test_a_session_without_a_csrf_token_changes_nothing(organization: Organization) -> None:
+    user = User.objects.create_superuser("root")
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(user)
+
+    answer = browser.post("/v1/webhooks", json.dumps(WEBHOOK), content_type="application/json")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+
+
+def test_every_error_has_the_one_shape(api: Caller) -> None:
+    answers = [
+        api.get("/v1/nowhere"),
+        api.send("PUT", "/v1/webhooks", {}),
+        api.post("/v1/webhooks", b"{"),
+        api.post("/v1/webhooks", b"a=b", content_type="application/x-www-form-urlencoded"),
+        api.get("/v1/webhooks/x"),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 405, 400, 415, 404]
+    for answer in answers:
+        assert set(answer.json()["error"]) == {"code", "message", "fields"}
+
+
+def test_the_open_doors_need_no_key(db: None) -> None:
+    for address in ("/v1/", "/v1/meta", "/v1/event-types", "/v1/openapi.json", "/v1/docs", "/healthz", "/readyz"):
+        assert Client().get(address).status_code == 200, address
+
+
+def test_the_openapi_document_is_valid_and_covers_every_address(db: None) -> None:
+    document = Client().get("/v1/openapi.json", headers={"Accept": "application/json"}).json()
+
+    assert document["openapi"].startswith("3.")
+    assert "/v1/webhooks/{uid}/rotate-secret" in document["paths"]
+    assert set(document["paths"]["/v1/events"]) == {"get", "post"}
+    assert "ApiKey" in document["components"]["securitySchemes"]

@@ -1,0 +1,192 @@
+"""The delivery log through the API, and sending again: one, many, by filter."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from deliveries.models import Delivery
+from deliveries.sender import Sender
+from hookhub.models import Replay
+from hookhub.replays import run_replays
+from tests.api import Caller, faults
+from tests.receiver import Answer
+from tests.story import Forge, deliver_due
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def caller(forge: Forge) -> Caller:
+    return Caller.of(forge.organization)
+
+
+def test_the_log_shows_every_attempt_with_request_and_answer(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now, headers={"X-Token": "very secret"})
+    forge.receiver.answers["/"] = [Answer(500, {"X-Why": "no\xff"}, b"<b>\0\xff</b>"), Answer(200)]
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    deliver_due(sender, now=now + timedelta(minutes=2))
+
+    [row] = caller.get("/v1/deliveries").json()["results"]
+    detail = caller.get(f"/v1/deliveries/{row['id']}").json()
+
+    assert (detail["state"], detail["attempts_made"], detail["failures"], detail["last_status"]) == (
+        "delivered",
+        2,
+        1,
+        200,
+    )
+    first, second = detail["attempts"]
+    assert (first["number"], first["outcome"], first["status"], second["outcome"]) == (1, "refused", 500, "delivered")
+    assert first["response"]["body"] == "<b>\\x00\\xff</b>"
+    assert "X-Token: ********" in first["request"]["headers"]
+    assert f"webhook-id: {row['id']}" in first["request"]["headers"]
+    assert "very secret" not in str(detail)
+
+
+def test_the_log_is_filtered_by_everything_it_promises(forge: Forge, caller: Caller, now: datetime) -> None:
+    one, _ = forge.webhook(now=now), forge.webhook(now=now, events=["push"])
+    [event] = forge.accept(now=now)
+    forge.accept(now=now + timedelta(hours=1), event_type="star.added")
+    Delivery.objects.filter(webhook=one, event=event).update(state="held", due_at=None)
+
+    def count(query: str) -> int:
+        return len(caller.get(f"/v1/deliveries?{query}").json()["results"])
+
+    assert count("") == 3
+    assert count(f"webhook={one.uid}") == 2
+    assert count(f"event={event}") == 2
+    assert count("repository=widgets") == 3
+    assert count("state=held") == 1
+    assert count("type=star.added") == 1
+    assert count(f"after={(now + timedelta(minutes=1)).isoformat()}") == 1
+    assert count(f"before={(now + timedelta(minutes=1)).isoformat()}") == 2
+    assert count(f"webhook={one.uid}&state=pending&type=star.added") == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("webhook=x", "webhook"), ("event=1", "event"), ("state=lost", "state"), ("repository=no", "repository"),
+     ("after=x", "after"), ("cursor=%00", "cursor"), ("cursor=cD1hYmM=", "cursor"), ("cursor=bz0tNQ==", "cursor"),
+     ("webhook=019cb8b8-1e00-753a-a23d-b63dc6d7ef09", "webhook")],
+)  # fmt: skip
+def test_a_filter_that_cannot_be_understood_is_refused(caller: Caller, query: str, field: str) -> None:
+    answer = caller.get(f"/v1/deliveries?{query}")
+
+    assert (answer.status_code, list(faults(answer))) == (422, [field])
+
+
+def test_a_page_of_the_log_takes_as_many_queries_as_a_longer_one(
+    forge: Forge, caller: Caller, now: datetime, django_assert_num_queries: object
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(60, now=now)
+    caller.get("/v1/deliveries")
+
+    for limit in (1, 50):
+        with django_assert_num_queries(2):  # type: ignore[operator]  # a context manager: the key, and the page
+            assert len(caller.get(f"/v1/deliveries?limit={limit}").json()["results"]) == limit
+
+
+def test_redelivering_keeps_the_id_and_starts_the_schedule_afresh(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    delivery = Delivery.objects.get()
+
+    answer = caller.post(f"/v1/deliveries/{delivery.id}/redeliver")
+    deliver_due(sender, now=Delivery.objects.get().due_at)
+
+    assert (answer.status_code, answer.json()["state"], answer.json()["redeliveries"]) == (202, "pending", 1)
+    assert [request.headers["webhook-id"] for request in forge.receiver.received] == [str(delivery.id)] * 2
+    assert Delivery.objects.get().attempts_made == 2
+
+
+def test_what_cannot_be_done_with_a_delivery_is_a_conflict_that_says_why(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    address = f"/v1/deliveries/{Delivery.objects.get().id}"
+
+    too_late = caller.post(f"{address}/cancel")
+    caller.post(f"/v1/webhooks/{webhook.uid}/disable")
+    disabled = caller.post(f"{address}/redeliver")
+
+    assert (too_late.status_code, disabled.status_code) == (409, 409)
+    assert too_late.json()["error"]["message"] == (
+        "A delivery that is delivered cannot be cancelled; only one that is pending, held."
+    )
+    assert disabled.json()["error"]["message"] == "Its webhook is disabled or deleted; enable it first."
+
+
+def test_a_pending_delivery_is_called_off(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+
+    answer = caller.post(f"/v1/deliveries/{Delivery.objects.get().id}/cancel")
+    deliver_due(sender, now=now)
+
+    assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
+    assert forge.receiver.received == []
+
+
+def test_a_replay_sends_a_filters_deliveries_again_and_tells_how_far_it_is(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime
+) -> None:
+    one, other = forge.webhook(now=now), forge.webhook(now=now)
+    forge.accept(5, now=now)
+    deliver_due(sender, now=now)
+
+    started = caller.post("/v1/replays", {"webhook": str(one.uid), "state": ["delivered", "failed"]})
+    run_replays(now=now + timedelta(days=365))
+    job = caller.get(f"/v1/replays/{started.json()['id']}").json()
+
+    assert (started.status_code, started.json()["state"], started.json()["total"]) == (202, "running", 5)
+    assert (job["state"], job["examined"], job["redelivered"], job["finished_at"] is not None) == (
+        "finished",
+        5,
+        5,
+        True,
+    )
+    assert Delivery.objects.filter(webhook=one, state="pending").count() == 5
+    assert Delivery.objects.filter(webhook=other, state="delivered").count() == 5
+
+
+def test_a_replay_of_listed_deliveries_leaves_out_anothers(
+    forge: Forge, caller: Caller, other: Caller, sender: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(2, now=now)
+    deliver_due(sender, now=now)
+    ids = [str(delivery.id) for delivery in Delivery.objects.order_by("id")]
+
+    theirs = other.post("/v1/replays", {"deliveries": ids}).json()
+    mine = caller.post("/v1/replays", {"deliveries": ids[:1]}).json()
+
+    assert (theirs["total"], mine["total"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [({}, "body"), ({"deliveries": []}, "deliveries"), ({"deliveries": ["x"]}, "deliveries[0]"),
+     ({"state": "gone"}, "state"),
+     ({"after": 5}, "after"), ({"everything": True}, "everything"), ({"webhook": 5}, "webhook"), ({"type": 5}, "type")],
+)  # fmt: skip
+def test_a_replay_of_who_knows_what_is_refused(caller: Caller, wanted: dict[str, object], field: str) -> None:
+    answer = caller.post("/v1/replays", wanted)
+
+    assert (answer.status_code, list(faults(answer))) == (422, [field])
+    assert not Replay.objects.exists()
+
+
+def test_a_replay_can_be_stopped(caller: Caller, now: datetime) -> None:
+    job = caller.post("/v1/replays", {"state": "failed"}).json()
+
+    assert caller.post(f"/v1/replays/{job['id']}/cancel").json()["state"] == "cancelled"
+    assert run_replays(now=now) == 0

@@ -1,0 +1,356 @@
+"""The ledger is clean after any honest story, and names exactly the promise that was broken by hand."""
+
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection
+
+from deliveries import chores, ledger, pipeline, queue, replay, webhooks
+from deliveries.models import Delivery, Event, Organization, Webhook
+from deliveries.sender import Sender
+from tests.receiver import Answer, Receiver
+from tests.story import Forge, deliver_due
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+def verdicts(*, now: datetime, **more: timedelta) -> dict[str, tuple[str, int]]:
+    """What is not as it should be: each broken promise with its verdict and count."""
+    findings = ledger.examine(now=now, **more)
+    return {finding.check.name: (finding.verdict, finding.count) for finding in findings if finding.verdict != "ok"}
+
+
+def execute(*statements: str) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def story(forge: Forge, sender: Sender, *, now: datetime) -> None:
+    """Two webhooks, one of which fails at first: two deliveries with one attempt, two with two, and two to come."""
+    forge.webhook(now=now - HOUR)
+    forge.webhook(now=now - HOUR, path="/wavers", repository=forge.repository)
+    forge.receiver.answers["/wavers"] = Answer(500)
+    forge.accept(2, now=now)
+    deliver_due(sender, now=now)
+    del forge.receiver.answers["/wavers"]
+    deliver_due(sender, now=now + timedelta(minutes=2))
+    forge.accept(now=now + timedelta(minutes=3))
+
+
+def insert_delivery(*, event: object, webhook: object, organization: object, now: datetime) -> UUID:
+    """One more pending delivery that nobody accepted anything for."""
+    delivery = Delivery(due_at=now, event_type="push", created_at=now)
+    delivery.event_id, delivery.webhook_id, delivery.organization_id = event, webhook, organization
+    delivery.save(force_insert=True)
+    return delivery.id
+
+
+def test_an_empty_ledger_is_right(db: None, now: datetime) -> None:
+    findings = list(ledger.examine(now=now))
+
+    assert [finding.check for finding in findings] == list(ledger.CHECKS)
+    assert {(finding.verdict, finding.count, finding.sample) for finding in findings} == {("ok", 0, ())}
+    assert ledger.count_all() == ledger.Totals(events=0, deliveries=0, attempts=0, states={})
+
+
+def test_names_are_unique_and_promises_are_sentences() -> None:
+    assert len({check.name for check in ledger.CHECKS}) == len(ledger.CHECKS)
+    assert all(check.promise and check.meaning.endswith((".", "loss.")) for check in ledger.CHECKS)
+
+
+def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sender: Sender, now: datetime) -> None:
+    story(forge, sender, now=now)
+    assert verdicts(now=now + timedelta(minutes=3)) == {}
+
+    # Claimed and being sent; one of them given back.
+    moment = now + timedelta(minutes=4)
+    claims = pipeline.claim(10, now=moment)
+    assert len(claims) == 2
+    assert verdicts(now=moment) == {}
+    queue.run(queue.RELEASE, {"ids": [claims[0].delivery_id], "leases": [claims[0].lease]})
+    assert verdicts(now=moment) == {}
+
+    # The other's worker dies, and both are sent after all.
+    moment += timedelta(minutes=2)
+    assert chores.reclaim_expired_leases(now=moment) == 1
+    assert verdicts(now=moment) == {}
+    deliver_due(sender, now=moment)
+    assert verdicts(now=moment) == {}
+
+    # Once more, to a receiver that is gone.
+    forge.receiver.answers["/wavers"] = Answer(410)
+    assert replay.redeliver(Delivery.objects.values_list("id", flat=True), now=moment) == 6
+    assert verdicts(now=moment) == {}
+    deliver_due(sender, now=moment)
+    assert Webhook.objects.exclude(disabled_at=None).count() == 1
+    assert verdicts(now=moment) == {}
+
+    # Held, called off, pinged and deleted.
+    moment += HOUR
+    steady = Webhook.objects.get(disabled_at=None)
+    replay.ping(steady, now=moment)
+    forge.accept(now=moment)
+    replay.disable(steady.pk, now=moment)
+    assert Delivery.objects.filter(state="held").count() == 2
+    assert verdicts(now=moment) == {}
+    webhooks.delete(steady, now=moment)
+    assert verdicts(now=moment + HOUR) == {}
+    assert ledger.count_all() == ledger.Totals(
+        events=6, deliveries=8, attempts=15, states={"cancelled": 2, "delivered": 3, "failed": 3}
+    )
+
+
+BY_HAND = [
+    ("deliveries-in-no-state", ["delivery_state_known", "delivery_finished_with_ending"],
+     "UPDATE deliveries_delivery SET state = 'asleep' WHERE state = 'pending' AND id = {some}"),
+    ("deliveries-leased-wrongly", ["delivery_leased_while_sending"],
+     "UPDATE deliveries_delivery SET state = 'sending', attempts_made = 1 WHERE id = {some}"),
+    ("deliveries-leased-wrongly", ["delivery_leased_while_sending"],
+     "UPDATE deliveries_delivery SET lease = gen_random_uuid() WHERE id = {some}"),
+    ("deliveries-never-due", ["delivery_due_while_pending"],
+     "UPDATE deliveries_delivery SET due_at = NULL WHERE id = {some}"),
+    ("deliveries-finished-wrongly", ["delivery_finished_with_ending"],
+     "UPDATE deliveries_delivery SET finished_at = due_at WHERE id = {some}"),
+    ("deliveries-finished-wrongly", ["delivery_finished_with_ending"],
+     "UPDATE deliveries_delivery SET finished_at = NULL WHERE id = {done}"),
+    ("deliveries-finished-wrongly", [],
+     "UPDATE deliveries_delivery SET ending = 'gone' WHERE id = {done}"),
+    ("deliveries-finished-wrongly", ["delivery_finished_with_ending"],
+     "UPDATE deliveries_delivery SET state = 'failed', ending = NULL WHERE id = {done}"),
+    ("deliveries-failed-too-often", ["delivery_failures_are_attempts"],
+     "UPDATE deliveries_delivery SET failures = 3 WHERE id = {done}"),
+    ("deliveries-without-proof", [],
+     "UPDATE deliveries_attempt SET outcome = 'refused' WHERE outcome = 'delivered' AND delivery_id = {done}"),
+    ("deliveries-with-other-attempts", [],
+     "DELETE FROM deliveries_attempt WHERE number = 1 AND delivery_id = {done}"),
+    ("deliveries-with-other-attempts", [],
+     "UPDATE deliveries_attempt SET number = 3 WHERE number = 1 AND delivery_id = {done}"),
+    ("deliveries-with-other-attempts", [],
+     "UPDATE deliveries_delivery SET attempts_made = 3 WHERE id = {done}"),
+    ("deliveries-with-other-attempts", [],
+     "UPDATE deliveries_delivery SET attempts_made = 1 WHERE id = {done}"),
+    ("attempts-without-delivery", [],
+     ("INSERT INTO deliveries_attempt (id, delivery_id, webhook_id, number, started_at, url, request_headers, outcome,"
+     " response_headers, response_body, error) SELECT gen_random_uuid(), gen_random_uuid(), webhook_id, 1, started_at,"
+     " url, '', 'lost', '', '', '' FROM deliveries_attempt WHERE number = 1 AND delivery_id = {done}")),
+    ("events-without-delivery", [],
+     "DELETE FROM deliveries_delivery WHERE id = {some}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "constraints", "statement"), BY_HAND, ids=[f"{row[0]}: {row[2][:60]}" for row in BY_HAND]
+)
+def test_what_was_broken_by_hand_is_found_and_nothing_else(
+    name: str, constraints: list[str], statement: str, forge: Forge, sender: Sender, now: datetime
+) -> None:
+    story(forge, sender, now=now)
+    # One that waits, and one that was delivered at the second attempt.
+    some = Delivery.objects.filter(state="pending").order_by("id")[0]
+    done = Delivery.objects.filter(state="delivered", attempts_made=2).order_by("id")[0]
+
+    execute(*(f"ALTER TABLE deliveries_delivery DROP CONSTRAINT {constraint}" for constraint in constraints))
+    execute(statement.format(some=f"'{some.id}'", done=f"'{done.id}'"))
+
+    [broken] = [f for f in ledger.examine(now=now + timedelta(minutes=3)) if f.verdict != "ok"]
+    assert (broken.check.name, broken.verdict, broken.count, broken.is_at_least) == (name, "fault", 1, False)
+    if "attempts-without" not in name:
+        about = done if "{done}" in statement else some
+        assert broken.sample[0] in {str(about.id), f"{about.event_id} to webhook {about.webhook.uid}"}
+
+
+def test_a_reference_to_nothing_is_found(forge: Forge, sender: Sender, now: datetime) -> None:
+    story(forge, sender, now=now)
+    moment = now + timedelta(minutes=3)
+    event, webhook = Event.objects.order_by("id")[0], Webhook.objects.order_by("id")[0]
+    there = {"event": event.pk, "webhook": webhook.pk, "organization": forge.organization.pk}
+
+    for noun, nothing in (("event", uuid4()), ("webhook", 10**9), ("organization", 10**9)):
+        # The pair of event and webhook is unique, so an event that nobody has a delivery of stands in.
+        spare = pipeline.accept([forge.event(now=now, webhook_id=10**9)], now=now)[0]
+        pipeline.fan_out(now=now)
+        lost = insert_delivery(**{**there, "event": spare.id, noun: nothing}, now=moment)
+
+        [broken] = [f for f in ledger.examine(now=moment) if f.verdict != "ok"]
+        assert (broken.check.name, broken.count, broken.sample) == (f"deliveries-without-{noun}", 1, (str(lost),))
+        Delivery.objects.filter(id=lost).delete()
+
+
+def test_an_event_without_its_organization_is_found(forge: Forge, now: datetime) -> None:
+    [event] = forge.accept(now=now)
+
+    Event.objects.filter(id=event).update(organization_id=10**9)
+
+    assert verdicts(now=now) == {"events-without-organization": ("fault", 1)}
+
+
+def test_a_delivery_to_another_organization_is_found(forge: Forge, receiver: Receiver, now: datetime) -> None:
+    other = Forge.make(receiver, slug="other")
+    theirs = other.webhook(now=now - HOUR)
+    [event] = forge.accept(now=now)
+
+    insert_delivery(event=event, webhook=theirs.pk, organization=forge.organization.pk, now=now)
+
+    assert verdicts(now=now) == {"deliveries-across-organizations": ("fault", 1)}
+
+
+def test_an_expired_lease_is_a_fault_once_its_grace_is_over(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now - HOUR)
+    forge.accept(now=now)
+    [claimed] = pipeline.claim(1, now=now)
+    over = claimed.leased_until + ledger.GRACE
+
+    assert verdicts(now=over) == {}
+    assert verdicts(now=over + timedelta(seconds=1)) == {"deliveries-leased-too-long": ("fault", 1)}
+    assert verdicts(now=claimed.leased_until + timedelta(seconds=6), grace=timedelta(seconds=5)) == {
+        "deliveries-leased-too-long": ("fault", 1)
+    }
+
+
+def test_a_late_fan_out_is_waiting_not_a_fault(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now - HOUR)
+    pipeline.accept([forge.event(now=now)], now=now)
+
+    assert verdicts(now=now + ledger.GRACE) == {}
+    assert verdicts(now=now + ledger.GRACE + timedelta(seconds=1)) == {"events-not-fanned-out": ("waiting", 1)}
+
+
+def test_pending_for_a_disabled_webhook_is_waiting_not_a_fault(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now - HOUR)
+    forge.accept(now=now)
+
+    # As if the fan-out had slipped past the disabling.
+    Webhook.objects.filter(pk=webhook.pk).update(disabled_at=now, disabled_reason="by_owner", changed_at=now)
+
+    assert verdicts(now=now) == {"deliveries-to-be-held": ("waiting", 1)}
+    assert pipeline.claim(1, now=now) == []
+    assert verdicts(now=now) == {}
+
+
+WISHES = [
+    ("everything", {}, True),
+    ("the very type", {"events": ["push"]}, True),
+    ("another type", {"events": ["issues"]}, False),
+    ("created after the event", {"created_after": timedelta(seconds=1)}, False),
+]
+
+
+@pytest.mark.parametrize(("label", "wanted", "owed"), WISHES, ids=[row[0] for row in WISHES])
+def test_a_missing_delivery_is_a_fault_only_where_it_was_owed(
+    label: str, wanted: dict[str, object], owed: bool, forge: Forge, now: datetime
+) -> None:
+    created_after = wanted.get("created_after", -HOUR)
+    terms = {name: value for name, value in wanted.items() if name != "created_after"}
+    forge.webhook(now=now + created_after, **terms)
+    forge.accept(now=now)
+
+    Delivery.objects.all().delete()
+
+    assert verdicts(now=now) == ({"events-without-delivery": ("fault", 1)} if owed else {})
+
+
+def test_only_the_webhook_of_the_events_repository_is_owed_it(forge: Forge, receiver: Receiver, now: datetime) -> None:
+    elsewhere = forge.organization.repositories.create(name="gadgets")
+    forge.webhook(now=now - HOUR, repository=elsewhere)
+    forge.webhook(now=now - HOUR, repository=forge.repository)
+    Forge.make(receiver, slug="other").webhook(now=now - HOUR)
+    forge.accept(now=now)
+
+    Delivery.objects.all().delete()
+
+    assert verdicts(now=now) == {"events-without-delivery": ("fault", 1)}
+
+
+def test_a_ping_is_owed_to_its_own_webhook_only(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now - HOUR)
+    pinged = forge.webhook(now=now - HOUR, events=["issues"])
+    replay.ping(pinged, now=now)
+    pipeline.fan_out(now=now)
+    assert verdicts(now=now) == {}
+
+    Delivery.objects.all().delete()
+
+    [broken] = [f for f in ledger.examine(now=now) if f.verdict != "ok"]
+    assert (broken.check.name, broken.sample) == (
+        "events-without-delivery", (f"{Event.objects.get().id} to webhook {pinged.uid}",)
+    )  # fmt: skip
+
+
+def test_a_webhook_changed_since_is_not_asked_about_earlier_events(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now - HOUR, events=["issues"])
+    forge.accept(now=now)
+
+    webhooks.change(webhook.pk, {"events": ["*"]}, now=now + timedelta(seconds=1))
+    assert verdicts(now=now + HOUR) == {}
+
+    webhooks.change(webhook.pk, {"events": ["*"]}, now=now - HOUR)
+    assert verdicts(now=now + HOUR) == {"events-without-delivery": ("fault", 1)}
+
+
+def test_what_a_webhook_missed_just_after_its_change_is_in_doubt(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now - timedelta(seconds=9))
+    forge.accept(now=now)
+
+    Delivery.objects.all().delete()
+
+    assert verdicts(now=now) == {"events-in-doubt": ("waiting", 1)}
+    assert verdicts(now=now, settling=timedelta(0)) == {"events-without-delivery": ("fault", 1)}
+
+
+def test_what_retention_has_deleted_is_not_missing(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now - HOUR)
+    forge.webhook(now=now - HOUR, path="/fails", retry_schedule=[86400] * 20)
+    forge.receiver.answers["/fails"] = Answer(500)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+
+    # One of the event's deliveries is finished and goes, the other keeps the event.
+    later = now + timedelta(days=31)
+    assert chores.forget_the_old(now=later) == 1
+    assert chores.forget_the_old(now=later) == 0
+
+    assert verdicts(now=later) == {}
+    assert verdicts(now=later, within=timedelta(days=40)) == {"events-without-delivery": ("fault", 1)}
+
+
+def test_a_narrower_pruning_is_told_with_within(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now - HOUR)
+    forge.webhook(now=now - HOUR, path="/fails")
+    forge.receiver.answers["/fails"] = Answer(500)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    later = now + timedelta(days=3)
+
+    chores.forget_the_old(now=later, retention=timedelta(days=2))
+
+    assert verdicts(now=later) == {"events-without-delivery": ("fault", 1)}
+    assert verdicts(now=later, within=timedelta(days=2)) == {}
+
+
+def test_however_much_is_broken_the_answer_is_short(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now - HOUR)
+    events = forge.accept(30, now=now)
+    Delivery.objects.all().delete()
+
+    [broken] = [f for f in ledger.examine(now=now) if f.verdict != "ok"]
+    assert (broken.count, broken.is_at_least, len(broken.sample)) == (30, False, 20)
+    assert [line[:36] for line in broken.sample] == [str(event) for event in sorted(events)[:20]]
+
+    monkeypatch.setattr(ledger, "COUNT_MOST", 25)
+    [broken] = [f for f in ledger.examine(now=now) if f.verdict != "ok"]
+    assert (broken.count, broken.is_at_least, len(broken.sample)) == (25, True, 20)
+
+
+def test_the_totals_count_rows_and_states(forge: Forge, sender: Sender, now: datetime) -> None:
+    story(forge, sender, now=now)
+    Organization.objects.create(slug="idle")
+
+    assert ledger.count_all() == ledger.Totals(
+        events=3, deliveries=6, attempts=6, states={"delivered": 4, "pending": 2}
+    )

@@ -1,0 +1,59 @@
+"""Claims and results made up from nothing, for tests that need neither a database nor a network."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from deliveries import vault
+from deliveries.attempts import Result, conclude
+from deliveries.outcomes import Lost
+from deliveries.queue import Claim
+from deliveries.sender import Exchange, Reply, Request
+from deliveries.vault import Secret
+
+NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def a_claim(**facts: Any) -> Claim:
+    """A claim of webhook 1 with a schedule of one retry, sealed with the settings' keys."""
+    return Claim(
+        **{
+            "delivery_id": UUID("019cb8b8-1e00-7000-8000-00000000000d"),
+            "lease": UUID("019cb8b8-1e00-7000-8000-0000000000ee"),
+            "leased_until": NOW + timedelta(minutes=1),
+            "number": 1,
+            "failures": 0,
+            "first_attempt_at": NOW,
+            "webhook_id": 1,
+            "webhook_uid": UUID("019cb8b8-1e00-7000-8000-0000000000ff"),
+            "url": "https://receiver.example/hook",
+            "format": "standard-webhooks",
+            "content_type": "json",
+            "sealed_secrets": vault.seal_secrets((Secret(SECRET),)),
+            "sealed_headers": None,
+            "verify_ssl": True,
+            "retry_schedule": [timedelta(minutes=1)],
+            "timeout": None,
+            "event_id": UUID("019cb8b8-1e00-7000-8000-00000000000e"),
+            "event_type": "push",
+            "payload": b"{}",
+            "occurred_at": NOW,
+            "organization": "acme",
+            "repository": "widgets",
+            **facts,
+        }
+    )
+
+
+def a_reply(status: int, *, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
+    return Reply(status, "", tuple((headers or {}).items()), body)
+
+
+def a_result(
+    came: Reply | Lost, *, at: datetime = NOW, request_headers: tuple[tuple[str, str], ...] = (), **facts: Any
+) -> Result:
+    """What an attempt that ended ``at`` comes to, with no jitter."""
+    request = Request("https://receiver.example/hook", request_headers, b"", timedelta(seconds=1))
+    exchange = Exchange(timedelta(milliseconds=5), came)
+    return conclude(a_claim(**facts), request, exchange, started_at=at, now=at, jitter=0.0)

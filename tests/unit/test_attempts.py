@@ -1,0 +1,157 @@
+"""One attempt, from the claim to the row in the log."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pytest_django import Settings
+
+from deliveries import vault
+from deliveries.attempts import MASK, as_row, render, schedule_of, storable
+from deliveries.formats import FORMATS
+from deliveries.outcomes import Lost
+from deliveries.retry import RetryAt
+from deliveries.vault import NoLiveSecret, Secret, Unreadable
+from tests.unit.made_up import NOW, SECRET, a_claim, a_reply, a_result
+
+ATTEMPT = UUID("019cb8b8-1e00-7000-8000-0000000000aa")
+
+
+def row_of(came: Any, **facts: Any) -> dict[str, object]:
+    return as_row(a_result(came, **facts), attempt_id=ATTEMPT)
+
+
+def test_a_claim_becomes_a_signed_request_with_the_owners_headers_behind_the_formats() -> None:
+    claimed = a_claim(sealed_headers=vault.seal_headers({"X-Token": "s3cret"}), verify_ssl=False)
+
+    request = render(claimed, now=NOW)
+
+    assert (request.url, request.method, request.verify_ssl) == ("https://receiver.example/hook", "POST", False)
+    assert [name for name, _ in request.headers] == [
+        "Content-Type", "User-Agent", "webhook-id", "webhook-timestamp", "webhook-signature", "X-Token",
+    ]  # fmt: skip
+    assert request.headers[-1] == ("X-Token", "s3cret")
+    assert json.loads(request.body) == {"type": "push", "timestamp": "2026-03-04T12:00:00.000Z", "data": {}}
+
+
+@pytest.mark.parametrize(("age", "signatures"), [(-1, 2), (0, 1), (1, 1)])
+def test_only_live_secrets_sign(age: int, signatures: int) -> None:
+    older = Secret(SECRET[:-1] + "A", NOW)
+    claimed = a_claim(sealed_secrets=vault.seal_secrets((Secret(SECRET), older)))
+
+    request = render(claimed, now=NOW + timedelta(seconds=age))
+
+    assert dict(request.headers)["webhook-signature"].count("v1,") == signatures
+
+
+def test_secrets_that_cannot_be_opened_raise() -> None:
+    with pytest.raises(Unreadable):
+        render(a_claim(sealed_secrets=b"strange"), now=NOW)
+
+
+@pytest.mark.parametrize("slug", FORMATS)
+@pytest.mark.parametrize("secrets", [(), (Secret(SECRET, NOW),)], ids=["none", "expired"])
+def test_nothing_goes_out_unsigned(slug: str, secrets: tuple[Secret, ...]) -> None:
+    with pytest.raises(NoLiveSecret, match="rotate"):
+        render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(secrets)), now=NOW)
+
+
+TIMEOUTS = {
+    "the deployment's": ({}, 15),
+    "the format's": ({"format": "coregit"}, 10),
+    "the webhook's": ({"timeout": timedelta(seconds=3)}, 3),
+    "the webhook's before the format's": ({"timeout": timedelta(seconds=3), "format": "coregit"}, 3),
+    "never more than the lease bears": ({"timeout": timedelta(seconds=3000)}, 30),
+}
+
+
+@pytest.mark.parametrize(("facts", "seconds"), TIMEOUTS.values(), ids=TIMEOUTS)
+def test_the_deadline_is_the_webhooks_or_the_formats_or_the_deployments(facts: dict[str, object], seconds: int) -> None:
+    assert render(a_claim(**facts), now=NOW).timeout == timedelta(seconds=seconds)
+
+
+HOUR = timedelta(hours=1)
+SCHEDULES = {
+    "the webhook's": ({"retry_schedule": [HOUR]}, [HOUR]),
+    "the webhook's, empty": ({"retry_schedule": []}, []),
+    "the webhook's before the format's": ({"retry_schedule": [HOUR], "format": "coregit"}, [HOUR]),
+    "the format's, empty": ({"retry_schedule": None, "format": "coregit"}, []),
+    "the deployment's": ({"retry_schedule": None}, [2 * HOUR]),
+}
+
+
+@pytest.mark.parametrize(("facts", "schedule"), SCHEDULES.values(), ids=SCHEDULES)
+def test_the_schedule_is_the_webhooks_or_the_formats_or_the_deployments(
+    settings: Settings, facts: dict[str, object], schedule: Sequence[timedelta]
+) -> None:
+    settings.HOOKHUB_RETRY_SCHEDULE = (2 * HOUR,)
+
+    assert list(schedule_of(a_claim(**facts))) == list(schedule)
+
+
+ROWS = {
+    "delivered": (a_reply(204), {}, ("delivered", "delivered", None, 0, "delivered", 204)),
+    "refused": (a_reply(500), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "refused", 500)),
+    "refused for the last time": (a_reply(500), {"failures": 1}, ("failed", "exhausted", None, 2, "refused", 500)),
+    "gone": (a_reply(410), {}, ("failed", "gone", None, 1, "gone", 410)),
+    "lost": (Lost("timeout", "Too slow."), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "lost", None)),
+    "delivered after failures": (a_reply(200), {"failures": 1}, ("delivered", "delivered", None, 1, "delivered", 200)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("came", "facts", "expected"), ROWS.values(), ids=ROWS)
+def test_a_result_is_spelt_out_for_the_database(
+    came: Any, facts: dict[str, object], expected: tuple[object, ...]
+) -> None:
+    row = row_of(came, **facts)
+
+    names = ("states", "endings", "due", "failures", "outcomes", "statuses")
+    assert tuple(row[name] for name in names) == expected
+
+
+def test_the_header_of_either_form_reaches_the_decision() -> None:
+    result = a_result(a_reply(503, headers={"RETRY-AFTER": "Wed, 04 Mar 2026 13:00:00 GMT"}))
+
+    assert result.decision == RetryAt(datetime(2026, 3, 4, 13, 0, 0, tzinfo=NOW.tzinfo))
+
+
+def test_the_log_shows_the_formats_headers_and_masks_the_owners() -> None:
+    sent = (("webhook-id", "1"), ("Webhook-Signature", "v1,x"), ("Authorization", "Bearer s3cret"), ("X-Own", "s3cret"))
+
+    row = row_of(a_reply(200), request_headers=sent)
+
+    assert row["request_headers"] == (f"webhook-id: 1\nWebhook-Signature: v1,x\nAuthorization: {MASK}\nX-Own: {MASK}")
+
+
+def test_the_error_is_there_for_a_loss_only() -> None:
+    assert row_of(Lost("tls", "Expired."))["errors"] == "Expired."
+    assert row_of(a_reply(500))["errors"] == ""
+
+
+STORABLE = {
+    "plain": ("ok", "ok"),
+    "umlauts and emoji": ("ü 🎉", "ü 🎉"),
+    "NUL": ("a\0b\0", "ab"),
+    "half a character": ("a\udcf0\udc9f", "a??"),
+    "half a surrogate pair": ("\ud83c", "?"),
+    "control characters": ("\x01\x7f\x80", "\x01\x7f\x80"),
+}
+
+
+@pytest.mark.parametrize(("text", "stored"), STORABLE.values(), ids=STORABLE)
+def test_text_that_postgres_would_refuse_is_made_storable(text: str, stored: str) -> None:
+    assert storable(text) == stored
+    storable(text).encode()
+
+
+def test_whatever_came_back_is_made_storable() -> None:
+    hostile = "a\0\udcf0"
+
+    refused = row_of(a_reply(500, headers={"X\0": hostile}, body=b"\0\xff"))
+    lost = row_of(Lost("tls", hostile))
+
+    assert (refused["response_headers"], refused["response_bodies"]) == ("X: a?", b"\0\xff")
+    assert lost["errors"] == "a?"

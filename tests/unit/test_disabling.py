@@ -1,0 +1,57 @@
+"""When a webhook has failed for too long: the whole truth table."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+
+from deliveries.disabling import Reason, should_disable
+
+NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+BEFORE, AFTER = NOON - timedelta(microseconds=1), NOON + timedelta(microseconds=1)
+
+# Has it given up since noon, and when was the last success: does it fail?
+FAILING = {
+    "never gave up, never succeeded": (None, None, False),
+    "never gave up, succeeded": (None, AFTER, False),
+    "gave up, never succeeded": (NOON, None, True),
+    "gave up, succeeded before": (NOON, BEFORE, True),
+    "gave up, succeeded with its first attempt": (NOON, NOON, False),
+    "gave up, succeeded since": (NOON, AFTER, False),
+}
+# The count of failures and what is allowed: is it too many?
+COUNTS = {
+    "no strict count, no failure": (0, 0, False),
+    "no strict count, many failures": (10_000, 0, False),
+    "strict count, below": (2, 3, False),
+    "strict count, reached": (3, 3, True),
+    "strict count, beyond": (4, 3, True),
+}
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["there", "gone"])
+@pytest.mark.parametrize("auto_disable", [False, True], ids=["never by itself", "by itself"])
+@pytest.mark.parametrize(("failing", "counted"), list(product(FAILING, COUNTS)))
+def test_gone_comes_first_then_the_owners_wish_then_the_strict_count_then_the_schedule(
+    failing: str, counted: str, *, auto_disable: bool, gone: bool
+) -> None:
+    gave_up_since, last_success_at, is_failing = FAILING[failing]
+    failure_count, failures_allowed, is_too_many = COUNTS[counted]
+
+    reason = should_disable(
+        auto_disable=auto_disable,
+        gone=gone,
+        gave_up_since=gave_up_since,
+        last_success_at=last_success_at,
+        failure_count=failure_count,
+        failures_allowed=failures_allowed,
+    )
+
+    expected: Reason | None = None
+    if gone:
+        expected = "gone"
+    elif auto_disable and is_too_many:
+        expected = "too_many_failures"
+    elif auto_disable and is_failing:
+        expected = "failing"
+    assert reason == expected

@@ -1,0 +1,296 @@
+"""Every wire format: one contract over the whole registry, golden bytes, and signatures checked by strangers."""
+
+import ast
+import base64
+import hashlib
+import hmac
+import importlib
+import json
+import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from freezegun import freeze_time
+from standardwebhooks import Webhook as Verifier
+from standardwebhooks import WebhookVerificationError
+
+from deliveries import formats
+from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered
+from deliveries.formats.base import stamp
+from deliveries.formats.coregit import Coregit
+from deliveries.formats.standard_webhooks import StandardWebhooks, key_of
+from deliveries.terms import HEADER_NAME, HEADER_VALUE, HEADERS_KEPT_BACK
+from tests.golden.messages import HERE, MESSAGES, NEWEST, OLDER, PUSH, as_golden, golden_of
+
+every_format = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)
+every_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+
+
+# The contract -------------------------------------------------------------------------------------------------------
+
+
+@every_format
+def test_the_registry_names_a_format_as_it_names_itself(wire_format: Format) -> None:
+    assert FORMATS[wire_format.slug] is wire_format
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", wire_format.slug)
+    assert len(wire_format.slug) <= 40
+    assert type(wire_format).__module__ == f"deliveries.formats.{wire_format.slug.replace('-', '_')}"
+    assert (wire_format.slug, wire_format.title) in formats.choices()
+
+
+def test_the_default_exists() -> None:
+    assert DEFAULT in FORMATS
+
+
+@every_format
+@every_message
+def test_a_message_becomes_the_golden_bytes(wire_format: Format, message: Message) -> None:
+    name = next(name for name, one in MESSAGES.items() if one is message)
+    golden = golden_of(wire_format.slug, name)
+
+    assert golden.exists(), f"write the folder with: python -m tests.golden.messages {wire_format.slug}"
+    assert as_golden(wire_format.render(message)) == golden.read_bytes()
+
+
+def test_every_golden_file_belongs_to_a_message_and_a_format() -> None:
+    found = {path for path in HERE.rglob("*.http")}
+
+    assert found == {golden_of(slug, name) for slug in FORMATS for name in MESSAGES}
+
+
+@every_format
+@every_message
+def test_rendering_twice_gives_the_same_bytes(wire_format: Format, message: Message) -> None:
+    assert wire_format.render(message) == wire_format.render(replace(message))
+
+
+@every_format
+@every_message
+def test_headers_are_safe_on_the_wire_and_exactly_those_the_format_claims(wire_format: Format, message: Message) -> None:
+    rendered = wire_format.render(message)
+
+    for name, value in rendered.headers:
+        assert HEADER_NAME.fullmatch(name)
+        assert HEADER_VALUE.fullmatch(value)
+    names = [name.lower() for name, _ in rendered.headers]
+    assert len(names) == len(set(names))
+    assert set(names) <= wire_format.own_headers
+    assert not set(names) & HEADERS_KEPT_BACK
+    assert wire_format.own_headers == {name.lower() for name in wire_format.own_headers}
+    assert {"content-type", "user-agent"} <= set(names)
+
+
+@every_format
+@every_message
+def test_the_body_is_one_json_value_that_holds_the_payload_byte_for_byte(wire_format: Format, message: Message) -> None:
+    rendered = wire_format.render(message)
+
+    assert isinstance(rendered.body, bytes)
+    assert message.payload in rendered.body
+    # Compared as text, since Python reads 1e400 as infinity, which equals itself.
+    assert json.dumps(json.loads(rendered.body)["data"]) == json.dumps(json.loads(message.payload))
+    json.loads(rendered.body)
+
+
+@every_format
+def test_neither_headers_nor_body_hold_a_secret(wire_format: Format) -> None:
+    wire = as_golden(wire_format.render(replace(PUSH, secrets=(NEWEST, OLDER))))
+
+    for secret in (NEWEST, OLDER):
+        assert secret.encode() not in wire
+        assert secret.removeprefix("whsec_").encode() not in wire
+
+
+@every_format
+def test_a_retry_changes_nothing_but_what_depends_on_the_time_of_sending(wire_format: Format) -> None:
+    first = wire_format.render(PUSH)
+    again = wire_format.render(replace(PUSH, attempt=2, sent_at=PUSH.sent_at + timedelta(hours=6)))
+
+    assert again.body == first.body
+    changed = {name for (name, value), (_, other) in zip(first.headers, again.headers, strict=True) if value != other}
+    assert changed <= {"webhook-timestamp", "webhook-signature"}
+
+
+@every_format
+@pytest.mark.parametrize("event_type", ["_", "-.-", "A-b_c.9", "x" * 200])
+def test_every_type_there_can_be_is_carried(wire_format: Format, event_type: str) -> None:
+    rendered = wire_format.render(replace(PUSH, event_type=event_type))
+
+    assert event_type in json.loads(rendered.body).values()
+
+
+@every_format
+def test_a_new_secret_is_long_unlike_the_last_and_without_fault(wire_format: Format) -> None:
+    made = {wire_format.make_secret() for _ in range(100)}
+
+    assert len(made) == 100
+    assert all(len(secret) >= 38 and secret.startswith("whsec_") for secret in made)
+    assert {wire_format.fault_in_secret(secret) for secret in made} == {None}
+    assert wire_format.render(replace(PUSH, secrets=tuple(made))).body
+
+
+@every_format
+@pytest.mark.parametrize("secret", ["", "x", "short", "\0" * 30, "a\r\nb" * 9, "\ud800" * 30, "x" * 256, " \n" * 10])
+def test_a_bad_secret_is_refused_in_words(wire_format: Format, secret: str) -> None:
+    fault = wire_format.fault_in_secret(secret)
+
+    assert isinstance(fault, str)
+    assert len(fault) > 5
+
+
+@every_format
+def test_a_secret_without_fault_signs(wire_format: Format) -> None:
+    for secret in (NEWEST, OLDER, "whsec_" + base64.b64encode(b"k" * 64).decode(), "a plain secret", "schlüssel 🎉"):
+        if wire_format.fault_in_secret(secret) is None:
+            assert wire_format.render(replace(PUSH, secrets=(secret,)))
+
+
+@every_format
+def test_its_verdicts_and_its_policy_are_within_bounds(wire_format: Format) -> None:
+    assert {wire_format.judge(status) for status in range(1000)} <= {None, "delivered", "refused", "gone"}
+    policy = wire_format.policy
+    assert policy.timeout is None or timedelta(seconds=1) <= policy.timeout <= timedelta(seconds=30)
+    assert policy.retry_schedule is None or all(step > timedelta(0) for step in policy.retry_schedule)
+    assert wire_format.content_types
+
+
+PURE = sorted(Path(formats.__file__).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("path", [*PURE, Path(formats.__file__).parents[1] / "signing.py"], ids=lambda path: path.name)
+def test_formats_import_neither_django_nor_the_network_nor_the_clock_nor_the_engine(path: Path) -> None:
+    allowed = {
+        "abc", "base64", "binascii", "dataclasses", "hashlib", "hmac", "json", "secrets", "typing", "urllib.parse",
+        "collections.abc", "datetime",
+    }  # fmt: skip
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(str(node.module))
+
+    ours = {name for name in imported if name == "deliveries.signing" or name.startswith("deliveries.formats")}
+    assert imported - ours <= allowed
+    # `datetime` is there for its types; whoever asks it for the time is no longer pure.
+    assert not re.search(r"\.(now|utcnow|today)\(", path.read_text())
+
+
+# Times --------------------------------------------------------------------------------------------------------------
+
+STAMPS = {
+    "to the second": (datetime(2026, 3, 4, 12, 0, 0, 999999, tzinfo=UTC), False, "2026-03-04T12:00:00Z"),
+    "to the millisecond": (datetime(2026, 3, 4, 12, 0, 0, 999999, tzinfo=UTC), True, "2026-03-04T12:00:00.999Z"),
+    "on the second": (datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC), True, "2026-03-04T12:00:00.000Z"),
+    "east of Greenwich": (
+        datetime(2026, 3, 4, 1, 30, 0, tzinfo=timezone(timedelta(hours=5, minutes=30))), False, "2026-03-03T20:00:00Z",
+    ),
+    "zone of no offset": (datetime(2026, 3, 4, 12, 0, 0, tzinfo=timezone(timedelta(0), "Z")), False, "2026-03-04T12:00:00Z"),
+    "year 1": (datetime(1, 1, 1, tzinfo=UTC), True, "0001-01-01T00:00:00.000Z"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("moment", "milliseconds", "text"), STAMPS.values(), ids=STAMPS)
+def test_times_are_written_in_utc_with_a_z(moment: datetime, text: str, *, milliseconds: bool) -> None:
+    assert stamp(moment, milliseconds=milliseconds) == text
+
+
+# Standard Webhooks, checked by its own library and by hand -------------------------------------------------------------
+
+
+def standard(message: Message) -> Rendered:
+    return StandardWebhooks().render(message)
+
+
+@every_message
+def test_the_standards_own_library_accepts_every_message_with_every_live_secret(message: Message) -> None:
+    rendered = standard(message)
+
+    with freeze_time(message.sent_at):
+        for secret in message.secrets:
+            data = Verifier(secret).verify(rendered.body, dict(rendered.headers))
+            assert data["type"] == message.event_type
+
+
+@pytest.mark.parametrize("part", ["body", "webhook-id", "webhook-timestamp", "webhook-signature"])
+def test_the_standards_own_library_notices_every_change(part: str) -> None:
+    rendered = standard(PUSH)
+    headers, body = dict(rendered.headers), rendered.body
+    if part == "body":
+        body = body.replace(b"main", b"evil")
+    elif part == "webhook-timestamp":
+        headers[part] = str(int(headers[part]) + 1)
+    else:
+        headers[part] = headers[part][:-6] + "AAAAA="
+
+    with freeze_time(PUSH.sent_at), pytest.raises(WebhookVerificationError):
+        Verifier(NEWEST).verify(body, headers)
+
+
+def test_the_standards_own_library_refuses_a_secret_that_does_not_sign() -> None:
+    rendered = standard(PUSH)
+
+    with freeze_time(PUSH.sent_at), pytest.raises(WebhookVerificationError):
+        Verifier(OLDER).verify(rendered.body, dict(rendered.headers))
+
+
+@every_message
+def test_standard_webhooks_signs_id_time_and_body_newest_secret_first(message: Message) -> None:
+    rendered = standard(message)
+
+    headers = dict(rendered.headers)
+    content = b".".join([headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), rendered.body])
+    expected = [
+        "v1," + base64.b64encode(hmac.new(base64.b64decode(secret[6:]), content, hashlib.sha256).digest()).decode()
+        for secret in message.secrets
+    ]
+    assert headers["webhook-signature"].split(" ") == expected
+    assert headers["webhook-id"] == message.delivery_id
+    assert int(headers["webhook-timestamp"]) == int(message.sent_at.timestamp())
+
+
+SECRET_SIZES = {23: False, 24: True, 32: True, 64: True, 65: False}
+
+
+@pytest.mark.parametrize(("size", "is_good"), SECRET_SIZES.items())
+def test_a_standard_secret_has_24_to_64_bytes(size: int, *, is_good: bool) -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * size).decode()
+
+    assert (StandardWebhooks().fault_in_secret(secret) is None) is is_good
+
+
+@pytest.mark.parametrize("secret", ["whsec_*", "whsec_ü", "whsec_AAA", "whsec_A-_A", "whsec_" + "A" * 32 + "\n"])
+def test_what_is_not_base64_is_no_key(secret: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        key_of(secret)
+
+
+# Coregit, checked by hand ----------------------------------------------------------------------------------------------
+
+
+@every_message
+def test_coregit_signs_the_raw_body_with_the_text_of_the_newest_secret(message: Message) -> None:
+    rendered = Coregit().render(message)
+
+    headers = dict(rendered.headers)
+    digest = hmac.new(message.secrets[0].encode(), rendered.body, hashlib.sha256).hexdigest()
+    assert headers["X-CoreGit-Signature"] == f"sha256={digest}"
+    assert headers["X-CoreGit-Event"] == message.event_type
+    assert headers["X-CoreGit-Webhook-Id"] == message.webhook_id
+    assert headers["User-Agent"] == "CoreGit-Webhook/1.0"
+    envelope = json.loads(rendered.body)
+    assert list(envelope) == ["event", "timestamp", "org_id", "data"]
+    assert (envelope["event"], envelope["org_id"]) == (message.event_type, message.organization)
+    assert re.fullmatch(r"2026-03-04T12:00:00\.\d{3}Z", envelope["timestamp"])
+
+
+def test_coregit_is_sent_once_within_ten_seconds_and_never_disabled_for_failing() -> None:
+    policy = Coregit.policy
+
+    assert (policy.timeout, policy.retry_schedule, policy.auto_disable) == (timedelta(seconds=10), (), False)
+
+
+def test_the_registry_can_be_imported_on_its_own() -> None:
+    assert importlib.import_module("deliveries.formats").FORMATS

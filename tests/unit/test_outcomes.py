@@ -1,0 +1,131 @@
+"""What an answer comes to: every status, and every form of Retry-After a receiver may think of."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deliveries.formats import FORMATS, Format
+from deliveries.formats.base import Verdict
+from deliveries.formats.standard_webhooks import StandardWebhooks
+from deliveries.outcomes import RETRY_AFTER_MOST, Delivered, Gone, Outcome, Refused, judge, read_retry_after
+
+NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+PLAIN = StandardWebhooks()
+
+
+def judged(status: int, retry_after: str | None = None, wire_format: Format = PLAIN) -> Outcome:
+    return judge(status, retry_after=retry_after, wire_format=wire_format, now=NOW)
+
+
+def test_success_is_2xx_only_410_is_for_ever_and_every_other_status_is_a_refusal() -> None:
+    for status in range(1000):
+        expected: Outcome = Refused(status)
+        if 200 <= status <= 299:
+            expected = Delivered(status)
+        elif status == 410:
+            expected = Gone(status)
+        assert judged(status) == expected, status
+
+
+@pytest.mark.parametrize("status", [99, 100, 199, 300, 301, 302, 307, 399, 400, 404, 409, 411, 499, 500, 599, 600, 999])
+def test_a_status_at_an_edge_or_a_redirect_is_no_success(status: int) -> None:
+    assert judged(status) == Refused(status)
+
+
+class Discordant(StandardWebhooks):
+    """Overrules what three statuses mean."""
+
+    def judge(self, status: int) -> Verdict | None:
+        verdicts: dict[int, Verdict] = {404: "gone", 410: "refused", 302: "delivered"}
+        return verdicts.get(status)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [(404, Gone(404)), (410, Refused(410)), (302, Delivered(302)), (200, Delivered(200)), (500, Refused(500))],
+)
+def test_a_format_may_overrule_what_a_status_means(status: int, outcome: Outcome) -> None:
+    assert judged(status, wire_format=Discordant()) == outcome
+
+
+@pytest.mark.parametrize("slug", list(FORMATS))
+def test_no_format_of_ours_makes_a_success_of_a_failure(slug: str) -> None:
+    for status in [*range(200), *range(300, 1000)]:
+        assert not isinstance(judged(status, wire_format=FORMATS[slug]), Delivered), status
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_only_429_and_503_may_ask_for_patience(status: int) -> None:
+    assert judged(status, "30") == Refused(status, timedelta(seconds=30))
+
+
+@pytest.mark.parametrize("status", [301, 400, 413, 500, 502, 504])
+def test_any_other_refusal_that_asks_for_patience_is_not_heard(status: int) -> None:
+    assert judged(status, "30") == Refused(status, None)
+
+
+def test_neither_success_nor_gone_looks_at_retry_after() -> None:
+    assert judged(202, "30") == Delivered(202)
+    assert judged(410, "30") == Gone(410)
+
+
+MINUTE = timedelta(minutes=1)
+DAY = timedelta(hours=24)
+READ = {
+    "none": (None, None),
+    "empty": ("", None),
+    "blank": ("   ", None),
+    "zero": ("0", timedelta(0)),
+    "seconds": ("60", MINUTE),
+    "blanks around": ("  60\t", MINUTE),
+    "leading zeros": ("0060", MINUTE),
+    "a day": ("86400", DAY),
+    "more than a day": ("86401", DAY),
+    "more than a timedelta": ("9" * 30, DAY),
+    "more than int() reads": ("9" * 5000, DAY),
+    "many leading zeros": ("0" * 20 + "60", MINUTE),
+    "negative": ("-1", None),
+    "with a plus": ("+60", None),
+    "fraction": ("1.5", None),
+    "exponent": ("1e99", None),
+    "hexadecimal": ("0x3c", None),
+    "underscored": ("6_0", None),
+    "other digits": ("٦٠", None),
+    "superscript": ("²", None),
+    "word": ("soon", None),
+    "two values": ("60, 120", None),
+    "NUL": ("60\0", None),
+    "date": ("Wed, 04 Mar 2026 12:01:00 GMT", MINUTE),
+    "date of RFC 850": ("Wednesday, 04-Mar-26 12:01:00 GMT", MINUTE),
+    "date of asctime": ("Wed Mar  4 12:01:00 2026", MINUTE),
+    "date elsewhere": ("Wed, 04 Mar 2026 13:01:00 +0100", MINUTE),
+    "date without a zone": ("Wed, 04 Mar 2026 12:01:00", MINUTE),
+    "date of unknown zone": ("Wed, 04 Mar 2026 12:01:00 -0000", MINUTE),
+    "now": ("Wed, 04 Mar 2026 12:00:00 GMT", timedelta(0)),
+    "past": ("Wed, 04 Mar 2020 12:00:00 GMT", timedelta(0)),
+    "first year": ("Mon, 01 Jan 0001 00:00:00 +2359", timedelta(0)),
+    "last year": ("Fri, 31 Dec 9999 23:59:59 -2359", DAY),
+    "next week": ("Wed, 11 Mar 2026 12:00:00 GMT", DAY),
+    "no such day": ("Wed, 31 Feb 2026 12:00:00 GMT", None),
+    "no such hour": ("Wed, 04 Mar 2026 25:00:00 GMT", None),
+    "no such zone": ("Wed, 04 Mar 2026 12:00:00 +9999", None),
+    "endless year": ("Wed, 04 Mar 99999999999999999999 12:00:00 GMT", None),
+    "endless zone": ("Wed, 04 Mar 2026 12:00:00 +99999999999999999999", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "wait"), READ.values(), ids=READ)
+def test_retry_after_is_read_in_both_forms_and_nothing_else(value: str | None, wait: timedelta | None) -> None:
+    assert read_retry_after(value, now=NOW) == wait
+
+
+@given(
+    st.text(max_size=60)
+    | st.from_regex(r"[A-Z][a-z]{2}, \d{1,25} Mar \d{1,25} \d+:\d+:\d+ [+-]?\d{0,25}", fullmatch=True)
+)
+def test_whatever_a_receiver_writes_is_a_wait_within_bounds_or_none(value: str) -> None:
+    wait = read_retry_after(value, now=NOW)
+
+    assert wait is None or timedelta(0) <= wait <= RETRY_AFTER_MOST

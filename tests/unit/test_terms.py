@@ -1,0 +1,218 @@
+"""What a webhook may ask for: every field with what is granted and what is refused."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from deliveries import target, terms
+from deliveries.formats import FORMATS
+from deliveries.terms import CHECKS, BadTerms
+
+URL = "https://8.8.8.8/hook"
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NAN, INF = float("nan"), float("inf")
+
+
+def granted(name: str, value: object, **others: object) -> object:
+    return terms.check({name: value, **others}, format_now="standard-webhooks")[name]
+
+
+def faults_in(wanted: Mapping[str, object], format_now: str | None = "standard-webhooks") -> dict[str, str]:
+    with pytest.raises(BadTerms) as raised:
+        terms.check(wanted, format_now=format_now)
+    return raised.value.faults
+
+
+GRANTED: dict[str, list[tuple[object, object]]] = {
+    "url": [(URL, URL), ("HTTP://8.8.8.8:80", "http://8.8.8.8/")],
+    "events": [
+        (["*"], ["*"]),
+        (["push", "issues.opened"], ["push", "issues.opened"]),
+        (("push",), ["push"]),
+        (["push", "*", "push"], ["push", "*"]),
+        ([f"a{n}" for n in range(200)], [f"a{n}" for n in range(200)]),
+    ],
+    "format": [(slug, slug) for slug in FORMATS],
+    "content_type": [("json", "json")],
+    "secret": [(WHSEC, WHSEC)],
+    "headers": [
+        ({}, {}),
+        ({"X-Token": "abc"}, {"X-Token": "abc"}),
+        ({"x!#$%&'*+.^_`|~-9": "!"}, {"x!#$%&'*+.^_`|~-9": "!"}),
+        ({"A": "a b\tc"}, {"A": "a b\tc"}),
+        ({"A": "x" * 2000, "N" * 100: "y"}, {"A": "x" * 2000, "N" * 100: "y"}),
+        ({f"X-{n}": "v" for n in range(20)}, {f"X-{n}": "v" for n in range(20)}),
+        ({"Authorization": "Bearer x", "Cookie": "a=b"}, {"Authorization": "Bearer x", "Cookie": "a=b"}),
+    ],
+    "verify_ssl": [(True, True), (False, False)],
+    "auto_disable": [(True, True), (False, False)],
+    "retry_schedule": [
+        (None, None),
+        ([], []),
+        ([1, 1.5, 604800], [timedelta(seconds=1), timedelta(seconds=1.5), timedelta(days=7)]),
+        ((60,), [timedelta(minutes=1)]),
+        ([1] * 20, [timedelta(seconds=1)] * 20),
+    ],
+    "timeout": [(None, None), (1, timedelta(seconds=1)), (2.5, timedelta(seconds=2.5)), (30, timedelta(seconds=30))],
+    "max_in_flight": [(None, None), (1, 1), (1000, 1000)],
+    "name": [("", ""), ("ü 🎉", "ü 🎉"), ("x" * 200, "x" * 200)],
+}  # fmt: skip
+
+WRONG_KINDS: list[object] = [1, 1.5, True, None, "x", b"x", [], ["x"], {}, {"a": "b"}, NAN, INF, 10**400, object()]
+
+
+def kinds_but(*kinds: object) -> list[object]:
+    """Every wrong kind but these, told apart by type, since True equals 1."""
+    return [kind for kind in WRONG_KINDS if not any(type(kind) is type(one) and kind == one for one in kinds)]
+
+
+REFUSED: dict[str, list[object]] = {
+    "url": [*WRONG_KINDS, "", "ftp://8.8.8.8/", "https://user:pw@8.8.8.8/", "https://8.8.8.8/\r\nX: y", "https://8.8.8.8:22/"],
+    "events": [
+        *kinds_but(["x"]), [None], [1], [True], [["push"]], [{}], [""], ["a b"], ["%_"], ["push", "*."], ["x" * 201],
+        ["a\0"], ["\ud800"], ["push\n"], [f"a{n}" for n in range(201)], {"push"}, "push",
+    ],
+    "format": [*WRONG_KINDS, "", "Standard-Webhooks", "standard_webhooks"],
+    "content_type": [*WRONG_KINDS, "", "JSON", "form"],
+    "secret": [
+        *WRONG_KINDS, "", "whsec_", "whsec_!!!!", "whsec_" + "A" * 4, "whsec_" + "A" * 88, WHSEC[6:], WHSEC + "\n",
+        "whsec_ü", "whsec_\ud800", "WHSEC_" + WHSEC[6:],
+    ],
+    "headers": [
+        *kinds_but({}, {"a": "b"}),
+        *({name: "v"} for name in ("", " ", "a b", "a:", "a:b", "ü", "a\r\nX", "a\n", "a\0", "a;", "a,b", "(a)", "N" * 101)),
+        {1: "v"}, {None: "v"},
+        *({"A": value} for value in ("", " ", " a", "a ", "\ta", "a\r\nX-Evil: 1", "a\nb", "a\rb", "a\n", "a\0", "ü", "\x7f")),
+        *({"A": value} for value in ("\ud800", "x" * 2001, 1, None, True, ["a"], b"a")),
+        *({name: "v"} for name in ("Host", "HOST", "Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "TE")),
+        *({name: "v"} for name in ("Trailer", "Expect", "Keep-Alive", "Proxy-Authorization", "proxy-x")),
+        *({name: "v"} for name in ("Content-Type", "user-agent", "Webhook-Id", "WEBHOOK-SIGNATURE", "webhook-timestamp")),
+        {"A": "1", "a": "2"},
+        {f"X-{n}": "v" for n in range(21)},
+    ],
+    "verify_ssl": [*kinds_but(True), 0, "true"],
+    "auto_disable": [*kinds_but(True), 0, "true"],
+    "retry_schedule": [
+        *kinds_but(None, []), [True], [None], ["60"], [NAN], [INF], [-INF], [-1], [0], [0.999], [604800.1], [10**400], [[60]],
+        [1] * 21,
+    ],
+    "timeout": [*kinds_but(None, 1, 1.5), -1, 0, 0.999, 30.001, "5"],
+    "max_in_flight": [*kinds_but(None, 1), 0, -1, 1001, 1.0],
+    "name": [*kinds_but("x"), "x" * 201, "a\0b", "\ud800", "a\udcffb"],
+}  # fmt: skip
+
+
+def test_the_tables_name_every_field() -> None:
+    assert set(GRANTED) == set(REFUSED) == set(CHECKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "stored"),
+    [(name, *pair) for name, pairs in GRANTED.items() for pair in pairs],
+    ids=lambda x: str(x)[:40],
+)
+def test_a_good_value_is_granted_in_the_form_it_is_stored_in(name: str, value: object, stored: object) -> None:
+    assert granted(name, value) == stored
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_bad_value_is_refused_in_a_sentence_of_reasonable_length(name: str) -> None:
+    for value in REFUSED[name]:
+        with pytest.raises(BadTerms) as raised:
+            terms.check({name: value}, format_now="standard-webhooks")
+
+        [(field, sentence)] = raised.value.faults.items()
+        assert field == name, repr(value)[:80]
+        assert 5 < len(sentence) < 500, repr(value)[:80]
+        sentence.encode()
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_megabyte_of_rubbish_is_not_echoed(name: str) -> None:
+    for rubbish in ("x" * 2**20, ["x" * 2**20], {"x" * 2**20: "x" * 2**20}):
+        assert len(faults_in({name: rubbish})[name]) < 500
+
+
+def test_a_field_that_does_not_exist_is_named_with_those_that_do() -> None:
+    [(name, sentence)] = faults_in({"secrets": "x"}).items()
+
+    assert name == "secrets"
+    assert "is not a field of a webhook" in sentence
+    assert "secret, headers" in sentence
+
+
+@pytest.mark.parametrize(
+    "name", ["id", "sealed_secrets", "organization", "disabled_at", "failure_count", "__class__", ""]
+)
+def test_no_column_can_be_set_that_is_not_a_field(name: str) -> None:
+    assert set(faults_in({name: "x"})) == {name}
+
+
+def test_every_fault_is_named_at_once() -> None:
+    assert set(faults_in({"url": "", "events": [], "timeout": -1, "what": 1, "name": "fine"})) == {
+        "url", "events", "timeout", "what",
+    }  # fmt: skip
+
+
+def test_the_headers_kept_back_are_those_of_the_format_that_will_hold() -> None:
+    assert granted("headers", {"Webhook-Id": "v"}, format="coregit") == {"Webhook-Id": "v"}
+    assert set(faults_in({"headers": {"X-CoreGit-Signature": "v"}, "format": "coregit"})) == {"headers"}
+    assert set(faults_in({"headers": {"X-CoreGit-Signature": "v"}}, format_now="coregit")) == {"headers"}
+
+
+def test_a_secret_is_judged_by_the_format_that_will_hold() -> None:
+    assert granted("secret", "plain text", format="coregit") == "plain text"
+    assert set(faults_in({"secret": "plain text", "format": "standard-webhooks"}, format_now="coregit")) == {"secret"}
+
+
+@pytest.mark.parametrize("slug", [None, 1, ["coregit"], "no-such-format"])
+def test_an_unknown_format_is_the_only_fault_it_makes(slug: Any) -> None:
+    wanted = {"format": slug, "headers": {"A": "b"}, "secret": WHSEC, "content_type": "json"}
+
+    assert set(faults_in(wanted, format_now=None)) == {"format"}
+
+
+def test_a_deadline_may_not_outlive_the_lease(settings: Settings) -> None:
+    settings.HOOKHUB_TIMEOUT_MOST = timedelta(seconds=5)
+
+    assert granted("timeout", 5) == timedelta(seconds=5)
+    assert faults_in({"timeout": 6}) == {"timeout": "must be from 1 to 5 seconds, or null"}
+
+
+@pytest.mark.parametrize(
+    ("url", "is_development", "word"),
+    [
+        ("http://127.0.0.1:8000/", False, "HOOKHUB_ALLOWED_NETWORKS"),
+        ("http://127.0.0.1:8000/", True, None),
+        ("http://169.254.169.254/", True, "HOOKHUB_ALLOWED_NETWORKS"),
+        ("http://localhost:8000/", False, "HOOKHUB_ALLOWED_HOSTS"),
+    ],
+)
+def test_the_guard_is_asked_about_a_new_url(
+    settings: Settings, url: str, word: str | None, *, is_development: bool
+) -> None:
+    settings.HOOKHUB_DEVELOPMENT = is_development
+
+    if word is None:
+        assert granted("url", url) == url
+    else:
+        assert word in faults_in({"url": url})["url"]
+
+
+def test_a_deployment_may_insist_on_https(settings: Settings) -> None:
+    settings.HOOKHUB_HTTPS_ONLY = True
+
+    assert granted("url", URL) == URL
+    assert set(faults_in({"url": "http://8.8.8.8/"})) == {"url"}
+
+
+def test_a_name_server_that_is_away_does_not_keep_a_webhook_from_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(host: str, port: int) -> list[str]:
+        raise OSError("no route")
+
+    monkeypatch.setattr(target, "resolve_quickly", away)
+
+    assert granted("url", "https://receiver.example/") == "https://receiver.example/"
