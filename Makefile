@@ -41,7 +41,7 @@ lint: venv ## ruff, import-linter, and whether the migrations are complete
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m django makemigrations --check --dry-run --settings config.settings
+	@HOOKHUB_HOME=.hookhub/tests $(BIN)/python manage.py makemigrations --check --dry-run
 
 types: venv ## mypy, strict
 	@$(BIN)/mypy

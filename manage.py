@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 # These touch neither the database nor Redis, or look after the servers themselves.
 NEED_NO_SERVERS = {
-    None, "help", "--help", "-h", "version", "--version", "up", "listen", "post_receive", "send_event",
+    None, "help", "--help", "-h", "version", "--version", "up", "run", "listen", "post_receive", "send_event",
     "spectacular", "check", "findstatic", "collectstatic",
 }  # fmt: skip
 

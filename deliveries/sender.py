@@ -209,6 +209,9 @@ class _Transfer:
         curl, self.answer = self.curl, _Answer()
         self.host = urlsplit(request.url).hostname or ""
         curl.setopt(pycurl.URL, request.url)
+        # Nothing of the last request may stay in the handle: neither its body nor its method.
+        curl.setopt(pycurl.HTTPGET, 1)
+        curl.unsetopt(pycurl.CUSTOMREQUEST)
         if request.method == "POST":
             curl.setopt(pycurl.POST, 1)
             curl.setopt(pycurl.POSTFIELDS, request.body)

@@ -35,7 +35,9 @@ def find() -> str | None:
     found = look()
     if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
         for command in INSTALL:
-            subprocess.run(command, check=False, capture_output=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+            subprocess.run(
+                command, check=False, capture_output=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            )
         found = look()
     return found
 

@@ -1,6 +1,7 @@
 """A real HTTP receiver on loopback that does to each request what its script says, and remembers what came."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,8 +27,11 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b"ok"
+    raw: bytes | None = None
 
     def encode(self) -> bytes:
+        if self.raw is not None:
+            return self.raw
         lines = [f"HTTP/1.1 {self.status} Whatever", f"Content-Length: {len(self.body)}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
@@ -35,12 +39,16 @@ class Answer:
 
 # A misbehaviour gets the open socket and what arrived, and does its worst.
 Script = Callable[[socket.socket, Received], None]
+# It may begin earlier still, before anything is read.
+Greeting = Callable[[socket.socket], None]
 
 
 class Receiver:
-    """Answers 200 until told otherwise by ``answers`` (by path) or ``script``."""
+    """Answers 200 until told otherwise by ``answers`` (by path), ``script`` or ``greeting``; over TLS if given one."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls
+        self.greeting: Greeting | None = None
         self.received: list[Received] = []
         self.answers: dict[str, list[Answer] | Answer] = {}
         self.script: Script | None = None
@@ -59,7 +67,7 @@ class Receiver:
         return int(self._listener.getsockname()[1])
 
     def url(self, path: str = "/") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}{path}"
 
     def close(self) -> None:
         self.closing.set()
@@ -86,6 +94,16 @@ class Receiver:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        try:
+            if self.greeting is not None:
+                with connection:
+                    self.greeting(connection)
+            else:
+                self._answer_all(self.tls.wrap_socket(connection, server_side=True) if self.tls else connection)
+        except OSError:
+            connection.close()
+
+    def _answer_all(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream:
             try:
                 for request in _requests(stream):

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,14 +12,12 @@ from pathlib import Path
 from typing import Self
 
 import psutil
-from honcho.environ import parse_procfile
 from redis import Redis
 
 from bench.stage import free_port
-from hookhub import embedded, service
+from hookhub import embedded, procfile, service
 from hookhub.client import Client
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 90
 
 
@@ -50,13 +47,12 @@ class Crew:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {
-            **os.environ,
+            **procfile.environment(),
             "HOOKHUB_HOME": str(home),
             "DATABASE_URL": "",
             "REDIS_URL": "",
             "PORT": str(self.port),
             "WEB_WORKERS": "1",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             **settings,
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -85,10 +81,10 @@ class Crew:
         self._stack.close()
 
     def start(self, name: str) -> None:
-        command = parse_procfile((ROOT / "Procfile").read_text()).processes[name]
+        command = procfile.commands()[name]
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec {command}"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                ["/bin/sh", "-c", command], cwd=procfile.ROOT, env=self.environment, stdout=log, stderr=log
             )
 
     def kill(self, name: str, *, patience: float = 10) -> None:

@@ -13,7 +13,8 @@ import requests
 
 from bench.stage import first_key, free_port
 from hookhub import embedded, service
-from tests.acceptance.crew import ROOT, home_of_its_own, wait_until
+from hookhub.procfile import ROOT
+from tests.acceptance.crew import home_of_its_own, wait_until
 
 pytestmark = pytest.mark.acceptance
 

@@ -94,7 +94,7 @@ class Command(BaseCommand):
             expected = self._wait_until_settled(client, subscribers)
             self._show_log(client, subscribers)
             self._say("\nChecking the ledger …")
-            call_command("check_ledger", settling=0, stdout=self.stdout)
+            call_command("check_ledger", settling=timedelta(0), stdout=self.stdout)
             verdict = self._verdict(client, subscribers, events=expected)
         self._say(verdict.line)
         if not verdict.is_good:

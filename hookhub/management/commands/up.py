@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -18,11 +17,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, connections
 from django.utils import timezone
 from honcho import manager as honcho
-from honcho.environ import parse_procfile
 from honcho.printer import Printer
 
 from deliveries.models import Organization
-from hookhub import embedded
+from hookhub import embedded, procfile
 from hookhub.models import ApiKey, Membership, Scope
 
 DEFAULT_PORT = 8000
@@ -79,18 +77,10 @@ class Command(BaseCommand):
         """Run the Procfile's processes until one ends or we are told to stop."""
         honcho.KILL_WAIT = settings.HOOKHUB_TIMEOUT_MOST.total_seconds() + GRACE_SECONDS
         crew = honcho.Manager(Printer(sys.stdout))
-        environment = {
-            **os.environ,
-            "HOOKHUB_PUBLIC_URL": os.environ.get("HOOKHUB_PUBLIC_URL", url),
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "PYTHONUNBUFFERED": "1",
-            **environment,
-            # The programs beside this very Python, whether or not its environment was activated.
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        }
-        for name, command in parse_procfile((settings.BASE_DIR / "Procfile").read_text()).processes.items():
-            # The shell gives way to the program, so that signals reach it.
-            crew.add_process(name, f"exec {command}", env=environment, cwd=str(settings.BASE_DIR))
+        public_url = os.environ.get("HOOKHUB_PUBLIC_URL", url)
+        environment = dict(procfile.environment(HOOKHUB_PUBLIC_URL=public_url, **environment))
+        for name, command in procfile.commands().items():
+            crew.add_process(name, command, env=environment, cwd=str(procfile.ROOT))
         threading.Thread(target=self._greet, args=(url, greeting), daemon=True).start()
         crew.loop()
         self._say("Stopped.")

@@ -1,0 +1,21 @@
+"""`manage.py run web` and `manage.py run worker`: one process of the Procfile, in place of this one."""
+
+import os
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from hookhub import procfile
+
+
+class Command(BaseCommand):
+    help = "Become one process of the Procfile, as a service manager or a container wants it."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("process", choices=sorted(procfile.commands()))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        del args
+        os.chdir(procfile.ROOT)
+        os.execve("/bin/sh", ["sh", "-c", procfile.commands()[options["process"]]], dict(procfile.environment()))  # noqa: S606 - our own Procfile

@@ -1,0 +1,42 @@
+"""The documents and the code say the same."""
+
+import re
+from pathlib import Path
+
+from hookhub.procfile import ROOT, commands
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+
+def test_every_setting_is_explained_and_none_that_is_not_there() -> None:
+    settings = (ROOT / "config" / "settings.py").read_text() + (ROOT / "hookhub" / "embedded.py").read_text()
+    read = set(
+        re.findall(r'"((?:HOOKHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)"|\'(HOOKHUB_STATEMENT_TIMEOUT_MS)\'', settings)
+    )
+    names = {name for pair in read for name in pair if name}
+    table = OPERATIONS[OPERATIONS.index("## Settings") : OPERATIONS.index("## Commands")]
+    explained = set(re.findall(r"`((?:HOOKHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)`", table))
+
+    assert names == explained
+
+
+def test_every_command_is_listed() -> None:
+    files = [*ROOT.glob("deliveries/management/commands/*.py"), *ROOT.glob("hookhub/management/commands/*.py")]
+
+    for file in files:
+        if file.stem != "__init__":
+            assert f"`{file.stem}" in OPERATIONS, file.stem
+
+
+def test_links_between_the_documents_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_compose_file_starts_what_the_procfile_names() -> None:
+    compose = (ROOT / "docker-compose.yml").read_text()
+    started = set(re.findall(r'"manage.py", "run", "(\w+)"', compose))
+
+    assert started == set(commands())
+    assert Path(ROOT / "docs" / "example.env").exists()
