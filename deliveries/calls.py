@@ -8,6 +8,7 @@ from io import BytesIO
 import requests
 from django.conf import settings
 from requests.adapters import BaseAdapter
+from requests.utils import get_encoding_from_headers
 
 from deliveries.outcomes import Lost
 from deliveries.sender import Exchange, Reply, Request, make_sender
@@ -28,7 +29,8 @@ class GuardedAdapter(BaseAdapter):
         """Make one call; raises requests' own ConnectionError or Timeout."""
         del stream, cert, proxies
         body = request.body or b""
-        limit = timeout[0] if isinstance(timeout, tuple) else timeout
+        # Ours is one deadline for everything, so what is allowed for connecting and for reading adds up.
+        limit = sum(part or 0 for part in timeout) if isinstance(timeout, tuple) else timeout
         sender = make_sender(slots=1)
         try:
             sender.start(
@@ -63,6 +65,7 @@ class GuardedAdapter(BaseAdapter):
                 response = requests.Response()
                 response.status_code, response.reason = reply.status, reply.reason
                 response.headers.update(_joined(reply.headers))
+                response.encoding = get_encoding_from_headers(response.headers)
                 response.raw = BytesIO(reply.body)
                 response.url, response.request = request.url or "", request
                 response.elapsed = exchange.duration
@@ -77,10 +80,20 @@ def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return {name: ", ".join(block.get_all(name, [])) for name in block}
 
 
+class _Session(requests.Session):
+    """Takes a redirect for the answer that it is, as deliveries do."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Lead nowhere."""
+        del resp
+
+
 def session() -> requests.Session:
-    """Give a ``requests`` session for single calls to receivers; it follows no redirect unless told to."""
-    made = requests.Session()
+    """Give a ``requests`` session for single calls to receivers; it follows no redirect."""
+    made = _Session()
     made.trust_env = False
+    # The sender unpacks nothing, so nothing is to be packed.
+    made.headers["Accept-Encoding"] = "identity"
     made.mount("http://", GuardedAdapter())
     made.mount("https://", GuardedAdapter())
     return made

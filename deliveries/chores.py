@@ -39,9 +39,10 @@ def forget_the_old(*, now: datetime, retention: timedelta | None = None, limit: 
     """
     horizon = now - (settings.HOOKHUB_RETENTION if retention is None else retention)
     with transaction.atomic():
-        # Ids sort by time, so the primary key finds the oldest without an index of its own.
+        # Ids sort by time, so the primary key finds the oldest without an index of its own. They are locked, because
+        # one that is sent again at this very moment is finished no more.
         old = list(
-            Delivery.objects.filter(
+            Delivery.objects.select_for_update(skip_locked=True).filter(
                 id__lt=first_id_at(horizon), state__in=Delivery.FINISHED, finished_at__lt=horizon
             ).order_by("id").values_list("id", flat=True)[:limit]
         )  # fmt: skip

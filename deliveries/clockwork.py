@@ -67,6 +67,9 @@ class Clock(bootsteps.StartStopStep):
                 # Without the database there is no work to find; the next tick tries again.
                 log.warning("The clock cannot reach the database: %s", error)
                 connection.close()
+            except Exception:  # Without the clock no retry would ever be due, so nothing may stop it.
+                log.exception("A tick of the clock failed; the next one tries again")
+                connection.close()
         connection.close()
 
     def _tick(self, chores: list[tuple[str, Callable[..., object]]]) -> None:

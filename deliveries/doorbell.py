@@ -57,7 +57,11 @@ class Bell:
             self._wanted.wait()
             # Taken down before ringing: what is wanted from here on is a ring of its own.
             self._wanted.clear()
-            self.try_to_ring()
+            try:
+                self.try_to_ring()
+            except Exception:  # The thread must live on: without it nothing would be rung for again.
+                log.exception("The bell could not be rung")
+                self._hang_up()
             time.sleep(APART.total_seconds())
 
     def try_to_ring(self) -> bool:

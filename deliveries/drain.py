@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from deliveries import doorbell, pipeline, queue, stopping
 from deliveries.attempts import Result
@@ -50,9 +50,8 @@ _senders: dict[int, Sender] = {}
 def sender_of_this_process() -> Sender:
     """Give this process's sender, which keeps its connections from one drain to the next."""
     pid = os.getpid()
+    # A parent's sender stays where it is: to drop it here would close, and speak on, connections the parent still uses.
     if pid not in _senders:
-        # A parent's libcurl handles must not be touched after a fork, so they are forgotten, not closed.
-        _senders.clear()
         _senders[pid] = make_sender(slots=settings.HOOKHUB_SLOTS)
     return _senders[pid]
 
@@ -170,10 +169,25 @@ class Drain:
                     break
                 log.warning("The database does not answer; %d results wait to be written down", len(self._ended))
                 time.sleep(CATCH_BREATH.total_seconds())
+            except DatabaseError:
+                log.exception("A batch of %d results is refused; they are written down one by one", len(self._ended))
+                self._settle_one_by_one()
+                break
         self.done.attempts += len(self._ended)
         self._ended = []
         # A settled delivery frees its webhook's share of slots, so look at once.
         self._look_at = 0.0
+
+    def _settle_one_by_one(self) -> None:
+        """Find the result that the database refuses, and keep it from taking its neighbours along.
+
+        Its lease runs out, and after a few times its delivery is given up as poisonous.
+        """
+        for result in self._ended:
+            try:
+                pipeline.settle([result], now=self.clock())
+            except DatabaseError:
+                log.exception("The result of delivery %s cannot be written down", result.claim.delivery_id)
 
 
 def _read_token(token: object) -> tuple[Claim, Request, datetime]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from deliveries import disabling, doorbell, queue, webhooks
 from deliveries.attempts import Result, as_row, conclude, render
@@ -61,7 +61,11 @@ def accept(events: Sequence[NewEvent], *, now: datetime) -> list[Accepted]:
             if event_id in stored:
                 receipts.append(Accepted(event_id, event.type, now, is_repeat=False))
                 continue
-            first, fingerprint = known[event.organization_id, event.idempotency_key]
+            found = known.get((event.organization_id, event.idempotency_key))
+            if found is None:
+                # Retention took the first event between our two statements: as good as no answer from the database.
+                raise OperationalError("an idempotency key vanished while it was looked up; repeat the request")
+            first, fingerprint = found
             if fingerprint != event.fingerprint:
                 conflicts.append(position)
             receipts.append(first)
@@ -131,13 +135,12 @@ def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[R
     for claimed in claims:
         try:
             request = render(claimed, now=now)
+            sender.start(request, token=(claimed, request, now))
         except Exception as error:  # A format's bug costs its own delivery an attempt, not its neighbours theirs.
             log.exception("Delivery %s cannot be rendered as %s", claimed.delivery_id, claimed.format)
             request = Request(url=claimed.url, headers=(), body=b"", timeout=timedelta(0))
             lost = Exchange(timedelta(0), Lost("unrenderable", f"The request could not be made up: {error}"))
             unsendable.append(finish(claimed, request, lost, started_at=now, now=now))
-        else:
-            sender.start(request, token=(claimed, request, now))
     return unsendable
 
 
@@ -160,12 +163,13 @@ def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
         return set()
     rows = [as_row(result, attempt_id=uuid7(now)) for result in results]
     with transaction.atomic():
-        mine = {delivery_id for (delivery_id,) in queue.run(queue.SETTLE, queue.columns(rows, list(rows[0])))}
-        if mine:
-            _update_health(health_of([result for result in results if result.claim.delivery_id in mine]))
+        mine = set(queue.run(queue.SETTLE, queue.columns(rows, list(rows[0]))))
+        ours = [result for result in results if (result.claim.delivery_id, result.claim.lease) in mine]
+        if ours:
+            _update_health(health_of(ours))
     for row in rows:
-        tell_attempt(row, was_ours=row["deliveries"] in mine)
-    return mine
+        tell_attempt(row, was_ours=(row["deliveries"], row["leases"]) in mine)
+    return {delivery_id for delivery_id, _ in mine}
 
 
 def _update_health(healths: Sequence[Health]) -> None:

@@ -69,7 +69,7 @@ WITH batch AS MATERIALIZED (
 ), owed AS (
     INSERT INTO deliveries_delivery (id, event_id, webhook_id, organization_id, repository_id, event_type, state,
                                      attempts_made, failures, lease_losses, redeliveries, due_at, created_at)
-    SELECT encode(substring(uuid_send(e.id) FROM 1 FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid,
+    SELECT encode(substring(uuid_send(e.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid,
            e.id, w.id, e.organization_id, e.repository_id, e.type, 'pending',
            0, 0, 0, 0, %(now)s, %(now)s
     FROM batch e
@@ -234,7 +234,8 @@ WHERE d.id = r.id AND d.lease = r.lease AND d.state = 'sending'
 # Settle -------------------------------------------------------------------------------------------------------------
 
 # The attempt is recorded whether or not the lease still holds. A row in its place can only be the "outcome unknown"
-# that was written when the lease expired, and now the outcome is known.
+# that was written when the lease expired, and now the outcome is known. A batch may hold two reports about one delivery,
+# the late one of a lost lease and the one of the lease that followed: only the one whose lease holds is ours.
 SETTLE = """
 WITH report AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -257,7 +258,7 @@ WITH report AS MATERIALIZED (
         response_headers = excluded.response_headers, response_body = excluded.response_body, error = excluded.error
     WHERE a.outcome = 'unknown'
 ), mine AS MATERIALIZED (
-    SELECT d.id FROM deliveries_delivery d JOIN report r ON r.delivery_id = d.id
+    SELECT d.id, r.lease FROM deliveries_delivery d JOIN report r ON r.delivery_id = d.id
     WHERE d.lease = r.lease AND d.state = 'sending'
     ORDER BY d.id
     FOR NO KEY UPDATE OF d
@@ -270,8 +271,8 @@ SET state = CASE WHEN r.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.de
     lease = NULL, leased_at = NULL, leased_until = NULL,
     finished_at = CASE WHEN r.ending IS NOT NULL THEN r.ended_at END
 FROM mine, report r, deliveries_webhook w
-WHERE d.id = mine.id AND r.delivery_id = d.id AND w.id = d.webhook_id
-RETURNING d.id
+WHERE d.id = mine.id AND r.delivery_id = mine.id AND r.lease = mine.lease AND w.id = d.webhook_id
+RETURNING d.id, r.lease
 """
 
 # A batch's effect on each webhook's health: what came after its last success in the batch, or was added to the count.

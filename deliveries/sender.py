@@ -1,5 +1,6 @@
 """Many requests at once over libcurl: the only outgoing connections HookHub makes."""
 
+import select
 import selectors
 import socket
 import time
@@ -76,6 +77,8 @@ class Sender:
         self.body_kept = min(body_kept, BODY_MOST)
         self._idle: list[_Transfer] = []
         self._busy: dict[Any, tuple[_Transfer, Hashable]] = {}
+        # libcurl's sockets of the connections that it keeps for a further request, by their local ports.
+        self.kept: dict[int, int] = {}
         self._deadline: float | None = None
         self._selector = selectors.DefaultSelector()
         self._multi = pycurl.CurlMulti()
@@ -97,8 +100,8 @@ class Sender:
         """Begin a request; ``wait`` gives it back under ``token``."""
         transfer = self._idle.pop() if self._idle else _Transfer(self)
         transfer.prepare(request)
-        self._busy[transfer.curl] = (transfer, token)
         self._multi.add_handle(transfer.curl)
+        self._busy[transfer.curl] = (transfer, token)
 
     def wait(self, timeout: timedelta) -> list[tuple[Hashable, Exchange]]:
         """Let requests go forward for at most ``timeout``, and give those that ended; at once when any has."""
@@ -142,8 +145,14 @@ class Sender:
         while more:
             more, good, bad = self._multi.info_read()
             for curl, code, error in [(curl, pycurl.E_OK, "") for curl in good] + bad:
-                transfer, token = self._busy.pop(curl)
+                transfer, token = self._busy[curl]
+                transfer.note_connection(code)
                 self._multi.remove_handle(curl)
+                if transfer.is_to_be_repeated:
+                    transfer.repeat()
+                    self._multi.add_handle(curl)
+                    continue
+                del self._busy[curl]
                 ended.append((token, transfer.conclude(code, error)))
                 self._idle.append(transfer)
         return ended
@@ -174,6 +183,7 @@ class _Answer:
     status_line: str = ""
     headers: list[tuple[str, str]] = field(default_factory=list)
     header_bytes: int = 0
+    has_all_headers: bool = False
     body: bytearray = field(default_factory=bytearray)
     body_bytes: int = 0
     is_too_long: bool = False
@@ -186,11 +196,14 @@ class _Transfer:
     def __init__(self, sender: Sender) -> None:
         self.policy = sender.policy
         self.body_kept = sender.body_kept
+        self.kept = sender.kept
+        self.is_to_be_repeated = False
         self.host = ""
         self.answer = _Answer()
         self._opened: list[socket.socket] = []
         self.curl = curl = pycurl.Curl()
         # Nothing of this machine's may reach a receiver, nor a receiver send us elsewhere.
+        curl.setopt(pycurl.USERAGENT, "")
         curl.setopt(pycurl.PROXY, "")
         curl.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
         curl.setopt(pycurl.FOLLOWLOCATION, 0)
@@ -202,13 +215,15 @@ class _Transfer:
         curl.setopt(pycurl.TCP_NODELAY, 1)
         curl.setopt(pycurl.CAINFO, sender.certificates)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        curl.setopt(pycurl.PREREQFUNCTION, self._look_before_sending)
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
     def prepare(self, request: Request) -> None:
-        curl, self.answer = self.curl, _Answer()
+        curl, self.answer, self.is_to_be_repeated = self.curl, _Answer(), False
         self.host = urlsplit(request.url).hostname or ""
         curl.setopt(pycurl.URL, request.url)
+        curl.setopt(pycurl.FRESH_CONNECT, 0)
         # Nothing of the last request may stay in the handle: neither its body nor its method.
         curl.setopt(pycurl.HTTPGET, 1)
         curl.unsetopt(pycurl.CUSTOMREQUEST)
@@ -230,10 +245,25 @@ class _Transfer:
         curl.setopt(pycurl.SSL_VERIFYPEER, int(request.verify_ssl))
         curl.setopt(pycurl.SSL_VERIFYHOST, 2 if request.verify_ssl else 0)
 
+    def note_connection(self, code: int) -> None:
+        """Note the connection that an exchange leaves behind; only HTTP/2 tells whose an answer is."""
+        if code == pycurl.E_OK and self.answer.status_line.startswith("HTTP/1"):
+            self.kept[self.curl.getinfo(pycurl.LOCAL_PORT)] = self.curl.getinfo(pycurl.ACTIVESOCKET)
+
+    def repeat(self) -> None:
+        """Get ready to go again, on a connection of its own."""
+        self.answer, self.is_to_be_repeated = _Answer(), False
+        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
+
     def conclude(self, code: int, error: str) -> Exchange:
         self.let_go()
         duration = timedelta(seconds=self.curl.getinfo(pycurl.TOTAL_TIME))
         answer = self.answer
+        if code == pycurl.E_OK and not answer.has_all_headers:
+            # libcurl is content with whatever came before the connection was closed.
+            return Exchange(
+                duration, Lost("protocol", "The connection was closed in the middle of the answer's headers.")
+            )
         if code == pycurl.E_OK or answer.is_too_long:
             status = self.curl.getinfo(pycurl.RESPONSE_CODE)
             reason = answer.status_line.partition(" ")[2].partition(" ")[2]
@@ -275,6 +305,18 @@ class _Transfer:
         self._opened.append(opened)
         return opened
 
+    def _look_before_sending(self, _address: str, _local: str, _port: int, local_port: int) -> int:
+        """Leave a kept connection alone on which something came unasked: it would pass for this request's answer.
+
+        libcurl looks for itself, but at most once a second.
+        """
+        kept = self.kept.pop(local_port, -1)
+        if kept >= 0:
+            poll = select.poll()
+            poll.register(kept, select.POLLIN)
+            self.is_to_be_repeated = bool(poll.poll(0))
+        return int(pycurl.PREREQFUNC_ABORT if self.is_to_be_repeated else pycurl.PREREQFUNC_OK)
+
     def _take_header(self, line: bytes) -> int | None:
         answer = self.answer
         answer.header_bytes += len(line)
@@ -283,7 +325,9 @@ class _Transfer:
         text = line.decode("latin-1").rstrip("\r\n")
         if text.startswith("HTTP/"):
             # An interim answer's headers give way to the final one's.
-            answer.status_line, answer.headers = text, []
+            answer.status_line, answer.headers, answer.has_all_headers = text, [], False
+        elif line in {b"\r\n", b"\n"}:
+            answer.has_all_headers = True
         elif ":" in text:
             name, _, value = text.partition(":")
             answer.headers.append((name.strip(), value.strip()))

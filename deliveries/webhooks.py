@@ -65,6 +65,9 @@ def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> t
         wire_format = FORMATS[str(granted.get("format", webhook.format))]
         if brings_format:
             granted.setdefault("content_type", wire_format.content_types[0])
+            if not moves and "headers" not in granted:
+                # The new format may send a header itself that the owner's own would double.
+                terms.check({"headers": vault.open_headers(webhook.sealed_headers)}, format_now=wire_format.slug)
         new_secret = granted.pop("secret", None)
         if new_secret is None and (moves or (brings_format and _fault_in_secrets(webhook, str(granted["format"])))):
             new_secret = wire_format.make_secret()
@@ -147,7 +150,9 @@ def to_review() -> list[int]:
     """Give the ids of webhooks whose health the review has to look at."""
     wanted = Q(review_since__isnull=False) | Q(gone_at__isnull=False)
     if settings.HOOKHUB_DISABLE_AFTER_FAILURES:
-        wanted |= Q(disabled_at=None, deleted_at=None, failure_count__gte=settings.HOOKHUB_DISABLE_AFTER_FAILURES)
+        # Those that never disable themselves would stand in the way of the others, batch after batch.
+        most = settings.HOOKHUB_DISABLE_AFTER_FAILURES
+        wanted |= Q(disabled_at=None, deleted_at=None, auto_disable=True, failure_count__gte=most)
     return list(Webhook.objects.filter(wanted).order_by("id").values_list("id", flat=True)[:REVIEW_BATCH])
 
 

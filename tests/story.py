@@ -1,17 +1,29 @@
 """The vocabulary that tests tell their stories in."""
 
 import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from unittest import mock
 from uuid import UUID
 
+import psycopg
+from django.db import connection
+
 from deliveries import pipeline, webhooks
+from deliveries.attempts import Result
 from deliveries.events import NewEvent
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
+from deliveries.queue import Claim
 from deliveries.sender import Sender
 from deliveries.topics import topics_of
 from tests.receiver import Receiver
+
+Answered = TypeVar("Answered")
 
 
 @dataclass
@@ -55,16 +67,50 @@ class Forge:
         return [receipt.id for receipt in accepted]
 
 
-def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
-    """Take the pipeline once from claim to review at one moment; give the deliveries that were settled."""
-    claims = pipeline.claim(1000, now=now)
+def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> list[Result]:
+    """Send what was claimed and wait for every answer; nothing is settled yet."""
     results = pipeline.attempt(claims, sender=sender, now=now)
     while sender.in_flight:
         for (claimed, request, started_at), exchange in sender.wait(timedelta(seconds=1)):
             results.append(pipeline.finish(claimed, request, exchange, started_at=started_at, now=now))
+    return results
+
+
+def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
+    """Take the pipeline once from claim to review at one moment; give the deliveries that were settled."""
+    results = attempt_all(pipeline.claim(1000, now=now), sender, now=now)
     settled = pipeline.settle(results, now=now)
     pipeline.review(now=now)
     return settled
+
+
+def together(*actions: Callable[[], Answered]) -> list[Answered]:
+    """Let the actions run at the same time, each in a thread with a database connection of its own; give their answers."""
+    start = threading.Barrier(len(actions))
+
+    def act(action: Callable[[], Answered]) -> Answered:
+        start.wait(30)
+        try:
+            return action()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(actions)) as threads:
+        return list(threads.map(act, actions))
+
+
+@contextmanager
+def counted_statements() -> Iterator[list[str]]:
+    """Collect the statements that are run meanwhile, the pipeline's own and those of the ORM."""
+    seen: list[str] = []
+    execute = psycopg.Cursor.execute
+
+    def noted(self: Any, query: Any, *args: Any, **options: Any) -> Any:
+        seen.append(str(query))
+        return execute(self, query, *args, **options)
+
+    with mock.patch.object(psycopg.Cursor, "execute", noted):
+        yield seen
 
 
 def the_delivery() -> Delivery:

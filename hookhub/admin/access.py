@@ -1,0 +1,165 @@
+"""Who may come in: memberships and API keys; and the replays that somebody asked for."""
+
+import json
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.db.models import Model, Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from hookhub.admin import filters
+from hookhub.admin.base import Acting, ModelAdmin, tally
+from hookhub.admin.organizations import Lasting
+from hookhub.admin.paging import LogAdmin
+from hookhub.admin.reading import NAMED_ORGANIZATION, moment
+from hookhub.admin.showing import badge, state_badge, when
+from hookhub.models import ApiKey, Membership, Replay, Scope
+
+
+@admin.register(Membership)
+class MembershipAdmin(ModelAdmin):
+    list_display = ("user", "organization", "role")
+    list_filter = ("role", filters.OrganizationFilter)
+    list_select_related = ("user", "organization")
+    search_fields = ("user__username", "user__email", "organization__slug")
+    autocomplete_fields = ("user", "organization")
+
+
+class UseFilter(filters.LogFilter):
+    title = "use"
+    parameter_name = "use"
+    options: ClassVar = {"valid": "Valid", "unused": "Never used", "revoked": "Revoked"}
+
+    def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        match filters.known(value, self.options):
+            case "valid":
+                return rows.filter(revoked_at=None)
+            case "unused":
+                return rows.filter(revoked_at=None, last_used_at=None)
+        return rows.filter(revoked_at__isnull=False)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(Acting, Lasting):
+    list_display = ("key", "organization", "scope", "condition", "last_used", "created")
+    list_filter = (UseFilter, "scope", filters.OrganizationFilter)
+    list_select_related = ("organization",)
+    search_fields = ("name", "key_id")
+    ordering = ("-id",)
+    actions = ("revoke",)
+    autocomplete_fields = ("organization",)
+    change_form_template = "hookhub/admin/api_key.html"
+
+    @admin.display(description="Key", ordering="name")
+    def key(self, obj: ApiKey) -> SafeString:
+        return format_html("{} <code>hh_{}_…</code>", obj.name, obj.key_id)
+
+    @admin.display(description="Condition")
+    def condition(self, obj: ApiKey) -> SafeString:
+        return badge("revoked", "bad") if obj.revoked_at else badge("valid", "good")
+
+    @admin.display(description="Last used", ordering="last_used_at")
+    def last_used(self, obj: ApiKey) -> SafeString | str:
+        return when(obj.last_used_at, now=timezone.now()) if obj.last_used_at else badge("never", "quiet")
+
+    @admin.display(description="Created", ordering="created_at")
+    def created(self, obj: ApiKey) -> SafeString | str:
+        return when(obj.created_at, now=timezone.now())
+
+    def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        """Ask for three things; of a key that exists show what has become of it."""
+        del request
+        asked = ("name", "organization", "scope")
+        return asked if obj is None else (*asked, "key_id", "condition", "last_used_at", "revoked_at", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
+        """Let only the name of an existing key be changed: what it opens was decided when it was handed out."""
+        return () if obj is None else tuple(name for name in self.get_fields(request, obj) if name != "name")
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Issue a key and show its text this once."""
+        if change:
+            super().save_model(request, obj, form, change)
+            return
+        issued, text = ApiKey.issue(
+            organization=obj.organization, scope=Scope(obj.scope), name=obj.name, now=timezone.now()
+        )
+        obj.pk, obj.key_id = issued.pk, issued.key_id
+        shown = format_html("The key is <code>{}</code> It is not shown again.", text)
+        self.message_user(request, shown, messages.WARNING)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one key, with a button to revoke it while it is valid."""
+        found = self.get_object(request, object_id)
+        may_revoke = found is not None and found.revoked_at is None and self.has_act_permission(request)
+        return super().change_view(request, object_id, form_url, {"may_revoke": may_revoke, **(extra_context or {})})
+
+    @admin.action(description="Revoke at once", permissions=["act"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        """Make the selected keys worthless from now on."""
+        valid: list[Model] = list(queryset.filter(revoked_at=None))
+        too_late = queryset.count() - len(valid)
+        count = queryset.filter(pk__in=[key.pk for key in valid]).update(revoked_at=timezone.now())
+        self.note(request, valid, "Revoked.")
+        done = "1 key revoked." if count == 1 else f"{count} keys revoked." if count else ""
+        self.tell(request, done, tally(["revoked already"] * too_late))
+
+
+@admin.register(Replay)
+class ReplayAdmin(LogAdmin):
+    list_display = ("replay", "organization", "shown_state", "progress", "redelivered", "created")
+    list_filter = (filters.OrganizationFilter,)
+    columns = ("id", "organization_id", "state", "total", "examined", "redelivered", "created_at")
+
+    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
+        """Name the filter; there are few replays, and any way through them will do."""
+        return set(wanted)
+
+    def shown_with(self) -> list["Prefetch[Any]"]:
+        """Give the names of the organizations."""
+        return [Prefetch("organization", NAMED_ORGANIZATION)]
+
+    @admin.display(description="Replay")
+    def replay(self, obj: Replay) -> SafeString:
+        return format_html('<code class="hh-id">{}</code>', obj.id)
+
+    @admin.display(description="State")
+    def shown_state(self, obj: Replay) -> SafeString:
+        return state_badge(obj.state)
+
+    @admin.display(description="Progress")
+    def progress(self, obj: Replay) -> SafeString:
+        return format_html(
+            '<progress max="{}" value="{}"></progress> {} of {}',
+            max(obj.total, 1),
+            obj.examined,
+            obj.examined,
+            obj.total,
+        )
+
+    @admin.display(description="Created")
+    def created(self, obj: Replay) -> SafeString | str:
+        return when(obj.created_at, now=timezone.now())
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one replay and how far it has come."""
+        del form_url, extra_context
+        replay: Replay = self.find(request, object_id)
+        now = timezone.now()
+        facts = [
+            ("State", state_badge(replay.state)),
+            ("Organization", replay.organization.slug),
+            ("Looked at", self.progress(replay)),
+            ("Sent again", replay.redelivered),
+            ("Created", moment(replay.created_at, now=now)),
+            ("Finished", moment(replay.finished_at, now=now)),
+        ]
+        selection = json.dumps(replay.selection, indent=2, ensure_ascii=False)
+        return self.show(request, "hookhub/admin/replay.html", replay, facts=facts, selection=selection)

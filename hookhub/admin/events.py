@@ -1,0 +1,101 @@
+"""Events: what happened, byte for byte, and whom it was owed to."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Prefetch
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from deliveries.models import Delivery, Event
+from hookhub.admin import filters
+from hookhub.admin.paging import LogAdmin
+from hookhub.admin.reading import (
+    ATTEMPTS_SHOWN,
+    NAMED_ORGANIZATION,
+    NAMED_REPOSITORY,
+    NAMED_WEBHOOK,
+    moment,
+    row_of,
+    shown_payload,
+)
+from hookhub.admin.showing import badge, printable, when
+
+
+@admin.register(Event)
+class EventAdmin(LogAdmin):
+    list_display = ("event", "type", "organization", "repository", "fanned_out", "accepted")
+    list_filter = (
+        filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.OrganizationFilter,
+        filters.TypeOfEventFilter,
+    )  # fmt: skip
+    search_fields = ("id",)
+    search_help_text = "The exact id of an event."
+    columns = ("id", "type", "organization_id", "repository_id", "fanned_out_at", "accepted_at")
+
+    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
+        """Name the filters that one index of the table finds in order."""
+        return filters.TIMES | ({"organization"} & wanted.keys())
+
+    def shown_with(self) -> list["Prefetch[Any]"]:
+        """Give the names of what an event belongs to."""
+        return [Prefetch("organization", NAMED_ORGANIZATION), Prefetch("repository", NAMED_REPOSITORY)]
+
+    @admin.display(description="Event")
+    def event(self, obj: Event) -> SafeString:
+        return format_html('<code class="hh-id">{}</code>', obj.id)
+
+    @admin.display(description="Fanned out")
+    def fanned_out(self, obj: Event) -> SafeString | str:
+        return when(obj.fanned_out_at, now=timezone.now()) if obj.fanned_out_at else badge("not yet", "waiting")
+
+    @admin.display(description="Accepted")
+    def accepted(self, obj: Event) -> SafeString | str:
+        return when(obj.accepted_at, now=timezone.now())
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the address of the exact payload."""
+        mine = path(
+            "<path:object_id>/payload/", self.admin_site.admin_view(self.payload_view), name="deliveries_event_payload"
+        )
+        return [mine, *super().get_urls()]
+
+    def payload_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Give the payload byte for byte, to be saved and never shown by the browser."""
+        event: Event = self.find(request, object_id)
+        answer = HttpResponse(bytes(event.payload), content_type="application/octet-stream")
+        answer["Content-Disposition"] = f'attachment; filename="{event.pk}.json"'
+        return answer
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one event with its payload and whom it was owed to."""
+        del form_url, extra_context
+        event: Event = self.find(request, object_id)
+        now = timezone.now()
+        owed = Delivery.objects.filter(event=event).order_by("id").prefetch_related(Prefetch("webhook", NAMED_WEBHOOK))
+        facts = [
+            ("Type", event.type),
+            ("Organization", event.organization.slug),
+            ("Repository", event.repository.full_name if event.repository else "–"),
+            ("Happened", moment(event.occurred_at, now=now)),
+            ("Accepted", moment(event.accepted_at, now=now)),
+            ("Fanned out", moment(event.fanned_out_at, now=now)),
+            ("Idempotency key", printable(event.idempotency_key or "–")),
+            ("Words that ask for it", ", ".join(event.topics)),
+            ("Size", f"{len(bytes(event.payload)):,} bytes"),
+        ]
+        return self.show(
+            request,
+            "hookhub/admin/event.html",
+            event,
+            event=event,
+            facts=facts,
+            payload=shown_payload(event),
+            rows=[row_of(delivery, now=now) for delivery in owed[:ATTEMPTS_SHOWN]],
+            most=ATTEMPTS_SHOWN,
+        )

@@ -1,0 +1,235 @@
+"""The filters beside a list: chosen from a few words, or typed in."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from deliveries import formats
+from deliveries.ids import first_id_at
+from deliveries.models import Attempt, Delivery, Organization, Webhook
+
+Rows = QuerySet[Any]
+
+PERIODS = {
+    "15m": ("Last 15 minutes", timedelta(minutes=15)),
+    "1h": ("Last hour", timedelta(hours=1)),
+    "6h": ("Last 6 hours", timedelta(hours=6)),
+    "24h": ("Last 24 hours", timedelta(hours=24)),
+    "7d": ("Last 7 days", timedelta(days=7)),
+}
+
+
+class LogFilter(SimpleListFilter):
+    """A filter on a log; which index serves it is for the log to know."""
+
+    title: str
+    parameter_name: str
+    options: ClassVar[dict[str, str]] = {}
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> Iterable[tuple[str, str]]:
+        """Give the words to choose from."""
+        del request, model_admin
+        return self.options.items()
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        """Narrow the rows down to what was chosen; a word that is none of them is refused and finds nothing."""
+        value = self.value()
+        if not value:
+            return queryset
+        try:
+            return self.narrow(queryset, value)
+        except ValueError as error:
+            messages.error(request, f"{self.title[:1].upper()}{self.title[1:]}: {error}.")
+            return queryset.none()
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        """Give the rows that are wanted; raises ValueError with what is wrong."""
+        raise NotImplementedError
+
+
+class StateFilter(LogFilter):
+    title = "state"
+    parameter_name = "state"
+    options: ClassVar = {"due": "Due now", **{state.value: state.label for state in Delivery.State}}
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        if value == "due":
+            return rows.filter(state="pending", due_at__lte=timezone.now())
+        return rows.filter(state=known(value, self.options))
+
+
+class OutcomeFilter(LogFilter):
+    title = "outcome"
+    parameter_name = "outcome"
+    options: ClassVar = {outcome.value: outcome.label for outcome in Attempt.Outcome}
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        return rows.filter(outcome=known(value, self.options))
+
+
+class PeriodFilter(LogFilter):
+    title = "time created"
+    parameter_name = "period"
+    options: ClassVar = {word: text for word, (text, _) in PERIODS.items()}
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        _, length = PERIODS[known(value, self.options)]
+        return rows.filter(id__gte=first_id_at(timezone.now() - length))
+
+
+class ConditionFilter(LogFilter):
+    title = "condition"
+    parameter_name = "condition"
+    options: ClassVar = {
+        "active": "Active", "failing": "Failing", "resting": "Resting", "unused": "Never used", "disabled": "Disabled",
+        "deleted": "Deleted",
+    }  # fmt: skip
+
+    def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
+        """Leave the deleted ones out unless they are asked for."""
+        if self.value() != "deleted":
+            queryset = queryset.filter(deleted_at=None)
+        return super().queryset(request, queryset)
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        conditions = {
+            "active": Q(disabled_at=None),
+            "failing": Q(disabled_at=None, failure_count__gt=0),
+            "resting": Q(disabled_at=None, resting_until__gt=timezone.now()),
+            "unused": Q(last_delivery_at=None),
+            "disabled": Q(disabled_at__isnull=False),
+            "deleted": Q(deleted_at__isnull=False),
+        }
+        return rows.filter(conditions[known(value, self.options)])
+
+
+class FormatFilter(LogFilter):
+    title = "format"
+    parameter_name = "format"
+    options: ClassVar = dict(formats.choices())
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        return rows.filter(format=known(value, self.options))
+
+
+class TypedFilter(LogFilter):
+    """A filter with a field to type into, which needs no list of all there is."""
+
+    template = "hookhub/admin/typed_filter.html"
+    placeholder = ""
+    input_type = "text"
+
+    def has_output(self) -> bool:
+        """Always have something to show."""
+        return True
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """Give what the form needs: the other parameters, to be sent along."""
+        others = {name: value for name, value in changelist.params.items() if name != self.parameter_name}
+        yield {
+            "others": others,
+            "value": self.value() or "",
+            "name": self.parameter_name,
+            "without": changelist.get_query_string(remove=[self.parameter_name]),
+            "placeholder": self.placeholder,
+            "input_type": self.input_type,
+        }
+
+
+class OrganizationFilter(TypedFilter):
+    title = "organization"
+    parameter_name = "organization"
+    placeholder = "slug"
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        found = Organization.objects.filter(slug=value.strip()).values_list("pk", flat=True).first()
+        if found is None:
+            raise ValueError(f"there is none called {value[:100]!r}")
+        return rows.filter(organization_id=found)
+
+
+class WebhookFilter(TypedFilter):
+    title = "webhook"
+    parameter_name = "webhook"
+    placeholder = "id"
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        found = Webhook.objects.filter(uid=read_id(value)).values_list("pk", flat=True).first()
+        if found is None:
+            raise ValueError(f"there is none with the id {value[:100]}")
+        return rows.filter(webhook_id=found)
+
+
+class TypeFilter(TypedFilter):
+    """By an event's exact type; ``column`` is where a table keeps it."""
+
+    title = "event type"
+    parameter_name = "type"
+    placeholder = "issues.opened"
+    column = "event_type"
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        if "\0" in value:
+            raise ValueError("no type has such characters")
+        return rows.filter(**{self.column: value.strip()})
+
+
+class TypeOfEventFilter(TypeFilter):
+    column = "type"
+
+
+class TimeFilter(TypedFilter):
+    """By the moment of creation, which an id begins with."""
+
+    input_type = "datetime-local"
+    bound = ""
+
+    def narrow(self, rows: Rows, value: str) -> Rows:
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError as error:
+            raise ValueError(f"{value[:100]!r} is not a time like 2026-03-04T02:30") from error
+        if moment.year < 1970:
+            raise ValueError("before 1970 there was nothing")
+        return rows.filter(
+            **{f"id__{self.bound}": first_id_at(moment if moment.tzinfo else moment.replace(tzinfo=UTC))}
+        )
+
+
+class AfterFilter(TimeFilter):
+    title = "created from (UTC)"
+    parameter_name = "after"
+    bound = "gte"
+
+
+class BeforeFilter(TimeFilter):
+    title = "created before (UTC)"
+    parameter_name = "before"
+    bound = "lt"
+
+
+# Those that are a range of ids, and so cost nothing wherever a log is walked by id.
+TIMES = {PeriodFilter.parameter_name, AfterFilter.parameter_name, BeforeFilter.parameter_name}
+
+
+def known(value: str, options: dict[str, str]) -> str:
+    """Give the word if it is one of the options; raises ValueError."""
+    if value not in options:
+        raise ValueError(f"{value[:100]!r} is none of {', '.join(options)}")
+    return value
+
+
+def read_id(text: str) -> UUID:
+    """Read an id; raises ValueError with a sentence."""
+    try:
+        return UUID(text.strip())
+    except ValueError as error:
+        raise ValueError(f"{text[:100]!r} is not an id") from error

@@ -1,0 +1,240 @@
+"""The delivery log: deliveries with their attempts. It is read, and never edited."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Prefetch, Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from deliveries import replay
+from deliveries.models import Attempt, Delivery, Event, Webhook
+from hookhub.admin import filters
+from hookhub.admin.base import Acting, page_of, tally
+from hookhub.admin.explaining import explain, why_not_called_off, why_not_sent_again
+from hookhub.admin.paging import LogAdmin, Order
+from hookhub.admin.reading import (
+    ATTEMPTS_SHOWN,
+    NAMED_ORGANIZATION,
+    NAMED_REPOSITORY,
+    NAMED_WEBHOOK,
+    facts_of,
+    shown_attempt,
+    shown_payload,
+)
+from hookhub.admin.showing import span, state_badge, when
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(Acting, LogAdmin):
+    list_display = ("delivery", "shown_state", "event_type", "to", "scope", "tries", "last_answer", "due", "created")
+    list_filter = (
+        filters.StateFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,
+        filters.OrganizationFilter, filters.TypeFilter,
+    )  # fmt: skip
+    search_fields = ("id",)
+    search_help_text = "The exact id of a delivery or of its event."
+    actions = ("redeliver", "cancel")
+    columns = (
+        "id", "event_id", "webhook_id", "organization_id", "repository_id", "event_type", "state", "attempts_made",
+        "last_status", "due_at", "created_at",
+    )  # fmt: skip
+
+    def order_for(self, wanted: dict[str, str]) -> Order:
+        """Give what waits with the soonest first, for that is what its index holds; all else newest first."""
+        if wanted.get("state") in {"due", "pending"}:
+            return Order(("due_at", "id"), descending=False)
+        return super().order_for(wanted)
+
+    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
+        """Name the filters that one index of the table finds in order."""
+        match wanted:
+            case {"state": "due" | "pending", **rest}:
+                return {"state", "webhook"} & {"state", *rest}
+            case {"state": "held", "webhook": _}:
+                return {"state", "webhook"} | filters.TIMES
+            case {"webhook": _}:
+                return {"webhook"} | filters.TIMES
+            case {"state": "failed" | "held" | "sending"}:
+                return {"state"} | filters.TIMES
+            case {"organization": _}:
+                return {"organization"} | filters.TIMES
+        return filters.TIMES
+
+    def found_by(self, wanted: Any) -> Q:
+        """Take an id as a delivery's or an event's."""
+        return Q(id=wanted) | Q(event_id=wanted)
+
+    def shown_with(self) -> list["Prefetch[Any]"]:
+        """Give the names of what a delivery belongs to."""
+        return [
+            Prefetch("webhook", NAMED_WEBHOOK),
+            Prefetch("organization", NAMED_ORGANIZATION),
+            Prefetch("repository", NAMED_REPOSITORY),
+        ]
+
+    @admin.display(description="Delivery")
+    def delivery(self, obj: Delivery) -> SafeString:
+        return format_html('<code class="hh-id">{}</code>', obj.id)
+
+    @admin.display(description="State")
+    def shown_state(self, obj: Delivery) -> SafeString:
+        return state_badge(obj.state)
+
+    @admin.display(description="Webhook")
+    def to(self, obj: Delivery) -> SafeString:
+        return format_html('<a class="hh-cut" href="{}">{}</a>', page_of(obj.webhook), str(obj.webhook))
+
+    @admin.display(description="Of")
+    def scope(self, obj: Delivery) -> str:
+        return obj.repository.full_name if obj.repository else obj.organization.slug
+
+    @admin.display(description="Attempts")
+    def tries(self, obj: Delivery) -> int:
+        return obj.attempts_made
+
+    @admin.display(description="Status", empty_value="–")
+    def last_answer(self, obj: Delivery) -> int | None:
+        return obj.last_status
+
+    @admin.display(description="Due")
+    def due(self, obj: Delivery) -> SafeString | str:
+        return when(obj.due_at, now=timezone.now())
+
+    @admin.display(description="Created")
+    def created(self, obj: Delivery) -> SafeString | str:
+        return when(obj.created_at, now=timezone.now())
+
+    @admin.action(description="Send again", permissions=["act"])
+    def redeliver(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
+        """Make the selected deliveries due at once."""
+        chosen = chosen_of(queryset)
+        count = replay.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
+        reasons = [reason for delivery in chosen if (reason := why_not_sent_again(delivery)) is not None]
+        reasons += ["changed in between"] * (len(chosen) - count - len(reasons))
+        self.note(request, [delivery for delivery in chosen if why_not_sent_again(delivery) is None], "Sent again.")
+        self.tell(request, f"{deliveries(count)} will be sent again now." if count else "", tally(reasons))
+
+    @admin.action(description="Cancel…", permissions=["act"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
+        """Call the selected deliveries off, once that is confirmed."""
+        chosen = chosen_of(queryset)
+        reasons = [reason for delivery in chosen if (reason := why_not_called_off(delivery)) is not None]
+        if "confirmed" not in request.POST:
+            return TemplateResponse(
+                request,
+                "hookhub/admin/cancel_confirmation.html",
+                {
+                    **self.admin_site.each_context(request),
+                    "title": "Cancel deliveries?",
+                    "opts": self.opts,
+                    "chosen": chosen,
+                    "able": len(chosen) - len(reasons),
+                    "left_alone": tally(reasons),
+                    "action_checkbox_name": ACTION_CHECKBOX_NAME,
+                },
+            )
+        count = replay.cancel([delivery.pk for delivery in chosen], now=timezone.now())
+        reasons += ["changed in between"] * (len(chosen) - count - len(reasons))
+        self.note(request, [delivery for delivery in chosen if why_not_called_off(delivery) is None], "Cancelled.")
+        self.tell(request, f"{deliveries(count)} cancelled." if count else "", tally(reasons))
+        return None
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show all there is to know about one delivery."""
+        del form_url, extra_context
+        delivery: Delivery = self.find(request, object_id)
+        now = timezone.now()
+        event = Event.objects.filter(pk=delivery.event_id).first()
+        webhook = Webhook.objects.select_related("organization", "repository").get(pk=delivery.webhook_id)
+        latest = Attempt.objects.filter(delivery=delivery).order_by("-number")[:ATTEMPTS_SHOWN]
+        attempts = [shown_attempt(attempt) for attempt in reversed(latest)]
+        return self.show(
+            request,
+            "hookhub/admin/delivery.html",
+            delivery,
+            state=state_badge(delivery.state),
+            explanation=explain(delivery, webhook, now=now),
+            facts=facts_of(delivery, webhook, now=now),
+            webhook=webhook,
+            webhook_page=page_of(webhook),
+            attempts=attempts,
+            attempts_left_out=max(0, delivery.attempts_made - len(attempts)),
+            event=event,
+            payload=shown_payload(event),
+            may_act=self.has_act_permission(request),
+            may_redeliver=why_not_sent_again(delivery) is None,
+            may_cancel=why_not_called_off(delivery) is None,
+        )
+
+
+@admin.register(Attempt)
+class AttemptAdmin(LogAdmin):
+    list_display = ("attempt", "shown_outcome", "answer", "url_tried", "took", "started")
+    list_filter = (
+        filters.OutcomeFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,
+    )  # fmt: skip
+    search_fields = ("id",)
+    search_help_text = "The exact id of an attempt or of its delivery."
+    columns = ("id", "delivery_id", "number", "outcome", "status", "url", "duration", "started_at")
+
+    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
+        """Name the filters that one index of the table finds in order."""
+        return filters.TIMES | ({"webhook"} & wanted.keys())
+
+    def found_by(self, wanted: Any) -> Q:
+        """Take an id as an attempt's or a delivery's."""
+        return Q(id=wanted) | Q(delivery_id=wanted)
+
+    @admin.display(description="Attempt")
+    def attempt(self, obj: Attempt) -> SafeString:
+        return format_html('<code class="hh-id">{}</code> <b>#{}</b>', obj.delivery_id, obj.number)
+
+    @admin.display(description="Outcome")
+    def shown_outcome(self, obj: Attempt) -> SafeString:
+        return state_badge(obj.outcome)
+
+    @admin.display(description="Status", empty_value="–")
+    def answer(self, obj: Attempt) -> int | None:
+        return obj.status
+
+    @admin.display(description="URL")
+    def url_tried(self, obj: Attempt) -> SafeString:
+        return format_html('<span class="hh-cut">{}</span>', obj.url)
+
+    @admin.display(description="Took", empty_value="–")
+    def took(self, obj: Attempt) -> str | None:
+        return None if obj.duration is None else span(obj.duration)
+
+    @admin.display(description="Started")
+    def started(self, obj: Attempt) -> SafeString | str:
+        return when(obj.started_at, now=timezone.now())
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Lead to the attempt's place on its delivery's page."""
+        del form_url, extra_context
+        attempt: Attempt = self.find(request, object_id)
+        page = reverse("admin:deliveries_delivery_change", args=[attempt.delivery_id])
+        return HttpResponseRedirect(f"{page}#attempt-{attempt.number}")
+
+
+def chosen_of(queryset: QuerySet[Delivery]) -> list[Delivery]:
+    """Give the deliveries an action is about with their webhooks: never more than a page of them.
+
+    Whole filters are sent again by a replay, which works them off in batches.
+    """
+    return list(queryset.prefetch_related("webhook")[: LogAdmin.list_per_page])
+
+
+def deliveries(count: int) -> str:
+    """Write how many deliveries."""
+    return "1 delivery" if count == 1 else f"{count:,} deliveries"

@@ -1,0 +1,43 @@
+"""Organizations and their repositories."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+
+from deliveries.models import Organization, Repository
+from hookhub.admin.base import ModelAdmin
+from hookhub.admin.filters import OrganizationFilter
+
+
+class Lasting(ModelAdmin):
+    """What cannot be deleted here: with it would go all that belongs to it, the log included."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Refuse."""
+        del request, obj
+        return False
+
+
+@admin.register(Organization)
+class OrganizationAdmin(Lasting):
+    list_display = ("slug", "name", "default_format", "created_at")
+    search_fields = ("slug", "name")
+    ordering = ("slug",)
+    readonly_fields = ("created_at",)
+
+
+@admin.register(Repository)
+class RepositoryAdmin(Lasting):
+    list_display = ("name", "organization", "private", "created_at")
+    list_filter = (OrganizationFilter, "private")
+    list_select_related = ("organization",)
+    search_fields = ("name", "organization__slug")
+    ordering = ("-id",)
+    autocomplete_fields = ("organization",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Keep a repository where its webhooks and its log are."""
+        del request
+        return ("created_at",) if obj is None else ("organization", "created_at")

@@ -1,0 +1,105 @@
+"""The state of the whole system in a handful of bounded queries: nothing here reads more than it can afford."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Q
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from deliveries.models import Attempt, Delivery, Event, Webhook
+from hookhub.admin.base import page_of
+from hookhub.admin.showing import COUNTED_MOST, at_most, count_up_to, relative, span, when
+
+# The workers' clock looks once a second, so what has waited this long tells of a system that does not keep up.
+LATE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number on the front page and where it leads."""
+
+    title: str
+    value: str
+    address: str
+    tone: str = "quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that the front page shows; ``verdict`` is one sentence, and ``tone`` its colour."""
+
+    verdict: str
+    tone: str
+    figures: list[Figure]
+    oldest: Delivery | None
+    oldest_page: str
+    oldest_due: SafeString | str
+    last_attempt: SafeString | str
+
+
+def at_a_glance() -> State:
+    """Look at the system now."""
+    now = timezone.now()
+    oldest = (
+        Delivery.objects.filter(state="pending", due_at__lte=now).order_by("due_at").select_related("webhook").first()
+    )
+    last_attempt_at = Attempt.objects.order_by("-id").values_list("started_at", flat=True).first()
+    verdict, tone = judge(oldest, last_attempt_at, now=now)
+    return State(
+        verdict=verdict,
+        tone=tone,
+        figures=figures(now=now),
+        oldest=oldest,
+        oldest_page="" if oldest is None else page_of(oldest),
+        oldest_due="–" if oldest is None else when(oldest.due_at, now=now),
+        last_attempt=when(last_attempt_at, now=now),
+    )
+
+
+def judge(oldest: Delivery | None, last_attempt_at: datetime | None, *, now: datetime) -> tuple[str, str]:
+    """Say in one sentence whether deliveries go out in time, with its tone."""
+    if oldest is None or oldest.due_at is None or now - oldest.due_at < LATE:
+        return "Nothing is late.", "good"
+    late = span(now - oldest.due_at)
+    resting_until = oldest.webhook.resting_until
+    if resting_until is not None and resting_until > now:
+        return f"The oldest due delivery is {late} late: its receiver is being given a rest.", "warning"
+    if last_attempt_at is None or now - last_attempt_at > LATE:
+        since = "there has been no attempt yet" if last_attempt_at is None else (
+            f"the last attempt was {relative(last_attempt_at, now=now)}")  # fmt: skip
+        return f"The oldest due delivery is {late} late, and {since}. Is a worker running?", "bad"
+    return f"The oldest due delivery is {late} late. The workers do not keep up, or its webhook does not.", "warning"
+
+
+def figures(*, now: datetime) -> list[Figure]:
+    """Count what matters, each as far as is worth knowing."""
+    log, hooks = reverse("admin:deliveries_delivery_changelist"), reverse("admin:deliveries_webhook_changelist")
+    pending = Delivery.objects.filter(state="pending")
+    failed = failed_since(now - timedelta(hours=24))
+    kept = Webhook.objects.kept()
+    counted = [
+        ("Due now", count_up_to(pending.filter(due_at__lte=now)), f"{log}?state=due", "waiting"),
+        ("Being sent", count_up_to(Delivery.objects.filter(state="sending")), f"{log}?state=sending", "busy"),
+        ("To be sent later", count_up_to(pending.filter(due_at__gt=now)), f"{log}?state=pending", "waiting"),
+        ("Held", count_up_to(Delivery.objects.filter(state="held")), f"{log}?state=held", "warning"),
+        ("Failed in 24 h", failed, f"{log}?state=failed", "bad"),
+        ("Events to fan out", count_up_to(Event.objects.filter(fanned_out_at=None)),
+         reverse("admin:deliveries_event_changelist"), "waiting"),
+        ("Failing webhooks", count_up_to(kept.filter(disabled_at=None, failure_count__gt=0)),
+         f"{hooks}?condition=failing", "warning"),
+        ("Disabled webhooks", count_up_to(kept.filter(disabled_at__isnull=False)),
+         f"{hooks}?condition=disabled", "bad"),
+    ]  # fmt: skip
+    return [Figure(title, value, address, tone if value != "0" else "quiet") for title, value, address, tone in counted]
+
+
+def failed_since(moment: datetime) -> str:
+    """Count the deliveries that failed since then among the latest failed ones, for only those are looked at."""
+    latest = Delivery.objects.filter(state="failed").order_by("-id").values("id", "finished_at")[: COUNTED_MOST + 1]
+    found = latest.aggregate(all=Count("id"), recent=Count("id", filter=Q(finished_at__gte=moment)))
+    # An older one may still have failed lately, so a count that did not see all of them can only be a lower bound.
+    if found["all"] > COUNTED_MOST:
+        return f"{min(found['recent'], COUNTED_MOST):,}+"
+    return at_most(found["recent"])

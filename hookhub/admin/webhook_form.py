@@ -1,0 +1,162 @@
+"""The form an operator edits a webhook with: it obeys the same terms as any other door."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+
+from deliveries import formats, terms
+from deliveries.models import Organization, Webhook
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Webhook]
+else:
+    # Only the stubs know the class as generic.
+    ModelForm = forms.ModelForm
+
+CONTENT_TYPES = list(
+    dict.fromkeys(name for wire_format in formats.FORMATS.values() for name in wire_format.content_types)
+)
+# What is typed instead of waits to say that nothing is ever tried again.
+NO_RETRIES = "none"
+
+
+class WebhookForm(ModelForm):
+    """The fields of ``terms.CHECKS`` as a person types them; ``wanted`` has them as the engine takes them."""
+
+    url = forms.CharField(label="URL", max_length=2048, widget=forms.TextInput(attrs={"class": "vLargeTextField"}))
+    events = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 3}), help_text="One event type a line, or * for all of them."
+    )
+    format = forms.ChoiceField(required=False, help_text="The usual is the organization's.")
+    content_type = forms.ChoiceField(required=False, help_text="The usual is the format's.")
+    headers = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        label="Headers of its own",
+        help_text="One “Name: value” a line. They replace those that are set; left empty, those stay.",
+    )
+    drop_headers = forms.BooleanField(required=False, label="Take its own headers away")
+    secret = forms.CharField(
+        required=False, help_text="Left empty, one is made. It is shown once, after saving.", strip=False
+    )
+    retry_schedule = forms.CharField(
+        required=False,
+        help_text=f"Waits in seconds, such as “60, 300, 1800”; “{NO_RETRIES}” for no retries; empty for the usual.",
+    )
+    timeout = forms.FloatField(required=False, help_text="Seconds for one attempt; empty for the usual.")
+    max_in_flight = forms.IntegerField(
+        required=False, help_text="Requests at the same time; empty for the usual.", label="Most in flight"
+    )
+
+    class Meta:
+        model = Webhook
+        fields = ("organization", "repository", "name", "verify_ssl", "auto_disable")
+        labels: ClassVar = {
+            "verify_ssl": "Check the receiver's certificate",
+            "auto_disable": "Disable it when it keeps failing",
+        }
+
+    OWN: ClassVar = ("name", "url", "events", "format", "content_type", "verify_ssl", "auto_disable", "max_in_flight")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.is_new = self.instance.pk is None
+        self._choices("format", formats.choices())
+        self._choices("content_type", [(name, name) for name in CONTENT_TYPES])
+        if not self.is_new:
+            self.initial.update(as_typed(self.instance))
+
+    def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
+        field = self.fields.get(name)
+        if isinstance(field, forms.ChoiceField):
+            # An existing webhook has one of these, and only a new one can leave it to others.
+            field.choices = [("", "the usual"), *choices] if self.is_new else choices
+            field.required = not self.is_new
+            field.help_text = field.help_text if self.is_new else ""
+
+    def _post_clean(self) -> None:
+        """Leave the instance alone: the engine creates and changes webhooks, and checks them by its own terms."""
+
+    def clean(self) -> dict[str, Any]:
+        """Check by the engine's terms, and put each fault beside its field."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        self.wanted = self._read_wanted(cleaned)
+        organization, repository = cleaned.get("organization"), cleaned.get("repository")
+        if repository is not None and organization is not None and repository.organization_id != organization.pk:
+            self.add_error("repository", f"is not one of {organization}")
+        try:
+            if self.is_new:
+                default = organization.default_format if isinstance(organization, Organization) else formats.DEFAULT
+                terms.check({"format": default, **self.wanted})
+            else:
+                terms.check(self.wanted, format_now=self.instance.format)
+        except terms.BadTerms as error:
+            self.show(error)
+        return cleaned
+
+    def show(self, error: terms.BadTerms) -> None:
+        """Put each fault beside its field."""
+        for name, fault in error.faults.items():
+            self.add_error(name if name in self.fields else None, fault)
+
+    def _read_wanted(self, cleaned: dict[str, Any]) -> dict[str, object]:
+        """Give what was typed as terms.check takes it: of an existing webhook only what is different."""
+        changed = {name for name in self.changed_data if name in cleaned}
+        wanted: dict[str, object] = {}
+        for name in changed & {*self.OWN, "secret"}:
+            value = cleaned[name]
+            # An empty field of a new webhook leaves it to the format and the organization.
+            if not (self.is_new and value in {"", None}):
+                wanted[name] = value
+        if "events" in wanted:
+            wanted["events"] = str(wanted["events"]).replace(",", " ").split()
+        if "timeout" in changed:
+            wanted["timeout"] = cleaned["timeout"]
+        if "retry_schedule" in changed:
+            wanted["retry_schedule"] = self._read_schedule(cleaned["retry_schedule"])
+        if cleaned.get("headers"):
+            wanted["headers"] = self._read_headers(cleaned["headers"])
+        elif cleaned.get("drop_headers"):
+            wanted["headers"] = {}
+        return wanted
+
+    def _read_schedule(self, text: str) -> list[float] | None:
+        if not text.strip():
+            return None
+        if text.strip().lower() == NO_RETRIES:
+            return []
+        try:
+            return [float(word) for word in text.replace(",", " ").split()]
+        except ValueError:
+            self.add_error("retry_schedule", f"use numbers of seconds with commas between, or “{NO_RETRIES}”")
+            return None
+
+    def _read_headers(self, text: str) -> dict[str, str]:
+        headers = {}
+        for line in text.splitlines():
+            name, colon, value = line.partition(":")
+            if not line.strip():
+                continue
+            if not colon:
+                self.add_error("headers", "each line must look like “Name: value”")
+                continue
+            if name.strip() in headers:
+                self.add_error("headers", f"{name.strip()} is there twice")
+            headers[name.strip()] = value.strip()
+        return headers
+
+
+def as_typed(webhook: Webhook) -> dict[str, object]:
+    """Give a webhook's fields as a person would type them."""
+    schedule = webhook.retry_schedule
+    return {
+        "url": webhook.url,
+        "events": "\n".join(webhook.events),
+        "format": webhook.format,
+        "content_type": webhook.content_type,
+        "timeout": None if webhook.timeout is None else webhook.timeout.total_seconds(),
+        "max_in_flight": webhook.max_in_flight,
+        "retry_schedule": ""
+        if schedule is None
+        else ", ".join(f"{wait.total_seconds():g}" for wait in schedule) or NO_RETRIES,
+    }

@@ -1,0 +1,110 @@
+"""One webhook's health: in a badge for the list, and in figures for its page."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils.safestring import SafeString
+
+from deliveries import vault
+from deliveries.attempts import MASK
+from deliveries.models import Attempt, Delivery, Webhook
+from hookhub.admin.showing import badge, count_up_to, exact, relative, span
+
+# The latest so many attempts say how it has been doing.
+MEASURED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """How the latest attempts went; all but the count are None when there were none."""
+
+    attempts: int
+    success_rate: float | None = None
+    middle: timedelta | None = None
+    slow: timedelta | None = None
+    slowest: timedelta | None = None
+
+
+def health(webhook: Webhook, *, now: datetime) -> SafeString:
+    """Say in a word and a colour how a webhook is."""
+    if webhook.deleted_at is not None:
+        return badge("deleted", "quiet")
+    if webhook.disabled_at is not None:
+        return badge(f"disabled: {webhook.get_disabled_reason_display()}", "quiet" if was_meant(webhook) else "bad")
+    if webhook.resting_until is not None and webhook.resting_until > now:
+        return badge(f"resting, back {relative(webhook.resting_until, now=now)}", "warning")
+    if webhook.failure_count:
+        return badge(f"failing ({webhook.failure_count})", "warning")
+    if webhook.last_delivery_at is None:
+        return badge("never used", "quiet")
+    return badge("healthy", "good")
+
+
+def was_meant(webhook: Webhook) -> bool:
+    """Tell whether it was a person who disabled it."""
+    return webhook.disabled_reason == Webhook.DisabledReason.BY_OWNER
+
+
+def measure(webhook: Webhook) -> Measures:
+    """Measure the latest attempts."""
+    latest = Attempt.objects.filter(webhook=webhook).order_by("-id").values_list("outcome", "duration")[:MEASURED]
+    return summarise(list(latest))
+
+
+def summarise(attempts: list[tuple[str, timedelta | None]]) -> Measures:
+    """Sum up attempts, each an outcome and a duration; percentiles are values that did occur (nearest rank)."""
+    if not attempts:
+        return Measures(0)
+    good = sum(outcome == Attempt.Outcome.DELIVERED for outcome, _ in attempts)
+    durations = sorted(duration for _, duration in attempts if duration is not None)
+    return Measures(
+        len(attempts),
+        good / len(attempts),
+        nearest_rank(durations, 50),
+        nearest_rank(durations, 95),
+        nearest_rank(durations, 99),
+    )
+
+
+def nearest_rank(ordered: list[timedelta], percent: int) -> timedelta | None:
+    """Give the smallest value that at least ``percent`` of all do not exceed, or None of nothing."""
+    return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None
+
+
+def figures(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
+    """Give a webhook's numbers by title, each from a bounded query."""
+    measures = measure(webhook)
+    log = Delivery.objects.filter(webhook=webhook)
+    rate = "–" if measures.success_rate is None else f"{measures.success_rate:.1%}"
+    spans = " / ".join(
+        "–" if value is None else span(value) for value in (measures.middle, measures.slow, measures.slowest)
+    )
+    return [
+        ("Waiting", count_up_to(log.filter(state="pending"))),
+        ("In flight", count_up_to(log.filter(state="sending"))),
+        ("Held", count_up_to(log.filter(state="held"))),
+        (f"Success in the last {measures.attempts:,} attempts", rate),
+        ("Latency p50 / p95 / p99", spans),
+        ("Failures in a row", f"{webhook.failure_count:,}"),
+        ("Last success", "–" if webhook.last_success_at is None else relative(webhook.last_success_at, now=now)),
+    ]
+
+
+def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
+    """Say of each live secret until when it signs, and never what it is."""
+    try:
+        live = [secret for secret in vault.open_secrets(webhook.sealed_secrets) if secret.is_live(now)]
+    except vault.Unreadable as error:
+        return [f"Unreadable: {error}"]
+    return [
+        "signs until it is rotated" if secret.expires_at is None else f"signs until {exact(secret.expires_at)}"
+        for secret in live
+    ]
+
+
+def headers_of(webhook: Webhook) -> list[str]:
+    """Name its own headers, their values masked."""
+    try:
+        return [f"{name}: {MASK}" for name in vault.open_headers(webhook.sealed_headers)]
+    except vault.Unreadable as error:
+        return [f"Unreadable: {error}"]
