@@ -92,7 +92,7 @@ def find_git_dir(repository: Path) -> Path:
     command = ["git", "-C", str(repository), "rev-parse", "--git-common-dir"]
     # A hook's own environment names a repository already, and would win over the one we are asked for.
     environment = {name: value for name, value in os.environ.items() if name != "GIT_DIR"}
-    asked = subprocess.run(command, capture_output=True, env=environment, check=False)  # noqa: S603 - a fixed command and one path.
+    asked = subprocess.run(command, capture_output=True, env=environment, check=False)
     if asked.returncode:
         raise NotConfigured(f"{repository} is not a git repository: {as_text(asked.stderr).strip()}")
     return (repository / os.fsdecode(asked.stdout.rstrip(b"\n"))).resolve()

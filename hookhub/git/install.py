@@ -23,7 +23,7 @@ _START = "import sys\n\nfrom hookhub.git.hook import main\n\nsys.exit(main())\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-class Refused(Exception):  # noqa: N818 - named for the fact, as the sentences that catch it read.
+class Refused(Exception):
     """Nothing was installed; the message says why and what can be done."""
 
 
@@ -90,7 +90,7 @@ def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
 def _hooks_directory(git_dir: Path) -> Path:
     """Ask git, because ``core.hooksPath`` may point elsewhere."""
     command = ["git", "--git-dir", str(git_dir), "rev-parse", "--git-path", "hooks"]
-    asked = subprocess.run(command, capture_output=True, cwd=git_dir, check=False)  # noqa: S603 - a fixed command and one path.
+    asked = subprocess.run(command, capture_output=True, cwd=git_dir, check=False)
     if asked.returncode:
         raise Refused(as_text(asked.stderr).strip())
     return (git_dir / os.fsdecode(asked.stdout.rstrip(b"\n"))).resolve()

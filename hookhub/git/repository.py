@@ -26,7 +26,7 @@ GIT_TIMEOUT_SECONDS = 300
 _FIELDS = ("%H", "%T", "%an", "%ae", "%cn", "%ce", "%cI", "%B")
 
 
-class GitFailed(Exception):  # noqa: N818 - named for the fact, as the sentences that catch it read.
+class GitFailed(Exception):
     """Git could not answer; the message is its own last line."""
 
 
@@ -139,7 +139,7 @@ class Repository:
             return {}
         with self._run("cat-file", "--batch-check", lines=[f"{oid}^{{}}" for oid in asked]) as output:
             answers = [as_text(line).split() for line in output]
-        return {oid: answer[0] for oid, answer in zip(asked, answers) if answer[1:2] == ["commit"]}  # noqa: B905 - `strict` came with Python 3.10; this runs on 3.9.
+        return {oid: answer[0] for oid, answer in zip(asked, answers) if answer[1:2] == ["commit"]}
 
     @contextmanager
     def _run(self, *arguments: str, lines: Iterable[str] = ()) -> Iterator[IO[bytes]]:
@@ -150,7 +150,7 @@ class Repository:
             questions.seek(0)
             command = ["git", "-c", "core.quotePath=false", *arguments]
             try:
-                process = subprocess.Popen(  # noqa: S603 - the arguments are ours; object ids were checked on the way in.
+                process = subprocess.Popen(
                     command, stdin=questions, stdout=subprocess.PIPE, stderr=complaints, env=self._environment
                 )
             except OSError as error:

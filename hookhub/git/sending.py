@@ -43,7 +43,7 @@ class Misconfigured:
     problem: str
 
 
-Answer = Union[Accepted, Hopeless, Unavailable, Misconfigured]  # noqa: UP007 - evaluated at run time, on Python 3.9 too.
+Answer = Union[Accepted, Hopeless, Unavailable, Misconfigured]
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -18,7 +18,7 @@ _TEXT = {"url", "api_key", "repository", "html_url", "clone_url"}
 _SECONDS = {"budget_seconds", "timeout_seconds", "patience_seconds"}
 
 
-class NotConfigured(Exception):  # noqa: N818 - named for the fact, as the sentences that catch it read.
+class NotConfigured(Exception):
     """The hook cannot know where to send; the message names the setting."""
 
 

@@ -28,7 +28,7 @@ MAX_BATCH_BYTES = 4 << 20
 ABANDONED_SECONDS = 3600
 
 
-class SpoolFull(Exception):  # noqa: N818 - named for the fact, as the sentences that catch it read.
+class SpoolFull(Exception):
     """The spool has reached its bounds; the message says what to do."""
 
 
