@@ -321,7 +321,11 @@ def test_a_netrc_entry_does_not_replace_the_key(
             lambda c: c.webhooks.update("w", {"name": None}), "PATCH", "/v1/webhooks/w", {"name": None}, id="update"
         ),
         pytest.param(lambda c: c.webhooks.delete("w"), "DELETE", "/v1/webhooks/w", None, id="delete"),
-        pytest.param(lambda c: c.webhooks.enable("w"), "POST", "/v1/webhooks/w/enable", None, id="enable"),
+        pytest.param(
+            lambda c: c.webhooks.enable("w", release_held=True),
+            *("POST", "/v1/webhooks/w/enable", {"release_held": True}),
+            id="enable",
+        ),
         pytest.param(lambda c: c.webhooks.disable("w"), "POST", "/v1/webhooks/w/disable", None, id="disable"),
         pytest.param(
             lambda c: c.webhooks.rotate_secret("w"), "POST", "/v1/webhooks/w/rotate-secret", None, id="rotate"

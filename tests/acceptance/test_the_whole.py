@@ -1,0 +1,65 @@
+"""The whole of it through its own doors: the Python client, a live HookHub, and an independent verifier."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from standardwebhooks import Webhook as IndependentVerifier
+
+from hookhub.client import Event, HookHubError
+from tests.acceptance.crew import Crew, home_of_its_own, wait_until
+from tests.receiver import Answer, Receiver
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    with home_of_its_own() as home, Crew(home) as running:
+        yield running
+
+
+def test_a_days_work_with_the_client(crew: Crew, receiver: Receiver) -> None:
+    client = crew.client
+    created = client.webhooks.create(receiver.url("/all"), events=["*"], name="all", settings={"max_in_flight": 50})
+    failing = client.webhooks.create(
+        receiver.url("/failing"), events=["issues"], settings={"retry_schedule": [1], "auto_disable": False}
+    )
+    receiver.answers["/failing"] = Answer(503)
+
+    published = client.publish_batch(Event("push", {"number": number, "text": "é🎉"}) for number in range(1500))
+    again = client.publish("issues.opened", {"n": 1}, id="once")
+    assert client.publish("issues.opened", {"n": 1}, id="once").id == again.id
+    with pytest.raises(HookHubError) as conflict:
+        client.publish("issues.opened", {"n": 2}, id="once")
+    wait_until(lambda: crew.states() == {"delivered": 1501, "failed": 1}, "every delivery")
+
+    # What arrived is what was published, and somebody else's code finds it genuine.
+    verifier = IndependentVerifier(created["secret"])
+    arrived = [request for request in receiver.received if request.path == "/all"]
+    assert len({request.headers["webhook-id"] for request in arrived}) == len(arrived) == len(published) + 1
+    for request in arrived[:50]:
+        assert verifier.verify(request.body, request.headers)["type"] in {"push", "issues.opened"}
+    assert conflict.value.status == 409
+
+    # Sending again: one, then all that failed, now that the receiver is well.
+    [failed] = client.deliveries.list(state="failed")
+    attempts = client.deliveries.get(failed["id"])["attempts"]
+    assert [(attempt["outcome"], attempt["status"]) for attempt in attempts] == [("refused", 503)] * 2
+    receiver.answers["/failing"] = Answer(200)
+    job = client.replay(webhook=failing["id"], state="failed").wait(timedelta(seconds=60))
+    assert (job.details["total"], job.details["redelivered"]) == (1, 1)
+    wait_until(lambda: crew.states() == {"delivered": 1502}, "the replay")
+    client.deliveries.redeliver(failed["id"])
+    wait_until(lambda: client.deliveries.get(failed["id"])["attempts_made"] == 4, "the redelivery")
+
+    # Disabled: nothing new is owed. Enabled again: what was held goes out.
+    client.webhooks.disable(created["id"])
+    client.publish("push", {"while": "disabled"})
+    client.webhooks.enable(created["id"], release_held=True)
+    client.webhooks.ping(created["id"])
+    wait_until(lambda: crew.states() == {"delivered": 1503}, "the ping alone")
+
+    stats = client.webhooks.stats(created["id"])
+    assert (stats["deliveries"], stats["success_rate"]) == ({"delivered": 1502}, 1.0)
+    crew.check_ledger()

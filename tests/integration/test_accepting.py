@@ -1,0 +1,328 @@
+"""Accepting and fanning out: once for each key, once for each webhook that asked, however many ask at once."""
+
+import random
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+
+from deliveries import pipeline, replay
+from deliveries.events import Accepted, IdempotencyConflict, NewEvent
+from deliveries.ids import first_id_at
+from deliveries.models import Delivery, Event, Organization, Repository
+from tests.story import Forge, counted_statements, together
+
+pytestmark = pytest.mark.django_db
+
+
+def keyed(forge: Forge, key: str | None, *, now: datetime, content: bytes = b"a") -> NewEvent:
+    return forge.event(now=now, idempotency_key=key, fingerprint=content)
+
+
+# Accept ------------------------------------------------------------------------------------------------------------------
+
+
+def test_receipts_come_in_order_and_ids_sort_by_it(forge: Forge, now: datetime) -> None:
+    events = [forge.event(f"type.{n}", now=now) for n in range(100)]
+
+    receipts = pipeline.accept(events, now=now)
+
+    assert [receipt.type for receipt in receipts] == [event.type for event in events]
+    assert [receipt.id for receipt in receipts] == sorted(receipt.id for receipt in receipts)
+    assert {(receipt.accepted_at, receipt.is_repeat) for receipt in receipts} == {(now, False)}
+    stored = Event.objects.order_by("id")
+    assert [(event.id, event.type) for event in stored] == [(receipt.id, receipt.type) for receipt in receipts]
+    assert all(receipt.id >= first_id_at(now) for receipt in receipts)
+
+
+def test_nothing_is_nothing(forge: Forge, now: datetime) -> None:
+    assert pipeline.accept([], now=now) == []
+    assert pipeline.fan_out(now=now) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [b"{}", b'{"a":"\\u0000"}', b'{"a":1,"a":2}', b'{"a":1e400}', '"ü🎉"'.encode(), b"\xff\xfe\0", b"x" * 2**20, b""],
+    ids=["object", "NUL", "doubled", "endless", "utf-8", "not even text", "mebibyte", "empty"],
+)
+def test_a_payload_is_kept_byte_for_byte(forge: Forge, now: datetime, payload: bytes) -> None:
+    event = NewEvent(forge.organization.pk, None, "push", ("*", "push"), payload, now)
+
+    pipeline.accept([event], now=now)
+
+    stored = Event.objects.get()
+    assert bytes(stored.payload) == payload
+    assert (stored.topics, stored.fanned_out_at, stored.repository_id) == (["*", "push"], None, None)
+
+
+def test_a_repeat_gets_the_first_receipt_and_stores_nothing(forge: Forge, now: datetime) -> None:
+    [first] = pipeline.accept([keyed(forge, "k", now=now)], now=now)
+    later = now + timedelta(days=1)
+
+    [again] = pipeline.accept([keyed(forge, "k", now=later)], now=later)
+
+    assert again == Accepted(first.id, "push", now, is_repeat=True)
+    assert Event.objects.count() == 1
+
+
+def test_a_key_used_twice_in_one_batch_is_one_event(forge: Forge, now: datetime) -> None:
+    receipts = pipeline.accept([keyed(forge, key, now=now) for key in ("k", "other", "k")], now=now)
+
+    assert [receipt.is_repeat for receipt in receipts] == [False, False, True]
+    assert receipts[0].id == receipts[2].id != receipts[1].id
+    assert Event.objects.count() == 2
+
+
+def test_a_key_used_for_something_else_is_a_conflict_and_nothing_of_the_batch_is_stored(
+    forge: Forge, now: datetime
+) -> None:
+    pipeline.accept([keyed(forge, "k", now=now)], now=now)
+    batch = [
+        keyed(forge, None, now=now),
+        keyed(forge, "k", now=now, content=b"b"),
+        keyed(forge, "new", now=now, content=b"a"),
+        keyed(forge, "new", now=now, content=b"b"),
+        keyed(forge, "k", now=now),
+    ]
+
+    with pytest.raises(IdempotencyConflict) as raised:
+        pipeline.accept(batch, now=now)
+
+    assert raised.value.positions == (1, 3)
+    assert Event.objects.count() == 1
+
+
+def test_events_without_a_key_are_never_repeats(forge: Forge, now: datetime) -> None:
+    pipeline.accept([keyed(forge, None, now=now)] * 3, now=now)
+
+    assert Event.objects.count() == 3
+
+
+def test_organizations_have_their_own_keys(forge: Forge, now: datetime) -> None:
+    other = Forge.make(forge.receiver, "globex")
+
+    receipts = pipeline.accept([keyed(forge, "k", now=now), keyed(other, "k", now=now, content=b"b")], now=now)
+
+    assert [receipt.is_repeat for receipt in receipts] == [False, False]
+    assert Event.objects.count() == 2
+
+
+@pytest.mark.parametrize("key", ["", " ", "ü🎉", "x" * 255, "'; DROP TABLE deliveries_event; --", "%_", "NULL"])
+def test_any_text_may_be_a_key(forge: Forge, now: datetime, key: str) -> None:
+    [first] = pipeline.accept([keyed(forge, key, now=now)], now=now)
+    [again] = pipeline.accept([keyed(forge, key, now=now)], now=now)
+
+    assert (first.id, again.is_repeat) == (again.id, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_hundred_at_once_with_one_key_are_one_event(forge: Forge, now: datetime) -> None:
+    event = keyed(forge, "k", now=now)
+
+    receipts = [
+        receipt
+        for _ in range(5)
+        for [receipt] in together(*[lambda: pipeline.accept([event], now=now)] * 20)
+    ]
+
+    assert len({receipt.id for receipt in receipts}) == 1
+    assert [receipt.is_repeat for receipt in receipts].count(False) == 1
+    assert Event.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_contents_at_once_under_one_key_one_wins_and_the_other_is_told(forge: Forge, now: datetime) -> None:
+    def publish(content: bytes) -> UUID | None:
+        try:
+            return pipeline.accept([keyed(forge, "k", now=now, content=content)], now=now)[0].id
+        except IdempotencyConflict:
+            return None
+
+    answers = together(*[lambda c=c: publish(c) for c in (b"a", b"b") for _ in range(10)])  # type: ignore[misc]
+
+    winner = bytes(Event.objects.get().fingerprint)
+    expected_to_win = answers[:10] if winner == b"a" else answers[10:]
+    assert set(expected_to_win) == {Event.objects.get().id}
+    assert answers.count(None) == 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_batches_with_the_same_keys_in_another_order_wait_for_each_other_and_never_in_a_ring(
+    forge: Forge, now: datetime
+) -> None:
+    def publish(seed: int) -> list[UUID]:
+        keys = [f"k{n}" for n in range(40)]
+        random.Random(seed).shuffle(keys)
+        receipts = pipeline.accept([keyed(forge, key, now=now) for key in keys], now=now)
+        return [receipt.id for _, receipt in sorted(zip(keys, receipts, strict=True), key=lambda pair: pair[0])]
+
+    for _ in range(5):
+        answers = together(*[lambda seed=seed: publish(seed) for seed in range(8)])  # type: ignore[misc]
+        assert all(answer == answers[0] for answer in answers)
+        assert Event.objects.count() == 40
+        Event.objects.all().delete()
+
+
+# Fan out -------------------------------------------------------------------------------------------------------------------
+
+
+# What a webhook asks for, what happened, and whether it is owed that.
+MATCHES = {
+    "everything": (["*"], "push", {}, True),
+    "its type": (["push"], "push", {}, True),
+    "another type": (["pull"], "push", {}, False),
+    "one of several": (["pull", "push"], "push", {}, True),
+    "its family": (["issues"], "issues.opened", {}, True),
+    "another of its family": (["issues.closed"], "issues.opened", {}, False),
+    "its family only by its start": (["issue"], "issues.opened", {}, False),
+    "two words of three": (["a.b"], "a.b.c", {}, False),
+    "type joined to its action": (["issues.opened"], "issues", {"action": "opened"}, True),
+    "another action": (["issues.closed"], "issues", {"action": "opened"}, False),
+    "family of an action": (["issues"], "issues", {"action": "opened"}, True),
+    "upper case": (["PUSH"], "push", {}, False),
+    "underscore is no wildcard": (["pus_"], "push", {}, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wanted", "event_type", "data", "is_owed"), MATCHES.values(), ids=MATCHES)
+def test_a_webhook_is_owed_what_it_asked_for(
+    forge: Forge, now: datetime, wanted: list[str], event_type: str, data: dict[str, str], *, is_owed: bool
+) -> None:
+    forge.webhook(now=now, events=wanted)
+
+    pipeline.accept([forge.event(event_type, data, now=now)], now=now)
+
+    assert pipeline.fan_out(now=now) == (1, int(is_owed))
+
+
+def test_scope_is_the_organization_or_one_repository_of_it(forge: Forge, now: datetime) -> None:
+    gadgets = Repository.objects.create(organization=forge.organization, name="gadgets")
+    stranger = Forge.make(forge.receiver, "globex")
+    whole = forge.webhook(now=now)
+    widgets = forge.webhook(now=now, repository=forge.repository)
+    forge.webhook(now=now, repository=gadgets)
+    stranger.webhook(now=now)
+    stranger.webhook(now=now, repository=stranger.repository)
+    about_none = NewEvent(forge.organization.pk, None, "push", ("*",), b"{}", now)
+
+    [of_widgets, of_none] = pipeline.accept([forge.event(now=now), about_none], now=now)
+    pipeline.fan_out(now=now)
+
+    owed = set(Delivery.objects.values_list("event_id", "webhook_id"))
+    assert owed == {(of_widgets.id, whole.pk), (of_widgets.id, widgets.pk), (of_none.id, whole.pk)}
+    delivery = Delivery.objects.get(webhook=widgets)
+    assert (delivery.organization, delivery.repository, delivery.event_type) == (
+        forge.organization, forge.repository, "push",
+    )  # fmt: skip
+    assert (delivery.state, delivery.due_at, delivery.attempts_made) == ("pending", now, 0)
+
+
+def test_neither_disabled_nor_deleted_webhooks_are_owed_anything(forge: Forge, now: datetime) -> None:
+    disabled, deleted = forge.webhook(now=now), forge.webhook(now=now)
+    replay.disable(disabled.pk, now=now)
+    deleted.deleted_at = now
+    deleted.save()
+
+    pipeline.accept([forge.event(now=now)], now=now)
+
+    assert pipeline.fan_out(now=now) == (1, 0)
+
+
+def test_an_event_meant_for_one_webhook_reaches_no_other_whatever_it_asks_for(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    meant = forge.webhook(now=now, events=["nothing"])
+
+    delivery = replay.ping(meant, now=now)
+    pipeline.fan_out(now=now)
+
+    assert Delivery.objects.get() == delivery
+    assert (delivery.webhook, delivery.event_type) == (meant, "ping")
+
+
+def test_fanning_out_twice_owes_nothing_twice(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    pipeline.accept([forge.event(now=now)] * 3, now=now)
+
+    assert pipeline.fan_out(now=now) == (3, 3)
+    assert pipeline.fan_out(now=now) == (0, 0)
+    # Even when it is forgotten that it was done.
+    Event.objects.update(fanned_out_at=None)
+    assert pipeline.fan_out(now=now) == (3, 0)
+    assert Delivery.objects.count() == 3
+
+
+def test_a_batch_is_the_oldest_events_first(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    ids = [receipt.id for receipt in pipeline.accept([forge.event(now=now)] * 5, now=now)]
+
+    assert pipeline.fan_out(2, now=now) == (2, 2)
+
+    assert sorted(Delivery.objects.values_list("event_id", flat=True)) == ids[:2]
+
+
+def test_deliveries_stand_in_the_order_of_their_events(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    ids = forge.accept(50, now=now)
+
+    found = list(Delivery.objects.order_by("id").values_list("id", "event_id"))
+
+    assert [event_id for _, event_id in found] == ids
+    assert {(delivery_id.version, delivery_id.int >> 80) for delivery_id, _ in found} == {(7, ids[0].int >> 80)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_fanning_out_at_once_owe_everything_once(forge: Forge, now: datetime) -> None:
+    for _ in range(3):
+        forge.webhook(now=now)
+    for _ in range(3):
+        pipeline.accept([forge.event(now=now)] * 200, now=now)
+
+        done = together(*[lambda: [pipeline.fan_out(30, now=now) for _ in range(10)]] * 6)
+
+        batches = [batch for batches in done for batch in batches]
+        left = pipeline.fan_out(1000, now=now)
+        assert sum(events for events, _ in batches) + left[0] == 200
+        assert sum(deliveries for _, deliveries in batches) + left[1] == 600
+    assert Delivery.objects.count() == 1800
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_sees_an_event_before_it_is_committed(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    with transaction.atomic():
+        pipeline.accept([forge.event(now=now)], now=now)
+        assert together(lambda: pipeline.fan_out(now=now)) == [(0, 0)]
+
+    assert together(lambda: pipeline.fan_out(now=now)) == [(1, 1)]
+
+
+# What it costs ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [None, "k"], ids=["without keys", "with keys"])
+def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, now: datetime, key: str | None) -> None:
+    for _ in range(20):
+        forge.webhook(now=now)
+    counts = []
+    for size in (1, 200):
+        batch = [keyed(forge, key and f"{key}{size}-{n}", now=now) for n in range(size)]
+        with counted_statements() as first:
+            pipeline.accept(batch, now=now)
+        with counted_statements() as again:
+            pipeline.accept(batch, now=now)
+        with counted_statements() as fanned_out:
+            pipeline.fan_out(now=now)
+        counts.append((len(first), len(again), len(fanned_out)))
+
+    assert counts[0] == counts[1]
+    assert counts[0][2] == 1
+
+
+def test_an_organization_that_is_unknown_is_refused_nowhere_and_harms_nobody(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    stranger = NewEvent(Organization.objects.get().pk + 1000, None, "push", ("*",), b"{}", now)
+
+    pipeline.accept([stranger, forge.event(now=now)], now=now)
+
+    assert pipeline.fan_out(now=now) == (2, 1)
