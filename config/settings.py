@@ -303,7 +303,7 @@ STATIC_URL = "/static/"
 # Static files are served straight from the packages, so that there is no collecting step to forget.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
-LOGIN_URL = "/admin/login/"
+LOGIN_URL = "/v1/auth/login/"
 LOGIN_REDIRECT_URL = "/v1/"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},

@@ -25,7 +25,17 @@ class RootView(APIView):
     permission_classes = (AllowAny,)
 
     def get(self, request: Request) -> Response:
-        names = ("organizations", "repositories", "webhooks", "event-types", "events", "deliveries", "replays", "meta")
+        names = (
+            "organizations",
+            "api-keys",
+            "repositories",
+            "webhooks",
+            "event-types",
+            "events",
+            "deliveries",
+            "replays",
+            "meta",
+        )
         return Response({name: reverse(name, request=request) for name in (*names, "openapi", "docs")})
 
 

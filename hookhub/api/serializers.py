@@ -11,7 +11,7 @@ from rest_framework import serializers
 from deliveries import vault
 from deliveries.attempts import MASK
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
-from hookhub.models import Replay
+from hookhub.models import ApiKey, Replay, Scope
 
 
 class OrganizationSerializer(serializers.ModelSerializer[Organization]):
@@ -28,6 +28,25 @@ class RepositorySerializer(serializers.ModelSerializer[Repository]):
         model = Repository
         fields = ("name", "full_name", "private", "created_at")
         read_only_fields = ("created_at",)
+
+
+class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+    id = serializers.CharField(source="key_id", read_only=True)
+    scope = serializers.ChoiceField(Scope.choices, required=True)
+
+    class Meta:
+        model = ApiKey
+        fields = ("id", "name", "scope", "created_at", "last_used_at", "revoked_at")
+        read_only_fields = ("created_at", "last_used_at", "revoked_at")
+
+
+class ApiKeyWithTextSerializer(ApiKeySerializer):
+    """What creating answers: the one time the key itself is shown."""
+
+    key = serializers.CharField(read_only=True)
+
+    class Meta(ApiKeySerializer.Meta):
+        fields = (*ApiKeySerializer.Meta.fields, "key")  # type: ignore[assignment]  # one more
 
 
 @extend_schema_field(OpenApiTypes.FLOAT)

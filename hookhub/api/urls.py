@@ -1,18 +1,22 @@
 """The addresses under /v1/."""
 
-from django.urls import path
+from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from hookhub.api import deliveries, events, meta, organizations, webhooks
+from hookhub.api import deliveries, events, keys, meta, organizations, webhooks
 
 urlpatterns = [
     path("", meta.RootView.as_view(), name="root"),
     path("meta", meta.MetaView.as_view(), name="meta"),
     path("event-types", meta.EventTypesView.as_view(), name="event-types"),
+    # Where people log in to the browsable API; the admin's own login is for staff.
+    path("auth/", include("rest_framework.urls")),
     path("openapi.json", SpectacularAPIView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),
+    path("api-keys", keys.ApiKeysView.as_view(), name="api-keys"),
+    path("api-keys/<str:key_id>", keys.ApiKeyView.as_view()),
     path("repositories", organizations.RepositoriesView.as_view(), name="repositories"),
     path("repositories/<str:name>", organizations.RepositoryView.as_view()),
     path("webhooks", webhooks.WebhooksView.as_view(), name="webhooks"),

@@ -1,10 +1,12 @@
 """Who may come in, how far, and what everybody else is told."""
 
 import json
+import os
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -121,6 +123,41 @@ def test_a_repository_has_one_name_once(api: Caller) -> None:
     assert api.patch("/v1/repositories/gadgets", {"private": False}).json()["private"] is False
 
 
+def test_keys_are_made_listed_and_revoked_by_a_master_alone(api: Caller, other: Caller) -> None:
+    made = api.post("/v1/api-keys", {"name": "CI", "scope": "read"})
+    reader = Caller(made.json()["key"])
+    address = f"/v1/api-keys/{made.json()['id']}"
+
+    assert (made.status_code, reader.get("/v1/webhooks").status_code) == (201, 200)
+    assert [reader.get("/v1/api-keys").status_code, reader.delete(address).status_code] == [403, 403]
+    assert [other.get(address).status_code, other.delete(address).status_code] == [404, 404]
+    assert {row["scope"] for row in api.get("/v1/api-keys").json()["results"]} == {"master", "read"}
+    assert made.json()["key"] not in api.get("/v1/api-keys").content.decode()
+    assert (api.delete(address).status_code, reader.get("/v1/webhooks").status_code) == (204, 401)
+    assert api.get(address).json()["revoked_at"] is not None
+
+
+@pytest.mark.parametrize("wanted", [{}, {"scope": "king"}, {"scope": "read", "name": "x" * 201}, {"scope": None}])
+def test_a_strange_key_is_refused(api: Caller, wanted: dict[str, Any]) -> None:
+    assert api.post("/v1/api-keys", wanted).status_code == 422
+    assert ApiKey.objects.count() == 1
+
+
+def test_people_log_in_and_out_of_the_browsable_api(organization: Organization) -> None:
+    user = User.objects.create_user("ada", "ada@example.org", "long enough a password")
+    Membership.objects.create(user=user, organization=organization)
+    browser = Client()
+
+    before = browser.get("/v1/", headers={"Accept": "text/html"})
+    answer = browser.post(
+        "/v1/auth/login/?next=/v1/webhooks", {"username": "ada", "password": "long enough a password"}
+    )
+
+    assert b"/v1/auth/login/" in before.content
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/v1/webhooks")
+    assert browser.get("/v1/webhooks", headers={"Accept": "text/html"}).status_code == 200
+
+
 def test_a_person_comes_in_by_session_with_the_rights_of_the_role(organization: Organization) -> None:
     user = User.objects.create_user("ada", "ada@example.org", "long enough a password")
     Membership.objects.create(user=user, organization=organization, role=Membership.Role.READER)
@@ -173,3 +210,5 @@ def test_the_openapi_document_is_valid_and_covers_every_address(db: None) -> Non
     assert "/v1/webhooks/{uid}/rotate-secret" in document["paths"]
     assert set(document["paths"]["/v1/events"]) == {"get", "post"}
     assert "ApiKey" in document["components"]["securitySchemes"]
+    # Exits with an error at the first thing that cannot be described.
+    call_command("spectacular", "--validate", "--fail-on-warn", file=os.devnull)
