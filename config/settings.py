@@ -113,7 +113,7 @@ def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
 make_hint = {
     "HOOKHUB_SECRET_KEY": 'python -c "import secrets; print(secrets.token_urlsafe(50))"',
     "HOOKHUB_ENCRYPTION_KEYS": (
-        'python -c "from cryptography.fernet import Fernet, MultiFernet; print(Fernet.generate_key().decode())"'
+        'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
     ),
 }
 
@@ -148,7 +148,10 @@ def database(url: str) -> dict[str, Any]:
     try:
         parts = conninfo_to_dict(url)
     except Exception as error:
-        raise ImproperlyConfigured(f"DATABASE_URL is not a PostgreSQL URI: {str(error).strip()}") from error
+        # Nothing of it is repeated: there may be a password in it.
+        raise ImproperlyConfigured(
+            "DATABASE_URL is not a PostgreSQL URI: postgresql://user:password@host/name"
+        ) from error
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     found: dict[str, Any] = {known[key]: value for key, value in parts.items() if key in known}
     rest = {key: value for key, value in parts.items() if key not in known and key != "options"}
@@ -193,6 +196,8 @@ HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", 16 * 1024)
 HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", 30, least=1))
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
 
+if HOOKHUB_TIMEOUT > HOOKHUB_TIMEOUT_MOST:
+    raise ImproperlyConfigured(f"HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) must be at most {HOOKHUB_TIMEOUT_MOST}.")
 if HOOKHUB_TIMEOUT + timedelta(seconds=2) > HOOKHUB_LEASE:
     raise ImproperlyConfigured(
         f"HOOKHUB_LEASE ({HOOKHUB_LEASE}) must exceed HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) by at least 2 seconds, "
@@ -248,6 +253,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_keepaliv
 HOOKHUB_CHORES = (
     "deliveries.chores.reclaim_expired_leases",
     "deliveries.chores.review_webhooks",
+    "deliveries.chores.release_the_rest",
     "deliveries.chores.forget_the_old",
     "hookhub.replays.run_replays",
     "hookhub.notices.tell_owners",
@@ -271,6 +277,8 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
+    "hookhub.middleware.answer_health_checks",
+    "hookhub.middleware.require_a_length",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -326,6 +334,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "hookhub.api.errors.answer",
     "UNAUTHENTICATED_USER": None,
+    # Payloads may hold half a pair of surrogates, which JSON can escape and UTF-8 cannot write.
+    "UNICODE_JSON": False,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "HookHub",

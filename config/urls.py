@@ -4,14 +4,10 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from hookhub.api import meta
-
 urlpatterns = [
     path("", RedirectView.as_view(url="/v1/")),
     path("v1/", include("hookhub.api.urls")),
     path("admin/", admin.site.urls),
-    path("healthz", meta.live),
-    path("readyz", meta.ready),
 ]
 
 handler404 = "hookhub.api.errors.not_found"

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from deliveries import doorbell, pipeline, queue
+from deliveries import doorbell, pipeline, queue, webhooks
 from deliveries.ids import first_id_at
-from deliveries.models import Attempt, Delivery
+from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.retry import LEASE_LOSSES_MOST
 
 log = logging.getLogger("hookhub.chores")
@@ -32,6 +32,22 @@ def review_webhooks(*, now: datetime) -> int:
     return len(pipeline.review(now=now))
 
 
+def release_the_rest(*, now: datetime) -> int:
+    """Go on releasing what was held for webhooks enabled again; give how many deliveries that was."""
+    released = 0
+    for webhook_id in Webhook.objects.filter(releasing_since__isnull=False).order_by("id").values_list("id", flat=True):
+        with transaction.atomic():
+            webhook = webhooks.lock(webhook_id)
+            if webhook is None or webhook.releasing_since is None:
+                continue
+            count = webhooks.release(webhook, now=now) if webhook.active else 0
+            if count < queue.AT_ONCE:
+                webhook.releasing_since = None
+                webhook.save(update_fields=["releasing_since"])
+        released += count
+    return released
+
+
 def forget_the_old(*, now: datetime, retention: timedelta | None = None, limit: int = FORGET_BATCH) -> int:
     """Delete up to ``limit`` finished deliveries past retention, and what has no delivery any more.
 
@@ -49,7 +65,7 @@ def forget_the_old(*, now: datetime, retention: timedelta | None = None, limit: 
         Attempt.objects.filter(delivery_id__in=old).delete()
         Delivery.objects.filter(id__in=old).delete()
     events = queue.run(FORGET_EVENTS, {"before": first_id_at(horizon), "horizon": horizon, "limit": limit})
-    queue.run(CANCEL_WHAT_IS_OWED_TO_THE_DELETED, {"now": now})
+    queue.run(CANCEL_WHAT_IS_OWED_TO_THE_DELETED, {"now": now, "limit": queue.AT_ONCE})
     queue.run(FORGET_DELETED_WEBHOOKS, {"horizon": horizon})
     return len(old) + len(events)
 
@@ -66,12 +82,18 @@ RETURNING e.id
 """
 
 
-# A delivery that was in flight while its webhook was deleted comes back as held.
+# A delivery that was in flight while its webhook was deleted comes back, and a deletion cancels so many at once.
 CANCEL_WHAT_IS_OWED_TO_THE_DELETED = """
+WITH owed AS MATERIALIZED (
+    SELECT d.id FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
+    WHERE w.deleted_at IS NOT NULL AND d.state IN ('held', 'pending')
+    ORDER BY d.id
+    LIMIT %(limit)s
+    FOR NO KEY UPDATE OF d
+)
 UPDATE deliveries_delivery d
 SET state = 'cancelled', ending = 'cancelled', due_at = NULL, finished_at = %(now)s
-FROM deliveries_webhook w
-WHERE w.id = d.webhook_id AND w.deleted_at IS NOT NULL AND d.state IN ('held', 'pending')
+FROM owed WHERE d.id = owed.id
 """
 
 # Its row stays for as long as the log speaks of it.

@@ -26,7 +26,7 @@ class Clock(bootsteps.StartStopStep):
     """Ticks in the worker's parent process, with or without Redis, until the worker stops.
 
     It has to start after the pool and so stop before it: the pool waits for its children, and they go on sending
-    until they hear that it is time to stop.
+    until they hear that it is time to stop. Ringing has a thread of its own, so that no chore can keep it waiting.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -34,14 +34,16 @@ class Clock(bootsteps.StartStopStep):
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._poller: subprocess.Popen[bytes] | None = None
 
     def start(self, worker: Any) -> None:
         """Begin to tick."""
         del worker
-        self._thread = threading.Thread(target=self._tick_until_stopped, name="clock", daemon=True)
-        self._thread.start()
+        for tick in (self._ring_for_due_work, self._do_chores):
+            thread = threading.Thread(target=self._repeat, args=(tick,), name=tick.__name__, daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def stop(self, worker: Any) -> None:
         """Tell every drain to begin nothing new, and stop ticking."""
@@ -50,19 +52,19 @@ class Clock(bootsteps.StartStopStep):
         self._stopped.set()
         if self._poller is not None and self._poller.poll() is None:
             self._poller.terminate()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        for thread in self._threads:
+            thread.join(timeout=5)
 
     def terminate(self, worker: Any) -> None:
         """Do the same when the worker is told to stop at once."""
         self.stop(worker)
 
-    def _tick_until_stopped(self) -> None:
-        chores = [(path, import_string(path)) for path in settings.HOOKHUB_CHORES]
+    def _repeat(self, tick: Callable[[datetime], None]) -> None:
+        """Do something once a second on a connection of this thread's own, whatever becomes of it."""
         while not self._stopped.wait(TICK_SECONDS):
             try:
                 close_old_connections()
-                self._tick(chores)
+                tick(queue.database_now())
             except Error as error:
                 # Without the database there is no work to find; the next tick tries again.
                 log.warning("The clock cannot reach the database: %s", error)
@@ -72,15 +74,18 @@ class Clock(bootsteps.StartStopStep):
                 connection.close()
         connection.close()
 
-    def _tick(self, chores: list[tuple[str, Callable[..., object]]]) -> None:
-        now = queue.database_now()
-        if queue.is_anything_due(now=now) and not doorbell.ring_now():
+    def _ring_for_due_work(self, now: datetime) -> None:
+        is_wanted = queue.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
+        if is_wanted and not doorbell.ring_now():
             self._poll()
+
+    def _do_chores(self, now: datetime) -> None:
+        """Do every chore, unless another worker has the lock and does them."""
         if not queue.run("SELECT pg_try_advisory_lock(%(key)s)", {"key": CHORES_LOCK})[0][0]:
             return
         try:
-            for path, chore in chores:
-                do(path, chore, now=now)
+            for path in settings.HOOKHUB_CHORES:
+                do(path, import_string(path), now=now)
         finally:
             queue.run("SELECT pg_advisory_unlock(%(key)s)", {"key": CHORES_LOCK})
 
@@ -94,7 +99,8 @@ def do(path: str, chore: Callable[..., object], *, now: datetime) -> None:
     """Do one chore; a chore that fails is reported and must not keep the others from being done."""
     try:
         chore(now=now)
-    except Error:
-        raise
     except Exception:
+        # Without a connection none of the others could be done either.
+        if not connection.is_usable():
+            raise
         log.exception("The chore %s failed; it is tried again at the next tick", path)

@@ -26,6 +26,8 @@ LOOK_AGAIN = timedelta(milliseconds=20)
 NAP = timedelta(milliseconds=3)
 # After a database error: how long between two tries.
 CATCH_BREATH = timedelta(seconds=0.5)
+# What a drain that is to stop still waits for a database that is away.
+PATIENCE_WHEN_STOPPING = timedelta(seconds=5)
 
 Clock = Callable[[], datetime]
 
@@ -75,68 +77,88 @@ class Drain:
     _ended: list[Result] = field(default_factory=list)
     _ended_since: float = 0.0
     _look_at: float = 0.0
+    # While the database does not answer: since when, and when it is asked again.
+    _away_since: float | None = None
+    _settle_at: float = 0.0
 
     def run(self) -> Drained:
         """Drain, and give what was done."""
         over_at = time.monotonic() + self.slice_of_time.total_seconds()
+        leave_at = None
         while True:
-            is_over = time.monotonic() >= over_at and not self.sender.in_flight
-            found_work = not is_over and not self.is_stopping() and self._top_up()
+            is_over = self.is_stopping() or (time.monotonic() >= over_at and not self.sender.in_flight)
+            found_work = not is_over and self._top_up()
             self._listen()
             if self._is_time_to_settle():
                 self._settle()
-            elif not found_work and not self.sender.in_flight:
-                leave_at = time.monotonic() + self.linger.total_seconds()
-                if is_over or self.is_stopping() or not self._nap_until_due(leave_at):
+            if found_work or self.sender.in_flight or self._ended:
+                leave_at = None
+                if self._is_hopeless():
                     break
-        if is_over and queue.is_anything_due(now=self.clock()):
+                continue
+            # Counted from the first empty look: what is due and cannot be had must not keep anybody looking.
+            leave_at = leave_at or time.monotonic() + self.linger.total_seconds()
+            if is_over or time.monotonic() >= leave_at:
+                break
+            self._nap(until=leave_at)
+        if is_over and not self.is_stopping() and self._is_anything_to_do():
             doorbell.ring()
         return self.done
 
-    def _nap_until_due(self, leave_at: float) -> bool:
-        """Wait with short naps; tell whether anything became due, or it is time to leave."""
-        while time.monotonic() < leave_at and not self.is_stopping():
+    def _nap(self, *, until: float) -> None:
+        """Wait for something to do, looking often and cheaply."""
+        while time.monotonic() < until and not self.is_stopping():
             time.sleep(NAP.total_seconds())
-            if queue.is_anything_due(now=self.clock()):
-                return True
-        return False
+            if self._is_anything_to_do():
+                return
+
+    def _is_anything_to_do(self) -> bool:
+        return queue.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=self.clock())
 
     def _top_up(self) -> bool:
         """Fill the free slots with due deliveries; tell whether there was anything to do."""
-        enough = self.sender.free >= max(1, self.sender.slots // 4)
-        if not self.sender.free or not (enough or time.monotonic() >= self._look_at):
+        room = self.sender.free
+        # While requests are in flight a look is worth it for many slots, or after a while.
+        is_worth_it = not self.sender.in_flight or room >= self.sender.slots // 4 or time.monotonic() >= self._look_at
+        if not room or not is_worth_it or time.monotonic() < self._settle_at:
             return False
-        if self.sender.in_flight and time.monotonic() < self._look_at:
-            return False
-        now, room = self.clock(), self.sender.free
         try:
-            events, _ = pipeline.fan_out(now=now)
-            claims = pipeline.claim(room, after=self.after, now=now)
+            events, _ = pipeline.fan_out(now=self.clock())
+            # The lease begins here and not before the fan-out, which may have taken its time.
+            claims = pipeline.claim(room, after=self.after, now=self.clock())
         except (OperationalError, InterfaceError):
             if not self.sender.in_flight and not self._ended:
                 raise
             # What is in flight must still be settled, so the database gets time to come back.
             log.warning("The database does not answer; %d requests are in flight", self.sender.in_flight)
             connection.close()
-            self._look_at = time.monotonic() + CATCH_BREATH.total_seconds()
+            self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
             return False
         if claims:
             self.after = claims[-1].webhook_id
-            self._begin(claims, now=now)
+            self._begin(claims)
         if len(claims) == room or events == pipeline.FAN_OUT_BATCH:
             doorbell.ring()
         self.done.events += events
         found_work = bool(events or claims)
-        self._look_at = 0.0 if found_work else time.monotonic() + LOOK_AGAIN.total_seconds()
+        self._look_at = time.monotonic() + LOOK_AGAIN.total_seconds()
         return found_work
 
-    def _begin(self, claims: list[Claim], *, now: datetime) -> None:
-        for result in pipeline.attempt(claims, sender=self.sender, now=now):
+    def _begin(self, claims: list[Claim]) -> None:
+        """Begin to send what was claimed, but for what was claimed so long ago that its lease might not outlive it."""
+        now = self.clock()
+        timely = [claimed for claimed in claims if claimed.leased_until - now >= settings.HOOKHUB_TIMEOUT_MOST]
+        if len(timely) < len(claims):
+            pipeline.release([claimed for claimed in claims if claimed not in timely])
+        for result in pipeline.attempt(timely, sender=self.sender, now=now):
             self._keep(result)
 
     def _listen(self) -> None:
         """Let the requests go forward, until one ends or it is time to look up."""
         if not self.sender.in_flight:
+            # Results that wait for the database must not make the loop spin.
+            if self._ended and time.monotonic() < self._settle_at:
+                time.sleep(NAP.total_seconds())
             return
         for token, exchange in self.sender.wait(LOOK_AGAIN):
             claimed, request, started_at = _read_token(token)
@@ -148,46 +170,64 @@ class Drain:
         self._ended.append(result)
 
     def _is_time_to_settle(self) -> bool:
-        if not self._ended:
+        if not self._ended or time.monotonic() < self._settle_at:
             return False
         is_old = time.monotonic() - self._ended_since >= SETTLE_WITHIN.total_seconds()
         return is_old or len(self._ended) >= SETTLE_BATCH or not self.sender.in_flight
 
     def _settle(self) -> None:
-        """Write the results down, again and again while their leases last if the database is away."""
-        give_up_at = min(result.claim.leased_until for result in self._ended)
-        while True:
-            try:
-                pipeline.settle(self._ended, now=self.clock())
-                pipeline.review(now=self.clock())
-                break
-            except (OperationalError, InterfaceError):
-                connection.close()
-                if self.clock() > give_up_at:
-                    # The leases have run out: the deliveries are repeated by whoever finds them.
-                    log.exception("%d results could not be written down and are lost", len(self._ended))
-                    break
-                log.warning("The database does not answer; %d results wait to be written down", len(self._ended))
-                time.sleep(CATCH_BREATH.total_seconds())
-            except DatabaseError:
-                log.exception("A batch of %d results is refused; they are written down one by one", len(self._ended))
-                self._settle_one_by_one()
-                break
+        """Write the results down; when the database is away they wait, and the requests in flight go on meanwhile."""
+        try:
+            pipeline.settle(self._ended, now=self.clock())
+        except (OperationalError, InterfaceError) as error:
+            self._wait_for_the_database(error)
+            return
+        except DatabaseError:
+            log.exception("A batch of %d results is refused; they are written down one by one", len(self._ended))
+            self._settle_one_by_one()
+            return
         self.done.attempts += len(self._ended)
-        self._ended = []
+        self._ended, self._away_since = [], None
         # A settled delivery frees its webhook's share of slots, so look at once.
         self._look_at = 0.0
+        try:
+            pipeline.review(now=self.clock())
+        except DatabaseError:
+            # What there is to review stays written on the webhook, and the worker's clock reviews it too.
+            log.exception("The review failed; it is made again within a second")
+            connection.close()
+
+    def _wait_for_the_database(self, error: Exception) -> None:
+        connection.close()
+        self._away_since = self._away_since or time.monotonic()
+        self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
+        log.warning("The database does not answer; %d results wait to be written down: %s", len(self._ended), error)
 
     def _settle_one_by_one(self) -> None:
         """Find the result that the database refuses, and keep it from taking its neighbours along.
 
         Its lease runs out, and after a few times its delivery is given up as poisonous.
         """
-        for result in self._ended:
+        while self._ended:
+            result = self._ended[-1]
             try:
                 pipeline.settle([result], now=self.clock())
+                self.done.attempts += 1
+            except (OperationalError, InterfaceError) as error:
+                self._wait_for_the_database(error)
+                return
             except DatabaseError:
                 log.exception("The result of delivery %s cannot be written down", result.claim.delivery_id)
+            self._ended.pop()
+
+    def _is_hopeless(self) -> bool:
+        """Tell whether to give up on a database that is away, because we are to stop and cannot wait for ever."""
+        if self._away_since is None or not self.is_stopping() or self.sender.in_flight:
+            return False
+        is_over = time.monotonic() - self._away_since >= PATIENCE_WHEN_STOPPING.total_seconds()
+        if is_over:
+            log.error("%d results could not be written down; their deliveries will be repeated", len(self._ended))
+        return is_over
 
 
 def _read_token(token: object) -> tuple[Claim, Request, datetime]:

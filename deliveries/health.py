@@ -35,7 +35,7 @@ class Health:
                 self.succeeded, self.failures, self.success_at = True, 0, result.ended_at
             case Gone():
                 self.failures += 1
-                self.gone_at = result.ended_at
+                self.gone_at = result.started_at
             case Refused(_, patience):
                 self.failures += 1
                 if patience is not None:

@@ -98,6 +98,7 @@ class Webhook(models.Model):
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
     deleted_at = models.DateTimeField(null=True, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    enabled_at = models.DateTimeField(null=True, editable=False)
     disabled_reason = models.CharField(max_length=20, choices=DisabledReason, null=True, editable=False)
     # Null while a webhook disabled by the engine still owes its owner the news.
     owner_told_at = models.DateTimeField(null=True, editable=False)
@@ -109,6 +110,8 @@ class Webhook(models.Model):
     last_success_at = models.DateTimeField(null=True, editable=False)
     # Nothing is sent before this: the receiver asked for peace, or keeps timing out.
     resting_until = models.DateTimeField(null=True, editable=False)
+    # Set when more was held for it than could be released at once; the chores release the rest.
+    releasing_since = models.DateTimeField(null=True, editable=False)
     # The first attempt of the latest delivery that gave up, until the review has looked at it.
     review_since = models.DateTimeField(null=True, editable=False)
     gone_at = models.DateTimeField(null=True, editable=False)
@@ -123,6 +126,7 @@ class Webhook(models.Model):
                 name="webhook_to_review",
                 condition=Q(review_since__isnull=False) | Q(gone_at__isnull=False),
             ),
+            models.Index(fields=["id"], name="webhook_to_release", condition=Q(releasing_since__isnull=False)),
             models.Index(
                 fields=["id"], name="webhook_to_tell", condition=Q(disabled_at__isnull=False, owner_told_at=None)
             ),
@@ -185,6 +189,13 @@ class Event(models.Model):
         return f"{self.type} {self.id}"
 
 
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def in_order(self, *, most: int) -> "DeliveryQuerySet":
+        """The first of them, locked in the order in which everybody locks them; call it in a transaction."""
+        locked = self.order_by("id").select_for_update(no_key=True)[:most]
+        return Delivery.objects.filter(id__in=locked.values("id"))
+
+
 class Delivery(models.Model):
     """One event owed to one webhook; its id is the one receivers see, the same on every attempt."""
 
@@ -230,6 +241,8 @@ class Delivery(models.Model):
     leased_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "deliveries"

@@ -123,6 +123,14 @@ def claim(limit: int, *, after: int = 0, now: datetime) -> list[Claim]:
     )
 
 
+def release(claims: Sequence[Claim]) -> None:
+    """Give claims back unsent, as if they had not been claimed; what is no longer ours stays as it is."""
+    queue.run(
+        queue.RELEASE,
+        {"ids": [claimed.delivery_id for claimed in claims], "leases": [claimed.lease for claimed in claims]},
+    )
+
+
 # 4. Attempt ---------------------------------------------------------------------------------------------------------
 
 

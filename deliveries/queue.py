@@ -1,8 +1,9 @@
 """The SQL of the pipeline: Postgres as the queue, one named statement for each step.
 
 Rules that hold for every statement here. Time comes in as a parameter, never from ``now()``, so that tests travel.
-Rows are locked in one order, webhooks before deliveries and each by id, so that no two steps can wait for each other
-in a ring. What another worker has locked is skipped, not waited for, wherever skipping is harmless.
+Rows of a table are locked in the order of their ids. What another worker has locked is skipped, not waited for,
+wherever skipping is harmless: a claim, which holds webhooks, never waits for a delivery, and so the settling, which
+holds deliveries, may wait for webhooks. Nothing touches an unbounded number of rows in one statement.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,10 @@ import psycopg
 from django.db import connection, transaction
 
 Row = tuple[Any, ...]
+
+# A statement that holds, releases or cancels takes so many deliveries; what is left over is taken by the next.
+AT_ONCE = 5000
+LAST_ID = 2**63 - 1
 
 
 def run(sql: str, parameters: Mapping[str, object]) -> list[Row]:
@@ -91,7 +96,7 @@ SELECT (SELECT count(*) FROM done), (SELECT count(*) FROM owed)
 # served last, so that a webhook with a mountain of due deliveries costs the walk no more than one with a single one.
 # Locking the webhooks first, in a statement of its own, makes the count of their requests in flight exact: the same
 # count inside one statement lets two claimers each see room for the other's.
-LOCK_WEBHOOKS_WITH_DUE_WORK = """
+READY_WEBHOOKS = """
 WITH RECURSIVE walk AS (
     (SELECT webhook_id, due_at FROM deliveries_delivery
      WHERE state = 'pending' AND webhook_id > %(after)s AND webhook_id <= %(upto)s
@@ -112,17 +117,28 @@ WITH RECURSIVE walk AS (
           < coalesce(w.max_in_flight, %(max_in_flight)s)
     LIMIT %(limit)s
 )
+"""
+
+LOCK_READY_WEBHOOKS = f"""
+{READY_WEBHOOKS}
 SELECT w.id, (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS off
 FROM deliveries_webhook w
 WHERE w.id IN (SELECT id FROM ready)
 ORDER BY w.id
 FOR NO KEY UPDATE SKIP LOCKED
-"""
+"""  # noqa: S608 - put together of constants
 
-# A delivery fanned out while its webhook was being disabled slips past the disabling; whoever meets it holds it.
+# What a disabled webhook is still owed when its turn comes is held: a delivery that was fanned out or in flight while
+# it was being disabled, and the rest of more than could be held at once.
 HOLD = """
-UPDATE deliveries_delivery SET state = 'held', due_at = NULL
-WHERE webhook_id = ANY(%(webhooks)s::bigint[]) AND state = 'pending'
+WITH strays AS MATERIALIZED (
+    SELECT id FROM deliveries_delivery
+    WHERE webhook_id = ANY(%(webhooks)s::bigint[]) AND state = 'pending'
+    ORDER BY id
+    LIMIT %(limit)s
+    FOR NO KEY UPDATE
+)
+UPDATE deliveries_delivery d SET state = 'held', due_at = NULL FROM strays WHERE d.id = strays.id
 """
 
 # Takes first one delivery of each webhook, then a second of each, until the slots are full.
@@ -200,16 +216,16 @@ def claim(limit: int, *, lease: UUID, until: datetime, max_in_flight: int, after
     with transaction.atomic():
         found: list[Row] = []
         # Round the ring: from the webhook after the last one served to the end, then from the start up to it.
-        for start, end in ((after, 2**63 - 1), (0, after)):
+        for start, end in ((after, LAST_ID), (0, after)):
             if len(found) < limit and start < end:
                 found += run(
-                    LOCK_WEBHOOKS_WITH_DUE_WORK,
+                    LOCK_READY_WEBHOOKS,
                     {"after": start, "upto": end, "limit": limit - len(found), "max_in_flight": max_in_flight,
                      "now": now},
                 )  # fmt: skip
         off = [webhook_id for webhook_id, is_off in found if is_off]
         if off:
-            run(HOLD, {"webhooks": off})
+            run(HOLD, {"webhooks": off, "limit": AT_ONCE})
         on = [webhook_id for webhook_id, is_off in found if not is_off]
         if not on:
             return []
@@ -234,8 +250,10 @@ WHERE d.id = r.id AND d.lease = r.lease AND d.state = 'sending'
 # Settle -------------------------------------------------------------------------------------------------------------
 
 # The attempt is recorded whether or not the lease still holds. A row in its place can only be the "outcome unknown"
-# that was written when the lease expired, and now the outcome is known. A batch may hold two reports about one delivery,
+# that was written when the lease expired, and now the outcome is known. A batch may hold two reports about a delivery,
 # the late one of a lost lease and the one of the lease that followed: only the one whose lease holds is ours.
+# Whether the webhook has been disabled meanwhile is not asked here, where it could change a moment later: the next
+# claim asks it, with the webhook locked.
 SETTLE = """
 WITH report AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -264,14 +282,12 @@ WITH report AS MATERIALIZED (
     FOR NO KEY UPDATE OF d
 )
 UPDATE deliveries_delivery d
-SET state = CASE WHEN r.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL)
-                 THEN 'held' ELSE r.state END,
-    due_at = CASE WHEN w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL THEN NULL ELSE r.due_at END,
-    ending = r.ending, failures = r.failures, last_status = r.status, lease_losses = 0,
+SET state = r.state, due_at = r.due_at, ending = r.ending, failures = r.failures, last_status = r.status,
+    lease_losses = 0,
     lease = NULL, leased_at = NULL, leased_until = NULL,
     finished_at = CASE WHEN r.ending IS NOT NULL THEN r.ended_at END
-FROM mine, report r, deliveries_webhook w
-WHERE d.id = mine.id AND r.delivery_id = mine.id AND r.lease = mine.lease AND w.id = d.webhook_id
+FROM mine, report r
+WHERE d.id = mine.id AND r.delivery_id = mine.id AND r.lease = mine.lease
 RETURNING d.id, r.lease
 """
 
@@ -291,11 +307,13 @@ UPDATE deliveries_webhook w
 SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count + h.failures END,
     timeouts_in_a_row = CASE WHEN h.timed_out_only THEN w.timeouts_in_a_row + h.timeouts ELSE h.timeouts END,
     last_delivery_at = greatest(w.last_delivery_at, h.last_at),
-    last_delivery_status = h.last_status,
+    last_delivery_status = CASE WHEN w.last_delivery_at > h.last_at THEN w.last_delivery_status ELSE h.last_status END,
     last_success_at = greatest(w.last_success_at, h.success_at),
     resting_until = greatest(w.resting_until, h.resting_until),
-    review_since = greatest(w.review_since, h.review_since),
-    gone_at = greatest(w.gone_at, h.gone_at)
+    -- What began before the webhook was enabled again says nothing against it now.
+    review_since = greatest(w.review_since, CASE WHEN h.review_since >= coalesce(w.enabled_at, '-infinity')
+                                                 THEN h.review_since END),
+    gone_at = greatest(w.gone_at, CASE WHEN h.gone_at >= coalesce(w.enabled_at, '-infinity') THEN h.gone_at END)
 FROM health h JOIN locked ON locked.id = h.webhook_id
 WHERE w.id = h.webhook_id
 RETURNING w.id, w.timeouts_in_a_row
@@ -313,8 +331,7 @@ WHERE w.id = r.id
 # attempt is due at once. The same few deliveries taking their worker down again and again are poison.
 RECLAIM_EXPIRED = """
 WITH lost AS MATERIALIZED (
-    SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, w.url,
-           (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS off
+    SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, w.url
     FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
     WHERE d.state = 'sending' AND d.leased_until < %(now)s
     ORDER BY d.id
@@ -329,10 +346,10 @@ WITH lost AS MATERIALIZED (
     ON CONFLICT (delivery_id, number) DO NOTHING
 )
 UPDATE deliveries_delivery d
-SET state = CASE WHEN lost.losses >= %(most)s THEN 'failed' WHEN lost.off THEN 'held' ELSE 'pending' END,
+SET state = CASE WHEN lost.losses >= %(most)s THEN 'failed' ELSE 'pending' END,
     ending = CASE WHEN lost.losses >= %(most)s THEN 'poisonous' END,
     finished_at = CASE WHEN lost.losses >= %(most)s THEN %(now)s::timestamptz END,
-    due_at = CASE WHEN lost.losses >= %(most)s OR lost.off THEN NULL ELSE %(now)s::timestamptz END,
+    due_at = CASE WHEN lost.losses >= %(most)s THEN NULL ELSE %(now)s::timestamptz END,
     lease_losses = lost.losses, lease = NULL, leased_at = NULL, leased_until = NULL
 FROM lost WHERE d.id = lost.id
 RETURNING d.id, d.state
@@ -340,15 +357,20 @@ RETURNING d.id, d.state
 
 # The clock's one question -------------------------------------------------------------------------------------------
 
-ANYTHING_DUE = """
+# The last part is the claim's own question; a delivery may be due and yet not to be had, because its webhook rests or
+# has its share of requests in flight, and whoever rang for that would ring for as long as it lasts.
+ANYTHING_TO_DO = f"""
+{READY_WEBHOOKS}
 SELECT EXISTS (SELECT FROM deliveries_event WHERE fanned_out_at IS NULL)
-    OR EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND due_at <= %(now)s)
-"""
+    OR (EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND due_at <= %(now)s)
+        AND EXISTS (SELECT FROM ready))
+"""  # noqa: S608 - put together of constants
 
 
-def is_anything_due(*, now: datetime) -> bool:
+def is_anything_to_do(*, max_in_flight: int, now: datetime) -> bool:
     """Tell whether a worker would find something to do."""
-    return bool(run(ANYTHING_DUE, {"now": now})[0][0])
+    everywhere = {"after": 0, "upto": LAST_ID, "limit": 1}
+    return bool(run(ANYTHING_TO_DO, {**everywhere, "max_in_flight": max_in_flight, "now": now})[0][0])
 
 
 def database_now() -> datetime:

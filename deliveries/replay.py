@@ -8,13 +8,13 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from deliveries import doorbell, pipeline, webhooks
+from deliveries import doorbell, pipeline, queue, webhooks
 from deliveries.events import ping_for
 from deliveries.ids import first_id_at, uuid7
 from deliveries.models import Delivery, Webhook
 
-# Held ones wait for their webhook, and those being sent are under way already.
-CAN_BE_SENT_AGAIN = ("delivered", "failed", "cancelled", "pending")
+# Those being sent are under way already.
+CAN_BE_SENT_AGAIN = ("delivered", "failed", "cancelled", "pending", "held")
 CAN_BE_CALLED_OFF = ("pending", "held")
 
 
@@ -83,9 +83,10 @@ def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
 
 def cancel(deliveries: Iterable[UUID], *, now: datetime) -> int:
     """Call off deliveries that wait or are held; give how many. What is being sent can no longer be called off."""
-    return Delivery.objects.filter(id__in=list(deliveries), state__in=CAN_BE_CALLED_OFF).update(
-        state="cancelled", ending="cancelled", due_at=None, finished_at=now
-    )
+    with transaction.atomic():
+        waiting = Delivery.objects.filter(id__in=list(deliveries), state__in=CAN_BE_CALLED_OFF)
+        waiting = waiting.in_order(most=queue.AT_ONCE)
+        return waiting.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
 
 
 def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webhook, int]:

@@ -7,11 +7,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from deliveries import terms, vault
+from deliveries import queue, terms, vault
 from deliveries.events import NewEvent, operational
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Organization, Repository, Webhook
-from deliveries.target import host_of
+from deliveries.target import origin_of
 from deliveries.vault import Secret
 
 Reason = Webhook.DisabledReason
@@ -53,14 +53,14 @@ def create(
 def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> tuple[Webhook, str | None]:
     """Change the given fields; give the webhook, and its secret when that is a new one; raises BadTerms.
 
-    A URL on another host gets a new secret and loses the owner's own headers unless they are sent along: who may edit
+    A URL of another origin gets a new secret and loses the owner's own headers unless they are sent along: who may edit
     a webhook must not thereby learn what another receiver's secret signs or which token opens its door.
     """
     # Checked before anything is locked, since checking a URL may ask a name server.
     granted = terms.check(wanted, format_now=Webhook.objects.kept().get(pk=webhook_id).format)
     with transaction.atomic():
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
-        moves = "url" in granted and host_of(str(granted["url"])) != host_of(webhook.url)
+        moves = "url" in granted and is_elsewhere(str(granted["url"]), webhook.url)
         brings_format = "format" in granted and granted["format"] != webhook.format
         wire_format = FORMATS[str(granted.get("format", webhook.format))]
         if brings_format:
@@ -104,42 +104,57 @@ def rotate_secret(
 
 
 def disable(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
-    """Owe it nothing new, and hold what it is owed; give how many deliveries that holds. Call it in a transaction."""
+    """Owe it nothing new, and hold what it is owed; give how many deliveries that holds. Call it in a transaction.
+
+    Of more than queue.AT_ONCE the rest is held when its turn comes; nothing of it is sent.
+    """
     webhook.disabled_at, webhook.disabled_reason = now, reason
+    webhook.releasing_since = None
     webhook.changed_at = now
     # Who switched it off oneself needs no letter about it.
     webhook.owner_told_at = now if reason == Reason.BY_OWNER else None
-    webhook.save(update_fields=["disabled_at", "disabled_reason", "changed_at", "owner_told_at"])
-    return Delivery.objects.filter(webhook=webhook, state="pending").update(state="held", due_at=None)
+    webhook.save(update_fields=["disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_told_at"])
+    owed = Delivery.objects.filter(webhook=webhook, state="pending").in_order(most=queue.AT_ONCE)
+    return owed.update(state="held", due_at=None)
 
 
 def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
-    """Owe it new events again, its health afresh; give how many held ones that releases. Call it in a transaction."""
+    """Owe it new events again, its health afresh; give how many held ones that releases. Call it in a transaction.
+
+    Of more than queue.AT_ONCE the rest follows within seconds, batch by batch.
+    """
     webhook.disabled_at = webhook.disabled_reason = webhook.owner_told_at = None
     webhook.review_since = webhook.gone_at = webhook.resting_until = None
     webhook.failure_count = webhook.timeouts_in_a_row = 0
-    webhook.changed_at = now
+    webhook.changed_at = webhook.enabled_at = now
+    released = release(webhook, now=now) if release_held else 0
+    webhook.releasing_since = now if released == queue.AT_ONCE else None
     webhook.save(
         update_fields=[
+            "enabled_at", "releasing_since",
             "disabled_at", "disabled_reason", "owner_told_at", "review_since", "gone_at", "resting_until",
             "failure_count", "timeouts_in_a_row", "changed_at",
         ]
     )  # fmt: skip
-    if not release_held:
-        return 0
-    held = Delivery.objects.filter(webhook=webhook, state="held")
+    return released
+
+
+def release(webhook: Webhook, *, now: datetime) -> int:
+    """Make some of what is held for it due at once; give how many. Call it in a transaction."""
+    held = Delivery.objects.filter(webhook=webhook, state="held").in_order(most=queue.AT_ONCE)
     return held.update(state="pending", due_at=now, failures=0, first_attempt_at=None)
 
 
 def delete(webhook: Webhook, *, now: datetime) -> int:
     """Forget its wish and its secrets, keep its log, and cancel what it is owed; give how many that cancels.
 
-    Call it in a transaction. The row itself goes when retention has taken the last of its log.
+    Call it in a transaction. Of more than queue.AT_ONCE the chores cancel the rest. The row itself goes when retention
+    has taken the last of its log.
     """
     webhook.deleted_at = webhook.changed_at = now
     webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets(()), None
     webhook.save(update_fields=["deleted_at", "changed_at", "sealed_secrets", "sealed_headers"])
-    owed = Delivery.objects.filter(webhook=webhook, state__in=("pending", "held"))
+    owed = Delivery.objects.filter(webhook=webhook, state__in=("pending", "held")).in_order(most=queue.AT_ONCE)
     return owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
 
 
@@ -180,6 +195,11 @@ def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
         },
         now=now,
     )
+
+
+def is_elsewhere(url: str, before: str) -> bool:
+    """Tell whether a URL leads to another door: another host, port or scheme, but for going from http to https."""
+    return origin_of(url) not in {origin_of(before), origin_of(before.replace("http:", "https:", 1))}
 
 
 def _fault_in_secrets(webhook: Webhook, slug: str) -> bool:

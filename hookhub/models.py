@@ -106,7 +106,8 @@ class Replay(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="replays")
-    # The filter as it was asked for, to show; and the ids of its deliveries are found anew batch by batch.
+    # The filter in the caller's words, to show; and in the engine's, to find the next batch by.
+    asked = models.JSONField()
     selection = models.JSONField()
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
     total = models.PositiveIntegerField()
@@ -117,10 +118,12 @@ class Replay(models.Model):
     # Deliveries created later are not meant, or a replay could run after its own tail.
     upto = models.UUIDField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Each gets its turn: one tenant's million must not keep the others waiting.
+    touched_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["id"], name="replay_running", condition=Q(state="running"))]
+        indexes: ClassVar = [models.Index(fields=["touched_at"], name="replay_running", condition=Q(state="running"))]
 
     def __str__(self) -> str:
         return f"{self.state} {self.examined}/{self.total}"

@@ -2,7 +2,7 @@
 
 import logging
 from datetime import datetime
-from smtplib import SMTPException
+from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPSenderRefused
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -13,6 +13,7 @@ from hookhub.models import Membership
 
 log = logging.getLogger("hookhub.notices")
 
+REFUSED = (SMTPRecipientsRefused, SMTPSenderRefused, SMTPDataError)
 # One tick's worth: a mail server that takes its time must not stop the clock for long.
 BATCH = 10
 
@@ -27,8 +28,11 @@ def tell_owners(*, now: datetime) -> int:
     for webhook in news.order_by("disabled_at")[:BATCH]:
         try:
             _write_to(owners_of(webhook), webhook)
+        except REFUSED:
+            # No second try will find this address better, and the letters after it must not wait for one.
+            log.exception("The letter about webhook %s is refused by the mail server", webhook.uid)
         except (SMTPException, OSError) as error:
-            log.warning("The letter about webhook %s could not be sent: %s", webhook.uid, error)
+            log.warning("The mail server does not take the letter about webhook %s: %s", webhook.uid, error)
             break
         # Only if it is still the same disabling: enabled and disabled again meanwhile, it is news once more.
         told += Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at).update(owner_told_at=now)

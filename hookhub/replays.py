@@ -1,9 +1,12 @@
 """Replays at work: a filter's deliveries sent again in batches, each batch and its progress in one transaction."""
 
+import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
 from django.utils.dateparse import parse_datetime
 
 from deliveries.ids import first_id_at
@@ -11,41 +14,62 @@ from deliveries.models import Organization
 from deliveries.replay import Selection, redeliver
 from hookhub.models import Replay
 
+log = logging.getLogger("hookhub.replays")
+
 BATCH = 500
 # What one tick of the clock may spend on all replays together.
 BATCHES_A_TICK = 10
 
 
-def start(organization: Organization, *, selection: Selection, now: datetime) -> Replay:
-    """Begin a replay; the workers' clock carries it on from here."""
+def start(
+    organization: Organization,
+    *,
+    selection: Selection,
+    asked: Mapping[str, object] | None = None,
+    now: datetime,
+) -> Replay:
+    """Begin a replay; the workers' clock carries it on from here. ``asked`` is the filter in the caller's words."""
     wanted = selection.deliveries()
     return Replay.objects.create(
         organization=organization,
+        asked=as_json(selection) if asked is None else dict(asked),
         selection=as_json(selection),
         total=wanted.count(),
         upto=first_id_at(now + timedelta(milliseconds=1)),
         created_at=now,
+        touched_at=now,
     )
 
 
 def run_replays(*, now: datetime) -> int:
-    """Carry the running replays on by a few batches; give how many deliveries that made due."""
+    """Carry the running replays on by a few batches, each in its turn; give how many deliveries that made due.
+
+    Replays that have long finished are forgotten.
+    """
     made_due = 0
-    for _ in range(BATCHES_A_TICK):
-        with transaction.atomic():
-            replay = (
-                Replay.objects.select_for_update(skip_locked=True, no_key=True)
-                .filter(state="running")
-                .order_by("id")
-                .first()
-            )
-            if replay is None:
-                break
-            made_due += _run_batch(replay, now=now)
+    for turn in range(BATCHES_A_TICK):
+        replay = Replay.objects.filter(state="running").order_by("touched_at", "id").first()
+        if replay is None:
+            break
+        # Its next turn comes after everybody else's, also when this one fails.
+        touched_at = max(now, replay.touched_at) + timedelta(microseconds=turn + 1)
+        Replay.objects.filter(pk=replay.pk).update(touched_at=touched_at)
+        try:
+            made_due += _run_batch(replay.pk, now=now)
+        except DatabaseError:
+            log.exception("A batch of the replay %s failed; it is tried again in its next turn", replay.pk)
+            connection.ensure_connection()
+    Replay.objects.filter(finished_at__lt=now - settings.HOOKHUB_RETENTION).delete()
     return made_due
 
 
-def _run_batch(replay: Replay, *, now: datetime) -> int:
+@transaction.atomic
+def _run_batch(replay_id: UUID, *, now: datetime) -> int:
+    """Send one batch of a replay again, with its progress; nothing when another worker has it in hand."""
+    running = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=replay_id, state="running")
+    replay = running.first()
+    if replay is None:
+        return 0
     left = selection_of(replay).deliveries().filter(id__lte=replay.upto).order_by("id")
     if replay.done_upto is not None:
         left = left.filter(id__gt=replay.done_upto)

@@ -44,7 +44,7 @@ class Account:
 
     def run(self, command: list[str], *, stdout: int, stderr: int) -> subprocess.CompletedProcess[str]:
         """Run a command to its end as this account, in a session of its own, so that Ctrl-C does not reach it."""
-        return subprocess.run(  # noqa: S603 - The command is a binary of our wheels and paths of our own.
+        return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
@@ -192,7 +192,7 @@ def _command_line(pid: int) -> str:
     """Return the words of a live process, joined by spaces; empty for one that is gone, or dead and not yet reaped."""
     if not Path("/proc/self/cmdline").exists():
         ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
-        return subprocess.run(ps, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()  # noqa: S603 - A number.
+        return subprocess.run(ps, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -229,7 +229,7 @@ def _create_account() -> pwd.struct_passwd:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if (entry := _passwd_entry()) is not None:
             return entry
-        result = subprocess.run([*command, _ACCOUNT_NAME], capture_output=True, text=True, check=False)  # noqa: S603 - Constant.
+        result = subprocess.run([*command, _ACCOUNT_NAME], capture_output=True, text=True, check=False)
     finally:
         os.close(lock)
     entry = _passwd_entry()

@@ -85,7 +85,7 @@ def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
 
 
 def together(*actions: Callable[[], Answered]) -> list[Answered]:
-    """Let the actions run at the same time, each in a thread with a database connection of its own; give their answers."""
+    """Let the actions run at the same time, each in a thread with its own database connection; give their answers."""
     start = threading.Barrier(len(actions))
 
     def act(action: Callable[[], Answered]) -> Answered:

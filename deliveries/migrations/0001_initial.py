@@ -1,4 +1,5 @@
 """The six nouns: tables, indexes and the invariants the database keeps."""
+
 import deliveries.formats
 import deliveries.models
 import django.contrib.postgres.fields
@@ -60,6 +61,7 @@ class Migration(migrations.Migration):
                 ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('deleted_at', models.DateTimeField(editable=False, null=True)),
                 ('disabled_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('enabled_at', models.DateTimeField(editable=False, null=True)),
                 ('disabled_reason', models.CharField(choices=[('by_owner', 'by its owner'), ('failing', 'every attempt of a whole schedule failed'), ('too_many_failures', 'too many failed attempts in a row'), ('gone', 'the receiver said it is gone')], editable=False, max_length=20, null=True)),
                 ('owner_told_at', models.DateTimeField(editable=False, null=True)),
                 ('failure_count', models.PositiveIntegerField(default=0, editable=False)),
@@ -68,6 +70,7 @@ class Migration(migrations.Migration):
                 ('last_delivery_status', models.CharField(editable=False, max_length=20, null=True)),
                 ('last_success_at', models.DateTimeField(editable=False, null=True)),
                 ('resting_until', models.DateTimeField(editable=False, null=True)),
+                ('releasing_since', models.DateTimeField(editable=False, null=True)),
                 ('review_since', models.DateTimeField(editable=False, null=True)),
                 ('gone_at', models.DateTimeField(editable=False, null=True)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='deliveries.organization')),
@@ -148,6 +151,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='webhook',
             index=models.Index(condition=models.Q(('review_since__isnull', False), ('gone_at__isnull', False), _connector='OR'), fields=['id'], name='webhook_to_review'),
+        ),
+        migrations.AddIndex(
+            model_name='webhook',
+            index=models.Index(condition=models.Q(('releasing_since__isnull', False)), fields=['id'], name='webhook_to_release'),
         ),
         migrations.AddIndex(
             model_name='webhook',

@@ -161,5 +161,5 @@ class ReplayAdmin(LogAdmin):
             ("Created", moment(replay.created_at, now=now)),
             ("Finished", moment(replay.finished_at, now=now)),
         ]
-        selection = json.dumps(replay.selection, indent=2, ensure_ascii=False)
+        selection = json.dumps(replay.asked, indent=2, ensure_ascii=False)
         return self.show(request, "hookhub/admin/replay.html", replay, facts=facts, selection=selection)

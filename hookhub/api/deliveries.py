@@ -13,17 +13,18 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import replay
-from deliveries.models import Delivery, Organization, Repository, Webhook
+from deliveries.models import Delivery, Organization, Webhook
 from deliveries.replay import Selection
 from hookhub import replays
 from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import TIME_PARAMETERS, moment, read_id, read_uuid
+from hookhub.api.filters import TIME_PARAMETERS, known_only, moment, read_id, read_uuid
 from hookhub.api.permissions import enter
 from hookhub.api.serializers import DeliveryDetailSerializer, DeliverySerializer, NewReplaySerializer, ReplaySerializer
-from hookhub.api.webhooks import fields_of
+from hookhub.api.webhooks import fields_of, repository_of
 from hookhub.models import Replay, Scope
 
 IDS_MOST = 1000
+EMPTY: tuple[object, ...] = (None, "", [], {})
 SELECTORS = ("webhook", "event", "repository", "state", "type", "after", "before")
 
 
@@ -46,7 +47,12 @@ class DeliveriesView(GenericAPIView[Delivery]):
     )
     def get(self, request: Request) -> Response:
         organization = enter(request, needs=Scope.READ)
-        given = {name: request.query_params[name] for name in SELECTORS if request.query_params.get(name)}
+        known_only(request, *SELECTORS)
+        given: dict[str, object] = {
+            name: request.query_params[name] for name in SELECTORS if request.query_params.get(name)
+        }
+        if states := [state for state in request.query_params.getlist("state") if state]:
+            given["state"] = states
         found = with_names(selection_of(given, organization=organization).deliveries())
         return self.get_paginated_response(DeliverySerializer(self.paginate_queryset(found), many=True).data)
 
@@ -111,9 +117,14 @@ class ReplaysView(GenericAPIView[Replay]):
         unknown = {name: "is not a filter" for name in given if name not in {*SELECTORS, "deliveries"}}
         if unknown:
             raise invalid(unknown)
+        empty = {name: "must not be empty; leave it out" for name, value in given.items() if value in EMPTY}
+        if empty:
+            raise invalid(empty)
+        # A filter that narrows nothing would send all that ever was.
         if not given:
             raise invalid({"body": f"name at least one of: deliveries, {', '.join(SELECTORS)}"})
-        job = replays.start(organization, selection=selection_of(given, organization=organization), now=timezone.now())
+        selection = selection_of(given, organization=organization)
+        job = replays.start(organization, selection=selection, asked=given, now=timezone.now())
         return Response(ReplaySerializer(job).data, status=202, headers={"Location": f"/v1/replays/{job.pk}"})
 
 
@@ -206,11 +217,7 @@ def _webhook_id(value: object, organization: Organization) -> int | None:
 def _repository_id(value: object, organization: Organization) -> int | None:
     if value is None:
         return None
-    name = str(value).rpartition("/")[2]
-    repository = Repository.objects.filter(organization=organization, name=name).first() if "\0" not in name else None
-    if repository is None:
-        raise invalid({"repository": "there is no such repository"})
-    return repository.pk
+    return repository_of(organization, value).pk
 
 
 def why_not(delivery: Delivery, states: tuple[str, ...], deed: str) -> str:

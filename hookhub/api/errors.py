@@ -4,12 +4,11 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 from deliveries.terms import BadTerms
 
@@ -67,10 +66,9 @@ CODES = {
 }
 
 
-def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:
+def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # noqa: PLR0911 - one for each kind
     """Turn what a view raised into the one shape, or give None for a bug, which Django reports."""
     del context
-    set_rollback()
     match error:
         case Refusal():
             return shape(error.status_code, error.code, error.message, fields=error.fields)
@@ -78,10 +76,13 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:
             return answer(invalid(error.faults), {})
         case exceptions.ValidationError():
             return answer(invalid(dict(flattened(error.detail))), {})
-        case Http404():
+        case Http404() | ObjectDoesNotExist():
+            # What was there a moment ago may have been deleted meanwhile.
             return shape(404, "not_found", "There is no such thing, or it is not yours to see.")
         case PermissionDenied():
             return shape(403, "forbidden", "This is not allowed.")
+        case UnicodeEncodeError() | DataError():
+            return answer(invalid({"request": "holds characters that no text can have, such as half of a pair"}), {})
         case OperationalError() | InterfaceError():
             # Even an event whose COMMIT got no answer may have been stored; its idempotency key makes a repeat safe.
             log.error("The database does not answer: %s", error)

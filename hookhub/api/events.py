@@ -19,7 +19,7 @@ from deliveries.models import Event, Organization, Repository
 from deliveries.topics import topics_of
 from hookhub.api import intake
 from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import TIME_PARAMETERS, between, read_text, read_uuid
+from hookhub.api.filters import TIME_PARAMETERS, between, known_only, read_text, read_uuid
 from hookhub.api.parsers import RawParser
 from hookhub.api.permissions import enter
 from hookhub.api.serializers import (
@@ -28,6 +28,7 @@ from hookhub.api.serializers import (
     NewEventSerializer,
     ReceiptSerializer,
 )
+from hookhub.api.webhooks import repository_of
 from hookhub.models import Scope
 
 # What a batch's key is lengthened by for each of its events must still fit.
@@ -97,11 +98,12 @@ class EventView(GenericAPIView[Event]):
 
 def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
     """Give the organization's events that the query parameters ask for."""
+    known_only(request, "type", "repository", "after", "before")
     events = Event.objects.filter(organization=organization).defer("payload", "topics", "fingerprint")
     if event_type := read_text(request, "type"):
         events = events.filter(type=event_type)
     if name := read_text(request, "repository"):
-        events = events.filter(repository=Repository.objects.filter(organization=organization, name=name).first())
+        events = events.filter(repository=repository_of(organization, name))
     after, before = between(request)
     if after:
         events = events.filter(id__gte=first_id_at(after))

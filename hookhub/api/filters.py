@@ -35,6 +35,21 @@ def read_id(value: object, name: str) -> UUID | None:
         raise invalid({name: "is not an id"}) from error
 
 
+ALWAYS_KNOWN = frozenset({"organization", "cursor", "limit", "format"})
+
+
+def known_only(request: Request, *names: str) -> None:
+    """Refuse query parameters that mean nothing here: a misspelt filter must not pass for no filter."""
+    known = ALWAYS_KNOWN | set(names)
+    unknown = {
+        name: f"is not a parameter; these are: {', '.join(sorted(known))}"
+        for name in request.query_params
+        if name not in known
+    }
+    if unknown:
+        raise invalid(unknown)
+
+
 def read_text(request: Request, name: str) -> str | None:
     """Give a query parameter, or None when it is absent or empty."""
     value = request.query_params.get(name)
@@ -45,7 +60,7 @@ def read_text(request: Request, name: str) -> str | None:
 
 def moment(value: object, name: str) -> datetime | None:
     """Read a moment; raises a 422 naming the field."""
-    if value in {None, ""}:
+    if value in (None, ""):
         return None
     # A plus in a query string that nobody escaped has become a space.
     found = read_moment(value.replace(" ", "+") if isinstance(value, str) else value)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,6 +16,10 @@ from hookhub.api.parsers import refuse_constant
 EVENTS_MOST = 1000
 FIELDS = ("type", "data", "repository", "organization", "id", "timestamp")
 KEY_LONGEST = 255
+DEPTH_MOST = 200
+# Only the engine tells of webhooks: who could publish such an event could raise false alarms.
+RESERVED = "webhook."
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 _decoder = json.JSONDecoder(parse_constant=refuse_constant)
@@ -177,12 +181,14 @@ def _faults(members: Mapping[str, Member]) -> dict[str, str]:
         faults["type"] = "is required"
     elif not isinstance(given["type"], str) or not is_type(given["type"]):
         faults["type"] = TYPE_RULE
+    elif given["type"].startswith(RESERVED):
+        faults["type"] = f"{RESERVED}* is kept for HookHub's own events"
     if "data" not in members:
         faults["data"] = "is required; it may be any JSON value"
+    elif is_deeper_than(DEPTH_MOST, members["data"][0]):
+        faults["data"] = f"is nested more than {DEPTH_MOST} deep"
     for name in ("repository", "organization"):
-        if name in given and (
-            not isinstance(given[name], str) or "\0" in str(given[name]) or len(str(given[name])) > 255
-        ):
+        if name in given and not is_name(given[name]):
             faults[name] = "must be a name"
     if "id" in given and (fault := fault_in_key(given["id"])):
         faults["id"] = fault
@@ -198,9 +204,30 @@ def fault_in_key(key: object) -> str | None:
     return f"must be a text of 1 to {KEY_LONGEST} printable characters"
 
 
+def is_name(value: object) -> bool:
+    """Tell whether a value can be the name of something that is stored."""
+    return isinstance(value, str) and len(value) <= 255 and value.isprintable()
+
+
+def is_deeper_than(most: int, value: object) -> bool:
+    """Tell whether a value is nested deeper: what is taken in must also be possible to show."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def read_moment(text: object) -> datetime | None:
     """Read an RFC 3339 moment as UTC, or None when it is not one."""
-    if not isinstance(text, str):
+    if not isinstance(text, str) or not RFC_3339.fullmatch(text):
         return None
     try:
         moment = datetime.fromisoformat(text)

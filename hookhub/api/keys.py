@@ -7,8 +7,10 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.permissions import enter
 from hookhub.api.serializers import ApiKeySerializer, ApiKeyWithTextSerializer
+from hookhub.api.webhooks import fields_of
 from hookhub.models import ApiKey, Scope
 
 
@@ -27,7 +29,8 @@ class ApiKeysView(GenericAPIView[ApiKey]):
     @extend_schema(responses={201: ApiKeyWithTextSerializer})
     def post(self, request: Request) -> Response:
         organization = enter(request, needs=Scope.MASTER)
-        serializer = ApiKeySerializer(data=request.data)
+        serializer = ApiKeySerializer(data=fields_of(request.data))
+        refuse_unknown_fields(serializer)
         serializer.is_valid(raise_exception=True)
         wanted = serializer.validated_data
         key, text = ApiKey.issue(

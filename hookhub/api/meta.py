@@ -3,8 +3,6 @@
 from dataclasses import asdict
 
 from django.conf import settings
-from django.db import DatabaseError, connection
-from django.http import HttpRequest, JsonResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -71,20 +69,3 @@ class EventTypesView(APIView):
     def get(self, request: Request) -> Response:
         del request
         return Response({"results": [asdict(event_type) for event_type in CATALOGUE]})
-
-
-def live(request: HttpRequest) -> JsonResponse:
-    """Tell that this process answers."""
-    del request
-    return JsonResponse({"status": "ok"})
-
-
-def ready(request: HttpRequest) -> JsonResponse:
-    """Tell whether events can be accepted, which takes the database and nothing else."""
-    del request
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return JsonResponse({"status": "unavailable", "reason": "the database does not answer"}, status=503)
-    return JsonResponse({"status": "ok"})

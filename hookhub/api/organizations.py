@@ -1,5 +1,7 @@
 """`/v1/organizations` and `/v1/repositories`: the tenants and what they own."""
 
+from typing import Any
+
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import Http404
@@ -14,10 +16,12 @@ from rest_framework.serializers import BaseSerializer
 
 from deliveries import webhooks
 from deliveries.models import Organization, Repository, Webhook
-from hookhub.api.errors import conflict
+from hookhub.api.errors import conflict, invalid
+from hookhub.api.filters import known_only
 from hookhub.api.permissions import enter, is_operator
 from hookhub.api.serializers import OrganizationSerializer, RepositorySerializer
-from hookhub.models import ApiKey, Scope
+from hookhub.api.webhooks import fields_of
+from hookhub.models import INCLUDED, ApiKey, Scope
 
 
 class OrganizationsView(GenericAPIView[Organization]):
@@ -28,6 +32,7 @@ class OrganizationsView(GenericAPIView[Organization]):
 
     @extend_schema(responses=OrganizationSerializer(many=True))
     def get(self, request: Request) -> Response:
+        known_only(request)
         page = self.paginate_queryset(visible(request))
         return self.get_paginated_response(OrganizationSerializer(page, many=True).data)
 
@@ -36,9 +41,8 @@ class OrganizationsView(GenericAPIView[Organization]):
             raise PermissionDenied(
                 "Only the operator creates organizations: a superuser, or a master key of no organization."
             )
-        serializer = OrganizationSerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        return Response(save(serializer), status=201)
+        serializer = OrganizationSerializer(data=fields_of(request.data))
+        return Response(save(serializer, name="slug"), status=201)
 
 
 class OrganizationView(GenericAPIView[Organization]):
@@ -52,9 +56,8 @@ class OrganizationView(GenericAPIView[Organization]):
 
     def patch(self, request: Request, slug: str) -> Response:
         organization = enter(request, needs=Scope.MASTER, named=slug)
-        serializer = OrganizationSerializer(organization, data=request.data, partial=True)
-        serializer.is_valid(raise_exception=True)
-        return Response(save(serializer))
+        serializer = OrganizationSerializer(organization, data=fields_of(request.data), partial=True)
+        return Response(save(serializer, name="slug"))
 
 
 class RepositoriesView(GenericAPIView[Repository]):
@@ -65,6 +68,7 @@ class RepositoriesView(GenericAPIView[Repository]):
 
     @extend_schema(responses=RepositorySerializer(many=True))
     def get(self, request: Request) -> Response:
+        known_only(request)
         organization = enter(request, needs=Scope.READ)
         page = self.paginate_queryset(
             Repository.objects.filter(organization=organization).select_related("organization")
@@ -72,10 +76,10 @@ class RepositoriesView(GenericAPIView[Repository]):
         return self.get_paginated_response(RepositorySerializer(page, many=True).data)
 
     def post(self, request: Request) -> Response:
-        organization = enter(request, needs=Scope.MANAGE)
-        serializer = RepositorySerializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        return Response(save(serializer, organization=organization), status=201)
+        wanted = fields_of(request.data)
+        organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
+        serializer = RepositorySerializer(data=wanted)
+        return Response(save(serializer, name="name", organization=organization), status=201)
 
 
 class RepositoryView(GenericAPIView[Repository]):
@@ -96,24 +100,28 @@ class RepositoryView(GenericAPIView[Repository]):
         return Response(RepositorySerializer(self.find(request, name, needs=Scope.READ)).data)
 
     def patch(self, request: Request, name: str) -> Response:
-        serializer = RepositorySerializer(self.find(request, name, needs=Scope.MANAGE), data=request.data, partial=True)
-        serializer.is_valid(raise_exception=True)
-        return Response(save(serializer))
+        repository = self.find(request, name, needs=Scope.MANAGE)
+        serializer = RepositorySerializer(repository, data=fields_of(request.data), partial=True)
+        return Response(save(serializer, name="name"))
 
     def delete(self, request: Request, name: str) -> Response:
         repository = self.find(request, name, needs=Scope.MANAGE)
         with transaction.atomic():
+            # A webhook being created for it at this moment waits for this lock, and then finds no repository.
+            Repository.objects.select_for_update().get(pk=repository.pk)
             for webhook in Webhook.objects.select_for_update(no_key=True).filter(repository=repository).order_by("id"):
                 if webhook.deleted_at is None:
                     webhooks.delete(webhook, now=timezone.now())
             # A deleted webhook's log outlives its repository.
-            Webhook.objects.filter(repository=repository).update(repository=None)
+            Webhook.objects.filter(repository=repository).exclude(deleted_at=None).update(repository=None)
             repository.delete()
         return Response(status=204)
 
 
 def visible(request: Request) -> QuerySet[Organization]:
     """Give the organizations that the caller acts for."""
+    if isinstance(request.auth, ApiKey) and Scope.READ not in INCLUDED[Scope(request.auth.scope)]:
+        raise PermissionDenied(f"This needs the scope read; yours is {request.auth.scope}.")
     if is_operator(request):
         return Organization.objects.all()
     if isinstance(request.auth, ApiKey):
@@ -124,11 +132,28 @@ def visible(request: Request) -> QuerySet[Organization]:
     return Organization.objects.filter(memberships__user_id=person)
 
 
-def save(serializer: "BaseSerializer[Organization] | BaseSerializer[Repository]", **more: object) -> object:
-    """Save what is valid and show it; a name taken meanwhile or before is a conflict."""
+def save(
+    serializer: "BaseSerializer[Organization] | BaseSerializer[Repository]", *, name: str, **more: object
+) -> object:
+    """Save what is asked for and show it; raises a 422 for wrong or unknown fields, a 409 when its name is taken."""
+    refuse_unknown_fields(serializer)
+    serializer.is_valid(raise_exception=True)
     try:
         with transaction.atomic():
             serializer.save(**more)
     except IntegrityError as error:
-        raise conflict("This name is taken.", fields={"name": "is taken; choose another"}) from error
+        raise conflict("This name is taken.", fields={name: "is taken; choose another"}) from error
     return serializer.data
+
+
+def refuse_unknown_fields(serializer: "BaseSerializer[Any]") -> None:
+    """Refuse fields that cannot be set: passing over a misspelt one would look like success."""
+    fields = getattr(serializer, "fields", {})
+    settable = [field for field in fields if not fields[field].read_only]
+    unknown = {
+        str(field): f"cannot be set; these can: {', '.join(settable)}"
+        for field in serializer.initial_data
+        if field not in settable
+    }
+    if unknown:
+        raise invalid(unknown)

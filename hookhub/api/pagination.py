@@ -3,16 +3,21 @@
 import re
 from typing import Any
 
+from django.db.models import UUIDField
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from hookhub.api.errors import invalid
 
 # What base64 is written in.
 ENCODED = re.compile(r"[A-Za-z0-9+/=]+")
-# The ids that positions are: UUIDs, and whole numbers that a bigint holds.
-POSITION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9]{1,18}")
+# Positions are ids: of some lists UUIDs, of the others whole numbers that a bigint holds.
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+NUMBER = re.compile(r"[0-9]{1,18}")
+
+NOT_OURS = "is not a cursor of this list; start again without it"
 
 
 class Cursor(CursorPagination):
@@ -22,21 +27,26 @@ class Cursor(CursorPagination):
     page_size = 50
     max_page_size = 200
     page_size_query_param = "limit"
-    invalid_cursor_message = "This cursor is not one of ours; start again without it."
+    position = NUMBER
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
+        """Give the page that the request asks for; a limit or cursor that will not do is the caller's mistake."""
+        is_by_uuid = isinstance(queryset.model._meta.pk, UUIDField)  # noqa: SLF001 - Django documents _meta
+        self.position = UUID if is_by_uuid else NUMBER
+        limit = request.query_params.get("limit", "1")
+        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= self.max_page_size):
+            raise invalid({"limit": f"must be a whole number from 1 to {self.max_page_size}"})
+        return super().paginate_queryset(queryset, request, view)
 
     def decode_cursor(self, request: Request) -> Any:
         """Read the cursor; a bad one is the caller's mistake and not a missing page."""
         given = request.query_params.get(self.cursor_query_param)
         if given and not ENCODED.fullmatch(given):
-            raise invalid({"cursor": self.invalid_cursor_message})
+            raise invalid({"cursor": NOT_OURS})
         try:
             cursor = super().decode_cursor(request)
         except NotFound as error:
-            raise invalid({"cursor": self.invalid_cursor_message}) from error
-        if cursor is not None and not self._leads_somewhere(cursor.position):
-            raise invalid({"cursor": self.invalid_cursor_message})
+            raise invalid({"cursor": NOT_OURS}) from error
+        if cursor is not None and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
+            raise invalid({"cursor": NOT_OURS})
         return cursor
-
-    @staticmethod
-    def _leads_somewhere(position: object) -> bool:
-        return position is None or POSITION.fullmatch(str(position)) is not None

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
+from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
 from hookhub.api.errors import bad_request, too_large
@@ -16,11 +17,10 @@ def read_body(stream: IO[bytes], context: Mapping[str, Any]) -> bytes:
     request = context["request"]
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
         raise too_large(f"The request is longer than {limit:,} bytes; send it in parts.")
-    content = stream.read()
-    # WSGI gives no length for a chunked body, and what has no length is read as empty.
-    if not content and request.META.get("HTTP_TRANSFER_ENCODING"):
-        raise bad_request("Send the body with a Content-Length; chunked bodies are not read.")
-    return content
+    return stream.read()
+
+
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 class StrictJSONParser(BaseParser):
@@ -45,15 +45,16 @@ class StrictJSONParser(BaseParser):
 
 
 class RawParser(BaseParser):
-    """Any body, as its exact bytes."""
+    """JSON in whatever wrapping, as its exact bytes."""
 
     media_type = "*/*"
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """Give the body's bytes."""
-        del media_type
+        """Give the body's bytes; forms are not for machines."""
+        if media_type and media_type.partition(";")[0].strip().lower() in FORMS:
+            raise UnsupportedMediaType(media_type)
         return read_body(stream, parser_context or {})
 
 

@@ -25,9 +25,11 @@ def enter(request: Request, *, needs: Scope, named: object = None) -> Organizati
     ``named`` is the organization that the request's body names; the query parameter ``organization`` may name it too.
     Another's organization is 404, as if it did not exist. Who has a single one need not name it.
     """
-    named = named if named is not None else request.query_params.get("organization")
+    named = named if named is not None else request.query_params.get("organization") or None
     if named is not None and not isinstance(named, str):
         raise invalid({"organization": "must be the slug of an organization"})
+    if named is not None and "\0" in named:
+        raise Http404
     if isinstance(request.auth, ApiKey):
         organization, scope = _of_key(request.auth, named)
     else:
@@ -61,7 +63,7 @@ def _of_person(user: User, named: str | None) -> tuple[Organization, Scope]:
 
 def _named(slug: str | None) -> Organization:
     if slug is not None:
-        organization = Organization.objects.filter(slug=slug).first() if "\0" not in slug else None
+        organization = Organization.objects.filter(slug=slug).first()
         if organization is None:
             raise Http404
         return organization

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from deliveries import vault
 from deliveries.attempts import MASK
-from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
+from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
 from hookhub.models import ApiKey, Replay, Scope
 
 
@@ -19,6 +19,8 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
         model = Organization
         fields = ("slug", "name", "default_format", "created_at")
         read_only_fields = ("created_at",)
+        # Whether it is taken the database says, as a conflict.
+        extra_kwargs: ClassVar = {"slug": {"validators": [NAME]}}
 
 
 class RepositorySerializer(serializers.ModelSerializer[Repository]):
@@ -228,7 +230,7 @@ class NewReplaySerializer(serializers.Serializer[Any]):
 class ReplaySerializer(serializers.ModelSerializer[Replay]):
     class Meta:
         model = Replay
-        fields = ("id", "state", "selection", "total", "examined", "redelivered", "created_at", "finished_at")
+        fields = ("id", "state", "asked", "total", "examined", "redelivered", "created_at", "finished_at")
 
 
 def read_payload(payload: bytes) -> Any:

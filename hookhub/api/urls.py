@@ -1,7 +1,7 @@
 """The addresses under /v1/."""
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from hookhub.api import deliveries, events, keys, meta, organizations, webhooks
 
@@ -11,8 +11,8 @@ urlpatterns = [
     path("event-types", meta.EventTypesView.as_view(), name="event-types"),
     # Where people log in to the browsable API; the admin's own login is for staff.
     path("auth/", include("rest_framework.urls")),
-    path("openapi.json", SpectacularAPIView.as_view(), name="openapi"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
+    path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get", "head"]), name="docs"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),
     path("api-keys", keys.ApiKeysView.as_view(), name="api-keys"),

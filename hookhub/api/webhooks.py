@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from deliveries import replay, stats, webhooks
 from deliveries.models import Delivery, Organization, Repository, Webhook
 from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import read_text, read_uuid, read_window
+from hookhub.api.filters import known_only, read_text, read_uuid, read_window
 from hookhub.api.permissions import enter
 from hookhub.api.serializers import (
     DeliverySerializer,
@@ -42,8 +42,9 @@ class WebhooksView(GenericAPIView[Webhook]):
     def get(self, request: Request) -> Response:
         organization = enter(request, needs=Scope.READ)
         found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
+        known_only(request, "repository", "active")
         if name := read_text(request, "repository"):
-            found = found.filter(repository__name=name)
+            found = found.filter(repository=repository_of(organization, name))
         if active := read_text(request, "active"):
             if active not in {"true", "false"}:
                 raise invalid({"active": "must be true or false"})
@@ -55,7 +56,8 @@ class WebhooksView(GenericAPIView[Webhook]):
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
         organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
-        repository = repository_of(organization, wanted.pop("repository", None))
+        named = wanted.pop("repository", None)
+        repository = None if named is None else repository_of(organization, named)
         webhook, secret = webhooks.create(wanted, organization=organization, repository=repository, now=timezone.now())
         return Response(shown(webhook, secret), status=201, headers={"Location": f"/v1/webhooks/{webhook.uid}"})
 
@@ -175,10 +177,8 @@ def find(request: Request, uid: str, *, needs: Scope) -> Webhook:
     return webhook
 
 
-def repository_of(organization: Organization, name: object) -> Repository | None:
-    """Give the repository that a new webhook is about, or None for the whole organization."""
-    if name is None:
-        return None
+def repository_of(organization: Organization, name: object) -> Repository:
+    """Give one of the organization's repositories by its name, short or full; raises a 422 when there is none."""
     owner, _, short = str(name).rpartition("/")
     known = owner in {"", organization.slug} and "\0" not in short
     repository = Repository.objects.filter(organization=organization, name=short).first() if known else None

@@ -1,6 +1,5 @@
 """Memberships, API keys and replays."""
 
-
 import deliveries.models
 import django.db.models.deletion
 import django.utils.timezone
@@ -52,6 +51,7 @@ class Migration(migrations.Migration):
             name='Replay',
             fields=[
                 ('id', models.UUIDField(default=deliveries.models.new_id, editable=False, primary_key=True, serialize=False)),
+                ('asked', models.JSONField()),
                 ('selection', models.JSONField()),
                 ('state', models.CharField(choices=[('running', 'Running'), ('finished', 'Finished'), ('cancelled', 'Cancelled')], default='running', max_length=10)),
                 ('total', models.PositiveIntegerField()),
@@ -60,11 +60,12 @@ class Migration(migrations.Migration):
                 ('done_upto', models.UUIDField(null=True)),
                 ('upto', models.UUIDField()),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('touched_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('finished_at', models.DateTimeField(null=True)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='replays', to='deliveries.organization')),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('state', 'running')), fields=['id'], name='replay_running')],
+                'indexes': [models.Index(condition=models.Q(('state', 'running')), fields=['touched_at'], name='replay_running')],
             },
         ),
     ]

@@ -16,7 +16,7 @@ from typing import Any
 TOLERANCE = timedelta(minutes=5)
 
 
-class VerificationFailed(Exception):  # noqa: N818 - named for the fact, as in `except VerificationFailed as failed`.
+class VerificationFailed(Exception):
     """The request is not proven to be HookHub's, and must not be acted upon; the message says what was wrong."""
 
 

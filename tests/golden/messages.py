@@ -1,4 +1,4 @@
-"""The messages whose bytes are fixed for every wire format; ``python -m tests.golden.messages SLUG`` writes a new folder."""
+"""Messages whose bytes are fixed in every wire format; ``python -m tests.golden.messages SLUG`` writes a folder."""
 
 import hashlib
 import sys

@@ -20,7 +20,7 @@ def keyed(forge: Forge, key: str | None, *, now: datetime, content: bytes = b"a"
     return forge.event(now=now, idempotency_key=key, fingerprint=content)
 
 
-# Accept ------------------------------------------------------------------------------------------------------------------
+# Accept --------------------------------------------------------------------------------------------------------------
 
 
 def test_receipts_come_in_order_and_ids_sort_by_it(forge: Forge, now: datetime) -> None:
@@ -120,11 +120,7 @@ def test_any_text_may_be_a_key(forge: Forge, now: datetime, key: str) -> None:
 def test_a_hundred_at_once_with_one_key_are_one_event(forge: Forge, now: datetime) -> None:
     event = keyed(forge, "k", now=now)
 
-    receipts = [
-        receipt
-        for _ in range(5)
-        for [receipt] in together(*[lambda: pipeline.accept([event], now=now)] * 20)
-    ]
+    receipts = [receipt for _ in range(5) for [receipt] in together(*[lambda: pipeline.accept([event], now=now)] * 20)]
 
     assert len({receipt.id for receipt in receipts}) == 1
     assert [receipt.is_repeat for receipt in receipts].count(False) == 1
@@ -164,7 +160,7 @@ def test_batches_with_the_same_keys_in_another_order_wait_for_each_other_and_nev
         Event.objects.all().delete()
 
 
-# Fan out -------------------------------------------------------------------------------------------------------------------
+# Fan out -------------------------------------------------------------------------------------------------------------
 
 
 # What a webhook asks for, what happened, and whether it is owed that.
@@ -297,7 +293,7 @@ def test_nobody_sees_an_event_before_it_is_committed(forge: Forge, now: datetime
     assert together(lambda: pipeline.fan_out(now=now)) == [(1, 1)]
 
 
-# What it costs ---------------------------------------------------------------------------------------------------------------
+# What it costs -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", [None, "k"], ids=["without keys", "with keys"])

@@ -102,7 +102,9 @@ def test_text_is_read_as_its_content_type_says(session: requests.Session, receiv
 
 
 def test_headers_that_come_twice_are_joined(session: requests.Session, receiver: Receiver) -> None:
-    receiver.answers["/"] = Answer(raw=b"HTTP/1.1 200 OK\r\nLink: <a>\r\nlink: <b>\r\nX: \xfc\r\nContent-Length: 0\r\n\r\n")
+    receiver.answers["/"] = Answer(
+        raw=b"HTTP/1.1 200 OK\r\nLink: <a>\r\nlink: <b>\r\nX: \xfc\r\nContent-Length: 0\r\n\r\n"
+    )
 
     response = session.get(receiver.url(), timeout=5)
 
@@ -167,7 +169,10 @@ def test_a_broken_answer_is_requests_own_error(session: requests.Session, receiv
 
 
 def test_neither_the_environments_proxies_nor_its_netrc_are_used(
-    session: requests.Session, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    session: requests.Session,
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     netrc = tmp_path_factory.mktemp("home") / ".netrc"
     netrc.write_text("default login operator password s3cret\n")

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from datetime import datetime, timedelta
+from itertools import chain
 from uuid import uuid4
 
 import pytest
@@ -36,7 +37,7 @@ def owe(forge: Forge, counts: dict[str, int], *, now: datetime) -> dict[int, str
     return names
 
 
-# The lease ---------------------------------------------------------------------------------------------------------------
+# The lease -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_claim_is_a_lease_with_all_that_one_attempt_needs(forge: Forge, now: datetime, settings: Settings) -> None:
@@ -95,7 +96,7 @@ def test_the_oldest_go_first(forge: Forge, now: datetime) -> None:
     assert claimed == ids
 
 
-# In flight ---------------------------------------------------------------------------------------------------------------
+# In flight -----------------------------------------------------------------------------------------------------------
 
 
 def test_a_webhook_has_no_more_in_flight_than_it_allows(forge: Forge, now: datetime, settings: Settings) -> None:
@@ -122,7 +123,7 @@ def test_lowering_the_limit_below_what_is_in_flight_takes_nothing_more(forge: Fo
     assert pipeline.claim(100, now=now) == []
 
 
-# Fairness ----------------------------------------------------------------------------------------------------------------
+# Fairness ------------------------------------------------------------------------------------------------------------
 
 
 def test_one_with_a_thousand_due_displaces_nobody(forge: Forge, now: datetime) -> None:
@@ -130,7 +131,7 @@ def test_one_with_a_thousand_due_displaces_nobody(forge: Forge, now: datetime) -
 
     claims = pipeline.claim(10, now=now)
 
-    assert Counter(names[claimed.webhook_id] for claimed in claims) == {name: 1 for name in names.values()}
+    assert Counter(names[claimed.webhook_id] for claimed in claims) == Counter(names.values())
 
 
 def test_slots_that_are_left_over_go_round_once_more(forge: Forge, now: datetime) -> None:
@@ -142,7 +143,7 @@ def test_slots_that_are_left_over_go_round_once_more(forge: Forge, now: datetime
 
 
 def test_the_next_claim_begins_behind_the_last_one_served(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {name: 20 for name in "abcde"}, now=now)
+    names = owe(forge, dict.fromkeys("abcde", 20), now=now)
     after, order = 0, ""
 
     for _ in range(5):
@@ -191,7 +192,7 @@ def test_resting_webhooks_cost_the_others_no_slot(forge: Forge, now: datetime) -
     assert len(pipeline.claim(200, now=now + timedelta(microseconds=1))) == 102
 
 
-# Many at once --------------------------------------------------------------------------------------------------------------
+# Many at once --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
@@ -204,7 +205,7 @@ def test_claimers_at_the_same_time_share_what_there_is_and_never_exceed_what_a_w
     delivered = 0
 
     for _ in range(6):
-        claims = sum(together(*[lambda: claim_again_and_again(now)] * threads), [])
+        claims = list(chain.from_iterable(together(*[lambda: claim_again_and_again(now)] * threads)))
         ids = [claimed.delivery_id for claimed in claims]
         assert len(ids) == len(set(ids))
         assert max(Counter(claimed.webhook_id for claimed in claims).values()) <= 4
@@ -269,7 +270,7 @@ def test_a_webhook_that_somebody_else_holds_locked_keeps_nobody_waiting(forge: F
     assert [names[claimed.webhook_id] for claimed in claims] == ["free"]
 
 
-# What it costs ---------------------------------------------------------------------------------------------------------------
+# What it costs -------------------------------------------------------------------------------------------------------
 
 
 def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -292,15 +293,45 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, sen
     assert counts[0] == counts[1] == (4, 4)
 
 
+def is_anything_to_do(now: datetime) -> bool:
+    return queue.is_anything_to_do(max_in_flight=2, now=now)
+
+
 def test_the_clock_finds_work_that_is_due_and_none_that_is_not(forge: Forge, sender: Sender, now: datetime) -> None:
-    assert not queue.is_anything_due(now=now)
+    assert not is_anything_to_do(now)
     forge.webhook(now=now)
     pipeline.accept([forge.event(now=now)], now=now)
-    assert queue.is_anything_due(now=now)
+    assert is_anything_to_do(now)
     pipeline.fan_out(now=now)
-    assert queue.is_anything_due(now=now)
-    assert not queue.is_anything_due(now=now - timedelta(microseconds=1))
+    assert is_anything_to_do(now)
+    assert not is_anything_to_do(now - timedelta(microseconds=1))
 
     deliver_due(sender, now=now)
 
-    assert not queue.is_anything_due(now=now + timedelta(days=1))
+    assert not is_anything_to_do(now + timedelta(days=1))
+
+
+def test_the_clock_finds_no_work_in_what_cannot_be_had_yet(forge: Forge, now: datetime) -> None:
+    resting, full = forge.webhook(now=now, path="/resting"), forge.webhook(now=now, max_in_flight=1)
+    forge.accept(3, now=now)
+    Webhook.objects.filter(pk=resting.pk).update(resting_until=now + timedelta(seconds=1))
+    assert is_anything_to_do(now)
+
+    [claimed] = pipeline.claim(100, now=now)
+    assert claimed.webhook_id == full.pk
+
+    assert not is_anything_to_do(now)
+    assert is_anything_to_do(now + timedelta(seconds=1))
+    finish([claimed], now=now)
+    assert is_anything_to_do(now)
+
+
+def test_the_clock_finds_work_in_what_is_to_be_held(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    Webhook.objects.filter(pk=webhook.pk).update(disabled_at=now, disabled_reason="by_owner")
+    assert is_anything_to_do(now)
+
+    assert pipeline.claim(1, now=now) == []
+
+    assert not is_anything_to_do(now)

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Count
 from pytest_django import Settings
 
-from deliveries import chores, pipeline, replay, vault, webhooks
+from deliveries import chores, pipeline, queue, replay, vault, webhooks
 from deliveries.formats import FORMATS, Message, Rendered
 from deliveries.formats.standard_webhooks import StandardWebhooks
 from deliveries.models import Attempt, Delivery, Event, Webhook
@@ -88,7 +88,7 @@ def test_the_whole_schedule_is_travelled_and_then_the_webhook_is_disabled(
     assert Event.objects.get(type="webhook.disabled").accepted_at == moment
 
 
-# What a receiver's answer leads to ----------------------------------------------------------------------------------------
+# What a receiver's answer leads to -----------------------------------------------------------------------------------
 
 
 def test_gone_disables_at_once_and_holds_what_waits(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -194,7 +194,9 @@ def test_a_strict_count_disables_after_so_many_failures_in_a_row(
     for minute in range(3):
         assert [one.disabled_at for one in Webhook.objects.order_by("id")] == [None, None]
         forge.accept(now=now + timedelta(minutes=minute))
-        Delivery.objects.filter(attempts_made__gt=0).update(state="cancelled", ending="cancelled", finished_at=now, due_at=None)
+        Delivery.objects.filter(attempts_made__gt=0).update(
+            state="cancelled", ending="cancelled", finished_at=now, due_at=None
+        )
         deliver_due(sender, now=now + timedelta(minutes=minute))
 
     strict.refresh_from_db()
@@ -253,7 +255,7 @@ def test_a_receiver_that_keeps_timing_out_is_left_alone_for_a_while_as_a_whole(
     assert {claimed.url for claimed in pipeline.claim(100, now=resting)} == {forge.receiver.url("/other")}
 
 
-# Each webhook's own policy ------------------------------------------------------------------------------------------------
+# Each webhook's own policy -------------------------------------------------------------------------------------------
 
 
 def test_a_webhooks_own_schedule_replaces_the_deployments(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -323,7 +325,7 @@ def test_a_webhooks_own_deadline_holds(forge: Forge, sender: Sender, now: dateti
     assert Webhook.objects.get().last_delivery_status == "timeout"
 
 
-# Disabled, enabled, deleted ---------------------------------------------------------------------------------------------------
+# Disabled, enabled, deleted ------------------------------------------------------------------------------------------
 
 
 def test_what_a_disabled_webhook_is_owed_is_held_and_new_events_are_not_owed(
@@ -342,7 +344,9 @@ def test_what_a_disabled_webhook_is_owed_is_held_and_new_events_are_not_owed(
     assert (webhook.disabled_reason, webhook.owner_told_at) == ("by_owner", now)
 
 
-@pytest.mark.parametrize(("release_held", "released", "expected"), [(True, 2, {"delivered": 2}), (False, 0, {"held": 2})])
+@pytest.mark.parametrize(
+    ("release_held", "released", "expected"), [(True, 2, {"delivered": 2}), (False, 0, {"held": 2})]
+)
 def test_enabling_releases_what_was_held_if_asked(
     forge: Forge, sender: Sender, now: datetime, released: int, expected: dict[str, int], *, release_held: bool
 ) -> None:
@@ -373,7 +377,12 @@ def test_enabling_begins_with_a_clean_slate(forge: Forge, sender: Sender, now: d
     assert pipeline.review(now=later) == []
 
     webhook.refresh_from_db()
-    assert (webhook.failure_count, webhook.disabled_at, webhook.disabled_reason, webhook.review_since) == (0, None, None, None)
+    assert (webhook.failure_count, webhook.disabled_at, webhook.disabled_reason, webhook.review_since) == (
+        0,
+        None,
+        None,
+        None,
+    )
     # The next failure is the first of its delivery's schedule again.
     forge.accept(now=later)
     deliver_due(sender, now=later)
@@ -407,8 +416,81 @@ def test_what_is_in_flight_while_its_webhook_is_disabled_counts_and_is_not_sent_
     assert replay.disable(webhook.pk, now=now)[1] == 0
     pipeline.settle(results, now=now)
 
-    assert states() == {"delivered": 1, "held": 1}
+    # The one that failed is held as soon as its turn comes.
     assert pipeline.claim(10, now=now + timedelta(days=1)) == []
+    assert states() == {"delivered": 1, "held": 1}
+
+
+def test_what_is_in_flight_while_its_webhook_is_disabled_and_enabled_again_is_simply_tried_again(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = [Answer(500), Answer(200)]
+    forge.accept(now=now)
+    results = attempt_all(pipeline.claim(10, now=now), sender, now=now)
+    replay.disable(webhook.pk, now=now)
+    replay.enable(webhook.pk, release_held=True, now=now)
+
+    pipeline.settle(results, now=now)
+    deliver_due(sender, now=now + timedelta(hours=1))
+
+    assert states() == {"delivered": 1}
+
+
+def test_a_failure_from_before_it_was_enabled_again_does_not_disable_a_webhook(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = Answer(410)
+    forge.accept(now=now)
+    results = attempt_all(pipeline.claim(10, now=now), sender, now=now)
+    later = now + timedelta(seconds=1)
+    replay.disable(webhook.pk, now=now)
+    replay.enable(webhook.pk, release_held=True, now=later)
+
+    pipeline.settle(results, now=later)
+
+    assert pipeline.review(now=later) == []
+    assert Delivery.objects.get().ending == "gone"
+
+
+def test_more_than_can_be_held_at_once_is_held_released_and_cancelled_batch_by_batch(
+    forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "AT_ONCE", 3)
+    webhook = forge.webhook(now=now, max_in_flight=100)
+    forge.accept(8, now=now)
+
+    assert replay.disable(webhook.pk, now=now)[1] == 3
+    for held in (6, 8, 8):
+        assert pipeline.claim(100, now=now) == []
+        assert states()["held"] == held
+
+    assert replay.enable(webhook.pk, release_held=True, now=now)[1] == 3
+    assert [chores.release_the_rest(now=now) for _ in range(3)] == [3, 2, 0]
+    assert states() == {"pending": 8}
+
+    with transaction.atomic():
+        assert webhooks.delete(webhook, now=now) == 3
+    for cancelled in (6, 8):
+        chores.forget_the_old(now=now)
+        assert states()["cancelled"] == cancelled
+    assert forge.receiver.received == []
+
+
+def test_what_is_not_yet_released_stays_held_when_the_webhook_is_disabled_again(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "AT_ONCE", 3)
+    webhook = forge.webhook(now=now)
+    forge.accept(3, now=now)
+    replay.disable(webhook.pk, now=now)
+    forge.webhook(now=now)
+    replay.enable(webhook.pk, release_held=True, now=now)
+    replay.disable(webhook.pk, now=now)
+
+    assert chores.release_the_rest(now=now) == 0
+    assert states() == {"held": 3}
 
 
 def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -429,10 +511,11 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
     pipeline.settle(attempt_all([claimed], sender, now=now), now=now)
     chores.forget_the_old(now=now)
     assert states() == {"cancelled": 2}
+    assert forge.receiver.received[1:] == []
     assert pipeline.claim(10, now=now + timedelta(days=1)) == []
 
 
-# Sending again -------------------------------------------------------------------------------------------------------------------
+# Sending again -------------------------------------------------------------------------------------------------------
 
 
 def test_a_redelivery_keeps_the_id_numbers_its_attempts_on_and_starts_the_schedule_afresh(
@@ -484,7 +567,7 @@ def test_cancelling_stops_what_waits_and_nothing_else(forge: Forge, sender: Send
     assert replay.redeliver([waiting.pk], now=now) == 1
 
 
-# What may not go wrong in a batch --------------------------------------------------------------------------------------------------
+# What may not go wrong in a batch ------------------------------------------------------------------------------------
 
 
 def test_whatever_bytes_come_back_are_recorded_and_harm_no_neighbour(
@@ -513,7 +596,7 @@ class Broken(StandardWebhooks):
     """Cannot render anything, and says so in words that Postgres cannot store."""
 
     def render(self, message: Message) -> Rendered:
-        raise ValueError("nothing\0 to \ud800 see")
+        raise ValueError("nothing\0 to see")
 
 
 class Injecting(StandardWebhooks):

@@ -2,7 +2,6 @@
 
 import gzip
 import itertools
-import os
 import socket
 import struct
 import threading
@@ -63,9 +62,7 @@ def test_a_request_arrives_as_it_was_given_and_the_answer_comes_back_whole(sende
         sender, Request(receiver.url("/a/../b?c=%20d"), (("X-Token", "t"), ("X-Empty", "")), b"\0\xffbody", LONG)
     )
 
-    assert found.result == Reply(
-        202, "Whatever", (("Content-Length", "6"), ("X-One", "1"), ("x-two", "ü")), b"thanks"
-    )
+    assert found.result == Reply(202, "Whatever", (("Content-Length", "6"), ("X-One", "1"), ("x-two", "ü")), b"thanks")
     assert timedelta(0) < found.duration < LATE
     [request] = receiver.received
     assert (request.method, request.path, request.body) == ("POST", "/a/../b?c=%20d", b"\0\xffbody")
@@ -154,7 +151,7 @@ def test_a_connection_that_the_receiver_closed_meanwhile_is_replaced(sender: Sen
     assert [status_of(exchange(sender, a_request(receiver.url()))) for _ in range(20)] == [200] * 20
 
 
-# What stays at home ---------------------------------------------------------------------------------------------------
+# What stays at home --------------------------------------------------------------------------------------------------
 
 
 def test_cookies_are_not_kept(sender: Sender, receiver: Receiver) -> None:
@@ -168,7 +165,12 @@ def test_cookies_are_not_kept(sender: Sender, receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_answers_and_not_orders(sender: Sender, receiver: Receiver, status: int) -> None:
-    for place in (receiver.url("/elsewhere"), "http://169.254.169.254/latest/meta-data/", "//\xff\xfe@@::", "file:///etc/passwd"):
+    for place in (
+        receiver.url("/elsewhere"),
+        "http://169.254.169.254/latest/meta-data/",
+        "//\xff\xfe@@::",
+        "file:///etc/passwd",
+    ):
         receiver.answers["/"] = Answer(status, {"Location": place})
         assert status_of(exchange(sender, a_request(receiver.url()))) == status
 
@@ -213,9 +215,10 @@ def test_compressed_answers_are_not_unpacked(sender: Sender, receiver: Receiver)
     assert "accept-encoding" not in receiver.received[0].headers
 
 
-# Answers, byte for byte -------------------------------------------------------------------------------------------------
+# Answers, byte for byte ----------------------------------------------------------------------------------------------
 
 OK = b"HTTP/1.1 200 OK\r\n"
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 ANSWERS: dict[str, tuple[bytes, int | str]] = {
     "complete": (OK + b"Content-Length: 2\r\n\r\nok", 200),
     "without a reason": (b"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", 200),
@@ -227,7 +230,7 @@ ANSWERS: dict[str, tuple[bytes, int | str]] = {
     "status 304": (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\n\r\n", 304),
     "status 600": (b"HTTP/1.1 600 What\r\nContent-Length: 0\r\n\r\n", 600),
     "status 999": (b"HTTP/1.1 999 What\r\nContent-Length: 0\r\n\r\n", 999),
-    "after interim answers": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n", 200),
+    "after interim answers": (INTERIM + b"HTTP/1.1 103 Hints\r\nX: y\r\n\r\n" + OK + b"Content-Length: 0\r\n\r\n", 200),
     "chunked": (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 200),
     "chunked with a trailer": (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Late: 1\r\n\r\n", 200),
     "NUL and broken UTF-8 in the body": (OK + b"Content-Length: 4\r\n\r\n\0\xff\xfe\0", 200),
@@ -244,8 +247,8 @@ ANSWERS: dict[str, tuple[bytes, int | str]] = {
     "closes in a header's value": (OK + b"Content-Length: ", "protocol"),
     "closes behind a header": (OK + b"X-Header: 1\r\n", "protocol"),
     "closes in the empty line": (OK + b"X-Header: 1\r\n\r", "protocol"),
-    "closes behind an interim answer": (b"HTTP/1.1 100 Continue\r\n\r\n", "protocol"),
-    "closes in the headers behind an interim answer": (b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"X: 1\r\n", "protocol"),
+    "closes behind an interim answer": (INTERIM, "protocol"),
+    "closes in the headers behind an interim answer": (INTERIM + OK + b"X: 1\r\n", "protocol"),
     "closes in the body": (OK + b"Content-Length: 100\r\n\r\nhalf", "protocol"),
     "closes in a chunk": (OK + b"Transfer-Encoding: chunked\r\n\r\n64\r\nhalf", "protocol"),
     "closes before the last chunk": (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", "protocol"),
@@ -288,7 +291,7 @@ def test_only_a_complete_and_well_formed_answer_counts(
 
 
 def test_an_answer_arriving_byte_by_byte_is_the_same_answer(sender: Sender, receiver: Receiver) -> None:
-    raw = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX-A: b\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: 1\r\n\r\n"
+    raw = INTERIM + OK + b"X-A: b\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nT: 1\r\n\r\n"
 
     def drip(connection: socket.socket, _: Received) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -319,7 +322,7 @@ def test_the_headers_are_those_of_the_final_answer(sender: Sender, receiver: Rec
     assert found.result.reason == "Later"
 
 
-# What goes on too long --------------------------------------------------------------------------------------------------
+# What goes on too long -----------------------------------------------------------------------------------------------
 
 
 def drip_body(connection: socket.socket, _: Received) -> None:
@@ -399,7 +402,11 @@ def test_the_deadline_covers_a_body_that_nobody_reads(sender: Sender, receiver: 
 
 
 def test_the_deadline_covers_a_receiver_that_does_not_even_accept(sender: Sender) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, socket.socket() as first, socket.socket() as second:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as listener,
+        socket.socket() as first,
+        socket.socket() as second,
+    ):
         for filler in (first, second):
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
@@ -430,7 +437,7 @@ def test_those_that_hang_do_not_keep_the_others_waiting(sender: Sender, receiver
         sender.close()
 
 
-# What is too long --------------------------------------------------------------------------------------------------------
+# What is too long ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, BODY_MOST - 1, BODY_MOST, BODY_MOST + 1, 3 * BODY_MOST])
@@ -529,10 +536,12 @@ def test_the_owner_reads_how_long_headers_may_be(sender: Sender, receiver: Recei
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert found.result == Lost("protocol", f"The answer's headers are longer than {HEADERS_MOST} bytes. (after status 200)")
+    assert found.result == Lost(
+        "protocol", f"The answer's headers are longer than {HEADERS_MOST} bytes. (after status 200)"
+    )
 
 
-# Connections that break, or say too much -------------------------------------------------------------------------------
+# Connections that break, or say too much -----------------------------------------------------------------------------
 
 
 def reset(connection: socket.socket) -> None:
@@ -541,7 +550,9 @@ def reset(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    "head", [b"", OK, OK + b"Content-Length: 9\r\n\r\nhalf", OK + b"\r\nhalf"], ids=["at once", "headers", "body", "no length"]
+    "head",
+    [b"", OK, OK + b"Content-Length: 9\r\n\r\nhalf", OK + b"\r\nhalf"],
+    ids=["at once", "headers", "body", "no length"],
 )
 def test_a_reset_before_the_answer_is_complete_is_no_success(sender: Sender, receiver: Receiver, head: bytes) -> None:
     def answer_and_reset(connection: socket.socket, request: Received) -> None:
@@ -567,7 +578,9 @@ def test_a_name_that_does_not_exist_is_unreachable(sender: Sender) -> None:
     assert kind_of(exchange(sender, a_request("http://receiver.invalid/", timeout=LATE))) in {"unreachable", "timeout"}
 
 
-def test_a_second_answer_behind_the_first_is_not_taken_for_the_next_requests(sender: Sender, receiver: Receiver) -> None:
+def test_a_second_answer_behind_the_first_is_not_taken_for_the_next_requests(
+    sender: Sender, receiver: Receiver
+) -> None:
     success = OK + b"Content-Length: 0\r\n\r\n"
     receiver.answers["/"] = [Answer(raw=success * 3), Answer(500)]
 
@@ -601,7 +614,7 @@ def test_an_answer_that_comes_unasked_on_an_idle_connection_is_not_taken(sender:
     assert receiver.connections == 2
 
 
-# The guard, at the very dial ---------------------------------------------------------------------------------------------
+# The guard, at the very dial -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -613,10 +626,11 @@ def strict() -> Iterator[Sender]:
 
 # As libcurl gets them here, past every check of the URL: what it makes of them is what counts.
 WAYS_HOME = [
-    "127.0.0.1", "localhost", "localhost.", "LOCALHOST", "a.localhost", "127.1", "0", "0.0.0.0", "2130706433", "0x7f000001",
-    "0x7f.1", "0177.0.0.1", "017700000001", "①②⑦.⓪.⓪.①", "127。0。0。1", "%31%32%37.0.0.1", "[::1]", "[::]",
-    "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "user:pass@127.0.0.1",
-    "example.com@127.0.0.1", "127.0.0.1\\@example.com", "example.com\\@127.0.0.1", "[fe80::1%25lo]", "[::1%25lo]",
+    "127.0.0.1", "localhost", "localhost.", "LOCALHOST", "a.localhost", "127.1", "0", "0.0.0.0", "2130706433",
+    "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "①②⑦.⓪.⓪.①", "127。0。0。1", "%31%32%37.0.0.1",
+    "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[::1%25lo]",
+    "[fe80::1%25lo]", "user:pass@127.0.0.1", "example.com@127.0.0.1", "127.0.0.1\\@example.com",
+    "example.com\\@127.0.0.1",
 ]  # fmt: skip
 
 
@@ -674,16 +688,28 @@ def test_an_allowed_host_is_dialled_by_its_name_only(receiver: Receiver) -> None
     sender.close()
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "file:///etc/passwd", "gopher://127.0.0.1:1234/_x", "dict://127.0.0.1/", "ws://127.0.0.1/", "", "x", "http://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://127.0.0.1/",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:1234/_x",
+        "dict://127.0.0.1/",
+        "ws://127.0.0.1/",
+        "",
+        "x",
+        "http://",
+    ],
+)
 def test_nothing_but_http_is_spoken(sender: Sender, url: str) -> None:
     assert kind_of(exchange(sender, a_request(url, timeout=LATE))) in {"protocol", "unreachable"}
 
 
-# Nothing is left behind ------------------------------------------------------------------------------------------------------
+# Nothing is left behind ----------------------------------------------------------------------------------------------
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def wait_until(is_so: Callable[[], bool], *, seconds: float = 10) -> bool:

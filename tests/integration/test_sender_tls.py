@@ -115,7 +115,9 @@ def test_the_deadline_covers_a_handshake_that_never_ends(secure_sender: Sender) 
     assert SOON <= found.duration < LATE
 
 
-@pytest.mark.parametrize("rubbish", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28", b"\0" * 100, b""])
+@pytest.mark.parametrize(
+    "rubbish", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28", b"\0" * 100, b""]
+)
 def test_what_does_not_speak_tls_is_a_failure(secure_sender: Sender, rubbish: bytes) -> None:
     def answer(connection: socket.socket) -> None:
         connection.recv(65536)
@@ -131,7 +133,7 @@ def test_what_does_not_speak_tls_is_a_failure(secure_sender: Sender, rubbish: by
 
 def test_old_versions_of_tls_are_not_spoken(secure_sender: Sender, authority: Identity, tmp_path: Path) -> None:
     context = Identity.make(tmp_path / "r.pem", "r", issuer=authority, address="127.0.0.1").server_context()
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     with Receiver(tls=context) as receiver:
         assert kind_of(exchange(secure_sender, a_request(receiver.url(), timeout=LATE))) in {"tls", "protocol"}
@@ -176,7 +178,7 @@ def test_a_tls_connection_is_used_again(secure_sender: Sender, authority: Identi
         assert receiver.connections <= 2
 
 
-# HTTP/2 -------------------------------------------------------------------------------------------------------------------
+# HTTP/2 --------------------------------------------------------------------------------------------------------------
 
 
 def listens(port: int) -> bool:
@@ -193,9 +195,9 @@ def http2(authority: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iter
         pass
     server = subprocess.Popen(
         [
-            Path(sys.executable).with_name("granian"), "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port),
-            "--ssl-certificate", identity.path, "--ssl-keyfile", identity.path, "--no-access-log", "--log-level", "error",
-            "tests.http2_receiver:app",
+            Path(sys.executable).with_name("granian"), "--interface", "asgi", "--host", "127.0.0.1",
+            "--port", str(port), "--ssl-certificate", identity.path, "--ssl-keyfile", identity.path,
+            "--no-access-log", "--log-level", "error", "tests.http2_receiver:app",
         ],
         cwd=Path(__file__).parents[2],
         env=os.environ | {"PYTHONWARNINGS": "ignore"},

@@ -28,7 +28,7 @@ every_format = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORM
 every_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 
 
-# The contract -------------------------------------------------------------------------------------------------------
+# The contract --------------------------------------------------------------------------------------------------------
 
 
 @every_format
@@ -55,7 +55,7 @@ def test_a_message_becomes_the_golden_bytes(wire_format: Format, message: Messag
 
 
 def test_every_golden_file_belongs_to_a_message_and_a_format() -> None:
-    found = {path for path in HERE.rglob("*.http")}
+    found = set(HERE.rglob("*.http"))
 
     assert found == {golden_of(slug, name) for slug in FORMATS for name in MESSAGES}
 
@@ -68,7 +68,9 @@ def test_rendering_twice_gives_the_same_bytes(wire_format: Format, message: Mess
 
 @every_format
 @every_message
-def test_headers_are_safe_on_the_wire_and_exactly_those_the_format_claims(wire_format: Format, message: Message) -> None:
+def test_headers_are_safe_on_the_wire_and_exactly_those_the_format_claims(
+    wire_format: Format, message: Message
+) -> None:
     rendered = wire_format.render(message)
 
     for name, value in rendered.headers:
@@ -178,7 +180,7 @@ def test_formats_import_neither_django_nor_the_network_nor_the_clock_nor_the_eng
     assert not re.search(r"\.(now|utcnow|today)\(", path.read_text())
 
 
-# Times --------------------------------------------------------------------------------------------------------------
+# Times ---------------------------------------------------------------------------------------------------------------
 
 STAMPS = {
     "to the second": (datetime(2026, 3, 4, 12, 0, 0, 999999, tzinfo=UTC), False, "2026-03-04T12:00:00Z"),
@@ -187,7 +189,9 @@ STAMPS = {
     "east of Greenwich": (
         datetime(2026, 3, 4, 1, 30, 0, tzinfo=timezone(timedelta(hours=5, minutes=30))), False, "2026-03-03T20:00:00Z",
     ),
-    "zone of no offset": (datetime(2026, 3, 4, 12, 0, 0, tzinfo=timezone(timedelta(0), "Z")), False, "2026-03-04T12:00:00Z"),
+    "zone of no offset": (
+        datetime(2026, 3, 4, 12, 0, 0, tzinfo=timezone(timedelta(0), "Z")), False, "2026-03-04T12:00:00Z",
+    ),
     "year 1": (datetime(1, 1, 1, tzinfo=UTC), True, "0001-01-01T00:00:00.000Z"),
 }  # fmt: skip
 
@@ -197,7 +201,7 @@ def test_times_are_written_in_utc_with_a_z(moment: datetime, text: str, *, milli
     assert stamp(moment, milliseconds=milliseconds) == text
 
 
-# Standard Webhooks, checked by its own library and by hand -------------------------------------------------------------
+# Standard Webhooks, checked by its own library and by hand -----------------------------------------------------------
 
 
 def standard(message: Message) -> Rendered:
@@ -267,7 +271,7 @@ def test_what_is_not_base64_is_no_key(secret: str) -> None:
         key_of(secret)
 
 
-# Coregit, checked by hand ----------------------------------------------------------------------------------------------
+# Coregit, checked by hand --------------------------------------------------------------------------------------------
 
 
 @every_message

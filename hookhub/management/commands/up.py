@@ -62,7 +62,7 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
         except OperationalError as error:
             raise CommandError(f"The database does not answer; check DATABASE_URL. {error}") from error
-        url = f"http://{host}:{port}"
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         greeting = [f"HookHub is up: {url}/admin/ (admin), {url}/v1/ (API), {url}/v1/docs (OpenAPI)"]
         greeting += first_steps()
         if settings.HOOKHUB_DEVELOPMENT:
@@ -93,10 +93,12 @@ class Command(BaseCommand):
         while time.monotonic() < give_up_at:
             try:
                 if requests.get(f"{url}/readyz", timeout=1).ok:
-                    self._say("\n".join(["", *greeting, ""]))
-                    return
+                    break
             except requests.RequestException:
-                time.sleep(0.1)
+                pass
+            time.sleep(0.1)
+        # Said in any case: a first login is shown this once.
+        self._say("\n".join(["", *greeting, ""]))
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)

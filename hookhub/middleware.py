@@ -1,0 +1,52 @@
+"""What is answered before any view: health checks, and bodies of unknown length."""
+
+from collections.abc import Callable
+
+from django.db import Error, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from hookhub.api.errors import body
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+
+def answer_health_checks(get_response: Handler) -> Handler:
+    """Answer /healthz and /readyz whatever the Host header says: probes go by address."""
+    checks = {"/healthz": live, "/readyz": ready}
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        check = checks.get(request.path)
+        return check() if check else get_response(request)
+
+    return answer
+
+
+def live() -> HttpResponse:
+    """Tell that this process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+def ready() -> HttpResponse:
+    """Tell whether events can be accepted, which takes the database and nothing else."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Error:
+        # Out of the way, so that the next look begins with a new connection.
+        connection.close()
+        return JsonResponse({"status": "unavailable", "reason": "the database does not answer"}, status=503)
+    return JsonResponse({"status": "ok"})
+
+
+def require_a_length(get_response: Handler) -> Handler:
+    """Refuse bodies sent in chunks: they have no length, and what has no length is read as empty."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower() and not request.META.get(
+            "CONTENT_LENGTH"
+        ):
+            message = "Send the body with a Content-Length; bodies in chunks are not read."
+            return JsonResponse(body("length_required", message), status=411)
+        return get_response(request)
+
+    return answer

@@ -1,0 +1,221 @@
+"""The clock that every worker carries: it rings for what is due and does the chores, on one worker at a time."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from django.db import DatabaseError, connection
+from pytest_django import Settings
+
+from deliveries import clockwork, doorbell, pipeline, queue, stopping
+from deliveries.clockwork import Clock, do
+from deliveries.ledger import examine
+from deliveries.models import Delivery
+from deliveries.sender import Sender
+from deliveries.stats import stats_of
+from tests.receiver import Answer
+from tests.story import Forge, deliver_due, together
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    yield Clock(None)
+    stopping.clear()
+
+
+@pytest.fixture
+def rings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """The answers that the bell will give; each ring takes one away."""
+    answers = [True] * 100
+    monkeypatch.setattr(doorbell, "ring_now", answers.pop)
+    return answers
+
+
+def test_it_rings_when_something_is_due_and_only_then(
+    forge: Forge, clock: Clock, rings: list[bool], now: datetime
+) -> None:
+    clock._ring_for_due_work(now)
+    assert len(rings) == 100
+
+    pipeline.accept([forge.event(now=now)], now=now)
+    clock._ring_for_due_work(now)
+
+    assert len(rings) == 99
+
+
+def test_without_redis_it_has_the_work_done_in_a_process_of_its_own(
+    forge: Forge, clock: Clock, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polled: list[str] = []
+    monkeypatch.setattr(doorbell, "ring_now", lambda: False)
+    monkeypatch.setattr(clock, "_poll", lambda: polled.append("polled"))
+    clock._ring_for_due_work(now)
+    assert polled == []
+
+    pipeline.accept([forge.event(now=now)], now=now)
+    clock._ring_for_due_work(now)
+
+    assert polled == ["polled"]
+
+
+# Chores are named by their paths, and these are ours.
+done: list[tuple[str, datetime]] = []
+inside, may_go_on = threading.Event(), threading.Event()
+
+
+@pytest.fixture(autouse=True)
+def nothing_done_yet() -> None:
+    done.clear()
+    inside.clear()
+    may_go_on.clear()
+
+
+def first_chore(*, now: datetime) -> None:
+    done.append(("first", now))
+
+
+def second_chore(*, now: datetime) -> None:
+    done.append(("second", now))
+
+
+def slow_chore(*, now: datetime) -> None:
+    inside.set()
+    assert may_go_on.wait(10)
+    done.append(("slow", now))
+
+
+def chore_with_a_bug(*, now: datetime) -> None:
+    raise RuntimeError("a bug")
+
+
+def chore_that_the_database_refuses(*, now: datetime) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 / 0")
+
+
+def paths(*chores: Callable[..., object]) -> tuple[str, ...]:
+    return tuple(f"{__name__}.{chore.__name__}" for chore in chores)
+
+
+def test_the_chores_are_done_in_their_order(forge: Forge, clock: Clock, now: datetime, settings: Settings) -> None:
+    settings.HOOKHUB_CHORES = paths(first_chore, second_chore)
+
+    clock._do_chores(now)
+
+    assert done == [("first", now), ("second", now)]
+
+
+def test_one_worker_at_a_time_does_the_chores(forge: Forge, clock: Clock, now: datetime, settings: Settings) -> None:
+    settings.HOOKHUB_CHORES = paths(slow_chore)
+
+    def second_clock() -> None:
+        assert inside.wait(10)
+        Clock(None)._do_chores(now)
+        may_go_on.set()
+
+    together(lambda: clock._do_chores(now), second_clock)
+    assert done == [("slow", now)]
+
+    # The lock is free again for the next tick, whoever ticks.
+    together(lambda: Clock(None)._do_chores(now))
+    assert len(done) == 2
+
+
+@pytest.mark.parametrize("chore", [chore_with_a_bug, chore_that_the_database_refuses])
+def test_a_chore_that_fails_is_reported_and_keeps_no_other_from_being_done(
+    forge: Forge, clock: Clock, now: datetime, settings: Settings, caplog: pytest.LogCaptureFixture,
+    chore: Callable[..., object],
+) -> None:  # fmt: skip
+    settings.HOOKHUB_CHORES = paths(chore, second_chore)
+
+    clock._do_chores(now)
+
+    assert done == [("second", now)]
+    assert f"{chore.__name__} failed" in caplog.text
+
+
+def test_without_a_connection_the_tick_ends(forge: Forge, now: datetime) -> None:
+    def lose_it(*, now: datetime) -> None:
+        connection.connection.close()
+        chore_that_the_database_refuses(now=now)
+
+    with pytest.raises(DatabaseError):
+        do("lost", lose_it, now=now)
+    connection.close()
+
+
+def test_it_ticks_through_errors_until_it_is_stopped_and_then_says_so_to_every_drain(
+    forge: Forge, clock: Clock, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.HOOKHUB_CHORES = ()
+    ticked, errors = threading.Event(), [RuntimeError("a bug"), DatabaseError("away"), OSError("gone")]
+
+    def tick(**_: object) -> bool:
+        if errors:
+            raise errors.pop()
+        ticked.set()
+        return False
+
+    monkeypatch.setattr(clockwork, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(queue, "is_anything_to_do", tick)
+    clock.start(None)
+
+    assert ticked.wait(10)
+    assert not stopping.is_set()
+    clock.stop(None)
+
+    assert stopping.is_set()
+    assert not any(thread.is_alive() for thread in clock._threads)
+
+
+def test_a_chore_that_takes_its_time_does_not_silence_the_bell(
+    forge: Forge, clock: Clock, now: datetime, monkeypatch: pytest.MonkeyPatch, settings: Settings, rings: list[bool]
+) -> None:
+    settings.HOOKHUB_CHORES = paths(slow_chore)
+    monkeypatch.setattr(clockwork, "TICK_SECONDS", 0.01)
+    pipeline.accept([forge.event(now=now)], now=now)
+    clock.start(None)
+    assert inside.wait(10)
+    before = len(rings)
+
+    until = time.monotonic() + 10
+    while len(rings) > before - 3:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+    may_go_on.set()
+    clock.stop(None)
+
+
+def test_every_chore_of_the_settings_exists_and_has_nothing_to_do_in_an_empty_database(
+    forge: Forge, clock: Clock, now: datetime, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock._do_chores(now)
+
+    assert caplog.text == ""
+
+
+def test_after_all_kinds_of_trouble_the_ledger_is_right_and_the_stats_add_up(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    good, bad = forge.webhook(now=now, path="/good"), forge.webhook(now=now, path="/bad", retry_schedule=[60])
+    forge.receiver.answers["/bad"] = [Answer(500), Answer(200), Answer(500)]
+    later = now + timedelta(minutes=2)
+    forge.accept(4, now=now + timedelta(minutes=1))
+    deliver_due(sender, now=now + timedelta(minutes=1))
+    deliver_due(sender, now=later)
+    deliver_due(sender, now=later + timedelta(minutes=2))
+
+    assert {finding.check.name: finding.verdict for finding in examine(now=later) if finding.verdict == "fault"} == {}
+    found = stats_of(bad, window=timedelta(hours=1), now=later)
+    assert (found.attempts, found.succeeded) == (7, 1)
+    assert found.success_rate == pytest.approx(1 / 7)
+    assert found.deliveries == {"delivered": 1, "failed": 3}
+    assert stats_of(good, window=timedelta(hours=1), now=later).success_rate == 1.0
+    nothing = stats_of(good, window=timedelta(seconds=1), now=later + timedelta(days=1))
+    assert (nothing.attempts, nothing.success_rate, nothing.p50_ms, nothing.deliveries) == (0, None, None, {})
+    assert Delivery.objects.count() == 8

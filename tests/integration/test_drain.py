@@ -1,0 +1,407 @@
+"""The drain: slots kept full, nobody kept waiting, and results written down whatever happens to the database."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection
+from pytest_django import Settings
+
+from deliveries import drain, pipeline, stopping
+from deliveries.drain import Drain, Drained, drain_once
+from deliveries.ids import uuid7
+from deliveries.models import Attempt, Delivery, Webhook
+from deliveries.sender import Sender, make_sender
+from tests.receiver import Answer, Receiver
+from tests.story import Forge
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG = timedelta(seconds=30)
+
+
+@pytest.fixture
+def few_slots() -> Iterator[Sender]:
+    made = make_sender(slots=4)
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "CATCH_BREATH", timedelta(milliseconds=20))
+
+
+def run(sender: Sender, *, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> Drained:
+    """Drain at one moment of the world."""
+    return Drain(sender, lambda: now, LONG, is_stopping=is_stopping).run()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_everything_that_is_due_is_fanned_out_and_delivered_with_few_slots(
+    forge: Forge, few_slots: Sender, now: datetime
+) -> None:
+    for _ in range(3):
+        forge.webhook(now=now)
+    pipeline.accept([forge.event(now=now)] * 50, now=now)
+
+    done = run(few_slots, now=now)
+
+    assert done == Drained(events=50, attempts=150)
+    assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
+    assert len(forge.receiver.received) == 150
+    assert forge.receiver.connections <= 8
+
+
+def test_with_nothing_to_do_it_is_done(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    assert run(few_slots, now=now) == Drained(0, 0)
+
+
+def test_what_is_not_due_yet_is_left_alone(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(now=now)
+
+    assert run(few_slots, now=now).attempts == 1
+    assert run(few_slots, now=now).attempts == 0
+
+    assert Delivery.objects.get().state == "pending"
+
+
+def test_no_more_is_in_flight_than_there_are_slots(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    for _ in range(5):
+        forge.webhook(now=now)
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def count(connection: object, request: object) -> None:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.01)
+        with lock:
+            at_once -= 1
+        connection.sendall(Answer(200).encode())  # type: ignore[attr-defined]
+
+    forge.receiver.script = count
+    forge.accept(8, now=now)
+
+    assert run(few_slots, now=now).attempts == 40
+
+    assert 2 <= most <= 4
+
+
+def test_what_is_due_and_cannot_be_had_does_not_keep_it_going(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    webhook = forge.webhook(now=now, max_in_flight=1)
+    forge.accept(2, now=now)
+    pipeline.claim(1, now=now)
+    Webhook.objects.filter(pk=webhook.pk).update(name="full")
+
+    started = time.monotonic()
+    done = Drain(few_slots, lambda: now, LONG, timedelta(milliseconds=50)).run()
+
+    assert done == Drained(0, 0)
+    assert time.monotonic() - started < 2
+
+
+def test_while_it_lingers_it_takes_what_becomes_due(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    lingering = threading.Event()
+
+    def clock() -> datetime:
+        lingering.set()
+        return now
+
+    def linger() -> Drained:
+        try:
+            return Drain(few_slots, clock, LONG, timedelta(seconds=0.5)).run()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        drained = thread.submit(linger)
+        assert lingering.wait(10)
+        pipeline.accept([forge.event(now=now)], now=now)
+        assert drained.result(10) == Drained(1, 1)
+
+
+def test_one_that_hangs_does_not_keep_the_others_waiting(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    with Receiver() as hanging:
+        hanging.script = lambda connection, request: hanging.closing.wait(10)  # type: ignore[assignment, return-value]
+        slow = forge.webhook(now=now, url=hanging.url(), events=["slow"], max_in_flight=2)
+        forge.webhook(now=now, events=["quick"])
+        Webhook.objects.filter(pk=slow.pk).update(timeout=timedelta(seconds=1.5))
+        pipeline.accept([forge.event("slow", now=now)] * 2 + [forge.event("quick", now=now)] * 100, now=now)
+        draining = threading.Thread(target=lambda: (run(few_slots, now=now), connection.close()))
+        started = time.monotonic()
+        draining.start()
+
+        forge.receiver.wait_for(100)
+        wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 100)
+
+        # The quick ones are delivered and written down while the slow ones still hang.
+        assert time.monotonic() - started < 1.4
+        assert Delivery.objects.filter(state="sending", webhook=slow).count() == 2
+        draining.join()
+    assert set(Delivery.objects.filter(webhook=slow).values_list("state", flat=True)) == {"pending"}
+    assert Attempt.objects.filter(webhook=slow, outcome="lost").count() == 2
+
+
+def test_what_becomes_due_while_others_are_in_flight_is_sent_meanwhile(
+    forge: Forge, few_slots: Sender, now: datetime
+) -> None:
+    may_answer = threading.Event()
+    forge.webhook(now=now, path="/slow", events=["slow"])
+    forge.webhook(now=now, path="/quick", events=["quick"])
+    forge.receiver.script = lambda connection, request: (
+        request.path == "/quick" or may_answer.wait(10),
+        connection.sendall(Answer(200).encode()),
+    )  # type: ignore[assignment, return-value]
+    pipeline.accept([forge.event("slow", now=now)], now=now)
+    draining = threading.Thread(target=lambda: (run(few_slots, now=now), connection.close()))
+    draining.start()
+    forge.receiver.wait_for(1)
+
+    pipeline.accept([forge.event("quick", now=now)], now=now)
+
+    wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 1)
+    may_answer.set()
+    draining.join()
+    assert Delivery.objects.filter(state="delivered").count() == 2
+
+
+def test_told_to_stop_it_begins_nothing_new_and_finishes_what_it_began(
+    forge: Forge, few_slots: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now)
+    stop = threading.Event()
+    forge.receiver.script = lambda connection, request: (
+        stop.set(),
+        time.sleep(0.1),
+        connection.sendall(Answer(200).encode()),
+    )  # type: ignore[assignment, return-value]
+    forge.accept(20, now=now)
+
+    done = run(few_slots, now=now, is_stopping=stop.is_set)
+
+    assert 1 <= done.attempts <= 8
+    assert Counter(Delivery.objects.values_list("state", flat=True)) == {
+        "delivered": done.attempts, "pending": 20 - done.attempts,
+    }  # fmt: skip
+    assert few_slots.in_flight == 0
+
+
+def test_told_to_stop_before_it_began_it_does_nothing(forge: Forge, now: datetime, settings: Settings) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    stopping.set_stopping()
+    try:
+        assert drain_once(LONG) == Drained(0, 0)
+    finally:
+        stopping.clear()
+    assert drain_once(LONG) == Drained(0, 1)
+
+
+def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(20, now=now)
+
+    done = Drain(few_slots, lambda: now, timedelta(0)).run()
+
+    assert done == Drained(0, 0)
+
+
+def test_the_next_drain_begins_behind_the_last_webhook_served(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    hooks = [forge.webhook(now=now, path=f"/{n}") for n in range(6)]
+    forge.accept(now=now)
+    drained = Drain(few_slots, lambda: now, LONG)
+
+    assert drained._top_up()
+
+    assert drained.after == hooks[3].pk
+    few_slots.wait(timedelta(seconds=1))
+
+
+# The database goes away ----------------------------------------------------------------------------------------------
+
+
+def kill_the_connection_of(pid: int) -> None:
+    parameters = connection.get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
+    with psycopg.connect(**parameters, autocommit=True) as other:
+        assert other.execute("SELECT pg_terminate_backend(%s)", [pid]).fetchone() == (True,)
+
+
+def test_a_database_connection_killed_between_sending_and_settling_costs_nothing(
+    forge: Forge, few_slots: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(30, now=now)
+    pid = connection.connection.info.backend_pid
+    killed = threading.Event()
+
+    def kill_once(link: object, request: object) -> None:
+        if not killed.is_set():
+            killed.set()
+            kill_the_connection_of(pid)
+            connection.close()
+        link.sendall(Answer(200).encode())  # type: ignore[attr-defined]
+
+    forge.receiver.script = kill_once
+
+    done = run(few_slots, now=now)
+
+    assert killed.is_set()
+    assert done.attempts == 30
+    assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
+    assert len(forge.receiver.received) == 30
+    assert Attempt.objects.count() == 30
+
+
+def test_a_commit_whose_outcome_is_unknown_is_repeated_and_counts_once(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(3, now=now)
+    settle, calls = pipeline.settle, []
+
+    def settle_and_lose_the_answer(results: list[object], *, now: datetime) -> object:
+        answer = settle(results, now=now)  # type: ignore[arg-type]
+        calls.append(len(results))
+        if len(calls) == 1:
+            raise OperationalError("the connection broke during COMMIT")
+        return answer
+
+    monkeypatch.setattr(pipeline, "settle", settle_and_lose_the_answer)
+
+    run(few_slots, now=now)
+
+    webhook.refresh_from_db()
+    assert calls[0] == calls[1]
+    assert webhook.failure_count == 3
+    assert set(Delivery.objects.values_list("state", "failures")) == {("pending", 1)}
+    assert Attempt.objects.count() == 3
+
+
+def test_while_the_database_is_away_results_wait_and_the_requests_in_flight_go_on(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(20, now=now)
+    settle, tries = pipeline.settle, []
+
+    def away_for_a_while(results: list[object], *, now: datetime) -> object:
+        tries.append(len(results))
+        if len(tries) <= 5:
+            raise OperationalError("away")
+        return settle(results, now=now)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "settle", away_for_a_while)
+
+    assert run(few_slots, now=now).attempts == 20
+
+    assert tries[:6] == sorted(tries[:6])
+    assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
+
+
+def test_told_to_stop_while_the_database_is_away_it_waits_a_while_and_then_gives_up(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    tries: list[int] = []
+
+    def away(results: list[object], *, now: datetime) -> object:
+        tries.append(len(results))
+        raise OperationalError("away")
+
+    monkeypatch.setattr(pipeline, "settle", away)
+    monkeypatch.setattr(drain, "PATIENCE_WHEN_STOPPING", timedelta(milliseconds=100))
+
+    done = run(few_slots, now=now, is_stopping=lambda: bool(tries))
+
+    assert done.attempts == 0
+    assert len(tries) >= 3
+    # The lease runs out, and the delivery is repeated.
+    assert Delivery.objects.get().state == "sending"
+
+
+def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(
+    forge: Forge, few_slots: Sender, now: datetime, settings: Settings
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(3, now=now)
+    claims = pipeline.claim(10, now=now)
+    late = now + settings.HOOKHUB_LEASE - settings.HOOKHUB_TIMEOUT_MOST + timedelta(microseconds=1)
+
+    Drain(few_slots, lambda: late, LONG)._begin(claims)
+
+    assert few_slots.in_flight == 0
+    assert set(Delivery.objects.values_list("state", "attempts_made", "due_at", "lease", "first_attempt_at")) == {
+        ("pending", 0, now, None, None)
+    }
+    assert forge.receiver.received == []
+    # What somebody else has claimed since then is not given back.
+    again = pipeline.claim(10, now=late)
+    pipeline.release(claims)
+    assert {delivery.lease for delivery in Delivery.objects.all()} == {again[0].lease}
+
+
+def test_a_review_that_fails_loses_nothing(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = Answer(410)
+    forge.accept(now=now)
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "review", fail_to_review)
+        assert run(few_slots, now=now).attempts == 1
+
+    assert pipeline.review(now=now) == [webhook]
+
+
+def fail_to_review(*, now: datetime) -> object:
+    raise OperationalError("away")
+
+
+def test_one_result_that_the_database_refuses_does_not_take_its_neighbours_along(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in ("/bad", "/good", "/fine"):
+        forge.webhook(now=now, path=path)
+    forge.accept(now=now)
+    as_row = pipeline.as_row
+
+    def poisoned(result: object, *, attempt_id: object) -> dict[str, object]:
+        row = as_row(result, attempt_id=attempt_id)  # type: ignore[arg-type]
+        return {**row, "errors": "\0"} if str(row["urls"]).endswith("/bad") else row
+
+    monkeypatch.setattr(pipeline, "as_row", poisoned)
+
+    run(few_slots, now=now)
+
+    found = {delivery.webhook.url.rpartition("/")[2]: delivery.state for delivery in Delivery.objects.all()}
+    assert found == {"good": "delivered", "fine": "delivered", "bad": "sending"}
+
+
+def test_the_clock_is_the_databases(forge: Forge) -> None:
+    clock = drain.database_clock()
+
+    first, second = clock(), clock()
+
+    assert first <= second
+    assert abs(first - datetime.now(first.tzinfo)) < timedelta(minutes=1)
+    assert uuid7(first).version == 7

@@ -1,0 +1,349 @@
+"""Leases: what a dead or late worker leaves behind, and that settling is fenced by them and harmless to repeat."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+from pytest_django import Settings
+
+from deliveries import chores, pipeline, queue, replay, webhooks
+from deliveries.models import Attempt, Delivery, Webhook
+from deliveries.sender import Sender
+from tests.receiver import Answer
+from tests.story import Forge, attempt_all, deliver_due, outcomes_of, the_delivery, together
+
+pytestmark = pytest.mark.django_db
+
+LEASE = timedelta(seconds=60)
+
+
+@pytest.fixture(autouse=True)
+def lease(settings: Settings) -> None:
+    settings.HOOKHUB_LEASE = LEASE
+
+
+# A worker that dies --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("age", "taken_back"), [(-1, 0), (0, 0), (1, 1)])
+def test_a_lease_holds_to_its_last_moment(forge: Forge, now: datetime, age: int, taken_back: int) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    pipeline.claim(1, now=now)
+
+    assert chores.reclaim_expired_leases(now=now + LEASE + timedelta(microseconds=age)) == taken_back
+
+
+def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now, retry_schedule=[60, 60])
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    retried = now + timedelta(minutes=2)
+    pipeline.claim(1, now=retried)
+
+    late = retried + timedelta(minutes=2)
+    assert chores.reclaim_expired_leases(now=late) == 1
+
+    delivery = the_delivery()
+    assert (delivery.state, delivery.due_at, delivery.failures, delivery.attempts_made) == ("pending", late, 1, 2)
+    assert (delivery.lease_losses, delivery.lease, delivery.leased_until) == (1, None, None)
+    assert outcomes_of(delivery) == ["refused", "unknown"]
+    unknown = Attempt.objects.get(outcome="unknown")
+    assert (unknown.started_at, unknown.duration, unknown.status, unknown.url) == (retried, None, None, webhook.url)
+    assert unknown.id.version == 7
+    assert "did not live to tell" in unknown.error
+
+    # The schedule goes on where it was: one more wait, and one last attempt.
+    deliver_due(sender, now=late)
+    assert the_delivery().failures == 2
+    assert the_delivery().lease_losses == 0
+    deliver_due(sender, now=late + timedelta(minutes=2))
+    assert (the_delivery().ending, outcomes_of(the_delivery())) == (
+        "exhausted", ["refused", "unknown", "refused", "refused"],
+    )  # fmt: skip
+
+
+def test_a_lost_attempt_is_nobodys_failure(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    pipeline.claim(1, now=now)
+
+    chores.reclaim_expired_leases(now=now + 2 * LEASE)
+
+    webhook.refresh_from_db()
+    assert (webhook.failure_count, webhook.review_since, webhook.last_delivery_at) == (0, None, None)
+
+
+def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisonous(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    moment = now
+
+    for loss in range(1, 6):
+        assert the_delivery().state == "pending"
+        assert len(pipeline.claim(1, now=moment)) == 1
+        moment += 2 * LEASE
+        assert chores.reclaim_expired_leases(now=moment) == 1
+        assert the_delivery().lease_losses == loss
+
+    delivery = the_delivery()
+    assert (delivery.state, delivery.ending, delivery.finished_at, delivery.due_at) == (
+        "failed",
+        "poisonous",
+        moment,
+        None,
+    )
+    assert (delivery.attempts_made, delivery.failures, outcomes_of(delivery)) == (5, 0, ["unknown"] * 5)
+    assert pipeline.claim(1, now=moment + timedelta(days=1)) == []
+
+    # A person may still try again, with a clean slate.
+    assert replay.redeliver([delivery.pk], now=moment) == 1
+    assert (the_delivery().state, the_delivery().lease_losses) == ("pending", 0)
+
+
+def test_losses_only_count_in_a_row(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now, retry_schedule=[60] * 3)
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(now=now)
+    moment = now
+    for _ in range(2):
+        for _ in range(4):
+            pipeline.claim(1, now=moment)
+            moment += timedelta(minutes=2)
+            chores.reclaim_expired_leases(now=moment)
+        deliver_due(sender, now=moment)
+        moment += timedelta(minutes=2)
+
+    assert (the_delivery().state, the_delivery().attempts_made) == ("pending", 10)
+
+
+def test_a_crash_while_its_webhook_is_disabled_leaves_the_delivery_held(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    pipeline.claim(1, now=now)
+    replay.disable(webhook.pk, now=now)
+
+    chores.reclaim_expired_leases(now=now + 2 * LEASE)
+
+    assert pipeline.claim(1, now=now + 2 * LEASE) == []
+    assert (the_delivery().state, the_delivery().due_at) == ("held", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_taking_back_at_the_same_time_takes_each_back_once(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now, max_in_flight=50)
+    forge.accept(50, now=now)
+    pipeline.claim(50, now=now)
+
+    taken = together(*[lambda: chores.reclaim_expired_leases(now=now + 2 * LEASE)] * 6)
+
+    assert sum(taken) == 50
+    assert set(Delivery.objects.values_list("state", "lease_losses")) == {("pending", 1)}
+    assert Attempt.objects.filter(outcome="unknown").count() == 50
+
+
+# A worker that is late -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(200, "delivered"), (500, "refused"), (410, "gone")])
+def test_a_late_report_changes_nothing_but_the_record_of_its_attempt(
+    forge: Forge, sender: Sender, now: datetime, status: int, outcome: str
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = Answer(status)
+    forge.accept(now=now)
+    late = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    chores.reclaim_expired_leases(now=now + 2 * LEASE)
+    before = Delivery.objects.values().get()
+
+    assert pipeline.settle(late, now=now + 2 * LEASE) == set()
+
+    assert Delivery.objects.values().get() == before
+    assert pipeline.review(now=now) == []
+    webhook.refresh_from_db()
+    assert (webhook.failure_count, webhook.last_success_at, webhook.last_delivery_at) == (0, None, None)
+    [attempt] = Attempt.objects.all()
+    assert (attempt.number, attempt.outcome, attempt.status, attempt.error) == (1, outcome, status, "")
+    assert attempt.duration is not None
+
+
+def test_a_report_that_is_late_while_another_worker_sends_does_not_disturb_it(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now)
+    forge.receiver.answers["/"] = [Answer(410), Answer(200)]
+    forge.accept(now=now)
+    late = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    again = now + 2 * LEASE
+    chores.reclaim_expired_leases(now=again)
+    fresh = attempt_all(pipeline.claim(1, now=again), sender, now=again)
+
+    assert pipeline.settle(late, now=again) == set()
+    assert the_delivery().state == "sending"
+    assert pipeline.settle(fresh, now=again) == {the_delivery().pk}
+
+    assert (the_delivery().state, outcomes_of(the_delivery())) == ("delivered", ["gone", "delivered"])
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["late one first", "late one last"])
+def test_two_reports_about_one_delivery_in_one_batch_are_told_apart_by_their_leases(
+    forge: Forge, sender: Sender, now: datetime, order: int
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = [Answer(410), Answer(200)]
+    forge.accept(now=now)
+    late = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    again = now + 2 * LEASE
+    chores.reclaim_expired_leases(now=again)
+    fresh = attempt_all(pipeline.claim(1, now=again), sender, now=again)
+
+    assert pipeline.settle((late + fresh)[::order], now=again) == {the_delivery().pk}
+    pipeline.review(now=again)
+
+    delivery = the_delivery()
+    assert (delivery.state, delivery.ending, delivery.last_status) == ("delivered", "delivered", 200)
+    assert outcomes_of(delivery) == ["gone", "delivered"]
+    webhook.refresh_from_db()
+    assert (webhook.disabled_at, webhook.failure_count, webhook.last_success_at) == (None, 0, again)
+
+
+def test_a_stranger_without_the_lease_changes_nothing(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    [result] = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    forged = replace(result, claim=replace(result.claim, lease=uuid4()))
+
+    assert pipeline.settle([forged], now=now) == set()
+
+    assert the_delivery().state == "sending"
+
+
+def test_a_late_report_after_a_redelivery_does_not_finish_it(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    late = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    chores.reclaim_expired_leases(now=now + 2 * LEASE)
+    replay.cancel([the_delivery().pk], now=now)
+
+    assert pipeline.settle(late, now=now + 2 * LEASE) == set()
+
+    assert (the_delivery().state, outcomes_of(the_delivery())) == ("cancelled", ["delivered"])
+
+
+# Settling, repeated --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 500, 410])
+def test_settling_twice_is_settling_once(forge: Forge, sender: Sender, now: datetime, status: int) -> None:
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = Answer(status)
+    forge.accept(2, now=now)
+    results = attempt_all(pipeline.claim(10, now=now), sender, now=now)
+    assert len(pipeline.settle(results, now=now)) == 2
+    before = [list(model.objects.order_by("pk").values()) for model in (Delivery, Attempt, Webhook)]
+
+    assert pipeline.settle(results, now=now + timedelta(seconds=1)) == set()
+
+    assert [list(model.objects.order_by("pk").values()) for model in (Delivery, Attempt, Webhook)] == before
+    webhook.refresh_from_db()
+    assert webhook.failure_count == (0 if status == 200 else 2)
+
+
+def test_settling_nothing_is_nothing(now: datetime, forge: Forge) -> None:
+    assert pipeline.settle([], now=now) == set()
+
+
+def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
+    forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    results = attempt_all(pipeline.claim(10, now=now), sender, now=now)
+    with monkeypatch.context() as patched:
+        patched.setattr(queue, "UPDATE_HEALTH", "SELECT 1 / 0")
+        with pytest.raises(Exception, match="division by zero"):
+            pipeline.settle(results, now=now)
+    assert (the_delivery().state, Attempt.objects.count()) == ("sending", 0)
+
+    assert pipeline.settle(results, now=now) == {the_delivery().pk}
+
+    assert (the_delivery().state, Attempt.objects.count()) == ("delivered", 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_settle_for_the_same_webhooks_at_once_count_every_failure(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    hooks = [forge.webhook(now=now, max_in_flight=100) for _ in range(3)]
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(32, now=now)
+    results = attempt_all(pipeline.claim(1000, now=now), sender, now=now)
+    shares = [results[part::8][:: 1 if part % 2 else -1] for part in range(8)]
+
+    settled = together(*[lambda share=share: pipeline.settle(share, now=now) for share in shares])  # type: ignore[misc]
+
+    assert sum(map(len, settled)) == 96
+    for webhook in hooks:
+        webhook.refresh_from_db()
+        assert webhook.failure_count == 32
+
+
+# Between settling and reviewing --------------------------------------------------------------------------------------
+
+
+def test_a_worker_that_dies_between_settling_and_reviewing_leaves_the_review_to_the_next(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    exhausted = forge.webhook(now=now, path="/a", retry_schedule=[60])
+    gone = forge.webhook(now=now, path="/b")
+    forge.receiver.answers = {"/a": Answer(500), "/b": Answer(410)}
+    forge.accept(now=now)
+    pipeline.settle(attempt_all(pipeline.claim(10, now=now), sender, now=now), now=now)
+    later = now + timedelta(minutes=2)
+    pipeline.settle(attempt_all(pipeline.claim(10, now=later), sender, now=later), now=later)
+
+    assert chores.review_webhooks(now=later) == 2
+    assert chores.review_webhooks(now=later) == 0
+
+    exhausted.refresh_from_db()
+    gone.refresh_from_db()
+    assert (exhausted.disabled_reason, gone.disabled_reason) == ("failing", "gone")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_reviewers_at_the_same_time_disable_once_and_say_so_once(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    told = forge.webhook(now=now, events=["webhook.disabled"])
+    Webhook.objects.exclude(pk=told.pk).update(gone_at=now)
+
+    reviews = together(*[lambda: pipeline.review(now=now)] * 6)
+
+    assert sum(map(len, reviews)) == 1
+    assert pipeline.fan_out(now=now) == (1, 1)
+
+
+def test_a_webhook_that_was_deleted_before_its_review_is_left_alone(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    Webhook.objects.update(gone_at=now)
+    with transaction.atomic():
+        webhooks.delete(webhook, now=now)
+
+    assert pipeline.review(now=now) == []
+
+    webhook.refresh_from_db()
+    assert (webhook.disabled_at, webhook.gone_at) == (None, None)
+    assert webhooks.to_review() == []
+
+
+def test_the_databases_own_ids_are_of_version_7_and_of_the_moment_given(now: datetime, forge: Forge) -> None:
+    made = [queue.run("SELECT deliveries_uuid7(%(now)s)", {"now": now})[0][0] for _ in range(50)]
+
+    assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}
+    assert {one.int >> 80 for one in made} == {int(now.timestamp() * 1000)}
+    assert len(set(made)) == 50
+    assert connection.in_atomic_block

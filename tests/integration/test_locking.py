@@ -1,0 +1,42 @@
+"""Locking: whatever is done to the same deliveries at the same time, nobody waits for anybody in a ring."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from deliveries import chores, pipeline, replay
+from deliveries.models import Attempt, Delivery
+from tests.story import Forge, together
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = 12
+
+
+def test_whatever_is_done_to_the_same_deliveries_at_the_same_time_nothing_fails(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, max_in_flight=1000)
+    forge.accept(200, now=now)
+    ids = list(Delivery.objects.order_by("id").values_list("id", flat=True))
+    # Due in the opposite order of their ids, so that an index that is followed leads the other way.
+    for position, delivery_id in enumerate(ids):
+        Delivery.objects.filter(pk=delivery_id).update(due_at=now - timedelta(seconds=position))
+
+    def again_and_again(*actions: object) -> None:
+        for _ in range(ROUNDS):
+            for action in actions:
+                action()  # type: ignore[operator]
+
+    # A deadlock would be an error in one of these.
+    together(
+        lambda: again_and_again(lambda: replay.redeliver(ids, now=now)),
+        lambda: again_and_again(lambda: replay.redeliver(ids[::-1], now=now)),
+        lambda: again_and_again(lambda: replay.cancel(ids[::-1], now=now)),
+        lambda: again_and_again(lambda: replay.disable(webhook.pk, now=now)),
+        lambda: again_and_again(lambda: replay.enable(webhook.pk, release_held=True, now=now)),
+        lambda: again_and_again(lambda: pipeline.claim(7, now=now)),
+        lambda: again_and_again(lambda: chores.reclaim_expired_leases(now=now + timedelta(hours=1))),
+        lambda: again_and_again(lambda: chores.forget_the_old(now=now)),
+    )
+
+    assert Delivery.objects.count() == 200
+    assert set(Attempt.objects.values_list("outcome", flat=True)) <= {"unknown"}

@@ -1,0 +1,67 @@
+"""The migrations: complete, from nothing, and back again."""
+
+from collections.abc import Iterator
+from io import StringIO
+
+import psycopg
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections
+from pytest_django import DjangoDbBlocker
+
+SCRATCH = "scratch"
+
+
+@pytest.fixture
+def scratch(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """The alias of a database without a single table."""
+    name = f"{connection.settings_dict['NAME']}_scratch"
+    with django_db_blocker.unblock():
+        parameters = connection.get_connection_params()
+        parameters.pop("cursor_factory", None)
+        parameters.pop("context", None)
+        parameters.pop("prepare_threshold", None)
+        server = psycopg.connect(**parameters, autocommit=True)
+        server.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        server.execute(f'CREATE DATABASE "{name}"')
+        connections.databases[SCRATCH] = {**connection.settings_dict, "NAME": name}
+        try:
+            yield SCRATCH
+        finally:
+            connections[SCRATCH].close()
+            del connections[SCRATCH]
+            del connections.databases[SCRATCH]
+            server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+            server.close()
+
+
+def made_by_us(alias: str) -> set[str]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relname ~ '^(deliveries|hookhub)_' AND relkind IN ('r', 'S')"
+            " UNION SELECT proname FROM pg_proc WHERE proname ~ '^deliveries_'"
+        )
+        return {name for (name,) in cursor.fetchall()}
+
+
+def test_the_models_have_no_change_that_no_migration_knows_of(db: None) -> None:
+    call_command("makemigrations", check=True, dry_run=True, stdout=StringIO())
+
+
+def test_from_nothing_to_the_last_and_back_to_nothing_and_there_again(scratch: str) -> None:
+    call_command("migrate", database=scratch, verbosity=0)
+    there = made_by_us(scratch)
+    assert {
+        "deliveries_event",
+        "deliveries_delivery",
+        "deliveries_attempt",
+        "deliveries_uuid7",
+        "hookhub_replay",
+    } <= there
+
+    call_command("migrate", "deliveries", "zero", database=scratch, verbosity=0)
+    assert made_by_us(scratch) == set()
+
+    call_command("migrate", database=scratch, verbosity=0)
+    assert made_by_us(scratch) == there
+    call_command("migrate", database=scratch, verbosity=0, check_unapplied=True)

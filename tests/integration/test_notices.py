@@ -1,0 +1,136 @@
+"""Letters to owners: one for each disabling, and again until it could be sent."""
+
+from datetime import datetime, timedelta
+from smtplib import SMTPException
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
+
+from deliveries import pipeline, replay
+from deliveries.models import Webhook
+from hookhub.models import Membership
+from hookhub.notices import BATCH, tell_owners
+from tests.story import Forge
+
+pytestmark = pytest.mark.django_db
+
+
+def member(forge: Forge, name: str, *, role: str = "owner", **facts: Any) -> User:
+    user = User.objects.create(username=name, **{"email": f"{name}@acme.example", **facts})
+    Membership.objects.create(user=user, organization=forge.organization, role=role)
+    return user
+
+
+def fail(webhook: Webhook, *, now: datetime) -> None:
+    Webhook.objects.filter(pk=webhook.pk).update(gone_at=now)
+    assert pipeline.review(now=now) == [webhook]
+
+
+def test_the_owners_hear_once_that_a_webhook_was_disabled(forge: Forge, now: datetime) -> None:
+    member(forge, "olga")
+    member(forge, "otto")
+    member(forge, "reader", role="reader")
+    member(forge, "manager", role="manager")
+    member(forge, "left", is_active=False)
+    member(forge, "mute", email="")
+    member(Forge.make(forge.receiver, "globex"), "stranger")
+    webhook = forge.webhook(now=now, name="Deploys", secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    fail(webhook, now=now)
+
+    assert tell_owners(now=now) == 1
+    assert tell_owners(now=now + timedelta(seconds=1)) == 0
+
+    [letter] = mail.outbox
+    assert sorted(letter.recipients()) == ["olga@acme.example", "otto@acme.example"]
+    assert letter.subject == "[HookHub] acme: a webhook has been disabled"
+    assert "Deploys" in letter.body
+    assert webhook.url in letter.body
+    assert "whsec" not in letter.body
+    webhook.refresh_from_db()
+    assert webhook.owner_told_at == now
+
+
+def test_who_disables_a_webhook_oneself_gets_no_letter(forge: Forge, now: datetime) -> None:
+    member(forge, "olga")
+    replay.disable(forge.webhook(now=now).pk, now=now)
+
+    assert tell_owners(now=now) == 0
+    assert mail.outbox == []
+
+
+def test_a_second_disabling_is_news_again(forge: Forge, now: datetime) -> None:
+    member(forge, "olga")
+    webhook = forge.webhook(now=now)
+    fail(webhook, now=now)
+    tell_owners(now=now)
+    replay.enable(webhook.pk, release_held=False, now=now)
+    fail(webhook, now=now + timedelta(days=1))
+
+    assert tell_owners(now=now + timedelta(days=1)) == 1
+    assert len(mail.outbox) == 2
+
+
+@pytest.mark.parametrize(
+    "error", [SMTPException("busy"), ConnectionRefusedError("nobody"), TimeoutError("slow")], ids=repr
+)
+def test_a_letter_that_cannot_be_sent_is_tried_again(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    member(forge, "olga")
+    webhook = forge.webhook(now=now)
+    fail(webhook, now=now)
+
+    def refuse(self: EmailBackend, messages: object) -> int:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmailBackend, "send_messages", refuse)
+        for second in range(3):
+            assert tell_owners(now=now + timedelta(seconds=second)) == 0
+    webhook.refresh_from_db()
+    assert webhook.owner_told_at is None
+
+    assert tell_owners(now=now + timedelta(minutes=1)) == 1
+    assert len(mail.outbox) == 1
+
+
+def test_nobody_to_tell_is_told_once_in_the_log(forge: Forge, now: datetime, caplog: pytest.LogCaptureFixture) -> None:
+    fail(forge.webhook(now=now), now=now)
+
+    assert tell_owners(now=now) == 1
+    assert tell_owners(now=now) == 0
+
+    assert mail.outbox == []
+    assert caplog.text.count("nobody in acme has an address to tell") == 1
+
+
+def test_a_webhook_deleted_meanwhile_is_no_news(forge: Forge, now: datetime) -> None:
+    member(forge, "olga")
+    webhook = forge.webhook(now=now)
+    fail(webhook, now=now)
+    Webhook.objects.update(deleted_at=now)
+
+    assert tell_owners(now=now) == 0
+    assert mail.outbox == []
+
+
+def test_so_many_letters_a_tick_and_the_oldest_first(forge: Forge, now: datetime) -> None:
+    member(forge, "olga")
+    for second in range(BATCH + 2):
+        fail(forge.webhook(now=now, name=f"hook {second}"), now=now - timedelta(seconds=second))
+
+    assert [tell_owners(now=now) for _ in range(3)] == [BATCH, 2, 0]
+    assert f"hook {BATCH + 1}" in mail.outbox[0].body
+
+
+def test_a_name_that_would_forge_a_header_stays_in_the_letter(forge: Forge, now: datetime) -> None:
+    member(forge, "olga")
+    fail(forge.webhook(now=now, name="x\r\nBcc: evil@example.com"), now=now)
+
+    assert tell_owners(now=now) == 1
+
+    assert mail.outbox[0].recipients() == ["olga@acme.example"]
+    assert "Bcc" not in mail.outbox[0].subject

@@ -1,0 +1,196 @@
+"""Replays: a filter's deliveries sent again batch by batch, and none that came after the start."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from pytest_django import Settings
+
+from deliveries.models import Delivery, Repository
+from deliveries.replay import Selection
+from deliveries.sender import Sender
+from hookhub import replays
+from hookhub.models import Replay
+from tests.receiver import Answer
+from tests.story import Forge, deliver_due, together
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replays, "BATCH", 4)
+    monkeypatch.setattr(replays, "BATCHES_A_TICK", 2)
+
+
+def all_of(forge: Forge, **narrowed: object) -> Selection:
+    return Selection(organization_id=forge.organization.pk, **narrowed)  # type: ignore[arg-type]
+
+
+def begin(forge: Forge, selection: Selection, *, now: datetime) -> Replay:
+    return replays.start(forge.organization, selection=selection, asked={}, now=now)
+
+
+def test_a_replay_goes_on_batch_by_batch_tick_by_tick_and_then_ends(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(10, now=now)
+    deliver_due(sender, now=now)
+    replay = begin(forge, all_of(forge), now=now)
+    assert (replay.state, replay.total, replay.examined) == ("running", 10, 0)
+
+    progress = []
+    for second in range(1, 4):
+        made_due = replays.run_replays(now=now + timedelta(seconds=second))
+        replay.refresh_from_db()
+        progress.append((made_due, replay.examined, replay.redelivered, replay.state))
+
+    assert progress == [(8, 8, 8, "running"), (2, 10, 10, "finished"), (0, 10, 10, "finished")]
+    assert (replay.total, replay.finished_at) == (10, now + timedelta(seconds=2))
+    deliver_due(sender, now=now + HOUR)
+    assert set(Delivery.objects.values_list("state", "redeliveries", "attempts_made")) == {("delivered", 1, 2)}
+
+
+def test_deliveries_that_came_after_its_start_are_not_meant(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(3, now=now)
+    replay = begin(forge, all_of(forge), now=now)
+    forge.accept(3, now=now + timedelta(milliseconds=1))
+    deliver_due(sender, now=now + HOUR)
+
+    assert replays.run_replays(now=now + HOUR) == 3
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.examined) == ("finished", 3)
+    assert sorted(Delivery.objects.values_list("redeliveries", flat=True)) == [0, 0, 0, 1, 1, 1]
+
+
+def test_what_fails_again_is_not_met_twice(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now, retry_schedule=[], max_in_flight=100)
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(10, now=now)
+    deliver_due(sender, now=now)
+    begin(forge, all_of(forge, states=("failed",)), now=now)
+
+    for second in range(1, 5):
+        replays.run_replays(now=now + timedelta(seconds=second))
+        deliver_due(sender, now=now + timedelta(seconds=second))
+
+    assert set(Delivery.objects.values_list("redeliveries", "attempts_made")) == {(1, 2)}
+
+
+def test_progress_reaches_its_end_even_if_some_were_no_longer_met(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now, retry_schedule=[], max_in_flight=100)
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(6, now=now)
+    deliver_due(sender, now=now)
+    replay = begin(forge, all_of(forge, states=("failed",)), now=now)
+    Delivery.objects.filter(id__in=Delivery.objects.order_by("id")[:4].values("id")).update(state="delivered")
+
+    replays.run_replays(now=now)
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.total, replay.examined, replay.redelivered) == ("finished", 2, 2, 2)
+
+
+def test_what_cannot_be_sent_again_is_examined_and_left_alone(forge: Forge, sender: Sender, now: datetime) -> None:
+    off = forge.webhook(now=now)
+    forge.webhook(now=now)
+    forge.accept(2, now=now)
+    deliver_due(sender, now=now)
+    off.disabled_at, off.disabled_reason = now, "by_owner"
+    off.save()
+    replay = begin(forge, all_of(forge), now=now)
+
+    assert replays.run_replays(now=now) == 2
+
+    replay.refresh_from_db()
+    assert (replay.examined, replay.redelivered) == (4, 2)
+
+
+def test_a_filter_narrows_it_down_and_survives_its_storage(forge: Forge, sender: Sender, now: datetime) -> None:
+    webhook, other = forge.webhook(now=now, max_in_flight=100), forge.webhook(now=now, max_in_flight=100)
+    gadgets = Repository.objects.create(organization=forge.organization, name="gadgets")
+    [early] = forge.accept(now=now)
+    [late] = forge.accept(now=now + HOUR)
+    deliver_due(sender, now=now + HOUR)
+    selections = {
+        "all": (all_of(forge), 4),
+        "webhook": (all_of(forge, webhook_id=other.pk), 2),
+        "event": (all_of(forge, event_id=late), 2),
+        "repository": (all_of(forge, repository_id=forge.repository.pk), 4),
+        "other repository": (all_of(forge, repository_id=gadgets.pk), 0),
+        "states": (all_of(forge, states=("failed", "cancelled")), 0),
+        "type": (all_of(forge, event_type="push"), 4),
+        "other type": (all_of(forge, event_type="pull"), 0),
+        "after": (all_of(forge, after=now + HOUR), 2),
+        "after the last": (all_of(forge, after=now + HOUR + timedelta(milliseconds=1)), 0),
+        "before": (all_of(forge, before=now + HOUR), 2),
+        "between": (all_of(forge, after=now, before=now + timedelta(milliseconds=1)), 2),
+        "ids": (all_of(forge, ids=tuple(Delivery.objects.filter(webhook=webhook).values_list("id", flat=True))), 2),
+        "no ids": (all_of(forge, ids=()), 0),
+        "together": (all_of(forge, webhook_id=webhook.pk, event_id=early, states=("delivered",)), 1),
+        "another organization": (Selection(organization_id=forge.organization.pk + 1), 0),
+    }
+
+    for label, (selection, count) in selections.items():
+        replay = begin(forge, selection, now=now + HOUR)
+        replay.refresh_from_db()
+        assert (replay.total, selection.deliveries().count()) == (count, count), label
+        restored = replays.selection_of(replay)
+        assert replays.as_json(restored) == replays.as_json(selection), label
+        if selection.organization_id == forge.organization.pk:
+            assert restored == selection, label
+
+
+def test_a_cancelled_replay_stops_where_it_is(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(20, now=now)
+    deliver_due(sender, now=now)
+    replay = begin(forge, all_of(forge), now=now)
+    replays.run_replays(now=now)
+    Replay.objects.update(state="cancelled", finished_at=now)
+
+    assert replays.run_replays(now=now) == 0
+
+    replay.refresh_from_db()
+    assert (replay.state, replay.examined) == ("cancelled", 8)
+
+
+def test_one_that_died_in_the_middle_of_a_batch_goes_on_from_the_last_whole_one(
+    forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(10, now=now)
+    deliver_due(sender, now=now)
+    replay = begin(forge, all_of(forge), now=now)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Replay, "save", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            replays.run_replays(now=now)
+    replay.refresh_from_db()
+    assert (replay.examined, Delivery.objects.filter(redeliveries=1).count()) == (0, 0)
+
+    replays.run_replays(now=now)
+    replays.run_replays(now=now)
+    assert Delivery.objects.filter(redeliveries=1).count() == 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_carry_replays_on_at_the_same_time_send_each_delivery_again_once(
+    forge: Forge, sender: Sender, now: datetime, settings: Settings
+) -> None:
+    forge.webhook(now=now, max_in_flight=1000)
+    forge.accept(40, now=now)
+    deliver_due(sender, now=now)
+    begin(forge, all_of(forge), now=now)
+
+    for _ in range(10):
+        together(*[lambda: replays.run_replays(now=now)] * 4)
+
+    replay = Replay.objects.get()
+    assert (replay.state, replay.examined, replay.redelivered) == ("finished", 40, 40)
+    assert set(Delivery.objects.values_list("redeliveries", flat=True)) == {1}

@@ -1,0 +1,355 @@
+"""Webhooks from creation to deletion: what is stored, what is shown once, and what a change takes away."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.db import transaction
+from freezegun import freeze_time
+from pytest_django import Settings
+from standardwebhooks import Webhook as Verifier
+from standardwebhooks import WebhookVerificationError
+
+from deliveries import pipeline, vault, webhooks
+from deliveries.formats import FORMATS
+from deliveries.models import Webhook
+from deliveries.sender import Sender
+from deliveries.terms import BadTerms
+from tests.receiver import Answer
+from tests.story import Forge, deliver_due
+
+pytestmark = pytest.mark.django_db
+
+WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+
+
+def secrets_of(webhook: Webhook) -> list[str]:
+    webhook.refresh_from_db()
+    return [secret.text for secret in vault.open_secrets(webhook.sealed_secrets)]
+
+
+def headers_of(webhook: Webhook) -> dict[str, str]:
+    webhook.refresh_from_db()
+    return vault.open_headers(webhook.sealed_headers)
+
+
+# Created -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_webhook_has_the_defaults_of_its_organization_and_its_format(forge: Forge, now: datetime) -> None:
+    forge.organization.default_format = "coregit"
+    wanted = {"url": "HTTPS://8.8.8.8:443", "events": ["push", "push"]}
+
+    webhook, secret = webhooks.create(wanted, organization=forge.organization, repository=forge.repository, now=now)
+
+    webhook.refresh_from_db()
+    assert (webhook.url, webhook.events, webhook.format, webhook.content_type) == (
+        "https://8.8.8.8/", ["push"], "coregit", "json",
+    )  # fmt: skip
+    assert (webhook.auto_disable, webhook.verify_ssl, webhook.retry_schedule, webhook.timeout) == (
+        False,
+        True,
+        None,
+        None,
+    )
+    assert (webhook.created_at, webhook.changed_at, webhook.active, webhook.failure_count) == (now, now, True, 0)
+    assert (webhook.organization, webhook.repository) == (forge.organization, forge.repository)
+    assert secrets_of(webhook) == [secret]
+    assert webhook.sealed_headers is None
+
+
+@pytest.mark.parametrize("slug", FORMATS)
+def test_a_secret_of_ones_own_is_taken_and_one_is_made_otherwise(forge: Forge, now: datetime, slug: str) -> None:
+    terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug}
+
+    webhook, secret = webhooks.create(
+        {**terms, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
+    )
+    assert secret == WHSEC
+    assert secrets_of(webhook) == [WHSEC]
+
+    _, made = webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+    assert FORMATS[slug].fault_in_secret(made) is None
+    assert made != WHSEC
+
+
+def test_neither_secrets_nor_headers_are_stored_in_the_clear(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, secret=WHSEC, headers={"Authorization": "Bearer t0ps3cret"})
+
+    row = repr(Webhook.objects.values().get(pk=webhook.pk)) + repr(bytes(webhook.sealed_headers))
+
+    assert "t0ps3cret" not in row
+    assert WHSEC[6:] not in row
+
+
+@pytest.mark.parametrize(
+    ("wanted", "faults"),
+    [
+        ({}, {"url", "events"}),
+        ({"events": ["*"]}, {"url"}),
+        ({"url": "x", "events": []}, {"url", "events"}),
+        ({"url": "https://8.8.8.8/", "events": ["*"], "format": "nope", "timeout": 0}, {"format", "timeout"}),
+        ({"url": "https://8.8.8.8/", "events": ["*"], "disabled_at": "now"}, {"disabled_at"}),
+    ],
+    ids=["nothing", "no url", "bad", "two faults", "no field"],
+)
+def test_what_cannot_be_granted_creates_nothing(
+    forge: Forge, now: datetime, wanted: dict[str, Any], faults: set[str]
+) -> None:
+    with pytest.raises(BadTerms) as raised:
+        webhooks.create(wanted, organization=forge.organization, repository=None, now=now)
+
+    assert set(raised.value.faults) == faults
+    assert Webhook.objects.count() == 0
+
+
+# Changed -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_changes_what_was_given_and_nothing_else(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, secret=WHSEC, headers={"A": "b"}, retry_schedule=[60], name="old")
+    before = Webhook.objects.values().get()
+    later = now + timedelta(hours=1)
+
+    changed, secret = webhooks.change(webhook.pk, {"name": "new", "events": ["push"], "timeout": None}, now=later)
+
+    assert secret is None
+    after = Webhook.objects.values().get()
+    assert {name for name in before if before[name] != after[name]} == {"name", "events", "changed_at"}
+    assert (changed.name, changed.events, changed.changed_at) == ("new", ["push"], later)
+    assert (secrets_of(webhook), headers_of(webhook)) == ([WHSEC], {"A": "b"})
+
+
+MOVES = {
+    "another path": ("https://8.8.8.8/other?x=y", False),
+    "another port": ("https://8.8.8.8:8443/", True),
+    "the same in another spelling": ("HTTPS://8.8.8.8:443/", False),
+    "no longer encrypted": ("http://8.8.8.8/", True),
+    "another host": ("https://8.8.4.4/", True),
+    "a host that begins the same": ("https://8.8.8.8.example/", True),
+}
+
+
+@pytest.mark.parametrize(("url", "moves"), MOVES.values(), ids=MOVES)
+def test_a_move_to_another_door_takes_secret_and_headers_away(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, url: str, *, moves: bool
+) -> None:
+    monkeypatch.setattr("deliveries.target.resolve_quickly", lambda host, port: [])
+    webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC, headers={"Authorization": "Bearer x"})
+
+    _, secret = webhooks.change(webhook.pk, {"url": url}, now=now)
+
+    if moves:
+        assert secret is not None
+        assert secret != WHSEC
+        assert (secrets_of(webhook), headers_of(webhook)) == ([secret], {})
+    else:
+        assert secret is None
+        assert (secrets_of(webhook), headers_of(webhook)) == ([WHSEC], {"Authorization": "Bearer x"})
+
+
+def test_to_encrypt_from_now_on_is_no_move(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, url="http://8.8.8.8/", secret=WHSEC, headers={"A": "b"})
+
+    assert webhooks.change(webhook.pk, {"url": "https://8.8.8.8/"}, now=now)[1] is None
+    assert (secrets_of(webhook), headers_of(webhook)) == ([WHSEC], {"A": "b"})
+
+    # Another port is another door, encrypted or not.
+    assert webhooks.change(webhook.pk, {"url": "https://8.8.8.8:8443/"}, now=now)[1] is not None
+
+
+def test_a_move_keeps_what_is_sent_along(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC, headers={"A": "old"})
+
+    _, secret = webhooks.change(
+        webhook.pk, {"url": "https://8.8.4.4/", "secret": OTHER, "headers": {"A": "new"}}, now=now
+    )
+
+    assert secret == OTHER
+    assert (secrets_of(webhook), headers_of(webhook)) == ([OTHER], {"A": "new"})
+
+
+def test_a_move_ends_a_rotation_too(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC)
+    webhooks.rotate_secret(webhook.pk, now=now)
+
+    _, secret = webhooks.change(webhook.pk, {"url": "https://8.8.4.4/"}, now=now)
+
+    assert secrets_of(webhook) == [secret]
+
+
+def test_empty_headers_take_the_headers_away(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, headers={"A": "b"})
+
+    webhooks.change(webhook.pk, {"headers": {}}, now=now)
+
+    assert headers_of(webhook) == {}
+
+
+def test_a_new_format_keeps_a_secret_that_will_do_and_replaces_one_that_will_not(forge: Forge, now: datetime) -> None:
+    fits = forge.webhook(now=now, secret=WHSEC)
+    plain = forge.webhook(now=now, format="coregit", secret="a plain secret")
+
+    assert webhooks.change(fits.pk, {"format": "coregit"}, now=now)[1] is None
+    assert secrets_of(fits) == [WHSEC]
+
+    _, secret = webhooks.change(plain.pk, {"format": "standard-webhooks"}, now=now)
+    assert secret is not None
+    assert FORMATS["standard-webhooks"].fault_in_secret(secret) is None
+    assert secrets_of(plain) == [secret]
+
+
+def test_a_new_format_may_not_double_a_header_of_the_owners(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, format="coregit", headers={"Webhook-Signature": "v1,forged"})
+
+    with pytest.raises(BadTerms) as raised:
+        webhooks.change(webhook.pk, {"format": "standard-webhooks"}, now=now)
+
+    assert set(raised.value.faults) == {"headers"}
+    webhook.refresh_from_db()
+    assert webhook.format == "coregit"
+    # With headers that will do, the change goes through.
+    webhooks.change(webhook.pk, {"format": "standard-webhooks", "headers": {"A": "b"}}, now=now)
+    assert headers_of(webhook) == {"A": "b"}
+
+
+def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, name="old")
+    before = Webhook.objects.values().get()
+
+    with pytest.raises(BadTerms):
+        webhooks.change(webhook.pk, {"name": "new", "timeout": -1}, now=now)
+
+    assert Webhook.objects.values().get() == before
+
+
+def test_a_deleted_webhook_can_be_neither_changed_nor_rotated(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    with transaction.atomic():
+        webhooks.delete(webhook, now=now)
+
+    with pytest.raises(Webhook.DoesNotExist):
+        webhooks.change(webhook.pk, {"name": "new"}, now=now)
+    with pytest.raises(Webhook.DoesNotExist):
+        webhooks.rotate_secret(webhook.pk, now=now)
+
+
+# Rotated -------------------------------------------------------------------------------------------------------------
+
+
+def test_during_the_overlap_both_secrets_sign_and_afterwards_only_the_new_one(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now, secret=WHSEC)
+    _, new = webhooks.rotate_secret(webhook.pk, overlap=timedelta(hours=1), now=now)
+    moments = [now, now + timedelta(hours=1, microseconds=-1), now + timedelta(hours=1)]
+
+    for moment in moments:
+        forge.accept(now=moment)
+        deliver_due(sender, now=moment)
+
+    for moment, request, old_signs in zip(moments, forge.receiver.received, [True, True, False], strict=True):
+        with freeze_time(moment):
+            Verifier(new).verify(request.body, request.headers)
+            if old_signs:
+                Verifier(WHSEC).verify(request.body, request.headers)
+            else:
+                with pytest.raises(WebhookVerificationError):
+                    Verifier(WHSEC).verify(request.body, request.headers)
+
+
+def test_rotating_without_an_overlap_ends_the_old_secret_at_once(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, secret=WHSEC)
+
+    webhooks.rotate_secret(webhook.pk, secret=OTHER, overlap=timedelta(0), now=now)
+
+    assert secrets_of(webhook) == [OTHER]
+
+
+def test_rotating_again_does_not_prolong_what_was_to_end(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, secret=WHSEC)
+    hour = timedelta(hours=1)
+    _, second = webhooks.rotate_secret(webhook.pk, overlap=hour, now=now)
+    _, third = webhooks.rotate_secret(webhook.pk, overlap=24 * hour, now=now + hour / 2)
+    webhook.refresh_from_db()
+
+    found = {secret.text: secret.expires_at for secret in vault.open_secrets(webhook.sealed_secrets)}
+
+    assert found == {third: None, second: now + hour / 2 + 24 * hour, WHSEC: now + hour}
+    webhooks.rotate_secret(webhook.pk, overlap=hour, now=now + hour)
+    assert WHSEC not in secrets_of(webhook)
+
+
+def test_rotating_again_and_again_keeps_the_newest_few(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+
+    made = [webhooks.rotate_secret(webhook.pk, now=now)[1] for _ in range(12)]
+
+    assert secrets_of(webhook) == made[::-1][: webhooks.SECRETS_MOST]
+
+
+def test_rotating_to_the_secret_that_is_there_leaves_it_alone(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, secret=WHSEC)
+
+    webhooks.rotate_secret(webhook.pk, secret=WHSEC, now=now)
+
+    webhook.refresh_from_db()
+    assert vault.open_secrets(webhook.sealed_secrets) == (vault.Secret(WHSEC),)
+
+
+def test_a_bad_secret_rotates_nothing(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, secret=WHSEC)
+
+    for bad in ("whsec_!", "", "plain"):
+        with pytest.raises(BadTerms):
+            webhooks.rotate_secret(webhook.pk, secret=bad, now=now)
+
+    assert secrets_of(webhook) == [WHSEC]
+
+
+# Resealed ------------------------------------------------------------------------------------------------------------
+
+
+def test_all_secrets_are_sealed_anew_with_the_first_key(forge: Forge, now: datetime, settings: Settings) -> None:
+    hooks = [forge.webhook(now=now, secret=WHSEC, headers={"A": "b"}), forge.webhook(now=now, secret=OTHER)]
+    old, new = settings.HOOKHUB_ENCRYPTION_KEYS, Fernet.generate_key().decode()
+    settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
+
+    assert webhooks.reseal_all() == 2
+
+    settings.HOOKHUB_ENCRYPTION_KEYS = (new,)
+    assert [secrets_of(webhook) for webhook in hooks] == [[WHSEC], [OTHER]]
+    assert headers_of(hooks[0]) == {"A": "b"}
+
+
+# Heard of ------------------------------------------------------------------------------------------------------------
+
+
+def test_who_asked_for_it_hears_that_another_webhook_was_disabled_and_who_asked_for_everything_does_not(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    failing = forge.webhook(now=now, path="/failing", events=["push"], retry_schedule=[60], name="Failing")
+    forge.webhook(now=now, path="/told", events=["webhook.disabled"])
+    forge.webhook(now=now, path="/family", events=["webhook"])
+    forge.webhook(now=now, path="/everything")
+    forge.webhook(now=now, path="/repository", events=["webhook.disabled"], repository=forge.repository)
+    stranger = Forge.make(forge.receiver, "globex")
+    stranger.webhook(now=now, path="/stranger", events=["webhook.disabled"])
+    forge.receiver.answers["/failing"] = Answer(500)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    later = now + timedelta(minutes=2)
+    deliver_due(sender, now=later)
+    forge.receiver.received.clear()
+
+    pipeline.fan_out(now=later)
+    deliver_due(sender, now=later)
+
+    assert sorted(request.path for request in forge.receiver.received) == ["/family", "/told"]
+    body = forge.receiver.received[0].body.decode()
+    assert '"type":"webhook.disabled"' in body
+    assert str(failing.uid) in body
+    assert '"reason": "failing"' in body
+    assert "whsec" not in body
