@@ -91,6 +91,8 @@ class Drain:
             self._listen()
             if self._is_time_to_settle():
                 self._settle()
+                # What was settled made room in its webhooks' shares, so there is one more look.
+                found_work = True
             if found_work or self.sender.in_flight or self._ended:
                 leave_at = None
                 if self._is_hopeless():

@@ -47,13 +47,13 @@ def run_replays(*, now: datetime) -> int:
     Replays that have long finished are forgotten.
     """
     made_due = 0
-    for turn in range(BATCHES_A_TICK):
-        replay = Replay.objects.filter(state="running").order_by("touched_at", "id").first()
-        if replay is None:
+    for _ in range(BATCHES_A_TICK):
+        running = Replay.objects.filter(state="running").order_by("touched_at", "id")
+        replay, last = running.first(), running.last()
+        if replay is None or last is None:
             break
         # Its next turn comes after everybody else's, also when this one fails.
-        touched_at = max(now, replay.touched_at) + timedelta(microseconds=turn + 1)
-        Replay.objects.filter(pk=replay.pk).update(touched_at=touched_at)
+        Replay.objects.filter(pk=replay.pk).update(touched_at=max(now, last.touched_at) + timedelta(microseconds=1))
         try:
             made_due += _run_batch(replay.pk, now=now)
         except DatabaseError:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from deliveries.models import Delivery, Webhook
-from deliveries.replay import CAN_BE_CALLED_OFF, CAN_BE_SENT_AGAIN
+from deliveries.replay import CAN_BE_CALLED_OFF
 from hookhub.admin.showing import exact, relative, span
 
 State = Delivery.State
@@ -24,7 +24,7 @@ def explain(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
             reason = webhook.get_disabled_reason_display()
             return f"Held, because its webhook is disabled ({reason}). It waits until that is enabled."
         case State.HELD:
-            return "Held since its webhook was disabled. The webhook is active again; release it on the webhook's page."
+            return "Held since its webhook was disabled. The webhook is active again, and so it can be sent."
     return "Cancelled. It can be sent again."
 
 
@@ -50,8 +50,6 @@ def why_not_sent_again(delivery: Delivery) -> str | None:
         return "of a deleted webhook"
     if delivery.webhook.disabled_at is not None:
         return "of a disabled webhook"
-    if delivery.state not in CAN_BE_SENT_AGAIN:
-        return f"{delivery.state}: release it on its webhook's page"
     return None
 
 

@@ -1,10 +1,15 @@
 """`/v1/`, `/v1/meta`, `/v1/event-types`, and the health checks: what HookHub says of itself."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from django.conf import settings
+from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import AllowAny
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -35,6 +40,25 @@ class RootView(APIView):
             "meta",
         )
         return Response({name: reverse(name, request=request) for name in (*names, "openapi", "docs")})
+
+
+class OneFormat(DefaultContentNegotiation):
+    """Answers in the one format there is, whatever is asked for."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """Give the first renderer and its media type."""
+        del request, format_suffix
+        first = next(iter(renderers))
+        return first, first.media_type or ""
+
+
+class DocumentView(SpectacularJSONAPIView):
+    """The OpenAPI document, as JSON, to programs and browsers alike."""
+
+    renderer_classes = [OpenApiJsonRenderer2]  # noqa: RUF012 - the type is the framework's
+    content_negotiation_class = OneFormat
 
 
 class MetaView(APIView):

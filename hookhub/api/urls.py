@@ -1,7 +1,7 @@
 """The addresses under /v1/."""
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerView
 
 from hookhub.api import deliveries, events, keys, meta, organizations, webhooks
 
@@ -11,7 +11,7 @@ urlpatterns = [
     path("event-types", meta.EventTypesView.as_view(), name="event-types"),
     # Where people log in to the browsable API; the admin's own login is for staff.
     path("auth/", include("rest_framework.urls")),
-    path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("openapi.json", meta.DocumentView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get", "head"]), name="docs"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),

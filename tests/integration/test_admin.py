@@ -650,11 +650,19 @@ def test_what_is_held_for_an_active_webhook_is_released_on_its_page(
     held = in_every_state(forge, sender, now=now)["held"]
     replay.enable(held.webhook_id, release_held=False, now=now)
 
-    told = act(operator, LOG, "redeliver", held)
-
-    assert told == ["Left alone: 1 held: release it on its webhook's page."]
     assert "Send what is held" in page(operator, page_of(held.webhook))
     assert press(operator, held.webhook, "enable_and_release") == ["held enabled. 1 held deliveries are due now."]
+    held.refresh_from_db()
+    assert held.state == "pending"
+
+
+def test_what_is_held_for_an_active_webhook_can_be_sent_by_itself(
+    forge: Forge, operator: Client, sender: Sender, now: datetime
+) -> None:
+    held = in_every_state(forge, sender, now=now)["held"]
+    replay.enable(held.webhook_id, release_held=False, now=now)
+
+    assert act(operator, LOG, "redeliver", held) == ["1 delivery will be sent again now."]
     held.refresh_from_db()
     assert held.state == "pending"
 

@@ -212,3 +212,63 @@ def test_the_openapi_document_is_valid_and_covers_every_address(db: None) -> Non
     assert "ApiKey" in document["components"]["securitySchemes"]
     # Exits with an error at the first thing that cannot be described.
     call_command("spectacular", "--validate", "--fail-on-warn", file=os.devnull)
+
+
+def test_a_body_in_chunks_is_refused_and_not_read_as_empty(api: Caller) -> None:
+    answer = api.client.generic(
+        "PATCH", "/v1/organizations/acme", b"", headers={**api.headers, "Transfer-Encoding": "chunked"}
+    )
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (411, "length_required")
+
+
+def test_a_form_is_no_event_even_with_a_session(organization: Organization) -> None:
+    browser = Client()
+    browser.force_login(User.objects.create_superuser("root"))
+
+    answer = browser.post("/v1/events", {"type": "push"})
+
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("address", ["/healthz", "/readyz"])
+def test_health_is_told_to_probes_that_go_by_address(db: None, settings: Any, address: str) -> None:
+    settings.ALLOWED_HOSTS = ["hooks.example.org"]
+
+    assert Client().get(address, headers={"Host": "10.1.2.3"}).json() == {"status": "ok"}
+
+
+def test_a_key_that_only_publishes_sees_no_organizations(operator: Caller, organization: Organization) -> None:
+    publisher = Caller.of(None, Scope.PUBLISH)
+
+    assert (publisher.get("/v1/organizations").status_code, operator.get("/v1/organizations").status_code) == (403, 200)
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted", "field"),
+    [
+        ("/v1/organizations", {"slug": "new", "colour": "red"}, "colour"),
+        ("/v1/repositories", {"name": "new", "colour": "red"}, "colour"),
+        ("/v1/repositories", {"name": "\ud800"}, "name"),
+        ("/v1/api-keys", {"scope": "read", "colour": "red"}, "colour"),
+    ],
+)
+def test_a_field_that_cannot_be_set_is_refused(
+    operator: Caller, organization: Organization, address: str, wanted: dict[str, str], field: str
+) -> None:
+    answer = operator.post(f"{address}?organization=acme", wanted)
+
+    assert (answer.status_code, answer.json()["error"]["fields"][0]["field"]) == (422, field)
+
+
+def test_the_body_may_name_the_organization_of_a_new_repository(operator: Caller, organization: Organization) -> None:
+    Organization.objects.create(slug="other")
+
+    created = operator.post("/v1/repositories", {"name": "gadgets", "organization": "acme"})
+
+    assert (created.status_code, created.json()["full_name"]) == (201, "acme/gadgets")
+
+
+def test_the_openapi_document_is_json_whatever_is_asked_for(db: None) -> None:
+    for accept in ("*/*", "text/html", "application/json"):
+        assert Client().get("/v1/openapi.json", headers={"Accept": accept}).json()["info"]["title"] == "HookHub"

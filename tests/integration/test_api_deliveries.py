@@ -64,12 +64,15 @@ def test_the_log_is_filtered_by_everything_it_promises(forge: Forge, caller: Cal
     assert count(f"after={(now + timedelta(minutes=1)).isoformat()}") == 1
     assert count(f"before={(now + timedelta(minutes=1)).isoformat()}") == 2
     assert count(f"webhook={one.uid}&state=pending&type=star.added") == 1
+    assert count("state=held&state=pending") == 3
 
 
 @pytest.mark.parametrize(
     ("query", "field"),
     [("webhook=x", "webhook"), ("event=1", "event"), ("state=lost", "state"), ("repository=no", "repository"),
      ("after=x", "after"), ("cursor=%00", "cursor"), ("cursor=cD1hYmM=", "cursor"), ("cursor=bz0tNQ==", "cursor"),
+     ("cursor=cD0xNw==", "cursor"), ("limit=abc", "limit"), ("limit=0", "limit"), ("limit=1000", "limit"),
+     ("stat=failed", "stat"),
      ("webhook=019cb8b8-1e00-753a-a23d-b63dc6d7ef09", "webhook")],
 )  # fmt: skip
 def test_a_filter_that_cannot_be_understood_is_refused(caller: Caller, query: str, field: str) -> None:
@@ -147,6 +150,7 @@ def test_a_replay_sends_a_filters_deliveries_again_and_tells_how_far_it_is(
     run_replays(now=now + timedelta(days=365))
     job = caller.get(f"/v1/replays/{started.json()['id']}").json()
 
+    assert job["asked"] == {"webhook": str(one.uid), "state": ["delivered", "failed"]}
     assert (started.status_code, started.json()["state"], started.json()["total"]) == (202, "running", 5)
     assert (job["state"], job["examined"], job["redelivered"], job["finished_at"] is not None) == (
         "finished",
@@ -174,7 +178,9 @@ def test_a_replay_of_listed_deliveries_leaves_out_anothers(
 
 @pytest.mark.parametrize(
     ("wanted", "field"),
-    [({}, "body"), ({"deliveries": []}, "deliveries"), ({"deliveries": ["x"]}, "deliveries[0]"),
+    [({}, "body"), ({"webhook": None}, "webhook"), ({"state": []}, "state"), ({"after": ""}, "after"),
+     ({"after": []}, "after"), ({"before": {"a": 1}}, "before"), ({"type": "\ud800"}, "request"),
+     ({"deliveries": []}, "deliveries"), ({"deliveries": ["x"]}, "deliveries[0]"),
      ({"state": "gone"}, "state"),
      ({"after": 5}, "after"), ({"everything": True}, "everything"), ({"webhook": 5}, "webhook"), ({"type": 5}, "type")],
 )  # fmt: skip
@@ -190,3 +196,18 @@ def test_a_replay_can_be_stopped(caller: Caller, now: datetime) -> None:
 
     assert caller.post(f"/v1/replays/{job['id']}/cancel").json()["state"] == "cancelled"
     assert run_replays(now=now) == 0
+
+
+def test_replays_take_turns_so_that_a_long_one_keeps_nobody_waiting(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hookhub.replays.BATCH", 1)
+    monkeypatch.setattr("hookhub.replays.BATCHES_A_TICK", 4)
+    forge.webhook(now=now)
+    forge.accept(20, now=now)
+    deliver_due(sender, now=now)
+    jobs = [caller.post("/v1/replays", {"type": "push"}).json()["id"] for _ in range(2)]
+
+    run_replays(now=now)
+
+    assert [caller.get(f"/v1/replays/{job}").json()["examined"] for job in jobs] == [2, 2]

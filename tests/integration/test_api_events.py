@@ -39,6 +39,15 @@ def test_data_may_be_any_json_value(api: Caller, payload: str) -> None:
     assert api.get(f"/v1/events/{answer.json()['id']}").status_code == 200
 
 
+def test_what_is_nested_deeper_than_can_be_shown_is_refused(api: Caller) -> None:
+    fits, deep = (b'{"type":"push","data":' + b"[" * depth + b"]" * depth + b"}" for depth in (200, 202))
+
+    accepted, refused = api.post("/v1/events", fits), api.post("/v1/events", deep)
+
+    assert (accepted.status_code, refused.status_code, list(faults(refused))) == (202, 422, ["data"])
+    assert api.get(f"/v1/events/{accepted.json()['id']}").status_code == 200
+
+
 ARRAY = b'[{"type":"push","data":1}, {"type":"star.added","data":2}]'
 LINES = b'{"type":"push","data":1}\r\n\n  {"type":"star.added","data":2}'
 
@@ -110,6 +119,9 @@ def test_what_cannot_be_read_is_refused_and_stores_nothing(api: Caller, body: by
         ),
         pytest.param({"type": "push", "data": 1, "repository": 3}, "repository", id="number as repository"),
         pytest.param({"type": "push", "data": 1, "payload": 2}, "payload", id="unknown field"),
+        pytest.param({"type": "push", "data": 1, "timestamp": "2026-W01-1T00+00"}, "timestamp", id="not RFC 3339"),
+        pytest.param({"type": "webhook.disabled", "data": 1}, "type", id="our own event"),
+        pytest.param({"type": "push", "data": 1, "repository": "\ud800"}, "repository", id="half a pair"),
     ],
 )
 def test_a_wrong_field_is_named_and_the_whole_batch_refused(api: Caller, event: dict[str, Any], field: str) -> None:
@@ -240,7 +252,14 @@ def test_events_are_listed_newest_first_page_by_page_and_filtered(api: Caller, r
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [("cursor=nonsense", "cursor"), ("after=soon", "after"), ("before=2026-01-01", "before"), ("type=%00", "type")],
+    [
+        ("cursor=nonsense", "cursor"),
+        ("after=soon", "after"),
+        ("before=2026-01-01", "before"),
+        ("type=%00", "type"),
+        ("repository=nope", "repository"),
+        ("tpye=push", "tpye"),
+    ],
 )
 def test_a_query_that_cannot_be_understood_is_refused(api: Caller, query: str, field: str) -> None:
     answer = api.get(f"/v1/events?{query}")

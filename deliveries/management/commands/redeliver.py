@@ -88,7 +88,7 @@ def obstacle(state: str, disabled_at: datetime | None, deleted_at: datetime | No
         return "whose webhook is deleted"
     if disabled_at is not None:
         return "whose webhook is disabled"
-    return None if state in CAN_BE_SENT_AGAIN else f"{state}, to be released by enabling the webhook"
+    return None
 
 
 def select_ids(options: dict[str, Any]) -> list[Selection]:
