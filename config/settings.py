@@ -122,6 +122,7 @@ SECRET_KEY = secret("HOOKHUB_SECRET_KEY", "secret_key", lambda: random.token_url
 HOOKHUB_ENCRYPTION_KEYS = tuple(
     part.strip()
     for part in secret("HOOKHUB_ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode()).split(",")
+    if part.strip()
 )
 
 try:

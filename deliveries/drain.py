@@ -194,7 +194,7 @@ class Drain:
         self._look_at = 0.0
         try:
             pipeline.review(now=self.clock())
-        except DatabaseError:
+        except (DatabaseError, InterfaceError):
             # What there is to review stays written on the webhook, and the worker's clock reviews it too.
             log.exception("The review failed; it is made again within a second")
             connection.close()

@@ -15,9 +15,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from hookhub import embedded  # noqa: E402 - reads the variable above
 
-OWN_REDIS = not os.environ.get("REDIS_URL")
+# The workers of a parallel run inherit the controller's choice, which is not theirs.
+OWN_REDIS = not os.environ.get("REDIS_URL") or os.environ.get("HOOKHUB_TESTS_OWN_REDIS") == "1"
 OWN_POSTGRES = not os.environ.get("DATABASE_URL")
 if OWN_REDIS:
+    os.environ["HOOKHUB_TESTS_OWN_REDIS"] = "1"
     # Each worker rings a bell of its own.
     number = int(WORKER.removeprefix("gw")) % 16
     os.environ["REDIS_URL"] = embedded.redis_url(embedded.home()).replace("db=0", f"db={number}")

@@ -1,13 +1,15 @@
 """Accepting and fanning out: once for each key, once for each webhook that asked, however many ask at once."""
 
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
-from deliveries import pipeline, replay
+from deliveries import doorbell, pipeline, replay
 from deliveries.events import Accepted, IdempotencyConflict, NewEvent
 from deliveries.ids import first_id_at
 from deliveries.models import Delivery, Event, Organization, Repository
@@ -158,6 +160,57 @@ def test_batches_with_the_same_keys_in_another_order_wait_for_each_other_and_nev
         assert all(answer == answers[0] for answer in answers)
         assert Event.objects.count() == 40
         Event.objects.all().delete()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_batches_that_meet_in_the_middle_do_not_hold_what_the_other_needs(forge: Forge, now: datetime) -> None:
+    def publish(*keys: str) -> int:
+        try:
+            return len(pipeline.accept([keyed(forge, key, now=now) for key in keys], now=now))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        with transaction.atomic():
+            # Both have to wait for this one, with what they have stored before it in hand.
+            pipeline.accept([keyed(forge, "m", now=now)], now=now)
+            batches = [threads.submit(publish, *keys) for keys in ("amz", "zma")]
+            until = time.monotonic() + 10
+            # A transaction sees one and the same list of sessions all along, so another one has to look.
+            while together(number_of_waiting) < [2]:
+                assert time.monotonic() < until
+                time.sleep(0.005)
+            transaction.set_rollback(True)
+
+        assert [batch.result(10) for batch in batches] == [3, 3]
+    assert Event.objects.count() == 3
+
+
+def number_of_waiting() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_bell_rings_after_the_commit_and_only_for_something_new(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored_at_ring: list[int] = []
+    monkeypatch.setattr(doorbell, "ring", lambda: stored_at_ring.extend(together(Event.objects.count)))
+
+    pipeline.accept([keyed(forge, "k", now=now), keyed(forge, None, now=now)], now=now)
+    assert stored_at_ring == [2]
+
+    pipeline.accept([keyed(forge, "k", now=now)], now=now)
+    with pytest.raises(IdempotencyConflict):
+        pipeline.accept([keyed(forge, None, now=now), keyed(forge, "k", now=now, content=b"b")], now=now)
+    with transaction.atomic():
+        pipeline.accept([keyed(forge, None, now=now)], now=now)
+        transaction.set_rollback(True)
+    assert stored_at_ring == [2]
 
 
 # Fan out -------------------------------------------------------------------------------------------------------------

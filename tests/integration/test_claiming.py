@@ -155,6 +155,15 @@ def test_the_next_claim_begins_behind_the_last_one_served(forge: Forge, now: dat
     assert order == "abcdeabcdeabcde"
 
 
+def test_slots_that_are_left_over_go_to_those_whose_turn_is_next(forge: Forge, now: datetime) -> None:
+    names = owe(forge, dict.fromkeys("abc", 5), now=now)
+    first = min(names)
+
+    claims = pipeline.claim(5, after=first, now=now)
+
+    assert "".join(names[claimed.webhook_id] for claimed in claims) == "bca" + "bc"
+
+
 @pytest.mark.parametrize("analyzed", [False, True], ids=["without statistics", "with statistics"])
 def test_with_far_more_webhooks_than_slots_each_has_its_turn(forge: Forge, now: datetime, *, analyzed: bool) -> None:
     owe(forge, {f"w{n}": 3 for n in range(150)}, now=now)

@@ -290,7 +290,8 @@ def test_a_commit_whose_outcome_is_unknown_is_repeated_and_counts_once(
     run(few_slots, now=now)
 
     webhook.refresh_from_db()
-    assert calls[0] == calls[1]
+    # Whatever the first call wrote is written again, with what ended meanwhile.
+    assert calls[1] >= calls[0]
     assert webhook.failure_count == 3
     assert set(Delivery.objects.values_list("state", "failures")) == {("pending", 1)}
     assert Attempt.objects.count() == 3

@@ -1,5 +1,6 @@
 """Leases: what a dead or late worker leaves behind, and that settling is fenced by them and harmless to repeat."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -9,8 +10,11 @@ from django.db import connection, transaction
 from pytest_django import Settings
 
 from deliveries import chores, pipeline, queue, replay, webhooks
+from deliveries.attempts import Result
 from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.sender import Sender
+from deliveries.outcomes import Lost
+from deliveries.queue import Claim
+from deliveries.sender import Exchange, Reply, Request, Sender
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, deliver_due, outcomes_of, the_delivery, together
 
@@ -252,6 +256,80 @@ def test_settling_twice_is_settling_once(forge: Forge, sender: Sender, now: date
     assert [list(model.objects.order_by("pk").values()) for model in (Delivery, Attempt, Webhook)] == before
     webhook.refresh_from_db()
     assert webhook.failure_count == (0 if status == 200 else 2)
+
+
+def test_an_outcome_that_is_known_is_never_changed(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    claims = pipeline.claim(1, now=now)
+    pipeline.settle(pretend(claims, Reply(200, "", (), b"first"), now=now), now=now)
+
+    pipeline.settle(pretend(claims, Lost("timeout", "second"), now=now), now=now)
+
+    attempt = Attempt.objects.get()
+    assert (attempt.outcome, attempt.status, attempt.error) == ("delivered", 200, "")
+    assert bytes(attempt.response_body) == b"first"
+
+
+# A webhook's health, from batch to batch ----------------------------------------------------------------------------
+
+SLOW, REFUSED = Lost("timeout", "Too slow."), Reply(500, "", (), b"")
+
+
+def asking(seconds: int) -> Reply:
+    return Reply(429, "", (("Retry-After", str(seconds)),), b"")
+
+
+def pretend(claims: Sequence[Claim], came: Reply | Lost, *, now: datetime) -> list[Result]:
+    """The results of attempts that came to this, without making them."""
+    request = Request("http://127.0.0.1/", (), b"", timedelta(seconds=1))
+    exchange = Exchange(timedelta(milliseconds=1), came)
+    return [pipeline.finish(claimed, request, exchange, started_at=now, now=now) for claimed in claims]
+
+
+# What came, one batch after another, a second apart; what the webhook's row then says.
+BATCHES = {
+    "timeouts add up": ([SLOW] * 9, {"timeouts_in_a_row": 9, "resting_until": None}),
+    "ten timeouts in a row": ([SLOW] * 10, {"timeouts_in_a_row": 10, "resting_until": 19}),
+    "eleven timeouts in a row": ([SLOW] * 11, {"timeouts_in_a_row": 11, "resting_until": 30}),
+    "a refusal in between": ([SLOW] * 9 + [REFUSED] + [SLOW] * 9, {"timeouts_in_a_row": 9, "resting_until": None}),
+    "a refusal at the end": ([SLOW] * 9 + [REFUSED], {"timeouts_in_a_row": 0, "failure_count": 10}),
+    "a longer rest stays": ([asking(600), asking(5)], {"resting_until": 600}),
+    "a longer rest replaces": ([asking(5), asking(600)], {"resting_until": 601}),
+    "a failure takes no rest away": ([asking(600), REFUSED], {"resting_until": 600, "failure_count": 2}),
+}
+
+
+@pytest.mark.parametrize(("came", "expected"), BATCHES.values(), ids=BATCHES)
+def test_health_is_carried_on_from_batch_to_batch(
+    forge: Forge, now: datetime, came: list[Reply | Lost], expected: dict[str, int | None]
+) -> None:
+    webhook = forge.webhook(now=now, max_in_flight=100)
+    forge.accept(len(came), now=now)
+    claims = pipeline.claim(100, now=now)
+
+    for second, (claimed, one) in enumerate(zip(claims, came, strict=True)):
+        moment = now + timedelta(seconds=second)
+        pipeline.settle(pretend([claimed], one, now=moment), now=moment)
+
+    webhook.refresh_from_db()
+    found: dict[str, object] = {name: getattr(webhook, name) for name in expected}
+    if found.get("resting_until"):
+        found["resting_until"] = (webhook.resting_until - now).total_seconds()
+    assert found == expected
+
+
+def test_a_batch_that_is_settled_late_does_not_turn_back_the_last_delivery(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(2, now=now)
+    [first, second] = pipeline.claim(2, now=now)
+    later = now + timedelta(seconds=1)
+
+    pipeline.settle(pretend([second], REFUSED, now=later), now=later)
+    pipeline.settle(pretend([first], Reply(200, "", (), b""), now=now), now=later)
+
+    webhook.refresh_from_db()
+    assert (webhook.last_delivery_at, webhook.last_delivery_status, webhook.last_success_at) == (later, "500", now)
 
 
 def test_settling_nothing_is_nothing(now: datetime, forge: Forge) -> None:
