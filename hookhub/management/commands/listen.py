@@ -1,6 +1,7 @@
 """``manage.py listen``: a receiver that verifies and shows what arrives, or misbehaves on request."""
 
 import json
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -104,6 +105,9 @@ class Command(BaseCommand):
             server = open_server(receiver, host=options["host"], port=options["port"])
         except (OSError, OverflowError) as error:
             raise CommandError(f"Cannot listen on {options['host']}:{options['port']}: {error}") from error
+        # Asked for by name: a shell starts its background jobs deaf to SIGINT, and a service manager sends SIGTERM.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         with server:
             self.stderr.write(f"Listening on http://{options['host']}:{server.server_port}/ (Ctrl-C ends)")
             try:
