@@ -21,7 +21,7 @@ APART = timedelta(milliseconds=50)
 # What Redis may take to answer before it counts as away.
 BUDGET = timedelta(milliseconds=200)
 # How long Redis is left alone after it did not answer. The worker's clock finds the work meanwhile.
-SILENCE = timedelta(seconds=2)
+SILENCE = timedelta(seconds=1)
 # Rings that nobody has heard yet; more of them would only pile up.
 UNHEARD_MOST = 8
 

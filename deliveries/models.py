@@ -60,10 +60,6 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """Those not deleted."""
         return self.filter(deleted_at=None)
 
-    def active(self) -> "WebhookQuerySet":
-        """Those that are owed new events."""
-        return self.kept().filter(disabled_at=None)
-
 
 class Webhook(models.Model):
     """One wish: send these event types to this URL in this wire format."""

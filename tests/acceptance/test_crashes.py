@@ -94,6 +94,20 @@ def test_redis_hung_killed_flushed_or_back_again_delays_and_loses_nothing(crew: 
     crew.check_ledger()
 
 
+def test_a_worker_that_never_saw_redis_delivers_by_polling(crew: Crew, receiver: Receiver) -> None:
+    crew.client.webhooks.create(receiver.url(), events=["*"])
+    # Nothing rung before may be at work any more: this worker starts when there is no Redis to hear a bell from.
+    crew.kill("worker")
+    crew.server("valkey").kill()
+    crew.start("worker")
+
+    crew.client.publish_batch([Event("push", number) for number in range(5)])
+
+    wait_until(lambda: crew.states() == {"delivered": 5}, "every delivery, without Redis")
+    assert set(arrived(receiver).values()) == {1}
+    crew.check_ledger()
+
+
 def test_postgres_killed_and_back_again_loses_nothing_that_was_accepted(crew: Crew, receiver: Receiver) -> None:
     crew.client.webhooks.create(receiver.url(), events=["*"])
     receiver.delay = 0.5

@@ -928,7 +928,7 @@ def test_disabling_and_enabling_say_how_many_deliveries_that_holds_and_releases(
         "2 webhooks enabled. 4 held deliveries are due now."
     ]
     assert Delivery.objects.filter(state="pending").count() == 4
-    assert Webhook.objects.active().count() == 2
+    assert Webhook.objects.kept().filter(disabled_at=None).count() == 2
 
 
 def test_a_ping_is_sent_and_can_be_watched(forge: Forge, operator: Client, sender: Sender, now: datetime) -> None:
