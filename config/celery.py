@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 from celery import Celery
 from celery.signals import worker_process_init
@@ -12,8 +13,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("hookhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+# Celery would close the database connection before and after each task, and the first statements of a new one take a
+# hundred times as long. The drain itself leaves a connection that is broken or too old. There is no "never" to set.
+app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks(["deliveries"])
-app.steps["worker"].add(Clock)
+# By its name, because its models can be imported only once Django is ready, and this module comes before.
+app.steps["worker"].update({Clock, "hookhub.stream.step:StreamStep"})
 
 
 @worker_process_init.connect

@@ -161,7 +161,7 @@ def database(url: str) -> dict[str, Any]:
     limits += "-c idle_in_transaction_session_timeout=30000"
     rest["options"] = f"{parts.get('options', '')} {limits}".strip()
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "hookhub.postgresql",
         **found,
         "CONN_MAX_AGE": 300,
         "CONN_HEALTH_CHECKS": True,
@@ -250,12 +250,28 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 10}
 
+
+def stream(value: str) -> str:
+    """Read the name of the stream that producers write to; empty when it is switched off."""
+    if value.lower() in {"off", "no", "false", "0"}:
+        return ""
+    if not value.isprintable() or " " in value:
+        raise ValueError("a name has neither spaces nor control characters; off switches it off")
+    if value == HOOKHUB_QUEUE:
+        raise ValueError("that is the key of Celery's queue (HOOKHUB_QUEUE)")
+    return value
+
+
+# Named after the queue, so that who keeps two deployments on one Redis apart has to think of one name only.
+HOOKHUB_STREAM = read("HOOKHUB_STREAM", stream, f"{HOOKHUB_QUEUE}:events", expects="the name of a stream")
+
 # What the worker's clock does besides ringing for due work, each about once a second on one worker at a time.
 HOOKHUB_CHORES = (
     "deliveries.chores.reclaim_expired_leases",
     "deliveries.chores.review_webhooks",
     "deliveries.chores.release_the_rest",
-    "deliveries.chores.forget_the_old",
+    "deliveries.chores.cancel_what_the_deleted_are_owed",
+    "deliveries.retention.forget_the_old",
     "hookhub.replays.run_replays",
     "hookhub.notices.tell_owners",
 )
@@ -280,6 +296,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "hookhub.middleware.answer_health_checks",
     "hookhub.middleware.require_a_length",
+    "hookhub.middleware.accept_events",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -371,12 +388,20 @@ DEFAULT_FROM_EMAIL = text("HOOKHUB_EMAIL_FROM", "HookHub <hookhub@localhost>")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"format": "{asctime} {levelname:<7} {name} {message}", "style": "{"},
+        "bare": {"format": "{message}", "style": "{"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        "bare": {"class": "logging.StreamHandler", "formatter": "bare"},
+    },
     "root": {"handlers": ["console"], "level": text("HOOKHUB_LOG_LEVEL", "INFO")},
     "loggers": {
         # Ordinary refusals (404, 401) are in the access log; only our own failures belong here.
         "django.request": {"level": "ERROR"},
         "celery": {"level": "WARNING"},
+        # Lines of JSON and nothing before them, for programs to read.
+        "hookhub.attempts": {"handlers": ["bare"], "propagate": False},
     },
 }

@@ -1,16 +1,16 @@
 """One attempt, from the claim to the row in the log: how it is made up, judged and written down."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 
-from deliveries import vault
+from deliveries import arrays, vault
+from deliveries.claiming import Claim
 from deliveries.formats import FORMATS, Message
 from deliveries.outcomes import Delivered, Lost, Outcome, judge
-from deliveries.queue import Claim
 from deliveries.retry import Decision, Finish, GiveUp, RetryAt, decide
 from deliveries.sender import Exchange, Request
 
@@ -18,8 +18,7 @@ from deliveries.sender import Exchange, Request
 MASK = "********"
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """One attempt that is over: what was sent, what came back, and what follows."""
 
     claim: Claim
@@ -33,40 +32,41 @@ class Result:
 
 def render(claimed: Claim, *, now: datetime) -> Request:
     """Make up the request for one attempt; raises what the format raises, vault.Unreadable, and vault.NoLiveSecret."""
-    wire_format = FORMATS[claimed.format]
-    secrets = vault.live_secrets(claimed.sealed_secrets, now=now)
+    to = claimed.to
+    wire_format = FORMATS[to.format]
+    secrets = vault.live_secrets(to.sealed_secrets, now=now)
     rendered = wire_format.render(
         Message(
             delivery_id=str(claimed.delivery_id),
             attempt=claimed.number,
-            event_id=str(claimed.event_id),
+            event_id=claimed.event_id,
             event_type=claimed.event_type,
-            payload=bytes(claimed.payload),
+            payload=claimed.payload,
             occurred_at=claimed.occurred_at,
             sent_at=now,
-            organization=claimed.organization,
+            organization=to.organization,
             repository=claimed.repository,
-            webhook_id=str(claimed.webhook_uid),
-            content_type=claimed.content_type,
+            webhook_id=to.webhook_uid,
+            content_type=to.content_type,
             secrets=tuple(secret.text for secret in secrets),
         )
     )
-    own = tuple(vault.open_headers(claimed.sealed_headers).items())
-    timeout = claimed.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
+    own = tuple(vault.open_headers(to.sealed_headers).items())
+    timeout = to.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
     return Request(
-        url=claimed.url,
+        url=to.url,
         headers=rendered.headers + own,
         body=rendered.body,
         timeout=min(timeout, settings.HOOKHUB_TIMEOUT_MOST),
-        verify_ssl=claimed.verify_ssl,
+        verify_ssl=to.verify_ssl,
     )
 
 
 def schedule_of(claimed: Claim) -> Sequence[timedelta]:
     """Give the waits that hold for this delivery: its webhook's, its format's, or the deployment's."""
-    if claimed.retry_schedule is not None:
-        return claimed.retry_schedule
-    promised = FORMATS[claimed.format].policy.retry_schedule
+    if claimed.to.retry_schedule is not None:
+        return claimed.to.retry_schedule
+    promised = FORMATS[claimed.to.format].policy.retry_schedule
     if promised is not None:
         return promised
     schedule: tuple[timedelta, ...] = settings.HOOKHUB_RETRY_SCHEDULE
@@ -84,22 +84,46 @@ def conclude(
         outcome = judge(
             exchange.result.status,
             retry_after=exchange.result.header("retry-after"),
-            wire_format=FORMATS[claimed.format],
+            wire_format=FORMATS[claimed.to.format],
             now=now,
         )
     decision = decide(outcome, failures=claimed.failures, schedule=schedule_of(claimed), now=now, jitter=jitter)
     return Result(claimed, request, started_at, now, exchange, outcome, decision)
 
 
-def as_row(result: Result, *, attempt_id: UUID) -> dict[str, object]:
-    """Spell a result out under the names of queue.SETTLE's columns."""
+# How each column of queue.RECORD_ATTEMPTS and queue.SETTLE is written.
+COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
+    "deliveries": arrays.uuids,
+    "leases": arrays.uuids,
+    "webhooks": arrays.bigints,
+    "numbers": arrays.bigints,
+    "states": arrays.texts,
+    "endings": arrays.texts,
+    "failures": arrays.bigints,
+    "due": arrays.moments,
+    "ended": arrays.moments,
+    "ids": arrays.uuids,
+    "started": arrays.moments,
+    "durations": arrays.spans,
+    "urls": arrays.texts,
+    "request_headers": arrays.texts,
+    "outcomes": arrays.texts,
+    "statuses": arrays.bigints,
+    "response_headers": arrays.texts,
+    "response_bodies": arrays.byteas,
+    "errors": arrays.texts,
+}
+
+
+def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
+    """Spell a result out under the names of COLUMNS."""
     state, ending, due_at = follows(result.decision)
     reply = None if isinstance(result.exchange.result, Lost) else result.exchange.result
     lines = [f"{name}: {value}" for name, value in reply.headers] if reply else []
     return {
         "deliveries": result.claim.delivery_id,
         "leases": result.claim.lease,
-        "webhooks": result.claim.webhook_id,
+        "webhooks": result.claim.to.webhook_id,
         "numbers": result.claim.number,
         "states": state,
         "endings": ending,
@@ -132,7 +156,7 @@ def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
 
 def shown_headers(result: Result) -> str:
     """Give the request's header lines for the log, the values of the owner's own headers masked."""
-    known = FORMATS[result.claim.format].own_headers
+    known = FORMATS[result.claim.to.format].own_headers
     return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
 
 

@@ -1,21 +1,20 @@
 """What has to be done now and then, by whichever worker holds the clock."""
 
 import logging
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
 
 from deliveries import doorbell, pipeline, queue, webhooks
-from deliveries.ids import first_id_at
-from deliveries.models import Attempt, Delivery, Webhook
+from deliveries.models import Webhook
 from deliveries.retry import LEASE_LOSSES_MOST
 
 log = logging.getLogger("hookhub.chores")
 
 RECLAIM_BATCH = 500
-# Small enough not to hold up the queue, and at one batch a second enough to keep pace with two busy cores.
-FORGET_BATCH = 5000
+# Deleted webhooks whose log is still kept may be many; a tick looks at so many of them.
+DELETED_AT_ONCE = 100
 
 
 def reclaim_expired_leases(*, now: datetime) -> int:
@@ -48,58 +47,56 @@ def release_the_rest(*, now: datetime) -> int:
     return released
 
 
-def forget_the_old(*, now: datetime, retention: timedelta | None = None, limit: int = FORGET_BATCH) -> int:
-    """Delete up to ``limit`` finished deliveries past retention, and what has no delivery any more.
+@dataclass
+class Cancelling:
+    """Goes around the deleted webhooks, some at each tick, and remembers in this process where it is."""
 
-    Gives how many deliveries and events went; 0 means there is nothing left to forget.
-    """
-    horizon = now - (settings.HOOKHUB_RETENTION if retention is None else retention)
-    with transaction.atomic():
-        # Ids sort by time, so the primary key finds the oldest without an index of its own. They are locked, because
-        # one that is sent again at this very moment is finished no more.
-        old = list(
-            Delivery.objects.select_for_update(skip_locked=True).filter(
-                id__lt=first_id_at(horizon), state__in=Delivery.FINISHED, finished_at__lt=horizon
-            ).order_by("id").values_list("id", flat=True)[:limit]
-        )  # fmt: skip
-        Attempt.objects.filter(delivery_id__in=old).delete()
-        Delivery.objects.filter(id__in=old).delete()
-    events = queue.run(FORGET_EVENTS, {"before": first_id_at(horizon), "horizon": horizon, "limit": limit})
-    queue.run(CANCEL_WHAT_IS_OWED_TO_THE_DELETED, {"now": now, "limit": queue.AT_ONCE})
-    queue.run(FORGET_DELETED_WEBHOOKS, {"horizon": horizon})
-    return len(old) + len(events)
+    after: int = 0
+
+    def tick(self, *, now: datetime) -> int:
+        """Cancel some of what the next deleted webhooks are owed; give how many deliveries that was."""
+        looked_at, last, cancelled = queue.run(
+            CANCEL_WHAT_IS_OWED_TO_THE_DELETED,
+            {"now": now, "after": self.after, "webhooks": DELETED_AT_ONCE, "limit": queue.AT_ONCE},
+        )[0]
+        self.after = last if looked_at == DELETED_AT_ONCE else 0
+        return int(cancelled)
 
 
-# An event goes when no delivery refers to it any more; the deliveries of a deleted webhook have gone before.
-FORGET_EVENTS = """
-DELETE FROM deliveries_event e WHERE e.id IN (
-    SELECT id FROM deliveries_event old
-    WHERE old.id < %(before)s AND old.fanned_out_at < %(horizon)s
-      AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = old.id)
-    ORDER BY id LIMIT %(limit)s
-)
-RETURNING e.id
-"""
+_of_this_process = Cancelling()
 
 
-# A delivery that was in flight while its webhook was deleted comes back, and a deletion cancels so many at once.
+def cancel_what_the_deleted_are_owed(*, now: datetime) -> int:
+    """Cancel what deleted webhooks are still owed, a bounded number at a time; give how many deliveries that was."""
+    return _of_this_process.tick(now=now)
+
+
+# A deletion cancels so many at once, and what was in flight meanwhile comes back. What waits for its time is in no line
+# and is looked at when it has come: the claim then holds it.
 CANCEL_WHAT_IS_OWED_TO_THE_DELETED = """
-WITH owed AS MATERIALIZED (
-    SELECT d.id FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
-    WHERE w.deleted_at IS NOT NULL AND d.state IN ('held', 'pending')
-    ORDER BY d.id
+WITH looked AS MATERIALIZED (
+    SELECT id FROM deliveries_webhook
+    WHERE id > %(after)s AND deleted_at IS NOT NULL ORDER BY id LIMIT %(webhooks)s
+), owed AS MATERIALIZED (
+    SELECT d.id
+    FROM looked CROSS JOIN LATERAL (
+        (SELECT id FROM deliveries_delivery
+         WHERE webhook_id = looked.id AND state = 'held' ORDER BY id DESC LIMIT %(limit)s)
+        UNION ALL
+        (SELECT id FROM deliveries_delivery
+         WHERE webhook_id = looked.id AND state = 'pending' AND line > 0 ORDER BY line, due_at, id LIMIT %(limit)s)
+    ) AS d
     LIMIT %(limit)s
-    FOR NO KEY UPDATE OF d
+), locked AS MATERIALIZED (
+    SELECT id FROM deliveries_delivery
+    WHERE id = ANY(ARRAY(SELECT id FROM owed)) AND state IN ('held', 'pending')
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
+), cancelled AS (
+    UPDATE deliveries_delivery d
+    SET state = 'cancelled', ending = 'cancelled', due_at = NULL, finished_at = %(now)s
+    FROM locked WHERE d.id = locked.id
+    RETURNING 1
 )
-UPDATE deliveries_delivery d
-SET state = 'cancelled', ending = 'cancelled', due_at = NULL, finished_at = %(now)s
-FROM owed WHERE d.id = owed.id
-"""
-
-# Its row stays for as long as the log speaks of it.
-FORGET_DELETED_WEBHOOKS = """
-DELETE FROM deliveries_webhook w
-WHERE w.deleted_at < %(horizon)s
-  AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.webhook_id = w.id)
-  AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.webhook_id = w.id)
+SELECT (SELECT count(*) FROM looked), (SELECT max(id) FROM looked), (SELECT count(*) FROM cancelled)
 """

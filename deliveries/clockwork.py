@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import Error, close_old_connections, connection
 from django.utils.module_loading import import_string
 
-from deliveries import doorbell, queue, stopping
+from deliveries import claiming, doorbell, leases, queue, stopping
 
 log = logging.getLogger("hookhub.clock")
 
@@ -75,7 +75,9 @@ class Clock(bootsteps.StartStopStep):
         connection.close()
 
     def _ring_for_due_work(self, now: datetime) -> None:
-        is_wanted = queue.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
+        # Only this very process can tell which of its children have died.
+        leases.reclaim_from_the_dead(now=now)
+        is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
         if is_wanted and not doorbell.ring_now():
             self._poll()
 

@@ -4,24 +4,41 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
-from deliveries import doorbell, pipeline, queue, stopping
+from deliveries import claiming, doorbell, pipeline, queue, stopping
 from deliveries.attempts import Result
-from deliveries.queue import Claim
+from deliveries.claiming import Claim, Wanted
+from deliveries.lanes import IN_ALL, Lanes
+from deliveries.outcomes import Delivered
 from deliveries.sender import Request, Sender, make_sender
 
 log = logging.getLogger("hookhub.drain")
 
 # Results are written together: so many, or after so long, whichever comes first.
-SETTLE_BATCH = 200
-SETTLE_WITHIN = timedelta(milliseconds=20)
-# How soon a drain that waits for answers looks for new work.
-LOOK_AGAIN = timedelta(milliseconds=20)
+SETTLE_BATCH = 250
+SETTLE_WITHIN = timedelta(milliseconds=30)
+# A fan-out begins with one event and is given more as long as it owes no more than so many deliveries: how many
+# webhooks an event has is not known before, and one statement must not take all day.
+FAN_OUT_FIRST = 1
+FAN_OUT_GROWTH = 4
+FAN_OUT_AIM = 2500
+# How soon a drain that waits for answers looks for new work: a busy one, and one with little in flight, which may be
+# waiting for receivers that hang.
+LOOK_AGAIN = timedelta(milliseconds=40)
+LOOK_SOON = timedelta(milliseconds=5)
+# A drain is busy from this part of its slots on.
+BUSY_FROM = 0.1
+# A look that took long and found nothing is made again after so many times as long.
+RESTRAINT = 4
+# How often a drain with more work than slots calls its siblings.
+CALL_EVERY = timedelta(milliseconds=500)
+# How often a busy drain puts retries in line.
+LINE_UP_EVERY = timedelta(milliseconds=250)
 # Between two looks of a drain that has nothing to do, while it lingers.
 NAP = timedelta(milliseconds=3)
 # After a database error: how long between two tries.
@@ -54,11 +71,11 @@ def sender_of_this_process() -> Sender:
     pid = os.getpid()
     # A parent's sender stays where it is: to drop it here would close, and speak on, connections the parent still uses.
     if pid not in _senders:
-        _senders[pid] = make_sender(slots=settings.HOOKHUB_SLOTS)
+        _senders[pid] = make_sender(slots=IN_ALL * settings.HOOKHUB_SLOTS)
     return _senders[pid]
 
 
-@dataclass(slots=True)
+@dataclass
 class Drain:
     """One run through the pipeline until nothing is left to do, or it is time to stop.
 
@@ -77,9 +94,18 @@ class Drain:
     _ended: list[Result] = field(default_factory=list)
     _ended_since: float = 0.0
     _look_at: float = 0.0
+    _line_up_at: float = 0.0
+    _fan_out_at: float = 0.0
+    _fan_out_batch: int = FAN_OUT_FIRST
+    _call_at: float = 0.0
+    _is_busy: bool = False
+    _found_nothing: bool = False
     # While the database does not answer: since when, and when it is asked again.
     _away_since: float | None = None
     _settle_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.lanes = Lanes(max(1, self.sender.slots // IN_ALL))
 
     def run(self) -> Drained:
         """Drain, and give what was done."""
@@ -114,20 +140,30 @@ class Drain:
             if self._is_anything_to_do():
                 return
 
-    def _is_anything_to_do(self) -> bool:
-        return queue.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=self.clock())
+    def _is_anything_to_do(self, wanted: Wanted | None = None) -> bool:
+        return claiming.is_anything_to_do(wanted, max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=self.clock())
 
     def _top_up(self) -> bool:
         """Fill the free slots with due deliveries; tell whether there was anything to do."""
-        room = self.sender.free
-        # While requests are in flight a look is worth it for many slots, or after a while.
-        is_worth_it = not self.sender.in_flight or room >= self.sender.slots // 4 or time.monotonic() >= self._look_at
-        if not room or not is_worth_it or time.monotonic() < self._settle_at:
+        looked_at = time.monotonic()
+        wanted = self.lanes.wanted(at=looked_at)
+        room = min(wanted.limit, self.sender.free)
+        # While requests are in flight a look is worth it for many slots, unless the last one found nothing, or after a
+        # while.
+        has_many = room >= self.lanes.slots // 2 and not self._found_nothing
+        is_worth_it = not self.sender.in_flight or has_many or looked_at >= self._look_at
+        self._is_busy = wanted.limit < self.lanes.slots * (1 - BUSY_FROM)
+        if not room or not is_worth_it or looked_at < self._settle_at:
             return False
         try:
-            events, _ = pipeline.fan_out(now=self.clock())
+            # Where the last look found nothing, one question decides whether to look at all.
+            if self.sender.in_flight and self._found_nothing and not self._is_anything_to_do(wanted):
+                self._look_later(looked_at)
+                return False
+            has_lined_up = self._line_up()
+            has_fanned_out = self._fan_out()
             # The lease begins here and not before the fan-out, which may have taken its time.
-            claims = pipeline.claim(room, after=self.after, now=self.clock())
+            claims = pipeline.claim(replace(wanted, limit=room), after=self.after, now=self.clock())
         except (OperationalError, InterfaceError):
             if not self.sender.in_flight and not self._ended:
                 raise
@@ -137,14 +173,51 @@ class Drain:
             self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
             return False
         if claims:
-            self.after = claims[-1].webhook_id
+            self.after = claims[-1].to.webhook_id
             self._begin(claims)
-        if len(claims) == room or events == pipeline.FAN_OUT_BATCH:
+        if len(claims) == room:
+            self._call_siblings()
+        self._found_nothing = not (has_lined_up or has_fanned_out or claims)
+        if self._found_nothing:
+            self._look_later(looked_at)
+        else:
+            self._look_at = time.monotonic() + LOOK_AGAIN.total_seconds()
+        return not self._found_nothing
+
+    def _look_later(self, looked_at: float) -> None:
+        """Look again soon, but the later the longer it took to find nothing."""
+        now = time.monotonic()
+        self._look_at = now + max(LOOK_SOON.total_seconds(), RESTRAINT * (now - looked_at))
+
+    def _call_siblings(self) -> None:
+        """Ring for other processes to help, now and then: those that hear it stay for as long as there is work."""
+        if time.monotonic() >= self._call_at:
             doorbell.ring()
+            self._call_at = time.monotonic() + CALL_EVERY.total_seconds()
+
+    def _line_up(self) -> bool:
+        """Put retries in line if it is time to; tell whether there were any."""
+        if time.monotonic() < self._line_up_at:
+            return False
+        count = pipeline.line_up(now=self.clock())
+        if count < pipeline.LINE_UP_BATCH:
+            self._line_up_at = time.monotonic() + LINE_UP_EVERY.total_seconds()
+        return count > 0
+
+    def _fan_out(self) -> bool:
+        """Fan out events if it is time to, and learn how many to take the next time; tell whether there were any."""
+        if time.monotonic() < self._fan_out_at:
+            return False
+        batch = self._fan_out_batch
+        events, deliveries = pipeline.fan_out(batch, now=self.clock())
         self.done.events += events
-        found_work = bool(events or claims)
-        self._look_at = time.monotonic() + LOOK_AGAIN.total_seconds()
-        return found_work
+        if events < batch:
+            self._fan_out_at = time.monotonic() + LOOK_AGAIN.total_seconds() / 2
+        else:
+            self._call_siblings()
+            fitting = FAN_OUT_AIM * events // max(deliveries, 1)
+            self._fan_out_batch = max(1, min(fitting, FAN_OUT_GROWTH * batch, pipeline.FAN_OUT_BATCH))
+        return events > 0
 
     def _begin(self, claims: list[Claim]) -> None:
         """Begin to send what was claimed, but for what was claimed so long ago that its lease might not outlive it."""
@@ -152,6 +225,8 @@ class Drain:
         timely = [claimed for claimed in claims if claimed.leased_until - now >= settings.HOOKHUB_TIMEOUT_MOST]
         if len(timely) < len(claims):
             pipeline.release([claimed for claimed in claims if claimed not in timely])
+        for claimed in timely:
+            self.lanes.begin(claimed, at=time.monotonic())
         for result in pipeline.attempt(timely, sender=self.sender, now=now):
             self._keep(result)
 
@@ -162,11 +237,12 @@ class Drain:
             if self._ended and time.monotonic() < self._settle_at:
                 time.sleep(NAP.total_seconds())
             return
-        for token, exchange in self.sender.wait(LOOK_AGAIN):
+        for token, exchange in self.sender.wait(LOOK_AGAIN if self._is_busy else LOOK_SOON):
             claimed, request, started_at = _read_token(token)
             self._keep(pipeline.finish(claimed, request, exchange, started_at=started_at, now=self.clock()))
 
     def _keep(self, result: Result) -> None:
+        self.lanes.end(result.claim)
         if not self._ended:
             self._ended_since = time.monotonic()
         self._ended.append(result)
@@ -189,9 +265,12 @@ class Drain:
             self._settle_one_by_one()
             return
         self.done.attempts += len(self._ended)
+        is_to_be_reviewed = any(not isinstance(result.outcome, Delivered) for result in self._ended)
         self._ended, self._away_since = [], None
         # A settled delivery frees its webhook's share of slots, so look at once.
         self._look_at = 0.0
+        if not is_to_be_reviewed:
+            return
         try:
             pipeline.review(now=self.clock())
         except (DatabaseError, InterfaceError):
@@ -241,4 +320,6 @@ def _read_token(token: object) -> tuple[Claim, Request, datetime]:
 
 def drain_once(slice_of_time: timedelta, *, linger: timedelta = timedelta(0)) -> Drained:
     """Run the pipeline on this process's sender until nothing is due, or about ``slice_of_time`` is over."""
+    # The connection is kept from drain to drain; one that broke meanwhile, or is old, gives way to a new one.
+    close_old_connections()
     return Drain(sender_of_this_process(), database_clock(), slice_of_time, linger).run()

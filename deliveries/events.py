@@ -1,11 +1,14 @@
 """Events on their way in: what is handed to accept, and what comes back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db import OperationalError
+
+from deliveries import arrays
 from deliveries.topics import topics_of
 
 
@@ -44,6 +47,44 @@ class IdempotencyConflict(Exception):
     def __init__(self, positions: Sequence[int]) -> None:
         super().__init__(f"idempotency key already used with other content, at {list(positions)}")
         self.positions = tuple(positions)
+
+
+class Outdated(OperationalError):
+    """What the events go by is so no longer; none of them is stored, and whoever looks afresh may repeat them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """What the events go by that was not looked up just now: the names of organizations and repositories, by id."""
+
+    organizations: Mapping[int, str]
+    repositories: Mapping[int, str]
+
+
+NO_PREMISES = Premises({}, {})
+
+
+def as_columns(
+    events: Sequence[NewEvent], *, ids: Sequence[UUID], premises: Premises, now: datetime
+) -> dict[str, object]:
+    """Give events as one array for each column, and what they go by, as STORE_EVENTS takes them."""
+    return {
+        "ids": arrays.uuids(ids),
+        "organizations": arrays.bigints(event.organization_id for event in events),
+        "repositories": arrays.bigints(event.repository_id for event in events),
+        "webhooks": arrays.bigints(event.webhook_id for event in events),
+        "types": arrays.texts(event.type for event in events),
+        "topics": arrays.texts(" ".join(event.topics) for event in events),
+        "payloads": arrays.byteas(event.payload for event in events),
+        "keys": arrays.texts(event.idempotency_key for event in events),
+        "fingerprints": arrays.byteas(event.fingerprint for event in events),
+        "occurred": arrays.moments(event.occurred_at for event in events),
+        "known_organizations": arrays.bigints(premises.organizations),
+        "slugs": arrays.texts(premises.organizations.values()),
+        "known_repositories": arrays.bigints(premises.repositories),
+        "names": arrays.texts(premises.repositories.values()),
+        "now": now,
+    }
 
 
 def ping_for(

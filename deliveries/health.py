@@ -1,12 +1,17 @@
 """What a batch of results says about the health of each webhook in it: pure counting."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
+from deliveries import arrays
 from deliveries.attempts import Result, schedule_of
 from deliveries.outcomes import Delivered, Gone, Lost, Refused
 from deliveries.retry import GiveUp
+
+# A webhook that is well has that written down at most so often.
+MOMENT = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -24,11 +29,13 @@ class Health:
     resting_until: datetime | None = None
     review_since: datetime | None = None
     gone_at: datetime | None = None
+    durations: list[timedelta] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
         """Count one more result, later than those before."""
         self.last_at = max(self.last_at, result.ended_at)
         self.last_status = status_of(result)
+        self.durations.append(result.exchange.duration)
         is_timeout = False
         match result.outcome:
             case Delivered():
@@ -49,8 +56,12 @@ class Health:
         if result.decision == GiveUp("exhausted") and schedule_of(result.claim):
             self.review_since = later(self.review_since, result.claim.first_attempt_at)
 
-    def as_row(self) -> dict[str, object]:
-        """Spell it out under the names of queue.UPDATE_HEALTH's columns."""
+    def pace(self) -> timedelta:
+        """Give the mean duration of its attempts."""
+        return sum(self.durations, timedelta(0)) / len(self.durations)
+
+    def as_row(self) -> dict[str, Any]:
+        """Spell it out under the names of COLUMNS."""
         return {
             "webhooks": self.webhook_id,
             "succeeded": self.succeeded,
@@ -63,14 +74,32 @@ class Health:
             "resting": self.resting_until,
             "review": self.review_since,
             "gone": self.gone_at,
+            "paces": self.pace(),
         }
+
+
+# How each column of queue.UPDATE_HEALTH is written.
+COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
+    "webhooks": arrays.bigints,
+    "succeeded": arrays.flags,
+    "failures": arrays.bigints,
+    "timeouts": arrays.bigints,
+    "timed_out_only": arrays.flags,
+    "last_at": arrays.moments,
+    "last_status": arrays.texts,
+    "success_at": arrays.moments,
+    "resting": arrays.moments,
+    "review": arrays.moments,
+    "gone": arrays.moments,
+    "paces": arrays.spans,
+}
 
 
 def health_of(results: Sequence[Result]) -> list[Health]:
     """Count a batch webhook by webhook, in the order in which the attempts ended."""
     found: dict[int, Health] = {}
     for result in sorted(results, key=lambda result: result.ended_at):
-        webhook_id = result.claim.webhook_id
+        webhook_id = result.claim.to.webhook_id
         found.setdefault(webhook_id, Health(webhook_id, result.ended_at)).add(result)
     return list(found.values())
 

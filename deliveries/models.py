@@ -71,7 +71,8 @@ class Webhook(models.Model):
         GONE = "gone", "the receiver said it is gone"
 
     uid = models.UUIDField(unique=True, default=new_id, editable=False)
-    organization = models.ForeignKey(Organization, models.PROTECT, related_name="webhooks")
+    # Found by webhook_scope; an index of its own would tempt the planner to read all of an organization's webhooks.
+    organization = models.ForeignKey(Organization, models.PROTECT, db_index=False, related_name="webhooks")
     repository = models.ForeignKey(Repository, models.PROTECT, null=True, blank=True, related_name="webhooks")
     name = models.CharField(max_length=200, blank=True)
     url = models.CharField(max_length=2048)
@@ -104,6 +105,8 @@ class Webhook(models.Model):
     last_delivery_at = models.DateTimeField(null=True, editable=False)
     last_delivery_status = models.CharField(max_length=20, null=True, editable=False)
     last_success_at = models.DateTimeField(null=True, editable=False)
+    # How long its answers took lately; slow receivers share a bounded part of the slots.
+    pace = models.DurationField(null=True, editable=False)
     # Nothing is sent before this: the receiver asked for peace, or keeps timing out.
     resting_until = models.DateTimeField(null=True, editable=False)
     # Set when more was held for it than could be released at once; the chores release the rest.
@@ -116,13 +119,14 @@ class Webhook(models.Model):
 
     class Meta:
         indexes: ClassVar = [
-            models.Index(fields=["organization", "repository"], name="webhook_scope", condition=Q(deleted_at=None)),
+            models.Index(fields=["organization", "repository"], name="webhook_scope"),
             models.Index(
                 fields=["id"],
                 name="webhook_to_review",
                 condition=Q(review_since__isnull=False) | Q(gone_at__isnull=False),
             ),
             models.Index(fields=["id"], name="webhook_to_release", condition=Q(releasing_since__isnull=False)),
+            models.Index(fields=["id"], name="webhook_deleted", condition=Q(deleted_at__isnull=False)),
             models.Index(
                 fields=["id"], name="webhook_to_tell", condition=Q(disabled_at__isnull=False, owner_told_at=None)
             ),
@@ -188,8 +192,10 @@ class Event(models.Model):
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def in_order(self, *, most: int) -> "DeliveryQuerySet":
         """The first of them, locked in the order in which everybody locks them; call it in a transaction."""
+        # Locked by a statement of its own: as part of another one the planner may run it once for every row, and each
+        # run locks the next few.
         locked = self.order_by("id").select_for_update(no_key=True)[:most]
-        return Delivery.objects.filter(id__in=locked.values("id"))
+        return Delivery.objects.filter(id__in=list(locked.values_list("id", flat=True)))
 
 
 class Delivery(models.Model):
@@ -202,6 +208,13 @@ class Delivery(models.Model):
         FAILED = "failed"
         HELD = "held"
         CANCELLED = "cancelled"
+
+    class Line(models.IntegerChoices):
+        """Where a pending delivery stands: a webhook's first attempts and its later ones are taken by turns."""
+
+        NONE = 0, "none: its time has not come"
+        FIRST = 1, "of first attempts"
+        AGAIN = 2, "of those tried before, sent again, or released"
 
     class Ending(models.TextChoices):
         DELIVERED = "delivered", "the receiver took it"
@@ -224,6 +237,8 @@ class Delivery(models.Model):
 
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     ending = models.CharField(max_length=10, choices=Ending, null=True)
+    # Of a meaning while it is pending only.
+    line = models.PositiveSmallIntegerField(choices=Line, default=Line.FIRST, db_default=Line.FIRST)
     attempts_made = models.PositiveIntegerField(default=0)
     # Steps of the schedule used up since it was last started afresh; a lost attempt is not one.
     failures = models.PositiveIntegerField(default=0)
@@ -243,8 +258,12 @@ class Delivery(models.Model):
     class Meta:
         verbose_name_plural = "deliveries"
         indexes: ClassVar = [
-            models.Index(fields=["webhook", "due_at", "id"], name="delivery_due", condition=Q(state="pending")),
-            models.Index(fields=["due_at"], name="delivery_next_due", condition=Q(state="pending")),
+            models.Index(
+                fields=["webhook", "line", "due_at", "id"],
+                name="delivery_in_line",
+                condition=Q(state="pending", line__gt=0),
+            ),
+            models.Index(fields=["due_at", "id"], name="delivery_due_later", condition=Q(state="pending", line=0)),
             models.Index(fields=["webhook", "leased_until"], name="delivery_leased", condition=Q(state="sending")),
             models.Index(fields=["webhook", "-id"], name="delivery_held", condition=Q(state="held")),
             models.Index(fields=["state", "-id"], name="delivery_trouble", condition=Q(state__in=("failed", "held"))),
@@ -265,6 +284,7 @@ class Delivery(models.Model):
             models.CheckConstraint(
                 name="delivery_due_while_pending", condition=~Q(state="pending") | Q(due_at__isnull=False)
             ),
+            models.CheckConstraint(name="delivery_line_known", condition=Q(line__in=(0, 1, 2))),
             models.CheckConstraint(
                 name="delivery_finished_with_ending",
                 condition=Q(

@@ -3,94 +3,96 @@
 import logging
 import random
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
-from django.db import OperationalError, transaction
+from django.db import transaction
 
-from deliveries import disabling, doorbell, queue, webhooks
+from deliveries import arrays, attempts, claiming, disabling, doorbell, health, leases, queue, webhooks
 from deliveries.attempts import Result, as_row, conclude, render
-from deliveries.events import Accepted, IdempotencyConflict, NewEvent
+from deliveries.claiming import Claim, Wanted
+from deliveries.events import (
+    NO_PREMISES,
+    Accepted,
+    IdempotencyConflict,
+    NewEvent,
+    Outdated,
+    Premises,
+    as_columns,
+)
 from deliveries.health import Health, health_of
-from deliveries.ids import uuid7
+from deliveries.ids import uuid7s
 from deliveries.models import Webhook
 from deliveries.outcomes import Lost
-from deliveries.queue import Claim
 from deliveries.retry import rest_after
 from deliveries.sender import Exchange, Request, Sender
-from deliveries.telemetry import tell_attempt
+from deliveries.telemetry import tell_attempts
 
 log = logging.getLogger("hookhub.pipeline")
 
 # Events turned into deliveries by one statement.
 FAN_OUT_BATCH = 500
+# Retries put in line by one statement.
+LINE_UP_BATCH = 1000
 
 
 # 1. Accept ----------------------------------------------------------------------------------------------------------
 
 
-def accept(events: Sequence[NewEvent], *, now: datetime) -> list[Accepted]:
-    """Store events in one transaction and give their receipts in order; raises IdempotencyConflict.
+def accept(events: Sequence[NewEvent], *, premises: Premises = NO_PREMISES, now: datetime) -> list[Accepted]:
+    """Store all of these events or none, and give their receipts in order; raises IdempotencyConflict and Outdated.
 
     An event whose key is known gets the receipt of the first one. Once this returns outside a transaction nothing
     further is needed for the deliveries to happen; the bell only makes them happen at once.
     """
-    ids = [uuid7(now) for _ in events]
-    with transaction.atomic():
-        rows = queue.run(
-            queue.STORE_EVENTS,
-            {
-                "ids": ids,
-                "organizations": [event.organization_id for event in events],
-                "repositories": [event.repository_id for event in events],
-                "webhooks": [event.webhook_id for event in events],
-                "types": [event.type for event in events],
-                "topics": [" ".join(event.topics) for event in events],
-                "payloads": [event.payload for event in events],
-                "keys": [event.idempotency_key for event in events],
-                "fingerprints": [event.fingerprint for event in events],
-                "occurred": [event.occurred_at for event in events],
-                "now": now,
-            },
-        )
-        stored = {event_id for (event_id,) in rows}
-        known = _find_known([event for event, event_id in zip(events, ids, strict=True) if event_id not in stored])
-        receipts, conflicts = [], []
-        for position, (event, event_id) in enumerate(zip(events, ids, strict=True)):
-            if event_id in stored:
-                receipts.append(Accepted(event_id, event.type, now, is_repeat=False))
-                continue
-            found = known.get((event.organization_id, event.idempotency_key))
-            if found is None:
-                # Retention took the first event between our two statements: as good as no answer from the database.
-                raise OperationalError("an idempotency key vanished while it was looked up; repeat the request")
-            first, fingerprint = found
-            if fingerprint != event.fingerprint:
-                conflicts.append(position)
-            receipts.append(first)
-        if conflicts:
-            raise IdempotencyConflict(conflicts)
+    ids = uuid7s(now, len(events))
+    # One statement is all or nothing by itself, and answers in one round trip. Only among several can known keys keep
+    # some out while the others are stored, which a conflict then has to undo.
+    may_have_to_undo = len(events) > 1 and any(event.idempotency_key is not None for event in events)
+    with transaction.atomic() if may_have_to_undo else nullcontext():
+        stored = queue.change(queue.STORE_EVENTS, as_columns(events, ids=ids, premises=premises, now=now))
+        if stored == len(events):
+            receipts = [
+                Accepted(event_id, event.type, now, is_repeat=False)
+                for event, event_id in zip(events, ids, strict=True)
+            ]
+        else:
+            receipts = _receipts_of_first(events, ids, is_any_stored=stored > 0, now=now)
         if stored:
             transaction.on_commit(doorbell.ring)
     return receipts
 
 
-def _find_known(repeated: Sequence[NewEvent]) -> dict[tuple[int, str | None], tuple[Accepted, bytes]]:
-    """Give the first receipt and fingerprint for every key that was there before."""
-    if not repeated:
-        return {}
+def _receipts_of_first(
+    events: Sequence[NewEvent], ids: Sequence[UUID], *, is_any_stored: bool, now: datetime
+) -> list[Accepted]:
+    """Give the receipts where not every event was stored: that of the first one with its key, which may be itself."""
+    keyed = [event for event in events if event.idempotency_key is not None]
     rows = queue.run(
-        queue.FIND_REPEATED,
+        queue.FIND_BY_KEY,
         {
-            "organizations": [event.organization_id for event in repeated],
-            "keys": [event.idempotency_key for event in repeated],
+            "organizations": arrays.bigints(event.organization_id for event in keyed),
+            "keys": arrays.texts(event.idempotency_key for event in keyed),
         },
     )
-    return {
-        (organization_id, key): (Accepted(event_id, event_type, accepted_at, is_repeat=True), bytes(fingerprint))
-        for organization_id, key, event_id, event_type, accepted_at, fingerprint in rows
-    }
+    known = {(organization_id, key): first for organization_id, key, *first in rows}
+    receipts, conflicts = [], []
+    for position, (event, event_id) in enumerate(zip(events, ids, strict=True)):
+        if event.idempotency_key is None and is_any_stored:
+            receipts.append(Accepted(event_id, event.type, now, is_repeat=False))
+            continue
+        found = known.get((event.organization_id, event.idempotency_key))
+        if found is None:
+            raise Outdated("a name changed hands, or the first event with a key was deleted; repeat the request")
+        first_id, first_type, accepted_at, fingerprint = found
+        if fingerprint != event.fingerprint:
+            conflicts.append(position)
+        receipts.append(Accepted(first_id, first_type, accepted_at, is_repeat=first_id != event_id))
+    if conflicts:
+        raise IdempotencyConflict(conflicts)
+    return receipts
 
 
 # 2. Fan out ---------------------------------------------------------------------------------------------------------
@@ -101,21 +103,26 @@ def fan_out(limit: int = FAN_OUT_BATCH, *, now: datetime) -> tuple[int, int]:
 
     One statement; to run it twice, or twice at once, owes nothing twice.
     """
-    events, deliveries = queue.run(queue.FAN_OUT, {"limit": limit, "now": now})[0]
+    events, deliveries, _ = queue.run(queue.FAN_OUT, {"limit": limit, "now": now})[0]
     return events, deliveries
 
 
 # 3. Claim -----------------------------------------------------------------------------------------------------------
 
 
-def claim(limit: int, *, after: int = 0, now: datetime) -> list[Claim]:
-    """Take up to ``limit`` due deliveries for one attempt each, fairly across webhooks, beginning behind ``after``.
+def line_up(limit: int = LINE_UP_BATCH, *, now: datetime) -> int:
+    """Put up to ``limit`` retries whose time has come in their webhooks' lines; give how many."""
+    return queue.change(queue.LINE_UP, {"limit": limit, "now": now})
+
+
+def claim(limit: int | Wanted, *, after: int = 0, now: datetime) -> list[Claim]:
+    """Take due deliveries that stand in line for one attempt each, fairly across webhooks, beginning behind ``after``.
 
     The claim is committed when this returns: until its lease runs out nobody else takes these.
     """
-    return queue.claim(
-        limit,
-        lease=uuid4(),
+    return claiming.claim(
+        limit if isinstance(limit, Wanted) else Wanted(limit),
+        lease=leases.make(),
         until=now + settings.HOOKHUB_LEASE,
         max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT,
         after=after,
@@ -127,7 +134,10 @@ def release(claims: Sequence[Claim]) -> None:
     """Give claims back unsent, as if they had not been claimed; what is no longer ours stays as it is."""
     queue.run(
         queue.RELEASE,
-        {"ids": [claimed.delivery_id for claimed in claims], "leases": [claimed.lease for claimed in claims]},
+        {
+            "ids": arrays.uuids(claimed.delivery_id for claimed in claims),
+            "leases": arrays.uuids(claimed.lease for claimed in claims),
+        },
     )
 
 
@@ -145,8 +155,8 @@ def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[R
             request = render(claimed, now=now)
             sender.start(request, token=(claimed, request, now))
         except Exception as error:  # A format's bug costs its own delivery an attempt, not its neighbours theirs.
-            log.exception("Delivery %s cannot be rendered as %s", claimed.delivery_id, claimed.format)
-            request = Request(url=claimed.url, headers=(), body=b"", timeout=timedelta(0))
+            log.exception("Delivery %s cannot be rendered as %s", claimed.delivery_id, claimed.to.format)
+            request = Request(url=claimed.to.url, headers=(), body=b"", timeout=timedelta(0))
             lost = Exchange(timedelta(0), Lost("unrenderable", f"The request could not be made up: {error}"))
             unsendable.append(finish(claimed, request, lost, started_at=now, now=now))
     return unsendable
@@ -169,29 +179,32 @@ def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
     """
     if not results:
         return set()
-    rows = [as_row(result, attempt_id=uuid7(now)) for result in results]
+    ids = uuid7s(now, len(results))
+    rows = [as_row(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
+    columns = arrays.columns(rows, attempts.COLUMNS)
     with transaction.atomic():
-        mine = set(queue.run(queue.SETTLE, queue.columns(rows, list(rows[0]))))
-        ours = [result for result in results if (result.claim.delivery_id, result.claim.lease) in mine]
+        queue.change(queue.RECORD_ATTEMPTS, columns)
+        places = {place for (place,) in queue.run(queue.SETTLE, columns)}
+        ours = [results[place] for place in sorted(places)]
         if ours:
             _update_health(health_of(ours))
-    for row in rows:
-        tell_attempt(row, was_ours=(row["deliveries"], row["leases"]) in mine)
-    return {delivery_id for delivery_id, _ in mine}
+    tell_attempts(rows, ours=places)
+    return {result.claim.delivery_id for result in ours}
 
 
 def _update_health(healths: Sequence[Health]) -> None:
     """Add a batch to its webhooks' health, and give rest to those that keep timing out."""
-    rows = [health.as_row() for health in healths]
-    timed_out = queue.run(queue.UPDATE_HEALTH, queue.columns(rows, list(rows[0])))
-    last_at = {health.webhook_id: health.last_at for health in healths}
-    rests = [
-        (webhook_id, last_at[webhook_id] + rest)
+    columns = arrays.columns([each.as_row() for each in healths], health.COLUMNS)
+    moments = {"moment": health.MOMENT, "slow_from": claiming.SLOW_FROM}
+    timed_out = queue.run(queue.UPDATE_HEALTH, {**columns, **moments})
+    last_at = {each.webhook_id: each.last_at for each in healths}
+    rests = {
+        webhook_id: last_at[webhook_id] + rest
         for webhook_id, timeouts in timed_out
         if (rest := rest_after(timeouts)) is not None
-    ]
+    }
     if rests:
-        queue.run(queue.REST, {"webhooks": [row[0] for row in rests], "until": [row[1] for row in rests]})
+        queue.run(queue.REST, {"webhooks": arrays.bigints(rests), "until": arrays.moments(rests.values())})
 
 
 # 6. Review ----------------------------------------------------------------------------------------------------------
@@ -213,7 +226,8 @@ def review(*, now: datetime) -> list[Webhook]:
                 auto_disable=webhook.auto_disable,
                 gone=webhook.gone_at is not None,
                 gave_up_since=webhook.review_since,
-                last_success_at=webhook.last_success_at,
+                # Written down at most once a moment, so that there may have been one a moment later.
+                last_success_at=webhook.last_success_at and webhook.last_success_at + health.MOMENT,
                 failure_count=webhook.failure_count,
                 failures_allowed=settings.HOOKHUB_DISABLE_AFTER_FAILURES,
             )

@@ -74,8 +74,8 @@ def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
             .values_list("id", flat=True)
         )
         count = Delivery.objects.filter(id__in=ids).update(
-            state="pending", ending=None, finished_at=None, due_at=now, failures=0, lease_losses=0,
-            first_attempt_at=None, redeliveries=F("redeliveries") + 1,
+            state="pending", line=Delivery.Line.AGAIN, due_at=now, ending=None, finished_at=None, failures=0,
+            lease_losses=0, first_attempt_at=None, redeliveries=F("redeliveries") + 1,
         )  # fmt: skip
         transaction.on_commit(doorbell.ring)
     return count

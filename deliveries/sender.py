@@ -1,7 +1,6 @@
 """Many requests at once over libcurl: the only outgoing connections HookHub makes."""
 
 import select
-import selectors
 import socket
 import time
 from collections.abc import Hashable
@@ -9,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import certifi
@@ -30,11 +29,15 @@ TLS_ERRORS = frozenset(
         pycurl.E_SSL_ENGINE_INITFAILED, pycurl.E_SSL_ISSUER_ERROR, pycurl.E_SSL_INVALIDCERTSTATUS,
     }
 )  # fmt: skip
+WATCHED_FOR = {
+    pycurl.POLL_IN: select.POLLIN,
+    pycurl.POLL_OUT: select.POLLOUT,
+    pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT,
+}
 UNREACHABLE = frozenset({pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_URL_MALFORMAT})
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request to make; ``timeout`` covers all of it, from the name look-up to the last byte of the answer."""
 
     url: str
@@ -45,8 +48,7 @@ class Request:
     method: str = "POST"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A complete answer; of a long body only the beginning."""
 
     status: int
@@ -59,8 +61,7 @@ class Reply:
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """What became of one request: a complete answer, or the reason why there is none."""
 
     duration: timedelta
@@ -80,7 +81,10 @@ class Sender:
         # libcurl's sockets of the connections that it keeps for a further request, by their local ports.
         self.kept: dict[int, int] = {}
         self._deadline: float | None = None
-        self._selector = selectors.DefaultSelector()
+        # Bare, without the standard library's selectors around it: those cost more than half of a request here.
+        self._poll = select.epoll() if hasattr(select, "epoll") else select.poll()
+        self._ticks_per_second = 1 if hasattr(select, "epoll") else 1000
+        self._watched: set[int] = set()
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
@@ -123,18 +127,18 @@ class Sender:
         self._busy.clear()
         self._idle.clear()
         self._multi.close()
-        self._selector.close()
+        if isinstance(self._poll, select.epoll):
+            self._poll.close()
 
     def _turn(self, until: float) -> None:
         """Wait for the sockets or libcurl's own timer, whichever is first, and let libcurl act on it."""
         patience = until - time.monotonic()
         if self._deadline is not None:
             patience = min(patience, self._deadline - time.monotonic())
-        for key, ready in self._selector.select(max(patience, 0)):
-            mask = (pycurl.CSELECT_IN if ready & selectors.EVENT_READ else 0) | (
-                pycurl.CSELECT_OUT if ready & selectors.EVENT_WRITE else 0
-            )
-            self._multi.socket_action(key.fd, mask)
+        for descriptor, ready in self._poll.poll(max(patience, 0) * self._ticks_per_second):
+            # A connection that is broken or closed is one that can be read from: libcurl finds out why.
+            mask = pycurl.CSELECT_IN if ready & ~select.POLLOUT else 0
+            self._multi.socket_action(descriptor, mask | (pycurl.CSELECT_OUT if ready & select.POLLOUT else 0))
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
             self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -157,20 +161,17 @@ class Sender:
                 self._idle.append(transfer)
         return ended
 
-    def _watch(self, what: int, fd: int, _multi: object, _data: object) -> None:
-        wanted = {
-            pycurl.POLL_IN: selectors.EVENT_READ,
-            pycurl.POLL_OUT: selectors.EVENT_WRITE,
-            pycurl.POLL_INOUT: selectors.EVENT_READ | selectors.EVENT_WRITE,
-        }.get(what)
-        known = fd in self._selector.get_map()
+    def _watch(self, what: int, descriptor: int, _multi: object, _data: object) -> None:
+        wanted = WATCHED_FOR.get(what)
         if wanted is None:
-            if known:
-                self._selector.unregister(fd)
-        elif known:
-            self._selector.modify(fd, wanted)
+            if descriptor in self._watched:
+                self._watched.remove(descriptor)
+                self._poll.unregister(descriptor)
+        elif descriptor in self._watched:
+            self._poll.modify(descriptor, wanted)
         else:
-            self._selector.register(fd, wanted)
+            self._watched.add(descriptor)
+            self._poll.register(descriptor, wanted)
 
     def _set_timer(self, milliseconds: int) -> None:
         self._deadline = None if milliseconds < 0 else time.monotonic() + milliseconds / 1000
@@ -198,7 +199,10 @@ class _Transfer:
         self.body_kept = sender.body_kept
         self.kept = sender.kept
         self.is_to_be_repeated = False
-        self.host = ""
+        # What the handle is set to, so that setting it again can be spared.
+        self.url = self.host = self.method = ""
+        self.terms: tuple[timedelta, bool] | None = None
+        self.is_fresh = False
         self.answer = _Answer()
         self._opened: list[socket.socket] = []
         self.curl = curl = pycurl.Curl()
@@ -221,29 +225,42 @@ class _Transfer:
 
     def prepare(self, request: Request) -> None:
         curl, self.answer, self.is_to_be_repeated = self.curl, _Answer(), False
-        self.host = urlsplit(request.url).hostname or ""
-        curl.setopt(pycurl.URL, request.url)
-        curl.setopt(pycurl.FRESH_CONNECT, 0)
-        # Nothing of the last request may stay in the handle: neither its body nor its method.
-        curl.setopt(pycurl.HTTPGET, 1)
-        curl.unsetopt(pycurl.CUSTOMREQUEST)
-        if request.method == "POST":
-            curl.setopt(pycurl.POST, 1)
-            curl.setopt(pycurl.POSTFIELDS, request.body)
-        else:
-            curl.setopt(pycurl.CUSTOMREQUEST, request.method)
-            if request.method == "HEAD":
-                curl.setopt(pycurl.NOBODY, 1)
-            elif request.body:
-                curl.setopt(pycurl.POSTFIELDS, request.body)
+        if request.url != self.url:
+            self.url, self.host = request.url, urlsplit(request.url).hostname or ""
+            curl.setopt(pycurl.URL, request.url)
+        if self.is_fresh:
+            self.is_fresh = False
+            curl.setopt(pycurl.FRESH_CONNECT, 0)
+        self._set_method(request.method, request.body)
         # "Expect:" with nothing after it keeps libcurl from asking leave to send a long body.
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
         curl.setopt(pycurl.HTTPHEADER, [line.encode() for line in (*lines, "Expect:")])
-        milliseconds = max(1, int(request.timeout / timedelta(milliseconds=1)))
-        curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, milliseconds)
-        curl.setopt(pycurl.SSL_VERIFYPEER, int(request.verify_ssl))
-        curl.setopt(pycurl.SSL_VERIFYHOST, 2 if request.verify_ssl else 0)
+        if (request.timeout, request.verify_ssl) != self.terms:
+            self.terms = (request.timeout, request.verify_ssl)
+            milliseconds = max(1, int(request.timeout / timedelta(milliseconds=1)))
+            curl.setopt(pycurl.TIMEOUT_MS, milliseconds)
+            curl.setopt(pycurl.CONNECTTIMEOUT_MS, milliseconds)
+            curl.setopt(pycurl.SSL_VERIFYPEER, int(request.verify_ssl))
+            curl.setopt(pycurl.SSL_VERIFYHOST, 2 if request.verify_ssl else 0)
+
+    def _set_method(self, method: str, body: bytes) -> None:
+        """Set the method and the body, and let nothing of the last request stay in the handle."""
+        curl = self.curl
+        if method == self.method == "POST":
+            curl.setopt(pycurl.POSTFIELDS, body)
+            return
+        self.method = method
+        curl.setopt(pycurl.HTTPGET, 1)
+        curl.unsetopt(pycurl.CUSTOMREQUEST)
+        if method == "POST":
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDS, body)
+        else:
+            curl.setopt(pycurl.CUSTOMREQUEST, method)
+            if method == "HEAD":
+                curl.setopt(pycurl.NOBODY, 1)
+            elif body:
+                curl.setopt(pycurl.POSTFIELDS, body)
 
     def note_connection(self, code: int) -> None:
         """Note the connection that an exchange leaves behind; only HTTP/2 tells whose an answer is."""
@@ -252,7 +269,7 @@ class _Transfer:
 
     def repeat(self) -> None:
         """Get ready to go again, on a connection of its own."""
-        self.answer, self.is_to_be_repeated = _Answer(), False
+        self.answer, self.is_to_be_repeated, self.is_fresh = _Answer(), False, True
         self.curl.setopt(pycurl.FRESH_CONNECT, 1)
 
     def conclude(self, code: int, error: str) -> Exchange:
@@ -322,15 +339,15 @@ class _Transfer:
         answer.header_bytes += len(line)
         if answer.header_bytes > HEADERS_MOST:
             return 0
-        text = line.decode("latin-1").rstrip("\r\n")
-        if text.startswith("HTTP/"):
-            # An interim answer's headers give way to the final one's.
-            answer.status_line, answer.headers, answer.has_all_headers = text, [], False
-        elif line in {b"\r\n", b"\n"}:
+        if line in {b"\r\n", b"\n"}:
             answer.has_all_headers = True
-        elif ":" in text:
-            name, _, value = text.partition(":")
-            answer.headers.append((name.strip(), value.strip()))
+        elif line.startswith(b"HTTP/"):
+            # An interim answer's headers give way to the final one's.
+            answer.status_line, answer.headers, answer.has_all_headers = line.decode("latin-1").rstrip(), [], False
+        else:
+            name, colon, value = line.decode("latin-1").partition(":")
+            if colon:
+                answer.headers.append((name.strip(), value.strip()))
         return None
 
     def _take_body(self, chunk: bytes) -> int | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from deliveries import queue
 from deliveries.ids import first_id_at
@@ -27,6 +28,27 @@ FROM (
 ) AS latest
 """
 
+# The head of each line of each webhook, found by stepping from line to line, and the first of those that wait.
+LONGEST_DUE = """
+WITH RECURSIVE heads AS (
+    (SELECT webhook_id, line, due_at, id FROM deliveries_delivery
+     WHERE state = 'pending' AND line > 0
+     ORDER BY webhook_id, line, due_at, id LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM heads CROSS JOIN LATERAL (
+        SELECT webhook_id, line, due_at, id FROM deliveries_delivery
+        WHERE state = 'pending' AND line > 0 AND (webhook_id, line) > (heads.webhook_id, heads.line)
+        ORDER BY webhook_id, line, due_at, id LIMIT 1
+    ) AS next
+), waiting AS (
+    SELECT due_at, id FROM deliveries_delivery
+    WHERE state = 'pending' AND line = 0 AND due_at <= %(now)s
+    ORDER BY due_at, id LIMIT 1
+)
+SELECT id FROM (SELECT due_at, id FROM heads UNION ALL SELECT due_at, id FROM waiting) AS due
+ORDER BY due_at, id LIMIT 1
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:
@@ -43,6 +65,12 @@ class Stats:
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
+
+
+def longest_due(*, now: datetime) -> UUID | None:
+    """Give the delivery that has been due for the longest time, or None when nothing is due."""
+    rows = queue.run(LONGEST_DUE, {"now": now})
+    return rows[0][0] if rows else None
 
 
 def stats_of(webhook: Webhook, *, window: timedelta, now: datetime) -> Stats:

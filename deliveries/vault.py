@@ -53,7 +53,7 @@ def open_secrets(sealed: bytes | memoryview) -> tuple[Secret, ...]:
 
 def live_secrets(sealed: bytes | memoryview, *, now: datetime) -> tuple[Secret, ...]:
     """Open those of a webhook's secrets that sign now, newest first; raises Unreadable, and NoLiveSecret."""
-    live = tuple(secret for secret in open_secrets(sealed) if secret.is_live(now))
+    live = tuple([secret for secret in open_secrets(sealed) if secret.is_live(now)])
     if not live:
         raise NoLiveSecret
     return live

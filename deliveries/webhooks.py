@@ -142,7 +142,7 @@ def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
 def release(webhook: Webhook, *, now: datetime) -> int:
     """Make some of what is held for it due at once; give how many. Call it in a transaction."""
     held = Delivery.objects.filter(webhook=webhook, state="held").in_order(most=queue.AT_ONCE)
-    return held.update(state="pending", due_at=now, failures=0, first_attempt_at=None)
+    return held.update(state="pending", line=Delivery.Line.AGAIN, due_at=now, failures=0, first_attempt_at=None)
 
 
 def delete(webhook: Webhook, *, now: datetime) -> int:

@@ -48,7 +48,7 @@ _SETTINGS = {
     # Trust is the authentication, so nobody else may reach the socket: it and its directory are the owner's alone.
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    "shared_buffers": "128MB",
+    "shared_buffers": "256MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

@@ -1,10 +1,11 @@
-"""What is answered before any view: health checks, and bodies of unknown length."""
+"""What is answered before any view: health checks, bodies of unknown length, and programs that publish."""
 
 from collections.abc import Callable
 
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from hookhub.api import publishing
 from hookhub.api.errors import body
 
 Handler = Callable[[HttpRequest], HttpResponse]
@@ -48,5 +49,16 @@ def require_a_length(get_response: Handler) -> Handler:
             message = "Send the body with a Content-Length; bodies in chunks are not read."
             return JsonResponse(body("length_required", message), status=411)
         return get_response(request)
+
+    return answer
+
+
+def accept_events(get_response: Handler) -> Handler:
+    """Accept what programs publish before all that only people need: sessions, cookies, messages, pages."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        is_published = request.method == "POST" and request.path_info == "/v1/events"
+        answered = publishing.accept(request) if is_published else None
+        return get_response(request) if answered is None else answered
 
     return answer

@@ -17,14 +17,16 @@ class Caller:
 
     key: str
     client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
+    accept: str = ""
 
     @classmethod
-    def of(cls, organization: Organization | None, scope: Scope = Scope.MASTER) -> "Caller":
-        return cls(ApiKey.issue(organization=organization, scope=scope, now=timezone.now())[1])
+    def of(cls, organization: Organization | None, scope: Scope = Scope.MASTER, *, accept: str = "") -> "Caller":
+        return cls(ApiKey.issue(organization=organization, scope=scope, now=timezone.now())[1], accept=accept)
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+        told = {"Authorization": f"Bearer {self.key}", "Accept": self.accept}
+        return {name: value for name, value in told.items() if value}
 
     def get(self, address: str) -> Any:
         return self.client.get(address, headers=self.headers)

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
+from pytest_django import Settings
+from redis import Redis
 
 from deliveries.models import Organization, Repository
 from deliveries.sender import Sender, make_sender
+from hookhub.stream.consumer import refused_of
 from tests.api import Caller
 from tests.receiver import Receiver
 from tests.story import Forge
@@ -63,3 +67,13 @@ def other(db: None) -> Caller:
 def operator(db: None) -> Caller:
     """The operator, who acts for every organization."""
     return Caller.of(None)
+
+
+@pytest.fixture
+def stream(settings: Settings) -> Iterator[str]:
+    """A stream of this test's own in the real Valkey."""
+    settings.HOOKHUB_STREAM = f"test:{uuid4().hex}"
+    url = settings.REDIS_URL
+    yield settings.HOOKHUB_STREAM
+    with Redis.from_url(url) as client:
+        client.delete(settings.HOOKHUB_STREAM, refused_of(settings.HOOKHUB_STREAM))

@@ -12,13 +12,15 @@ from unittest import mock
 from uuid import UUID
 
 import psycopg
+from django.conf import settings
 from django.db import connection
 
 from deliveries import pipeline, webhooks
 from deliveries.attempts import Result
+from deliveries.claiming import Claim
 from deliveries.events import NewEvent
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
-from deliveries.queue import Claim
+from deliveries.retention import Forgotten, Round
 from deliveries.sender import Sender
 from deliveries.topics import topics_of
 from tests.receiver import Receiver
@@ -76,12 +78,27 @@ def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> li
     return results
 
 
+def claim_due(limit: int, *, now: datetime) -> list[Claim]:
+    """Put in line what is due and claim it, as a worker does."""
+    pipeline.line_up(now=now)
+    return pipeline.claim(limit, now=now)
+
+
 def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
     """Take the pipeline once from claim to review at one moment; give the deliveries that were settled."""
-    results = attempt_all(pipeline.claim(1000, now=now), sender, now=now)
+    results = attempt_all(claim_due(1000, now=now), sender, now=now)
     settled = pipeline.settle(results, now=now)
     pipeline.review(now=now)
     return settled
+
+
+def forget_old(*, now: datetime, retention: timedelta | None = None) -> Forgotten:
+    """Let retention go once through everything; give what it forgot."""
+    everything = Round(now - (settings.HOOKHUB_RETENTION if retention is None else retention))
+    done = Forgotten()
+    while not everything.is_over:
+        done.add(everything.forget_a_batch())
+    return done
 
 
 def together(*actions: Callable[[], Answered]) -> list[Answered]:

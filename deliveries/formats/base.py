@@ -4,13 +4,12 @@ import secrets
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 Verdict = Literal["delivered", "refused", "gone"]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """All that a format may put on the wire for one attempt of one delivery.
 
     ``payload`` is the event's data as the publisher wrote it: bytes of one JSON value. ``secrets`` are the live ones,
@@ -31,8 +30,7 @@ class Message:
     secrets: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """The headers and the body of one request, complete but for what the webhook's owner adds."""
 
     headers: tuple[tuple[str, str], ...]
@@ -78,6 +76,5 @@ class Format(ABC):
 
 def stamp(moment: datetime, *, milliseconds: bool = False) -> str:
     """Write a moment as RFC 3339 in UTC with a Z, to the second or the millisecond."""
-    return (
-        moment.astimezone(UTC).isoformat(timespec="milliseconds" if milliseconds else "seconds").replace("+00:00", "Z")
-    )
+    text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if milliseconds else "seconds")
+    return f"{text[:-6]}Z"

@@ -4,7 +4,7 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import Model, Prefetch, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -16,6 +16,7 @@ from hookhub.admin.organizations import Lasting
 from hookhub.admin.paging import LogAdmin
 from hookhub.admin.reading import NAMED_ORGANIZATION, moment
 from hookhub.admin.showing import badge, state_badge, when
+from hookhub.api import authentication
 from hookhub.models import ApiKey, Membership, Replay, Scope
 
 
@@ -102,9 +103,11 @@ class ApiKeyAdmin(Acting, Lasting):
     @admin.action(description="Revoke at once", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Make the selected keys worthless from now on."""
-        valid: list[Model] = list(queryset.filter(revoked_at=None))
+        valid = list(queryset.filter(revoked_at=None))
         too_late = queryset.count() - len(valid)
         count = queryset.filter(pk__in=[key.pk for key in valid]).update(revoked_at=timezone.now())
+        for key in valid:
+            authentication.forget(key.key_id)
         self.note(request, valid, "Revoked.")
         done = "1 key revoked." if count == 1 else f"{count} keys revoked." if count else ""
         self.tell(request, done, tally(["revoked already"] * too_late))

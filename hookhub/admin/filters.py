@@ -58,11 +58,17 @@ class LogFilter(SimpleListFilter):
 class StateFilter(LogFilter):
     title = "state"
     parameter_name = "state"
-    options: ClassVar = {"due": "Due now", **{state.value: state.label for state in Delivery.State}}
+    options: ClassVar = {
+        "due": "Due now",
+        "later": "To be sent later",
+        **{state.value: state.label for state in Delivery.State},
+    }
 
     def narrow(self, rows: Rows, value: str) -> Rows:
         if value == "due":
-            return rows.filter(state="pending", due_at__lte=timezone.now())
+            return rows.filter(state="pending", line__gt=Delivery.Line.NONE)
+        if value == "later":
+            return rows.filter(state="pending", line=Delivery.Line.NONE)
         return rows.filter(state=known(value, self.options))
 
 

@@ -42,20 +42,25 @@ class DeliveryAdmin(Acting, LogAdmin):
     actions = ("redeliver", "cancel")
     columns = (
         "id", "event_id", "webhook_id", "organization_id", "repository_id", "event_type", "state", "attempts_made",
-        "last_status", "due_at", "created_at",
+        "last_status", "line", "due_at", "created_at",
     )  # fmt: skip
 
     def order_for(self, wanted: dict[str, str]) -> Order:
-        """Give what waits with the soonest first, for that is what its index holds; all else newest first."""
-        if wanted.get("state") in {"due", "pending"}:
-            return Order(("due_at", "id"), descending=False)
+        """Give what waits in the order of its index, line by line or the soonest first; all else newest first."""
+        match wanted.get("state"):
+            case "due":
+                return Order(("webhook_id", "line", "due_at", "id"), descending=False)
+            case "later":
+                return Order(("due_at", "id"), descending=False)
         return super().order_for(wanted)
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
         """Name the filters that one index of the table finds in order."""
         match wanted:
-            case {"state": "due" | "pending", **rest}:
+            case {"state": "due", **rest}:
                 return {"state", "webhook"} & {"state", *rest}
+            case {"state": "later"}:
+                return {"state"}
             case {"state": "held", "webhook": _}:
                 return {"state", "webhook"} | filters.TIMES
             case {"webhook": _}:

@@ -57,7 +57,7 @@ class Order:
         words = text.split("~")
         if len(words) != len(self.columns):
             raise ValueError("it belongs to another list")
-        fields = {field.name: field for field in model._meta.fields}  # noqa: SLF001 - Django documents it
+        fields = {field.attname: field for field in model._meta.fields}  # noqa: SLF001 - Django documents it
         try:
             return tuple(fields[column].to_python(word) for column, word in zip(self.columns, words, strict=True))
         except ValidationError as error:

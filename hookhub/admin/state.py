@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from deliveries import stats
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin.base import page_of
 from hookhub.admin.showing import COUNTED_MOST, at_most, count_up_to, relative, span, when
@@ -42,9 +43,8 @@ class State:
 def at_a_glance() -> State:
     """Look at the system now."""
     now = timezone.now()
-    oldest = (
-        Delivery.objects.filter(state="pending", due_at__lte=now).order_by("due_at").select_related("webhook").first()
-    )
+    longest_due = stats.longest_due(now=now)
+    oldest = Delivery.objects.filter(id__in=filter(None, [longest_due])).select_related("webhook").first()
     last_attempt_at = Attempt.objects.order_by("-id").values_list("started_at", flat=True).first()
     verdict, tone = judge(oldest, last_attempt_at, now=now)
     return State(
@@ -80,9 +80,9 @@ def figures(*, now: datetime) -> list[Figure]:
     failed = failed_since(now - timedelta(hours=24))
     kept = Webhook.objects.kept()
     counted = [
-        ("Due now", count_up_to(pending.filter(due_at__lte=now)), f"{log}?state=due", "waiting"),
+        ("Due now", count_up_to(pending.filter(line__gt=Delivery.Line.NONE)), f"{log}?state=due", "waiting"),
         ("Being sent", count_up_to(Delivery.objects.filter(state="sending")), f"{log}?state=sending", "busy"),
-        ("To be sent later", count_up_to(pending.filter(due_at__gt=now)), f"{log}?state=pending", "waiting"),
+        ("To be sent later", count_up_to(pending.filter(line=Delivery.Line.NONE)), f"{log}?state=later", "waiting"),
         ("Held", count_up_to(Delivery.objects.filter(state="held")), f"{log}?state=held", "warning"),
         ("Failed in 24 h", failed, f"{log}?state=failed", "bad"),
         ("Events to fan out", count_up_to(Event.objects.filter(fanned_out_at=None)),

@@ -2,9 +2,10 @@
 
 import hmac
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -12,6 +13,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from hookhub.models import ApiKey, digest
+from hookhub.remembering import Memory
 
 KEY = re.compile(r"hh_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9-]{20,100})")
 # Often enough to see which keys are in use, seldom enough not to write on every request.
@@ -37,24 +39,57 @@ class KeyAuthentication(BaseAuthentication):
         header = request.headers.get("Authorization", "")
         if not header:
             return None
-        scheme, _, text = header.partition(" ")
-        found = KEY.fullmatch(text.strip())
-        if scheme.lower() != "bearer" or found is None:
-            raise AuthenticationFailed("Send the header `Authorization: Bearer hh_…` with your API key.")
-        key = ApiKey.objects.select_related("organization").filter(key_id=found["id"]).first()
-        # Compared in any case, so that an unknown id takes as long as a wrong secret.
-        kept = bytes(key.secret_hash) if key else b""
-        if not hmac.compare_digest(kept, digest(found["secret"])) or key is None or key.revoked_at is not None:
-            raise AuthenticationFailed(UNKNOWN)
-        now = timezone.now()
-        if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
-            ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
-        return KeyHolder(), key
+        key_id, secret = read_header(header)
+        return KeyHolder(), verified(find(key_id), secret, now=timezone.now())
 
     def authenticate_header(self, request: Request) -> str:
         """Have a missing key answered with 401."""
         del request
         return 'Bearer realm="hookhub"'
+
+
+def read_header(header: str) -> tuple[str, str]:
+    """Give the id and the secret that an Authorization header holds; raises AuthenticationFailed."""
+    scheme, _, text = header.partition(" ")
+    found = KEY.fullmatch(text.strip())
+    if scheme.lower() != "bearer" or found is None:
+        raise AuthenticationFailed("Send the header `Authorization: Bearer hh_…` with your API key.")
+    return found["id"], found["secret"]
+
+
+def find(key_id: str) -> ApiKey | None:
+    """Give the key with this id unless it is revoked, with its organization, as the database has it now."""
+    return ApiKey.objects.select_related("organization").filter(key_id=key_id, revoked_at=None).first()
+
+
+_remembered = Memory[str, ApiKey]()
+
+
+def find_or_recall(key_id: str, *, now: datetime) -> ApiKey | None:
+    """Give the same, at most a few seconds old; treat it as read-only, for many requests share it."""
+    key = _remembered.recall(key_id, now=now)
+    if key is None and (key := find(key_id)) is not None:
+        _remembered.learn(key_id, key, now=now)
+    return key
+
+
+def forget(key_id: str) -> None:
+    """Have a key that was revoked open nothing more in this process."""
+    _remembered.forget(key_id)
+
+
+def verified(key: ApiKey | None, secret: str, *, now: datetime) -> ApiKey:
+    """Give the key if this is its secret, and note that it was used; raises AuthenticationFailed."""
+    # Compared in any case, so that an unknown id takes as long as a wrong secret.
+    kept = bytes(key.secret_hash) if key else b""
+    if not hmac.compare_digest(kept, digest(secret)) or key is None:
+        raise AuthenticationFailed(UNKNOWN)
+    if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
+        # First here, so that other threads with the same key in hand see it done; the database tells other processes.
+        key.last_used_at = now
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_EVERY)
+        ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+    return key
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's own

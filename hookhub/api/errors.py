@@ -84,15 +84,26 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
         case UnicodeEncodeError() | DataError():
             return answer(invalid({"request": "holds characters that no text can have, such as half of a pair"}), {})
         case OperationalError() | InterfaceError():
-            # Even an event whose COMMIT got no answer may have been stored; its idempotency key makes a repeat safe.
-            log.error("The database does not answer: %s", error)
-            message = "The database does not answer. Repeat the request with the same idempotency key."
-            return shape(503, "unavailable", message, headers={"Retry-After": RETRY_AFTER_SECONDS})
+            return unavailable(error)
         case exceptions.APIException():
             headers = {"WWW-Authenticate": header} if (header := getattr(error, "auth_header", None)) else {}
             code = CODES.get(error.status_code, "error")
             return shape(error.status_code, code, str(error.detail), headers=headers)
     return None
+
+
+def unavailable(error: OperationalError | InterfaceError) -> Response:
+    """Answer when the database does not, or not in time."""
+    # Even an event whose COMMIT got no answer may have been stored; its idempotency key makes a repeat safe.
+    log.error("The database does not answer: %s", error)
+    message = "The database does not answer. Repeat the request with the same idempotency key."
+    return shape(503, "unavailable", message, headers={"Retry-After": RETRY_AFTER_SECONDS})
+
+
+def as_plain(answer: Response) -> HttpResponse:
+    """Give such an answer where there is no view to render it."""
+    headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}
+    return JsonResponse(answer.data, status=answer.status_code, headers=headers)
 
 
 def shape(

@@ -1,7 +1,8 @@
 """`/v1/events`: where everything begins."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from django.db.models import QuerySet
@@ -13,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import pipeline
-from deliveries.events import IdempotencyConflict, NewEvent
+from deliveries.events import NO_PREMISES, IdempotencyConflict, NewEvent, Premises
 from deliveries.ids import first_id_at
 from deliveries.models import Event, Organization, Repository
 from deliveries.topics import topics_of
@@ -71,15 +72,8 @@ class EventsView(GenericAPIView[Event]):
         organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
         events = new_events(taken, organization=organization, now=now)
         events = with_keys(events, taken, header=request.headers.get("Idempotency-Key"), content=content)
-        try:
-            receipts = pipeline.accept(events, now=now)
-        except IdempotencyConflict as error:
-            message = "was used before for an event with other content; use a new one for a new event"
-            fields = {field_of(taken, position, "id"): message for position in error.positions}
-            raise conflict("An idempotency key was used before with other content.", fields=fields) from error
-        rows = [ReceiptSerializer(receipt).data for receipt in receipts]
-        headers = {"Idempotent-Replayed": "true"} if all(receipt.is_repeat for receipt in receipts) else {}
-        return Response({"events": rows} if taken.is_batch else rows[0], status=202, headers=headers)
+        body, headers = publish(events, taken, now=now)
+        return Response(body, status=202, headers=headers)
 
 
 class EventView(GenericAPIView[Event]):
@@ -120,28 +114,52 @@ def named_in(taken: intake.Intake) -> str | None:
     return named.pop()
 
 
-def new_events(taken: intake.Intake, *, organization: Organization, now: datetime) -> list[NewEvent]:
-    """Translate what was published into the engine's terms; raises a 422 for repositories that are not there."""
-    wanted: dict[str, str] = {}
-    for event in taken.events:
-        if event.repository is not None:
-            owner, _, name = event.repository.rpartition("/")
-            wanted[event.repository] = name if owner in {"", organization.slug} else ""
-    known = dict(
-        Repository.objects.filter(organization=organization, name__in=set(wanted.values())).values_list("name", "id")
-    ) if wanted else {}  # fmt: skip
-    faults = {
-        field_of(taken, position, "repository"): f"{organization.slug} has no such repository; "
-        "create it first with POST /v1/repositories"
-        for position, event in enumerate(taken.events)
-        if event.repository is not None and wanted[event.repository] not in known
+def names_within(organization: Organization, taken: intake.Intake) -> dict[str, str]:
+    """Give the name that each repository that the events are about, written short or in full, has in the organization.
+
+    That of another organization's is empty, which is the name of none.
+    """
+    names = {}
+    for written in {event.repository for event in taken.events if event.repository is not None}:
+        owner, _, name = written.rpartition("/")
+        names[written] = name if owner in {"", organization.slug} else ""
+    return names
+
+
+def repositories_named(organization: Organization, names: Collection[str]) -> dict[str, int]:
+    """Give the ids of those of an organization's repositories that have one of these names, by name."""
+    return dict(Repository.objects.filter(organization=organization, name__in=names).values_list("name", "id"))
+
+
+def new_events(
+    taken: intake.Intake,
+    *,
+    organization: Organization,
+    repositories: Mapping[str, int] | None = None,
+    now: datetime,
+) -> list[NewEvent]:
+    """Translate what was published into the engine's terms; raises a 422 for repositories that are not there.
+
+    ``repositories`` are the organization's by name, as far as the events name them; without it they are looked up.
+    """
+    names = names_within(organization, taken)
+    if repositories is None:
+        repositories = repositories_named(organization, set(names.values())) if names else {}
+    ids: dict[str | None, int] = {
+        written: repositories[name] for written, name in names.items() if name in repositories
     }
-    if faults:
+    if len(ids) < len(names):
+        faults = {
+            field_of(taken, position, "repository"): f"{organization.slug} has no such repository; "
+            "create it first with POST /v1/repositories"
+            for position, event in enumerate(taken.events)
+            if event.repository is not None and event.repository not in ids
+        }
         raise invalid(dict(list(faults.items())[:100]))
     return [
         NewEvent(
             organization_id=organization.pk,
-            repository_id=known[wanted[event.repository]] if event.repository is not None else None,
+            repository_id=ids.get(event.repository),
             type=event.type,
             topics=topics_of(event.type, event.data),
             payload=event.payload,
@@ -177,6 +195,29 @@ def keyed(event: NewEvent, header: str, taken: intake.Intake, position: int, con
         return replace(event, idempotency_key=header, fingerprint=taken.events[0].fingerprint())
     # The key stands for the whole request: with one event more or less it is another request.
     return replace(event, idempotency_key=f"{header}#{position}", fingerprint=sha256(content).digest())
+
+
+def publish(
+    events: Sequence[NewEvent], taken: intake.Intake, *, premises: Premises = NO_PREMISES, now: datetime
+) -> tuple[object, dict[str, str]]:
+    """Accept the events and give what to answer, a body and headers; raises a 409 for a key used for something else."""
+    try:
+        receipts = pipeline.accept(events, premises=premises, now=now)
+    except IdempotencyConflict as error:
+        message = "was used before for an event with other content; use a new one for a new event"
+        fields = {field_of(taken, position, "id"): message for position in error.positions}
+        raise conflict("An idempotency key was used before with other content.", fields=fields) from error
+    rows = [
+        {"id": str(receipt.id), "type": receipt.type, "accepted_at": written_as_utc(receipt.accepted_at)}
+        for receipt in receipts
+    ]
+    headers = {"Idempotent-Replayed": "true"} if all(receipt.is_repeat for receipt in receipts) else {}
+    return {"events": rows} if taken.is_batch else rows[0], headers
+
+
+def written_as_utc(moment: datetime) -> str:
+    """Write a moment as the framework writes one in every other answer."""
+    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def field_of(taken: intake.Intake, position: int, name: str) -> str:

@@ -7,6 +7,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hookhub.api import authentication
 from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.permissions import enter
 from hookhub.api.serializers import ApiKeySerializer, ApiKeyWithTextSerializer
@@ -58,4 +59,5 @@ class ApiKeyView(GenericAPIView[ApiKey]):
     def delete(self, request: Request, key_id: str) -> Response:
         key = self.find(request, key_id)
         ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+        authentication.forget(key.key_id)
         return Response(status=204)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
 from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.exceptions import UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 
@@ -17,7 +18,15 @@ def read_body(stream: IO[bytes], context: Mapping[str, Any]) -> bytes:
     request = context["request"]
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
         raise too_large(f"The request is longer than {limit:,} bytes; send it in parts.")
-    return stream.read()
+    return whole(stream.read(), request)
+
+
+def whole(content: bytes, request: HttpRequest) -> bytes:
+    """Give a body if all of it came; of NDJSON, what was cut off behind a line would look like all there is."""
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    if len(content) < length:
+        raise bad_request(f"The body ended after {len(content):,} of {length:,} bytes.")
+    return content
 
 
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})

@@ -31,20 +31,26 @@ def enter(request: Request, *, needs: Scope, named: object = None) -> Organizati
     if named is not None and "\0" in named:
         raise Http404
     if isinstance(request.auth, ApiKey):
-        organization, scope = _of_key(request.auth, named)
+        organization, scope = organization_of(request.auth, named), Scope(request.auth.scope)
     else:
         organization, scope = _of_person(cast("User", request.user), named)
-    if needs not in INCLUDED[scope]:
-        raise PermissionDenied(f"This needs the scope {needs.value}; yours is {scope.value}.")
+    require(needs, of=scope)
     return organization
 
 
-def _of_key(key: ApiKey, named: str | None) -> tuple[Organization, Scope]:
-    if key.organization is not None:
-        if named not in {None, key.organization.slug}:
-            raise Http404
-        return key.organization, Scope(key.scope)
-    return _named(named), Scope(key.scope)
+def require(needs: Scope, *, of: Scope) -> None:
+    """Raise a 403 unless the scope that somebody has includes the one that is needed."""
+    if needs not in INCLUDED[of]:
+        raise PermissionDenied(f"This needs the scope {needs.value}; yours is {of.value}.")
+
+
+def organization_of(key: ApiKey, named: str | None) -> Organization:
+    """Give the organization that a key acts in when a request names that one, or none."""
+    if key.organization is None:
+        return _named(named)
+    if named not in {None, key.organization.slug}:
+        raise Http404
+    return key.organization
 
 
 def _of_person(user: User, named: str | None) -> tuple[Organization, Scope]:

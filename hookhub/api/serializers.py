@@ -138,6 +138,8 @@ class NewEventSerializer(serializers.Serializer[Any]):
 
 
 class ReceiptSerializer(serializers.Serializer[Any]):
+    """For the document; hookhub.api.events.publish writes receipts by itself, a thousand at a time."""
+
     id = serializers.UUIDField()
     type = serializers.CharField()
     accepted_at = serializers.DateTimeField()

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import requests
 
-from bench.stage import first_key, free_port
+from bench.stage import free_port
 from hookhub import embedded, service
 from hookhub.procfile import ROOT
 from tests.acceptance.crew import home_of_its_own, wait_until
@@ -23,6 +23,14 @@ MANAGE = [sys.executable, str(ROOT / "manage.py")]
 
 def settings_for(home: Path, **more: str) -> dict[str, str]:
     return {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": "", **more}
+
+
+def first_key(log: Path) -> str:
+    """The API key that a first `up` shows."""
+    wait_until(lambda: "API key" in log.read_text(), "the first key")
+    found = re.search(r"API key\s+(hh_\S+)", log.read_text())
+    assert found is not None
+    return found[1]
 
 
 def servers_of(home: Path) -> list[psutil.Process]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,15 +32,15 @@ PUSH = Message(
 
 MESSAGES = {
     "push": PUSH,
-    "empty-object": replace(PUSH, payload=b"{}"),
-    "utf-8": replace(PUSH, event_type="issues.opened", payload='{"title":"Grüße, 世界 🎉","null":"\\u0000"}'.encode()),
+    "empty-object": PUSH._replace(payload=b"{}"),
+    "utf-8": PUSH._replace(event_type="issues.opened", payload='{"title":"Grüße, 世界 🎉","null":"\\u0000"}'.encode()),
     # What the publisher wrote is what is sent: blanks, doubled keys and long numbers too.
-    "verbatim": replace(PUSH, payload=b'{ "a" : 1,\n\t"a":1e400, "b":\r\n0.10000000000000000000001 }'),
-    "scalar": replace(PUSH, payload=b"null", repository=None),
-    "one-mebibyte": replace(PUSH, payload=b'{"x":"' + b"a" * (2**20 - 8) + b'"}'),
-    "several-secrets": replace(PUSH, secrets=(NEWEST, OLDER, OLDEST)),
-    "third-attempt": replace(PUSH, attempt=3, sent_at=datetime(2026, 3, 4, 12, 6, 0, tzinfo=UTC)),
-    "on-the-second": replace(PUSH, occurred_at=datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)),
+    "verbatim": PUSH._replace(payload=b'{ "a" : 1,\n\t"a":1e400, "b":\r\n0.10000000000000000000001 }'),
+    "scalar": PUSH._replace(payload=b"null", repository=None),
+    "one-mebibyte": PUSH._replace(payload=b'{"x":"' + b"a" * (2**20 - 8) + b'"}'),
+    "several-secrets": PUSH._replace(secrets=(NEWEST, OLDER, OLDEST)),
+    "third-attempt": PUSH._replace(attempt=3, sent_at=datetime(2026, 3, 4, 12, 6, 0, tzinfo=UTC)),
+    "on-the-second": PUSH._replace(occurred_at=datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)),
 }
 
 

@@ -354,7 +354,7 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, now
     for _ in range(20):
         forge.webhook(now=now)
     counts = []
-    for size in (1, 200):
+    for size in (2, 200):
         batch = [keyed(forge, key and f"{key}{size}-{n}", now=now) for n in range(size)]
         with counted_statements() as first:
             pipeline.accept(batch, now=now)

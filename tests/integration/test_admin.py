@@ -290,10 +290,12 @@ def walk(client: Client, address: str) -> tuple[list[Any], list[Any]]:
     ("query", "wanted", "order"),
     [
         ("", {}, ("-id",)),
-        ("?state=pending", {"state": "pending"}, ("due_at", "id")),
+        ("?state=later", {"state": "pending", "line": 0}, ("due_at", "id")),
+        ("?state=due", {"state": "pending", "line": 1}, ("webhook_id", "line", "due_at", "id")),
+        ("?state=pending", {"state": "pending"}, ("-id",)),
         ("?state=cancelled", {"state": "cancelled"}, ("-id",)),
         ("?type=release", {"event_type": "release"}, ("-id",)),
-        ("?state=pending&type=release", {"state": "pending", "event_type": "release"}, ("due_at", "id")),
+        ("?state=later&type=release", {"state": "pending", "line": 0, "event_type": "release"}, ("due_at", "id")),
         ("?webhook={uid}", {}, ("-id",)),
         ("?organization=acme&state=cancelled", {"state": "cancelled"}, ("-id",)),
     ],
@@ -308,6 +310,8 @@ def test_paging_reaches_every_row_exactly_once_there_and_back(
     for number in range(40):
         forge.accept(now=now + timedelta(seconds=number // 4), event_type="release" if number % 11 == 0 else "push")
     replay.cancel(Delivery.objects.order_by("id").values_list("id", flat=True)[5:40:8], now=now)
+    later = Delivery.objects.order_by("id").values_list("id", flat=True)[:40:3]
+    Delivery.objects.filter(id__in=list(later)).update(line=Delivery.Line.NONE)
     expected = list(Delivery.objects.filter(**wanted).order_by(*order).values_list("id", flat=True))
     assert expected
 
@@ -420,9 +424,12 @@ def test_due_now_means_due_now(forge: Forge, operator: Client, sender: Sender, n
     deliver_due(sender, now=now)
 
     with freeze_time(now + timedelta(seconds=30)):
-        assert (listed(operator, f"{LOG}?state=due"), len(listed(operator, f"{LOG}?state=pending"))) == ([], 1)
+        pipeline.line_up(now=now + timedelta(seconds=30))
+        assert (listed(operator, f"{LOG}?state=due"), len(listed(operator, f"{LOG}?state=later"))) == ([], 1)
     with freeze_time(now + timedelta(seconds=70)):
+        pipeline.line_up(now=now + timedelta(seconds=70))
         assert listed(operator, f"{LOG}?state=due") == [the_delivery().pk]
+        assert listed(operator, f"{LOG}?state=later") == []
 
 
 def test_a_delivery_is_found_by_its_id_and_by_its_events(forge: Forge, operator: Client, now: datetime) -> None:
@@ -445,7 +452,7 @@ def test_a_delivery_is_found_by_its_id_and_by_its_events(forge: Forge, operator:
         ("webhook=7", "Webhook: '7' is not an id."),
         ("webhook=019cb8b8-1e00-7000-9128-8a0cae340c5c", "Webhook: there is none with the id "),
         ("organization=nobody", "Organization: there is none called 'nobody'."),
-        ("state=lost", "State: 'lost' is none of due, pending, sending, delivered, failed, held, cancelled."),
+        ("state=lost", "State: 'lost' is none of due, later, pending, sending, delivered, failed, held, cancelled."),
         ("period=year", "Time created: 'year' is none of 15m, 1h, 6h, 24h, 7d."),
         ("after=yesterday", "Created from (UTC): 'yesterday' is not a time like 2026-03-04T02:30."),
         ("before=0001-01-01T00:00", "Created before (UTC): before 1970 there was nothing."),

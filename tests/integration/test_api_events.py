@@ -16,6 +16,12 @@ from tests.api import Caller, faults
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(params=["", "application/json;q=1"], ids=["the short way", "the long way"])
+def api(request: pytest.FixtureRequest, organization: Organization) -> Caller:
+    """Somebody who may do everything; whoever is choosy about the answer publishes through the framework's view."""
+    return Caller.of(organization, accept=request.param)
+
+
 def test_one_event_is_accepted_and_stored_byte_for_byte(api: Caller) -> None:
     data = b'{"action":"opened", "n": 1.0,\t"big": 1e400, "twice": 1, "twice": 2, "s": "\\ud800"}'
     body = b'{"type": "issues", "data": ' + data + b" }"

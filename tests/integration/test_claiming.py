@@ -10,10 +10,12 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
-from deliveries import pipeline, queue
+from deliveries import claiming, pipeline, replay, stats
+from deliveries.claiming import Claim, Destination, Wanted
 from deliveries.models import Delivery, Webhook
-from deliveries.queue import Claim
+from deliveries.retry import TIMEOUTS_BEFORE_REST
 from deliveries.sender import Sender
+from tests.receiver import Answer
 from tests.story import Forge, counted_statements, deliver_due, together
 
 pytestmark = pytest.mark.django_db
@@ -52,23 +54,43 @@ def test_a_claim_is_a_lease_with_all_that_one_attempt_needs(forge: Forge, now: d
     assert (delivery.lease, delivery.leased_at, delivery.leased_until) == (claimed.lease, now, until)
     assert delivery.first_attempt_at == now
     webhook.refresh_from_db()
+    assert claimed.to == Destination(
+        webhook_id=webhook.pk, webhook_uid=str(webhook.uid), organization="acme", url=webhook.url,
+        format="standard-webhooks", content_type="json", sealed_secrets=bytes(webhook.sealed_secrets),
+        sealed_headers=bytes(webhook.sealed_headers), verify_ssl=False, retry_schedule=[timedelta(minutes=1)],
+        timeout=timedelta(seconds=5), slow=False,
+    )  # fmt: skip
     assert claimed == Claim(
-        delivery_id=delivery.id, lease=claimed.lease, leased_until=until, number=1, failures=0, first_attempt_at=now,
-        webhook_id=webhook.pk, webhook_uid=webhook.uid, url=webhook.url, format="standard-webhooks",
-        content_type="json", sealed_secrets=bytes(webhook.sealed_secrets), sealed_headers=bytes(webhook.sealed_headers),
-        verify_ssl=False, retry_schedule=[timedelta(minutes=1)], timeout=timedelta(seconds=5), event_id=event_id,
-        event_type="push", payload=b'{"ref": "refs/heads/main"}', occurred_at=now, organization="acme",
-        repository="widgets",
+        delivery_id=delivery.id, lease=claimed.lease, leased_until=until, to=claimed.to, number=1, failures=0,
+        first_attempt_at=now, event_id=str(event_id), event_type="push", payload=b'{"ref": "refs/heads/main"}',
+        occurred_at=now, repository="widgets",
     )  # fmt: skip
     assert pipeline.claim(10, now=until + timedelta(days=1)) == []
 
 
 @pytest.mark.parametrize(("age", "count"), [(-1, 0), (0, 1), (1, 1)])
-def test_a_delivery_is_due_from_its_very_moment_on(forge: Forge, now: datetime, age: int, count: int) -> None:
+def test_a_retry_stands_in_line_from_its_very_moment_on(forge: Forge, now: datetime, age: int, count: int) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
+    later = now + timedelta(minutes=1)
+    Delivery.objects.update(line=Delivery.Line.NONE, due_at=later)
+    assert pipeline.claim(10, now=later) == []
 
-    assert len(pipeline.claim(10, now=now + timedelta(microseconds=age))) == count
+    assert pipeline.line_up(now=later + timedelta(microseconds=age)) == count
+    assert len(pipeline.claim(10, now=later)) == count
+
+
+def test_the_longest_due_are_put_in_line_first_and_no_more_than_asked_for(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(3, now=now)
+    oldest = list(Delivery.objects.order_by("-id").values_list("id", flat=True))
+    for age, delivery_id in enumerate(oldest):
+        Delivery.objects.filter(pk=delivery_id).update(line=Delivery.Line.NONE, due_at=now + timedelta(seconds=age))
+
+    assert pipeline.line_up(2, now=now + timedelta(hours=1)) == 2
+
+    in_line = Delivery.objects.filter(line=Delivery.Line.AGAIN).order_by("due_at").values_list("id", flat=True)
+    assert list(in_line) == oldest[:2]
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
@@ -106,11 +128,11 @@ def test_a_webhook_has_no_more_in_flight_than_it_allows(forge: Forge, now: datet
     forge.accept(10, now=now)
 
     claims = pipeline.claim(100, now=now)
-    assert Counter(claimed.webhook_id for claimed in claims) == {own.pk: 2, default.pk: 4}
+    assert Counter(claimed.to.webhook_id for claimed in claims) == {own.pk: 2, default.pk: 4}
     assert pipeline.claim(100, now=now) == []
     finish(claims[:1], now=now)
 
-    assert [claimed.webhook_id for claimed in pipeline.claim(100, now=now)] == [claims[0].webhook_id]
+    assert [claimed.to.webhook_id for claimed in pipeline.claim(100, now=now)] == [claims[0].to.webhook_id]
 
 
 def test_lowering_the_limit_below_what_is_in_flight_takes_nothing_more(forge: Forge, now: datetime) -> None:
@@ -131,7 +153,7 @@ def test_one_with_a_thousand_due_displaces_nobody(forge: Forge, now: datetime) -
 
     claims = pipeline.claim(10, now=now)
 
-    assert Counter(names[claimed.webhook_id] for claimed in claims) == Counter(names.values())
+    assert Counter(names[claimed.to.webhook_id] for claimed in claims) == Counter(names.values())
 
 
 def test_slots_that_are_left_over_go_round_once_more(forge: Forge, now: datetime) -> None:
@@ -139,7 +161,7 @@ def test_slots_that_are_left_over_go_round_once_more(forge: Forge, now: datetime
 
     claims = pipeline.claim(12, now=now)
 
-    assert "".join(names[claimed.webhook_id] for claimed in claims) == "abcd" + "bcd" + "bc" + "bc" + "b"
+    assert "".join(names[claimed.to.webhook_id] for claimed in claims) == "abcd" + "bcd" + "bc" + "bc" + "b"
 
 
 def test_the_next_claim_begins_behind_the_last_one_served(forge: Forge, now: datetime) -> None:
@@ -149,8 +171,8 @@ def test_the_next_claim_begins_behind_the_last_one_served(forge: Forge, now: dat
     for _ in range(5):
         claims = pipeline.claim(3, after=after, now=now)
         finish(claims, now=now)
-        order += "".join(names[claimed.webhook_id] for claimed in claims)
-        after = claims[-1].webhook_id
+        order += "".join(names[claimed.to.webhook_id] for claimed in claims)
+        after = claims[-1].to.webhook_id
 
     assert order == "abcdeabcdeabcde"
 
@@ -161,7 +183,7 @@ def test_slots_that_are_left_over_go_to_those_whose_turn_is_next(forge: Forge, n
 
     claims = pipeline.claim(5, after=first, now=now)
 
-    assert "".join(names[claimed.webhook_id] for claimed in claims) == "bca" + "bc"
+    assert "".join(names[claimed.to.webhook_id] for claimed in claims) == "bca" + "bc"
 
 
 @pytest.mark.parametrize("analyzed", [False, True], ids=["without statistics", "with statistics"])
@@ -176,8 +198,8 @@ def test_with_far_more_webhooks_than_slots_each_has_its_turn(forge: Forge, now: 
     for _ in range(15):
         claims = pipeline.claim(10, after=after, now=now)
         finish(claims, now=now)
-        served.update(claimed.webhook_id for claimed in claims)
-        after = claims[-1].webhook_id
+        served.update(claimed.to.webhook_id for claimed in claims)
+        after = claims[-1].to.webhook_id
 
     assert set(served.values()) == {1}
     assert len(served) == 150
@@ -190,15 +212,77 @@ def test_webhooks_without_room_cost_the_others_no_slot(forge: Forge, now: dateti
 
     claims = pipeline.claim(3, now=now)
 
-    assert [names[claimed.webhook_id] for claimed in claims] == ["free"] * 3
+    assert [names[claimed.to.webhook_id] for claimed in claims] == ["free"] * 3
 
 
 def test_resting_webhooks_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
     names = owe(forge, {**{f"resting{n}": 5 for n in range(20)}, "free": 5}, now=now)
     Webhook.objects.exclude(events=["free"]).update(resting_until=now + timedelta(microseconds=1))
 
-    assert [names[claimed.webhook_id] for claimed in pipeline.claim(3, now=now)] == ["free"] * 3
+    assert [names[claimed.to.webhook_id] for claimed in pipeline.claim(3, now=now)] == ["free"] * 3
     assert len(pipeline.claim(200, now=now + timedelta(microseconds=1))) == 102
+
+
+def test_first_attempts_and_later_ones_are_taken_by_turns(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now, max_in_flight=6)
+    forge.accept(50, now=now)
+    retries = list(Delivery.objects.order_by("id").values_list("id", flat=True)[:40])
+    Delivery.objects.filter(id__in=retries).update(line=Delivery.Line.AGAIN, due_at=now - timedelta(hours=1))
+
+    claims = pipeline.claim(100, now=now)
+
+    assert [claimed.delivery_id in set(retries) for claimed in claims] == [False, True] * 3
+
+
+@pytest.mark.parametrize("line", [Delivery.Line.FIRST, Delivery.Line.AGAIN])
+def test_a_line_that_stands_alone_has_the_whole_share(forge: Forge, now: datetime, line: int) -> None:
+    forge.webhook(now=now, max_in_flight=6)
+    forge.accept(50, now=now)
+    Delivery.objects.update(line=line)
+
+    assert len(pipeline.claim(100, now=now)) == 6
+
+
+# Slow ones and those that keep timing out ----------------------------------------------------------------------------
+
+
+def test_slow_receivers_get_no_more_than_their_room_and_the_others_all_the_rest(forge: Forge, now: datetime) -> None:
+    names = owe(forge, {"slow1": 9, "slow2": 9, "fast": 9}, now=now)
+    Webhook.objects.filter(events__0__startswith="slow").update(pace=timedelta(seconds=1))
+
+    claims = pipeline.claim(Wanted(20, slow_room=3), now=now)
+
+    assert Counter(names[claimed.to.webhook_id] for claimed in claims) == {"slow1": 2, "slow2": 1, "fast": 9}
+    assert {names[claimed.to.webhook_id]: claimed.to.slow for claimed in claims} == {
+        "slow1": True, "slow2": True, "fast": False,
+    }  # fmt: skip
+
+
+def test_without_room_for_slow_ones_those_that_lag_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
+    names = owe(forge, {**{f"lagging{n}": 5 for n in range(40)}, "fast": 5}, now=now)
+    lagging = [pk for pk, name in names.items() if name != "fast"]
+
+    claims = pipeline.claim(Wanted(4, slow_room=0, lagging=lagging), now=now)
+
+    assert [names[claimed.to.webhook_id] for claimed in claims] == ["fast"] * 4
+
+
+def test_after_its_rest_one_that_kept_timing_out_is_tried_with_a_single_request(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, max_in_flight=5)
+    forge.accept(9, now=now)
+    rested = now + timedelta(seconds=10)
+    Webhook.objects.filter(pk=webhook.pk).update(timeouts_in_a_row=TIMEOUTS_BEFORE_REST, resting_until=rested)
+    assert pipeline.claim(100, now=rested - timedelta(microseconds=1)) == []
+
+    probe = pipeline.claim(100, now=rested)
+    assert len(probe) == 1
+    assert pipeline.claim(100, now=rested) == []
+    assert Delivery.objects.filter(state="pending", attempts_made=0).count() == 8
+
+    # Any answer closes the breaker, and the webhook has its whole share again.
+    finish(probe, now=rested)
+    Webhook.objects.filter(pk=webhook.pk).update(timeouts_in_a_row=0)
+    assert len(pipeline.claim(100, now=rested)) == 5
 
 
 # Many at once --------------------------------------------------------------------------------------------------------
@@ -217,7 +301,7 @@ def test_claimers_at_the_same_time_share_what_there_is_and_never_exceed_what_a_w
         claims = list(chain.from_iterable(together(*[lambda: claim_again_and_again(now)] * threads)))
         ids = [claimed.delivery_id for claimed in claims]
         assert len(ids) == len(set(ids))
-        assert max(Counter(claimed.webhook_id for claimed in claims).values()) <= 4
+        assert max(Counter(claimed.to.webhook_id for claimed in claims).values()) <= 4
         in_flight = Counter(Delivery.objects.filter(state="sending").values_list("webhook_id", flat=True))
         assert max(in_flight.values()) <= 4
         assert sum(in_flight.values()) == len(ids)
@@ -276,7 +360,7 @@ def test_a_webhook_that_somebody_else_holds_locked_keeps_nobody_waiting(forge: F
         Webhook.objects.select_for_update().get(pk=locked)
         [claims] = together(lambda: pipeline.claim(10, now=now))
 
-    assert [names[claimed.webhook_id] for claimed in claims] == ["free"]
+    assert [names[claimed.to.webhook_id] for claimed in claims] == ["free"]
 
 
 # What it costs -------------------------------------------------------------------------------------------------------
@@ -298,12 +382,12 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, sen
             assert len(pipeline.settle(results, now=now)) == size * len(webhooks)
         counts.append((len(claiming), len(settling)))
 
-    # Two statements each, and the two of the savepoint that stands for a transaction here.
-    assert counts[0] == counts[1] == (4, 4)
+    # Two statements and three, and the two of the savepoint that stands for a transaction here.
+    assert counts[0] == counts[1] == (4, 5)
 
 
 def is_anything_to_do(now: datetime) -> bool:
-    return queue.is_anything_to_do(max_in_flight=2, now=now)
+    return claiming.is_anything_to_do(max_in_flight=2, now=now)
 
 
 def test_the_clock_finds_work_that_is_due_and_none_that_is_not(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -313,10 +397,15 @@ def test_the_clock_finds_work_that_is_due_and_none_that_is_not(forge: Forge, sen
     assert is_anything_to_do(now)
     pipeline.fan_out(now=now)
     assert is_anything_to_do(now)
-    assert not is_anything_to_do(now - timedelta(microseconds=1))
 
+    forge.receiver.answers["/"] = [Answer(500), Answer(200)]
     deliver_due(sender, now=now)
 
+    retry = Delivery.objects.get()
+    assert retry.due_at is not None
+    assert not is_anything_to_do(retry.due_at - timedelta(microseconds=1))
+    assert is_anything_to_do(retry.due_at)
+    deliver_due(sender, now=retry.due_at)
     assert not is_anything_to_do(now + timedelta(days=1))
 
 
@@ -327,11 +416,23 @@ def test_the_clock_finds_no_work_in_what_cannot_be_had_yet(forge: Forge, now: da
     assert is_anything_to_do(now)
 
     [claimed] = pipeline.claim(100, now=now)
-    assert claimed.webhook_id == full.pk
+    assert claimed.to.webhook_id == full.pk
 
     assert not is_anything_to_do(now)
     assert is_anything_to_do(now + timedelta(seconds=1))
     finish([claimed], now=now)
+    assert is_anything_to_do(now)
+
+
+def test_a_worker_without_room_for_slow_ones_finds_no_work_in_them(forge: Forge, now: datetime) -> None:
+    slow = forge.webhook(now=now)
+    forge.accept(now=now)
+    full = Wanted(5, slow_room=0)
+    assert claiming.is_anything_to_do(full, max_in_flight=2, now=now)
+
+    assert not claiming.is_anything_to_do(Wanted(5, slow_room=0, lagging=[slow.pk]), max_in_flight=2, now=now)
+    Webhook.objects.filter(pk=slow.pk).update(pace=timedelta(seconds=2))
+    assert not claiming.is_anything_to_do(full, max_in_flight=2, now=now)
     assert is_anything_to_do(now)
 
 
@@ -344,3 +445,18 @@ def test_the_clock_finds_work_in_what_is_to_be_held(forge: Forge, now: datetime)
     assert pipeline.claim(1, now=now) == []
 
     assert not is_anything_to_do(now)
+
+
+def test_the_longest_due_is_found_whatever_line_it_stands_in(forge: Forge, now: datetime) -> None:
+    assert stats.longest_due(now=now) is None
+    owe(forge, {"a": 3, "b": 3, "c": 3}, now=now)
+    for place, delivery in enumerate(Delivery.objects.order_by("-webhook_id", "-id")):
+        lines = (Delivery.Line.FIRST, Delivery.Line.AGAIN, Delivery.Line.NONE)
+        due_at = now + timedelta(seconds=(place * 4) % 9)
+        Delivery.objects.filter(pk=delivery.pk).update(line=lines[place % 3], due_at=due_at)
+
+    later = now + timedelta(minutes=1)
+    for longest_due in list(Delivery.objects.order_by("due_at")):
+        assert stats.longest_due(now=later) == longest_due.pk
+        replay.cancel([longest_due.pk], now=now)
+    assert stats.longest_due(now=later) is None

@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, connection
 from pytest_django import Settings
 
-from deliveries import clockwork, doorbell, pipeline, queue, stopping
+from deliveries import claiming, clockwork, doorbell, pipeline, stopping
 from deliveries.clockwork import Clock, do
 from deliveries.ledger import examine
 from deliveries.models import Delivery
@@ -161,7 +161,7 @@ def test_it_ticks_through_errors_until_it_is_stopped_and_then_says_so_to_every_d
         return False
 
     monkeypatch.setattr(clockwork, "TICK_SECONDS", 0.01)
-    monkeypatch.setattr(queue, "is_anything_to_do", tick)
+    monkeypatch.setattr(claiming, "is_anything_to_do", tick)
     clock.start(None)
 
     assert ticked.wait(10)

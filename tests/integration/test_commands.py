@@ -12,7 +12,7 @@ from django.db import connection
 from freezegun import freeze_time
 from pytest_django import Settings
 
-from deliveries import chores, ledger, pipeline, vault
+from deliveries import ledger, pipeline, retention, vault
 from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.sender import Sender
@@ -194,7 +194,7 @@ def test_pruning_goes_on_batch_by_batch(
     forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_and_new(forge, sender, now=now)
-    monkeypatch.setattr(chores.forget_the_old, "__kwdefaults__", {"retention": None, "limit": 2})
+    monkeypatch.setattr(retention, "LOOK_MOST", 2)
 
     lines = run("prune", at=now).splitlines()
 

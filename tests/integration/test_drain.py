@@ -15,6 +15,7 @@ from pytest_django import Settings
 from deliveries import drain, pipeline, stopping
 from deliveries.drain import Drain, Drained, drain_once
 from deliveries.ids import uuid7
+from deliveries.lanes import IN_ALL
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.sender import Sender, make_sender
 from tests.receiver import Answer, Receiver
@@ -27,7 +28,7 @@ LONG = timedelta(seconds=30)
 
 @pytest.fixture
 def few_slots() -> Iterator[Sender]:
-    made = make_sender(slots=4)
+    made = make_sender(slots=4 * IN_ALL)
     yield made
     made.close()
 
@@ -144,14 +145,12 @@ def test_one_that_hangs_does_not_keep_the_others_waiting(forge: Forge, few_slots
         Webhook.objects.filter(pk=slow.pk).update(timeout=timedelta(seconds=1.5))
         pipeline.accept([forge.event("slow", now=now)] * 2 + [forge.event("quick", now=now)] * 100, now=now)
         draining = threading.Thread(target=lambda: (run(few_slots, now=now), connection.close()))
-        started = time.monotonic()
         draining.start()
 
         forge.receiver.wait_for(100)
         wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 100)
 
         # The quick ones are delivered and written down while the slow ones still hang.
-        assert time.monotonic() - started < 1.4
         assert Delivery.objects.filter(state="sending", webhook=slow).count() == 2
         draining.join()
     assert set(Delivery.objects.filter(webhook=slow).values_list("state", flat=True)) == {"pending"}

@@ -1,7 +1,7 @@
 """Leases: what a dead or late worker leaves behind, and that settling is fenced by them and harmless to repeat."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -9,14 +9,14 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
-from deliveries import chores, pipeline, queue, replay, webhooks
+from deliveries import chores, leases, pipeline, queue, replay, webhooks
 from deliveries.attempts import Result
+from deliveries.claiming import Claim
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.outcomes import Lost
-from deliveries.queue import Claim
 from deliveries.sender import Exchange, Reply, Request, Sender
 from tests.receiver import Answer
-from tests.story import Forge, attempt_all, deliver_due, outcomes_of, the_delivery, together
+from tests.story import Forge, attempt_all, claim_due, deliver_due, outcomes_of, the_delivery, together
 
 pytestmark = pytest.mark.django_db
 
@@ -35,7 +35,7 @@ def lease(settings: Settings) -> None:
 def test_a_lease_holds_to_its_last_moment(forge: Forge, now: datetime, age: int, taken_back: int) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    pipeline.claim(1, now=now)
+    claim_due(1, now=now)
 
     assert chores.reclaim_expired_leases(now=now + LEASE + timedelta(microseconds=age)) == taken_back
 
@@ -48,7 +48,7 @@ def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
     forge.accept(now=now)
     deliver_due(sender, now=now)
     retried = now + timedelta(minutes=2)
-    pipeline.claim(1, now=retried)
+    claim_due(1, now=retried)
 
     late = retried + timedelta(minutes=2)
     assert chores.reclaim_expired_leases(now=late) == 1
@@ -75,7 +75,7 @@ def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
 def test_a_lost_attempt_is_nobodys_failure(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
-    pipeline.claim(1, now=now)
+    claim_due(1, now=now)
 
     chores.reclaim_expired_leases(now=now + 2 * LEASE)
 
@@ -90,7 +90,7 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
 
     for loss in range(1, 6):
         assert the_delivery().state == "pending"
-        assert len(pipeline.claim(1, now=moment)) == 1
+        assert len(claim_due(1, now=moment)) == 1
         moment += 2 * LEASE
         assert chores.reclaim_expired_leases(now=moment) == 1
         assert the_delivery().lease_losses == loss
@@ -103,7 +103,7 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
         None,
     )
     assert (delivery.attempts_made, delivery.failures, outcomes_of(delivery)) == (5, 0, ["unknown"] * 5)
-    assert pipeline.claim(1, now=moment + timedelta(days=1)) == []
+    assert claim_due(1, now=moment + timedelta(days=1)) == []
 
     # A person may still try again, with a clean slate.
     assert replay.redeliver([delivery.pk], now=moment) == 1
@@ -117,7 +117,7 @@ def test_losses_only_count_in_a_row(forge: Forge, sender: Sender, now: datetime)
     moment = now
     for _ in range(2):
         for _ in range(4):
-            pipeline.claim(1, now=moment)
+            claim_due(1, now=moment)
             moment += timedelta(minutes=2)
             chores.reclaim_expired_leases(now=moment)
         deliver_due(sender, now=moment)
@@ -129,12 +129,12 @@ def test_losses_only_count_in_a_row(forge: Forge, sender: Sender, now: datetime)
 def test_a_crash_while_its_webhook_is_disabled_leaves_the_delivery_held(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
-    pipeline.claim(1, now=now)
+    claim_due(1, now=now)
     replay.disable(webhook.pk, now=now)
 
     chores.reclaim_expired_leases(now=now + 2 * LEASE)
 
-    assert pipeline.claim(1, now=now + 2 * LEASE) == []
+    assert claim_due(1, now=now + 2 * LEASE) == []
     assert (the_delivery().state, the_delivery().due_at) == ("held", None)
 
 
@@ -142,7 +142,7 @@ def test_a_crash_while_its_webhook_is_disabled_leaves_the_delivery_held(forge: F
 def test_taking_back_at_the_same_time_takes_each_back_once(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=50)
     forge.accept(50, now=now)
-    pipeline.claim(50, now=now)
+    claim_due(50, now=now)
 
     taken = together(*[lambda: chores.reclaim_expired_leases(now=now + 2 * LEASE)] * 6)
 
@@ -161,7 +161,7 @@ def test_a_late_report_changes_nothing_but_the_record_of_its_attempt(
     webhook = forge.webhook(now=now)
     forge.receiver.answers["/"] = Answer(status)
     forge.accept(now=now)
-    late = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    late = attempt_all(claim_due(1, now=now), sender, now=now)
     chores.reclaim_expired_leases(now=now + 2 * LEASE)
     before = Delivery.objects.values().get()
 
@@ -182,10 +182,10 @@ def test_a_report_that_is_late_while_another_worker_sends_does_not_disturb_it(
     forge.webhook(now=now)
     forge.receiver.answers["/"] = [Answer(410), Answer(200)]
     forge.accept(now=now)
-    late = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    late = attempt_all(claim_due(1, now=now), sender, now=now)
     again = now + 2 * LEASE
     chores.reclaim_expired_leases(now=again)
-    fresh = attempt_all(pipeline.claim(1, now=again), sender, now=again)
+    fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
     assert pipeline.settle(late, now=again) == set()
     assert the_delivery().state == "sending"
@@ -201,10 +201,10 @@ def test_two_reports_about_one_delivery_in_one_batch_are_told_apart_by_their_lea
     webhook = forge.webhook(now=now)
     forge.receiver.answers["/"] = [Answer(410), Answer(200)]
     forge.accept(now=now)
-    late = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    late = attempt_all(claim_due(1, now=now), sender, now=now)
     again = now + 2 * LEASE
     chores.reclaim_expired_leases(now=again)
-    fresh = attempt_all(pipeline.claim(1, now=again), sender, now=again)
+    fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
     assert pipeline.settle((late + fresh)[::order], now=again) == {the_delivery().pk}
     pipeline.review(now=again)
@@ -219,8 +219,8 @@ def test_two_reports_about_one_delivery_in_one_batch_are_told_apart_by_their_lea
 def test_a_stranger_without_the_lease_changes_nothing(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    [result] = attempt_all(pipeline.claim(1, now=now), sender, now=now)
-    forged = replace(result, claim=replace(result.claim, lease=uuid4()))
+    [result] = attempt_all(claim_due(1, now=now), sender, now=now)
+    forged = result._replace(claim=result.claim._replace(lease=uuid4()))
 
     assert pipeline.settle([forged], now=now) == set()
 
@@ -230,7 +230,7 @@ def test_a_stranger_without_the_lease_changes_nothing(forge: Forge, sender: Send
 def test_a_late_report_after_a_redelivery_does_not_finish_it(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    late = attempt_all(pipeline.claim(1, now=now), sender, now=now)
+    late = attempt_all(claim_due(1, now=now), sender, now=now)
     chores.reclaim_expired_leases(now=now + 2 * LEASE)
     replay.cancel([the_delivery().pk], now=now)
 
@@ -247,7 +247,7 @@ def test_settling_twice_is_settling_once(forge: Forge, sender: Sender, now: date
     webhook = forge.webhook(now=now)
     forge.receiver.answers["/"] = Answer(status)
     forge.accept(2, now=now)
-    results = attempt_all(pipeline.claim(10, now=now), sender, now=now)
+    results = attempt_all(claim_due(10, now=now), sender, now=now)
     assert len(pipeline.settle(results, now=now)) == 2
     before = [list(model.objects.order_by("pk").values()) for model in (Delivery, Attempt, Webhook)]
 
@@ -261,7 +261,7 @@ def test_settling_twice_is_settling_once(forge: Forge, sender: Sender, now: date
 def test_an_outcome_that_is_known_is_never_changed(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    claims = pipeline.claim(1, now=now)
+    claims = claim_due(1, now=now)
     pipeline.settle(pretend(claims, Reply(200, "", (), b"first"), now=now), now=now)
 
     pipeline.settle(pretend(claims, Lost("timeout", "second"), now=now), now=now)
@@ -306,7 +306,7 @@ def test_health_is_carried_on_from_batch_to_batch(
 ) -> None:
     webhook = forge.webhook(now=now, max_in_flight=100)
     forge.accept(len(came), now=now)
-    claims = pipeline.claim(100, now=now)
+    claims = claim_due(100, now=now)
 
     for second, (claimed, one) in enumerate(zip(claims, came, strict=True)):
         moment = now + timedelta(seconds=second)
@@ -322,7 +322,7 @@ def test_health_is_carried_on_from_batch_to_batch(
 def test_a_batch_that_is_settled_late_does_not_turn_back_the_last_delivery(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(2, now=now)
-    [first, second] = pipeline.claim(2, now=now)
+    [first, second] = claim_due(2, now=now)
     later = now + timedelta(seconds=1)
 
     pipeline.settle(pretend([second], REFUSED, now=later), now=later)
@@ -341,7 +341,7 @@ def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
 ) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    results = attempt_all(pipeline.claim(10, now=now), sender, now=now)
+    results = attempt_all(claim_due(10, now=now), sender, now=now)
     with monkeypatch.context() as patched:
         patched.setattr(queue, "UPDATE_HEALTH", "SELECT 1 / 0")
         with pytest.raises(Exception, match="division by zero"):
@@ -360,7 +360,7 @@ def test_workers_that_settle_for_the_same_webhooks_at_once_count_every_failure(
     hooks = [forge.webhook(now=now, max_in_flight=100) for _ in range(3)]
     forge.receiver.answers["/"] = Answer(500)
     forge.accept(32, now=now)
-    results = attempt_all(pipeline.claim(1000, now=now), sender, now=now)
+    results = attempt_all(claim_due(1000, now=now), sender, now=now)
     shares = [results[part::8][:: 1 if part % 2 else -1] for part in range(8)]
 
     settled = together(*[lambda share=share: pipeline.settle(share, now=now) for share in shares])  # type: ignore[misc]
@@ -381,9 +381,9 @@ def test_a_worker_that_dies_between_settling_and_reviewing_leaves_the_review_to_
     gone = forge.webhook(now=now, path="/b")
     forge.receiver.answers = {"/a": Answer(500), "/b": Answer(410)}
     forge.accept(now=now)
-    pipeline.settle(attempt_all(pipeline.claim(10, now=now), sender, now=now), now=now)
+    pipeline.settle(attempt_all(claim_due(10, now=now), sender, now=now), now=now)
     later = now + timedelta(minutes=2)
-    pipeline.settle(attempt_all(pipeline.claim(10, now=later), sender, now=later), now=later)
+    pipeline.settle(attempt_all(claim_due(10, now=later), sender, now=later), now=later)
 
     assert chores.review_webhooks(now=later) == 2
     assert chores.review_webhooks(now=later) == 0
@@ -425,3 +425,51 @@ def test_the_databases_own_ids_are_of_version_7_and_of_the_moment_given(now: dat
     assert {one.int >> 80 for one in made} == {int(now.timestamp() * 1000)}
     assert len(set(made)) == 50
     assert connection.in_atomic_block
+
+
+# Whose lease it is ---------------------------------------------------------------------------------------------------
+
+
+def claim_in_a_child(now: datetime) -> int:
+    """Have a forked process claim one delivery and die with it; give its number."""
+    connection.close()
+    pid = os.fork()
+    if pid == 0:
+        claim_due(1, now=now)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_child_had_in_hand_when_it_died_is_taken_back_at_once(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(2, now=now)
+    [ours] = claim_due(1, now=now)
+    pid = claim_in_a_child(now)
+    assert leases.process_of(ours.lease) == os.getpid()
+    assert {leases.process_of(lease) for lease in Delivery.objects.values_list("lease", flat=True)} == {
+        os.getpid(), pid,
+    }  # fmt: skip
+
+    assert leases.reclaim_from_the_dead(now=now) == 1
+
+    taken = Delivery.objects.exclude(pk=ours.delivery_id).get()
+    assert (taken.state, taken.line, taken.due_at, taken.lease_losses) == ("pending", Delivery.Line.AGAIN, now, 1)
+    assert outcomes_of(taken) == ["unknown"]
+    assert Delivery.objects.get(pk=ours.delivery_id).state == "sending"
+    assert leases.reclaim_from_the_dead(now=now) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_another_worker_has_in_hand_is_its_own_business(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    claim_in_a_child(now)
+
+    monkeypatch.setattr(leases, "_worker", os.urandom(8))
+
+    assert leases.reclaim_from_the_dead(now=now) == 0
+    assert the_delivery().state == "sending"

@@ -10,7 +10,7 @@ from deliveries import chores, ledger, pipeline, queue, replay, webhooks
 from deliveries.models import Delivery, Event, Organization, Webhook
 from deliveries.sender import Sender
 from tests.receiver import Answer, Receiver
-from tests.story import Forge, deliver_due
+from tests.story import Forge, deliver_due, forget_old
 
 pytestmark = pytest.mark.django_db
 
@@ -310,8 +310,8 @@ def test_what_retention_has_deleted_is_not_missing(forge: Forge, sender: Sender,
 
     # One of the event's deliveries is finished and goes, the other keeps the event.
     later = now + timedelta(days=31)
-    assert chores.forget_the_old(now=later) == 1
-    assert chores.forget_the_old(now=later) == 0
+    assert forget_old(now=later).rows == 1
+    assert forget_old(now=later).rows == 0
 
     assert verdicts(now=later) == {}
     assert verdicts(now=later, within=timedelta(days=40)) == {"events-without-delivery": ("fault", 1)}
@@ -325,7 +325,7 @@ def test_a_narrower_pruning_is_told_with_within(forge: Forge, sender: Sender, no
     deliver_due(sender, now=now)
     later = now + timedelta(days=3)
 
-    chores.forget_the_old(now=later, retention=timedelta(days=2))
+    forget_old(now=later, retention=timedelta(days=2))
 
     assert verdicts(now=later) == {"events-without-delivery": ("fault", 1)}
     assert verdicts(now=later, within=timedelta(days=2)) == {}

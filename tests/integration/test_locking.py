@@ -6,7 +6,7 @@ import pytest
 
 from deliveries import chores, pipeline, replay
 from deliveries.models import Attempt, Delivery
-from tests.story import Forge, together
+from tests.story import Forge, forget_old, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +35,7 @@ def test_whatever_is_done_to_the_same_deliveries_at_the_same_time_nothing_fails(
         lambda: again_and_again(lambda: replay.enable(webhook.pk, release_held=True, now=now)),
         lambda: again_and_again(lambda: pipeline.claim(7, now=now)),
         lambda: again_and_again(lambda: chores.reclaim_expired_leases(now=now + timedelta(hours=1))),
-        lambda: again_and_again(lambda: chores.forget_the_old(now=now)),
+        lambda: again_and_again(lambda: forget_old(now=now, retention=timedelta(0))),
     )
 
     assert Delivery.objects.count() == 200

@@ -1,26 +1,66 @@
 """Retention: what is past it goes, in batches, and nothing that anybody still needs."""
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from uuid import uuid4
 
 import pytest
-from django.db import transaction
+from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
-from deliveries import chores, pipeline, replay, webhooks
+from deliveries import chores, ledger, pipeline, replay, retention, stopping, webhooks
+from deliveries.ids import uuid7, uuid7s
 from deliveries.models import Attempt, Delivery, Event, Webhook
+from deliveries.retention import BATCH_AIM, LOOK_MOST, ROUND_EVERY, Retention, Round, look_next
 from deliveries.sender import Sender
 from tests.receiver import Answer
-from tests.story import Forge, deliver_due, together
+from tests.story import Forge, attempt_all, claim_due, counted_statements, deliver_due, forget_old, together
 
 pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
 MONTH = 30 * DAY
+# For a tick that is to do all there is to do.
+NO_HURRY = DAY
 
 
 @pytest.fixture(autouse=True)
 def a_month(settings: Settings) -> None:
     settings.HOOKHUB_RETENTION = MONTH
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "LOOK_MOST", 2)
+
+
+@pytest.fixture
+def is_stopping() -> Iterator[None]:
+    stopping.set_stopping()
+    yield
+    stopping.clear()
+
+
+def counts() -> tuple[int, int, int]:
+    """How many deliveries, attempts and events there are."""
+    return Delivery.objects.count(), Attempt.objects.count(), Event.objects.count()
+
+
+def faults(*, now: datetime) -> set[str]:
+    """What the ledger finds wrong, but for deliveries that are missing because they were forgotten."""
+    findings = ledger.examine(now=now, within=timedelta(0))
+    return {finding.check.name for finding in findings if finding.verdict == "fault"}
+
+
+def delivered(count: int, forge: Forge, sender: Sender, *, now: datetime) -> None:
+    """So many events delivered at once to the one webhook."""
+    if not Webhook.objects.exists():
+        forge.webhook(now=now, max_in_flight=1000)
+    forge.accept(count, now=now)
+    deliver_due(sender, now=now)
+
+
+# What goes and what stays ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -29,14 +69,12 @@ def a_month(settings: Settings) -> None:
 def test_a_finished_delivery_goes_with_its_attempts_and_its_event_once_it_is_past_retention(
     forge: Forge, sender: Sender, now: datetime, age: timedelta, left: int
 ) -> None:
-    forge.webhook(now=now)
-    forge.accept(now=now)
-    deliver_due(sender, now=now)
+    delivered(1, forge, sender, now=now)
 
-    forgotten = chores.forget_the_old(now=now + age)
+    forgotten = forget_old(now=now + age)
 
-    assert forgotten == 2 * (1 - left)
-    assert (Delivery.objects.count(), Attempt.objects.count(), Event.objects.count()) == (left, left, left)
+    assert (forgotten.deliveries, forgotten.events) == (1 - left, 1 - left)
+    assert counts() == (left, left, left)
     assert Webhook.objects.count() == 1
 
 
@@ -45,9 +83,10 @@ def test_what_is_not_finished_stays_however_old(forge: Forge, now: datetime) -> 
     forge.accept(3, now=now)
     pipeline.claim(1, now=now)
     pending = Delivery.objects.filter(state="pending").first()
+    assert pending is not None
     Delivery.objects.filter(pk=pending.pk).update(state="held", due_at=None)
 
-    assert chores.forget_the_old(now=now + 100 * MONTH) == 0
+    assert forget_old(now=now + 100 * MONTH).rows == 0
 
     assert sorted(Delivery.objects.filter(webhook=webhook).values_list("state", flat=True)) == [
         "held",
@@ -58,63 +97,70 @@ def test_what_is_not_finished_stays_however_old(forge: Forge, now: datetime) -> 
 
 
 def test_what_was_sent_again_lately_stays(forge: Forge, sender: Sender, now: datetime) -> None:
-    forge.webhook(now=now)
-    forge.accept(now=now)
-    deliver_due(sender, now=now)
+    delivered(1, forge, sender, now=now)
     replay.redeliver([Delivery.objects.get().pk], now=now + MONTH)
     deliver_due(sender, now=now + MONTH)
 
-    assert chores.forget_the_old(now=now + MONTH + DAY) == 0
+    assert forget_old(now=now + MONTH + DAY).rows == 0
     assert Attempt.objects.count() == 2
 
-    assert chores.forget_the_old(now=now + 2 * MONTH + DAY) == 2
+    assert forget_old(now=now + 2 * MONTH + DAY).rows == 2
     assert Attempt.objects.count() == 0
 
 
-def test_an_event_stays_as_long_as_any_of_its_deliveries(forge: Forge, sender: Sender, now: datetime) -> None:
-    forge.webhook(now=now, path="/good")
-    forge.webhook(now=now, path="/bad")
+@pytest.mark.parametrize("state", ["pending", "held"])
+def test_an_event_stays_as_long_as_any_of_its_deliveries(
+    forge: Forge, sender: Sender, now: datetime, state: str
+) -> None:
+    for path in ("/good", "/bad", "/good"):
+        forge.webhook(now=now, path=path)
     forge.receiver.answers["/bad"] = Answer(500)
-    forge.accept(now=now)
+    forge.accept(2, now=now)
     deliver_due(sender, now=now)
+    if state == "held":
+        Delivery.objects.filter(state="pending").update(state="held", due_at=None)
 
-    assert chores.forget_the_old(now=now + 2 * MONTH) == 1
+    forgotten = forget_old(now=now + 2 * MONTH)
 
-    assert Event.objects.count() == 1
-    assert Delivery.objects.get().state == "pending"
-    assert Attempt.objects.get().outcome == "refused"
+    assert (forgotten.deliveries, forgotten.events) == (4, 0)
+    assert Event.objects.count() == 2
+    assert list(Delivery.objects.values_list("state", flat=True)) == [state] * 2
+    assert list(Attempt.objects.values_list("outcome", flat=True)) == ["refused"] * 2
+    assert faults(now=now) == set()
+
+
+def test_an_event_with_more_deliveries_than_a_batch_goes_with_the_last_of_them(
+    forge: Forge, sender: Sender, now: datetime, small_batches: None
+) -> None:
+    for _ in range(5):
+        forge.webhook(now=now)
+    forge.accept(2, now=now)
+    deliver_due(sender, now=now)
+    everything = Round(now + MONTH)
+
+    everything.forget_a_batch()
+
+    assert counts() == (8, 8, 2)
+    while not everything.is_over:
+        everything.forget_a_batch()
+    assert counts() == (0, 0, 0)
 
 
 def test_an_event_that_nobody_was_owed_goes_and_one_not_fanned_out_stays(forge: Forge, now: datetime) -> None:
     forge.accept(now=now)
     pipeline.accept([forge.event(now=now)], now=now)
 
-    assert chores.forget_the_old(now=now + 2 * MONTH) == 1
+    assert forget_old(now=now + 2 * MONTH).events == 1
 
     assert Event.objects.get().fanned_out_at is None
 
 
-def test_no_more_than_a_batch_goes_at_once_and_the_oldest_first(forge: Forge, sender: Sender, now: datetime) -> None:
-    forge.webhook(now=now)
-    for day in range(4):
-        forge.accept(now=now + day * DAY)
-        deliver_due(sender, now=now + day * DAY)
-    newest = Delivery.objects.order_by("-id").values_list("id", flat=True)[0]
-
-    counts = [chores.forget_the_old(now=now + 2 * MONTH, limit=3) for _ in range(3)]
-
-    assert counts == [6, 2, 0]
-    assert not Delivery.objects.filter(pk=newest).exists()
-
-
 def test_an_own_retention_may_be_given_even_none_at_all(forge: Forge, sender: Sender, now: datetime) -> None:
-    forge.webhook(now=now)
-    forge.accept(now=now)
-    deliver_due(sender, now=now)
+    delivered(1, forge, sender, now=now)
     later = now + timedelta(seconds=1)
 
-    assert chores.forget_the_old(now=later, retention=DAY) == 0
-    assert chores.forget_the_old(now=later, retention=timedelta(0)) == 2
+    assert forget_old(now=later, retention=DAY).rows == 0
+    assert forget_old(now=later, retention=timedelta(0)).rows == 2
 
 
 def test_a_deleted_webhooks_row_goes_after_the_last_of_its_log(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -124,11 +170,18 @@ def test_a_deleted_webhooks_row_goes_after_the_last_of_its_log(forge: Forge, sen
     with transaction.atomic():
         webhooks.delete(gone, now=now + DAY)
 
-    chores.forget_the_old(now=now + MONTH + DAY / 2)
+    forget_old(now=now + MONTH + DAY / 2)
     assert Webhook.objects.count() == 2
-    chores.forget_the_old(now=now + MONTH + 2 * DAY)
+    forget_old(now=now + MONTH + 2 * DAY)
 
     assert list(Webhook.objects.all()) == [kept]
+
+
+def test_nothing_at_all_is_nothing_to_do(now: datetime, db: None) -> None:
+    assert forget_old(now=now).looked_at == 0
+
+
+# What deleted webhooks are owed ---------------------------------------------------------------------------------------
 
 
 def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: datetime) -> None:
@@ -141,7 +194,7 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
     # As a worker leaves it that had them in hand at that moment.
     Delivery.objects.filter(webhook=webhook).update(state="held", ending=None, finished_at=None)
 
-    chores.forget_the_old(now=now + DAY)
+    assert chores.cancel_what_the_deleted_are_owed(now=now + DAY) == 3
 
     assert set(Delivery.objects.filter(webhook=webhook).values_list("state", "finished_at")) == {
         ("cancelled", now + DAY)
@@ -149,19 +202,286 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
     assert Delivery.objects.get(webhook=other).state == "pending"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_what_is_being_sent_again_at_this_very_moment_is_not_forgotten(
+def test_many_deleted_webhooks_are_gone_through_some_at_a_time_and_again(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chores, "DELETED_AT_ONCE", 2)
+    deleted = [forge.webhook(now=now) for _ in range(5)]
+    forge.accept(now=now)
+    for webhook in deleted:
+        with transaction.atomic():
+            webhooks.delete(webhook, now=now)
+    Delivery.objects.update(state="held", ending=None, finished_at=None)
+    around = chores.Cancelling()
+
+    assert [around.tick(now=now) for _ in range(4)] == [2, 2, 1, 0]
+    Delivery.objects.filter(webhook=deleted[4]).update(state="held", ending=None, finished_at=None)
+    assert [around.tick(now=now) for _ in range(2)] == [0, 1]
+
+
+# Batches --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_tick_without_time_to_spend_forgets_one_batch_and_the_oldest_first(
+    forge: Forge, sender: Sender, now: datetime, small_batches: None
+) -> None:
+    for day in range(4):
+        delivered(1, forge, sender, now=now + day * DAY)
+    newest = list(Delivery.objects.order_by("-id").values_list("id", flat=True)[:2])
+
+    done = Retention().tick(now=now + 2 * MONTH, budget=timedelta(0))
+
+    assert (done.looked_at, done.deliveries, done.events) == (2, 2, 2)
+    assert list(Delivery.objects.order_by("-id").values_list("id", flat=True)) == newest
+
+
+def test_a_tick_with_time_left_goes_on_batch_after_batch(
+    forge: Forge, sender: Sender, now: datetime, small_batches: None
+) -> None:
+    delivered(9, forge, sender, now=now)
+
+    with counted_statements() as statements:
+        done = Retention().tick(now=now + 2 * MONTH, budget=NO_HURRY)
+
+    assert (done.deliveries, done.events) == (9, 9)
+    assert statements.count(retention.FORGET_DELIVERIES) >= 5
+    assert counts() == (0, 0, 0)
+
+
+def test_a_worker_that_is_to_stop_begins_no_further_batch(
+    forge: Forge, sender: Sender, now: datetime, small_batches: None, is_stopping: None
+) -> None:
+    delivered(5, forge, sender, now=now)
+
+    assert Retention().tick(now=now + 2 * MONTH, budget=NO_HURRY).deliveries == 2
+
+
+def test_a_tick_over_many_old_deliveries_that_are_held_reads_a_bounded_number_of_them(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "LOOK_MOST", 100)
+    webhook = forge.webhook(now=now)
+    held = [
+        Delivery(
+            id=delivery_id, event_id=uuid4(), webhook=webhook, organization=forge.organization,
+            event_type="push", state="held", created_at=now,
+        )
+        for delivery_id in uuid7s(now, 3000)
+    ]  # fmt: skip
+    Delivery.objects.bulk_create(held)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE deliveries_delivery")
+    ticking, before = Retention(), rows_read()
+
+    for ticks in (1, 2, 3):
+        assert ticking.tick(now=now + 2 * MONTH, budget=timedelta(0)).looked_at <= 100
+        # The database's own count: a tick goes on where the last one ended, and looks at nothing twice. The planner
+        # reads a row or two besides, to see how far the ids go.
+        assert rows_read() - before <= 110 * ticks
+
+    assert Delivery.objects.count() == 3000
+
+
+def rows_read() -> int:
+    """How many rows of deliveries this transaction has read so far, by PostgreSQL's own count."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables "
+            "WHERE relname = 'deliveries_delivery'"
+        )
+        read: int = cursor.fetchone()[0]
+    return read
+
+
+def test_the_next_batch_is_smaller_after_one_that_took_long_and_grows_again() -> None:
+    assert look_next(1000, took=2 * BATCH_AIM) == 500
+    assert look_next(1000, took=100_000 * BATCH_AIM) == 1
+    assert look_next(1, took=BATCH_AIM) == 2
+    assert look_next(LOOK_MOST, took=timedelta(0)) == LOOK_MOST
+
+
+# Rounds ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_round_had_to_leave_goes_in_a_later_one(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now)
+    forge.accept(2, now=now)
+    first = Delivery.objects.order_by("id").values_list("id", flat=True)[0]
+    Delivery.objects.filter(pk=first).update(state="held", due_at=None)
+    deliver_due(sender, now=now)
+    ticking, later = Retention(), now + 2 * MONTH
+
+    assert ticking.tick(now=later, budget=NO_HURRY).deliveries == 1
+
+    replay.cancel([first], now=now)
+    soon = later + ROUND_EVERY - timedelta(milliseconds=1)
+    with counted_statements() as statements:
+        assert ticking.tick(now=soon, budget=NO_HURRY).rows == 0
+    # Between two rounds a tick costs nothing.
+    assert statements == []
+    assert ticking.tick(now=later + ROUND_EVERY, budget=NO_HURRY).rows == 2
+
+
+def test_a_clock_that_is_set_back_keeps_no_round_waiting(forge: Forge, sender: Sender, now: datetime) -> None:
+    ticking = Retention()
+    ticking.tick(now=now + 3 * MONTH, budget=NO_HURRY)
+    delivered(1, forge, sender, now=now)
+
+    assert ticking.tick(now=now + 2 * MONTH, budget=NO_HURRY).rows == 2
+
+
+def test_whoever_takes_over_from_a_process_that_died_finds_what_is_left(
+    forge: Forge, sender: Sender, now: datetime, small_batches: None
+) -> None:
+    delivered(5, forge, sender, now=now)
+    died = Round(now + MONTH)
+    died.forget_a_batch()
+
+    # Whatever has gone went as a whole.
+    assert counts() == (3, 3, 3)
+    assert faults(now=now) == set()
+    assert forget_old(now=now + 2 * MONTH).rows == 6
+    assert counts() == (0, 0, 0)
+
+
+def test_a_batch_that_fails_is_undone_and_made_again(
+    forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivered(3, forge, sender, now=now)
+    everything = Round(now + MONTH)
+    fails_at_its_end = retention.FORGET_DELIVERIES.replace("(SELECT count(*) FROM old)", "(SELECT 1 / 0 FROM old)")
+    everything._walks[0] = (fails_at_its_end, everything._walks[0][1])
+
+    with pytest.raises(DatabaseError):
+        everything.forget_a_batch()
+    assert counts() == (3, 3, 3)
+
+    everything._walks[0] = retention.WALKS[0]
+    assert everything.forget_a_batch().rows == 6
+
+
+def test_what_lost_its_delivery_is_found(forge: Forge, sender: Sender, now: datetime) -> None:
+    delivered(3, forge, sender, now=now)
+    # As somebody leaves it who deletes by hand.
+    Delivery.objects.all().delete()
+
+    assert forget_old(now=now + MONTH).rows == 0
+    assert counts() == (0, 3, 3)
+
+    assert forget_old(now=now + MONTH + timedelta(milliseconds=1)).events == 3
+    assert counts() == (0, 0, 0)
+
+
+def test_an_attempt_written_down_after_its_delivery_was_forgotten_goes_in_its_turn(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    deliver_due(sender, now=now)
-    delivery = Delivery.objects.get()
+    results = attempt_all(claim_due(1, now=now), sender, now=now)
+    chores.reclaim_expired_leases(now=now + DAY)
+    replay.cancel([Delivery.objects.get().pk], now=now + DAY)
+    forget_old(now=now + MONTH + 2 * DAY)
+
+    # The worker was asleep for all that time.
+    assert pipeline.settle(results, now=now + MONTH + 2 * DAY) == set()
+
+    assert counts() == (0, 1, 0)
+    forget_old(now=now + 2 * MONTH + DAY)
+    assert counts() == (0, 1, 0)
+    forget_old(now=now + 2 * MONTH + 3 * DAY)
+    assert counts() == (0, 0, 0)
+
+
+# Beside others --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_being_sent_again_at_this_very_moment_is_not_forgotten(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    delivered(2, forge, sender, now=now)
+    chosen, other = Delivery.objects.order_by("id").values_list("id", flat=True)
 
     with transaction.atomic():
-        assert replay.redeliver([delivery.pk], now=now + 2 * MONTH) == 1
-        # The redelivery is not committed yet, so that the other sees it finished.
-        assert together(lambda: chores.forget_the_old(now=now + 2 * MONTH)) == [0]
+        assert replay.redeliver([chosen], now=now + 2 * MONTH) == 1
+        # The redelivery is not committed yet, so that the other sees it finished, and does not wait for it either.
+        [forgotten] = together(lambda: forget_old(now=now + 2 * MONTH))
 
+    assert (forgotten.deliveries, forgotten.events) == (1, 1)
+    assert not Delivery.objects.filter(pk=other).exists()
     assert Delivery.objects.get().state == "pending"
-    assert deliver_due(sender, now=now + 2 * MONTH) == {delivery.pk}
+    assert deliver_due(sender, now=now + 2 * MONTH) == {chosen}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_attempt_in_somebodys_hands_is_not_waited_for(forge: Forge, sender: Sender, now: datetime) -> None:
+    delivered(1, forge, sender, now=now)
+
+    with transaction.atomic():
+        Attempt.objects.select_for_update().get()
+        [forgotten] = together(lambda: forget_old(now=now + 2 * MONTH))
+
+    assert forgotten.rows == 2
+    assert counts() == (0, 1, 0)
+    forget_old(now=now + 2 * MONTH)
+    assert counts() == (0, 0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_several_processes_forget_together_and_leave_nothing(
+    forge: Forge, sender: Sender, now: datetime, small_batches: None
+) -> None:
+    for _ in range(3):
+        forge.webhook(now=now, max_in_flight=100)
+    delivered(20, forge, sender, now=now)
+
+    done = together(*[lambda: forget_old(now=now + 2 * MONTH)] * 4)
+
+    assert (sum(each.deliveries for each in done), sum(each.events for each in done)) == (60, 20)
+    assert counts() == (0, 0, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_forgetting_while_the_same_deliveries_are_sent_again_called_off_and_settled_harms_neither(
+    forge: Forge, sender: Sender, now: datetime, small_batches: None
+) -> None:
+    delivered(60, forge, sender, now=now)
+    ids = list(Delivery.objects.order_by("id").values_list("id", flat=True))
+    later = now + 2 * MONTH
+
+    def take_turns(number: int) -> None:
+        with_sender = claim_due(20, now=later + number * DAY)
+        pipeline.release(with_sender[::2])
+
+    # A deadlock would be an error in one of these.
+    together(
+        lambda: [replay.redeliver(ids[start::7], now=later) for start in range(7)],
+        lambda: [replay.redeliver(ids[start::5][::-1], now=later) for start in range(5)],
+        lambda: [replay.cancel(ids[start::6][::-1], now=later) for start in range(6)],
+        lambda: [take_turns(number) for number in range(6)],
+        lambda: [forget_old(now=later) for _ in range(6)],
+        lambda: [forget_old(now=later) for _ in range(6)],
+    )
+
+    assert faults(now=now) == set()
+    deliver_due(sender, now=later + 30 * DAY)
+    assert not Delivery.objects.filter(state="pending").exists()
+    assert Delivery.objects.count() == Event.objects.count()
+
+
+def test_the_chore_goes_on_where_this_process_left_off(
+    forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "_of_this_process", Retention())
+    monkeypatch.setattr(retention, "TICK_BUDGET", timedelta(0))
+    monkeypatch.setattr(retention, "LOOK_MOST", 2)
+    delivered(3, forge, sender, now=now)
+    Event.objects.create(
+        id=uuid7(now), organization=forge.organization, type="push", topics=["push"], payload=b"{}",
+        occurred_at=now, accepted_at=now, fanned_out_at=now,
+    )  # fmt: skip
+
+    gone = [retention.forget_the_old(now=now + 2 * MONTH) for _ in range(6)]
+
+    assert gone[:2] == [4, 2]
+    assert sum(gone) == 7

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from deliveries import vault
 from deliveries.attempts import Result, conclude
+from deliveries.claiming import Claim, Destination
 from deliveries.outcomes import Lost
-from deliveries.queue import Claim
 from deliveries.sender import Exchange, Reply, Request
 from deliveries.vault import Secret
 
@@ -17,33 +17,36 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 def a_claim(**facts: Any) -> Claim:
     """A claim of webhook 1 with a schedule of one retry, sealed with the settings' keys."""
-    return Claim(
-        **{
-            "delivery_id": UUID("019cb8b8-1e00-7000-8000-00000000000d"),
-            "lease": UUID("019cb8b8-1e00-7000-8000-0000000000ee"),
-            "leased_until": NOW + timedelta(minutes=1),
-            "number": 1,
-            "failures": 0,
-            "first_attempt_at": NOW,
-            "webhook_id": 1,
-            "webhook_uid": UUID("019cb8b8-1e00-7000-8000-0000000000ff"),
-            "url": "https://receiver.example/hook",
-            "format": "standard-webhooks",
-            "content_type": "json",
-            "sealed_secrets": vault.seal_secrets((Secret(SECRET),)),
-            "sealed_headers": None,
-            "verify_ssl": True,
-            "retry_schedule": [timedelta(minutes=1)],
-            "timeout": None,
-            "event_id": UUID("019cb8b8-1e00-7000-8000-00000000000e"),
-            "event_type": "push",
-            "payload": b"{}",
-            "occurred_at": NOW,
-            "organization": "acme",
-            "repository": "widgets",
-            **facts,
-        }
-    )
+    to: dict[str, Any] = {
+        "webhook_id": 1,
+        "webhook_uid": "019cb8b8-1e00-7000-8000-0000000000ff",
+        "organization": "acme",
+        "url": "https://receiver.example/hook",
+        "format": "standard-webhooks",
+        "content_type": "json",
+        "sealed_secrets": vault.seal_secrets((Secret(SECRET),)),
+        "sealed_headers": None,
+        "verify_ssl": True,
+        "retry_schedule": [timedelta(minutes=1)],
+        "timeout": None,
+        "slow": False,
+    }
+    own: dict[str, Any] = {
+        "lease": UUID("019cb8b8-1e00-7000-8000-0000000000ee"),
+        "leased_until": NOW + timedelta(minutes=1),
+        "delivery_id": UUID("019cb8b8-1e00-7000-8000-00000000000d"),
+        "number": 1,
+        "failures": 0,
+        "first_attempt_at": NOW,
+        "event_id": "019cb8b8-1e00-7000-8000-00000000000e",
+        "event_type": "push",
+        "payload": b"{}",
+        "occurred_at": NOW,
+        "repository": "widgets",
+    }
+    to |= {name: fact for name, fact in facts.items() if name in to}
+    own |= {name: fact for name, fact in facts.items() if name not in to}
+    return Claim(to=Destination(**to), **own)
 
 
 def a_reply(status: int, *, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:

@@ -6,7 +6,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from deliveries.ids import first_id_at, uuid7
+from deliveries.ids import first_id_at, uuid7, uuid7s
 
 # Far from every moment that other tests make ids for.
 NOON = datetime(2031, 3, 4, 12, 0, 0, tzinfo=UTC)
@@ -32,6 +32,17 @@ def test_ids_of_one_millisecond_sort_in_the_order_they_were_made_however_many_th
 
     assert made == sorted(made)
     assert len(set(made)) == 10_000
+
+
+def test_many_at_once_are_what_as_many_one_by_one_would_be() -> None:
+    moment = NOON + timedelta(days=4)
+
+    made = [uuid7(moment), *uuid7s(moment, 10_000), *uuid7s(moment, 0), uuid7(moment), *uuid7s(moment, 2)]
+
+    assert made == sorted(made)
+    assert len(set(made)) == 10_004
+    assert {(one.version, one.variant) for one in made} == {(7, RFC_4122)}
+    assert millisecond_of(made[-1]) - millisecond_of(made[0]) == 2
 
 
 def test_ids_of_neighbouring_milliseconds_asked_for_in_turns_sort_in_the_order_they_were_made() -> None:

@@ -5,12 +5,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from deliveries.chores import forget_the_old
+from deliveries import queue
 from deliveries.ids import first_id_at
 from deliveries.models import Delivery, Event
+from deliveries.retention import Forgotten, Round
 
 
 class Command(BaseCommand):
@@ -30,9 +32,7 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Say what is to go, and let it go."""
-        now = timezone.now()
-        retention = retention_of(options["older_than"])
-        horizon = now - retention
+        horizon = timezone.now() - retention_of(options["older_than"])
         deliveries, events = count_old(horizon)
         what = f"{deliveries:,} deliveries with their attempts and {events:,} events"
         until = f"from before {horizon:%Y-%m-%d %H:%M} UTC"
@@ -40,13 +40,21 @@ class Command(BaseCommand):
             self.stdout.write(f"Would delete {what}, {until}.")
             return
         self.stdout.write(f"Deleting {what}, {until}.")
-        done = 0
-        while gone := forget_the_old(now=now, retention=retention):
-            done += gone
-            # The workers' own retention may have taken some of them meanwhile.
-            self.stdout.write(f"{done:,} of {max(done, deliveries + events):,} gone")
-            self.stdout.flush()
+        done = self._forget(Round(horizon), expected=deliveries + events)
         self.stdout.write(self.style.SUCCESS(f"Deleted {done:,} deliveries and events."))
+
+    def _forget(self, everything: Round, *, expected: int) -> int:
+        """Go through all that is old, and say so at every hundredth; give how many deliveries and events went."""
+        done, shown = Forgotten(), 0
+        while not everything.is_over:
+            done.add(everything.forget_a_batch())
+            # The workers' own retention may have taken some of them meanwhile, and more may have become old enough.
+            total = max(done.rows, expected)
+            if total and 100 * done.rows // total > shown:
+                shown = 100 * done.rows // total
+                self.stdout.write(f"{done.rows:,} of {total:,} gone")
+                self.stdout.flush()
+        return done.rows
 
 
 def retention_of(days: int | None) -> timedelta:
@@ -61,8 +69,10 @@ def retention_of(days: int | None) -> timedelta:
 
 
 def count_old(horizon: datetime) -> tuple[int, int]:
-    """Count the deliveries and events that ``forget_the_old`` will delete."""
-    goes = Q(id__lt=first_id_at(horizon), state__in=Delivery.FINISHED, finished_at__lt=horizon)
+    """Count the deliveries and events that will go, for as long as that takes."""
+    goes = Q(id__lt=first_id_at(horizon), finished_at__lt=horizon)
     stays = Delivery.objects.filter(~goes, event_id=OuterRef("pk"))
     events = Event.objects.filter(~Exists(stays), id__lt=first_id_at(horizon), fanned_out_at__lt=horizon)
-    return Delivery.objects.filter(goes).count(), events.count()
+    with transaction.atomic():
+        queue.run("SET LOCAL statement_timeout = 0", {})
+        return Delivery.objects.filter(goes).count(), events.count()

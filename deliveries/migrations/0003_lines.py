@@ -1,0 +1,55 @@
+"""Fair claims: pending deliveries stand in lines, and a webhook remembers how fast its receiver is."""
+
+from django.db import migrations, models
+from django.db.models import Q
+
+
+class Migration(migrations.Migration):
+    dependencies = [("deliveries", "0002_queue")]
+
+    operations = [
+        migrations.RemoveIndex("webhook", "webhook_scope"),
+        migrations.AddIndex("webhook", models.Index(fields=["organization", "repository"], name="webhook_scope")),
+        migrations.AlterField(
+            "webhook",
+            "organization",
+            models.ForeignKey(
+                db_index=False,
+                on_delete=models.PROTECT,
+                related_name="webhooks",
+                to="deliveries.organization",
+            ),
+        ),
+        migrations.AddField("webhook", "pace", models.DurationField(editable=False, null=True)),
+        migrations.AddField(
+            "delivery",
+            "line",
+            models.PositiveSmallIntegerField(
+                choices=[
+                    (0, "none: its time has not come"),
+                    (1, "of first attempts"),
+                    (2, "of those tried before, sent again, or released"),
+                ],
+                default=1,
+                # The database's own default, so that the processes of the version before go on through the change.
+                db_default=1,
+            ),
+        ),
+        migrations.AddConstraint(
+            "delivery", models.CheckConstraint(condition=Q(line__in=(0, 1, 2)), name="delivery_line_known")
+        ),
+        migrations.RemoveIndex("delivery", "delivery_due"),
+        migrations.RemoveIndex("delivery", "delivery_next_due"),
+        migrations.AddIndex(
+            "delivery",
+            models.Index(
+                condition=Q(state="pending", line__gt=0),
+                fields=["webhook", "line", "due_at", "id"],
+                name="delivery_in_line",
+            ),
+        ),
+        migrations.AddIndex(
+            "delivery",
+            models.Index(condition=Q(state="pending", line=0), fields=["due_at", "id"], name="delivery_due_later"),
+        ),
+    ]

@@ -1,0 +1,104 @@
+"""The short way in for programs: `POST /v1/events` with an API key, without sessions, choices or a query too many."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from rest_framework.exceptions import APIException
+
+from deliveries.events import Outdated, Premises
+from deliveries.models import Organization
+from hookhub.api import authentication, errors, intake
+from hookhub.api.events import named_in, names_within, new_events, publish, repositories_named, with_keys
+from hookhub.api.parsers import whole
+from hookhub.api.permissions import organization_of, require
+from hookhub.models import ApiKey, Scope
+from hookhub.remembering import Memory
+
+JSON = "application/json"
+CONTENT_TYPES = intake.NDJSON | {JSON}
+# What programs say that read JSON; who says anything else is to have the framework choose.
+ACCEPTED = frozenset({"*/*", JSON, "application/json, */*", "application/json, text/plain, */*"})
+
+_organizations = Memory[tuple[int, str], Organization]()
+_repositories = Memory[tuple[int, str], int]()
+
+
+def accept(request: HttpRequest) -> HttpResponse | None:
+    """Accept what a program publishes and give the 202; None for everything else, which then goes the long way.
+
+    Here, answers of the database a few seconds old will do, and so they only ever let in: whoever would have to be
+    refused goes the long way too, where all is asked afresh, and where the words for a refusal are. Names are looked at
+    again by the statement that stores the events.
+    """
+    if not _is_plain(request):
+        return None
+    # Checked where the framework checks it for everybody else, which is further in.
+    request.get_host()
+    try:
+        body, headers = _accept(request, now=timezone.now())
+    except (APIException, Http404, PermissionDenied, DataError, UnicodeEncodeError, Outdated):
+        return None
+    except (OperationalError, InterfaceError) as error:
+        # Not to be tried again by anybody but the caller: the events may have been stored.
+        return errors.as_plain(errors.unavailable(error))
+    content = json.dumps(body, separators=(",", ":")).encode()
+    headers["Content-Length"] = str(len(content))
+    return HttpResponse(content, status=202, content_type=JSON, headers=headers)
+
+
+def _is_plain(request: HttpRequest) -> bool:
+    """Tell whether a request brings a key and JSON, and takes JSON for an answer."""
+    told = request.META
+    return (
+        "HTTP_AUTHORIZATION" in told
+        and told.get("HTTP_ACCEPT", "*/*") in ACCEPTED
+        and told.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in CONTENT_TYPES
+        and (not told.get("QUERY_STRING") or set(request.GET) == {"organization"})
+        and told.get("CONTENT_LENGTH", "").isdecimal()
+        and int(told["CONTENT_LENGTH"]) <= settings.HOOKHUB_REQUEST_LIMIT
+    )
+
+
+def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, str]]:
+    """Do what the view does, with what is remembered."""
+    key_id, secret = authentication.read_header(request.META["HTTP_AUTHORIZATION"])
+    key = authentication.verified(authentication.find_or_recall(key_id, now=now), secret, now=now)
+    require(Scope.PUBLISH, of=Scope(key.scope))
+    content = whole(request.body, request)
+    taken = intake.read(content, request.META["CONTENT_TYPE"])
+    organization = _organization(request, key, named_in(taken), now=now)
+    repositories = _ids_of(organization, names_within(organization, taken).values(), now=now)
+    events = new_events(taken, organization=organization, repositories=repositories, now=now)
+    events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
+    names = {repository_id: name for name, repository_id in repositories.items()}
+    return publish(events, taken, premises=Premises({organization.pk: organization.slug}, names), now=now)
+
+
+def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: datetime) -> Organization:
+    """Give the organization that a key acts in; which one is the only one is not remembered, for another may come."""
+    if named is None and request.META.get("QUERY_STRING"):
+        named = request.GET.get("organization") or None
+    if key.organization is not None or named is None:
+        return organization_of(key, named)
+    found = _organizations.recall((key.pk, named), now=now)
+    if found is None:
+        found = organization_of(key, named)
+        _organizations.learn((key.pk, named), found, now=now)
+    return found
+
+
+def _ids_of(organization: Organization, names: Iterable[str], *, now: datetime) -> dict[str, int]:
+    """Give the ids of those of an organization's repositories that have one of these names, by name."""
+    found = {name: _repositories.recall((organization.pk, name), now=now) for name in names}
+    known = {name: repository_id for name, repository_id in found.items() if repository_id is not None}
+    if len(known) < len(found):
+        for name, repository_id in repositories_named(organization, found.keys() - known.keys()).items():
+            known[name] = repository_id
+            _repositories.learn((organization.pk, name), repository_id, now=now)
+    return known

@@ -1,0 +1,132 @@
+"""``manage.py stream``: what waits in the stream of published events, and what was set aside."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from redis import Redis
+from redis.exceptions import RedisError
+
+from hookhub.admin.showing import printable
+from hookhub.stream import refused
+from hookhub.stream.consumer import connect
+from hookhub.stream.refused import Counts, SetAside
+
+WHAT = ("counts", "refused", "show", "retry", "delete")
+ID = re.compile(r"\d+-\d+")
+SHOWN_OF_A_FIELD = 100
+# A worker takes an entry within milliseconds.
+LATE = timedelta(minutes=1)
+
+
+class Command(BaseCommand):
+    """Show how the stream stands, and see to entries that were set aside."""
+
+    help = (
+        "Show how many entries of the stream wait, are in hand and were set aside (counts), list those set aside and "
+        "why (refused), show one of them in full (show ID), put them back into the stream after a mend (retry), or "
+        "delete them (delete). retry and delete take ids, or --all."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare what there is to do and to which entries."""
+        parser.add_argument("what", nargs="?", default="counts", choices=WHAT)
+        parser.add_argument("ids", nargs="*", metavar="ID", help="as listed by `stream refused`")
+        parser.add_argument("--all", action="store_true", help="everything that is set aside at this moment")
+        parser.add_argument("--limit", type=int, default=50, help="list so many [50]")
+        parser.add_argument("--json", action="store_true", help="counts as JSON, for a monitor")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Do the one thing asked for; say what to do when Redis is away."""
+        stream = settings.HOOKHUB_STREAM
+        if not stream:
+            raise CommandError("Publishing through Redis is switched off: HOOKHUB_STREAM=off.")
+        for refused_id in options["ids"]:
+            if not ID.fullmatch(refused_id):
+                raise CommandError(f"{refused_id!r} is not an id; `stream refused` lists them: 1772625600000-0.")
+        client = connect(settings.REDIS_URL)
+        try:
+            match options["what"]:
+                case "counts":
+                    self._counts(client, stream, as_json=options["json"])
+                case "refused":
+                    self._list(client, stream, limit=options["limit"])
+                case "show":
+                    self._show(client, stream, options["ids"])
+                case "retry":
+                    done = self._each(refused.retry, client, stream, options)
+                    self.stdout.write(f"Put {done:,} back into {stream}; workers read them again.")
+                case "delete":
+                    self.stdout.write(f"Deleted {self._each(refused.delete, client, stream, options):,}.")
+        except RedisError as error:
+            raise CommandError(f"Redis is not able to answer: {error}") from error
+        finally:
+            client.close()
+
+    def _counts(self, client: Redis, stream: str, *, as_json: bool) -> None:
+        counts = refused.count(client, stream)
+        if as_json:
+            self.stdout.write(json.dumps({"stream": stream, **asdict(counts)}, default=datetime.isoformat))
+            return
+        self.stdout.write(f"{stream}: {told(counts, now=timezone.now())}")
+        if counts.refused:
+            self.stdout.write("`manage.py stream refused` says why, `stream retry` puts them back.")
+
+    def _list(self, client: Redis, stream: str, *, limit: int) -> None:
+        total = refused.count(client, stream).refused
+        listed = 0
+        for each in islice(refused.set_aside(client, stream), max(0, limit)):
+            self.stdout.write(f"{each.id}  {each.refused_at:%Y-%m-%d %H:%M:%S}  {printable(each.error)}")
+            self.stdout.write(f"    {brief(each)}")
+            listed += 1
+        if listed < total:
+            self.stdout.write(f"… and {total - listed:,} more; --limit shows more of them.")
+        elif not total:
+            self.stdout.write("Nothing is set aside.")
+
+    def _show(self, client: Redis, stream: str, ids: list[str]) -> None:
+        if not ids:
+            raise CommandError("Which? Give an id from `stream refused`.")
+        for refused_id in ids:
+            each = refused.find(client, stream, refused_id)
+            if each is None:
+                raise CommandError(f"{refused_id} is not among the refused.")
+            self.stdout.write(f"{each.id}  refused {each.refused_at.isoformat()}  published as {each.entry_id}")
+            self.stdout.write(printable(each.error))
+            for name, value in zip(each.fields[::2], each.fields[1::2], strict=True):
+                self.stdout.write(f"{printable(name)}: {printable(value)}")
+
+    def _each(self, act: Callable[[Redis, str, str], bool], client: Redis, stream: str, options: dict[str, Any]) -> int:
+        """Do something to the entries that are named, or to all; give to how many."""
+        if bool(options["ids"]) == options["all"]:
+            raise CommandError("Which? Give ids from `stream refused`, or --all.")
+        ids = [each.id for each in refused.set_aside(client, stream)] if options["all"] else options["ids"]
+        done = 0
+        for refused_id in ids:
+            if act(client, stream, refused_id):
+                done += 1
+            elif not options["all"]:
+                self.stderr.write(f"{refused_id} is not among the refused.")
+        return done
+
+
+def told(counts: Counts, *, now: datetime) -> str:
+    """Say how the stream stands, in one line."""
+    oldest = now - counts.oldest_at if counts.oldest_at else timedelta(0)
+    line = f"{counts.waiting:,} waiting, {counts.in_hand:,} in hand, {counts.refused:,} refused"
+    if oldest >= LATE:
+        line += f". The oldest is there for {timedelta(seconds=round(oldest.total_seconds()))}. Is a worker running?"
+    return line
+
+
+def brief(each: SetAside) -> str:
+    """Give the beginning of what was published."""
+    pairs = zip(each.fields[::2], each.fields[1::2], strict=True)
+    return " ".join(f"{printable(name)} {printable(value[:SHOWN_OF_A_FIELD])}" for name, value in islice(pairs, 3))

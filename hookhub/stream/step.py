@@ -1,0 +1,113 @@
+"""The stream's reader in every worker: a thread of the parent process, from start to stop."""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from datetime import timedelta
+from typing import Any
+
+from celery import bootsteps
+from django.conf import settings
+from django.db import Error, close_old_connections, connection
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from hookhub.stream.consumer import Consumer, connect
+from hookhub.stream.reader import Reader
+
+log = logging.getLogger("hookhub.stream")
+
+# How long Redis holds a question open when there is nothing new; a worker that is to stop waits for as long.
+BLOCK = timedelta(milliseconds=500)
+# Between two tries while Redis or the database is away.
+CATCH_BREATH = timedelta(seconds=1)
+STOPS_WITHIN = timedelta(seconds=3)
+
+
+class StreamStep(bootsteps.StartStopStep):
+    """Reads the stream in the worker's parent process, which has little else to do, until the worker stops.
+
+    The thread is a daemon: a worker may end in the middle of a batch, which is read again by another then.
+    """
+
+    # Started after the pool, so that the children do not inherit its connections, and stopped before it.
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._trouble = ""
+
+    def include_if(self, worker: Any) -> bool:
+        """Take part unless publishing through Redis is switched off."""
+        del worker
+        return bool(settings.HOOKHUB_STREAM)
+
+    def start(self, worker: Any) -> None:
+        """Begin to read."""
+        del worker
+        self._thread = threading.Thread(target=self._read, name="stream", daemon=True)
+        self._thread.start()
+
+    def stop(self, worker: Any) -> None:
+        """Finish the batch in hand and stop reading."""
+        del worker
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=STOPS_WITHIN.total_seconds())
+
+    def terminate(self, worker: Any) -> None:
+        """Do the same when the worker is told to stop at once."""
+        self.stop(worker)
+
+    def _read(self) -> None:
+        try:
+            client = connect(settings.REDIS_URL)
+        except ValueError as error:
+            log.warning("REDIS_URL will not do for reading a stream (%s); HOOKHUB_STREAM=off switches it off", error)
+            return
+        consumer = Consumer(client, stream=settings.HOOKHUB_STREAM, name=name_of_this_process())
+        reader = Reader(consumer, clock=timezone.now)
+        while not self._stopped.is_set():
+            self._take(reader)
+        try:
+            if not self._trouble:
+                consumer.leave()
+        except (RedisError, OSError) as error:
+            log.info("The stream could not be left in order, which does no harm: %s", error)
+        consumer.close()
+        connection.close()
+
+    def _take(self, reader: Reader) -> None:
+        """Take one batch; after a failure of whatever kind, wait for a moment."""
+        try:
+            close_old_connections()
+            reader.take(block=BLOCK)
+        except (RedisError, OSError) as error:
+            self._wait(f"Redis is not able to give the stream's entries ({type(error).__name__})", error)
+        except Error as error:
+            # The entries stay pending; another connection may fare better.
+            connection.close()
+            self._wait(f"The database is not able to take the stream's entries ({type(error).__name__})", error)
+        except Exception as error:  # noqa: BLE001 - told of below; without this thread nothing would be read any more
+            connection.close()
+            self._wait(f"Reading the stream failed ({error!r})", error, is_bug=True)
+        else:
+            if self._trouble:
+                log.warning("The stream is read again")
+                self._trouble = ""
+
+    def _wait(self, trouble: str, error: Exception, *, is_bug: bool = False) -> None:
+        """Tell of a trouble once, however long it lasts, and pause."""
+        if trouble != self._trouble:
+            log.warning("%s: %s; nothing is lost, and it is tried again", trouble, error, exc_info=is_bug)
+            self._trouble = trouble
+        self._stopped.wait(CATCH_BREATH.total_seconds())
+
+
+def name_of_this_process() -> str:
+    """Give a consumer's name that no other worker has or had, for what one has in hand must not look like another's."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

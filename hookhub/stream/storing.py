@@ -1,0 +1,158 @@
+"""Entries that were read, stored as events in few statements, none of them at the mercy of its neighbours."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import DataError, IntegrityError
+
+from deliveries import pipeline
+from deliveries.events import IdempotencyConflict, NewEvent
+from deliveries.models import Organization
+from hookhub.api.errors import Refusal
+from hookhub.api.events import new_events
+from hookhub.api.intake import EVENTS_MOST, Intake
+from hookhub.stream.entries import Entry, Readable, Refused, moment_of, told
+
+Each = TypeVar("Each")
+
+CONFLICT = "was used before for an event with other content; use a new one for a new event"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An entry as the engine takes it."""
+
+    entry: Entry
+    events: Sequence[NewEvent]
+
+    @property
+    def size(self) -> int:
+        """The bytes of its payloads."""
+        return sum(len(event.payload) for event in self.events)
+
+
+def store(read: Sequence[Readable], *, now: datetime) -> list[Refused]:
+    """Store the events of every entry that will do, and give the entries that will not.
+
+    Storing an entry again publishes nothing again. Raises django.db's errors when the trouble is the database's and not
+    an entry's; some of the entries are stored then, and it is safe to come back with all of them.
+    """
+    outcomes = prepare(read, now=now)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    for portion in portions([outcome for outcome in outcomes if isinstance(outcome, Ready)]):
+        refused += _accept(portion, now=now)
+    return refused
+
+
+def prepare(read: Sequence[Readable], *, now: datetime) -> list[Ready | Refused]:
+    """Translate entries into the engine's terms, in order; refused is what names something that is not there."""
+    organizations = _organizations({each.organization for each in read})
+    outcomes: dict[str, Ready | Refused] = {}
+    groups: dict[Organization, list[Readable]] = {}
+    for each in read:
+        organization = organizations.get(each.organization)
+        if organization is not None:
+            groups.setdefault(organization, []).append(each)
+        elif each.organization is not None:
+            outcomes[each.entry.id] = Refused(each.entry, f"organization: there is no {each.organization}")
+        else:
+            why = "organization: is required, for this HookHub has not just one of them"
+            outcomes[each.entry.id] = Refused(each.entry, why)
+    for organization, members in groups.items():
+        for outcome in _of_one_organization(members, organization, now=now):
+            outcomes[outcome.entry.id] = outcome
+    return [outcomes[each.entry.id] for each in read]
+
+
+def portions(ready: Sequence[Ready]) -> Iterator[list[Ready]]:
+    """Divide entries so that no portion is more than the HTTP API would take in one request."""
+    portion: list[Ready] = []
+    count = size = 0
+    for each in ready:
+        over = count + len(each.events) > EVENTS_MOST or size + each.size > settings.HOOKHUB_REQUEST_LIMIT
+        if portion and over:
+            yield portion
+            portion, count, size = [], 0, 0
+        portion.append(each)
+        count += len(each.events)
+        size += each.size
+    if portion:
+        yield portion
+
+
+def _organizations(named: Collection[str | None]) -> dict[str | None, Organization]:
+    """Find organizations by the slugs that entries name; who names none means the only one there is."""
+    slugs = [slug for slug in named if slug is not None]
+    found: dict[str | None, Organization] = {}
+    if slugs:
+        found |= {organization.slug: organization for organization in Organization.objects.filter(slug__in=slugs)}
+    if None in named and len(few := list(Organization.objects.order_by("pk")[:2])) == 1:
+        found[None] = few[0]
+    return found
+
+
+def _of_one_organization(
+    members: Sequence[Readable], organization: Organization, *, now: datetime
+) -> list[Ready | Refused]:
+    together = Intake(tuple(event for each in members for event in each.taken.events), is_batch=True)
+    # An entry by itself is told of its fields by their own names.
+    taken = members[0].taken if len(members) == 1 else together
+    try:
+        events = iter(new_events(taken, organization=organization, now=now))
+    except Refusal as refusal:
+        if len(members) == 1:
+            return [Refused(members[0].entry, told(refusal))]
+        first, second = _halves(members)
+        return [
+            *_of_one_organization(first, organization, now=now),
+            *_of_one_organization(second, organization, now=now),
+        ]
+    return [Ready(each.entry, _dated(each, events, now=now)) for each in members]
+
+
+def _dated(each: Readable, events: Iterator[NewEvent], *, now: datetime) -> list[NewEvent]:
+    """Take an entry's events from all; they happened when Redis took the entry, unless they say when."""
+    taken_at = moment_of(each.entry.id, now=now)
+    own = zip(each.taken.events, islice(events, len(each.taken.events)), strict=True)
+    return [event if told.timestamp else replace(event, occurred_at=taken_at) for told, event in own]
+
+
+def _accept(ready: Sequence[Ready], *, now: datetime) -> list[Refused]:
+    """Accept all of them in one transaction, or else all but those that the engine refuses, which it gives."""
+    if not ready:
+        return []
+    try:
+        pipeline.accept([event for each in ready for event in each.events], now=now)
+    except IdempotencyConflict as conflict:
+        refused = _in_conflict(ready, set(conflict.positions))
+        guilty = {each.entry.id for each in refused}
+        return refused + _accept([each for each in ready if each.entry.id not in guilty], now=now)
+    except (DataError, IntegrityError, UnicodeError) as error:
+        # Only these are about what was to be stored; all others will say something else when they are asked again.
+        if len(ready) == 1:
+            return [Refused(ready[0].entry, f"The database refuses it: {error}")]
+        first, second = _halves(ready)
+        return _accept(first, now=now) + _accept(second, now=now)
+    return []
+
+
+def _in_conflict(ready: Sequence[Ready], positions: set[int]) -> list[Refused]:
+    """Give the entries that own the events at these positions, each naming its first."""
+    refused = []
+    start = 0
+    for each in ready:
+        own = [position - start for position in range(start, start + len(each.events)) if position in positions]
+        if own:
+            field = f"events[{own[0]}].id" if b"events" in each.entry.fields[::2] else "id"
+            refused.append(Refused(each.entry, f"{field}: {CONFLICT}"))
+        start += len(each.events)
+    return refused
+
+
+def _halves(several: Sequence[Each]) -> tuple[Sequence[Each], Sequence[Each]]:
+    middle = len(several) // 2
+    return several[:middle], several[middle:]

@@ -1,0 +1,155 @@
+"""The Python client for producers that share HookHub's Redis: it writes events to the stream that workers read.
+
+    with StreamPublisher("redis://redis.internal:6379/0") as hookhub:
+        hookhub.publish("push", {"ref": "refs/heads/main"}, repository="acme/widgets")
+
+Once this returns, Redis has the event, and it is as safe as that Redis is; a worker stores it within milliseconds.
+Nobody answers: what HookHub cannot take (an unknown repository, say) is set aside for its operator to see.
+
+It needs ``redis`` and, for the client beside it, ``requests``. A StreamPublisher may be shared by threads.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from redis import Redis, exceptions
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from hookhub.client import Event, HookHubError
+
+DEFAULT_STREAM = "hookhub:events"
+BATCH_EVENTS = 500
+BATCH_BYTES = 4 << 20
+
+
+class NotPublished(HookHubError):
+    """Redis did not take the events, or did not say so; ``str()`` says why and what to do.
+
+    ``entries`` are the ids of those that it certainly took. Publishing all of them again publishes none of them twice
+    if the events bring their own ids.
+    """
+
+    def __init__(self, message: str, *, code: str, advice: str, entries: Sequence[str] = ()) -> None:
+        super().__init__(message, status=None, code=code, advice=advice)
+        self.entries = tuple(entries)
+
+
+class StreamPublisher:
+    """Writes events to one HookHub's stream; use it as a context manager, or ``close()`` it.
+
+    ``redis`` is the URL of HookHub's Redis, or a client of your own, which stays yours to configure and to close.
+    ``stream`` must be the deployment's HOOKHUB_STREAM. With a URL, ``timeout`` is how long to wait for an answer and
+    ``retries`` how often to write again what got none; repeating is safe, because every event has an id.
+    """
+
+    def __init__(
+        self,
+        redis: "str | Redis",
+        *,
+        stream: str = DEFAULT_STREAM,
+        timeout: timedelta = timedelta(seconds=5),
+        retries: int = 3,
+    ) -> None:
+        if not stream:
+            raise ValueError("stream is empty; it must be the deployment's HOOKHUB_STREAM")
+        self._stream = stream
+        self._is_ours = isinstance(redis, str)
+        self._redis = _connect(redis, timeout=timeout, retries=retries) if isinstance(redis, str) else redis
+
+    def __enter__(self) -> Self:
+        """Give the publisher itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections, unless the client is your own."""
+        if self._is_ours:
+            self._redis.close()
+
+    def publish(
+        self,
+        type: str,  # noqa: A002 - HookHub's own word for it.
+        data: Any,
+        *,
+        repository: str | None = None,
+        id: str | None = None,  # noqa: A002 - HookHub's own word for it.
+        timestamp: datetime | None = None,
+        organization: str | None = None,
+    ) -> str:
+        """Publish one event and give its entry's id in the stream."""
+        event = Event(type, data, repository=repository, id=id, timestamp=timestamp, organization=organization)
+        return self.publish_batch([event])[0]
+
+    def publish_batch(self, events: Iterable[Event]) -> list[str]:
+        """Publish many events, several hundred a round trip, and give their entries' ids in order.
+
+        ``events`` may be a generator of any length. Raises NotPublished.
+        """
+        entries: list[str] = []
+        for batch in _batches(events):
+            try:
+                self._write(batch, entries)
+            except exceptions.RedisError as error:
+                raise _not_published(error, entries=entries) from error
+        return entries
+
+    def _write(self, batch: Sequence[bytes], entries: list[str]) -> None:
+        """Append events to the stream and their entries' ids to ``entries``, as far as Redis takes them."""
+        with self._redis.pipeline(transaction=False) as writing:
+            for event in batch:
+                writing.xadd(self._stream, {"event": event})
+            told = writing.execute(raise_on_error=False)
+        entries += [_text(one) for one in told if not isinstance(one, Exception)]
+        for one in told:
+            if isinstance(one, Exception):
+                raise one
+
+
+def _connect(url: str, *, timeout: timedelta, retries: int) -> Redis:
+    seconds = timeout.total_seconds()
+    backoff = ExponentialWithJitterBackoff(base=0.1, cap=2)
+    return Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(backoff, retries))
+
+
+def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for event in events:
+        # Fixed here, once, so that what is written again after a lost answer is recognised.
+        known = event if event.id else replace(event, id=uuid.uuid4().hex)
+        text = json.dumps(known.as_json(), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        if batch and (len(batch) == BATCH_EVENTS or size + len(text) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    if batch:
+        yield batch
+
+
+def _text(entry_id: bytes | str) -> str:
+    return entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+
+
+def _not_published(error: exceptions.RedisError, *, entries: Sequence[str]) -> NotPublished:
+    match error:
+        case exceptions.AuthenticationError():
+            code, advice = "unauthenticated", "Check the user and the password in the URL."
+        case exceptions.ConnectionError() | exceptions.TimeoutError():
+            code, advice = "connection_failed", "Check the URL and that Redis is running, then publish again."
+        case exceptions.OutOfMemoryError():
+            code, advice = "redis_full", "Publish again when workers have caught up, or give Redis more memory."
+        case _:
+            code, advice = "redis_refused", "Check the stream's name, and what the URL's user may do."
+    return NotPublished(f"Redis did not take the events: {error}", code=code, advice=advice, entries=entries)

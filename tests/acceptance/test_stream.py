@@ -1,0 +1,82 @@
+"""Events published through Redis arrive once each, although the worker that reads them is killed again and again."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from redis import Redis
+
+from hookhub import embedded, service
+from hookhub.client import Event
+from hookhub.stream_client import DEFAULT_STREAM, StreamPublisher
+from tests.acceptance.crew import Crew, home_of_its_own, wait_until
+from tests.receiver import Receiver
+
+pytestmark = pytest.mark.acceptance
+
+KILLS = 3
+# So many that a kill, which comes as soon as a worker has some of them in hand, finds it in the middle.
+AT_ONCE = 1500
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    # A short lease, so that what a killed worker had in hand is found again soon.
+    with home_of_its_own() as home, Crew(
+        home, HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="50"
+    ) as running:  # fmt: skip
+        yield running
+
+
+def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_twice(
+    crew: Crew, receiver: Receiver
+) -> None:
+    crew.client.webhooks.create(receiver.url(), events=["*"])
+    redis = Redis.from_url(embedded.redis_url(crew.home))
+    expected = orphaned = 0
+
+    def in_hand() -> int:
+        return int(redis.xpending(DEFAULT_STREAM, "hookhub")["pending"])  # type: ignore[index, call-overload]
+
+    def hold_with_entries_in_hand() -> None:
+        """Stop the worker in its tracks between taking a batch and taking it out of the stream."""
+        worker = psutil.Process(crew.processes["worker"].pid)
+        while redis.xlen(DEFAULT_STREAM):
+            worker.suspend()
+            if in_hand():
+                return
+            worker.resume()
+
+    with StreamPublisher(embedded.redis_url(crew.home)) as hookhub:
+        hookhub.publish("push", "the first")
+        wait_until(lambda: crew.states() == {"delivered": 1}, "the first event")
+        for kill in range(KILLS):
+            hookhub.publish_batch(Event("push", [kill, "helper", number]) for number in range(AT_ONCE // 2))
+            # As any other program would: no client, and no id but the entry's.
+            with redis.pipeline(transaction=False) as writing:
+                for number in range(AT_ONCE // 2):
+                    writing.xadd(
+                        DEFAULT_STREAM, {"event": json.dumps({"type": "push", "data": [kill, "xadd", number]})}
+                    )
+                writing.execute()
+            expected += AT_ONCE // 2 * 2
+            hold_with_entries_in_hand()
+            crew.kill("worker")
+            orphaned += in_hand()
+            crew.start("worker")
+        redis.xadd(DEFAULT_STREAM, {"event": '{"type":"push"}'})
+
+    wait_until(lambda: redis.xlen(DEFAULT_STREAM) == 0, "the stream to be empty")
+    wait_until(lambda: crew.states() == {"delivered": expected + 1}, "every delivery")
+    assert orphaned
+    arrived = Counter(request.body for request in list(receiver.received))
+    assert len(arrived) == expected + 1
+    assert "1 refused" in service.run("stream", environment=crew.environment)
+    assert "data: is required" in service.run("stream", "refused", environment=crew.environment)
+    crew.check_ledger()
+    code = crew.stop("worker")
+    assert code == 0
+    assert redis.xinfo_consumers(DEFAULT_STREAM, "hookhub") != []
+    redis.close()

@@ -1,0 +1,392 @@
+"""Any course of events: the pipeline on a real database against a model of it in plain Python, step by step."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from deliveries import chores, pipeline, replay, webhooks
+from deliveries.attempts import Result, conclude, render
+from deliveries.claiming import Claim
+from deliveries.events import NewEvent
+from deliveries.models import Attempt, Delivery, Event, Organization
+from deliveries.outcomes import Lost
+from deliveries.retry import LEASE_LOSSES_MOST
+from deliveries.sender import Exchange, Reply
+from deliveries.topics import topics_of
+
+SCHEDULE = [timedelta(minutes=1), timedelta(minutes=5)]
+LEASE = timedelta(seconds=60)
+NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+# name: what it listens to, and how much it may have in flight
+WEBHOOKS = {"one": (["a"], 1), "two": (["a", "b"], 2), "all": (["*"], 3)}
+
+ANSWERS: dict[str, Reply | Lost] = {
+    "ok": Reply(200, "OK", (), b"ok"),
+    "refused": Reply(500, "", (), b""),
+    "busy": Reply(429, "", (("Retry-After", "90"),), b""),
+    "gone": Reply(410, "", (), b""),
+    "timeout": Lost("timeout", "Too slow."),
+}
+
+
+@dataclass
+class Owed:
+    """What the model knows of one delivery."""
+
+    event: UUID
+    webhook: str
+    state: str = "pending"
+    ending: str | None = None
+    in_line: bool = True
+    due_at: datetime | None = None
+    failures: int = 0
+    losses: int = 0
+    first_attempt_at: datetime | None = None
+    lease: UUID | None = None
+    leased_until: datetime = NOON
+    # The outcome of each attempt; None while it is in hand.
+    attempts: list[str | None] = field(default_factory=list)
+
+
+@dataclass
+class Hook:
+    """What the model knows of one webhook."""
+
+    name: str
+    is_on: bool = True
+    enabled_at: datetime | None = None
+    resting_until: datetime | None = None
+    last_success_at: datetime | None = None
+    review_since: datetime | None = None
+    is_gone: bool = False
+
+
+class Course(RuleBasedStateMachine):
+    """Does anything at all that may happen to deliveries, and compares the database with the model after each step."""
+
+    claims = Bundle("claims")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.savepoint = transaction.savepoint()
+        self.now = NOON
+        self.events: dict[UUID, tuple[str, bool]] = {}
+        self.owed: dict[UUID, Owed] = {}
+        self.hooks = {name: Hook(name) for name in WEBHOOKS}
+        self.names: dict[int, str] = {}
+
+    def teardown(self) -> None:
+        transaction.savepoint_rollback(self.savepoint)
+
+    @initialize()
+    def set_up(self) -> None:
+        self.organization = Organization.objects.create(slug="course")
+        for name, (events, most) in WEBHOOKS.items():
+            wanted = {"url": "http://127.0.0.1:9999/", "events": events, "max_in_flight": most,
+                      "retry_schedule": [wait.total_seconds() for wait in SCHEDULE]}  # fmt: skip
+            webhook, _ = webhooks.create(wanted, organization=self.organization, repository=None, now=self.now)
+            self.names[webhook.pk] = name
+        # Something to begin with, so that no course is empty.
+        self.accept("a", 4)
+        self.accept("b", 2)
+        self.fan_out(6)
+
+    # What happens ----------------------------------------------------------------------------------------------------
+
+    @rule(kind=st.sampled_from("ab"), count=st.integers(1, 3))
+    def accept(self, kind: str, count: int) -> None:
+        events = [
+            NewEvent(
+                organization_id=self.organization.pk, repository_id=None, type=kind, topics=topics_of(kind, {}),
+                payload=b"{}", occurred_at=self.now,
+            )
+            for _ in range(count)
+        ]  # fmt: skip
+        for receipt in pipeline.accept(events, now=self.now):
+            self.events[receipt.id] = (kind, False)
+
+    @rule(limit=st.integers(1, 4))
+    def fan_out(self, limit: int) -> None:
+        waiting = sorted(event for event, (_, is_done) in self.events.items() if not is_done)[:limit]
+        expected = {
+            (event, name)
+            for event in waiting
+            for name, (kinds, _) in WEBHOOKS.items()
+            if self.hooks[name].is_on and topics_known_of(self.events[event][0]) & set(kinds)
+        }
+
+        assert pipeline.fan_out(limit, now=self.now) == (len(waiting), len(expected))
+
+        for row in Delivery.objects.filter(event_id__in=waiting):
+            assert (row.event_id, self.names[row.webhook_id]) in expected
+            self.owed[row.id] = Owed(row.event_id, self.names[row.webhook_id], due_at=self.now)
+        for event in waiting:
+            self.events[event] = (self.events[event][0], True)
+
+    @rule()
+    def line_up(self) -> None:
+        due = [one for one in self.owed.values() if one.state == "pending" and not one.in_line and self.is_due(one)]
+        assert pipeline.line_up(now=self.now) == len(due)
+        for one in due:
+            one.in_line = True
+
+    @rule(target=claims, limit=st.integers(1, 6))
+    def claim(self, limit: int) -> Any:
+        free = {name: self.share_of(name) - self.in_flight(name) for name in WEBHOOKS}
+        could = {
+            name: min(free[name], sum(one.webhook == name and self.may_be_claimed(one) for one in self.owed.values()))
+            for name in WEBHOOKS
+        }
+
+        claims = pipeline.claim(limit, now=self.now)
+
+        assert len(claims) == min(limit, sum(max(count, 0) for count in could.values()))
+        for claimed in claims:
+            one = self.owed[claimed.delivery_id]
+            assert self.may_be_claimed(one)
+            assert self.hooks[one.webhook].is_on
+            one.state, one.lease, one.leased_until, one.due_at = "sending", claimed.lease, self.now + LEASE, None
+            one.first_attempt_at = one.first_attempt_at or self.now
+            one.attempts.append(None)
+            assert (claimed.number, claimed.failures) == (len(one.attempts), one.failures)
+        # Off webhooks have what they are owed held as soon as their turn comes.
+        for one in self.owed.values():
+            if one.state == "pending" and not self.hooks[one.webhook].is_on:
+                row = Delivery.objects.get(event_id=one.event, webhook_id=self.key_of(one.webhook))
+                assert row.state in {"held", "pending"}
+                one.state, one.due_at = row.state, row.due_at
+        return multiple(*claims)
+
+    @rule(target=claims, limit=st.integers(1, 6))
+    def line_up_and_claim(self, limit: int) -> Any:
+        self.line_up()
+        return self.claim(limit)
+
+    @rule(claimed=consumes(claims))
+    def succeed(self, claimed: Claim) -> None:
+        self.settle(claimed, "ok")
+
+    @rule(claimed=consumes(claims), answer=st.sampled_from(sorted(set(ANSWERS) - {"ok"})))
+    def fail(self, claimed: Claim, answer: str) -> None:
+        self.settle(claimed, answer)
+
+    def settle(self, claimed: Claim, answer: str) -> None:
+        """Settle in time or late: a worker that was given up for dead may still report."""
+        one = self.owed[claimed.delivery_id]
+        result = self.result_of(claimed, answer)
+        is_ours = one.state == "sending" and one.lease == claimed.lease
+
+        assert pipeline.settle([result], now=self.now) == ({claimed.delivery_id} if is_ours else set())
+
+        if one.attempts[claimed.number - 1] in {None, "unknown"}:
+            one.attempts[claimed.number - 1] = type(result.outcome).__name__.lower()
+        if is_ours:
+            self.move_on(one, answer)
+
+    @rule(claimed=consumes(claims))
+    def crash(self, claimed: Claim) -> None:
+        """A worker dies with a claim in hand: nobody hears of it again before its lease runs out."""
+
+    @rule()
+    def reclaim(self) -> None:
+        lost = [one for one in self.owed.values() if one.state == "sending" and one.leased_until < self.now]
+        assert chores.reclaim_expired_leases(now=self.now) == len(lost)
+        for one in lost:
+            one.losses += 1
+            one.lease = None
+            one.attempts[-1] = one.attempts[-1] or "unknown"
+            if one.losses >= LEASE_LOSSES_MOST:
+                one.state, one.ending = "failed", "poisonous"
+            else:
+                one.state, one.due_at, one.in_line = "pending", self.now, True
+
+    @rule(seconds=st.sampled_from([1, 59, 61, 301, 3600]))
+    def wait(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(name=st.sampled_from(sorted(WEBHOOKS)))
+    def disable(self, name: str) -> None:
+        held = [one for one in self.owed.values() if one.webhook == name and one.state == "pending"]
+        was_on = self.hooks[name].is_on
+        assert replay.disable(self.key_of(name), now=self.now)[1] == (len(held) if was_on else 0)
+        if was_on:
+            self.turn_off(name)
+
+    @rule(name=st.sampled_from(sorted(WEBHOOKS)), release=st.booleans())
+    def enable(self, name: str, release: bool) -> None:
+        held = [one for one in self.owed.values() if one.webhook == name and one.state == "held"] if release else []
+        assert replay.enable(self.key_of(name), release_held=release, now=self.now)[1] == len(held)
+        for one in held:
+            one.state, one.due_at, one.in_line = "pending", self.now, True
+            one.failures, one.first_attempt_at = 0, None
+        last_success_at = self.hooks[name].last_success_at
+        self.hooks[name] = Hook(name, enabled_at=self.now, last_success_at=last_success_at)
+
+    @rule(data=st.data())
+    def send_again(self, data: st.DataObject) -> None:
+        if not self.owed:
+            return
+        wanted = data.draw(st.sampled_from(self.in_order()))
+        one = self.owed[wanted]
+        can_be = one.state != "sending" and self.hooks[one.webhook].is_on
+        assert replay.redeliver([wanted], now=self.now) == can_be
+        if can_be:
+            one.state, one.ending, one.due_at, one.in_line = "pending", None, self.now, True
+            one.failures, one.losses, one.first_attempt_at = 0, 0, None
+
+    @rule(data=st.data())
+    def call_off(self, data: st.DataObject) -> None:
+        if not self.owed:
+            return
+        wanted = data.draw(st.sampled_from(self.in_order()))
+        one = self.owed[wanted]
+        can_be = one.state in {"pending", "held"}
+        assert replay.cancel([wanted], now=self.now) == can_be
+        if can_be:
+            one.state, one.ending, one.due_at = "cancelled", "cancelled", None
+
+    @rule()
+    def review(self) -> None:
+        expected = {name for name, hook in self.hooks.items() if hook.is_on and self.has_failed(hook)}
+        disabled = pipeline.review(now=self.now)
+        assert {self.names[webhook.pk] for webhook in disabled} == expected
+        for hook in self.hooks.values():
+            hook.review_since, hook.is_gone = None, False
+        for webhook in disabled:
+            self.turn_off(self.names[webhook.pk])
+        # Each is told of in an event of its own, which nobody here has asked for.
+        for event in Event.objects.filter(type="webhook.disabled").exclude(id__in=self.events):
+            self.events[event.id] = ("webhook.disabled", False)
+
+    # What must hold ---------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def the_database_says_what_the_model_says(self) -> None:
+        rows = {row.id: row for row in Delivery.objects.all()}
+        assert set(rows) == set(self.owed)
+        for key, one in self.owed.items():
+            row = rows[key]
+            found = (row.state, row.ending, row.attempts_made, row.failures, row.lease_losses, row.due_at, row.lease)
+            lease = one.lease if one.state == "sending" else None
+            assert found == (
+                one.state, one.ending, len(one.attempts), one.failures, one.losses, one.due_at, lease
+            )  # fmt: skip
+
+    @invariant()
+    def no_webhook_has_more_in_flight_than_it_may(self) -> None:
+        for name, (_, most) in WEBHOOKS.items():
+            sending = (
+                Delivery.objects.filter(webhook_id=self.key_of(name), state="sending").count() if self.names else 0
+            )
+            assert sending <= most
+
+    @invariant()
+    def the_attempts_are_complete(self) -> None:
+        told: dict[UUID, list[tuple[int, str]]] = {key: [] for key in self.owed}
+        for attempt in Attempt.objects.order_by("number"):
+            told[attempt.delivery_id].append((attempt.number, attempt.outcome))
+        for key, one in self.owed.items():
+            known = [(number, came) for number, came in enumerate(one.attempts, 1) if came is not None]
+            assert told[key] == known
+            # Only the last one can be in hand.
+            assert None not in one.attempts[:-1]
+            assert all(later[0] == earlier[0] + 1 for earlier, later in pairwise(told[key]))
+
+    # The model's own knowledge ----------------------------------------------------------------------------------------
+
+    def in_order(self) -> list[UUID]:
+        """The deliveries in an order that is the same each time: half of their ids is chance."""
+        return sorted(self.owed, key=lambda key: (self.owed[key].event, self.owed[key].webhook))
+
+    def key_of(self, name: str) -> int:
+        return next(key for key, known in self.names.items() if known == name)
+
+    def is_due(self, one: Owed) -> bool:
+        return one.due_at is not None and one.due_at <= self.now
+
+    def share_of(self, name: str) -> int:
+        return WEBHOOKS[name][1]
+
+    def in_flight(self, name: str) -> int:
+        return sum(one.webhook == name and one.state == "sending" for one in self.owed.values())
+
+    def may_be_claimed(self, one: Owed) -> bool:
+        hook = self.hooks[one.webhook]
+        is_resting = hook.resting_until is not None and hook.resting_until > self.now
+        return one.state == "pending" and one.in_line and hook.is_on and not is_resting
+
+    def has_failed(self, hook: Hook) -> bool:
+        since = hook.review_since
+        last = hook.last_success_at
+        # A success is written down to the second.
+        return hook.is_gone or (since is not None and (last is None or last + timedelta(seconds=1) < since))
+
+    def turn_off(self, name: str) -> None:
+        self.hooks[name].is_on = False
+        for one in self.owed.values():
+            if one.webhook == name and one.state == "pending":
+                one.state, one.due_at = "held", None
+
+    def result_of(self, claimed: Claim, answer: str) -> Result:
+        request = render(claimed, now=self.now)
+        exchange = Exchange(timedelta(milliseconds=5), ANSWERS[answer])
+        return conclude(claimed, request, exchange, started_at=self.now, now=self.now, jitter=0.0)
+
+    def move_on(self, one: Owed, answer: str) -> None:
+        """Do to the model what an answer does to a delivery and to its webhook."""
+        hook = self.hooks[one.webhook]
+        one.lease, one.losses = None, 0
+        if answer == "ok":
+            one.state, one.ending = "delivered", "delivered"
+            hook.last_success_at = self.now
+            return
+        one.failures += 1
+        counts = hook.enabled_at is None or (one.first_attempt_at or self.now) >= hook.enabled_at
+        if answer == "gone":
+            one.state, one.ending = "failed", "gone"
+            # It is the request's own start that counts here, and each of them starts when it ends.
+            hook.is_gone = True
+        elif one.failures > len(SCHEDULE):
+            one.state, one.ending = "failed", "exhausted"
+            if counts:
+                hook.review_since = max(filter(None, [hook.review_since, one.first_attempt_at]))
+        else:
+            wait = SCHEDULE[one.failures - 1]
+            if answer == "busy":
+                wait = max(wait, timedelta(seconds=90))
+            one.state, one.due_at, one.in_line = "pending", self.now + wait, False
+        if answer == "busy":
+            until = self.now + timedelta(seconds=90)
+            hook.resting_until = max(filter(None, [hook.resting_until, until]))
+
+
+def topics_known_of(kind: str) -> set[str]:
+    """Who asks for everything is not told of our own affairs."""
+    return {kind} if kind.startswith("webhook.") else {"*", kind}
+
+
+@pytest.mark.django_db
+def test_whatever_happens_nothing_is_lost_and_nothing_is_sent_that_may_not_be() -> None:
+    run_state_machine_as_test(
+        Course,
+        settings=settings(
+            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

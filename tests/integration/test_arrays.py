@@ -1,0 +1,45 @@
+"""Arrays in PostgreSQL's binary form: what goes in comes out."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+from django.db import DataError, transaction
+
+from deliveries import arrays, queue
+
+pytestmark = pytest.mark.django_db
+
+MOMENTS = [
+    datetime(2000, 1, 1, tzinfo=UTC),
+    datetime(1999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(1, 1, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(2026, 3, 4, 12, tzinfo=timezone(timedelta(hours=14))),
+    None,
+]
+SPANS = [timedelta(0), timedelta(microseconds=-1), timedelta(days=400, microseconds=1)]
+ARRAYS = {
+    "bytea": (arrays.byteas, [b"", b"\0\xff", None, b"x" * 1_000_000]),
+    "text": (arrays.texts, ["", "NULL", None, '{"a",\\}', "ü🎉", "x" * 10_000]),
+    "bigint": (arrays.bigints, [0, -1, None, 2**63 - 1, -(2**63)]),
+    "uuid": (arrays.uuids, [UUID(int=0), UUID(int=2**128 - 1)]),
+    "timestamptz": (arrays.moments, MOMENTS),
+    "interval": (arrays.spans, SPANS),
+    "boolean": (arrays.flags, [True, False]),
+}
+
+
+@pytest.mark.parametrize("element", ARRAYS)
+def test_every_value_arrives_as_it_was(element: str) -> None:
+    make, values = ARRAYS[element]
+
+    for some in (values, values[:1], [], values * 100):
+        assert queue.run(f"SELECT %(a)s::{element}[]", {"a": make(some)}) == [(some,)]  # type: ignore[operator]
+
+
+def test_what_no_text_can_have_is_refused_as_elsewhere() -> None:
+    with pytest.raises(DataError), transaction.atomic():
+        queue.run("SELECT %(a)s::text[]", {"a": arrays.texts(["a\0b"])})
+    with pytest.raises(UnicodeEncodeError):
+        arrays.texts(["\ud800"])

@@ -1,0 +1,62 @@
+"""The history that the benches fill in is one that the engine could have lived."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+from psycopg import conninfo
+
+from bench import history
+from bench.stage import Stage
+from deliveries import ledger, pipeline
+from deliveries.models import Attempt, Delivery, Event, Webhook
+from deliveries.sender import Sender
+from tests.receiver import Answer, Receiver
+from tests.story import Forge, deliver_due
+
+SIX_HOURS = timedelta(hours=6)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Sender) -> None:
+    now = timezone.now()
+    forge = Forge.make(receiver, slug="bench")
+    receiver.answers["/fail"] = Answer(500)
+    forge.webhook(now=now, path="/fail", events=["fail"], retry_schedule=[SIX_HOURS.total_seconds()])
+    forge.webhook(now=now, events=["model"])
+    forge.accept(event_type="fail", now=now)
+    forge.accept(event_type="model", now=now)
+    deliver_due(sender, now=now)
+    settings = connection.settings_dict
+    database = conninfo.make_conninfo(
+        dbname=settings["NAME"], user=settings["USER"], host=settings["HOST"], port=settings["PORT"]
+    )
+    bench = Stage(Path("/nowhere"), "", database, {})
+    said: list[str] = []
+
+    try:
+        history.add_crowd(bench, 8)
+        history.live(bench, history.FINISHED, deliveries=80, webhooks=8, tell=said.append)
+        history.live(bench, history.RETRIES, deliveries=40, webhooks=8, tell=said.append)
+        history.settle_down(bench)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TABLE IF EXISTS crowd, bench_repository")
+
+    findings = ledger.examine(now=timezone.now(), settling=timedelta(0))
+    assert {finding.check.name: finding.sample for finding in findings if finding.verdict != "ok"} == {}
+    assert said == ["  80 of 80 finished deliveries", "  40 of 40 scheduled retries"]
+    assert (Webhook.objects.count(), Event.objects.count()) == (10, 2 + 80 + 10)
+    assert ledger.count_all().states == {"delivered": 81, "pending": 41}
+    assert Attempt.objects.filter(outcome="delivered").count() == 81
+    assert Attempt.objects.filter(outcome="refused", status=500).count() == 41
+    crowd = Webhook.objects.filter(name__startswith="crowd-")
+    assert {webhook.deliveries.filter(state="delivered").count() for webhook in crowd} == {10}
+    assert {webhook.deliveries.filter(state="pending").count() for webhook in crowd} == {5}
+    # In hours, and none of them stands in a line of what is due.
+    later = Delivery.objects.filter(state="pending", due_at__gt=timezone.now() + timedelta(hours=1))
+    assert later.count() == 41
+    assert pipeline.line_up(now=timezone.now()) == 0
+    assert pipeline.claim(100, now=timezone.now()) == []

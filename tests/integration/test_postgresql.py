@@ -1,0 +1,113 @@
+"""The connection to PostgreSQL: what it asks, what it notices, and when it ends."""
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connection, connections, transaction
+
+from deliveries import queue
+from tests.story import counted_statements
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def onlooker() -> Iterator["psycopg.Connection[tuple[int]]"]:
+    """A connection of nobody's, to look at the others."""
+    connection.ensure_connection()
+    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as looking:
+        yield looking
+
+
+def end(onlooker: "psycopg.Connection[tuple[int]]", pid: int) -> None:
+    """End somebody's connection from the server's side, and wait until it is so."""
+    assert onlooker.execute("SELECT pg_terminate_backend(%s, 10000)", [pid]).fetchone() == (True,)
+
+
+def backend() -> int:
+    return int(queue.run("SELECT pg_backend_pid()", {})[0][0])
+
+
+def test_a_request_that_finds_its_connection_well_asks_nothing_beforehand() -> None:
+    before = backend()
+    connection.close_if_unusable_or_obsolete()
+
+    with counted_statements() as statements:
+        after = backend()
+
+    assert (after, len(statements)) == (before, 1)
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_connection_that_the_server_ended_is_made_anew(
+    onlooker: "psycopg.Connection[tuple[int]]", *, in_transaction: bool
+) -> None:
+    before = backend()
+    connection.close_if_unusable_or_obsolete()
+    end(onlooker, before)
+
+    with transaction.atomic() if in_transaction else nullcontext():
+        after = backend()
+
+    assert after != before
+
+
+def test_what_the_server_says_unasked_is_not_taken_for_its_end(onlooker: "psycopg.Connection[tuple[int]]") -> None:
+    queue.run("LISTEN bell", {})
+    before = backend()
+    connection.close_if_unusable_or_obsolete()
+    onlooker.execute("NOTIFY bell")
+
+    after = backend()
+    queue.run("UNLISTEN bell", {})
+
+    assert after == before
+
+
+def test_a_connection_ends_with_its_thread_and_no_sooner() -> None:
+    seen: list[int] = []
+    made: list[Any] = []
+    own = backend()
+
+    def work() -> None:
+        seen.append(backend())
+        made.append(connection.connection)
+        # A second connection of the same thread leaves the first one alone.
+        second = connections["default"].copy()
+        second.ensure_connection()
+        second.close()
+        seen.append(backend())
+
+    # Nobody is to rely on the garbage collector for this.
+    gc.disable()
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        is_closed = made[0].closed
+    finally:
+        gc.enable()
+
+    assert (len(set(seen)), is_closed, backend()) == (1, True, own)
+
+
+def test_a_fork_that_ends_leaves_its_parents_connection_open() -> None:
+    before = backend()
+
+    pid = os.fork()
+    if pid == 0:
+        try:
+            # What a forked worker does, without a word to the server.
+            connections["default"].connection = None
+            connection.ensure_connection()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+    assert backend() == before

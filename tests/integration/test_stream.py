@@ -1,0 +1,605 @@
+"""Publishing through a real Valkey: every entry is stored once or set aside, whatever happens on the way."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import DataError, InternalError, OperationalError, connection
+from pytest_django import Settings
+from redis import Redis
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from deliveries import pipeline
+from deliveries.models import Delivery, Event, Organization, Repository
+from hookhub.stream import reader as reading
+from hookhub.stream import refused
+from hookhub.stream.consumer import GROUP, START, Consumer, connect, refused_of
+from hookhub.stream.entries import Entry
+from hookhub.stream.reader import FIRST, FORGET_AFTER, LOOK_BEHIND_EVERY, Reader
+from hookhub.stream.refused import Counts
+from tests.api import Caller
+from tests.story import Forge, counted_statements
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def stream(settings: Settings) -> Iterator[str]:
+    """A stream of this test's own in the real Valkey."""
+    settings.HOOKHUB_STREAM = f"test:{uuid4().hex}"
+    # Whatever is idle at all counts as abandoned.
+    settings.HOOKHUB_LEASE = timedelta(0)
+    yield settings.HOOKHUB_STREAM
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(settings.HOOKHUB_STREAM, refused_of(settings.HOOKHUB_STREAM))
+
+
+@pytest.fixture
+def valkey(settings: Settings) -> Iterator[Redis]:
+    with connect(settings.REDIS_URL) as client:
+        yield client
+
+
+class Workers:
+    """Readers by name, each as a worker of its own would have it."""
+
+    def __init__(self, client: Redis, stream: str, now: datetime) -> None:
+        self.client, self.stream, self.now = client, stream, now
+        self._readers: dict[str, Reader] = {}
+
+    def reader(self, name: str = "first") -> Reader:
+        if name not in self._readers:
+            self._readers[name] = Reader(Consumer(self.client, stream=self.stream, name=name), clock=lambda: self.now)
+        return self._readers[name]
+
+    def take(self, name: str = "first", *, later: timedelta = LOOK_BEHIND_EVERY) -> int:
+        """Take one batch; the time goes on far enough to look behind, unless told otherwise."""
+        self.now += later
+        return self.reader(name).take()
+
+    def take_all(self, name: str = "first") -> int:
+        total = 0
+        while taken := self.take(name):
+            total += taken
+        return total
+
+
+@pytest.fixture
+def workers(valkey: Redis, stream: str, now: datetime) -> Workers:
+    made = Workers(valkey, stream, now)
+    # The first look makes the group.
+    assert made.take() == 0
+    return made
+
+
+@pytest.fixture
+def add(valkey: Redis, stream: str) -> Any:
+    """Append an entry of one event, as a producer would; give its id."""
+
+    def add(data: Any = None, *, fields: dict[Any, Any] | None = None, **event: Any) -> str:
+        event = {"type": "push", "data": data, **event}
+        return str(valkey.xadd(stream, fields or {"event": json.dumps(event)}).decode())  # type: ignore[union-attr]
+
+    return add
+
+
+def stored() -> list[Any]:
+    """The data of what was published, in order."""
+    return [json.loads(bytes(payload)) for payload in Event.objects.order_by("id").values_list("payload", flat=True)]
+
+
+def counts(valkey: Redis, stream: str) -> tuple[int, int, int]:
+    found = refused.count(valkey, stream)
+    return found.waiting, found.in_hand, found.refused
+
+
+def errors(valkey: Redis, stream: str) -> list[str]:
+    return [each.error for each in refused.set_aside(valkey, stream)]
+
+
+# What is published --------------------------------------------------------------------------------------------------
+
+
+def test_an_entry_is_published_byte_for_byte_and_leaves_the_stream(
+    forge: Forge, workers: Workers, valkey: Redis, stream: str, now: datetime
+) -> None:
+    forge.webhook(now=now)
+    data = '{"b" :1,"a":2, "a":3e400,"ü":"\\u0000 🎉"  }'.encode()
+    milliseconds = int(now.timestamp() * 1000)
+    content = b'{"type":"issues.opened","repository":"acme/widgets","data": %b }' % data
+    valkey.xadd(stream, {"event": content}, id=f"{milliseconds}-7")
+
+    assert workers.take() == 1
+
+    event = Event.objects.get()
+    assert (bytes(event.payload), event.type, event.repository_id) == (data, "issues.opened", forge.repository.pk)
+    assert (event.occurred_at, event.accepted_at) == (now, workers.now)
+    assert counts(valkey, stream) == (0, 0, 0)
+    assert pipeline.fan_out(now=now) == (1, 1)
+    assert Delivery.objects.get().event_id == event.pk
+
+
+def test_the_events_own_time_goes_before_the_entrys(forge: Forge, workers: Workers, add: Any, now: datetime) -> None:
+    add(1, timestamp="2020-02-02T02:02:02Z")
+
+    workers.take()
+
+    assert Event.objects.get().occurred_at.year == 2020
+
+
+def test_a_batch_is_stored_in_order_by_one_statement(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    for number in range(FIRST):
+        add(number, repository="widgets")
+
+    with counted_statements() as seen:
+        assert workers.take() == FIRST
+
+    assert sum("INSERT INTO deliveries_event" in statement for statement in seen) == 1
+    assert sum('FROM "deliveries_repository"' in statement for statement in seen) == 1
+    assert stored() == list(range(FIRST))
+    assert counts(valkey, stream) == (0, 0, 0)
+
+
+def test_a_backlog_is_read_in_growing_batches_to_its_end(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    with valkey.pipeline(transaction=False) as writing:
+        for number in range(1200):
+            writing.xadd(stream, {"event": json.dumps({"type": "push", "data": number})})
+        writing.execute()
+
+    batches = []
+    while taken := workers.take():
+        batches.append(taken)
+
+    assert batches == [16, 32, 64, 128, 256, 500, 204]
+    assert stored() == list(range(1200))
+
+
+def test_several_events_in_an_entry_are_all_published_or_none(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    lines = "\n".join(json.dumps({"type": "push", "data": number}) for number in range(3))
+    add(fields={"events": lines, "organization": "acme"})
+    add(fields={"events": lines + '\n{"type":"push","data":3,"repository":"nowhere"}'})
+
+    workers.take()
+
+    assert stored() == [0, 1, 2]
+    assert errors(valkey, stream) == [
+        "events[3].repository: acme has no such repository; create it first with POST /v1/repositories"
+    ]
+
+
+def test_more_than_a_request_may_hold_is_stored_in_portions(
+    forge: Forge, workers: Workers, add: Any, settings: Settings
+) -> None:
+    settings.HOOKHUB_REQUEST_LIMIT = 1000
+    for number in range(5):
+        add([number, "x" * 400])
+
+    with counted_statements() as seen:
+        workers.take()
+
+    assert sum("INSERT INTO deliveries_event" in statement for statement in seen) == 3
+    assert [number for number, _ in stored()] == list(range(5))
+
+
+def test_without_a_name_the_only_organization_is_meant(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    add("alone")
+    workers.take()
+    other = Organization.objects.create(slug="other")
+    Repository.objects.create(organization=other, name="widgets")
+    add("unnamed")
+    add("named", organization="other", repository="widgets")
+    add(fields={"event": '{"type":"push","data":"as a field","repository":"other/widgets"}', "organization": "other"})
+    add("nobody's", organization="nobody")
+    add("another's", organization="acme", repository="other/widgets")
+
+    workers.take()
+
+    assert stored() == ["alone", "named", "as a field"]
+    assert [event.organization.slug for event in Event.objects.order_by("id")] == ["acme", "other", "other"]
+    assert errors(valkey, stream) == [
+        "organization: is required, for this HookHub has not just one of them",
+        "organization: there is no nobody",
+        "repository: acme has no such repository; create it first with POST /v1/repositories",
+    ]
+
+
+def test_an_event_published_over_http_too_is_published_once(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    event = {"type": "push", "data": {"a": 1}, "repository": "acme/widgets", "id": "once"}
+    assert Caller.of(forge.organization).post("/v1/events", event).status_code == 202
+
+    add({"a": 1}, repository="acme/widgets", id="once")
+    add({"a": 1}, repository="acme/widgets", id="once")
+    workers.take()
+
+    assert stored() == [{"a": 1}]
+    assert counts(valkey, stream) == (0, 0, 0)
+
+
+# Crashes ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_stored_but_not_taken_out_is_not_published_again(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    for number in range(5):
+        add(number)
+    with monkeypatch.context() as patch:
+        patch.setattr(Consumer, "finish", die)
+        with pytest.raises(Killed):
+            workers.take("first")
+    assert (stored(), counts(valkey, stream)) == (list(range(5)), (0, 5, 0))
+    add(5)
+
+    assert workers.take_all("second") == 6
+
+    assert stored() == list(range(6))
+    assert counts(valkey, stream) == (0, 0, 0)
+
+
+def test_what_a_dead_worker_had_in_hand_is_taken_over_once_it_is_idle(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, settings: Settings
+) -> None:
+    for number in range(40):
+        add(number)
+    dead = Consumer(valkey, stream=stream, name="dead")
+    assert len(dead.new(30)) == 30
+    settings.HOOKHUB_LEASE = timedelta(hours=1)
+    assert workers.take_all() == 10
+
+    settings.HOOKHUB_LEASE = timedelta(0)
+    assert workers.take_all() == 30
+
+    assert sorted(stored()) == list(range(40))
+    assert counts(valkey, stream) == (0, 0, 0)
+
+
+def test_a_worker_finishes_what_it_has_in_hand_itself_before_anything_new(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, settings: Settings
+) -> None:
+    settings.HOOKHUB_LEASE = timedelta(hours=1)
+    add("taken, and the answer was lost")
+    workers.reader("first").consumer.new(10)
+    add("new")
+
+    workers.take("first")
+    assert stored() == ["taken, and the answer was lost"]
+    workers.take("first")
+
+    assert stored() == ["taken, and the answer was lost", "new"]
+
+
+def test_an_entry_that_was_deleted_while_in_hand_is_let_go(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    ours = add(1)
+    workers.reader("first").consumer.new(1)
+    theirs = add(2)
+    Consumer(valkey, stream=stream, name="dead").new(1)
+    valkey.xdel(stream, ours, theirs)
+    add(3)
+
+    workers.take_all("first")
+
+    assert stored() == [3]
+    assert counts(valkey, stream) == (0, 0, 0)
+
+
+def test_two_workers_that_have_the_same_entries_publish_and_set_aside_once(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(1)
+    add(2, repository="nowhere")
+    store = reading.store
+
+    def be_slow(*args: Any, **more: Any) -> Any:
+        """Hold the first worker up, until another has taken its entries over and dealt with them."""
+        monkeypatch.setattr(reading, "store", store)
+        assert workers.take("second") == 2
+        return store(*args, **more)
+
+    monkeypatch.setattr(reading, "store", be_slow)
+    assert workers.take("first") == 2
+
+    assert stored() == [1]
+    assert counts(valkey, stream) == (0, 0, 1)
+
+
+# What will not do ---------------------------------------------------------------------------------------------------
+
+
+def test_what_will_not_do_is_set_aside_and_its_neighbours_are_published(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(1)
+    broken = add(fields={"event": b'{"type": \xff'})
+    add(2)
+    add(3, repository="nowhere")
+    add(4, type="no type")
+    surrogate = add(fields={"event": b'{"type":"push","data":1,"\\ud800":1}'})
+    add(5)
+
+    workers.take()
+
+    assert stored() == [1, 2, 5]
+    assert counts(valkey, stream) == (0, 0, 4)
+    aside = {each.entry_id: each for each in refused.set_aside(valkey, stream)}
+    assert aside[broken].fields == [b"event", b'{"type": \xff']
+    assert aside[broken].error == "The body is not UTF-8, at byte 9."
+    assert aside[broken].refused_at == workers.now
+    assert aside[surrogate].error.startswith("\\ud800: is not a field of an event")
+    assert "Set aside 4 entries" in caplog.text
+
+
+def test_an_entry_with_many_fields_or_one_twice_is_set_aside_whole(
+    forge: Forge, workers: Workers, valkey: Redis, stream: str
+) -> None:
+    twice = ["event", '{"type":"push","data":1}', "event", '{"type":"push","data":2}']
+    many = [f"field{number}" for number in range(20_000)]
+    valkey.execute_command("XADD", stream, "*", *twice)
+    valkey.execute_command("XADD", stream, "*", *many)
+
+    workers.take()
+
+    assert stored() == []
+    first, second = refused.set_aside(valkey, stream)
+    assert first.fields == [text.encode() for text in twice]
+    assert second.fields == [text.encode() for text in many]
+
+
+def test_a_key_used_for_something_else_is_set_aside_alone(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    add("first", id="key")
+    workers.take()
+    add("before")
+    add("second", id="key")
+    lines = '{"type":"push","data":"in company"}\n{"type":"push","data":"third","id":"key"}'
+    add(fields={"events": lines})
+    add("one", id="new")
+    add("other", id="new")
+    add("behind")
+
+    workers.take()
+
+    assert stored() == ["first", "before", "one", "behind"]
+    assert errors(valkey, stream) == [
+        "id: was used before for an event with other content; use a new one for a new event",
+        "events[1].id: was used before for an event with other content; use a new one for a new event",
+        "id: was used before for an event with other content; use a new one for a new event",
+    ]
+
+
+def test_what_only_the_database_refuses_is_found_and_set_aside(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = pipeline.accept
+
+    def refuse_threes(events: Any, *, now: datetime) -> Any:
+        if any(event.payload == b"3" for event in events):
+            raise DataError("it does not like threes")
+        return accept(events, now=now)
+
+    monkeypatch.setattr(pipeline, "accept", refuse_threes)
+    for number in range(8):
+        add(number)
+
+    workers.take()
+
+    assert sorted(stored()) == [0, 1, 2, 4, 5, 6, 7]
+    assert errors(valkey, stream) == ["The database refuses it: it does not like threes"]
+
+
+def test_a_bug_that_one_entry_brings_to_light_does_not_stop_the_others(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = reading.read
+
+    def stumble(entry: Entry) -> Any:
+        if b"2" in entry.fields[1]:
+            raise KeyError("a bug")
+        return read(entry)
+
+    monkeypatch.setattr(reading, "read", stumble)
+    for number in (1, 2, 3):
+        add(number)
+
+    workers.take()
+
+    assert stored() == [1, 3]
+    assert errors(valkey, stream) == ["HookHub made a mistake with it: KeyError('a bug')"]
+
+
+# Trouble ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), InternalError("read-only"), RuntimeError("a bug")])
+def test_while_the_database_is_not_able_entries_stay_pending(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:  # fmt: skip
+    def be_away(*_: Any, **__: Any) -> Any:
+        raise error
+
+    add(1)
+    add(2, repository="nowhere")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "accept", be_away)
+        for _ in range(3):
+            with pytest.raises(type(error)):
+                workers.take()
+            assert counts(valkey, stream) == (0, 2, 0)
+
+    workers.take()
+
+    assert stored() == [1]
+    assert counts(valkey, stream) == (0, 0, 1)
+
+
+def test_a_database_connection_that_broke_costs_nothing(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    add(1)
+    connection.connection.close()
+
+    with pytest.raises(OperationalError):
+        workers.take()
+    connection.close()
+    workers.take()
+
+    assert stored() == [1]
+    assert counts(valkey, stream) == (0, 0, 0)
+
+
+def test_redis_emptied_between_any_two_steps_costs_only_what_was_in_it(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("before")
+    workers.take()
+    # What FLUSHALL does to us; FLUSHALL itself would reach the tests beside this one.
+    valkey.delete(stream)
+    add("after")
+    assert workers.take() == 1
+
+    add("stored as it vanishes")
+    finish = Consumer.finish
+
+    def vanish(consumer: Consumer, entries: Any) -> None:
+        valkey.delete(stream)
+        finish(consumer, entries)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Consumer, "finish", vanish)
+        workers.take()
+    add("again")
+    workers.take_all()
+
+    assert stored() == ["before", "after", "stored as it vanishes", "again"]
+    assert counts(valkey, stream) == (0, 0, 0)
+
+
+def test_ids_that_begin_again_are_no_repeats(forge: Forge, workers: Workers, valkey: Redis, stream: str) -> None:
+    for data in ("before", "after"):
+        valkey.xadd(stream, {"event": json.dumps({"type": "push", "data": data})}, id="1-1")
+        workers.take_all()
+        valkey.delete(stream)
+
+    assert stored() == ["before", "after"]
+
+
+def test_rubbish_under_the_streams_name_is_told_and_no_harm(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    valkey.delete(stream)
+    valkey.set(stream, "rubbish")
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        workers.take()
+
+    valkey.delete(stream)
+    add(1)
+    workers.take()
+
+    assert stored() == [1]
+
+
+def test_a_redis_without_memory_for_what_is_set_aside_goes_on_with_the_rest(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+) -> None:  # fmt: skip
+    def be_full(*_: Any, **__: Any) -> None:
+        raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+
+    settings.HOOKHUB_LEASE = timedelta(hours=1)
+    for number in range(3):
+        add(number, repository="nowhere")
+    with monkeypatch.context() as patch:
+        patch.setattr(Consumer, "set_aside", be_full)
+        workers.take()
+        add("published")
+        workers.take(later=timedelta(0))
+        workers.take()
+        assert stored() == ["published"]
+        assert counts(valkey, stream) == (0, 3, 0)
+
+    workers.take()
+
+    assert counts(valkey, stream) == (0, 0, 3)
+
+
+# Consumers ----------------------------------------------------------------------------------------------------------
+
+
+def names(valkey: Redis, stream: str) -> set[str]:
+    return {consumer["name"].decode() for consumer in valkey.xinfo_consumers(stream, GROUP)}  # type: ignore[union-attr]
+
+
+def test_consumers_that_are_gone_are_forgotten_unless_they_have_something_in_hand(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    gone, dead, here = (Consumer(valkey, stream=stream, name=name) for name in ("gone", "dead", "here"))
+    for consumer in (gone, dead, here):
+        add(consumer is dead)
+        taken = consumer.new(1)
+        if consumer is not dead:
+            consumer.finish(taken)
+
+    assert here.forget(idle=FORGET_AFTER) == 0
+    assert here.forget(idle=timedelta(0)) >= 2
+    assert names(valkey, stream) == {"dead"}
+    dead.leave()
+    assert names(valkey, stream) == {"dead"}
+
+    assert workers.take_all() == 1
+    dead.leave()
+    assert "dead" not in names(valkey, stream)
+
+
+def test_a_group_that_is_gone_has_nothing_to_take_over_and_nobody_to_forget(valkey: Redis, stream: str) -> None:
+    consumer = Consumer(valkey, stream=stream, name="early")
+
+    assert consumer.abandoned(10, idle=timedelta(0), cursor=START) == (START, [])
+    assert consumer.forget(idle=timedelta(0)) == 0
+    consumer.leave()
+    assert refused.count(valkey, stream) == Counts(waiting=0, in_hand=0, refused=0, oldest_at=None)
+
+
+def test_the_first_to_look_makes_the_group_and_misses_nothing_published_before(
+    forge: Forge, valkey: Redis, stream: str, add: Any, now: datetime
+) -> None:
+    add("early")
+    workers = Workers(valkey, stream, now)
+
+    workers.take("first")
+    workers.take("second")
+
+    assert stored() == ["early"]
+
+
+def test_a_clock_that_was_set_back_does_not_keep_it_from_looking_behind(
+    forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
+) -> None:
+    add(1)
+    Consumer(valkey, stream=stream, name="dead").new(1)
+    workers.now -= timedelta(days=1)
+
+    workers.take()
+
+    assert stored() == [1]

@@ -1,0 +1,202 @@
+"""``manage.py stream`` as it is typed: the counts, what was set aside, and putting it back."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from freezegun import freeze_time
+from pytest_django import Settings
+from redis import Redis
+
+from deliveries.models import Event, Repository
+from hookhub.stream import refused
+from hookhub.stream.consumer import Consumer, connect, refused_of
+from hookhub.stream.reader import Reader
+from tests.story import Forge
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def valkey(settings: Settings, stream: str) -> Iterator[Redis]:
+    with connect(settings.REDIS_URL) as client:
+        yield client
+
+
+@pytest.fixture
+def reader(valkey: Redis, stream: str, now: datetime) -> Reader:
+    made = Consumer(valkey, stream=stream, name="reader")
+    made.new(1)
+    return Reader(made, clock=lambda: now)
+
+
+def run(*arguments: str, errors: StringIO | None = None) -> str:
+    out = StringIO()
+    call_command("stream", *arguments, stdout=out, stderr=errors or StringIO(), no_color=True)
+    return out.getvalue()
+
+
+def complaint(*arguments: str) -> str:
+    with pytest.raises(CommandError) as failure:
+        run(*arguments)
+    return str(failure.value)
+
+
+def add(valkey: Redis, stream: str, **event: object) -> str:
+    event = {"type": "push", "data": {}, **event}
+    return str(valkey.xadd(stream, {"event": json.dumps(event)}).decode())  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def set_aside(forge: Forge, reader: Reader, valkey: Redis, stream: str, now: datetime) -> list[str]:
+    """The ids of three refused entries."""
+    for number in range(3):
+        add(valkey, stream, data=number, repository="gadgets")
+    reader.take()
+    return [each.id for each in refused.set_aside(valkey, stream)]
+
+
+def test_a_stream_that_nobody_has_used_is_empty(stream: str) -> None:
+    assert run() == f"{stream}: 0 waiting, 0 in hand, 0 refused\n"
+    assert run("refused") == "Nothing is set aside.\n"
+
+
+def test_the_counts_say_what_waits_and_since_when(
+    set_aside: list[str], reader: Reader, valkey: Redis, stream: str
+) -> None:
+    # Ids of that day come after none of today's.
+    valkey.delete(stream)
+    valkey.xadd(stream, {"event": "{}"}, id="1772625600000-0")
+    valkey.xadd(stream, {"event": "{}"}, id="1772625600000-1")
+    while not reader.consumer.new(1):
+        pass
+
+    with freeze_time(datetime(2026, 3, 4, 13, 30, tzinfo=UTC)):
+        first, second = run().splitlines()
+        counts = json.loads(run("--json"))
+
+    assert first == (
+        f"{stream}: 1 waiting, 1 in hand, 3 refused. The oldest is there for 1:30:00. Is a worker running?"
+    )
+    assert "`manage.py stream refused`" in second
+    assert counts == {
+        "stream": stream, "waiting": 1, "in_hand": 1, "refused": 3, "oldest_at": "2026-03-04T12:00:00+00:00",
+    }  # fmt: skip
+
+
+def test_the_refused_are_listed_with_their_errors(set_aside: list[str], stream: str, now: datetime) -> None:
+    lines = run("refused", "--limit", "2").splitlines()
+
+    error = "repository: acme has no such repository; create it first with POST /v1/repositories"
+    assert lines[0] == f"{set_aside[0]}  {now:%Y-%m-%d %H:%M:%S}  {error}"
+    assert lines[1] == '    event {"type": "push", "data": 0, "repository": "gadgets"}'
+    assert lines[2].startswith(set_aside[1])
+    assert lines[4:] == ["… and 1 more; --limit shows more of them."]
+
+
+def test_one_is_shown_in_full(reader: Reader, forge: Forge, valkey: Redis, stream: str, now: datetime) -> None:
+    content = b'{"type": "push", "data": "' + b"x" * 500 + b"\x1b[2J\xff"
+    entry = valkey.xadd(stream, {"event": content, "organization": "acme"})
+    reader.take()
+    [each] = refused.set_aside(valkey, stream)
+
+    shown = run("show", each.id)
+
+    assert shown.splitlines() == [
+        f"{each.id}  refused {now.isoformat()}  published as {entry.decode()}",  # type: ignore[union-attr]
+        "The body is not UTF-8, at byte 530.",
+        'event: {"type": "push", "data": "' + "x" * 500 + "\\x1b[2J\\xff",
+        "organization: acme",
+    ]
+    assert complaint("show", "1-1") == "1-1 is not among the refused."
+    assert "Give an id" in complaint("show")
+
+
+def test_after_a_mend_all_are_put_back_and_published(
+    set_aside: list[str], reader: Reader, valkey: Redis, stream: str, forge: Forge, now: datetime
+) -> None:
+    Repository.objects.create(organization=forge.organization, name="gadgets")
+
+    assert run("retry", "--all") == f"Put 3 back into {stream}; workers read them again.\n"
+    assert run() == f"{stream}: 3 waiting, 0 in hand, 0 refused\n"
+    reader.take()
+
+    assert [bytes(event.payload) for event in Event.objects.order_by("id")] == [b"0", b"1", b"2"]
+    assert run() == f"{stream}: 0 waiting, 0 in hand, 0 refused\n"
+
+
+def test_some_are_put_back_or_deleted_by_their_ids(set_aside: list[str], stream: str) -> None:
+    errors = StringIO()
+
+    assert run("retry", set_aside[1], "1-1", errors=errors).startswith("Put 1 back")
+    assert errors.getvalue() == "1-1 is not among the refused.\n"
+    assert run("delete", set_aside[0], set_aside[0]) == "Deleted 1.\n"
+
+    assert run().startswith(f"{stream}: 1 waiting, 0 in hand, 1 refused\n")
+    assert run("delete", "--all") == "Deleted 1.\n"
+
+
+def test_two_operators_at_once_put_an_entry_back_once(
+    set_aside: list[str], valkey: Redis, stream: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries_of, others = refused.entries_of, []
+
+    def be_overtaken(replied: object) -> object:
+        """Let another operator be faster, between our look and our transaction."""
+        if not others:
+            others.append("on its way")
+            with connect(settings.REDIS_URL) as other:
+                others.append(str(refused.retry(other, stream, set_aside[0])))
+        return entries_of(replied)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(refused, "entries_of", be_overtaken)
+
+    assert not refused.retry(valkey, stream, set_aside[0])
+    assert others == ["on its way", "True"]
+    assert valkey.xlen(stream) == 1
+
+
+def test_what_is_set_aside_meanwhile_is_not_put_back_with_all(
+    set_aside: list[str], valkey: Redis, stream: str, reader: Reader, now: datetime
+) -> None:
+    listed = []
+    for each in refused.set_aside(valkey, stream):
+        listed.append(each.id)
+        refused.retry(valkey, stream, each.id)
+        reader.take()
+
+    assert listed == set_aside
+    assert refused.count(valkey, stream).refused == 3
+
+
+def test_what_a_person_wrote_among_the_refused_is_listed_too(valkey: Redis, stream: str) -> None:
+    valkey.xadd(refused_of(stream), {"event": "{}"})
+
+    assert "not set aside by a worker" in run("refused")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["retry"], "Which? Give ids from `stream refused`, or --all."),
+        (["delete", "1-1", "--all"], "Which? Give ids from `stream refused`, or --all."),
+        (["show", "last"], "'last' is not an id; `stream refused` lists them"),
+        (["delete", "1"], "'1' is not an id"),
+    ],
+)
+def test_what_is_typed_wrong_is_told(stream: str, arguments: list[str], expected: str) -> None:
+    assert expected in complaint(*arguments)
+
+
+def test_without_redis_or_switched_off_it_says_so(stream: str, settings: Settings, tmp_path: Path) -> None:
+    url, settings.REDIS_URL = settings.REDIS_URL, f"unix://{tmp_path}/nobody.sock?db=0"
+    assert complaint().startswith("Redis is not able to answer")
+    settings.REDIS_URL = url
+
+    name, settings.HOOKHUB_STREAM = settings.HOOKHUB_STREAM, ""
+    assert "switched off" in complaint()
+    settings.HOOKHUB_STREAM = name

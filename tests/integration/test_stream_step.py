@@ -1,0 +1,216 @@
+"""The stream's thread in a worker: it reads what is published, through all trouble, and stops when it is told to."""
+
+import json
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connections
+from pytest_django import Settings
+from redis import Redis
+
+from deliveries import pipeline
+from deliveries.models import Event
+from hookhub.stream import step as stepping
+from hookhub.stream.consumer import GROUP
+from hookhub.stream.reader import Reader
+from hookhub.stream.step import StreamStep, name_of_this_process
+from tests.story import Forge
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def valkey(settings: Settings, stream: str) -> Iterator[Redis]:
+    with Redis.from_url(settings.REDIS_URL) as client:
+        yield client
+
+
+@pytest.fixture
+def step(monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamStep]:
+    monkeypatch.setattr(stepping, "CATCH_BREATH", stepping.CATCH_BREATH / 100)
+    made = StreamStep(None)
+    yield made
+    made.stop(None)
+    assert made._thread is None or not made._thread.is_alive()
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """The URL of a server that accepts connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+
+
+@pytest.fixture
+def absent(tmp_path: Path) -> str:
+    """The URL of a socket where nobody listens."""
+    return f"unix://{tmp_path}/nobody.sock?db=0"
+
+
+def add(valkey: Redis, stream: str, data: object) -> None:
+    valkey.xadd(stream, {"event": json.dumps({"type": "push", "data": data})})
+
+
+def stored() -> list[Any]:
+    return [json.loads(bytes(payload)) for payload in Event.objects.order_by("id").values_list("payload", flat=True)]
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    until = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_what_is_published_is_stored_soon_after(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
+    add(valkey, stream, "before it started")
+    step.start(None)
+    wait_until(lambda: stored() == ["before it started"])
+
+    add(valkey, stream, "while it waits")
+
+    wait_until(lambda: stored() == ["before it started", "while it waits"])
+    wait_until(lambda: valkey.xlen(stream) == 0)
+
+
+def test_it_stops_at_once_and_leaves_the_group(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
+    step.start(None)
+    add(valkey, stream, 1)
+    wait_until(lambda: stored() == [1])
+    assert len(valkey.xinfo_consumers(stream, GROUP)) == 1  # type: ignore[arg-type]
+
+    step.terminate(None)
+
+    assert step._thread is not None
+    assert not step._thread.is_alive()
+    assert valkey.xinfo_consumers(stream, GROUP) == []
+
+
+def test_a_stream_that_vanishes_while_it_waits_is_made_again(
+    forge: Forge, step: StreamStep, valkey: Redis, stream: str
+) -> None:
+    step.start(None)
+    wait_until(lambda: valkey.exists(stream))
+
+    # What FLUSHALL does to us; FLUSHALL itself would reach the tests beside this one.
+    valkey.delete(stream)
+    add(valkey, stream, "after")
+
+    wait_until(lambda: stored() == ["after"])
+
+
+@pytest.mark.parametrize("kind", ["absent", "hanging"])
+def test_without_redis_it_says_so_once_and_stops_all_the_same(
+    forge: Forge, settings: Settings, step: StreamStep, stream: str, request: pytest.FixtureRequest, kind: str,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    settings.REDIS_URL = request.getfixturevalue(kind)
+    monkeypatch.setattr("hookhub.stream.consumer.PATIENCE", stepping.BLOCK / 10)
+    tried = threading.Semaphore(0)
+    take = Reader.take
+
+    def counted(*args: Any, **more: Any) -> int:
+        tried.release()
+        return take(*args, **more)
+
+    monkeypatch.setattr(Reader, "take", counted)
+    step.start(None)
+    for _ in range(4):
+        assert tried.acquire(timeout=20)
+
+    step.stop(None)
+
+    assert step._thread is not None
+    assert not step._thread.is_alive()
+    told = [record for record in caplog.records if record.name == "hookhub.stream"]
+    assert [record.levelno for record in told] == [logging.WARNING]
+    assert "Redis is not able to give the stream's entries" in told[0].message
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OperationalError("away"), "The database is not able to take the stream's entries (OperationalError): away"),
+        (RuntimeError("a bug"), "Reading the stream failed (RuntimeError('a bug'))"),
+    ],
+    ids=["database", "bug"],
+)
+def test_trouble_is_told_once_and_so_is_its_end_and_nothing_is_lost(
+    forge: Forge, step: StreamStep, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, error: Exception, told: str,
+) -> None:  # fmt: skip
+    accept, failures = pipeline.accept, [error] * 5
+
+    def fail_at_first(*args: Any, **more: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return accept(*args, **more)
+
+    monkeypatch.setattr(pipeline, "accept", fail_at_first)
+    for number in range(3):
+        add(valkey, stream, number)
+
+    step.start(None)
+
+    wait_until(lambda: stored() == [0, 1, 2])
+    wait_until(lambda: "The stream is read again" in caplog.text)
+    assert caplog.text.count(told) == 1
+    assert failures == []
+
+
+def test_its_own_connection_may_break(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
+    add(valkey, stream, 1)
+    step.start(None)
+    wait_until(lambda: stored() == [1])
+    others = "datname = current_database() AND pid <> pg_backend_pid()"
+
+    assert _run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}") == [(True,)]
+    add(valkey, stream, 2)
+
+    wait_until(lambda: stored() == [1, 2])
+
+
+def _run(sql: str) -> list[Any]:
+    with connections["default"].cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall())
+
+
+def test_it_takes_no_part_when_it_is_switched_off(settings: Settings) -> None:
+    settings.HOOKHUB_STREAM = ""
+    assert not StreamStep(None).include_if(None)
+
+    settings.HOOKHUB_STREAM = "hookhub:events"
+    assert StreamStep(None).include_if(None)
+
+
+def test_an_address_that_is_not_redis_is_told_and_does_not_keep_the_worker_from_working(
+    step: StreamStep, settings: Settings, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.REDIS_URL, url = "sentinel://127.0.0.1:1", settings.REDIS_URL
+
+    step.start(None)
+    step.stop(None)
+    settings.REDIS_URL = url
+
+    assert "HOOKHUB_STREAM=off" in caplog.text
+
+
+def test_the_worker_has_it_among_its_steps() -> None:
+    from celery.bootsteps import Blueprint
+
+    from config.celery import app
+
+    loaded = {Blueprint().load_step(step)[1] for step in app.steps["worker"]}
+
+    assert StreamStep in loaded
+
+
+def test_no_two_starts_have_one_name() -> None:
+    assert name_of_this_process() != name_of_this_process()
