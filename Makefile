@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?=
 # One test process a core; the acceptance tests start servers of their own.
 JOBS ?= 2
+# Which benches `make bench` runs; none named means all.
+BENCHES ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -59,8 +61,8 @@ format: venv ## put the code into shape
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
-bench: venv ## measure the idle latency (python -m bench --help lists what else there is)
-	@$(BIN)/python -m bench latency
+bench: venv ## measure it all in 5 to 6 minutes and write docs/benchmarks.md; BENCHES="fairness scale" for a part
+	@$(BIN)/python -m bench.report $(BENCHES)
 
 clean: ## remove the environment, the caches and the embedded servers' data
 	@rm -rf $(VENV) .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -2,14 +2,22 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import latency
+from bench import endtoend, fairness, fanout, latency, memory, scale, throughput
+from bench.tables import tables
 
 # Each gets the number of seconds it may measure and a function that tells of its progress, and gives its figures.
 BENCHES: Mapping[str, Callable[[float, Callable[[str], None]], dict[str, object]]] = {
+    "endtoend": endtoend.run,
+    "fairness": fairness.run,
+    "fanout": fanout.run,
     "latency": latency.run,
+    "memory": memory.run,
+    "scale": scale.run,
+    "throughput": throughput.run,
 }
 
 
@@ -26,9 +34,10 @@ def main() -> None:
     def tell(text: str) -> None:
         print(text, file=out, flush=True)
 
+    # What it started is stopped on the way out, also when somebody stops the bench.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures = BENCHES[options.name](options.seconds, tell)
-    for name, value in figures.items():
-        tell(f"{name:<20} {value}")
+    tell(tables(options.name, figures))
     print(json.dumps({"bench": options.name, **figures}), flush=True)
 
 

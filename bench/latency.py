@@ -2,9 +2,8 @@
 
 import statistics
 import time
-from collections.abc import Callable
 
-from bench.stage import Sink, hookhub
+from bench.stage import Sink, Tell, stage, wait_for
 
 WARM_UP = 20
 # An event that takes longer than this has met a fault and no queue.
@@ -13,31 +12,28 @@ PATIENCE_SECONDS = 10
 PAUSE_SECONDS = 0.1
 
 
-def run(seconds: float, tell: Callable[[str], None]) -> dict[str, object]:
+def run(seconds: float, tell: Tell) -> dict[str, object]:
     """idle system, one event at a time."""
     tell("Starting HookHub from nothing …")
-    sink = Sink()
-    samples: list[float] = []
-    with hookhub() as stage:
-        stage.client.webhooks.create(sink.url, events=["*"])
+    with Sink() as sink, stage() as bench, bench.running("web"), bench.running("worker"), bench.client() as client:
+        client.webhooks.create(sink.url(), events=["*"])
         tell(f"Publishing one event at a time for {seconds:g} s …")
-        stop_at = None
-        sent = 0
-        while stop_at is None or time.perf_counter() < stop_at:
-            before = time.perf_counter()
-            stage.client.publish("push", {"ref": "refs/heads/main", "number": sent})
+        sent, stop_at = 0, float("inf")
+        since = 0.0
+        while time.monotonic() < stop_at:
+            if sent == WARM_UP:
+                since = time.monotonic()
+                stop_at = since + seconds
+            client.publish("push", {"t": time.monotonic(), "ref": "refs/heads/main", "number": sent})
             sent += 1
-            if not sink.wait_for(sent, seconds=PATIENCE_SECONDS):
-                raise RuntimeError(f"event {sent} did not arrive within {PATIENCE_SECONDS} s")
-            if sent > WARM_UP:
-                stop_at = stop_at or time.perf_counter() + seconds
-                samples.append((sink.arrivals[sent - 1] - before) * 1000)
+            count = sent
+            wait_for(lambda: sink.count() >= count, f"event {sent}", seconds=PATIENCE_SECONDS)  # noqa: B023 - not kept
             time.sleep(PAUSE_SECONDS)
-    sink.close()
-    cuts = statistics.quantiles(samples, n=100, method="inclusive")
-    return {
-        "p50_ms": round(cuts[49], 2),
-        "p95_ms": round(cuts[94], 2),
-        "p99_ms": round(cuts[98], 2),
-        "samples": len(samples),
-    }
+        samples = sink.latencies(since=since)
+    return {**percentiles(samples), "samples": len(samples)}
+
+
+def percentiles(seconds: list[float], suffix: str = "") -> dict[str, float]:
+    """Give the usual percentiles of some spans in milliseconds, under names that end in ``suffix``."""
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return {f"p{n}_ms{suffix}": round(cuts[n - 1] * 1000, 2) for n in (50, 95, 99)}

@@ -1,51 +1,214 @@
-"""What every bench stands on: a HookHub of its own, started from nothing, and a receiver that is never in the way."""
+"""What every bench stands on: a HookHub of its own, started from nothing in its parts, and a receiver beside it."""
 
-import re
+import os
 import socket
+import subprocess
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
-from hookhub import service
+import psutil
+import psycopg
+import requests
+from psycopg import conninfo, sql
+
+from hookhub import embedded, procfile, service
 from hookhub.client import Client
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+STARTS_WITHIN_SECONDS = 60
+STOPS_WITHIN_SECONDS = 30
+ROOT = Path(__file__).resolve().parent.parent
+
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A running HookHub with one organization and a key to it."""
+class Memory:
+    """Of several processes, in megabytes of a million bytes each.
 
+    What they share, most of it since the fork, is counted whole in the largest one and once in the sum.
+    """
+
+    largest_process_mb: float
+    sum_pss_mb: float
+
+
+@dataclass
+class Stage:
+    """The servers of one bench and how to start the rest; ``environment`` is what its processes are started with."""
+
+    home: Path
     url: str
-    key: str
-    client: Client
+    database_url: str
+    environment: dict[str, str]
+    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    key: str = ""
+    _asking: "psycopg.Connection[Any] | None" = None
+
+    @contextmanager
+    def running(self, name: str, **environment: str) -> Iterator[psutil.Process]:
+        """Run one of the Procfile's processes, by its very command, and stop it as a service manager does."""
+        with self.started(name, procfile.commands()[name], **environment) as process:
+            if name == "web":
+                wait_for(lambda: service.is_ready(self.url), "the web server", seconds=STARTS_WITHIN_SECONDS)
+            yield process
+
+    @contextmanager
+    def started(self, name: str, command: str, **environment: str) -> Iterator[psutil.Process]:
+        """Run a command in the stage's environment, its output in a file of that name."""
+        with (self.home / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                ["/bin/sh", "-c", command], cwd=ROOT, env={**self.environment, **environment}, stdout=log, stderr=log
+            )
+        self.processes[name] = process
+        try:
+            yield psutil.Process(process.pid)
+        finally:
+            del self.processes[name]
+            process.terminate()
+            try:
+                process.wait(STOPS_WITHIN_SECONDS)
+            except subprocess.TimeoutExpired:
+                # With its children, which would otherwise go on without anybody.
+                for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                    with suppress(psutil.NoSuchProcess):
+                        one.kill()
+                process.wait()
+
+    def client(self) -> Client:
+        """Give a client with a key to an organization of its own, ``bench``."""
+        if not self.key:
+            self.key = service.run(
+                "create_api_key", "--organization", "bench", "--create-organization", "--scope", "master",
+                environment=self.environment,
+            ).strip()  # fmt: skip
+        return Client(self.url, self.key)
+
+    def ask(self, question: str, *parameters: object) -> Any:
+        """Ask the database one question, and give the first column of the first row."""
+        # One connection for all questions: a new one for each would cost more than what is being watched.
+        if self._asking is None or self._asking.closed:
+            self._asking = psycopg.connect(self.database_url, autocommit=True)
+        row = self._asking.execute(question.encode(), parameters or None).fetchone()
+        return row[0] if row else None
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._asking is not None:
+            self._asking.close()
+
+    def unsettled(self) -> bool:
+        """Tell whether any event is still to be fanned out, or any delivery due or in flight."""
+        # Ordered as the indexes are: the planner believes that it would soon meet such a row anywhere in the table, and
+        # in a large one without any it would read it all.
+        return bool(
+            self.ask(
+                "SELECT EXISTS (SELECT FROM deliveries_event WHERE fanned_out_at IS NULL)"
+                " OR EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND line = 0 AND due_at <= now()"
+                " ORDER BY due_at LIMIT 1)"
+                " OR (SELECT id FROM deliveries_delivery WHERE state = 'sending'"
+                " ORDER BY webhook_id, leased_until LIMIT 1) IS NOT NULL"
+                " OR (SELECT id FROM deliveries_delivery WHERE state = 'pending' AND line > 0"
+                " ORDER BY webhook_id, line, due_at, id LIMIT 1) IS NOT NULL"
+            )
+        )
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Give the processor time used so far by each process tree of the stage, and by PostgreSQL."""
+        spent = {name: of_tree(psutil.Process(process.pid)) for name, process in self.processes.items()}
+        pid_file = self.home / "postgres" / "postmaster.pid"
+        if pid_file.exists():
+            spent["postgres"] = of_tree(psutil.Process(int(pid_file.read_text().split()[0])))
+        return spent
+
+    def memory(self, name: str) -> Memory:
+        """Tell how much memory the processes have that were started under that name."""
+        return memory_of_tree(psutil.Process(self.processes[name].pid))
 
 
 @contextmanager
-def hookhub(environment: dict[str, str] | None = None) -> Iterator[Stage]:
-    """Run a HookHub in a home of its own, which goes when the bench ends."""
+def stage(**settings: str) -> Iterator[Stage]:
+    """Give servers with an empty, migrated database: embedded ones in a home that goes when the bench ends.
+
+    Where DATABASE_URL and REDIS_URL name servers, those are used, with a database of the bench's own.
+    """
     # Not in the checkout: a bench must not find, or leave, anything there.
-    with tempfile.TemporaryDirectory(prefix="hookhub-bench-") as folder:
-        own = {"HOOKHUB_HOME": folder, "DATABASE_URL": "", "REDIS_URL": "", **(environment or {})}
-        log = Path(folder) / "up.log"
-        with service.running(port=free_port(), log=log, environment=own) as url:
-            key = first_key(log)
-            with Client(url, key) as client:
-                yield Stage(url, key, client)
+    with tempfile.TemporaryDirectory(prefix="hookhub-bench-") as folder, ExitStack() as stack:
+        home = Path(folder)
+        # As the embedded servers make their own homes: they may run as a user of theirs, who has to pass.
+        home.chmod(0o711)
+        given_database, given_redis = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
+        stack.enter_context(embedded.running(home, postgres=not given_database, redis=not given_redis))
+        if given_database:
+            given_database = stack.enter_context(scratch_database(given_database))
+        port = free_port()
+        environment = {
+            **procfile.environment(),
+            "HOOKHUB_HOME": str(home),
+            "HOOKHUB_DEVELOPMENT": "1",
+            "HOOKHUB_QUEUE": home.name,
+            "DATABASE_URL": given_database,
+            "REDIS_URL": given_redis,
+            "PORT": str(port),
+            **settings,
+        }
+        service.run("migrate", environment=environment)
+        made = Stage(home, f"http://127.0.0.1:{port}", given_database or embedded.database_url(home), environment)
+        stack.callback(made.close)
+        yield made
 
 
-def first_key(log: Path) -> str:
-    """Read the API key that a first `up` shows."""
-    give_up_at = time.monotonic() + 10
-    while time.monotonic() < give_up_at:
-        if found := re.search(r"API key\s+(hh_\S+)", log.read_text()):
-            return found[1]
-        time.sleep(0.05)
-    raise service.ServiceError(f"`up` showed no API key:\n{service.tail(log)}")
+@contextmanager
+def scratch_database(url: str) -> Iterator[str]:
+    """Make a database on a given server, and drop it in the end."""
+    name = f"hookhub_bench_{os.getpid()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        try:
+            yield conninfo.make_conninfo(url, dbname=name)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def of_tree(process: psutil.Process) -> float:
+    """Give the processor time of a process, its living descendants, and those it has outlived."""
+    spent = 0.0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            times = one.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        spent += times.user + times.system
+    times = process.cpu_times()
+    return float(spent + times.children_user + times.children_system)
+
+
+def memory_of_tree(process: psutil.Process) -> Memory:
+    """Tell how much memory a process and its descendants have."""
+    largest = shares = 0
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            told = one.memory_full_info()
+        except psutil.NoSuchProcess:
+            continue
+        largest = max(largest, told.rss)
+        # Only Linux knows the proportional shares; what is a process's own alone is the least of it.
+        shares += getattr(told, "pss", told.uss)
+    return Memory(round(largest / 1e6, 1), round(shares / 1e6, 1))
+
+
+def wait_for(is_so: Callable[[], object], what: str, *, seconds: float, pause: float = 0.02) -> None:
+    """Wait for the thing itself; raises RuntimeError when it does not come."""
+    give_up_at = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > give_up_at:
+            raise RuntimeError(f"waited {seconds:g} s for {what} in vain")
+        time.sleep(pause)
 
 
 def free_port() -> int:
@@ -56,53 +219,52 @@ def free_port() -> int:
 
 
 class Sink:
-    """A receiver that answers 200 at once and notes when each request began to arrive."""
+    """The receiver's process (bench/sink.py), and what it says it got."""
 
     def __init__(self) -> None:
-        self.arrivals: list[float] = []
-        self.arrived = threading.Condition()
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "bench.sink"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self._session = requests.Session()
+        self._session.trust_env = False
 
-    def wait_for(self, count: int, *, seconds: float) -> bool:
-        """Wait until so many requests have arrived; tell whether they have."""
-        with self.arrived:
-            return self.arrived.wait_for(lambda: len(self.arrivals) >= count, seconds)
+    def __enter__(self) -> Self:
+        return self
 
-    def close(self) -> None:
-        """Listen no more."""
-        self._listener.close()
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+        self._process.terminate()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+    def url(self, path: str = "/ok") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
 
-    def _serve(self, connection: socket.socket) -> None:
-        """Answer one request after another, reading no more of each than where it ends."""
-        waiting = b""
-        with connection:
-            while True:
-                head, found, rest = waiting.partition(b"\r\n\r\n")
-                length = _length(head) if found else None
-                if length is not None and len(rest) >= length:
-                    waiting = rest[length:]
-                    connection.sendall(ANSWER)
-                    continue
-                chunk = connection.recv(65536)
-                if not chunk:
-                    return
-                if not waiting:
-                    with self.arrived:
-                        self.arrivals.append(time.perf_counter())
-                        self.arrived.notify_all()
-                waiting += chunk
+    def report(self) -> dict[str, dict[str, Any]]:
+        """Give what arrived, path by path: count, distinct, duplicated, first_at and last_at (monotonic seconds)."""
+        report: dict[str, dict[str, Any]] = self._session.get(self.url("/report"), timeout=30).json()
+        return report
 
+    def count(self) -> int:
+        """Give how many requests arrived on all paths; cheap enough to be asked again and again."""
+        return int(self._session.get(self.url("/count"), timeout=30).json())
 
-def _length(head: bytes) -> int:
-    found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-    return int(found[1]) if found else 0
+    def total(self, what: str = "count") -> int:
+        """Give a count over all paths."""
+        return sum(row[what] for row in self.report().values())
+
+    def latencies(self, path: str = "/ok", *, since: float = 0, until: float = float("inf")) -> list[float]:
+        """Give in seconds, in order of arrival, how late each came that was meant to be sent in that span."""
+        found = self._session.get(self.url("/samples"), params={"path": path}, timeout=60).json()
+        return [
+            arrived - meant
+            for meant, arrived in zip(found["meant"], found["arrived"], strict=True)
+            if since <= meant < until
+        ]
+
+    def reset(self) -> None:
+        """Have it forget what came so far."""
+        self._session.post(self.url("/reset"), timeout=30)

@@ -1,0 +1,69 @@
+"""Rows by the thousand out of one real row: its copies, with what matters replaced.
+
+A column these statements have never heard of gets what the engine itself would write there.
+"""
+
+import base64
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from cryptography.fernet import Fernet
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def columns_of(connection: Connection, table: str) -> list[str]:
+    """Give the names of a table's columns."""
+    asked = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+    return [str(name) for (name,) in connection.execute(f"{asked} ORDER BY attnum".encode(), [table])]
+
+
+def copying(
+    connection: Connection, table: str, *, one: str, source: str, replaced: Mapping[str, str], returning: str = ""
+) -> str:
+    """Give the statement that inserts a copy of one row for each row of ``source``.
+
+    ``one`` is the condition that finds the row; ``replaced`` has expressions over ``source`` by column, of which
+    DEFAULT leaves a column to its default.
+    """
+    own = {name: replaced.get(name, f"sample.{name}") for name in columns_of(connection, table)}
+    if strange := replaced.keys() - own.keys():
+        raise ValueError(f"{table} has no column {', '.join(sorted(strange))}")
+    kept = {name: expression for name, expression in own.items() if expression != "DEFAULT"}
+    return (
+        f"INSERT INTO {table} ({', '.join(kept)}) SELECT {', '.join(kept.values())} "
+        f"FROM {source} CROSS JOIN (SELECT * FROM {table} WHERE {one} LIMIT 1) AS sample{returning}"
+    )
+
+
+def copy_webhooks(connection: Connection, count: int, **replaced: str) -> None:
+    """Copy the newest webhook so many times; ``replaced`` has expressions over ``n``, which counts them from 0."""
+    newest = "id = (SELECT max(id) FROM deliveries_webhook)"
+    own = {"id": "DEFAULT", "uid": "deliveries_uuid7(clock_timestamp())", **replaced}
+    source = f"generate_series(0, {count - 1}) AS n"
+    connection.execute(copying(connection, "deliveries_webhook", one=newest, source=source, replaced=own).encode())
+    connection.execute("ANALYZE deliveries_webhook")
+
+
+def give_own_secrets(connection: Connection, *, secret: str, key: bytes) -> None:
+    """Give every webhook that has this secret one of its own, sealed with the key.
+
+    A worker keeps what it has opened, and would open the same secret but once.
+    """
+    rows = connection.execute("SELECT id, sealed_secrets FROM deliveries_webhook ORDER BY id").fetchall()
+    box = Fernet(key)
+    ids, sealed = [], []
+    for webhook_id, old in rows:
+        content = box.decrypt(bytes(old))
+        if secret.encode() in content:
+            ids.append(webhook_id)
+            own = b"whsec_" + base64.b64encode(os.urandom(32))
+            sealed.append(box.encrypt(content.replace(secret.encode(), own)))
+    connection.execute(
+        "UPDATE deliveries_webhook w SET sealed_secrets = own.sealed"
+        " FROM unnest(%s::bigint[], %s::bytea[]) AS own (id, sealed) WHERE w.id = own.id",
+        [ids, sealed],
+    )
+    connection.execute("VACUUM (ANALYZE) deliveries_webhook")

@@ -1,0 +1,142 @@
+"""One event that ten thousand webhooks want: when its publisher is let go, and when the last of them has it."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import psycopg
+from cryptography.fernet import Fernet
+
+from bench.copies import copy_webhooks, give_own_secrets
+from bench.stage import Memory, Sink, Stage, Tell, stage, wait_for
+from hookhub import service
+from hookhub.client import Client, Event
+
+WEBHOOKS = 10_000
+# Below this the bench only proves that it works.
+SHORT_SECONDS = 5
+WEBHOOKS_IF_SHORT = 500
+REPETITIONS_LEAST, REPETITIONS_MOST = 3, 20
+# Events for one webhook before each that goes to all of them, so that both are accepted under the same conditions.
+SINGLE_EVENTS = 10
+# Before each event, so that it meets workers that have gone to rest.
+PAUSE_SECONDS = 0.1
+# Events at once, after which every worker process has done some work and has what it keeps for the next.
+WARM_UP = 1000
+# A bench that stands still for so long has met a fault.
+PATIENCE_SECONDS = 120
+ALL, ONE = "/ok/all", "/ok/one"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One event to everybody, and the single ones before it; spans in seconds."""
+
+    accepted_one: list[float]
+    accepted_all: float
+    arrived_all: float
+    settled_all: float
+    lost: int
+    duplicated: int
+    memory: Memory
+
+
+def run(seconds: float, tell: Tell) -> dict[str, object]:
+    """one event to 10,000 webhooks, again and again."""
+    webhooks = WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
+    key = Fernet.generate_key()
+    with (
+        stage(HOOKHUB_ENCRYPTION_KEYS=key.decode()) as bench,
+        Sink() as sink,
+        bench.running("web"),
+        bench.client() as client,
+    ):
+        make_webhooks(bench, client, sink, webhooks, key=key, tell=tell)
+        with bench.running("worker"):
+            client.publish_batch(Event("single", {"t": 0, "ref": "refs/heads/main"}) for _ in range(WARM_UP))
+            wait_for(lambda: not bench.unsettled(), "the warm-up to settle", seconds=PATIENCE_SECONDS)
+            before = bench.memory("worker")
+            rounds: list[Round] = []
+            over_at = time.monotonic() + seconds
+            least = REPETITIONS_LEAST if seconds >= SHORT_SECONDS else 1
+            while len(rounds) < least or (time.monotonic() < over_at and len(rounds) < REPETITIONS_MOST):
+                rounds.append(play(bench, client, sink, webhooks))
+                tell(f"  {webhooks:,} deliveries arrived in {rounds[-1].arrived_all:.2f} s")
+        service.run("check_ledger", "--settling", "0", environment=bench.environment)
+    return figures(rounds, webhooks=webhooks, before=before)
+
+
+def make_webhooks(bench: Stage, client: Client, sink: Sink, webhooks: int, *, key: bytes, tell: Tell) -> None:
+    """Make one webhook for the single events and ``webhooks`` for those to everybody, each with a secret of its own."""
+    tell(f"Making {webhooks:,} webhooks …")
+    client.webhooks.create(sink.url(ONE), events=["single"])
+    made = client.webhooks.create(sink.url(ALL), events=["everybody"])
+    with psycopg.connect(bench.database_url, autocommit=True) as connection:
+        copy_webhooks(connection, webhooks - 1)
+        give_own_secrets(connection, secret=made["secret"], key=key)
+
+
+def play(bench: Stage, client: Client, sink: Sink, webhooks: int) -> Round:
+    """Publish single events and then one to everybody, and wait until all of it is over."""
+    accepted_one = [publish_one(client, sink) for _ in range(SINGLE_EVENTS)]
+    sink.reset()
+    time.sleep(PAUSE_SECONDS)
+    started = time.monotonic()
+    client.publish("everybody", {"t": started, "ref": "refs/heads/main"})
+    accepted = time.monotonic()
+    wait_for(lambda: count(sink, ALL) >= webhooks, "the last delivery to arrive", seconds=PATIENCE_SECONDS, pause=0.05)
+    memory = bench.memory("worker")
+    wait_for(lambda: not bench.unsettled(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.05)
+    settled = time.monotonic()
+    report = sink.report()[ALL]
+    return Round(
+        accepted_one=accepted_one,
+        accepted_all=accepted - started,
+        arrived_all=report["last_at"] - accepted,
+        settled_all=settled - accepted,
+        lost=webhooks - report["distinct"],
+        duplicated=report["duplicated"],
+        memory=memory,
+    )
+
+
+def publish_one(client: Client, sink: Sink) -> float:
+    """Publish an event for one webhook, wait until it has it, and give how long the publisher was kept."""
+    time.sleep(PAUSE_SECONDS)
+    before = count(sink, ONE)
+    started = time.monotonic()
+    client.publish("single", {"t": started, "ref": "refs/heads/main"})
+    accepted = time.monotonic() - started
+    wait_for(lambda: count(sink, ONE) > before, "a single event", seconds=PATIENCE_SECONDS)
+    return accepted
+
+
+def count(sink: Sink, path: str) -> int:
+    """Give how many requests came to a path."""
+    row = sink.report().get(path)
+    return row["count"] if row else 0
+
+
+def figures(rounds: list[Round], *, webhooks: int, before: Memory) -> dict[str, object]:
+    """Put the rounds together: medians of the spans, sums of what went wrong, and the most memory there was."""
+    accepted_one = statistics.median(span for one in rounds for span in one.accepted_one)
+    accepted_all = statistics.median(one.accepted_all for one in rounds)
+    arrived = statistics.median(one.arrived_all for one in rounds)
+    largest = max(one.memory.largest_process_mb for one in rounds)
+    return {
+        "webhooks": webhooks,
+        "repetitions": len(rounds),
+        "accept_ms_to_one": round(accepted_one * 1000, 2),
+        "accept_ms_to_all": round(accepted_all * 1000, 2),
+        "accept_ratio": round(accepted_all / accepted_one, 2),
+        "all_arrived_s": round(arrived, 2),
+        "all_settled_s": round(statistics.median(one.settled_all for one in rounds), 2),
+        "deliveries_per_s": round(webhooks / arrived),
+        "lost": sum(one.lost for one in rounds),
+        "duplicated": sum(one.duplicated for one in rounds),
+        "largest_process_mb_before": before.largest_process_mb,
+        "largest_process_mb_after": largest,
+        "memory_growth_mb": round(largest - before.largest_process_mb, 1),
+        "sum_pss_mb_before": before.sum_pss_mb,
+        "sum_pss_mb_after": max(one.memory.sum_pss_mb for one in rounds),
+    }

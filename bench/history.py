@@ -1,0 +1,204 @@
+"""A long history for a HookHub, written by SQL in a minute: what years of use leave behind, without living them.
+
+`manage.py check_ledger` finds nothing wrong with it.
+"""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg
+
+from bench.copies import Connection, copy_webhooks, copying
+from bench.stage import Stage, Tell
+
+# As load.make_webhooks has it: four webhooks to a repository, each with a type of its own.
+PER_REPOSITORY = 4
+# Deliveries written by one statement; between two of them it tells how far it is.
+AT_ONCE = 50_000
+# As many statements at a time as there are cores on the machine that this is sized for.
+WRITERS = 2
+# Within the retention, or the chores would be deleting it while something is measured.
+OLDEST, NEWEST = timedelta(days=20), timedelta(days=1)
+# Of a delivery with its event, its attempt, all their indexes and the log of the writing itself.
+BYTES_EACH = 3_000
+
+# An event's id is the time at which it was accepted, and its deliveries' ids begin like its own.
+DELIVERY_ID = (
+    "encode(substring(uuid_send(made.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid"
+)
+
+
+@dataclass(frozen=True)
+class Era:
+    """A stretch of history: which real delivery its rows are copies of, and what is its own about them."""
+
+    name: str
+    # The condition on deliveries_delivery that finds the real one.
+    one: str
+    oldest: timedelta
+    newest: timedelta
+    # Types and topics of its events as expressions over ``crowd``, and how many webhooks each of them reaches.
+    event_type: str
+    topics: str
+    fan_out: int
+    reached: str
+    # What its deliveries have of their own, as expressions over ``made``.
+    deliveries: dict[str, str]
+
+
+# Each of these went to one webhook, which took it at once.
+FINISHED = Era(
+    name="finished deliveries",
+    one="state = 'delivered'",
+    oldest=OLDEST,
+    newest=NEWEST,
+    event_type="crowd.type",
+    topics="ARRAY['*', crowd.type, 'push']",
+    fan_out=1,
+    reached="made JOIN crowd USING (repository_id, type)",
+    deliveries={"finished_at": "made.accepted_at + interval '20 milliseconds'"},
+)
+# Each of these went to the four webhooks of a repository, failed once, and is due again in hours.
+RETRIES = Era(
+    name="scheduled retries",
+    one="state = 'pending' AND attempts_made = 1 AND due_at > now() + interval '1 hour'",
+    oldest=timedelta(hours=3),
+    newest=timedelta(hours=1),
+    event_type="'sweep'",
+    topics="ARRAY['*', 'sweep']",
+    fan_out=PER_REPOSITORY,
+    reached="made JOIN crowd USING (repository_id)",
+    deliveries={"due_at": "clock_timestamp() + interval '2 hours' + random() * interval '4 hours'"},
+)
+
+
+@contextmanager
+def connected(bench: Stage) -> Iterator[Connection]:
+    """Connect to write much: a crash would cost no more than the bench itself."""
+    with psycopg.connect(bench.database_url, autocommit=True) as connection:
+        connection.execute("SET synchronous_commit = off")
+        yield connection
+
+
+def check_space(bench: Stage, deliveries: int) -> None:
+    """Raise RuntimeError where so many deliveries would not fit on the disk."""
+    free, wanted = shutil.disk_usage(bench.home).free, deliveries * BYTES_EACH
+    if free < wanted:
+        raise RuntimeError(
+            f"{deliveries:,} deliveries need {wanted / 1e9:.1f} GB in {bench.home}, which has {free / 1e9:.1f} GB; "
+            "set TMPDIR to a directory on a larger disk, or BENCH_ROWS to a smaller number"
+        )
+
+
+def add_crowd(bench: Stage, webhooks: int) -> None:
+    """Add so many webhooks, in repositories of four, as copies of the newest one."""
+    with connected(bench) as connection:
+        connection.execute(
+            "CREATE TABLE bench_repository AS WITH made AS ("
+            " INSERT INTO deliveries_repository (organization_id, name, private, created_at)"
+            " SELECT o.id, 'crowd-' || n, true, clock_timestamp()"
+            " FROM deliveries_organization o, generate_series(0, %s) AS n WHERE o.slug = 'bench' RETURNING id, name"
+            ") SELECT id, substr(name, 7)::int AS place FROM made",
+            [webhooks // PER_REPOSITORY - 1],
+        )
+        copy_webhooks(
+            connection,
+            webhooks,
+            name="'crowd-' || n",
+            repository_id=f"(SELECT id FROM bench_repository WHERE place = n / {PER_REPOSITORY})",
+            events=f"ARRAY['push.' || n % {PER_REPOSITORY}, 'sweep']",
+        )
+        connection.execute(
+            "CREATE TABLE crowd AS SELECT substr(name, 7)::int AS place, id AS webhook_id, repository_id,"
+            " events[1]::text AS type FROM deliveries_webhook WHERE name LIKE 'crowd-%'"
+        )
+        connection.execute("ANALYZE crowd")
+
+
+def live(bench: Stage, era: Era, *, deliveries: int, webhooks: int, tell: Tell) -> None:
+    """Write an era of so many deliveries, spread over the webhooks of the crowd."""
+    now = datetime.now(UTC)
+    events = deliveries // era.fan_out
+    step = (era.oldest - era.newest) / events
+    moment = f"'{now - era.oldest}'::timestamptz + n * interval '{step.total_seconds()} seconds'"
+    with connected(bench) as connection:
+        found = connection.execute(f"SELECT id, event_id FROM deliveries_delivery WHERE {era.one} LIMIT 1".encode())
+        one = found.fetchone()
+        if one is None:
+            raise RuntimeError(f"there is no delivery with {era.one}, of which the {era.name} could be copies")
+        starts = range(0, events, AT_ONCE // era.fan_out)
+        spans = [(start, min(start + starts.step, events) - 1) for start in starts]
+        chapters = [chapter(connection, era, one=one, span=span, moment=moment, webhooks=webhooks) for span in spans]
+
+    def write(statement: str) -> None:
+        with connected(bench) as connection:
+            connection.execute(statement.encode())
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for (_, last), _ in zip(spans, pool.map(write, chapters), strict=True):
+            tell(f"  {(last + 1) * era.fan_out:,} of {deliveries:,} {era.name}")
+
+
+def chapter(
+    connection: Connection, era: Era, *, one: tuple[UUID, UUID], span: tuple[int, int], moment: str, webhooks: int
+) -> str:
+    """Give the statement that writes the events of a span of numbers, their deliveries and their attempts.
+
+    ``one`` is the delivery, with its event, that all of them are copies of; ``moment`` says when the event ``n`` was.
+    """
+    of_events = {
+        "id": "deliveries_uuid7(at)",
+        "repository_id": "crowd.repository_id",
+        "type": era.event_type,
+        "topics": era.topics,
+        "payload": '\'{"t":0,"ref":"refs/heads/main"}\'::bytea',
+        "idempotency_key": "gen_random_uuid()::text",
+        "fingerprint": "sha256(n::text::bytea)",
+        "occurred_at": "at",
+        "accepted_at": "at",
+        "fanned_out_at": "at",
+    }
+    of_deliveries = {
+        "id": DELIVERY_ID,
+        "event_id": "made.id",
+        "webhook_id": "crowd.webhook_id",
+        "repository_id": "made.repository_id",
+        "event_type": "made.type",
+        "first_attempt_at": "made.accepted_at",
+        "created_at": "made.accepted_at",
+        **era.deliveries,
+    }
+    of_attempts = {
+        "id": "deliveries_uuid7(owed.first_attempt_at)",
+        "delivery_id": "owed.id",
+        "webhook_id": "owed.webhook_id",
+        "started_at": "owed.first_attempt_at",
+    }
+    times = f"(SELECT n, {moment} AS at FROM generate_series({span[0]}, {span[1]}) AS n) AS times"
+    source = f"{times} JOIN crowd ON crowd.place = n * {era.fan_out} % {webhooks}"
+    events = copying(connection, "deliveries_event", one=f"id = '{one[1]}'", source=source, replaced=of_events)
+    deliveries = copying(
+        connection, "deliveries_delivery", one=f"id = '{one[0]}'", source=era.reached,
+        replaced=of_deliveries,
+    )  # fmt: skip
+    attempts = copying(
+        connection, "deliveries_attempt", one=f"delivery_id = '{one[0]}'", source="owed",
+        replaced=of_attempts,
+    )  # fmt: skip
+    return (
+        f"WITH made AS ({events} RETURNING id, repository_id, type, accepted_at),"
+        f" owed AS ({deliveries} RETURNING id, webhook_id, first_attempt_at) {attempts}"
+    )
+
+
+def settle_down(bench: Stage) -> None:
+    """Have done at once what the server would otherwise do while something is measured."""
+    with connected(bench) as connection:
+        for table in ("deliveries_event", "deliveries_delivery", "deliveries_attempt", "deliveries_webhook"):
+            connection.execute(f"VACUUM (ANALYZE) {table}".encode())
+        connection.execute("CHECKPOINT")

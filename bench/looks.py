@@ -1,0 +1,60 @@
+"""How long a claim and an idle look take, measured where a worker would take them: `python -m bench.looks COUNT`.
+
+Fans out about COUNT of the events that wait, and claims from among them what fills a worker's slots, again and again,
+each time giving it back. Prints the medians in milliseconds as one line of JSON.
+"""
+
+import json
+import os
+import statistics
+import sys
+import time
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402 - Django has to be set up first, for these and all below
+
+from deliveries import claiming, pipeline  # noqa: E402
+from deliveries.drain import database_clock  # noqa: E402
+
+REPETITIONS = 40
+# Before that, so that the statements are prepared.
+WARM_UP = 6
+SLOTS = 128
+
+
+def measure(count: int) -> dict[str, float]:
+    """Give the medians."""
+    clock = database_clock()
+    fanned_out = 0
+    while fanned_out < count:
+        events, _ = pipeline.fan_out(now=clock())
+        if not events:
+            raise RuntimeError(f"{count} events were to be fanned out, and there were {fanned_out}")
+        fanned_out += events
+    claims, looks, after = [], [], 0
+    for _ in range(WARM_UP + REPETITIONS):
+        started = time.perf_counter()
+        found = pipeline.claim(SLOTS, after=after, now=clock())
+        claims.append(time.perf_counter() - started)
+        if found:
+            after = found[-1].to.webhook_id
+            pipeline.release(found)
+        started = time.perf_counter()
+        claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=clock())
+        looks.append(time.perf_counter() - started)
+    return {
+        "claim_ms": round(statistics.median(claims[WARM_UP:]) * 1000, 2),
+        "look_ms": round(statistics.median(looks[WARM_UP:]) * 1000, 2),
+    }
+
+
+def main() -> None:
+    print(json.dumps(measure(int(sys.argv[1]))))
+
+
+if __name__ == "__main__":
+    main()

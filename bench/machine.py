@@ -1,0 +1,50 @@
+"""What the figures were measured on, without which they say little."""
+
+import os
+import platform
+from pathlib import Path
+
+import celery
+import django
+import psutil
+import pycurl
+from redis import Redis
+
+from bench.stage import Stage
+from hookhub import embedded
+
+Facts = dict[str, str]
+
+
+def machine() -> Facts:
+    """Describe the machine."""
+    return {
+        "Processor": processor(),
+        "Cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "Memory": f"{psutil.virtual_memory().total / 1e9:.0f} GB",
+        "System": f"{platform.system()} {platform.release()}",
+    }
+
+
+def processor() -> str:
+    """Give the processor's name as far as the system knows it."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def versions(bench: Stage) -> Facts:
+    """Give the versions of what the figures depend on, and the settings of PostgreSQL that make it fast or safe."""
+    with Redis.from_url(bench.environment["REDIS_URL"] or embedded.redis_url(bench.home)) as redis:
+        told = redis.info("server")
+    valkey = told.get("valkey_version")
+    settings = [f"{name} {bench.ask(f'SHOW {name}')}" for name in ("fsync", "synchronous_commit", "shared_buffers")]
+    return {
+        "Python": platform.python_version(),
+        "PostgreSQL": f"{bench.ask('SHOW server_version')} ({', '.join(settings)})",
+        "Valkey" if valkey else "Redis": str(valkey or told["redis_version"]),
+        "Django": django.get_version(),
+        "Celery": celery.__version__,
+        "libcurl": pycurl.version_info()[1],
+    }

@@ -1,0 +1,85 @@
+"""The yardstick below, as people write it: one Celery task for each delivery, `requests`, and ORM saves.
+
+`python -m bench.naive` puts a task on the queue for every pending delivery; `celery -A bench.naive worker` does them.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import django
+import requests
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from django.conf import settings  # noqa: E402 - Django has to be set up first, for these and all below
+
+from deliveries import pipeline, vault  # noqa: E402
+from deliveries.formats import FORMATS, Message  # noqa: E402
+from deliveries.models import Attempt, Delivery  # noqa: E402
+
+app = Celery("naive", broker=settings.CELERY_BROKER_URL)
+app.conf.task_default_queue = f"{settings.HOOKHUB_QUEUE}-naive"
+app.conf.task_ignore_result = True
+
+session = requests.Session()
+
+
+# Named, because the publisher knows this module by another name than the worker.
+@app.task(name="naive.deliver")
+def deliver(delivery_id: str) -> None:
+    """Send one delivery and save what became of it."""
+    delivery = Delivery.objects.select_related("event", "webhook", "organization", "repository").get(pk=delivery_id)
+    webhook, event, now = delivery.webhook, delivery.event, datetime.now(UTC)
+    message = Message(
+        delivery_id=str(delivery.pk),
+        attempt=delivery.attempts_made + 1,
+        event_id=str(event.pk),
+        event_type=event.type,
+        payload=bytes(event.payload),
+        occurred_at=event.occurred_at,
+        sent_at=now,
+        organization=delivery.organization.slug,
+        repository=delivery.repository.name if delivery.repository else None,
+        webhook_id=str(webhook.uid),
+        content_type=webhook.content_type,
+        secrets=tuple(secret.text for secret in vault.live_secrets(webhook.sealed_secrets, now=now)),
+    )
+    rendered = FORMATS[webhook.format].render(message)
+    answer = session.post(webhook.url, data=rendered.body, headers=dict(rendered.headers), timeout=15)
+    ended = datetime.now(UTC)
+    delivery.attempts_made += 1
+    Attempt.objects.create(
+        delivery=delivery,
+        webhook=webhook,
+        number=delivery.attempts_made,
+        started_at=now,
+        duration=ended - now,
+        url=webhook.url,
+        request_headers="\n".join(f"{name}: {value}" for name, value in rendered.headers),
+        outcome="delivered" if answer.ok else "refused",
+        status=answer.status_code,
+        response_headers="\n".join(f"{name}: {value}" for name, value in answer.headers.items()),
+        response_body=answer.content,
+        error="",
+    )
+    delivery.last_status = answer.status_code
+    if answer.status_code < 300:
+        delivery.state, delivery.ending, delivery.finished_at, delivery.due_at = "delivered", "delivered", ended, None
+    else:
+        delivery.due_at = ended + timedelta(minutes=1)
+    delivery.save()
+
+
+def main() -> None:
+    now = datetime.now(UTC)
+    while pipeline.fan_out(now=now)[0]:
+        pass
+    waiting = Delivery.objects.filter(state="pending").order_by("id").values_list("id", flat=True)
+    for delivery_id in waiting.iterator():
+        deliver.delay(str(delivery_id))
+
+
+if __name__ == "__main__":
+    main()

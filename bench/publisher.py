@@ -1,0 +1,290 @@
+"""A publisher that keeps to its timetable: `python -m bench.publisher URL`, a process of its own.
+
+Every request is meant for a moment that is fixed beforehand, whether or not the service keeps up, and all that is
+measured counts from that moment: a service that stalls is charged for everybody who had to wait meanwhile. With a rate
+of 0 there is no timetable, and each connection sends as soon as it has its answer. In the end one line of JSON tells
+what became of the requests.
+"""
+
+import argparse
+import json
+import select
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from bench.load import payload
+
+# How long the answers to the last requests are waited for.
+PATIENCE_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What one request holds: so many events, of so many bytes each, about that repository if about any.
+
+    Their types are push.0, push.1 and so on, by turns, of so many ``kinds``.
+    """
+
+    events: int
+    size: int
+    repository: str = ""
+    kinds: int = 1
+
+
+class Events:
+    """Events ready but for their types and ids and the moment they are meant for."""
+
+    def __init__(self, shape: Shape) -> None:
+        rest = json.dumps(payload(shape.size), separators=(",", ":")).removeprefix('{"t":0,')
+        about = f'"repository":"{shape.repository}",' if shape.repository else ""
+        self._event = (
+            f'{{"type":"push.%02d",{about}"id":"{time.time_ns():x}-%010d","data":{{"t":%17.6f,{rest}}}'.encode()
+        )
+        self._shape = shape
+        self._made = 0
+        self.size = len(self.make(0.0)[0])
+
+    def make(self, meant_at: float) -> list[bytes]:
+        """Give the next request's, each of the same size."""
+        first, self._made = self._made, self._made + self._shape.events
+        return [self._event % (number % self._shape.kinds, number, meant_at) for number in range(first, self._made)]
+
+
+class Letters(Protocol):
+    """What a Publisher sends."""
+
+    def write(self, meant_at: float) -> bytes:
+        """Give the next request."""
+
+
+class Posts:
+    """Requests to the HTTP API, one object or a line for each event."""
+
+    def __init__(self, url: str, key: str, shape: Shape) -> None:
+        self._events = Events(shape)
+        length = shape.events * (self._events.size + 1) - 1
+        self._head = (
+            f"POST /v1/events HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAuthorization: Bearer {key}\r\n"
+            f"Content-Type: application/{'x-ndjson' if shape.events > 1 else 'json'}\r\n"
+            f"Content-Length: {length}\r\n\r\n"
+        ).encode()
+
+    def write(self, meant_at: float) -> bytes:
+        """Give the next request."""
+        return self._head + b"\n".join(self._events.make(meant_at))
+
+
+def was_accepted(answer: bytes) -> bool | None:
+    """Tell whether an HTTP answer is a 202, or None as long as not all of it is there."""
+    head, found, rest = answer.partition(b"\r\n\r\n")
+    _, _, length = head.lower().partition(b"\r\ncontent-length:")
+    if not found or len(rest) < int(length.partition(b"\r")[0] or 0):
+        return None
+    return head.startswith(b"HTTP/1.1 202")
+
+
+class Entries:
+    """Commands that append to the stream in Redis, an entry for each event."""
+
+    def __init__(self, stream: str, shape: Shape) -> None:
+        self._events = Events(shape)
+        name = stream.encode()
+        self._head = b"*5\r\n$4\r\nXADD\r\n$%d\r\n%b\r\n$1\r\n*\r\n$5\r\nevent\r\n$%d\r\n" % (
+            len(name), name, self._events.size,
+        )  # fmt: skip
+
+    def write(self, meant_at: float) -> bytes:
+        """Give the next commands."""
+        return b"".join([self._head + event + b"\r\n" for event in self._events.make(meant_at)])
+
+
+def was_appended(answer: bytes, *, count: int) -> bool | None:
+    """Tell whether Redis gave an id for each entry, or None as long as not all of its answers are there."""
+    ids, errors = answer.count(b"$"), answer.count(b"\r\n-") + answer.startswith(b"-")
+    # An id takes two lines, its length and itself.
+    if ids + errors < count or answer.count(b"\r\n") < 2 * ids + errors:
+        return None
+    return errors == 0
+
+
+@dataclass(slots=True, eq=False)
+class Line:
+    """One connection, and the request it is busy with."""
+
+    socket: socket.socket
+    meant_at: float = 0
+    unsent: bytes = b""
+    answer: bytes = b""
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+
+@dataclass
+class Publisher:
+    """Sends letters over a few connections and keeps book of the answers."""
+
+    url: str
+    letters: Letters
+    connections: int
+    judge: Callable[[bytes], bool | None] = was_accepted
+    latencies: list[float] = field(default_factory=list)
+    refused: int = 0
+    broken: int = 0
+    # How late a request was sent at worst, for want of a connection that was free.
+    behind: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._idle = [self._connect() for _ in range(self.connections)]
+        self._sending: set[Line] = set()
+        self._waiting: dict[int, Line] = {}
+
+    def publish(self, *, every: float, seconds: float, most: float = float("inf")) -> None:
+        """Send a request ``every`` so many seconds, or back to back if that is 0, and wait for the last answers.
+
+        After ``seconds``, or when so many requests are answered, no more are sent.
+        """
+        begun_at = time.monotonic()
+        end_at = begun_at + seconds
+        due: deque[float] = deque()
+        number = 0
+        while True:
+            now = time.monotonic()
+            while every and (at := begun_at + number * every) <= min(now, end_at):
+                due.append(at)
+                number += 1
+            if len(self.latencies) >= most:
+                end_at = min(end_at, now)
+            if not every and now < end_at:
+                due.extend([now] * len(self._idle))
+            self.behind = max(self.behind, now - due[0] if due else 0.0)
+            while due and self._idle:
+                self._send(self._idle.pop(), due.popleft())
+            is_over = now >= end_at and not due
+            if (is_over and not self._waiting) or now >= end_at + PATIENCE_SECONDS:
+                return
+            next_at = begun_at + number * every if every and not is_over else now + 0.1
+            self._listen(min(0.1, max(0.0, next_at - now)))
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that were sent and never answered."""
+        return len(self._waiting)
+
+    def _connect(self) -> Line:
+        parts = urlsplit(self.url)
+        if parts.scheme == "unix":
+            made = socket.socket(socket.AF_UNIX)
+            made.connect(parts.path)
+        else:
+            made = socket.create_connection((parts.hostname, parts.port))
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setblocking(False)  # noqa: FBT003 - the only form there is
+        return Line(made)
+
+    def _send(self, line: Line, meant_at: float) -> None:
+        line.meant_at, line.unsent, line.answer = meant_at, self.letters.write(meant_at), b""
+        self._waiting[line.fileno()] = line
+        self._go_on(line)
+
+    def _go_on(self, line: Line) -> None:
+        try:
+            line.unsent = line.unsent[line.socket.send(line.unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._give_up(line)
+            return
+        (self._sending.add if line.unsent else self._sending.discard)(line)
+
+    def _listen(self, seconds: float) -> None:
+        # select() waits to the microsecond, epoll only to the millisecond.
+        readable, writable, _ = select.select(self._waiting.values(), self._sending, (), seconds)
+        for line in writable:
+            self._go_on(line)
+        for line in readable:
+            self._read(line)
+
+    def _read(self, line: Line) -> None:
+        try:
+            chunk = line.socket.recv(262_144)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self._give_up(line)
+            return
+        line.answer += chunk
+        verdict = self.judge(line.answer)
+        if verdict is None:
+            return
+        if verdict:
+            self.latencies.append(time.monotonic() - line.meant_at)
+        else:
+            self.refused += 1
+            print(line.answer[:500].decode(errors="replace"), file=sys.stderr)
+        del self._waiting[line.fileno()]
+        self._idle.append(line)
+
+    def _give_up(self, line: Line) -> None:
+        self.broken += 1
+        self._waiting.pop(line.fileno(), None)
+        self._sending.discard(line)
+        line.socket.close()
+        self._idle.append(self._connect())
+
+
+def percentile(seconds: list[float], percent: int) -> float:
+    """Give a percentile in milliseconds, 0 when nothing came."""
+    ordered = sorted(seconds)
+    return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000, 2) if ordered else 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", help="the web server's, or with --stream that of Redis")
+    parser.add_argument("--key", default="", help="an API key")
+    parser.add_argument("--stream", default="", help="append to this stream instead")
+    parser.add_argument("--events", type=int, default=1, help="events of one request")
+    parser.add_argument("--rate", type=float, default=0, help="events a second; 0 is as fast as answers come")
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--most", type=int, default=0, help="events after which it is over; 0 for no such end")
+    parser.add_argument("--size", type=int, default=512, help="bytes of one event's data")
+    parser.add_argument("--repository", default="")
+    parser.add_argument("--kinds", type=int, default=1, help="how many types there are")
+    parser.add_argument("--connections", type=int, default=16)
+    options = parser.parse_args()
+    shape = Shape(options.events, options.size, options.repository, options.kinds)
+    letters: Letters = Entries(options.stream, shape) if options.stream else Posts(options.url, options.key, shape)
+    publisher = Publisher(options.url, letters, options.connections)
+    if options.stream:
+        publisher.judge = lambda answer: was_appended(answer, count=options.events)
+    begun_at = time.monotonic()
+    publisher.publish(
+        every=options.events / options.rate if options.rate else 0,
+        seconds=options.seconds,
+        most=options.most / options.events or float("inf"),
+    )
+    told = {
+        "begun_at": begun_at,
+        "ended_at": time.monotonic(),
+        "accepted": len(publisher.latencies) * options.events,
+        "refused": publisher.refused,
+        "broken": publisher.broken,
+        "unanswered": publisher.unanswered,
+        "behind_s": round(publisher.behind, 3),
+        **{f"p{percent}_ms": percentile(publisher.latencies, percent) for percent in (50, 95, 99)},
+        "cpu_s": round(time.process_time(), 2),
+    }
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""A steady load of several kinds of events, published by a process of its own that keeps to its timetable.
+
+`python -m bench.steady` reads a plan as JSON, carries it out, and prints what became of it.
+"""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from bench.load import payload
+from bench.publisher import Publisher
+from bench.stage import ROOT
+
+# A batch of a few events costs little more than one event, and so the publisher leaves the machine to what is measured.
+EVERY_SECONDS = 0.02
+# Enough for batches to go out on time while the answers to others are late.
+CONNECTIONS = 8
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of event: its type, its repository, and how large its part of all events is."""
+
+    type: str
+    repository: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """So many events a second for so long, drawn from ``kinds`` in an order that is the same every time."""
+
+    url: str
+    key: str
+    kinds: tuple[Kind, ...]
+    per_second: float
+    seconds: float
+    size: int = 1024
+
+
+@dataclass(frozen=True)
+class Told:
+    """What was published and accepted: since when, how many of each kind, and how late a batch was at worst."""
+
+    begun_at: float
+    published: tuple[int, ...]
+    most_behind_ms: float
+
+
+class Mix:
+    """Batches of events of all kinds, each event telling under "t" when its batch was meant to be sent."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._events = [event_of(kind, size=plan.size) for kind in plan.kinds]
+        # Drawn and not by turns: what is regular can miss, or always hit, the rhythm of what is measured.
+        self._random = random.Random(1)
+        self._run = f"{time.time_ns():x}"
+        self.published = [0] * len(plan.kinds)
+        self._batches = 0
+
+    def write(self, meant_at: float) -> bytes:
+        """Give the next request."""
+        per_batch, shares = self._plan.per_second * EVERY_SECONDS, [kind.share for kind in self._plan.kinds]
+        count = round(per_batch * (self._batches + 1)) - round(per_batch * self._batches)
+        self._batches += 1
+        lines = []
+        for kind in self._random.choices(range(len(shares)), shares, k=count):
+            self.published[kind] += 1
+            lines.append(self._events[kind] % (f"{self._run}-{sum(self.published)}".encode(), meant_at))
+        body = b"\n".join(lines)
+        head = (
+            f"POST /v1/events HTTP/1.1\r\nHost: {urlsplit(self._plan.url).netloc}\r\n"
+            f"Authorization: Bearer {self._plan.key}\r\nContent-Type: application/x-ndjson\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+def event_of(kind: Kind, *, size: int) -> bytes:
+    """Give an event as the API takes it, with places for its id and for the moment it is meant for."""
+    event = {"type": kind.type, "repository": kind.repository, "id": "", "data": payload(size)}
+    text = json.dumps(event, separators=(",", ":")).replace("%", "%%")
+    return text.replace('"id":""', '"id":"%b"', 1).replace('"t":0,', '"t":%.6f,', 1).encode()
+
+
+def carry_out(plan: Plan) -> Told:
+    """Publish batch after batch at its time; raises RuntimeError when any of it was not accepted."""
+    mix = Mix(plan)
+    publisher = Publisher(plan.url, mix, connections=CONNECTIONS)
+    begun_at = time.monotonic()
+    publisher.publish(every=EVERY_SECONDS, seconds=plan.seconds)
+    if wrong := publisher.refused + publisher.broken + publisher.unanswered:
+        raise RuntimeError(f"{wrong} batches were not accepted")
+    return Told(begun_at, tuple(mix.published), round(publisher.behind * 1000, 1))
+
+
+def publish(plan: Plan) -> Told:
+    """Have a process of its own carry out the plan, and wait for it; raises CalledProcessError when it could not."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.steady"],
+        cwd=ROOT,
+        input=json.dumps(asdict(plan)),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    told: dict[str, Any] = json.loads(done.stdout)
+    return Told(told["begun_at"], tuple(told["published"]), told["most_behind_ms"])
+
+
+def main() -> None:
+    read: Mapping[str, Any] = json.load(sys.stdin)
+    plan = Plan(**{**read, "kinds": tuple(Kind(**kind) for kind in read["kinds"])})
+    print(json.dumps(asdict(carry_out(plan))))
+
+
+if __name__ == "__main__":
+    main()
