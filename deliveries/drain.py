@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from deliveries import claiming, doorbell, pipeline, queue, stopping
 from deliveries.attempts import Result
 from deliveries.claiming import Claim, Wanted
+from deliveries.failpoints import reach
 from deliveries.lanes import IN_ALL, Lanes
 from deliveries.outcomes import Delivered
 from deliveries.sender import Request, Sender, make_sender
@@ -240,6 +241,8 @@ class Drain:
         for token, exchange in self.sender.wait(LOOK_AGAIN if self._is_busy else LOOK_SOON):
             claimed, request, started_at = _read_token(token)
             self._keep(pipeline.finish(claimed, request, exchange, started_at=started_at, now=self.clock()))
+        if self.sender.in_flight:
+            reach("sent")
 
     def _keep(self, result: Result) -> None:
         self.lanes.end(result.claim)

@@ -22,6 +22,7 @@ from deliveries.events import (
     Premises,
     as_columns,
 )
+from deliveries.failpoints import reach
 from deliveries.health import Health, health_of
 from deliveries.ids import uuid7s
 from deliveries.models import Webhook
@@ -60,9 +61,15 @@ def accept(events: Sequence[NewEvent], *, premises: Premises = NO_PREMISES, now:
             ]
         else:
             receipts = _receipts_of_first(events, ids, is_any_stored=stored > 0, now=now)
+        reach("event-stored")
         if stored:
-            transaction.on_commit(doorbell.ring)
+            transaction.on_commit(_ring)
     return receipts
+
+
+def _ring() -> None:
+    reach("event-committed")
+    doorbell.ring()
 
 
 def _receipts_of_first(
@@ -104,6 +111,7 @@ def fan_out(limit: int = FAN_OUT_BATCH, *, now: datetime) -> tuple[int, int]:
     One statement; to run it twice, or twice at once, owes nothing twice.
     """
     events, deliveries, _ = queue.run(queue.FAN_OUT, {"limit": limit, "now": now})[0]
+    reach("fanned-out")
     return events, deliveries
 
 
@@ -120,7 +128,7 @@ def claim(limit: int | Wanted, *, after: int = 0, now: datetime) -> list[Claim]:
 
     The claim is committed when this returns: until its lease runs out nobody else takes these.
     """
-    return claiming.claim(
+    claims = claiming.claim(
         limit if isinstance(limit, Wanted) else Wanted(limit),
         lease=leases.make(),
         until=now + settings.HOOKHUB_LEASE,
@@ -128,6 +136,8 @@ def claim(limit: int | Wanted, *, after: int = 0, now: datetime) -> list[Claim]:
         after=after,
         now=now,
     )
+    reach("claimed")
+    return claims
 
 
 def release(claims: Sequence[Claim]) -> None:
@@ -182,12 +192,15 @@ def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
     ids = uuid7s(now, len(results))
     rows = [as_row(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
     columns = arrays.columns(rows, attempts.COLUMNS)
+    reach("answered")
     with transaction.atomic():
         queue.change(queue.RECORD_ATTEMPTS, columns)
+        reach("half-settled")
         places = {place for (place,) in queue.run(queue.SETTLE, columns)}
         ours = [results[place] for place in sorted(places)]
         if ours:
             _update_health(health_of(ours))
+    reach("settled")
     tell_attempts(rows, ours=places)
     return {result.claim.delivery_id for result in ours}
 
