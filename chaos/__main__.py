@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from chaos.ground import Ground, home_of_its_own
 from chaos.plans import Scenario
@@ -24,7 +25,7 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_all(scenarios: Iterable[Scenario], *, seed: int) -> list[Verdict]:
+def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = None) -> list[Verdict]:
     """Run scenarios one after another, those that leave their servers whole on the same servers, and give the verdicts."""
     verdicts = []
     with ExitStack() as stack:
@@ -34,11 +35,11 @@ def run_all(scenarios: Iterable[Scenario], *, seed: int) -> list[Verdict]:
             tell(f"{scenario.name}: {scenario.sentence or scenario.bug}")
             if scenario.needs_own_servers:
                 with home_of_its_own() as home, Ground(home) as ground:
-                    verdict = run(scenario, seed=seed, ground=ground, tell=tell)
+                    verdict = run(scenario, seed=seed, ground=ground, tell=tell, keep=keep)
             else:
                 if shared is None:
                     shared = stack.enter_context(Ground(stack.enter_context(home_of_its_own())))
-                verdict = run(scenario, seed=seed, ground=shared, tell=tell)
+                verdict = run(scenario, seed=seed, ground=shared, tell=tell, keep=keep)
             for sentence in verdict.sentences():
                 tell(sentence)
             tell(f"  {'BROKEN' if verdict.breaches else 'ok'} after {time.monotonic() - began_at:.0f} s")
@@ -64,6 +65,7 @@ def main() -> None:
         "names", nargs="*", default=["all"], metavar="NAME", help=f"of a scenario, or {', '.join(GROUPS)}; see --list"
     )
     parser.add_argument("--seed", type=int, help="do the same again; drawn and told if not given")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the logs and the records there")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     options = parser.parse_args()
     if options.list:
@@ -77,7 +79,7 @@ def main() -> None:
     # What it started is stopped on the way out, also when somebody stops it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tell(f"seed {seed}: `python -m chaos {' '.join(options.names)} --seed {seed}` does the same again")
-    verdicts = run_all(chosen, seed=seed)
+    verdicts = run_all(chosen, seed=seed, keep=options.keep)
     if len(verdicts) > 1:
         breaches = sum(len(verdict.breaches) for verdict in verdicts)
         tell(json.dumps({"scenarios": len(verdicts), "breaches": breaches}))

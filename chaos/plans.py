@@ -34,7 +34,7 @@ NARROW = Part("/narrow", topics=("push",))
 SHAKY = Part(
     "/shaky",
     topics=("issues", "push.a"),
-    acts=(Act({"200": 80, "500": 8, "reset": 6, "slow": 4, "drip": 1, "hang": 1}, first="500"),),
+    acts=(Act({"200": 89, "500": 4, "reset": 3, "slow": 2, "drip": 1, "hang": 1}, first="500"),),
     schedule=(1, 1, 1, 1, 1, 1),
 )
 HOPELESS = Part("/hopeless", topics=("push.b",), acts=(Act({"500": 1}),), schedule=(1, 1))

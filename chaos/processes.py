@@ -6,12 +6,16 @@ from contextlib import suppress
 
 import psutil
 
+from bench.stage import wait_for
 from chaos.scene import Scene
 
 # How long a process that is told to stop may take beyond its requests' longest deadline.
 STOPS_LATE_SECONDS = 5
 # For how long an order to halt waits for a process to come by.
 ORDER_WAITS_SECONDS = 4.0
+
+ORPHANS_END_WITHIN_SECONDS = 15
+UP_WITHIN_SECONDS = 60
 
 Fault = Callable[[Scene], None]
 
@@ -31,14 +35,16 @@ def kill_worker(scene: Scene) -> None:
 
 
 def kill_parent(scene: Scene) -> None:
-    """SIGKILL a worker's parent alone; its children have to notice."""
+    """SIGKILL a worker's parent alone; the kernel ends its children with it, in the middle of whatever they do."""
     name = scene.chance.choice(scene.workers())
-    since = time.time()
-    process = scene.crew.processes[name]
-    scene.left_behind += psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    scene.note(f"the parent of {name} killed", since=since, is_kill=True)
+    parent = psutil.Process(scene.crew.processes[name].pid)
+    children = parent.children(recursive=True)
+    scene.kill([parent], what=f"the parent of {name} killed", with_them=children)
+    _, alive = psutil.wait_procs(children, timeout=ORPHANS_END_WITHIN_SECONDS)
+    if alive:
+        scene.complaints.append(f"{len(alive)} children of {name} outlive their parent")
+        for child in alive:
+            child.kill()
 
 
 def kill_web(scene: Scene) -> None:
@@ -53,6 +59,7 @@ def kill_web(scene: Scene) -> None:
 
 def stop_worker(scene: Scene) -> None:
     """SIGTERM a worker with work in flight, and start another; nothing may be sent twice because of it."""
+    wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
     name = scene.chance.choice(scene.workers())
     since = time.time()
     process = scene.crew.tell_to_stop(name)
@@ -71,6 +78,7 @@ def stop_worker(scene: Scene) -> None:
 
 def stop_everything(scene: Scene) -> None:
     """SIGTERM everything at once under load, and start it again when all of it has ended."""
+    wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
     since = time.time()
     processes = {name: scene.crew.tell_to_stop(name) for name in list(scene.crew.processes)}
     limit = scene.lease + STOPS_LATE_SECONDS

@@ -49,10 +49,10 @@ SELECT (SELECT count(*) FROM deliveries_event WHERE fanned_out_at IS NULL),
 """
 
 
-def run(scenario: Scenario, *, seed: int, ground: Ground, tell: Tell) -> Verdict:
-    """Run a scenario on a ground, and judge what was written down meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="hookhub-chaos-run-") as folder, ExitStack() as stack:
-        paths = Path(folder)
+def run(scenario: Scenario, *, seed: int, ground: Ground, tell: Tell, keep: Path | None = None) -> Verdict:
+    """Run a scenario on a ground, and judge what was written down meanwhile; logs and records go where they are kept."""
+    with ExitStack() as stack:
+        paths = folder_for(scenario, keep, stack)
         scene = stack.enter_context(set_up(scenario, seed=seed, ground=ground, folder=paths, tell=tell))
         receiver = stack.enter_context(helper("chaos.receiver", str(paths / "arrivals"), folder=paths))
         assert receiver.stdout is not None
@@ -66,10 +66,21 @@ def run(scenario: Scenario, *, seed: int, ground: Ground, tell: Tell) -> Verdict
             make_commits_slow(scene, scenario.commits_take)
         with helper("chaos.publisher", publisher_plan(scenario, scene, seed, paths), folder=paths):
             play(scenario, scene, seed=seed)
+        begun_at = time.monotonic()
         come_to_rest(scene)
+        tell(f"    at rest {time.monotonic() - begun_at:.1f} s after the last event")
         stop_all(scene)
         records = gather(scenario, scene, paths)
         return judge(records, scenario=scenario.name, seed=seed, complaints=scene.complaints)
+
+
+def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
+    """Make the folder of a scenario's logs and records, to be kept or to go with the stack."""
+    if keep is None:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hookhub-chaos-run-")))
+    folder = keep / scenario.name
+    folder.mkdir(parents=True)
+    return folder
 
 
 @contextmanager
@@ -156,12 +167,11 @@ def say(receiver: "subprocess.Popen[str]", told: Mapping[str, Any]) -> None:
 
 def start(scenario: Scenario, scene: Scene) -> None:
     """Start the web server and the workers."""
-    url = f"http://127.0.0.1:{scene.crew.environment['PORT']}"
     scene.crew.start("web")
     for number in range(1, scenario.workers + 1):
         name = "worker" if number == 1 else f"worker-{number}"
         scene.crew.start(name, **scenario.differences.get(name, {}))
-    wait_for(lambda: service.is_ready(url), "the web server", seconds=STARTS_WITHIN_SECONDS)
+    wait_for(scene.is_up, "everything to be up", seconds=STARTS_WITHIN_SECONDS)
 
 
 def make_webhooks(scenario: Scenario, scene: Scene, receiver_port: int) -> dict[str, str]:
@@ -171,7 +181,7 @@ def make_webhooks(scenario: Scenario, scene: Scene, receiver_port: int) -> dict[
         scene.proxies["receiver"] = Proxy(("127.0.0.1", receiver_port))
         port = scene.stack.enter_context(scene.proxies["receiver"]).port
     secrets = {}
-    with Client(f"http://127.0.0.1:{scene.crew.environment['PORT']}", scene.ground.key) as client:
+    with Client(scene.url, scene.ground.key) as client:
         for part in scenario.parts:
             terms = {"retry_schedule": list(part.schedule), "max_in_flight": part.in_flight}
             created = client.webhooks.create(

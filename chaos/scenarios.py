@@ -9,7 +9,7 @@ HOUR = "3600"
 DOOMED = Part("/doomed", acts=(Act({"500": 1}),), schedule=(1, 1), disables=True)
 WHIMSICAL = Part(
     "/whimsical",
-    acts=(Act({"200": 1}, until=2), Act({"reset": 3, "200": 5, "500": 2, "slow": 1}, until=6), Act({"200": 9, "drip": 1})),
+    acts=(Act({"200": 1}, until=2), Act({"reset": 3, "200": 5, "500": 2, "slow": 1}, until=6), Act({"200": 30, "drip": 1})),
     schedule=(1, 1, 1, 1, 1, 1, 1, 1),
 )  # fmt: skip
 ALL_SHAKY = Part("/first-fails", topics=("push",), acts=(Act(first="500"),), schedule=(1, 1, 1, 1))
@@ -43,8 +43,8 @@ SCENARIOS = (
         "workers-killed",
         "what a whole worker had in hand is taken over when its leases run out",
         faults=("kill-worker", "kill-parent"),
-        draws=4,
-        every=3,
+        draws=3,
+        every=4,
         seconds=13,
         late_allowed=8,
     ),

@@ -16,6 +16,7 @@ from chaos.crew import Crew, is_alive
 from chaos.ground import Ground
 from chaos.proxy import Proxy
 from chaos.records import Interruption
+from hookhub import service
 
 # What a halted process had asked of the database before is done by then.
 TO_COME_TO_REST_SECONDS = 0.15
@@ -41,8 +42,6 @@ class Scene:
     interruptions: list[Interruption] = field(default_factory=list)
     forgotten_at: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    # Children whose parent was killed: they have to notice by themselves.
-    left_behind: list[psutil.Process] = field(default_factory=list)
 
     # What is set up late and has to go in the end.
     stack: ExitStack = field(default_factory=ExitStack)
@@ -50,9 +49,6 @@ class Scene:
     def close(self) -> None:
         """End what is left of the scene."""
         self.stack.close()
-        for child in self.left_behind:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and start again whatever ends by itself meanwhile."""
@@ -65,6 +61,16 @@ class Scene:
         """Start again what has ended by itself, as a service manager does."""
         for name in self.crew.tend():
             self.tell(f"    {name} had ended, and is started again")
+
+    def is_up(self) -> bool:
+        """Tell whether the web server answers and every worker has its children."""
+        self.tend()
+        return service.is_ready(self.url) and all(self.crew.children_of(name) for name in self.workers())
+
+    @property
+    def url(self) -> str:
+        """The web server's own address."""
+        return f"http://127.0.0.1:{self.crew.environment['PORT']}"
 
     def workers(self) -> list[str]:
         """Give the names of the workers that are up."""
@@ -91,16 +97,22 @@ class Scene:
         time.sleep(TO_COME_TO_REST_SECONDS)
         return [process for process in halted if is_alive(process)]
 
-    def kill(self, processes: Iterable[psutil.Process], *, what: str) -> None:
-        """SIGKILL processes, and enter what exactly they had in hand."""
+    def kill(
+        self, processes: Iterable[psutil.Process], *, what: str, with_them: Iterable[psutil.Process] = ()
+    ) -> None:
+        """SIGKILL processes, and enter what exactly they had in hand, and those that cannot outlive them."""
         since = time.time()
-        halted = self.halt(processes)
+        victims, others = list(processes), list(with_them)
+        halted = self.halt([*victims, *others])
         if not halted:
             return
         in_hand = self.in_hand({process.pid for process in halted})
-        for process in halted:
+        for process in victims:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
+        for process in others:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
         self.note(what, since=since, in_hand=in_hand, is_kill=True)
 
     def in_hand(self, pids: set[int]) -> frozenset[str] | None:
