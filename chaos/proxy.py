@@ -101,7 +101,8 @@ class Proxy:
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: list[int]) -> None:
         """Pass on what comes, as the mode of the moment wants it; ``passed`` counts both ways of one connection."""
-        with suppress(OSError, ConnectionError):
+        # A write after the end that a half-close has put to it is a RuntimeError to asyncio.
+        with suppress(OSError, RuntimeError):
             while chunk := await reader.read(CHUNK):
                 while self.mode == "black-hole":
                     await self._changed.wait()
@@ -118,8 +119,7 @@ class Proxy:
             if writer.can_write_eof():
                 writer.write_eof()
             return
-        for one in (writer,):
-            break_off(one, with_reset=True)
+        break_off(writer, with_reset=True)
         reader.feed_eof()
 
 
