@@ -213,8 +213,8 @@ def _update_health(healths: Sequence[Health]) -> None:
     last_at = {each.webhook_id: each.last_at for each in healths}
     rests = {
         webhook_id: last_at[webhook_id] + rest
-        for webhook_id, timeouts in timed_out
-        if (rest := rest_after(timeouts)) is not None
+        for webhook_id, timeouts, share in timed_out
+        if (rest := rest_after(timeouts, at_once=share or settings.HOOKHUB_MAX_IN_FLIGHT)) is not None
     }
     if rests:
         queue.run(queue.REST, {"webhooks": arrays.bigints(rests), "until": arrays.moments(rests.values())})
