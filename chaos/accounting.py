@@ -196,7 +196,9 @@ def untimely(records: Records) -> Iterator[str]:
             gap = following.started_at - (one.ended_at or 0)
             # A receiver knows nothing of our clocks: it sees when it was asked, and when it was asked again.
             seen = _seen_gap(requests.get(delivery, ()), one, following)
-            if gap < step - SLACK / 10 or (seen is not None and seen < step - SLACK):
+            is_early = gap < step - SLACK / 10 or (seen is not None and seen < step - SLACK)
+            # Whoever held it for longer than its lease had lost it, and the next attempt was due at once.
+            if is_early and following.started_at < one.started_at + records.lease - SLACK:
                 yield (
                     f"{delivery} ({hook.path}): attempt {following.number} came {min(gap, seen or gap):.3f} s after "
                     f"attempt {one.number}, and {step:g} s were promised"

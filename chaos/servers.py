@@ -10,10 +10,12 @@ import psycopg
 
 from bench.stage import wait_for
 from chaos.ground import die
-from chaos.processes import Fault, stop_worker
+from chaos.processes import Fault, kill_worker, stop_worker
 from chaos.scene import Scene
 
 BACK_WITHIN_SECONDS = 60
+# How often HookHub's connections are taken away until it has none.
+ROUNDS = 20
 
 # Redis ---------------------------------------------------------------------------------------------------------------
 
@@ -61,13 +63,17 @@ def stop_worker_while_redis_hangs(scene: Scene) -> None:
 
 
 def fill_redis(scene: Scene) -> None:
-    """Have Redis refuse every write for a while, as one out of memory does."""
+    """Have Redis refuse every write for a while, as one out of memory does, and start a worker meanwhile."""
     since = time.time()
     with scene.ground.redis() as redis:
         redis.config_set("maxmemory", "1")
-        scene.wait(4)
-        redis.config_set("maxmemory", "0")
-    scene.note("Redis out of memory for 4 s", since=since)
+        try:
+            scene.wait(2)
+            kill_worker(scene)
+            scene.wait(6)
+        finally:
+            redis.config_set("maxmemory", "0")
+    scene.note("Redis out of memory for 8 s", since=since)
 
 
 # PostgreSQL ----------------------------------------------------------------------------------------------------------
@@ -143,12 +149,13 @@ def crowd(scene: Scene) -> Iterator[None]:
     """Hold all connections there are, HookHub's own included."""
     with ExitStack() as stack:
         first = stack.enter_context(psycopg.connect(scene.database_url, autocommit=True))
-        for _ in range(2):
+        for _ in range(ROUNDS):
             with suppress(psycopg.OperationalError):
                 while True:
                     stack.enter_context(psycopg.connect(scene.database_url))
-            # Theirs come free, and are taken before they can have them back.
-            first.execute(TERMINATE)
+            # Theirs come free, and have to be taken before they can have them back.
+            if not first.execute(TERMINATE).fetchall():
+                break
         yield
 
 
