@@ -158,7 +158,9 @@ def database(url: str) -> dict[str, Any]:
     rest = {key: value for key, value in parts.items() if key not in known and key != "options"}
     # An old snapshot left open is what kills a queue table, so no session may sit in a transaction.
     limits = f"-c statement_timeout={whole('HOOKHUB_STATEMENT_TIMEOUT_MS', 30_000)} -c lock_timeout=10000 "
-    limits += "-c idle_in_transaction_session_timeout=30000"
+    # A plan made once, for batches of any size: how the queue goes about its work must not depend on what the day's
+    # statistics make of a table that was empty when they were taken.
+    limits += "-c idle_in_transaction_session_timeout=30000 -c plan_cache_mode=force_generic_plan"
     rest["options"] = f"{parts.get('options', '')} {limits}".strip()
     return {
         "ENGINE": "hookhub.postgresql",
