@@ -6,10 +6,14 @@ import sys
 
 from celery import Celery
 from celery.signals import worker_process_init
+from kombu.transport import TRANSPORT_ALIASES
 
 from deliveries.clockwork import Clock
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# Under kombu's own names, so that REDIS_URL stays what everybody knows.
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.listening:Transport"))
 
 app = Celery("hookhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -161,13 +161,15 @@ def database(url: str) -> dict[str, Any]:
     # A plan made once, for batches of any size: how the queue goes about its work must not depend on what the day's
     # statistics make of a table that was empty when they were taken.
     limits += "-c idle_in_transaction_session_timeout=30000 -c plan_cache_mode=force_generic_plan"
+    # A server or a network that vanishes without a word is noticed in half a minute; by itself TCP takes two hours.
+    vigilance = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
     rest["options"] = f"{parts.get('options', '')} {limits}".strip()
     return {
         "ENGINE": "hookhub.postgresql",
         **found,
         "CONN_MAX_AGE": 300,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5, "prepare_threshold": 3, "application_name": "hookhub", **rest},
+        "OPTIONS": {"connect_timeout": 5, "prepare_threshold": 3, "application_name": "hookhub", **vigilance, **rest},
     }
 
 
@@ -249,8 +251,16 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # The default gives up after a hundred tries, and the worker would stay up and deaf.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+# A Redis that refuses a command, for want of memory perhaps, is asked again; a worker would end otherwise.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_keepalive": True, "health_check_interval": 10}
+# A worker that is to stop takes its leave of Redis with several questions, and each may go without an answer.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 2,
+    "socket_keepalive": True,
+    "health_check_interval": 10,
+}
 
 
 def stream(value: str) -> str:

@@ -18,6 +18,8 @@ from deliveries import claiming, doorbell, leases, queue, stopping
 log = logging.getLogger("hookhub.clock")
 
 TICK_SECONDS = 1.0
+# So many ticks in a row with something due and nothing being sent: Redis takes the bell, and nobody hears it.
+UNHEARD_TICKS = 5
 # Any number will do, as long as every worker of a deployment uses the same.
 CHORES_LOCK = 7_305_662
 
@@ -36,6 +38,7 @@ class Clock(bootsteps.StartStopStep):
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._poller: subprocess.Popen[bytes] | None = None
+        self._unheard_ticks = 0
 
     def start(self, worker: Any) -> None:
         """Begin to tick."""
@@ -78,7 +81,9 @@ class Clock(bootsteps.StartStopStep):
         # Only this very process can tell which of its children have died.
         leases.reclaim_from_the_dead(now=now)
         is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
-        if is_wanted and not doorbell.ring_now():
+        is_unheard = is_wanted and not queue.run(IS_ANYTHING_SENT, {})[0][0]
+        self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
+        if is_wanted and (not doorbell.ring_now() or self._unheard_ticks >= UNHEARD_TICKS):
             self._poll()
 
     def _do_chores(self, now: datetime) -> None:
@@ -95,6 +100,12 @@ class Clock(bootsteps.StartStopStep):
         """Do the work without Redis, in a process of its own: this one has to be ready to fork children."""
         if self._poller is None or self._poller.poll() is not None:
             self._poller = subprocess.Popen([sys.executable, "-m", "django", "drain", "--quiet"])
+
+
+# Ordered as the index is, or the planner would look for one in the whole of a large table.
+IS_ANYTHING_SENT = """
+SELECT (SELECT id FROM deliveries_delivery WHERE state = 'sending' ORDER BY webhook_id, leased_until LIMIT 1) IS NOT NULL
+"""
 
 
 def do(path: str, chore: Callable[..., object], *, now: datetime) -> None:

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from deliveries import arrays, queue
 from deliveries.claiming import IN_FLIGHT, IS_SLOW, LAST_ID, SHARE, Claim, Destination, Leasing, Wanted, standing
+from deliveries.failpoints import reach
 
 # A source gives so many events before the next one has its turn, and more only where there are few sources.
 TURNS = 4
@@ -174,6 +175,7 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, leasing: Leasing) -> Fann
             return FannedOut(0, 0, [], after)
         destinations = {row[2]: Destination(*row[2:]) for row in found if row[2] is not None}
         chosen = {"events": arrays.uuids(events), "webhooks": arrays.bigints(destinations)}
+        reach("fanning-out")
         rows = queue.run(OWE, {**facts, **chosen, "lease": leasing.lease, "until": leasing.until})
     return FannedOut(len(events), rows[0][0], _claims(rows, destinations, leasing), source)
 

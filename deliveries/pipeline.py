@@ -22,6 +22,7 @@ from deliveries.events import (
     Premises,
     as_columns,
 )
+from deliveries.failpoints import reach
 from deliveries.fanning_out import FannedOut
 from deliveries.health import Health, health_of
 from deliveries.ids import uuid7s
@@ -61,9 +62,15 @@ def accept(events: Sequence[NewEvent], *, premises: Premises = NO_PREMISES, now:
             ]
         else:
             receipts = _receipts_of_first(events, ids, is_any_stored=stored > 0, now=now)
+        reach("event-stored")
         if stored:
-            transaction.on_commit(doorbell.ring)
+            transaction.on_commit(_ring)
     return receipts
+
+
+def _ring() -> None:
+    reach("event-committed")
+    doorbell.ring()
 
 
 def _receipts_of_first(
@@ -106,7 +113,9 @@ def fan_out(limit: int = FAN_OUT_BATCH, *, wanted: Wanted = NOTHING, after: int 
     is committed when this returns, like a claim. The rest stands in line. To do it twice, or twice at once, owes
     nothing twice.
     """
-    return fanning_out.fan_out(limit, wanted=wanted, after=after, leasing=_leasing(now))
+    done = fanning_out.fan_out(limit, wanted=wanted, after=after, leasing=_leasing(now))
+    reach("fanned-out")
+    return done
 
 
 # 3. Claim -----------------------------------------------------------------------------------------------------------
@@ -123,7 +132,9 @@ def claim(limit: int | Wanted, *, after: int = 0, now: datetime) -> list[Claim]:
     The claim is committed when this returns: until its lease runs out nobody else takes these.
     """
     wanted = limit if isinstance(limit, Wanted) else Wanted(limit)
-    return claiming.claim(wanted, after=after, leasing=_leasing(now))
+    claims = claiming.claim(wanted, after=after, leasing=_leasing(now))
+    reach("claimed")
+    return claims
 
 
 def _leasing(now: datetime) -> Leasing:
@@ -182,12 +193,15 @@ def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
     ids = uuid7s(now, len(results))
     rows = [as_row(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
     columns = arrays.columns(rows, attempts.COLUMNS)
+    reach("answered")
     with transaction.atomic():
         queue.change(queue.RECORD_ATTEMPTS, columns)
+        reach("half-settled")
         places = {place for (place,) in queue.run(queue.SETTLE, columns)}
         ours = [results[place] for place in sorted(places)]
         if ours:
             _update_health(health_of(ours))
+    reach("settled")
     tell_attempts(rows, ours=places)
     return {result.claim.delivery_id for result in ours}
 
@@ -200,8 +214,8 @@ def _update_health(healths: Sequence[Health]) -> None:
     last_at = {each.webhook_id: each.last_at for each in healths}
     rests = {
         webhook_id: last_at[webhook_id] + rest
-        for webhook_id, timeouts in timed_out
-        if (rest := rest_after(timeouts)) is not None
+        for webhook_id, timeouts, share in timed_out
+        if (rest := rest_after(timeouts, at_once=share or settings.HOOKHUB_MAX_IN_FLIGHT)) is not None
     }
     if rests:
         queue.run(queue.REST, {"webhooks": arrays.bigints(rests), "until": arrays.moments(rests.values())})

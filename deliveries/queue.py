@@ -188,7 +188,7 @@ SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count +
     gone_at = greatest(w.gone_at, CASE WHEN h.gone_at >= coalesce(w.enabled_at, '-infinity') THEN h.gone_at END)
 FROM health h JOIN locked ON locked.id = h.webhook_id
 WHERE w.id = h.webhook_id
-RETURNING w.id, w.timeouts_in_a_row
+RETURNING w.id, w.timeouts_in_a_row, w.max_in_flight
 """
 
 REST = """

@@ -65,10 +65,13 @@ def wait(outcome: Refused | Lost, *, step: timedelta, jitter: float) -> timedelt
     return max(promised, asked) if asked is not None else promised
 
 
-def rest_after(timeouts_in_a_row: int) -> timedelta | None:
-    """Give how long a webhook that keeps timing out is left alone, or None while it is not yet so bad."""
-    beyond = timeouts_in_a_row - TIMEOUTS_BEFORE_REST
-    if beyond < 0:
+def rest_after(timeouts_in_a_row: int, *, at_once: int) -> timedelta | None:
+    """Give how long a webhook that keeps timing out is left alone, or None while it is not yet so bad.
+
+    It has ``at_once`` requests in flight until it rests, and those all time out of one cause: only what comes after
+    them, one trial at a time, says that it goes on.
+    """
+    if timeouts_in_a_row < TIMEOUTS_BEFORE_REST:
         return None
-    doublings: int = 2 ** min(beyond, 10)
+    doublings: int = 2 ** min(max(timeouts_in_a_row - max(TIMEOUTS_BEFORE_REST, at_once), 0), 10)
     return min(REST_LEAST * doublings, REST_MOST)

@@ -7,6 +7,7 @@ from typing import Any
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from hookhub.stream.entries import Entry, Refused
@@ -45,7 +46,8 @@ def refused_of(stream: str) -> str:
 
 def connect(url: str) -> Redis:
     """Give a client that never waits long, repeats nothing by itself, and leaves entries as Redis tells them."""
-    pool = ConnectionPool.from_url(url)
+    # redis-py would listen for notices of maintenance on TCP connections, which takes the other protocol.
+    pool = ConnectionPool.from_url(url, maint_notifications_config=MaintNotificationsConfig(enabled=False))
     patience = PATIENCE.total_seconds()
     # Whatever the URL says of these is meant for others.
     pool.connection_kwargs |= {"protocol": 2, "socket_timeout": patience, "socket_connect_timeout": patience}

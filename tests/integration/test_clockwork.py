@@ -62,6 +62,29 @@ def test_without_redis_it_has_the_work_done_in_a_process_of_its_own(
     assert polled == ["polled"]
 
 
+def test_a_bell_that_redis_takes_and_nobody_hears_does_not_keep_deliveries_waiting_for_ever(
+    forge: Forge, clock: Clock, rings: list[bool], now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polled: list[int] = []
+    monkeypatch.setattr(clock, "_poll", lambda: polled.append(len(rings)))
+    forge.webhook(now=now)
+    pipeline.accept([forge.event(now=now)], now=now)
+
+    for _ in range(clockwork.UNHEARD_TICKS - 1):
+        clock._ring_for_due_work(now)
+    assert polled == []
+    clock._ring_for_due_work(now)
+    assert polled == [100 - clockwork.UNHEARD_TICKS]
+
+    # Somebody sends, so somebody hears.
+    pipeline.fan_out(now=now)
+    pipeline.claim(1, now=now)
+    pipeline.accept([forge.event(now=now)], now=now)
+    for _ in range(clockwork.UNHEARD_TICKS):
+        clock._ring_for_due_work(now)
+    assert len(polled) == 1
+
+
 # Chores are named by their paths, and these are ours.
 done: list[tuple[str, datetime]] = []
 inside, may_go_on = threading.Event(), threading.Event()

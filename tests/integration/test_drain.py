@@ -405,3 +405,21 @@ def test_the_clock_is_the_databases(forge: Forge) -> None:
     assert first <= second
     assert abs(first - datetime.now(first.tzinfo)) < timedelta(minutes=1)
     assert uuid7(first).version == 7
+
+
+def test_an_answer_of_the_databases_that_was_long_on_its_way_does_not_make_leases_that_have_run_out(
+    forge: Forge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, held_up = drain.queue.database_now, iter((0.5, 0.3, 0.0))
+
+    def late() -> datetime:
+        told = ask()
+        time.sleep(next(held_up))
+        return told
+
+    monkeypatch.setattr(drain.queue, "database_now", late)
+
+    behind = ask() - drain.database_clock()()
+
+    assert next(held_up, None) is None
+    assert behind < timedelta(milliseconds=200)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from pytest_django import Settings
 from redis import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from chaos.proxy import Proxy
 from deliveries import pipeline
 from deliveries.models import Delivery, Event, Organization, Repository
 from hookhub.stream import reader as reading
@@ -603,3 +605,20 @@ def test_a_clock_that_was_set_back_does_not_keep_it_from_looking_behind(
     workers.take()
 
     assert stored() == [1]
+
+
+def test_a_redis_that_is_reached_over_tcp_is_read_like_one_over_a_socket(
+    stream: str, organization: Organization, settings: Settings, now: datetime
+) -> None:
+    parts = urlsplit(settings.REDIS_URL)
+    number = parse_qs(parts.query)["db"][0]
+    with Proxy(parts.path) as proxy:
+        for protocol in ("", "?protocol=3", "?protocol=2"):
+            with connect(f"redis://127.0.0.1:{proxy.port}/{number}{protocol}") as client:
+                workers = Workers(client, stream, now)
+                workers.take()
+                client.xadd(stream, {"event": '{"type":"push","data":{}}'})
+
+                assert workers.take_all() == 1, protocol
+
+    assert Event.objects.count() == 3

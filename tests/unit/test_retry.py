@@ -74,4 +74,12 @@ RESTS = {0: None, 1: None, 9: None, 10: 10, 11: 20, 12: 40, 13: 80, 14: 160, 15:
 
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS.items())
 def test_who_keeps_timing_out_rests_ever_longer_up_to_five_minutes(timeouts: int, seconds: int | None) -> None:
-    assert rest_after(timeouts) == (None if seconds is None else timedelta(seconds=seconds))
+    assert rest_after(timeouts, at_once=10) == (None if seconds is None else timedelta(seconds=seconds))
+
+
+RESTS_OF_MANY = {9: None, 10: 10, 49: 10, 50: 10, 51: 20, 52: 40}
+
+
+@pytest.mark.parametrize(("timeouts", "seconds"), RESTS_OF_MANY.items())
+def test_many_requests_that_time_out_together_are_one_reason_to_rest(timeouts: int, seconds: int | None) -> None:
+    assert rest_after(timeouts, at_once=50) == (None if seconds is None else timedelta(seconds=seconds))

@@ -1,0 +1,153 @@
+"""Bugs on purpose, to see that the harness finds them: patches applied to running processes, never part of HookHub.
+
+Only chaos.celery and chaos.wsgi apply them, by the name in CHAOS_BUG.
+"""
+
+import datetime as datetimes
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+BUG, CLOCK = "CHAOS_BUG", "CHAOS_CLOCK_SECONDS"
+# How much later than its answer a request is stored, under the bug that answers first.
+ANSWERS_AHEAD = timedelta(seconds=0.5)
+
+
+def set_clock_wrong() -> None:
+    """Set this process's clock off by CHAOS_CLOCK_SECONDS; call it before anything else is imported."""
+    off = float(os.environ.get(CLOCK, "0"))
+    if not off:
+        return
+    right_time, right_datetime = time.time, datetimes.datetime
+
+    class WrongDatetime(right_datetime):
+        @classmethod
+        def now(cls, tz: datetimes.tzinfo | None = None) -> "WrongDatetime":
+            return super().now(tz) + timedelta(seconds=off)
+
+        @classmethod
+        def utcnow(cls) -> "WrongDatetime":
+            return super().utcnow() + timedelta(seconds=off)
+
+    time.time = lambda: right_time() + off
+    datetimes.datetime = WrongDatetime  # type: ignore[misc]
+
+
+def apply() -> None:
+    """Apply the bug that CHAOS_BUG names, if any; Django must be ready."""
+    if name := os.environ.get(BUG, ""):
+        BUGS[name]()
+
+
+def settle_without_fencing() -> None:
+    """A worker whose lease ran out moves the delivery all the same."""
+    from deliveries import queue
+
+    _change(queue, "SETTLE", " AND d.lease = r.lease", "")
+
+
+def bell_inside_the_transaction() -> None:
+    """The bell is rung before the COMMIT, and a worker that hears it finds nothing."""
+    from deliveries import doorbell, pipeline, queue
+
+    change = queue.change
+
+    def ring_first(sql: str, parameters: Mapping[str, object]) -> int:
+        if sql == queue.STORE_EVENTS:
+            doorbell.ring_now()
+        return change(sql, parameters)
+
+    queue.change = ring_first
+    pipeline._ring = lambda: None
+
+
+def claim_without_lease() -> None:
+    """What is claimed belongs to nobody in particular, and for ever."""
+    from deliveries import leases, pipeline
+
+    claim = pipeline.claiming.claim
+    ages = timedelta(days=365)
+
+    def claim_for_ever(*args: Any, until: datetime, **more: Any) -> Any:
+        return claim(*args, until=until + ages, **more)
+
+    pipeline.claiming.claim = claim_for_ever
+    leases.make = lambda: UUID(bytes=os.urandom(16))
+
+
+def lease_shorter_than_the_deadline() -> None:
+    """Another worker may take a delivery while the first still waits for its answer."""
+    from deliveries import claiming
+
+    _change(claiming, "CLAIM", "leased_until = %(until)s", "leased_until = %(now)s::timestamptz + interval '0.4 s'")
+
+
+def accept_answering_before_commit() -> None:
+    """202 is said of what is stored a moment later, if the process lives."""
+    from deliveries import pipeline
+    from deliveries.events import Accepted, NewEvent
+    from deliveries.ids import uuid7s
+
+    accept = pipeline.accept
+
+    def later(events: Sequence[NewEvent], how: dict[str, Any]) -> None:
+        time.sleep(ANSWERS_AHEAD.total_seconds())
+        accept(events, **how)
+
+    def accept_later(events: Sequence[NewEvent], **how: Any) -> list[Accepted]:
+        threading.Thread(target=later, args=(events, how), daemon=True).start()
+        ids = uuid7s(how["now"], len(events))
+        return [Accepted(id_, each.type, how["now"], is_repeat=False) for id_, each in zip(ids, events, strict=True)]
+
+    pipeline.accept = accept_later
+
+
+def signature_over_reserialised_json() -> None:
+    """What is signed is not what is sent, unless the publisher happens to write JSON as Python does."""
+    from deliveries.formats import standard_webhooks
+
+    render = standard_webhooks.StandardWebhooks.render
+
+    def render_twice(self: Any, message: Any) -> Any:
+        again = message._replace(payload=json.dumps(json.loads(message.payload)).encode())
+        return render(self, again)._replace(body=render(self, message).body)
+
+    standard_webhooks.StandardWebhooks.render = render_twice  # type: ignore[method-assign]
+
+
+def retry_measured_from_the_wrong_time() -> None:
+    """The wait before a retry begins when the attempt began, and not when it ended."""
+    from deliveries import attempts, pipeline
+
+    conclude = pipeline.conclude
+
+    def conclude_early(claimed: Any, *args: Any, started_at: datetime, jitter: float, **more: Any) -> Any:
+        result = conclude(claimed, *args, started_at=started_at, jitter=jitter, **more)
+        terms = {"failures": claimed.failures, "schedule": attempts.schedule_of(claimed), "jitter": jitter}
+        return result._replace(decision=attempts.decide(result.outcome, now=started_at, **terms))
+
+    pipeline.conclude = conclude_early
+
+
+BUGS: Mapping[str, Callable[[], None]] = {
+    "settle-without-fencing": settle_without_fencing,
+    "bell-inside-the-transaction": bell_inside_the_transaction,
+    "claim-without-lease": claim_without_lease,
+    "lease-shorter-than-the-deadline": lease_shorter_than_the_deadline,
+    "accept-answering-before-commit": accept_answering_before_commit,
+    "signature-over-reserialised-json": signature_over_reserialised_json,
+    "retry-measured-from-the-wrong-time": retry_measured_from_the_wrong_time,
+}
+
+
+def _change(module: Any, name: str, words: str, others: str) -> None:
+    """Change a statement; raises ValueError when it does not say what the bug is about any more."""
+    sql = getattr(module, name)
+    if words not in sql:
+        raise ValueError(f"{name} does not say {words!r}: this bug has to be written anew")
+    setattr(module, name, sql.replace(words, others))

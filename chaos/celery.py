@@ -1,0 +1,14 @@
+"""The Celery app with a fault built in: `celery -A chaos.celery worker`, started by the fault harness only."""
+
+from chaos import bugs
+
+bugs.set_clock_wrong()
+
+import django  # noqa: E402 - whatever is imported has to meet the wrong clock
+
+from config.celery import app  # noqa: E402
+
+django.setup()
+bugs.apply()
+
+__all__ = ["app"]

@@ -1,0 +1,97 @@
+"""A HookHub in pieces: its web server and workers as separate processes, to be killed and started again one by one."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from hookhub import procfile
+
+STOPS_WITHIN_SECONDS = 90
+
+
+class Crew:
+    """The processes of one HookHub, started with the very commands of the Procfile.
+
+    What follows a hyphen in a name tells several of a kind apart: ``worker-2`` is another worker. ``rewrite`` may
+    change a command, to start the same with a fault built in.
+    """
+
+    def __init__(
+        self, *, logs: Path, environment: Mapping[str, str], rewrite: Callable[[str], str] = lambda command: command
+    ) -> None:
+        self.logs = logs
+        self.environment = dict(environment)
+        self.rewrite = rewrite
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, **environment: str) -> None:
+        """Start a process of the Procfile."""
+        command = self.rewrite(procfile.commands()[name.partition("-")[0]])
+        with (self.logs / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                cwd=procfile.ROOT,
+                env={**self.environment, **environment},
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, name: str, *, patience: float = 10) -> None:
+        """SIGKILL a process; its children notice by themselves, or are killed when they do not."""
+        process = self.processes.pop(name)
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.kill()
+        process.wait()
+        _, alive = psutil.wait_procs(children, timeout=patience)
+        for child in alive:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+    def tell_to_stop(self, name: str) -> "subprocess.Popen[bytes]":
+        """SIGTERM a process and its children, as a service manager does, and give it to be waited for."""
+        process = self.processes.pop(name)
+        family = [process.pid]
+        with suppress(psutil.NoSuchProcess):
+            family += [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        return process
+
+    def stop(self, name: str) -> int:
+        """SIGTERM a process and its children, and give its exit code."""
+        return self.tell_to_stop(name).wait(STOPS_WITHIN_SECONDS)
+
+    def children_of(self, name: str) -> list[psutil.Process]:
+        """Give the living children of a process, oldest first."""
+        process = self.processes.get(name)
+        try:
+            children = psutil.Process(process.pid).children() if process else []
+        except psutil.NoSuchProcess:
+            return []
+        return [child for child in children if is_alive(child)]
+
+    def tend(self) -> list[str]:
+        """Start again what has ended by itself, as a service manager does, and give its names."""
+        ended = [name for name, process in self.processes.items() if process.poll() is not None]
+        for name in ended:
+            self.start(name)
+        return ended
+
+    def close(self) -> None:
+        """Kill whatever is left."""
+        for name in list(self.processes):
+            self.kill(name, patience=0)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Tell whether a process lives; one that is dead and not yet reaped does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,56 @@
+"""Every fault by its name."""
+
+from collections.abc import Mapping
+
+from chaos import network, processes, servers
+from chaos.processes import Fault
+from deliveries.failpoints import FAILPOINTS
+
+FAULTS: Mapping[str, Fault] = {
+    "kill-child": processes.kill_child,
+    "kill-worker": processes.kill_worker,
+    "kill-parent": processes.kill_parent,
+    "kill-web": processes.kill_web,
+    "stop-worker": processes.stop_worker,
+    "stop-everything": processes.stop_everything,
+    "hold-up-child": processes.hold_up_child,
+    **{f"kill-at-{point}": processes.kill_at(point) for point in FAILPOINTS},
+    **{f"hold-up-at-{point}": processes.hold_up_at(point) for point in FAILPOINTS},
+    "kill-mid-fan-out": servers.kill_mid_fan_out,
+    "kill-redis": servers.kill_redis,
+    "flush-redis": servers.flush_redis,
+    "stall-redis": servers.stall_redis(30),
+    "stall-redis-briefly": servers.stall_redis(3),
+    "stop-worker-while-redis-hangs": servers.stop_worker_while_redis_hangs,
+    "fill-redis": servers.fill_redis,
+    "lose-redis": servers.lose_redis,
+    "revive": servers.revive,
+    "stop-postgres": servers.stop_postgres,
+    "kill-postgres": servers.kill_postgres,
+    "stall-postgres": servers.stall_postgres(9),
+    "stall-postgres-briefly": servers.stall_postgres(2),
+    "terminate-backends": servers.terminate_backends,
+    "kill-backend": servers.kill_backend,
+    "exhaust-connections": servers.exhaust_connections,
+    "slow-database": network.cut("database", "latency", seconds=4, delay=0.15),
+    "database-black-hole": network.cut("database", "black-hole", seconds=4),
+    "database-black-hole-and-reset": network.cut("database", "black-hole", seconds=4, after="reset"),
+    "database-reset": network.cut("database", "reset", seconds=0.5),
+    "database-half-close": network.cut("database", "half-close", seconds=1),
+    "database-cut": network.cut("database", "cut", seconds=2, bytes_most=20_000),
+    "slow-redis": network.cut("redis", "latency", seconds=4, delay=0.3),
+    "redis-black-hole": network.cut("redis", "black-hole", seconds=5, after="reset"),
+    "redis-reset": network.cut("redis", "reset", seconds=1),
+    "redis-half-close": network.cut("redis", "half-close", seconds=1),
+    "redis-cut": network.cut("redis", "cut", seconds=2, bytes_most=2000),
+    "slow-web": network.cut("web", "latency", seconds=2, delay=0.2),
+    "web-black-hole": network.cut("web", "black-hole", seconds=5),
+    "web-reset": network.cut("web", "reset", seconds=0.5),
+    "web-half-close": network.cut("web", "half-close", seconds=1),
+    "web-cut": network.cut("web", "cut", seconds=2, bytes_most=4000),
+    "slow-receiver": network.cut("receiver", "latency", seconds=2, delay=0.2),
+    "receiver-black-hole": network.cut("receiver", "black-hole", seconds=4),
+    "receiver-reset": network.cut("receiver", "reset", seconds=0.5),
+    "receiver-half-close": network.cut("receiver", "half-close", seconds=1),
+    "receiver-cut": network.cut("receiver", "cut", seconds=2, bytes_most=4000),
+}

@@ -1,0 +1,140 @@
+"""The embedded PostgreSQL and Valkey that a scenario stands on, to be stalled, stopped, killed and started again."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import psycopg
+from psycopg import sql
+from redis import Redis
+
+from hookhub import embedded, procfile, service
+
+ORGANIZATION = "acme"
+
+
+@contextmanager
+def home_of_its_own(prefix: str = "hookhub-chaos-") -> Iterator[Path]:
+    """Make a home for embedded servers that goes in the end; where their own account can reach it."""
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))  # noqa: S108 - a name nobody can foresee
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Ground:
+    """The servers of one home; ``key`` opens the organization that every database made here begins with."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.key = ""
+        self.redis_url = embedded.redis_url(home)
+        self._stack = ExitStack()
+        # A further place among the servers' users for each time one of them is started again.
+        self._revived = ExitStack()
+        self._made = 0
+
+    def __enter__(self) -> Self:
+        """Start the servers and make the database that others are copied from."""
+        self._stack.enter_context(embedded.running(self.home))
+        environment = self.environment()
+        service.run("migrate", environment=environment)
+        self.key = service.run(
+            "create_api_key", "--organization", ORGANIZATION, "--create-organization", "--scope", "master",
+            environment=environment,
+        ).strip()  # fmt: skip
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the servers."""
+        for name in ("postgres", "valkey"):
+            if server := self.find(name):
+                # One that was left stalled could not hear that it is to stop.
+                server.resume()
+        self._revived.close()
+        self._stack.close()
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """Give what a process of HookHub on this ground is started with."""
+        return {
+            **procfile.environment(),
+            "HOOKHUB_HOME": str(self.home),
+            "HOOKHUB_DEVELOPMENT": "1",
+            "DATABASE_URL": "",
+            "REDIS_URL": "",
+            "WEB_WORKERS": "1",
+            **more,
+        }
+
+    def new_database(self) -> str:
+        """Make a database with the tables, the organization and its key, and empty Redis; give the database's URL."""
+        self._made += 1
+        name = f"chaos_{self._made}"
+        with psycopg.connect(embedded.database_url(self.home, name="postgres"), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier("hookhub"))
+            )
+        self.flush_redis()
+        return embedded.database_url(self.home, name=name)
+
+    def find(self, name: str) -> psutil.Process | None:
+        """Give the server of that name in this home, or None while it does not live."""
+        for process in psutil.process_iter(["name", "cmdline", "status"]):
+            words = process.info["cmdline"] or []
+            is_here = any(str(self.home) in word for word in words)
+            if is_here and process.info["name"].startswith(name) and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return process
+        return None
+
+    def server(self, name: str) -> psutil.Process:
+        """Give the server of that name; raises LookupError when it does not live."""
+        found = self.find(name)
+        if found is None:
+            raise LookupError(f"no {name} runs in {self.home}")
+        return found
+
+    def revive(self) -> None:
+        """Start again whichever server is down."""
+        self._revived.enter_context(embedded.running(self.home))
+
+    def redis(self) -> "Redis":
+        """Give a client of this ground's Redis that does not wait long."""
+        timeouts: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0}
+        return Redis.from_url(self.redis_url, **timeouts)
+
+    def flush_redis(self) -> None:
+        """Have Redis forget everything."""
+        with self.redis() as redis:
+            redis.flushall()
+
+
+def die(process: psutil.Process) -> None:
+    """SIGKILL a process with all its descendants, and wait until they are gone."""
+    family = [process, *process.children(recursive=True)]
+    for one in family:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=30)
+
+
+def run_helper(module: str, *arguments: str, log: Path) -> "subprocess.Popen[str]":
+    """Start one of the harness's own processes, which ends when its standard input does."""
+    with log.open("a") as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=procfile.ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )

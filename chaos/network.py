@@ -1,0 +1,30 @@
+"""Faults of the network between two parts, done by a proxy of our own."""
+
+import time
+
+from chaos.processes import Fault
+from chaos.scene import NOBODY, Scene
+
+PARTS = ("database", "redis", "web", "receiver")
+
+
+def cut(part: str, mode: str, *, seconds: float, delay: float = 0.0, bytes_most: int = 0, after: str = "") -> Fault:
+    """Make the fault that puts the proxy before a part into a mode for so long, and then ``after`` into another first.
+
+    Where requests or their settling may have been cut off, any delivery may be repeated.
+    """
+
+    def fault(scene: Scene) -> None:
+        since = time.time()
+        proxy = scene.proxies[part]
+        size = scene.chance.randint(1, bytes_most) if bytes_most else 0
+        proxy.set(mode, seconds=delay, bytes_most=size)
+        scene.wait(seconds)
+        if after:
+            proxy.set(after)
+        proxy.set("open")
+        how = f" after {size} bytes" if size else f" of {delay:g} s" if delay else ""
+        in_hand = None if part in {"database", "receiver"} else NOBODY
+        scene.note(f"{mode}{how} before the {part} for {seconds:g} s", since=since, in_hand=in_hand)
+
+    return fault

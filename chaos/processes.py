@@ -1,0 +1,166 @@
+"""Faults of HookHub's own processes: killed, told to stop, held up, anywhere or at one failpoint."""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psutil
+
+from bench.stage import wait_for
+from chaos.scene import Scene
+
+# How long a process that is told to stop may take beyond its requests' longest deadline.
+STOPS_LATE_SECONDS = 5
+# For how long an order to halt waits for a process to come by.
+ORDER_WAITS_SECONDS = 4.0
+
+ORPHANS_END_WITHIN_SECONDS = 15
+UP_WITHIN_SECONDS = 60
+
+Fault = Callable[[Scene], None]
+
+
+def kill_child(scene: Scene) -> None:
+    """SIGKILL one of the worker's children, which do the sending."""
+    children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
+    if children:
+        scene.kill([scene.chance.choice(children)], what="a worker's child killed")
+
+
+def kill_worker(scene: Scene) -> None:
+    """SIGKILL a whole worker, parent and children."""
+    name = scene.chance.choice(scene.workers())
+    parent = psutil.Process(scene.crew.processes[name].pid)
+    scene.kill([parent, *parent.children(recursive=True)], what=f"{name} killed with all its children")
+
+
+def kill_parent(scene: Scene) -> None:
+    """SIGKILL a worker's parent alone; the kernel ends its children with it, in the middle of whatever they do."""
+    name = scene.chance.choice(scene.workers())
+    parent = psutil.Process(scene.crew.processes[name].pid)
+    children = parent.children(recursive=True)
+    scene.kill([parent], what=f"the parent of {name} killed", with_them=children)
+    _, alive = psutil.wait_procs(children, timeout=ORPHANS_END_WITHIN_SECONDS)
+    if alive:
+        scene.complaints.append(f"{len(alive)} children of {name} outlive their parent")
+        for child in alive:
+            child.kill()
+
+
+def kill_web(scene: Scene) -> None:
+    """SIGKILL a process of the web server, or all of it."""
+    main = psutil.Process(scene.crew.processes["web"].pid)
+    children = main.children(recursive=True)
+    if scene.chance.random() < 0.5 and children:
+        scene.kill([scene.chance.choice(children)], what="a process of the web server killed")
+    else:
+        scene.kill([main, *children], what="the web server killed")
+
+
+def stop_worker(scene: Scene) -> None:
+    """SIGTERM a worker with work in flight, and start another; nothing may be sent twice because of it."""
+    wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
+    name = scene.chance.choice(scene.workers())
+    since = time.time()
+    process = scene.crew.tell_to_stop(name)
+    scene.crew.start(name)
+    limit = scene.lease + STOPS_LATE_SECONDS
+    while process.poll() is None and time.time() - since < limit:
+        scene.wait(0.1)
+    took = time.time() - since
+    if process.poll() is None:
+        scene.complaints.append(f"{name} was told to stop and lives {took:.1f} s later")
+        scene.kill([psutil.Process(process.pid)], what=f"{name}, which did not stop, killed")
+    elif process.returncode:
+        scene.complaints.append(f"{name} was told to stop and ended with {process.returncode}")
+    scene.note(f"{name} told to stop, which took {took:.1f} s", since=since)
+
+
+def stop_everything(scene: Scene) -> None:
+    """SIGTERM everything at once under load, and start it again when all of it has ended."""
+    wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
+    since = time.time()
+    processes = {name: scene.crew.tell_to_stop(name) for name in list(scene.crew.processes)}
+    limit = scene.lease + STOPS_LATE_SECONDS
+    while time.time() - since < limit and any(process.poll() is None for process in processes.values()):
+        time.sleep(0.05)
+    took = time.time() - since
+    for name, process in processes.items():
+        if process.poll() is None:
+            scene.complaints.append(f"{name} was told to stop and lives {took:.1f} s later")
+            scene.kill([psutil.Process(process.pid)], what=f"{name}, which did not stop, killed")
+        elif process.returncode:
+            scene.complaints.append(f"{name} was told to stop and ended with {process.returncode}")
+        scene.crew.start(name)
+    scene.note(f"everything told to stop, which took {took:.1f} s", since=since)
+
+
+def hold_up_child(scene: Scene) -> None:
+    """Halt a worker's child for longer than its leases, and let it go on."""
+    children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
+    if not children:
+        return
+    since = time.time()
+    halted = scene.halt([scene.chance.choice(children)])
+    in_hand = scene.in_hand({process.pid for process in halted})
+    scene.wait(scene.lease + 2)
+    for process in halted:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+    scene.note("a worker's child held up beyond its leases", since=since, in_hand=in_hand)
+
+
+def halted_at(scene: Scene, point: str) -> psutil.Process | None:
+    """Order the next process that comes to a failpoint to halt there, and give it, or None when none comes."""
+    order = scene.orders / point
+    order.touch()
+    give_up_at = time.monotonic() + ORDER_WAITS_SECONDS
+    while order.exists():
+        if time.monotonic() > give_up_at:
+            # Taken back, unless somebody is quicker.
+            with suppress(FileNotFoundError):
+                order.unlink()
+                scene.tell(f"    nobody came to {point}")
+                return None
+        scene.tend()
+        time.sleep(0.002)
+    [taken] = scene.orders.glob(f"{point}.*")
+    taken.unlink()
+    return psutil.Process(int(taken.suffix[1:]))
+
+
+def kill_at(point: str) -> Fault:
+    """Make the fault that kills whoever comes to a failpoint, there."""
+
+    def fault(scene: Scene) -> None:
+        process = halted_at(scene, point)
+        if process is not None:
+            scene.kill([process], what=f"killed at {point}: {kind_of(process)}")
+
+    return fault
+
+
+def hold_up_at(point: str) -> Fault:
+    """Make the fault that holds up whoever comes to a failpoint for longer than its leases."""
+
+    def fault(scene: Scene) -> None:
+        since = time.time()
+        process = halted_at(scene, point)
+        if process is None:
+            return
+        halted = scene.halt([process])
+        in_hand = scene.in_hand({process.pid})
+        scene.wait(scene.lease + 2)
+        for one in halted:
+            one.resume()
+        scene.note(f"held up at {point}", since=since, in_hand=in_hand)
+
+    return fault
+
+
+def kind_of(process: psutil.Process) -> str:
+    """Say what kind of process it is, from its command line."""
+    with suppress(psutil.NoSuchProcess):
+        words = " ".join(process.cmdline())
+        return "web" if "granian" in words else "drain" if " drain" in words else "worker"
+    return "gone"

@@ -1,0 +1,283 @@
+"""Every scenario: what is done to a HookHub under load, in the order in which `make chaos` goes through them."""
+
+from chaos.bugs import CLOCK
+from chaos.plans import HOPELESS, NARROW, SHAKY, SLOW, STEADY, Part, Scenario
+from chaos.script import Act
+from deliveries.failpoints import FAILPOINTS
+
+HOUR = "3600"
+DOOMED = Part("/doomed", acts=(Act({"500": 1}),), schedule=(1, 1), disables=True)
+WHIMSICAL = Part(
+    "/whimsical",
+    acts=(Act({"200": 1}, until=2), Act({"reset": 3, "200": 5, "500": 2, "slow": 1}, until=6), Act({"200": 30, "drip": 1})),
+    schedule=(1, 1, 1, 1, 1, 1, 1, 1),
+)  # fmt: skip
+ALL_SHAKY = Part("/first-fails", topics=("push",), acts=(Act(first="500"),), schedule=(1, 1, 1, 1))
+SLOWLY_FAILING = Part("/fails-slowly", topics=("push",), acts=(Act(first="slow-500"),), schedule=(1.5, 1.5), in_flight=50)
+
+SCENARIOS = (
+    Scenario(
+        "calm",
+        "with receivers of every kind and nothing in the way, nothing is lost, doubled, late or early",
+        parts=(STEADY, NARROW, SHAKY, HOPELESS, WHIMSICAL, DOOMED),
+        prompt_within=0.4,
+    ),
+    Scenario(
+        "slow-commits",
+        "the bell is rung after the COMMIT, however long that takes",
+        commits_take=0.25,
+        parts=(STEADY, NARROW),
+        rates={"single": 4},
+        seconds=7,
+        prompt_within=0.3,
+    ),
+    Scenario(
+        "children-killed",
+        "what a worker's child had in hand is repeated, and nothing else",
+        faults=("kill-child",),
+        draws=6,
+        every=1.5,
+        seconds=10,
+    ),
+    Scenario(
+        "workers-killed",
+        "what a whole worker had in hand is taken over when its leases run out",
+        faults=("kill-worker", "kill-parent"),
+        draws=3,
+        every=4,
+        seconds=13,
+        late_allowed=8,
+    ),
+    Scenario(
+        "web-killed",
+        "an event is stored before it is acknowledged",
+        faults=("kill-web",),
+        draws=5,
+        every=2.5,
+        seconds=13,
+    ),
+    Scenario(
+        "workers-stopped",
+        "a worker told to stop with work in flight ends what it began; nothing is sent twice because of it",
+        faults=("stop-worker",),
+        draws=3,
+        every=2,
+        parts=(STEADY, SHAKY, SLOW),
+    ),
+    Scenario(
+        "shutdown",
+        "everything told to stop at once under load ends in time, and nothing is sent twice because of it",
+        faults=("stop-everything",),
+        draws=2,
+        every=4,
+        parts=(STEADY, SHAKY, SLOW),
+        late_allowed=12,
+    ),
+    Scenario(
+        "failpoints-killed",
+        "a process may die at every boundary of the pipeline",
+        faults=tuple(f"kill-at-{point}" for point in FAILPOINTS) + ("kill-mid-fan-out",),
+        every=1.5,
+        seconds=15,
+        parts=(STEADY, NARROW, SHAKY),
+    ),
+    Scenario(
+        "failpoints-held-up",
+        "a process may be held up beyond its leases at every boundary after the claim, and then go on",
+        faults=("hold-up-at-claimed", "hold-up-at-sent", "hold-up-at-answered", "hold-up-at-half-settled"),
+        every=1,
+        late_allowed=8,
+        parts=(STEADY, ALL_SHAKY),
+    ),
+    Scenario(
+        "redis-killed",
+        "Redis killed and started again empty costs no delivery",
+        faults=("kill-redis",),
+        draws=2,
+        every=5,
+        seconds=12,
+    ),
+    Scenario("redis-flushed", "FLUSHALL costs no delivery", faults=("flush-redis",), draws=5, every=1.5, seconds=10),
+    Scenario(
+        "redis-stalled",
+        "Redis that takes connections and answers nothing for 30 s delays nothing by more than a few seconds",
+        faults=("stall-redis",),
+        seconds=34,
+    ),
+    Scenario(
+        "redis-stalled-at-shutdown",
+        "a worker told to stop while Redis hangs does stop",
+        faults=("stop-worker-while-redis-hangs",),
+        draws=2,
+        every=3,
+    ),
+    Scenario("redis-full", "Redis out of memory costs no delivery", faults=("fill-redis",), seconds=9),
+    Scenario(
+        "redis-absent",
+        "without Redis from the start everything is delivered, and with it later, too",
+        before=("lose-redis",),
+        faults=("revive",),
+        every=8,
+        seconds=14,
+    ),
+    Scenario(
+        "postgres-stopped",
+        "PostgreSQL stopped at once and started again loses nothing that was acknowledged",
+        faults=("stop-postgres", "kill-postgres"),
+        every=5,
+        seconds=14,
+        needs_own_servers=True,
+        late_allowed=8,
+    ),
+    Scenario(
+        "postgres-backends",
+        "connections terminated, and a backend killed, with which the whole cluster recovers",
+        faults=("terminate-backends", "kill-backend"),
+        draws=4,
+        every=3,
+        seconds=14,
+        needs_own_servers=True,
+        late_allowed=8,
+    ),
+    Scenario(
+        "postgres-stalled",
+        "PostgreSQL that answers nothing, for longer than the leases",
+        faults=("stall-postgres-briefly", "stall-postgres"),
+        every=4,
+        seconds=16,
+        needs_own_servers=True,
+        late_allowed=8,
+    ),
+    Scenario(
+        "postgres-exhausted",
+        "no connection to PostgreSQL to be had",
+        faults=("exhaust-connections",),
+        seconds=9,
+        needs_own_servers=True,
+        late_allowed=8,
+    ),
+    Scenario(
+        "clocks-wrong",
+        "one worker's clock an hour ahead and another's an hour behind change nothing",
+        differences={"worker": {CLOCK: HOUR}, "worker-2": {CLOCK: f"-{HOUR}"}},
+        faults=("kill-child",),
+        draws=2,
+    ),
+    Scenario(
+        "network-database",
+        "the network between HookHub and PostgreSQL slow, black, reset, half closed, cut",
+        faults=(
+            "slow-database", "database-black-hole", "database-black-hole-and-reset", "database-reset",
+            "database-half-close", "database-cut",
+        ),
+        every=1.5,
+        seconds=20,
+        proxied=("database",),
+        late_allowed=10,
+    ),  # fmt: skip
+    Scenario(
+        "network-redis",
+        "the network between HookHub and Redis slow, black, reset, half closed, cut",
+        faults=("slow-redis", "redis-black-hole", "redis-reset", "redis-half-close", "redis-cut"),
+        every=1,
+        seconds=16,
+        proxied=("redis",),
+    ),
+    Scenario(
+        "network-web",
+        "the network between publishers and HookHub slow, black, reset, half closed, cut",
+        faults=("slow-web", "web-black-hole", "web-reset", "web-half-close", "web-cut"),
+        every=1,
+        seconds=14,
+        proxied=("web",),
+    ),
+    Scenario(
+        "network-receiver",
+        "the network between HookHub and receivers slow, black, reset, half closed, cut",
+        faults=("slow-receiver", "receiver-black-hole", "receiver-reset", "receiver-half-close", "receiver-cut"),
+        every=1,
+        seconds=14,
+        proxied=("receiver",),
+        late_allowed=8,
+        parts=tuple(Part(part.path, part.topics, part.acts, (1,) * 8, part.in_flight) for part in (STEADY, NARROW)),
+    ),
+    Scenario(
+        "storm",
+        "all of it, in an order that the seed decides",
+        faults=(
+            "kill-child", "kill-worker", "kill-web", "stop-worker", "flush-redis", "kill-redis", "terminate-backends",
+            "kill-backend", "stall-redis-briefly", "stall-postgres-briefly", "kill-at-claimed", "kill-at-half-settled",
+        ),
+        draws=14,
+        every=1.5,
+        seconds=24,
+        needs_own_servers=True,
+        late_allowed=10,
+    ),  # fmt: skip
+)
+
+# What `make test` has time for.
+SHORT = (
+    Scenario(
+        "short",
+        "a little of everything",
+        faults=(
+            "kill-child", "kill-at-event-stored", "kill-at-half-settled", "flush-redis", "kill-worker", "terminate-backends",
+            "kill-web", "kill-at-sent", "kill-redis", "kill-backend",
+        ),
+        every=1.2,
+        seconds=16,
+        needs_own_servers=True,
+        late_allowed=10,
+    ),  # fmt: skip
+    Scenario(
+        "short-shutdown",
+        "everything told to stop at once under load ends in time, and nothing is sent twice because of it",
+        faults=("stop-everything",),
+        seconds=6,
+        parts=(STEADY, SHAKY, SLOW),
+        late_allowed=12,
+    ),
+)
+
+# Each bug on purpose, with the scenario in which it cannot hide, and the rules that it breaks.
+HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
+    "settle-without-fencing": (
+        Scenario(
+            "unfenced", "", bug="settle-without-fencing", faults=("hold-up-at-answered",), parts=(ALL_SHAKY,),
+            rates={"single": 10, "batch": 2}, seconds=4, late_allowed=8,
+        ),
+        frozenset({4}),
+    ),
+    "bell-inside-the-transaction": (
+        Scenario(
+            "early-bell", "", bug="bell-inside-the-transaction", commits_take=0.25, parts=(STEADY,),
+            rates={"single": 4}, seconds=6, prompt_within=0.3,
+        ),
+        frozenset({7}),
+    ),
+    "claim-without-lease": (
+        Scenario("unleased", "", bug="claim-without-lease", faults=("kill-worker",), parts=(STEADY, SLOW), seconds=4),
+        frozenset({1, 6}),
+    ),
+    "lease-shorter-than-the-deadline": (
+        Scenario("short-lease", "", bug="lease-shorter-than-the-deadline", parts=(SLOW,), seconds=4),
+        frozenset({4}),
+    ),
+    "accept-answering-before-commit": (
+        Scenario(
+            "early-answer", "", bug="accept-answering-before-commit", faults=("kill-web",) * 2, parts=(STEADY,), seconds=6
+        ),
+        frozenset({1}),
+    ),
+    "signature-over-reserialised-json": (
+        Scenario("re-signed", "", bug="signature-over-reserialised-json", parts=(STEADY,), seconds=3),
+        frozenset({2}),
+    ),
+    "retry-measured-from-the-wrong-time": (
+        Scenario(
+            "early-retry", "", bug="retry-measured-from-the-wrong-time", parts=(SLOWLY_FAILING,), seconds=4
+        ),
+        frozenset({5}),
+    ),
+}  # fmt: skip

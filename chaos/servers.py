@@ -1,0 +1,215 @@
+"""Faults of the servers: Redis and PostgreSQL killed, stopped, stalled, full, and forgetful."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import psutil
+import psycopg
+
+from bench.stage import wait_for
+from chaos.ground import die
+from chaos.processes import Fault, kill_worker, stop_worker
+from chaos.scene import Scene
+
+BACK_WITHIN_SECONDS = 60
+# How often HookHub's connections are taken away until it has none.
+ROUNDS = 20
+
+# Redis ---------------------------------------------------------------------------------------------------------------
+
+def kill_redis(scene: Scene) -> None:
+    """SIGKILL Redis, leave it dead for a while, and start it again, empty."""
+    since = time.time()
+    scene.forgotten_at.append(since)
+    die(scene.ground.server("valkey"))
+    scene.wait(scene.chance.uniform(1, 4))
+    scene.ground.revive()
+    scene.note("Redis killed, and started again empty", since=since)
+
+
+def flush_redis(scene: Scene) -> None:
+    """FLUSHALL."""
+    since = time.time()
+    scene.ground.flush_redis()
+    scene.forgotten_at.append(time.time())
+    scene.note("FLUSHALL", since=since)
+
+
+def stall_redis(seconds: float) -> Fault:
+    """Make the fault that SIGSTOPs Redis for so long."""
+
+    def fault(scene: Scene) -> None:
+        since = time.time()
+        valkey = scene.ground.server("valkey")
+        valkey.suspend()
+        scene.wait(seconds)
+        valkey.resume()
+        scene.note(f"Redis stalled for {seconds:g} s", since=since)
+
+    return fault
+
+
+def stop_worker_while_redis_hangs(scene: Scene) -> None:
+    """SIGTERM a worker while Redis takes connections and answers nothing."""
+    valkey = scene.ground.server("valkey")
+    valkey.suspend()
+    scene.wait(1)
+    try:
+        stop_worker(scene)
+    finally:
+        valkey.resume()
+
+
+def fill_redis(scene: Scene) -> None:
+    """Have Redis refuse every write for a while, as one out of memory does, and start a worker meanwhile."""
+    since = time.time()
+    with scene.ground.redis() as redis:
+        redis.config_set("maxmemory", "1")
+        try:
+            scene.wait(2)
+            kill_worker(scene)
+            scene.wait(6)
+        finally:
+            redis.config_set("maxmemory", "0")
+    scene.note("Redis out of memory for 8 s", since=since)
+
+
+# PostgreSQL ----------------------------------------------------------------------------------------------------------
+
+
+def stop_postgres(scene: Scene) -> None:
+    """Stop PostgreSQL at once, as `pg_ctl stop -m immediate` does, and start it again."""
+    since = time.time()
+    postgres = scene.ground.server("postgres")
+    postgres.send_signal(signal.SIGQUIT)
+    psutil.wait_procs([postgres], timeout=BACK_WITHIN_SECONDS)
+    scene.wait(scene.chance.uniform(0.5, 2))
+    bring_back(scene)
+    scene.note_outage("PostgreSQL stopped immediate, and started again", since=since)
+
+
+def kill_postgres(scene: Scene) -> None:
+    """SIGKILL PostgreSQL, every process of it, and start it again."""
+    since = time.time()
+    die(scene.ground.server("postgres"))
+    bring_back(scene)
+    scene.note_outage("PostgreSQL killed, and started again", since=since)
+
+
+def stall_postgres(seconds: float) -> Fault:
+    """Make the fault that SIGSTOPs every process of PostgreSQL for so long."""
+
+    def fault(scene: Scene) -> None:
+        since = time.time()
+        postgres = scene.ground.server("postgres")
+        family = [postgres, *postgres.children(recursive=True)]
+        halted = scene.halt(family)
+        scene.wait(seconds)
+        for process in halted:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+        # Who waits for an answer of the database looks at no answer of a receiver, and may take it for late.
+        scene.note(f"PostgreSQL stalled for {seconds:g} s", since=since, in_hand=None)
+
+    return fault
+
+
+def terminate_backends(scene: Scene) -> None:
+    """Have PostgreSQL end every connection of HookHub's."""
+    since = time.time()
+    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        connection.execute(TERMINATE)
+    scene.note_outage("every connection to PostgreSQL terminated", since=since)
+
+
+def kill_backend(scene: Scene) -> None:
+    """SIGKILL one backend, upon which the whole cluster recovers as from a crash."""
+    since = time.time()
+    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        pids = [pid for (pid,) in connection.execute(OTHERS).fetchall()]
+    if pids:
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(scene.chance.choice(pids)).kill()
+        bring_back(scene)
+    scene.note_outage("a backend of PostgreSQL killed", since=since)
+
+
+def exhaust_connections(scene: Scene) -> None:
+    """Take every connection that PostgreSQL has to give, for a while."""
+    since = time.time()
+    with crowd(scene):
+        scene.wait(4)
+    scene.note("no connection to PostgreSQL to be had for 4 s", since=since, in_hand=None)
+
+
+@contextmanager
+def crowd(scene: Scene) -> Iterator[None]:
+    """Hold all connections there are, HookHub's own included."""
+    with ExitStack() as stack:
+        first = stack.enter_context(psycopg.connect(scene.database_url, autocommit=True))
+        for _ in range(ROUNDS):
+            with suppress(psycopg.OperationalError):
+                while True:
+                    stack.enter_context(psycopg.connect(scene.database_url))
+            # Theirs come free, and have to be taken before they can have them back.
+            if not first.execute(TERMINATE).fetchall():
+                break
+        yield
+
+
+def kill_mid_fan_out(scene: Scene) -> None:
+    """Kill the workers' children while the statement of a fan-out runs, held up by a lock."""
+    with psycopg.connect(scene.database_url) as connection:
+        connection.execute("LOCK TABLE deliveries_delivery IN SHARE ROW EXCLUSIVE MODE")
+        with psycopg.connect(scene.database_url, autocommit=True) as watching:
+            with suppress(RuntimeError):
+                wait_for(lambda: watching.execute(FANNING_OUT).fetchone(), "a fan-out", seconds=3)
+        since = time.time()
+        children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
+        in_hand = scene.in_hand({child.pid for child in children})
+        for child in scene.halt(children):
+            child.kill()
+    scene.note("every child killed in the middle of a fan-out", since=since, in_hand=in_hand, is_kill=True)
+
+
+TERMINATE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'hookhub'
+"""
+OTHERS = """
+SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'hookhub'
+"""
+FANNING_OUT = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO deliveries_delivery%'
+"""
+
+
+def bring_back(scene: Scene) -> None:
+    """Start PostgreSQL again if it is down, and wait until the web server has found it."""
+    scene.ground.revive()
+    wait_for(lambda: can_connect(scene.database_url), "PostgreSQL to recover", seconds=BACK_WITHIN_SECONDS)
+
+
+def can_connect(url: str) -> bool:
+    """Tell whether the database answers."""
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def revive(scene: Scene) -> None:
+    """Start whatever server is down: the end of an absence from the start."""
+    since = time.time()
+    scene.ground.revive()
+    scene.note("Redis there at last", since=since)
+
+
+def lose_redis(scene: Scene) -> None:
+    """Take Redis away before anything has seen it."""
+    scene.forgotten_at.append(time.time())
+    die(scene.ground.server("valkey"))

@@ -1,0 +1,59 @@
+"""What came of a scenario: the figures of its one line of JSON, and everything that broke a rule."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chaos import accounting
+from chaos.records import Breach, Records
+
+SHOWN_MOST = 8
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The figures by name, in the order in which they are told, and the breaches."""
+
+    figures: dict[str, object]
+    breaches: Sequence[Breach]
+
+    def line(self) -> str:
+        """Give the one line of JSON."""
+        return json.dumps(self.figures)
+
+    def sentences(self) -> list[str]:
+        """Give the breaches in words, the first few of each rule."""
+        found: list[str] = []
+        for rule, count in sorted(Counter(breach.rule for breach in self.breaches).items()):
+            ours = [breach.what for breach in self.breaches if breach.rule == rule]
+            found += [f"  rule {rule}: {what}" for what in ours[:SHOWN_MOST]]
+            if count > SHOWN_MOST:
+                found.append(f"  rule {rule}: … and {count - SHOWN_MOST} more")
+        return found
+
+
+def judge(records: Records, *, scenario: str, seed: int, complaints: Sequence[str] = ()) -> Verdict:
+    """Hold the records against the seven rules; ``complaints`` are what the harness itself saw go wrong."""
+    breaches = accounting.check(records) + [Breach(0, complaint) for complaint in complaints]
+    by_rule = Counter(breach.rule for breach in breaches)
+    taken = accounting.taken_by_delivery(records)
+    said = Counter(event.said for event in records.published)
+    figures: dict[str, object] = {
+        "scenario": scenario,
+        "seed": seed,
+        "accepted": said["acknowledged"],
+        "unknown": said["unknown"],
+        "delivered": len(taken),
+        "failed": sum(one.state in {"failed", "held"} for one in records.owed),
+        "lost": by_rule[1],
+        "duplicated": sum(len(arrivals) - 1 for arrivals in taken.values()),
+        "unexpected": by_rule[2],
+        "kills": sum(one.is_kill for one in records.interruptions),
+        "longest_gap_s": round(accounting.longest_gap(records), 3),
+        # Beyond what was asked for: what the duplicates may be at most, and how the healthy fared.
+        "duplicates_allowed": accounting.allowed_duplicates(records),
+        "p99_s": round(accounting.percentile(accounting.delays(records), 99), 3),
+        "breaches": len(breaches),
+    }
+    return Verdict(figures, breaches)
