@@ -11,9 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from chaos.ground import Ground, home_of_its_own
+from chaos.hunts import HUNTS
 from chaos.plans import Scenario
 from chaos.run import run
-from chaos.scenarios import HUNTS, SCENARIOS, SHORT
+from chaos.scenarios import SCENARIOS, SHORT
 from chaos.verdict import Verdict
 
 GROUPS = {"all": SCENARIOS, "short": SHORT, "bugs": tuple(scenario for scenario, _ in HUNTS.values())}
@@ -26,7 +27,7 @@ def tell(text: str) -> None:
 
 
 def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = None) -> list[Verdict]:
-    """Run scenarios one after another, those that leave their servers whole on the same servers, and give the verdicts."""
+    """Run scenarios one after another, on the same servers where they leave them whole, and give the verdicts."""
     verdicts = []
     with ExitStack() as stack:
         shared: Ground | None = None

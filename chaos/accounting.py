@@ -3,11 +3,11 @@
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from itertools import pairwise
 
+from chaos.figures import by_delivery, delays, percentile, taken_by_delivery
+from chaos.matching import pair_off
 from chaos.records import Arrival, Attempted, Breach, Hook, Interruption, Owed, Published, Records, matches
-
-Row = TypeVar("Row", Arrival, Attempted)
 
 # A clock that is read in one process and compared in another may be off by a look at the database.
 SLACK = 0.25
@@ -104,26 +104,29 @@ def strangers(records: Records) -> Iterator[str]:
 
 def unrecorded(records: Records) -> Iterator[str]:
     """Every request has its attempt, and every attempt that succeeded, or was answered, has its request."""
-    arrivals = by_delivery(records.arrivals)
-    attempts = by_delivery(records.attempts)
-    longest = {hook.path: hook.timeout for hook in records.hooks}
-    for delivery, requests in arrivals.items():
-        left = list(attempts.get(delivery, ()))
-        for place, request in enumerate(requests):
-            patience = max(records.lease, longest.get(request.path, 0)) + SLACK
-            fitting = [one for one in left if _covers(one, request.at, patience=patience)]
-            if fitting:
-                # Who must be served soonest is served first, and then all are served if that can be at all.
-                left.remove(min(fitting, key=lambda one: (one.ended_at is None, one.ended_at or 0)))
-            elif not any(earlier.answer in UNANSWERED for earlier in requests[:place]):
-                yield f"{delivery}: a request to {request.path} at {request.at:.3f} is in no attempt"
-        for one in left:
-            if one.outcome == "delivered" or one.status is not None:
+    arrivals, attempts = by_delivery(records.arrivals), by_delivery(records.attempts)
+    patience = max([records.lease, *(hook.timeout for hook in records.hooks)]) + SLACK
+    for delivery in arrivals.keys() | attempts.keys():
+        requests, recorded = arrivals.get(delivery, []), attempts.get(delivery, [])
+        fits = [[_covers(one, request.at, patience=patience) for request in requests] for one in recorded]
+        needy = [place for place, one in enumerate(recorded) if one.outcome == "delivered" or one.status is not None]
+        taken = pair_off(fits, first=needy)
+        for place in needy:
+            if place not in taken.values():
+                one = recorded[place]
                 yield f"{delivery}: attempt {one.number} is {one.outcome}, and no request of it arrived"
-    for delivery in attempts.keys() - arrivals.keys():
-        for one in attempts[delivery]:
-            if one.outcome == "delivered" or one.status is not None:
-                yield f"{delivery}: attempt {one.number} is {one.outcome}, and no request at all arrived"
+        for place, request in enumerate(requests):
+            if place not in taken and not _may_be_a_repeat(requests[:place], records.interruptions):
+                yield f"{delivery}: a request to {request.path} at {request.at:.3f} is in no attempt"
+
+
+def _may_be_a_repeat(earlier: Sequence[Arrival], interruptions: Sequence[Interruption]) -> bool:
+    """Tell whether libcurl may have repeated a request by itself: the one before was cut off without an answer."""
+    return any(
+        request.answer in UNANSWERED
+        or any(one.in_hand is None and one.at - SLACK <= request.at <= one.until + SLACK for one in interruptions)
+        for request in earlier
+    )
 
 
 def _covers(one: Attempted, at: float, *, patience: float) -> bool:
@@ -153,11 +156,6 @@ def allowed_duplicates(records: Records) -> int:
         for delivery, taken in taken_by_delivery(records).items()
         for one in records.interruptions
     )
-
-
-def taken_by_delivery(records: Records) -> dict[str, list[Arrival]]:
-    """Give the requests that were answered with a 2xx, by delivery."""
-    return by_delivery([arrival for arrival in records.arrivals if arrival.is_taken])
 
 
 def _may_have_met(one: Interruption, taken: Sequence[Arrival], delivery: str, records: Records) -> bool:
@@ -213,16 +211,14 @@ def untimely(records: Records) -> Iterator[str]:
                 )
 
 
-def steps(
-    attempts: Sequence[Attempted], schedule: Sequence[float]
-) -> Iterator[tuple[Attempted, Attempted, float]]:
+def steps(attempts: Sequence[Attempted], schedule: Sequence[float]) -> Iterator[tuple[Attempted, Attempted, float]]:
     """Give each failed attempt with the one that followed it and the wait promised between them.
 
     Where two attempts overlap, or one was not told of, a lease had run out, and it is not clear which step was taken.
     """
     ordered = sorted(attempts, key=lambda one: one.number)
     is_clear, failures = True, 0
-    for one, following in zip(ordered, ordered[1:], strict=False):
+    for one, following in pairwise(ordered):
         if one.outcome not in FAILED or one.ended_at is None or following.started_at < one.ended_at:
             is_clear = False
             continue
@@ -279,38 +275,6 @@ def sluggish(records: Records) -> Iterator[str]:
         yield "nothing arrived at a healthy webhook"
     elif median > records.prompt_within:
         yield f"half of the events took more than {median:.3f} s to arrive; {records.prompt_within:g} s are the most"
-
-
-def delays(records: Records) -> list[float]:
-    """Give how long each event took from its publisher's answer to its first arrival at each healthy webhook."""
-    said_at = {event.key: event.said_at for event in records.published if event.said == "acknowledged"}
-    healthy = {hook.path for hook in records.hooks if hook.is_healthy}
-    first: dict[tuple[str, str], float] = {}
-    for arrival in records.arrivals:
-        if arrival.path in healthy and arrival.key in said_at:
-            first.setdefault((arrival.key, arrival.path), arrival.at)
-    return [max(0.0, at - said_at[key]) for (key, _), at in first.items()]
-
-
-def longest_gap(records: Records) -> float:
-    """Give the longest time in which nothing arrived at any healthy webhook, in seconds."""
-    healthy = {hook.path for hook in records.hooks if hook.is_healthy}
-    times = sorted(arrival.at for arrival in records.arrivals if arrival.path in healthy)
-    return max((later - sooner for sooner, later in zip(times, times[1:], strict=False)), default=0.0)
-
-
-def percentile(seconds: Sequence[float], percent: int) -> float:
-    """Give a percentile, 0 when there is nothing."""
-    ordered = sorted(seconds)
-    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else 0.0
-
-
-def by_delivery(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Sort rows under their deliveries, in the order they are in."""
-    found: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row.delivery].append(row)
-    return found
 
 
 RULES: Mapping[int, Callable[[Records], Iterator[str]]] = {

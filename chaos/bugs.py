@@ -3,13 +3,13 @@
 Only chaos.celery and chaos.wsgi apply them, by the name in CHAOS_BUG.
 """
 
-import datetime as datetimes
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
@@ -23,11 +23,11 @@ def set_clock_wrong() -> None:
     off = float(os.environ.get(CLOCK, "0"))
     if not off:
         return
-    right_time, right_datetime = time.time, datetimes.datetime
+    right_time = time.time
 
-    class WrongDatetime(right_datetime):
+    class WrongDatetime(datetime):
         @classmethod
-        def now(cls, tz: datetimes.tzinfo | None = None) -> "WrongDatetime":
+        def now(cls, tz: tzinfo | None = None) -> "WrongDatetime":
             return super().now(tz) + timedelta(seconds=off)
 
         @classmethod
@@ -35,7 +35,7 @@ def set_clock_wrong() -> None:
             return super().utcnow() + timedelta(seconds=off)
 
     time.time = lambda: right_time() + off
-    datetimes.datetime = WrongDatetime  # type: ignore[misc]
+    vars(sys.modules["datetime"])["datetime"] = WrongDatetime
 
 
 def apply() -> None:
@@ -68,15 +68,15 @@ def bell_inside_the_transaction() -> None:
 
 def claim_without_lease() -> None:
     """What is claimed belongs to nobody in particular, and for ever."""
-    from deliveries import leases, pipeline
+    from deliveries import claiming, leases
 
-    claim = pipeline.claiming.claim
+    claim = claiming.claim
     ages = timedelta(days=365)
 
     def claim_for_ever(*args: Any, until: datetime, **more: Any) -> Any:
         return claim(*args, until=until + ages, **more)
 
-    pipeline.claiming.claim = claim_for_ever
+    claiming.claim = claim_for_ever
     leases.make = lambda: UUID(bytes=os.urandom(16))
 
 
@@ -123,15 +123,16 @@ def signature_over_reserialised_json() -> None:
 def retry_measured_from_the_wrong_time() -> None:
     """The wait before a retry begins when the attempt began, and not when it ended."""
     from deliveries import attempts, pipeline
+    from deliveries.retry import decide
 
-    conclude = pipeline.conclude
+    conclude = attempts.conclude
 
     def conclude_early(claimed: Any, *args: Any, started_at: datetime, jitter: float, **more: Any) -> Any:
         result = conclude(claimed, *args, started_at=started_at, jitter=jitter, **more)
         terms = {"failures": claimed.failures, "schedule": attempts.schedule_of(claimed), "jitter": jitter}
-        return result._replace(decision=attempts.decide(result.outcome, now=started_at, **terms))
+        return result._replace(decision=decide(result.outcome, now=started_at, **terms))
 
-    pipeline.conclude = conclude_early
+    vars(pipeline)["conclude"] = conclude_early
 
 
 BUGS: Mapping[str, Callable[[], None]] = {

@@ -23,7 +23,7 @@ class Made:
 
 def make(number: int, *, seed: int, door: str) -> Made:
     """Make the event of that number, the same for the same seed."""
-    chance = random.Random(f"{seed} {door} {number}")  # noqa: S311 - decides nothing but a test
+    chance = random.Random(f"{seed} {door} {number}")
     key = f"{seed}-{door}-{number}"
     event_type = chance.choice(TYPES)
     timestamp = TIMESTAMP % (number % 1000)

@@ -22,7 +22,7 @@ ORGANIZATION = "acme"
 @contextmanager
 def home_of_its_own(prefix: str = "hookhub-chaos-") -> Iterator[Path]:
     """Make a home for embedded servers that goes in the end; where their own account can reach it."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))  # noqa: S108 - a name nobody can foresee
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     folder.chmod(0o711)
     try:
         yield folder

@@ -85,7 +85,7 @@ class Step:
 
 def plan(scenario: Scenario, *, seed: int) -> list[Step]:
     """Decide which fault begins when; the same for the same seed."""
-    chance = random.Random(f"{scenario.name} {seed}")  # noqa: S311 - decides nothing but a test
+    chance = random.Random(f"{scenario.name} {seed}")
     faults = scenario.faults
     if scenario.draws:
         # Each at least once as far as that goes, so that a seed cannot leave one out.

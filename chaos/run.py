@@ -50,7 +50,7 @@ SELECT (SELECT count(*) FROM deliveries_event WHERE fanned_out_at IS NULL),
 
 
 def run(scenario: Scenario, *, seed: int, ground: Ground, tell: Tell, keep: Path | None = None) -> Verdict:
-    """Run a scenario on a ground, and judge what was written down meanwhile; logs and records go where they are kept."""
+    """Run a scenario on a ground, and judge what was written down meanwhile, which may be kept."""
     with ExitStack() as stack:
         paths = folder_for(scenario, keep, stack)
         scene = stack.enter_context(set_up(scenario, seed=seed, ground=ground, folder=paths, tell=tell))
@@ -71,6 +71,8 @@ def run(scenario: Scenario, *, seed: int, ground: Ground, tell: Tell, keep: Path
         tell(f"    at rest {time.monotonic() - begun_at:.1f} s after the last event")
         stop_all(scene)
         records = gather(scenario, scene, paths)
+        if keep is not None:
+            (paths / "attempts").write_text("".join(json.dumps(one._asdict()) + "\n" for one in records.attempts))
         return judge(records, scenario=scenario.name, seed=seed, complaints=scene.complaints)
 
 
@@ -96,7 +98,7 @@ def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell:
         for part in scenario.proxied:
             if part == "receiver":
                 continue  # Its port is not known yet.
-            target = {
+            target: str | tuple[str, int] = {
                 "database": f"{socket_directory_of(direct)}/.s.PGSQL.5432",
                 "redis": urlsplit(ground.redis_url).path,
                 "web": ("127.0.0.1", port),
@@ -121,7 +123,7 @@ def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell:
             lease=LEASE_SECONDS,
             proxies=proxies,
             orders=orders,
-            chance=random.Random(f"{scenario.name} {seed} faults"),  # noqa: S311 - decides nothing but a test
+            chance=random.Random(f"{scenario.name} {seed} faults"),
             tell=tell,
         )
         stack.callback(scene.close)
@@ -280,7 +282,7 @@ def make_commits_slow(scene: Scene, seconds: float) -> None:
     """Have every COMMIT that stores an event take so long, by a trigger that PostgreSQL defers until then."""
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
         connection.execute(
-            f"CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS"  # noqa: S608 - a number of ours
+            f"CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS"
             f" 'BEGIN PERFORM pg_sleep({seconds:f}); RETURN NULL; END';"
             " CREATE CONSTRAINT TRIGGER chaos_wait AFTER INSERT ON deliveries_event"
             " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chaos_wait()".encode()

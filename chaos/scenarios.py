@@ -9,11 +9,14 @@ HOUR = "3600"
 DOOMED = Part("/doomed", acts=(Act({"500": 1}),), schedule=(1, 1), disables=True)
 WHIMSICAL = Part(
     "/whimsical",
-    acts=(Act({"200": 1}, until=2), Act({"reset": 3, "200": 5, "500": 2, "slow": 1}, until=6), Act({"200": 30, "drip": 1})),
+    acts=(
+        Act({"200": 1}, until=2),
+        Act({"reset": 3, "200": 5, "500": 2, "slow": 1}, until=6),
+        Act({"200": 30, "drip": 1}),
+    ),
     schedule=(1, 1, 1, 1, 1, 1, 1, 1),
 )  # fmt: skip
 ALL_SHAKY = Part("/first-fails", topics=("push",), acts=(Act(first="500"),), schedule=(1, 1, 1, 1))
-SLOWLY_FAILING = Part("/fails-slowly", topics=("push",), acts=(Act(first="slow-500"),), schedule=(1.5, 1.5), in_flight=50)
 
 SCENARIOS = (
     Scenario(
@@ -76,7 +79,7 @@ SCENARIOS = (
     Scenario(
         "failpoints-killed",
         "a process may die at every boundary of the pipeline",
-        faults=tuple(f"kill-at-{point}" for point in FAILPOINTS) + ("kill-mid-fan-out",),
+        faults=(*(f"kill-at-{point}" for point in FAILPOINTS), "kill-mid-fan-out"),
         every=1.5,
         seconds=15,
         parts=(STEADY, NARROW, SHAKY),
@@ -167,14 +170,18 @@ SCENARIOS = (
         "network-database",
         "the network between HookHub and PostgreSQL slow, black, reset, half closed, cut",
         faults=(
-            "slow-database", "database-black-hole", "database-black-hole-and-reset", "database-reset",
-            "database-half-close", "database-cut",
+            "slow-database",
+            "database-black-hole",
+            "database-black-hole-and-reset",
+            "database-reset",
+            "database-half-close",
+            "database-cut",
         ),
         every=1.5,
         seconds=20,
         proxied=("database",),
         late_allowed=10,
-    ),  # fmt: skip
+    ),
     Scenario(
         "network-redis",
         "the network between HookHub and Redis slow, black, reset, half closed, cut",
@@ -205,15 +212,25 @@ SCENARIOS = (
         "storm",
         "all of it, in an order that the seed decides",
         faults=(
-            "kill-child", "kill-worker", "kill-web", "stop-worker", "flush-redis", "kill-redis", "terminate-backends",
-            "kill-backend", "stall-redis-briefly", "stall-postgres-briefly", "kill-at-claimed", "kill-at-half-settled",
+            "kill-child",
+            "kill-worker",
+            "kill-web",
+            "stop-worker",
+            "flush-redis",
+            "kill-redis",
+            "terminate-backends",
+            "kill-backend",
+            "stall-redis-briefly",
+            "stall-postgres-briefly",
+            "kill-at-claimed",
+            "kill-at-half-settled",
         ),
         draws=14,
         every=1.5,
         seconds=24,
         needs_own_servers=True,
         late_allowed=10,
-    ),  # fmt: skip
+    ),
 )
 
 # What `make test` has time for.
@@ -222,14 +239,22 @@ SHORT = (
         "short",
         "a little of everything",
         faults=(
-            "kill-child", "kill-at-event-stored", "kill-at-half-settled", "flush-redis", "kill-worker", "terminate-backends",
-            "kill-web", "kill-at-sent", "kill-redis", "kill-backend",
+            "kill-child",
+            "kill-at-event-stored",
+            "kill-at-half-settled",
+            "flush-redis",
+            "kill-worker",
+            "terminate-backends",
+            "kill-web",
+            "kill-at-sent",
+            "kill-redis",
+            "kill-backend",
         ),
         every=1.2,
         seconds=16,
         needs_own_servers=True,
         late_allowed=10,
-    ),  # fmt: skip
+    ),
     Scenario(
         "short-shutdown",
         "everything told to stop at once under load ends in time, and nothing is sent twice because of it",
@@ -239,45 +264,3 @@ SHORT = (
         late_allowed=12,
     ),
 )
-
-# Each bug on purpose, with the scenario in which it cannot hide, and the rules that it breaks.
-HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
-    "settle-without-fencing": (
-        Scenario(
-            "unfenced", "", bug="settle-without-fencing", faults=("hold-up-at-answered",), parts=(ALL_SHAKY,),
-            rates={"single": 10, "batch": 2}, seconds=4, late_allowed=8,
-        ),
-        frozenset({4}),
-    ),
-    "bell-inside-the-transaction": (
-        Scenario(
-            "early-bell", "", bug="bell-inside-the-transaction", commits_take=0.25, parts=(STEADY,),
-            rates={"single": 4}, seconds=6, prompt_within=0.3,
-        ),
-        frozenset({7}),
-    ),
-    "claim-without-lease": (
-        Scenario("unleased", "", bug="claim-without-lease", faults=("kill-worker",), parts=(STEADY, SLOW), seconds=4),
-        frozenset({1, 6}),
-    ),
-    "lease-shorter-than-the-deadline": (
-        Scenario("short-lease", "", bug="lease-shorter-than-the-deadline", parts=(SLOW,), seconds=4),
-        frozenset({4}),
-    ),
-    "accept-answering-before-commit": (
-        Scenario(
-            "early-answer", "", bug="accept-answering-before-commit", faults=("kill-web",) * 2, parts=(STEADY,), seconds=6
-        ),
-        frozenset({1}),
-    ),
-    "signature-over-reserialised-json": (
-        Scenario("re-signed", "", bug="signature-over-reserialised-json", parts=(STEADY,), seconds=3),
-        frozenset({2}),
-    ),
-    "retry-measured-from-the-wrong-time": (
-        Scenario(
-            "early-retry", "", bug="retry-measured-from-the-wrong-time", parts=(SLOWLY_FAILING,), seconds=4
-        ),
-        frozenset({5}),
-    ),
-}  # fmt: skip

@@ -97,9 +97,7 @@ class Scene:
         time.sleep(TO_COME_TO_REST_SECONDS)
         return [process for process in halted if is_alive(process)]
 
-    def kill(
-        self, processes: Iterable[psutil.Process], *, what: str, with_them: Iterable[psutil.Process] = ()
-    ) -> None:
+    def kill(self, processes: Iterable[psutil.Process], *, what: str, with_them: Iterable[psutil.Process] = ()) -> None:
         """SIGKILL processes, and enter what exactly they had in hand, and those that cannot outlive them."""
         since = time.time()
         victims, others = list(processes), list(with_them)

@@ -35,7 +35,7 @@ def answer_to(script: Script, path: str, *, delivery: str, nth: int, at: float, 
     if nth == 1 and act.first is not None:
         return act.first
     # Of the delivery and not of the order of arrival, which is another in each run.
-    chance = random.Random(f"{seed} {delivery} {nth}")  # noqa: S311 - decides nothing but a test
+    chance = random.Random(f"{seed} {delivery} {nth}")
     return chance.choices(list(act.chances), weights=list(act.chances.values()))[0]
 
 

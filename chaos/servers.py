@@ -19,6 +19,7 @@ ROUNDS = 20
 
 # Redis ---------------------------------------------------------------------------------------------------------------
 
+
 def kill_redis(scene: Scene) -> None:
     """SIGKILL Redis, leave it dead for a while, and start it again, empty."""
     since = time.time()
@@ -163,9 +164,8 @@ def kill_mid_fan_out(scene: Scene) -> None:
     """Kill the workers' children while the statement of a fan-out runs, held up by a lock."""
     with psycopg.connect(scene.database_url) as connection:
         connection.execute("LOCK TABLE deliveries_delivery IN SHARE ROW EXCLUSIVE MODE")
-        with psycopg.connect(scene.database_url, autocommit=True) as watching:
-            with suppress(RuntimeError):
-                wait_for(lambda: watching.execute(FANNING_OUT).fetchone(), "a fan-out", seconds=3)
+        with psycopg.connect(scene.database_url, autocommit=True) as watching, suppress(RuntimeError):
+            wait_for(lambda: watching.execute(FANNING_OUT).fetchone(), "a fan-out", seconds=3)
         since = time.time()
         children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
         in_hand = scene.in_hand({child.pid for child in children})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos import accounting
+from chaos.figures import delays, longest_gap, percentile, taken_by_delivery
 from chaos.records import Breach, Records
 
 SHOWN_MOST = 8
@@ -37,7 +38,7 @@ def judge(records: Records, *, scenario: str, seed: int, complaints: Sequence[st
     """Hold the records against the seven rules; ``complaints`` are what the harness itself saw go wrong."""
     breaches = accounting.check(records) + [Breach(0, complaint) for complaint in complaints]
     by_rule = Counter(breach.rule for breach in breaches)
-    taken = accounting.taken_by_delivery(records)
+    taken = taken_by_delivery(records)
     said = Counter(event.said for event in records.published)
     figures: dict[str, object] = {
         "scenario": scenario,
@@ -50,10 +51,10 @@ def judge(records: Records, *, scenario: str, seed: int, complaints: Sequence[st
         "duplicated": sum(len(arrivals) - 1 for arrivals in taken.values()),
         "unexpected": by_rule[2],
         "kills": sum(one.is_kill for one in records.interruptions),
-        "longest_gap_s": round(accounting.longest_gap(records), 3),
+        "longest_gap_s": round(longest_gap(records), 3),
         # Beyond what was asked for: what the duplicates may be at most, and how the healthy fared.
         "duplicates_allowed": accounting.allowed_duplicates(records),
-        "p99_s": round(accounting.percentile(accounting.delays(records), 99), 3),
+        "p99_s": round(percentile(delays(records), 99), 3),
         "breaches": len(breaches),
     }
     return Verdict(figures, breaches)

@@ -104,7 +104,8 @@ class Clock(bootsteps.StartStopStep):
 
 # Ordered as the index is, or the planner would look for one in the whole of a large table.
 IS_ANYTHING_SENT = """
-SELECT (SELECT id FROM deliveries_delivery WHERE state = 'sending' ORDER BY webhook_id, leased_until LIMIT 1) IS NOT NULL
+SELECT (SELECT id FROM deliveries_delivery WHERE state = 'sending' ORDER BY webhook_id, leased_until LIMIT 1)
+    IS NOT NULL
 """
 
 

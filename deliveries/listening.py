@@ -26,11 +26,14 @@ class Hand(redis.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
         """Count it no more; nobody needs it again."""
+        del requeue
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
         """Let go of all of them."""
-        self._delivered.clear()
+        del client
+        if self._delivered is not None:
+            self._delivered.clear()
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
         """Give nothing back on behalf of others: nobody has noted anything."""

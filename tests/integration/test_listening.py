@@ -75,7 +75,7 @@ def test_a_redis_without_memory_gives_its_messages_all_the_same(listener: Listen
 
 
 def test_nothing_is_noted_in_redis_of_messages_in_hand(listener: Listener, valkey: redis.Redis) -> None:
-    noted = {key for key in valkey.keys("unacked*")}
+    noted = set(valkey.keys("unacked*"))
     listener.ring()
 
     listener.listen()
