@@ -161,7 +161,6 @@ def chapter(
         "fingerprint": "sha256(n::text::bytea)",
         "occurred_at": "at",
         "accepted_at": "at",
-        "fanned_out_at": "at",
     }
     of_deliveries = {
         "id": DELIVERY_ID,

@@ -31,7 +31,7 @@ def measure(count: int) -> dict[str, float]:
     clock = database_clock()
     fanned_out = 0
     while fanned_out < count:
-        events, _ = pipeline.fan_out(now=clock())
+        events = pipeline.fan_out(now=clock()).events
         if not events:
             raise RuntimeError(f"{count} events were to be fanned out, and there were {fanned_out}")
         fanned_out += events

@@ -108,7 +108,7 @@ class Stage:
         # in a large one without any it would read it all.
         return bool(
             self.ask(
-                "SELECT EXISTS (SELECT FROM deliveries_event WHERE fanned_out_at IS NULL)"
+                "SELECT EXISTS (SELECT FROM deliveries_arrival)"
                 " OR EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND line = 0 AND due_at <= now()"
                 " ORDER BY due_at LIMIT 1)"
                 " OR (SELECT id FROM deliveries_delivery WHERE state = 'sending'"

@@ -158,7 +158,9 @@ def database(url: str) -> dict[str, Any]:
     rest = {key: value for key, value in parts.items() if key not in known and key != "options"}
     # An old snapshot left open is what kills a queue table, so no session may sit in a transaction.
     limits = f"-c statement_timeout={whole('HOOKHUB_STATEMENT_TIMEOUT_MS', 30_000)} -c lock_timeout=10000 "
-    limits += "-c idle_in_transaction_session_timeout=30000"
+    # A plan made once, for batches of any size: how the queue goes about its work must not depend on what the day's
+    # statistics make of a table that was empty when they were taken.
+    limits += "-c idle_in_transaction_session_timeout=30000 -c plan_cache_mode=force_generic_plan"
     # A server or a network that vanishes without a word is noticed in half a minute; by itself TCP takes two hours.
     vigilance = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
     rest["options"] = f"{parts.get('options', '')} {limits}".strip()

@@ -1,7 +1,7 @@
 """The claim: which deliveries are taken next, fairly across webhooks and fairly within each."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -182,9 +182,19 @@ class Wanted:
     lagging: Sequence[int] = ()
 
 
-def claim(
-    wanted: Wanted, *, lease: UUID, until: datetime, max_in_flight: int, after: int, now: datetime
-) -> list[Claim]:
+NOTHING = Wanted(0)
+
+
+class Leasing(NamedTuple):
+    """How deliveries are claimed at one moment: under which lease, until when, and how many each webhook may have."""
+
+    lease: UUID
+    until: datetime
+    max_in_flight: int
+    now: datetime
+
+
+def claim(wanted: Wanted, *, after: int, leasing: Leasing) -> list[Claim]:
     """Take due deliveries, one turn of the webhooks after another, beginning behind ``after``.
 
     The next claim goes on behind the webhook of the last one.
@@ -196,9 +206,10 @@ def claim(
     with transaction.atomic():
         while ring and (room := wanted.limit - len(claims)) > 0:
             slow_room = wanted.slow_room - sum(claimed.to.slow for claimed in claims)
-            facts = {**standing(max_in_flight, lagging=wanted.lagging, slow_room=slow_room), "now": now}
+            facts = standing(replace(wanted, slow_room=slow_room), max_in_flight=leasing.max_in_flight, now=leasing.now)
             found = _lock_ready(ring, limit=min(asked, room), facts=facts)
-            claims += _take(found, {**facts, "after": after, "limit": room, "lease": lease, "until": until})
+            how = {"after": after, "limit": room, "lease": leasing.lease, "until": leasing.until}
+            claims += _take(found, {**facts, **how})
             # These webhooks had little to give, so the next look is for one delivery of each.
             asked = wanted.limit
     return claims
@@ -230,14 +241,15 @@ def _take(found: Sequence[queue.Row], how: dict[str, Any]) -> list[Claim]:
     return [Claim(how["lease"], how["until"], destinations[row[2]], *row[3:]) for row in rows]
 
 
-def standing(max_in_flight: int, *, lagging: Sequence[int] = (), slow_room: int = LAST_ID) -> dict[str, object]:
+def standing(wanted: Wanted, *, max_in_flight: int, now: datetime) -> dict[str, object]:
     """Give the parameters that decide whether a webhook is ready."""
     return {
         "max_in_flight": max_in_flight,
         "timeouts": TIMEOUTS_BEFORE_REST,
         "slow_from": SLOW_FROM,
-        "slow_room": slow_room,
-        "lagging": arrays.bigints(lagging),
+        "slow_room": wanted.slow_room,
+        "lagging": arrays.bigints(wanted.lagging),
+        "now": now,
     }
 
 
@@ -245,7 +257,7 @@ def standing(max_in_flight: int, *, lagging: Sequence[int] = (), slow_room: int 
 # webhook rests or has its share of requests in flight, and whoever rang for that would ring for as long as it lasts.
 ANYTHING_TO_DO = f"""
 {READY_WEBHOOKS}
-SELECT EXISTS (SELECT FROM deliveries_event WHERE fanned_out_at IS NULL)
+SELECT EXISTS (SELECT FROM deliveries_arrival)
     OR EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND line = 0 AND due_at <= %(now)s)
     OR EXISTS (SELECT FROM ready)
 """  # noqa: S608 - put together of constants
@@ -253,7 +265,6 @@ SELECT EXISTS (SELECT FROM deliveries_event WHERE fanned_out_at IS NULL)
 
 def is_anything_to_do(wanted: Wanted | None = None, *, max_in_flight: int, now: datetime) -> bool:
     """Tell whether a worker with room for what is ``wanted``, by default for anything, would find something to do."""
-    wanted = wanted or Wanted(1)
-    everywhere = {"after": 0, "upto": LAST_ID, "limit": 1, "now": now}
-    room = standing(max_in_flight, lagging=wanted.lagging, slow_room=wanted.slow_room)
+    everywhere = {"after": 0, "upto": LAST_ID, "limit": 1}
+    room = standing(wanted or Wanted(1), max_in_flight=max_in_flight, now=now)
     return bool(queue.run(ANYTHING_TO_DO, {**everywhere, **room})[0][0])

@@ -23,11 +23,12 @@ log = logging.getLogger("hookhub.drain")
 # Results are written together: so many, or after so long, whichever comes first.
 SETTLE_BATCH = 250
 SETTLE_WITHIN = timedelta(milliseconds=30)
-# A fan-out begins with one event and is given more as long as it owes no more than so many deliveries: how many
-# webhooks an event has is not known before, and one statement must not take all day.
+# A fan-out begins with one event, since how many webhooks an event has is not known before, and is given more, step by
+# step, as long as it owes no more than there is room for: what is sent at once need not stand in line. With hardly any
+# room it still goes on, for so large a part of the slots.
 FAN_OUT_FIRST = 1
 FAN_OUT_GROWTH = 4
-FAN_OUT_AIM = 2500
+SMALL_PART = 4
 # How soon a drain that waits for answers looks for new work: a busy one, and one with little in flight, which may be
 # waiting for receivers that hang.
 LOOK_AGAIN = timedelta(milliseconds=40)
@@ -103,14 +104,19 @@ class Drain:
     slice_of_time: timedelta
     linger: timedelta = timedelta(0)
     is_stopping: Callable[[], bool] = stopping.is_set
+    # The webhook, and the source of events, that had their turn last.
     after: int = 0
+    _fan_out_after: int = 0
+    _is_turn_of_the_new: bool = True
     done: Drained = field(default_factory=Drained)
     _ended: list[Result] = field(default_factory=list)
     _ended_since: float = 0.0
     _look_at: float = 0.0
     _line_up_at: float = 0.0
     _fan_out_at: float = 0.0
-    _fan_out_batch: int = FAN_OUT_FIRST
+    # How many events to fan out at most, and to how many webhooks each of the last ones was owed.
+    _fan_out_most: int = FAN_OUT_FIRST
+    _owed_to_each: float = 1.0
     _call_at: float = 0.0
     _is_busy: bool = False
     _found_nothing: bool = False
@@ -174,10 +180,7 @@ class Drain:
             if self.sender.in_flight and self._found_nothing and not self._is_anything_to_do(wanted):
                 self._look_later(looked_at)
                 return False
-            has_lined_up = self._line_up()
-            has_fanned_out = self._fan_out()
-            # The lease begins here and not before the fan-out, which may have taken its time.
-            claims = pipeline.claim(replace(wanted, limit=room), after=self.after, now=self.clock())
+            self._found_nothing = not self._look(replace(wanted, limit=room))
         except (OperationalError, InterfaceError):
             if not self.sender.in_flight and not self._ended:
                 raise
@@ -186,17 +189,37 @@ class Drain:
             connection.close()
             self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
             return False
-        if claims:
-            self.after = claims[-1].to.webhook_id
-            self._begin(claims)
-        if len(claims) == room:
-            self._call_siblings()
-        self._found_nothing = not (has_lined_up or has_fanned_out or claims)
         if self._found_nothing:
             self._look_later(looked_at)
         else:
             self._look_at = time.monotonic() + LOOK_AGAIN.total_seconds()
         return not self._found_nothing
+
+    def _look(self, wanted: Wanted) -> bool:
+        """Begin what is to be sent, from the lines and from new events by turns; tell whether there was anything to do.
+
+        By turns, so that neither waits for a mountain of the other. Where the one has nothing to send, the other has
+        its turn.
+        """
+        is_anything_done = self._line_up()
+        before = self.sender.in_flight
+        looks = (self._fan_out, self._claim) if self._is_turn_of_the_new else (self._claim, self._fan_out)
+        self._is_turn_of_the_new = not self._is_turn_of_the_new
+        for look in looks:
+            is_anything_done |= look(wanted)
+            if self.sender.in_flight > before:
+                break
+        return is_anything_done
+
+    def _claim(self, wanted: Wanted) -> bool:
+        """Begin what stands in line; tell whether there was anything."""
+        claims = pipeline.claim(wanted, after=self.after, now=self.clock())
+        if claims:
+            self.after = claims[-1].to.webhook_id
+            self._begin(claims)
+        if len(claims) == wanted.limit:
+            self._call_siblings()
+        return bool(claims)
 
     def _look_later(self, looked_at: float) -> None:
         """Look again soon, but the later the longer it took to find nothing."""
@@ -218,20 +241,27 @@ class Drain:
             self._line_up_at = time.monotonic() + LINE_UP_EVERY.total_seconds()
         return count > 0
 
-    def _fan_out(self) -> bool:
-        """Fan out events if it is time to, and learn how many to take the next time; tell whether there were any."""
+    def _fan_out(self, wanted: Wanted) -> bool:
+        """Fan out events if it is time to, begin what can be sent at once, and learn how many to take the next time.
+
+        Tell whether there were any.
+        """
         if time.monotonic() < self._fan_out_at:
             return False
-        batch = self._fan_out_batch
-        events, deliveries = pipeline.fan_out(batch, now=self.clock())
-        self.done.events += events
-        if events < batch:
+        fitting = int(max(wanted.limit, self.lanes.slots // SMALL_PART) / max(self._owed_to_each, 1))
+        batch = max(1, min(fitting, self._fan_out_most))
+        done = pipeline.fan_out(batch, wanted=wanted, after=self._fan_out_after, now=self.clock())
+        self._fan_out_after = done.after
+        self.done.events += done.events
+        self._begin(done.claims)
+        if done.events < batch:
             self._fan_out_at = time.monotonic() + LOOK_AGAIN.total_seconds() / 2
         else:
             self._call_siblings()
-            fitting = FAN_OUT_AIM * events // max(deliveries, 1)
-            self._fan_out_batch = max(1, min(fitting, FAN_OUT_GROWTH * batch, pipeline.FAN_OUT_BATCH))
-        return events > 0
+            self._fan_out_most = min(FAN_OUT_GROWTH * batch, pipeline.FAN_OUT_BATCH)
+        if done.events:
+            self._owed_to_each = done.deliveries / done.events
+        return done.events > 0
 
     def _begin(self, claims: list[Claim]) -> None:
         """Begin to send what was claimed, but for what was claimed so long ago that its lease might not outlive it."""

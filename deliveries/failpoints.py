@@ -13,7 +13,8 @@ from pathlib import Path
 FAILPOINTS = (
     "event-stored",  # in a transaction that is not committed yet, where accept needs one
     "event-committed",  # and the bell not rung
-    "fanned-out",
+    "fanning-out",  # in a transaction that is not committed yet
+    "fanned-out",  # and committed, with what is claimed at once
     "claimed",  # and committed
     "sent",  # or on its way, and not all answered
     "answered",  # and not settled

@@ -121,15 +121,16 @@ WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = e.organizat
 
 # Says in its own words what FAN_OUT promises. What a webhook wished for at the time is known only if it has not changed
 # since; changes of its health do not count.
-OWED_AND_MISSING = """
+OWED_AND_MISSING = f"""
 SELECT e.id || ' to webhook ' || w.uid
 FROM deliveries_event e
 JOIN deliveries_webhook w ON w.organization_id = e.organization_id
     AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
     AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
-WHERE e.fanned_out_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+  AND {queue.IS_FANNED_OUT}
   AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
-"""
+"""  # noqa: S608 - put together of constants
 
 EVENTS_WITHOUT_DELIVERY = (
     OWED_AND_MISSING + "AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at"
@@ -145,7 +146,13 @@ EVENTS_IN_DOUBT = (
 )
 
 EVENTS_NOT_FANNED_OUT = """
-SELECT e.id::text FROM deliveries_event e WHERE e.fanned_out_at IS NULL AND e.accepted_at < %(overdue)s
+SELECT e.id::text FROM deliveries_arrival a JOIN deliveries_event e ON e.id = a.event_id
+WHERE e.accepted_at < %(overdue)s
+"""
+
+ARRIVALS_WITHOUT_EVENT = """
+SELECT a.event_id::text FROM deliveries_arrival a
+WHERE NOT EXISTS (SELECT FROM deliveries_event e WHERE e.id = a.event_id)
 """
 
 # Deliveries: what they refer to --------------------------------------------------------------------------------------
@@ -264,6 +271,12 @@ CHECKS: tuple[Check, ...] = (
         EVENTS_NOT_FANNED_OUT,
         "No worker is running, or the workers cannot keep up.",
         broken="waiting",
+    ),
+    Check(
+        "arrivals-without-event",
+        "everything that waits to be fanned out is an event",
+        ARRIVALS_WITHOUT_EVENT,
+        "Their events are gone; nobody will be sent them.",
     ),
     Check(
         "deliveries-without-event",

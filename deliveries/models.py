@@ -1,11 +1,13 @@
 """The six nouns as tables: columns, the invariants the database itself keeps, and the questions asked of them."""
 
 from typing import ClassVar
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from deliveries import formats
@@ -152,6 +154,12 @@ class Webhook(models.Model):
         return self.disabled_at is None and self.deleted_at is None
 
 
+def is_waiting() -> Exists:
+    """The condition that an event is still to be fanned out."""
+    source = Coalesce(OuterRef("repository_id"), -OuterRef("organization_id"))
+    return Exists(Arrival.objects.filter(source=source, event_id=OuterRef("pk")))
+
+
 class Event(models.Model):
     """One thing that happened, stored once as exact bytes."""
 
@@ -170,11 +178,9 @@ class Event(models.Model):
     fingerprint = models.BinaryField(null=True)
     occurred_at = models.DateTimeField()
     accepted_at = models.DateTimeField()
-    fanned_out_at = models.DateTimeField(null=True)
 
     class Meta:
         indexes: ClassVar = [
-            models.Index(fields=["id"], name="event_to_fan_out", condition=Q(fanned_out_at=None)),
             models.Index(fields=["organization", "-id"], name="event_log"),
         ]
         constraints: ClassVar = [
@@ -187,6 +193,26 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
+
+    @property
+    def arrival(self) -> tuple[int, UUID]:
+        """The key of its arrival, whether or not it is still there."""
+        return (-self.organization_id if self.repository_id is None else self.repository_id, self.id)
+
+
+class Arrival(models.Model):
+    """An event that has not been fanned out yet; the row goes when that is done.
+
+    A table of its own, because to mark the event itself would write all of it anew, with its payload.
+    """
+
+    pk = models.CompositePrimaryKey("source", "event_id")
+    # The event's repository or, without one, its organization with a minus: events are taken by turns of their sources.
+    source = models.BigIntegerField()
+    event = models.ForeignKey(Event, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+
+    def __str__(self) -> str:
+        return str(self.event_id)
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):

@@ -10,9 +10,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from deliveries import arrays, attempts, claiming, disabling, doorbell, health, leases, queue, webhooks
+from deliveries import arrays, attempts, claiming, disabling, doorbell, fanning_out, health, leases, queue, webhooks
 from deliveries.attempts import Result, as_row, conclude, render
-from deliveries.claiming import Claim, Wanted
+from deliveries.claiming import NOTHING, Claim, Leasing, Wanted
 from deliveries.events import (
     NO_PREMISES,
     Accepted,
@@ -23,6 +23,7 @@ from deliveries.events import (
     as_columns,
 )
 from deliveries.failpoints import reach
+from deliveries.fanning_out import FannedOut
 from deliveries.health import Health, health_of
 from deliveries.ids import uuid7s
 from deliveries.models import Webhook
@@ -105,14 +106,16 @@ def _receipts_of_first(
 # 2. Fan out ---------------------------------------------------------------------------------------------------------
 
 
-def fan_out(limit: int = FAN_OUT_BATCH, *, now: datetime) -> tuple[int, int]:
-    """Owe up to ``limit`` events to every active webhook that matches; give how many events and deliveries that was.
+def fan_out(limit: int = FAN_OUT_BATCH, *, wanted: Wanted = NOTHING, after: int = 0, now: datetime) -> FannedOut:
+    """Owe up to ``limit`` events to every active webhook that matches, by turns of where they come from.
 
-    One statement; to run it twice, or twice at once, owes nothing twice.
+    Of what that is, the ``wanted`` part is claimed at once, where nothing of its webhook stands in line before it: it
+    is committed when this returns, like a claim. The rest stands in line. To do it twice, or twice at once, owes
+    nothing twice.
     """
-    events, deliveries, _ = queue.run(queue.FAN_OUT, {"limit": limit, "now": now})[0]
+    done = fanning_out.fan_out(limit, wanted=wanted, after=after, leasing=_leasing(now))
     reach("fanned-out")
-    return events, deliveries
+    return done
 
 
 # 3. Claim -----------------------------------------------------------------------------------------------------------
@@ -128,16 +131,14 @@ def claim(limit: int | Wanted, *, after: int = 0, now: datetime) -> list[Claim]:
 
     The claim is committed when this returns: until its lease runs out nobody else takes these.
     """
-    claims = claiming.claim(
-        limit if isinstance(limit, Wanted) else Wanted(limit),
-        lease=leases.make(),
-        until=now + settings.HOOKHUB_LEASE,
-        max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT,
-        after=after,
-        now=now,
-    )
+    wanted = limit if isinstance(limit, Wanted) else Wanted(limit)
+    claims = claiming.claim(wanted, after=after, leasing=_leasing(now))
     reach("claimed")
     return claims
+
+
+def _leasing(now: datetime) -> Leasing:
+    return Leasing(leases.make(), now + settings.HOOKHUB_LEASE, settings.HOOKHUB_MAX_IN_FLIGHT, now)
 
 
 def release(claims: Sequence[Claim]) -> None:

@@ -44,27 +44,37 @@ def _cursor() -> "psycopg.Cursor[Row]":
 
 # Accept -------------------------------------------------------------------------------------------------------------
 
+IS_FANNED_OUT = """
+NOT EXISTS (SELECT FROM deliveries_arrival a
+            WHERE a.source = coalesce(e.repository_id, -e.organization_id) AND a.event_id = e.id)
+"""
+
+# What is stored is an arrival as well, until it is fanned out.
 # Sorted by key, so that two batches with the same keys in another order wait for each other and never in a ring.
 # What somebody found out some seconds ago may be so no longer; then nothing is stored.
 STORE_EVENTS = """
-INSERT INTO deliveries_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
-                              idempotency_key, fingerprint, occurred_at, accepted_at)
-SELECT id, organization_id, repository_id, webhook_id, type, string_to_array(topics, ' '), payload,
-       idempotency_key, fingerprint, occurred_at, %(now)s
-FROM unnest(%(ids)s::uuid[], %(organizations)s::bigint[], %(repositories)s::bigint[], %(webhooks)s::bigint[],
-            %(types)s::text[], %(topics)s::text[], %(payloads)s::bytea[], %(keys)s::text[], %(fingerprints)s::bytea[],
-            %(occurred)s::timestamptz[])
-     AS new (id, organization_id, repository_id, webhook_id, type, topics, payload, idempotency_key, fingerprint,
-             occurred_at)
-WHERE NOT EXISTS (
-    SELECT FROM unnest(%(known_organizations)s::bigint[], %(slugs)s::text[]) AS known (id, slug)
-    WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = known.id AND o.slug = known.slug)
-) AND NOT EXISTS (
-    SELECT FROM unnest(%(known_repositories)s::bigint[], %(names)s::text[]) AS known (id, name)
-    WHERE NOT EXISTS (SELECT FROM deliveries_repository r WHERE r.id = known.id AND r.name = known.name)
+WITH stored AS (
+    INSERT INTO deliveries_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
+                                  idempotency_key, fingerprint, occurred_at, accepted_at)
+    SELECT id, organization_id, repository_id, webhook_id, type, string_to_array(topics, ' '), payload,
+           idempotency_key, fingerprint, occurred_at, %(now)s
+    FROM unnest(%(ids)s::uuid[], %(organizations)s::bigint[], %(repositories)s::bigint[], %(webhooks)s::bigint[],
+                %(types)s::text[], %(topics)s::text[], %(payloads)s::bytea[], %(keys)s::text[],
+                %(fingerprints)s::bytea[], %(occurred)s::timestamptz[])
+         AS new (id, organization_id, repository_id, webhook_id, type, topics, payload, idempotency_key, fingerprint,
+                 occurred_at)
+    WHERE NOT EXISTS (
+        SELECT FROM unnest(%(known_organizations)s::bigint[], %(slugs)s::text[]) AS known (id, slug)
+        WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = known.id AND o.slug = known.slug)
+    ) AND NOT EXISTS (
+        SELECT FROM unnest(%(known_repositories)s::bigint[], %(names)s::text[]) AS known (id, name)
+        WHERE NOT EXISTS (SELECT FROM deliveries_repository r WHERE r.id = known.id AND r.name = known.name)
+    )
+    ORDER BY organization_id, idempotency_key, id
+    ON CONFLICT (organization_id, idempotency_key) DO NOTHING
+    RETURNING id, repository_id, organization_id
 )
-ORDER BY organization_id, idempotency_key, id
-ON CONFLICT (organization_id, idempotency_key) DO NOTHING
+INSERT INTO deliveries_arrival (source, event_id) SELECT coalesce(repository_id, -organization_id), id FROM stored
 """
 
 # Run after STORE_EVENTS: by then whoever held one of these keys has committed.
@@ -74,51 +84,15 @@ FROM unnest(%(organizations)s::bigint[], %(keys)s::text[]) AS wanted (organizati
 JOIN deliveries_event e USING (organization_id, idempotency_key)
 """
 
-# Fan out ------------------------------------------------------------------------------------------------------------
+# Fan out and claim ---------------------------------------------------------------------------------------------------
 
 # Part of a statement that need not wait until it is on disk: a crash of the server undoes it whole, and it is done
 # again. Nothing is sent on its strength before a claim, which does wait, and for all that came before it.
 UNHURRIED = "set_config('synchronous_commit', 'off', true)"
 
-# A delivery's id is the first half of its event's, which is its time, and a random half of its own: in the log and in
-# the queue deliveries stand in the order in which their events were accepted.
-FAN_OUT = f"""
-WITH batch AS MATERIALIZED (
-    SELECT id, organization_id, repository_id, webhook_id, type, topics
-    FROM deliveries_event
-    WHERE fanned_out_at IS NULL
-    ORDER BY id
-    LIMIT %(limit)s
-    FOR NO KEY UPDATE SKIP LOCKED
-), owed AS (
-    INSERT INTO deliveries_delivery (id, event_id, webhook_id, organization_id, repository_id, event_type, state,
-                                     line, attempts_made, failures, lease_losses, redeliveries, due_at, created_at)
-    SELECT encode(substring(uuid_send(e.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid,
-           e.id, w.id, e.organization_id, e.repository_id, e.type, 'pending',
-           1, 0, 0, 0, 0, %(now)s, %(now)s
-    FROM batch e
-    -- In two halves, so that an event of one repository among thousands looks at the webhooks of that one only.
-    CROSS JOIN LATERAL (
-        SELECT * FROM deliveries_webhook near
-        WHERE near.organization_id = e.organization_id AND near.repository_id = e.repository_id
-        UNION ALL
-        SELECT * FROM deliveries_webhook wide
-        WHERE wide.organization_id = e.organization_id AND wide.repository_id IS NULL
-    ) AS w
-    WHERE w.disabled_at IS NULL AND w.deleted_at IS NULL
-      AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
-    ON CONFLICT (event_id, webhook_id) DO NOTHING
-    RETURNING 1
-), done AS (
-    UPDATE deliveries_event e SET fanned_out_at = %(now)s FROM batch WHERE e.id = batch.id RETURNING 1
-)
-SELECT (SELECT count(*) FROM done), (SELECT count(*) FROM owed), {UNHURRIED}
-"""  # noqa: S608 - put together of constants
-
-# Claim --------------------------------------------------------------------------------------------------------------
-
-# The claim itself is in claiming.py. What waits for its time stands in no line, so that a million of scheduled retries
-# cost the claim nothing; when its time has come it is put in the line of those tried before.
+# The fan-out is in fanning_out.py, the claim in claiming.py. What waits for its time stands in no line, so that a
+# million of scheduled retries cost the claim nothing. When its time has come it is put in the line of those tried
+# before.
 LINE_UP = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM deliveries_delivery

@@ -39,7 +39,7 @@ SELECT pg_advisory_xact_lock(%(key)s), set_config('synchronous_commit', 'off', t
 # The rows are locked and judged again before they go: one that is being sent again at this very moment is finished no
 # more. Only what is finished has a finished_at, which a constraint guarantees. An attempt that a worker is just writing
 # down more than a day late is left to FORGET_ATTEMPTS.
-FORGET_DELIVERIES = """
+FORGET_DELIVERIES = f"""
 WITH looked AS MATERIALIZED (
     SELECT id, finished_at FROM deliveries_delivery
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
@@ -56,29 +56,29 @@ WITH looked AS MATERIALIZED (
     DELETE FROM deliveries_delivery WHERE id = ANY(ARRAY(SELECT id FROM old))
 ), events AS (
     DELETE FROM deliveries_event e
-    WHERE id = ANY(ARRAY(SELECT event_id FROM old)) AND fanned_out_at < %(horizon)s
+    WHERE id = ANY(ARRAY(SELECT event_id FROM old)) AND {queue.IS_FANNED_OUT}
       AND NOT EXISTS (SELECT FROM deliveries_delivery d
                       WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM old))
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
        (SELECT count(*) FROM old), (SELECT count(*) FROM events)
-"""
+"""  # noqa: S608 - put together of constants
 
 # Events that nobody was owed.
-FORGET_EVENTS = """
+FORGET_EVENTS = f"""
 WITH looked AS MATERIALIZED (
-    SELECT id, fanned_out_at FROM deliveries_event
+    SELECT id FROM deliveries_event
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
 ), events AS (
     DELETE FROM deliveries_event e
-    WHERE id = ANY(ARRAY(SELECT id FROM looked WHERE fanned_out_at < %(horizon)s))
+    WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND {queue.IS_FANNED_OUT}
       AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id)
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
        0, (SELECT count(*) FROM events)
-"""
+"""  # noqa: S608 - put together of constants
 
 # What a worker wrote down after its delivery had been forgotten.
 FORGET_ATTEMPTS = """

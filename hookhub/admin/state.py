@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from deliveries import stats
-from deliveries.models import Attempt, Delivery, Event, Webhook
+from deliveries.models import Arrival, Attempt, Delivery, Webhook
 from hookhub.admin.base import page_of
 from hookhub.admin.showing import COUNTED_MOST, at_most, count_up_to, relative, span, when
 
@@ -85,7 +85,7 @@ def figures(*, now: datetime) -> list[Figure]:
         ("To be sent later", count_up_to(pending.filter(line=Delivery.Line.NONE)), f"{log}?state=later", "waiting"),
         ("Held", count_up_to(Delivery.objects.filter(state="held")), f"{log}?state=held", "warning"),
         ("Failed in 24 h", failed, f"{log}?state=failed", "bad"),
-        ("Events to fan out", count_up_to(Event.objects.filter(fanned_out_at=None)),
+        ("Events to fan out", count_up_to(Arrival.objects.all()),
          reverse("admin:deliveries_event_changelist"), "waiting"),
         ("Failing webhooks", count_up_to(kept.filter(disabled_at=None, failure_count__gt=0)),
          f"{hooks}?condition=failing", "warning"),

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from deliveries import chores, pipeline, replay, webhooks
 from deliveries.attempts import Result, conclude, render
-from deliveries.claiming import Claim
+from deliveries.claiming import Claim, Wanted
 from deliveries.events import NewEvent
 from deliveries.models import Attempt, Delivery, Event, Organization
 from deliveries.outcomes import Lost
@@ -122,8 +122,8 @@ class Course(RuleBasedStateMachine):
         for receipt in pipeline.accept(events, now=self.now):
             self.events[receipt.id] = (kind, False)
 
-    @rule(limit=st.integers(1, 4))
-    def fan_out(self, limit: int) -> None:
+    @rule(target=claims, limit=st.integers(1, 4), room=st.integers(0, 5))
+    def fan_out(self, limit: int, room: int = 0) -> Any:
         waiting = sorted(event for event, (_, is_done) in self.events.items() if not is_done)[:limit]
         expected = {
             (event, name)
@@ -132,13 +132,26 @@ class Course(RuleBasedStateMachine):
             if self.hooks[name].is_on and topics_known_of(self.events[event][0]) & set(kinds)
         }
 
-        assert pipeline.fan_out(limit, now=self.now) == (len(waiting), len(expected))
+        # What stands in line is not overtaken.
+        could = {
+            name: min(self.share_of(name) - self.in_flight(name), sum(webhook == name for _, webhook in expected))
+            for name in WEBHOOKS
+            if not self.is_resting(name) and not any(map(self.stands_in_line, self.owed_to(name)))
+        }
 
+        done = pipeline.fan_out(limit, wanted=Wanted(room), now=self.now)
+
+        assert done[:2] == (len(waiting), len(expected))
+        assert len(done.claims) == min(room, sum(could.values()))
         for row in Delivery.objects.filter(event_id__in=waiting):
             assert (row.event_id, self.names[row.webhook_id]) in expected
             self.owed[row.id] = Owed(row.event_id, self.names[row.webhook_id], due_at=self.now)
+        for claimed in done.claims:
+            assert self.owed[claimed.delivery_id].webhook in could
+            self.take(claimed)
         for event in waiting:
             self.events[event] = (self.events[event][0], True)
+        return multiple(*done.claims)
 
     @rule()
     def line_up(self) -> None:
@@ -161,11 +174,7 @@ class Course(RuleBasedStateMachine):
         for claimed in claims:
             one = self.owed[claimed.delivery_id]
             assert self.may_be_claimed(one)
-            assert self.hooks[one.webhook].is_on
-            one.state, one.lease, one.leased_until, one.due_at = "sending", claimed.lease, self.now + LEASE, None
-            one.first_attempt_at = one.first_attempt_at or self.now
-            one.attempts.append(None)
-            assert (claimed.number, claimed.failures) == (len(one.attempts), one.failures)
+            self.take(claimed)
         # Off webhooks have what they are owed held as soon as their turn comes.
         for one in self.owed.values():
             if one.state == "pending" and not self.hooks[one.webhook].is_on:
@@ -173,6 +182,16 @@ class Course(RuleBasedStateMachine):
                 assert row.state in {"held", "pending"}
                 one.state, one.due_at = row.state, row.due_at
         return multiple(*claims)
+
+    def take(self, claimed: Claim) -> None:
+        """Do to the model what a claim does to a delivery."""
+        one = self.owed[claimed.delivery_id]
+        assert self.hooks[one.webhook].is_on
+        one.state, one.lease, one.leased_until, one.due_at = "sending", claimed.lease, self.now + LEASE, None
+        one.first_attempt_at = one.first_attempt_at or self.now
+        one.attempts.append(None)
+        assert (claimed.number, claimed.failures) == (len(one.attempts), one.failures)
+        assert (claimed.event_id, self.names[claimed.to.webhook_id]) == (str(one.event), one.webhook)
 
     @rule(target=claims, limit=st.integers(1, 6))
     def line_up_and_claim(self, limit: int) -> Any:
@@ -327,10 +346,18 @@ class Course(RuleBasedStateMachine):
     def in_flight(self, name: str) -> int:
         return sum(one.webhook == name and one.state == "sending" for one in self.owed.values())
 
+    def owed_to(self, name: str) -> list[Owed]:
+        return [one for one in self.owed.values() if one.webhook == name]
+
+    def stands_in_line(self, one: Owed) -> bool:
+        return one.state == "pending" and one.in_line
+
+    def is_resting(self, name: str) -> bool:
+        until = self.hooks[name].resting_until
+        return until is not None and until > self.now
+
     def may_be_claimed(self, one: Owed) -> bool:
-        hook = self.hooks[one.webhook]
-        is_resting = hook.resting_until is not None and hook.resting_until > self.now
-        return one.state == "pending" and one.in_line and hook.is_on and not is_resting
+        return self.stands_in_line(one) and self.hooks[one.webhook].is_on and not self.is_resting(one.webhook)
 
     def has_failed(self, hook: Hook) -> bool:
         since = hook.review_since

@@ -402,7 +402,7 @@ def test_reviewers_at_the_same_time_disable_once_and_say_so_once(forge: Forge, s
     reviews = together(*[lambda: pipeline.review(now=now)] * 6)
 
     assert sum(map(len, reviews)) == 1
-    assert pipeline.fan_out(now=now) == (1, 1)
+    assert pipeline.fan_out(now=now)[:2] == (1, 1)
 
 
 def test_a_webhook_that_was_deleted_before_its_review_is_left_alone(forge: Forge, now: datetime) -> None:

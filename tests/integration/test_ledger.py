@@ -180,6 +180,13 @@ def test_a_reference_to_nothing_is_found(forge: Forge, sender: Sender, now: date
         Delivery.objects.filter(id=lost).delete()
 
 
+def test_an_arrival_without_its_event_is_found(forge: Forge, now: datetime) -> None:
+    pipeline.accept([forge.event(now=now)], now=now)
+    Event.objects.all().delete()
+
+    assert verdicts(now=now) == {"arrivals-without-event": ("fault", 1)}
+
+
 def test_an_event_without_its_organization_is_found(forge: Forge, now: datetime) -> None:
     [event] = forge.accept(now=now)
 

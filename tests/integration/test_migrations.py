@@ -65,3 +65,21 @@ def test_from_nothing_to_the_last_and_back_to_nothing_and_there_again(scratch: s
     call_command("migrate", database=scratch, verbosity=0)
     assert made_by_us(scratch) == there
     call_command("migrate", database=scratch, verbosity=0, check_unapplied=True)
+
+
+def test_events_that_wait_for_their_fan_out_go_on_waiting_through_the_migrations(scratch: str) -> None:
+    call_command("migrate", "deliveries", "0004_retention", database=scratch, verbosity=0)
+    with connections[scratch].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO deliveries_event (id, organization_id, repository_id, type, topics, payload, occurred_at,"
+            "                              accepted_at, fanned_out_at)"
+            " SELECT gen_random_uuid(), 7, repository_id, 'push', '{push}', '', '2026-03-04Z', '2026-03-04Z', done_at"
+            " FROM (VALUES (3, NULL), (NULL, NULL), (3, '2026-03-05Z'::timestamptz)) AS of (repository_id, done_at)"
+        )
+        call_command("migrate", "deliveries", "0005_arrivals", database=scratch, verbosity=0)
+        cursor.execute("SELECT source FROM deliveries_arrival ORDER BY source")
+        assert cursor.fetchall() == [(-7,), (3,)]
+
+        call_command("migrate", "deliveries", "0004_retention", database=scratch, verbosity=0)
+        cursor.execute("SELECT count(*) FILTER (WHERE fanned_out_at IS NULL), count(*) FROM deliveries_event")
+        assert cursor.fetchall() == [(2, 3)]

@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from deliveries import chores, ledger, pipeline, replay, retention, stopping, webhooks
 from deliveries.ids import uuid7, uuid7s
-from deliveries.models import Attempt, Delivery, Event, Webhook
+from deliveries.models import Arrival, Attempt, Delivery, Event, Webhook
 from deliveries.retention import BATCH_AIM, LOOK_MOST, ROUND_EVERY, Retention, Round, look_next
 from deliveries.sender import Sender
 from tests.receiver import Answer
@@ -152,7 +152,7 @@ def test_an_event_that_nobody_was_owed_goes_and_one_not_fanned_out_stays(forge: 
 
     assert forget_old(now=now + 2 * MONTH).events == 1
 
-    assert Event.objects.get().fanned_out_at is None
+    assert Event.objects.get().arrival == Arrival.objects.get().pk
 
 
 def test_an_own_retention_may_be_given_even_none_at_all(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -478,7 +478,7 @@ def test_the_chore_goes_on_where_this_process_left_off(
     delivered(3, forge, sender, now=now)
     Event.objects.create(
         id=uuid7(now), organization=forge.organization, type="push", topics=["push"], payload=b"{}",
-        occurred_at=now, accepted_at=now, fanned_out_at=now,
+        occurred_at=now, accepted_at=now,
     )  # fmt: skip
 
     gone = [retention.forget_the_old(now=now + 2 * MONTH) for _ in range(6)]

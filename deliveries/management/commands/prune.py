@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from deliveries import queue
 from deliveries.ids import first_id_at
-from deliveries.models import Delivery, Event
+from deliveries.models import Delivery, Event, is_waiting
 from deliveries.retention import Forgotten, Round
 
 
@@ -72,7 +72,7 @@ def count_old(horizon: datetime) -> tuple[int, int]:
     """Count the deliveries and events that will go, for as long as that takes."""
     goes = Q(id__lt=first_id_at(horizon), finished_at__lt=horizon)
     stays = Delivery.objects.filter(~goes, event_id=OuterRef("pk"))
-    events = Event.objects.filter(~Exists(stays), id__lt=first_id_at(horizon), fanned_out_at__lt=horizon)
+    events = Event.objects.filter(~Exists(stays), ~is_waiting(), id__lt=first_id_at(horizon))
     with transaction.atomic():
         queue.run("SET LOCAL statement_timeout = 0", {})
         return Delivery.objects.filter(goes).count(), events.count()

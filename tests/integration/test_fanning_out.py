@@ -1,0 +1,255 @@
+"""What can be sent at once is claimed as it is owed; what cannot stands in line; no source holds up another."""
+
+import threading
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import pytest
+from django.db import connection, transaction
+
+from deliveries import chores, pipeline, webhooks
+from deliveries.claiming import SLOW_FROM, Wanted
+from deliveries.fanning_out import TURNS
+from deliveries.models import Arrival, Delivery, Repository, Webhook
+from deliveries.retry import TIMEOUTS_BEFORE_REST
+from deliveries.sender import Sender
+from tests.story import Forge, attempt_all, outcomes_of, the_delivery, together
+
+pytestmark = pytest.mark.django_db
+
+PLENTY = Wanted(1000)
+
+
+def states_of(webhook: Webhook) -> dict[str, int]:
+    return dict(Counter(Delivery.objects.filter(webhook=webhook).values_list("state", flat=True)))
+
+
+def publish(forge: Forge, count: int, *, now: datetime, repository: Repository | None = None) -> list[UUID]:
+    """Accept some events, of another repository if it is given."""
+    events = [forge.event(now=now) for _ in range(count)]
+    if repository is not None:
+        events = [replace(event, repository_id=repository.pk) for event in events]
+    return [receipt.id for receipt in pipeline.accept(events, now=now)]
+
+
+def test_what_can_be_sent_at_once_is_claimed_as_it_is_owed(forge: Forge, sender: Sender, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    event_id = publish(forge, 1, now=now)[0]
+
+    [claimed] = pipeline.fan_out(wanted=PLENTY, now=now).claims
+
+    delivery = the_delivery()
+    assert (delivery.state, delivery.attempts_made, delivery.first_attempt_at) == ("sending", 1, now)
+    assert (delivery.lease, delivery.leased_at, delivery.leased_until) == (claimed.lease, now, claimed.leased_until)
+    assert (claimed.event_id, claimed.to.webhook_id, claimed.number) == (str(event_id), webhook.pk, 1)
+    assert (claimed.payload, claimed.repository) == (b'{"ref": "refs/heads/main"}', "widgets")
+    assert pipeline.settle(attempt_all([claimed], sender, now=now), now=now) == {delivery.pk}
+    assert outcomes_of(delivery) == ["delivered"]
+    assert [request.path for request in forge.receiver.received] == ["/"]
+
+
+def test_where_nothing_is_wanted_all_stands_in_line(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    publish(forge, 3, now=now)
+
+    assert pipeline.fan_out(now=now)[:3] == (3, 3, [])
+    assert states_of(webhook) == {"pending": 3}
+    assert set(Delivery.objects.values_list("line", "due_at", "attempts_made", "lease")) == {(1, now, 0, None)}
+
+
+def test_nothing_overtakes_what_stands_in_line(forge: Forge, now: datetime) -> None:
+    webhook, other = forge.webhook(now=now), forge.webhook(now=now)
+    first = forge.accept(1, now=now)
+    Delivery.objects.filter(webhook=other).update(state="held", due_at=None)
+    publish(forge, 1, now=now)
+
+    claims = pipeline.fan_out(wanted=PLENTY, now=now).claims
+
+    assert [claimed.to.webhook_id for claimed in claims] == [other.pk]
+    assert states_of(webhook) == {"pending": 2}
+    assert [claimed.event_id for claimed in pipeline.claim(1, now=now)] == [str(first[0])]
+
+
+def test_a_webhook_is_given_no_more_than_its_share_with_what_it_has_in_flight(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, max_in_flight=3)
+    publish(forge, 1, now=now)
+    pipeline.fan_out(wanted=PLENTY, now=now)
+    ids = publish(forge, 4, now=now)
+
+    claims = pipeline.fan_out(wanted=PLENTY, now=now).claims
+
+    assert [claimed.event_id for claimed in claims] == [str(event_id) for event_id in ids[:2]]
+    assert states_of(webhook) == {"sending": 3, "pending": 2}
+
+
+@pytest.mark.parametrize(
+    ("health", "wanted", "sent"),
+    [
+        ({"resting_until": timedelta(seconds=1)}, PLENTY, 0),
+        ({"resting_until": timedelta(0)}, PLENTY, 3),
+        ({"timeouts_in_a_row": TIMEOUTS_BEFORE_REST}, PLENTY, 1),
+        ({"pace": SLOW_FROM}, Wanted(1000, slow_room=0), 0),
+        ({"pace": SLOW_FROM}, Wanted(1000, slow_room=2), 2),
+        ({"pace": SLOW_FROM / 2}, Wanted(1000, slow_room=0), 3),
+    ],
+    ids=["rests", "rested", "half open", "slow, no room", "slow, some room", "prompt"],
+)
+def test_a_webhook_s_health_counts(
+    forge: Forge, now: datetime, health: dict[str, object], wanted: Wanted, sent: int
+) -> None:
+    webhook = forge.webhook(now=now)
+    if isinstance(rest := health.get("resting_until"), timedelta):
+        health = {"resting_until": now + rest}
+    Webhook.objects.update(**health)
+    publish(forge, 3, now=now)
+
+    assert len(pipeline.fan_out(wanted=wanted, now=now).claims) == sent
+    assert states_of(webhook) == {state: count for state, count in (("sending", sent), ("pending", 3 - sent)) if count}
+
+
+def test_one_that_lags_at_this_moment_shares_the_room_of_the_slow(forge: Forge, now: datetime) -> None:
+    lagging, prompt = forge.webhook(now=now), forge.webhook(now=now)
+    publish(forge, 2, now=now)
+
+    claims = pipeline.fan_out(wanted=Wanted(1000, slow_room=1, lagging=[lagging.pk]), now=now).claims
+
+    assert Counter(claimed.to.webhook_id for claimed in claims) == {lagging.pk: 1, prompt.pk: 2}
+    assert {claimed.to.webhook_id: claimed.to.slow for claimed in claims} == {lagging.pk: True, prompt.pk: False}
+
+
+def test_with_little_room_each_webhook_has_one_before_any_has_two(forge: Forge, now: datetime) -> None:
+    hooks = [forge.webhook(now=now).pk for _ in range(3)]
+    ids = publish(forge, 3, now=now)
+
+    done = pipeline.fan_out(wanted=Wanted(3), now=now)
+
+    assert {claimed.to.webhook_id: claimed.event_id for claimed in done.claims} == dict.fromkeys(hooks, str(ids[0]))
+    assert done[:2] == (3, 9)
+    assert Delivery.objects.filter(state="pending", line=1).count() == 6
+
+
+def test_the_flood_of_one_repository_holds_up_no_other(forge: Forge, now: datetime) -> None:
+    quiet = Repository.objects.create(organization=forge.organization, name="quiet")
+    forge.webhook(now=now, max_in_flight=100)
+    publish(forge, 100, now=now)
+    late = publish(forge, 1, now=now, repository=quiet)
+
+    claims = pipeline.fan_out(2 * TURNS, wanted=PLENTY, now=now).claims
+
+    assert str(late[0]) in {claimed.event_id for claimed in claims}
+
+
+def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge, now: datetime) -> None:
+    others = [Repository.objects.create(organization=forge.organization, name=f"r{n}") for n in range(2)]
+    repositories = [forge.repository, *others]
+    of = {}
+    for repository in repositories:
+        of |= dict.fromkeys(publish(forge, 2 * TURNS, now=now, repository=repository), repository.pk)
+    of_nobody = pipeline.accept([replace(forge.event(now=now), repository_id=None)] * TURNS, now=now)
+    of |= {receipt.id: -forge.organization.pk for receipt in of_nobody}
+    forge.webhook(now=now, max_in_flight=1000)
+
+    after, turns = 0, []
+    while (done := pipeline.fan_out(TURNS, wanted=PLENTY, after=after, now=now)).events:
+        assert {of[UUID(claimed.event_id)] for claimed in done.claims} == {done.after}
+        turns.append(done.after)
+        after = done.after
+
+    firsts, lasts = turns[:4], turns[4:]
+    assert firsts == [*sorted(repository.pk for repository in repositories), -forge.organization.pk]
+    assert lasts == firsts[:3]
+
+
+def test_where_there_are_few_sources_each_gives_more(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now, max_in_flight=1000)
+    publish(forge, 100, now=now)
+
+    assert pipeline.fan_out(50, wanted=PLENTY, now=now)[:2] == (50, 50)
+
+
+def test_an_event_for_nobody_has_arrived_all_the_same(forge: Forge, now: datetime) -> None:
+    publish(forge, 2, now=now)
+
+    assert pipeline.fan_out(wanted=PLENTY, now=now)[:3] == (2, 0, [])
+    assert not Arrival.objects.exists()
+
+
+def test_what_was_claimed_and_lost_with_its_worker_is_taken_back(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    publish(forge, 1, now=now)
+    [claimed] = pipeline.fan_out(wanted=PLENTY, now=now).claims
+    later = claimed.leased_until + timedelta(seconds=1)
+
+    assert chores.reclaim_expired_leases(now=later) == 1
+
+    assert outcomes_of(the_delivery()) == ["unknown"]
+    assert [again.number for again in pipeline.claim(1, now=later)] == [2]
+
+
+def test_what_was_claimed_can_be_given_back_unsent(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    publish(forge, 1, now=now)
+
+    pipeline.release(pipeline.fan_out(wanted=PLENTY, now=now).claims)
+
+    delivery = the_delivery()
+    assert (delivery.state, delivery.attempts_made, delivery.first_attempt_at) == ("pending", 0, None)
+    assert len(pipeline.claim(1, now=now)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_webhook_in_somebody_s_hands_is_not_waited_for(forge: Forge, now: datetime) -> None:
+    webhook, free = forge.webhook(now=now), forge.webhook(now=now)
+    publish(forge, 1, now=now)
+    is_locked, is_done = threading.Event(), threading.Event()
+
+    def disable() -> None:
+        with transaction.atomic():
+            locked = webhooks.lock(webhook.pk)
+            assert locked is not None
+            webhooks.disable(locked, reason=Webhook.DisabledReason.BY_OWNER, now=now)
+            is_locked.set()
+            assert is_done.wait(30)
+
+    def fan_out() -> None:
+        assert is_locked.wait(30)
+        try:
+            claims = pipeline.fan_out(wanted=PLENTY, now=now).claims
+        finally:
+            is_done.set()
+        assert [claimed.to.webhook_id for claimed in claims] == [free.pk]
+
+    together(disable, fan_out)
+
+    # It was fanned out while the webhook was being disabled, and is held when its turn comes.
+    assert states_of(webhook) == {"pending": 1}
+    assert pipeline.claim(10, now=now) == []
+    assert states_of(webhook) == {"held": 1}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_claim_everything_once_and_no_more_than_the_shares(forge: Forge, now: datetime) -> None:
+    hooks = [forge.webhook(now=now, max_in_flight=5) for _ in range(4)]
+    repositories = [Repository.objects.create(organization=forge.organization, name=f"r{n}") for n in range(3)]
+    for repository in repositories:
+        publish(forge, 20, now=now, repository=repository)
+
+    def work() -> list[UUID]:
+        try:
+            mine = []
+            for _ in range(10):
+                mine += pipeline.fan_out(3, wanted=Wanted(6), now=now).claims
+                mine += pipeline.claim(6, now=now)
+            return [claimed.delivery_id for claimed in mine]
+        finally:
+            connection.close()
+
+    taken = [delivery_id for ids in together(*[work] * 4) for delivery_id in ids]
+
+    assert len(set(taken)) == len(taken)
+    assert Delivery.objects.count() == 60 * len(hooks)
+    assert not Arrival.objects.exists()
+    for webhook in hooks:
+        assert states_of(webhook) == {"sending": 5, "pending": 55}
