@@ -40,11 +40,10 @@ SETTINGS = {
     "HOOKHUB_WORKER_PROCESSES": "2",
 }
 STARTS_WITHIN_SECONDS = 90
-COMES_TO_REST_WITHIN_SECONDS = 90
 # An entry of the stream that a dead worker had in hand is taken over after a lease, at the next look behind.
 STREAM_STORED_WITHIN_SECONDS = LEASE_SECONDS + 15
 UNREST = """
-SELECT (SELECT count(*) FROM deliveries_event WHERE fanned_out_at IS NULL),
+SELECT (SELECT count(*) FROM deliveries_arrival),
        (SELECT count(*) FROM deliveries_delivery WHERE state IN ('pending', 'sending'))
 """
 
@@ -67,7 +66,7 @@ def run(scenario: Scenario, *, seed: int, ground: Ground, tell: Tell, keep: Path
         with helper("chaos.publisher", publisher_plan(scenario, scene, seed, paths), folder=paths):
             play(scenario, scene, seed=seed)
         begun_at = time.monotonic()
-        come_to_rest(scene)
+        come_to_rest(scene, within=scenario.rests_within)
         tell(f"    at rest {time.monotonic() - begun_at:.1f} s after the last event")
         stop_all(scene)
         records = gather(scenario, scene, paths)
@@ -220,9 +219,9 @@ def play(scenario: Scenario, scene: Scene, *, seed: int) -> None:
     scene.wait(begun_at + scenario.seconds - time.monotonic())
 
 
-def come_to_rest(scene: Scene) -> None:
+def come_to_rest(scene: Scene, *, within: float) -> None:
     """Wait until nothing is waiting or being sent any more; what does not come to rest is for the accounting to say."""
-    give_up_at = time.monotonic() + COMES_TO_REST_WITHIN_SECONDS
+    give_up_at = time.monotonic() + within
     while time.monotonic() < give_up_at:
         scene.wait(0.25)
         with suppress(psycopg.Error, RedisError), psycopg.connect(scene.database_url) as connection:
@@ -231,7 +230,7 @@ def come_to_rest(scene: Scene) -> None:
                 entries = redis.xlen(DEFAULT_STREAM)
             if waiting == (0, 0) and not entries:
                 return
-    scene.tell(f"    not at rest after {COMES_TO_REST_WITHIN_SECONDS} s")
+    scene.tell(f"    not at rest after {within:g} s")
 
 
 def stop_all(scene: Scene) -> None:

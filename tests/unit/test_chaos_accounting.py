@@ -113,9 +113,7 @@ BROKEN = {
     ),
     "a webhook without its delivery": (
         1,
-        replace(
-            BOOKS, arrivals=OTHERS, owed=without_first("owed"), attempts=without_first("attempts")
-        ),
+        replace(BOOKS, arrivals=OTHERS, owed=without_first("owed"), attempts=without_first("attempts")),
         "one to /good: acknowledged, and nobody knows of it any more",
     ),
     "a delivery that still waits": (
@@ -209,10 +207,21 @@ BROKEN = {
         with_first_again(killed(15, GOOD)),
         f"{GOOD} (/good) was taken 2 times, and cut short 0 times",
     ),
-    "taken by another while the first was held up, and again after it": (
+    "refused before it was held up, taken by another meanwhile, and again after it": (
         4,
-        with_first_again(killed(5, GOOD, until=12, is_kill=False), at=12.5),
-        None,
+        replace(
+            BOOKS,
+            arrivals=[arrival(5.0, answer="500"), *BOOKS.arrivals, arrival(12.5)],
+            attempts=[
+                attempted(4.9, outcome="refused", status=500),
+                attempted(10.0, number=2),
+                attempted(12.4, number=3),
+                *without_first("attempts"),
+            ],
+            owed=[owed(attempts_made=3), *without_first("owed")],
+            interruptions=[killed(5.2, GOOD, until=12.3, is_kill=False)],
+        ),
+        f"{GOOD} (/good) was taken 2 times, and cut short 0 times",
     ),
     # 5: not before its time, and not long after.
     "a retry before its time": (
@@ -289,8 +298,12 @@ EXCUSED = {
     "a request in flight when the network was cut": with_first_again(
         Interruption("cut", 10.0, 11.0, None, is_kill=False)
     ),
-    "the late request of a worker that was held up": with_first_again(
-        killed(9.9, GOOD, until=17.0, is_kill=False), at=17.1
+    "the late request of a worker that was held up": replace(
+        BOOKS,
+        arrivals=[*BOOKS.arrivals, arrival(17.1)],
+        attempts=[attempted(9.0, ended_at=17.2), attempted(10.0, number=2), *without_first("attempts")],
+        owed=[owed(attempts_made=2), *without_first("owed")],
+        interruptions=[killed(9.1, GOOD, until=17.0, is_kill=False)],
     ),
     "a retry that an outage was in the way of": replace(
         retried(started_at=20.0, ended_at=20.1),
