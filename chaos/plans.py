@@ -61,6 +61,8 @@ class Scenario:
     rates: Mapping[Door, float] = field(default_factory=lambda: RATES)
     workers: int = 2
     settings: Mapping[str, str] = field(default_factory=dict)
+    # Processes that are never killed as a whole.
+    spared: tuple[str, ...] = ()
     # By process: what is different in its environment.
     differences: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     proxied: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ SCENARIOS = (
         "the bell is rung after the COMMIT, however long that takes",
         commits_take=0.25,
         parts=(STEADY,),
-        # So seldom that no event's bell can do for another's, and with one worker's clock to find what was not rung for.
+        # So seldom that no event's bell does for another's, and with a single clock to find what was not rung for.
         rates={"single": 0.6},
         seconds=12,
         workers=1,
