@@ -68,23 +68,25 @@ def bell_inside_the_transaction() -> None:
 
 def claim_without_lease() -> None:
     """What is claimed belongs to nobody in particular, and for ever."""
-    from deliveries import claiming, leases
+    from deliveries import pipeline
+    from deliveries.claiming import Leasing
 
-    claim = claiming.claim
+    leasing = pipeline._leasing
     ages = timedelta(days=365)
 
-    def claim_for_ever(*args: Any, until: datetime, **more: Any) -> Any:
-        return claim(*args, until=until + ages, **more)
+    def for_ever(now: datetime) -> Leasing:
+        return leasing(now)._replace(lease=UUID(bytes=os.urandom(16)), until=now + ages)
 
-    claiming.claim = claim_for_ever
-    leases.make = lambda: UUID(bytes=os.urandom(16))
+    pipeline._leasing = for_ever
 
 
 def lease_shorter_than_the_deadline() -> None:
     """Another worker may take a delivery while the first still waits for its answer."""
-    from deliveries import claiming
+    from deliveries import claiming, fanning_out
 
-    _change(claiming, "CLAIM", "leased_until = %(until)s", "leased_until = %(now)s::timestamptz + interval '0.4 s'")
+    short = "%(now)s::timestamptz + interval '0.4 s'"
+    _change(claiming, "CLAIM", "leased_until = %(until)s", f"leased_until = {short}")
+    _change(fanning_out, "OWE", "%(until)s::timestamptz", short)
 
 
 def accept_answering_before_commit() -> None:

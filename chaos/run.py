@@ -98,12 +98,12 @@ def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell:
         for part in scenario.proxied:
             if part == "receiver":
                 continue  # Its port is not known yet.
-            target: str | tuple[str, int] = {
+            targets: dict[str, str | tuple[str, int]] = {
                 "database": f"{socket_directory_of(direct)}/.s.PGSQL.5432",
                 "redis": urlsplit(ground.redis_url).path,
                 "web": ("127.0.0.1", port),
-            }[part]
-            proxies[part] = stack.enter_context(Proxy(target))
+            }
+            proxies[part] = stack.enter_context(Proxy(targets[part]))
         if "database" in proxies:
             name = urlsplit(direct).path.removeprefix("/")
             urls["DATABASE_URL"] = f"postgresql://postgres@127.0.0.1:{proxies['database'].port}/{name}"
