@@ -59,10 +59,10 @@ def test_the_default_exists() -> None:
 
 
 def test_the_five_systems_and_those_beside_them_are_there() -> None:
-    assert list(FORMATS) == [
+    assert FORMATS.keys() >= {
         "standard-webhooks", "coregit", "code-storage", "sigmagit", "social-gateway", "github", "codmir", "slack",
         "discord",
-    ]  # fmt: skip
+    }  # fmt: skip
 
 
 @every_case
