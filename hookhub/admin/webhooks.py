@@ -6,23 +6,27 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Case, Model, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries import replay, terms, webhooks
+from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Webhook
 from hookhub.admin.base import Acting, Titled, page_of, tally
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.reading import row_of
 from hookhub.admin.showing import when
 from hookhub.admin.webhook_form import WebhookForm
-from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of
+from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
 
 LATEST = 20
 ONE_PAGE = 100
+
+# The formats whose URLs nobody is to see.
+MASKED = [slug for slug, wire_format in FORMATS.items() if wire_format.url_is_secret]
 
 # What a button says, and of which webhooks it makes sense.
 BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
@@ -30,7 +34,7 @@ BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable_and_release", "Enable and send what is held", lambda webhook: not webhook.active),
     ("enable_and_release", "Send what is held", lambda webhook: webhook.active and holds(webhook)),
     ("ping", "Send a ping", lambda webhook: webhook.active),
-    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None),
+    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None and signs(webhook)),
     ("disable", "Disable", lambda webhook: webhook.active),
 )
 
@@ -52,7 +56,7 @@ class WebhookAdmin(Titled, Acting):
     list_select_related = ("organization", "repository__organization")
     list_per_page = ONE_PAGE
     show_facets = ShowFacets.NEVER
-    search_fields = ("name", "url", "uid")
+    search_fields = ("name", "seen_url", "uid")
     search_help_text = "Part of a name, a URL or an id."
     ordering = ("-id",)
     actions = ("enable", "enable_and_release", "disable", "ping", "rotate_secret")
@@ -66,8 +70,8 @@ class WebhookAdmin(Titled, Acting):
     @admin.display(description="Webhook", ordering="name")
     def webhook(self, obj: Webhook) -> SafeString:
         if not obj.name:
-            return format_html('<span class="hh-cut">{}</span>', obj.url)
-        return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.url)
+            return format_html('<span class="hh-cut">{}</span>', obj.shown_url)
+        return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.shown_url)
 
     @admin.display(description="Health")
     def health(self, obj: Webhook) -> SafeString:
@@ -92,6 +96,15 @@ class WebhookAdmin(Titled, Acting):
     def failures(self, obj: Webhook) -> int:
         return obj.failure_count
 
+    @admin.display(description="URL")
+    def shown_url(self, obj: Webhook) -> str:
+        return obj.shown_url
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        """Search the URLs that are shown; in the others a secret could be guessed letter by letter."""
+        seen = Case(When(format__in=MASKED, then=Value("")), default="url")
+        return super().get_search_results(request, queryset.annotate(seen_url=seen), search_term)
+
     # The form --------------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Webhook | None = None) -> Any:
@@ -103,7 +116,7 @@ class WebhookAdmin(Titled, Acting):
             where = ("organization", "repository", "name")
             what = ("url", "events", "format", "content_type", "headers", "drop_headers")
         else:
-            where, what = ("organization", "repository", "name"), ("url", "events", "format", "content_type")
+            where, what = ("organization", "repository", "name"), ("shown_url", "events", "format", "content_type")
         how = ("verify_ssl", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
         return [(None, {"fields": where}), ("What is sent", {"fields": what}), ("How", {"fields": how})]
 
@@ -254,6 +267,9 @@ class WebhookAdmin(Titled, Acting):
         for webhook in chosen_of(queryset):
             if webhook.deleted_at is not None:
                 left_alone.append("deleted")
+                continue
+            if not signs(webhook):
+                left_alone.append("signs nothing")
                 continue
             _, secret = webhooks.rotate_secret(webhook.pk, now=timezone.now())
             self.show_secret(request, webhook, secret)
