@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
 
 import pytest
 from github import Auth, BadCredentialsException, Github, GithubException, UnknownObjectException
@@ -23,8 +22,8 @@ def live(request: pytest.FixtureRequest, live_server: LiveServer) -> Live:
 
 
 @pytest.fixture
-def hub(live: Live) -> Iterator[Github]:
-    yield client(live, Auth.Token(live.key))
+def hub(live: Live) -> Github:
+    return client(live, Auth.Token(live.key))
 
 
 def client(live: Live, auth: Auth.Auth) -> Github:

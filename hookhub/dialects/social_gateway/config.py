@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deliveries import target, vault
-from deliveries.attempts import MASK
-from deliveries.formats import FORMATS
+from deliveries.formats import FORMATS, MASK
 from deliveries.models import Webhook
 from deliveries.webhooks import is_elsewhere
 from hookhub.dialects.social_gateway import credentials
@@ -22,7 +21,7 @@ SAY_IT_AGAIN = "is masked, and this URL leads elsewhere; send it again"
 def shown(webhook: Webhook) -> dict[str, str]:
     """Give a hook's config as it may be read: secrets masked, booleans as "1" and "0"."""
     found = {
-        "url": credentials.shown(webhook.url, vault.open_headers(webhook.sealed_headers)),
+        "url": credentials.shown(webhook.shown_url, vault.open_headers(webhook.sealed_headers)),
         "content_type": webhook.content_type,
         "insecure_ssl": FALSE if webhook.verify_ssl else TRUE,
     }

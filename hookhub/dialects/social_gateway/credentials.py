@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from deliveries.attempts import MASK
+from deliveries.formats import MASK
 
 HEADER = "Authorization"
 # What stands before the @ of the host; where anything is doubtful the URL stays whole, and is refused as it is.
