@@ -106,10 +106,14 @@ def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
     return webhook, held
 
 
-def ping(webhook: Webhook, *, now: datetime) -> Delivery:
-    """Send a ping to one webhook, whatever it subscribes to; give its delivery. The webhook must be active."""
-    about = {"id": str(webhook.uid), "events": webhook.events}
-    return send_to(webhook, "ping", {"message": "HookHub can reach you.", "webhook": about}, now=now)
+def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
+    """Send a ping to one webhook, whatever it subscribes to; give its delivery. The webhook must be active.
+
+    ``data`` is what it says, where a system's receivers expect something of their own.
+    """
+    if data is None:
+        data = {"message": "HookHub can reach you.", "webhook": {"id": str(webhook.uid), "events": webhook.events}}
+    return send_to(webhook, "ping", data, now=now)
 
 
 def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -> Delivery:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.utils.safestring import SafeString
 
 from deliveries import vault
-from deliveries.attempts import MASK
+from deliveries.formats import MASK
 from deliveries.models import Attempt, Delivery, Webhook
 from hookhub.admin.showing import badge, count_up_to, exact, relative, span
 

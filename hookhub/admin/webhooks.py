@@ -66,8 +66,8 @@ class WebhookAdmin(Titled, Acting):
     @admin.display(description="Webhook", ordering="name")
     def webhook(self, obj: Webhook) -> SafeString:
         if not obj.name:
-            return format_html('<span class="hh-cut">{}</span>', obj.url)
-        return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.url)
+            return format_html('<span class="hh-cut">{}</span>', obj.shown_url)
+        return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.shown_url)
 
     @admin.display(description="Health")
     def health(self, obj: Webhook) -> SafeString:
@@ -103,7 +103,7 @@ class WebhookAdmin(Titled, Acting):
             where = ("organization", "repository", "name")
             what = ("url", "events", "format", "content_type", "headers", "drop_headers")
         else:
-            where, what = ("organization", "repository", "name"), ("url", "events", "format", "content_type")
+            where, what = ("organization", "repository", "name"), ("shown_url", "events", "format", "content_type")
         how = ("verify_ssl", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
         return [(None, {"fields": where}), ("What is sent", {"fields": what}), ("How", {"fields": how})]
 
