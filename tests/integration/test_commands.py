@@ -492,6 +492,26 @@ def test_whose_the_key_is(
     assert set(Organization.objects.values_list("slug", flat=True)) == {*there, *([slug] if slug else [])}
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param([], ("native", None), id="HookHub's own"),
+        pytest.param(["--dialect", "sigmagit"], ("sigmagit", None), id="a dialect"),
+        pytest.param(["--dialect", "codmir", "--format", "github"], ("codmir", "github"), id="a dialect and a format"),
+    ],
+)
+def test_an_organization_is_created_with_the_words_it_is_to_speak(
+    db: None, options: list[str], expected: tuple[str, str | None]
+) -> None:
+    make_key("--organization", "new", "--create-organization", *options)
+
+    created = Organization.objects.get()
+    make_key("--organization", "new", "--create-organization", "--dialect", "coregit")
+
+    assert (created.default_dialect, created.default_format) == expected
+    assert Organization.objects.get().default_dialect == created.default_dialect
+
+
 NOBODY = [
     ("none there", [], "", "Say whose key it is: --organization SLUG, or --operator. There is none yet."),
     ("two there", ["b", "a"], "", "Say whose key it is: --organization SLUG, or --operator. There is a, b."),
@@ -502,6 +522,11 @@ NOBODY = [
     ("create which", ["acme"], "--create-organization", "--create-organization: say which with --organization SLUG."),
     ("bad slug", [], "--create-organization --organization a/b",
      "--organization: 'a/b' will not do. Use 1 to 100 letters, digits, dots, hyphens and underscores."),
+    ("a dialect for whom", ["acme"], "--dialect codmir",
+     "--dialect and --format are of an organization that is created: --create-organization."),
+    ("a dialect that is none", [], "--create-organization --organization a --dialect gitlab",
+     "Error: argument --dialect: invalid choice: 'gitlab' (choose from 'native', 'coregit', 'code-storage', 'sigmagit',"
+     " 'social-gateway', 'codmir')"),
     ("long name", ["acme"], f"--name {'x' * 201}", "--name: use at most 200 characters."),
     ("bad scope", ["acme"], "--scope all",
      "Error: argument --scope: invalid choice: 'all' (choose from 'master', 'manage', 'publish', 'read')"),

@@ -1,4 +1,4 @@
-"""GitHub's own payloads, as its clients' makers have collected them, against the schemas of SocialGateway's catalogue."""
+"""GitHub's own payloads, as the makers of its clients collect them, held against the catalogue."""
 
 import json
 from typing import Any
