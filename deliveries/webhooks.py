@@ -23,11 +23,17 @@ REVIEW_BATCH = 100
 
 
 def create(
-    wanted: Mapping[str, object], *, organization: Organization, repository: Repository | None, now: datetime
+    wanted: Mapping[str, object],
+    *,
+    organization: Organization,
+    repository: Repository | None,
+    active: bool = True,
+    now: datetime,
 ) -> tuple[Webhook, str]:
     """Create a webhook and give it with its secret, which is shown this once; raises BadTerms.
 
-    ``wanted`` has the fields of terms.CHECKS; all but ``url`` and ``events`` may be left out.
+    ``wanted`` has the fields of terms.CHECKS; all but ``url`` and ``events`` may be left out. One that is not to be
+    ``active`` begins as its owner would have disabled it.
     """
     missing = {name: "is required" for name in ("url", "events") if name not in wanted}
     if missing:
@@ -45,14 +51,20 @@ def create(
         sealed_headers=vault.seal_headers(headers),
         created_at=now,
         changed_at=now,
+        disabled_at=None if active else now,
+        disabled_reason=None if active else Reason.BY_OWNER,
+        owner_told_at=None if active else now,
         **granted,
     )
     return webhook, secret
 
 
-def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> tuple[Webhook, str | None]:
+def change(
+    webhook_id: int, wanted: Mapping[str, object], *, active: bool | None = None, now: datetime
+) -> tuple[Webhook, str | None]:
     """Change the given fields; give the webhook, and its secret when that is a new one; raises BadTerms.
 
+    ``active`` also enables or disables it, all of it or nothing; what was held stays held. None leaves it as it is.
     A URL of another origin gets a new secret and loses the owner's own headers unless they are sent along: who may edit
     a webhook must not thereby learn what another receiver's secret signs or which token opens its door.
     """
@@ -79,6 +91,11 @@ def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> t
             setattr(webhook, name, value)
         webhook.changed_at = now
         webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
+        if active is not None and active != webhook.active:
+            if active:
+                enable(webhook, release_held=False, now=now)
+            else:
+                disable(webhook, reason=Reason.BY_OWNER, now=now)
     return webhook, None if new_secret is None else str(new_secret)
 
 
