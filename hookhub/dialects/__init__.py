@@ -1,0 +1,1 @@
+"""The vendors' own APIs, each translated to calls of the engine."""

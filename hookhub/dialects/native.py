@@ -1,0 +1,55 @@
+"""HookHub's own way at `/v1/webhooks`, and what a system that shares the address may say otherwise."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from deliveries.models import Webhook
+from hookhub.api.pagination import Cursor
+from hookhub.api.serializers import WebhookSerializer
+
+
+class Native:
+    """What is asked and answered at `/v1/webhooks`; Coregit and codmir are this with exceptions."""
+
+    slug: ClassVar[str] = "native"
+    # Whether nothing less than a master key will do, for reading too.
+    master_only: ClassVar[bool] = False
+
+    def check(self, wanted: Mapping[str, Any]) -> None:
+        """Refuse what the system would not have though the engine might; raises a 422 naming the fields."""
+        del wanted
+
+    def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
+        """Show a webhook, with its secret if that is new."""
+        row = dict(WebhookSerializer(webhook).data)
+        return row if secret is None else {**row, "secret": secret}
+
+    def created(self, webhook: Webhook, secret: str) -> dict[str, Any]:
+        """Show a new webhook and, this once, its secret."""
+        return self.shown(webhook, secret)
+
+    def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:
+        """Answer with the page of webhooks that the request asks for."""
+        paginator = Cursor()
+        page: Sequence[Webhook] = paginator.paginate_queryset(found, request, view) or []
+        return paginator.get_paginated_response([self.shown(webhook) for webhook in page])
+
+    def deleted(self) -> Response:
+        """Answer that a webhook is gone."""
+        return Response(status=204)
+
+    def refused(self, answer: Response) -> Response:
+        """Put an error, given in HookHub's own shape, into the system's."""
+        return answer
+
+
+def reason_of(answer: Response) -> str:
+    """Give an error of HookHub's own shape as one sentence, with each field it is about."""
+    error = answer.data["error"]
+    faults = [f"{row['field']}: {row['message']}" for row in error["fields"]]
+    return "; ".join(faults) or str(error["message"])
