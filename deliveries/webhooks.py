@@ -38,7 +38,7 @@ def create(
     missing = {name: "is required" for name in ("url", "events") if name not in wanted}
     if missing:
         raise terms.BadTerms(missing)
-    granted = terms.check({"format": organization.default_format, **wanted})
+    granted = terms.check({"format": organization.wire_format, **wanted})
     wire_format = FORMATS[str(granted["format"])]
     granted.setdefault("content_type", wire_format.content_types[0])
     granted.setdefault("auto_disable", wire_format.policy.auto_disable)

@@ -17,10 +17,15 @@ from hookhub.models import ApiKey, Replay, Scope
 class OrganizationSerializer(serializers.ModelSerializer[Organization]):
     class Meta:
         model = Organization
-        fields = ("slug", "name", "default_format", "created_at")
+        fields = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
         read_only_fields = ("created_at",)
-        # Whether it is taken the database says, as a conflict.
-        extra_kwargs: ClassVar = {"slug": {"validators": [NAME]}}
+        extra_kwargs: ClassVar = {
+            # Whether it is taken the database says, as a conflict.
+            "slug": {"validators": [NAME]},
+            "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
+            "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
+            "validate_events": {"help_text": "Refuse events of a known type that break its schema."},
+        }
 
 
 class RepositorySerializer(serializers.ModelSerializer[Repository]):

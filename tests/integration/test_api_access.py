@@ -104,7 +104,8 @@ def test_only_the_operator_creates_organizations(api: Caller, operator: Caller) 
     refused, created, again = (caller.post("/v1/organizations", wanted) for caller in (api, operator, operator))
 
     assert (refused.status_code, created.status_code, again.status_code) == (403, 201, 409)
-    assert created.json()["default_format"] == "standard-webhooks"
+    row = created.json()
+    assert (row["default_dialect"], row["default_format"], row["validate_events"]) == ("native", None, False)
     assert {row["slug"] for row in operator.get("/v1/organizations").json()["results"]} == {"acme", "new"}
     assert [row["slug"] for row in api.get("/v1/organizations").json()["results"]] == ["acme"]
 
