@@ -14,7 +14,8 @@ from deliveries.formats.base import stamp
 from deliveries.models import Webhook
 from hookhub.api.errors import invalid
 from hookhub.api.pagination import Whole
-from hookhub.dialects.native import Native, reason_of
+from hookhub.dialects.native import Native, sentence_of
+from hookhub.dialects.problems import Problem
 
 # Coregit's API overview gives every error a sentence and one of these; what it has no word for keeps ours.
 CODES = {
@@ -99,11 +100,8 @@ class Coregit(Native):
         """Answer that a webhook is gone."""
         return Response({"deleted": True})
 
-    def refused(self, answer: Response) -> Response:
-        """Give an error as a sentence and a code; a field that will not do is a bad request here."""
-        status = 400 if answer.status_code == 422 else answer.status_code
-        code = CODES.get(status) or str(answer.data["error"]["code"]).upper()
-        sentence = "Webhook not found" if status == 404 else reason_of(answer)
-        answer.status_code = status
-        answer.data = {"error": sentence, "code": code}
-        return answer
+    def tell(self, problem: Problem) -> Response:
+        """Give a refusal as a sentence and a code; a field that will not do is a bad request here."""
+        status = 400 if problem.status == 422 else problem.status
+        sentence = "Webhook not found" if status == 404 else sentence_of(problem)
+        return Response({"error": sentence, "code": CODES.get(status) or problem.code.upper()}, status=status)

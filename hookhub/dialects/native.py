@@ -9,8 +9,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deliveries.models import Webhook
+from hookhub.api.errors import shape
 from hookhub.api.pagination import Cursor
 from hookhub.api.serializers import WebhookSerializer
+from hookhub.dialects.problems import Problem
 
 
 class Native:
@@ -43,13 +45,11 @@ class Native:
         """Answer that a webhook is gone."""
         return Response(status=204)
 
-    def refused(self, answer: Response) -> Response:
-        """Put an error, given in HookHub's own shape, into the system's."""
-        return answer
+    def tell(self, problem: Problem) -> Response:
+        """Put a refusal in the system's own shape."""
+        return shape(problem.status, problem.code, problem.message, fields=problem.fields)
 
 
-def reason_of(answer: Response) -> str:
-    """Give an error of HookHub's own shape as one sentence, with each field it is about."""
-    error = answer.data["error"]
-    faults = [f"{row['field']}: {row['message']}" for row in error["fields"]]
-    return "; ".join(faults) or str(error["message"])
+def sentence_of(problem: Problem) -> str:
+    """Give a refusal as one line, with each field that it is about."""
+    return "; ".join(f"{field}: {fault}" for field, fault in problem.fields.items()) or problem.message
