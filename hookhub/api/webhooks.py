@@ -181,9 +181,9 @@ class StatsView(Speaking, GenericAPIView[Webhook]):
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
 
 
-def find(request: Request, uid: str, *, needs: Scope) -> Webhook:
+def find(view: Speaking, request: Request, uid: str, *, needs: Scope) -> Webhook:
     """Give a webhook of the caller's organization, provided it may be touched so."""
-    organization = enter(request, needs=needs)
+    organization = view.enter(request, needs=needs)
     found = Webhook.objects.kept().select_related("organization", "repository")
     webhook = found.filter(organization=organization, uid=read_uuid(uid)).first()
     if webhook is None:
