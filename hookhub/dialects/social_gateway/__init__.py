@@ -1,0 +1,16 @@
+"""SocialGateway: GitHub's v3 API for the hooks of a repository, so that GitHub's own clients work here unchanged."""
+
+from hookhub.dialects.base import Dialect
+from hookhub.dialects.social_gateway.routes import ROUTES
+
+SOCIAL_GATEWAY = Dialect(
+    slug="social-gateway",
+    title="SocialGateway",
+    default_format="social-gateway",
+    other_formats=("github",),
+    catalogue="social-gateway",
+    # The second is what clients of an Enterprise installation call.
+    prefixes=("", "api/v3/"),
+    routes=ROUTES,
+    webhook_id=lambda webhook: str(webhook.pk),
+)
