@@ -1,7 +1,6 @@
 """`/v1/`, `/v1/meta`, `/v1/event-types`, and the health checks: what HookHub says of itself."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from django.conf import settings
 from drf_spectacular.renderers import OpenApiJsonRenderer2
@@ -15,7 +14,8 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from deliveries.catalogue import CATALOGUE
+from deliveries import catalogue
+from deliveries.dialects import DEFAULT as NATIVE
 from deliveries.formats import DEFAULT, FORMATS
 
 VERSION = "0.1.0"
@@ -92,4 +92,8 @@ class EventTypesView(APIView):
     @extend_schema(responses={200: dict})
     def get(self, request: Request) -> Response:
         del request
-        return Response({"results": [asdict(event_type) for event_type in CATALOGUE]})
+        rows = [
+            {"type": each.type, "description": each.description, "example": each.example}
+            for each in catalogue.of(NATIVE).types.values()
+        ]
+        return Response({"results": rows})
