@@ -16,6 +16,7 @@ from hookhub.api.errors import invalid
 from hookhub.api.pagination import Whole
 from hookhub.dialects.native import Native, sentence_of
 from hookhub.dialects.problems import Problem
+from hookhub.dialects.vocabulary import refuse_unknown
 
 # Coregit's API overview gives every error a sentence and one of these; what it has no word for keeps ours.
 CODES = {
@@ -68,11 +69,12 @@ class Coregit(Native):
     master_only: ClassVar[bool] = True
 
     def check(self, wanted: Mapping[str, Any]) -> None:
-        """Refuse URLs without TLS, but for the receivers on one's desk in development mode."""
+        """Refuse events it does not have, and URLs without TLS but for those on one's desk in development mode."""
         url = wanted.get("url")
         # What is no text, or no URL at all, the engine has more to say about.
         if isinstance(url, str) and url.lower().startswith("http:") and not settings.HOOKHUB_DEVELOPMENT:
             raise invalid({"url": "must use HTTPS; only in development mode (HOOKHUB_DEVELOPMENT=1) may it be http"})
+        refuse_unknown(wanted, dialect=self.slug)
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
         """Show a webhook as its list does."""

@@ -29,6 +29,7 @@ from hookhub.dialects.sigmagit.showing import (
     shown_as_new,
     told,
 )
+from hookhub.dialects.vocabulary import refuse_unknown
 from hookhub.models import Scope
 
 SLUG = "sigmagit"
@@ -81,6 +82,7 @@ class RepositoryWebhooksView(SigmagitView):
         wanted = said(self.body, "url", "events")
         wanted.setdefault("events", DEFAULT_EVENTS)
         wanted["format"] = format_for(wanted.get("url"))
+        refuse_unknown(wanted, dialect=SLUG)
         # Whatever its format: Sigmagit's secrets are all made alike.
         wanted["secret"] = FORMATS[SLUG].make_secret()
         webhook, secret = webhooks.create(
@@ -121,6 +123,7 @@ class WebhookView(OneWebhookView):
             raise invalid({"active": "must be true or false"})
         if "url" in wanted and found.format in {format_for(found.url), SLUG}:
             wanted["format"] = format_for(wanted["url"])
+        refuse_unknown(wanted, dialect=SLUG)
         changed, secret = webhooks.change(found.pk, wanted, active=active, now=timezone.now())
         return Response({"data": shown(changed, secret)})
 
