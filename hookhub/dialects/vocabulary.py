@@ -19,4 +19,6 @@ def refuse_unknown(wanted: Mapping[str, object], *, dialect: str) -> None:
     for word in events:
         if isinstance(word, str) and not known.knows(word):
             these = ", ".join([*known.types, "*"])
-            raise invalid({"events": f"{word[:100]!r} is not an event of {DIALECTS[dialect].title}; these are: {these}"})
+            raise invalid(
+                {"events": f"{word[:100]!r} is not an event of {DIALECTS[dialect].title}; these are: {these}"}
+            )

@@ -175,7 +175,9 @@ def test_delivery(forge: Forge, sender: Sender) -> None:
         "event": "push", "timestamp": "2025-06-15T12:00:00.000Z", "org_id": "org_abc123", "data": data,
     }  # fmt: skip
     expected = hmac.new(created["secret"].encode(), request.body, hashlib.sha256).hexdigest()
-    told = {name: request.headers[name] for name in request.headers if name.startswith(("x-coregit", "user", "content-t"))}
+    told = {
+        name: request.headers[name] for name in request.headers if name.startswith(("x-coregit", "user", "content-t"))
+    }
     assert told == {
         "x-coregit-event": "push",
         "x-coregit-signature": f"sha256={expected}",

@@ -39,7 +39,7 @@ DEFAULT_EVENTS = ["issues.opened", "pull_request.opened", "push"]
 
 def data(name: str, inner: serializers.BaseSerializer[Any]) -> serializers.Serializer[Any]:
     """Describe an answer under Sigmagit's envelope."""
-    return inline_serializer(f"Sigmagit{name}", {"data": inner})
+    return inline_serializer(f"Sigmagit{name}Answer", {"data": inner})
 
 
 class SigmagitView(DialectView):
