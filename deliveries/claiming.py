@@ -66,8 +66,8 @@ WITH RECURSIVE walk AS (
 LOCK_READY_WEBHOOKS = f"""
 {READY_WEBHOOKS}
 SELECT (SELECT count(*) FROM ready), (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS off,
-       w.id, w.uid::text, o.slug, w.url, w.format, w.content_type, w.sealed_secrets, w.sealed_headers, w.verify_ssl,
-       w.retry_schedule, w.timeout, {IS_SLOW}
+       w.id, w.uid::text, w.organization_id, o.slug, w.repository_id, w.url, w.format, w.content_type,
+       w.sealed_secrets, w.sealed_headers, w.verify_ssl, w.retry_schedule, w.timeout, {IS_SLOW}
 FROM deliveries_webhook w JOIN deliveries_organization o ON o.id = w.organization_id
 WHERE w.id = ANY(ARRAY(SELECT id FROM ready))
 ORDER BY w.id
@@ -141,7 +141,9 @@ class Destination(NamedTuple):
 
     webhook_id: int
     webhook_uid: str
+    organization_id: int
     organization: str
+    repository_id: int | None
     url: str
     format: str
     content_type: str

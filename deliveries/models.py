@@ -156,7 +156,12 @@ class Webhook(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or self.url
+        return self.name or self.shown_url
+
+    @property
+    def shown_url(self) -> str:
+        """Give the URL as anybody may see it: masked where whoever knows it could post."""
+        return formats.FORMATS[self.format].show_url(self.url)
 
     @property
     def active(self) -> bool:

@@ -150,7 +150,7 @@ def as_typed(webhook: Webhook) -> dict[str, object]:
     """Give a webhook's fields as a person would type them."""
     schedule = webhook.retry_schedule
     return {
-        "url": webhook.url,
+        "url": webhook.shown_url,
         "events": "\n".join(webhook.events),
         "format": webhook.format,
         "content_type": webhook.content_type,

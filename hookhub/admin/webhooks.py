@@ -19,7 +19,7 @@ from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFil
 from hookhub.admin.reading import row_of
 from hookhub.admin.showing import when
 from hookhub.admin.webhook_form import WebhookForm
-from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of
+from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
 
 LATEST = 20
 ONE_PAGE = 100
@@ -30,7 +30,7 @@ BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable_and_release", "Enable and send what is held", lambda webhook: not webhook.active),
     ("enable_and_release", "Send what is held", lambda webhook: webhook.active and holds(webhook)),
     ("ping", "Send a ping", lambda webhook: webhook.active),
-    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None),
+    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None and signs(webhook)),
     ("disable", "Disable", lambda webhook: webhook.active),
 )
 
@@ -66,8 +66,8 @@ class WebhookAdmin(Titled, Acting):
     @admin.display(description="Webhook", ordering="name")
     def webhook(self, obj: Webhook) -> SafeString:
         if not obj.name:
-            return format_html('<span class="hh-cut">{}</span>', obj.url)
-        return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.url)
+            return format_html('<span class="hh-cut">{}</span>', obj.shown_url)
+        return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.shown_url)
 
     @admin.display(description="Health")
     def health(self, obj: Webhook) -> SafeString:
@@ -92,6 +92,10 @@ class WebhookAdmin(Titled, Acting):
     def failures(self, obj: Webhook) -> int:
         return obj.failure_count
 
+    @admin.display(description="URL")
+    def shown_url(self, obj: Webhook) -> str:
+        return obj.shown_url
+
     # The form --------------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Webhook | None = None) -> Any:
@@ -103,7 +107,7 @@ class WebhookAdmin(Titled, Acting):
             where = ("organization", "repository", "name")
             what = ("url", "events", "format", "content_type", "headers", "drop_headers")
         else:
-            where, what = ("organization", "repository", "name"), ("url", "events", "format", "content_type")
+            where, what = ("organization", "repository", "name"), ("shown_url", "events", "format", "content_type")
         how = ("verify_ssl", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
         return [(None, {"fields": where}), ("What is sent", {"fields": what}), ("How", {"fields": how})]
 
@@ -254,6 +258,9 @@ class WebhookAdmin(Titled, Acting):
         for webhook in chosen_of(queryset):
             if webhook.deleted_at is not None:
                 left_alone.append("deleted")
+                continue
+            if not signs(webhook):
+                left_alone.append("signs nothing")
                 continue
             _, secret = webhooks.rotate_secret(webhook.pk, now=timezone.now())
             self.show_secret(request, webhook, secret)

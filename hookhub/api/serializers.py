@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from deliveries import vault
-from deliveries.attempts import MASK
+from deliveries.formats import MASK
 from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
 from hookhub.models import ApiKey, Replay, Scope
 
@@ -77,7 +77,9 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         help_text="Only this repository's events; null for the whole organization's.",
     )  # fmt: skip
     name = serializers.CharField(required=False, allow_blank=True)
-    url = serializers.CharField()
+    url = serializers.CharField(
+        source="shown_url", help_text="Reads back masked in formats whose URL lets anybody post, such as slack."
+    )
     events = serializers.ListField(child=serializers.CharField(), help_text='Event types, families, or ["*"].')
     format = serializers.CharField(required=False, help_text="The wire format; the organization's default if absent.")
     content_type = serializers.CharField(required=False)

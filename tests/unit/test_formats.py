@@ -9,6 +9,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from freezegun import freeze_time
@@ -16,15 +17,27 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from deliveries import formats
-from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered
+from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered, hub
 from deliveries.formats.base import stamp
 from deliveries.formats.coregit import Coregit
+from deliveries.formats.discord import escape as escape_for_discord
 from deliveries.formats.standard_webhooks import StandardWebhooks, key_of
 from deliveries.terms import HEADER_NAME, HEADER_VALUE, HEADERS_KEPT_BACK
-from tests.golden.messages import HERE, MESSAGES, NEWEST, OLDER, PUSH, as_golden, golden_of
+from tests.golden.messages import HERE, MESSAGES, NEWEST, OLDER, PUSH, as_golden, golden_of, messages_for
 
 every_format = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)
+every_signing_format = pytest.mark.parametrize(
+    "wire_format", [one for one in FORMATS.values() if one.signs != "never"], ids=lambda one: one.slug
+)
 every_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+every_case = pytest.mark.parametrize(
+    ("wire_format", "name", "message"),
+    [
+        pytest.param(wire_format, name, message, id=f"{wire_format.slug}-{name}")
+        for wire_format in FORMATS.values()
+        for name, message in messages_for(wire_format).items()
+    ],
+)
 
 
 # The contract --------------------------------------------------------------------------------------------------------
@@ -43,10 +56,15 @@ def test_the_default_exists() -> None:
     assert DEFAULT in FORMATS
 
 
-@every_format
-@every_message
-def test_a_message_becomes_the_golden_bytes(wire_format: Format, message: Message) -> None:
-    name = next(name for name, one in MESSAGES.items() if one is message)
+def test_the_five_systems_and_those_beside_them_are_there() -> None:
+    assert list(FORMATS) == [
+        "standard-webhooks", "coregit", "code-storage", "sigmagit", "social-gateway", "github", "codmir", "slack",
+        "discord",
+    ]  # fmt: skip
+
+
+@every_case
+def test_a_message_becomes_the_golden_bytes(wire_format: Format, name: str, message: Message) -> None:
     golden = golden_of(wire_format.slug, name)
 
     assert golden.exists(), f"write the folder with: python -m tests.golden.messages {wire_format.slug}"
@@ -56,52 +74,79 @@ def test_a_message_becomes_the_golden_bytes(wire_format: Format, message: Messag
 def test_every_golden_file_belongs_to_a_message_and_a_format() -> None:
     found = set(HERE.rglob("*.http"))
 
-    assert found == {golden_of(slug, name) for slug in FORMATS for name in MESSAGES}
+    assert found == {golden_of(slug, name) for slug in FORMATS for name in messages_for(FORMATS[slug])}
 
 
-@every_format
-@every_message
-def test_rendering_twice_gives_the_same_bytes(wire_format: Format, message: Message) -> None:
+@every_case
+def test_rendering_twice_gives_the_same_bytes(wire_format: Format, name: str, message: Message) -> None:
     assert wire_format.render(message) == wire_format.render(message._replace())
 
 
-@every_format
-@every_message
+@every_case
 def test_headers_are_safe_on_the_wire_and_exactly_those_the_format_claims(
-    wire_format: Format, message: Message
+    wire_format: Format, name: str, message: Message
 ) -> None:
     rendered = wire_format.render(message)
 
-    for name, value in rendered.headers:
-        assert HEADER_NAME.fullmatch(name)
+    for header, value in rendered.headers:
+        assert HEADER_NAME.fullmatch(header)
         assert HEADER_VALUE.fullmatch(value)
-    names = [name.lower() for name, _ in rendered.headers]
+    names = [header.lower() for header, _ in rendered.headers]
     assert len(names) == len(set(names))
-    assert set(names) <= wire_format.own_headers
+    # Without a secret there is nothing to sign with; everything else is always sent.
+    left_out = {"x-hub-signature", "x-hub-signature-256"} if not message.secrets else set()
+    assert set(names) == wire_format.own_headers - left_out
     assert not set(names) & HEADERS_KEPT_BACK
-    assert wire_format.own_headers == {name.lower() for name in wire_format.own_headers}
+    assert wire_format.own_headers == {header.lower() for header in wire_format.own_headers}
     assert {"content-type", "user-agent"} <= set(names)
+    assert dict(rendered.headers)["Content-Type"] == MEDIA_TYPES[message.content_type]
 
 
-@every_format
-@every_message
-def test_the_body_is_one_json_value_that_holds_the_payload_byte_for_byte(wire_format: Format, message: Message) -> None:
-    rendered = wire_format.render(message)
-
-    assert isinstance(rendered.body, bytes)
-    assert message.payload in rendered.body
-    # Compared as text, since Python reads 1e400 as infinity, which equals itself.
-    assert json.dumps(json.loads(rendered.body)["data"]) == json.dumps(json.loads(message.payload))
-    json.loads(rendered.body)
+MEDIA_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
 
-@every_format
+def data_in(wire_format: Format, body: bytes) -> bytes | None:
+    """What the body carries of the publisher's bytes by the format's own rules; None where it is told in words."""
+    if wire_format.slug in {"slack", "discord"}:
+        return None
+    if wire_format.slug in {"standard-webhooks", "coregit", "codmir"}:
+        opening, data = body.split(b'"data":', 1)
+        json.loads(opening.removesuffix(b",") + b"}")
+        return data[:-1]
+    if body.startswith(b"payload="):
+        return unquote_to_bytes(body.removeprefix(b"payload=").replace(b"+", b" "))
+    return body
+
+
+@every_case
+def test_the_body_holds_the_payload_byte_for_byte_or_tells_of_it(
+    wire_format: Format, name: str, message: Message
+) -> None:
+    body = wire_format.render(message).body
+
+    assert isinstance(body, bytes)
+    data = data_in(wire_format, body)
+    if data is None:
+        assert isinstance(json.loads(body), dict)
+    else:
+        assert data == message.payload
+        if message.content_type == "json":
+            json.loads(body)
+
+
+@every_signing_format
 def test_neither_headers_nor_body_hold_a_secret(wire_format: Format) -> None:
     wire = as_golden(wire_format.render(PUSH._replace(secrets=(NEWEST, OLDER))))
 
     for secret in (NEWEST, OLDER):
         assert secret.encode() not in wire
         assert secret.removeprefix("whsec_").encode() not in wire
+
+
+SIGNED_AFRESH = {
+    "standard-webhooks": {"webhook-timestamp", "webhook-signature"},
+    "code-storage": {"X-Pierre-Signature"},
+}
 
 
 @every_format
@@ -111,29 +156,36 @@ def test_a_retry_changes_nothing_but_what_depends_on_the_time_of_sending(wire_fo
 
     assert again.body == first.body
     changed = {name for (name, value), (_, other) in zip(first.headers, again.headers, strict=True) if value != other}
-    assert changed <= {"webhook-timestamp", "webhook-signature"}
+    assert changed == SIGNED_AFRESH.get(wire_format.slug, set())
 
 
 @every_format
 @pytest.mark.parametrize("event_type", ["_", "-.-", "A-b_c.9", "x" * 200])
 def test_every_type_there_can_be_is_carried(wire_format: Format, event_type: str) -> None:
-    rendered = wire_format.render(PUSH._replace(event_type=event_type))
+    rendered = wire_format.render(PUSH._replace(event_type=event_type, payload=b"{}"))
 
-    assert event_type in json.loads(rendered.body).values()
+    told = [event_type, hub.family_of(event_type)] if "form" in wire_format.content_types else [event_type]
+    if wire_format.slug == "discord":
+        told = [escape_for_discord(event_type)]
+    wire = b"\n".join([rendered.body, *(value.encode() for _, value in rendered.headers)]).decode()
+    assert any(word in wire.replace("\\\\", "\\") for word in told)
 
 
-@every_format
+@every_signing_format
 def test_a_new_secret_is_long_unlike_the_last_and_without_fault(wire_format: Format) -> None:
     made = {wire_format.make_secret() for _ in range(100)}
 
     assert len(made) == 100
-    assert all(len(secret) >= 38 and secret.startswith("whsec_") for secret in made)
+    if wire_format.slug == "sigmagit":
+        assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in made)
+    else:
+        assert all(len(secret) >= 38 and secret.startswith("whsec_") for secret in made)
     assert {wire_format.fault_in_secret(secret) for secret in made} == {None}
     assert wire_format.render(PUSH._replace(secrets=tuple(made))).body
 
 
-@every_format
-@pytest.mark.parametrize("secret", ["", "x", "short", "\0" * 30, "a\r\nb" * 9, "\ud800" * 30, "x" * 256, " \n" * 10])
+@every_signing_format
+@pytest.mark.parametrize("secret", ["", "\0" * 30, "a\r\nb" * 9, "\ud800" * 30, "x" * 256, " \n" * 10])
 def test_a_bad_secret_is_refused_in_words(wire_format: Format, secret: str) -> None:
     fault = wire_format.fault_in_secret(secret)
 
@@ -141,7 +193,13 @@ def test_a_bad_secret_is_refused_in_words(wire_format: Format, secret: str) -> N
     assert len(fault) > 5
 
 
-@every_format
+@every_signing_format
+def test_a_short_secret_is_refused_except_where_receivers_have_always_had_them(wire_format: Format) -> None:
+    for secret in ("x", "short"):
+        assert (wire_format.fault_in_secret(secret) is None) is (wire_format.slug in {"social-gateway", "github"})
+
+
+@every_signing_format
 def test_a_secret_without_fault_signs(wire_format: Format) -> None:
     for secret in (NEWEST, OLDER, "whsec_" + base64.b64encode(b"k" * 64).decode(), "a plain secret", "schlüssel 🎉"):
         if wire_format.fault_in_secret(secret) is None:
@@ -150,11 +208,26 @@ def test_a_secret_without_fault_signs(wire_format: Format) -> None:
 
 @every_format
 def test_its_verdicts_and_its_policy_are_within_bounds(wire_format: Format) -> None:
-    assert {wire_format.judge(status) for status in range(1000)} <= {None, "delivered", "refused", "gone"}
+    verdicts = {wire_format.judge(status, body) for status in range(1000) for body in (b"", b"ok", b"\xff" * 9)}
+    assert verdicts <= {None, "delivered", "refused", "rejected", "gone"}
     policy = wire_format.policy
     assert policy.timeout is None or timedelta(seconds=1) <= policy.timeout <= timedelta(seconds=30)
     assert policy.retry_schedule is None or all(step > timedelta(0) for step in policy.retry_schedule)
     assert wire_format.content_types
+    assert set(wire_format.content_types) <= set(MEDIA_TYPES)
+
+
+@every_format
+def test_a_format_without_signatures_keeps_its_url_to_itself(wire_format: Format) -> None:
+    url = "https://hooks.example:8443/services/T0/B0/s3cret?token=x"
+
+    assert wire_format.url_is_secret is (wire_format.signs == "never")
+    assert wire_format.show_url(url) == ("https://hooks.example:8443/********" if wire_format.url_is_secret else url)
+
+
+@pytest.mark.parametrize("path", sorted(Path(formats.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+def test_a_format_is_a_small_file(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 120
 
 
 PURE = sorted(Path(formats.__file__).parent.glob("*.py"))
@@ -164,7 +237,7 @@ PURE = sorted(Path(formats.__file__).parent.glob("*.py"))
 def test_formats_import_neither_django_nor_the_network_nor_the_clock_nor_the_engine(path: Path) -> None:
     allowed = {
         "abc", "base64", "binascii", "dataclasses", "hashlib", "hmac", "json", "secrets", "typing", "urllib.parse",
-        "collections.abc", "datetime", "functools",
+        "collections.abc", "datetime", "functools", "re",
     }  # fmt: skip
     imported: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -75,3 +75,7 @@ RESTS = {0: None, 1: None, 9: None, 10: 10, 11: 20, 12: 40, 13: 80, 14: 160, 15:
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS.items())
 def test_who_keeps_timing_out_rests_ever_longer_up_to_five_minutes(timeouts: int, seconds: int | None) -> None:
     assert rest_after(timeouts) == (None if seconds is None else timedelta(seconds=seconds))
+
+
+def test_what_is_refused_for_good_is_not_tried_again_however_much_of_the_schedule_is_left() -> None:
+    assert decided(Refused(400, is_final=True)) == GiveUp("exhausted")
