@@ -106,13 +106,18 @@ def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
     return webhook, held
 
 
-def ping(webhook: Webhook, *, now: datetime) -> Delivery:
-    """Send one test event to one webhook, whatever it subscribes to; give its delivery. The webhook must be active."""
+def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
+    """Send one test event to one webhook, whatever it subscribes to; give its delivery. The webhook must be active.
+
+    ``data`` is what it says, where a system's receivers expect something of their own.
+    """
+    if data is None:
+        data = {"message": "HookHub can reach you.", "webhook": {"id": str(webhook.uid), "events": webhook.events}}
     event = ping_for(
         webhook.pk,
         organization_id=webhook.organization_id,
         repository_id=webhook.repository_id,
-        data={"message": "HookHub can reach you.", "webhook": {"id": str(webhook.uid), "events": webhook.events}},
+        data=data,
         now=now,
     )
     with transaction.atomic():

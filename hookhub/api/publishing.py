@@ -11,10 +11,20 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework.exceptions import APIException
 
+from deliveries.catalogue import Catalogue
 from deliveries.events import Outdated, Premises
 from deliveries.models import Organization
+from hookhub import event_types
 from hookhub.api import authentication, errors, intake
-from hookhub.api.events import named_in, names_within, new_events, publish, repositories_named, with_keys
+from hookhub.api.events import (
+    named_in,
+    names_within,
+    new_events,
+    publish,
+    repositories_named,
+    require_validity,
+    with_keys,
+)
 from hookhub.api.parsers import whole
 from hookhub.api.permissions import organization_of, require
 from hookhub.models import ApiKey, Scope
@@ -27,6 +37,7 @@ ACCEPTED = frozenset({"*/*", JSON, "application/json, */*", "application/json, t
 
 _organizations = Memory[tuple[int, str], Organization]()
 _repositories = Memory[tuple[int, str], int]()
+_types = Memory[int, Catalogue]()
 
 
 def accept(request: HttpRequest) -> HttpResponse | None:
@@ -73,6 +84,8 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     content = whole(request.body, request)
     taken = intake.read(content, request.META["CONTENT_TYPE"])
     organization = _organization(request, key, named_in(taken), now=now)
+    if organization.validate_events:
+        require_validity(taken, organization=organization, own=_own_types(organization, now=now))
     repositories = _ids_of(organization, names_within(organization, taken).values(), now=now)
     events = new_events(taken, organization=organization, repositories=repositories, now=now)
     events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
@@ -90,6 +103,15 @@ def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: 
     if found is None:
         found = organization_of(key, named)
         _organizations.learn((key.pk, named), found, now=now)
+    return found
+
+
+def _own_types(organization: Organization, *, now: datetime) -> Catalogue:
+    """Give the event types that an organization has registered; who breaks one that was changed is looked at afresh."""
+    found = _types.recall(organization.pk, now=now)
+    if found is None:
+        found = event_types.own(organization)
+        _types.learn(organization.pk, found, now=now)
     return found
 
 

@@ -17,9 +17,11 @@ NOT_AN_OBJECT = "not_an_object"
 class Problem:
     """A refusal in HookHub's own terms: ``code`` as in hookhub.api.errors.CODES, ``fields`` a sentence for each.
 
-    ``headers`` are to be sent whatever the shape: they ask for a key, or for patience.
+    ``headers`` are to be sent whatever the shape: they ask for a key, or for patience. ``error`` is what was raised,
+    for a dialect that has errors of its own.
     """
 
+    error: Exception
     status: int
     code: str
     message: str
@@ -43,6 +45,7 @@ def problem_of(error: Exception, context: Mapping[str, Any]) -> Problem | None:
         return None
     told = answer.data["error"]
     return Problem(
+        error=error,
         status=answer.status_code,
         code=told["code"],
         message=told["message"],

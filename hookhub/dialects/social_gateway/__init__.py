@@ -1,6 +1,7 @@
 """SocialGateway: GitHub's v3 API for the hooks of a repository, so that GitHub's own clients work here unchanged."""
 
 from hookhub.dialects.base import Dialect
+from hookhub.dialects.social_gateway.numbers import number_of
 from hookhub.dialects.social_gateway.routes import ROUTES
 
 SOCIAL_GATEWAY = Dialect(
@@ -13,4 +14,5 @@ SOCIAL_GATEWAY = Dialect(
     prefixes=("", "api/v3/"),
     routes=ROUTES,
     webhook_id=lambda webhook: str(webhook.pk),
+    delivery_id=lambda attempt: str(number_of(attempt.id)),
 )

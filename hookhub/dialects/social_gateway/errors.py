@@ -1,9 +1,9 @@
 """How SocialGateway refuses: a message, and for fields a list of errors with GitHub's codes."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from rest_framework import status
+from rest_framework.exceptions import NotAuthenticated
 from rest_framework.response import Response
 
 from hookhub.api.errors import Refusal
@@ -14,6 +14,7 @@ MISSING = "missing_field"
 INVALID = "invalid"
 
 MESSAGES = {
+    "unauthenticated": "Bad credentials",
     "malformed": "Problems parsing JSON",
     NOT_AN_OBJECT: "Body should be a JSON object",
     "not_found": "Not Found",
@@ -47,11 +48,13 @@ def custom(message: str) -> dict[str, str]:
 
 def tell(problem: Problem) -> Response:
     """Put a refusal in GitHub's shape."""
-    code = 404 if problem.status == 405 else problem.status
-    body: dict[str, Any] = {"message": MESSAGES.get(problem.code, problem.message)}
+    match problem.error:
+        case ValidationFailed() as error:
+            return Response({"message": error.message, "errors": error.errors}, status=422)
+        case NotAuthenticated():
+            return Response({"message": "Requires authentication"}, status=401)
     if problem.status == 422:
-        body = {
-            "message": "Validation Failed",
-            "errors": [invalid(field, sentence) for field, sentence in problem.fields.items()],
-        }
-    return Response(body, status=code)
+        errors = [invalid(field, sentence) for field, sentence in problem.fields.items()]
+        return Response({"message": "Validation Failed", "errors": errors}, status=422)
+    message = MESSAGES.get(problem.code, problem.message)
+    return Response({"message": message}, status=404 if problem.status == 405 else problem.status)

@@ -5,8 +5,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries.models import Repository
 from hookhub.dialects.base import repository_at
+from hookhub.dialects.social_gateway import shapes
+from hookhub.dialects.social_gateway.documents import RepositoryShown
+from hookhub.dialects.social_gateway.shapes import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import Scope
 
@@ -14,9 +16,10 @@ from hookhub.models import Scope
 class RepositoryView(SocialGatewayView):
     """One repository."""
 
-    @extend_schema(responses={200: dict})
+    @extend_schema(responses=RepositoryShown)
     def get(self, request: Request, owner: str, repo: str) -> Response:
-        return Response(shown(repository_at(request, owner, repo, needs=Scope.READ)))
+        repository = repository_at(request, owner, repo, needs=Scope.READ)
+        return Response(shapes.repository(repository, Place.of(request, repository)))
 
 
 @extend_schema(exclude=True)
@@ -28,7 +31,3 @@ class NowhereView(SocialGatewayView):
         raise Http404
 
     post = put = patch = delete = get
-
-
-def shown(repository: Repository) -> dict[str, object]:
-    return {"id": repository.pk, "name": repository.name, "full_name": repository.full_name}
