@@ -99,11 +99,7 @@ def change(
             setattr(webhook, name, value)
         webhook.changed_at = now
         webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
-        if active is not None and active != webhook.active:
-            if active:
-                enable(webhook, release_held=False, now=now)
-            else:
-                disable(webhook, reason=Reason.BY_OWNER, now=now)
+        _switch(webhook, active, now=now)
     return webhook, str(new_secret) if new_secret else None
 
 
@@ -252,6 +248,14 @@ def _secret_for(wire_format: Format, wanted: object) -> str:
 
 def _seal(secret: str) -> bytes:
     return vault.seal_secrets((Secret(secret),) if secret else ())
+
+
+def _switch(webhook: Webhook, active: bool | None, *, now: datetime) -> None:
+    """Switch it on or off on its owner's behalf, unless it is so already or nobody asked."""
+    if active and not webhook.active:
+        enable(webhook, release_held=False, now=now)
+    elif active is False and webhook.active:
+        disable(webhook, reason=Reason.BY_OWNER, now=now)
 
 
 def _as_headers(value: object) -> dict[str, str]:

@@ -46,7 +46,7 @@ class CoregitNewWebhookSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     url = serializers.CharField()
     events = serializers.ListField(child=serializers.CharField())
-    secret = serializers.CharField()
+    secret = serializers.CharField(allow_null=True, help_text="null in a format that signs nothing.")
     active = serializers.BooleanField()
 
 
@@ -80,16 +80,16 @@ class Coregit(Native):
         """Show a webhook as its list does."""
         row = {
             "id": str(webhook.uid),
-            "url": webhook.url,
+            "url": webhook.shown_url,
             "events": webhook.events,
             "active": webhook.active,
             "created_at": stamp(webhook.created_at),
         }
         return row if secret is None else {**row, "secret": secret}
 
-    def created(self, webhook: Webhook, secret: str) -> dict[str, Any]:
+    def created(self, webhook: Webhook, secret: str | None) -> dict[str, Any]:
         """Show a new webhook, which has a secret and no date."""
-        row = self.shown(webhook, secret)
+        row = {**self.shown(webhook), "secret": secret}
         return {name: row[name] for name in ("id", "url", "events", "secret", "active")}
 
     def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:

@@ -31,7 +31,7 @@ class Native:
         row = dict(WebhookSerializer(webhook).data)
         return row if secret is None else {**row, "secret": secret}
 
-    def created(self, webhook: Webhook, secret: str) -> dict[str, Any]:
+    def created(self, webhook: Webhook, secret: str | None) -> dict[str, Any]:
         """Show a new webhook and, this once, its secret."""
         return self.shown(webhook, secret)
 

@@ -1,4 +1,4 @@
-"""What holds at `/v1/webhooks` whichever system's words are spoken there: the contract of the dialects, asked here too."""
+"""What holds at `/v1/webhooks` whichever system's words are spoken there: the dialects' contract, asked here too."""
 
 import json
 from datetime import datetime

@@ -323,8 +323,6 @@ DISCORD = "https://discord.com/api/webhooks/1/verysecret"
         (DISCORD, "discord"),
         ("https://ptb.discord.com/api/v10/webhooks/1/x", "discord"),
         ("https://discordapp.com/api/webhooks/1/x?thread_id=7", "discord"),
-        ("https://discord.com/api/webhooks/1/x/slack", "slack"),
-        ("https://discord.com/api/webhooks/1/x/github", "github"),
         ("https://discord.com/api/users/1", "sigmagit"),
         ("https://[broken", "sigmagit"),
         (7, "sigmagit"),
@@ -332,3 +330,76 @@ DISCORD = "https://discord.com/api/webhooks/1/verysecret"
 )
 def test_the_url_tells_what_its_receiver_understands(url: object, wire_format: str) -> None:
     assert chat.format_for(url) == wire_format
+
+
+@pytest.mark.parametrize("word", ["slack", "github"])
+def test_discords_addresses_for_others_messages_are_refused_with_a_way_out(caller: Caller, word: str) -> None:
+    answer = caller.post(HOOKS, {"url": f"{DISCORD}/{word}"})
+
+    assert (answer.status_code, answer.json()) == (
+        422, {"error": f"url: leave out /{word}: HookHub writes Discord's own messages"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "wire_format", "masked"),
+    [(SLACK, "slack", "https://hooks.slack.com/********"), (DISCORD, "discord", "https://discord.com/********")],
+)
+def test_a_webhook_for_a_chat_speaks_its_language_and_hides_its_url(
+    caller: Caller, url: str, wire_format: str, masked: str
+) -> None:
+    created = create(caller, url)
+
+    webhook = Webhook.objects.get()
+    assert created == {
+        "id": str(webhook.uid), "url": masked, "secret": None,
+        "events": ["issues.opened", "pull_request.opened", "push"],
+    }  # fmt: skip
+    assert (webhook.format, webhook.url) == (wire_format, url)
+    assert "verysecret" not in caller.get(HOOKS).content.decode()
+
+
+def test_what_was_read_of_a_chats_webhook_can_be_sent_back(caller: Caller) -> None:
+    created = create(caller, SLACK)
+
+    answer = caller.patch(f"/api/webhooks/{created['id']}", {"url": created["url"], "events": ["push"]})
+
+    assert (answer.status_code, answer.json()["data"]["events"]) == (200, ["push"])
+    assert (Webhook.objects.get().url, Webhook.objects.get().format) == (SLACK, "slack")
+
+
+def test_a_webhook_that_moves_to_a_chat_and_back_changes_its_language_with_it(forge: Forge, caller: Caller) -> None:
+    created = create(caller, forge.receiver.url())
+    address = f"/api/webhooks/{created['id']}"
+
+    there = caller.patch(address, {"url": DISCORD}).json()["data"]
+    in_between = Webhook.objects.get().format
+    back = caller.patch(address, {"url": forge.receiver.url()}).json()["data"]
+
+    assert ("secret" in there, in_between, Webhook.objects.get().format) == (False, "discord", "sigmagit")
+    assert re.fullmatch(r"[0-9a-f]{64}", back["secret"])
+    assert back["secret"] != created["secret"]
+
+
+def test_a_format_chosen_elsewhere_stays_when_the_url_changes(forge: Forge, caller: Caller, now: datetime) -> None:
+    webhook = forge.webhook(now=now, format="standard-webhooks")
+
+    caller.patch(f"/api/webhooks/{webhook.uid}", {"url": forge.receiver.url("/other")})
+
+    assert Webhook.objects.get().format == "standard-webhooks"
+
+
+def test_an_issue_reaches_slack_in_words(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:
+    created = create(caller, SLACK)
+    # Slack itself is out of reach; the same webhook is led to a receiver of ours.
+    Webhook.objects.filter(uid=created["id"]).update(url=forge.receiver.url())
+    forge.receiver.answers["/"] = Answer(200, body=b"ok")
+    forge.accept(now=now, event_type="issues.opened", data=ISSUE)
+
+    deliver_due(sender, now=now)
+
+    body = json.loads(forge.receiver.received[0].body)
+    assert body["text"].startswith("acme/widgets: ")
+    assert "It broke" in body["text"]
+    assert body["attachments"][0]["title"] == "It broke"
+    assert caller.get(f"/api/webhooks/{created['id']}/stats").json()["data"]["success"] == 1

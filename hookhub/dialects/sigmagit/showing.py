@@ -21,7 +21,7 @@ class SigmagitNewWebhookSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     url = serializers.CharField()
     events = serializers.ListField(child=serializers.CharField())
-    secret = serializers.CharField(help_text="Shown this once.")
+    secret = serializers.CharField(allow_null=True, help_text="Shown this once; null where nothing is signed.")
 
 
 class SigmagitWebhookSerializer(serializers.Serializer[Any]):
@@ -44,7 +44,7 @@ def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
     row = {
         "id": str(webhook.uid),
         "repositoryId": None if webhook.repository is None else repository_id(webhook.repository),
-        "url": webhook.url,
+        "url": webhook.shown_url,
         "events": webhook.events,
         "active": webhook.active,
         "lastDeliveryAt": written(webhook.last_delivery_at),
@@ -56,9 +56,9 @@ def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
     return row if secret is None else {**row, "secret": secret}
 
 
-def shown_as_new(webhook: Webhook, secret: str) -> dict[str, Any]:
+def shown_as_new(webhook: Webhook, secret: str | None) -> dict[str, Any]:
     """Show a new webhook and, this once, its secret."""
-    return {"id": str(webhook.uid), "url": webhook.url, "events": webhook.events, "secret": secret}
+    return {"id": str(webhook.uid), "url": webhook.shown_url, "events": webhook.events, "secret": secret}
 
 
 def repository_id(repository: Repository) -> str:

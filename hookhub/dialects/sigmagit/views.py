@@ -12,7 +12,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import stats, webhooks
-from deliveries.formats import FORMATS
 from deliveries.models import Webhook
 from hookhub.api.errors import invalid
 from hookhub.api.filters import read_uuid
@@ -20,7 +19,7 @@ from hookhub.api.pagination import Whole
 from hookhub.api.permissions import enter
 from hookhub.dialects.base import DialectView, repository_at
 from hookhub.dialects.problems import Problem
-from hookhub.dialects.sigmagit.chat import format_for
+from hookhub.dialects.sigmagit.chat import DISCORD, OWN, SLACK, format_for
 from hookhub.dialects.sigmagit.log import SigmagitAttemptSerializer, answer_with_log
 from hookhub.dialects.sigmagit.showing import (
     SigmagitNewWebhookSerializer,
@@ -77,14 +76,12 @@ class RepositoryWebhooksView(SigmagitView):
         responses=data("NewWebhook", SigmagitNewWebhookSerializer()),
     )
     def post(self, request: Request, owner: str, repo: str) -> Response:
-        """Create one; Sigmagit answers 200, and shows the secret this once."""
+        """Create one; Sigmagit answers 200, and shows the secret this once. For Slack and Discord there is none."""
         repository = repository_at(request, owner, repo, needs=Scope.MANAGE)
         wanted = said(self.body, "url", "events")
         wanted.setdefault("events", DEFAULT_EVENTS)
         wanted["format"] = format_for(wanted.get("url"))
         refuse_unknown(wanted, dialect=SLUG)
-        # Whatever its format: Sigmagit's secrets are all made alike.
-        wanted["secret"] = FORMATS[SLUG].make_secret()
         webhook, secret = webhooks.create(
             wanted, organization=repository.organization, repository=repository, now=timezone.now()
         )
@@ -121,7 +118,8 @@ class WebhookView(OneWebhookView):
         active = wanted.pop("active", None)
         if active is not None and not isinstance(active, bool):
             raise invalid({"active": "must be true or false"})
-        if "url" in wanted and found.format in {format_for(found.url), SLUG}:
+        # A masked URL is the one that is there; and a format that somebody chose elsewhere is not ours to change.
+        if wanted.get("url", found.shown_url) != found.shown_url and found.format in {OWN, SLACK, DISCORD}:
             wanted["format"] = format_for(wanted["url"])
         refuse_unknown(wanted, dialect=SLUG)
         changed, secret = webhooks.change(found.pk, wanted, active=active, now=timezone.now())
