@@ -99,7 +99,7 @@ def change(
             setattr(webhook, name, value)
         webhook.changed_at = now
         webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
-        _switch(webhook, active, now=now)
+        _switch(webhook, active=active, now=now)
     return webhook, str(new_secret) if new_secret else None
 
 
@@ -250,7 +250,7 @@ def _seal(secret: str) -> bytes:
     return vault.seal_secrets((Secret(secret),) if secret else ())
 
 
-def _switch(webhook: Webhook, active: bool | None, *, now: datetime) -> None:
+def _switch(webhook: Webhook, *, active: bool | None, now: datetime) -> None:
     """Switch it on or off on its owner's behalf, unless it is so already or nobody asked."""
     if active and not webhook.active:
         enable(webhook, release_held=False, now=now)

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet
+from django.db.models import F
 from django.db.models.functions import Length
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework import serializers
@@ -34,7 +34,7 @@ class SigmagitAttemptSerializer(serializers.Serializer[Any]):
 
 def answer_with_log(webhook: Webhook) -> HttpResponseBase:
     """Answer with the newest attempts: at once where they are small, as a stream where they are not."""
-    attempts = list(newest(webhook))
+    attempts = newest(webhook)
     batches = list(in_batches(sizes_of(attempts)))
     rows = written_rows(webhook, attempts, batches)
     content = chain([b'{"data":['], rows, [b"]}"])
@@ -43,14 +43,12 @@ def answer_with_log(webhook: Webhook) -> HttpResponseBase:
     return StreamingHttpResponse(content, content_type="application/json")
 
 
-def newest(webhook: Webhook) -> "QuerySet[Attempt, dict[str, Any]]":
-    """Give the newest attempts made for a webhook."""
-    log = Attempt.objects.filter(webhook=webhook).order_by("-id").annotate(
-        event_id=F("delivery__event_id"), event_type=F("delivery__event_type")
-    )  # fmt: skip
-    return log.values(
-        "id", "event_id", "event_type", "started_at", "duration", "outcome", "status", "response_body", "error"
-    )[:ROWS_MOST]
+def newest(webhook: Webhook) -> list[dict[str, Any]]:
+    """Give the newest attempts made for a webhook, with what their events were."""
+    log = Attempt.objects.filter(webhook=webhook).order_by("-id")
+    log_of_events = log.annotate(event_id=F("delivery__event_id"), event_type=F("delivery__event_type"))
+    columns = ("id", "event_id", "event_type", "started_at", "duration", "status", "response_body", "error")
+    return [dict(row) for row in log_of_events.values(*columns)[:ROWS_MOST]]
 
 
 def sizes_of(attempts: Iterable[dict[str, Any]]) -> dict[UUID, int]:
