@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deliveries import stats
 from deliveries.formats.base import stamp
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.sender import Sender
@@ -244,9 +245,22 @@ def test_the_success_rate_is_in_per_cent_of_all_attempts(
         forge.accept(now=now + timedelta(seconds=minute))
         deliver_due(sender, now=now + timedelta(seconds=minute))
 
-    stats = caller.get(f"/api/webhooks/{created['id']}/stats").json()["data"]
+    counted = caller.get(f"/api/webhooks/{created['id']}/stats").json()["data"]
 
-    assert stats == {"total": 4, "success": 2, "failed": 1, "successRate": 50.0}
+    assert counted == {"total": 4, "success": 2, "failed": 1, "successRate": 50.0}
+
+
+def test_of_very_many_attempts_the_latest_are_counted(
+    forge: Forge, caller: Caller, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats, "COUNTED_MOST", 2)
+    webhook = forge.webhook(now=now)
+    fill_log(forge, webhook, [b"1"], now=now, attempts=3)
+    Attempt.objects.filter(number=1).update(status=500)
+
+    counted = caller.get(f"/api/webhooks/{webhook.uid}/stats").json()["data"]
+
+    assert counted == {"total": 2, "success": 2, "failed": 0, "successRate": 100.0}
 
 
 def fill_log(forge: Forge, webhook: Webhook, payloads: list[bytes], *, now: datetime, attempts: int = 1) -> None:
