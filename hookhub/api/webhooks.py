@@ -65,7 +65,7 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
         named = wanted.pop("repository", None)
         repository = None if named is None else repository_of(organization, named)
         active = read_active(wanted)
-        self.spoken.check(wanted)
+        self.spoken.check(wanted, organization=organization)
         webhook, secret = webhooks.create(
             wanted, organization=organization, repository=repository, active=active is not False, now=timezone.now()
         )
@@ -91,7 +91,7 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
         if "repository" in wanted or "organization" in wanted:
             raise invalid({"repository": "cannot be changed; create another webhook"})
         active = read_active(wanted)
-        self.spoken.check(wanted)
+        self.spoken.check(wanted, organization=webhook.organization)
         changed, secret = webhooks.change(webhook.pk, wanted, active=active, now=timezone.now())
         return Response(self.spoken.shown(changed, secret))
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from deliveries.models import Organization
 from hookhub.dialects.native import Native
 from hookhub.dialects.vocabulary import refuse_unknown
 
@@ -12,6 +13,6 @@ class Codmir(Native):
 
     slug: ClassVar[str] = "codmir"
 
-    def check(self, wanted: Mapping[str, Any]) -> None:
+    def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
         """Refuse events it does not have."""
-        refuse_unknown(wanted, dialect=self.slug)
+        refuse_unknown(wanted, dialect=self.slug, organization=organization)

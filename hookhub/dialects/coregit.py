@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deliveries.formats.base import stamp
-from deliveries.models import Webhook
+from deliveries.models import Organization, Webhook
 from hookhub.api.errors import invalid
 from hookhub.api.pagination import Whole
 from hookhub.dialects.native import Native, sentence_of
@@ -68,13 +68,13 @@ class Coregit(Native):
     slug: ClassVar[str] = "coregit"
     master_only: ClassVar[bool] = True
 
-    def check(self, wanted: Mapping[str, Any]) -> None:
+    def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
         """Refuse events it does not have, and URLs without TLS but for those on one's desk in development mode."""
         url = wanted.get("url")
         # What is no text, or no URL at all, the engine has more to say about.
         if isinstance(url, str) and url.lower().startswith("http:") and not settings.HOOKHUB_DEVELOPMENT:
             raise invalid({"url": "must use HTTPS; only in development mode (HOOKHUB_DEVELOPMENT=1) may it be http"})
-        refuse_unknown(wanted, dialect=self.slug)
+        refuse_unknown(wanted, dialect=self.slug, organization=organization)
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
         """Show a webhook as its list does."""

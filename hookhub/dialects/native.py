@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from deliveries.models import Webhook
+from deliveries.models import Organization, Webhook
 from hookhub.api.errors import shape
 from hookhub.api.pagination import Cursor
 from hookhub.api.serializers import WebhookSerializer
@@ -22,9 +22,9 @@ class Native:
     # Whether nothing less than a master key will do, for reading too.
     master_only: ClassVar[bool] = False
 
-    def check(self, wanted: Mapping[str, Any]) -> None:
+    def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
         """Refuse what the system would not have though the engine might; raises a 422 naming the fields."""
-        del wanted
+        del wanted, organization
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
         """Show a webhook, with its secret if that is new."""

@@ -148,3 +148,21 @@ def test_the_default_dialect_decides_the_format_here_and_sigmagits_door_stays_si
     make_at_sigmagit(caller, forge.receiver.url())
 
     assert list(Webhook.objects.order_by("pk").values_list("format", flat=True)) == [wire_format, "sigmagit"]
+
+
+@pytest.mark.parametrize("system", ["coregit", "codmir", "sigmagit"])
+def test_a_type_of_the_organizations_own_can_be_asked_for_at_every_door(
+    forge: Forge, caller: Caller, other: Caller, system: str
+) -> None:
+    speak(forge, system)
+    address = AT_SIGMAGIT if system == "sigmagit" else "/v1/webhooks"
+    wanted = {"url": forge.receiver.url(), "events": ["push" if system != "codmir" else "ticket", "kettle.boiled"]}
+
+    before = caller.post(address, wanted)
+    caller.post("/v1/event-types", {"type": "kettle.boiled"})
+    after = caller.post(address, wanted)
+
+    assert before.status_code == (400 if system == "coregit" else 422)
+    assert "'kettle.boiled' is not an event of" in before.content.decode()
+    assert after.status_code == (200 if system == "sigmagit" else 201)
+    assert Webhook.objects.get().events == wanted["events"]

@@ -81,7 +81,7 @@ class RepositoryWebhooksView(SigmagitView):
         wanted = said(self.body, "url", "events")
         wanted.setdefault("events", DEFAULT_EVENTS)
         wanted["format"] = format_for(wanted.get("url"))
-        refuse_unknown(wanted, dialect=SLUG)
+        refuse_unknown(wanted, dialect=SLUG, organization=repository.organization)
         webhook, secret = webhooks.create(
             wanted, organization=repository.organization, repository=repository, now=timezone.now()
         )
@@ -121,7 +121,7 @@ class WebhookView(OneWebhookView):
         # A masked URL is the one that is there; and a format that somebody chose elsewhere is not ours to change.
         if wanted.get("url", found.shown_url) != found.shown_url and found.format in {OWN, SLACK, DISCORD}:
             wanted["format"] = format_for(wanted["url"])
-        refuse_unknown(wanted, dialect=SLUG)
+        refuse_unknown(wanted, dialect=SLUG, organization=found.organization)
         changed, secret = webhooks.change(found.pk, wanted, active=active, now=timezone.now())
         return Response({"data": shown(changed, secret)})
 
