@@ -28,6 +28,7 @@ from hookhub.api.serializers import (
     WebhookWithSecretSerializer,
 )
 from hookhub.api.speaking import NATIVE, Speaking
+from hookhub.api.webhook_documents import CREATED, DELETED, LISTED, SHOWN, WORDS
 from hookhub.models import Scope
 
 
@@ -43,8 +44,15 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
     queryset = Webhook.objects.none()
 
     @extend_schema(
-        parameters=[OpenApiParameter("repository"), OpenApiParameter("active", bool)],
-        responses=WebhookSerializer(many=True),
+        parameters=[
+            OpenApiParameter("repository"),
+            OpenApiParameter("active", bool),
+            OpenApiParameter("cursor"),
+            OpenApiParameter("limit", int),
+            WORDS,
+        ],
+        operation_id="webhooks_list",
+        responses=LISTED,
     )
     def get(self, request: Request) -> Response:
         organization = self.enter(request, needs=Scope.READ)
@@ -58,7 +66,7 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
             found = found.filter(disabled_at__isnull=active == "true")
         return self.spoken.listed(found, request, self)
 
-    @extend_schema(responses={201: WebhookWithSecretSerializer})
+    @extend_schema(parameters=[WORDS], responses={201: CREATED})
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
         organization = self.enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
@@ -82,9 +90,11 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
 
+    @extend_schema(parameters=[WORDS], responses=SHOWN)
     def get(self, request: Request, uid: str) -> Response:
         return Response(self.spoken.shown(find(self, request, uid, needs=Scope.READ)))
 
+    @extend_schema(parameters=[WORDS], responses=SHOWN)
     def patch(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
@@ -95,6 +105,7 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
         changed, secret = webhooks.change(webhook.pk, wanted, active=active, now=timezone.now())
         return Response(self.spoken.shown(changed, secret))
 
+    @extend_schema(parameters=[WORDS], responses=DELETED)
     def delete(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         with transaction.atomic():
