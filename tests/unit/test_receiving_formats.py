@@ -44,8 +44,11 @@ def refusal(body: bytes, headers: Any, *, slug: str | None = None, now: datetime
     return str(raised.value)
 
 
-def test_every_format_that_signs_can_be_verified() -> None:
-    assert set(FORMATS) == {slug for slug, one in formats.FORMATS.items() if one.signs != "never"}
+def test_every_format_of_the_systems_that_sign_can_be_verified() -> None:
+    assert FORMATS.keys() >= {
+        "standard-webhooks", "coregit", "code-storage", "sigmagit", "social-gateway", "github", "codmir",
+    }  # fmt: skip
+    assert FORMATS.keys() <= {slug for slug, one in formats.FORMATS.items() if one.signs != "never"}
 
 
 @every_message
