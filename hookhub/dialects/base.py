@@ -35,8 +35,8 @@ class Dialect:
     ``routes`` are mounted under each of ``prefixes``, which are empty or end in a slash. They name the parts of a
     path ``owner``, ``repo``, ``webhook``, ``delivery``, and ``rest`` for what leads nowhere; ``webhook_id`` and
     ``delivery_id`` give what stands for one in a path.
-    ``default_format`` is what a webhook made here is sent in unless its organization prefers one of ``other_formats``;
-    ``catalogue`` is the slug of the event types it knows.
+    ``default_format`` is what a webhook made here is sent in, unless its organization prefers another that its clients
+    can have; ``catalogue`` is the slug of the event types it knows.
     """
 
     slug: str
@@ -45,13 +45,8 @@ class Dialect:
     catalogue: str
     prefixes: tuple[str, ...]
     routes: Sequence[URLPattern]
-    other_formats: tuple[str, ...] = ()
     webhook_id: Callable[[Webhook], str] = lambda webhook: str(webhook.uid)
     delivery_id: Callable[[Attempt], str] = lambda attempt: str(attempt.delivery_id)
-
-    def format_for(self, preferred: str) -> str:
-        """Give the format of a webhook made here, in an organization that prefers ``preferred``."""
-        return preferred if preferred in self.other_formats else self.default_format
 
 
 class AnyJSONParser(StrictJSONParser):

@@ -9,6 +9,9 @@ import pytest
 from django.test import Client
 from freezegun import freeze_time
 
+from deliveries import catalogue
+from deliveries import dialects as systems
+from deliveries.formats import FORMATS
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
 from deliveries.sender import Sender
 from hookhub.dialects import DIALECTS
@@ -59,9 +62,15 @@ def everything() -> list[Any]:
 def test_the_registry_is_well_formed() -> None:
     for slug, dialect in DIALECTS.items():
         assert dialect.slug == slug
-        assert dialect.title
+        assert (dialect.title, dialect.default_format) == (
+            systems.DIALECTS[slug].title,
+            systems.DIALECTS[slug].wire_format,
+        )
+        assert dialect.default_format in FORMATS
+        assert catalogue.of(dialect.catalogue).types
         assert all(prefix == "" or prefix.endswith("/") for prefix in dialect.prefixes)
-        assert {pattern.callback.cls.slug for pattern in dialect.routes} == {slug}
+        views = {pattern.callback.cls for pattern in dialect.routes}
+        assert {(view.slug, view.title) for view in views} == {(slug, dialect.title)}
         for door in (door for door in DOORS if door.dialect == slug):
             assert door.names <= {"owner", "repo", "webhook", "delivery", "rest"}
 
@@ -227,7 +236,7 @@ FIELDS = [
 @pytest.mark.parametrize("door", WITH_A_BODY, ids=names)
 def test_no_value_of_any_field_breaks_it(behind: Behind, owner: Caller, door: Door, field: str) -> None:
     for value in HOSTILE:
-        for given in ({}, {"url": "http://127.0.0.1:9/", "config": {"url": "http://127.0.0.1:9/"}}):
+        for given in ({}, {"url": "http://127.0.0.1:9999/", "config": {"url": "http://127.0.0.1:9999/"}}):
             answer = owner.send(door.method, door.address(behind), json.dumps({**given, field: value}).encode())
 
             assert answer.status_code < 500, (field, value, answer.content[:300])

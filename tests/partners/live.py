@@ -32,6 +32,7 @@ class Live:
         event = {"type": event_type, "repository": self.repository.name, "data": data}
         assert Caller(self.key).post("/v1/events", event).status_code == 202
 
-    def deliver(self) -> None:
-        """Send all that is due, as a worker does."""
-        drain_once(timedelta(seconds=30))
+
+def deliver() -> None:
+    """Send all that is due, as a worker does."""
+    drain_once(timedelta(seconds=30))

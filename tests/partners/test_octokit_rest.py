@@ -7,7 +7,7 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 
 from tests.partners import node
-from tests.partners.live import Live
+from tests.partners.live import Live, deliver
 from tests.receiver import Answer, Receiver
 
 WHERE = {"owner": "octocat", "repo": "Hello-World"}
@@ -59,10 +59,10 @@ def test_a_hooks_life(live: Live, octokit: Octokit, receiver: Receiver) -> None:
     assert config_now == {**shown, "content_type": "form"}
 
     assert octokit.call("pingWebhook", **number)["status"] == 204
-    live.deliver()
+    deliver()
     assert octokit.call("testPushWebhook", **number)["status"] == 204
     live.publish("push", PUSH)
-    live.deliver()
+    deliver()
     assert [request.headers["x-socialgateway-event"] for request in receiver.received] == ["ping", "push", "push"]
     assert {request.headers["content-type"] for request in receiver.received} == {"application/x-www-form-urlencoded"}
 
@@ -89,13 +89,13 @@ def test_a_delivery_is_found_and_sent_again(live: Live, octokit: Octokit, receiv
     config = {"url": receiver.url("/hook"), "content_type": "json"}
     hook = octokit.call("createWebhook", config=config, events=["issues"])["data"]["id"]
     live.publish("issues.opened", {"issue": {"number": 1}})
-    live.deliver()
+    deliver()
 
     [failed] = octokit.call("listWebhookDeliveries", hook_id=hook, status="failure")["data"]
     assert (failed["event"], failed["action"], failed["status_code"]) == ("issues", "opened", 400)
     again = octokit.call("redeliverWebhookDelivery", hook_id=hook, delivery_id=failed["id"])
     assert (again["status"], again["data"]) == (202, {})
-    live.deliver()
+    deliver()
 
     deliveries = octokit.paginate("listWebhookDeliveries", hook_id=hook, per_page=1)
     assert deliveries["pages"] == 2
@@ -114,7 +114,7 @@ def test_numbers_survive_javascript(live: Live, octokit: Octokit, receiver: Rece
     hook = octokit.call("createWebhook", config={"url": receiver.url()}, events=["*"])["data"]["id"]
     for _ in range(20):
         live.publish("push", PUSH)
-    live.deliver()
+    deliver()
 
     rows = octokit.paginate("listWebhookDeliveries", hook_id=hook, per_page=7)["data"]
     assert (len(rows), len({row["id"] for row in rows})) == (20, 20)

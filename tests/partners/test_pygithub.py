@@ -10,7 +10,7 @@ from github.Repository import Repository as RemoteRepository
 from pytest_django.live_server_helper import LiveServer
 
 from deliveries.models import Webhook
-from tests.partners.live import Live
+from tests.partners.live import Live, deliver
 from tests.receiver import Answer, Receiver
 
 PUSH = {"ref": "refs/heads/main", "commits": []}
@@ -52,7 +52,7 @@ def test_a_hooks_life(live: Live, remote: RemoteRepository, receiver: Receiver) 
     assert hook.events == ["push", "issues"]
 
     hook.ping()
-    live.deliver()
+    deliver()
     [ping] = receiver.received
     signature = hmac.new(b"It's a Secret", ping.body, hashlib.sha256).hexdigest()
     assert ping.headers["x-socialgateway-event"] == "ping"
@@ -60,9 +60,9 @@ def test_a_hooks_life(live: Live, remote: RemoteRepository, receiver: Receiver) 
     assert json.loads(ping.body)["hook_id"] == hook.id
 
     live.publish("push", PUSH)
-    live.deliver()
+    deliver()
     hook.test()
-    live.deliver()
+    deliver()
     assert [json.loads(request.body) for request in receiver.received[1:]] == [PUSH, PUSH]
     assert hook.update()
     assert (hook.last_response.status, hook.last_response.code, hook.last_response.message) == ("active", 200, "OK")
@@ -70,7 +70,7 @@ def test_a_hooks_life(live: Live, remote: RemoteRepository, receiver: Receiver) 
     hook.edit("web", hook.config, active=False)
     assert hook.active is False
     hook.ping()
-    live.deliver()
+    deliver()
     assert len(receiver.received) == 3
 
     hook.delete()
@@ -96,9 +96,9 @@ def test_deliveries_are_read(hub: Github, live: Live, remote: RemoteRepository, 
     receiver.answers["/hook"] = [Answer(500, body=b"not today"), Answer(200, {"X-Thanks": "yes"}, b"thanks")]
     hook = remote.create_hook("web", {"url": receiver.url("/hook"), "content_type": "json"}, ["*"])
     live.publish("issues", {"action": "opened", "issue": {"number": 1, "title": "é"}})
-    live.deliver()
+    deliver()
     live.publish("push", PUSH)
-    live.deliver()
+    deliver()
 
     hub.per_page = 1
     newest, oldest = list(remote.get_hook_deliveries(hook.id))

@@ -3,13 +3,13 @@
 from hookhub.dialects.base import Dialect
 from hookhub.dialects.social_gateway.numbers import number_of
 from hookhub.dialects.social_gateway.routes import ROUTES
+from hookhub.dialects.social_gateway.services import CATALOGUE, WEB_FORMATS
 
 SOCIAL_GATEWAY = Dialect(
     slug="social-gateway",
     title="SocialGateway",
-    default_format="social-gateway",
-    other_formats=("github",),
-    catalogue="social-gateway",
+    default_format=WEB_FORMATS[0],
+    catalogue=CATALOGUE,
     # The second is what clients of an Enterprise installation call.
     prefixes=("", "api/v3/"),
     routes=ROUTES,

@@ -15,12 +15,10 @@ from hookhub.api.permissions import require
 from hookhub.dialects.base import read_number, repository_at
 from hookhub.dialects.social_gateway import config, pages, shapes, trying, wishes
 from hookhub.dialects.social_gateway.documents import ConfigBody, HookBody, HookEdit, HookShown, ServiceRow
-from hookhub.dialects.social_gateway.services import SERVICES
+from hookhub.dialects.social_gateway.services import CATALOGUE, SERVICES
 from hookhub.dialects.social_gateway.shapes import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import ApiKey, Scope
-
-FORMATS = ("social-gateway", "github")
 
 
 class HooksView(SocialGatewayView):
@@ -44,9 +42,7 @@ class HooksView(SocialGatewayView):
     @extend_schema(request=HookBody, responses={201: HookShown})
     def post(self, request: Request, owner: str, repo: str) -> Response:
         repository = repository_at(request, owner, repo, needs=Scope.MANAGE)
-        preferred = repository.organization.wire_format
-        wire_format = preferred if preferred in FORMATS else FORMATS[0]
-        webhook = wishes.create(self.body, repository=repository, wire_format=wire_format, now=timezone.now())
+        webhook = wishes.create(self.body, repository=repository, now=timezone.now())
         place = Place.of(request, repository)
         row = shapes.hook(fresh(webhook), place)
         return Response(row, status=201, headers={"Location": row["url"]})
@@ -124,7 +120,7 @@ class ServicesView(SocialGatewayView):
     @extend_schema(responses=ServiceRow(many=True))
     def get(self, request: Request) -> Response:
         require(Scope.READ, of=Scope(cast("ApiKey", request.auth).scope))
-        events = sorted(catalogue.of(wishes.CATALOGUE).types)
+        events = sorted(catalogue.of(CATALOGUE).types)
         return Response(
             [
                 {"name": service.name, "events": events, "schema": [list(setting) for setting in service.schema]}

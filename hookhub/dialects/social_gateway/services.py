@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
-from deliveries.formats import FORMATS
+from deliveries.models import Organization
+
+CATALOGUE = "social-gateway"
+# What a hook called `web` is sent in: the first, or the other where the organization has chosen it.
+WEB_FORMATS = ("social-gateway", "github")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,15 @@ SERVICES = {
         Service("slack", "slack", (("password", "url"),)),
         Service("discord", "discord", (("password", "url"),)),
     )
-    if service.wire_format is None or service.wire_format in FORMATS
 }
+
+
+def format_of(service: Service, organization: Organization) -> str:
+    """Give the wire format of a new hook."""
+    if service.wire_format is not None:
+        return service.wire_format
+    preferred = organization.wire_format
+    return preferred if preferred in WEB_FORMATS else WEB_FORMATS[0]
 
 
 def service_of(wire_format: str) -> Service:

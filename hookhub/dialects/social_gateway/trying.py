@@ -8,9 +8,9 @@ from deliveries import catalogue, pipeline, replay
 from deliveries.events import NewEvent
 from deliveries.models import Event, Repository, Webhook
 from deliveries.topics import EVERYTHING, topics_of
+from hookhub.dialects.social_gateway.services import CATALOGUE
 
 PUSH = "push"
-CATALOGUE = "social-gateway"
 ZEN = "Nothing owed is forgotten."
 # So far back in the organization's log a repository's latest push is looked for: far enough for a person who tries a
 # hook, and never a walk through millions of rows.

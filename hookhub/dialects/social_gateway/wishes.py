@@ -8,30 +8,30 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from deliveries import catalogue, replay, webhooks
-from deliveries.models import Repository, Webhook
+from deliveries.models import Organization, Repository, Webhook
 from deliveries.terms import EVENTS_MOST
 from deliveries.topics import EVERYTHING
+from hookhub import event_types
 from hookhub.dialects.social_gateway import config
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing
-from hookhub.dialects.social_gateway.services import SERVICES, WEB, Service
+from hookhub.dialects.social_gateway.services import CATALOGUE, SERVICES, WEB, Service, format_of
 
-CATALOGUE = "social-gateway"
-DEFAULT_EVENTS = ("push",)
+DEFAULT_EVENTS: Sequence[str] = ("push",)
 ALREADY = "Hook already exists on this repository"
 
 Body = Mapping[str, object]
 
 
-def create(body: Body, *, repository: Repository, wire_format: str, now: datetime) -> Webhook:
-    """Create a hook, or update the one that the repository has of a service, and give it.
-
-    ``wire_format`` is that of a hook called `web`. Raises ValidationFailed and BadTerms.
-    """
+def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
+    """Create a hook, or update the one that the repository has of a service; raises ValidationFailed and BadTerms."""
+    organization = repository.organization
     service = read_service(body.get("name"))
     if body.get("config") is None:
         raise ValidationFailed(missing("config"))
-    slug = service.wire_format or wire_format
-    events = read_events(body.get("events"), "events", default=DEFAULT_EVENTS)
+    slug = format_of(service, organization)
+    events = DEFAULT_EVENTS
+    if body.get("events") is not None:
+        events = read_events(body["events"], "events", organization=organization)
     active = read_active(body.get("active"), default=True)
     wanted = {**config.terms_of(body["config"], wire_format=slug), "events": events, "format": slug}
     webhook = None
@@ -41,7 +41,7 @@ def create(body: Body, *, repository: Repository, wire_format: str, now: datetim
         return webhook
     if service is WEB:
         raise ValidationFailed(custom(ALREADY))
-    whole = {"config": body["config"], "events": events, "active": active}
+    whole = {"config": body["config"], "events": list(events), "active": active}
     return edit(whole, webhook=of_format(repository, slug)[0], now=now)
 
 
@@ -112,12 +112,12 @@ class Changes:
     @classmethod
     def read(cls, body: Body, *, webhook: Webhook) -> "Changes":
         """Read the changes that a body asks for; raises ValidationFailed."""
-        known = webhook.events
-        return cls(
-            None if body.get("events") is None else read_events(body["events"], "events", known=known),
-            read_events(body.get("add_events"), "add_events", known=known),
-            read_events(body.get("remove_events"), "remove_events", known=known),
-        )
+        lists = {
+            name: read_events(body[name], name, organization=webhook.organization, known=webhook.events)
+            for name in ("events", "add_events", "remove_events")
+            if body.get(name) is not None
+        }
+        return cls(lists.get("events"), lists.get("add_events", ()), lists.get("remove_events", ()))
 
     def __bool__(self) -> bool:
         return self.instead is not None or bool(self.added or self.removed)
@@ -151,16 +151,17 @@ def read_active(value: object, *, default: bool | None) -> bool | None:
     return value
 
 
-def read_events(value: object, field: str, *, known: Sequence[str] = (), default: Sequence[str] = ()) -> Sequence[str]:
-    """Read a list of events: those this system has, `*`, and those in ``known``."""
-    if value is None:
-        return default
+def read_events(value: object, field: str, *, organization: Organization, known: Sequence[str] = ()) -> Sequence[str]:
+    """Read a list of events: this system's, the organization's own, `*`, and those in ``known``."""
     if not isinstance(value, list) or len(value) > EVENTS_MOST:
         raise ValidationFailed(invalid(field, f"must be a list of at most {EVENTS_MOST} events"))
     types = catalogue.of(CATALOGUE)
-    for word in value:
-        if not isinstance(word, str) or not (word in known or types.knows(word)):
-            raise ValidationFailed(invalid(field, f"{str(word)[:100]!r} is not an event"))
+    strange = [word for word in value if not isinstance(word, str) or not (word in known or types.knows(word))]
+    if strange:
+        own = event_types.own(organization)
+        strange = [word for word in strange if not isinstance(word, str) or not own.knows(word)]
+    if strange:
+        raise ValidationFailed(invalid(field, f"{str(strange[0])[:100]!r} is not an event"))
     return value
 
 
