@@ -13,6 +13,7 @@ from freezegun import freeze_time
 from pytest_django import Settings
 
 from deliveries import ledger, pipeline, retention, vault
+from deliveries.dialects import DIALECTS
 from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.sender import Sender
@@ -525,8 +526,7 @@ NOBODY = [
     ("a dialect for whom", ["acme"], "--dialect codmir",
      "--dialect and --format are of an organization that is created: --create-organization."),
     ("a dialect that is none", [], "--create-organization --organization a --dialect gitlab",
-     "Error: argument --dialect: invalid choice: 'gitlab' (choose from 'native', 'coregit', 'code-storage', 'sigmagit',"
-     " 'social-gateway', 'codmir')"),
+     f"Error: argument --dialect: invalid choice: 'gitlab' (choose from {', '.join(map(repr, DIALECTS))})"),
     ("long name", ["acme"], f"--name {'x' * 201}", "--name: use at most 200 characters."),
     ("bad scope", ["acme"], "--scope all",
      "Error: argument --scope: invalid choice: 'all' (choose from 'master', 'manage', 'publish', 'read')"),
