@@ -44,7 +44,7 @@ COMES_TO_REST_WITHIN_SECONDS = 90
 # An entry of the stream that a dead worker had in hand is taken over after a lease, at the next look behind.
 STREAM_STORED_WITHIN_SECONDS = LEASE_SECONDS + 15
 UNREST = """
-SELECT (SELECT count(*) FROM deliveries_event WHERE fanned_out_at IS NULL),
+SELECT (SELECT count(*) FROM deliveries_arrival),
        (SELECT count(*) FROM deliveries_delivery WHERE state IN ('pending', 'sending'))
 """
 

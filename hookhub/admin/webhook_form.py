@@ -86,7 +86,7 @@ class WebhookForm(ModelForm):
             self.add_error("repository", f"is not one of {organization}")
         try:
             if self.is_new:
-                default = organization.default_format if isinstance(organization, Organization) else formats.DEFAULT
+                default = organization.wire_format if isinstance(organization, Organization) else formats.DEFAULT
                 terms.check({"format": default, **self.wanted})
             else:
                 terms.check(self.wanted, format_now=self.instance.format)

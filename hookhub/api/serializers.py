@@ -17,10 +17,15 @@ from hookhub.models import ApiKey, Replay, Scope
 class OrganizationSerializer(serializers.ModelSerializer[Organization]):
     class Meta:
         model = Organization
-        fields = ("slug", "name", "default_format", "created_at")
+        fields = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
         read_only_fields = ("created_at",)
-        # Whether it is taken the database says, as a conflict.
-        extra_kwargs: ClassVar = {"slug": {"validators": [NAME]}}
+        extra_kwargs: ClassVar = {
+            # Whether it is taken the database says, as a conflict.
+            "slug": {"validators": [NAME]},
+            "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
+            "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
+            "validate_events": {"help_text": "Refuse events of a known type that break its schema."},
+        }
 
 
 class RepositorySerializer(serializers.ModelSerializer[Repository]):
@@ -91,7 +96,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     timeout = Seconds(allow_null=True, required=False, help_text="Seconds one attempt may take in all.")
     max_in_flight = serializers.IntegerField(allow_null=True, required=False)
     auto_disable = serializers.BooleanField(required=False)
-    active = serializers.BooleanField(read_only=True)
+    active = serializers.BooleanField(required=False)
     disabled_at = serializers.DateTimeField(read_only=True)
     disabled_reason = serializers.CharField(read_only=True)
     failure_count = serializers.IntegerField(read_only=True)
@@ -129,6 +134,30 @@ class StatsSerializer(serializers.Serializer[Any]):
     p50_ms = serializers.FloatField(allow_null=True)
     p95_ms = serializers.FloatField(allow_null=True)
     p99_ms = serializers.FloatField(allow_null=True)
+
+
+class EventTypeSerializer(serializers.Serializer[Any]):
+    """For the document, and to show; what arrives is checked by hookhub.event_types."""
+
+    type = serializers.CharField(help_text="Words joined by dots, such as issues.opened.")
+    family = serializers.CharField(read_only=True, help_text="The word by which webhooks ask for it and its like.")
+    dialect = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="The system that documents it; null for one of its own.",
+    )
+    description = serializers.CharField(required=False, allow_blank=True)
+    actions = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="What its data may name as its action."
+    )
+    schema = serializers.JSONField(
+        required=False, allow_null=True, help_text="JSON Schema 2020-12, without regular expressions."
+    )
+    example = serializers.JSONField(required=False, allow_null=True, help_text="What a test event carries.")
+
+
+class TestSerializer(serializers.Serializer[Any]):
+    type = serializers.CharField(required=False, help_text="One that the webhook asks for; the first such if absent.")
 
 
 class NewEventSerializer(serializers.Serializer[Any]):

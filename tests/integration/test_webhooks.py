@@ -13,7 +13,7 @@ from standardwebhooks import WebhookVerificationError
 
 from deliveries import pipeline, vault, webhooks
 from deliveries.formats import FORMATS
-from deliveries.models import Webhook
+from deliveries.models import Delivery, Webhook
 from deliveries.sender import Sender
 from deliveries.terms import BadTerms
 from tests.receiver import Answer
@@ -331,6 +331,50 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
     assert Webhook.objects.values().get() == before
 
 
+def test_a_webhook_can_be_created_asleep_and_then_owes_nobody_a_letter(forge: Forge, now: datetime) -> None:
+    terms = {"url": forge.receiver.url(), "events": ["*"]}
+
+    asleep, _ = webhooks.create(terms, organization=forge.organization, repository=None, active=False, now=now)
+    forge.accept(now=now)
+
+    asleep.refresh_from_db()
+    assert (asleep.active, asleep.disabled_at, asleep.disabled_reason, asleep.owner_told_at) == (
+        False, now, "by_owner", now,
+    )  # fmt: skip
+    assert not Delivery.objects.exists()
+
+
+def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    later = now + timedelta(minutes=1)
+
+    with pytest.raises(BadTerms):
+        webhooks.change(webhook.pk, {"events": []}, active=False, now=later)
+    untouched = Webhook.objects.get()
+    webhooks.change(webhook.pk, {"events": ["push"]}, active=False, now=later)
+    asleep, held = Webhook.objects.get(), Delivery.objects.get().state
+    webhooks.change(webhook.pk, {}, active=False, now=later + timedelta(minutes=1))
+    still = Webhook.objects.get()
+    webhooks.change(webhook.pk, {}, active=True, now=later)
+    awake = Webhook.objects.get()
+
+    assert (untouched.active, untouched.events) == (True, ["*"])
+    assert (asleep.active, asleep.disabled_reason, asleep.events, held) == (False, "by_owner", ["push"], "held")
+    # Said twice it is still disabled since the first time.
+    assert still.disabled_at == later
+    assert (awake.active, Delivery.objects.get().state) == (True, "held")
+
+
+def test_to_keep_an_active_webhook_active_leaves_its_health_alone(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    Webhook.objects.update(failure_count=3)
+
+    changed, _ = webhooks.change(webhook.pk, {}, active=True, now=now)
+
+    assert (changed.failure_count, changed.enabled_at) == (3, None)
+
+
 def test_a_deleted_webhook_can_be_neither_changed_nor_rotated(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     with transaction.atomic():
@@ -459,3 +503,21 @@ def test_who_asked_for_it_hears_that_another_webhook_was_disabled_and_who_asked_
     assert str(failing.uid) in body
     assert '"reason": "failing"' in body
     assert "whsec" not in body
+
+
+FORMATS_OF = {
+    "the dialect's": ("codmir", None, "codmir"),
+    "HookHub's own": ("native", None, "standard-webhooks"),
+    "what is set goes before the dialect's": ("codmir", "github", "github"),
+}
+
+
+@pytest.mark.parametrize(("dialect", "default_format", "expected"), FORMATS_OF.values(), ids=FORMATS_OF)
+def test_the_default_dialect_decides_the_wire_format_where_nobody_else_does(
+    forge: Forge, now: datetime, dialect: str, default_format: str | None, expected: str
+) -> None:
+    forge.organization.default_dialect = dialect
+    forge.organization.default_format = default_format
+
+    assert forge.webhook(now=now).format == expected
+    assert forge.webhook(now=now, format="sigmagit").format == "sigmagit"
