@@ -1,6 +1,6 @@
 """What SocialGateway and GitHub have in common: two ways to send the JSON, and signatures over the bytes sent."""
 
-from urllib.parse import quote_plus
+import re
 
 from deliveries.formats.base import Message
 from deliveries.signing import sha1_hex, sha256_hex
@@ -9,14 +9,22 @@ from deliveries.signing import sha1_hex, sha256_hex
 CONTENT_TYPES = ("form", "json")
 SIGNATURES = frozenset({"x-hub-signature", "x-hub-signature-256"})
 
+# A blank becomes a plus; every other byte than these, its number.
+_TO_ENCODE = re.compile(rb"[^A-Za-z0-9_.~ -]+")
+
 Header = tuple[str, str]
 
 
 def encode(message: Message) -> tuple[Header, bytes]:
     """Give the Content-Type, to the letter what receivers compare it with, and the body."""
     if message.content_type == "form":
-        return ("Content-Type", "application/x-www-form-urlencoded"), b"payload=" + quote_plus(message.payload).encode()
+        return ("Content-Type", "application/x-www-form-urlencoded"), b"payload=" + encode_value(message.payload)
     return ("Content-Type", "application/json"), message.payload
+
+
+def encode_value(value: bytes) -> bytes:
+    """Encode a form's value, as urllib's quote_plus does, in a fraction of its time."""
+    return _TO_ENCODE.sub(lambda run: b"%" + run[0].hex("%").upper().encode(), value).replace(b" ", b"+")
 
 
 def family_of(event_type: str) -> str:

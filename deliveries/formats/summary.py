@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """An event in words; every text is as its author wrote it, of any length, and may be empty. URLs are http(s)."""
+    """An event in words; every text is as its author wrote it, may be long, and may be empty. URLs are http(s)."""
 
     place: str
     place_url: str

@@ -9,14 +9,16 @@ _HALVES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _NOT_IN_URLS = re.compile(r"[\s\0-\x20\x7f-\x9f<>|\"`\\()\ud800-\udfff]")
 _URL_LONGEST = 2000
+# More than any chat shows of one text.
+_TEXT_LONGEST = 6000
 ELLIPSIS = "…"
 
 Escape = Callable[[str], str]
 
 
 def clean(text: str) -> str:
-    """Give the text without what no chat can show."""
-    return _HALVES.sub("\ufffd", _CONTROLS.sub(" ", text.replace("\r\n", "\n"))).strip()
+    """Give the beginning of the text, without what no chat can show."""
+    return _HALVES.sub("\ufffd", _CONTROLS.sub(" ", text[:_TEXT_LONGEST].replace("\r\n", "\n"))).strip()
 
 
 def units(text: str) -> int:

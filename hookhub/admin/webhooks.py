@@ -19,7 +19,7 @@ from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFil
 from hookhub.admin.reading import row_of
 from hookhub.admin.showing import when
 from hookhub.admin.webhook_form import WebhookForm
-from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of
+from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
 
 LATEST = 20
 ONE_PAGE = 100
@@ -30,7 +30,7 @@ BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable_and_release", "Enable and send what is held", lambda webhook: not webhook.active),
     ("enable_and_release", "Send what is held", lambda webhook: webhook.active and holds(webhook)),
     ("ping", "Send a ping", lambda webhook: webhook.active),
-    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None),
+    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None and signs(webhook)),
     ("disable", "Disable", lambda webhook: webhook.active),
 )
 
@@ -91,6 +91,10 @@ class WebhookAdmin(Titled, Acting):
     @admin.display(description="Failures", ordering="failure_count")
     def failures(self, obj: Webhook) -> int:
         return obj.failure_count
+
+    @admin.display(description="URL")
+    def shown_url(self, obj: Webhook) -> str:
+        return obj.shown_url
 
     # The form --------------------------------------------------------------------------------------------------------
 
@@ -254,6 +258,9 @@ class WebhookAdmin(Titled, Acting):
         for webhook in chosen_of(queryset):
             if webhook.deleted_at is not None:
                 left_alone.append("deleted")
+                continue
+            if not signs(webhook):
+                left_alone.append("signs nothing")
                 continue
             _, secret = webhooks.rotate_secret(webhook.pk, now=timezone.now())
             self.show_secret(request, webhook, secret)
