@@ -182,7 +182,20 @@ def _validator(schema_text: str) -> "Validator":
     from referencing import Registry  # noqa: PLC0415 - as for the class below.
 
     # With a registry of its own, and an empty one, the library has nowhere to fetch anything from.
-    return _bounded()(inlined(json.loads(schema_text)), registry=Registry())
+    return _bounded()(_with_paths(inlined(json.loads(schema_text))), registry=Registry())
+
+
+def _with_paths(schema: Any) -> Any:
+    """Give the schema with another way to say that a member must not be: for ``false`` the library gives no path."""
+    if isinstance(schema, list):
+        return [_with_paths(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {word: _with_paths(value) for word, value in schema.items()}
+    members = found.get("properties")
+    if isinstance(members, dict):
+        found["properties"] = {name: NEVER if inner is False else inner for name, inner in members.items()}
+    return found
 
 
 @cache
@@ -216,6 +229,7 @@ def _size(value: object) -> int:
 
 # What was found, in words --------------------------------------------------------------------------------------------
 
+NEVER: dict[str, Any] = {"not": {}}
 SENTENCES = {
     "minimum": "must be at least {}",
     "maximum": "must be at most {}",
@@ -259,6 +273,8 @@ def _sentence(error: Any) -> str:
     value = error.validator_value
     match error.validator:
         case None:
+            return "is not allowed"
+        case "not" if value == {}:
             return "is not allowed"
         case "type":
             return f"must be of type {' or '.join(value if isinstance(value, list) else [value])}"

@@ -11,7 +11,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework.exceptions import APIException
 
-from deliveries.catalogue import Catalogue
 from deliveries.events import Outdated, Premises
 from deliveries.models import Organization
 from hookhub import event_types
@@ -37,7 +36,6 @@ ACCEPTED = frozenset({"*/*", JSON, "application/json, */*", "application/json, t
 
 _organizations = Memory[tuple[int, str], Organization]()
 _repositories = Memory[tuple[int, str], int]()
-_types = Memory[int, Catalogue]()
 
 
 def accept(request: HttpRequest) -> HttpResponse | None:
@@ -85,7 +83,7 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     taken = intake.read(content, request.META["CONTENT_TYPE"])
     organization = _organization(request, key, named_in(taken), now=now)
     if organization.validate_events:
-        require_validity(taken, organization=organization, own=_own_types(organization, now=now))
+        require_validity(taken, organization=organization, own=event_types.recall_own(organization, now=now))
     repositories = _ids_of(organization, names_within(organization, taken).values(), now=now)
     events = new_events(taken, organization=organization, repositories=repositories, now=now)
     events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
@@ -103,15 +101,6 @@ def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: 
     if found is None:
         found = organization_of(key, named)
         _organizations.learn((key.pk, named), found, now=now)
-    return found
-
-
-def _own_types(organization: Organization, *, now: datetime) -> Catalogue:
-    """Give the event types that an organization has registered; who breaks one that was changed is looked at afresh."""
-    found = _types.recall(organization.pk, now=now)
-    if found is None:
-        found = event_types.own(organization)
-        _types.learn(organization.pk, found, now=now)
     return found
 
 

@@ -133,6 +133,30 @@ class StatsSerializer(serializers.Serializer[Any]):
     p99_ms = serializers.FloatField(allow_null=True)
 
 
+class EventTypeSerializer(serializers.Serializer[Any]):
+    """For the document, and to show; what arrives is checked by hookhub.event_types."""
+
+    type = serializers.CharField(help_text="Words joined by dots, such as issues.opened.")
+    family = serializers.CharField(read_only=True, help_text="The word by which webhooks ask for it and its like.")
+    dialect = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="The system that documents it; null for one of its own.",
+    )
+    description = serializers.CharField(required=False, allow_blank=True)
+    actions = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="What its data may name as its action."
+    )
+    schema = serializers.JSONField(
+        required=False, allow_null=True, help_text="JSON Schema 2020-12, without regular expressions."
+    )
+    example = serializers.JSONField(required=False, allow_null=True, help_text="What a test event carries.")
+
+
+class TestSerializer(serializers.Serializer[Any]):
+    type = serializers.CharField(required=False, help_text="One that the webhook asks for; the first such if absent.")
+
+
 class NewEventSerializer(serializers.Serializer[Any]):
     """For the document and the form; what arrives is read by hookhub.api.intake, byte for byte."""
 

@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: create, list, change, enable and disable, rotate the secret, ping, look at the health."""
+"""`/v1/webhooks`: create, list, change, enable and disable, rotate the secret, ping, test, look at the health."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from deliveries import replay, stats, webhooks
 from deliveries.models import Delivery, Organization, Repository, Webhook
+from hookhub import samples
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only, read_text, read_uuid, read_window
 from hookhub.api.permissions import enter
@@ -23,6 +24,7 @@ from hookhub.api.serializers import (
     EnableSerializer,
     RotationSerializer,
     StatsSerializer,
+    TestSerializer,
     WebhookSerializer,
     WebhookWithSecretSerializer,
 )
@@ -153,6 +155,29 @@ class PingView(GenericAPIView[Delivery]):
         if not webhook.active:
             raise conflict("This webhook is disabled; enable it first.")
         return Response(DeliverySerializer(replay.ping(webhook, now=timezone.now())).data, status=202)
+
+
+class TestView(GenericAPIView[Delivery]):
+    """Send it a test event: an example of a `type` that it asks for, to this webhook only; give the delivery to watch.
+
+    The example is the catalogue's, or that of the organization's own type, in exactly the shape that its system
+    documents. HookHub's own types and the organization's say `"test": true` in it.
+    """
+
+    serializer_class = TestSerializer
+    queryset = Delivery.objects.none()
+
+    @extend_schema(responses={202: DeliverySerializer})
+    def post(self, request: Request, uid: str) -> Response:
+        webhook = find(request, uid, needs=Scope.MANAGE)
+        wanted = fields_of(request.data)
+        if unknown := wanted.keys() - {"type"}:
+            raise invalid(dict.fromkeys(map(str, unknown), "is not a field of a test; this is: type"))
+        if not webhook.active:
+            raise conflict("This webhook is disabled; enable it first.")
+        sample = samples.choose(webhook, wanted.get("type"))
+        delivery = replay.send_to(webhook, sample.type, sample.data, now=timezone.now())
+        return Response(DeliverySerializer(delivery).data, status=202)
 
 
 class StatsView(GenericAPIView[Webhook]):

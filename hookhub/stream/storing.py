@@ -22,7 +22,7 @@ from hookhub.stream.entries import Entry, Readable, Refused, moment_of, told
 Each = TypeVar("Each")
 
 # What checking one organization's entries of a batch may cost.
-STEPS_FOR_ALL = 10 * STEPS_MOST
+STEPS_FOR_ALL = 2 * STEPS_MOST
 CONFLICT = "was used before for an event with other content; use a new one for a new event"
 
 
