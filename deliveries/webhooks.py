@@ -23,13 +23,18 @@ REVIEW_BATCH = 100
 
 
 def create(
-    wanted: Mapping[str, object], *, organization: Organization, repository: Repository | None, now: datetime
+    wanted: Mapping[str, object],
+    *,
+    organization: Organization,
+    repository: Repository | None,
+    active: bool = True,
+    now: datetime,
 ) -> tuple[Webhook, str | None]:
     """Create a webhook and give it with its secret, which is shown this once; raises BadTerms.
 
     ``wanted`` has the fields of terms.CHECKS; all but ``url`` and ``events`` may be left out. A secret that is left out
     is made up. There is none, and None is given, where the format signs nothing, or only if asked and the secret wanted
-    is the empty text.
+    is the empty text. A webhook that is not to be ``active`` begins as its owner would have disabled it.
     """
     missing = {name: "is required" for name in ("url", "events") if name not in wanted}
     if missing:
@@ -47,14 +52,20 @@ def create(
         sealed_headers=vault.seal_headers(headers),
         created_at=now,
         changed_at=now,
+        disabled_at=None if active else now,
+        disabled_reason=None if active else Reason.BY_OWNER,
+        owner_told_at=None if active else now,
         **granted,
     )
     return webhook, secret or None
 
 
-def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> tuple[Webhook, str | None]:
+def change(
+    webhook_id: int, wanted: Mapping[str, object], *, active: bool | None = None, now: datetime
+) -> tuple[Webhook, str | None]:
     """Change the given fields; give the webhook, and its secret when that is a new one; raises BadTerms.
 
+    ``active`` also enables or disables it, all of it or nothing; what was held stays held. None leaves it as it is.
     A URL of another origin gets a new secret and loses the owner's own headers unless they are sent along: who may edit
     a webhook must not thereby learn what another receiver's secret signs or which token opens its door. For the same
     reason a webhook whose URL is masked keeps a format that masks it, unless the URL is sent along. The masked URL
@@ -88,6 +99,7 @@ def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> t
             setattr(webhook, name, value)
         webhook.changed_at = now
         webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
+        _switch(webhook, active=active, now=now)
     return webhook, str(new_secret) if new_secret else None
 
 
@@ -236,6 +248,14 @@ def _secret_for(wire_format: Format, wanted: object) -> str:
 
 def _seal(secret: str) -> bytes:
     return vault.seal_secrets((Secret(secret),) if secret else ())
+
+
+def _switch(webhook: Webhook, *, active: bool | None, now: datetime) -> None:
+    """Switch it on or off on its owner's behalf, unless it is so already or nobody asked."""
+    if active and not webhook.active:
+        enable(webhook, release_held=False, now=now)
+    elif active is False and webhook.active:
+        disable(webhook, reason=Reason.BY_OWNER, now=now)
 
 
 def _as_headers(value: object) -> dict[str, str]:

@@ -93,7 +93,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     timeout = Seconds(allow_null=True, required=False, help_text="Seconds one attempt may take in all.")
     max_in_flight = serializers.IntegerField(allow_null=True, required=False)
     auto_disable = serializers.BooleanField(required=False)
-    active = serializers.BooleanField(read_only=True)
+    active = serializers.BooleanField(required=False)
     disabled_at = serializers.DateTimeField(read_only=True)
     disabled_reason = serializers.CharField(read_only=True)
     failure_count = serializers.IntegerField(read_only=True)

@@ -62,7 +62,7 @@ class CredentialsScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
     """Tells the OpenAPI document how to come in."""
 
     target_class = "hookhub.dialects.authentication.CredentialsAuthentication"
-    name = ["ApiKey", "ApiKeyAsPassword"]  # noqa: RUF012 - the type is the framework's
+    name = ["ApiKeyAsBearer", "ApiKeyAsPassword"]  # noqa: RUF012 - the type is the framework's
 
     def get_security_definition(self, auto_schema: object) -> list[dict[str, str]]:
         """Give the schemes as OpenAPI has them."""

@@ -13,7 +13,7 @@ from standardwebhooks import WebhookVerificationError
 
 from deliveries import pipeline, vault, webhooks
 from deliveries.formats import FORMATS
-from deliveries.models import Webhook
+from deliveries.models import Delivery, Webhook
 from deliveries.sender import Sender
 from deliveries.terms import BadTerms
 from tests.receiver import Answer
@@ -329,6 +329,50 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
         webhooks.change(webhook.pk, {"name": "new", "timeout": -1}, now=now)
 
     assert Webhook.objects.values().get() == before
+
+
+def test_a_webhook_can_be_created_asleep_and_then_owes_nobody_a_letter(forge: Forge, now: datetime) -> None:
+    terms = {"url": forge.receiver.url(), "events": ["*"]}
+
+    asleep, _ = webhooks.create(terms, organization=forge.organization, repository=None, active=False, now=now)
+    forge.accept(now=now)
+
+    asleep.refresh_from_db()
+    assert (asleep.active, asleep.disabled_at, asleep.disabled_reason, asleep.owner_told_at) == (
+        False, now, "by_owner", now,
+    )  # fmt: skip
+    assert not Delivery.objects.exists()
+
+
+def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    later = now + timedelta(minutes=1)
+
+    with pytest.raises(BadTerms):
+        webhooks.change(webhook.pk, {"events": []}, active=False, now=later)
+    untouched = Webhook.objects.get()
+    webhooks.change(webhook.pk, {"events": ["push"]}, active=False, now=later)
+    asleep, held = Webhook.objects.get(), Delivery.objects.get().state
+    webhooks.change(webhook.pk, {}, active=False, now=later + timedelta(minutes=1))
+    still = Webhook.objects.get()
+    webhooks.change(webhook.pk, {}, active=True, now=later)
+    awake = Webhook.objects.get()
+
+    assert (untouched.active, untouched.events) == (True, ["*"])
+    assert (asleep.active, asleep.disabled_reason, asleep.events, held) == (False, "by_owner", ["push"], "held")
+    # Said twice it is still disabled since the first time.
+    assert still.disabled_at == later
+    assert (awake.active, Delivery.objects.get().state) == (True, "held")
+
+
+def test_to_keep_an_active_webhook_active_leaves_its_health_alone(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    Webhook.objects.update(failure_count=3)
+
+    changed, _ = webhooks.change(webhook.pk, {}, active=True, now=now)
+
+    assert (changed.failure_count, changed.enabled_at) == (3, None)
 
 
 def test_a_deleted_webhook_can_be_neither_changed_nor_rotated(forge: Forge, now: datetime) -> None:
