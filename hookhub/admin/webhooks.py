@@ -6,13 +6,14 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Case, Model, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries import replay, terms, webhooks
+from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Webhook
 from hookhub import samples
 from hookhub.admin.base import Acting, Titled, page_of, tally
@@ -24,6 +25,9 @@ from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_
 
 LATEST = 20
 ONE_PAGE = 100
+
+# The formats whose URLs nobody is to see.
+MASKED = [slug for slug, wire_format in FORMATS.items() if wire_format.url_is_secret]
 
 # What a button says, and of which webhooks it makes sense.
 BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
@@ -53,7 +57,7 @@ class WebhookAdmin(Titled, Acting):
     list_select_related = ("organization", "repository__organization")
     list_per_page = ONE_PAGE
     show_facets = ShowFacets.NEVER
-    search_fields = ("name", "url", "uid")
+    search_fields = ("name", "seen_url", "uid")
     search_help_text = "Part of a name, a URL or an id."
     ordering = ("-id",)
     actions = ("enable", "enable_and_release", "disable", "ping", "send_test", "rotate_secret")
@@ -96,6 +100,11 @@ class WebhookAdmin(Titled, Acting):
     @admin.display(description="URL")
     def shown_url(self, obj: Webhook) -> str:
         return obj.shown_url
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        """Search the URLs that are shown; in the others a secret could be guessed letter by letter."""
+        seen = Case(When(format__in=MASKED, then=Value("")), default="url")
+        return super().get_search_results(request, queryset.annotate(seen_url=seen), search_term)
 
     # The form --------------------------------------------------------------------------------------------------------
 
