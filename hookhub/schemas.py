@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 TEXT_LONGEST = 64 * 1024
 DEPTH_MOST = 32
 FAULTS_MOST = 20
-# What one request's events may cost together: measured in docs/decisions/0012-schemas.md.
-STEPS_MOST = 1_000_000
+# What checking may cost: so much, and a little more for each of several events (docs/decisions/0012-schemas.md).
+STEPS_MOST = 300_000
+STEPS_AN_EVENT = 1000
 # The library makes an object of each fault that it finds, also of those that turn out not to matter, and writes the
 # data at fault into it: what that takes in memory, and what so many characters of its message take in time.
 STEPS_A_FAULT = 20
@@ -144,6 +145,11 @@ class Budget:
     """What checks may still cost, in steps; one step is about one word of a schema looked at for one value."""
 
     steps: int = STEPS_MOST
+
+    @classmethod
+    def of(cls, events: int) -> "Budget":
+        """Give what checking so many events may cost together."""
+        return cls(STEPS_MOST + STEPS_AN_EVENT * events)
 
     def spend(self, steps: int) -> None:
         """Take off what is about to be done; raises TooManySteps."""

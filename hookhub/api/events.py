@@ -184,7 +184,7 @@ def require_validity(taken: intake.Intake, *, organization: Organization, own: C
         return
     published = [(event.type, event.data) for event in taken.events]
     own = event_types.own(organization) if own is None else own
-    found = event_types.faults_in(published, organization=organization, own=own, budget=Budget())
+    found = event_types.faults_in(published, organization=organization, own=own, budget=Budget.of(len(published)))
     if found:
         raise invalid({field_of(taken, position, path): fault for (position, path), fault in found.items()})
 

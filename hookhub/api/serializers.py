@@ -83,7 +83,10 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     events = serializers.ListField(child=serializers.CharField(), help_text='Event types, families, or ["*"].')
     format = serializers.CharField(required=False, help_text="The wire format; the organization's default if absent.")
     content_type = serializers.CharField(required=False)
-    secret = serializers.CharField(write_only=True, required=False, help_text="Made up if absent.")
+    secret = serializers.CharField(
+        write_only=True, required=False, allow_blank=True,
+        help_text="Made up if absent; empty for none, where the format allows that.",
+    )  # fmt: skip
     headers = serializers.SerializerMethodField(help_text="Own headers by name; their values read back masked.")
     verify_ssl = serializers.BooleanField(required=False)
     retry_schedule = serializers.ListField(

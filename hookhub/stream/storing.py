@@ -22,7 +22,7 @@ from hookhub.stream.entries import Entry, Readable, Refused, moment_of, told
 Each = TypeVar("Each")
 
 # What checking one organization's entries of a batch may cost.
-STEPS_FOR_ALL = 2 * STEPS_MOST
+STEPS_FOR_ALL = 5 * STEPS_MOST
 CONFLICT = "was used before for an event with other content; use a new one for a new event"
 
 
@@ -112,8 +112,8 @@ def _invalid(members: Sequence[Readable], organization: Organization) -> dict[st
     left = STEPS_FOR_ALL
     for each in members:
         # None costs more than a request may, and all together not so much that another worker would take them over.
-        budget = Budget(most := min(left, STEPS_MOST))
         published = [(event.type, event.data) for event in each.taken.events]
+        budget = Budget(most := min(left, Budget.of(len(published)).steps))
         found = event_types.faults_in(published, organization=organization, own=own, budget=budget)
         left -= most - max(budget.steps, 0)
         if found:

@@ -202,6 +202,19 @@ def test_the_operators_pages_mask_it(
     assert forge.receiver.url(f"/{MASK}") in shown[f"/admin/deliveries/webhook/{webhook.pk}/change/"]
 
 
+@pytest.mark.parametrize(("slug", "count"), [("slack", 0), ("coregit", 1)])
+def test_it_cannot_be_guessed_letter_by_letter_in_the_search(
+    forge: Forge, client: Client, slug: str, count: int
+) -> None:
+    forge.webhook(now=timezone.now(), path=PATH, format=slug, name="deploys")
+    client.force_login(User.objects.create_superuser("op", "op@example.com", "op-password-1"))
+
+    for term, found in (("B0000", count), ("deploys", 1)):
+        answer = client.get("/admin/deliveries/webhook/", {"q": term})
+        assert answer.status_code == 200
+        assert answer.context["cl"].result_count == found
+
+
 def test_an_operator_who_saves_what_the_form_shows_changes_nothing(forge: Forge, client: Client) -> None:
     webhook = forge.webhook(now=timezone.now(), path=PATH, format="slack")
     client.force_login(User.objects.create_superuser("op", "op@example.com", "op-password-1"))

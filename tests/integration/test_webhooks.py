@@ -503,3 +503,21 @@ def test_who_asked_for_it_hears_that_another_webhook_was_disabled_and_who_asked_
     assert str(failing.uid) in body
     assert '"reason": "failing"' in body
     assert "whsec" not in body
+
+
+FORMATS_OF = {
+    "the dialect's": ("codmir", None, "codmir"),
+    "HookHub's own": ("native", None, "standard-webhooks"),
+    "what is set goes before the dialect's": ("codmir", "github", "github"),
+}
+
+
+@pytest.mark.parametrize(("dialect", "default_format", "expected"), FORMATS_OF.values(), ids=FORMATS_OF)
+def test_the_default_dialect_decides_the_wire_format_where_nobody_else_does(
+    forge: Forge, now: datetime, dialect: str, default_format: str | None, expected: str
+) -> None:
+    forge.organization.default_dialect = dialect
+    forge.organization.default_format = default_format
+
+    assert forge.webhook(now=now).format == expected
+    assert forge.webhook(now=now, format="sigmagit").format == "sigmagit"

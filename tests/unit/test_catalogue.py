@@ -9,7 +9,9 @@ from deliveries import catalogue
 from deliveries.catalogue import Catalogue, EventType
 from deliveries.catalogue.references import VALUES_MOST, BadReference, inlined
 from deliveries.dialects import DIALECTS
+from deliveries.formats import FORMATS
 from deliveries.topics import is_type, topics_of
+from tests.golden.messages import about
 
 EVERY_TYPE = [(dialect, name) for dialect in DIALECTS for name in catalogue.of(dialect).types]
 
@@ -86,6 +88,20 @@ KNOWN = {
 @pytest.mark.parametrize(("dialect", "word", "is_known"), KNOWN.values(), ids=KNOWN)
 def test_a_list_may_hold_the_words_of_its_system(dialect: str, word: str, *, is_known: bool) -> None:
     assert catalogue.of(dialect).knows(word) is is_known
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_dialects_receivers_are_sent_a_wire_format_there_is(dialect: str) -> None:
+    assert DIALECTS[dialect].wire_format in FORMATS
+
+
+@pytest.mark.parametrize("wire_format", FORMATS)
+def test_every_example_can_be_sent_in_every_wire_format(wire_format: str) -> None:
+    for dialect, name in EVERY_TYPE:
+        entry = catalogue.of(dialect).types[name]
+        for content_type in FORMATS[wire_format].content_types:
+            rendered = FORMATS[wire_format].render(about(name, entry.example, content_type=content_type))
+            assert rendered.body, (dialect, name)
 
 
 FOUND = {

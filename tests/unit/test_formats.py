@@ -9,7 +9,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from urllib.parse import quote_plus, unquote_to_bytes
+from urllib.parse import parse_qs, quote_plus, unquote_to_bytes
 
 import pytest
 from freezegun import freeze_time
@@ -365,10 +365,92 @@ def test_coregit_signs_the_raw_body_with_the_text_of_the_newest_secret(message: 
     assert re.fullmatch(r"2026-03-04T12:00:00\.\d{3}Z", envelope["timestamp"])
 
 
-def test_coregit_is_sent_once_within_ten_seconds_and_never_disabled_for_failing() -> None:
-    policy = Coregit.policy
+# The others, checked by hand ------------------------------------------------------------------------------------------
 
-    assert (policy.timeout, policy.retry_schedule, policy.auto_disable) == (timedelta(seconds=10), (), False)
+
+@pytest.mark.parametrize("slug", ["social-gateway", "github"])
+def test_githubs_own_example_is_signed_as_github_signs_it(slug: str) -> None:
+    # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
+    message = PUSH._replace(
+        payload=b"Hello, World!", secrets=("It's a Secret to Everybody", NEWEST), content_type="json"
+    )
+
+    headers = dict(FORMATS[slug].render(message).headers)
+
+    assert headers["X-Hub-Signature-256"] == ("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17")
+    # printf 'Hello, World!' | openssl dgst -sha1 -hmac "It's a Secret to Everybody"
+    assert headers["X-Hub-Signature"] == "sha1=01dc10d0c83e72ed246219cdd91669667fe2ca59"
+
+
+@pytest.mark.parametrize("slug", ["social-gateway", "github"])
+def test_a_form_is_signed_as_it_is_sent(slug: str) -> None:
+    rendered = FORMATS[slug].render(MESSAGES["sigmagit-issue"]._replace(content_type="form"))
+
+    digest = hmac.new(NEWEST.encode(), rendered.body, hashlib.sha256).hexdigest()
+    assert dict(rendered.headers)["X-Hub-Signature-256"] == f"sha256={digest}"
+    assert rendered.body.startswith(b"payload=%7B%22action%22%3A%22opened%22")
+    assert parse_qs(rendered.body.decode(), strict_parsing=True) == {
+        "payload": [MESSAGES["sigmagit-issue"].payload.decode()]
+    }
+
+
+FAMILIES = {
+    "issues.opened": "issues",
+    "push": "push",
+    "pull_request.merged": "pull_request",
+    "repo.sync.failed": "repo",
+}
+
+
+@pytest.mark.parametrize(("event_type", "family"), FAMILIES.items())
+def test_githubs_header_has_the_family_and_sigmagits_the_whole_type(event_type: str, family: str) -> None:
+    message = PUSH._replace(event_type=event_type)
+
+    told = {slug: dict(FORMATS[slug].render(message).headers) for slug in ("social-gateway", "github", "sigmagit")}
+
+    assert told["social-gateway"]["X-SocialGateway-Event"] == family
+    assert told["github"]["X-GitHub-Event"] == family
+    assert told["sigmagit"]["X-Sigmagit-Event"] == event_type
+
+
+def test_code_storage_signs_the_time_and_the_body_with_no_blank_between_its_parts() -> None:
+    header = dict(FORMATS["code-storage"].render(PUSH).headers)["X-Pierre-Signature"]
+
+    found = re.fullmatch(r"t=(\d+),sha256=([0-9a-f]{64})", header)
+    assert found is not None
+    assert int(found[1]) == int(PUSH.sent_at.timestamp())
+    signed = f"{found[1]}.".encode() + PUSH.payload
+    assert found[2] == hmac.new(NEWEST.encode(), signed, hashlib.sha256).hexdigest()
+
+
+def test_codmir_has_the_events_id_and_whole_seconds() -> None:
+    envelope = json.loads(FORMATS["codmir"].render(PUSH).body)
+
+    assert envelope == {
+        "id": "evt_019cb8b81e00753a8f000a1b2c3d4e5f",
+        "type": "push",
+        "timestamp": "2026-03-04T12:00:00Z",
+        "data": {"ref": "refs/heads/main"},
+    }
+    assert list(envelope) == ["id", "type", "timestamp", "data"]
+
+
+M, H = timedelta(minutes=1), timedelta(hours=1)
+POLICIES = {
+    "coregit": (timedelta(seconds=10), (), False),
+    "sigmagit": (timedelta(seconds=30), (M, 5 * M, 30 * M, 2 * H, 6 * H), True),
+    **dict.fromkeys(
+        ("standard-webhooks", "code-storage", "social-gateway", "github", "codmir", "slack", "discord"),
+        (None, None, True),
+    ),
+}
+
+
+@pytest.mark.parametrize(("slug", "policy"), POLICIES.items(), ids=POLICIES)
+def test_a_format_promises_what_its_document_does(slug: str, policy: tuple[object, ...]) -> None:
+    promised = FORMATS[slug].policy
+
+    assert (promised.timeout, promised.retry_schedule, promised.auto_disable) == policy
 
 
 @given(st.binary(max_size=200))
