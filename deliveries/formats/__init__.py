@@ -1,6 +1,7 @@
 """The registry of wire formats: a new one is a file beside this, a line below, and a folder of golden bytes."""
 
 from deliveries.formats.base import MASK, Format, Message, Policy, Rendered
+from deliveries.formats.campfire import Campfire
 from deliveries.formats.code_storage import CodeStorage
 from deliveries.formats.codmir import Codmir
 from deliveries.formats.coregit import Coregit
@@ -27,6 +28,7 @@ FORMATS: dict[str, Format] = {
         Codmir(),
         Slack(),
         Discord(),
+        Campfire(),
     )
 }
 

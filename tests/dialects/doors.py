@@ -16,6 +16,7 @@ class Door(NamedTuple):
     """One method of one route, as the registry has it."""
 
     dialect: str
+    prefix: str
     method: str
     route: str
 
@@ -55,7 +56,7 @@ def doors() -> Iterator[Door]:
         for prefix in dialect.prefixes:
             for pattern in dialect.routes:
                 for method in methods_of(pattern.callback.cls):
-                    yield Door(dialect.slug, method, prefix + str(pattern.pattern))
+                    yield Door(dialect.slug, prefix, method, prefix + str(pattern.pattern))
 
 
 def methods_of(view: type[DialectView]) -> list[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.test import Client
 from freezegun import freeze_time
 from pytest_django import Settings
 
@@ -214,6 +215,21 @@ def test_retries_and_disabling_can_be_turned_on_for_a_webhook(forge: Forge, send
 
     assert list(answer.json()) == ["id", "url", "events", "secret", "active"]
     assert (Delivery.objects.get().attempts_made, Webhook.objects.get().disabled_reason) == (2, "failing")
+
+
+def test_the_key_may_come_as_coregits_own_clients_send_it(master: Caller, webhook_id: str) -> None:
+    client = Client()
+
+    listed = client.get("/v1/webhooks", headers={"X-Api-Key": master.key})
+    wrong = [
+        client.get("/v1/webhooks", headers={"X-Api-Key": key})
+        for key in ("x", "Bearer x", f"{master.key}x", f"x {master.key}")
+    ]
+    # Of two keys the one in the usual place counts.
+    both = client.get("/v1/webhooks", headers={"X-Api-Key": master.key, "Authorization": "Bearer x"})
+
+    assert [row["id"] for row in listed.json()["webhooks"]] == [webhook_id]
+    assert [answer.status_code for answer in [*wrong, both]] == [401] * 5
 
 
 # What the document rules out -----------------------------------------------------------------------------------------

@@ -453,7 +453,7 @@ def test_a_hook_that_is_not_active_gets_nothing_again(
 def test_the_services_are_listed_with_what_they_take(caller: Caller) -> None:
     rows = {row["name"]: row for row in caller.get("/hooks").json()}
 
-    assert list(rows) == ["web", "slack", "discord"]
+    assert list(rows) == ["web", "slack", "discord", "campfire"]
     assert ["string", "content_type"] in rows["web"]["schema"]
     assert rows["slack"]["schema"] == [["password", "url"]]
     assert {"push", "pull_request", "issues"} <= set(rows["web"]["events"])
@@ -474,3 +474,67 @@ def test_a_secret_is_not_for_a_service(caller: Caller) -> None:
     answer = caller.post(HOOKS, wanted)
 
     assert (answer.status_code, faults(answer.json())) == (422, [("secret", "invalid")])
+
+
+ROOM = {"subdomain": "Widgets", "room": "Commits & more", "token": "abc123"}
+
+
+def test_a_campfire_is_a_room_and_a_token(caller: Caller) -> None:
+    answer = caller.post(HOOKS, {"name": "campfire", "config": ROOM})
+
+    hook = answer.json()
+    shown = {"subdomain": "widgets", "room": "Commits & more", "token": "********"}
+    assert (answer.status_code, hook["name"], hook["config"]) == (201, "campfire", shown)
+    assert Webhook.objects.get().url == "https://widgets.campfirenow.com/room/Commits%20%26%20more/speak.json"
+    assert headers_of(hook) == {"Authorization": "Basic YWJjMTIzOlg="}
+    # What was read can be sent back, and another room of the same house keeps the token.
+    assert edit(caller, hook, config={**shown, "room": "7"})["config"] == {**shown, "room": "7"}
+    assert headers_of(hook) == {"Authorization": "Basic YWJjMTIzOlg="}
+    elsewhere = edit(caller, hook, status=422, config={**shown, "subdomain": "evil"})
+    assert faults(elsewhere) == [("token", "invalid")]
+    assert caller.patch(f"{HOOKS}/{hook['id']}/config", {"token": "new"}).json() == {**shown, "room": "7"}
+    assert headers_of(hook) == {"Authorization": "Basic bmV3Olg="}
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"token": None}, ("token", "missing_field")),
+        ({"token": "********"}, ("token", "invalid")),
+        ({"token": "a:b"}, ("token", "invalid")),
+        ({"subdomain": "evil.example/"}, ("subdomain", "invalid")),
+        ({"subdomain": "a@b"}, ("subdomain", "invalid")),
+        ({"subdomain": 7}, ("subdomain", "invalid")),
+        ({"room": ""}, ("room", "invalid")),
+        ({"room": "a\0b"}, ("room", "invalid")),
+    ],
+)
+def test_a_campfire_that_is_no_room_is_refused(caller: Caller, change: dict[str, Any], fault: tuple[str, str]) -> None:
+    answer = caller.post(HOOKS, {"name": "campfire", "config": {**ROOM, **change}})
+
+    assert (answer.status_code, faults(answer.json())) == (422, [fault])
+    assert not Webhook.objects.exists()
+
+
+def test_a_room_is_told_in_one_line(
+    forge: Forge, caller: Caller, receiver: Receiver, sender: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now, repository=forge.repository, format="campfire", headers={"Authorization": "Basic dDpY"})
+    caller.post(
+        "/v1/events",
+        {
+            "type": "issues", "repository": "widgets",
+            "data": {"action": "opened", "issue": {"number": 7, "title": "It\nburns", "html_url": "https://e.example/7"},
+                     "sender": {"login": "ada"}},
+        },
+    )  # fmt: skip
+    deliver(sender)
+
+    [request] = receiver.received
+    assert request.headers["authorization"] == "Basic dDpY"
+    assert json.loads(request.body) == {
+        "message": {
+            "type": "TextMessage", "body": "[acme/widgets] issue #7 opened by ada: It burns https://e.example/7",
+        }
+    }  # fmt: skip
+    assert caller.get(HOOKS).json()[0]["config"] == {"url": receiver.url("/"), "token": "********"}

@@ -204,12 +204,6 @@ def test_the_open_doors_need_no_key(db: None) -> None:
         assert Client().get(address).status_code == 200, address
 
 
-def test_anybody_can_read_the_addresses_that_deliveries_come_from(db: None, settings: Any) -> None:
-    settings.HOOKHUB_SOURCE_ADDRESSES = ("203.0.113.7", "2001:db8::/48")
-
-    assert Client().get("/v1/meta").json()["source_addresses"] == ["203.0.113.7", "2001:db8::/48"]
-
-
 def test_the_openapi_document_is_valid_and_covers_every_address(db: None) -> None:
     document = Client().get("/v1/openapi.json", headers={"Accept": "application/json"}).json()
 

@@ -82,6 +82,10 @@ CHATS: dict[str, tuple[str, int, bytes, Outcome]] = {
     "discord: deleted": ("discord", 404, b"{}", Gone(404)),
     "discord: too many": ("discord", 429, b'{"retry_after": 64000}', Refused(429)),
     "discord: Cloudflare": ("discord", 502, b"<html>", Refused(502)),
+    "campfire: created": ("campfire", 201, b"{}", Delivered(201)),
+    "campfire: a wrong token": ("campfire", 401, b"", Gone(401)),
+    "campfire: no such room": ("campfire", 404, b"", Gone(404)),
+    "campfire: too many": ("campfire", 503, b"", Refused(503)),
 }
 
 

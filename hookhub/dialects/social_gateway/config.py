@@ -7,7 +7,7 @@ from deliveries import target, vault
 from deliveries.formats import FORMATS, MASK
 from deliveries.models import Webhook
 from deliveries.webhooks import is_elsewhere
-from hookhub.dialects.social_gateway import credentials
+from hookhub.dialects.social_gateway import campfire, credentials
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, missing
 
 Row = dict[str, str]
@@ -20,6 +20,8 @@ SAY_IT_AGAIN = "is masked, and this URL leads elsewhere; send it again"
 
 def shown(webhook: Webhook) -> dict[str, str]:
     """Give a hook's config as it may be read: secrets masked, booleans as "1" and "0"."""
+    if webhook.format == campfire.SLUG:
+        return campfire.shown(webhook)
     found = {
         "url": credentials.shown(webhook.shown_url, vault.open_headers(webhook.sealed_headers)),
         "content_type": webhook.content_type,
@@ -38,6 +40,8 @@ def terms_of(
     if not isinstance(config, Mapping):
         raise ValidationFailed(invalid("config", "must be an object"))
     given = {name: value for name, value in config.items() if value is not None}
+    if wire_format == campfire.SLUG:
+        return campfire.terms_of(given, before=before, is_whole=is_whole)
     faults: list[Row] = []
     terms = {
         **_place(given, before=before, is_whole=is_whole, faults=faults),

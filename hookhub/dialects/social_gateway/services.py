@@ -32,6 +32,7 @@ SERVICES = {
         WEB,
         Service("slack", "slack", (("password", "url"),)),
         Service("discord", "discord", (("password", "url"),)),
+        Service("campfire", "campfire", (("string", "subdomain"), ("string", "room"), ("password", "token"))),
     )
 }
 
