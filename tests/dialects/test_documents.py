@@ -4,41 +4,64 @@ import json
 import os
 import re
 import subprocess
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.utils import timezone
+from pytest_django.live_server_helper import LiveServer
 
+from deliveries.drain import drain_once
 from deliveries.models import Organization
+from hookhub.dialects import DIALECTS
 from hookhub.models import ApiKey, Scope
 from hookhub.procfile import ROOT
+from tests.receiver import Receiver
 
+PAGES = sorted((ROOT / "docs" / "dialects").glob("*.md"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BETWEEN = "--- the next block ---"
-# A refusal ends the script, and its body says why.
-PRELUDE = 'set -euo pipefail; curl() { command curl --fail-with-body "$@"; }\n'
+# What the documents say, where a test has its own.
+SERVICE, RECEIVER = "http://127.0.0.1:8000", "http://127.0.0.1:9000"
+# Each block runs in a shell that knows what the ones before it have set, as a reader's terminal does. A refusal ends
+# it, and its body says why.
+SHELL = """set -euo pipefail
+set -o allexport
+curl() { command curl --fail-with-body "$@"; }
+test ! -e "$MEMORY" || source "$MEMORY"
+%s
+declare -px > "$MEMORY"
+"""
 
 
-@pytest.mark.parametrize("name", ["coregit", "codmir", "sigmagit", "code-storage"])
-@pytest.mark.django_db(transaction=True)
-def test_what_is_pasted_from_the_document_does_what_it_says(live_server: Any, name: str) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.django_db(transaction=True, reset_sequences=True)
+def test_what_is_pasted_from_the_document_does_what_it_says(
+    live_server: LiveServer, receiver: Receiver, tmp_path: Path, page: Path
+) -> None:
     organization = Organization.objects.create(slug="default")
     _, key = ApiKey.issue(organization=organization, scope=Scope.MASTER, now=timezone.now())
-    blocks = BLOCK.findall((ROOT / "docs" / "dialects" / f"{name}.md").read_text())
+    blocks = BLOCK.findall(page.read_text())
     pasted = [text for kind, text in blocks if kind == "bash"]
-    script = PRELUDE + f"\necho; echo '{BETWEEN}'\n".join(pasted).replace("http://127.0.0.1:8000", live_server.url)
-
-    done = subprocess.run(
-        ["bash", "-c", script], env={**os.environ, "KEY": key}, capture_output=True, text=True, timeout=60, check=False
-    )
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    # A 204 has nothing to say.
-    answers = [json.loads(text) if text.strip() else None for text in done.stdout.split(BETWEEN)]
     promised = promised_answers(blocks)
-    assert len(answers) == len(pasted)
-    for position, promise in promised.items():
-        assert same(answers[position], promise), (answers[position], promise)
+    assert any("curl" in text for text in pasted)
+
+    for position, text in enumerate(pasted):
+        command = SHELL % text.replace(SERVICE, live_server.url).replace(RECEIVER, receiver.url("").rstrip("/"))
+        done = subprocess.run(
+            ["bash", "-c", command], env={**os.environ, "KEY": key, "MEMORY": str(tmp_path / "memory")},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        if position in promised:
+            said = done.stdout.replace(live_server.url, SERVICE).replace(receiver.url("").rstrip("/"), RECEIVER)
+            assert same(json.loads(said), promised[position]), (said, promised[position])
+        # What a worker would do meanwhile.
+        drain_once(timedelta(seconds=30))
+
+
+def test_every_dialect_has_a_page() -> None:
+    assert {page.stem for page in PAGES} >= set(DIALECTS)
 
 
 def promised_answers(blocks: list[tuple[str, str]]) -> dict[int, Any]:
