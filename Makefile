@@ -7,13 +7,16 @@ PORT ?=
 JOBS ?= 2
 # Which benches `make bench` runs; none named means all.
 BENCHES ?=
+# Which scenarios `make chaos` runs, and with which seed; none named means all, and a seed of its own.
+SCENARIOS ?=
+SEED ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv partners demo up test lint types fast acceptance format bench clean
+.PHONY: help venv partners demo up test lint types fast acceptance format bench chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -71,6 +74,9 @@ format: venv ## put the code into shape
 
 bench: venv ## measure it all in 5 to 6 minutes and write docs/benchmarks.md; BENCHES="fairness scale" for a part
 	@$(BIN)/python -m bench.report $(BENCHES)
+
+chaos: venv ## kill, stall and cut off every part in turn for 10 minutes, and account for every event; SCENARIOS="storm" SEED=7 for a part
+	@$(BIN)/python -m chaos $(SCENARIOS) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove the environment, the caches and the embedded servers' data
 	@rm -rf $(VENV) tests/partners/node_modules .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

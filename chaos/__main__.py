@@ -15,7 +15,10 @@ from chaos.hunts import HUNTS
 from chaos.plans import Scenario
 from chaos.run import run
 from chaos.scenarios import SCENARIOS, SHORT
+from chaos.soak import MINUTES, soak
 from chaos.verdict import Verdict
+
+PICTURE = Path("docs/images/soak.svg")
 
 GROUPS = {"all": SCENARIOS, "short": SHORT, "bugs": tuple(scenario for scenario, _ in HUNTS.values())}
 NAMED = {scenario.name: scenario for group in GROUPS.values() for scenario in group}
@@ -63,23 +66,34 @@ def judged(scenarios: Sequence[Scenario], verdicts: Sequence[Verdict]) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", default=["all"], metavar="NAME", help=f"of a scenario, or {', '.join(GROUPS)}; see --list"
+        "names",
+        nargs="*",
+        default=["all"],
+        metavar="NAME",
+        help=f"a scenario, {', '.join(GROUPS)}, or soak",
     )
     parser.add_argument("--seed", type=int, help="do the same again; drawn and told if not given")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the logs and the records there")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"how long `soak` lasts [{MINUTES:g}]")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help=f"what `soak` draws [{PICTURE}]")
     options = parser.parse_args()
     if options.list:
         for scenario in NAMED.values():
             print(f"{scenario.name:28}{scenario.sentence or scenario.bug}")
         return
-    if unknown := [name for name in options.names if name not in GROUPS and name not in NAMED]:
-        parser.error(f"there is no {', '.join(unknown)}; --list tells what there is")
-    chosen = [scenario for name in options.names for scenario in GROUPS.get(name) or (NAMED[name],)]
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     # What it started is stopped on the way out, also when somebody stops it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tell(f"seed {seed}: `python -m chaos {' '.join(options.names)} --seed {seed}` does the same again")
+    if options.names == ["soak"]:
+        verdict = soak(seed=seed, minutes=options.minutes, picture=options.picture, tell=tell, keep=options.keep)
+        tell("\n".join(verdict.sentences()))
+        print(verdict.line(), flush=True)
+        sys.exit(bool(verdict.breaches))
+    if unknown := [name for name in options.names if name not in GROUPS and name not in NAMED]:
+        parser.error(f"there is no {', '.join(unknown)}; --list tells what there is")
+    chosen = [scenario for name in options.names for scenario in GROUPS.get(name) or (NAMED[name],)]
     verdicts = run_all(chosen, seed=seed, keep=options.keep)
     if len(verdicts) > 1:
         breaches = sum(len(verdict.breaches) for verdict in verdicts)

@@ -140,38 +140,46 @@ def _covers(one: Attempted, at: float, *, patience: float) -> bool:
 
 def duplicates(records: Records) -> Iterator[str]:
     """A delivery is taken again only if a kill or a cut met it in flight, once for each of them."""
+    attempts = by_delivery(records.attempts)
     for delivery, taken in taken_by_delivery(records).items():
-        extra = len(taken) - 1
-        if extra <= 0:
-            continue
-        met = sum(_may_have_met(one, taken, delivery, records) for one in records.interruptions)
-        if extra > met:
-            yield f"{delivery} ({taken[0].path}) was taken {len(taken)} times, and cut short {met} times"
+        if len(taken) > 1:
+            met = sum(may_have_met(one, taken, attempts.get(delivery, ()), records) for one in records.interruptions)
+            if len(taken) - 1 > met:
+                yield f"{delivery} ({taken[0].path}) was taken {len(taken)} times, and cut short {met} times"
 
 
 def allowed_duplicates(records: Records) -> int:
     """Give how many requests were in flight at kills and cuts: so many may have been repeated at most."""
+    attempts = by_delivery(records.attempts)
     return sum(
-        _may_have_met(one, taken, delivery, records)
+        may_have_met(one, taken, attempts.get(delivery, ()), records)
         for delivery, taken in taken_by_delivery(records).items()
         for one in records.interruptions
     )
 
 
-def _may_have_met(one: Interruption, taken: Sequence[Arrival], delivery: str, records: Records) -> bool:
-    """Tell whether a request that was taken can have been in the hands that an interruption cut off.
-
-    What a process holds when it is halted was sent shortly before; what one that goes on later held, also after.
-    """
-    if one.in_hand is not None and delivery not in one.in_hand:
+def may_have_met(one: Interruption, taken: Sequence[Arrival], attempts: Sequence[Attempted], records: Records) -> bool:
+    """Tell whether a request that was taken can have been in the hands that an interruption cut off."""
+    if one.in_hand is not None and taken[0].delivery not in one.in_hand:
         return False
     longest = max((hook.timeout for hook in records.hooks), default=0) + SLACK
     if one.in_hand is None:
         return any(one.at - longest <= arrival.at <= one.until + longest for arrival in taken)
-    return any(
-        one.at - longest <= arrival.at <= one.at + SLACK
-        or (not one.is_kill and one.until - SLACK <= arrival.at <= one.until + longest)
-        for arrival in taken
+    # What a process holds when it is halted was sent shortly before.
+    if any(one.at - longest <= arrival.at <= one.at + SLACK for arrival in taken):
+        return True
+    # What one that goes on later held may be sent only then.
+    is_sent_after = any(one.until - SLACK <= arrival.at <= one.until + longest for arrival in taken)
+    return not one.is_kill and is_sent_after and _is_any_late(one, attempts)
+
+
+def _is_any_late(one: Interruption, attempts: Sequence[Attempted]) -> bool:
+    """Tell whether an attempt that began before a process was held up can have ended after it, or was overtaken."""
+    ordered = sorted(attempts, key=lambda attempt: attempt.number)
+    is_overtaken = any(earlier.started_at > later.started_at for earlier, later in pairwise(ordered))
+    return is_overtaken or any(
+        attempt.started_at <= one.at + SLACK and (attempt.ended_at is None or attempt.ended_at >= one.until - SLACK)
+        for attempt in ordered
     )
 
 

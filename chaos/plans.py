@@ -61,6 +61,8 @@ class Scenario:
     rates: Mapping[Door, float] = field(default_factory=lambda: RATES)
     workers: int = 2
     settings: Mapping[str, str] = field(default_factory=dict)
+    # Processes that are never killed as a whole.
+    spared: tuple[str, ...] = ()
     # By process: what is different in its environment.
     differences: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     proxied: tuple[str, ...] = ()
@@ -68,6 +70,8 @@ class Scenario:
     commits_take: float = 0.0
     prompt_within: float | None = None
     late_allowed: float = 5.0
+    # How long to wait in the end until nothing waits any more.
+    rests_within: float = 90
     bug: str = ""
 
     def script(self) -> Script:

@@ -29,14 +29,14 @@ def kill_child(scene: Scene) -> None:
 
 def kill_worker(scene: Scene) -> None:
     """SIGKILL a whole worker, parent and children."""
-    name = scene.chance.choice(scene.workers())
+    name = scene.victim()
     parent = psutil.Process(scene.crew.processes[name].pid)
     scene.kill([parent, *parent.children(recursive=True)], what=f"{name} killed with all its children")
 
 
 def kill_parent(scene: Scene) -> None:
     """SIGKILL a worker's parent alone; the kernel ends its children with it, in the middle of whatever they do."""
-    name = scene.chance.choice(scene.workers())
+    name = scene.victim()
     parent = psutil.Process(scene.crew.processes[name].pid)
     children = parent.children(recursive=True)
     scene.kill([parent], what=f"the parent of {name} killed", with_them=children)
@@ -60,7 +60,7 @@ def kill_web(scene: Scene) -> None:
 def stop_worker(scene: Scene) -> None:
     """SIGTERM a worker with work in flight, and start another; nothing may be sent twice because of it."""
     wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
-    name = scene.chance.choice(scene.workers())
+    name = scene.victim()
     since = time.time()
     process = scene.crew.tell_to_stop(name)
     scene.crew.start(name)

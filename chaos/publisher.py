@@ -160,7 +160,7 @@ def main() -> None:
     stopped = threading.Event()
     threads = []
     for door in plan.rates:
-        of = plan.threads if door == "single" else 1
+        of = 1 if door == "stream" else plan.threads
         for number in range(of):
             how = {"number": number, "of": of, "stopped": stopped}
             threads.append(threading.Thread(target=publish, args=(plan, door), kwargs=how))

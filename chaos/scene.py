@@ -39,6 +39,7 @@ class Scene:
     orders: Path
     chance: random.Random
     tell: Tell
+    spared: tuple[str, ...] = ()
     interruptions: list[Interruption] = field(default_factory=list)
     forgotten_at: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -49,6 +50,10 @@ class Scene:
     def close(self) -> None:
         """End what is left of the scene."""
         self.stack.close()
+
+    def victim(self) -> str:
+        """Draw a worker that may be killed or stopped as a whole."""
+        return self.chance.choice([name for name in self.workers() if name not in self.spared])
 
     def wait(self, seconds: float) -> None:
         """Let time pass, and start again whatever ends by itself meanwhile."""

@@ -1,0 +1,133 @@
+"""The soak: half an hour of load and kills, with memory, open files and dead rows watched and drawn."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import psutil
+import psycopg
+
+from chaos.drawing import Curve, Panel, draw
+from chaos.ground import Ground, home_of_its_own
+from chaos.plans import NARROW, STEADY, Part, Scenario
+from chaos.run import run
+from chaos.scene import Scene, Tell
+from chaos.script import Act
+from chaos.verdict import Verdict
+from deliveries.failpoints import FAILPOINTS
+
+MINUTES = 30.0
+# Kills come so often, and the other faults between them.
+EVERY_SECONDS = 6.5
+SAMPLE_EVERY_SECONDS = 5.0
+MEGABYTE = 1e6
+
+KILLS = (
+    *("kill-child",) * 16,
+    *("kill-worker",) * 4,
+    *("kill-web",) * 2,
+    *(f"kill-at-{point}" for point in FAILPOINTS),
+)  # fmt: skip
+OTHERS = ("flush-redis", "terminate-backends", "stop-worker", "stall-redis-briefly", "stall-postgres-briefly")
+
+SOAK = Scenario(
+    "soak",
+    "half an hour of load and kills costs nothing but what was in flight, and nothing grows",
+    faults=KILLS + OTHERS,
+    every=EVERY_SECONDS,
+    parts=(
+        STEADY,
+        NARROW,
+        Part(
+            "/shaky", topics=("issues",), acts=(Act({"200": 93, "500": 4, "reset": 2, "slow": 1}),), schedule=(1,) * 6
+        ),
+    ),
+    # The first worker's parent lives through all of it, and is the one whose memory tells.
+    spared=("worker",),
+    rates={"single": 6, "batch": 12, "stream": 4},
+    late_allowed=15,
+)
+
+DEAD_ROWS = "SELECT coalesce(sum(n_dead_tup), 0)::float8, coalesce(sum(n_live_tup), 0)::float8 FROM pg_stat_user_tables"
+
+
+@dataclass
+class Samples:
+    """What was seen of a scene over time: curves by name, as seconds and values."""
+
+    begun_at: float = field(default_factory=time.time)
+    curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        """Note a value of this moment."""
+        self.curves.setdefault(name, []).append((time.time() - self.begun_at, value))
+
+    def look(self, scene: Scene) -> None:
+        """Look at every process of the crew, and at the tables."""
+        for name in ("web", "worker"):
+            process = scene.crew.processes.get(name)
+            if process is None:
+                continue
+            with suppress(psutil.Error):
+                family = [psutil.Process(process.pid)]
+                family += family[0].children(recursive=True)
+                memory, files = zip(*[(one.memory_info().rss, one.num_fds()) for one in family], strict=True)
+                self.add(f"{name}, its largest process", max(memory) / MEGABYTE)
+                self.add(f"{name}'s open files", float(sum(files)))
+        with suppress(psycopg.Error), psycopg.connect(scene.database_url, connect_timeout=2) as connection:
+            dead, live = connection.execute(DEAD_ROWS).fetchone() or (0.0, 0.0)
+            self.add("dead rows", dead)
+            self.add("live rows", live)
+
+    def picture(self, kills: list[float], *, title: str) -> str:
+        """Draw it all, with the kills as strokes."""
+
+        def panel(title: str, unit: str, *names: str) -> Panel:
+            return Panel(title, unit, [Curve(name, self.curves.get(name, [])) for name in names])
+
+        until = max((points[-1][0] for points in self.curves.values()), default=1.0)
+        panels = [
+            panel("Memory", " MB", "worker, its largest process", "web, its largest process"),
+            panel("Open files", "", "worker's open files", "web's open files"),
+            panel("Rows in PostgreSQL", "", "live rows", "dead rows"),
+        ]
+        return draw(title, panels, marks=kills, until=until)
+
+
+def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | None = None) -> Verdict:
+    """Run the soak for so long, write the picture, and give the verdict."""
+    samples = Samples()
+    seconds = minutes * 60
+    scenario = replace(SOAK, seconds=seconds, draws=max(1, int(seconds / EVERY_SECONDS)))
+    scenes: list[Scene] = []
+
+    @contextmanager
+    def watched(scene: Scene) -> Iterator[None]:
+        """Sample in a thread of its own for as long as the publishers publish."""
+        samples.begun_at = time.time()
+        scenes.append(scene)
+        is_over = threading.Event()
+
+        def sample() -> None:
+            while not is_over.wait(SAMPLE_EVERY_SECONDS):
+                samples.look(scene)
+
+        thread = threading.Thread(target=sample, name="samples", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    with home_of_its_own() as home, Ground(home) as ground:
+        verdict = run(scenario, seed=seed, ground=ground, tell=tell, keep=keep, around=watched)
+    kills = [one.at - samples.begun_at for one in scenes[0].interruptions if one.is_kill]
+    title = f"{minutes:g} minutes, {verdict.figures['accepted']:,} events, {len(kills)} kills (strokes)"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_text(samples.picture(kills, title=title))
+    tell(f"The picture is in {picture}.")
+    return verdict

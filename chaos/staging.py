@@ -1,0 +1,181 @@
+"""What a scenario stands on before it begins: database, proxies, crew, receiver, webhooks and publishers."""
+
+import json
+import random
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+
+from bench.stage import free_port, wait_for
+from chaos import bugs
+from chaos.crew import Crew
+from chaos.ground import Ground, run_helper
+from chaos.plans import Scenario
+from chaos.proxy import Proxy
+from chaos.publisher import Plan
+from chaos.scene import Scene, Tell
+from hookhub.client import Client
+from hookhub.stream_client import DEFAULT_STREAM
+
+# Short, so that what a dead worker held is found again while one watches.
+TIMEOUT_SECONDS, LEASE_SECONDS = 3.0, 6.0
+SETTINGS = {
+    "HOOKHUB_TIMEOUT": f"{TIMEOUT_SECONDS:g}",
+    "HOOKHUB_LEASE": f"{LEASE_SECONDS:g}",
+    "HOOKHUB_WORKER_PROCESSES": "2",
+}
+STARTS_WITHIN_SECONDS = 90
+
+
+def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
+    """Make the folder of a scenario's logs and records, to be kept or to go with the stack."""
+    if keep is None:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hookhub-chaos-run-")))
+    folder = keep / scenario.name
+    folder.mkdir(parents=True)
+    return folder
+
+
+@contextmanager
+def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell: Tell) -> Iterator[Scene]:
+    """Make the database, the proxies and the crew, none of it started yet; kill what is left of it in the end."""
+    orders = folder / "orders"
+    orders.mkdir()
+    direct = ground.new_database()
+    port = free_port()
+    with ExitStack() as stack:
+        proxies: dict[str, Proxy] = {}
+        urls = {"DATABASE_URL": direct, "REDIS_URL": ground.redis_url}
+        for part in scenario.proxied:
+            if part == "receiver":
+                continue  # Its port is not known yet.
+            targets: dict[str, str | tuple[str, int]] = {
+                "database": f"{socket_directory_of(direct)}/.s.PGSQL.5432",
+                "redis": urlsplit(ground.redis_url).path,
+                "web": ("127.0.0.1", port),
+            }
+            proxies[part] = stack.enter_context(Proxy(targets[part]))
+        if "database" in proxies:
+            name = urlsplit(direct).path.removeprefix("/")
+            urls["DATABASE_URL"] = f"postgresql://postgres@127.0.0.1:{proxies['database'].port}/{name}"
+        if "redis" in proxies:
+            urls["REDIS_URL"] = f"redis://127.0.0.1:{proxies['redis'].port}/0"
+        environment = ground.environment(
+            **urls, **SETTINGS, **scenario.settings, PORT=str(port), HOOKHUB_FAILPOINTS=str(orders)
+        )
+        crew = Crew(logs=folder, environment=environment, rewrite=rewritten)
+        stack.callback(crew.close)
+        if scenario.bug:
+            crew.environment[bugs.BUG] = scenario.bug
+        scene = Scene(
+            ground=ground,
+            crew=crew,
+            database_url=direct,
+            lease=LEASE_SECONDS,
+            proxies=proxies,
+            orders=orders,
+            chance=random.Random(f"{scenario.name} {seed} faults"),
+            tell=tell,
+            spared=scenario.spared,
+        )
+        stack.callback(scene.close)
+        yield scene
+
+
+def rewritten(command: str) -> str:
+    """Start the same by the harness's own entry points, which can build a bug or a wrong clock in."""
+    return command.replace("config.celery", "chaos.celery").replace("config.wsgi", "chaos.wsgi")
+
+
+def socket_directory_of(database_url: str) -> str:
+    """Give where an embedded PostgreSQL's socket is, from its URL."""
+    return psycopg.conninfo.conninfo_to_dict(database_url)["host"]  # type: ignore[return-value]
+
+
+@contextmanager
+def helper(module: str, *arguments: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Run one of the harness's own processes; told to end by the end of its input, and waited for."""
+    process = run_helper(module, *arguments, log=folder / f"{module}.log")
+    try:
+        yield process
+    finally:
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def say(receiver: "subprocess.Popen[str]", told: Mapping[str, Any]) -> None:
+    """Tell the receiver something, and wait until it has understood."""
+    assert receiver.stdin is not None
+    assert receiver.stdout is not None
+    receiver.stdin.write(json.dumps(told) + "\n")
+    receiver.stdin.flush()
+    if receiver.stdout.readline().strip() != "understood":
+        raise RuntimeError("the receiver did not understand")
+
+
+def start(scenario: Scenario, scene: Scene) -> None:
+    """Start the web server and the workers."""
+    scene.crew.start("web")
+    for number in range(1, scenario.workers + 1):
+        name = "worker" if number == 1 else f"worker-{number}"
+        scene.crew.start(name, **scenario.differences.get(name, {}))
+    wait_for(scene.is_up, "everything to be up", seconds=STARTS_WITHIN_SECONDS)
+
+
+def make_webhooks(scenario: Scenario, scene: Scene, receiver_port: int) -> dict[str, str]:
+    """Make the webhooks through the API, and give their secrets by path."""
+    port = receiver_port
+    if "receiver" in scenario.proxied:
+        scene.proxies["receiver"] = Proxy(("127.0.0.1", receiver_port))
+        port = scene.stack.enter_context(scene.proxies["receiver"]).port
+    secrets = {}
+    with Client(scene.url, scene.ground.key) as client:
+        for part in scenario.parts:
+            terms = {"retry_schedule": list(part.schedule), "max_in_flight": part.in_flight}
+            created = client.webhooks.create(
+                f"http://127.0.0.1:{port}{part.path}",
+                events=list(part.topics),
+                format="standard-webhooks",
+                settings={**terms, "auto_disable": part.disables},
+            )
+            secrets[part.path] = str(created["secret"])
+    return secrets
+
+
+def publisher_plan(scenario: Scenario, scene: Scene, seed: int, folder: Path) -> str:
+    """Write down for the publishers' process what it is to do."""
+    web = scene.proxies["web"].port if "web" in scene.proxies else scene.crew.environment["PORT"]
+    made = Plan(
+        url=f"http://127.0.0.1:{web}",
+        key=scene.ground.key,
+        redis_url=scene.ground.redis_url,
+        stream=DEFAULT_STREAM,
+        journal=str(folder / "journal"),
+        seed=seed,
+        rates=dict(scenario.rates),
+    )
+    return json.dumps(asdict(made))
+
+
+def make_commits_slow(scene: Scene, seconds: float) -> None:
+    """Have every COMMIT that stores an event take so long, by a trigger that PostgreSQL defers until then."""
+    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS"
+            f" 'BEGIN PERFORM pg_sleep({seconds:f}); RETURN NULL; END';"
+            " CREATE CONSTRAINT TRIGGER chaos_wait AFTER INSERT ON deliveries_event"
+            " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chaos_wait()".encode()
+        )

@@ -1,0 +1,393 @@
+"""The fault harness's accounting: what is right passes, and each of the seven rules has records that break it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chaos import accounting, figures
+from chaos.matching import pair_off
+from chaos.records import Arrival, Attempted, Breach, Hook, Interruption, Owed, Published, Records, matches
+from chaos.verdict import judge
+
+# One event of each kind of fate: taken at once, taken on the second try, and never.
+GOOD, AGAIN, NEVER = "0190-good", "0190-again", "0190-never"
+
+
+def published(key: str = "one", **changed: Any) -> Published:
+    return Published(key, "push", "abc", "single", 10.0, "acknowledged", 10.1)._replace(**changed)
+
+
+def arrival(at: float, delivery: str = GOOD, **changed: Any) -> Arrival:
+    return Arrival(at, "/good", delivery, "one", "abc", "valid", "200")._replace(**changed)
+
+
+def owed(delivery: str = GOOD, **changed: Any) -> Owed:
+    return Owed(delivery, "one", "/good", "delivered", "delivered", 1, has_lease=False)._replace(**changed)
+
+
+def attempted(at: float, delivery: str = GOOD, **changed: Any) -> Attempted:
+    return Attempted(delivery, 1, at, at + 0.1, "delivered", 200)._replace(**changed)
+
+
+def killed(at: float, *in_hand: str, until: float = 0, **changed: Any) -> Interruption:
+    return Interruption("killed", at, until or at, frozenset(in_hand), is_kill=True)._replace(**changed)
+
+
+BOOKS = Records(
+    published=[published()],
+    arrivals=[
+        arrival(10.05),
+        arrival(10.05, AGAIN, path="/again", answer="500"),
+        arrival(11.2, AGAIN, path="/again"),
+        arrival(10.05, NEVER, path="/never", answer="500"),
+        arrival(11.2, NEVER, path="/never", answer="reset"),
+    ],
+    stored={"one": 10.0},
+    owed=[
+        owed(),
+        owed(AGAIN, path="/again", attempts_made=2),
+        owed(NEVER, path="/never", state="failed", ending="exhausted", attempts_made=2),
+    ],
+    attempts=[
+        attempted(10.0),
+        attempted(10.0, AGAIN, outcome="refused", status=500),
+        attempted(11.15, AGAIN, number=2),
+        attempted(10.0, NEVER, outcome="refused", status=500),
+        attempted(11.15, NEVER, number=2, outcome="lost", status=None),
+    ],
+    hooks=[
+        Hook("/good", ("*",), (1,), 3, is_healthy=True),
+        Hook("/again", ("push",), (1,), 3, is_healthy=False),
+        Hook("/never", ("push",), (1,), 3, is_healthy=False),
+        Hook("/other", ("issues",), (1,), 3, is_healthy=True),
+    ],
+    lease=6.0,
+)
+GOOD_ONE, *OTHERS = BOOKS.arrivals
+
+
+def first_changed(kind: str, **changed: Any) -> Records:
+    """The books with the first row of a kind changed, which is the one about the webhook that takes all at once."""
+    first, *others = getattr(BOOKS, kind)
+    return replace(BOOKS, **{kind: [first._replace(**changed), *others]})
+
+
+def without_first(kind: str) -> list[Any]:
+    return list(getattr(BOOKS, kind)[1:])
+
+
+def retried(**changed: Any) -> Records:
+    """The books with another second attempt of the webhook that takes it then."""
+    attempts = list(BOOKS.attempts)
+    attempts[2] = attempts[2]._replace(**changed)
+    return replace(BOOKS, attempts=attempts)
+
+
+def with_first_again(*interruptions: Interruption, at: float = 17.0) -> Records:
+    """The books with a second request that was taken, each with its attempt."""
+    return replace(
+        BOOKS,
+        arrivals=[*BOOKS.arrivals, arrival(at)],
+        attempts=[*BOOKS.attempts, attempted(at - 0.01, number=2)],
+        owed=[owed(attempts_made=2), *without_first("owed")],
+        interruptions=interruptions,
+    )
+
+
+def test_books_that_are_right_break_no_rule() -> None:
+    assert accounting.check(BOOKS) == []
+
+
+BROKEN = {
+    # 1: what was accepted arrives, or is in the log as failed or held with its attempts.
+    "an acknowledged event that nobody knows": (
+        1,
+        replace(BOOKS, published=[published(), published("two")]),
+        "two to /good: acknowledged, and nobody knows of it any more",
+    ),
+    "an event that is stored although its publisher never heard so": (
+        1,
+        replace(BOOKS, published=[published(), published("two", said="unknown")], stored={"one": 10.0, "two": 10.0}),
+        "two to /good: unknown, and nobody knows of it any more",
+    ),
+    "a webhook without its delivery": (
+        1,
+        replace(BOOKS, arrivals=OTHERS, owed=without_first("owed"), attempts=without_first("attempts")),
+        "one to /good: acknowledged, and nobody knows of it any more",
+    ),
+    "a delivery that still waits": (
+        1,
+        replace(BOOKS, arrivals=OTHERS, owed=[owed(state="pending"), *without_first("owed")]),
+        "one to /good: pending, and never taken",
+    ),
+    "a delivery said to be delivered that never arrived": (
+        1,
+        replace(BOOKS, arrivals=OTHERS),
+        "one to /good: delivered, and never taken",
+    ),
+    "a delivery given up before its schedule is used up": (
+        1,
+        replace(
+            BOOKS,
+            arrivals=[arrival(10.05, answer="500"), *OTHERS],
+            owed=[owed(state="failed", ending="exhausted"), *without_first("owed")],
+            attempts=[attempted(10.0, outcome="refused", status=500), *without_first("attempts")],
+        ),
+        "one to /good: given up after 1 attempts of 2",
+    ),
+    "a failed delivery without its attempts": (
+        1,
+        replace(
+            BOOKS,
+            arrivals=[arrival(10.05, answer="500"), *OTHERS],
+            owed=[owed(state="failed", ending="poisonous", attempts_made=5), *without_first("owed")],
+            attempts=[attempted(10.0, outcome="refused", status=500), *without_first("attempts")],
+        ),
+        "one to /good: failed, with 1 of 5 attempts in the log",
+    ),
+    "a delivery held for a webhook that is active": (
+        1,
+        replace(BOOKS, arrivals=OTHERS, owed=[owed(state="held", attempts_made=0), *without_first("owed")]),
+        "one to /good: held, and the webhook is active",
+    ),
+    # 2: nothing arrives that was not published; the bytes are the same, and signed.
+    "something that nobody published": (
+        2,
+        first_changed("arrivals", key="stranger"),
+        "/good got stranger, which nobody published",
+    ),
+    "something that was refused": (2, first_changed("published", said="refused"), "/good got one, which was refused"),
+    "other bytes": (2, first_changed("arrivals", sha="xyz"), "/good got one in other bytes than it was published in"),
+    "a wrong signature": (
+        2,
+        first_changed("arrivals", signature="invalid: no match"),
+        "/good got one with a signature that is invalid: no match",
+    ),
+    "an event for another webhook": (
+        2,
+        first_changed("arrivals", path="/other"),
+        "/other got one, for which it did not ask",
+    ),
+    # 3: each request has its attempt, each success its request.
+    "a request that is in no attempt": (
+        3,
+        replace(BOOKS, attempts=without_first("attempts")),
+        f"{GOOD}: a request to /good at 10.050 is in no attempt",
+    ),
+    "one attempt and two requests": (
+        3,
+        replace(BOOKS, arrivals=[*BOOKS.arrivals, arrival(10.06)]),
+        f"{GOOD}: a request to /good at 10.060 is in no attempt",
+    ),
+    "a request before its attempt": (
+        3,
+        first_changed("arrivals", at=9.0),
+        f"{GOOD}: a request to /good at 9.000 is in no attempt",
+    ),
+    "a success without a request": (
+        3,
+        replace(BOOKS, arrivals=OTHERS),
+        f"{GOOD}: attempt 1 is delivered, and no request of it arrived",
+    ),
+    "an answer without a request": (
+        3,
+        replace(BOOKS, arrivals=[one for one in BOOKS.arrivals if one.at > 11 or one.delivery != AGAIN]),
+        f"{AGAIN}: attempt 2 is delivered, and no request of it arrived",
+    ),
+    # 4: twice only what was in flight at a kill, and never without one.
+    "twice without a kill": (4, with_first_again(), f"{GOOD} (/good) was taken 2 times, and cut short 0 times"),
+    "twice, and what was killed held something else": (
+        4,
+        with_first_again(killed(10.1, AGAIN)),
+        f"{GOOD} (/good) was taken 2 times, and cut short 0 times",
+    ),
+    "twice, and the kill was long after it": (
+        4,
+        with_first_again(killed(15, GOOD)),
+        f"{GOOD} (/good) was taken 2 times, and cut short 0 times",
+    ),
+    "refused before it was held up, taken by another meanwhile, and again after it": (
+        4,
+        replace(
+            BOOKS,
+            arrivals=[arrival(5.0, answer="500"), *BOOKS.arrivals, arrival(12.5)],
+            attempts=[
+                attempted(4.9, outcome="refused", status=500),
+                attempted(10.0, number=2),
+                attempted(12.4, number=3),
+                *without_first("attempts"),
+            ],
+            owed=[owed(attempts_made=3), *without_first("owed")],
+            interruptions=[killed(5.2, GOOD, until=12.3, is_kill=False)],
+        ),
+        f"{GOOD} (/good) was taken 2 times, and cut short 0 times",
+    ),
+    # 5: not before its time, and not long after.
+    "a retry before its time": (
+        5,
+        retried(started_at=10.6, ended_at=10.7),
+        f"{AGAIN} (/again): attempt 2 came 0.500 s after attempt 1, and 1 s were promised",
+    ),
+    "a retry that the receiver saw too early": (
+        5,
+        replace(BOOKS, arrivals=[*BOOKS.arrivals[:2], arrival(10.905, AGAIN, path="/again"), *BOOKS.arrivals[3:]]),
+        None,
+    ),
+    "a retry long after its time": (
+        5,
+        replace(
+            retried(started_at=20.0, ended_at=20.1),
+            arrivals=[*BOOKS.arrivals[:2], arrival(20.05, AGAIN, path="/again"), *BOOKS.arrivals[3:]],
+        ),
+        f"{AGAIN} (/again): attempt 2 came 9.900 s after attempt 1; 6.1 s are the most",
+    ),
+    # 6: rest.
+    "something still being sent": (6, first_changed("owed", state="sending"), f"{GOOD} (/good) is sending"),
+    "something pending": (6, first_changed("owed", state="pending"), f"{GOOD} (/good) is pending"),
+    "a lease that is left": (6, first_changed("owed", has_lease=True), f"{GOOD} (/good) has a lease"),
+    "an attempt that is counted and not in the log": (
+        6,
+        first_changed("owed", attempts_made=2),
+        f"{GOOD} (/good) counts 2 attempts, and the log has [1]",
+    ),
+    "two deliveries of one event to one webhook": (
+        6,
+        replace(BOOKS, owed=[*BOOKS.owed, owed(NEVER)]),
+        "one is owed twice to /good",
+    ),
+    "a ledger that is off": (6, replace(BOOKS, ledger=["a fault"]), "check_ledger: a fault"),
+    # 7: promptness, where a scenario is held to it.
+    "events that take their time": (
+        7,
+        replace(first_changed("arrivals", at=10.9), prompt_within=0.5),
+        "half of the events took more than 0.800 s to arrive; 0.5 s are the most",
+    ),
+    "nothing at all": (
+        7,
+        replace(BOOKS, arrivals=OTHERS, prompt_within=0.5),
+        "nothing arrived at a healthy webhook",
+    ),
+}
+
+
+@pytest.mark.parametrize(("rule", "records", "what"), BROKEN.values(), ids=BROKEN)
+def test_each_rule_notices_what_breaks_it(rule: int, records: Records, what: str | None) -> None:
+    found = accounting.check(records)
+
+    if what is None:
+        assert [breach for breach in found if breach.rule == rule] == []
+    else:
+        assert Breach(rule, what) in found
+
+
+EXCUSED = {
+    "an event that was refused is owed to nobody": replace(
+        BOOKS, published=[published(), published("two", said="refused")]
+    ),
+    "an event whose fate nobody knows may be gone": replace(
+        BOOKS, published=[published(), published("two", said="unknown")]
+    ),
+    "what Redis forgot before a worker could store it": replace(
+        BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[12.0], stored_within=5.0
+    ),
+    "what a disabled webhook was not owed any more": replace(
+        BOOKS, hooks=[*BOOKS.hooks, Hook("/doomed", ("*",), (1,), 3, is_healthy=False, disabled_at=4.0)]
+    ),
+    "a request in flight at a kill, and the repeat of it": with_first_again(killed(10.2, GOOD)),
+    "a request in flight when the network was cut": with_first_again(
+        Interruption("cut", 10.0, 11.0, None, is_kill=False)
+    ),
+    "the late request of a worker that was held up": replace(
+        BOOKS,
+        arrivals=[*BOOKS.arrivals, arrival(17.1)],
+        attempts=[attempted(9.0, ended_at=17.2), attempted(10.0, number=2), *without_first("attempts")],
+        owed=[owed(attempts_made=2), *without_first("owed")],
+        interruptions=[killed(9.1, GOOD, until=17.0, is_kill=False)],
+    ),
+    "a retry that an outage was in the way of": replace(
+        retried(started_at=20.0, ended_at=20.1),
+        arrivals=[*BOOKS.arrivals[:2], arrival(20.05, AGAIN, path="/again"), *BOOKS.arrivals[3:]],
+        interruptions=[killed(11.0, until=19.5)],
+    ),
+    "an attempt that is repeated at once, for nobody lived to tell of it": replace(
+        BOOKS,
+        arrivals=[GOOD_ONE, arrival(10.3), *OTHERS],
+        attempts=[
+            attempted(10.0, outcome="unknown", ended_at=None, status=None),
+            attempted(10.25, number=2),
+            *without_first("attempts"),
+        ],
+        owed=[owed(attempts_made=2), *without_first("owed")],
+        interruptions=[killed(10.1, GOOD)],
+    ),
+    "a request that libcurl repeated because the connection broke": replace(
+        BOOKS, arrivals=[arrival(10.04, answer="reset"), *BOOKS.arrivals]
+    ),
+}
+
+
+@pytest.mark.parametrize("records", EXCUSED.values(), ids=EXCUSED)
+def test_what_is_not_promised_is_not_held_against_anybody(records: Records) -> None:
+    assert accounting.check(records) == []
+
+
+def test_what_redis_forgot_long_after_it_should_have_been_stored_is_lost() -> None:
+    books = replace(
+        BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[12.0], stored_within=1.0
+    )
+
+    assert {breach.rule for breach in accounting.check(books)} == {1}
+
+
+def test_a_step_of_the_schedule_is_used_up_only_by_failures_that_are_clear() -> None:
+    failed = attempted(1.0, outcome="refused", status=500)
+    unknown = attempted(2.0, number=2, outcome="unknown", ended_at=None, status=None)
+    again = attempted(2.2, number=3, outcome="lost", status=None)
+    last = attempted(9.0, number=4)
+
+    found = [(one.number, following.number, step) for one, following, step in accounting.steps(
+        [failed, unknown, again, last], [1, 5, 25]
+    )]  # fmt: skip
+
+    assert found == [(1, 2, 1), (3, 4, 1)]
+
+
+def test_requests_are_paired_so_that_every_attempt_that_needs_one_has_one() -> None:
+    # The first attempt would take either request, the second only the first of them.
+    assert pair_off([[True, True], [True, False]], first=[1]) == {0: 1, 1: 0}
+    assert pair_off([[True], [True]], first=[1]) == {0: 1}
+    assert pair_off([[False], [False]], first=[]) == {}
+    assert pair_off([], first=[]) == {}
+
+
+@pytest.mark.parametrize(
+    ("topics", "is_matching"),
+    [(("*",), True), (("push",), True), (("push.a",), True), (("pus",), False), (("push.a.b",), False), ((), False)],
+)
+def test_the_harness_matches_topics_by_itself(topics: tuple[str, ...], is_matching: bool) -> None:
+    assert matches(topics, "push.a") == is_matching
+
+
+def test_the_figures_are_counted_from_the_records() -> None:
+    verdict = judge(with_first_again(killed(10.2, GOOD)), scenario="books", seed=7, complaints=["does not stop"])
+
+    assert verdict.figures == {
+        "scenario": "books",
+        "seed": 7,
+        "accepted": 1,
+        "unknown": 0,
+        "delivered": 2,
+        "failed": 1,
+        "lost": 0,
+        "duplicated": 1,
+        "unexpected": 0,
+        "kills": 1,
+        "longest_gap_s": 6.95,
+        "duplicates_allowed": 1,
+        "p99_s": 0.0,
+        "breaches": 1,
+    }
+    assert verdict.sentences() == ["  rule 0: does not stop"]
+    assert figures.percentile([], 99) == 0.0
+    assert figures.longest_gap(replace(BOOKS, arrivals=[])) == 0.0
