@@ -13,9 +13,10 @@ SEED ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv demo up test lint types fast acceptance format bench chaos clean
+.PHONY: help venv partners demo up test lint types fast acceptance format bench chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,13 +35,20 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
+partners: venv $(PARTNERS) ## install the programs from npm that the tests drive, as tests/partners/package-lock.json has them
+
+$(PARTNERS): $(READY) tests/partners/package-lock.json
+	@echo "Installing the partners from npm into tests/partners/node_modules …"
+	@$(BIN)/python -m tests.partners.node
+	@touch $@
+
 demo: venv ## push to a real repository and watch the events arrive, signed, retried and recorded
 	@$(BIN)/python manage.py demo
 
 up: venv ## run the service in the foreground; prints its address and, the first time, a login and an API key
 	@exec $(BIN)/python manage.py up $(if $(PORT),--port $(PORT))
 
-test: venv ## lint, check the types, run every test
+test: partners ## lint, check the types, run every test
 	@$(MAKE) --no-print-directory lint types
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not acceptance"
 	@$(BIN)/python -m pytest -q -m acceptance
@@ -57,7 +65,7 @@ types: venv ## mypy, strict
 fast: venv ## the unit tests alone, in seconds
 	@$(BIN)/python -m pytest -q tests/unit
 
-acceptance: venv ## the tests with real processes, and the browser
+acceptance: partners ## the tests with real processes, and the browser
 	@$(BIN)/python -m pytest -q -m acceptance
 
 format: venv ## put the code into shape
@@ -71,4 +79,4 @@ chaos: venv ## kill, stall and cut off every part in turn for 10 minutes, and ac
 	@$(BIN)/python -m chaos $(SCENARIOS) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove the environment, the caches and the embedded servers' data
-	@rm -rf $(VENV) .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) tests/partners/node_modules .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

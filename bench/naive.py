@@ -43,6 +43,9 @@ def deliver(delivery_id: str) -> None:
         organization=delivery.organization.slug,
         repository=delivery.repository.name if delivery.repository else None,
         webhook_id=str(webhook.uid),
+        webhook_number=webhook.pk,
+        scope="repository" if webhook.repository_id else "organization",
+        scope_number=webhook.repository_id or webhook.organization_id,
         content_type=webhook.content_type,
         secrets=tuple(secret.text for secret in vault.live_secrets(webhook.sealed_secrets, now=now)),
     )

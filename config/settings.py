@@ -223,8 +223,23 @@ HOOKHUB_ALLOWED_HOSTS = frozenset(normalise_host(host) for host in words("HOOKHU
 HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY", default=False)
 # The certificates receivers are checked against; empty means the system's, or certifi's where there are none.
 HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE")
+
+
+def addresses(value: str) -> tuple[str, ...]:
+    """Read addresses and networks, and give them as they are written; a slip here would lock receivers' doors."""
+    found = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in found:
+        ip_network(part)
+    return found
+
+
 # The addresses this deployment sends from, told to receivers at /v1/meta so that they can open their firewalls.
-HOOKHUB_SOURCE_ADDRESSES = words("HOOKHUB_SOURCE_ADDRESSES")
+HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
+    "HOOKHUB_SOURCE_ADDRESSES",
+    addresses,
+    (),
+    expects="a comma-separated list of addresses and networks such as 192.0.2.7, 2001:db8::/32",
+)
 
 # Celery -------------------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,13 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from hookhub.dialects import DIALECTS
+
 urlpatterns = [
     path("", RedirectView.as_view(url="/v1/")),
     path("v1/", include("hookhub.api.urls")),
     path("admin/", admin.site.urls),
+    *[path(prefix, include(list(dialect.routes))) for dialect in DIALECTS.values() for prefix in dialect.prefixes],
 ]
 
 handler404 = "hookhub.api.errors.not_found"

@@ -9,13 +9,10 @@ from django.conf import settings
 
 from deliveries import arrays, vault
 from deliveries.claiming import Claim
-from deliveries.formats import FORMATS, Message
+from deliveries.formats import FORMATS, MASK, Format, Message
 from deliveries.outcomes import Delivered, Lost, Outcome, judge
 from deliveries.retry import Decision, Finish, GiveUp, RetryAt, decide
 from deliveries.sender import Exchange, Request
-
-# A header that could hold a secret is shown by name only.
-MASK = "********"
 
 
 class Result(NamedTuple):
@@ -34,7 +31,6 @@ def render(claimed: Claim, *, now: datetime) -> Request:
     """Make up the request for one attempt; raises what the format raises, vault.Unreadable, and vault.NoLiveSecret."""
     to = claimed.to
     wire_format = FORMATS[to.format]
-    secrets = vault.live_secrets(to.sealed_secrets, now=now)
     rendered = wire_format.render(
         Message(
             delivery_id=str(claimed.delivery_id),
@@ -47,8 +43,11 @@ def render(claimed: Claim, *, now: datetime) -> Request:
             organization=to.organization,
             repository=claimed.repository,
             webhook_id=to.webhook_uid,
+            webhook_number=to.webhook_id,
+            scope="organization" if to.repository_id is None else "repository",
+            scope_number=to.repository_id or to.organization_id,
             content_type=to.content_type,
-            secrets=tuple(secret.text for secret in secrets),
+            secrets=signing_secrets(to.sealed_secrets, wire_format=wire_format, now=now),
         )
     )
     own = tuple(vault.open_headers(to.sealed_headers).items())
@@ -60,6 +59,16 @@ def render(claimed: Claim, *, now: datetime) -> Request:
         timeout=min(timeout, settings.HOOKHUB_TIMEOUT_MOST),
         verify_ssl=to.verify_ssl,
     )
+
+
+def signing_secrets(sealed: bytes, *, wire_format: Format, now: datetime) -> tuple[str, ...]:
+    """Give the secrets that sign now, newest first; none only where the owner wants none or the format knows none.
+
+    Raises vault.Unreadable, and vault.NoLiveSecret: what was signed once never goes out unsigned.
+    """
+    if wire_format.signs == "never" or (wire_format.signs == "if asked" and not vault.open_secrets(sealed)):
+        return ()
+    return tuple([secret.text for secret in vault.live_secrets(sealed, now=now)])
 
 
 def schedule_of(claimed: Claim) -> Sequence[timedelta]:
@@ -84,6 +93,7 @@ def conclude(
         outcome = judge(
             exchange.result.status,
             retry_after=exchange.result.header("retry-after"),
+            body=exchange.result.body,
             wire_format=FORMATS[claimed.to.format],
             now=now,
         )
@@ -133,7 +143,7 @@ def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
         "ids": attempt_id,
         "started": result.started_at,
         "durations": result.exchange.duration,
-        "urls": result.request.url,
+        "urls": FORMATS[result.claim.to.format].show_url(result.request.url),
         "request_headers": shown_headers(result),
         "outcomes": type(result.outcome).__name__.lower(),
         "statuses": reply.status if reply else None,

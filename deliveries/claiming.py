@@ -34,6 +34,12 @@ IN_FLIGHT = """
 
 IS_SLOW = "(coalesce(w.pace >= %(slow_from)s, false) OR w.id = ANY(%(lagging)s::bigint[]))"
 
+# What a Destination is made of.
+DESTINATION = f"""
+w.id, w.uid::text, w.organization_id, o.slug, w.repository_id, w.url, w.format, w.content_type,
+w.sealed_secrets, w.sealed_headers, w.verify_ssl, w.retry_schedule, w.timeout, {IS_SLOW}
+"""
+
 # Walks the index of the deliveries that stand in line from webhook to webhook, three pages a step, starting after the
 # one that was served last, so that a webhook with a mountain of them costs the walk no more than one with a single one.
 # What waits for its time stands in no line and costs nothing. The walk goes no further than the limit makes it.
@@ -66,8 +72,7 @@ WITH RECURSIVE walk AS (
 LOCK_READY_WEBHOOKS = f"""
 {READY_WEBHOOKS}
 SELECT (SELECT count(*) FROM ready), (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS off,
-       w.id, w.uid::text, o.slug, w.url, w.format, w.content_type, w.sealed_secrets, w.sealed_headers, w.verify_ssl,
-       w.retry_schedule, w.timeout, {IS_SLOW}
+       {DESTINATION}
 FROM deliveries_webhook w JOIN deliveries_organization o ON o.id = w.organization_id
 WHERE w.id = ANY(ARRAY(SELECT id FROM ready))
 ORDER BY w.id
@@ -137,11 +142,13 @@ LEFT JOIN deliveries_repository r ON r.id = e.repository_id
 
 
 class Destination(NamedTuple):
-    """A webhook as one claim found it: where and how to send; from the third on in LOCK_READY_WEBHOOKS' order."""
+    """A webhook as one claim found it: where and how to send; in DESTINATION's order."""
 
     webhook_id: int
     webhook_uid: str
+    organization_id: int
     organization: str
+    repository_id: int | None
     url: str
     format: str
     content_type: str

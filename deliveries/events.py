@@ -87,15 +87,21 @@ def as_columns(
     }
 
 
-def ping_for(
-    webhook_id: int, *, organization_id: int, repository_id: int | None, data: object, now: datetime
+def only_for(
+    webhook_id: int,
+    event_type: str,
+    data: object,
+    *,
+    organization_id: int,
+    repository_id: int | None,
+    now: datetime,
 ) -> NewEvent:
-    """Make up an event that only one webhook gets, whatever it subscribes to."""
+    """Make up an event that only one webhook gets, whatever it subscribes to: a ping, or a test."""
     return NewEvent(
         organization_id=organization_id,
         repository_id=repository_id,
-        type="ping",
-        topics=("ping",),
+        type=event_type,
+        topics=(event_type,),
         payload=json.dumps(data).encode(),
         occurred_at=now,
         webhook_id=webhook_id,

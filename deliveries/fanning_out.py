@@ -5,7 +5,18 @@ from typing import NamedTuple
 from django.db import transaction
 
 from deliveries import arrays, queue
-from deliveries.claiming import IN_FLIGHT, IS_SLOW, LAST_ID, SHARE, Claim, Destination, Leasing, Wanted, standing
+from deliveries.claiming import (
+    DESTINATION,
+    IN_FLIGHT,
+    IS_SLOW,
+    LAST_ID,
+    SHARE,
+    Claim,
+    Destination,
+    Leasing,
+    Wanted,
+    standing,
+)
 from deliveries.failpoints import reach
 
 # A source gives so many events before the next one has its turn, and more only where there are few sources.
@@ -75,8 +86,7 @@ WITH RECURSIVE turns AS (
     ) AS ready
     LIMIT %(room)s
 ), locked AS MATERIALIZED (
-    SELECT w.id, w.uid::text, o.slug, w.url, w.format, w.content_type, w.sealed_secrets, w.sealed_headers,
-           w.verify_ssl, w.retry_schedule, w.timeout, {IS_SLOW}
+    SELECT {DESTINATION}
     FROM deliveries_webhook w JOIN deliveries_organization o ON o.id = w.organization_id
     WHERE w.id = ANY(ARRAY(SELECT id FROM ready)) AND w.disabled_at IS NULL AND w.deleted_at IS NULL
     ORDER BY w.id

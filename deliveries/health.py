@@ -43,7 +43,7 @@ class Health:
             case Gone():
                 self.failures += 1
                 self.gone_at = result.started_at
-            case Refused(_, patience):
+            case Refused(_, patience, _):
                 self.failures += 1
                 if patience is not None:
                     self.resting_until = later(self.resting_until, result.ended_at + patience)
@@ -52,8 +52,9 @@ class Health:
                 is_timeout = kind == "timeout"
         self.timeouts = self.timeouts + 1 if is_timeout else 0
         self.timed_out_only = self.timed_out_only and is_timeout
-        # Without retries there is no schedule to use up, and one bad minute must not disable a webhook.
-        if result.decision == GiveUp("exhausted") and schedule_of(result.claim):
+        # Without retries there is no schedule to use up. One bad minute or one bad message must not disable a webhook.
+        was_tried = not (isinstance(result.outcome, Refused) and result.outcome.is_final)
+        if result.decision == GiveUp("exhausted") and was_tried and schedule_of(result.claim):
             self.review_since = later(self.review_since, result.claim.first_attempt_at)
 
     def pace(self) -> timedelta:

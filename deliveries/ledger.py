@@ -119,8 +119,8 @@ SELECT e.id::text FROM deliveries_event e
 WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = e.organization_id)
 """
 
-# Says in its own words what FAN_OUT promises. What a webhook wished for at the time is known only if it has not changed
-# since; changes of its health do not count.
+# Says in its own words what the fan-out promises. What a webhook wished for at the time is known only if it has not
+# changed since; changes of its health do not count.
 OWED_AND_MISSING = f"""
 SELECT e.id || ' to webhook ' || w.uid
 FROM deliveries_event e

@@ -10,7 +10,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from deliveries import formats
+from deliveries import dialects, formats
 from deliveries.ids import uuid7
 
 
@@ -27,11 +27,23 @@ class Organization(models.Model):
 
     slug = models.CharField(max_length=100, unique=True, validators=[NAME])
     name = models.CharField(max_length=200, blank=True)
-    default_format = models.CharField(max_length=40, default=formats.DEFAULT, choices=formats.choices)
+    # The system whose words it uses: its catalogue of event types, its shape of the shared addresses, its wire format.
+    default_dialect = models.CharField(
+        max_length=40, default=dialects.DEFAULT, db_default=dialects.DEFAULT, choices=dialects.choices
+    )
+    # Null leaves the wire format of new webhooks to the dialect.
+    default_format = models.CharField(max_length=40, null=True, blank=True, choices=formats.choices)
+    # Whether events of a known type must look as the catalogue says.
+    validate_events = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def wire_format(self) -> str:
+        """Give the format of its webhooks that name none."""
+        return self.default_format or dialects.DIALECTS[self.default_dialect].wire_format
 
 
 class Repository(models.Model):
@@ -146,7 +158,12 @@ class Webhook(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name or self.url
+        return self.name or self.shown_url
+
+    @property
+    def shown_url(self) -> str:
+        """Give the URL as anybody may see it: masked where whoever knows it could post."""
+        return formats.FORMATS[self.format].show_url(self.url)
 
     @property
     def active(self) -> bool:

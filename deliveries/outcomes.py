@@ -23,10 +23,14 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The receiver answered, but not with success; ``retry_after`` is what a 429 or 503 asked for."""
+    """The receiver answered, but not with success; ``retry_after`` is what a 429 or 503 asked for.
+
+    A final one is about this very message, so that neither trying again nor disabling the webhook would help.
+    """
 
     status: int
     retry_after: timedelta | None = None
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,15 @@ class Lost:
 Outcome = Delivered | Refused | Gone | Lost
 
 
-def judge(status: int, *, retry_after: str | None, wire_format: Format, now: datetime) -> Outcome:
-    """Read an answer's status and Retry-After header as an outcome; the format may overrule the status."""
-    match wire_format.judge(status) or verdict_on(status):
+def judge(status: int, *, retry_after: str | None, body: bytes = b"", wire_format: Format, now: datetime) -> Outcome:
+    """Read an answer as an outcome, by its status and Retry-After header unless the format knows better."""
+    match wire_format.judge(status, body) or verdict_on(status):
         case "delivered":
             return Delivered(status)
         case "gone":
             return Gone(status)
+        case "rejected":
+            return Refused(status, is_final=True)
         case "refused":
             patience = read_retry_after(retry_after, now=now) if status in {429, 503} else None
             return Refused(status, patience)

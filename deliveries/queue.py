@@ -13,6 +13,8 @@ from typing import Any
 import psycopg
 from django.db import connection
 
+from deliveries.formats import FORMATS, MASK
+
 Row = tuple[Any, ...]
 
 # A statement that holds, releases or cancels takes so many deliveries; what is left over is taken by the next.
@@ -201,9 +203,14 @@ WHERE w.id = r.id
 
 # A crash is not the receiver's failure: the lost attempt is on record, the schedule stays where it was, and the next
 # attempt is due at once. The same few deliveries taking their worker down again and again are poison.
+_SHOWN_URL = f"""
+CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() if one.url_is_secret)})
+     THEN substring(w.url from '^[a-z]+://[^/]+') || '/{MASK}' ELSE w.url END
+"""
+
 _RECLAIM = """
 WITH lost AS MATERIALIZED (
-    SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, w.url
+    SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, {shown_url} AS url
     FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
     WHERE d.state = 'sending' AND {which}
     ORDER BY d.id
@@ -227,6 +234,7 @@ FROM lost WHERE d.id = lost.id
 RETURNING d.id, d.state
 """
 
+_RECLAIM = _RECLAIM.replace("{shown_url}", _SHOWN_URL)
 RECLAIM_EXPIRED = _RECLAIM.replace("{which}", "d.leased_until < %(now)s")
 RECLAIM_LEASES = _RECLAIM.replace("{which}", "d.lease = ANY(%(leases)s::uuid[])")
 

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
 from deliveries import doorbell, pipeline, queue, webhooks
-from deliveries.events import ping_for
+from deliveries.events import only_for
 from deliveries.ids import first_id_at, uuid7
 from deliveries.models import Delivery, Webhook
 
@@ -106,24 +106,35 @@ def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
     return webhook, held
 
 
-def ping(webhook: Webhook, *, now: datetime) -> Delivery:
-    """Send one test event to one webhook, whatever it subscribes to; give its delivery. The webhook must be active."""
-    event = ping_for(
+def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
+    """Send a ping to one webhook, whatever it subscribes to; give its delivery. The webhook must be active.
+
+    ``data`` is what it says, where a system's receivers expect something of their own.
+    """
+    if data is None:
+        data = {"message": "HookHub can reach you.", "webhook": {"id": str(webhook.uid), "events": webhook.events}}
+    return send_to(webhook, "ping", data, now=now)
+
+
+def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -> Delivery:
+    """Send one event to one webhook, whatever it subscribes to; give its delivery. The webhook must be active."""
+    event = only_for(
         webhook.pk,
+        event_type,
+        data,
         organization_id=webhook.organization_id,
         repository_id=webhook.repository_id,
-        data={"message": "HookHub can reach you.", "webhook": {"id": str(webhook.uid), "events": webhook.events}},
         now=now,
     )
     with transaction.atomic():
         accepted = pipeline.accept([event], now=now)[0]
-        # Fanned out here and now, because whoever pings wants to watch this very delivery.
+        # Fanned out here and now, because whoever asked for it wants to watch this very delivery.
         Delivery.objects.bulk_create(
             [
                 Delivery(
                     id=uuid7(now),
                     event_id=accepted.id, webhook=webhook, organization_id=webhook.organization_id,
-                    repository_id=webhook.repository_id, event_type="ping", due_at=now, created_at=now,
+                    repository_id=webhook.repository_id, event_type=event_type, due_at=now, created_at=now,
                 )
             ]
         )  # fmt: skip

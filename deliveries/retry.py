@@ -52,6 +52,8 @@ def decide(outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], no
             return Finish()
         case Gone():
             return GiveUp("gone")
+        case Refused(is_final=True):
+            return GiveUp("exhausted")
         case Refused() | Lost():
             if failures >= len(schedule):
                 return GiveUp("exhausted")

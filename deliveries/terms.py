@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.conf import settings
 
 from deliveries import target
-from deliveries.formats import FORMATS
+from deliveries.formats import FORMATS, MASK
 from deliveries.sender import policy_from_settings
 from deliveries.topics import EVERYTHING, TYPE_RULE, is_type
 
@@ -61,7 +61,9 @@ def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fie
     return granted
 
 
-def _url(value: object, _slug: str) -> str:
+def _url(value: object, slug: str) -> str:
+    if slug in FORMATS and FORMATS[slug].url_is_secret and isinstance(value, str) and value.endswith(f"/{MASK}"):
+        raise ValueError("is masked; give the one it stands for")
     return target.check(
         value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
     )
@@ -94,7 +96,12 @@ def _content_type(value: object, slug: str) -> str:
 def _secret(value: object, slug: str) -> str:
     if not isinstance(value, str):
         raise ValueError("give a text")  # noqa: TRY004 - one kind of error names every field
-    fault = FORMATS[slug].fault_in_secret(value) if slug in FORMATS else None
+    wire_format = FORMATS.get(slug)
+    if wire_format is None or (value == "" and wire_format.signs != "always"):
+        return value
+    if wire_format.signs == "never":
+        raise ValueError(f"cannot be set: the format {slug} signs nothing")
+    fault = wire_format.fault_in_secret(value)
     if fault is not None:
         raise ValueError(fault)
     return value

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from deliveries import queue, terms, vault
 from deliveries.events import NewEvent, operational
-from deliveries.formats import FORMATS
+from deliveries.formats import FORMATS, Format
 from deliveries.models import Delivery, Organization, Repository, Webhook
 from deliveries.target import origin_of
 from deliveries.vault import Secret
@@ -23,63 +23,84 @@ REVIEW_BATCH = 100
 
 
 def create(
-    wanted: Mapping[str, object], *, organization: Organization, repository: Repository | None, now: datetime
-) -> tuple[Webhook, str]:
+    wanted: Mapping[str, object],
+    *,
+    organization: Organization,
+    repository: Repository | None,
+    active: bool = True,
+    now: datetime,
+) -> tuple[Webhook, str | None]:
     """Create a webhook and give it with its secret, which is shown this once; raises BadTerms.
 
-    ``wanted`` has the fields of terms.CHECKS; all but ``url`` and ``events`` may be left out.
+    ``wanted`` has the fields of terms.CHECKS; all but ``url`` and ``events`` may be left out. A secret that is left out
+    is made up. There is none, and None is given, where the format signs nothing, or only if asked and the secret wanted
+    is the empty text. A webhook that is not to be ``active`` begins as its owner would have disabled it.
     """
     missing = {name: "is required" for name in ("url", "events") if name not in wanted}
     if missing:
         raise terms.BadTerms(missing)
-    granted = terms.check({"format": organization.default_format, **wanted})
+    granted = terms.check({"format": organization.wire_format, **wanted})
     wire_format = FORMATS[str(granted["format"])]
     granted.setdefault("content_type", wire_format.content_types[0])
     granted.setdefault("auto_disable", wire_format.policy.auto_disable)
-    secret = str(granted.pop("secret", None) or wire_format.make_secret())
+    secret = _secret_for(wire_format, granted.pop("secret", None))
     headers = _as_headers(granted.pop("headers", {}))
     webhook = Webhook.objects.create(
         organization=organization,
         repository=repository,
-        sealed_secrets=vault.seal_secrets((Secret(secret),)),
+        sealed_secrets=_seal(secret),
         sealed_headers=vault.seal_headers(headers),
         created_at=now,
         changed_at=now,
+        disabled_at=None if active else now,
+        disabled_reason=None if active else Reason.BY_OWNER,
+        owner_told_at=None if active else now,
         **granted,
     )
-    return webhook, secret
+    return webhook, secret or None
 
 
-def change(webhook_id: int, wanted: Mapping[str, object], *, now: datetime) -> tuple[Webhook, str | None]:
+def change(
+    webhook_id: int, wanted: Mapping[str, object], *, active: bool | None = None, now: datetime
+) -> tuple[Webhook, str | None]:
     """Change the given fields; give the webhook, and its secret when that is a new one; raises BadTerms.
 
+    ``active`` also enables or disables it, all of it or nothing; what was held stays held. None leaves it as it is.
     A URL of another origin gets a new secret and loses the owner's own headers unless they are sent along: who may edit
-    a webhook must not thereby learn what another receiver's secret signs or which token opens its door.
+    a webhook must not thereby learn what another receiver's secret signs or which token opens its door. For the same
+    reason a webhook whose URL is masked keeps a format that masks it, unless the URL is sent along. The masked URL
+    itself stands for the one there is, so that what was read can be sent back.
     """
     # Checked before anything is locked, since checking a URL may ask a name server.
-    granted = terms.check(wanted, format_now=Webhook.objects.kept().get(pk=webhook_id).format)
+    before = Webhook.objects.kept().get(pk=webhook_id)
+    if wanted.get("url") == before.shown_url:
+        wanted = {name: value for name, value in wanted.items() if name != "url"}
+    granted = terms.check(wanted, format_now=before.format)
     with transaction.atomic():
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
         moves = "url" in granted and is_elsewhere(str(granted["url"]), webhook.url)
         brings_format = "format" in granted and granted["format"] != webhook.format
         wire_format = FORMATS[str(granted.get("format", webhook.format))]
+        if FORMATS[webhook.format].url_is_secret and not wire_format.url_is_secret and "url" not in granted:
+            raise terms.BadTerms({"url": f"is required: {wire_format.slug} would show the one that is masked now"})
         if brings_format:
             granted.setdefault("content_type", wire_format.content_types[0])
             if not moves and "headers" not in granted:
                 # The new format may send a header itself that the owner's own would double.
                 terms.check({"headers": vault.open_headers(webhook.sealed_headers)}, format_now=wire_format.slug)
         new_secret = granted.pop("secret", None)
-        if new_secret is None and (moves or (brings_format and _fault_in_secrets(webhook, str(granted["format"])))):
-            new_secret = wire_format.make_secret()
+        if new_secret is None and (moves or brings_format) and not _may_keep_secrets(webhook, wire_format, moves=moves):
+            new_secret = _secret_for(wire_format, None)
         if new_secret is not None:
-            webhook.sealed_secrets = vault.seal_secrets((Secret(str(new_secret)),))
+            webhook.sealed_secrets = _seal(str(new_secret))
         if moves or "headers" in granted:
             webhook.sealed_headers = vault.seal_headers(_as_headers(granted.pop("headers", {})))
         for name, value in granted.items():
             setattr(webhook, name, value)
         webhook.changed_at = now
         webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
-    return webhook, None if new_secret is None else str(new_secret)
+        _switch(webhook, active=active, now=now)
+    return webhook, str(new_secret) if new_secret else None
 
 
 def rotate_secret(
@@ -89,6 +110,10 @@ def rotate_secret(
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
+        if FORMATS[webhook.format].signs == "never":
+            raise terms.BadTerms({"secret": f"cannot be rotated: the format {webhook.format} signs nothing"})
+        if secret == "":
+            raise terms.BadTerms({"secret": "cannot be rotated to none; change the webhook's secret to that"})
         if secret is not None:
             terms.check({"secret": secret}, format_now=webhook.format)
         new = secret or FORMATS[webhook.format].make_secret()
@@ -188,7 +213,7 @@ def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
         "webhook.disabled",
         organization_id=webhook.organization_id,
         data={
-            "webhook": {"id": str(webhook.uid), "name": webhook.name, "url": webhook.url},
+            "webhook": {"id": str(webhook.uid), "name": webhook.name, "url": webhook.shown_url},
             "reason": webhook.disabled_reason,
             "failure_count": webhook.failure_count,
             "disabled_at": now.isoformat(),
@@ -202,9 +227,35 @@ def is_elsewhere(url: str, before: str) -> bool:
     return origin_of(url) not in {origin_of(before), origin_of(before.replace("http:", "https:", 1))}
 
 
-def _fault_in_secrets(webhook: Webhook, slug: str) -> bool:
-    """Tell whether any of its secrets will not do for another format."""
-    return any(FORMATS[slug].fault_in_secret(secret.text) for secret in vault.open_secrets(webhook.sealed_secrets))
+def _may_keep_secrets(webhook: Webhook, wire_format: Format, *, moves: bool) -> bool:
+    """Tell whether its secrets, or that it has none, will do for the format and the place it goes to."""
+    if moves and wire_format.signs == "always":
+        return False
+    secrets = vault.open_secrets(webhook.sealed_secrets)
+    if not secrets:
+        return wire_format.signs != "always"
+    if moves or wire_format.signs == "never":
+        return False
+    return not any(wire_format.fault_in_secret(secret.text) for secret in secrets)
+
+
+def _secret_for(wire_format: Format, wanted: object) -> str:
+    """Give the wanted secret, or one made up; nothing where there is to be none."""
+    if wanted is None:
+        return "" if wire_format.signs == "never" else wire_format.make_secret()
+    return str(wanted)
+
+
+def _seal(secret: str) -> bytes:
+    return vault.seal_secrets((Secret(secret),) if secret else ())
+
+
+def _switch(webhook: Webhook, *, active: bool | None, now: datetime) -> None:
+    """Switch it on or off on its owner's behalf, unless it is so already or nobody asked."""
+    if active and not webhook.active:
+        enable(webhook, release_held=False, now=now)
+    elif active is False and webhook.active:
+        disable(webhook, reason=Reason.BY_OWNER, now=now)
 
 
 def _as_headers(value: object) -> dict[str, str]:

@@ -334,6 +334,8 @@ class _Calls:
         self.session = requests.Session()
         self.session.auth = _Bearer(api_key)
         self.session.headers.update({"User-Agent": "HookHub-Python/1", "Accept": "application/json"})
+        # An organization may speak another system's words at the same addresses; this client understands HookHub's.
+        self.session.headers["HookHub-Dialect"] = "native"
 
     def publish(self, lines: bytes) -> requests.Response:
         """Post events as NDJSON; their ids make repeating it safe."""

@@ -1,4 +1,4 @@
-"""Who may come in, and what they asked for that takes a while: memberships, API keys, replays."""
+"""Who may come in, and what they brought along: memberships, API keys, event types of their own, replays."""
 
 import hashlib
 import secrets
@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from deliveries.models import Organization, new_id
+from deliveries.topics import TYPE_LONGEST
 
 
 class Scope(models.TextChoices):
@@ -94,6 +95,26 @@ class ApiKey(models.Model):
 def digest(secret: str) -> bytes:
     """Hash a key's secret; with 256 random bits in it, a slow hash would add nothing but slowness."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+class OwnEventType(models.Model):
+    """An event type that an organization has registered; it takes the place of one that its dialect documents."""
+
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="event_types")
+    type = models.CharField(max_length=TYPE_LONGEST)
+    description = models.CharField(max_length=500, blank=True)
+    # JSON as text: what its owner wrote may hold what jsonb cannot.
+    schema = models.TextField(null=True, blank=True)
+    example = models.TextField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = "event type"
+        constraints: ClassVar = [models.UniqueConstraint(fields=["organization", "type"], name="event_type_once")]
+
+    def __str__(self) -> str:
+        return self.type
 
 
 class Replay(models.Model):

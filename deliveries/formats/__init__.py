@@ -1,10 +1,18 @@
 """The registry of wire formats: a new one is a file beside this, a line below, and a folder of golden bytes."""
 
-from deliveries.formats.base import Format, Message, Policy, Rendered
+from deliveries.formats.base import MASK, Format, Message, Policy, Rendered
+from deliveries.formats.campfire import Campfire
+from deliveries.formats.code_storage import CodeStorage
+from deliveries.formats.codmir import Codmir
 from deliveries.formats.coregit import Coregit
+from deliveries.formats.discord import Discord
+from deliveries.formats.github import GitHub
+from deliveries.formats.sigmagit import Sigmagit
+from deliveries.formats.slack import Slack
+from deliveries.formats.social_gateway import SocialGateway
 from deliveries.formats.standard_webhooks import StandardWebhooks
 
-__all__ = ["DEFAULT", "FORMATS", "Format", "Message", "Policy", "Rendered", "choices"]
+__all__ = ["DEFAULT", "FORMATS", "MASK", "Format", "Message", "Policy", "Rendered", "choices"]
 
 DEFAULT = StandardWebhooks.slug
 
@@ -13,6 +21,14 @@ FORMATS: dict[str, Format] = {
     for wire_format in (
         StandardWebhooks(),
         Coregit(),
+        CodeStorage(),
+        Sigmagit(),
+        SocialGateway(),
+        GitHub(),
+        Codmir(),
+        Slack(),
+        Discord(),
+        Campfire(),
     )
 }
 

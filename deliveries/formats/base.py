@@ -5,15 +5,22 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-Verdict = Literal["delivered", "refused", "gone"]
+# ``rejected`` is a refusal of this one message that no further try would change; ``gone`` is one of all that may come.
+Verdict = Literal["delivered", "refused", "rejected", "gone"]
+
+# What is shown in place of a secret.
+MASK = "********"
 
 
 class Message(NamedTuple):
     """All that a format may put on the wire for one attempt of one delivery.
 
     ``payload`` is the event's data as the publisher wrote it: bytes of one JSON value. ``secrets`` are the live ones,
-    newest first. ``occurred_at`` belongs to the event and never changes; ``sent_at`` is the moment of this attempt.
+    newest first; there is always one unless ``Format.signs`` says otherwise. ``occurred_at`` belongs to the event and
+    never changes; ``sent_at`` is the moment of this attempt. ``webhook_number`` is for systems whose ids are integers,
+    and ``scope_number`` is that of the organization or the repository whose webhook it is.
     """
 
     delivery_id: str
@@ -26,6 +33,9 @@ class Message(NamedTuple):
     organization: str
     repository: str | None
     webhook_id: str
+    webhook_number: int
+    scope: Literal["organization", "repository"]
+    scope_number: int
     content_type: str
     secrets: tuple[str, ...]
 
@@ -55,15 +65,26 @@ class Format(ABC):
     policy: ClassVar[Policy] = Policy()
     # Names that an owner's custom headers may not take, in lower case.
     own_headers: ClassVar[frozenset[str]]
+    # Whether a webhook of this format has a secret: each one, those whose owners want it, or none.
+    signs: ClassVar[Literal["always", "if asked", "never"]] = "always"
+    # Whether the URL alone lets anybody post, so that it is shown to nobody.
+    url_is_secret: ClassVar[bool] = False
 
     @abstractmethod
     def render(self, message: Message) -> Rendered:
         """Turn a message into the request that carries it."""
 
-    def judge(self, status: int) -> Verdict | None:
-        """Overrule what a status means, or leave it to the engine with None."""
-        del status
+    def judge(self, status: int, body: bytes = b"") -> Verdict | None:
+        """Overrule what an answer means, or leave it to the engine with None; ``body`` may be cut off."""
+        del status, body
         return None
+
+    def show_url(self, url: str) -> str:
+        """Give a webhook's URL as it may be shown."""
+        if not self.url_is_secret:
+            return url
+        scheme, host, *_ = urlsplit(url)
+        return f"{scheme}://{host}/{MASK}"
 
     def make_secret(self) -> str:
         """Make a new secret in the form this format's receivers expect."""

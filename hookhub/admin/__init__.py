@@ -4,10 +4,10 @@ from functools import partial
 
 from django.contrib import admin
 
-from hookhub.admin import access, events, log, organizations, webhooks
+from hookhub.admin import access, event_types, events, log, organizations, webhooks
 from hookhub.admin.state import at_a_glance
 
-__all__ = ["access", "events", "log", "organizations", "webhooks"]
+__all__ = ["access", "event_types", "events", "log", "organizations", "webhooks"]
 
 admin.site.site_header = admin.site.site_title = "HookHub"
 admin.site.index_title = "At a glance"

@@ -22,7 +22,7 @@ class Lasting(ModelAdmin):
 
 @admin.register(Organization)
 class OrganizationAdmin(Lasting):
-    list_display = ("slug", "name", "default_format", "created_at")
+    list_display = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
     search_fields = ("slug", "name")
     ordering = ("slug",)
     readonly_fields = ("created_at",)

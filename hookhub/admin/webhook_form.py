@@ -86,7 +86,7 @@ class WebhookForm(ModelForm):
             self.add_error("repository", f"is not one of {organization}")
         try:
             if self.is_new:
-                default = organization.default_format if isinstance(organization, Organization) else formats.DEFAULT
+                default = organization.wire_format if isinstance(organization, Organization) else formats.DEFAULT
                 terms.check({"format": default, **self.wanted})
             else:
                 terms.check(self.wanted, format_now=self.instance.format)
@@ -150,7 +150,7 @@ def as_typed(webhook: Webhook) -> dict[str, object]:
     """Give a webhook's fields as a person would type them."""
     schedule = webhook.retry_schedule
     return {
-        "url": webhook.url,
+        "url": webhook.shown_url,
         "events": "\n".join(webhook.events),
         "format": webhook.format,
         "content_type": webhook.content_type,

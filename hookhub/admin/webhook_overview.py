@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.utils.safestring import SafeString
 
 from deliveries import vault
-from deliveries.attempts import MASK
+from deliveries.formats import FORMATS, MASK
 from deliveries.models import Attempt, Delivery, Webhook
 from hookhub.admin.showing import badge, count_up_to, exact, relative, span
 
@@ -100,6 +100,11 @@ def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
         "signs until it is rotated" if secret.expires_at is None else f"signs until {exact(secret.expires_at)}"
         for secret in live
     ]
+
+
+def signs(webhook: Webhook) -> bool:
+    """Tell whether its format has secrets at all."""
+    return FORMATS[webhook.format].signs != "never"
 
 
 def headers_of(webhook: Webhook) -> list[str]:

@@ -6,23 +6,28 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Case, Model, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries import replay, terms, webhooks
+from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Webhook
+from hookhub import samples
 from hookhub.admin.base import Acting, Titled, page_of, tally
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.reading import row_of
 from hookhub.admin.showing import when
 from hookhub.admin.webhook_form import WebhookForm
-from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of
+from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
 
 LATEST = 20
 ONE_PAGE = 100
+
+# The formats whose URLs nobody is to see.
+MASKED = [slug for slug, wire_format in FORMATS.items() if wire_format.url_is_secret]
 
 # What a button says, and of which webhooks it makes sense.
 BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
@@ -30,7 +35,7 @@ BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable_and_release", "Enable and send what is held", lambda webhook: not webhook.active),
     ("enable_and_release", "Send what is held", lambda webhook: webhook.active and holds(webhook)),
     ("ping", "Send a ping", lambda webhook: webhook.active),
-    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None),
+    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None and signs(webhook)),
     ("disable", "Disable", lambda webhook: webhook.active),
 )
 
@@ -52,10 +57,10 @@ class WebhookAdmin(Titled, Acting):
     list_select_related = ("organization", "repository__organization")
     list_per_page = ONE_PAGE
     show_facets = ShowFacets.NEVER
-    search_fields = ("name", "url", "uid")
+    search_fields = ("name", "seen_url", "uid")
     search_help_text = "Part of a name, a URL or an id."
     ordering = ("-id",)
-    actions = ("enable", "enable_and_release", "disable", "ping", "rotate_secret")
+    actions = ("enable", "enable_and_release", "disable", "ping", "send_test", "rotate_secret")
     autocomplete_fields = ("organization", "repository")
     change_form_template = "hookhub/admin/webhook.html"
     delete_confirmation_template = "hookhub/admin/webhook_delete.html"
@@ -66,8 +71,8 @@ class WebhookAdmin(Titled, Acting):
     @admin.display(description="Webhook", ordering="name")
     def webhook(self, obj: Webhook) -> SafeString:
         if not obj.name:
-            return format_html('<span class="hh-cut">{}</span>', obj.url)
-        return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.url)
+            return format_html('<span class="hh-cut">{}</span>', obj.shown_url)
+        return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.shown_url)
 
     @admin.display(description="Health")
     def health(self, obj: Webhook) -> SafeString:
@@ -92,6 +97,15 @@ class WebhookAdmin(Titled, Acting):
     def failures(self, obj: Webhook) -> int:
         return obj.failure_count
 
+    @admin.display(description="URL")
+    def shown_url(self, obj: Webhook) -> str:
+        return obj.shown_url
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        """Search the URLs that are shown; in the others a secret could be guessed letter by letter."""
+        seen = Case(When(format__in=MASKED, then=Value("")), default="url")
+        return super().get_search_results(request, queryset.annotate(seen_url=seen), search_term)
+
     # The form --------------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Webhook | None = None) -> Any:
@@ -103,7 +117,7 @@ class WebhookAdmin(Titled, Acting):
             where = ("organization", "repository", "name")
             what = ("url", "events", "format", "content_type", "headers", "drop_headers")
         else:
-            where, what = ("organization", "repository", "name"), ("url", "events", "format", "content_type")
+            where, what = ("organization", "repository", "name"), ("shown_url", "events", "format", "content_type")
         how = ("verify_ssl", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
         return [(None, {"fields": where}), ("What is sent", {"fields": what}), ("How", {"fields": how})]
 
@@ -247,6 +261,31 @@ class WebhookAdmin(Titled, Acting):
         self.note(request, done, "Pinged.")
         self.tell(request, "", tally(left_alone))
 
+    @admin.action(description="Send a test event", permissions=["act"])
+    def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Send each an example of what it asks for: of the type that is posted, or else of the first."""
+        done, left_alone = [], []
+        for webhook in chosen_of(queryset.select_related("organization")):
+            if not webhook.active:
+                left_alone.append("not active")
+                continue
+            try:
+                sample = samples.choose(webhook, request.POST.get("type") or None)
+            except terms.BadTerms as error:
+                left_alone.append(error.faults["type"])
+                continue
+            delivery = replay.send_to(webhook, sample.type, sample.data, now=timezone.now())
+            shown = format_html(
+                'A test of {} is on its way to {}: <a href="{}">watch it</a>.',
+                sample.name,
+                str(webhook),
+                page_of(delivery),
+            )
+            self.message_user(request, shown, messages.SUCCESS)
+            done.append(webhook)
+        self.note(request, done, "Sent a test event.")
+        self.tell(request, "", tally(left_alone))
+
     @admin.action(description="Rotate the secret", permissions=["act"])
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Give each a new secret, shown this once; the old one goes on signing for a while."""
@@ -254,6 +293,9 @@ class WebhookAdmin(Titled, Acting):
         for webhook in chosen_of(queryset):
             if webhook.deleted_at is not None:
                 left_alone.append("deleted")
+                continue
+            if not signs(webhook):
+                left_alone.append("signs nothing")
                 continue
             _, secret = webhooks.rotate_secret(webhook.pk, now=timezone.now())
             self.show_secret(request, webhook, secret)
@@ -276,6 +318,7 @@ def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
         "secrets": secrets_of(webhook, now=now),
         "own_headers": headers_of(webhook),
         "rows": [row_of(delivery, now=now) for delivery in latest],
+        "tests": sorted(samples.samples_for(webhook)) if able and webhook.active else [],
         "buttons": [(name, text) for name, text, fits in BUTTONS if able and fits(webhook)],
     }
 

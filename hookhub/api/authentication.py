@@ -1,4 +1,4 @@
-"""API keys at the door: `Authorization: Bearer hh_<id>_<secret>`."""
+"""API keys at the door: `Authorization: Bearer hh_<id>_<secret>`, or `X-Api-Key` as Coregit's clients have it."""
 
 import hmac
 import re
@@ -35,8 +35,10 @@ class KeyAuthentication(BaseAuthentication):
     """Lets in whoever brings a key that is not revoked."""
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, ApiKey] | None:
-        """Give the key's holder and the key, or None when there is no Authorization header at all."""
+        """Give the key's holder and the key, or None when there is no header with one at all."""
         header = request.headers.get("Authorization", "")
+        if not header and (bare := request.headers.get("X-Api-Key", "")):
+            header = f"Bearer {bare}"
         if not header:
             return None
         key_id, secret = read_header(header)

@@ -14,10 +14,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import pipeline
+from deliveries.catalogue import Catalogue
 from deliveries.events import NO_PREMISES, IdempotencyConflict, NewEvent, Premises
 from deliveries.ids import first_id_at
 from deliveries.models import Event, Organization, Repository
 from deliveries.topics import topics_of
+from hookhub import event_types
 from hookhub.api import intake
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import TIME_PARAMETERS, between, known_only, read_text, read_uuid
@@ -31,6 +33,7 @@ from hookhub.api.serializers import (
 )
 from hookhub.api.webhooks import repository_of
 from hookhub.models import Scope
+from hookhub.schemas import Budget
 
 # What a batch's key is lengthened by for each of its events must still fit.
 HEADER_KEY_LONGEST = intake.KEY_LONGEST - 10
@@ -70,6 +73,7 @@ class EventsView(GenericAPIView[Event]):
         content = read if isinstance(read, bytes) else b""
         taken = intake.read(content, request.content_type or "")
         organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
+        require_validity(taken, organization=organization)
         events = new_events(taken, organization=organization, now=now)
         events = with_keys(events, taken, header=request.headers.get("Idempotency-Key"), content=content)
         body, headers = publish(events, taken, now=now)
@@ -169,6 +173,20 @@ def new_events(
         )
         for event in taken.events
     ]
+
+
+def require_validity(taken: intake.Intake, *, organization: Organization, own: Catalogue | None = None) -> None:
+    """Raise a 422 for what is not as the schema of its type has it, where the organization wants that.
+
+    ``own`` are the types that the organization has registered; without it they are looked up.
+    """
+    if not organization.validate_events:
+        return
+    published = [(event.type, event.data) for event in taken.events]
+    own = event_types.own(organization) if own is None else own
+    found = event_types.faults_in(published, organization=organization, own=own, budget=Budget.of(len(published)))
+    if found:
+        raise invalid({field_of(taken, position, path): fault for (position, path), fault in found.items()})
 
 
 def with_keys(events: list[NewEvent], taken: intake.Intake, *, header: str | None, content: bytes) -> list[NewEvent]:

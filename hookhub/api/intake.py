@@ -11,7 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
-from deliveries.topics import TYPE_RULE, is_type
+from deliveries.topics import RESERVED, TYPE_RULE, is_type
 from hookhub.api.errors import bad_request, invalid, too_large
 from hookhub.api.parsers import refuse_constant
 
@@ -19,8 +19,6 @@ EVENTS_MOST = 1000
 FIELDS = ("type", "data", "repository", "organization", "id", "timestamp")
 KEY_LONGEST = 255
 DEPTH_MOST = 200
-# Only the engine tells of webhooks: who could publish such an event could raise false alarms.
-RESERVED = "webhook."
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 

@@ -1,7 +1,6 @@
-"""`/v1/`, `/v1/meta`, `/v1/event-types`, and the health checks: what HookHub says of itself."""
+"""`/v1/`, `/v1/meta` and the OpenAPI document: what HookHub says of itself."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
 from django.conf import settings
 from drf_spectacular.renderers import OpenApiJsonRenderer2
@@ -15,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from deliveries.catalogue import CATALOGUE
+from deliveries.dialects import DIALECTS
 from deliveries.formats import DEFAULT, FORMATS
 
 VERSION = "0.1.0"
@@ -72,6 +71,7 @@ class MetaView(APIView):
         return Response(
             {
                 "version": VERSION,
+                "dialects": sorted(DIALECTS),
                 "formats": sorted(FORMATS),
                 "default_format": DEFAULT,
                 "retry_schedule": [wait.total_seconds() for wait in settings.HOOKHUB_RETRY_SCHEDULE],
@@ -82,14 +82,3 @@ class MetaView(APIView):
                 "source_addresses": list(settings.HOOKHUB_SOURCE_ADDRESSES),
             }
         )
-
-
-class EventTypesView(APIView):
-    """The event types HookHub knows, each with an example; others may be published and subscribed to just the same."""
-
-    permission_classes = (AllowAny,)
-
-    @extend_schema(responses={200: dict})
-    def get(self, request: Request) -> Response:
-        del request
-        return Response({"results": [asdict(event_type) for event_type in CATALOGUE]})

@@ -50,3 +50,15 @@ class Cursor(CursorPagination):
         if cursor is not None and cursor.position is not None and not self.position.fullmatch(str(cursor.position)):
             raise invalid({"cursor": NOT_OURS})
         return cursor
+
+
+class Whole(Cursor):
+    """For the vendors' lists, which have no pages: all there is at once, and of very many a way to the rest."""
+
+    page_size = 1000
+    max_page_size = 1000
+
+    def links(self) -> dict[str, str]:
+        """Give the header that leads to the rest, if there is one (RFC 8288)."""
+        rest = self.get_next_link()
+        return {"Link": f'<{rest}>; rel="next"'} if rest else {}

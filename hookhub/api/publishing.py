@@ -13,8 +13,17 @@ from rest_framework.exceptions import APIException
 
 from deliveries.events import Outdated, Premises
 from deliveries.models import Organization
+from hookhub import event_types
 from hookhub.api import authentication, errors, intake
-from hookhub.api.events import named_in, names_within, new_events, publish, repositories_named, with_keys
+from hookhub.api.events import (
+    named_in,
+    names_within,
+    new_events,
+    publish,
+    repositories_named,
+    require_validity,
+    with_keys,
+)
 from hookhub.api.parsers import whole
 from hookhub.api.permissions import organization_of, require
 from hookhub.models import ApiKey, Scope
@@ -73,6 +82,8 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     content = whole(request.body, request)
     taken = intake.read(content, request.META["CONTENT_TYPE"])
     organization = _organization(request, key, named_in(taken), now=now)
+    if organization.validate_events:
+        require_validity(taken, organization=organization, own=event_types.recall_own(organization, now=now))
     repositories = _ids_of(organization, names_within(organization, taken).values(), now=now)
     events = new_events(taken, organization=organization, repositories=repositories, now=now)
     events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)

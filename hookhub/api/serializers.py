@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from deliveries import vault
-from deliveries.attempts import MASK
+from deliveries.formats import MASK
 from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
 from hookhub.models import ApiKey, Replay, Scope
 
@@ -17,10 +17,15 @@ from hookhub.models import ApiKey, Replay, Scope
 class OrganizationSerializer(serializers.ModelSerializer[Organization]):
     class Meta:
         model = Organization
-        fields = ("slug", "name", "default_format", "created_at")
+        fields = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
         read_only_fields = ("created_at",)
-        # Whether it is taken the database says, as a conflict.
-        extra_kwargs: ClassVar = {"slug": {"validators": [NAME]}}
+        extra_kwargs: ClassVar = {
+            # Whether it is taken the database says, as a conflict.
+            "slug": {"validators": [NAME]},
+            "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
+            "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
+            "validate_events": {"help_text": "Refuse events of a known type that break its schema."},
+        }
 
 
 class RepositorySerializer(serializers.ModelSerializer[Repository]):
@@ -72,11 +77,16 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         help_text="Only this repository's events; null for the whole organization's.",
     )  # fmt: skip
     name = serializers.CharField(required=False, allow_blank=True)
-    url = serializers.CharField()
+    url = serializers.CharField(
+        source="shown_url", help_text="Reads back masked in formats whose URL lets anybody post, such as slack."
+    )
     events = serializers.ListField(child=serializers.CharField(), help_text='Event types, families, or ["*"].')
     format = serializers.CharField(required=False, help_text="The wire format; the organization's default if absent.")
     content_type = serializers.CharField(required=False)
-    secret = serializers.CharField(write_only=True, required=False, help_text="Made up if absent.")
+    secret = serializers.CharField(
+        write_only=True, required=False, allow_blank=True,
+        help_text="Made up if absent; empty for none, where the format allows that.",
+    )  # fmt: skip
     headers = serializers.SerializerMethodField(help_text="Own headers by name; their values read back masked.")
     verify_ssl = serializers.BooleanField(required=False)
     retry_schedule = serializers.ListField(
@@ -86,7 +96,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     timeout = Seconds(allow_null=True, required=False, help_text="Seconds one attempt may take in all.")
     max_in_flight = serializers.IntegerField(allow_null=True, required=False)
     auto_disable = serializers.BooleanField(required=False)
-    active = serializers.BooleanField(read_only=True)
+    active = serializers.BooleanField(required=False)
     disabled_at = serializers.DateTimeField(read_only=True)
     disabled_reason = serializers.CharField(read_only=True)
     failure_count = serializers.IntegerField(read_only=True)
@@ -124,6 +134,30 @@ class StatsSerializer(serializers.Serializer[Any]):
     p50_ms = serializers.FloatField(allow_null=True)
     p95_ms = serializers.FloatField(allow_null=True)
     p99_ms = serializers.FloatField(allow_null=True)
+
+
+class EventTypeSerializer(serializers.Serializer[Any]):
+    """For the document, and to show; what arrives is checked by hookhub.event_types."""
+
+    type = serializers.CharField(help_text="Words joined by dots, such as issues.opened.")
+    family = serializers.CharField(read_only=True, help_text="The word by which webhooks ask for it and its like.")
+    dialect = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="The system that documents it; null for one of its own.",
+    )
+    description = serializers.CharField(required=False, allow_blank=True)
+    actions = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="What its data may name as its action."
+    )
+    schema = serializers.JSONField(
+        required=False, allow_null=True, help_text="JSON Schema 2020-12, without regular expressions."
+    )
+    example = serializers.JSONField(required=False, allow_null=True, help_text="What a test event carries.")
+
+
+class TestSerializer(serializers.Serializer[Any]):
+    type = serializers.CharField(required=False, help_text="One that the webhook asks for; the first such if absent.")
 
 
 class NewEventSerializer(serializers.Serializer[Any]):

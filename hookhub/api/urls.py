@@ -3,12 +3,13 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerView
 
-from hookhub.api import deliveries, events, keys, meta, organizations, webhooks
+from hookhub.api import deliveries, event_types, events, keys, meta, organizations, webhooks
 
 urlpatterns = [
     path("", meta.RootView.as_view(), name="root"),
     path("meta", meta.MetaView.as_view(), name="meta"),
-    path("event-types", meta.EventTypesView.as_view(), name="event-types"),
+    path("event-types", event_types.EventTypesView.as_view(), name="event-types"),
+    path("event-types/<str:name>", event_types.EventTypeView.as_view()),
     # Where people log in to the browsable API; the admin's own login is for staff.
     path("auth/", include("rest_framework.urls")),
     path("openapi.json", meta.DocumentView.as_view(), name="openapi"),
@@ -25,6 +26,7 @@ urlpatterns = [
     path("webhooks/<str:uid>/disable", webhooks.DisableView.as_view()),
     path("webhooks/<str:uid>/rotate-secret", webhooks.RotateSecretView.as_view()),
     path("webhooks/<str:uid>/ping", webhooks.PingView.as_view()),
+    path("webhooks/<str:uid>/test", webhooks.TestView.as_view()),
     path("webhooks/<str:uid>/stats", webhooks.StatsView.as_view()),
     path("events", events.EventsView.as_view(), name="events"),
     path("events/<str:uid>", events.EventView.as_view()),

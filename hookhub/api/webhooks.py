@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: create, list, change, enable and disable, rotate the secret, ping, look at the health."""
+"""`/v1/webhooks`: create, list, change, enable and disable, rotate the secret, ping, test, look at the health."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,32 +15,47 @@ from rest_framework.response import Response
 
 from deliveries import replay, stats, webhooks
 from deliveries.models import Delivery, Organization, Repository, Webhook
+from hookhub import samples
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only, read_text, read_uuid, read_window
-from hookhub.api.permissions import enter
 from hookhub.api.serializers import (
     DeliverySerializer,
     EnableSerializer,
     RotationSerializer,
     StatsSerializer,
+    TestSerializer,
     WebhookSerializer,
     WebhookWithSecretSerializer,
 )
+from hookhub.api.speaking import NATIVE, Speaking
+from hookhub.api.webhook_documents import CREATED, DELETED, LISTED, SHOWN, WORDS
 from hookhub.models import Scope
 
 
-class WebhooksView(GenericAPIView[Webhook]):
-    """The organization's webhooks. The answer to a POST shows the new webhook's secret, this once."""
+class WebhooksView(Speaking, GenericAPIView[Webhook]):
+    """The organization's webhooks. The answer to a POST shows the new webhook's secret, this once.
+
+    Coregit and codmir have this very address. An organization whose dialect is `coregit` is answered exactly as
+    Coregit does, also here: POST with `id`, `url`, `events`, `secret` and `active`; GET with all its webhooks under
+    `webhooks`. `HookHub-Dialect: native` asks for what is described here all the same.
+    """
 
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
 
     @extend_schema(
-        parameters=[OpenApiParameter("repository"), OpenApiParameter("active", bool)],
-        responses=WebhookSerializer(many=True),
+        parameters=[
+            OpenApiParameter("repository"),
+            OpenApiParameter("active", bool),
+            OpenApiParameter("cursor"),
+            OpenApiParameter("limit", int),
+            WORDS,
+        ],
+        operation_id="webhooks_list",
+        responses=LISTED,
     )
     def get(self, request: Request) -> Response:
-        organization = enter(request, needs=Scope.READ)
+        organization = self.enter(request, needs=Scope.READ)
         found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
         known_only(request, "repository", "active")
         if name := read_text(request, "repository"):
@@ -49,47 +64,59 @@ class WebhooksView(GenericAPIView[Webhook]):
             if active not in {"true", "false"}:
                 raise invalid({"active": "must be true or false"})
             found = found.filter(disabled_at__isnull=active == "true")
-        page = self.paginate_queryset(found) or []
-        return self.get_paginated_response([shown(webhook) for webhook in page])
+        return self.spoken.listed(found, request, self)
 
-    @extend_schema(responses={201: WebhookWithSecretSerializer})
+    @extend_schema(parameters=[WORDS], responses={201: CREATED})
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
-        organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
+        organization = self.enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
         named = wanted.pop("repository", None)
         repository = None if named is None else repository_of(organization, named)
-        webhook, secret = webhooks.create(wanted, organization=organization, repository=repository, now=timezone.now())
-        return Response(shown(webhook, secret), status=201, headers={"Location": f"/v1/webhooks/{webhook.uid}"})
+        active = read_active(wanted)
+        self.spoken.check(wanted, organization=organization)
+        webhook, secret = webhooks.create(
+            wanted, organization=organization, repository=repository, active=active is not False, now=timezone.now()
+        )
+        location = {"Location": f"/v1/webhooks/{webhook.uid}"}
+        return Response(self.spoken.created(webhook, secret), status=201, headers=location)
 
 
-class WebhookView(GenericAPIView[Webhook]):
-    """One webhook. Moving it to another host gives it a new secret and drops its own headers, unless both are sent."""
+class WebhookView(Speaking, GenericAPIView[Webhook]):
+    """One webhook. Moving it to another host gives it a new secret and drops its own headers, unless both are sent.
+
+    In an organization whose dialect is `coregit` it is shown as Coregit does, and DELETE answers 200 with `deleted`.
+    """
 
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
 
+    @extend_schema(parameters=[WORDS], responses=SHOWN)
     def get(self, request: Request, uid: str) -> Response:
-        return Response(WebhookSerializer(find(request, uid, needs=Scope.READ)).data)
+        return Response(self.spoken.shown(find(self, request, uid, needs=Scope.READ)))
 
+    @extend_schema(parameters=[WORDS], responses=SHOWN)
     def patch(self, request: Request, uid: str) -> Response:
-        webhook = find(request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
         if "repository" in wanted or "organization" in wanted:
             raise invalid({"repository": "cannot be changed; create another webhook"})
-        changed, secret = webhooks.change(webhook.pk, wanted, now=timezone.now())
-        return Response(shown(changed, secret))
+        active = read_active(wanted)
+        self.spoken.check(wanted, organization=webhook.organization)
+        changed, secret = webhooks.change(webhook.pk, wanted, active=active, now=timezone.now())
+        return Response(self.spoken.shown(changed, secret))
 
+    @extend_schema(parameters=[WORDS], responses=DELETED)
     def delete(self, request: Request, uid: str) -> Response:
-        webhook = find(request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, needs=Scope.MANAGE)
         with transaction.atomic():
             locked = webhooks.lock(webhook.pk)
             if locked is None or locked.deleted_at is not None:
                 raise Http404
             webhooks.delete(locked, now=timezone.now())
-        return Response(status=204)
+        return self.spoken.deleted()
 
 
-class EnableView(GenericAPIView[Webhook]):
+class EnableView(Speaking, GenericAPIView[Webhook]):
     """Owe it new events again; with `release_held` also send all that was held while it was disabled."""
 
     serializer_class = EnableSerializer
@@ -97,15 +124,15 @@ class EnableView(GenericAPIView[Webhook]):
 
     @extend_schema(responses=WebhookSerializer)
     def post(self, request: Request, uid: str) -> Response:
-        webhook = find(request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, needs=Scope.MANAGE)
         release_held = fields_of(request.data).get("release_held", False)
         if not isinstance(release_held, bool):
             raise invalid({"release_held": "must be true or false"})
         enabled, released = replay.enable(webhook.pk, release_held=release_held, now=timezone.now())
-        return Response({**shown(enabled), "released": released})
+        return Response({**NATIVE.shown(enabled), "released": released})
 
 
-class DisableView(GenericAPIView[Webhook]):
+class DisableView(Speaking, GenericAPIView[Webhook]):
     """Owe it nothing new, and hold what it is owed."""
 
     serializer_class = WebhookSerializer
@@ -113,11 +140,11 @@ class DisableView(GenericAPIView[Webhook]):
 
     @extend_schema(request=None)
     def post(self, request: Request, uid: str) -> Response:
-        disabled, held = replay.disable(find(request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
-        return Response({**shown(disabled), "held": held})
+        disabled, held = replay.disable(find(self, request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
+        return Response({**NATIVE.shown(disabled), "held": held})
 
 
-class RotateSecretView(GenericAPIView[Webhook]):
+class RotateSecretView(Speaking, GenericAPIView[Webhook]):
     """Give it a new secret, shown this once. The old ones sign beside it for a day, or `overlap` seconds."""
 
     serializer_class = RotationSerializer
@@ -125,7 +152,7 @@ class RotateSecretView(GenericAPIView[Webhook]):
 
     @extend_schema(responses=WebhookWithSecretSerializer)
     def post(self, request: Request, uid: str) -> Response:
-        webhook = find(request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
         overlap = wanted.get("overlap")
         if overlap is not None and (
@@ -138,10 +165,10 @@ class RotateSecretView(GenericAPIView[Webhook]):
             overlap=None if overlap is None else timedelta(seconds=overlap),
             now=timezone.now(),
         )
-        return Response(shown(rotated, secret))
+        return Response(NATIVE.shown(rotated, secret))
 
 
-class PingView(GenericAPIView[Delivery]):
+class PingView(Speaking, GenericAPIView[Delivery]):
     """Send it a `ping`, whatever it subscribes to, and give the delivery to watch."""
 
     serializer_class = DeliverySerializer
@@ -149,13 +176,36 @@ class PingView(GenericAPIView[Delivery]):
 
     @extend_schema(request=None, responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
-        webhook = find(request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, needs=Scope.MANAGE)
         if not webhook.active:
             raise conflict("This webhook is disabled; enable it first.")
         return Response(DeliverySerializer(replay.ping(webhook, now=timezone.now())).data, status=202)
 
 
-class StatsView(GenericAPIView[Webhook]):
+class TestView(Speaking, GenericAPIView[Delivery]):
+    """Send it a test event: an example of a `type` that it asks for, to this webhook only; give the delivery to watch.
+
+    The example is the catalogue's, or that of the organization's own type, in exactly the shape that its system
+    documents. HookHub's own types and the organization's say `"test": true` in it.
+    """
+
+    serializer_class = TestSerializer
+    queryset = Delivery.objects.none()
+
+    @extend_schema(responses={202: DeliverySerializer})
+    def post(self, request: Request, uid: str) -> Response:
+        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        wanted = fields_of(request.data)
+        if unknown := wanted.keys() - {"type"}:
+            raise invalid(dict.fromkeys(map(str, unknown), "is not a field of a test; this is: type"))
+        if not webhook.active:
+            raise conflict("This webhook is disabled; enable it first.")
+        sample = samples.choose(webhook, wanted.get("type"))
+        delivery = replay.send_to(webhook, sample.type, sample.data, now=timezone.now())
+        return Response(DeliverySerializer(delivery).data, status=202)
+
+
+class StatsView(Speaking, GenericAPIView[Webhook]):
     """How it has been doing: deliveries by state, success rate, latencies; over the last day, or `hours`."""
 
     queryset = Webhook.objects.none()
@@ -163,13 +213,13 @@ class StatsView(GenericAPIView[Webhook]):
 
     @extend_schema(parameters=[OpenApiParameter("hours", int)])
     def get(self, request: Request, uid: str) -> Response:
-        webhook = find(request, uid, needs=Scope.READ)
+        webhook = find(self, request, uid, needs=Scope.READ)
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
 
 
-def find(request: Request, uid: str, *, needs: Scope) -> Webhook:
+def find(view: Speaking, request: Request, uid: str, *, needs: Scope) -> Webhook:
     """Give a webhook of the caller's organization, provided it may be touched so."""
-    organization = enter(request, needs=needs)
+    organization = view.enter(request, needs=needs)
     found = Webhook.objects.kept().select_related("organization", "repository")
     webhook = found.filter(organization=organization, uid=read_uuid(uid)).first()
     if webhook is None:
@@ -198,7 +248,11 @@ def fields_of(data: object) -> dict[str, Any]:
     raise invalid({"body": "must be a JSON object"})
 
 
-def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
-    """Show a webhook, with its secret if that is new."""
-    row = dict(WebhookSerializer(webhook).data)
-    return row if secret is None else {**row, "secret": secret}
+def read_active(wanted: dict[str, Any]) -> bool | None:
+    """Take ``active`` out of the wanted fields, or give None when it is not among them; raises a 422."""
+    if "active" not in wanted:
+        return None
+    active = wanted.pop("active")
+    if not isinstance(active, bool):
+        raise invalid({"active": "must be true or false"})
+    return active

@@ -7,11 +7,12 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from hookhub.git.payloads import Push, branches_before, build_events
+from hookhub.git.payloads import Push, branches_before
 from hookhub.git.repository import GitFailed, Repository
 from hookhub.git.sending import Accepted, Answer, Hopeless, Misconfigured, Unavailable, send
 from hookhub.git.settings import Settings
 from hookhub.git.spool import Spool, SpoolFull
+from hookhub.git.telling import build_events
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
@@ -107,9 +108,18 @@ def _expand(spool: Spool, git_dir: Path, settings: Settings, *, drained: Drained
         return str(failed)
     for index, (path, push) in enumerate(kept):
         before = branches_before(push, later=[later for _, later in kept[index + 1 :]], now=now)
-        events = build_events(push, repository=repository, identity=settings.identity, before=before)
+        is_first = not before and not spool.is_creation_told()
+        events = build_events(
+            push,
+            repository=repository,
+            identity=settings.identity,
+            before=before,
+            dialect=settings.dialect,
+            is_first=is_first,
+        )
         try:
             spool.replace(path, events)
+            spool.note_creation()
         except SpoolFull as full:
             return str(full)
         except OSError:

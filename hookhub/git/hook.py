@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 # Whoever lets people push says who they are in one of these; our own login is the last resort.
 _PUSHER_NAMES = ("HOOKHUB_PUSHER", "GL_USERNAME", "GL_USER", "GITEA_PUSHER_NAME", "REMOTE_USER")
+_PUSHER_IDS = ("HOOKHUB_PUSHER_ID", "GL_ID", "GITEA_PUSHER_ID")
 _PUSHER_EMAILS = ("HOOKHUB_PUSHER_EMAIL", "GITEA_PUSHER_EMAIL", "GIT_COMMITTER_EMAIL")
 # A backstop far beyond anything a healthy sender does, for what no time limit in Python reaches: a hung resolver.
 LONGEST_LIFE_SECONDS = 1800
@@ -116,6 +117,7 @@ def _push(changes: tuple[Change, ...], environment: Mapping[str, str]) -> Push:
         pusher_name=_first(_PUSHER_NAMES, environment) or _login(),
         pusher_email=_first(_PUSHER_EMAILS, environment),
         changes=changes,
+        pusher_id=_first(_PUSHER_IDS, environment),
     )
 
 

@@ -13,11 +13,14 @@ from typing import Any
 
 from hookhub.git.hook import find_git_dir
 from hookhub.git.repository import as_text
-from hookhub.git.settings import FILE_NAME, checked_url, name_of
+from hookhub.git.settings import FILE_NAME, checked_dialect, checked_url, name_of
 
 _MARK = "hookhub/git/hook.py"
 # Not 'install.py': what is installed does not install.
-_MODULES = ("__init__", "draining", "hook", "payloads", "repository", "sending", "settings", "spool")
+_MODULES = (
+    *("__init__", "draining", "history", "hook", "payloads", "repository", "sending", "settings", "shapes", "spool"),
+    "telling",
+)
 _START = "import sys\n\nfrom hookhub.git.hook import main\n\nsys.exit(main())\n"
 # The same bytes for the same version: an administrator can compare two hosts.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -44,6 +47,9 @@ def install(
     name: str | None = None,
     html_url: str | None = None,
     clone_url: str | None = None,
+    dialect: str | None = None,
+    repository_id: str | None = None,
+    customer_id: str | None = None,
     hook_name: str = "post-receive",
     interpreter: str = "/usr/bin/env python3",
     force: bool = False,
@@ -63,7 +69,13 @@ def install(
             raise Refused(f"{hook} is not HookHub's and {set_aside} is taken; move one of them away")
         hook.rename(set_aside)
     chosen: dict[str, Any] = {"url": checked_url(url), "api_key": api_key, "repository": name or name_of(git_dir)}
-    optional = {"html_url": html_url, "clone_url": clone_url}
+    optional = {
+        "html_url": html_url,
+        "clone_url": clone_url,
+        "dialect": checked_dialect(dialect) if dialect else None,
+        "repository_id": repository_id,
+        "customer_id": customer_id,
+    }
     chosen.update({key: value for key, value in optional.items() if value})
     settings = git_dir / FILE_NAME
     hook.parent.mkdir(exist_ok=True)

@@ -23,7 +23,7 @@ MAX_NAME = 1_000
 # Nobody waits for these processes, but a sender that hangs in one would hold the spool's lock for ever.
 GIT_TIMEOUT_SECONDS = 300
 
-_FIELDS = ("%H", "%T", "%an", "%ae", "%cn", "%ce", "%cI", "%B")
+_FIELDS = ("%H", "%T", "%an", "%ae", "%cn", "%ce", "%cI", "%ct", "%B")
 
 
 class GitFailed(Exception):
@@ -46,6 +46,8 @@ class Commit:
     tree_id: str
     message: str
     timestamp: str
+    # The same in seconds since 1970.
+    committed_at: int
     author: Person
     committer: Person
     added: tuple[str, ...]
@@ -219,7 +221,7 @@ def _read_commits(tokens: Iterator[bytes], *, marker: bytes) -> Iterator[Commit]
 
 
 def _commit(fields: list[str], changed: dict[str, list[str]], *, truncated: bool) -> Commit:
-    oid, tree, author, author_email, committer, committer_email, timestamp, message = fields
+    oid, tree, author, author_email, committer, committer_email, timestamp, seconds, message = fields
     # Git ends every message with a line feed of its own; nobody wrote it and GitHub does not show it.
     message = message.removesuffix("\n")
     return Commit(
@@ -227,6 +229,7 @@ def _commit(fields: list[str], changed: dict[str, list[str]], *, truncated: bool
         tree_id=tree,
         message=message[:MAX_MESSAGE],
         timestamp=timestamp,
+        committed_at=int(seconds) if seconds.lstrip("-").isdecimal() else 0,
         author=Person(author[:MAX_NAME], author_email[:MAX_NAME]),
         committer=Person(committer[:MAX_NAME], committer_email[:MAX_NAME]),
         added=tuple(changed["A"]),

@@ -11,10 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hookhub.git.payloads import Identity
+from hookhub.git.shapes import DEFAULT, SHAPES
 
 FILE_NAME = "hookhub.json"
 
-_TEXT = {"url", "api_key", "repository", "html_url", "clone_url"}
+_TEXT = {"url", "api_key", "repository", "html_url", "clone_url", "dialect", "repository_id", "customer_id"}
 _SECONDS = {"budget_seconds", "timeout_seconds", "patience_seconds"}
 
 
@@ -29,6 +30,8 @@ class Settings:
     url: str
     api_key: str
     identity: Identity
+    # The system whose events and shapes pushes are told in.
+    dialect: str = DEFAULT
     # How long a push may wait for its events to be sent when HOOKHUB_FOREGROUND asks for that at all.
     budget_seconds: float = 2.0
     # How long one request may be silent.
@@ -51,9 +54,20 @@ def read_settings(git_dir: Path, *, environment: Mapping[str, str]) -> Settings:
         html_url=(given.get("html_url") or "").rstrip("/") or None,
         clone_url=given.get("clone_url") or None,
         private=given.get("private", True),
+        id=given.get("repository_id") or None,
+        customer_id=given.get("customer_id") or None,
     )
+    dialect = checked_dialect(given.get("dialect") or DEFAULT)
     spans = {name: float(given[name]) for name in _SECONDS if name in given}
-    return Settings(url=checked_url(given["url"]), api_key=given["api_key"], identity=identity, **spans)
+    url = checked_url(given["url"])
+    return Settings(url=url, api_key=given["api_key"], identity=identity, dialect=dialect, **spans)
+
+
+def checked_dialect(dialect: str) -> str:
+    """Return the dialect if pushes can be told in it; raise NotConfigured when they cannot."""
+    if dialect not in SHAPES:
+        raise NotConfigured(f"dialect must be one of {', '.join(SHAPES)}: no other tells of pushes; not {dialect!r}")
+    return dialect
 
 
 def checked_url(url: str) -> str:

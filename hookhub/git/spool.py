@@ -18,6 +18,7 @@ from pathlib import Path
 from hookhub.git.payloads import Push
 
 DIRECTORY = "hookhub-spool"
+CREATION_TOLD = "creation-told"
 MAX_FILES = 10_000
 MAX_BYTES = 512 << 20
 MAX_REJECTED = 1_000
@@ -117,6 +118,15 @@ class Spool:
             path.unlink(missing_ok=True)
         else:
             self._write(path, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {problem}\n".encode())
+
+    def is_creation_told(self) -> bool:
+        """Tell whether this repository has been told of before: one that lost all its branches is not a new one."""
+        return (self.directory / CREATION_TOLD).exists()
+
+    def note_creation(self) -> None:
+        """Have it known that the repository has been told of."""
+        if not self.is_creation_told():
+            self._write(self.directory / CREATION_TOLD, b"")
 
     @contextlib.contextmanager
     def only_sender(self, *, wait_seconds: float = 0) -> Iterator[bool]:

@@ -6,6 +6,8 @@ received = verify(body, headers, secrets="whsec_…")
 print(received.type, received.data)
 """
 
-from hookhub.receiving.signatures import FORMATS, Received, VerificationFailed, verify
+from hookhub.receiving.addresses import is_from, sender_of
+from hookhub.receiving.request import Received, VerificationFailed
+from hookhub.receiving.signatures import FORMATS, verify
 
-__all__ = ["FORMATS", "Received", "VerificationFailed", "verify"]
+__all__ = ["FORMATS", "Received", "VerificationFailed", "is_from", "sender_of", "verify"]

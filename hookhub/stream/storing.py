@@ -12,13 +12,17 @@ from django.db import DataError, IntegrityError
 from deliveries import pipeline
 from deliveries.events import IdempotencyConflict, NewEvent
 from deliveries.models import Organization
-from hookhub.api.errors import Refusal
-from hookhub.api.events import new_events
+from hookhub import event_types
+from hookhub.api.errors import Refusal, invalid
+from hookhub.api.events import field_of, new_events
 from hookhub.api.intake import EVENTS_MOST, Intake
+from hookhub.schemas import STEPS_MOST, Budget
 from hookhub.stream.entries import Entry, Readable, Refused, moment_of, told
 
 Each = TypeVar("Each")
 
+# What checking one organization's entries of a batch may cost.
+STEPS_FOR_ALL = 5 * STEPS_MOST
 CONFLICT = "was used before for an event with other content; use a new one for a new event"
 
 
@@ -63,6 +67,12 @@ def prepare(read: Sequence[Readable], *, now: datetime) -> list[Ready | Refused]
             why = "organization: is required, for this HookHub has not just one of them"
             outcomes[each.entry.id] = Refused(each.entry, why)
     for organization, members in groups.items():
+        if organization.validate_events:
+            refused = _invalid(members, organization)
+            outcomes |= refused
+            members = [each for each in members if each.entry.id not in refused]  # noqa: PLW2901 - what is left of them
+            if not members:
+                continue
         for outcome in _of_one_organization(members, organization, now=now):
             outcomes[outcome.entry.id] = outcome
     return [outcomes[each.entry.id] for each in read]
@@ -93,6 +103,23 @@ def _organizations(named: Collection[str | None]) -> dict[str | None, Organizati
     if None in named and len(few := list(Organization.objects.order_by("pk")[:2])) == 1:
         found[None] = few[0]
     return found
+
+
+def _invalid(members: Sequence[Readable], organization: Organization) -> dict[str, Refused]:
+    """Give the entries, by id, with an event that is not as the schema of its type has it."""
+    own = event_types.own(organization)
+    refused = {}
+    left = STEPS_FOR_ALL
+    for each in members:
+        # None costs more than a request may, and all together not so much that another worker would take them over.
+        published = [(event.type, event.data) for event in each.taken.events]
+        budget = Budget(most := min(left, Budget.of(len(published)).steps))
+        found = event_types.faults_in(published, organization=organization, own=own, budget=budget)
+        left -= most - max(budget.steps, 0)
+        if found:
+            told_of = {field_of(each.taken, position, path): fault for (position, path), fault in found.items()}
+            refused[each.entry.id] = Refused(each.entry, told(invalid(told_of)))
+    return refused
 
 
 def _of_one_organization(

@@ -1028,16 +1028,16 @@ def test_what_others_hang_on_cannot_be_deleted(forge: Forge, operator: Client, n
 
 
 def test_organizations_repositories_and_memberships_are_added(operator: Client) -> None:
-    operator.post("/admin/deliveries/organization/add/", {"slug": "acme", "default_format": "standard-webhooks"})
+    wanted = {"slug": "acme", "default_dialect": "codmir", "validate_events": "on"}
+    operator.post("/admin/deliveries/organization/add/", wanted)
     acme = Organization.objects.get()
     operator.post("/admin/deliveries/repository/add/", {"organization": acme.pk, "name": "widgets"})
     operator.post(
         "/admin/hookhub/membership/add/", {"user": User.objects.get().pk, "organization": acme.pk, "role": "reader"}
     )
-    refused = operator.post(
-        "/admin/deliveries/organization/add/", {"slug": "a b", "default_format": "standard-webhooks"}
-    )
+    refused = operator.post("/admin/deliveries/organization/add/", {**wanted, "slug": "a b"})
 
+    assert (acme.default_dialect, acme.default_format, acme.validate_events) == ("codmir", None, True)
     assert Repository.objects.get().full_name == "acme/widgets"
     assert Membership.objects.get().scope == Scope.READ
     assert list(errors_of(refused)) == ["slug"]

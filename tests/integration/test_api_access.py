@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from deliveries.models import Organization, Repository
 from hookhub.models import ApiKey, Membership, Scope
-from tests.api import Caller
+from tests.api import Caller, faults
 
 pytestmark = pytest.mark.django_db
 
@@ -104,7 +104,8 @@ def test_only_the_operator_creates_organizations(api: Caller, operator: Caller) 
     refused, created, again = (caller.post("/v1/organizations", wanted) for caller in (api, operator, operator))
 
     assert (refused.status_code, created.status_code, again.status_code) == (403, 201, 409)
-    assert created.json()["default_format"] == "standard-webhooks"
+    row = created.json()
+    assert (row["default_dialect"], row["default_format"], row["validate_events"]) == ("native", None, False)
     assert {row["slug"] for row in operator.get("/v1/organizations").json()["results"]} == {"acme", "new"}
     assert [row["slug"] for row in api.get("/v1/organizations").json()["results"]] == ["acme"]
 
@@ -272,3 +273,41 @@ def test_the_body_may_name_the_organization_of_a_new_repository(operator: Caller
 def test_the_openapi_document_is_json_whatever_is_asked_for(db: None) -> None:
     for accept in ("*/*", "text/html", "application/json"):
         assert Client().get("/v1/openapi.json", headers={"Accept": accept}).json()["info"]["title"] == "HookHub"
+
+
+DEFAULTS: dict[str, tuple[dict[str, Any], tuple[str, str | None, bool] | str]] = {
+    "a dialect": ({"default_dialect": "sigmagit"}, ("sigmagit", None, False)),
+    "a format of its own": ({"default_format": "github"}, ("native", "github", False)),
+    "checked events": ({"validate_events": True}, ("native", None, True)),
+    "no dialect": ({"default_dialect": None}, "default_dialect"),
+    "a dialect that is none": ({"default_dialect": "gitlab"}, "default_dialect"),
+    "no format by an empty text": ({"default_format": ""}, "default_format"),
+    "a format that is none": ({"default_format": "gitlab"}, "default_format"),
+    "neither yes nor no": ({"validate_events": "perhaps"}, "validate_events"),
+}
+
+
+@pytest.mark.parametrize(("wanted", "expected"), DEFAULTS.values(), ids=DEFAULTS)
+@pytest.mark.parametrize("is_new", [True, False], ids=["created", "changed"])
+def test_an_organization_says_whose_words_it_speaks(
+    operator: Caller, organization: Organization, wanted: Any, expected: Any, is_new: bool
+) -> None:
+    if is_new:
+        answer = operator.post("/v1/organizations", {"slug": "new", **wanted})
+    else:
+        answer = operator.patch("/v1/organizations/acme", wanted)
+
+    if isinstance(expected, str):
+        assert (answer.status_code, list(faults(answer))) == (422, [expected])
+    else:
+        row = answer.json()
+        assert (row["default_dialect"], row["default_format"], row["validate_events"]) == expected
+
+
+def test_a_format_that_was_set_can_be_left_to_the_dialect_again(api: Caller, organization: Organization) -> None:
+    api.patch("/v1/organizations/acme", {"default_format": "github", "default_dialect": "codmir"})
+
+    answer = api.patch("/v1/organizations/acme", {"default_format": None})
+
+    organization.refresh_from_db()
+    assert (answer.json()["default_format"], organization.wire_format) == (None, "codmir")

@@ -13,6 +13,7 @@ from freezegun import freeze_time
 from pytest_django import Settings
 
 from deliveries import ledger, pipeline, retention, vault
+from deliveries.dialects import DIALECTS
 from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.sender import Sender
@@ -492,6 +493,26 @@ def test_whose_the_key_is(
     assert set(Organization.objects.values_list("slug", flat=True)) == {*there, *([slug] if slug else [])}
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param([], ("native", None), id="HookHub's own"),
+        pytest.param(["--dialect", "sigmagit"], ("sigmagit", None), id="a dialect"),
+        pytest.param(["--dialect", "codmir", "--format", "github"], ("codmir", "github"), id="a dialect and a format"),
+    ],
+)
+def test_an_organization_is_created_with_the_words_it_is_to_speak(
+    db: None, options: list[str], expected: tuple[str, str | None]
+) -> None:
+    make_key("--organization", "new", "--create-organization", *options)
+
+    created = Organization.objects.get()
+    make_key("--organization", "new", "--create-organization", "--dialect", "coregit")
+
+    assert (created.default_dialect, created.default_format) == expected
+    assert Organization.objects.get().default_dialect == created.default_dialect
+
+
 NOBODY = [
     ("none there", [], "", "Say whose key it is: --organization SLUG, or --operator. There is none yet."),
     ("two there", ["b", "a"], "", "Say whose key it is: --organization SLUG, or --operator. There is a, b."),
@@ -502,6 +523,10 @@ NOBODY = [
     ("create which", ["acme"], "--create-organization", "--create-organization: say which with --organization SLUG."),
     ("bad slug", [], "--create-organization --organization a/b",
      "--organization: 'a/b' will not do. Use 1 to 100 letters, digits, dots, hyphens and underscores."),
+    ("a dialect for whom", ["acme"], "--dialect codmir",
+     "--dialect and --format are of an organization that is created: --create-organization."),
+    ("a dialect that is none", [], "--create-organization --organization a --dialect gitlab",
+     f"Error: argument --dialect: invalid choice: 'gitlab' (choose from {', '.join(map(repr, DIALECTS))})"),
     ("long name", ["acme"], f"--name {'x' * 201}", "--name: use at most 200 characters."),
     ("bad scope", ["acme"], "--scope all",
      "Error: argument --scope: invalid choice: 'all' (choose from 'master', 'manage', 'publish', 'read')"),

@@ -20,6 +20,7 @@ import requests
 from standardwebhooks import Webhook
 
 from hookhub.management.commands.listen import Behaviour, Receiver, open_server, pretty
+from hookhub.receiving import FORMATS
 from tests.fake_hookhub import fake_hookhub, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +74,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
         pytest.param(
             (SECRET,),
             None,
-            "The request has no signature header (looked for webhook-signature, x-coregit-signature).",
+            f"The request has no signature header (looked for {', '.join(one.told_by for one in FORMATS.values())}).",
             id="no signature",
         ),
         pytest.param(

@@ -17,7 +17,8 @@ import pytest
 
 from hookhub.git.hook import read_changes
 from hookhub.git.install import Refused, install, packed
-from hookhub.git.payloads import MAX_PUSH_BYTES, Change, Push, branches_before
+from hookhub.git.payloads import Change, Push, branches_before
+from hookhub.git.shapes import MAX_PUSH_BYTES
 from hookhub.git.spool import Spool, SpoolFull
 from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
 

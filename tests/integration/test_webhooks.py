@@ -13,7 +13,7 @@ from standardwebhooks import WebhookVerificationError
 
 from deliveries import pipeline, vault, webhooks
 from deliveries.formats import FORMATS
-from deliveries.models import Webhook
+from deliveries.models import Delivery, Webhook
 from deliveries.sender import Sender
 from deliveries.terms import BadTerms
 from tests.receiver import Answer
@@ -60,7 +60,12 @@ def test_a_new_webhook_has_the_defaults_of_its_organization_and_its_format(forge
     assert webhook.sealed_headers is None
 
 
-@pytest.mark.parametrize("slug", FORMATS)
+SIGNING = [slug for slug, wire_format in FORMATS.items() if wire_format.signs != "never"]
+IF_ASKED = [slug for slug, wire_format in FORMATS.items() if wire_format.signs == "if asked"]
+UNSIGNED = [slug for slug, wire_format in FORMATS.items() if wire_format.signs == "never"]
+
+
+@pytest.mark.parametrize("slug", SIGNING)
 def test_a_secret_of_ones_own_is_taken_and_one_is_made_otherwise(forge: Forge, now: datetime, slug: str) -> None:
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug}
 
@@ -71,8 +76,55 @@ def test_a_secret_of_ones_own_is_taken_and_one_is_made_otherwise(forge: Forge, n
     assert secrets_of(webhook) == [WHSEC]
 
     _, made = webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+    assert made is not None
     assert FORMATS[slug].fault_in_secret(made) is None
     assert made != WHSEC
+
+
+@pytest.mark.parametrize("slug", IF_ASKED)
+def test_who_asks_for_no_secret_gets_none_where_the_format_allows_it(forge: Forge, now: datetime, slug: str) -> None:
+    terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
+
+    webhook, secret = webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+
+    assert secret is None
+    assert secrets_of(webhook) == []
+
+
+@pytest.mark.parametrize("slug", sorted({*FORMATS} - {*IF_ASKED, *UNSIGNED}))
+def test_who_asks_for_no_secret_is_refused_where_receivers_count_on_one(forge: Forge, now: datetime, slug: str) -> None:
+    terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
+
+    with pytest.raises(BadTerms) as raised:
+        webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+
+    assert set(raised.value.faults) == {"secret"}
+    assert Webhook.objects.count() == 0
+
+
+@pytest.mark.parametrize("slug", UNSIGNED)
+def test_a_format_that_signs_nothing_has_no_secret_takes_none_and_rotates_none(
+    forge: Forge, now: datetime, slug: str
+) -> None:
+    terms = {"url": "https://8.8.8.8/x", "events": ["*"], "format": slug}
+
+    webhook, secret = webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+
+    assert (secret, secrets_of(webhook)) == (None, [])
+    refused = {
+        "created": lambda: webhooks.create(
+            {**terms, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
+        ),
+        "changed": lambda: webhooks.change(webhook.pk, {"secret": WHSEC}, now=now),
+        "rotated": lambda: webhooks.rotate_secret(webhook.pk, now=now),
+        "rotated to one": lambda: webhooks.rotate_secret(webhook.pk, secret=WHSEC, now=now),
+    }
+    for attempt in refused.values():
+        with pytest.raises(BadTerms, match="signs nothing"):
+            attempt()
+    webhook.refresh_from_db()
+    assert secrets_of(webhook) == []
+    assert Webhook.objects.count() == 1
 
 
 def test_neither_secrets_nor_headers_are_stored_in_the_clear(forge: Forge, now: datetime) -> None:
@@ -201,6 +253,60 @@ def test_a_new_format_keeps_a_secret_that_will_do_and_replaces_one_that_will_not
     assert secrets_of(plain) == [secret]
 
 
+# Format and secret before, the change, and what the secret is after it: kept, none, or a new one.
+FORMAT_CHANGES = {
+    "a chat to a signed one": ("slack", None, {"format": "coregit", "url": "https://8.8.4.4/"}, "new"),
+    "a signed one to a chat": ("coregit", WHSEC, {"format": "slack"}, None),
+    "unsigned GitHub to a signed one": ("github", "", {"format": "coregit"}, "new"),
+    "a short secret to where that is too short": ("github", "abc", {"format": "coregit"}, "new"),
+    "a secret to GitHub": ("coregit", "a plain secret", {"format": "github"}, "a plain secret"),
+    "a chat to GitHub": ("slack", None, {"format": "github", "url": "https://8.8.8.8/new"}, None),
+    "GitHub's secret taken away": ("github", "abc", {"secret": ""}, None),
+    "GitHub's secret set": ("github", "", {"secret": "abc"}, "abc"),
+    "unsigned GitHub to another door": ("github", "", {"url": "https://8.8.4.4/"}, None),
+    "signed GitHub to another door": ("github", "abc", {"url": "https://8.8.4.4/"}, "new"),
+    "a chat to another door": ("slack", None, {"url": "https://8.8.4.4/"}, None),
+    "only a name": ("github", "abc", {"name": "new"}, "abc"),
+}
+
+
+@pytest.mark.parametrize(("slug", "secret", "wanted", "after"), FORMAT_CHANGES.values(), ids=FORMAT_CHANGES)
+def test_a_change_leaves_the_secret_that_its_format_can_use(
+    forge: Forge, now: datetime, slug: str, secret: str | None, wanted: dict[str, Any], after: str | None
+) -> None:
+    given = {} if secret is None else {"secret": secret}
+    webhook = forge.webhook(now=now, url="https://8.8.8.8/", format=slug, **given)
+
+    changed, shown = webhooks.change(webhook.pk, wanted, now=now)
+
+    if after == "new":
+        assert shown is not None
+        assert shown != secret
+        assert FORMATS[changed.format].fault_in_secret(shown) is None
+        assert secrets_of(changed) == [shown]
+    else:
+        assert secrets_of(changed) == ([after] if after else [])
+        assert shown == (wanted.get("secret") or None)
+
+
+def test_a_rotation_to_nothing_is_refused_and_changes_nothing(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, format="github", secret="abc")
+
+    with pytest.raises(BadTerms) as raised:
+        webhooks.rotate_secret(webhook.pk, secret="", now=now)
+
+    assert set(raised.value.faults) == {"secret"}
+    assert secrets_of(webhook) == ["abc"]
+
+
+def test_an_unsigned_webhook_gets_a_secret_by_rotation(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now, format="github", secret="")
+
+    rotated, secret = webhooks.rotate_secret(webhook.pk, now=now)
+
+    assert secrets_of(rotated) == [secret]
+
+
 def test_a_new_format_may_not_double_a_header_of_the_owners(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, format="coregit", headers={"Webhook-Signature": "v1,forged"})
 
@@ -223,6 +329,50 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
         webhooks.change(webhook.pk, {"name": "new", "timeout": -1}, now=now)
 
     assert Webhook.objects.values().get() == before
+
+
+def test_a_webhook_can_be_created_asleep_and_then_owes_nobody_a_letter(forge: Forge, now: datetime) -> None:
+    terms = {"url": forge.receiver.url(), "events": ["*"]}
+
+    asleep, _ = webhooks.create(terms, organization=forge.organization, repository=None, active=False, now=now)
+    forge.accept(now=now)
+
+    asleep.refresh_from_db()
+    assert (asleep.active, asleep.disabled_at, asleep.disabled_reason, asleep.owner_told_at) == (
+        False, now, "by_owner", now,
+    )  # fmt: skip
+    assert not Delivery.objects.exists()
+
+
+def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    later = now + timedelta(minutes=1)
+
+    with pytest.raises(BadTerms):
+        webhooks.change(webhook.pk, {"events": []}, active=False, now=later)
+    untouched = Webhook.objects.get()
+    webhooks.change(webhook.pk, {"events": ["push"]}, active=False, now=later)
+    asleep, held = Webhook.objects.get(), Delivery.objects.get().state
+    webhooks.change(webhook.pk, {}, active=False, now=later + timedelta(minutes=1))
+    still = Webhook.objects.get()
+    webhooks.change(webhook.pk, {}, active=True, now=later)
+    awake = Webhook.objects.get()
+
+    assert (untouched.active, untouched.events) == (True, ["*"])
+    assert (asleep.active, asleep.disabled_reason, asleep.events, held) == (False, "by_owner", ["push"], "held")
+    # Said twice it is still disabled since the first time.
+    assert still.disabled_at == later
+    assert (awake.active, Delivery.objects.get().state) == (True, "held")
+
+
+def test_to_keep_an_active_webhook_active_leaves_its_health_alone(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    Webhook.objects.update(failure_count=3)
+
+    changed, _ = webhooks.change(webhook.pk, {}, active=True, now=now)
+
+    assert (changed.failure_count, changed.enabled_at) == (3, None)
 
 
 def test_a_deleted_webhook_can_be_neither_changed_nor_rotated(forge: Forge, now: datetime) -> None:
@@ -353,3 +503,21 @@ def test_who_asked_for_it_hears_that_another_webhook_was_disabled_and_who_asked_
     assert str(failing.uid) in body
     assert '"reason": "failing"' in body
     assert "whsec" not in body
+
+
+FORMATS_OF = {
+    "the dialect's": ("codmir", None, "codmir"),
+    "HookHub's own": ("native", None, "standard-webhooks"),
+    "what is set goes before the dialect's": ("codmir", "github", "github"),
+}
+
+
+@pytest.mark.parametrize(("dialect", "default_format", "expected"), FORMATS_OF.values(), ids=FORMATS_OF)
+def test_the_default_dialect_decides_the_wire_format_where_nobody_else_does(
+    forge: Forge, now: datetime, dialect: str, default_format: str | None, expected: str
+) -> None:
+    forge.organization.default_dialect = dialect
+    forge.organization.default_format = default_format
+
+    assert forge.webhook(now=now).format == expected
+    assert forge.webhook(now=now, format="sigmagit").format == "sigmagit"

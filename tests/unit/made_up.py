@@ -20,7 +20,9 @@ def a_claim(**facts: Any) -> Claim:
     to: dict[str, Any] = {
         "webhook_id": 1,
         "webhook_uid": "019cb8b8-1e00-7000-8000-0000000000ff",
+        "organization_id": 7,
         "organization": "acme",
+        "repository_id": None,
         "url": "https://receiver.example/hook",
         "format": "standard-webhooks",
         "content_type": "json",

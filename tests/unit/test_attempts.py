@@ -10,10 +10,11 @@ import pytest
 from pytest_django import Settings
 
 from deliveries import vault
-from deliveries.attempts import MASK, as_row, render, schedule_of, storable
-from deliveries.formats import FORMATS
+from deliveries.attempts import as_row, render, schedule_of, storable
+from deliveries.formats import FORMATS, MASK
 from deliveries.outcomes import Lost
 from deliveries.retry import RetryAt
+from deliveries.sender import Request
 from deliveries.vault import NoLiveSecret, Secret, Unreadable
 from tests.unit.made_up import NOW, SECRET, a_claim, a_reply, a_result
 
@@ -52,11 +53,51 @@ def test_secrets_that_cannot_be_opened_raise() -> None:
         render(a_claim(sealed_secrets=b"strange"), now=NOW)
 
 
-@pytest.mark.parametrize("slug", FORMATS)
-@pytest.mark.parametrize("secrets", [(), (Secret(SECRET, NOW),)], ids=["none", "expired"])
+MAY_HAVE_NONE = {slug for slug, wire_format in FORMATS.items() if wire_format.signs != "always"}
+EXPIRED = (Secret(SECRET, NOW),)
+
+
+@pytest.mark.parametrize(
+    ("slug", "secrets"),
+    [
+        *((slug, ()) for slug in sorted(FORMATS.keys() - MAY_HAVE_NONE)),
+        *((slug, EXPIRED) for slug in sorted(FORMATS) if FORMATS[slug].signs != "never"),
+    ],
+)
 def test_nothing_goes_out_unsigned(slug: str, secrets: tuple[Secret, ...]) -> None:
     with pytest.raises(NoLiveSecret, match="rotate"):
         render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(secrets)), now=NOW)
+
+
+@pytest.mark.parametrize("slug", sorted(MAY_HAVE_NONE))
+def test_what_nobody_asked_to_have_signed_goes_out_without_a_signature(slug: str) -> None:
+    request = render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(())), now=NOW)
+
+    assert not [name for name, _ in request.headers if "signature" in name.lower()]
+
+
+@pytest.mark.parametrize("slug", sorted(slug for slug, one in FORMATS.items() if one.signs == "never"))
+def test_a_format_without_signatures_does_not_mind_what_secrets_there_were(slug: str) -> None:
+    assert render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(EXPIRED)), now=NOW).body
+
+
+@pytest.mark.parametrize(
+    ("repository_id", "kind", "number"), [(None, "organization", "7"), (79929171, "repository", "79929171")]
+)
+def test_github_is_told_whose_webhook_it_is(repository_id: int | None, kind: str, number: str) -> None:
+    headers = dict(render(a_claim(format="github", repository_id=repository_id), now=NOW).headers)
+
+    assert headers["X-GitHub-Hook-ID"] == "1"
+    assert headers["X-GitHub-Hook-Installation-Target-Type"] == kind
+    assert headers["X-GitHub-Hook-Installation-Target-ID"] == number
+
+
+@pytest.mark.parametrize("slug", ["slack", "discord"])
+def test_the_log_does_not_show_a_url_that_lets_anybody_post(slug: str) -> None:
+    request = Request("https://receiver.example/hook/s3cret", (), b"", timedelta(seconds=1))
+    result = a_result(a_reply(200, body=b"ok"), format=slug)._replace(request=request)
+
+    assert as_row(result, attempt_id=ATTEMPT)["urls"] == f"https://receiver.example/{MASK}"
 
 
 TIMEOUTS = {
@@ -96,6 +137,7 @@ ROWS = {
     "delivered": (a_reply(204), {}, ("delivered", "delivered", None, 0, "delivered", 204)),
     "refused": (a_reply(500), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "refused", 500)),
     "refused for the last time": (a_reply(500), {"failures": 1}, ("failed", "exhausted", None, 2, "refused", 500)),
+    "refused for good": (a_reply(403), {"format": "slack"}, ("failed", "exhausted", None, 1, "refused", 403)),
     "gone": (a_reply(410), {}, ("failed", "gone", None, 1, "gone", 410)),
     "lost": (Lost("timeout", "Too slow."), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "lost", None)),
     "delivered after failures": (a_reply(200), {"failures": 1}, ("delivered", "delivered", None, 1, "delivered", 200)),

@@ -305,6 +305,7 @@ def test_a_netrc_entry_does_not_replace_the_key(
     hookhub.publish("push", {})
 
     assert fake.asked[0].headers["Authorization"] == "Bearer hh_1_secret"
+    assert fake.asked[0].headers["HookHub-Dialect"] == "native"
 
 
 @pytest.mark.parametrize(

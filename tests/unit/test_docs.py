@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from hookhub.dialects import DIALECTS
 from hookhub.procfile import ROOT, commands
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -40,3 +41,22 @@ def test_the_compose_file_starts_what_the_procfile_names() -> None:
 
     assert started == set(commands())
     assert Path(ROOT / "docs" / "example.env").exists()
+
+
+def test_every_test_that_the_table_of_compatibility_names_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (ROOT / "docs" / "compatibility.md").read_text())
+
+    assert len(named) >= 5
+    for file, test in named:
+        assert (ROOT / file).is_file(), file
+        if test:
+            assert f"def {test}(" in (ROOT / file).read_text(), f"{file}::{test}"
+
+
+def test_every_dialect_has_a_row_in_the_table_of_compatibility() -> None:
+    rows = [line for line in (ROOT / "docs" / "compatibility.md").read_text().splitlines() if line.startswith("| [")]
+    linked = {found[1] for line in rows if (found := re.match(r"\| \[[^]]+\]\(dialects/([a-z-]+)\.md\)", line))}
+
+    assert linked >= set(DIALECTS)
+    # A system, and of it six things.
+    assert {line.count("|") for line in rows} == {8}

@@ -9,22 +9,37 @@ import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import parse_qs, quote_plus, unquote_to_bytes
 
 import pytest
 from freezegun import freeze_time
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from deliveries import formats
-from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered
+from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered, hub
 from deliveries.formats.base import stamp
 from deliveries.formats.coregit import Coregit
+from deliveries.formats.discord import escape as escape_for_discord
 from deliveries.formats.standard_webhooks import StandardWebhooks, key_of
 from deliveries.terms import HEADER_NAME, HEADER_VALUE, HEADERS_KEPT_BACK
-from tests.golden.messages import HERE, MESSAGES, NEWEST, OLDER, PUSH, as_golden, golden_of
+from tests.golden.messages import HERE, MESSAGES, NEWEST, OLDER, PUSH, as_golden, golden_of, messages_for
 
 every_format = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)
+every_signing_format = pytest.mark.parametrize(
+    "wire_format", [one for one in FORMATS.values() if one.signs != "never"], ids=lambda one: one.slug
+)
 every_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+every_case = pytest.mark.parametrize(
+    ("wire_format", "name", "message"),
+    [
+        pytest.param(wire_format, name, message, id=f"{wire_format.slug}-{name}")
+        for wire_format in FORMATS.values()
+        for name, message in messages_for(wire_format).items()
+    ],
+)
 
 
 # The contract --------------------------------------------------------------------------------------------------------
@@ -43,10 +58,15 @@ def test_the_default_exists() -> None:
     assert DEFAULT in FORMATS
 
 
-@every_format
-@every_message
-def test_a_message_becomes_the_golden_bytes(wire_format: Format, message: Message) -> None:
-    name = next(name for name, one in MESSAGES.items() if one is message)
+def test_the_five_systems_and_those_beside_them_are_there() -> None:
+    assert FORMATS.keys() >= {
+        "standard-webhooks", "coregit", "code-storage", "sigmagit", "social-gateway", "github", "codmir", "slack",
+        "discord", "campfire",
+    }  # fmt: skip
+
+
+@every_case
+def test_a_message_becomes_the_golden_bytes(wire_format: Format, name: str, message: Message) -> None:
     golden = golden_of(wire_format.slug, name)
 
     assert golden.exists(), f"write the folder with: python -m tests.golden.messages {wire_format.slug}"
@@ -56,52 +76,79 @@ def test_a_message_becomes_the_golden_bytes(wire_format: Format, message: Messag
 def test_every_golden_file_belongs_to_a_message_and_a_format() -> None:
     found = set(HERE.rglob("*.http"))
 
-    assert found == {golden_of(slug, name) for slug in FORMATS for name in MESSAGES}
+    assert found == {golden_of(slug, name) for slug in FORMATS for name in messages_for(FORMATS[slug])}
 
 
-@every_format
-@every_message
-def test_rendering_twice_gives_the_same_bytes(wire_format: Format, message: Message) -> None:
+@every_case
+def test_rendering_twice_gives_the_same_bytes(wire_format: Format, name: str, message: Message) -> None:
     assert wire_format.render(message) == wire_format.render(message._replace())
 
 
-@every_format
-@every_message
+@every_case
 def test_headers_are_safe_on_the_wire_and_exactly_those_the_format_claims(
-    wire_format: Format, message: Message
+    wire_format: Format, name: str, message: Message
 ) -> None:
     rendered = wire_format.render(message)
 
-    for name, value in rendered.headers:
-        assert HEADER_NAME.fullmatch(name)
+    for header, value in rendered.headers:
+        assert HEADER_NAME.fullmatch(header)
         assert HEADER_VALUE.fullmatch(value)
-    names = [name.lower() for name, _ in rendered.headers]
+    names = [header.lower() for header, _ in rendered.headers]
     assert len(names) == len(set(names))
-    assert set(names) <= wire_format.own_headers
+    # Without a secret there is nothing to sign with; everything else is always sent.
+    left_out = {"x-hub-signature", "x-hub-signature-256"} if not message.secrets else set()
+    assert set(names) == wire_format.own_headers - left_out
     assert not set(names) & HEADERS_KEPT_BACK
-    assert wire_format.own_headers == {name.lower() for name in wire_format.own_headers}
+    assert wire_format.own_headers == {header.lower() for header in wire_format.own_headers}
     assert {"content-type", "user-agent"} <= set(names)
+    assert dict(rendered.headers)["Content-Type"] == MEDIA_TYPES[message.content_type]
 
 
-@every_format
-@every_message
-def test_the_body_is_one_json_value_that_holds_the_payload_byte_for_byte(wire_format: Format, message: Message) -> None:
-    rendered = wire_format.render(message)
-
-    assert isinstance(rendered.body, bytes)
-    assert message.payload in rendered.body
-    # Compared as text, since Python reads 1e400 as infinity, which equals itself.
-    assert json.dumps(json.loads(rendered.body)["data"]) == json.dumps(json.loads(message.payload))
-    json.loads(rendered.body)
+MEDIA_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
 
-@every_format
+def data_in(wire_format: Format, body: bytes) -> bytes | None:
+    """What the body carries of the publisher's bytes by the format's own rules; None where it is told in words."""
+    if wire_format.slug in {"slack", "discord", "campfire"}:
+        return None
+    if wire_format.slug in {"standard-webhooks", "coregit", "codmir"}:
+        opening, data = body.split(b'"data":', 1)
+        json.loads(opening.removesuffix(b",") + b"}")
+        return data[:-1]
+    if body.startswith(b"payload="):
+        return unquote_to_bytes(body.removeprefix(b"payload=").replace(b"+", b" "))
+    return body
+
+
+@every_case
+def test_the_body_holds_the_payload_byte_for_byte_or_tells_of_it(
+    wire_format: Format, name: str, message: Message
+) -> None:
+    body = wire_format.render(message).body
+
+    assert isinstance(body, bytes)
+    data = data_in(wire_format, body)
+    if data is None:
+        assert isinstance(json.loads(body), dict)
+    else:
+        assert data == message.payload
+        if message.content_type == "json":
+            json.loads(body)
+
+
+@every_signing_format
 def test_neither_headers_nor_body_hold_a_secret(wire_format: Format) -> None:
     wire = as_golden(wire_format.render(PUSH._replace(secrets=(NEWEST, OLDER))))
 
     for secret in (NEWEST, OLDER):
         assert secret.encode() not in wire
         assert secret.removeprefix("whsec_").encode() not in wire
+
+
+SIGNED_AFRESH = {
+    "standard-webhooks": {"webhook-timestamp", "webhook-signature"},
+    "code-storage": {"X-Pierre-Signature"},
+}
 
 
 @every_format
@@ -111,29 +158,36 @@ def test_a_retry_changes_nothing_but_what_depends_on_the_time_of_sending(wire_fo
 
     assert again.body == first.body
     changed = {name for (name, value), (_, other) in zip(first.headers, again.headers, strict=True) if value != other}
-    assert changed <= {"webhook-timestamp", "webhook-signature"}
+    assert changed == SIGNED_AFRESH.get(wire_format.slug, set())
 
 
 @every_format
 @pytest.mark.parametrize("event_type", ["_", "-.-", "A-b_c.9", "x" * 200])
 def test_every_type_there_can_be_is_carried(wire_format: Format, event_type: str) -> None:
-    rendered = wire_format.render(PUSH._replace(event_type=event_type))
+    rendered = wire_format.render(PUSH._replace(event_type=event_type, payload=b"{}"))
 
-    assert event_type in json.loads(rendered.body).values()
+    told = [event_type, hub.family_of(event_type)] if "form" in wire_format.content_types else [event_type]
+    if wire_format.slug == "discord":
+        told = [escape_for_discord(event_type)]
+    wire = b"\n".join([rendered.body, *(value.encode() for _, value in rendered.headers)]).decode()
+    assert any(word in wire.replace("\\\\", "\\") for word in told)
 
 
-@every_format
+@every_signing_format
 def test_a_new_secret_is_long_unlike_the_last_and_without_fault(wire_format: Format) -> None:
     made = {wire_format.make_secret() for _ in range(100)}
 
     assert len(made) == 100
-    assert all(len(secret) >= 38 and secret.startswith("whsec_") for secret in made)
+    if wire_format.slug == "sigmagit":
+        assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in made)
+    else:
+        assert all(len(secret) >= 38 and secret.startswith("whsec_") for secret in made)
     assert {wire_format.fault_in_secret(secret) for secret in made} == {None}
     assert wire_format.render(PUSH._replace(secrets=tuple(made))).body
 
 
-@every_format
-@pytest.mark.parametrize("secret", ["", "x", "short", "\0" * 30, "a\r\nb" * 9, "\ud800" * 30, "x" * 256, " \n" * 10])
+@every_signing_format
+@pytest.mark.parametrize("secret", ["", "\0" * 30, "a\r\nb" * 9, "\ud800" * 30, "x" * 256, " \n" * 10])
 def test_a_bad_secret_is_refused_in_words(wire_format: Format, secret: str) -> None:
     fault = wire_format.fault_in_secret(secret)
 
@@ -141,7 +195,13 @@ def test_a_bad_secret_is_refused_in_words(wire_format: Format, secret: str) -> N
     assert len(fault) > 5
 
 
-@every_format
+@every_signing_format
+def test_a_short_secret_is_refused_except_where_receivers_have_always_had_them(wire_format: Format) -> None:
+    for secret in ("x", "short"):
+        assert (wire_format.fault_in_secret(secret) is None) is (wire_format.slug in {"social-gateway", "github"})
+
+
+@every_signing_format
 def test_a_secret_without_fault_signs(wire_format: Format) -> None:
     for secret in (NEWEST, OLDER, "whsec_" + base64.b64encode(b"k" * 64).decode(), "a plain secret", "schlüssel 🎉"):
         if wire_format.fault_in_secret(secret) is None:
@@ -150,11 +210,27 @@ def test_a_secret_without_fault_signs(wire_format: Format) -> None:
 
 @every_format
 def test_its_verdicts_and_its_policy_are_within_bounds(wire_format: Format) -> None:
-    assert {wire_format.judge(status) for status in range(1000)} <= {None, "delivered", "refused", "gone"}
+    verdicts = {wire_format.judge(status, body) for status in range(1000) for body in (b"", b"ok", b"\xff" * 9)}
+    assert verdicts <= {None, "delivered", "refused", "rejected", "gone"}
     policy = wire_format.policy
     assert policy.timeout is None or timedelta(seconds=1) <= policy.timeout <= timedelta(seconds=30)
     assert policy.retry_schedule is None or all(step > timedelta(0) for step in policy.retry_schedule)
     assert wire_format.content_types
+    assert set(wire_format.content_types) <= set(MEDIA_TYPES)
+
+
+@every_format
+def test_a_format_without_signatures_keeps_its_url_to_itself(wire_format: Format) -> None:
+    url = "https://hooks.example:8443/services/T0/B0/s3cret?token=x"
+
+    # Campfire's URL only names a room; what lets one post there is a token in a header.
+    assert wire_format.url_is_secret is (wire_format.signs == "never" and wire_format.slug != "campfire")
+    assert wire_format.show_url(url) == ("https://hooks.example:8443/********" if wire_format.url_is_secret else url)
+
+
+@pytest.mark.parametrize("path", sorted(Path(formats.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+def test_a_format_is_a_small_file(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 120
 
 
 PURE = sorted(Path(formats.__file__).parent.glob("*.py"))
@@ -164,7 +240,7 @@ PURE = sorted(Path(formats.__file__).parent.glob("*.py"))
 def test_formats_import_neither_django_nor_the_network_nor_the_clock_nor_the_engine(path: Path) -> None:
     allowed = {
         "abc", "base64", "binascii", "dataclasses", "hashlib", "hmac", "json", "secrets", "typing", "urllib.parse",
-        "collections.abc", "datetime", "functools",
+        "collections.abc", "datetime", "functools", "re",
     }  # fmt: skip
     imported: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -289,10 +365,104 @@ def test_coregit_signs_the_raw_body_with_the_text_of_the_newest_secret(message: 
     assert re.fullmatch(r"2026-03-04T12:00:00\.\d{3}Z", envelope["timestamp"])
 
 
-def test_coregit_is_sent_once_within_ten_seconds_and_never_disabled_for_failing() -> None:
-    policy = Coregit.policy
+# The others, checked by hand ------------------------------------------------------------------------------------------
 
-    assert (policy.timeout, policy.retry_schedule, policy.auto_disable) == (timedelta(seconds=10), (), False)
+
+@pytest.mark.parametrize("slug", ["social-gateway", "github"])
+def test_githubs_own_example_is_signed_as_github_signs_it(slug: str) -> None:
+    # https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
+    message = PUSH._replace(
+        payload=b"Hello, World!", secrets=("It's a Secret to Everybody", NEWEST), content_type="json"
+    )
+
+    headers = dict(FORMATS[slug].render(message).headers)
+
+    assert headers["X-Hub-Signature-256"] == ("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17")
+    # printf 'Hello, World!' | openssl dgst -sha1 -hmac "It's a Secret to Everybody"
+    assert headers["X-Hub-Signature"] == "sha1=01dc10d0c83e72ed246219cdd91669667fe2ca59"
+
+
+@pytest.mark.parametrize("slug", ["social-gateway", "github"])
+def test_a_form_is_signed_as_it_is_sent(slug: str) -> None:
+    rendered = FORMATS[slug].render(MESSAGES["sigmagit-issue"]._replace(content_type="form"))
+
+    digest = hmac.new(NEWEST.encode(), rendered.body, hashlib.sha256).hexdigest()
+    assert dict(rendered.headers)["X-Hub-Signature-256"] == f"sha256={digest}"
+    assert rendered.body.startswith(b"payload=%7B%22action%22%3A%22opened%22")
+    assert parse_qs(rendered.body.decode(), strict_parsing=True) == {
+        "payload": [MESSAGES["sigmagit-issue"].payload.decode()]
+    }
+
+
+FAMILIES = {
+    "issues.opened": "issues",
+    "push": "push",
+    "pull_request.merged": "pull_request",
+    "repo.sync.failed": "repo",
+}
+
+
+@pytest.mark.parametrize(("event_type", "family"), FAMILIES.items())
+def test_githubs_header_has_the_family_and_sigmagits_the_whole_type(event_type: str, family: str) -> None:
+    message = PUSH._replace(event_type=event_type)
+
+    told = {slug: dict(FORMATS[slug].render(message).headers) for slug in ("social-gateway", "github", "sigmagit")}
+
+    assert told["social-gateway"]["X-SocialGateway-Event"] == family
+    assert told["github"]["X-GitHub-Event"] == family
+    assert told["sigmagit"]["X-Sigmagit-Event"] == event_type
+
+
+def test_code_storage_signs_the_time_and_the_body_with_no_blank_between_its_parts() -> None:
+    header = dict(FORMATS["code-storage"].render(PUSH).headers)["X-Pierre-Signature"]
+
+    found = re.fullmatch(r"t=(\d+),sha256=([0-9a-f]{64})", header)
+    assert found is not None
+    assert int(found[1]) == int(PUSH.sent_at.timestamp())
+    signed = f"{found[1]}.".encode() + PUSH.payload
+    assert found[2] == hmac.new(NEWEST.encode(), signed, hashlib.sha256).hexdigest()
+
+
+def test_codmir_has_the_events_id_and_whole_seconds() -> None:
+    envelope = json.loads(FORMATS["codmir"].render(PUSH).body)
+
+    assert envelope == {
+        "id": "evt_019cb8b81e00753a8f000a1b2c3d4e5f",
+        "type": "push",
+        "timestamp": "2026-03-04T12:00:00Z",
+        "data": {"ref": "refs/heads/main"},
+    }
+    assert list(envelope) == ["id", "type", "timestamp", "data"]
+
+
+M, H = timedelta(minutes=1), timedelta(hours=1)
+POLICIES = {
+    "coregit": (timedelta(seconds=10), (), False),
+    "sigmagit": (timedelta(seconds=30), (M, 5 * M, 30 * M, 2 * H, 6 * H), True),
+    **dict.fromkeys(
+        ("standard-webhooks", "code-storage", "social-gateway", "github", "codmir", "slack", "discord"),
+        (None, None, True),
+    ),
+}
+
+
+@pytest.mark.parametrize(("slug", "policy"), POLICIES.items(), ids=POLICIES)
+def test_a_format_promises_what_its_document_does(slug: str, policy: tuple[object, ...]) -> None:
+    promised = FORMATS[slug].policy
+
+    assert (promised.timeout, promised.retry_schedule, promised.auto_disable) == policy
+
+
+@given(st.binary(max_size=200))
+def test_a_forms_value_is_encoded_as_others_encode_it(value: bytes) -> None:
+    assert hub.encode_value(value) == quote_plus(value).encode()
+
+
+def test_every_byte_survives_a_form() -> None:
+    every = bytes(range(256))
+
+    assert hub.encode_value(every) == quote_plus(every).encode()
+    assert unquote_to_bytes(hub.encode_value(every).replace(b"+", b" ")) == every
 
 
 def test_the_registry_can_be_imported_on_its_own() -> None:

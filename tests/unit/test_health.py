@@ -123,3 +123,11 @@ def test_of_two_that_gave_up_the_later_first_attempt_is_reviewed() -> None:
     [health] = health_of([late, early])
 
     assert health.review_since == at(5)
+
+
+def test_a_message_refused_for_good_does_not_have_its_webhook_reviewed_but_one_that_used_up_its_schedule_does() -> None:
+    [bad_message] = health_of([a_result(a_reply(403), format="slack")])
+    [bad_day] = health_of([a_result(a_reply(500), format="slack", failures=1)])
+
+    assert (bad_message.failures, bad_message.review_since, bad_message.gone_at) == (1, None, None)
+    assert (bad_day.failures, bad_day.review_since, bad_day.gone_at) == (1, NOW, None)

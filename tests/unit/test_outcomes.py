@@ -37,17 +37,68 @@ def test_a_status_at_an_edge_or_a_redirect_is_no_success(status: int) -> None:
 class Discordant(StandardWebhooks):
     """Overrules what three statuses mean."""
 
-    def judge(self, status: int) -> Verdict | None:
-        verdicts: dict[int, Verdict] = {404: "gone", 410: "refused", 302: "delivered"}
+    def judge(self, status: int, body: bytes = b"") -> Verdict | None:
+        verdicts: dict[int, Verdict] = {404: "gone", 410: "refused", 302: "delivered", 400: "rejected"}
+        if body == b"no":
+            return "refused"
         return verdicts.get(status)
 
 
 @pytest.mark.parametrize(
     ("status", "outcome"),
-    [(404, Gone(404)), (410, Refused(410)), (302, Delivered(302)), (200, Delivered(200)), (500, Refused(500))],
+    [
+        (404, Gone(404)),
+        (410, Refused(410)),
+        (302, Delivered(302)),
+        (200, Delivered(200)),
+        (500, Refused(500)),
+        (400, Refused(400, is_final=True)),
+    ],
 )
 def test_a_format_may_overrule_what_a_status_means(status: int, outcome: Outcome) -> None:
     assert judged(status, wire_format=Discordant()) == outcome
+
+
+def test_a_format_may_overrule_what_a_body_means() -> None:
+    assert judge(200, retry_after=None, body=b"no", wire_format=Discordant(), now=NOW) == Refused(200)
+
+
+CHATS: dict[str, tuple[str, int, bytes, Outcome]] = {
+    "slack: ok": ("slack", 200, b"ok", Delivered(200)),
+    "slack: ok and a line's end": ("slack", 200, b"ok\n", Delivered(200)),
+    "slack: a page of something in between": ("slack", 200, b"<html>Log in</html>", Refused(200)),
+    "slack: nothing": ("slack", 204, b"", Refused(204)),
+    "slack: invalid_payload": ("slack", 400, b"invalid_payload", Refused(400, is_final=True)),
+    "slack: action_prohibited": ("slack", 403, b"action_prohibited", Refused(403, is_final=True)),
+    "slack: no_service": ("slack", 404, b"no_service", Gone(404)),
+    "slack: channel_is_archived": ("slack", 410, b"channel_is_archived", Gone(410)),
+    "slack: too many": ("slack", 429, b"", Refused(429)),
+    "slack: rollup_error": ("slack", 500, b"rollup_error", Refused(500)),
+    "discord: no content": ("discord", 204, b"", Delivered(204)),
+    "discord: waited": ("discord", 200, b"{}", Delivered(200)),
+    "discord: not understood": ("discord", 400, b"{}", Refused(400, is_final=True)),
+    "discord: a wrong token": ("discord", 401, b"{}", Gone(401)),
+    "discord: forbidden": ("discord", 403, b"{}", Gone(403)),
+    "discord: deleted": ("discord", 404, b"{}", Gone(404)),
+    "discord: too many": ("discord", 429, b'{"retry_after": 64000}', Refused(429)),
+    "discord: Cloudflare": ("discord", 502, b"<html>", Refused(502)),
+    "campfire: created": ("campfire", 201, b"{}", Delivered(201)),
+    "campfire: a wrong token": ("campfire", 401, b"", Gone(401)),
+    "campfire: no such room": ("campfire", 404, b"", Gone(404)),
+    "campfire: too many": ("campfire", 503, b"", Refused(503)),
+}
+
+
+@pytest.mark.parametrize(("slug", "status", "body", "outcome"), CHATS.values(), ids=CHATS)
+def test_a_chats_answer_is_read_as_its_own_document_says(slug: str, status: int, body: bytes, outcome: Outcome) -> None:
+    assert judge(status, retry_after=None, body=body, wire_format=FORMATS[slug], now=NOW) == outcome
+
+
+@pytest.mark.parametrize("slug", ["slack", "discord"])
+def test_the_wait_is_read_from_the_header_and_never_from_a_body_whose_unit_has_varied(slug: str) -> None:
+    answered = judge(429, retry_after="64", body=b'{"retry_after": 64000}', wire_format=FORMATS[slug], now=NOW)
+
+    assert answered == Refused(429, timedelta(seconds=64))
 
 
 @pytest.mark.parametrize("slug", list(FORMATS))

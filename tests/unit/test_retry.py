@@ -83,3 +83,7 @@ RESTS_OF_MANY = {9: None, 10: 10, 49: 10, 50: 10, 51: 20, 52: 40}
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS_OF_MANY.items())
 def test_many_requests_that_time_out_together_are_one_reason_to_rest(timeouts: int, seconds: int | None) -> None:
     assert rest_after(timeouts, at_once=50) == (None if seconds is None else timedelta(seconds=seconds))
+
+
+def test_what_is_refused_for_good_is_not_tried_again_however_much_of_the_schedule_is_left() -> None:
+    assert decided(Refused(400, is_final=True)) == GiveUp("exhausted")

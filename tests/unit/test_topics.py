@@ -7,7 +7,11 @@ from deliveries.topics import is_type, topics_of
 TOPICS = {
     "one word": ("push", None, ("*", "push")),
     "family and type": ("issues.opened", None, ("*", "issues.opened", "issues")),
-    "three words": ("a.b.c", None, ("*", "a.b.c", "a")),
+    "three words": ("repo.sync.failed", None, ("*", "repo.sync.failed", "repo", "repo.sync")),
+    "five words": ("a.b.c.d.e", None, ("*", "a.b.c.d.e", "a", "a.b", "a.b.c", "a.b.c.d")),
+    "more words": ("a.b.c.d.e.f.g", None, ("*", "a.b.c.d.e.f.g", "a", "a.b", "a.b.c", "a.b.c.d")),
+    "action makes it look like HookHub's own": ("webhook", {"action": "disabled"}, ("*", "webhook")),
+    "action may say so elsewhere": ("hook", {"action": "webhook.disabled"}, ("*", "hook", "hook.webhook.disabled")),
     "joined to its action": ("issues", {"action": "opened"}, ("*", "issues", "issues.opened")),
     "already joined, action ignored": ("issues.opened", {"action": "closed"}, ("*", "issues.opened", "issues")),
     "action is no word": ("issues", {"action": "opened by me"}, ("*", "issues")),

@@ -6,6 +6,8 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from deliveries.dialects import DEFAULT, DIALECTS
+from deliveries.formats import FORMATS
 from deliveries.models import Organization
 from hookhub.models import ApiKey, Scope
 
@@ -29,6 +31,14 @@ class Command(BaseCommand):
             "--create-organization", action="store_true", help="create the organization if it does not exist"
         )
         parser.add_argument(
+            "--dialect",
+            choices=list(DIALECTS),
+            help="whose words the organization that is created uses; "
+            + "; ".join(f"{slug}: {dialect.title}" for slug, dialect in DIALECTS.items())
+            + f" [{DEFAULT}]",
+        )
+        parser.add_argument("--format", choices=list(FORMATS), help="its default wire format [the dialect's]")
+        parser.add_argument(
             "--scope",
             choices=Scope.values,
             help="; ".join(f"{scope.value}: {scope.label}" for scope in Scope) + " [manage; an operator's: master]",
@@ -50,6 +60,8 @@ class Command(BaseCommand):
     def organization_for(self, options: dict[str, Any]) -> Organization | None:
         """Give the organization that the key is for, or None for an operator's; raises CommandError."""
         slug = options["organization"]
+        if not options["create_organization"] and (options["dialect"] or options["format"]):
+            raise CommandError("--dialect and --format are of an organization that is created: --create-organization.")
         if options["operator"]:
             if slug or options["create_organization"]:
                 raise CommandError("An operator's key acts for every organization: give --operator alone.")
@@ -57,7 +69,7 @@ class Command(BaseCommand):
         if options["create_organization"]:
             if not slug:
                 raise CommandError("--create-organization: say which with --organization SLUG.")
-            return self.create(slug)
+            return self.create(slug, dialect=options["dialect"], wire_format=options["format"])
         if slug:
             found = Organization.objects.filter(slug=slug).first() if "\0" not in slug else None
             if found is None:
@@ -70,13 +82,14 @@ class Command(BaseCommand):
             raise CommandError(f"Say whose key it is: --organization SLUG, or --operator. {those_there_are()}")
         return few[0]
 
-    def create(self, slug: str) -> Organization:
-        """Create the organization unless it is there already."""
+    def create(self, slug: str, *, dialect: str | None, wire_format: str | None) -> Organization:
+        """Create the organization unless it is there already; one that is there stays as it is."""
         try:
             Organization(slug=slug).full_clean(validate_unique=False)
         except ValidationError as error:
             raise CommandError(f"--organization: {slug!r} will not do. {' '.join(error.messages)}") from error
-        organization, is_new = Organization.objects.get_or_create(slug=slug)
+        defaults = {"default_dialect": dialect or DEFAULT, "default_format": wire_format}
+        organization, is_new = Organization.objects.get_or_create(slug=slug, defaults=defaults)
         self.tell(f"{'Created organization' if is_new else 'There is already an organization'} {slug}.")
         return organization
 

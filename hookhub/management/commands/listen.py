@@ -19,8 +19,14 @@ MAX_BODY_BYTES = 25 << 20
 SHOWN_LINES = 40
 SHOWN_COLUMNS = 160
 # Header names by which formats tell the event's type and the delivery; the first present wins.
-_TYPES = ("X-CoreGit-Event", "X-GitHub-Event", "X-Pierre-Event", "X-Codmir-Event", "X-Gitlab-Event", "X-Gitea-Event")
-_DELIVERIES = ("webhook-id", "X-GitHub-Delivery", "X-Codmir-Delivery", "X-Gitea-Delivery", "X-CoreGit-Delivery")
+_TYPES = (
+    "X-CoreGit-Event", "X-Pierre-Event", "X-Sigmagit-Event", "X-SocialGateway-Event", "X-GitHub-Event",
+    "X-Codmir-Event", "X-Gitlab-Event", "X-Gitea-Event",
+)  # fmt: skip
+_DELIVERIES = (
+    "webhook-id", "X-SocialGateway-Delivery", "X-GitHub-Delivery", "X-Codmir-Delivery", "X-Gitea-Delivery",
+    "X-CoreGit-Delivery",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

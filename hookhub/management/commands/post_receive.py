@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from hookhub.git.hook import flush, receive
 from hookhub.git.install import Refused, install
 from hookhub.git.settings import NotConfigured
+from hookhub.git.shapes import SHAPES
 
 
 class Command(BaseCommand):
@@ -31,6 +32,9 @@ class Command(BaseCommand):
         parser.add_argument("--repository", help="its name at HookHub; default: the directory's name")
         parser.add_argument("--html-url", help="its web page, for the links in payloads")
         parser.add_argument("--clone-url", help="its address for git clone, for the payloads")
+        parser.add_argument("--dialect", choices=list(SHAPES), help="whose events to tell pushes in [native]")
+        parser.add_argument("--repository-id", help="its id, for systems that have one; default: its name")
+        parser.add_argument("--customer-id", help="whose it is, for Code Storage; default: the name's owner")
         parser.add_argument("--python", default="/usr/bin/env python3", help="the git host's Python (3.9 or later)")
         parser.add_argument(
             "--hook-name", default="post-receive", help="another file name, to be called by your own hook"
@@ -44,7 +48,8 @@ class Command(BaseCommand):
             return
         # The same names as the installed hook reads, so that there is one place where settings come together.
         named = {"URL": "url", "API_KEY": "api_key", "REPOSITORY": "repository"}
-        named |= {"HTML_URL": "html_url", "CLONE_URL": "clone_url"}
+        named |= {"HTML_URL": "html_url", "CLONE_URL": "clone_url", "DIALECT": "dialect"}
+        named |= {"REPOSITORY_ID": "repository_id", "CUSTOMER_ID": "customer_id"}
         given = {f"HOOKHUB_{name}": options[option] for name, option in named.items() if options[option]}
         environment = {**os.environ, **given}
         if options["flush"]:
@@ -65,6 +70,9 @@ class Command(BaseCommand):
                 name=options["repository"],
                 html_url=options["html_url"],
                 clone_url=options["clone_url"],
+                dialect=options["dialect"],
+                repository_id=options["repository_id"],
+                customer_id=options["customer_id"],
                 hook_name=options["hook_name"],
                 interpreter=options["python"],
                 force=options["force"],

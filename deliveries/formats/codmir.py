@@ -1,0 +1,33 @@
+"""codmir's wire format: one JSON envelope with the event's id, signed over the raw body."""
+
+import json
+
+from deliveries.formats.base import Format, Message, Rendered, stamp
+from deliveries.signing import sha256_hex
+
+
+class Codmir(Format):
+    """Its document names no headers beside the signature; the event and the delivery are told as its like do."""
+
+    slug = "codmir"
+    title = "codmir"
+    own_headers = frozenset({"content-type", "user-agent", "x-codmir-event", "x-codmir-delivery", "x-codmir-signature"})
+
+    def render(self, message: Message) -> Rendered:
+        body = b'{"id":"evt_%s","type":%s,"timestamp":"%s","data":%s}' % (
+            message.event_id.replace("-", "").encode(),
+            json.dumps(message.event_type).encode(),
+            stamp(message.occurred_at).encode(),
+            message.payload,
+        )
+        # The header has room for one signature, so during a rotation the newest secret signs.
+        return Rendered(
+            headers=(
+                ("Content-Type", "application/json"),
+                ("User-Agent", "Codmir-Webhook/1.0"),
+                ("X-Codmir-Event", message.event_type),
+                ("X-Codmir-Delivery", message.delivery_id),
+                ("X-Codmir-Signature", "sha256=" + sha256_hex(message.secrets[0].encode(), body)),
+            ),
+            body=body,
+        )

@@ -1,0 +1,109 @@
+"""Discord's webhooks: what happened, as an embed within Discord's limits."""
+
+import json
+import re
+from datetime import datetime
+
+from deliveries.formats.base import Format, Message, Rendered, Verdict, stamp
+from deliveries.formats.summary import Line, Summary, summarise
+from deliveries.formats.text import fit
+
+# Each below what Discord allows, and all of them together below the 6,000 that one message may have.
+TITLE_MOST, AUTHOR_MOST, FIELD_MOST, LINE_MOST = 256, 256, 250, 150
+DESCRIPTION_MOST = 4096
+# With characters outside the BMP Discord takes less.
+ASTRAL_MOST = 2000
+TITLE_IN_DESCRIPTION_MOST = 300
+
+# Wrong tokens stay wrong and deleted webhooks deleted; a message that Discord cannot read fares no better next time.
+VERDICTS: dict[int, Verdict] = {400: "rejected", 401: "gone", 403: "gone", 404: "gone"}
+
+# A URL is left whole, since Discord would take the backslashes for part of it.
+MARKDOWN = re.compile(
+    r"(https?://[^\s<>`|*\\\[\]]+)|([\\`*_~|\[\]<@])|^([ ]*)([-+#>])|^([ ]*[0-9]+)([.)])", re.MULTILINE
+)
+
+
+class Discord(Format):
+    """Nothing is signed: whoever knows the URL may post, so the URL is the secret."""
+
+    slug = "discord"
+    title = "Discord"
+    own_headers = frozenset({"content-type", "user-agent"})
+    signs = "never"
+    url_is_secret = True
+
+    def render(self, message: Message) -> Rendered:
+        # Whatever a stranger writes, nobody is called by it.
+        body = {"embeds": [write(summarise(message))], "allowed_mentions": {"parse": []}}
+        return Rendered(
+            headers=(("Content-Type", "application/json"), ("User-Agent", "HookHub/1.0")),
+            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+        )
+
+    def judge(self, status: int, body: bytes = b"") -> Verdict | None:
+        del body
+        return VERDICTS.get(status)
+
+
+def write(said: Summary) -> dict[str, object]:
+    """Write a summary as an embed."""
+    author = {"name": fit(said.place, AUTHOR_MOST, escape=str), "url": said.place_url}
+    embed: dict[str, object] = {
+        "author": {name: value for name, value in author.items() if value},
+        "title": fit(said.headline, TITLE_MOST, escape=escape),
+        "url": said.url,
+        "description": _description(said),
+        "fields": [
+            {"name": name, "value": fit(value, FIELD_MOST, escape=escape), "inline": True}
+            for name, value in said.fields
+        ],
+        "color": said.colour,
+        "timestamp": _moment(said.happened_at),
+    }
+    # Discord refuses what is there and empty.
+    return {name: value for name, value in embed.items() if value}
+
+
+def escape(text: str) -> str:
+    """Escape Discord's markdown, at the beginning of a line also what is markup only there."""
+    return MARKDOWN.sub(_escaped, text)
+
+
+def _escaped(found: "re.Match[str]") -> str:
+    url, anywhere, before, opening, number, dot = found.groups()
+    if url:
+        return str(url)
+    return rf"\{anywhere}" if anywhere else rf"{before or number or ''}\{opening or dot}"
+
+
+def _description(said: Summary) -> str:
+    title = fit(said.title, TITLE_IN_DESCRIPTION_MOST, escape=escape)
+    opening = [f"**{title}**"] if title else []
+    more = [escape(said.text)] if said.lines and said.text else []
+    if said.lines:
+        linked = "\n".join([*opening, *(_line(line, url=line.url) for line in said.lines), *more])
+        plain = "\n".join([*opening, *(_line(line) for line in said.lines), *more])
+        return linked if len(linked) <= _room(linked) else plain
+    if not said.text:
+        return "".join(opening)
+    room = _room(title + said.text) - len("".join(opening)) * 2 - len("\n\n")
+    return "\n\n".join([*opening, fit(said.text, room, escape=escape)])
+
+
+def _room(text: str) -> int:
+    return ASTRAL_MOST if any(character > "\uffff" for character in text) else DESCRIPTION_MOST
+
+
+def _line(line: Line, *, url: str = "") -> str:
+    label = escape(line.label) or "commit"
+    return f"{f'[{label}]({url})' if url else label} {fit(line.text, LINE_MOST, escape=escape)}".strip()
+
+
+def _moment(text: str) -> str:
+    """Give a moment as Discord reads it, or nothing where it would not."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return stamp(moment, milliseconds=True) if moment.tzinfo else ""
+    except (ValueError, OverflowError):
+        return ""

@@ -1,0 +1,38 @@
+"""GitHub's wire format, to the header: what receivers written for GitHub accept."""
+
+from deliveries.formats import hub
+from deliveries.formats.base import Format, Message, Rendered
+
+
+class GitHub(Format):
+    """Says of itself what GitHub says: which hook sends, and of which repository or organization it is."""
+
+    slug = "github"
+    title = "GitHub"
+    content_types = hub.CONTENT_TYPES
+    own_headers = hub.SIGNATURES | {
+        "accept", "content-type", "user-agent", "x-github-delivery", "x-github-event", "x-github-hook-id",
+        "x-github-hook-installation-target-id", "x-github-hook-installation-target-type",
+    }  # fmt: skip
+    signs = "if asked"
+
+    def render(self, message: Message) -> Rendered:
+        content_type, body = hub.encode(message)
+        return Rendered(
+            headers=(
+                ("Accept", "*/*"),
+                content_type,
+                # Receivers tell GitHub's requests by what stands before the slash.
+                ("User-Agent", "GitHub-Hookshot/hookhub"),
+                ("X-GitHub-Delivery", message.delivery_id),
+                ("X-GitHub-Event", hub.family_of(message.event_type)),
+                ("X-GitHub-Hook-ID", str(message.webhook_number)),
+                ("X-GitHub-Hook-Installation-Target-ID", str(message.scope_number)),
+                ("X-GitHub-Hook-Installation-Target-Type", message.scope),
+                *hub.sign(message, body),
+            ),
+            body=body,
+        )
+
+    def fault_in_secret(self, secret: str) -> str | None:
+        return hub.fault_in_secret(secret)

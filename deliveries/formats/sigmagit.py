@@ -1,0 +1,37 @@
+"""Sigmagit's wire format: the publisher's JSON as it is, signed over the raw body."""
+
+import secrets
+from datetime import timedelta
+
+from deliveries.formats.base import Format, Message, Policy, Rendered
+from deliveries.signing import sha256_hex
+
+
+class Sigmagit(Format):
+    """Promises its receivers thirty seconds and five retries, whatever the deployment's own schedule is."""
+
+    slug = "sigmagit"
+    title = "Sigmagit"
+    policy = Policy(
+        timeout=timedelta(seconds=30),
+        retry_schedule=(
+            timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6),
+        ),
+    )  # fmt: skip
+    own_headers = frozenset({"content-type", "user-agent", "x-sigmagit-event", "x-sigmagit-signature"})
+
+    def render(self, message: Message) -> Rendered:
+        # The header has room for one signature, so during a rotation the newest secret signs.
+        signature = sha256_hex(message.secrets[0].encode(), message.payload)
+        return Rendered(
+            headers=(
+                ("Content-Type", "application/json"),
+                ("User-Agent", "Sigmagit-Webhook/1.0"),
+                ("X-Sigmagit-Event", message.event_type),
+                ("X-Sigmagit-Signature", f"sha256={signature}"),
+            ),
+            body=message.payload,
+        )
+
+    def make_secret(self) -> str:
+        return secrets.token_hex(32)

@@ -1,0 +1,30 @@
+"""SocialGateway's wire format: the publisher's JSON as a body or in a form, signed if its owner wants that."""
+
+from deliveries.formats import hub
+from deliveries.formats.base import Format, Message, Rendered
+
+
+class SocialGateway(Format):
+    """An exact clone of GitHub's first webhooks, under names of its own."""
+
+    slug = "social-gateway"
+    title = "SocialGateway"
+    content_types = hub.CONTENT_TYPES
+    own_headers = hub.SIGNATURES | {"content-type", "user-agent", "x-socialgateway-event", "x-socialgateway-delivery"}
+    signs = "if asked"
+
+    def render(self, message: Message) -> Rendered:
+        content_type, body = hub.encode(message)
+        return Rendered(
+            headers=(
+                content_type,
+                ("User-Agent", "SocialGateway-Webhook/1.0"),
+                ("X-SocialGateway-Event", hub.family_of(message.event_type)),
+                ("X-SocialGateway-Delivery", message.delivery_id),
+                *hub.sign(message, body),
+            ),
+            body=body,
+        )
+
+    def fault_in_secret(self, secret: str) -> str | None:
+        return hub.fault_in_secret(secret)

@@ -1,0 +1,110 @@
+"""Event types that organizations have registered."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponseRedirect
+from django.utils import timezone
+
+from deliveries.models import Organization
+from deliveries.terms import BadTerms
+from hookhub import event_types
+from hookhub.admin.base import ModelAdmin
+from hookhub.admin.filters import OrganizationFilter
+from hookhub.models import OwnEventType
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[OwnEventType]
+else:
+    # Only the stubs know the class as generic.
+    ModelForm = forms.ModelForm
+
+
+class EventTypeForm(ModelForm):
+    """Asks for what the API asks for; schema and example are JSON, and both may be left empty."""
+
+    class Meta:
+        model = OwnEventType
+        fields = ("organization", "type", "description", "schema", "example")
+
+    def clean(self) -> dict[str, Any]:
+        """Check by the same rules as the API, and put each fault beside its field."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        # What is written once is not asked for again, and what is no JSON can be neither checked nor kept.
+        self.wanted: dict[str, object] = {name: cleaned[name] for name in ("type", "description") if name in cleaned}
+        for name in ("schema", "example"):
+            if (value := self._read(name, cleaned.get(name))) is not None or not self.errors.get(name):
+                self.wanted[name] = value
+        try:
+            event_types.check(self.wanted, now=None if self.instance.pk is None else self.instance)
+        except BadTerms as error:
+            for path, fault in error.faults.items():
+                field = path.partition(".")[0].partition("[")[0]
+                self.add_error(field if field in self.fields else None, f"{path}: {fault}")
+        return cleaned
+
+    def _read(self, name: str, text: str | None) -> Any:
+        if not text or not text.strip():
+            return None
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            self.add_error(name, f"is not JSON: {error}")
+            return None
+
+
+@admin.register(OwnEventType)
+class EventTypeAdmin(ModelAdmin):
+    form = EventTypeForm
+    list_display = ("type", "organization", "description", "changed_at")
+    list_filter = (OrganizationFilter,)
+    list_select_related = ("organization",)
+    search_fields = ("type", "organization__slug")
+    ordering = ("organization", "type")
+    autocomplete_fields = ("organization",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Keep a type what and whose it is."""
+        del request
+        return () if obj is None else ("organization", "type", "created_at", "changed_at")
+
+    def save_model(self, request: HttpRequest, obj: OwnEventType, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Register or change it as the API does."""
+        del request
+        now = timezone.now()
+        if change:
+            obj = event_types.change(obj, form.wanted, now=now)
+        else:
+            organization: Organization = form.cleaned_data["organization"]
+            obj.pk = event_types.register(form.wanted, organization=organization, now=now).pk
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Take a fault that shows only when the type is stored, such as one too many, to the person."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except BadTerms as error:
+            self.message_user(request, str(error), messages.ERROR)
+        except event_types.Taken:
+            self.message_user(request, "This event type is registered already.", messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        """Delete one as the API does."""
+        del request
+        if isinstance(obj, OwnEventType):
+            event_types.forget(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        """Delete several as the API does."""
+        del request
+        for row in queryset:
+            event_types.forget(row)

@@ -1,0 +1,139 @@
+"""`/v1/event-types`: what the systems document, and what the organization has registered itself."""
+
+from typing import Any
+
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.generics import GenericAPIView
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from deliveries import catalogue
+from deliveries.catalogue import EventType
+from deliveries.dialects import DEFAULT, DIALECTS
+from deliveries.models import Organization
+from hookhub import event_types
+from hookhub.api.errors import conflict, invalid
+from hookhub.api.filters import known_only, read_text
+from hookhub.api.permissions import enter
+from hookhub.api.serializers import EventTypeSerializer
+from hookhub.api.webhooks import fields_of
+from hookhub.models import ApiKey, OwnEventType, Scope
+
+DIALECT = OpenApiParameter("dialect", enum=list(DIALECTS), description="Whose types; the default dialect's if absent.")
+
+
+class EventTypesView(GenericAPIView[OwnEventType]):
+    """Event types, each with its JSON Schema and an example: the organization's own, then those of a dialect.
+
+    What the systems document is open to all; without a key the list is HookHub's own, or that of `dialect`. Types that
+    are not listed may be published and subscribed to just the same. One that is registered takes the place of the one
+    that the dialect documents under the same name.
+    """
+
+    permission_classes = (AllowAny,)
+    serializer_class = EventTypeSerializer
+    queryset = OwnEventType.objects.none()
+
+    @extend_schema(parameters=[DIALECT], responses=EventTypeSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        known_only(request, "dialect")
+        organization = visited(request)
+        dialect = read_text(request, "dialect") or (organization.default_dialect if organization else DEFAULT)
+        if dialect not in DIALECTS:
+            raise invalid({"dialect": f"must be one of: {', '.join(DIALECTS)}"})
+        own = event_types.own(organization).types if organization else {}
+        rows = [shown(each, None) for each in own.values()]
+        documented = catalogue.of(dialect).types
+        rows += [shown(each, dialect) for name, each in documented.items() if name not in own]
+        return Response({"results": rows})
+
+    @extend_schema(responses={201: EventTypeSerializer})
+    def post(self, request: Request) -> Response:
+        require_caller(request)
+        wanted = fields_of(request.data)
+        organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
+        try:
+            row = event_types.register(wanted, organization=organization, now=timezone.now())
+        except event_types.Taken as error:
+            message = "is registered already; change it with PATCH"
+            raise conflict("This event type is registered already.", fields={"type": message}) from error
+        headers = {"Location": f"/v1/event-types/{row.type}"}
+        return Response(shown(event_types.as_event_type(row), None), status=201, headers=headers)
+
+
+class EventTypeView(GenericAPIView[OwnEventType]):
+    """One event type. Only those that the organization has registered can be changed or deleted."""
+
+    permission_classes = (AllowAny,)
+    serializer_class = EventTypeSerializer
+    queryset = OwnEventType.objects.none()
+
+    @extend_schema(parameters=[DIALECT])
+    def get(self, request: Request, name: str) -> Response:
+        known_only(request, "dialect")
+        organization = visited(request)
+        named = read_text(request, "dialect")
+        if organization and named is None and (own := event_types.own(organization).types.get(name)):
+            return Response(shown(own, None))
+        dialect = named or (organization.default_dialect if organization else DEFAULT)
+        found = catalogue.of(dialect).types.get(name) if dialect in DIALECTS else None
+        if found is None:
+            raise Http404
+        return Response(shown(found, dialect))
+
+    def patch(self, request: Request, name: str) -> Response:
+        row = self.find(request, name)
+        changed = event_types.change(row, fields_of(request.data), now=timezone.now())
+        return Response(shown(event_types.as_event_type(changed), None))
+
+    def delete(self, request: Request, name: str) -> Response:
+        event_types.forget(self.find(request, name))
+        return Response(status=204)
+
+    def find(self, request: Request, name: str) -> OwnEventType:
+        """Give one of the organization's own, provided the caller may change it."""
+        require_caller(request)
+        organization = enter(request, needs=Scope.MANAGE)
+        row = OwnEventType.objects.filter(organization=organization, type=name.replace("\0", "*")).first()
+        if row is None:
+            if name in catalogue.of(organization.default_dialect).types:
+                raise conflict("This event type is its system's; register one of your own under the same name instead.")
+            raise Http404
+        return row
+
+
+def visited(request: Request) -> Organization | None:
+    """Give the organization whose types the caller may see, or None for somebody who did not say who it is."""
+    if not is_known(request):
+        return None
+    # Who publishes events may know what they have to look like, as may everybody else in the organization.
+    is_publisher = isinstance(request.auth, ApiKey) and request.auth.scope == Scope.PUBLISH
+    return enter(request, needs=Scope.PUBLISH if is_publisher else Scope.READ)
+
+
+def is_known(request: Request) -> bool:
+    """Tell whether a caller has a key or is logged in."""
+    return bool(request.user and request.user.is_authenticated)
+
+
+def require_caller(request: Request) -> None:
+    """Raise a 401 for whoever did not say who it is."""
+    if not is_known(request):
+        raise NotAuthenticated
+
+
+def shown(each: EventType, dialect: str | None) -> dict[str, Any]:
+    """Show an event type, and who documents it."""
+    return {
+        "type": each.type,
+        "family": each.family,
+        "dialect": dialect,
+        "description": each.description,
+        "actions": list(each.actions),
+        "schema": each.schema,
+        "example": each.example,
+    }

@@ -1,0 +1,19 @@
+"""The registry of dialects: a new one is a package beside this, a line below, and a folder of golden exchanges.
+
+Coregit and codmir are not in it: they have no addresses of their own, but share HookHub's (hookhub.api.speaking).
+"""
+
+from hookhub.dialects.base import Dialect
+from hookhub.dialects.sigmagit import SIGMAGIT
+from hookhub.dialects.social_gateway import SOCIAL_GATEWAY
+
+__all__ = ["DIALECTS", "Dialect"]
+
+DIALECTS: dict[str, Dialect] = {
+    dialect.slug: dialect
+    for dialect in (
+        # Mounted in this order.
+        SIGMAGIT,
+        SOCIAL_GATEWAY,
+    )
+}

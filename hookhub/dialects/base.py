@@ -1,0 +1,138 @@
+"""What every dialect is built on: who comes in, what is read, and how refusals are told."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
+
+from django.http import Http404
+from django.urls import URLPattern
+from drf_spectacular.openapi import AutoSchema
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from deliveries.models import Attempt, Repository, Webhook
+from hookhub.api.errors import bad_request
+from hookhub.api.intake import DEPTH_MOST, is_deeper_than
+from hookhub.api.meta import OneFormat
+from hookhub.api.parsers import StrictJSONParser
+from hookhub.api.permissions import enter
+from hookhub.dialects.authentication import CredentialsAuthentication
+from hookhub.dialects.problems import Problem, Tell, not_an_object, problem_of
+from hookhub.models import Scope
+
+# Larger than any row's number will be, and still a bigint.
+NUMBER_LONGEST = 18
+WITH_A_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Another system's webhook API, as the registry in ``hookhub.dialects`` names it.
+
+    ``routes`` are mounted under each of ``prefixes``, which are empty or end in a slash. They name the parts of a
+    path ``owner``, ``repo``, ``webhook``, ``delivery``, and ``rest`` for what leads nowhere; ``webhook_id`` and
+    ``delivery_id`` give what stands for one in a path.
+    ``default_format`` is what a webhook made here is sent in, unless its organization prefers another that its clients
+    can have; ``catalogue`` is the slug of the event types it knows.
+    """
+
+    slug: str
+    title: str
+    default_format: str
+    catalogue: str
+    prefixes: tuple[str, ...]
+    routes: Sequence[URLPattern]
+    webhook_id: Callable[[Webhook], str] = lambda webhook: str(webhook.uid)
+    delivery_id: Callable[[Attempt], str] = lambda attempt: str(attempt.delivery_id)
+
+
+class AnyJSONParser(StrictJSONParser):
+    """JSON under whatever name: clients send vendors' media types, and curl says it is a form."""
+
+    media_type = "*/*"
+
+
+class DialectSchema(AutoSchema):
+    """Groups a dialect's operations in the OpenAPI document, and names them apart from the other dialects'."""
+
+    def get_tags(self) -> list[str]:
+        """Give the dialect's title, under which its operations stand together."""
+        return [cast("DialectView", self.view).title]
+
+    def get_operation_id(self) -> str:
+        """Give a name that is made of method and path, which no other operation shares."""
+        parts = [part.strip("{}") for part in self.path.split("/") if part]
+        return "_".join([cast("DialectView", self.view).slug.replace("-", "_"), self.method.lower(), *parts])
+
+
+class DialectView(APIView):
+    """A view that takes what real clients send; a dialect derives its own from this and says ``tell``."""
+
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    schema = DialectSchema()
+    authentication_classes = (CredentialsAuthentication,)
+    permission_classes = (IsAuthenticated,)
+    parser_classes = (AnyJSONParser,)
+    renderer_classes = (JSONRenderer,)
+    # An empty Accept, a vendor's media type, a version in it: there is one answer, and everybody gets it.
+    content_negotiation_class = OneFormat
+
+    # The fields of the request's body; empty where there is none.
+    body: dict[str, object]
+
+    @staticmethod
+    def tell(problem: Problem) -> Response:
+        """Put a refusal in the dialect's own shape."""
+        raise NotImplementedError
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Let nobody in without a key, and read the body before anything is done."""
+        super().initial(request, *args, **kwargs)
+        self.body = object_in(request) if request.method in WITH_A_BODY else {}
+
+    def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], Response | None]:
+        """Tell refusals in the dialect's shape."""
+        return lambda error, context: answer(error, context, tell=self.tell)
+
+
+def answer(error: Exception, context: Mapping[str, Any], *, tell: Tell) -> Response | None:
+    """Turn what a view raised into a dialect's shape, or give None for a bug, which Django reports."""
+    problem = problem_of(error, context)
+    if problem is None:
+        return None
+    response = tell(problem)
+    for name, value in problem.headers.items():
+        response.headers[name] = value
+    return response
+
+
+def object_in(request: Request) -> dict[str, object]:
+    """Give the fields of a request's body; raises a 400 unless it is a JSON object or empty."""
+    read: object = request.data
+    if not isinstance(read, Mapping):
+        raise not_an_object()
+    if is_deeper_than(DEPTH_MOST, dict(read)):
+        raise bad_request("The body is nested too deeply.")
+    return dict(read)
+
+
+def repository_at(request: Request, owner: str, repo: str, *, needs: Scope) -> Repository:
+    """Give the repository at a path, provided the caller may do so much there; another's is a 404."""
+    organization = enter(request, needs=needs, named=owner)
+    if "\0" in repo:
+        raise Http404
+    found = Repository.objects.select_related("organization").filter(organization=organization, name=repo).first()
+    if found is None:
+        raise Http404
+    return found
+
+
+def read_number(text: str) -> int:
+    """Read a number from a path; what is none, or larger than any, cannot lead to anything."""
+    if not (text.isascii() and text.isdigit() and len(text) <= NUMBER_LONGEST):
+        raise Http404
+    return int(text)

@@ -1,0 +1,109 @@
+"""Coregit at `/v1/webhooks`: its shapes to the letter, for master keys only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db.models import QuerySet
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from deliveries.formats.base import stamp
+from deliveries.models import Organization, Webhook
+from hookhub.api.errors import invalid
+from hookhub.api.pagination import Whole
+from hookhub.dialects.native import Native, sentence_of
+from hookhub.dialects.problems import Problem
+from hookhub.dialects.vocabulary import refuse_unknown
+
+# Coregit's API overview gives every error a sentence and one of these; what it has no word for keeps ours.
+CODES = {
+    400: "VALIDATION_ERROR",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    409: "CONFLICT",
+    413: "PAYLOAD_TOO_LARGE",
+    429: "RATE_LIMITED",
+}
+
+
+class CoregitWebhookSerializer(serializers.Serializer[Any]):
+    """For the document: what reading, listing and changing show."""
+
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    events = serializers.ListField(child=serializers.CharField())
+    active = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+
+
+class CoregitNewWebhookSerializer(serializers.Serializer[Any]):
+    """For the document: what creating shows."""
+
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    events = serializers.ListField(child=serializers.CharField())
+    secret = serializers.CharField(allow_null=True, help_text="null in a format that signs nothing.")
+    active = serializers.BooleanField()
+
+
+class CoregitListSerializer(serializers.Serializer[Any]):
+    """For the document."""
+
+    webhooks = CoregitWebhookSerializer(many=True)
+
+
+class CoregitDeletedSerializer(serializers.Serializer[Any]):
+    """For the document."""
+
+    deleted = serializers.BooleanField()
+
+
+class Coregit(Native):
+    """Whose keys are all master keys, and whose receivers all speak TLS."""
+
+    slug: ClassVar[str] = "coregit"
+    master_only: ClassVar[bool] = True
+
+    def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
+        """Refuse events it does not have, and URLs without TLS but for those on one's desk in development mode."""
+        url = wanted.get("url")
+        # What is no text, or no URL at all, the engine has more to say about.
+        if isinstance(url, str) and url.lower().startswith("http:") and not settings.HOOKHUB_DEVELOPMENT:
+            raise invalid({"url": "must use HTTPS; only in development mode (HOOKHUB_DEVELOPMENT=1) may it be http"})
+        refuse_unknown(wanted, dialect=self.slug, organization=organization)
+
+    def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
+        """Show a webhook as its list does."""
+        row = {
+            "id": str(webhook.uid),
+            "url": webhook.shown_url,
+            "events": webhook.events,
+            "active": webhook.active,
+            "created_at": stamp(webhook.created_at),
+        }
+        return row if secret is None else {**row, "secret": secret}
+
+    def created(self, webhook: Webhook, secret: str | None) -> dict[str, Any]:
+        """Show a new webhook, which has a secret and no date."""
+        row = {**self.shown(webhook), "secret": secret}
+        return {name: row[name] for name in ("id", "url", "events", "secret", "active")}
+
+    def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:
+        """Answer with all webhooks at once; of very many, the header Link leads to the rest."""
+        paginator = Whole()
+        page: Sequence[Webhook] = paginator.paginate_queryset(found, request, view) or []
+        return Response({"webhooks": [self.shown(webhook) for webhook in page]}, headers=paginator.links())
+
+    def deleted(self) -> Response:
+        """Answer that a webhook is gone."""
+        return Response({"deleted": True})
+
+    def tell(self, problem: Problem) -> Response:
+        """Give a refusal as a sentence and a code; a field that will not do is a bad request here."""
+        status = 400 if problem.status == 422 else problem.status
+        sentence = "Webhook not found" if status == 404 else sentence_of(problem)
+        return Response({"error": sentence, "code": CODES.get(status) or problem.code.upper()}, status=status)

@@ -1,0 +1,37 @@
+"""Which wire format a URL given to Sigmagit calls for: Slack and Discord understand their own only."""
+
+from urllib.parse import urlsplit
+
+from hookhub.api.errors import invalid
+
+OWN, SLACK, DISCORD = "sigmagit", "slack", "discord"
+
+SLACK_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
+DISCORD_HOSTS = frozenset(
+    {
+        "discord.com", "ptb.discord.com", "canary.discord.com",
+        "discordapp.com", "ptb.discordapp.com", "canary.discordapp.com",
+    }
+)  # fmt: skip
+
+
+def format_for(url: object) -> str:
+    """Give the format that the receiver at ``url`` understands; what is no URL at all is for others to refuse.
+
+    Raises a 422 for those of Discord's addresses that take other systems' messages.
+    """
+    if not isinstance(url, str):
+        return OWN
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").removesuffix(".")
+    except ValueError:
+        return OWN
+    steps = [step for step in parts.path.split("/") if step]
+    if host in SLACK_HOSTS and steps[:1] == ["services"]:
+        return SLACK
+    if host in DISCORD_HOSTS and steps[:1] == ["api"] and "webhooks" in steps[1:3]:
+        if steps[-1] in {"slack", "github"}:
+            raise invalid({"url": f"leave out /{steps[-1]}: HookHub writes Discord's own messages"})
+        return DISCORD
+    return OWN

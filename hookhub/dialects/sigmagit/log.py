@@ -1,0 +1,101 @@
+"""A webhook's log as Sigmagit shows it: one row an attempt, each with its event's payload byte for byte."""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from itertools import chain
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F
+from django.db.models.functions import Length
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from rest_framework import serializers
+
+from deliveries.models import Attempt, Event, Webhook
+from hookhub.dialects.sigmagit.showing import written
+
+ROWS_MOST = 100
+# A hundred payloads may be a hundred megabytes; so much of them is in memory at once.
+PAYLOADS_AT_ONCE = 4 * 1024 * 1024
+
+
+class SigmagitAttemptSerializer(serializers.Serializer[Any]):
+    """For the document: a row of the log."""
+
+    id = serializers.UUIDField()
+    webhookId = serializers.UUIDField()  # noqa: N815 - Sigmagit's names
+    eventType = serializers.CharField()  # noqa: N815
+    payload = serializers.JSONField()
+    statusCode = serializers.IntegerField(allow_null=True)  # noqa: N815
+    response = serializers.CharField(help_text="The answer's body, or why there was no answer.")
+    deliveredAt = serializers.DateTimeField()  # noqa: N815
+
+
+def answer_with_log(webhook: Webhook) -> HttpResponseBase:
+    """Answer with the newest attempts: at once where they are small, as a stream where they are not."""
+    attempts = newest(webhook)
+    batches = list(in_batches(sizes_of(attempts)))
+    rows = written_rows(webhook, attempts, batches)
+    content = chain([b'{"data":['], rows, [b"]}"])
+    if len(batches) <= 1:
+        return HttpResponse(b"".join(content), content_type="application/json")
+    return StreamingHttpResponse(content, content_type="application/json")
+
+
+def newest(webhook: Webhook) -> list[dict[str, Any]]:
+    """Give the newest attempts made for a webhook, with what their events were."""
+    log = Attempt.objects.filter(webhook=webhook).order_by("-id")
+    log_of_events = log.annotate(event_id=F("delivery__event_id"), event_type=F("delivery__event_type"))
+    columns = ("id", "event_id", "event_type", "started_at", "duration", "status", "response_body", "error")
+    return [dict(row) for row in log_of_events.values(*columns)[:ROWS_MOST]]
+
+
+def sizes_of(attempts: Iterable[dict[str, Any]]) -> dict[UUID, int]:
+    """Give the length of each payload, in the order in which the attempts need them."""
+    wanted = list(dict.fromkeys(attempt["event_id"] for attempt in attempts))
+    known = dict(Event.objects.filter(id__in=wanted).values_list("id", Length("payload")))
+    return {event: known[event] for event in wanted if event in known}
+
+
+def in_batches(sizes: dict[UUID, int]) -> Iterator[list[UUID]]:
+    """Cut a list of events into parts whose payloads fit into memory; one by itself always does."""
+    batch: list[UUID] = []
+    taken = 0
+    for event, size in sizes.items():
+        if batch and taken + size > PAYLOADS_AT_ONCE:
+            yield batch
+            batch, taken = [], 0
+        batch.append(event)
+        taken += size
+    if batch:
+        yield batch
+
+
+def written_rows(webhook: Webhook, attempts: list[dict[str, Any]], batches: list[list[UUID]]) -> Iterator[bytes]:
+    """Write the rows as members of a JSON array, with the payloads of one batch in hand at a time."""
+    batch_of = {event: batch for batch in batches for event in batch}
+    in_hand: list[UUID] = []
+    payloads: dict[UUID, bytes] = {}
+    for position, attempt in enumerate(attempts):
+        # What retention took away since is in no batch, or has no payload in it.
+        batch = batch_of.get(attempt["event_id"], in_hand)
+        if batch is not in_hand:
+            found = Event.objects.filter(id__in=batch).values_list("id", "payload")
+            in_hand, payloads = batch, {event: bytes(payload) for event, payload in found}
+        yield (b"," if position else b"") + row(webhook, attempt, payloads.get(attempt["event_id"], b"null"))
+
+
+def row(webhook: Webhook, attempt: dict[str, Any], payload: bytes) -> bytes:
+    """Write one attempt; its payload goes in as it is."""
+    ended_at = attempt["started_at"] + (attempt["duration"] or timedelta(0))
+    before = {"id": str(attempt["id"]), "webhookId": str(webhook.uid), "eventType": attempt["event_type"]}
+    after = {"statusCode": attempt["status"], "response": said(attempt), "deliveredAt": written(ended_at)}
+    return b'%s,"payload":%s,%s' % (json.dumps(before).encode()[:-1], payload, json.dumps(after).encode()[1:])
+
+
+def said(attempt: dict[str, Any]) -> str:
+    """Give what the receiver answered, as text whatever it is, or why it did not."""
+    if attempt["status"] is None:
+        return str(attempt["error"])
+    return bytes(attempt["response_body"]).decode("utf-8", "backslashreplace").replace("\0", "\\x00")

@@ -1,0 +1,91 @@
+"""How webhooks and refusals look to Sigmagit's clients: camelCase under `data`, a sentence under `error`."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from deliveries.formats.base import stamp
+from deliveries.models import Repository, Webhook
+from hookhub.dialects.problems import Problem
+
+# Sigmagit's repositories have UUIDs and HookHub's have numbers; a repository is given the same one every time.
+REPOSITORIES = UUID("6f1d5f0e-0d5b-4c55-9d6e-2f3a8f0c7b11")
+
+
+class SigmagitNewWebhookSerializer(serializers.Serializer[Any]):
+    """For the document: what creating shows."""
+
+    id = serializers.UUIDField()
+    url = serializers.CharField()
+    events = serializers.ListField(child=serializers.CharField())
+    secret = serializers.CharField(allow_null=True, help_text="Shown this once; null where nothing is signed.")
+
+
+class SigmagitWebhookSerializer(serializers.Serializer[Any]):
+    """For the document: a webhook."""
+
+    id = serializers.UUIDField()
+    repositoryId = serializers.UUIDField(allow_null=True)  # noqa: N815 - Sigmagit's names
+    url = serializers.CharField()
+    events = serializers.ListField(child=serializers.CharField())
+    active = serializers.BooleanField()
+    lastDeliveryAt = serializers.DateTimeField(allow_null=True)  # noqa: N815
+    lastDeliveryStatus = serializers.ChoiceField(["success", "failed"], allow_null=True)  # noqa: N815
+    failureCount = serializers.IntegerField()  # noqa: N815
+    createdAt = serializers.DateTimeField()  # noqa: N815
+    updatedAt = serializers.DateTimeField()  # noqa: N815
+
+
+def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
+    """Show a webhook as a row of Sigmagit's table, with its secret only when that is new."""
+    row = {
+        "id": str(webhook.uid),
+        "repositoryId": None if webhook.repository is None else repository_id(webhook.repository),
+        "url": webhook.shown_url,
+        "events": webhook.events,
+        "active": webhook.active,
+        "lastDeliveryAt": written(webhook.last_delivery_at),
+        "lastDeliveryStatus": in_one_word(webhook.last_delivery_status),
+        "failureCount": webhook.failure_count,
+        "createdAt": written(webhook.created_at),
+        "updatedAt": written(webhook.changed_at),
+    }
+    return row if secret is None else {**row, "secret": secret}
+
+
+def shown_as_new(webhook: Webhook, secret: str | None) -> dict[str, Any]:
+    """Show a new webhook and, this once, its secret."""
+    return {"id": str(webhook.uid), "url": webhook.shown_url, "events": webhook.events, "secret": secret}
+
+
+def repository_id(repository: Repository) -> str:
+    """Give the id under which Sigmagit's clients know a repository."""
+    return str(uuid5(REPOSITORIES, str(repository.pk)))
+
+
+def in_one_word(status: str | None) -> str | None:
+    """Give how the last attempt went: what HookHub keeps is its HTTP status, or the kind of its loss."""
+    if status is None:
+        return None
+    return "success" if status.isdigit() and 200 <= int(status) <= 299 else "failed"
+
+
+def written(moment: datetime | None) -> str | None:
+    """Write a moment as JavaScript does."""
+    return None if moment is None else stamp(moment, milliseconds=True)
+
+
+def told(problem: Problem, *, missing: str) -> Response:
+    """Put a refusal as Sigmagit does; ``missing`` is what it says of a thing that is not there."""
+    match problem.status:
+        case 403:
+            sentence = "Unauthorized"
+        case 404:
+            sentence = missing
+        case _:
+            faults = [f"{field}: {fault}" for field, fault in problem.fields.items()]
+            sentence = "; ".join(faults) or problem.message
+    return Response({"error": sentence}, status=problem.status)

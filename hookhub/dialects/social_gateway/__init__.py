@@ -1,0 +1,18 @@
+"""SocialGateway: GitHub's v3 API for the hooks of a repository, so that GitHub's own clients work here unchanged."""
+
+from hookhub.dialects.base import Dialect
+from hookhub.dialects.social_gateway.numbers import number_of
+from hookhub.dialects.social_gateway.routes import ROUTES
+from hookhub.dialects.social_gateway.services import CATALOGUE, WEB_FORMATS
+
+SOCIAL_GATEWAY = Dialect(
+    slug="social-gateway",
+    title="SocialGateway",
+    default_format=WEB_FORMATS[0],
+    catalogue=CATALOGUE,
+    # The second is what clients of an Enterprise installation call.
+    prefixes=("", "api/v3/"),
+    routes=ROUTES,
+    webhook_id=lambda webhook: str(webhook.pk),
+    delivery_id=lambda attempt: str(number_of(attempt.id)),
+)

@@ -1,0 +1,59 @@
+"""Campfire's settings, which name a room and not a URL: subdomain, room and token."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from deliveries import vault
+from deliveries.formats import MASK
+from deliveries.models import Webhook
+from hookhub.dialects.social_gateway import credentials
+from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, missing
+
+SLUG = "campfire"
+SETTINGS = ("subdomain", "room", "token")
+RULES = {
+    "subdomain": (
+        re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"),
+        "must be the first word of a host's name",
+    ),
+    "room": (re.compile(r"[^\0-\x1f\x7f\ud800-\udfff]{1,100}"), "must be a room's number or name"),
+    "token": (re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}"), "must be 1 to 200 visible characters without a colon"),
+}
+PLACE = re.compile(r"https://(?P<subdomain>[a-z0-9-]+)\.campfirenow\.com/room/(?P<room>[^/?]+)/speak\.json")
+
+
+def shown(webhook: Webhook) -> dict[str, str]:
+    """Give the settings of a hook as they may be read; of one that leads elsewhere than to a room, the URL."""
+    token = {"token": MASK} if credentials.HEADER in vault.open_headers(webhook.sealed_headers) else {}
+    found = PLACE.fullmatch(webhook.url)
+    if found is None:
+        return {"url": webhook.url, **token}
+    return {"subdomain": found["subdomain"], "room": unquote(found["room"]), **token}
+
+
+def terms_of(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool) -> dict[str, object]:
+    """Translate the settings to the engine's terms; raises ValidationFailed.
+
+    The token is masked where it stays the one there is, which it cannot when the room is another subdomain's.
+    """
+    there = {} if before is None else shown(before)
+    if not is_whole:
+        given = {**there, **given}
+    faults = [missing(name) for name in SETTINGS if name not in given]
+    for name in set(SETTINGS) & given.keys():
+        rule, sentence = RULES[name]
+        if not isinstance(given[name], str) or not rule.fullmatch(given[name]):
+            faults.append(invalid(name, sentence))
+    stays = given.get("token") == MASK
+    moves = str(given.get("subdomain")).lower() != there.get("subdomain")
+    if stays and (moves or "token" not in there):
+        faults.append(invalid("token", "is masked; send the token itself"))
+    if faults:
+        raise ValidationFailed(*faults)
+    url = f"https://{given['subdomain']}.campfirenow.com/room/{quote(given['room'], safe='')}/speak.json"
+    if stays:
+        return {"url": url}
+    # The password is not looked at.
+    return {"url": url, "headers": {credentials.HEADER: credentials.as_header(f"{quote(given['token'])}:X")}}

@@ -1,0 +1,144 @@
+"""A hook's `config` and what it means to the engine, in both directions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deliveries import target, vault
+from deliveries.formats import FORMATS, MASK
+from deliveries.models import Webhook
+from deliveries.webhooks import is_elsewhere
+from hookhub.dialects.social_gateway import campfire, credentials
+from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, missing
+
+Row = dict[str, str]
+
+# Kept as texts, whatever was given.
+TRUE, FALSE = "1", "0"
+FLAGS: dict[object, bool] = {"1": True, "0": False}
+SAY_IT_AGAIN = "is masked, and this URL leads elsewhere; send it again"
+
+
+def shown(webhook: Webhook) -> dict[str, str]:
+    """Give a hook's config as it may be read: secrets masked, booleans as "1" and "0"."""
+    if webhook.format == campfire.SLUG:
+        return campfire.shown(webhook)
+    found = {
+        "url": credentials.shown(webhook.shown_url, vault.open_headers(webhook.sealed_headers)),
+        "content_type": webhook.content_type,
+        "insecure_ssl": FALSE if webhook.verify_ssl else TRUE,
+    }
+    return {**found, "secret": MASK} if vault.open_secrets(webhook.sealed_secrets) else found
+
+
+def terms_of(
+    config: object, *, wire_format: str, before: Webhook | None = None, is_whole: bool = True
+) -> dict[str, object]:
+    """Translate a config to the engine's terms; raises ValidationFailed.
+
+    ``before`` is the webhook that is changed. A config that is not whole changes only what it names.
+    """
+    if not isinstance(config, Mapping):
+        raise ValidationFailed(invalid("config", "must be an object"))
+    given = {name: value for name, value in config.items() if value is not None}
+    if wire_format == campfire.SLUG:
+        return campfire.terms_of(given, before=before, is_whole=is_whole)
+    faults: list[Row] = []
+    terms = {
+        **_place(given, before=before, is_whole=is_whole, faults=faults),
+        **_content_type(given, wire_format=wire_format, is_whole=is_whole, faults=faults),
+        **_insecure_ssl(given, is_whole=is_whole, faults=faults),
+    }
+    terms |= _secret(given, terms, wire_format=wire_format, before=before, is_whole=is_whole, faults=faults)
+    if faults:
+        raise ValidationFailed(*faults)
+    return terms
+
+
+def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, faults: list[Row]) -> dict[str, object]:
+    """Give the URL, and its user name and password among the owner's headers."""
+    if "url" not in given:
+        faults += [missing("url")] if is_whole else []
+        return {}
+    if not isinstance(given["url"], str):
+        faults.append(invalid("url", "must be a text"))
+        return {}
+    url, userinfo = credentials.split(given["url"])
+    headers = vault.open_headers(before.sealed_headers) if before else {}
+    kept = headers.pop(credentials.HEADER, None)
+    if kept is not None and not credentials.is_of_a_url(kept):
+        headers[credentials.HEADER] = kept
+    is_moved = before is not None and leads_elsewhere(url, before)
+    if userinfo == MASK:
+        if kept is None or is_moved:
+            faults.append(invalid("url", f"holds a user name that {SAY_IT_AGAIN}"))
+        # As it was.
+        return {"url": url}
+    if is_moved:
+        headers = {}
+    if userinfo is not None:
+        try:
+            headers[credentials.HEADER] = credentials.as_header(userinfo)
+        except ValueError as error:
+            faults.append(invalid("url", str(error)))
+    return {"url": url, "headers": headers}
+
+
+def leads_elsewhere(url: str, before: Webhook) -> bool:
+    """Tell whether a URL leads to another door than a webhook's; of one that will be refused, no."""
+    try:
+        return is_elsewhere(target.normalise(url), before.url)
+    except target.BadTarget:
+        return False
+
+
+def _content_type(
+    given: Mapping[str, Any], *, wire_format: str, is_whole: bool, faults: list[Row]
+) -> dict[str, object]:
+    possible = FORMATS[wire_format].content_types
+    if "content_type" not in given:
+        # The first is what the format's own clients get when they ask for none; GitHub's get a form.
+        return {"content_type": possible[0]} if is_whole else {}
+    if given["content_type"] not in possible:
+        faults.append(invalid("content_type", f"use one of: {', '.join(possible)}"))
+    return {"content_type": given["content_type"]}
+
+
+def _insecure_ssl(given: Mapping[str, Any], *, is_whole: bool, faults: list[Row]) -> dict[str, object]:
+    if "insecure_ssl" not in given:
+        return {"verify_ssl": True} if is_whole else {}
+    value = given["insecure_ssl"]
+    # True and 1 are the same to Python, and to the clients that send either.
+    is_insecure = FLAGS.get(str(int(value)) if value in {True, False} else value) if _is_plain(value) else None
+    if is_insecure is None:
+        faults.append(invalid("insecure_ssl", f'use "{FALSE}" or "{TRUE}"'))
+    return {"verify_ssl": not is_insecure}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int)
+
+
+def _secret(
+    given: Mapping[str, Any],
+    terms: Mapping[str, object],
+    *,
+    wire_format: str,
+    before: Webhook | None,
+    is_whole: bool,
+    faults: list[Row],
+) -> dict[str, object]:
+    """Give the secret, empty for none; nothing where the one there is stays."""
+    has_one = before is not None and bool(vault.open_secrets(before.sealed_secrets))
+    is_moved = before is not None and "url" in terms and leads_elsewhere(str(terms["url"]), before)
+    signs = FORMATS[wire_format].signs
+    if given.get("secret") == MASK or ("secret" not in given and not is_whole):
+        if "secret" in given and not has_one:
+            faults.append(invalid("secret", "is masked; send the secret itself"))
+        elif has_one and is_moved:
+            faults.append(invalid("secret", SAY_IT_AGAIN))
+        return {}
+    if "secret" in given or signs == "if asked":
+        return {"secret": given.get("secret", "")}
+    if signs == "always" and is_moved:
+        faults.append(missing("secret"))
+    return {}

@@ -1,0 +1,113 @@
+"""`/repos/:owner/:repo/hooks/:id/deliveries`: the log of a hook's attempts, and sending again."""
+
+from typing import Any
+
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from deliveries import replay
+from deliveries.models import Attempt, Event, Webhook
+from hookhub.api.serializers import AttemptSerializer, read_payload
+from hookhub.dialects.base import read_number
+from hookhub.dialects.social_gateway import pages, shapes
+from hookhub.dialects.social_gateway.documents import DeliveryRow, DeliveryShown
+from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid
+from hookhub.dialects.social_gateway.hooks import find
+from hookhub.dialects.social_gateway.numbers import attempts_numbered
+from hookhub.dialects.social_gateway.views import SocialGatewayView
+from hookhub.models import Scope
+
+STATUSES = ("success", "failure")
+CANNOT_BE_SENT = "The hook is not active, or this delivery is being sent right now"
+
+
+class DeliveriesView(SocialGatewayView):
+    """Every attempt that was made for a hook, newest first."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("per_page", int),
+            OpenApiParameter("cursor"),
+            OpenApiParameter("status", enum=STATUSES),
+        ],
+        responses=DeliveryRow(many=True),
+    )
+    def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        _, found = find(request, owner, repo, webhook, needs=Scope.READ)
+        size, below = pages.per_page(request), pages.cursor(request)
+        attempts = Attempt.objects.filter(webhook=found).select_related("delivery").defer("response_body")
+        if below is not None:
+            attempts = attempts.filter(id__lt=below)
+        if status := request.query_params.get("status"):
+            attempts = with_status(attempts, status)
+        rows = list(attempts.order_by("-id")[: size + 1])
+        page = rows[:size]
+        topics = shapes.topics_by_event(page)
+        return Response(
+            [shapes.delivery(attempt, topics=topics.get(attempt.delivery.event_id, ())) for attempt in page],
+            headers=pages.cursor_link(request, below=page[-1].id if len(rows) > size else None),
+        )
+
+
+class DeliveryView(SocialGatewayView):
+    """One attempt: what was sent, and what came back."""
+
+    @extend_schema(responses=DeliveryShown)
+    def get(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
+        _, found = find(request, owner, repo, webhook, needs=Scope.READ)
+        attempt = numbered(found, delivery)[0]
+        event = Event.objects.filter(pk=attempt.delivery.event_id).first()
+        answer = AttemptSerializer().get_response(attempt) or {"headers": "", "body": ""}
+        row = shapes.delivery(attempt, topics=event.topics if event else ())
+        return Response(
+            {
+                **row,
+                "url": attempt.url,
+                "request": {
+                    "headers": headers_of(attempt.request_headers),
+                    "payload": read_payload(bytes(event.payload)) if event else None,
+                },
+                "response": {"headers": headers_of(answer["headers"]), "payload": answer["body"]},
+            }
+        )
+
+
+class AttemptsView(SocialGatewayView):
+    """Send the same event once more, under the same guid."""
+
+    @extend_schema(request=None, responses={202: dict})
+    def post(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
+        _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        # Should several have this number, what was meant is among them, and the others lose nothing.
+        ids = [attempt.delivery_id for attempt in numbered(found, delivery)]
+        if not replay.redeliver(ids, now=timezone.now()):
+            raise ValidationFailed(custom(CANNOT_BE_SENT))
+        return Response({}, status=202)
+
+
+def with_status(attempts: Any, status: str) -> Any:
+    """Narrow attempts down to those that went well, or to those that did not; raises a 422."""
+    if status not in STATUSES:
+        raise ValidationFailed(invalid("status", f"use one of: {', '.join(STATUSES)}"))
+    went_well = {"outcome": Attempt.Outcome.DELIVERED}
+    return attempts.filter(**went_well) if status == "success" else attempts.exclude(**went_well)
+
+
+def numbered(webhook: Webhook, text: str) -> list[Attempt]:
+    """Give the attempts of a webhook that a path means; a number that leads to none is a 404."""
+    found = attempts_numbered(webhook, read_number(text), now=timezone.now())
+    if not found:
+        raise Http404
+    return found
+
+
+def headers_of(lines: str) -> dict[str, str]:
+    """Give headers by name; of those that came several times, as HTTP joins them."""
+    found: dict[str, str] = {}
+    for line in filter(None, lines.split("\n")):
+        name, _, value = line.partition(": ")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found

@@ -1,0 +1,99 @@
+"""What the OpenAPI document says of this dialect's bodies; the views read and write them themselves."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+Body = serializers.Serializer[Any]
+
+
+class ConfigBody(Body):
+    url = serializers.CharField(
+        help_text="A user name and a password in it are sent as a header, and read back masked."
+    )
+    content_type = serializers.ChoiceField(["form", "json"], default="form", required=False)
+    secret = serializers.CharField(required=False, help_text="Reads back as ********; none leaves requests unsigned.")
+    insecure_ssl = serializers.ChoiceField(["0", "1"], default="0", required=False)
+
+
+class HookBody(Body):
+    name = serializers.CharField(default="web", required=False, help_text="A service of GET /hooks.")
+    config = ConfigBody()
+    events = serializers.ListField(child=serializers.CharField(), default=["push"], required=False)
+    active = serializers.BooleanField(default=True, required=False)
+
+
+class HookEdit(Body):
+    config = ConfigBody(required=False, help_text="Replaces the whole config.")
+    events = serializers.ListField(child=serializers.CharField(), required=False)
+    add_events = serializers.ListField(child=serializers.CharField(), required=False)
+    remove_events = serializers.ListField(child=serializers.CharField(), required=False)
+    active = serializers.BooleanField(required=False)
+
+
+class LastResponse(Body):
+    code = serializers.IntegerField(allow_null=True)
+    status = serializers.ChoiceField(["unused", "active", "failed"])
+    message = serializers.CharField(allow_null=True)
+
+
+class HookShown(Body):
+    type = serializers.CharField()
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    active = serializers.BooleanField()
+    events = serializers.ListField(child=serializers.CharField())
+    config = ConfigBody()
+    updated_at = serializers.DateTimeField()
+    created_at = serializers.DateTimeField()
+    url = serializers.URLField()
+    test_url = serializers.URLField()
+    ping_url = serializers.URLField()
+    deliveries_url = serializers.URLField()
+    last_response = LastResponse()
+
+
+class ServiceRow(Body):
+    name = serializers.CharField()
+    events = serializers.ListField(child=serializers.CharField())
+    schema = serializers.ListField(child=serializers.ListField(child=serializers.CharField()))
+
+
+class DeliveryRow(Body):
+    id = serializers.IntegerField()
+    guid = serializers.UUIDField(help_text="The same for every attempt to deliver this event here.")
+    delivered_at = serializers.DateTimeField()
+    redelivery = serializers.BooleanField()
+    duration = serializers.FloatField(help_text="Seconds.")
+    status = serializers.CharField()
+    status_code = serializers.IntegerField(help_text="0 when no answer came.")
+    event = serializers.CharField()
+    action = serializers.CharField(allow_null=True)
+    installation_id = serializers.IntegerField(allow_null=True)
+    repository_id = serializers.IntegerField(allow_null=True)
+    throttled_at = serializers.DateTimeField(allow_null=True)
+
+
+class Half(Body):
+    headers = serializers.DictField(child=serializers.CharField())
+    payload = serializers.JSONField()
+
+
+class DeliveryShown(DeliveryRow):
+    url = serializers.CharField()
+    request = Half()
+    response = Half()
+
+
+class RepositoryShown(Body):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    full_name = serializers.CharField()
+    owner = serializers.DictField()
+    private = serializers.BooleanField()
+    description = serializers.CharField(allow_null=True)
+    fork = serializers.BooleanField()
+    html_url = serializers.URLField()
+    url = serializers.URLField()
+    hooks_url = serializers.URLField()
+    created_at = serializers.DateTimeField()

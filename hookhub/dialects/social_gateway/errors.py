@@ -1,0 +1,60 @@
+"""How SocialGateway refuses: a message, and for fields a list of errors with GitHub's codes."""
+
+from collections.abc import Mapping
+
+from rest_framework import status
+from rest_framework.exceptions import NotAuthenticated
+from rest_framework.response import Response
+
+from hookhub.api.errors import Refusal
+from hookhub.dialects.problems import NOT_AN_OBJECT, Problem
+
+RESOURCE = "Hook"
+MISSING = "missing_field"
+INVALID = "invalid"
+
+MESSAGES = {
+    "unauthenticated": "Bad credentials",
+    "malformed": "Problems parsing JSON",
+    NOT_AN_OBJECT: "Body should be a JSON object",
+    "not_found": "Not Found",
+    # There is nothing at an address for a method that it does not have.
+    "method_not_allowed": "Not Found",
+}
+
+
+class ValidationFailed(Refusal):
+    """Some fields will not do; ``errors`` are rows as GitHub writes them."""
+
+    def __init__(self, *errors: Mapping[str, str]) -> None:
+        super().__init__(status.HTTP_422_UNPROCESSABLE_ENTITY, "invalid", "Validation Failed")
+        self.errors = [dict(error) for error in errors]
+
+
+def missing(field: str) -> dict[str, str]:
+    """Say that a field is required and not there."""
+    return {"resource": RESOURCE, "field": field, "code": MISSING}
+
+
+def invalid(field: str, message: str) -> dict[str, str]:
+    """Say that a field will not do, and why."""
+    return {"resource": RESOURCE, "field": field, "code": INVALID, "message": message}
+
+
+def custom(message: str) -> dict[str, str]:
+    """Say what no code says."""
+    return {"resource": RESOURCE, "code": "custom", "message": message}
+
+
+def tell(problem: Problem) -> Response:
+    """Put a refusal in GitHub's shape."""
+    match problem.error:
+        case ValidationFailed() as error:
+            return Response({"message": error.message, "errors": error.errors}, status=422)
+        case NotAuthenticated():
+            return Response({"message": "Requires authentication"}, status=401)
+    if problem.status == 422:
+        errors = [invalid(field, sentence) for field, sentence in problem.fields.items()]
+        return Response({"message": "Validation Failed", "errors": errors}, status=422)
+    message = MESSAGES.get(problem.code, problem.message)
+    return Response({"message": message}, status=404 if problem.status == 405 else problem.status)

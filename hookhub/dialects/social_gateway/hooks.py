@@ -1,0 +1,143 @@
+"""`/repos/:owner/:repo/hooks`: list, create, get, edit, delete, try."""
+
+from typing import cast
+
+from django.db import transaction
+from django.http import Http404
+from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from deliveries import catalogue, webhooks
+from deliveries.models import Repository, Webhook
+from hookhub.api.permissions import require
+from hookhub.dialects.base import read_number, repository_at
+from hookhub.dialects.social_gateway import config, pages, shapes, trying, wishes
+from hookhub.dialects.social_gateway.documents import ConfigBody, HookBody, HookEdit, HookShown, ServiceRow
+from hookhub.dialects.social_gateway.services import CATALOGUE, SERVICES
+from hookhub.dialects.social_gateway.shapes import Place
+from hookhub.dialects.social_gateway.views import SocialGatewayView
+from hookhub.models import ApiKey, Scope
+
+
+class HooksView(SocialGatewayView):
+    """The hooks of a repository, oldest first, and a new one."""
+
+    @extend_schema(
+        parameters=[OpenApiParameter("page", int), OpenApiParameter("per_page", int)],
+        responses=HookShown(many=True),
+    )
+    def get(self, request: Request, owner: str, repo: str) -> Response:
+        repository = repository_at(request, owner, repo, needs=Scope.READ)
+        size = pages.per_page(request)
+        page = pages.whole(request, "page", default=1, most=pages.PAGE_MOST)
+        found = repository.webhooks.kept()
+        last = max(1, -(-found.count() // size))
+        rows = shapes.with_last_attempt(found).order_by("pk")[(page - 1) * size : page * size]
+        place = Place.of(request, repository)
+        headers = pages.pages_link(request, page=page, last=last)
+        return Response([shapes.hook(webhook, place) for webhook in rows], headers=headers)
+
+    @extend_schema(request=HookBody, responses={201: HookShown})
+    def post(self, request: Request, owner: str, repo: str) -> Response:
+        repository = repository_at(request, owner, repo, needs=Scope.MANAGE)
+        webhook = wishes.create(self.body, repository=repository, now=timezone.now())
+        place = Place.of(request, repository)
+        row = shapes.hook(fresh(webhook), place)
+        return Response(row, status=201, headers={"Location": row["url"]})
+
+
+class HookView(SocialGatewayView):
+    """One hook."""
+
+    @extend_schema(responses=HookShown)
+    def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        repository, found = find(request, owner, repo, webhook, needs=Scope.READ)
+        return Response(shapes.hook(fresh(found), Place.of(request, repository)))
+
+    @extend_schema(request=HookEdit, responses=HookShown)
+    def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        changed = wishes.edit(self.body, webhook=found, now=timezone.now())
+        return Response(shapes.hook(fresh(changed), Place.of(request, repository)))
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        with transaction.atomic():
+            locked = webhooks.lock(found.pk)
+            if locked is None or locked.deleted_at is not None:
+                raise Http404
+            webhooks.delete(locked, now=timezone.now())
+        return Response(status=204)
+
+
+class ConfigView(SocialGatewayView):
+    """A hook's settings alone; PATCH changes those it names and no others."""
+
+    @extend_schema(responses=ConfigBody)
+    def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        _, found = find(request, owner, repo, webhook, needs=Scope.READ)
+        return Response(config.shown(found))
+
+    @extend_schema(request=ConfigBody, responses=ConfigBody)
+    def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        wishes.change_config(self.body, webhook=found, now=timezone.now())
+        return Response(config.shown(fresh(found)))
+
+
+class TestView(SocialGatewayView):
+    """Send the repository's latest push once more, to this hook alone, if it asks for pushes."""
+
+    @extend_schema(request=None, responses={204: None})
+    def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        trying.test(found, repository, now=timezone.now())
+        return Response(status=204)
+
+
+class PingView(SocialGatewayView):
+    """Send a ping, whatever the hook asks for."""
+
+    @extend_schema(request=None, responses={204: None})
+    def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
+        repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        place = Place.of(request, repository)
+        trying.ping(
+            found,
+            hook=shapes.hook(fresh(found), place),
+            repository=shapes.repository(repository, place),
+            now=timezone.now(),
+        )
+        return Response(status=204)
+
+
+class ServicesView(SocialGatewayView):
+    """What a hook may be called, with the events and the settings of each."""
+
+    @extend_schema(responses=ServiceRow(many=True))
+    def get(self, request: Request) -> Response:
+        require(Scope.READ, of=Scope(cast("ApiKey", request.auth).scope))
+        events = sorted(catalogue.of(CATALOGUE).types)
+        return Response(
+            [
+                {"name": service.name, "events": events, "schema": [list(setting) for setting in service.schema]}
+                for service in SERVICES.values()
+            ]
+        )
+
+
+def find(request: Request, owner: str, repo: str, number: str, *, needs: Scope) -> tuple[Repository, Webhook]:
+    """Give a repository and a webhook of it, provided the caller may do so much; another's is a 404."""
+    repository = repository_at(request, owner, repo, needs=needs)
+    webhook = repository.webhooks.kept().filter(pk=read_number(number)).first()
+    if webhook is None:
+        raise Http404
+    return repository, webhook
+
+
+def fresh(webhook: Webhook) -> Webhook:
+    """Give a webhook as it is now, with its last attempt."""
+    return shapes.with_last_attempt(Webhook.objects.kept()).get(pk=webhook.pk)

@@ -1,0 +1,70 @@
+"""Lists in pages, and the Link header that leads from one to the next."""
+
+import re
+from collections.abc import Mapping
+from uuid import UUID
+
+from rest_framework.request import Request
+
+from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid
+
+PER_PAGE = 30
+PER_PAGE_MOST = 100
+# Far behind the end of any list, and still an offset that the database understands.
+PAGE_MOST = 10**9
+CURSOR = re.compile(r"v1_([0-9a-f]{32})")
+
+
+def whole(request: Request, name: str, *, default: int, most: int) -> int:
+    """Give a number of the query; like GitHub, what will not do is passed over and what is too large is cut."""
+    text = request.query_params.get(name, "")
+    if not (text.isascii() and text.isdigit()) or not text.strip("0"):
+        return default
+    return min(int(text[:12]), most)
+
+
+def per_page(request: Request) -> int:
+    """Give how many rows a page has."""
+    return whole(request, "per_page", default=PER_PAGE, most=PER_PAGE_MOST)
+
+
+def cursor(request: Request) -> UUID | None:
+    """Give the id that the page begins below, or None for the first page; raises a 422."""
+    text = request.query_params.get("cursor")
+    if not text:
+        return None
+    found = CURSOR.fullmatch(text)
+    if found is None:
+        raise ValidationFailed(invalid("cursor", "is not a cursor of this list; start again without it"))
+    return UUID(found[1])
+
+
+def pages_link(request: Request, *, page: int, last: int) -> dict[str, str]:
+    """Give the header that leads to the other pages, in the order in which GitHub names them, if any."""
+    numbers = {"prev": min(page - 1, last), "next": page + 1, "last": last, "first": 1}
+    shown = {
+        name: number
+        for name, number in numbers.items()
+        if (page > 1 if name in {"prev", "first"} else page < last) and number >= 1
+    }
+    return link({name: address(request, {"page": str(number)}) for name, number in shown.items()})
+
+
+def cursor_link(request: Request, *, below: UUID | None) -> dict[str, str]:
+    """Give the header that leads to the rows below an id, or nothing when there are none."""
+    return {} if below is None else link({"next": address(request, {"cursor": f"v1_{below.hex}"})})
+
+
+def address(request: Request, changed: Mapping[str, str]) -> str:
+    """Give the address that was called, host and port as the client has them, with part of its query changed."""
+    query = request.query_params.copy()
+    for name, value in changed.items():
+        query[name] = value
+    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+
+
+def link(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Give a Link header to letters that simple clients cut it up by."""
+    if not addresses:
+        return {}
+    return {"Link": ", ".join(f'<{there}>; rel="{name}"' for name, there in addresses.items())}

@@ -1,0 +1,33 @@
+"""`/repos/:owner/:repo`, which clients ask for before its hooks."""
+
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hookhub.dialects.base import repository_at
+from hookhub.dialects.social_gateway import shapes
+from hookhub.dialects.social_gateway.documents import RepositoryShown
+from hookhub.dialects.social_gateway.shapes import Place
+from hookhub.dialects.social_gateway.views import SocialGatewayView
+from hookhub.models import Scope
+
+
+class RepositoryView(SocialGatewayView):
+    """One repository."""
+
+    @extend_schema(responses=RepositoryShown)
+    def get(self, request: Request, owner: str, repo: str) -> Response:
+        repository = repository_at(request, owner, repo, needs=Scope.READ)
+        return Response(shapes.repository(repository, Place.of(request, repository)))
+
+
+@extend_schema(exclude=True)
+class NowhereView(SocialGatewayView):
+    """What is asked of a repository and is not here."""
+
+    def get(self, request: Request, rest: str) -> Response:
+        del request, rest
+        raise Http404
+
+    post = put = patch = delete = get

@@ -1,0 +1,170 @@
+"""What a client asks of a hook, read and carried out: create it, and edit it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+
+from deliveries import catalogue, replay, webhooks
+from deliveries.models import Organization, Repository, Webhook
+from deliveries.terms import EVENTS_MOST
+from deliveries.topics import EVERYTHING
+from hookhub import event_types
+from hookhub.dialects.social_gateway import config
+from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing
+from hookhub.dialects.social_gateway.services import CATALOGUE, SERVICES, WEB, Service, format_of
+
+DEFAULT_EVENTS: Sequence[str] = ("push",)
+ALREADY = "Hook already exists on this repository"
+
+Body = Mapping[str, object]
+
+
+def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
+    """Create a hook, or update the one that the repository has of a service; raises ValidationFailed and BadTerms."""
+    organization = repository.organization
+    service = read_service(body.get("name"))
+    if body.get("config") is None:
+        raise ValidationFailed(missing("config"))
+    slug = format_of(service, organization)
+    events = DEFAULT_EVENTS
+    if body.get("events") is not None:
+        events = read_events(body["events"], "events", organization=organization)
+    active = read_active(body.get("active"), default=True)
+    wanted = {**config.terms_of(body["config"], wire_format=slug), "events": events, "format": slug}
+    webhook = None
+    if service is WEB or not of_format(repository, slug).exists():
+        webhook = create_once(wanted, repository=repository, active=bool(active), now=now)
+    if webhook is not None:
+        return webhook
+    if service is WEB:
+        raise ValidationFailed(custom(ALREADY))
+    whole = {"config": body["config"], "events": list(events), "active": active}
+    return edit(whole, webhook=of_format(repository, slug)[0], now=now)
+
+
+def create_once(wanted: Body, *, repository: Repository, active: bool, now: datetime) -> Webhook | None:
+    """Create a webhook, or give None and leave nothing behind when the repository has it already."""
+    # The name in its URL is looked up before the first statement, and so before the transaction really begins.
+    with transaction.atomic():
+        webhook, _ = webhooks.create(wanted, organization=repository.organization, repository=repository, now=now)
+        # Of two at once the second waits here, and then sees what the first has made.
+        Repository.objects.select_for_update(no_key=True).get(pk=repository.pk)
+        if is_there_already(webhook, repository):
+            transaction.set_rollback(True)
+            return None
+        if not active:
+            replay.disable(webhook.pk, now=now)
+    return webhook
+
+
+def is_there_already(webhook: Webhook, repository: Repository) -> bool:
+    """Tell whether the repository has another hook of this service, or one that sends the same to the same place."""
+    others = repository.webhooks.kept().exclude(pk=webhook.pk).filter(format=webhook.format)
+    if webhook.format in {service.wire_format for service in SERVICES.values()}:
+        return others.exists()
+    same = others.filter(url=webhook.url, content_type=webhook.content_type, verify_ssl=webhook.verify_ssl)
+    if EVERYTHING not in webhook.events:
+        same = same.filter(Q(events__overlap=webhook.events) | Q(events__contains=[EVERYTHING]))
+    return same.exists()
+
+
+def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
+    """Change what the body names, leave the rest, and give the webhook; raises ValidationFailed and BadTerms."""
+    active = read_active(body.get("active"), default=None)
+    changes = Changes.read(body, webhook=webhook)
+    changes.apply_to(webhook.events)
+    wanted: dict[str, object] = {}
+    if body.get("config") is not None:
+        wanted = config.terms_of(body["config"], wire_format=webhook.format, before=webhook)
+    if wanted:
+        webhook, _ = webhooks.change(webhook.pk, wanted, now=now)
+    if changes:
+        # Under a lock, so that of two who add an event at once both are heard.
+        with transaction.atomic():
+            webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook.pk)
+            webhook, _ = webhooks.change(webhook.pk, {"events": changes.apply_to(webhook.events)}, now=now)
+    if active is not None and active != webhook.active:
+        if active:
+            replay.enable(webhook.pk, release_held=False, now=now)
+        else:
+            replay.disable(webhook.pk, now=now)
+    return webhook
+
+
+def change_config(body: Body, *, webhook: Webhook, now: datetime) -> None:
+    """Change the settings that the body names and no others; raises ValidationFailed and BadTerms."""
+    wanted = config.terms_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
+    if wanted:
+        webhooks.change(webhook.pk, wanted, now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What becomes of a list of events: others in its place, some more, some less."""
+
+    instead: Sequence[str] | None
+    added: Sequence[str]
+    removed: Sequence[str]
+
+    @classmethod
+    def read(cls, body: Body, *, webhook: Webhook) -> "Changes":
+        """Read the changes that a body asks for; raises ValidationFailed."""
+        lists = {
+            name: read_events(body[name], name, organization=webhook.organization, known=webhook.events)
+            for name in ("events", "add_events", "remove_events")
+            if body.get(name) is not None
+        }
+        return cls(lists.get("events"), lists.get("add_events", ()), lists.get("remove_events", ()))
+
+    def __bool__(self) -> bool:
+        return self.instead is not None or bool(self.added or self.removed)
+
+    def apply_to(self, events: Sequence[str]) -> list[str]:
+        """Give the list that follows; raises ValidationFailed when nothing is left of it, or too much."""
+        kept = [*(events if self.instead is None else self.instead), *self.added]
+        found = [event for event in dict.fromkeys(kept) if event not in self.removed]
+        if not found:
+            raise ValidationFailed(invalid("remove_events" if self.removed else "events", "leaves no event"))
+        if len(found) > EVENTS_MOST:
+            raise ValidationFailed(invalid("events", f"are more than {EVENTS_MOST}"))
+        return found
+
+
+def read_service(name: object) -> Service:
+    """Read what a hook is to be called; clients of today leave it out."""
+    if name is None:
+        return WEB
+    if not isinstance(name, str) or name not in SERVICES:
+        raise ValidationFailed(invalid("name", f"use one of: {', '.join(SERVICES)}"))
+    return SERVICES[name]
+
+
+def read_active(value: object, *, default: bool | None) -> bool | None:
+    """Read whether a hook is to be triggered."""
+    if value is None:
+        return default
+    if not isinstance(value, bool):
+        raise ValidationFailed(invalid("active", "must be true or false"))
+    return value
+
+
+def read_events(value: object, field: str, *, organization: Organization, known: Sequence[str] = ()) -> Sequence[str]:
+    """Read a list of events: this system's, the organization's own, `*`, and those in ``known``."""
+    if not isinstance(value, list) or len(value) > EVENTS_MOST:
+        raise ValidationFailed(invalid(field, f"must be a list of at most {EVENTS_MOST} events"))
+    types = catalogue.of(CATALOGUE)
+    strange = [word for word in value if not isinstance(word, str) or not (word in known or types.knows(word))]
+    if strange:
+        own = event_types.own(organization)
+        strange = [word for word in strange if not isinstance(word, str) or not own.knows(word)]
+    if strange:
+        raise ValidationFailed(invalid(field, f"{str(strange[0])[:100]!r} is not an event"))
+    return value
+
+
+def of_format(repository: Repository, wire_format: str) -> "QuerySet[Webhook]":
+    """Give the repository's webhooks of a format, the first one first."""
+    return repository.webhooks.kept().filter(format=wire_format).order_by("pk")

@@ -1,0 +1,184 @@
+"""Which event types an organization has: its own, and behind them those that its default dialect documents."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from deliveries import catalogue
+from deliveries.catalogue import Catalogue, EventType
+from deliveries.models import Organization
+from deliveries.terms import UNSTORABLE, BadTerms
+from deliveries.topics import RESERVED, TYPE_RULE, is_type
+from hookhub import schemas
+from hookhub.models import OwnEventType
+from hookhub.remembering import Memory
+from hookhub.schemas import Budget
+
+# All of an organization's are read together.
+OWN_MOST = 200
+DESCRIPTION_LONGEST = 500
+EXAMPLE_LONGEST = 64 * 1024
+# As many faults as an answer lists.
+FAULTS_MOST = 100
+FIELDS = ("type", "description", "schema", "example")
+
+
+class Taken(Exception):
+    """The organization has registered this type already."""
+
+
+def own(organization: Organization) -> Catalogue:
+    """Give the types that the organization has registered."""
+    rows = OwnEventType.objects.filter(organization=organization).order_by("type")[:OWN_MOST]
+    return Catalogue("own", {row.type: as_event_type(row) for row in rows}, lists_families=True)
+
+
+_remembered = Memory[int, Catalogue]()
+
+
+def recall_own(organization: Organization, *, now: datetime) -> Catalogue:
+    """Give the same, at most a few seconds old: good enough to let in, and whoever breaks it is looked at afresh."""
+    found = _remembered.recall(organization.pk, now=now)
+    if found is None:
+        found = own(organization)
+        _remembered.learn(organization.pk, found, now=now)
+    return found
+
+
+def find(organization: Organization, event_type: str, data: object, *, own: Catalogue) -> EventType | None:
+    """Give the type that an event is of, or None when nobody has said anything of it."""
+    return own.find(event_type, data) or catalogue.of(organization.default_dialect).find(event_type, data)
+
+
+def knows(organization: Organization, word: str, *, dialect: str | None = None) -> bool:
+    """Tell whether a webhook's ``events`` list may hold a word: the dialect knows it, or it names a type of its own.
+
+    ``dialect`` is the one that is spoken, if not the organization's default.
+    """
+    return catalogue.of(dialect or organization.default_dialect).knows(word) or own(organization).knows(word)
+
+
+def as_event_type(row: OwnEventType) -> EventType:
+    """Give a registered type as any other."""
+    return EventType(row.type, row.description, row.schema, row.example)
+
+
+# Registering ----------------------------------------------------------------------------------------------------------
+
+
+def register(wanted: Mapping[str, object], *, organization: Organization, now: datetime) -> OwnEventType:
+    """Register a type of the organization's own; raises BadTerms and Taken."""
+    if "type" not in wanted:
+        raise BadTerms({"type": "is required"})
+    granted = check(wanted)
+    with transaction.atomic():
+        # Locked, so that a hundred at once cannot get beyond the limit together.
+        Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+        if OwnEventType.objects.filter(organization=organization).count() >= OWN_MOST:
+            raise BadTerms({"type": f"is one too many: an organization may have {OWN_MOST} types of its own"})
+        try:
+            with transaction.atomic():
+                row = OwnEventType.objects.create(organization=organization, created_at=now, changed_at=now, **granted)
+        except IntegrityError as error:
+            raise Taken from error
+    _remembered.forget(organization.pk)
+    return row
+
+
+def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) -> OwnEventType:
+    """Change the given fields of a registered type; raises BadTerms."""
+    if wanted.get("type", row.type) != row.type:
+        raise BadTerms({"type": "cannot be changed; register another type"})
+    with transaction.atomic():
+        # Locked, because whether the example keeps to the schema depends on both.
+        row = OwnEventType.objects.select_for_update(no_key=True).get(pk=row.pk)
+        granted = check(wanted, now=row)
+        for name, value in granted.items():
+            setattr(row, name, value)
+        row.changed_at = now
+        row.save(update_fields=[*granted, "changed_at"])
+    _remembered.forget(row.organization_id)
+    return row
+
+
+def forget(row: OwnEventType) -> None:
+    """Delete a registered type; what the dialect says of it holds again."""
+    row.delete()
+    _remembered.forget(row.organization_id)
+
+
+def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> dict[str, str | None]:
+    """Give the wanted fields as they are stored; raises BadTerms naming every field that will not do.
+
+    ``now`` is the type as it is registered, when that is to be changed.
+    """
+    faults = {name: f"is not a field of an event type; these are: {', '.join(FIELDS)}" for name in wanted}
+    for name in FIELDS:
+        faults.pop(name, None)
+    for name, value in wanted.items():
+        if name in CHECKS and (fault := CHECKS[name](value)) is not None:
+            faults[name] = fault
+    if faults:
+        raise BadTerms(faults)
+    granted = {
+        name: str(value) if name in {"type", "description"} else None if value is None else json.dumps(value)
+        for name, value in wanted.items()
+    }
+    before = {} if now is None else {"schema": now.schema, "example": now.example}
+    schema, example = ((before | granted).get(name) for name in ("schema", "example"))
+    if schema is not None and example is not None:
+        found = schemas.faults_in(json.loads(example), schema, budget=Budget())
+        if found:
+            raise BadTerms({f"example{path.removeprefix('data')}": fault for path, fault in found.items()})
+    return granted
+
+
+def _fault_in_type(value: object) -> str | None:
+    if not isinstance(value, str) or not is_type(value):
+        return TYPE_RULE
+    if f"{value}.".startswith(RESERVED) or value == "ping":
+        return "is kept for HookHub's own events"
+    return None
+
+
+def _fault_in_description(value: object) -> str | None:
+    is_text = isinstance(value, str) and len(value) <= DESCRIPTION_LONGEST and not UNSTORABLE.search(value)
+    return None if is_text else f"must be a text of at most {DESCRIPTION_LONGEST} characters"
+
+
+def _fault_in_schema(value: object) -> str | None:
+    return None if value is None else schemas.fault_in_schema(value)
+
+
+def _fault_in_example(value: object) -> str | None:
+    return schemas.fault_in_size(value, most=EXAMPLE_LONGEST)
+
+
+CHECKS: Mapping[str, Any] = {
+    "type": _fault_in_type,
+    "description": _fault_in_description,
+    "schema": _fault_in_schema,
+    "example": _fault_in_example,
+}
+
+
+# Checking what is published -----------------------------------------------------------------------------------------
+
+
+def faults_in(
+    events: Sequence[tuple[str, object]], *, organization: Organization, own: Catalogue, budget: Budget
+) -> dict[tuple[int, str], str]:
+    """Give what is wrong with events, each a type and its data, by its position and the path within it."""
+    faults: dict[tuple[int, str], str] = {}
+    for position, (event_type, data) in enumerate(events):
+        found = find(organization, event_type, data, own=own)
+        if found is not None and found.schema_text is not None:
+            for path, fault in schemas.faults_in(data, found.schema_text, budget=budget).items():
+                faults[position, path] = fault
+        # There is no use in finding more, and the sooner a request ends that is all wrong the better.
+        if len(faults) >= FAULTS_MOST:
+            break
+    return faults

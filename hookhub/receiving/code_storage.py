@@ -1,0 +1,49 @@
+"""How a ``code-storage`` request is verified; what is wrong is said in Code Storage's own words."""
+
+from datetime import timedelta
+
+from hookhub.receiving.request import (
+    Received,
+    Request,
+    VerificationFailed,
+    as_bytes,
+    digest_of,
+    is_any,
+    read_json,
+    read_seconds,
+)
+
+# How far the sender's clock may be ahead of ours.
+AHEAD_MOST = timedelta(seconds=60)
+
+
+def verify_code_storage(request: Request) -> Received:
+    """Verify ``t=<seconds>,sha256=<hex>`` over ``t.body``; what is asked first is refused first, as in its own SDKs."""
+    header = _header(request, "X-Pierre-Signature")
+    event_type = _header(request, "X-Pierre-Event")
+    # Neither blanks nor an order are expected; of a part that comes twice the last one holds.
+    parts = dict(part.split("=", 1) for part in header.split(",") if "=" in part)
+    sent, claimed = parts.get("t", ""), parts.get("sha256", "")
+    if not sent or not claimed:
+        raise VerificationFailed("Invalid signature header format")
+    timestamp = read_seconds(sent)
+    if timestamp is None:
+        raise VerificationFailed("Invalid timestamp in signature")
+    # In whole seconds, as it was sent.
+    age = request.now.replace(microsecond=0) - timestamp
+    if request.tolerance and age > request.tolerance:
+        raise VerificationFailed(f"Webhook timestamp too old ({age.total_seconds():.0f} seconds)")
+    if request.tolerance and age < -AHEAD_MOST:
+        raise VerificationFailed("Webhook timestamp is in the future")
+    signed = as_bytes(f"{sent}.") + request.body
+    if not is_any([as_bytes(claimed)], [as_bytes(digest_of(key.encode(), signed).hex()) for key in request.secrets]):
+        raise VerificationFailed("Invalid signature")
+    data = read_json(request.body, refusal="Invalid JSON payload")
+    return Received(type=event_type, id=None, timestamp=timestamp, data=data)
+
+
+def _header(request: Request, name: str) -> str:
+    try:
+        return request.header(name.lower())
+    except VerificationFailed:
+        raise VerificationFailed(f"Missing or invalid {name} header") from None

@@ -1,0 +1,60 @@
+"""How requests are verified that sign the raw body: Coregit's, codmir's, Sigmagit's, SocialGateway's and GitHub's."""
+
+from urllib.parse import unquote_to_bytes
+
+from hookhub.receiving.request import (
+    Received,
+    Request,
+    VerificationFailed,
+    demand_raw_body_signed,
+    read_envelope,
+    read_json,
+    read_moment,
+)
+
+FORM = b"payload="
+
+
+def verify_coregit(request: Request) -> Received:
+    """Verify Coregit's envelope."""
+    demand_raw_body_signed(request, header="x-coregit-signature")
+    body = read_envelope(request.body, type_in="event", needs=["timestamp", "data"])
+    # Only headers name the delivery here, and nothing signs them.
+    return Received(type=body["event"], id=None, timestamp=read_moment(body["timestamp"]), data=body["data"])
+
+
+def verify_codmir(request: Request) -> Received:
+    """Verify codmir's envelope; its id is the event's, the same for all who get that event."""
+    demand_raw_body_signed(request, header="x-codmir-signature")
+    body = read_envelope(request.body, type_in="type", needs=["id", "timestamp", "data"])
+    return Received(type=body["type"], id=str(body["id"]), timestamp=read_moment(body["timestamp"]), data=body["data"])
+
+
+def verify_sigmagit(request: Request) -> Received:
+    """Verify Sigmagit's JSON."""
+    demand_raw_body_signed(request, header="x-sigmagit-signature")
+    event_type = request.header("x-sigmagit-event")
+    return Received(type=event_type, id=None, timestamp=None, data=read_json(request.body))
+
+
+def verify_social_gateway(request: Request) -> Received:
+    """Verify SocialGateway's JSON or form."""
+    return _verify_hub(request, event_header="x-socialgateway-event")
+
+
+def verify_github(request: Request) -> Received:
+    """Verify GitHub's JSON or form."""
+    return _verify_hub(request, event_header="x-github-event")
+
+
+def _verify_hub(request: Request, *, event_header: str) -> Received:
+    # The older X-Hub-Signature, of SHA-1, comes along and proves nothing more.
+    demand_raw_body_signed(request, header="x-hub-signature-256")
+    event_type = request.header(event_header)
+    body = request.body
+    # Told by the signed bytes and not by Content-Type, which nothing signs; no JSON begins so.
+    if body.startswith(FORM):
+        if b"&" in body:
+            raise VerificationFailed("The signature is right, but the form has more than a payload.")
+        body = unquote_to_bytes(body.removeprefix(FORM).replace(b"+", b" "))
+    return Received(type=event_type, id=None, timestamp=None, data=read_json(body))

@@ -1,0 +1,65 @@
+"""How a ``standard-webhooks`` request is verified (https://www.standardwebhooks.com)."""
+
+import base64
+import binascii
+from datetime import datetime, timedelta
+
+from hookhub.receiving.request import (
+    Received,
+    Request,
+    VerificationFailed,
+    as_bytes,
+    demand_match,
+    digest_of,
+    read_envelope,
+    read_seconds,
+)
+
+# A sender signs with five secrets at most; of more signatures than this, the rest is noise.
+SIGNATURES_MOST = 20
+
+
+def verify_standard_webhooks(request: Request) -> Received:
+    """Verify ``v1,<base64>`` signatures over ``id.timestamp.body``."""
+    delivery = request.header("webhook-id")
+    sent = request.header("webhook-timestamp")
+    parts = [each.partition(",") for each in request.header("webhook-signature").split()]
+    claimed = [_decoded(text) for version, _, text in parts if version == "v1"][:SIGNATURES_MOST]
+    signed = as_bytes(f"{delivery}.{sent}.") + request.body
+    demand_match(claimed, [digest_of(key_of(secret), signed) for secret in request.secrets])
+    timestamp = _recent(sent, now=request.now, tolerance=request.tolerance)
+    body = read_envelope(request.body, type_in="type", needs=["data"])
+    return Received(type=body["type"], id=delivery, timestamp=timestamp, data=body["data"])
+
+
+def key_of(secret: str) -> bytes:
+    """Decode ``whsec_<base64>`` (prefix and padding optional); a secret of another form is the caller's ValueError."""
+    text = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not key:
+        raise ValueError("a standard-webhooks secret is 'whsec_' and base64, as HookHub showed it")
+    return key
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _recent(sent: str, *, now: datetime, tolerance: timedelta) -> datetime:
+    timestamp = read_seconds(sent)
+    if timestamp is None:
+        raise VerificationFailed(f"The webhook-timestamp header is not a time in seconds: {sent[:40]!r}.")
+    age = now - timestamp
+    if tolerance and abs(age) > tolerance:
+        direction = "ago" if age > timedelta(0) else "in the future"
+        raise VerificationFailed(
+            f"The signature is right, but the request was signed {abs(age).total_seconds():.0f} seconds {direction}; "
+            f"at most {tolerance.total_seconds():.0f} are allowed. It is a replay, or a clock is wrong."
+        )
+    return timestamp

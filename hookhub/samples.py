@@ -1,0 +1,129 @@
+"""Test events: examples of what a webhook asks for, from what its organization and the systems say of their types."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deliveries import catalogue
+from deliveries.catalogue import Catalogue, EventType
+from deliveries.dialects import DEFAULT, DIALECTS
+from deliveries.models import Webhook
+from deliveries.terms import BadTerms
+from deliveries.topics import EVERYTHING, RESERVED, topics_of
+from hookhub import event_types, schemas
+from hookhub.schemas import Budget
+
+OWN = "own"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A test event for a webhook; ``name`` is what to call it, ``issues.closed`` for ``issues`` with that action."""
+
+    name: str
+    type: str
+    data: object
+
+
+def choose(webhook: Webhook, wanted: object = None) -> Sample:
+    """Give an example of the wanted type, or of the first that the webhook asks for; raises BadTerms."""
+    found = samples_for(webhook)
+    if wanted is None:
+        if not found:
+            raise BadTerms({"type": f"of what this webhook asks for ({listed(webhook)}) no example is known"})
+        return min(found.values(), key=lambda sample: _precedence(sample, webhook))
+    if not isinstance(wanted, str):
+        raise BadTerms({"type": "must be the name of an event type"})
+    if wanted in found:
+        return found[wanted]
+    sample = next(_examples_of(wanted, webhook), None)
+    if sample is None:
+        raise BadTerms({"type": "no example of this event type is known; register one with POST /v1/event-types"})
+    if not _is_asked_for(sample, webhook):
+        raise BadTerms({"type": f"this webhook does not ask for it; it asks for: {listed(webhook)}"})
+    return sample
+
+
+def samples_for(webhook: Webhook) -> dict[str, Sample]:
+    """Give an example of each type that a webhook asks for, by name: its organization's, and its systems'."""
+    found: dict[str, Sample] = {}
+    for each in _catalogues(webhook):
+        # The first to say something of a type is the one who is believed.
+        for sample in _samples_in(each, webhook):
+            found.setdefault(sample.name, sample)
+    if not found:
+        # Nobody concerned knows what it asks for, and any example is better than none.
+        found = {sample.name: sample for each in _others(webhook) for sample in _samples_in(each, webhook)}
+    return found
+
+
+def listed(webhook: Webhook) -> str:
+    """Write down the beginning of what a webhook asks for."""
+    return ", ".join(webhook.events[:10]) + (", …" if len(webhook.events) > 10 else "")
+
+
+def _catalogues(webhook: Webhook) -> list[Catalogue]:
+    """Give who has a say in what a webhook's events look like: the organization, its dialect, the wire format's."""
+    return [event_types.own(webhook.organization), *map(catalogue.of, _dialects(webhook))]
+
+
+def _others(webhook: Webhook) -> list[Catalogue]:
+    """Give those who have no say in it."""
+    return [catalogue.of(slug) for slug in DIALECTS if slug not in _dialects(webhook)]
+
+
+def _dialects(webhook: Webhook) -> list[str]:
+    # HookHub's own format is what everybody may be sent anything in.
+    of_the_format = [
+        dialect.slug
+        for dialect in DIALECTS.values()
+        if dialect.wire_format == webhook.format and dialect.slug != DEFAULT
+    ]
+    return list(dict.fromkeys([webhook.organization.default_dialect, *of_the_format]))
+
+
+def _samples_in(source: Catalogue, webhook: Webhook) -> Iterator[Sample]:
+    for entry in source.types.values():
+        for name in (entry.type, *(word for word in webhook.events if source.joined.get(word) is entry)):
+            sample = _sample(entry, name, source)
+            if sample is not None and _is_asked_for(sample, webhook):
+                yield sample
+
+
+def _examples_of(name: str, webhook: Webhook) -> Iterator[Sample]:
+    for source in [*_catalogues(webhook), *_others(webhook)]:
+        entry = source.find(name, None)
+        if entry is not None and (sample := _sample(entry, name, source)) is not None:
+            yield sample
+
+
+def _sample(entry: EventType, name: str, source: Catalogue) -> Sample | None:
+    """Give an example of a type under a name, which may have an action joined to it, or None when there is none."""
+    data = entry.example
+    if entry.example_text is None:
+        return None
+    if name.startswith(f"{entry.type}."):
+        if not isinstance(data, dict):
+            return None
+        data = {**data, "action": name.removeprefix(f"{entry.type}.")}
+    # Other systems' receivers are to get what their system documents, and not a word more.
+    if source.dialect in {OWN, DEFAULT} and isinstance(data, dict):
+        marked = {**data, "test": True}
+        if entry.schema_text is None or not schemas.faults_in(marked, entry.schema_text, budget=Budget()):
+            data = marked
+    return Sample(name, entry.type, data)
+
+
+def _is_asked_for(sample: Sample, webhook: Webhook) -> bool:
+    return not _topics(sample).isdisjoint(webhook.events)
+
+
+def _topics(sample: Sample) -> set[str]:
+    topics = set(topics_of(sample.type, sample.data))
+    # What HookHub tells of itself is no part of everything, here as when it happens.
+    return topics - {EVERYTHING} if sample.type == "ping" or sample.type.startswith(RESERVED) else topics
+
+
+def _precedence(sample: Sample, webhook: Webhook) -> tuple[int, bool]:
+    """Put first what a webhook names first; and of several a push, which is what most are made for."""
+    topics = _topics(sample)
+    return next(place for place, word in enumerate(webhook.events) if word in topics), sample.type != "push"

@@ -1,0 +1,307 @@
+"""JSON Schemas of strangers: which may be registered, and data checked against them in a bounded number of steps.
+
+What could make a check fetch anything, run for ever or take a regular expression to pieces is not among the words a
+schema may use, and what is left is counted while it works.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from deliveries.catalogue.references import BadReference, inlined
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
+TEXT_LONGEST = 64 * 1024
+DEPTH_MOST = 32
+FAULTS_MOST = 20
+# What checking may cost: so much, and a little more for each of several events (docs/decisions/0013-schemas.md).
+STEPS_MOST = 300_000
+STEPS_AN_EVENT = 1000
+# The library makes an object of each fault that it finds, also of those that turn out not to matter, and writes the
+# data at fault into it: what that takes in memory, and what so many characters of its message take in time.
+STEPS_A_FAULT = 20
+CHARACTERS_A_STEP = 200
+
+NOTES = frozenset(
+    {"$schema", "$comment", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly",
+     "format"}
+)  # fmt: skip
+PLAIN = frozenset(
+    {
+        "type", "required", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength",
+        "maxLength", "minItems", "maxItems", "minContains", "maxContains", "minProperties", "maxProperties",
+        "dependentRequired", "$ref",
+    }
+)  # fmt: skip
+ONE_SCHEMA = frozenset({"items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"})
+LISTED_SCHEMAS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+NAMED_SCHEMAS = frozenset({"properties", "dependentSchemas", "$defs", "definitions"})
+VALUES = frozenset({"enum", "const"})
+AT_THE_TOP_ONLY = frozenset({"$id", "$defs", "definitions"})
+WORDS = NOTES | PLAIN | ONE_SCHEMA | LISTED_SCHEMAS | NAMED_SCHEMAS | VALUES | AT_THE_TOP_ONLY
+WHY_NOT = {
+    "pattern": "regular expressions can take for ever; use enum, minLength or maxLength",
+    "patternProperties": "regular expressions can take for ever; use properties or additionalProperties",
+    "uniqueItems": "to compare every item with every other can take for ever",
+}
+
+
+# Which schemas may be registered -------------------------------------------------------------------------------------
+
+
+def fault_in_schema(schema: object) -> str | None:
+    """Say what is wrong with a schema that somebody brings, or None."""
+    if not isinstance(schema, dict):
+        return "must be a JSON Schema, which is an object"
+    if fault := fault_in_size(schema, most=TEXT_LONGEST):
+        return fault
+    try:
+        for path, fault in _faults(schema, "", depth=0):
+            return f"at {path}: {fault}" if path else fault
+        whole = inlined(schema)
+    except BadReference as error:
+        return str(error)
+    return _fault_by_the_standard(whole)
+
+
+def fault_in_size(value: object, *, most: int) -> str | None:
+    """Say why a value cannot be written down, or None."""
+    try:
+        length = len(json.dumps(value, allow_nan=False))
+    except ValueError:
+        return "holds a number too large to be written down again"
+    except RecursionError:
+        return "is nested too deeply"
+    return None if length <= most else f"is too long: at most {most:,} characters are taken"
+
+
+def _faults(schema: object, path: str, *, depth: int) -> Iterator[tuple[str, str]]:
+    """Find the words that a schema may not use, each with where it stands."""
+    if depth > DEPTH_MOST:
+        yield path, f"is nested more than {DEPTH_MOST} deep"
+    elif isinstance(schema, dict):
+        for word, value in schema.items():
+            here = f"{path}.{word[:100]}".removeprefix(".")
+            if fault := _fault_in_word(word, value, is_top=not path):
+                yield here, fault
+            for step, inner in _schemas_in(word, value):
+                yield from _faults(inner, f"{here}{step}", depth=depth + 1)
+    elif not isinstance(schema, bool):
+        yield path, "must be a schema: an object, true or false"
+
+
+def _fault_in_word(word: str, value: object, *, is_top: bool) -> str | None:
+    if word in AT_THE_TOP_ONLY and not is_top:
+        return "is possible at the top only"
+    if word in VALUES:
+        listed = value if word == "enum" and isinstance(value, list) else [value]
+        # To compare a large value with a large value, over and over, is not counted.
+        is_plain = not any(isinstance(each, dict | list) for each in listed)
+        return None if is_plain else "takes texts, numbers, true, false and null only"
+    if word in WORDS:
+        return None
+    return WHY_NOT.get(word, "is not a word that a schema may use here; docs/events.md lists them")
+
+
+def _schemas_in(word: str, value: object) -> Iterable[tuple[str, object]]:
+    """Give the schemas that a word holds, each with its step; what is no list or object is the standard's to refuse."""
+    if word in ONE_SCHEMA:
+        return [("", value)]
+    if word in LISTED_SCHEMAS and isinstance(value, list):
+        return [(f"[{position}]", inner) for position, inner in enumerate(value)]
+    if word in NAMED_SCHEMAS and isinstance(value, dict):
+        return [(f".{name[:100]}", inner) for name, inner in value.items()]
+    return ()
+
+
+def _fault_by_the_standard(schema: Any) -> str | None:
+    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - as for the class below.
+
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        where = _path(error.absolute_path).removeprefix(".")
+        return f"is not a JSON Schema{f', at {where}' if where else ''}: {_sentence(error)}"
+    return None
+
+
+# Checking data -------------------------------------------------------------------------------------------------------
+
+
+TOO_MANY_STEPS = "takes too many steps to be checked against its schema; publish fewer events at once, or a smaller one"
+
+
+class TooManySteps(Exception):
+    """The check was given up: what it may cost is used up."""
+
+
+@dataclass
+class Budget:
+    """What checks may still cost, in steps; one step is about one word of a schema looked at for one value."""
+
+    steps: int = STEPS_MOST
+
+    @classmethod
+    def of(cls, events: int) -> "Budget":
+        """Give what checking so many events may cost together."""
+        return cls(STEPS_MOST + STEPS_AN_EVENT * events)
+
+    def spend(self, steps: int) -> None:
+        """Take off what is about to be done; raises TooManySteps."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise TooManySteps
+
+
+def faults_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
+    """Give what is wrong with data, by path: ``data.issue.number``; nothing when all is well.
+
+    The first FAULTS_MOST only; and a single one, at ``data``, when it would take more steps than the budget has left.
+    """
+    found: dict[str, str] = {}
+    token = _budget.set(budget)
+    try:
+        for error in _validator(schema_text).iter_errors(data):
+            for path, sentence in _told(error):
+                found.setdefault(f"data{path}", sentence)
+            if len(found) >= FAULTS_MOST:
+                break
+    except TooManySteps:
+        return {"data": TOO_MANY_STEPS}
+    except (OverflowError, RecursionError):
+        return {"data": "holds a number too large, or is nested too deeply, to be checked against its schema"}
+    finally:
+        _budget.reset(token)
+    return dict(list(found.items())[:FAULTS_MOST])
+
+
+_budget: ContextVar[Budget] = ContextVar("budget")
+
+
+@lru_cache(maxsize=512)
+def _validator(schema_text: str) -> "Validator":
+    from referencing import Registry  # noqa: PLC0415 - as for the class below.
+
+    # With a registry of its own, and an empty one, the library has nowhere to fetch anything from.
+    return _bounded()(_with_paths(inlined(json.loads(schema_text))), registry=Registry())
+
+
+def _with_paths(schema: Any) -> Any:
+    """Give the schema with another way to say that a member must not be: for ``false`` the library gives no path."""
+    if isinstance(schema, list):
+        return [_with_paths(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {word: _with_paths(value) for word, value in schema.items()}
+    members = found.get("properties")
+    if isinstance(members, dict):
+        found["properties"] = {name: NEVER if inner is False else inner for name, inner in members.items()}
+    return found
+
+
+@cache
+def _bounded() -> "type[Validator]":
+    # Loading the library takes as long as a tenth of Django, and whoever does not validate never needs it.
+    from jsonschema import Draft202012Validator, validators  # noqa: PLC0415
+
+    counted = {word: _counted(check) for word, check in Draft202012Validator.VALIDATORS.items()}
+    bounded: type[Validator] = validators.extend(Draft202012Validator, counted)  # type: ignore[no-untyped-call]
+    return bounded
+
+
+def _counted(check: Any) -> Any:
+    """Make a word's check pay for what it does before it does it."""
+
+    def pay_and_check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        budget = _budget.get()
+        budget.spend(1 + _size(value) + _size(instance))
+        for error in check(validator, value, instance, schema) or ():
+            budget.spend(STEPS_A_FAULT + len(error.message) // CHARACTERS_A_STEP)
+            # A schema can have the same megabyte at fault a thousand times.
+            error.message = error.message[:CHARACTERS_A_STEP]
+            yield error
+
+    return pay_and_check
+
+
+def _size(value: object) -> int:
+    return len(value) if isinstance(value, dict | list) else 0
+
+
+# What was found, in words --------------------------------------------------------------------------------------------
+
+NEVER: dict[str, Any] = {"not": {}}
+SENTENCES = {
+    "minimum": "must be at least {}",
+    "maximum": "must be at most {}",
+    "exclusiveMinimum": "must be more than {}",
+    "exclusiveMaximum": "must be less than {}",
+    "multipleOf": "must be a multiple of {}",
+    "minLength": "must have at least {} characters",
+    "maxLength": "must have at most {} characters",
+    "minItems": "must have at least {} items",
+    "maxItems": "must have at most {} items",
+    "items": "must have fewer items",
+    "minContains": "must have at least {} items of the kind the schema names",
+    "maxContains": "must have at most {} items of the kind the schema names",
+    "contains": "must have an item of the kind the schema names",
+    "minProperties": "must have at least {} members",
+    "maxProperties": "must have at most {} members",
+    "dependentRequired": "lacks a member that another one needs",
+    "anyOf": "is none of what the schema allows",
+    "oneOf": "is none of what the schema allows, or more than one",
+    "not": "is what the schema rules out",
+}
+
+
+def _told(error: Any) -> Iterable[tuple[str, str]]:
+    """Give where an error is and what it says; a member that is missing, or should be, is where it would stand."""
+    path, value, instance = _path(error.absolute_path), error.validator_value, error.instance
+    if error.validator == "required":
+        return [(path + _step(name), "is required") for name in value if name not in instance]
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
+        return [(path + _step(name), "is not a member that the schema knows") for name in instance if name not in known]
+    if error.validator in {"anyOf", "oneOf"} and error.context:
+        # The branch that went furthest is the one that was meant: of “null or a commit”, the commit.
+        deepest = max(error.context, key=lambda inner: len(inner.absolute_path))
+        if len(deepest.absolute_path) > len(error.absolute_path):
+            return _told(deepest)
+    return [(path, _sentence(error))]
+
+
+def _sentence(error: Any) -> str:
+    value = error.validator_value
+    match error.validator:
+        case None:
+            return "is not allowed"
+        case "not" if value == {}:
+            return "is not allowed"
+        case "type":
+            return f"must be of type {' or '.join(value if isinstance(value, list) else [value])}"
+        case "enum":
+            return f"must be one of: {', '.join(_brief(each) for each in value[:20])}{', …' if len(value) > 20 else ''}"
+        case "const":
+            return f"must be {_brief(value)}"
+    return SENTENCES.get(str(error.validator), "breaks the schema").format(_brief(value))
+
+
+def _brief(value: object) -> str:
+    return json.dumps(value)[:100]
+
+
+def _path(steps: Iterable[object]) -> str:
+    return "".join(_step(step) for step in steps)
+
+
+def _step(step: object) -> str:
+    """Write one step of a path: ``.name``, ``[3]``, and what is no plain word in quotes."""
+    if isinstance(step, int):
+        return f"[{step}]"
+    name = str(step)[:100]
+    return f".{name}" if name.isidentifier() and name.isascii() else f"[{json.dumps(name)}]"

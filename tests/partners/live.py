@@ -1,0 +1,38 @@
+"""A HookHub with real sockets on loopback: Django's own server in threads, and the pipeline in the test's."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+
+from deliveries.drain import drain_once
+from deliveries.models import Organization, Repository
+from hookhub.models import ApiKey, Scope
+from tests.api import Caller
+
+
+@dataclass
+class Live:
+    """Where it is, who calls, and about which repository."""
+
+    url: str
+    key: str
+    organization: Organization
+    repository: Repository
+
+    @classmethod
+    def make(cls, url: str) -> "Live":
+        organization = Organization.objects.create(slug="octocat")
+        repository = Repository.objects.create(organization=organization, name="Hello-World")
+        _, key = ApiKey.issue(organization=organization, scope=Scope.MASTER, now=timezone.now())
+        return cls(url, key, organization, repository)
+
+    def publish(self, event_type: str, data: object) -> None:
+        """Publish through the native API, as the forge does."""
+        event = {"type": event_type, "repository": self.repository.name, "data": data}
+        assert Caller(self.key).post("/v1/events", event).status_code == 202
+
+
+def deliver() -> None:
+    """Send all that is due, as a worker does."""
+    drain_once(timedelta(seconds=30))
