@@ -144,10 +144,10 @@ def hold_up_at(point: str) -> Fault:
     """Make the fault that holds up whoever comes to a failpoint for longer than its leases."""
 
     def fault(scene: Scene) -> None:
-        since = time.time()
         process = halted_at(scene, point)
         if process is None:
             return
+        since = time.time()
         halted = scene.halt([process])
         in_hand = scene.in_hand({process.pid})
         scene.wait(scene.lease + 2)

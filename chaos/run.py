@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from redis.exceptions import RedisError
 
-from chaos import reading
+from chaos import pulse, reading
 from chaos.faults import FAULTS
 from chaos.ground import Ground
 from chaos.plans import Scenario, plan
@@ -68,6 +68,7 @@ def run(
         say(receiver, {"secrets": secrets, "script": as_json(scenario.script()), "seed": seed, "begun_at": time.time()})
         if scenario.commits_take:
             make_commits_slow(scene, scenario.commits_take)
+        stack.enter_context(pulse.taken(scene))
         published = helper("chaos.publisher", publisher_plan(scenario, scene, seed, paths), folder=paths)
         with published, around(scene):
             play(scenario, scene, seed=seed)

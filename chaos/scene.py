@@ -40,6 +40,8 @@ class Scene:
     chance: random.Random
     tell: Tell
     spared: tuple[str, ...] = ()
+    # While a fault keeps PostgreSQL from answering.
+    is_at_the_database: bool = False
     interruptions: list[Interruption] = field(default_factory=list)
     forgotten_at: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -91,6 +93,10 @@ class Scene:
         """Enter an outage of the database; results in hand are kept meanwhile, but not for longer than their leases."""
         is_short = time.time() - since < self.lease - SETTLED_WITHIN_SECONDS
         self.note(what, since=since, in_hand=NOBODY if is_short else None)
+
+    def is_stalled_on_purpose(self, since: float) -> bool:
+        """Tell whether something that was done to the database explains why it did not answer from then on."""
+        return self.is_at_the_database or any(one.in_hand is None and one.until >= since for one in self.interruptions)
 
     def halt(self, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
         """SIGSTOP processes, and give those that lived."""

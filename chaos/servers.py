@@ -106,6 +106,7 @@ def stall_postgres(seconds: float) -> Fault:
         since = time.time()
         postgres = scene.ground.server("postgres")
         family = [postgres, *postgres.children(recursive=True)]
+        scene.is_at_the_database = True
         halted = scene.halt(family)
         scene.wait(seconds)
         for process in halted:
@@ -113,6 +114,7 @@ def stall_postgres(seconds: float) -> Fault:
                 process.resume()
         # Who waits for an answer of the database looks at no answer of a receiver, and may take it for late.
         scene.note(f"PostgreSQL stalled for {seconds:g} s", since=since, in_hand=None)
+        scene.is_at_the_database = False
 
     return fault
 
@@ -166,12 +168,8 @@ def kill_mid_fan_out(scene: Scene) -> None:
         connection.execute("LOCK TABLE deliveries_delivery IN SHARE ROW EXCLUSIVE MODE")
         with psycopg.connect(scene.database_url, autocommit=True) as watching, suppress(RuntimeError):
             wait_for(lambda: watching.execute(FANNING_OUT).fetchone(), "a fan-out", seconds=3)
-        since = time.time()
         children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
-        in_hand = scene.in_hand({child.pid for child in children})
-        for child in scene.halt(children):
-            child.kill()
-    scene.note("every child killed in the middle of a fan-out", since=since, in_hand=in_hand, is_kill=True)
+        scene.kill(children, what="every child killed in the middle of a fan-out")
 
 
 TERMINATE = """
