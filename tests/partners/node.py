@@ -24,7 +24,8 @@ def install() -> None:
     """Install exactly what package-lock.json says; no package's own scripts are run."""
     npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     quietly = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    subprocess.run([node(), npm, "ci", *quietly], cwd=HERE, check=True)
+    # Node brings certificates of its own, and behind a company's proxy only the system knows the proxy's.
+    subprocess.run([node(), "--use-system-ca", npm, "ci", *quietly], cwd=HERE, check=True)
 
 
 def require() -> None:

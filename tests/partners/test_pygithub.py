@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from collections.abc import Iterator
 
 import pytest
 from github import Auth, BadCredentialsException, Github, GithubException, UnknownObjectException
@@ -22,12 +23,14 @@ def live(request: pytest.FixtureRequest, live_server: LiveServer) -> Live:
 
 
 @pytest.fixture
-def hub(live: Live) -> Github:
-    return client(live, Auth.Token(live.key))
+def hub(live: Live) -> Iterator[Github]:
+    with client(live, Auth.Token(live.key)) as made:
+        yield made
 
 
 def client(live: Live, auth: Auth.Auth) -> Github:
-    # It waits between requests to be polite to GitHub.
+    # It waits between requests to be polite to GitHub. It keeps its connections until it is closed, and the server a
+    # thread for each, with a session of the database.
     return Github(base_url=live.url, auth=auth, retry=None, seconds_between_requests=0, seconds_between_writes=0)
 
 
@@ -118,7 +121,9 @@ def test_deliveries_are_read(hub: Github, live: Live, remote: RemoteRepository, 
     assert ((whole.response.headers or {})["X-Thanks"], whole.response.payload) == ("yes", "thanks")
 
 
-def test_refusals_arrive_as_the_clients_own_errors(live: Live, remote: RemoteRepository, receiver: Receiver) -> None:
+def test_refusals_arrive_as_the_clients_own_errors(
+    live: Live, hub: Github, remote: RemoteRepository, receiver: Receiver
+) -> None:
     remote.create_hook("web", {"url": receiver.url("/")}, ["push"])
 
     with pytest.raises(GithubException) as twice:
@@ -126,9 +131,9 @@ def test_refusals_arrive_as_the_clients_own_errors(live: Live, remote: RemoteRep
     with pytest.raises(GithubException) as unknown:
         remote.create_hook("web", {"url": receiver.url("/other")}, ["pushed"])
     with pytest.raises(UnknownObjectException):
-        client(live, Auth.Token(live.key)).get_repo("octocat/nowhere")
-    with pytest.raises(BadCredentialsException):
-        client(live, Auth.Token("hh_000000000000_" + "a" * 43)).get_repo("octocat/Hello-World")
+        hub.get_repo("octocat/nowhere")
+    with client(live, Auth.Token("hh_000000000000_" + "a" * 43)) as stranger, pytest.raises(BadCredentialsException):
+        stranger.get_repo("octocat/Hello-World")
 
     assert (twice.value.status, twice.value.data["errors"][0]["message"]) == (
         422, "Hook already exists on this repository",
@@ -138,4 +143,5 @@ def test_refusals_arrive_as_the_clients_own_errors(live: Live, remote: RemoteRep
 
 
 def test_it_comes_in_with_a_password_too(live: Live) -> None:
-    assert client(live, Auth.Login("octocat", live.key)).get_repo("octocat/Hello-World").name == "Hello-World"
+    with client(live, Auth.Login("octocat", live.key)) as hub:
+        assert hub.get_repo("octocat/Hello-World").name == "Hello-World"
