@@ -27,10 +27,11 @@ def delays(records: Records) -> list[float]:
 
 
 def longest_gap(records: Records) -> float:
-    """Give the longest time in which nothing arrived at any healthy webhook, in seconds."""
+    """Give the longest time without an arrival at any healthy webhook while events were published, in seconds."""
     healthy = {hook.path for hook in records.hooks if hook.is_healthy}
+    over_at = max((event.said_at for event in records.published), default=0.0)
     times = sorted(arrival.at for arrival in records.arrivals if arrival.path in healthy)
-    return max((later - sooner for sooner, later in pairwise(times)), default=0.0)
+    return max((later - sooner for sooner, later in pairwise(times) if sooner <= over_at), default=0.0)
 
 
 def percentile(seconds: Sequence[float], percent: int) -> float:

@@ -54,11 +54,10 @@ class Ground:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the servers."""
+        """End the servers; what is in them is thrown away, so that nothing need be written to disk first."""
         for name in ("postgres", "valkey"):
             if server := self.find(name):
-                # One that was left stalled could not hear that it is to stop.
-                server.resume()
+                die(server)
         self._revived.close()
         self._stack.close()
 

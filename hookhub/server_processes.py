@@ -158,12 +158,13 @@ def shut_down(server: Server) -> None:
     pid = server.pid()
     if pid is None:
         return
+    since = _size(server.log)
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, server.stop_signal)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while server.is_process(pid):
         if time.monotonic() > deadline:
-            raise failure(server.log, f"{server.name} (process {pid}) does not stop", since=_size(server.log))
+            raise failure(server.log, f"{server.name} (process {pid}) does not stop", since=since)
         time.sleep(_POLL_SECONDS)
 
 

@@ -391,3 +391,5 @@ def test_the_figures_are_counted_from_the_records() -> None:
     assert verdict.sentences() == ["  rule 0: does not stop"]
     assert figures.percentile([], 99) == 0.0
     assert figures.longest_gap(replace(BOOKS, arrivals=[])) == 0.0
+    # What comes after the last event was published leaves gaps of its own.
+    assert figures.longest_gap(replace(BOOKS, arrivals=[arrival(10.5), arrival(17.0)])) == 0.0
