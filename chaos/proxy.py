@@ -120,7 +120,6 @@ class Proxy:
                 writer.write_eof()
             return
         break_off(writer, with_reset=True)
-        reader.feed_eof()
 
 
 def break_off(writer: asyncio.StreamWriter, *, with_reset: bool) -> None:

@@ -22,6 +22,7 @@ from hookhub import service
 TO_COME_TO_REST_SECONDS = 0.15
 # Beyond an outage: how long an answered request waits to be settled at most, with the tries half a second apart.
 SETTLED_WITHIN_SECONDS = 2.5
+DIES_WITHIN_SECONDS = 10
 NOBODY: frozenset[str] = frozenset()
 
 Tell = Callable[[str], None]
@@ -108,9 +109,19 @@ class Scene:
         time.sleep(TO_COME_TO_REST_SECONDS)
         return [process for process in halted if is_alive(process)]
 
-    def kill(self, processes: Iterable[psutil.Process], *, what: str, with_them: Iterable[psutil.Process] = ()) -> None:
-        """SIGKILL processes, and enter what exactly they had in hand, and those that cannot outlive them."""
-        since = time.time()
+    def kill(
+        self,
+        processes: Iterable[psutil.Process],
+        *,
+        what: str,
+        with_them: Iterable[psutil.Process] = (),
+        since: float | None = None,
+    ) -> None:
+        """SIGKILL processes, and enter what exactly they had in hand, and those that cannot outlive them.
+
+        ``since`` is when they were kept from going on, if that was before.
+        """
+        since = since or time.time()
         victims, others = list(processes), list(with_them)
         halted = self.halt([*victims, *others])
         if not halted:
@@ -119,6 +130,10 @@ class Scene:
         for process in victims:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
+        give_up_at = time.monotonic() + DIES_WITHIN_SECONDS
+        while any(is_alive(process) for process in victims) and time.monotonic() < give_up_at:
+            time.sleep(0.005)
+        # Not before they are dead: until then the others could begin something new.
         for process in others:
             with suppress(psutil.NoSuchProcess):
                 process.resume()

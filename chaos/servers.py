@@ -165,11 +165,13 @@ def crowd(scene: Scene) -> Iterator[None]:
 def kill_mid_fan_out(scene: Scene) -> None:
     """Kill the workers' children while the statement of a fan-out runs, held up by a lock."""
     with psycopg.connect(scene.database_url) as connection:
+        # Nothing can be settled from here on either, so that what is answered meanwhile counts as in flight.
+        since = time.time()
         connection.execute("LOCK TABLE deliveries_delivery IN SHARE ROW EXCLUSIVE MODE")
         with psycopg.connect(scene.database_url, autocommit=True) as watching, suppress(RuntimeError):
             wait_for(lambda: watching.execute(FANNING_OUT).fetchone(), "a fan-out", seconds=3)
         children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
-        scene.kill(children, what="every child killed in the middle of a fan-out")
+        scene.kill(children, what="every child killed in the middle of a fan-out", since=since)
 
 
 TERMINATE = """
