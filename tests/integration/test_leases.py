@@ -291,7 +291,7 @@ def pretend(claims: Sequence[Claim], came: Reply | Lost, *, now: datetime) -> li
 BATCHES = {
     "timeouts add up": ([SLOW] * 9, {"timeouts_in_a_row": 9, "resting_until": None}),
     "ten timeouts in a row": ([SLOW] * 10, {"timeouts_in_a_row": 10, "resting_until": 19}),
-    "eleven timeouts in a row": ([SLOW] * 11, {"timeouts_in_a_row": 11, "resting_until": 30}),
+    "an eleventh that began with the others": ([SLOW] * 11, {"timeouts_in_a_row": 11, "resting_until": 20}),
     "a refusal in between": ([SLOW] * 9 + [REFUSED] + [SLOW] * 9, {"timeouts_in_a_row": 9, "resting_until": None}),
     "a refusal at the end": ([SLOW] * 9 + [REFUSED], {"timeouts_in_a_row": 0, "failure_count": 10}),
     "a longer rest stays": ([asking(600), asking(5)], {"resting_until": 600}),

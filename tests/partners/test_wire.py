@@ -49,7 +49,7 @@ def hook(forge: Forge, url: str, *, now: datetime, **wanted: Any) -> Webhook:
 def publish(forge: Forge, events: list[tuple[str, Any]], *, now: datetime) -> None:
     """Accept and fan out events whose data is written as JavaScript writes it."""
     pipeline.accept([as_javascript(forge, name, data, now=now) for name, data in events], now=now)
-    while pipeline.fan_out(now=now) != (0, 0):
+    while pipeline.fan_out(now=now).events:
         pass
 
 
