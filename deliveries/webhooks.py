@@ -45,18 +45,22 @@ def create(
     granted.setdefault("auto_disable", wire_format.policy.auto_disable)
     secret = _secret_for(wire_format, granted.pop("secret", None))
     headers = _as_headers(granted.pop("headers", {}))
-    webhook = Webhook.objects.create(
-        organization=organization,
-        repository=repository,
-        sealed_secrets=_seal(secret),
-        sealed_headers=vault.seal_headers(headers),
-        created_at=now,
-        changed_at=now,
-        disabled_at=None if active else now,
-        disabled_reason=None if active else Reason.BY_OWNER,
-        owner_told_at=None if active else now,
-        **granted,
-    )
+    with transaction.atomic():
+        # Whoever deletes a repository locks it first, and then deletes the webhooks it finds.
+        if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
+            raise terms.BadTerms({"repository": "has just been deleted"})
+        webhook = Webhook.objects.create(
+            organization=organization,
+            repository=repository,
+            sealed_secrets=_seal(secret),
+            sealed_headers=vault.seal_headers(headers),
+            created_at=now,
+            changed_at=now,
+            disabled_at=None if active else now,
+            disabled_reason=None if active else Reason.BY_OWNER,
+            owner_told_at=None if active else now,
+            **granted,
+        )
     return webhook, secret or None
 
 

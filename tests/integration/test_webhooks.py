@@ -13,7 +13,7 @@ from standardwebhooks import WebhookVerificationError
 
 from deliveries import pipeline, vault, webhooks
 from deliveries.formats import FORMATS
-from deliveries.models import Delivery, Webhook
+from deliveries.models import Delivery, Repository, Webhook
 from deliveries.sender import Sender
 from deliveries.terms import BadTerms
 from tests.receiver import Answer
@@ -373,6 +373,16 @@ def test_to_keep_an_active_webhook_active_leaves_its_health_alone(forge: Forge, 
     changed, _ = webhooks.change(webhook.pk, {}, active=True, now=now)
 
     assert (changed.failure_count, changed.enabled_at) == (3, None)
+
+
+def test_a_repository_that_is_deleted_meanwhile_gets_no_webhook(forge: Forge, now: datetime) -> None:
+    Repository.objects.filter(pk=forge.repository.pk).delete()
+
+    with pytest.raises(BadTerms) as refused:
+        forge.webhook(now=now, repository=forge.repository)
+
+    assert refused.value.faults == {"repository": "has just been deleted"}
+    assert not Webhook.objects.exists()
 
 
 def test_a_deleted_webhook_can_be_neither_changed_nor_rotated(forge: Forge, now: datetime) -> None:
