@@ -44,13 +44,15 @@ class Ground:
 
     def __enter__(self) -> Self:
         """Start the servers and make the database that others are copied from."""
-        self._stack.enter_context(embedded.running(self.home))
-        environment = self.environment()
-        service.run("migrate", environment=environment)
-        self.key = service.run(
-            "create_api_key", "--organization", ORGANIZATION, "--create-organization", "--scope", "master",
-            environment=environment,
-        ).strip()  # fmt: skip
+        with ExitStack() as stack:
+            stack.enter_context(embedded.running(self.home))
+            environment = self.environment()
+            service.run("migrate", environment=environment)
+            self.key = service.run(
+                "create_api_key", "--organization", ORGANIZATION, "--create-organization", "--scope", "master",
+                environment=environment,
+            ).strip()  # fmt: skip
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
