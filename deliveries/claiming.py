@@ -69,14 +69,17 @@ WITH RECURSIVE walk AS (
 
 # Locking the webhooks first, in a statement of its own, makes the count of their requests in flight exact: the same
 # count inside one statement lets two claimers each see room for the other's.
+# How many were ready and which was the last is told even where others have locked every one of them.
 LOCK_READY_WEBHOOKS = f"""
 {READY_WEBHOOKS}
-SELECT (SELECT count(*) FROM ready), (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS off,
-       {DESTINATION}
-FROM deliveries_webhook w JOIN deliveries_organization o ON o.id = w.organization_id
-WHERE w.id = ANY(ARRAY(SELECT id FROM ready))
-ORDER BY w.id
-FOR NO KEY UPDATE OF w SKIP LOCKED
+, locked AS MATERIALIZED (
+    SELECT (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS off, {DESTINATION}
+    FROM deliveries_webhook w JOIN deliveries_organization o ON o.id = w.organization_id
+    WHERE w.id = ANY(ARRAY(SELECT id FROM ready))
+    ORDER BY w.id
+    FOR NO KEY UPDATE OF w SKIP LOCKED
+)
+SELECT found.*, locked.* FROM (SELECT count(*), max(id) FROM ready) AS found LEFT JOIN locked ON true
 """  # noqa: S608 - put together of constants
 
 # What a disabled webhook is still owed when its turn comes is held: a delivery that was fanned out or in flight while
@@ -230,16 +233,17 @@ def _lock_ready(ring: list[tuple[int, int]], *, limit: int, facts: Mapping[str, 
         asked = limit - len(found)
         rows = queue.run(LOCK_READY_WEBHOOKS, {**facts, "after": start, "upto": end, "limit": asked})
         # Of those found ready, others may have locked some; only fewer than were asked for are the last ones.
-        if rows and rows[0][0] == asked:
-            ring.append((rows[-1][2], end))
-        found += rows
+        ready, last = rows[0][:2]
+        if ready == asked:
+            ring.append((last, end))
+        found += [row[2:] for row in rows if row[3] is not None]
     return found
 
 
 def _take(found: Sequence[queue.Row], how: dict[str, Any]) -> list[Claim]:
     """Take what the webhooks that were found ready have to give, and hold what is owed to those that are off."""
-    destinations = {row[2]: Destination(*row[2:]) for row in found if not row[1]}
-    off = [row[2] for row in found if row[1]]
+    destinations = {row[1]: Destination(*row[1:]) for row in found if not row[0]}
+    off = [row[1] for row in found if row[0]]
     if off:
         queue.run(HOLD, {"webhooks": arrays.bigints(off), "limit": queue.AT_ONCE})
     rows = queue.run(CLAIM, {**how, "webhooks": arrays.bigints(destinations)}) if destinations else []

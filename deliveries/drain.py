@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import psycopg
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
-from deliveries import claiming, doorbell, pipeline, queue, stopping
+from deliveries import claiming, doorbell, fanning_out, pipeline, queue, stopping
 from deliveries.attempts import Result
 from deliveries.claiming import Claim, Wanted
 from deliveries.failpoints import reach
@@ -117,6 +118,8 @@ class Drain:
     # How many events to fan out at most, and to how many webhooks each of the last ones was owed.
     _fan_out_most: int = FAN_OUT_FIRST
     _owed_to_each: float = 1.0
+    # Sources with an event that takes too long to fan out.
+    _stuck: list[int] = field(default_factory=list)
     _call_at: float = 0.0
     _is_busy: bool = False
     _found_nothing: bool = False
@@ -250,29 +253,49 @@ class Drain:
             return False
         fitting = int(max(wanted.limit, self.lanes.slots // SMALL_PART) / max(self._owed_to_each, 1))
         batch = max(1, min(fitting, self._fan_out_most))
-        done = pipeline.fan_out(batch, wanted=wanted, after=self._fan_out_after, now=self.clock())
+        before = self._fan_out_after
+        try:
+            done = pipeline.fan_out(batch, wanted=wanted, after=before, without=self._stuck, now=self.clock())
+        except OperationalError as error:
+            if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
+                raise
+            self._step_past(batch)
+            return False
         self._fan_out_after = done.after
         self.done.events += done.events
         self._begin(done.claims)
-        if done.events < batch:
+        if done.events < batch and (done.events or done.after == before):
             self._fan_out_at = time.monotonic() + LOOK_AGAIN.total_seconds() / 2
-        else:
+        elif done.events == batch:
             self._call_siblings()
             self._fan_out_most = min(FAN_OUT_GROWTH * batch, pipeline.FAN_OUT_BATCH)
         if done.events:
             self._owed_to_each = done.deliveries / done.events
         return done.events > 0
 
+    def _step_past(self, batch: int) -> None:
+        """After a fan-out that took longer than a statement may: try less at a time, and leave alone what is stuck.
+
+        The next drain tries it again.
+        """
+        log.error("Fanning out %d events takes longer than HOOKHUB_STATEMENT_TIMEOUT_MS allows", batch)
+        self._fan_out_at = time.monotonic() + CATCH_BREATH.total_seconds()
+        self._fan_out_most, self._owed_to_each = 1, 1.0
+        if batch == 1:
+            self._stuck += fanning_out.sources_behind(self._fan_out_after, without=self._stuck)
+
     def _begin(self, claims: list[Claim]) -> None:
         """Begin to send what was claimed, but for what was claimed so long ago that its lease might not outlive it."""
         now = self.clock()
         timely = [claimed for claimed in claims if claimed.leased_until - now >= settings.HOOKHUB_TIMEOUT_MOST]
-        if len(timely) < len(claims):
-            pipeline.release([claimed for claimed in claims if claimed not in timely])
         for claimed in timely:
             self.lanes.begin(claimed, at=time.monotonic())
         for result in pipeline.attempt(timely, sender=self.sender, now=now):
             self._keep(result)
+        # Last, because it may fail, and those begun are on their way then.
+        if len(timely) < len(claims):
+            begun = {claimed.delivery_id for claimed in timely}
+            pipeline.release([claimed for claimed in claims if claimed.delivery_id not in begun])
 
     def _listen(self) -> None:
         """Let the requests go forward, until one ends or it is time to look up."""

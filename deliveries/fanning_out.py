@@ -1,5 +1,6 @@
 """The fan-out: what each event is owed to, and which of it can be sent at once."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db import transaction
@@ -61,7 +62,8 @@ WITH RECURSIVE turns AS (
         LIMIT 1
     ) AS following
 ), sources AS MATERIALIZED (
-    SELECT source, step FROM turns OFFSET 1 LIMIT (%(limit)s + {TURNS} - 1) / {TURNS}
+    SELECT source, step FROM turns WHERE step > 0 AND source <> ALL(%(without)s::bigint[])
+    LIMIT (%(limit)s + {TURNS} - 1) / {TURNS}
 ), arrived AS MATERIALIZED (
     SELECT a.source, a.event_id, sources.step
     FROM sources CROSS JOIN LATERAL (
@@ -94,7 +96,10 @@ WITH RECURSIVE turns AS (
 )
 SELECT CASE WHEN row_number() OVER () = 1 THEN picked.ids END, picked.source, locked.*
 FROM (
-    SELECT array_agg(event_id) AS ids, (array_agg(source ORDER BY step DESC))[1] AS source FROM arrived
+    SELECT array_agg(event_id) AS ids,
+           coalesce((array_agg(source ORDER BY step DESC))[1], (SELECT source FROM sources ORDER BY step DESC LIMIT 1))
+               AS source
+    FROM arrived
 ) AS picked
 LEFT JOIN locked ON true
 """  # noqa: S608 - put together of constants
@@ -163,6 +168,12 @@ LEFT JOIN LATERAL (
 """  # noqa: S608 - put together of constants
 
 
+NEXT_SOURCE = """
+SELECT source FROM deliveries_arrival WHERE source <> ALL(%(without)s::bigint[])
+ORDER BY source <= %(after)s, source LIMIT 1
+"""
+
+
 class FannedOut(NamedTuple):
     """What a fan-out did: how many events, how many deliveries, and which of them are ours to send now.
 
@@ -175,19 +186,29 @@ class FannedOut(NamedTuple):
     after: int
 
 
-def fan_out(limit: int, *, wanted: Wanted, after: int, leasing: Leasing) -> FannedOut:
-    """Owe up to ``limit`` events to whom they match, and claim of that what is ``wanted`` and can be sent at once."""
+def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = (), leasing: Leasing) -> FannedOut:
+    """Owe up to ``limit`` events to whom they match, and claim of that what is ``wanted`` and can be sent at once.
+
+    It begins behind the source ``after``, and passes over those it is to do ``without``.
+    """
     facts = standing(wanted, max_in_flight=leasing.max_in_flight, now=leasing.now) | {"room": wanted.limit}
     with transaction.atomic():
-        found = queue.run(PICK, {**facts, "limit": limit, "after": after})
+        chosen = {"limit": limit, "after": after, "without": arrays.bigints(without)}
+        found = queue.run(PICK, {**facts, **chosen})
         events, source = found[0][:2]
         if not events:
-            return FannedOut(0, 0, [], after)
+            # Others may have in hand all that was looked at; then the next look is behind that.
+            return FannedOut(0, 0, [], after if source is None else source)
         destinations = {row[2]: Destination(*row[2:]) for row in found if row[2] is not None}
-        chosen = {"events": arrays.uuids(events), "webhooks": arrays.bigints(destinations)}
+        picked = {"events": arrays.uuids(events), "webhooks": arrays.bigints(destinations)}
         reach("fanning-out")
-        rows = queue.run(OWE, {**facts, **chosen, "lease": leasing.lease, "until": leasing.until})
+        rows = queue.run(OWE, {**facts, **picked, "lease": leasing.lease, "until": leasing.until})
     return FannedOut(len(events), rows[0][0], _claims(rows, destinations, leasing), source)
+
+
+def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
+    """Give the source whose turn is next, as a list of one or none; finding it may read all arrivals."""
+    return [source for (source,) in queue.run(NEXT_SOURCE, {"after": after, "without": arrays.bigints(without)})]
 
 
 def _claims(rows: list[queue.Row], destinations: dict[int, Destination], leasing: Leasing) -> list[Claim]:

@@ -106,14 +106,21 @@ def _receipts_of_first(
 # 2. Fan out ---------------------------------------------------------------------------------------------------------
 
 
-def fan_out(limit: int = FAN_OUT_BATCH, *, wanted: Wanted = NOTHING, after: int = 0, now: datetime) -> FannedOut:
+def fan_out(
+    limit: int = FAN_OUT_BATCH,
+    *,
+    wanted: Wanted = NOTHING,
+    after: int = 0,
+    without: Sequence[int] = (),
+    now: datetime,
+) -> FannedOut:
     """Owe up to ``limit`` events to every active webhook that matches, by turns of where they come from.
 
     Of what that is, the ``wanted`` part is claimed at once, where nothing of its webhook stands in line before it: it
     is committed when this returns, like a claim. The rest stands in line. To do it twice, or twice at once, owes
-    nothing twice.
+    nothing twice. It begins behind the source ``after``, and leaves alone those it is to do ``without``.
     """
-    done = fanning_out.fan_out(limit, wanted=wanted, after=after, leasing=_leasing(now))
+    done = fanning_out.fan_out(limit, wanted=wanted, after=after, without=without, leasing=_leasing(now))
     reach("fanned-out")
     return done
 

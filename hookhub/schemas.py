@@ -63,10 +63,12 @@ def fault_in_schema(schema: object) -> str | None:
     try:
         for path, fault in _faults(schema, "", depth=0):
             return f"at {path}: {fault}" if path else fault
-        whole = inlined(schema)
+        return _fault_by_the_standard(inlined(schema))
     except BadReference as error:
         return str(error)
-    return _fault_by_the_standard(whole)
+    except RecursionError:
+        # In a default or an example, which nobody reads and the standard lets be anything.
+        return "is nested too deeply"
 
 
 def fault_in_size(value: object, *, most: int) -> str | None:

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 
 from deliveries import chores, pipeline, webhooks
 from deliveries.claiming import SLOW_FROM, Wanted
+from deliveries.drain import Drain, database_clock
 from deliveries.fanning_out import TURNS
 from deliveries.models import Arrival, Delivery, Repository, Webhook
 from deliveries.retry import TIMEOUTS_BEFORE_REST
@@ -253,3 +254,61 @@ def test_many_at_once_claim_everything_once_and_no_more_than_the_shares(forge: F
     assert not Arrival.objects.exists()
     for webhook in hooks:
         assert states_of(webhook) == {"sending": 5, "pending": 55}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_source_in_somebody_s_hands_is_stepped_past(forge: Forge, now: datetime) -> None:
+    other = Repository.objects.create(organization=forge.organization, name="other")
+    webhook = forge.webhook(now=now)
+    publish(forge, 1, now=now)
+    late = publish(forge, 1, now=now, repository=other)
+    is_locked, is_done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Arrival.objects.select_for_update().get(source=forge.repository.pk)
+            is_locked.set()
+            assert is_done.wait(30)
+
+    def fan_out() -> None:
+        assert is_locked.wait(30)
+        try:
+            nothing = pipeline.fan_out(1, wanted=PLENTY, now=now)
+            assert nothing == (0, 0, [], forge.repository.pk)
+            done = pipeline.fan_out(1, wanted=PLENTY, after=nothing.after, now=now)
+        finally:
+            is_done.set()
+        assert [claimed.event_id for claimed in done.claims] == [str(late[0])]
+
+    together(hold, fan_out)
+
+    assert states_of(webhook) == {"sending": 1}
+
+
+SLOW_TO_OWE = """
+CREATE FUNCTION pg_temp.dawdle() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN IF new.event_type = 'slow' THEN PERFORM pg_sleep(30); END IF; RETURN new; END $$;
+CREATE TRIGGER dawdle BEFORE INSERT ON deliveries_delivery FOR EACH ROW EXECUTE FUNCTION pg_temp.dawdle();
+SET statement_timeout = '300ms'
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_cannot_be_fanned_out_in_time_keeps_no_other_from_it(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    other = Repository.objects.create(organization=forge.organization, name="other")
+    forge.webhook(now=now)
+    stuck = pipeline.accept([forge.event("slow", now=now)], now=now)[0].id
+    publish(forge, 3, now=now, repository=other)
+    with connection.cursor() as cursor:
+        cursor.execute(SLOW_TO_OWE)
+    try:
+        done = Drain(sender, database_clock(), timedelta(seconds=3), timedelta(seconds=3)).run()
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER dawdle ON deliveries_delivery; RESET statement_timeout")
+
+    assert done.attempts == 3
+    assert len(forge.receiver.received) == 3
+    assert Arrival.objects.get().event_id == stuck

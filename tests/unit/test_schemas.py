@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import reduce
 from typing import Any
 from unittest import mock
 
@@ -59,6 +60,7 @@ BAD: dict[str, tuple[object, str]] = {
     "a large value": ({"const": []}, "at const: takes texts, numbers, true, false and null only"),
     "too deep": (nested(33), "is nested more than 32 deep"),
     "far too deep": (nested(5_000), "is nested too deeply"),
+    "a default too deep": ({"default": reduce(lambda inner, _: [inner], range(900), 0)}, "is nested too deeply"),
     "too long": ({"description": "x" * 65_536}, "is too long: at most 65,536 characters are taken"),
     "a number beyond numbers": ({"minimum": float("inf")}, "holds a number too large to be written down again"),
     "no type": ({"properties": {"a": {"type": "text"}}}, "is not a JSON Schema, at properties.a.type"),

@@ -39,10 +39,11 @@ def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
         webhook = create_once(wanted, repository=repository, active=bool(active), now=now)
     if webhook is not None:
         return webhook
-    if service is WEB:
+    configured = of_format(repository, slug).first()
+    if service is WEB or configured is None:
         raise ValidationFailed(custom(ALREADY))
     whole = {"config": body["config"], "events": list(events), "active": active}
-    return edit(whole, webhook=of_format(repository, slug)[0], now=now)
+    return edit(whole, webhook=configured, now=now)
 
 
 def create_once(wanted: Body, *, repository: Repository, active: bool, now: datetime) -> Webhook | None:
