@@ -364,6 +364,7 @@ def test_a_webhook_that_somebody_else_holds_locked_keeps_nobody_waiting(forge: F
     assert [names[claimed.to.webhook_id] for claimed in claims] == ["free"]
 
 
+@pytest.mark.django_db(transaction=True)
 def test_where_all_that_were_looked_at_are_locked_the_claim_goes_on_to_the_next(forge: Forge, now: datetime) -> None:
     names = owe(forge, {"locked": 1, "locked-too": 1, "free": 1}, now=now)
     locked = [pk for pk, name in names.items() if name != "free"]
