@@ -72,7 +72,7 @@ format: venv ## put the code into shape
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
-bench: venv ## measure it all in 5 to 6 minutes and write docs/benchmarks.md; BENCHES="fairness scale" for a part
+bench: venv ## measure it all in 6 to 9 minutes and write docs/benchmarks.md; BENCHES="fairness scale" for a part
 	@$(BIN)/python -m bench.report $(BENCHES)
 
 chaos: venv ## kill, stall and cut off every part in turn for 10 minutes, and account for every event; SCENARIOS="storm" SEED=7 for a part
