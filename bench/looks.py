@@ -18,7 +18,7 @@ django.setup()
 from django.conf import settings  # noqa: E402 - Django has to be set up first, for these and all below
 
 from deliveries import claiming, pipeline  # noqa: E402
-from deliveries.drain import database_clock  # noqa: E402
+from deliveries.timekeeping import DatabaseClock  # noqa: E402
 
 REPETITIONS = 40
 # Before that, so that the statements are prepared.
@@ -28,7 +28,7 @@ SLOTS = 128
 
 def measure(count: int) -> dict[str, float]:
     """Give the medians."""
-    clock = database_clock()
+    clock = DatabaseClock()
     fanned_out = 0
     while fanned_out < count:
         events = pipeline.fan_out(now=clock()).events

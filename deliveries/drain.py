@@ -6,18 +6,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Protocol
 
 import psycopg
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
 
-from deliveries import claiming, doorbell, fanning_out, pipeline, queue, stopping
+from deliveries import claiming, doorbell, fanning_out, pipeline, stopping
 from deliveries.attempts import Result
 from deliveries.claiming import Claim, Wanted
 from deliveries.failpoints import reach
 from deliveries.lanes import IN_ALL, Lanes
 from deliveries.outcomes import Delivered
 from deliveries.sender import Request, Sender, make_sender
+from deliveries.timekeeping import DatabaseClock
 
 log = logging.getLogger("hookhub.drain")
 
@@ -48,11 +50,16 @@ NAP = timedelta(milliseconds=3)
 CATCH_BREATH = timedelta(seconds=0.5)
 # What a drain that is to stop still waits for a database that is away.
 PATIENCE_WHEN_STOPPING = timedelta(seconds=5)
-# How often the database is asked for the time, if its answers take longer than a prompt one.
-LOOKS_AT_THE_CLOCK = 3
-PROMPT = timedelta(milliseconds=50)
 
-Clock = Callable[[], datetime]
+
+class Clock(Protocol):
+    """What a drain goes by."""
+
+    def __call__(self) -> datetime:
+        """Give the time."""
+
+    def keep_right(self) -> None:
+        """Ask again if it is time to; raises what the database raises."""
 
 
 @dataclass(slots=True)
@@ -61,22 +68,6 @@ class Drained:
 
     events: int = 0
     attempts: int = 0
-
-
-def database_clock() -> Clock:
-    """Give a clock that agrees with the database's, so that workers whose own clocks differ agree on leases.
-
-    It is wrong by at most as long as the answer took: a slow one could make leases that have run out already.
-    """
-    least = None
-    for _ in range(LOOKS_AT_THE_CLOCK):
-        asked_at = time.monotonic()
-        told, took = queue.database_now(), time.monotonic() - asked_at
-        if least is None or took < least:
-            least, base, started = took, told, asked_at + took / 2
-        if least <= PROMPT.total_seconds():
-            break
-    return lambda: base + timedelta(seconds=time.monotonic() - started)
 
 
 _senders: dict[int, Sender] = {}
@@ -179,6 +170,7 @@ class Drain:
         if not room or not is_worth_it or looked_at < self._settle_at:
             return False
         try:
+            self.clock.keep_right()
             # Where the last look found nothing, one question decides whether to look at all.
             if self.sender.in_flight and self._found_nothing and not self._is_anything_to_do(wanted):
                 self._look_later(looked_at)
@@ -325,6 +317,7 @@ class Drain:
     def _settle(self) -> None:
         """Write the results down; when the database is away they wait, and the requests in flight go on meanwhile."""
         try:
+            self.clock.keep_right()
             pipeline.settle(self._ended, now=self.clock())
         except (OperationalError, InterfaceError) as error:
             self._wait_for_the_database(error)
@@ -391,4 +384,4 @@ def drain_once(slice_of_time: timedelta, *, linger: timedelta = timedelta(0)) ->
     """Run the pipeline on this process's sender until nothing is due, or about ``slice_of_time`` is over."""
     # The connection is kept from drain to drain; one that broke meanwhile, or is old, gives way to a new one.
     close_old_connections()
-    return Drain(sender_of_this_process(), database_clock(), slice_of_time, linger).run()
+    return Drain(sender_of_this_process(), DatabaseClock(), slice_of_time, linger).run()

@@ -28,6 +28,19 @@ from tests.receiver import Receiver
 Answered = TypeVar("Answered")
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """A clock that stands still."""
+
+    moment: datetime
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def keep_right(self) -> None:
+        """It is right as it is."""
+
+
 @dataclass
 class Forge:
     """One organization with one repository and a receiver to send to."""

@@ -12,14 +12,14 @@ import pytest
 from django.db import OperationalError, connection
 from pytest_django import Settings
 
-from deliveries import drain, pipeline, stopping
+from deliveries import drain, pipeline, stopping, timekeeping
 from deliveries.drain import Drain, Drained, drain_once
-from deliveries.ids import uuid7
 from deliveries.lanes import IN_ALL
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.sender import Sender, make_sender
+from deliveries.timekeeping import DatabaseClock
 from tests.receiver import Answer, Receiver
-from tests.story import Forge
+from tests.story import Forge, Stopped
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +40,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(sender: Sender, *, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> Drained:
     """Drain at one moment of the world."""
-    return Drain(sender, lambda: now, LONG, is_stopping=is_stopping).run()
+    return Drain(sender, Stopped(now), LONG, is_stopping=is_stopping).run()
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -110,7 +110,7 @@ def test_what_is_due_and_cannot_be_had_does_not_keep_it_going(forge: Forge, few_
     Webhook.objects.filter(pk=webhook.pk).update(name="full")
 
     started = time.monotonic()
-    done = Drain(few_slots, lambda: now, LONG, timedelta(milliseconds=50)).run()
+    done = Drain(few_slots, Stopped(now), LONG, timedelta(milliseconds=50)).run()
 
     assert done == Drained(0, 0)
     assert time.monotonic() - started < 2
@@ -120,13 +120,14 @@ def test_while_it_lingers_it_takes_what_becomes_due(forge: Forge, few_slots: Sen
     forge.webhook(now=now)
     lingering = threading.Event()
 
-    def clock() -> datetime:
-        lingering.set()
-        return now
+    class Clock(Stopped):
+        def __call__(self) -> datetime:
+            lingering.set()
+            return self.moment
 
     def linger() -> Drained:
         try:
-            return Drain(few_slots, clock, LONG, timedelta(seconds=0.5)).run()
+            return Drain(few_slots, Clock(now), LONG, timedelta(seconds=0.5)).run()
         finally:
             connection.close()
 
@@ -216,7 +217,7 @@ def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: d
     forge.webhook(now=now)
     forge.accept(20, now=now)
 
-    done = Drain(few_slots, lambda: now, timedelta(0)).run()
+    done = Drain(few_slots, Stopped(now), timedelta(0)).run()
 
     assert done == Drained(0, 0)
 
@@ -224,7 +225,7 @@ def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: d
 def test_the_next_drain_begins_behind_the_last_webhook_served(forge: Forge, few_slots: Sender, now: datetime) -> None:
     hooks = [forge.webhook(now=now, path=f"/{n}") for n in range(6)]
     forge.accept(now=now)
-    drained = Drain(few_slots, lambda: now, LONG)
+    drained = Drain(few_slots, Stopped(now), LONG)
 
     assert drained._top_up()
 
@@ -347,7 +348,7 @@ def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(
     claims = pipeline.claim(10, now=now)
     late = now + settings.HOOKHUB_LEASE - settings.HOOKHUB_TIMEOUT_MOST + timedelta(microseconds=1)
 
-    Drain(few_slots, lambda: late, LONG)._begin(claims)
+    Drain(few_slots, Stopped(late), LONG)._begin(claims)
 
     assert few_slots.in_flight == 0
     assert set(Delivery.objects.values_list("state", "attempts_made", "due_at", "lease", "first_attempt_at")) == {
@@ -397,29 +398,22 @@ def test_one_result_that_the_database_refuses_does_not_take_its_neighbours_along
     assert found == {"good": "delivered", "fine": "delivered", "bad": "sending"}
 
 
-def test_the_clock_is_the_databases(forge: Forge) -> None:
-    clock = drain.database_clock()
-
-    first, second = clock(), clock()
-
-    assert first <= second
-    assert abs(first - datetime.now(first.tzinfo)) < timedelta(minutes=1)
-    assert uuid7(first).version == 7
-
-
-def test_an_answer_of_the_databases_that_was_long_on_its_way_does_not_make_leases_that_have_run_out(
-    forge: Forge, monkeypatch: pytest.MonkeyPatch
+def test_a_drain_that_runs_for_long_notices_that_the_databases_clock_was_set(
+    forge: Forge, few_slots: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, held_up = drain.queue.database_now, iter((0.5, 0.3, 0.0))
+    ask, ahead = timekeeping.queue.database_now, [timedelta(0)]
+    monkeypatch.setattr(timekeeping, "HOLDS", timedelta(0))
+    monkeypatch.setattr(timekeeping.queue, "database_now", lambda: ask() + ahead[0])
+    forge.webhook(now=ask(), max_in_flight=1)
+    forge.accept(2, now=ask())
 
-    def late() -> datetime:
-        told = ask()
-        time.sleep(next(held_up))
-        return told
+    def set_it(connection: object, request: object) -> None:
+        ahead[0] = timedelta(hours=1)
+        connection.sendall(Answer(200).encode())  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(drain.queue, "database_now", late)
+    forge.receiver.script = set_it
 
-    behind = ask() - drain.database_clock()()
+    assert Drain(few_slots, DatabaseClock(), LONG).run().attempts == 2
 
-    assert next(held_up, None) is None
-    assert behind < timedelta(milliseconds=200)
+    first, second = Attempt.objects.order_by("started_at").values_list("started_at", flat=True)
+    assert timedelta(minutes=59) < second - first < timedelta(minutes=61)

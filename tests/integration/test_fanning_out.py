@@ -11,11 +11,12 @@ from django.db import connection, transaction
 
 from deliveries import chores, pipeline, webhooks
 from deliveries.claiming import SLOW_FROM, Wanted
-from deliveries.drain import Drain, database_clock
+from deliveries.drain import Drain
 from deliveries.fanning_out import TURNS
 from deliveries.models import Arrival, Delivery, Repository, Webhook
 from deliveries.retry import TIMEOUTS_BEFORE_REST
 from deliveries.sender import Sender
+from deliveries.timekeeping import DatabaseClock
 from tests.story import Forge, attempt_all, outcomes_of, the_delivery, together
 
 pytestmark = pytest.mark.django_db
@@ -304,7 +305,7 @@ def test_an_event_that_cannot_be_fanned_out_in_time_keeps_no_other_from_it(
     with connection.cursor() as cursor:
         cursor.execute(SLOW_TO_OWE)
     try:
-        done = Drain(sender, database_clock(), timedelta(seconds=3), timedelta(seconds=3)).run()
+        done = Drain(sender, DatabaseClock(), timedelta(seconds=3), timedelta(seconds=3)).run()
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TRIGGER dawdle ON deliveries_delivery; RESET statement_timeout")
