@@ -41,16 +41,24 @@ class Crew:
                 stderr=log,
             )
 
-    def kill(self, name: str, *, patience: float = 10) -> None:
-        """SIGKILL a process; its children notice by themselves, or are killed when they do not."""
+    def kill(self, name: str) -> None:
+        """SIGKILL a process with all its children."""
         process = self.processes.pop(name)
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.kill()
-        process.wait()
-        _, alive = psutil.wait_procs(children, timeout=patience)
-        for child in alive:
+        for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
+        process.wait()
+        psutil.wait_procs(children, timeout=10)
+
+    def kill_parent(self, name: str) -> list[psutil.Process]:
+        """SIGKILL a process and none of its children; give those."""
+        process = self.processes.pop(name)
+        children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        return children
 
     def tell_to_stop(self, name: str) -> "subprocess.Popen[bytes]":
         """SIGTERM a process and its children, as a service manager does, and give it to be waited for."""
@@ -86,7 +94,7 @@ class Crew:
     def close(self) -> None:
         """Kill whatever is left."""
         for name in list(self.processes):
-            self.kill(name, patience=0)
+            self.kill(name)
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -35,11 +35,12 @@ def kill_worker(scene: Scene) -> None:
 
 
 def kill_parent(scene: Scene) -> None:
-    """SIGKILL a worker's parent alone; the kernel ends its children with it, in the middle of whatever they do."""
+    """SIGKILL a worker's parent alone; its children settle what they have in flight, and end."""
     name = scene.victim()
     parent = psutil.Process(scene.crew.processes[name].pid)
     children = parent.children(recursive=True)
-    scene.kill([parent], what=f"the parent of {name} killed", with_them=children)
+    # Nothing that the children have in hand may be sent twice for it.
+    scene.kill([parent], what=f"the parent of {name} killed")
     _, alive = psutil.wait_procs(children, timeout=ORPHANS_END_WITHIN_SECONDS)
     if alive:
         scene.complaints.append(f"{len(alive)} children of {name} outlive their parent")

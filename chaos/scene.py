@@ -109,21 +109,14 @@ class Scene:
         time.sleep(TO_COME_TO_REST_SECONDS)
         return [process for process in halted if is_alive(process)]
 
-    def kill(
-        self,
-        processes: Iterable[psutil.Process],
-        *,
-        what: str,
-        with_them: Iterable[psutil.Process] = (),
-        since: float | None = None,
-    ) -> None:
-        """SIGKILL processes, and enter what exactly they had in hand, and those that cannot outlive them.
+    def kill(self, processes: Iterable[psutil.Process], *, what: str, since: float | None = None) -> None:
+        """SIGKILL processes, and enter what exactly they had in hand.
 
         ``since`` is when they were kept from going on, if that was before.
         """
         since = since or time.time()
-        victims, others = list(processes), list(with_them)
-        halted = self.halt([*victims, *others])
+        victims = list(processes)
+        halted = self.halt(victims)
         if not halted:
             return
         in_hand = self.in_hand({process.pid for process in halted})
@@ -133,10 +126,6 @@ class Scene:
         give_up_at = time.monotonic() + DIES_WITHIN_SECONDS
         while any(is_alive(process) for process in victims) and time.monotonic() < give_up_at:
             time.sleep(0.005)
-        # Not before they are dead: until then the others could begin something new.
-        for process in others:
-            with suppress(psutil.NoSuchProcess):
-                process.resume()
         self.note(what, since=since, in_hand=in_hand, is_kill=True)
 
     def in_hand(self, pids: set[int]) -> frozenset[str] | None:

@@ -3,11 +3,14 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 
+from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # its stubs are older than it
 from celery import Celery
 from celery.signals import worker_process_init
 from kombu.transport import TRANSPORT_ALIASES
 
+from deliveries import orphans
 from deliveries.clockwork import Clock
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -33,3 +36,15 @@ def leave_stopping_to_the_parent(**_: object) -> None:
     Nothing but ignoring the signal lasts: Celery's pool replaces every handler that is set here.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@worker_process_init.connect
+def outlive_the_parent_for_a_moment(**_: object) -> None:
+    """Have a child whose parent is killed settle what it has in flight before it ends.
+
+    Celery has the kernel kill it in the same moment where the system can, and what was in flight would be repeated
+    when its leases run out; where it cannot, the child would go on for as long as there is something to do.
+    """
+    with suppress(OSError):
+        set_pdeathsig(0)
+    orphans.end_without_parent()

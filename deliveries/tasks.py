@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from celery import shared_task
 
+from deliveries import orphans
 from deliveries.doorbell import APART
 from deliveries.drain import drain_once
 
@@ -16,4 +17,5 @@ LINGER = APART * 1.2
 @shared_task(name="deliveries.drain")
 def drain() -> None:
     """Do what is due; the message that brought us here says only that there is something."""
-    drain_once(SLICE, linger=LINGER)
+    with orphans.at_work:
+        drain_once(SLICE, linger=LINGER)

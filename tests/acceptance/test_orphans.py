@@ -1,0 +1,57 @@
+"""A worker's parent killed and its children left: they settle what they have in flight, and end by themselves."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from hookhub.client import Event
+from tests.acceptance.crew import Crew, home_of_its_own, wait_until
+from tests.receiver import Receiver
+
+pytestmark = pytest.mark.acceptance
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    # A lease so long that no test here waits for it in vain.
+    with home_of_its_own() as home, Crew(home, HOOKHUB_LEASE="600") as running:
+        yield running
+
+
+def test_children_whose_parent_is_killed_under_load_settle_what_is_in_flight_and_end(
+    crew: Crew, receiver: Receiver
+) -> None:
+    receiver.delay = 1.0
+    crew.client.webhooks.create(receiver.url(), events=["*"])
+    crew.client.publish_batch([Event("push", number) for number in range(60)])
+    receiver.wait_for(5)
+
+    children = crew.kill_parent("worker")
+
+    assert children
+    gone, alive = psutil.wait_procs(children, timeout=15)
+    assert (len(gone), alive) == (len(children), [])
+    # There was more to do than they did, and of what they did nothing is in doubt.
+    # What is not fanned out yet has no state.
+    states = crew.states()
+    assert set(states) <= {"delivered", "pending"}
+    assert states["delivered"] == len(receiver.received) < 60
+    receiver.delay = 0
+    crew.start("worker")
+    wait_until(lambda: crew.states() == {"delivered": 60}, "the rest")
+    assert set(Counter(request.headers["webhook-id"] for request in receiver.received).values()) == {1}
+    crew.check_ledger()
+
+
+def test_idle_children_whose_parent_is_killed_end(crew: Crew) -> None:
+    wait_until(lambda: len(crew.children_of("worker")) >= 2, "the worker's children")
+    # They ring once a second at most, and idle in between.
+    time.sleep(1.0)
+
+    children = crew.kill_parent("worker")
+
+    _, alive = psutil.wait_procs(children, timeout=15)
+    assert alive == []

@@ -1,0 +1,90 @@
+"""The word to stop: it reaches processes that are forked, and those whose parent is gone give it to themselves."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from deliveries import stopping
+
+
+@pytest.fixture(autouse=True)
+def nobody_stops() -> Iterator[None]:
+    yield
+    stopping.clear()
+
+
+def in_a_child(tell: Callable[[], object]) -> bool:
+    """Give what a forked process finds to be so."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(bool(tell()))
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+def test_the_word_reaches_a_child_that_was_forked_before() -> None:
+    heard, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.read(heard, 1)
+        os._exit(stopping.is_set())
+    stopping.set_stopping()
+    os.write(told, b"!")
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
+def test_a_child_whose_parent_lives_goes_on() -> None:
+    def look() -> bool:
+        stopping.stop_without_parent()
+        return stopping.is_set()
+
+    assert not in_a_child(look)
+
+
+def test_a_child_whose_parent_dies_is_to_stop() -> None:
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        stopping._maker = os.getpid()
+        if os.fork() == 0:
+            stopping.stop_without_parent()
+            os.write(writing, b"no " if stopping.is_set() else b"yes")
+            while os.getppid() == stopping._maker:
+                time.sleep(0.001)
+            os.write(writing, b"yes" if stopping.is_set() else b"no ")
+            os._exit(0)
+        # It dies when its own parent, the test, says so.
+        time.sleep(60)
+        os._exit(0)
+
+    assert os.read(reading, 3) == b"yes"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+
+    assert os.read(reading, 3) == b"yes"
+
+
+def test_a_child_whose_parent_died_before_it_asked_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look() -> bool:
+        stopping.stop_without_parent()
+        return stopping.is_set()
+
+    # Whoever made the flag is not the parent any more.
+    monkeypatch.setattr(stopping, "_maker", os.getppid())
+
+    assert in_a_child(look)
+
+
+def test_a_program_is_told_whose_it_is() -> None:
+    stopping.stop_without_parent(os.getppid())
+    assert not stopping.is_set()
+
+    stopping.stop_without_parent(os.getpid())
+    assert stopping.is_set()
+
+
+def test_who_follows_nobody_never_stops_by_itself() -> None:
+    assert not stopping.is_orphaned()
