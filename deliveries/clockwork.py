@@ -1,10 +1,12 @@
 """The clock that every worker carries: once a second it rings for due work and sees to the chores."""
 
 import logging
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +26,10 @@ UNHEARD_TICKS = 5
 CHORES_LOCK = 7_305_662
 
 
+# Followed by whom it is for: the process's number and the worker's.
+DRAIN = (sys.executable, "-m", "django", "drain", "--quiet", "--for-worker")
+
+
 class Clock(bootsteps.StartStopStep):
     """Ticks in the worker's parent process, with or without Redis, until the worker stops.
 
@@ -38,6 +44,8 @@ class Clock(bootsteps.StartStopStep):
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._poller: subprocess.Popen[bytes] | None = None
+        # Held while a poller is begun or told to stop, so that none is begun after that.
+        self._polling = threading.Lock()
         self._unheard_ticks = 0
 
     def start(self, worker: Any) -> None:
@@ -49,18 +57,26 @@ class Clock(bootsteps.StartStopStep):
             self._threads.append(thread)
 
     def stop(self, worker: Any) -> None:
-        """Tell every drain to begin nothing new, and stop ticking."""
+        """Tell every drain to begin nothing new, stop ticking, and wait for a poller as the pool does for its children.
+
+        Whoever starts a worker may end what is left of it when its parent has ended.
+        """
+        self.terminate(worker)
+        if self._poller is not None:
+            # Longer than that, and what it has in hand is no longer its own.
+            with suppress(subprocess.TimeoutExpired):
+                self._poller.wait(settings.HOOKHUB_LEASE.total_seconds())
+
+    def terminate(self, worker: Any) -> None:
+        """Do the same when the worker is told to stop at once, but wait for nobody."""
         del worker
         stopping.set_stopping()
         self._stopped.set()
-        if self._poller is not None and self._poller.poll() is None:
-            self._poller.terminate()
+        with self._polling:
+            if self._poller is not None:
+                self._poller.terminate()
         for thread in self._threads:
             thread.join(timeout=5)
-
-    def terminate(self, worker: Any) -> None:
-        """Do the same when the worker is told to stop at once."""
-        self.stop(worker)
 
     def _repeat(self, tick: Callable[[datetime], None]) -> None:
         """Do something once a second on a connection of this thread's own, whatever becomes of it."""
@@ -78,7 +94,9 @@ class Clock(bootsteps.StartStopStep):
         connection.close()
 
     def _ring_for_due_work(self, now: datetime) -> None:
-        # Only this very process can tell which of its children have died.
+        # Only this very process can tell which of its children have died, and of a poller only when it has asked.
+        if self._poller is not None:
+            self._poller.poll()
         leases.reclaim_from_the_dead(now=now)
         is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
         is_unheard = is_wanted and not queue.run(IS_ANYTHING_SENT, {})[0][0]
@@ -98,8 +116,10 @@ class Clock(bootsteps.StartStopStep):
 
     def _poll(self) -> None:
         """Do the work without Redis, in a process of its own: this one has to be ready to fork children."""
-        if self._poller is None or self._poller.poll() is not None:
-            self._poller = subprocess.Popen([sys.executable, "-m", "django", "drain", "--quiet"])
+        with self._polling:
+            is_polling = self._poller is not None and self._poller.poll() is None
+            if not is_polling and not self._stopped.is_set():
+                self._poller = subprocess.Popen([*DRAIN, str(os.getpid()), leases.worker()])
 
 
 # Ordered as the index is, or the planner would look for one in the whole of a large table.

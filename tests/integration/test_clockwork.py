@@ -1,15 +1,17 @@
 """The clock that every worker carries: it rings for what is due and does the chores, on one worker at a time."""
 
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 import pytest
 from django.db import DatabaseError, connection
 from pytest_django import Settings
 
-from deliveries import claiming, clockwork, doorbell, pipeline, stopping
+from deliveries import claiming, clockwork, doorbell, leases, pipeline, stopping
 from deliveries.clockwork import Clock, do
 from deliveries.ledger import examine
 from deliveries.models import Delivery
@@ -83,6 +85,82 @@ def test_a_bell_that_redis_takes_and_nobody_hears_does_not_keep_deliveries_waiti
     for _ in range(clockwork.UNHEARD_TICKS):
         clock._ring_for_due_work(now)
     assert len(polled) == 1
+
+
+class Poller:
+    """A process that does the work without Redis, as the clock sees it."""
+
+    begun: ClassVar[list["Poller"]] = []
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = command
+        self.told_to_stop = self.waited_for = 0
+        Poller.begun.append(self)
+
+    def poll(self) -> int | None:
+        return None
+
+    def terminate(self) -> None:
+        self.told_to_stop += 1
+
+    def wait(self, seconds: float) -> None:
+        assert self.told_to_stop
+        assert seconds >= 30
+        self.waited_for += 1
+
+
+@pytest.fixture
+def pollers(monkeypatch: pytest.MonkeyPatch) -> list[Poller]:
+    """The pollers that were begun."""
+    monkeypatch.setattr(clockwork.subprocess, "Popen", Poller)
+    Poller.begun.clear()
+    return Poller.begun
+
+
+def test_a_clock_that_was_stopped_begins_no_poller_any_more(clock: Clock, pollers: list[Poller]) -> None:
+    clock.stop(None)
+
+    clock._poll()
+
+    assert pollers == []
+
+
+def test_a_clock_that_is_stopped_while_a_poller_begins_stops_that_one_too(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, pollers: list[Poller]
+) -> None:
+    begins, may_begin = threading.Event(), threading.Event()
+
+    def begin_slowly(command: Sequence[str]) -> Poller:
+        begins.set()
+        assert may_begin.wait(10)
+        return Poller(command)
+
+    def stop() -> None:
+        assert begins.wait(10)
+        threading.Timer(0.1, may_begin.set).start()
+        clock.stop(None)
+
+    monkeypatch.setattr(clockwork.subprocess, "Popen", begin_slowly)
+
+    together(clock._poll, stop)
+
+    assert [(poller.told_to_stop, poller.waited_for) for poller in pollers] == [(1, 1)]
+
+
+def test_a_clock_that_is_to_stop_at_once_waits_for_no_poller(clock: Clock, pollers: list[Poller]) -> None:
+    clock._poll()
+
+    clock.terminate(None)
+
+    assert [(poller.told_to_stop, poller.waited_for) for poller in pollers] == [(1, 0)]
+
+
+def test_a_poller_belongs_to_its_worker_and_there_is_one_at_a_time(clock: Clock, pollers: list[Poller]) -> None:
+    clock._poll()
+    clock._poll()
+
+    [poller] = pollers
+    assert poller.command[-4:] == ["--quiet", "--for-worker", str(os.getpid()), leases.worker()]
 
 
 # Chores are named by their paths, and these are ours.
