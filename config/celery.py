@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # its stubs are older than it
 from celery import Celery
-from celery.signals import worker_process_init
+from celery.signals import setup_logging, worker_process_init
 from kombu.transport import TRANSPORT_ALIASES
 
 from deliveries import orphans
@@ -26,6 +26,15 @@ app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks(["deliveries"])
 # By its name, because its models can be imported only once Django is ready, and this module comes before.
 app.steps["worker"].update({Clock, "hookhub.stream.step:StreamStep"})
+
+
+@setup_logging.connect
+def leave_logging_to_django(**_: object) -> None:
+    """Have LOGGING of the settings hold in workers as well.
+
+    Where nobody says so Celery sets the root logger's level to that of its command line, whether or not it may hijack
+    that logger, and the lines of the attempts were not written.
+    """
 
 
 @worker_process_init.connect

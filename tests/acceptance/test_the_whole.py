@@ -1,7 +1,9 @@
 """The whole of it through its own doors: the Python client, a live HookHub, and an independent verifier."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook as IndependentVerifier
@@ -63,3 +65,30 @@ def test_a_days_work_with_the_client(crew: Crew, receiver: Receiver) -> None:
     stats = client.webhooks.stats(created["id"])
     assert (stats["deliveries"], stats["success_rate"]) == ({"delivered": 1502}, 1.0)
     crew.check_ledger()
+
+
+def test_a_worker_writes_a_line_of_json_for_each_attempt_unless_it_is_to_be_quiet(
+    crew: Crew, receiver: Receiver
+) -> None:
+    crew.client.webhooks.create(receiver.url(), events=["*"])
+
+    crew.client.publish_batch([Event("push", number) for number in range(3)])
+    wait_until(lambda: len(told(crew)) == 3, "a line for each attempt")
+    crew.stop("worker")
+    crew.start("worker", HOOKHUB_LOG_LEVEL="WARNING")
+    crew.client.publish("push", "unheard")
+    wait_until(lambda: crew.states() == {"delivered": 4}, "the last delivery")
+    crew.stop("worker")
+
+    lines = told(crew)
+    rows = [row for row in crew.client.deliveries.list() if row["id"] in {line["delivery"] for line in lines}]
+    assert len(rows) == len(lines) == 3
+    assert {(line["attempt"], line["outcome"], line["status"], line["was_ours"]) for line in lines} == {
+        (1, "delivered", 200, True)
+    }
+
+
+def told(crew: Crew) -> list[dict[str, Any]]:
+    """What the worker's log tells of attempts."""
+    lines = (crew.logs / "worker.log").read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
