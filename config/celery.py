@@ -1,5 +1,6 @@
 """The Celery app: `celery -A config.celery worker`."""
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from deliveries import orphans
 from deliveries.clockwork import Clock
+from deliveries.queue import go_by_indexes
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -57,3 +59,13 @@ def outlive_the_parent_for_a_moment(**_: object) -> None:
     with suppress(OSError):
         set_pdeathsig(0)
     orphans.end_without_parent()
+
+
+@worker_process_init.connect
+def settle_down_to_work(**_: object) -> None:
+    """Have a worker's child do nothing twice: neither choose a plan nor look at what will never be garbage."""
+    go_by_indexes()
+    # All that was loaded before the fork stays for good, and a batch of deliveries is thousands of objects without one
+    # cycle: the collector took a twenty-fifth of the processor's time to find nothing.
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)

@@ -12,7 +12,7 @@ from deliveries.claiming import Claim
 from deliveries.formats import FORMATS, MASK, Format, Message
 from deliveries.outcomes import Delivered, Lost, Outcome, judge
 from deliveries.retry import Decision, Finish, GiveUp, RetryAt, decide
-from deliveries.sender import Exchange, Request
+from deliveries.transfer import Exchange, Request
 
 
 class Result(NamedTuple):

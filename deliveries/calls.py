@@ -11,7 +11,8 @@ from requests.adapters import BaseAdapter
 from requests.utils import get_encoding_from_headers
 
 from deliveries.outcomes import Lost
-from deliveries.sender import Exchange, Reply, Request, make_sender
+from deliveries.sender import make_sender
+from deliveries.transfer import Exchange, Reply, Request
 
 
 class GuardedAdapter(BaseAdapter):

@@ -18,8 +18,9 @@ from deliveries.claiming import Claim, Wanted
 from deliveries.failpoints import reach
 from deliveries.lanes import IN_ALL, Lanes
 from deliveries.outcomes import Delivered
-from deliveries.sender import Request, Sender, make_sender
+from deliveries.sender import Sender, make_sender
 from deliveries.timekeeping import DatabaseClock
+from deliveries.transfer import Request
 
 log = logging.getLogger("hookhub.drain")
 

@@ -21,7 +21,7 @@ from deliveries.claiming import (
 from deliveries.failpoints import reach
 
 # A source gives so many events before the next one has its turn, and more only where there are few sources.
-TURNS = 4
+TURNS = 8
 
 # The webhooks of an event, in two halves, so that an event of one repository among thousands looks at those only.
 MATCHING = """
@@ -36,13 +36,15 @@ WHERE w.disabled_at IS NULL AND w.deleted_at IS NULL
   AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
 """
 
-# A delivery never overtakes another one of its webhook that stands in line.
+# A delivery never overtakes another one of its webhook that stands in line. Asked as a value and not as NOT EXISTS,
+# which the planner answers for all webhooks together, by reading everything that stands in line.
 MAY_BE_SENT = f"""
 (w.resting_until IS NULL OR w.resting_until <= %(now)s)
-AND NOT EXISTS (SELECT FROM deliveries_delivery l WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.line > 0)
+AND (SELECT 1 FROM deliveries_delivery l
+     WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.line > 0 LIMIT 1) IS NULL
 AND {IN_FLIGHT} < {SHARE}
 AND (%(slow_room)s > 0 OR NOT {IS_SLOW})
-"""
+"""  # noqa: S608 - put together of constants
 
 # Takes events out of the arrivals by turns of their sources, so that the flood of one holds up no other, and locks the
 # webhooks they can be sent to at once: like the claim's, that makes a statement of its own, so that the next one counts
@@ -79,11 +81,12 @@ WITH RECURSIVE turns AS (
 ), batch AS MATERIALIZED (
     SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics
     FROM deliveries_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM arrived))
-), matching AS MATERIALIZED (
-    SELECT DISTINCT w.id FROM batch e {MATCHING} AND %(room)s > 0
+), pairs AS MATERIALIZED (
+    SELECT e.id AS event_id, w.id AS webhook_id FROM batch e {MATCHING}
 ), ready AS MATERIALIZED (
     SELECT ready.id
-    FROM matching CROSS JOIN LATERAL (
+    FROM (SELECT DISTINCT webhook_id AS id FROM pairs WHERE %(room)s > 0) AS matching
+    CROSS JOIN LATERAL (
         SELECT w.id FROM deliveries_webhook w WHERE w.id = matching.id AND {MAY_BE_SENT} OFFSET 0
     ) AS ready
     LIMIT %(room)s
@@ -94,12 +97,14 @@ WITH RECURSIVE turns AS (
     ORDER BY w.id
     FOR NO KEY UPDATE OF w SKIP LOCKED
 )
-SELECT CASE WHEN row_number() OVER () = 1 THEN picked.ids END, picked.source, locked.*
+SELECT picked.events, picked.source, CASE WHEN row_number() OVER () = 1 THEN picked.pairs_events END,
+       CASE WHEN row_number() OVER () = 1 THEN picked.pairs_webhooks END, locked.*
 FROM (
-    SELECT array_agg(event_id) AS ids,
-           coalesce((array_agg(source ORDER BY step DESC))[1], (SELECT source FROM sources ORDER BY step DESC LIMIT 1))
-               AS source
-    FROM arrived
+    SELECT (SELECT count(*) FROM arrived) AS events,
+           coalesce((SELECT source FROM arrived ORDER BY step DESC LIMIT 1),
+                    (SELECT source FROM sources ORDER BY step DESC LIMIT 1)) AS source,
+           array_send(array_agg(event_id)) AS pairs_events, array_send(array_agg(webhook_id)) AS pairs_webhooks
+    FROM pairs
 ) AS picked
 LEFT JOIN locked ON true
 """  # noqa: S608 - put together of constants
@@ -109,17 +114,15 @@ LEFT JOIN locked ON true
 # A delivery's id is the first half of its event's, which is its time, and a random half of its own: in the log and in
 # the queue deliveries stand in the order in which their events were accepted.
 OWE = f"""
-WITH batch AS MATERIALIZED (
-    SELECT id, organization_id, repository_id, webhook_id, type, topics
-    FROM deliveries_event WHERE id = ANY(%(events)s::uuid[])
-), open AS MATERIALIZED (
+WITH open AS MATERIALIZED (
     SELECT w.id, {IS_SLOW} AS slow, {SHARE} - {IN_FLIGHT} AS free
-    FROM deliveries_webhook w WHERE w.id = ANY(%(webhooks)s::bigint[]) AND {MAY_BE_SENT}
+    FROM deliveries_webhook w WHERE w.id = ANY(%(ours)s::bigint[]) AND {MAY_BE_SENT}
 ), owed AS MATERIALIZED (
     SELECT encode(substring(uuid_send(e.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid
                AS id,
-           e.id AS event_id, w.id AS webhook_id, e.organization_id, e.repository_id, e.type
-    FROM batch e {MATCHING}
+           e.id AS event_id, pair.webhook_id, e.organization_id, e.repository_id, e.type
+    FROM unnest(%(events)s::uuid[], %(webhooks)s::bigint[]) AS pair (event_id, webhook_id)
+    JOIN deliveries_event e ON e.id = pair.event_id
 ), fitting AS (
     SELECT turned.id, turned.webhook_id, turned.turn, open.slow
     FROM (
@@ -195,15 +198,16 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
     with transaction.atomic():
         chosen = {"limit": limit, "after": after, "without": arrays.bigints(without)}
         found = queue.run(PICK, {**facts, **chosen})
-        events, source = found[0][:2]
-        if not events:
-            # Others may have in hand all that was looked at; then the next look is behind that.
-            return FannedOut(0, 0, [], after if source is None else source)
-        destinations = {row[2]: Destination(*row[2:]) for row in found if row[2] is not None}
-        picked = {"events": arrays.uuids(events), "webhooks": arrays.bigints(destinations)}
+        events, source, pairs_events, pairs_webhooks = found[0][:4]
         reach("fanning-out")
-        rows = queue.run(OWE, {**facts, **picked, "lease": leasing.lease, "until": leasing.until})
-    return FannedOut(len(events), rows[0][0], _claims(rows, destinations, leasing), source)
+        # Where there is no event, others may have in hand all that was looked at; then the next look is behind that.
+        if pairs_events is None:
+            return FannedOut(events, 0, [], after if source is None else source)
+        destinations = {row[4]: Destination(*row[4:]) for row in found if row[4] is not None}
+        pairs = {"events": arrays.Array(pairs_events), "webhooks": arrays.Array(pairs_webhooks)}
+        leased = {"ours": arrays.bigints(destinations), "lease": leasing.lease, "until": leasing.until}
+        rows = queue.run(OWE, {**facts, **pairs, **leased})
+    return FannedOut(events, rows[0][0], _claims(rows, destinations, leasing), source)
 
 
 def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:

@@ -29,8 +29,9 @@ from deliveries.ids import uuid7s
 from deliveries.models import Webhook
 from deliveries.outcomes import Lost
 from deliveries.retry import rest_after
-from deliveries.sender import Exchange, Request, Sender
+from deliveries.sender import Sender
 from deliveries.telemetry import tell_attempts
+from deliveries.transfer import Exchange, Request
 
 log = logging.getLogger("hookhub.pipeline")
 

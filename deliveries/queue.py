@@ -12,6 +12,8 @@ from typing import Any
 
 import psycopg
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from deliveries.formats import FORMATS, MASK
 
@@ -42,6 +44,20 @@ def _cursor() -> "psycopg.Cursor[Row]":
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     return psycopg.Cursor(connection.connection)
+
+
+def go_by_indexes() -> None:
+    """Have the connections that this process opens from now on find each row by an index.
+
+    A plan is kept for as long as its connection. One made while a table was all but empty reads the whole table, which
+    it also does when there are a million rows in it, until the statistics are taken anew.
+    """
+    connection_created.connect(_read_no_whole_tables, dispatch_uid=__name__)
+
+
+def _read_no_whole_tables(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
 
 
 # Accept -------------------------------------------------------------------------------------------------------------
@@ -166,15 +182,18 @@ WITH health AS MATERIALIZED (
         %(paces)s::interval[]
     ) AS h (webhook_id, succeeded, failures, timeouts, timed_out_only, last_at, last_status, success_at,
             resting_until, review_since, gone_at, pace)
-), locked AS MATERIALIZED (
-    SELECT w.id
-    FROM health h JOIN deliveries_webhook w ON w.id = h.webhook_id
+), worth_writing AS MATERIALIZED (
+    SELECT h.webhook_id
+    FROM health h CROSS JOIN LATERAL (SELECT * FROM deliveries_webhook WHERE id = h.webhook_id OFFSET 0) AS w
     WHERE NOT (h.succeeded AND h.failures = 0 AND w.failure_count = 0 AND w.timeouts_in_a_row = 0
                AND w.last_delivery_status = h.last_status AND w.last_success_at > h.success_at - %(moment)s
                AND (w.pace >= %(slow_from)s) = (h.pace >= %(slow_from)s))
        OR w.last_success_at IS NULL OR w.pace IS NULL
-    ORDER BY w.id
-    FOR NO KEY UPDATE OF w
+), locked AS MATERIALIZED (
+    SELECT id FROM deliveries_webhook
+    WHERE id = ANY(ARRAY(SELECT webhook_id FROM worth_writing))
+    ORDER BY id
+    FOR NO KEY UPDATE
 )
 UPDATE deliveries_webhook w
 SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count + h.failures END,
@@ -188,8 +207,8 @@ SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count +
     review_since = greatest(w.review_since, CASE WHEN h.review_since >= coalesce(w.enabled_at, '-infinity')
                                                  THEN h.review_since END),
     gone_at = greatest(w.gone_at, CASE WHEN h.gone_at >= coalesce(w.enabled_at, '-infinity') THEN h.gone_at END)
-FROM health h JOIN locked ON locked.id = h.webhook_id
-WHERE w.id = h.webhook_id
+FROM health h
+WHERE w.id = ANY(ARRAY(SELECT id FROM locked)) AND h.webhook_id = w.id
 RETURNING w.id, w.timeouts_in_a_row, w.max_in_flight
 """
 

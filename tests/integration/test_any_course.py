@@ -28,8 +28,8 @@ from deliveries.events import NewEvent
 from deliveries.models import Attempt, Delivery, Event, Organization
 from deliveries.outcomes import Lost
 from deliveries.retry import LEASE_LOSSES_MOST
-from deliveries.sender import Exchange, Reply
 from deliveries.topics import topics_of
+from deliveries.transfer import Exchange, Reply
 
 SCHEDULE = [timedelta(minutes=1), timedelta(minutes=5)]
 LEASE = timedelta(seconds=60)

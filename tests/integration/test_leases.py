@@ -14,7 +14,8 @@ from deliveries.attempts import Result
 from deliveries.claiming import Claim
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.outcomes import Lost
-from deliveries.sender import Exchange, Reply, Request, Sender
+from deliveries.sender import Sender
+from deliveries.transfer import Exchange, Reply, Request
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, deliver_due, outcomes_of, the_delivery, together
 

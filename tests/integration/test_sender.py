@@ -14,7 +14,8 @@ import pytest
 
 from deliveries import guard
 from deliveries.outcomes import Lost
-from deliveries.sender import BODY_MOST, HEADERS_MOST, Exchange, Reply, Request, Sender, make_sender
+from deliveries.sender import Sender, make_sender
+from deliveries.transfer import BODY_MOST, HEADERS_MOST, Exchange, Reply, Request
 from tests.receiver import Answer, Received, Receiver, refusing_port
 
 SOON = timedelta(seconds=0.3)
@@ -117,6 +118,43 @@ def test_waiting_for_nothing_returns_and_waiting_is_bounded(sender: Sender, rece
     started = time.monotonic()
     assert sender.wait(timedelta(milliseconds=50)) == []
     assert time.monotonic() - started < 1
+
+
+def test_an_answer_that_came_in_time_counts_however_late_it_is_looked_at(sender: Sender, receiver: Receiver) -> None:
+    may_answer, has_answered = threading.Event(), threading.Event()
+
+    def answer_when_told(connection: socket.socket, _: Received) -> None:
+        may_answer.wait()
+        connection.sendall(Answer(200).encode())
+        has_answered.set()
+
+    receiver.script = answer_when_told
+    sender.start(a_request(receiver.url(), timeout=timedelta(seconds=1)), token=1)
+    deadline = time.monotonic() + 1
+    while not receiver.received:
+        assert sender.wait(timedelta(milliseconds=1)) == []
+    may_answer.set()
+    assert has_answered.wait(10)
+    time.sleep(max(0, deadline - time.monotonic()) + 0.1)
+
+    [(_, found)] = sender.wait(LONG)
+
+    assert status_of(found) == 200
+
+
+def test_what_is_overdue_is_given_up_also_while_others_end_all_the_time(sender: Sender, receiver: Receiver) -> None:
+    receiver.script = lambda connection, request: (
+        receiver.closing.wait() if request.path == "/hang" else connection.sendall(Answer(200).encode())
+    )
+    sender.start(a_request(receiver.url("/hang"), timeout=timedelta(milliseconds=200)), token="hangs")
+    ended: list[object] = []
+    started = time.monotonic()
+    while "hangs" not in ended and time.monotonic() < started + 20:
+        sender.start(a_request(receiver.url("/ok")), token="ok")
+        ended += [token for token, _ in sender.wait(LONG)]
+
+    assert "hangs" in ended
+    assert "ok" in ended
 
 
 def test_nothing_of_one_request_is_left_in_the_next(receiver: Receiver) -> None:

@@ -16,7 +16,8 @@ import pytest
 from deliveries import guard
 from deliveries.attempts import storable
 from deliveries.outcomes import Lost
-from deliveries.sender import Reply, Request, Sender
+from deliveries.sender import Sender
+from deliveries.transfer import Reply, Request
 from tests.certificates import Identity
 from tests.integration.test_sender import LATE, SOON, a_request, exchange, exchange_all, kind_of, status_of
 from tests.receiver import Receiver, refusing_port

@@ -8,7 +8,7 @@ from deliveries import vault
 from deliveries.attempts import Result, conclude
 from deliveries.claiming import Claim, Destination
 from deliveries.outcomes import Lost
-from deliveries.sender import Exchange, Reply, Request
+from deliveries.transfer import Exchange, Reply, Request
 from deliveries.vault import Secret
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)

@@ -14,7 +14,7 @@ from deliveries.attempts import as_row, render, schedule_of, storable
 from deliveries.formats import FORMATS, MASK
 from deliveries.outcomes import Lost
 from deliveries.retry import RetryAt
-from deliveries.sender import Request
+from deliveries.transfer import Request
 from deliveries.vault import NoLiveSecret, Secret, Unreadable
 from tests.unit.made_up import NOW, SECRET, a_claim, a_reply, a_result
 

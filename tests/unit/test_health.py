@@ -6,7 +6,7 @@ import pytest
 
 from deliveries.health import Health, health_of
 from deliveries.outcomes import Lost
-from deliveries.sender import Reply
+from deliveries.transfer import Reply
 from tests.unit.made_up import NOW, a_reply, a_result
 
 OK, OOPS, GONE = a_reply(200), a_reply(500), a_reply(410)

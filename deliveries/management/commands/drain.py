@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 
 from deliveries import leases, stopping
 from deliveries.drain import drain_once
+from deliveries.queue import go_by_indexes
 
 
 class Command(BaseCommand):
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         # A handler that raised could do so in the middle of a COMMIT, so it only leaves word.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set_stopping())
+        go_by_indexes()
         done = drain_once(timedelta(days=1))
         if not options["quiet"]:
             self.stdout.write(f"{done.events} events fanned out, {done.attempts} attempts made.")

@@ -1,0 +1,89 @@
+"""How PostgreSQL goes about the pipeline's statements, planned while every table is as good as empty."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+from django.db.backends.signals import connection_created
+
+from deliveries import pipeline, queue
+from deliveries.claiming import Wanted
+from deliveries.sender import Sender
+from tests.receiver import Answer
+from tests.story import Forge, attempt_all
+
+pytestmark = pytest.mark.django_db
+
+SCAN = re.compile(r"(?P<how>Seq|Index|Index Only|Bitmap Heap) Scan (using \w+ )?on (?P<table>deliveries_\w+)")
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, object]]:
+    """Give what the pipeline asks of the database from now on: its statements, each with the parameters of one run."""
+    asked: dict[str, Mapping[str, object]] = {}
+    run, change = queue.run, queue.change
+
+    def noting_run(sql: str, parameters: Mapping[str, object]) -> list[queue.Row]:
+        asked[sql] = parameters
+        return run(sql, parameters)
+
+    def noting_change(sql: str, parameters: Mapping[str, object]) -> int:
+        asked[sql] = parameters
+        return change(sql, parameters)
+
+    monkeypatch.setattr(queue, "run", noting_run)
+    monkeypatch.setattr(queue, "change", noting_change)
+    return asked
+
+
+def plan_of(sql: str, parameters: Mapping[str, object]) -> list[str]:
+    with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        rows = cursor.execute(f"EXPLAIN (COSTS OFF) {sql}".encode(), parameters).fetchall()
+    return [line for (line,) in rows]
+
+
+def whole_scans(plan: list[str]) -> list[str]:
+    """Give the steps of a plan that read a table from one end to the other."""
+    found = []
+    for place, line in enumerate(plan):
+        if scan := SCAN.search(line):
+            following = plan[place + 1] if place + 1 < len(plan) else ""
+            is_sought = "Index Cond" in following or "Recheck Cond" in following
+            if not is_sought and "Limit" not in plan[place - 1]:
+                found.append(scan.group())
+    return found
+
+
+def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
+    forge: Forge, sender: Sender, now: datetime, statements: dict[str, Mapping[str, object]]
+) -> None:
+    forge.webhook(now=now)
+    forge.receiver.answers["/"] = Answer(status=500)
+    later = now + timedelta(hours=1)
+
+    pipeline.accept([forge.event(now=now)], now=now)
+    claims = pipeline.fan_out(wanted=Wanted(10), now=now).claims
+    pipeline.settle(attempt_all(claims, sender, now=now), now=now)
+    pipeline.line_up(now=later)
+    pipeline.settle(attempt_all(pipeline.claim(10, now=later), sender, now=later), now=later)
+    pipeline.review(now=later)
+
+    assert len(statements) >= 9
+    scans = {sql: found for sql, parameters in statements.items() if (found := whole_scans(plan_of(sql, parameters)))}
+    assert scans == {}
+
+
+def test_what_a_worker_opens_goes_by_indexes() -> None:
+    queue.go_by_indexes()
+    opened = connection.copy()
+    try:
+        with opened.cursor() as cursor:
+            cursor.execute("SHOW enable_seqscan")
+            assert cursor.fetchone() == ("off",)
+    finally:
+        opened.close()
+        connection_created.disconnect(dispatch_uid=queue.__name__)
