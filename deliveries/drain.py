@@ -319,7 +319,7 @@ class Drain:
         """Write the results down; when the database is away they wait, and the requests in flight go on meanwhile."""
         try:
             self.clock.keep_right()
-            pipeline.settle(self._ended, now=self.clock())
+            pipeline.settle(self._ended, is_repeated=self._away_since is not None, now=self.clock())
         except (OperationalError, InterfaceError) as error:
             self._wait_for_the_database(error)
             return
@@ -355,7 +355,7 @@ class Drain:
         while self._ended:
             result = self._ended[-1]
             try:
-                pipeline.settle([result], now=self.clock())
+                pipeline.settle([result], is_repeated=self._away_since is not None, now=self.clock())
                 self.done.attempts += 1
             except (OperationalError, InterfaceError) as error:
                 self._wait_for_the_database(error)
@@ -363,6 +363,7 @@ class Drain:
             except DatabaseError:
                 log.exception("The result of delivery %s cannot be written down", result.claim.delivery_id)
             self._ended.pop()
+        self._away_since = None
 
     def _is_hopeless(self) -> bool:
         """Tell whether to give up on a database that is away, because we are to stop and cannot wait for ever."""

@@ -190,11 +190,11 @@ def finish(claimed: Claim, request: Request, exchange: Exchange, *, started_at: 
 # 5. Settle ----------------------------------------------------------------------------------------------------------
 
 
-def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
+def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetime) -> set[UUID]:
     """Record the attempts and move each delivery on; give the ids of those that were still ours to move.
 
     Fenced by the lease: where it ran out the delivery stays as it is, yet the attempt is on record. Repeating it after
-    a lost connection changes nothing that it had changed before.
+    a lost connection changes nothing that it had changed before; only the log has to be told that it is repeated.
     """
     if not results:
         return set()
@@ -203,6 +203,8 @@ def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
     columns = arrays.columns(rows, attempts.COLUMNS)
     reach("answered")
     with transaction.atomic():
+        # Whoever lost the answer to a COMMIT does not know whether it settled these before.
+        known = {place for (place,) in queue.run(queue.KNOWN_ATTEMPTS, columns)} if is_repeated else set()
         queue.change(queue.RECORD_ATTEMPTS, columns)
         reach("half-settled")
         places = {place for (place,) in queue.run(queue.SETTLE, columns)}
@@ -210,7 +212,7 @@ def settle(results: Sequence[Result], *, now: datetime) -> set[UUID]:
         if ours:
             _update_health(health_of(ours))
     reach("settled")
-    tell_attempts(rows, ours=places)
+    tell_attempts(rows, ours=places, known=known)
     return {result.claim.delivery_id for result in ours}
 
 

@@ -151,6 +151,14 @@ SET started_at = excluded.started_at, duration = excluded.duration, url = exclud
 WHERE a.outcome = 'unknown'
 """
 
+# Which of a batch were settled before. An attempt has one worker, so that none but ours can have done that.
+KNOWN_ATTEMPTS = """
+SELECT r.place - 1
+FROM unnest(%(deliveries)s::uuid[], %(numbers)s::bigint[]) WITH ORDINALITY AS r (delivery_id, number, place)
+JOIN deliveries_attempt a ON a.delivery_id = r.delivery_id AND a.number = r.number
+WHERE a.outcome <> 'unknown'
+"""
+
 # A delivery has a lease while it is being sent and only then. To ask for the state as well would lead the planner to
 # read all that is being sent, of which it believes there is next to nothing, for every row of the batch.
 # A batch may hold two reports about a delivery, the late one of a lost lease and the one of the lease that followed:

@@ -1,5 +1,7 @@
 """The drain: slots kept full, nobody kept waiting, and results written down whatever happens to the database."""
 
+import json
+import logging
 import threading
 import time
 from collections import Counter
@@ -12,7 +14,7 @@ import pytest
 from django.db import OperationalError, connection
 from pytest_django import Settings
 
-from deliveries import drain, pipeline, stopping, timekeeping
+from deliveries import drain, pipeline, stopping, telemetry, timekeeping
 from deliveries.drain import Drain, Drained, drain_once
 from deliveries.lanes import IN_ALL
 from deliveries.models import Attempt, Delivery, Webhook
@@ -278,8 +280,8 @@ def test_a_commit_whose_outcome_is_unknown_is_repeated_and_counts_once(
     forge.accept(3, now=now)
     settle, calls = pipeline.settle, []
 
-    def settle_and_lose_the_answer(results: list[object], *, now: datetime) -> object:
-        answer = settle(results, now=now)  # type: ignore[arg-type]
+    def settle_and_lose_the_answer(results: list[object], **how: object) -> object:
+        answer = settle(results, **how)  # type: ignore[arg-type]
         calls.append(len(results))
         if len(calls) == 1:
             raise OperationalError("the connection broke during COMMIT")
@@ -297,6 +299,33 @@ def test_a_commit_whose_outcome_is_unknown_is_repeated_and_counts_once(
     assert Attempt.objects.count() == 3
 
 
+def test_attempts_whose_commit_went_unheard_are_told_once_and_as_settled_before(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[dict[str, object]] = []
+    caplog.set_level(logging.INFO, "hookhub.attempts")
+    monkeypatch.setattr(telemetry.attempts, "info", lambda _, text: told.extend(map(json.loads, text.splitlines())))
+    forge.webhook(now=now, max_in_flight=1)
+    forge.accept(2, now=now)
+    commit, points = connection._commit, []
+
+    def lose_the_first_answer() -> None:
+        commit()
+        if points.count("half-settled") == 1 and points[-1] == "half-settled":
+            points.append("lost")
+            raise OperationalError("the connection broke during COMMIT")
+
+    monkeypatch.setattr(pipeline, "reach", points.append)
+    monkeypatch.setattr(connection, "_commit", lose_the_first_answer)
+
+    run(few_slots, now=now)
+
+    assert points.count("lost") == 1
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+    assert len({line["delivery"] for line in told}) == 2
+    assert [(line.get("was_ours"), line.get("was_settled_before")) for line in told] == [(None, True), (True, None)]
+
+
 def test_while_the_database_is_away_results_wait_and_the_requests_in_flight_go_on(
     forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,11 +333,11 @@ def test_while_the_database_is_away_results_wait_and_the_requests_in_flight_go_o
     forge.accept(20, now=now)
     settle, tries = pipeline.settle, []
 
-    def away_for_a_while(results: list[object], *, now: datetime) -> object:
+    def away_for_a_while(results: list[object], **how: object) -> object:
         tries.append(len(results))
         if len(tries) <= 5:
             raise OperationalError("away")
-        return settle(results, now=now)  # type: ignore[arg-type]
+        return settle(results, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "settle", away_for_a_while)
 
@@ -325,7 +354,7 @@ def test_told_to_stop_while_the_database_is_away_it_waits_a_while_and_then_gives
     forge.accept(now=now)
     tries: list[int] = []
 
-    def away(results: list[object], *, now: datetime) -> object:
+    def away(results: list[object], **how: object) -> object:
         tries.append(len(results))
         raise OperationalError("away")
 
