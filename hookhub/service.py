@@ -22,16 +22,16 @@ class ServiceError(RuntimeError):
 
 
 @contextmanager
-def running(*, port: int, log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
+def running(*options: str, port: int, log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run ``manage.py up`` on ``port`` with its output in ``log``, and give its address once it answers.
 
-    ``environment`` is added to this process's own. Raises ServiceError.
+    ``options`` are of the command, ``environment`` is added to this process's own. Raises ServiceError.
     """
     url = f"http://127.0.0.1:{port}"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, str(MANAGE), "up", "--port", str(port)],
+            [sys.executable, str(MANAGE), "up", "--port", str(port), *options],
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -42,7 +42,7 @@ def servers_of(home: Path) -> list[psutil.Process]:
     return found
 
 
-def test_the_demo_ends_well_and_leaves_a_clean_ledger() -> None:
+def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_key_to_up() -> None:
     with home_of_its_own() as home:
         environment = {**os.environ, **settings_for(home)}
         done = subprocess.run([*MANAGE, "demo"], capture_output=True, text=True, env=environment, check=False)
@@ -55,6 +55,12 @@ def test_the_demo_ends_well_and_leaves_a_clean_ledger() -> None:
         )
         assert "The ledger is right." in service.run("check_ledger", environment=environment)
         assert servers_of(home) == []
+
+        log = home / "up.log"
+        with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
+            header = {"Authorization": f"Bearer {first_key(log)}"}
+            assert requests.get(f"{url}/v1/webhooks", headers=header, timeout=10).json()["results"] == []
+            assert re.search(r"login +admin / \S+", log.read_text())
 
 
 def test_up_finds_its_data_again_and_a_crash_blocks_nothing() -> None:

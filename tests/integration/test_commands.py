@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from freezegun import freeze_time
@@ -18,6 +19,7 @@ from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.sender import Sender
 from deliveries.vault import Unreadable
+from hookhub.management.commands.up import first_steps
 from hookhub.models import ApiKey, Scope, digest
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, outcomes_of, the_delivery
@@ -551,3 +553,24 @@ def test_a_long_list_of_organizations_is_cut_short(db: None) -> None:
     for command in (["create_api_key"], ["redeliver", "--organization", "nobody"]):
         said = complaint(*command)
         assert said.endswith("org-18, org-19, ….")
+
+
+# up -----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_start_gives_a_login_and_a_key_and_no_later_one_does(db: None) -> None:
+    told = "\n".join(first_steps())
+
+    key = ApiKey.objects.get()
+    assert (User.objects.get().username, key.scope, str(key.organization)) == ("admin", Scope.MASTER, "default")
+    assert f"hh_{key.key_id}_" in told
+    assert first_steps() == []
+    assert (User.objects.count(), ApiKey.objects.count()) == (1, 1)
+
+
+@pytest.mark.parametrize(("slug", "is_first"), [("demo-20260304-120000", True), ("acme", False), ("demo-acme", False)])
+def test_what_a_demo_left_behind_is_no_start_and_anything_else_is(db: None, slug: str, is_first: bool) -> None:
+    Organization.objects.create(slug=slug)
+
+    assert bool(first_steps()) == is_first
+    assert User.objects.exists() == is_first

@@ -79,7 +79,8 @@ class Command(BaseCommand):
         with contextlib.ExitStack() as stack:
             port, log = first_free_port("127.0.0.1"), embedded.home() / "demo.log"
             self._say(f"Starting HookHub on port {port} (its output goes to {log}) …")
-            url = stack.enter_context(service.running(port=port, log=log))
+            # The login and the key of the first start are for the one who starts it, and are shown once.
+            url = stack.enter_context(service.running("--no-first-steps", port=port, log=log))
             call_command("migrate", verbosity=0)
             operator, operator_key = ApiKey.issue(
                 organization=None, scope=Scope.MASTER, name="demo", now=timezone.now()

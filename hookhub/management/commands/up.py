@@ -26,6 +26,8 @@ from hookhub.models import ApiKey, Membership, Scope
 DEFAULT_PORT = 8000
 PORTS_TRIED = 50
 READY_WITHIN_SECONDS = 60
+# The names of a demo's organizations, which end in the moment at which it began.
+LEFT_BY_A_DEMO = r"^demo-[0-9]{8}-[0-9]{6}$"
 # The worker lets its requests in flight come to their end before it stops.
 GRACE_SECONDS = 5
 
@@ -36,6 +38,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+        parser.add_argument(
+            "--no-first-steps", action="store_true", help="make no login and no API key on the very first start"
+        )
         parser.add_argument("--port", type=int, help=f"the port; by default the first free one from {DEFAULT_PORT} on")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -64,7 +69,7 @@ class Command(BaseCommand):
             raise CommandError(f"The database does not answer; check DATABASE_URL. {error}") from error
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         greeting = [f"HookHub is up: {url}/admin/ (admin), {url}/v1/ (API), {url}/v1/docs (OpenAPI)"]
-        greeting += first_steps()
+        greeting += [] if options["no_first_steps"] else first_steps()
         if settings.HOOKHUB_DEVELOPMENT:
             greeting.append(
                 "Development mode: receivers on this machine are allowed. Set HOOKHUB_DEVELOPMENT=0 elsewhere."
@@ -106,8 +111,11 @@ class Command(BaseCommand):
 
 
 def first_steps() -> list[str]:
-    """On the very first start make a login, an organization and an API key, and give the lines that tell of them."""
-    if User.objects.exists() or Organization.objects.exists():
+    """On the very first start make a login, an organization and an API key, and give the lines that tell of them.
+
+    What a demo left behind belongs to nobody, and is no start.
+    """
+    if User.objects.exists() or Organization.objects.exclude(slug__regex=LEFT_BY_A_DEMO).exists():
         return []
     password = secrets.token_urlsafe(12)
     user = User.objects.create_superuser("admin", "admin@localhost", password)
