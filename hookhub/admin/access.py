@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from hookhub.admin import filters
-from hookhub.admin.base import Acting, ModelAdmin, tally
+from hookhub.admin.base import Acting, Plain, tally
 from hookhub.admin.organizations import Lasting
 from hookhub.admin.paging import LogAdmin
 from hookhub.admin.reading import NAMED_ORGANIZATION, moment
@@ -21,7 +21,7 @@ from hookhub.models import ApiKey, Membership, Replay, Scope
 
 
 @admin.register(Membership)
-class MembershipAdmin(ModelAdmin):
+class MembershipAdmin(Plain):
     list_display = ("user", "organization", "role")
     list_filter = ("role", filters.OrganizationFilter)
     list_select_related = ("user", "organization")

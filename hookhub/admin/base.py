@@ -11,7 +11,7 @@ from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 
 if TYPE_CHECKING:
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
 else:
     # Only the stubs know the class as generic.
     ModelAdmin = admin.ModelAdmin
+
+
+class Plain(ModelAdmin):
+    """What its form alone changes: the fields that a person touched, where they still are."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Save what was touched, and nothing that was read with it.
+
+        To save all of it would bring back what was deleted since, and let a key that was revoked open doors again.
+        """
+        if not change:
+            super().save_model(request, obj, form, change)
+        else:
+            # Gone, it would be an error of the database's.
+            get_object_or_404(self.model.objects.select_for_update(no_key=True), pk=obj.pk)
+            obj.save(update_fields=form.changed_data)
 
 
 class Titled(ModelAdmin):

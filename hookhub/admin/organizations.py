@@ -7,11 +7,11 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from deliveries.models import Organization, Repository
-from hookhub.admin.base import ModelAdmin
+from hookhub.admin.base import Plain
 from hookhub.admin.filters import OrganizationFilter
 
 
-class Lasting(ModelAdmin):
+class Lasting(Plain):
     """What cannot be deleted here: with it would go all that belongs to it, the log included."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

@@ -57,7 +57,8 @@ class OrganizationView(GenericAPIView[Organization]):
     def patch(self, request: Request, slug: str) -> Response:
         organization = enter(request, needs=Scope.MASTER, named=slug)
         serializer = OrganizationSerializer(organization, data=fields_of(request.data), partial=True)
-        return Response(save(serializer, name="slug"))
+        locked = Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk)
+        return Response(change(serializer, locked, name="slug"))
 
 
 class RepositoriesView(GenericAPIView[Repository]):
@@ -102,7 +103,8 @@ class RepositoryView(GenericAPIView[Repository]):
     def patch(self, request: Request, name: str) -> Response:
         repository = self.find(request, name, needs=Scope.MANAGE)
         serializer = RepositorySerializer(repository, data=fields_of(request.data), partial=True)
-        return Response(save(serializer, name="name"))
+        locked = Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk)
+        return Response(change(serializer, locked, name="name"))
 
     def delete(self, request: Request, name: str) -> Response:
         repository = self.find(request, name, needs=Scope.MANAGE)
@@ -144,6 +146,22 @@ def save(
     except IntegrityError as error:
         raise conflict("This name is taken.", fields={name: "is taken; choose another"}) from error
     return serializer.data
+
+
+def change(
+    serializer: "BaseSerializer[Organization] | BaseSerializer[Repository]",
+    locked: QuerySet[Organization] | QuerySet[Repository],
+    *,
+    name: str,
+) -> object:
+    """Change what is asked for and nothing else, as ``save`` does; raises a 404 when it has just been deleted."""
+    with transaction.atomic():
+        # Read again under a lock: what was read before may have been deleted, and saving it would bring it back, or
+        # changed, and saving it would undo that.
+        if (found := locked.first()) is None:
+            raise Http404
+        serializer.instance = found
+        return save(serializer, name=name)
 
 
 def refuse_unknown_fields(serializer: "BaseSerializer[Any]") -> None:

@@ -1,0 +1,137 @@
+"""What is changed while somebody else deletes it or changes it too: nothing comes back, and nothing is undone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db.models import Model
+from django.test import Client
+from django.utils import timezone
+
+from deliveries.models import Organization, Repository
+from hookhub.admin.access import ApiKeyAdmin, MembershipAdmin
+from hookhub.admin.organizations import RepositoryAdmin
+from hookhub.api import organizations
+from hookhub.api.organizations import RepositoryView
+from hookhub.models import ApiKey, Membership, Scope
+from tests.api import Caller
+
+pytestmark = pytest.mark.django_db
+
+
+def interrupted(read: Callable[..., Any], by: Callable[[], object]) -> Callable[..., Any]:
+    """Give a way to read a row after which somebody else does something first."""
+
+    def read_and_pause(*args: Any, **options: Any) -> Any:
+        row = read(*args, **options)
+        by()
+        return row
+
+    return read_and_pause
+
+
+# The API -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_repository_that_is_deleted_while_it_is_changed_stays_deleted(
+    api: Caller, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = Repository.objects.filter(pk=repository.pk).delete
+    monkeypatch.setattr(RepositoryView, "find", interrupted(RepositoryView.find, delete))
+
+    assert api.patch("/v1/repositories/widgets", {"private": False}).status_code == 404
+
+    assert not Repository.objects.exists()
+
+
+def test_of_two_who_change_a_repository_at_once_both_are_heard(
+    api: Caller, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_it() -> None:
+        Repository.objects.update(private=False)
+
+    monkeypatch.setattr(RepositoryView, "find", interrupted(RepositoryView.find, open_it))
+
+    answer = api.patch("/v1/repositories/widgets", {"name": "gadgets"})
+
+    assert (answer.status_code, answer.json()["name"], answer.json()["private"]) == (200, "gadgets", False)
+    repository.refresh_from_db()
+    assert (repository.name, repository.private) == ("gadgets", False)
+
+
+def test_of_two_who_delete_a_repository_at_once_the_second_finds_none(
+    api: Caller, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = Repository.objects.filter(pk=repository.pk).delete
+    monkeypatch.setattr(RepositoryView, "find", interrupted(RepositoryView.find, delete))
+
+    assert api.delete("/v1/repositories/widgets").status_code == 404
+
+
+def test_of_two_who_change_an_organization_at_once_both_are_heard(
+    api: Caller, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def be_strict() -> None:
+        Organization.objects.update(validate_events=True)
+
+    monkeypatch.setattr(organizations, "enter", interrupted(organizations.enter, be_strict))
+
+    answer = api.patch("/v1/organizations/acme", {"name": "Acme & Co"})
+
+    assert (answer.status_code, answer.json()["validate_events"]) == (200, True)
+    organization.refresh_from_db()
+    assert (organization.name, organization.validate_events) == ("Acme & Co", True)
+
+
+# The admin -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    client.force_login(User.objects.create_superuser("op", "op@example.com", "op-password-1"))
+    return client
+
+
+def change(client: Client, row: Model, **fields: str) -> int:
+    """Send a row's form; give the status."""
+    meta = row._meta
+    return client.post(f"/admin/{meta.app_label}/{meta.model_name}/{row.pk}/change/", fields).status_code
+
+
+def test_a_key_that_is_revoked_while_it_is_given_another_name_stays_revoked(
+    staff: Client, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, _ = ApiKey.issue(organization=organization, scope=Scope.MASTER, name="ci", now=timezone.now())
+
+    def revoke() -> None:
+        ApiKey.objects.update(revoked_at=timezone.now())
+
+    monkeypatch.setattr(ApiKeyAdmin, "get_form", interrupted(ApiKeyAdmin.get_form, revoke))
+
+    assert change(staff, key, name="old ci") == 302
+
+    key.refresh_from_db()
+    assert (key.name, key.revoked_at is not None) == ("old ci", True)
+
+
+def test_a_membership_that_is_ended_while_it_is_changed_stays_ended(
+    staff: Client, organization: Organization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = User.objects.create_user("zoe")
+    membership = Membership.objects.create(user=person, organization=organization, role=Membership.Role.READER)
+    delete = Membership.objects.all().delete
+    monkeypatch.setattr(MembershipAdmin, "get_object", interrupted(MembershipAdmin.get_object, delete))
+
+    fields = {"user": str(person.pk), "organization": str(organization.pk), "role": Membership.Role.OWNER}
+    # The deletion is part of this test's own transaction, and goes back with it.
+    assert change(staff, membership, **fields) == 404
+
+
+def test_a_repository_that_is_deleted_while_staff_change_it_stays_deleted(
+    staff: Client, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = Repository.objects.filter(pk=repository.pk).delete
+    monkeypatch.setattr(RepositoryAdmin, "get_object", interrupted(RepositoryAdmin.get_object, delete))
+
+    assert change(staff, repository, name="gadgets") == 404
