@@ -3,7 +3,8 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class Crew:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         process.wait()
-        psutil.wait_procs(children, timeout=10)
+        wait_until_dead(children, seconds=10)
 
     def kill_parent(self, name: str) -> list[psutil.Process]:
         """SIGKILL a process and none of its children; give those."""
@@ -103,3 +104,13 @@ def is_alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def wait_until_dead(processes: Iterable[psutil.Process], *, seconds: float) -> list[psutil.Process]:
+    """Wait until processes are dead, whoever may have to reap them, and give those that live on."""
+    give_up_at = time.monotonic() + seconds
+    alive = [process for process in processes if is_alive(process)]
+    while alive and time.monotonic() < give_up_at:
+        time.sleep(0.02)
+        alive = [process for process in alive if is_alive(process)]
+    return alive

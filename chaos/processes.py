@@ -7,6 +7,7 @@ from contextlib import suppress
 import psutil
 
 from bench.stage import wait_for
+from chaos.crew import wait_until_dead
 from chaos.scene import Scene
 
 # How long a process that is told to stop may take beyond its requests' longest deadline.
@@ -41,7 +42,7 @@ def kill_parent(scene: Scene) -> None:
     children = parent.children(recursive=True)
     # Nothing that the children have in hand may be sent twice for it.
     scene.kill([parent], what=f"the parent of {name} killed")
-    _, alive = psutil.wait_procs(children, timeout=ORPHANS_END_WITHIN_SECONDS)
+    alive = wait_until_dead(children, seconds=ORPHANS_END_WITHIN_SECONDS)
     if alive:
         scene.complaints.append(f"{len(alive)} children of {name} outlive their parent")
         for child in alive:

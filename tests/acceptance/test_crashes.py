@@ -2,6 +2,7 @@
 
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -145,6 +146,23 @@ def test_a_worker_told_to_stop_finishes_what_is_in_flight_and_sends_nothing_twic
     assert (code, in_flight, sent_before < 30) == (0, 0, True)
     assert set(arrived(receiver).values()) == {1}
     crew.check_ledger()
+
+
+def test_a_worker_told_to_stop_while_redis_hangs_stops(crew: Crew, receiver: Receiver) -> None:
+    crew.client.webhooks.create(receiver.url(), events=["*"])
+    crew.client.publish("push", {"a": 1})
+    wait_until(lambda: crew.states() == {"delivered": 1}, "the worker to be at work")
+    valkey = crew.server("valkey")
+    valkey.suspend()
+    try:
+        started = time.monotonic()
+        code = crew.stop("worker")
+        took = time.monotonic() - started
+    finally:
+        valkey.resume()
+
+    # It takes its leave of Redis with several questions, none of which is answered.
+    assert (code, took < 20) == (0, True)
 
 
 def test_a_second_worker_takes_over_what_the_first_had_in_hand(crew: Crew, receiver: Receiver) -> None:

@@ -4,9 +4,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
-import psutil
 import pytest
 
+from chaos.crew import wait_until_dead
 from hookhub.client import Event
 from tests.acceptance.crew import Crew, home_of_its_own, wait_until
 from tests.receiver import Receiver
@@ -32,8 +32,7 @@ def test_children_whose_parent_is_killed_under_load_settle_what_is_in_flight_and
     children = crew.kill_parent("worker")
 
     assert children
-    gone, alive = psutil.wait_procs(children, timeout=15)
-    assert (len(gone), alive) == (len(children), [])
+    assert wait_until_dead(children, seconds=15) == []
     # There was more to do than they did, and of what they did nothing is in doubt.
     # What is not fanned out yet has no state.
     states = crew.states()
@@ -53,5 +52,4 @@ def test_idle_children_whose_parent_is_killed_end(crew: Crew) -> None:
 
     children = crew.kill_parent("worker")
 
-    _, alive = psutil.wait_procs(children, timeout=15)
-    assert alive == []
+    assert wait_until_dead(children, seconds=15) == []

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from chaos.crew import is_alive, wait_until_dead
 from hookhub.client import Event
 from tests.acceptance.crew import Crew, home_of_its_own, wait_until
 from tests.receiver import Answer, Received, Receiver
@@ -42,8 +43,7 @@ def test_a_poller_whose_worker_is_killed_settles_what_is_in_flight_and_ends(crew
 
     children = crew.kill_parent("worker")
 
-    _, alive = psutil.wait_procs(children, timeout=15)
-    assert alive == []
+    assert wait_until_dead(children, seconds=15) == []
     # What is not fanned out yet has no state.
     states = crew.states()
     assert set(states) <= {"delivered", "pending"}
@@ -85,7 +85,7 @@ def test_a_worker_told_to_stop_waits_for_its_poller(crew: Crew, receiver: Receiv
     parent.terminate()
 
     assert parent.wait(60) == 0
-    assert not poller.is_running()
+    assert not is_alive(poller)
     # What is not fanned out yet has no state.
     states = crew.states()
     assert set(states) <= {"delivered", "pending"}

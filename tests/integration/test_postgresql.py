@@ -2,6 +2,7 @@
 
 import gc
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 from django.db import connection, connections, transaction
 
+from chaos.proxy import Proxy
 from deliveries import queue
 from tests.story import counted_statements
 
@@ -111,3 +113,33 @@ def test_a_fork_that_ends_leaves_its_parents_connection_open() -> None:
     os.waitpid(pid, 0)
 
     assert backend() == before
+
+
+def test_a_server_that_vanishes_without_a_word_is_noticed_by_tcp_within_half_a_minute() -> None:
+    parameters = connection.get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
+    # Embedded, it is on a Unix socket; what stands before it makes a TCP connection of that.
+    at = f"{parameters['host']}/.s.PGSQL.{parameters.get('port') or 5432}"
+    target = at if at.startswith("/") else (parameters["host"], int(parameters.get("port") or 5432))
+
+    with (
+        Proxy(target) as proxy,
+        psycopg.connect(**{**parameters, "host": "127.0.0.1", "port": proxy.port}) as link,
+        socket.socket(fileno=os.dup(link.fileno())) as tcp,
+    ):
+        options = {
+            name: tcp.getsockopt(level, getattr(socket, name))
+            for level, name in (
+                (socket.SOL_SOCKET, "SO_KEEPALIVE"),
+                (socket.IPPROTO_TCP, "TCP_KEEPIDLE"),
+                (socket.IPPROTO_TCP, "TCP_KEEPINTVL"),
+                (socket.IPPROTO_TCP, "TCP_KEEPCNT"),
+                (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT"),
+            )
+        }
+
+    assert options["SO_KEEPALIVE"]
+    # A connection on which nothing is said, and one on which what is said is not received.
+    assert options["TCP_KEEPIDLE"] + options["TCP_KEEPINTVL"] * options["TCP_KEEPCNT"] <= 30
+    assert 0 < options["TCP_USER_TIMEOUT"] <= 30_000
