@@ -75,36 +75,44 @@ def change(
     reason a webhook whose URL is masked keeps a format that masks it, unless the URL is sent along. The masked URL
     itself stands for the one there is, so that what was read can be sent back.
     """
-    # Checked before anything is locked, since checking a URL may ask a name server.
-    before = Webhook.objects.kept().get(pk=webhook_id)
-    if wanted.get("url") == before.shown_url:
-        wanted = {name: value for name, value in wanted.items() if name != "url"}
-    granted = terms.check(wanted, format_now=before.format)
-    with transaction.atomic():
-        webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
-        moves = "url" in granted and is_elsewhere(str(granted["url"]), webhook.url)
-        brings_format = "format" in granted and granted["format"] != webhook.format
-        wire_format = FORMATS[str(granted.get("format", webhook.format))]
-        if FORMATS[webhook.format].url_is_secret and not wire_format.url_is_secret and "url" not in granted:
-            raise terms.BadTerms({"url": f"is required: {wire_format.slug} would show the one that is masked now"})
-        if brings_format:
-            granted.setdefault("content_type", wire_format.content_types[0])
-            if not moves and "headers" not in granted:
-                # The new format may send a header itself that the owner's own would double.
-                terms.check({"headers": vault.open_headers(webhook.sealed_headers)}, format_now=wire_format.slug)
-        new_secret = granted.pop("secret", None)
-        if new_secret is None and (moves or brings_format) and not _may_keep_secrets(webhook, wire_format, moves=moves):
-            new_secret = _secret_for(wire_format, None)
-        if new_secret is not None:
-            webhook.sealed_secrets = _seal(str(new_secret))
-        if moves or "headers" in granted:
-            webhook.sealed_headers = vault.seal_headers(_as_headers(granted.pop("headers", {})))
-        for name, value in granted.items():
-            setattr(webhook, name, value)
-        webhook.changed_at = now
-        webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
-        _switch(webhook, active=active, now=now)
-    return webhook, str(new_secret) if new_secret else None
+    while True:
+        # Checked before anything is locked, since checking a URL may ask a name server.
+        before = Webhook.objects.kept().get(pk=webhook_id)
+        asked = {name: value for name, value in wanted.items() if not (name == "url" and value == before.shown_url)}
+        granted = terms.check(asked, format_now=before.format)
+        with transaction.atomic():
+            webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
+            # What was found good is so for the format and the URL that it was held against.
+            if (webhook.format, webhook.url) == (before.format, before.url):
+                new_secret = _change(webhook, granted, now=now)
+                _switch(webhook, active=active, now=now)
+                return webhook, new_secret
+
+
+def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | None:
+    """Change a locked webhook; give its secret when that is a new one."""
+    moves = "url" in granted and is_elsewhere(str(granted["url"]), webhook.url)
+    brings_format = "format" in granted and granted["format"] != webhook.format
+    wire_format = FORMATS[str(granted.get("format", webhook.format))]
+    if FORMATS[webhook.format].url_is_secret and not wire_format.url_is_secret and "url" not in granted:
+        raise terms.BadTerms({"url": f"is required: {wire_format.slug} would show the one that is masked now"})
+    if brings_format:
+        granted.setdefault("content_type", wire_format.content_types[0])
+        if not moves and "headers" not in granted:
+            # The new format may send a header itself that the owner's own would double.
+            terms.check({"headers": vault.open_headers(webhook.sealed_headers)}, format_now=wire_format.slug)
+    new_secret = granted.pop("secret", None)
+    if new_secret is None and (moves or brings_format) and not _may_keep_secrets(webhook, wire_format, moves=moves):
+        new_secret = _secret_for(wire_format, None)
+    if new_secret is not None:
+        webhook.sealed_secrets = _seal(str(new_secret))
+    if moves or "headers" in granted:
+        webhook.sealed_headers = vault.seal_headers(_as_headers(granted.pop("headers", {})))
+    for name, value in granted.items():
+        setattr(webhook, name, value)
+    webhook.changed_at = now
+    webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
+    return str(new_secret) if new_secret else None
 
 
 def rotate_secret(

@@ -1,6 +1,7 @@
 """What is changed while somebody else deletes it or changes it too: nothing comes back, and nothing is undone."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
+from deliveries import terms, vault, webhooks
 from deliveries.models import Organization, Repository
 from hookhub.admin.access import ApiKeyAdmin, MembershipAdmin
 from hookhub.admin.organizations import RepositoryAdmin
@@ -82,6 +84,33 @@ def test_of_two_who_change_an_organization_at_once_both_are_heard(
     assert (answer.status_code, answer.json()["validate_events"]) == (200, True)
     organization.refresh_from_db()
     assert (organization.name, organization.validate_events) == ("Acme & Co", True)
+
+
+# The engine ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_checked_by_the_format_that_another_has_given_the_webhook_meanwhile(
+    organization: Organization, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"], "format": "github"}
+    webhook, _ = webhooks.create(wanted, organization=organization, repository=None, now=now)
+    check, changes = terms.check, [{"format": "standard-webhooks"}]
+
+    def check_and_pause(*args: Any, **options: Any) -> Any:
+        granted = check(*args, **options)
+        if changes:
+            webhooks.change(webhook.pk, changes.pop(), now=now)
+        return granted
+
+    monkeypatch.setattr(terms, "check", check_and_pause)
+
+    # Good enough for github, and nothing that standard-webhooks could sign with.
+    with pytest.raises(terms.BadTerms, match="secret"):
+        webhooks.change(webhook.pk, {"secret": "not in base64!"}, now=now)
+
+    webhook.refresh_from_db()
+    [secret] = vault.open_secrets(webhook.sealed_secrets)
+    assert (webhook.format, secret.text[:6]) == ("standard-webhooks", "whsec_")
 
 
 # The admin -----------------------------------------------------------------------------------------------------------
