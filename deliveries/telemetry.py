@@ -27,22 +27,18 @@ def line_of(row: Mapping[str, Any], *, was_ours: bool | None) -> str:
 
     Whether a lease held when an attempt was settled before, and is gone since, nobody can tell any more.
     """
-    facts: dict[str, object] = {
-        "delivery": str(row["deliveries"]),
-        "webhook": row["webhooks"],
-        "attempt": row["numbers"],
-        "outcome": row["outcomes"],
-        "duration": str(row["durations"]),
-        "state": row["states"],
-        **({"was_settled_before": True} if was_ours is None else {"was_ours": was_ours}),
-    }
-    for name, column in (("status", "statuses"), ("error", "errors"), ("ending", "endings")):
-        if row[column]:
-            facts[name] = row[column]
+    # Written by hand, at half of what the encoder costs: none of these but an error can hold what JSON has to escape.
+    standing = '"was_settled_before": true' if was_ours is None else f'"was_ours": {"true" if was_ours else "false"}'
+    line = (
+        f'{{"delivery": "{row["deliveries"]}", "webhook": {row["webhooks"]}, "attempt": {row["numbers"]}, '
+        f'"outcome": "{row["outcomes"]}", "duration": "{row["durations"]}", "state": "{row["states"]}", {standing}'
+    )
+    if row["statuses"]:
+        line += f', "status": {row["statuses"]}'
+    if row["errors"]:
+        line += f', "error": {json.dumps(row["errors"])}'
+    if row["endings"]:
+        line += f', "ending": "{row["endings"]}"'
     if row["due"]:
-        facts["due_at"] = str(row["due"])
-    return _encode(facts)
-
-
-# One for all, where json.dumps would look at its options each time.
-_encode = json.JSONEncoder().encode
+        line += f', "due_at": "{row["due"]}"'
+    return line + "}"

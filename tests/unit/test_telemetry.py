@@ -1,0 +1,38 @@
+"""The line that is logged for an attempt is JSON, whatever its error says."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from deliveries.telemetry import line_of
+
+ROW: dict[str, Any] = {
+    "deliveries": UUID(int=1), "webhooks": 7, "numbers": 2, "outcomes": "lost", "durations": timedelta(seconds=3),
+    "states": "pending", "statuses": None, "errors": "", "endings": None, "due": None,
+}  # fmt: skip
+COMMON = {
+    "delivery": "00000000-0000-0000-0000-000000000001", "webhook": 7, "attempt": 2, "outcome": "lost",
+    "duration": "0:00:03", "state": "pending",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("error", ['said "no"', "two\nlines", "\\", "\u2028 \x00 \x7f", "größer", "}"])
+def test_any_error_is_told_in_one_line(error: str) -> None:
+    line = line_of({**ROW, "errors": error}, was_ours=True)
+
+    assert len(line.splitlines()) == 1
+    assert json.loads(line) == {**COMMON, "was_ours": True, "error": error}
+
+
+def test_what_there_is_not_is_not_told() -> None:
+    due = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+    assert json.loads(line_of({**ROW, "due": due}, was_ours=False)) == {
+        **COMMON, "was_ours": False, "due_at": "2026-03-04 12:00:00+00:00",
+    }  # fmt: skip
+    assert json.loads(line_of({**ROW, "statuses": 500, "endings": "exhausted"}, was_ours=None)) == {
+        **COMMON, "was_settled_before": True, "status": 500, "ending": "exhausted",
+    }  # fmt: skip
