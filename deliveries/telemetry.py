@@ -2,10 +2,15 @@
 
 import json
 import logging
-from collections.abc import Container, Mapping, Sequence
+import select
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 attempts = logging.getLogger("hookhub.attempts")
+
+# What a worker's processes write into their common pipe stays in one piece up to so many bytes (POSIX: at least 512;
+# Linux: 4096); of a longer one the lines could be mixed with another's. The lines are ASCII.
+WHOLE = select.PIPE_BUF
 
 
 def tell_attempts(
@@ -16,10 +21,22 @@ def tell_attempts(
     ``ours`` are the places of those whose lease held, ``known`` of those that were settled before, when it was not
     heard whether they were.
     """
-    # One record for all of them: a record costs more than what there is to say of an attempt.
     if attempts.isEnabledFor(logging.INFO):
         lines = [line_of(row, was_ours=None if place in known else place in ours) for place, row in enumerate(rows)]
-        attempts.info("%s", "\n".join(lines))
+        for record in records_of(lines):
+            attempts.info("%s", record)
+
+
+def records_of(lines: Iterable[str]) -> Iterator[str]:
+    """Put lines together as far as they stay whole, for a record costs more than what there is to say of an attempt."""
+    record = ""
+    for line in lines:
+        if record and len(record) + len(line) + 2 > WHOLE:
+            yield record
+            record = ""
+        record = f"{record}\n{line}" if record else line
+    if record:
+        yield record
 
 
 def line_of(row: Mapping[str, Any], *, was_ours: bool | None) -> str:

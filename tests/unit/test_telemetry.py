@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from deliveries.telemetry import line_of
+from deliveries.telemetry import WHOLE, line_of, records_of
 
 ROW: dict[str, Any] = {
     "deliveries": UUID(int=1), "webhooks": 7, "numbers": 2, "outcomes": "lost", "durations": timedelta(seconds=3),
@@ -36,3 +36,14 @@ def test_what_there_is_not_is_not_told() -> None:
     assert json.loads(line_of({**ROW, "statuses": 500, "endings": "exhausted"}, was_ours=None)) == {
         **COMMON, "was_settled_before": True, "status": 500, "ending": "exhausted",
     }  # fmt: skip
+
+
+def test_records_are_as_long_as_a_pipe_keeps_whole_and_no_line_is_cut() -> None:
+    lines = [str(number).zfill(300) for number in range(100)] + ["x" * (WHOLE + 1), "last"]
+
+    records = list(records_of(lines))
+
+    assert [line for record in records for line in record.split("\n")] == lines
+    assert [len(record) + 1 <= WHOLE for record in records].count(False) == 1
+    assert len(records) < len(lines) / (WHOLE // 301) + 3
+    assert list(records_of([])) == []
