@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
@@ -26,6 +27,17 @@ class OrganizationAdmin(Lasting):
     search_fields = ("slug", "name")
     ordering = ("slug",)
     readonly_fields = ("created_at",)
+    form = forms.modelform_factory(
+        Organization,
+        fields="__all__",
+        help_texts={
+            "slug": "What the API, the events and the shapes of other systems call it.",
+            "default_dialect": "Whose event types and wire format hold where nothing else is said, and whose words "
+            "/v1/webhooks speaks.",
+            "default_format": "The wire format of webhooks that name none; empty for the default dialect's.",
+            "validate_events": "Refuse events of a known type that break its schema.",
+        },
+    )
 
 
 @admin.register(Repository)
