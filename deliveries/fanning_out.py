@@ -49,6 +49,8 @@ AND (%(slow_room)s > 0 OR NOT {IS_SLOW})
 # Takes events out of the arrivals by turns of their sources, so that the flood of one holds up no other, and locks the
 # webhooks they can be sent to at once: like the claim's, that makes a statement of its own, so that the next one counts
 # right. The first row has the events as well, and is there even where no webhook is.
+# It goes on from source to source until it has as many as it is to take: fewer means that there are no more, but for
+# those that others have in hand.
 PICK = f"""
 WITH RECURSIVE turns AS (
     SELECT %(after)s::bigint AS source, 0 AS step, 0 AS lap
@@ -65,14 +67,15 @@ WITH RECURSIVE turns AS (
     ) AS following
 ), sources AS MATERIALIZED (
     SELECT source, step FROM turns WHERE step > 0 AND source <> ALL(%(without)s::bigint[])
-    LIMIT (%(limit)s + {TURNS} - 1) / {TURNS}
+    LIMIT %(limit)s
 ), arrived AS MATERIALIZED (
     SELECT a.source, a.event_id, sources.step
     FROM sources CROSS JOIN LATERAL (
         SELECT source, event_id FROM deliveries_arrival
         WHERE source = sources.source
         ORDER BY event_id
-        LIMIT (SELECT (%(limit)s + count(*) - 1) / greatest(count(*), 1) FROM sources)
+        LIMIT (SELECT greatest((%(limit)s + count(*) - 1) / greatest(count(*), 1), {TURNS})
+               FROM (SELECT FROM sources LIMIT (%(limit)s + {TURNS} - 1) / {TURNS}) AS first_ones)
         FOR UPDATE SKIP LOCKED
     ) AS a
     LIMIT %(limit)s

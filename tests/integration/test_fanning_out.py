@@ -164,6 +164,17 @@ def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge,
     assert lasts == firsts[:3]
 
 
+def test_where_each_source_has_little_more_of_them_give(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now)
+    repositories = [Repository.objects.create(organization=forge.organization, name=f"r{n}") for n in range(2 * TURNS)]
+    for repository in repositories:
+        publish(forge, 1, now=now, repository=repository)
+
+    # So few were all that the caller had asked for, if there are no more: a worker then looks elsewhere for a while.
+    assert pipeline.fan_out(TURNS + 1, wanted=PLENTY, now=now).events == TURNS + 1
+    assert pipeline.fan_out(TURNS + 1, wanted=PLENTY, now=now).events == TURNS - 1
+
+
 def test_where_there_are_few_sources_each_gives_more(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=1000)
     publish(forge, 100, now=now)
