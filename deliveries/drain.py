@@ -29,7 +29,7 @@ SETTLE_BATCH = 250
 SETTLE_WITHIN = timedelta(milliseconds=30)
 # A fan-out begins with one event, since how many webhooks an event has is not known before, and is given more, step by
 # step, as long as it owes no more than there is room for: what is sent at once need not stand in line. With hardly any
-# room it still goes on, for so large a part of the slots.
+# room it waits for some, and after a while goes on without, for so large a part of the slots.
 FAN_OUT_FIRST = 1
 FAN_OUT_GROWTH = 4
 SMALL_PART = 4
@@ -107,6 +107,8 @@ class Drain:
     _look_at: float = 0.0
     _line_up_at: float = 0.0
     _fan_out_at: float = 0.0
+    # From then on with hardly any room, too.
+    _fan_out_anyway_at: float = 0.0
     # How many events to fan out at most, and to how many webhooks each of the last ones was owed.
     _fan_out_most: int = FAN_OUT_FIRST
     _owed_to_each: float = 1.0
@@ -242,8 +244,10 @@ class Drain:
 
         Tell whether there were any.
         """
-        if time.monotonic() < self._fan_out_at:
+        now = time.monotonic()
+        if now < self._fan_out_at or (wanted.limit < self.lanes.slots // SMALL_PART and now < self._fan_out_anyway_at):
             return False
+        self._fan_out_anyway_at = now + LOOK_AGAIN.total_seconds()
         fitting = int(max(wanted.limit, self.lanes.slots // SMALL_PART) / max(self._owed_to_each, 1))
         batch = max(1, min(fitting, self._fan_out_most))
         before = self._fan_out_after

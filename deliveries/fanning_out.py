@@ -20,7 +20,7 @@ from deliveries.claiming import (
 )
 from deliveries.failpoints import reach
 
-# A source gives so many events before the next one has its turn, and more only where there are few sources.
+# A source gives at most so many events before the next one has its turn, and more only where there are few sources.
 TURNS = 8
 
 # The webhooks of an event, in two halves, so that an event of one repository among thousands looks at those only.
@@ -74,8 +74,8 @@ WITH RECURSIVE turns AS (
         SELECT source, event_id FROM deliveries_arrival
         WHERE source = sources.source
         ORDER BY event_id
-        LIMIT (SELECT greatest((%(limit)s + count(*) - 1) / greatest(count(*), 1), {TURNS})
-               FROM (SELECT FROM sources LIMIT (%(limit)s + {TURNS} - 1) / {TURNS}) AS first_ones)
+        LIMIT (SELECT greatest((%(limit)s + count(*) - 1) / greatest(count(*), 1), %(turns)s)
+               FROM (SELECT FROM sources LIMIT (%(limit)s + %(turns)s - 1) / %(turns)s) AS first_ones)
         FOR UPDATE SKIP LOCKED
     ) AS a
     LIMIT %(limit)s
@@ -199,8 +199,8 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
     """
     facts = standing(wanted, max_in_flight=leasing.max_in_flight, now=leasing.now) | {"room": wanted.limit}
     with transaction.atomic():
-        chosen = {"limit": limit, "after": after, "without": arrays.bigints(without)}
-        found = queue.run(PICK, {**facts, **chosen})
+        chosen = {"limit": limit, "turns": turns_of(limit, room=wanted.limit), "after": after}
+        found = queue.run(PICK, {**facts, **chosen, "without": arrays.bigints(without)})
         events, source, pairs_events, pairs_webhooks = found[0][:4]
         reach("fanning-out")
         # Where there is no event, others may have in hand all that was looked at; then the next look is behind that.
@@ -211,6 +211,15 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
         leased = {"ours": arrays.bigints(destinations), "lease": leasing.lease, "until": leasing.until}
         rows = queue.run(OWE, {**facts, **pairs, **leased})
     return FannedOut(events, rows[0][0], _claims(rows, destinations, leasing), source)
+
+
+def turns_of(limit: int, *, room: int) -> int:
+    """Give how many events make a source's turn.
+
+    Who wants few events for much room knows that each goes to many webhooks, and those of one source go to the same ones:
+    several at a time spare nothing then, and would stand in line because those webhooks have their share in flight.
+    """
+    return max(1, min(TURNS, TURNS * limit // room)) if room else TURNS
 
 
 def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
