@@ -216,7 +216,7 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
 def turns_of(limit: int, *, room: int) -> int:
     """Give how many events make a source's turn.
 
-    Who wants few events for much room knows that each goes to many webhooks, and those of one source go to the same ones:
+    Who wants few events for much room knows that each goes to many webhooks, and those of one source to the same ones:
     several at a time spare nothing then, and would stand in line because those webhooks have their share in flight.
     """
     return max(1, min(TURNS, TURNS * limit // room)) if room else TURNS

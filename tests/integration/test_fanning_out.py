@@ -154,7 +154,7 @@ def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge,
     forge.webhook(now=now, max_in_flight=1000)
 
     after, turns = 0, []
-    while (done := pipeline.fan_out(TURNS, wanted=PLENTY, after=after, now=now)).events:
+    while (done := pipeline.fan_out(TURNS, wanted=Wanted(TURNS), after=after, now=now)).events:
         assert {of[UUID(claimed.event_id)] for claimed in done.claims} == {done.after}
         turns.append(done.after)
         after = done.after
