@@ -1,6 +1,7 @@
 """The fan-out: what each event is owed to, and which of it can be sent at once."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from django.db import transaction
@@ -228,9 +229,8 @@ def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
 
 
 def _claims(rows: list[queue.Row], destinations: dict[int, Destination], leasing: Leasing) -> list[Claim]:
-    """Give what OWE claimed; where that is nothing, its one row has but the counts."""
+    """Give what OWE claimed, in the order of the events; where that is nothing, its one row has but the counts."""
     return [
         Claim(leasing.lease, leasing.until, destinations[row[1]], row[2], 1, 0, leasing.now, *row[3:-1])
-        for row in rows
-        if row[2] is not None
+        for row in sorted((row for row in rows if row[2] is not None), key=itemgetter(3))
     ]

@@ -41,7 +41,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, object
 
 def plan_of(sql: str, parameters: Mapping[str, object]) -> list[str]:
     with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(queue.BY_INDEXES.replace("SET ", "SET LOCAL ").encode())
         rows = cursor.execute(f"EXPLAIN (COSTS OFF) {sql}".encode(), parameters).fetchall()
     return [line for (line,) in rows]
 
@@ -72,6 +72,9 @@ def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
     pipeline.settle(attempt_all(pipeline.claim(10, now=later), sender, now=later), now=later)
     pipeline.review(now=later)
 
+    with connection.cursor() as cursor:
+        # As on a new installation, whatever this database has seen of other tests.
+        cursor.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'deliveries%'")
     assert len(statements) >= 9
     scans = {sql: found for sql, parameters in statements.items() if (found := whole_scans(plan_of(sql, parameters)))}
     assert scans == {}
