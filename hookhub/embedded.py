@@ -9,9 +9,11 @@ import shutil
 import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -34,6 +36,7 @@ from hookhub.server_processes import (
 __all__ = ["EmbeddedServersError", "database_url", "home", "redis_url", "running", "socket_directory"]
 
 _DATABASE = "hookhub"
+RECOVERS_WITHIN_SECONDS = 30
 _POSTGRES_SOCKET = ".s.PGSQL.5432"
 _VALKEY_SOCKET = "valkey.sock"
 
@@ -185,9 +188,21 @@ def _start_postgres(home: Path, account: Account, *, durable: bool) -> None:
             _initialise(home, account, initdb=installation / "bin" / "initdb", durable=durable)
         _take_for(account, _data(home))
         bring_up(server, binary=installation / "bin" / server.program, account=account)
-    with psycopg.connect(database_url(home, name="postgres"), autocommit=True) as connection:
+    with _connect(home) as connection:
         if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [_DATABASE]).rowcount:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_DATABASE)))
+
+
+def _connect(home: Path) -> "psycopg.Connection[tuple[Any, ...]]":
+    """Connect to a server that may just be recovering from a crash of one of its processes; raises OperationalError."""
+    give_up_at = time.monotonic() + RECOVERS_WITHIN_SECONDS
+    while True:
+        try:
+            return psycopg.connect(database_url(home, name="postgres"), autocommit=True)
+        except psycopg.OperationalError:
+            if time.monotonic() >= give_up_at:
+                raise
+            time.sleep(0.05)
 
 
 def _initialise(home: Path, account: Account, *, initdb: Path, durable: bool) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -261,6 +262,21 @@ def test_servers_left_by_a_killed_process_are_found_and_stopped_at_the_next_end(
             assert answers(home)
 
         assert pids(home) == [None, None]
+
+
+def test_a_server_that_recovers_from_a_crash_is_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect, refusals = psycopg.connect, iter(["in recovery mode", "starting up"])
+
+    def connect_later(*where: str, **how: Any) -> "psycopg.Connection[Any]":
+        # It crashes just after the first look at it.
+        if "autocommit" in how and (refusal := next(refusals, None)):
+            raise psycopg.OperationalError(f"FATAL:  the database system is {refusal}")
+        return connect(*where, **how)
+
+    with running(home, durable=False):
+        monkeypatch.setattr(psycopg, "connect", connect_later)
+        with running(home, durable=False):
+            assert next(refusals, "none left") == "none left"
 
 
 def test_everything_killed_at_once_comes_back_with_its_data(home: Path) -> None:
