@@ -59,10 +59,10 @@ def accepted(records: Records) -> Iterator[Published]:
 
 
 def is_owed(event: Published, hook: Hook, records: Records) -> bool:
-    """Tell whether a webhook is owed an event; around the moment it was disabled either will do."""
+    """Tell whether a webhook is owed an event: whatever was accepted before it was disabled."""
     if not matches(hook.topics, event.type):
         return False
-    return hook.disabled_at is None or records.stored.get(event.key, event.at) < hook.disabled_at - records.late_allowed
+    return hook.disabled_at is None or records.stored.get(event.key, event.at) < hook.disabled_at - SLACK
 
 
 def _fault_in_ending(one: Owed, hook: Hook, recorded: int) -> str | None:

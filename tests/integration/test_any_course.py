@@ -70,12 +70,16 @@ class Hook:
     """What the model knows of one webhook."""
 
     name: str
-    is_on: bool = True
+    off_since: datetime | None = None
     enabled_at: datetime | None = None
     resting_until: datetime | None = None
     last_success_at: datetime | None = None
     review_since: datetime | None = None
     is_gone: bool = False
+
+    @property
+    def is_on(self) -> bool:
+        return self.off_since is None
 
 
 class Course(RuleBasedStateMachine):
@@ -87,7 +91,8 @@ class Course(RuleBasedStateMachine):
         super().__init__()
         self.savepoint = transaction.savepoint()
         self.now = NOON
-        self.events: dict[UUID, tuple[str, bool]] = {}
+        # Of each: its type, when it was accepted, and whether it has been fanned out.
+        self.events: dict[UUID, tuple[str, datetime, bool]] = {}
         self.owed: dict[UUID, Owed] = {}
         self.hooks = {name: Hook(name) for name in WEBHOOKS}
         self.names: dict[int, str] = {}
@@ -120,23 +125,25 @@ class Course(RuleBasedStateMachine):
             for _ in range(count)
         ]  # fmt: skip
         for receipt in pipeline.accept(events, now=self.now):
-            self.events[receipt.id] = (kind, False)
+            self.events[receipt.id] = (kind, self.now, False)
 
     @rule(target=claims, limit=st.integers(1, 4), room=st.integers(0, 5))
     def fan_out(self, limit: int, room: int = 0) -> Any:
-        waiting = sorted(event for event, (_, is_done) in self.events.items() if not is_done)[:limit]
+        waiting = sorted(event for event, (_, _, is_done) in self.events.items() if not is_done)[:limit]
         expected = {
             (event, name)
             for event in waiting
             for name, (kinds, _) in WEBHOOKS.items()
-            if self.hooks[name].is_on and topics_known_of(self.events[event][0]) & set(kinds)
+            if self.may_be_owed(event, self.hooks[name]) and topics_known_of(self.events[event][0]) & set(kinds)
         }
 
         # What stands in line is not overtaken.
         could = {
             name: min(self.share_of(name) - self.in_flight(name), sum(webhook == name for _, webhook in expected))
             for name in WEBHOOKS
-            if not self.is_resting(name) and not any(map(self.stands_in_line, self.owed_to(name)))
+            if self.hooks[name].is_on
+            and not self.is_resting(name)
+            and not any(map(self.stands_in_line, self.owed_to(name)))
         }
 
         done = pipeline.fan_out(limit, wanted=Wanted(room), now=self.now)
@@ -150,7 +157,7 @@ class Course(RuleBasedStateMachine):
             assert self.owed[claimed.delivery_id].webhook in could
             self.take(claimed)
         for event in waiting:
-            self.events[event] = (self.events[event][0], True)
+            self.events[event] = (*self.events[event][:2], True)
         return multiple(*done.claims)
 
     @rule()
@@ -292,7 +299,7 @@ class Course(RuleBasedStateMachine):
             self.turn_off(self.names[webhook.pk])
         # Each is told of in an event of its own, which nobody here has asked for.
         for event in Event.objects.filter(type="webhook.disabled").exclude(id__in=self.events):
-            self.events[event.id] = ("webhook.disabled", False)
+            self.events[event.id] = ("webhook.disabled", self.now, False)
 
     # What must hold ---------------------------------------------------------------------------------------------------
 
@@ -337,6 +344,10 @@ class Course(RuleBasedStateMachine):
     def key_of(self, name: str) -> int:
         return next(key for key, known in self.names.items() if known == name)
 
+    def may_be_owed(self, event: UUID, hook: Hook) -> bool:
+        """What was accepted before the webhook was disabled is owed to it, and will be held."""
+        return hook.off_since is None or hook.off_since > self.events[event][1]
+
     def is_due(self, one: Owed) -> bool:
         return one.due_at is not None and one.due_at <= self.now
 
@@ -366,7 +377,7 @@ class Course(RuleBasedStateMachine):
         return hook.is_gone or (since is not None and (last is None or last + timedelta(seconds=1) < since))
 
     def turn_off(self, name: str) -> None:
-        self.hooks[name].is_on = False
+        self.hooks[name].off_since = self.now
         for one in self.owed.values():
             if one.webhook == name and one.state == "pending":
                 one.state, one.due_at = "held", None

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from deliveries import chores, pipeline, webhooks
+from deliveries import chores, pipeline, replay, webhooks
 from deliveries.claiming import SLOW_FROM, Wanted
 from deliveries.drain import Drain
 from deliveries.fanning_out import TURNS
@@ -210,6 +210,22 @@ def test_what_was_claimed_can_be_given_back_unsent(forge: Forge, now: datetime) 
     delivery = the_delivery()
     assert (delivery.state, delivery.attempts_made, delivery.first_attempt_at) == ("pending", 0, None)
     assert len(pipeline.claim(1, now=now)) == 1
+
+
+def test_what_was_accepted_before_its_webhook_was_disabled_is_held_and_not_lost(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    publish(forge, 2, now=now)
+    replay.disable(webhook.pk, now=now + timedelta(seconds=1))
+    publish(forge, 3, now=now + timedelta(seconds=2))
+
+    later = now + timedelta(seconds=3)
+    done = pipeline.fan_out(wanted=PLENTY, now=later)
+
+    assert (done.events, done.deliveries, done.claims) == (5, 2, [])
+    assert pipeline.claim(10, now=later) == []
+    assert states_of(webhook) == {"held": 2}
+    replay.enable(webhook.pk, release_held=True, now=later)
+    assert len(pipeline.claim(10, now=later)) == 2
 
 
 @pytest.mark.django_db(transaction=True)

@@ -99,12 +99,19 @@ def test_books_that_are_right_break_no_rule() -> None:
     assert accounting.check(BOOKS) == []
 
 
+DOOMED = Hook("/doomed", ("*",), (1,), 3, is_healthy=False, disabled_at=11.0)
+
 BROKEN = {
     # 1: what was accepted arrives, or is in the log as failed or held with its attempts.
     "an acknowledged event that nobody knows": (
         1,
         replace(BOOKS, published=[published(), published("two")]),
         "two to /good: acknowledged, and nobody knows of it any more",
+    ),
+    "an event that was accepted before its webhook was disabled": (
+        1,
+        replace(BOOKS, hooks=[*BOOKS.hooks, DOOMED]),
+        "one to /doomed: acknowledged, and nobody knows of it any more",
     ),
     "an event that is stored although its publisher never heard so": (
         1,
@@ -292,7 +299,7 @@ EXCUSED = {
         BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[12.0], stored_within=5.0
     ),
     "what a disabled webhook was not owed any more": replace(
-        BOOKS, hooks=[*BOOKS.hooks, Hook("/doomed", ("*",), (1,), 3, is_healthy=False, disabled_at=4.0)]
+        BOOKS, hooks=[*BOOKS.hooks, DOOMED._replace(disabled_at=4.0)]
     ),
     "a request in flight at a kill, and the repeat of it": with_first_again(killed(10.2, GOOD)),
     "a request in flight when the network was cut": with_first_again(
