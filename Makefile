@@ -51,7 +51,7 @@ up: venv ## run the service in the foreground; prints its address and, the first
 test: partners ## lint, check the types, run every test
 	@$(MAKE) --no-print-directory lint types
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not acceptance"
-	@$(BIN)/python -m pytest -q -m acceptance
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance
 
 lint: venv ## ruff, import-linter, and whether the migrations are complete
 	@$(BIN)/ruff check .
@@ -66,7 +66,7 @@ fast: venv ## the unit tests alone, in seconds
 	@$(BIN)/python -m pytest -q tests/unit
 
 acceptance: partners ## the tests with real processes, and the browser
-	@$(BIN)/python -m pytest -q -m acceptance
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance
 
 format: venv ## put the code into shape
 	@$(BIN)/ruff check --fix --quiet . || true
