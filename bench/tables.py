@@ -15,7 +15,12 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "fairness": {"_without": "without the bad ones", "_with": "with them"},
     "memory": {"": "holding them", "_idle": "idle"},
     "scale": {"_empty": "empty", "_finished": "finished deliveries", "_full": "and scheduled retries"},
-    "throughput": {"": "1 KB, to one webhook", "_fan_out_10": "1 KB, to ten", "_10kb": "10 KB, to one"},
+    "throughput": {
+        "": "1 KB, to one webhook",
+        "_fan_out_10": "1 KB, to ten",
+        "_10kb": "10 KB, to one",
+        "_10kb_to_10": "10 KB, to ten",
+    },
 }
 
 

@@ -14,14 +14,16 @@ PATIENCE_SECONDS = 300
 # Rough rates, from which follows how much to measure in the given time; a wrong guess only makes it longer or shorter.
 GUESSED_PER_S = 5000
 NAIVE_GUESSED_PER_S = 300
-SIZES = {"1kb": 1024, "10kb": 10 * 1024}
+KB = 1024
+# What the figures of a load are marked with, how many bytes an event has, and to how many webhooks it goes.
+SHAPES = (("", KB, 1), ("_fan_out_10", KB, 10), ("_10kb", 10 * KB, 1), ("_10kb_to_10", 10 * KB, 10))
 
 
 def run(seconds: float, tell: Tell) -> dict[str, object]:
     """events accepted beforehand, until all are recorded as settled."""
     figures: dict[str, object] = {}
     count = max(2000, int(seconds * GUESSED_PER_S))
-    for suffix, size, fan_out in (("", 1024, 1), ("_fan_out_10", 1024, 10), ("_10kb", 10 * 1024, 1)):
+    for suffix, size, fan_out in SHAPES:
         # Two yardsticks and the thing itself within moments of each other, on the same receiver.
         part = count if not suffix else count // 2
         tell(f"{part:,} deliveries of {size:,} bytes, each event to {fan_out} …")

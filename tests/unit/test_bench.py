@@ -140,10 +140,10 @@ def test_what_comes_several_times_is_compared_and_what_comes_once_is_listed() ->
 
 
 def test_a_figure_without_a_mark_joins_its_namesakes() -> None:
-    text = tables("throughput", {"lost": 0, "naive_per_s": 300, "lost_10kb": 1})
+    text = tables("throughput", {"lost": 0, "naive_per_s": 300, "lost_10kb": 1, "lost_10kb_to_10": 2})
 
     several, once = text.split("\n\n")
-    assert several.splitlines()[2] == "| `lost` |                    0 |              |             1 |"
+    assert several.splitlines()[2] == "| `lost` |                    0 |              |             1 |             2 |"
     assert once.splitlines()[2:] == ["| `naive_per_s` |    300 |"]
 
 
