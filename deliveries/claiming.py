@@ -32,6 +32,10 @@ IN_FLIGHT = """
 (SELECT count(*) FROM deliveries_delivery s WHERE s.webhook_id = w.id AND s.state = 'sending')
 """
 
+# Among slow ones, who have fewer slots than there may be of them: who has least in flight, and among those who had an
+# answer longest ago. By the webhooks' ids the same few would have them for as long as they stand in line.
+BY_TURNS_OF_THE_SLOW = "busy + turn, last_delivery_at NULLS FIRST, webhook_id"
+
 IS_SLOW = "(coalesce(w.pace >= %(slow_from)s, false) OR w.id = ANY(%(lagging)s::bigint[]))"
 
 # What a Destination is made of.
@@ -100,10 +104,11 @@ UPDATE deliveries_delivery d SET state = 'held', due_at = NULL FROM strays WHERE
 # Only what is taken is locked: the webhooks are ours, so nobody else can be taking it.
 CLAIM = f"""
 WITH open AS MATERIALIZED (
-    SELECT w.id, {IS_SLOW} AS slow, greatest({SHARE} - {IN_FLIGHT}, 0) AS free
-    FROM deliveries_webhook w WHERE w.id = ANY(%(webhooks)s::bigint[])
+    SELECT w.id, {IS_SLOW} AS slow, w.last_delivery_at, flying.busy, greatest({SHARE} - flying.busy, 0) AS free
+    FROM deliveries_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS busy OFFSET 0) AS flying
+    WHERE w.id = ANY(%(webhooks)s::bigint[])
 ), waiting AS (
-    SELECT d.id, open.id AS webhook_id, open.slow, d.turn
+    SELECT d.id, open.id AS webhook_id, open.slow, open.busy, open.last_delivery_at, d.turn
     FROM open CROSS JOIN LATERAL (
         SELECT id, row_number() OVER (ORDER BY place, line) AS turn
         FROM (
@@ -118,7 +123,7 @@ WITH open AS MATERIALIZED (
 ), picked AS MATERIALIZED (
     SELECT id, turn, (webhook_id <= %(after)s) AS is_further, webhook_id
     FROM (
-        SELECT waiting.*, row_number() OVER (PARTITION BY slow ORDER BY turn, webhook_id) AS place FROM waiting
+        SELECT waiting.*, row_number() OVER (PARTITION BY slow ORDER BY {BY_TURNS_OF_THE_SLOW}) AS place FROM waiting
     ) AS numbered
     WHERE NOT slow OR place <= %(slow_room)s
     ORDER BY turn, is_further, webhook_id

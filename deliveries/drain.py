@@ -120,6 +120,8 @@ class Drain:
     # While the database does not answer: since when, and when it is asked again.
     _away_since: float | None = None
     _settle_at: float = 0.0
+    # While a webhook that results are about is in somebody else's hands: when they are taken up again.
+    _take_up_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.lanes = Lanes(max(1, self.sender.slots // IN_ALL))
@@ -298,7 +300,7 @@ class Drain:
         """Let the requests go forward, until one ends or it is time to look up."""
         if not self.sender.in_flight:
             # Results that wait for the database must not make the loop spin.
-            if self._ended and time.monotonic() < self._settle_at:
+            if self._ended and time.monotonic() < max(self._settle_at, self._take_up_at):
                 time.sleep(NAP.total_seconds())
             return
         for token, exchange in self.sender.wait(LOOK_AGAIN if self._is_busy else LOOK_SOON):
@@ -314,7 +316,7 @@ class Drain:
         self._ended.append(result)
 
     def _is_time_to_settle(self) -> bool:
-        if not self._ended or time.monotonic() < self._settle_at:
+        if not self._ended or time.monotonic() < max(self._settle_at, self._take_up_at):
             return False
         is_old = time.monotonic() - self._ended_since >= SETTLE_WITHIN.total_seconds()
         return is_old or len(self._ended) >= SETTLE_BATCH or not self.sender.in_flight
@@ -323,7 +325,7 @@ class Drain:
         """Write the results down; when the database is away they wait, and the requests in flight go on meanwhile."""
         try:
             self.clock.keep_right()
-            pipeline.settle(self._ended, is_repeated=self._away_since is not None, now=self.clock())
+            left = pipeline.settle(self._ended, is_repeated=self._away_since is not None, now=self.clock()).left
         except (OperationalError, InterfaceError) as error:
             self._wait_for_the_database(error)
             return
@@ -331,9 +333,11 @@ class Drain:
             log.exception("A batch of %d results is refused; they are written down one by one", len(self._ended))
             self._settle_one_by_one()
             return
-        self.done.attempts += len(self._ended)
+        self.done.attempts += len(self._ended) - len(left)
         is_to_be_reviewed = any(not isinstance(result.outcome, Delivered) for result in self._ended)
-        self._ended, self._away_since = [], None
+        self._ended, self._away_since = left, None
+        if left:
+            self._take_up_at = time.monotonic() + SETTLE_WITHIN.total_seconds()
         # A settled delivery frees its webhook's share of slots, so look at once.
         self._look_at = 0.0
         if not is_to_be_reviewed:
@@ -356,18 +360,21 @@ class Drain:
 
         Its lease runs out, and after a few times its delivery is given up as poisonous.
         """
+        left: list[Result] = []
         while self._ended:
             result = self._ended[-1]
             try:
-                pipeline.settle([result], is_repeated=self._away_since is not None, now=self.clock())
-                self.done.attempts += 1
+                put_off = pipeline.settle([result], is_repeated=self._away_since is not None, now=self.clock()).left
+                left += put_off
+                self.done.attempts += 1 - len(put_off)
             except (OperationalError, InterfaceError) as error:
+                self._ended += left
                 self._wait_for_the_database(error)
                 return
             except DatabaseError:
                 log.exception("The result of delivery %s cannot be written down", result.claim.delivery_id)
             self._ended.pop()
-        self._away_since = None
+        self._ended, self._away_since = left, None
 
     def _is_hopeless(self) -> bool:
         """Tell whether to give up on a database that is away, because we are to stop and cannot wait for ever."""

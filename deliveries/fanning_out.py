@@ -8,6 +8,7 @@ from django.db import transaction
 
 from deliveries import arrays, queue
 from deliveries.claiming import (
+    BY_TURNS_OF_THE_SLOW,
     DESTINATION,
     IN_FLIGHT,
     IS_SLOW,
@@ -120,8 +121,9 @@ LEFT JOIN locked ON true
 # the queue deliveries stand in the order in which their events were accepted.
 OWE = f"""
 WITH open AS MATERIALIZED (
-    SELECT w.id, {IS_SLOW} AS slow, {SHARE} - {IN_FLIGHT} AS free
-    FROM deliveries_webhook w WHERE w.id = ANY(%(ours)s::bigint[]) AND {MAY_BE_SENT}
+    SELECT w.id, {IS_SLOW} AS slow, w.last_delivery_at, flying.busy, {SHARE} - flying.busy AS free
+    FROM deliveries_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS busy OFFSET 0) AS flying
+    WHERE w.id = ANY(%(ours)s::bigint[]) AND {MAY_BE_SENT}
 ), owed AS MATERIALIZED (
     SELECT encode(substring(uuid_send(e.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid
                AS id,
@@ -129,7 +131,7 @@ WITH open AS MATERIALIZED (
     FROM unnest(%(events)s::uuid[], %(webhooks)s::bigint[]) AS pair (event_id, webhook_id)
     JOIN deliveries_event e ON e.id = pair.event_id
 ), fitting AS (
-    SELECT turned.id, turned.webhook_id, turned.turn, open.slow
+    SELECT turned.id, turned.webhook_id, turned.turn, open.slow, open.busy, open.last_delivery_at
     FROM (
         SELECT id, webhook_id, row_number() OVER (PARTITION BY webhook_id ORDER BY event_id) AS turn
         FROM owed WHERE webhook_id = ANY(ARRAY(SELECT id FROM open))
@@ -139,7 +141,7 @@ WITH open AS MATERIALIZED (
 ), taken AS MATERIALIZED (
     SELECT id
     FROM (
-        SELECT fitting.*, row_number() OVER (PARTITION BY slow ORDER BY turn, webhook_id) AS place FROM fitting
+        SELECT fitting.*, row_number() OVER (PARTITION BY slow ORDER BY {BY_TURNS_OF_THE_SLOW}) AS place FROM fitting
     ) AS numbered
     WHERE NOT slow OR place <= %(slow_room)s
     ORDER BY turn, webhook_id

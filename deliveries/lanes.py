@@ -2,7 +2,7 @@
 
 from deliveries.claiming import SLOW_FROM, Claim, Wanted
 
-# Of all slots, those that receivers known to be slow may have between them.
+# Of all slots, those that receivers known to be slow may have between them; one of very few.
 SLOW_SHARE = 4
 # A request that has been in flight for longer than its like gives its slot back, so that a receiver that suddenly hangs
 # takes none from the others; so many requests there may be in all for each slot.
@@ -35,7 +35,7 @@ class Lanes:
         room = min(self.slots - (len(self._begun) - len(lagging)), IN_ALL * self.slots - len(self._begun))
         return Wanted(
             limit=max(room, 0),
-            slow_room=max(self.slots // SLOW_SHARE - self._slow - unexpected, 0),
+            slow_room=max(max(self.slots // SLOW_SHARE, 1) - self._slow - unexpected, 0),
             lagging=sorted({claimed.to.webhook_id for claimed in lagging}),
         )
 

@@ -2,9 +2,10 @@
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
@@ -39,6 +40,8 @@ log = logging.getLogger("hookhub.pipeline")
 FAN_OUT_BATCH = 500
 # Retries put in line by one statement.
 LINE_UP_BATCH = 1000
+# In the last third of its lease a result is settled even where its webhook is in somebody else's hands.
+URGENT = 3
 
 
 # 1. Accept ----------------------------------------------------------------------------------------------------------
@@ -190,41 +193,77 @@ def finish(claimed: Claim, request: Request, exchange: Exchange, *, started_at: 
 # 5. Settle ----------------------------------------------------------------------------------------------------------
 
 
-def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetime) -> set[UUID]:
-    """Record the attempts and move each delivery on; give the ids of those that were still ours to move.
+class Settled(NamedTuple):
+    """What settling a batch came to: the deliveries that were ours to move, and the results it left for later."""
+
+    ours: set[UUID]
+    left: list[Result]
+
+
+def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetime) -> Settled:
+    """Record the attempts and move each delivery on.
 
     Fenced by the lease: where it ran out the delivery stays as it is, yet the attempt is on record. Repeating it after
     a lost connection changes nothing that it had changed before; only the log has to be told that it is repeated.
+    What says something new of a webhook that somebody else has locked is left for later, for as long as the lease
+    allows; nobody else's deliveries wait for it.
     """
     if not results:
-        return set()
+        return Settled(set(), [])
     ids = uuid7s(now, len(results))
     rows = [as_row(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
     columns = arrays.columns(rows, attempts.COLUMNS)
+    healths = health_of(results)
     reach("answered")
     with transaction.atomic():
+        locked = _lock_for_health(healths)
+        taken, left = _parted(results, locked, late=now + settings.HOOKHUB_LEASE / URGENT)
+        if left:
+            rows = [rows[place] for place in taken]
+            columns = arrays.columns(rows, attempts.COLUMNS)
         # Whoever lost the answer to a COMMIT does not know whether it settled these before.
         known = {place for (place,) in queue.run(queue.KNOWN_ATTEMPTS, columns)} if is_repeated else set()
-        queue.change(queue.RECORD_ATTEMPTS, columns)
-        reach("half-settled")
         places = {place for (place,) in queue.run(queue.SETTLE, columns)}
-        ours = [results[place] for place in sorted(places)]
-        if ours:
-            _update_health(health_of(ours))
+        reach("half-settled")
+        queue.change(queue.RECORD_ATTEMPTS, columns)
+        ours = [results[taken[place]] for place in sorted(places)]
+        if len(ours) < len(results):
+            healths = health_of(ours)
+        _update_health([each for each in healths if locked.get(each.webhook_id)])
     reach("settled")
     tell_attempts(rows, ours=places, known=known)
-    return {result.claim.delivery_id for result in ours}
+    return Settled({result.claim.delivery_id for result in ours}, [results[place] for place in left])
+
+
+def _parted(results: Sequence[Result], locked: Mapping[int, bool], *, late: datetime) -> tuple[list[int], list[int]]:
+    """Give the places of the results to settle, and of those whose webhook is in other hands and whose lease is long.
+
+    The health of a webhook is not worth sending a delivery twice.
+    """
+    taken: list[int] = []
+    left: list[int] = []
+    for place, result in enumerate(results):
+        is_ours = locked.get(result.claim.to.webhook_id, True)
+        (taken if is_ours or result.claim.leased_until <= late else left).append(place)
+    return taken, left
+
+
+def _lock_for_health(healths: Sequence[Health]) -> dict[int, bool]:
+    """Lock the webhooks whose health has to be written down; tell of each whether it is ours or somebody else's."""
+    columns = arrays.columns([each.as_row() for each in healths], health.COLUMNS)
+    moments = {"moment": health.MOMENT, "slow_from": claiming.SLOW_FROM}
+    return dict(queue.run(queue.LOCK_FOR_HEALTH, {**columns, **moments}))
 
 
 def _update_health(healths: Sequence[Health]) -> None:
     """Add a batch to its webhooks' health, and give rest to those that keep timing out."""
+    if not healths:
+        return
     columns = arrays.columns([each.as_row() for each in healths], health.COLUMNS)
-    moments = {"moment": health.MOMENT, "slow_from": claiming.SLOW_FROM}
-    timed_out = queue.run(queue.UPDATE_HEALTH, {**columns, **moments})
     last_at = {each.webhook_id: each.last_at for each in healths}
     rests = {
         webhook_id: last_at[webhook_id] + rest
-        for webhook_id, timeouts, share in timed_out
+        for webhook_id, timeouts, share in queue.run(queue.UPDATE_HEALTH, columns)
         if (rest := rest_after(timeouts, at_once=share or settings.HOOKHUB_MAX_IN_FLIGHT)) is not None
     }
     if rests:

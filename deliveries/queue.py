@@ -2,8 +2,9 @@
 
 Rules that hold for every statement here. Time comes in as a parameter, never from ``now()``, so that tests travel.
 Rows of a table are locked in the order of their ids. What another worker has locked is skipped, not waited for,
-wherever skipping is harmless: a claim, which holds webhooks, never waits for a delivery, and so the settling, which
-holds deliveries, may wait for webhooks. Nothing touches an unbounded number of rows in one statement.
+wherever skipping is harmless: a claim, which holds webhooks, never waits for a delivery, and the settling never waits
+for a webhook, or one row in somebody's hands would hold up everybody's. Nothing touches an unbounded number of rows in
+one statement.
 """
 
 from collections.abc import Mapping
@@ -165,8 +166,9 @@ WHERE a.outcome <> 'unknown'
 # read all that is being sent, of which it believes there is next to nothing, for every row of the batch.
 # A batch may hold two reports about a delivery, the late one of a lost lease and the one of the lease that followed:
 # only the one whose lease holds is ours. Nobody else waits for a delivery with a lease, so that no order of locking has
-# to be kept here. Whether the webhook has been disabled meanwhile is not asked either, since it could change a moment
-# later: the next claim asks it, with the webhook locked.
+# to be kept here. It comes before the attempts are recorded, because whoever takes an expired lease back locks the
+# delivery and then records its attempt. Whether the webhook has been disabled meanwhile is not asked either, since it
+# could change a moment later: the next claim asks it, with the webhook locked.
 SETTLE = """
 UPDATE deliveries_delivery d
 SET state = r.state, due_at = r.due_at, ending = r.ending, failures = r.failures, last_status = r.status,
@@ -182,20 +184,24 @@ RETURNING r.place - 1
 """
 
 # A batch's effect on each webhook's health: what came after its last success in the batch, or was added to the count.
-# A webhook that is well, and was well a moment ago, is left alone: its row would be written for every delivery.
-UPDATE_HEALTH = """
-WITH health AS MATERIALIZED (
-    SELECT * FROM unnest(
-        %(webhooks)s::bigint[], %(succeeded)s::boolean[], %(failures)s::bigint[], %(timeouts)s::bigint[],
-        %(timed_out_only)s::boolean[], %(last_at)s::timestamptz[], %(last_status)s::text[],
-        %(success_at)s::timestamptz[], %(resting)s::timestamptz[], %(review)s::timestamptz[], %(gone)s::timestamptz[],
-        %(paces)s::interval[]
-    ) AS h (webhook_id, succeeded, failures, timeouts, timed_out_only, last_at, last_status, success_at,
-            resting_until, review_since, gone_at, pace)
-), worth_writing AS MATERIALIZED (
+HEALTH = """
+unnest(
+    %(webhooks)s::bigint[], %(succeeded)s::boolean[], %(failures)s::bigint[], %(timeouts)s::bigint[],
+    %(timed_out_only)s::boolean[], %(last_at)s::timestamptz[], %(last_status)s::text[],
+    %(success_at)s::timestamptz[], %(resting)s::timestamptz[], %(review)s::timestamptz[], %(gone)s::timestamptz[],
+    %(paces)s::interval[]
+) AS h (webhook_id, succeeded, failures, timeouts, timed_out_only, last_at, last_status, success_at,
+        resting_until, review_since, gone_at, pace)
+"""
+
+# Tells which webhooks have to have their health written down, and whether we have locked them or somebody else has.
+# One that is well, and was well a moment ago, is left alone: its row would be written for every delivery.
+LOCK_FOR_HEALTH = f"""
+WITH worth_writing AS MATERIALIZED (
     SELECT h.webhook_id
-    FROM health h CROSS JOIN LATERAL (SELECT * FROM deliveries_webhook WHERE id = h.webhook_id OFFSET 0) AS w
+    FROM {HEALTH} CROSS JOIN LATERAL (SELECT * FROM deliveries_webhook WHERE id = h.webhook_id OFFSET 0) AS w
     WHERE NOT (h.succeeded AND h.failures = 0 AND w.failure_count = 0 AND w.timeouts_in_a_row = 0
+               AND num_nonnulls(h.resting_until, h.review_since, h.gone_at) = 0
                AND w.last_delivery_status = h.last_status AND w.last_success_at > h.success_at - %(moment)s
                AND (w.pace >= %(slow_from)s) = (h.pace >= %(slow_from)s))
        OR w.last_success_at IS NULL OR w.pace IS NULL
@@ -203,8 +209,13 @@ WITH health AS MATERIALIZED (
     SELECT id FROM deliveries_webhook
     WHERE id = ANY(ARRAY(SELECT webhook_id FROM worth_writing))
     ORDER BY id
-    FOR NO KEY UPDATE
+    FOR NO KEY UPDATE SKIP LOCKED
 )
+SELECT webhook_id, locked.id IS NOT NULL FROM worth_writing LEFT JOIN locked ON locked.id = webhook_id
+"""  # noqa: S608 - put together of constants
+
+# For webhooks that LOCK_FOR_HEALTH has locked.
+UPDATE_HEALTH = f"""
 UPDATE deliveries_webhook w
 SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count + h.failures END,
     timeouts_in_a_row = CASE WHEN h.timed_out_only THEN w.timeouts_in_a_row + h.timeouts ELSE h.timeouts END,
@@ -217,10 +228,10 @@ SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count +
     review_since = greatest(w.review_since, CASE WHEN h.review_since >= coalesce(w.enabled_at, '-infinity')
                                                  THEN h.review_since END),
     gone_at = greatest(w.gone_at, CASE WHEN h.gone_at >= coalesce(w.enabled_at, '-infinity') THEN h.gone_at END)
-FROM health h
-WHERE w.id = ANY(ARRAY(SELECT id FROM locked)) AND h.webhook_id = w.id
+FROM {HEALTH}
+WHERE w.id = ANY(%(webhooks)s::bigint[]) AND h.webhook_id = w.id
 RETURNING w.id, w.timeouts_in_a_row, w.max_in_flight
-"""
+"""  # noqa: S608 - put together of constants
 
 REST = """
 UPDATE deliveries_webhook w SET resting_until = greatest(w.resting_until, r.until)

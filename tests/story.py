@@ -100,7 +100,7 @@ def claim_due(limit: int, *, now: datetime) -> list[Claim]:
 def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
     """Take the pipeline once from claim to review at one moment; give the deliveries that were settled."""
     results = attempt_all(claim_due(1000, now=now), sender, now=now)
-    settled = pipeline.settle(results, now=now)
+    settled = pipeline.settle(results, now=now).ours
     pipeline.review(now=now)
     return settled
 

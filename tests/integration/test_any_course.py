@@ -219,7 +219,7 @@ class Course(RuleBasedStateMachine):
         result = self.result_of(claimed, answer)
         is_ours = one.state == "sending" and one.lease == claimed.lease
 
-        assert pipeline.settle([result], now=self.now) == ({claimed.delivery_id} if is_ours else set())
+        assert pipeline.settle([result], now=self.now).ours == ({claimed.delivery_id} if is_ours else set())
 
         if one.attempts[claimed.number - 1] in {None, "unknown"}:
             one.attempts[claimed.number - 1] = type(result.outcome).__name__.lower()

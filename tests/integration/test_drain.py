@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
-from deliveries import drain, pipeline, stopping, telemetry, timekeeping
+from deliveries import drain, pipeline, stopping, telemetry, timekeeping, webhooks
 from deliveries.drain import Drain, Drained, drain_once
 from deliveries.lanes import IN_ALL
 from deliveries.models import Attempt, Delivery, Webhook
@@ -324,6 +324,38 @@ def test_attempts_whose_commit_went_unheard_are_told_once_and_as_settled_before(
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     assert len({line["delivery"] for line in told}) == 2
     assert [(line.get("was_ours"), line.get("was_settled_before")) for line in told] == [(None, True), (True, None)]
+
+
+def test_the_results_of_a_webhook_in_somebodys_hands_are_taken_up_when_it_is_free(
+    forge: Forge, few_slots: Sender, now: datetime
+) -> None:
+    kept, other = forge.webhook(now=now, max_in_flight=4), forge.webhook(now=now, max_in_flight=4)
+    forge.accept(3, now=now)
+    is_sent, is_locked = threading.Event(), threading.Event()
+
+    def answer_once_it_is_locked(link: object, request: object) -> None:
+        is_sent.set()
+        assert is_locked.wait(10)
+        link.sendall(Answer(500).encode())  # type: ignore[attr-defined]
+
+    def keep_until_the_other_is_settled() -> int:
+        assert is_sent.wait(10)
+        with transaction.atomic():
+            assert webhooks.lock(kept.pk) is not None
+            is_locked.set()
+            wait_until(lambda: Attempt.objects.filter(webhook=other).exists())
+            found = Attempt.objects.filter(webhook=kept).count()
+        connection.close()
+        return found
+
+    forge.receiver.script = answer_once_it_is_locked
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(keep_until_the_other_is_settled)
+        done = run(few_slots, now=now)
+
+    assert (found.result(), done.attempts) == (0, 6)
+    assert set(Delivery.objects.values_list("state", "failures")) == {("pending", 1)}
+    assert dict(Webhook.objects.values_list("pk", "failure_count")) == {kept.pk: 3, other.pk: 3}
 
 
 def test_while_the_database_is_away_results_wait_and_the_requests_in_flight_go_on(

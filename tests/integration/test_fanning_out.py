@@ -47,7 +47,7 @@ def test_what_can_be_sent_at_once_is_claimed_as_it_is_owed(forge: Forge, sender:
     assert (delivery.lease, delivery.leased_at, delivery.leased_until) == (claimed.lease, now, claimed.leased_until)
     assert (claimed.event_id, claimed.to.webhook_id, claimed.number) == (str(event_id), webhook.pk, 1)
     assert (claimed.payload, claimed.repository) == (b'{"ref": "refs/heads/main"}', "widgets")
-    assert pipeline.settle(attempt_all([claimed], sender, now=now), now=now) == {delivery.pk}
+    assert pipeline.settle(attempt_all([claimed], sender, now=now), now=now).ours == {delivery.pk}
     assert outcomes_of(delivery) == ["delivered"]
     assert [request.path for request in forge.receiver.received] == ["/"]
 

@@ -1,6 +1,7 @@
 """Leases: what a dead or late worker leaves behind, and that settling is fenced by them and harmless to repeat."""
 
 import os
+import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import uuid4
@@ -166,7 +167,7 @@ def test_a_late_report_changes_nothing_but_the_record_of_its_attempt(
     chores.reclaim_expired_leases(now=now + 2 * LEASE)
     before = Delivery.objects.values().get()
 
-    assert pipeline.settle(late, now=now + 2 * LEASE) == set()
+    assert pipeline.settle(late, now=now + 2 * LEASE).ours == set()
 
     assert Delivery.objects.values().get() == before
     assert pipeline.review(now=now) == []
@@ -188,9 +189,9 @@ def test_a_report_that_is_late_while_another_worker_sends_does_not_disturb_it(
     chores.reclaim_expired_leases(now=again)
     fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
-    assert pipeline.settle(late, now=again) == set()
+    assert pipeline.settle(late, now=again).ours == set()
     assert the_delivery().state == "sending"
-    assert pipeline.settle(fresh, now=again) == {the_delivery().pk}
+    assert pipeline.settle(fresh, now=again).ours == {the_delivery().pk}
 
     assert (the_delivery().state, outcomes_of(the_delivery())) == ("delivered", ["gone", "delivered"])
 
@@ -207,7 +208,7 @@ def test_two_reports_about_one_delivery_in_one_batch_are_told_apart_by_their_lea
     chores.reclaim_expired_leases(now=again)
     fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
-    assert pipeline.settle((late + fresh)[::order], now=again) == {the_delivery().pk}
+    assert pipeline.settle((late + fresh)[::order], now=again).ours == {the_delivery().pk}
     pipeline.review(now=again)
 
     delivery = the_delivery()
@@ -223,7 +224,7 @@ def test_a_stranger_without_the_lease_changes_nothing(forge: Forge, sender: Send
     [result] = attempt_all(claim_due(1, now=now), sender, now=now)
     forged = result._replace(claim=result.claim._replace(lease=uuid4()))
 
-    assert pipeline.settle([forged], now=now) == set()
+    assert pipeline.settle([forged], now=now).ours == set()
 
     assert the_delivery().state == "sending"
 
@@ -235,7 +236,7 @@ def test_a_late_report_after_a_redelivery_does_not_finish_it(forge: Forge, sende
     chores.reclaim_expired_leases(now=now + 2 * LEASE)
     replay.cancel([the_delivery().pk], now=now)
 
-    assert pipeline.settle(late, now=now + 2 * LEASE) == set()
+    assert pipeline.settle(late, now=now + 2 * LEASE).ours == set()
 
     assert (the_delivery().state, outcomes_of(the_delivery())) == ("cancelled", ["delivered"])
 
@@ -249,10 +250,10 @@ def test_settling_twice_is_settling_once(forge: Forge, sender: Sender, now: date
     forge.receiver.answers["/"] = Answer(status)
     forge.accept(2, now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
-    assert len(pipeline.settle(results, now=now)) == 2
+    assert len(pipeline.settle(results, now=now).ours) == 2
     before = [list(model.objects.order_by("pk").values()) for model in (Delivery, Attempt, Webhook)]
 
-    assert pipeline.settle(results, now=now + timedelta(seconds=1)) == set()
+    assert pipeline.settle(results, now=now + timedelta(seconds=1)).ours == set()
 
     assert [list(model.objects.order_by("pk").values()) for model in (Delivery, Attempt, Webhook)] == before
     webhook.refresh_from_db()
@@ -320,6 +321,32 @@ def test_health_is_carried_on_from_batch_to_batch(
     assert found == expected
 
 
+OK = Reply(200, "", (), b"")
+# What came of a webhook that is well, in one batch in this order; what its row then says.
+WITH_A_SUCCESS_BEHIND = {
+    "a request to wait": ([asking(600), OK], {"resting_until": 600, "failure_count": 0}),
+    "an address that is gone": ([Reply(410, "", (), b""), OK], {"gone_at": 0, "failure_count": 0}),
+}
+
+
+@pytest.mark.parametrize(("came", "expected"), WITH_A_SUCCESS_BEHIND.values(), ids=WITH_A_SUCCESS_BEHIND)
+def test_a_success_behind_it_in_the_same_batch_does_not_unsay_what_a_receiver_said(
+    forge: Forge, now: datetime, came: list[Reply], expected: dict[str, int]
+) -> None:
+    webhook = forge.webhook(now=now, max_in_flight=100)
+    forge.accept(3, now=now)
+    first, *others = claim_due(100, now=now)
+    pipeline.settle(pretend([first], OK, now=now), now=now)
+
+    batch = [result for one, reply in zip(others, came, strict=True) for result in pretend([one], reply, now=now)]
+    pipeline.settle(batch, now=now)
+
+    webhook.refresh_from_db()
+    found = {name: getattr(webhook, name) for name in expected}
+    moments = {name: (at - now).total_seconds() for name, at in found.items() if isinstance(at, datetime)}
+    assert found | moments == expected
+
+
 def test_a_batch_that_is_settled_late_does_not_turn_back_the_last_delivery(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(2, now=now)
@@ -334,7 +361,7 @@ def test_a_batch_that_is_settled_late_does_not_turn_back_the_last_delivery(forge
 
 
 def test_settling_nothing_is_nothing(now: datetime, forge: Forge) -> None:
-    assert pipeline.settle([], now=now) == set()
+    assert pipeline.settle([], now=now).ours == set()
 
 
 def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
@@ -349,7 +376,7 @@ def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
             pipeline.settle(results, now=now)
     assert (the_delivery().state, Attempt.objects.count()) == ("sending", 0)
 
-    assert pipeline.settle(results, now=now) == {the_delivery().pk}
+    assert pipeline.settle(results, now=now).ours == {the_delivery().pk}
 
     assert (the_delivery().state, Attempt.objects.count()) == ("delivered", 1)
 
@@ -364,12 +391,82 @@ def test_workers_that_settle_for_the_same_webhooks_at_once_count_every_failure(
     results = attempt_all(claim_due(1000, now=now), sender, now=now)
     shares = [results[part::8][:: 1 if part % 2 else -1] for part in range(8)]
 
-    settled = together(*[lambda share=share: pipeline.settle(share, now=now) for share in shares])  # type: ignore[misc]
+    def settle_all(share: list[Result]) -> int:
+        settled = 0
+        while share:
+            ours, share = pipeline.settle(share, now=now)
+            settled += len(ours)
+        return settled
 
-    assert sum(map(len, settled)) == 96
+    settled = together(*[lambda share=share: settle_all(share) for share in shares])  # type: ignore[misc]
+
+    assert sum(settled) == 96
     for webhook in hooks:
         webhook.refresh_from_db()
         assert webhook.failure_count == 32
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_webhook_in_somebodys_hands_holds_up_nobody_elses_results(forge: Forge, now: datetime) -> None:
+    kept, other = forge.webhook(now=now), forge.webhook(now=now)
+    forge.accept(now=now)
+    results = pretend(claim_due(10, now=now), REFUSED, now=now)
+    is_locked, is_done = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        with transaction.atomic():
+            assert webhooks.lock(kept.pk) is not None
+            is_locked.set()
+            assert is_done.wait(30)
+
+    def settle() -> tuple[pipeline.Settled, pipeline.Settled]:
+        assert is_locked.wait(30)
+        try:
+            first = pipeline.settle(results, now=now)
+            assert states_by_webhook() == {kept.pk: "sending", other.pk: "pending"}
+            # Before the lease is over it is settled in any case, or it would be sent twice.
+            return first, pipeline.settle(first.left, now=now + LEASE * 3 / 4)
+        finally:
+            is_done.set()
+
+    _, (first, second) = together(keep, settle)  # type: ignore[misc]
+
+    assert ([len(each) for each in first], [len(each) for each in second]) == ([1, 1], [1, 0])
+    assert states_by_webhook() == {kept.pk: "pending", other.pk: "pending"}
+    assert dict(Webhook.objects.values_list("pk", "failure_count")) == {kept.pk: 0, other.pk: 1}
+
+
+def states_by_webhook() -> dict[int, str]:
+    return dict(Delivery.objects.values_list("webhook_id", "state"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_taking_back_a_lease_while_its_worker_settles_stands_in_nobodys_way(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    results = pretend(claim_due(1, now=now), REFUSED, now=now)
+    is_half_settled, is_tried = threading.Event(), threading.Event()
+
+    def meet(point: str) -> None:
+        if point == "half-settled":
+            is_half_settled.set()
+            # The other either passes it over or waits for it; if it waits, it has locked nothing that is needed here.
+            is_tried.wait(2)
+
+    def take_back() -> int:
+        assert is_half_settled.wait(30)
+        try:
+            return chores.reclaim_expired_leases(now=now + 2 * LEASE)
+        finally:
+            is_tried.set()
+
+    monkeypatch.setattr(pipeline, "reach", meet)
+
+    settled, taken_back = together(lambda: pipeline.settle(results, now=now), take_back)
+
+    assert (settled, taken_back) == (({the_delivery().pk}, []), 0)
 
 
 # Between settling and reviewing --------------------------------------------------------------------------------------

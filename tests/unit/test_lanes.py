@@ -18,6 +18,11 @@ def test_an_idle_worker_has_room_for_all_its_slots_and_a_quarter_of_them_for_slo
     assert Lanes(8).wanted(at=0) == Wanted(8, slow_room=2, lagging=[])
 
 
+@pytest.mark.parametrize("slots", [1, 2, 3, 4, 7])
+def test_a_worker_of_few_slots_has_one_for_slow_receivers(slots: int) -> None:
+    assert Lanes(slots).wanted(at=0).slow_room == 1
+
+
 # in flight: (how many, how old in seconds, slow) and what is wanted: limit, room for slow ones
 IN_FLIGHT = {
     "prompt and young": ([(3, 0.5, False)], (5, 2)),
