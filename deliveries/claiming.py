@@ -90,13 +90,20 @@ SELECT found.*, locked.* FROM (SELECT count(*), max(id) FROM ready) AS found LEF
 # it was being disabled, and the rest of more than could be held at once.
 HOLD = """
 WITH strays AS MATERIALIZED (
-    SELECT id FROM deliveries_delivery
-    WHERE webhook_id = ANY(%(webhooks)s::bigint[]) AND state = 'pending'
-    ORDER BY id
+    SELECT stray.id
+    FROM unnest(%(webhooks)s::bigint[]) AS off (webhook_id) CROSS JOIN LATERAL (
+        SELECT id FROM deliveries_delivery
+        WHERE webhook_id = off.webhook_id AND state = 'pending' AND line > 0
+        ORDER BY line, due_at, id LIMIT %(limit)s
+    ) AS stray
     LIMIT %(limit)s
-    FOR NO KEY UPDATE
+), locked AS MATERIALIZED (
+    SELECT id FROM deliveries_delivery
+    WHERE id = ANY(ARRAY(SELECT id FROM strays)) AND state = 'pending'
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE deliveries_delivery d SET state = 'held', due_at = NULL FROM strays WHERE d.id = strays.id
+UPDATE deliveries_delivery d SET state = 'held', due_at = NULL FROM locked WHERE d.id = locked.id
 """
 
 # Takes first one delivery of each webhook, then a second of each, until the slots are full; and within a webhook first

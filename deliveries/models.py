@@ -307,6 +307,9 @@ class Delivery(models.Model):
                 condition=Q(state="pending", line__gt=0),
             ),
             models.Index(fields=["due_at", "id"], name="delivery_due_later", condition=Q(state="pending", line=0)),
+            models.Index(
+                fields=["webhook", "id"], name="delivery_later_of_webhook", condition=Q(state="pending", line=0)
+            ),
             models.Index(fields=["webhook", "leased_until"], name="delivery_leased", condition=Q(state="sending")),
             models.Index(fields=["webhook", "-id"], name="delivery_held", condition=Q(state="held")),
             models.Index(fields=["state", "-id"], name="delivery_trouble", condition=Q(state__in=("failed", "held"))),

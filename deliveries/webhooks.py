@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -10,7 +12,7 @@ from django.db.models import Q
 from deliveries import queue, terms, vault
 from deliveries.events import NewEvent, operational
 from deliveries.formats import FORMATS, Format
-from deliveries.models import Delivery, Organization, Repository, Webhook
+from deliveries.models import Delivery, DeliveryQuerySet, Organization, Repository, Webhook
 from deliveries.target import origin_of
 from deliveries.vault import Secret
 
@@ -20,6 +22,19 @@ Reason = Webhook.DisabledReason
 SECRETS_MOST = 5
 # One pass of the review.
 REVIEW_BATCH = 100
+
+
+class Part(NamedTuple):
+    """A part of what a webhook is owed, in the words of an index: in others its whole log would be read."""
+
+    state: str
+    condition: Q
+    order: tuple[str, ...]
+
+
+IN_LINE = Part("pending", Q(state="pending", line__gt=0), ("line", "due_at", "id"))
+LATER = Part("pending", Q(state="pending", line=0), ("id",))
+HELD = Part("held", Q(state="held"), ("id",))
 
 
 def create(
@@ -151,8 +166,7 @@ def disable(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
     # Who switched it off oneself needs no letter about it.
     webhook.owner_told_at = now if reason == Reason.BY_OWNER else None
     webhook.save(update_fields=["disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_told_at"])
-    owed = Delivery.objects.filter(webhook=webhook, state="pending").in_order(most=queue.AT_ONCE)
-    return owed.update(state="held", due_at=None)
+    return _some(webhook, IN_LINE, LATER).update(state="held", due_at=None)
 
 
 def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
@@ -178,7 +192,7 @@ def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
 
 def release(webhook: Webhook, *, now: datetime) -> int:
     """Make some of what is held for it due at once; give how many. Call it in a transaction."""
-    held = Delivery.objects.filter(webhook=webhook, state="held").in_order(most=queue.AT_ONCE)
+    held = _some(webhook, HELD)
     return held.update(state="pending", line=Delivery.Line.AGAIN, due_at=now, failures=0, first_attempt_at=None)
 
 
@@ -191,8 +205,18 @@ def delete(webhook: Webhook, *, now: datetime) -> int:
     webhook.deleted_at = webhook.changed_at = now
     webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets(()), None
     webhook.save(update_fields=["deleted_at", "changed_at", "sealed_secrets", "sealed_headers"])
-    owed = Delivery.objects.filter(webhook=webhook, state__in=("pending", "held")).in_order(most=queue.AT_ONCE)
+    owed = _some(webhook, IN_LINE, LATER, HELD)
     return owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+
+
+def _some(webhook: Webhook, *parts: Part) -> DeliveryQuerySet:
+    """Give up to queue.AT_ONCE of what it is owed, locked, part by part."""
+    ids: list[UUID] = []
+    for part in parts:
+        found = Delivery.objects.filter(part.condition, webhook=webhook).order_by(*part.order)
+        ids += found.values_list("id", flat=True)[: queue.AT_ONCE - len(ids)]
+    states = {part.state for part in parts}
+    return Delivery.objects.filter(id__in=ids, state__in=states).in_order(most=queue.AT_ONCE)
 
 
 # For the review -----------------------------------------------------------------------------------------------------

@@ -80,7 +80,8 @@ def figures(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
         "–" if value is None else span(value) for value in (measures.middle, measures.slow, measures.slowest)
     )
     return [
-        ("Waiting", count_up_to(log.filter(state="pending"))),
+        ("Due now", count_up_to(log.filter(state="pending", line__gt=Delivery.Line.NONE))),
+        ("To be sent later", count_up_to(log.filter(state="pending", line=Delivery.Line.NONE))),
         ("In flight", count_up_to(log.filter(state="sending"))),
         ("Held", count_up_to(log.filter(state="held"))),
         (f"Success in the last {measures.attempts:,} attempts", rate),

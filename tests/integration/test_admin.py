@@ -1007,7 +1007,8 @@ def test_a_webhooks_page_measures_its_latest_attempts(
     shown = page(operator, page_of(webhook))
 
     assert re.search(r"Success in the last 4 attempts</dt><dd>75\.0%</dd>", shown)
-    assert re.search(r"Waiting</dt><dd>2</dd>", shown)
+    assert re.search(r"Due now</dt><dd>1</dd>", shown)
+    assert re.search(r"To be sent later</dt><dd>1</dd>", shown)
     assert shown.count('<code class="hh-id">') == 5
 
 

@@ -1,7 +1,7 @@
 """How PostgreSQL goes about the pipeline's statements, planned while every table is as good as empty."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 import psycopg
@@ -9,8 +9,9 @@ import pytest
 from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 
-from deliveries import pipeline, queue
+from deliveries import arrays, claiming, pipeline, queue, webhooks
 from deliveries.claiming import Wanted
+from deliveries.models import Delivery, Webhook
 from deliveries.sender import Sender
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all
@@ -18,6 +19,9 @@ from tests.story import Forge, attempt_all
 pytestmark = pytest.mark.django_db
 
 SCAN = re.compile(r"(?P<how>Seq|Index|Index Only|Bitmap Heap) Scan (using \w+ )?on (?P<table>deliveries_\w+)")
+
+# A scan of all that there is, or of all that is a webhook's; to look its ids up in the same index is another thing.
+WHOLE_LOG = re.compile(r"Seq Scan|delivery_log\w* on [\w ]+\n +Index Cond: \(webhook_id")
 
 
 @pytest.fixture
@@ -78,6 +82,35 @@ def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
     assert len(statements) >= 9
     scans = {sql: found for sql, parameters in statements.items() if (found := whole_scans(plan_of(sql, parameters)))}
     assert scans == {}
+
+
+def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(2000, now=now)
+    Delivery.objects.update(state="delivered", ending="delivered", due_at=None, finished_at=now)
+    asked: list[tuple[str, tuple[object, ...]]] = []
+
+    def note(execute: Callable[..., object], sql: str, parameters: tuple[object, ...], *others: object) -> object:
+        if sql.startswith("SELECT") and "deliveries_delivery" in sql:
+            asked.append((sql, parameters))
+        return execute(sql, parameters, *others)
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE deliveries_delivery")
+    with connection.execute_wrapper(note):
+        webhooks.disable(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now)
+        webhooks.enable(webhook, release_held=True, now=now)
+        webhooks.delete(webhook, now=now)
+
+    plans = []
+    with connection.cursor() as cursor:
+        for sql, parameters in asked:
+            cursor.execute(f"EXPLAIN (COSTS OFF) {sql}", parameters)
+            plans.append("\n".join(line for (line,) in cursor.fetchall()))
+    hold = {"webhooks": arrays.bigints([webhook.pk]), "limit": queue.AT_ONCE}
+    plans.append("\n".join(plan_of(claiming.HOLD, hold)))
+    assert len(plans) == 7
+    assert [plan for plan in plans if WHOLE_LOG.search(plan)] == []
 
 
 def test_what_a_worker_opens_goes_by_indexes() -> None:
