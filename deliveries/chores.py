@@ -8,7 +8,7 @@ from django.db import transaction
 
 from deliveries import doorbell, pipeline, queue, webhooks
 from deliveries.models import Webhook
-from deliveries.retry import LEASE_LOSSES_MOST
+from deliveries.retry import APART, LEASE_LOSSES_MOST
 
 log = logging.getLogger("hookhub.chores")
 
@@ -19,7 +19,8 @@ DELETED_AT_ONCE = 100
 
 def reclaim_expired_leases(*, now: datetime) -> int:
     """Take back what dead workers had in hand; give how many deliveries that was."""
-    rows = queue.run(queue.RECLAIM_EXPIRED, {"now": now, "limit": RECLAIM_BATCH, "most": LEASE_LOSSES_MOST})
+    how = {"now": now, "limit": RECLAIM_BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}
+    rows = queue.run(queue.RECLAIM_EXPIRED, how)
     if rows:
         log.warning("Took back %d deliveries whose workers did not report", len(rows))
         doorbell.ring()

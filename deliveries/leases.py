@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from deliveries import arrays, doorbell, queue
-from deliveries.retry import LEASE_LOSSES_MOST
+from deliveries.retry import APART, LEASE_LOSSES_MOST
 
 log = logging.getLogger("hookhub.leases")
 
@@ -50,7 +50,7 @@ def reclaim_from_the_dead(*, now: datetime) -> int:
     dead = [lease for (lease,) in queue.run(LEASES_BETWEEN, bounds) if not is_alive(process_of(lease))]
     if not dead:
         return 0
-    wanted = {"leases": arrays.uuids(dead), "now": now, "limit": BATCH, "most": LEASE_LOSSES_MOST}
+    wanted = {"leases": arrays.uuids(dead), "now": now, "limit": BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}
     rows = queue.run(queue.RECLAIM_LEASES, wanted)
     log.warning("Took back %d deliveries of processes that died", len(rows))
     doorbell.ring()

@@ -242,7 +242,8 @@ WHERE w.id = r.id
 # Expired leases -----------------------------------------------------------------------------------------------------
 
 # A crash is not the receiver's failure: the lost attempt is on record, the schedule stays where it was, and the next
-# attempt is due at once. The same few deliveries taking their worker down again and again are poison.
+# attempt is due at once. The same few deliveries taking their worker down again and again are poison; lest the rest of
+# a batch goes down with them each time, what is lost again waits, each for as long as the chance in its id says.
 _SHOWN_URL = f"""
 CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() if one.url_is_secret)})
      THEN substring(w.url from '^[a-z]+://[^/]+') || '/{MASK}' ELSE w.url END
@@ -250,7 +251,8 @@ CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() i
 
 _RECLAIM = """
 WITH lost AS MATERIALIZED (
-    SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, {shown_url} AS url
+    SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, {shown_url} AS url,
+           d.lease_losses * get_byte(uuid_send(d.id), 15) * %(apart)s::interval AS wait
     FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
     WHERE d.state = 'sending' AND {which}
     ORDER BY d.id
@@ -268,7 +270,8 @@ UPDATE deliveries_delivery d
 SET state = CASE WHEN lost.losses >= %(most)s THEN 'failed' ELSE 'pending' END,
     ending = CASE WHEN lost.losses >= %(most)s THEN 'poisonous' END,
     finished_at = CASE WHEN lost.losses >= %(most)s THEN %(now)s::timestamptz END,
-    due_at = CASE WHEN lost.losses >= %(most)s THEN NULL ELSE %(now)s::timestamptz END, line = 2,
+    due_at = CASE WHEN lost.losses >= %(most)s THEN NULL ELSE %(now)s::timestamptz + lost.wait END,
+    line = CASE WHEN lost.wait > interval '0' THEN 0 ELSE 2 END,
     lease_losses = lost.losses, lease = NULL, leased_at = NULL, leased_until = NULL
 FROM lost WHERE d.id = lost.id
 RETURNING d.id, d.state

@@ -12,6 +12,9 @@ JITTER = 0.10
 
 # A delivery that takes its worker down with it this often in a row is given up.
 LEASE_LOSSES_MOST = 5
+# From its second loss on it waits by chance up to 255 times this, twice as long after its third, and so on: whichever
+# delivery takes workers down is soon in hand alone, and the others that were in hand with it are not given up.
+APART = timedelta(milliseconds=40)
 
 # A receiver that timed out this often in a row is left alone for a while, all its deliveries together.
 TIMEOUTS_BEFORE_REST = 10

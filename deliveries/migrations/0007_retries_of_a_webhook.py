@@ -12,10 +12,13 @@ class Migration(migrations.Migration):
     dependencies = [("deliveries", "0006_dialects")]
 
     operations = [
+        # As long as it takes, on this connection; what is set when a connection is made comes back.
+        migrations.RunSQL("SET statement_timeout = 0; SET lock_timeout = 0", migrations.RunSQL.noop),
         AddIndexConcurrently(
             "delivery",
             models.Index(
                 condition=Q(state="pending", line=0), fields=["webhook", "id"], name="delivery_later_of_webhook"
             ),
         ),
+        migrations.RunSQL("RESET statement_timeout; RESET lock_timeout", migrations.RunSQL.noop),
     ]

@@ -4,10 +4,11 @@ import os
 import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import Count
 from pytest_django import Settings
 
 from deliveries import chores, leases, pipeline, queue, replay, webhooks
@@ -92,6 +93,7 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
 
     for loss in range(1, 6):
         assert the_delivery().state == "pending"
+        moment += LEASE
         assert len(claim_due(1, now=moment)) == 1
         moment += 2 * LEASE
         assert chores.reclaim_expired_leases(now=moment) == 1
@@ -112,6 +114,30 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
     assert (the_delivery().state, the_delivery().lease_losses) == ("pending", 0)
 
 
+def test_a_delivery_that_takes_workers_down_is_soon_in_hand_alone(forge: Forge, sender: Sender, now: datetime) -> None:
+    forge.webhook(now=now, max_in_flight=100)
+    forge.accept(60, now=now)
+    # What is chance in their ids, evenly spread.
+    for number, key in enumerate(list(Delivery.objects.order_by("id").values_list("id", flat=True))):
+        Delivery.objects.filter(pk=key).update(id=UUID(bytes=key.bytes[:15] + bytes([4 * number])))
+    poison = Delivery.objects.order_by("id")[30].pk
+    moment = now
+
+    # Whoever has it in hand dies with all that it has in hand; whoever has not, delivers. One looks every half second.
+    while Delivery.objects.filter(state="pending").exists():
+        claims = claim_due(100, now=moment)
+        moment += timedelta(milliseconds=500)
+        if poison in {claimed.delivery_id for claimed in claims}:
+            Delivery.objects.filter(state="sending").update(leased_until=moment - timedelta(milliseconds=1))
+            chores.reclaim_expired_leases(now=moment)
+        else:
+            pipeline.settle(pretend(claims, OK, now=moment), now=moment)
+
+    ended = dict(Delivery.objects.values_list("ending").annotate(count=Count("id")))
+    assert ended["poisonous"] <= 3
+    assert Delivery.objects.get(pk=poison).ending == "poisonous"
+
+
 def test_losses_only_count_in_a_row(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now, retry_schedule=[60] * 3)
     forge.receiver.answers["/"] = Answer(500)
@@ -122,6 +148,7 @@ def test_losses_only_count_in_a_row(forge: Forge, sender: Sender, now: datetime)
             claim_due(1, now=moment)
             moment += timedelta(minutes=2)
             chores.reclaim_expired_leases(now=moment)
+            moment += timedelta(minutes=1)
         deliver_due(sender, now=moment)
         moment += timedelta(minutes=2)
 
