@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from deliveries import guard
+from deliveries.lookups import Name, name_in
 from deliveries.outcomes import LossKind, Lost
 
 # What an answer may hold before we hang up; what the log keeps of its body is a setting and never more than this.
@@ -84,6 +85,7 @@ class Transfer:
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.TCP_NODELAY, 1)
         curl.setopt(pycurl.CAINFO, certificates)
+        curl.setopt(pycurl.RESOLVER_START_FUNCTION, self._keep_from_looking_up)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         curl.setopt(pycurl.PREREQFUNCTION, self._look_before_sending)
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
@@ -91,6 +93,9 @@ class Transfer:
 
     def _expect_nothing(self) -> None:
         """Forget what has arrived."""
+        # The name whose addresses are to be found out first, in which case libcurl has let go of the request.
+        self.wanted: Name | None = None
+        self.is_resolved = False
         self.is_to_be_repeated = self.is_too_long = False
         self.forbidden = ""
         self.lines: list[bytes] = []
@@ -152,6 +157,24 @@ class Transfer:
         self.is_fresh = True
         self.curl.setopt(pycurl.FRESH_CONNECT, 1)
 
+    def resume(self, addresses: list[str]) -> None:
+        """Get ready to go on with the addresses of the name that was wanted."""
+        if self.wanted is None:
+            raise RuntimeError("No name was wanted.")
+        (host, port), self.wanted, self.is_resolved = self.wanted, None, True
+        # An address with a scope (%eth0) cannot be told to libcurl; where there is no other, it asks for itself.
+        told = [f"[{address}]" if ":" in address else address for address in addresses if "%" not in address]
+        if told:
+            # libcurl shares them with the requests to come, and with the plus forgets them as it does its own.
+            self.curl.setopt(pycurl.RESOLVE, [f"+{host}:{port}:{','.join(told)}"])
+
+    def lose_name(self, error: BaseException) -> Exchange:
+        """Say that the name that was wanted has no address."""
+        if isinstance(error, TimeoutError):
+            return self._end(Lost("timeout", str(error)))
+        host = self.wanted.host if self.wanted else self.host
+        return self._end(Lost("unreachable", f"Could not resolve host: {host}"))
+
     def conclude(self, code: int, error: str) -> Exchange:
         """Say what libcurl's result comes to."""
         if code == pycurl.E_OK or self.is_too_long:
@@ -165,6 +188,9 @@ class Transfer:
 
     def give_up(self) -> Exchange:
         """Say what there is to say when the deadline is over."""
+        if self.wanted is not None:
+            milliseconds = self.timeout // timedelta(milliseconds=1)
+            return self._end(Lost("timeout", f"Resolving timed out after {milliseconds} milliseconds"))
         seconds = f"{self.timeout.total_seconds():g} s"
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         if self.forbidden:
@@ -219,6 +245,15 @@ class Transfer:
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         begun = f" (after status {status})" if status else ""
         return Lost(kind, f"{error or f'libcurl error {code}'}{begun}")
+
+    def _keep_from_looking_up(self) -> int:
+        """Take the request back when libcurl is about to look up a name; it asks this before, unless it still knows it.
+
+        It has twenty threads for that and needs two for each request: ten to a silent nameserver would stop all others.
+        """
+        if not self.is_resolved:
+            self.wanted = name_in(self.url)
+        return int(self.wanted is not None)
 
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
         """Look at the very address libcurl is about to dial: nothing can change between this look and the dialling."""
