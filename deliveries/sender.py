@@ -1,9 +1,11 @@
 """Many requests at once over libcurl: the only outgoing connections HookHub makes."""
 
+import resource
 import select
 import time
 from collections import defaultdict
 from collections.abc import Hashable
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache, partial
 from itertools import takewhile
@@ -19,6 +21,9 @@ from deliveries.lookups import Inbox
 from deliveries.transfer import BODY_MOST, Exchange, Request, Transfer
 
 SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+# Requests, the connections that are kept after them, and look-ups take some thousands where there are many slots. No
+# more than this, because the system may allow a thousand million, and there are libraries that walk through them all.
+FILES_MOST = 65_536
 WATCHED_FOR = {
     pycurl.POLL_IN: select.POLLIN,
     pycurl.POLL_OUT: select.POLLOUT,
@@ -225,8 +230,19 @@ def certificates_from_settings() -> str:
     return next((path for path in SYSTEM_CERTIFICATES if Path(path).exists()), certifi.where())
 
 
+def allow_many_files() -> None:
+    """Raise this process's limit of open files, often 1,024, as far as the system lets it and anybody needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems have another limit beside the one that they tell.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def make_sender(*, slots: int) -> Sender:
     """Make a sender as the settings want it; call it after the fork, in the process that sends."""
+    allow_many_files()
     return Sender(
         slots=slots,
         policy=policy_from_settings(),

@@ -1,5 +1,7 @@
 """One HTTP exchange over a libcurl handle: how it is set up, what arrives, and what that comes to."""
 
+import errno
+import os
 import select
 import socket
 import time
@@ -23,6 +25,8 @@ TLS_ERRORS = frozenset(
     }
 )  # fmt: skip
 UNREACHABLE = frozenset({pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_URL_MALFORMAT})
+# Reasons for not opening a socket that have to do with this machine alone.
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Request(NamedTuple):
@@ -69,7 +73,7 @@ class Transfer:
         self.timeout = timedelta(0)
         self.verifies: bool | None = None
         self.is_fresh = False
-        self._opened: list[socket.socket] = []
+        self._opened: socket.socket | None = None
         self._look = select.poll()
         self._expect_nothing()
         self.curl = curl = pycurl.Curl()
@@ -87,6 +91,7 @@ class Transfer:
         curl.setopt(pycurl.CAINFO, certificates)
         curl.setopt(pycurl.RESOLVER_START_FUNCTION, self._keep_from_looking_up)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        curl.setopt(pycurl.SOCKOPTFUNCTION, self._leave_socket)
         curl.setopt(pycurl.PREREQFUNCTION, self._look_before_sending)
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
@@ -97,7 +102,7 @@ class Transfer:
         self.wanted: Name | None = None
         self.is_resolved = False
         self.is_to_be_repeated = self.is_too_long = False
-        self.forbidden = ""
+        self.forbidden = self.shortage = ""
         self.lines: list[bytes] = []
         self.header_bytes = 0
         self.body = bytearray()
@@ -206,9 +211,10 @@ class Transfer:
         return Exchange(timedelta(seconds=time.monotonic() - self.started_at), result)
 
     def let_go(self) -> None:
-        """Close our copies of the sockets that were opened."""
-        while self._opened:
-            self._opened.pop().close()
+        """Close our copy of a socket of which libcurl could not make its own."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def _read(self) -> Reply | None:
         """Read the lines of the final answer, or give None where its headers are not complete."""
@@ -233,6 +239,8 @@ class Transfer:
         """Say in the owner's words why no complete answer came."""
         if self.forbidden and code in UNREACHABLE:
             return Lost("forbidden", self.forbidden)
+        if self.shortage and code in UNREACHABLE:
+            return Lost("unreachable", f"HookHub could not open a connection: {self.shortage}")
         kind: LossKind = "protocol"
         if code == pycurl.E_OPERATION_TIMEDOUT:
             kind = "timeout"
@@ -263,10 +271,22 @@ class Transfer:
         if refusal is not None:
             self.forbidden = refusal
             return int(pycurl.SOCKET_BAD)
-        # libcurl goes on with a copy of this socket, so ours is let go as soon as the exchange is over.
-        opened = socket.socket(family, kind, protocol)
-        self._opened.append(opened)
-        return opened
+        self.let_go()
+        try:
+            self._opened = socket.socket(family, kind, protocol)
+        except OSError as error:
+            # What is short here is no fault of the receiver's, whose owner shall read so.
+            self.shortage = os.strerror(error.errno) if error.errno in SHORTAGES else ""
+            return int(pycurl.SOCKET_BAD)
+        # libcurl goes on with a copy of this socket, for which there may be no descriptor left.
+        self.shortage = os.strerror(errno.EMFILE)
+        return self._opened
+
+    def _leave_socket(self, _descriptor: int, _purpose: int) -> int:
+        """Close our copy as soon as libcurl has made its own, or every connection would take two descriptors."""
+        self.let_go()
+        self.shortage = ""
+        return int(pycurl.SOCKOPT_OK)
 
     def _look_before_sending(self, _address: str, _local: str, _port: int, local_port: int) -> int:
         """Leave a kept connection alone on which something came unasked: it would pass for this request's answer.
