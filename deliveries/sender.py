@@ -1,9 +1,11 @@
 """Many requests at once over libcurl: the only outgoing connections HookHub makes."""
 
+import resource
 import select
 import time
 from collections import defaultdict
 from collections.abc import Hashable
+from contextlib import suppress
 from datetime import timedelta
 from functools import lru_cache, partial
 from itertools import takewhile
@@ -15,9 +17,13 @@ import pycurl
 from django.conf import settings
 
 from deliveries import guard
+from deliveries.lookups import Inbox
 from deliveries.transfer import BODY_MOST, Exchange, Request, Transfer
 
 SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+# Requests, the connections that are kept after them, and look-ups take some thousands where there are many slots. No
+# more than this, because the system may allow a thousand million, and there are libraries that walk through them all.
+FILES_MOST = 65_536
 WATCHED_FOR = {
     pycurl.POLL_IN: select.POLLIN,
     pycurl.POLL_OUT: select.POLLOUT,
@@ -45,6 +51,10 @@ class Sender:
         self._poll = select.epoll() if hasattr(select, "epoll") else select.poll()
         self._ticks_per_second = 1 if hasattr(select, "epoll") else 1000
         self._watched: set[int] = set()
+        # Requests that libcurl has let go of until the addresses of their host are known, by its name.
+        self._unresolved: dict[str, dict[Any, Transfer]] = {}
+        self._inbox = Inbox()
+        self._poll.register(self._inbox.fileno(), select.POLLIN)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_timer)
@@ -74,14 +84,15 @@ class Sender:
         while True:
             began_at = time.monotonic()
             self._turn(until)
-            ended = self._collect() + self._give_up(overdue_at=began_at)
+            ended = self._collect() + self._resume() + self._give_up(overdue_at=began_at)
             if ended or not self._busy or time.monotonic() >= until:
                 return ended
 
     def close(self) -> None:
         """Drop every connection and every request in flight."""
         for transfer, _ in self._busy.values():
-            self._multi.remove_handle(transfer.curl)
+            if transfer.wanted is None:
+                self._multi.remove_handle(transfer.curl)
             transfer.let_go()
             transfer.curl.close()
         for transfer in self._idle:
@@ -89,7 +100,9 @@ class Sender:
         self._busy.clear()
         self._idle.clear()
         self._deadlines.clear()
+        self._unresolved.clear()
         self._multi.close()
+        self._inbox.close()
         if isinstance(self._poll, select.epoll):
             self._poll.close()
 
@@ -100,6 +113,9 @@ class Sender:
             until = min(until, self._call_at)
         patience = max(until - time.monotonic(), 0)
         for descriptor, ready in self._poll.poll(patience * self._ticks_per_second):
+            if descriptor not in self._watched:
+                # The inbox's, or that of a connection that was closed a moment ago.
+                continue
             # A connection that is broken or closed is one that can be read from: libcurl finds out why.
             mask = pycurl.CSELECT_IN if ready & ~select.POLLOUT else 0
             self._multi.socket_action(descriptor, mask | (pycurl.CSELECT_OUT if ready & select.POLLOUT else 0))
@@ -120,8 +136,34 @@ class Sender:
                     transfer.repeat()
                     self._multi.add_handle(curl)
                     continue
+                if transfer.wanted is not None:
+                    self._look_up(transfer.wanted.host, transfer)
+                    continue
                 ended.append((token, transfer.conclude(code, error)))
                 self._release(transfer)
+        return ended
+
+    def _look_up(self, host: str, transfer: Transfer) -> None:
+        """Let the transfer wait for the addresses of its host, which is asked for once however many wait for it."""
+        if host not in self._unresolved:
+            self._unresolved[host] = {}
+            self._inbox.ask(host)
+        self._unresolved[host][transfer.curl] = transfer
+
+    def _resume(self) -> list[tuple[Hashable, Exchange]]:
+        """Go on with the requests to hosts whose addresses are known by now, and end those to hosts that have none."""
+        ended: list[tuple[Hashable, Exchange]] = []
+        if not self._unresolved:
+            return ended
+        for host, answer in self._inbox.take():
+            for curl, transfer in self._unresolved.pop(host).items():
+                error = answer.exception()
+                if error is None:
+                    transfer.resume(answer.result())
+                    self._multi.add_handle(curl)
+                else:
+                    ended.append((self._busy[curl][1], transfer.lose_name(error)))
+                    self._release(transfer)
         return ended
 
     def _give_up(self, *, overdue_at: float) -> list[tuple[Hashable, Exchange]]:
@@ -138,7 +180,10 @@ class Sender:
         ended: list[tuple[Hashable, Exchange]] = []
         for curl in overdue:
             transfer, token = self._busy[curl]
-            self._multi.remove_handle(curl)
+            if transfer.wanted is None:
+                self._multi.remove_handle(curl)
+            else:
+                del self._unresolved[transfer.wanted.host][curl]
             ended.append((token, transfer.give_up()))
             self._release(transfer)
         return ended
@@ -185,8 +230,19 @@ def certificates_from_settings() -> str:
     return next((path for path in SYSTEM_CERTIFICATES if Path(path).exists()), certifi.where())
 
 
+def allow_many_files() -> None:
+    """Raise this process's limit of open files, often 1,024, as far as the system lets it and anybody needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        # Some systems have another limit beside the one that they tell.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def make_sender(*, slots: int) -> Sender:
     """Make a sender as the settings want it; call it after the fork, in the process that sends."""
+    allow_many_files()
     return Sender(
         slots=slots,
         policy=policy_from_settings(),

@@ -3,16 +3,15 @@
 import re
 import socket
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Address
-from threading import BoundedSemaphore, Thread
 from urllib.parse import quote
 
 import idna
 
 from deliveries import guard
+from deliveries.lookups import resolver_of_this_process
 
 MAX_LENGTH = 2048
 # A person waits for this answer, and the check at every dial makes up for one that does not come.
@@ -32,9 +31,6 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 # As browsers and libcurl do, a host whose last part is a number is an IPv4 address or nothing.
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
-
-# A resolver that never answers keeps its thread for as long as the C library waits; no more than this many at once.
-_lookups = BoundedSemaphore(16)
 
 Resolve = Callable[[str, int], list[str]]
 
@@ -124,28 +120,8 @@ def check(url: object, *, policy: guard.Policy, https_only: bool = False, resolv
 
 def resolve_quickly(host: str, port: int, *, budget: timedelta = LOOKUP_BUDGET) -> list[str]:
     """Give the addresses of ``host`` as the system's resolver does, or raise OSError; TimeoutError past ``budget``."""
-    answer: Future[list[str]] = Future()
-
-    def look_up() -> None:
-        if not _lookups.acquire(blocking=False):
-            answer.set_exception(TimeoutError("Too many host names are being looked up at once."))
-            return
-        try:
-            answer.set_result(_looked_up(host, port))
-        except Exception as error:  # noqa: BLE001 - whatever it is, `answer.result` raises it in the thread that asked.
-            answer.set_exception(error)
-        finally:
-            _lookups.release()
-
-    # `getaddrinfo` knows no deadline and cannot be interrupted; a daemon thread can at least be left behind.
-    Thread(target=look_up, name="look-up", daemon=True).start()
-    return answer.result(timeout=budget.total_seconds())
-
-
-def _looked_up(host: str, port: int) -> list[str]:
-    """Ask the system's resolver for the addresses of ``host``, each once, in its order."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    del port  # A name has the same addresses for every port.
+    return resolver_of_this_process().look_up(host).result(timeout=budget.total_seconds())
 
 
 def _addresses(target: _Target, resolve: Resolve | None) -> list[str]:

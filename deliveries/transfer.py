@@ -1,5 +1,7 @@
 """One HTTP exchange over a libcurl handle: how it is set up, what arrives, and what that comes to."""
 
+import errno
+import os
 import select
 import socket
 import time
@@ -10,6 +12,7 @@ from urllib.parse import urlsplit
 import pycurl
 
 from deliveries import guard
+from deliveries.lookups import Name, name_in
 from deliveries.outcomes import LossKind, Lost
 
 # What an answer may hold before we hang up; what the log keeps of its body is a setting and never more than this.
@@ -22,6 +25,8 @@ TLS_ERRORS = frozenset(
     }
 )  # fmt: skip
 UNREACHABLE = frozenset({pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_URL_MALFORMAT})
+# Reasons for not opening a socket that have to do with this machine alone.
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Request(NamedTuple):
@@ -68,7 +73,7 @@ class Transfer:
         self.timeout = timedelta(0)
         self.verifies: bool | None = None
         self.is_fresh = False
-        self._opened: list[socket.socket] = []
+        self._opened: socket.socket | None = None
         self._look = select.poll()
         self._expect_nothing()
         self.curl = curl = pycurl.Curl()
@@ -84,15 +89,20 @@ class Transfer:
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.TCP_NODELAY, 1)
         curl.setopt(pycurl.CAINFO, certificates)
+        curl.setopt(pycurl.RESOLVER_START_FUNCTION, self._keep_from_looking_up)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        curl.setopt(pycurl.SOCKOPTFUNCTION, self._leave_socket)
         curl.setopt(pycurl.PREREQFUNCTION, self._look_before_sending)
         curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
     def _expect_nothing(self) -> None:
         """Forget what has arrived."""
+        # The name whose addresses are to be found out first, in which case libcurl has let go of the request.
+        self.wanted: Name | None = None
+        self.is_resolved = False
         self.is_to_be_repeated = self.is_too_long = False
-        self.forbidden = ""
+        self.forbidden = self.shortage = ""
         self.lines: list[bytes] = []
         self.header_bytes = 0
         self.body = bytearray()
@@ -152,6 +162,24 @@ class Transfer:
         self.is_fresh = True
         self.curl.setopt(pycurl.FRESH_CONNECT, 1)
 
+    def resume(self, addresses: list[str]) -> None:
+        """Get ready to go on with the addresses of the name that was wanted."""
+        if self.wanted is None:
+            raise RuntimeError("No name was wanted.")
+        (host, port), self.wanted, self.is_resolved = self.wanted, None, True
+        # An address with a scope (%eth0) cannot be told to libcurl; where there is no other, it asks for itself.
+        told = [f"[{address}]" if ":" in address else address for address in addresses if "%" not in address]
+        if told:
+            # libcurl shares them with the requests to come, and with the plus forgets them as it does its own.
+            self.curl.setopt(pycurl.RESOLVE, [f"+{host}:{port}:{','.join(told)}"])
+
+    def lose_name(self, error: BaseException) -> Exchange:
+        """Say that the name that was wanted has no address."""
+        if isinstance(error, TimeoutError):
+            return self._end(Lost("timeout", str(error)))
+        host = self.wanted.host if self.wanted else self.host
+        return self._end(Lost("unreachable", f"Could not resolve host: {host}"))
+
     def conclude(self, code: int, error: str) -> Exchange:
         """Say what libcurl's result comes to."""
         if code == pycurl.E_OK or self.is_too_long:
@@ -165,6 +193,9 @@ class Transfer:
 
     def give_up(self) -> Exchange:
         """Say what there is to say when the deadline is over."""
+        if self.wanted is not None:
+            milliseconds = self.timeout // timedelta(milliseconds=1)
+            return self._end(Lost("timeout", f"Resolving timed out after {milliseconds} milliseconds"))
         seconds = f"{self.timeout.total_seconds():g} s"
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         if self.forbidden:
@@ -180,9 +211,10 @@ class Transfer:
         return Exchange(timedelta(seconds=time.monotonic() - self.started_at), result)
 
     def let_go(self) -> None:
-        """Close our copies of the sockets that were opened."""
-        while self._opened:
-            self._opened.pop().close()
+        """Close our copy of a socket of which libcurl could not make its own."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def _read(self) -> Reply | None:
         """Read the lines of the final answer, or give None where its headers are not complete."""
@@ -207,6 +239,8 @@ class Transfer:
         """Say in the owner's words why no complete answer came."""
         if self.forbidden and code in UNREACHABLE:
             return Lost("forbidden", self.forbidden)
+        if self.shortage and code in UNREACHABLE:
+            return Lost("unreachable", f"HookHub could not open a connection: {self.shortage}")
         kind: LossKind = "protocol"
         if code == pycurl.E_OPERATION_TIMEDOUT:
             kind = "timeout"
@@ -220,6 +254,15 @@ class Transfer:
         begun = f" (after status {status})" if status else ""
         return Lost(kind, f"{error or f'libcurl error {code}'}{begun}")
 
+    def _keep_from_looking_up(self) -> int:
+        """Take the request back when libcurl is about to look up a name; it asks this before, unless it still knows it.
+
+        It has twenty threads for that and needs two for each request: ten to a silent nameserver would stop all others.
+        """
+        if not self.is_resolved:
+            self.wanted = name_in(self.url)
+        return int(self.wanted is not None)
+
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
         """Look at the very address libcurl is about to dial: nothing can change between this look and the dialling."""
         del purpose
@@ -228,10 +271,22 @@ class Transfer:
         if refusal is not None:
             self.forbidden = refusal
             return int(pycurl.SOCKET_BAD)
-        # libcurl goes on with a copy of this socket, so ours is let go as soon as the exchange is over.
-        opened = socket.socket(family, kind, protocol)
-        self._opened.append(opened)
-        return opened
+        self.let_go()
+        try:
+            self._opened = socket.socket(family, kind, protocol)
+        except OSError as error:
+            # What is short here is no fault of the receiver's, whose owner shall read so.
+            self.shortage = os.strerror(error.errno) if error.errno in SHORTAGES else ""
+            return int(pycurl.SOCKET_BAD)
+        # libcurl goes on with a copy of this socket, for which there may be no descriptor left.
+        self.shortage = os.strerror(errno.EMFILE)
+        return self._opened
+
+    def _leave_socket(self, _descriptor: int, _purpose: int) -> int:
+        """Close our copy as soon as libcurl has made its own, or every connection would take two descriptors."""
+        self.let_go()
+        self.shortage = ""
+        return int(pycurl.SOCKOPT_OK)
 
     def _look_before_sending(self, _address: str, _local: str, _port: int, local_port: int) -> int:
         """Leave a kept connection alone on which something came unasked: it would pass for this request's answer.

@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import socket
+import threading
 import time
 from datetime import timedelta
 
@@ -132,6 +134,20 @@ def test_a_timeout_is_requests_own_and_covers_the_whole_call(
         session.get(receiver.url(), timeout=timeout)
 
     assert 0.19 < time.monotonic() - started < 2
+
+
+def test_a_timeout_covers_a_name_whose_nameserver_is_silent(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_answer = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: may_answer.wait(60) and [])
+
+    started = time.monotonic()
+    with pytest.raises(requests.Timeout, match="Resolving timed out after 200 milliseconds"):
+        session.get("http://silent.example/", timeout=0.2)
+
+    assert 0.19 < time.monotonic() - started < 2
+    may_answer.set()
 
 
 def test_without_a_timeout_the_deployments_holds(

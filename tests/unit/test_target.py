@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deliveries import target
+from deliveries import lookups
 from deliveries.guard import SERVICE_PORTS, Policy
 from deliveries.target import BadTarget, check, host_of, normalise, normalise_host, origin_of, resolve_quickly
 
@@ -584,26 +584,21 @@ def test_a_quick_look_up_gives_each_address_once_in_the_resolvers_order(monkeypa
     resolver_gives(monkeypatch, found)
 
     assert resolve_quickly("example.com", 443) == ["2606:2800:220:1::1", "93.184.216.34"]
-    assert asked == [("example.com", 443, {"type": socket.SOCK_STREAM})]
+    assert asked == [("example.com", None, {"type": socket.SOCK_STREAM})]
 
 
 @pytest.mark.parametrize(
     "error", [socket.gaierror(socket.EAI_NONAME, "Name or service not known"), UnicodeError("long")]
 )
 def test_a_quick_look_up_raises_what_the_resolver_raises_and_stays_usable(monkeypatch, error):
-    monkeypatch.setattr(target, "_lookups", threading.BoundedSemaphore(1))
-
     for _ in range(3):
         resolver_gives(monkeypatch, lambda *_, **__: fails_with(error)("", 0))
         with pytest.raises(type(error)) as raised:
             resolve_quickly("example.com", 443)
         assert raised.value is error
 
-        assert target._lookups.acquire(timeout=5)
-        target._lookups.release()
 
-
-def test_a_resolver_that_never_answers_holds_nobody_up_and_few_threads(monkeypatch):
+def test_a_resolver_that_never_answers_holds_nobody_up(monkeypatch):
     asked, answered = threading.Event(), threading.Event()
 
     def found(*_, **__):
@@ -611,16 +606,11 @@ def test_a_resolver_that_never_answers_holds_nobody_up_and_few_threads(monkeypat
         answered.wait(timeout=30)
         return []
 
-    places = threading.BoundedSemaphore(1)
-    monkeypatch.setattr(target, "_lookups", places)
     resolver_gives(monkeypatch, found)
 
     with pytest.raises(TimeoutError):
         resolve_quickly("slow.example", 443, budget=timedelta(milliseconds=1))
     assert asked.wait(timeout=5)
-    with pytest.raises(TimeoutError, match="Too many host names are being looked up at once"):
-        resolve_quickly("next.example", 443, budget=timedelta(seconds=30))
-    assert check("https://slow.example/", policy=STRICT, resolve=resolve_quickly) == "https://slow.example/"
 
     answered.set()
-    assert places.acquire(timeout=5)
+    assert lookups.resolver_of_this_process().look_up("slow.example").result(timeout=5) == []

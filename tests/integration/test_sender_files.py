@@ -1,0 +1,69 @@
+"""The sender and open files: as many as it may have, one for each connection, and the truth about a shortage."""
+
+import itertools
+import resource
+import socket
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from deliveries import guard
+from deliveries.outcomes import Lost
+from deliveries.sender import FILES_MOST, Sender, make_sender
+from tests.integration.test_sender import SOON, a_request, exchange_all, open_files, status_of
+from tests.receiver import Receiver
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """Leave this process room for a few more files only, and give how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = 40
+    taken = {int(path.name) for path in Path("/proc/self/fd").iterdir()}
+    free = (number for number in itertools.count() if number not in taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(itertools.islice(free, room, None)), hard))
+    yield room
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_sender_is_allowed_as_many_files_as_the_system_lets_it_have(few_files: int, receiver: Receiver) -> None:
+    sender = make_sender(slots=4 * few_files)
+    receiver.delay = 0.2
+
+    found = exchange_all(sender, [a_request(receiver.url()) for _ in range(4 * few_files)])
+
+    assert {status_of(each) for each in found} == {200}
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft == (FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST))
+    sender.close()
+
+
+def test_a_connection_takes_one_file(sender: Sender) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        before = open_files()
+        for n in range(30):
+            sender.start(a_request(f"http://127.0.0.1:{silent.getsockname()[1]}/"), token=n)
+        sender.wait(timedelta(milliseconds=200))
+
+        assert open_files() - before <= 30 + 5
+        sender.close()
+
+
+def test_running_out_of_files_is_not_told_as_the_receivers_fault(
+    few_files: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as silent:
+        sender = Sender(slots=4 * few_files, policy=guard.Policy(allows_loopback=True), certificates="")
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+
+        found = exchange_all(sender, [a_request(url, timeout=SOON) for _ in range(4 * few_files)])
+        sender.close()
+
+    told = {each.result for each in found}
+    assert told == {
+        Lost("timeout", "No answer within 0.3 s"),
+        Lost("unreachable", "HookHub could not open a connection: Too many open files"),
+    }
+    assert "Traceback" not in capfd.readouterr().err
