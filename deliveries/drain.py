@@ -10,7 +10,7 @@ from typing import Protocol
 
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections, connection
+from django.db import DatabaseError, Error, InterfaceError, OperationalError, close_old_connections, connection
 
 from deliveries import claiming, doorbell, fanning_out, pipeline, stopping
 from deliveries.attempts import Result
@@ -181,11 +181,11 @@ class Drain:
                 self._look_later(looked_at)
                 return False
             self._found_nothing = not self._look(replace(wanted, limit=room))
-        except (OperationalError, InterfaceError):
+        except Error as error:
             if not self.sender.in_flight and not self._ended:
                 raise
             # What is in flight must still be settled, so the database gets time to come back.
-            log.warning("The database does not answer; %d requests are in flight", self.sender.in_flight)
+            log.warning("The database does not answer; %d requests are in flight: %s", self.sender.in_flight, error)
             connection.close()
             self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
             return False

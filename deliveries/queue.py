@@ -28,7 +28,7 @@ def run(sql: str, parameters: Mapping[str, object]) -> list[Row]:
     """Run one statement with server-side parameters on Django's connection and give its rows.
 
     Django's own cursors write the parameters into the text, which rules out prepared statements and doubles the size
-    of every payload. Raises django.db's errors.
+    of every payload. Raises django.db's errors: an OperationalError for whatever no parameter has brought about.
     """
     with connection.wrap_database_errors, _cursor() as cursor:
         cursor.execute(sql, parameters, binary=True)
@@ -288,3 +288,14 @@ def database_now() -> datetime:
     """Give the database's clock: workers on hosts whose clocks differ must agree on leases and schedules."""
     moment: datetime = run("SELECT clock_timestamp()", {})[0][0]
     return moment
+
+
+# Whether it may be written to ----------------------------------------------------------------------------------------
+
+# Of no rows, and refused nevertheless where none may be written.
+STORE_NOTHING = "INSERT INTO deliveries_arrival SELECT * FROM deliveries_arrival WHERE false"
+
+
+def require_writable() -> None:
+    """Raise what the database has against storing events: it may answer questions and be read-only all the same."""
+    run(STORE_NOTHING, {})

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import psycopg
 import pytest
+from django.db import connection
 from pytest_django import Settings
 from redis import Redis
 
@@ -13,7 +15,7 @@ from deliveries.sender import Sender, make_sender
 from hookhub.stream.consumer import refused_of
 from tests.api import Caller
 from tests.receiver import Receiver
-from tests.story import Forge
+from tests.story import Forge, ReadOnly
 
 
 @pytest.fixture
@@ -77,3 +79,15 @@ def stream(settings: Settings) -> Iterator[str]:
     yield settings.HOOKHUB_STREAM
     with Redis.from_url(url) as client:
         client.delete(settings.HOOKHUB_STREAM, refused_of(settings.HOOKHUB_STREAM))
+
+
+@pytest.fixture
+def read_only(transactional_db: None) -> Iterator[ReadOnly]:
+    """The switch that makes the real PostgreSQL's database read-only, for those who are in it and those who come."""
+    connection.ensure_connection()
+    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as link:
+        switch = ReadOnly(link)
+        yield switch
+        switch.off()
+    # Not every test has anybody leave it.
+    connection.close()

@@ -15,7 +15,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-from deliveries import pipeline, webhooks
+from deliveries import pipeline, queue, webhooks
 from deliveries.attempts import Result
 from deliveries.claiming import Claim
 from deliveries.events import NewEvent
@@ -39,6 +39,25 @@ class Stopped:
 
     def keep_right(self) -> None:
         """It is right as it is."""
+
+
+@dataclass
+class ReadOnly:
+    """Turns a database read-only as a failover or a full disk does, from outside."""
+
+    link: "psycopg.Connection[Any]"
+
+    def on(self) -> None:
+        """Have it refuse every change, also on the connection of this thread."""
+        self._set("SET default_transaction_read_only = on")
+        queue.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", {})
+
+    def off(self) -> None:
+        """Have connections that are made from now on take changes again."""
+        self._set("RESET default_transaction_read_only")
+
+    def _set(self, what: str) -> None:
+        self.link.execute(f'ALTER DATABASE "{self.link.info.dbname}" {what}'.encode())
 
 
 @dataclass

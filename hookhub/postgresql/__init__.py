@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend with cheaper health checks."""
+"""Django's PostgreSQL backend with cheaper health checks, and with errors told apart by whom they are about."""

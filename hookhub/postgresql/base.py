@@ -1,4 +1,4 @@
-"""Django's connection to PostgreSQL, cheaper to keep and closed in time: what a web server's threads need of it."""
+"""Django's connection to PostgreSQL, cheaper to keep and closed in time: when nobody needs it, or it does not serve."""
 
 import os
 import select
@@ -7,6 +7,9 @@ from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
+from django.utils.functional import cached_property
+
+from hookhub.postgresql.errors import ErrorWrapper
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -15,10 +18,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
     # Django's own, of which its stubs do not know.
     health_check_enabled: bool
     health_check_done: bool
+    errors_occurred: bool
+
+    # Whether the server answers here and yet will not do what it is there for.
+    is_to_be_left = False
+
+    @cached_property
+    def wrap_database_errors(self) -> ErrorWrapper:
+        """Tell errors that are no value's fault from those that are."""
+        return ErrorWrapper(self)
+
+    def is_usable(self) -> bool:
+        """Tell whether the server answers and does what it is asked."""
+        return not self.is_to_be_left and bool(super().is_usable())
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> "psycopg.Connection[Any]":
         """Connect, until the thread ends at the latest."""
         connection: psycopg.Connection[Any] = super().get_new_connection(conn_params)
+        self.is_to_be_left = False
         _of_this_thread.closers[id(self)] = Closer(connection)
         return connection
 

@@ -5,7 +5,9 @@ import json
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import connection
 from django.test import Client
 from freezegun import freeze_time
 
@@ -113,6 +115,22 @@ def test_anothers_is_404_as_if_it_did_not_exist(behind: Behind, other: Caller, d
     assert [answer.status_code for answer in answers] == [404, 404]
     assert answers[0].content == answers[1].content
     assert everything() == before
+
+
+@every_door
+def test_where_nothing_can_be_written_down_it_is_503_and_says_when_to_come_again(
+    behind: Behind, owner: Caller, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        with connection.wrap_database_errors:
+            raise psycopg.errors.ReadOnlySqlTransaction("cannot execute UPDATE in a read-only transaction")
+
+    monkeypatch.setattr("hookhub.dialects.authentication.find", refuse)
+
+    answer = owner.send(door.method, door.address(behind), {})
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert isinstance(answer.json(), dict)
 
 
 BAD_BODIES = {

@@ -14,14 +14,15 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
-from deliveries import drain, pipeline, stopping, telemetry, timekeeping, webhooks
+from deliveries import drain, pipeline, queue, stopping, telemetry, timekeeping, webhooks
+from deliveries.claiming import Wanted
 from deliveries.drain import Drain, Drained, drain_once
 from deliveries.lanes import IN_ALL
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.sender import Sender, make_sender
 from deliveries.timekeeping import DatabaseClock
 from tests.receiver import Answer, Receiver
-from tests.story import Forge, Stopped
+from tests.story import Forge, ReadOnly, Stopped
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -399,6 +400,105 @@ def test_told_to_stop_while_the_database_is_away_it_waits_a_while_and_then_gives
     assert len(tries) >= 3
     # The lease runs out, and the delivery is repeated.
     assert Delivery.objects.get().state == "sending"
+
+
+def test_while_the_database_is_read_only_results_wait_and_nothing_is_sent_twice(
+    forge: Forge, few_slots: Sender, now: datetime, read_only: ReadOnly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(20, now=now)
+    settle, tries = pipeline.settle, []
+
+    def read_only_for_a_while(results: list[object], **how: object) -> object:
+        tries.append(len(results))
+        if len(tries) == 1:
+            read_only.on()
+        if len(tries) == 5:
+            read_only.off()
+            # What had been connected to a server that is read-only was left.
+            assert queue.run("SHOW default_transaction_read_only", {}) == [("off",)]
+        return settle(results, **how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pipeline, "settle", read_only_for_a_while)
+
+    assert run(few_slots, now=now).attempts == 20
+
+    assert tries[:5] == sorted(tries[:5])
+    assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
+    assert len(forge.receiver.received) == Attempt.objects.count() == 20
+
+
+def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_end_the_drain(
+    forge: Forge, few_slots: Sender, now: datetime, read_only: ReadOnly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(20, now=now)
+    look, looks = Drain._look, []
+
+    def read_only_at_the_second_look(self: Drain, wanted: Wanted) -> bool:
+        looks.append(self.sender.in_flight + len(self._ended))
+        if len(looks) == 2:
+            read_only.on()
+            threading.Timer(0.2, read_only.off).start()
+        return look(self, wanted)
+
+    monkeypatch.setattr(Drain, "_look", read_only_at_the_second_look)
+
+    def take_a_moment(connection: object, request: object) -> None:
+        time.sleep(0.05)
+        connection.sendall(Answer(200).encode())  # type: ignore[attr-defined]
+
+    forge.receiver.script = take_a_moment
+
+    assert run(few_slots, now=now).attempts == 20
+
+    assert looks[1] > 0
+    assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
+    assert len(forge.receiver.received) == 20
+
+
+def test_a_transaction_that_the_server_ended_for_its_idleness_is_repeated(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(5, now=now)
+    points: list[str] = []
+
+    def stand_still_once(point: str) -> None:
+        points.append(point)
+        if points.count("half-settled") == 1 and point == "half-settled":
+            queue.run("SET LOCAL idle_in_transaction_session_timeout = 10", {})
+            time.sleep(0.1)
+
+    monkeypatch.setattr(pipeline, "reach", stand_still_once)
+
+    assert run(few_slots, now=now).attempts == 5
+
+    assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
+    assert len(forge.receiver.received) == 5
+
+
+@pytest.mark.parametrize(
+    "state", ["25006", "25P03", "25P04", "26000", "40001", "40P01", "42501", "53100", "55P03", "57P01"]
+)
+def test_what_is_said_of_the_session_or_the_server_costs_no_result(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(3, now=now)
+    points: list[str] = []
+
+    def fail_twice(point: str) -> None:
+        points.append(point)
+        if point == "half-settled" and points.count(point) <= 2:
+            queue.run(f"DO $$ BEGIN RAISE 'not now' USING ERRCODE = '{state}'; END $$", {})
+
+    monkeypatch.setattr(pipeline, "reach", fail_twice)
+
+    assert run(few_slots, now=now).attempts == 3
+
+    assert points.count("half-settled") >= 3
+    assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
 
 
 def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(

@@ -10,7 +10,17 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection, connections, transaction
+from django.db import (
+    DataError,
+    Error,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    connections,
+    transaction,
+)
 
 from chaos.proxy import Proxy
 from deliveries import queue
@@ -70,6 +80,49 @@ def test_what_the_server_says_unasked_is_not_taken_for_its_end(onlooker: "psycop
     queue.run("UNLISTEN bell", {})
 
     assert after == before
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"),
+    [
+        ("22021", DataError),
+        ("23514", IntegrityError),
+        ("42P01", ProgrammingError),
+        ("XX000", InternalError),
+        *(
+            (state, OperationalError)
+            for state in (
+                "08006", "0A000", "25006", "25P02", "25P03", "25P04", "26000", "40001", "40P01", "42501", "42P05",
+                "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "58030",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_the_session_or_the_server_is_an_operational_error(state: str, kind: type[Error]) -> None:
+    statement = f"DO $$ BEGIN RAISE 'so it is' USING ERRCODE = '{state}'; END $$"
+
+    for ask in (lambda: queue.run(statement, {}), lambda: connection.cursor().execute(statement)):
+        with pytest.raises(Error, match="so it is") as caught:
+            ask()
+        assert type(caught.value) is kind
+        assert getattr(caught.value.__cause__, "sqlstate", "") == state
+
+
+@pytest.mark.parametrize("is_asked_first", [False, True])
+def test_a_connection_that_is_read_only_is_left_for_another(*, is_asked_first: bool) -> None:
+    before = backend()
+    queue.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", {})
+
+    with pytest.raises(OperationalError):
+        queue.require_writable()
+    if is_asked_first:
+        # That it answers changes nothing.
+        assert backend() == before
+    connection.close_if_unusable_or_obsolete()
+
+    queue.require_writable()
+    assert backend() != before
+    assert connection.is_usable()
 
 
 def test_a_connection_ends_with_its_thread_and_no_sooner() -> None:
