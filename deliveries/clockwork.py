@@ -101,6 +101,9 @@ class Clock(bootsteps.StartStopStep):
         is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
         is_unheard = is_wanted and not queue.run(IS_ANYTHING_SENT, {})[0][0]
         self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
+        if is_wanted:
+            # Nobody who is woken could do the work where nothing can be written down.
+            queue.require_writable()
         if is_wanted and (not doorbell.ring_now() or self._unheard_ticks >= UNHEARD_TICKS):
             self._poll()
 

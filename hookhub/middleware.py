@@ -1,12 +1,16 @@
 """What is answered before any view: health checks, bodies of unknown length, and programs that publish."""
 
+import logging
 from collections.abc import Callable
 
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from deliveries import queue
 from hookhub.api import publishing
 from hookhub.api.errors import body
+
+log = logging.getLogger("hookhub.api")
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -28,14 +32,15 @@ def live() -> HttpResponse:
 
 
 def ready() -> HttpResponse:
-    """Tell whether events can be accepted, which takes the database and nothing else."""
+    """Tell whether events can be accepted, which takes a database that can be written to, and nothing else."""
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Error:
+        queue.require_writable()
+    except Error as error:
         # Out of the way, so that the next look begins with a new connection.
         connection.close()
-        return JsonResponse({"status": "unavailable", "reason": "the database does not answer"}, status=503)
+        log.warning("No events can be accepted: %s", error)
+        reason = "the database does not answer, or takes no events"
+        return JsonResponse({"status": "unavailable", "reason": reason}, status=503)
     return JsonResponse({"status": "ok"})
 
 

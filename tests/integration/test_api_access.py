@@ -13,6 +13,7 @@ from django.utils import timezone
 from deliveries.models import Organization, Repository
 from hookhub.models import ApiKey, Membership, Scope
 from tests.api import Caller, faults
+from tests.story import ReadOnly
 
 pytestmark = pytest.mark.django_db
 
@@ -237,6 +238,16 @@ def test_health_is_told_to_probes_that_go_by_address(db: None, settings: Any, ad
     settings.ALLOWED_HOSTS = ["hooks.example.org"]
 
     assert Client().get(address, headers={"Host": "10.1.2.3"}).json() == {"status": "ok"}
+
+
+def test_a_database_that_is_read_only_is_not_ready_and_one_that_is_so_no_more_is(read_only: ReadOnly) -> None:
+    read_only.on()
+    answers = [Client().get(address).status_code for address in ("/readyz", "/healthz", "/readyz")]
+    read_only.off()
+    # The connection of the last look was left.
+    answers.append(Client().get("/readyz").status_code)
+
+    assert answers == [503, 200, 503, 200]
 
 
 def test_a_key_that_only_publishes_sees_no_organizations(operator: Caller, organization: Organization) -> None:

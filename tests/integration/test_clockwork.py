@@ -8,17 +8,17 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, OperationalError, connection
 from pytest_django import Settings
 
-from deliveries import claiming, clockwork, doorbell, leases, pipeline, stopping
+from deliveries import claiming, clockwork, doorbell, leases, pipeline, queue, stopping
 from deliveries.clockwork import Clock, do
 from deliveries.ledger import examine
 from deliveries.models import Delivery
 from deliveries.sender import Sender
 from deliveries.stats import stats_of
 from tests.receiver import Answer
-from tests.story import Forge, deliver_due, together
+from tests.story import Forge, ReadOnly, deliver_due, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -193,6 +193,10 @@ def chore_with_a_bug(*, now: datetime) -> None:
     raise RuntimeError("a bug")
 
 
+def chore_that_writes(*, now: datetime) -> None:
+    queue.require_writable()
+
+
 def chore_that_the_database_refuses(*, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 / 0")
@@ -247,6 +251,26 @@ def test_without_a_connection_the_tick_ends(forge: Forge, now: datetime) -> None
     with pytest.raises(DatabaseError):
         do("lost", lose_it, now=now)
     connection.close()
+
+
+def test_where_nothing_can_be_written_down_nobody_is_woken_and_the_tick_ends(
+    forge: Forge, clock: Clock, rings: list[bool], now: datetime, read_only: ReadOnly,
+    monkeypatch: pytest.MonkeyPatch, settings: Settings,
+) -> None:  # fmt: skip
+    settings.HOOKHUB_CHORES = paths(first_chore, chore_that_writes)
+    polled: list[int] = []
+    monkeypatch.setattr(clock, "_poll", lambda: polled.append(len(rings)))
+    pipeline.accept([forge.event(now=now)], now=now)
+    read_only.on()
+
+    for _ in range(clockwork.UNHEARD_TICKS + 1):
+        with pytest.raises(OperationalError):
+            clock._ring_for_due_work(now)
+    with pytest.raises(OperationalError):
+        clock._do_chores(now)
+
+    assert (len(rings), polled) == (100, [])
+    assert not connection.is_usable()
 
 
 def test_it_ticks_through_errors_until_it_is_stopped_and_then_says_so_to_every_drain(
