@@ -20,7 +20,7 @@ from hookhub.api.events import EventsView
 from hookhub.models import ApiKey, Membership, Scope
 from hookhub.remembering import SPAN
 from tests.api import Caller, faults
-from tests.story import counted_statements
+from tests.story import ReadOnly, counted_statements
 
 pytestmark = pytest.mark.django_db
 
@@ -330,6 +330,30 @@ def test_a_connection_that_ended_while_nobody_looked_costs_no_publisher_an_answe
 
     assert publisher.post("/v1/events", EVENT).status_code == 202
     assert Event.objects.count() == 2
+
+
+@pytest.mark.parametrize("accept", ["*/*", CHOOSY])
+@pytest.mark.parametrize("is_remembered", [False, True])
+@pytest.mark.django_db(transaction=True)
+def test_a_read_only_database_is_503_and_the_next_request_has_another_connection(
+    organization: Organization, repository: Repository, read_only: ReadOnly, accept: str, *, is_remembered: bool
+) -> None:
+    caller = Caller.of(organization, accept=accept)
+    if is_remembered:
+        caller.post("/v1/events", EVENT)
+    read_only.on()
+
+    answer = caller.post("/v1/events", EVENT)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert answer.headers["Retry-After"] == "1"
+    assert Event.objects.count() == is_remembered
+    # Who only reads is served by a database that can be read.
+    assert caller.get("/v1/events").status_code == 200
+    read_only.off()
+    # What Django does between two requests.
+    connection.close_if_unusable_or_obsolete()
+    assert caller.post("/v1/events", EVENT).status_code == 202
 
 
 @pytest.mark.parametrize("keys", [[None], ["a"], [None, None, None], ["a", None, "b"]])
