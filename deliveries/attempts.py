@@ -9,7 +9,7 @@ from django.conf import settings
 
 from deliveries import arrays, vault
 from deliveries.claiming import Claim
-from deliveries.formats import FORMATS, MASK, Format, Message
+from deliveries.formats import MASK, Format, Message, format_of
 from deliveries.outcomes import Delivered, Lost, Outcome, judge
 from deliveries.retry import Decision, Finish, GiveUp, RetryAt, decide
 from deliveries.transfer import Exchange, Request
@@ -30,7 +30,7 @@ class Result(NamedTuple):
 def render(claimed: Claim, *, now: datetime) -> Request:
     """Make up the request for one attempt; raises what the format raises, vault.Unreadable, and vault.NoLiveSecret."""
     to = claimed.to
-    wire_format = FORMATS[to.format]
+    wire_format = format_of(to.format)
     rendered = wire_format.render(
         Message(
             delivery_id=str(claimed.delivery_id),
@@ -75,7 +75,7 @@ def schedule_of(claimed: Claim) -> Sequence[timedelta]:
     """Give the waits that hold for this delivery: its webhook's, its format's, or the deployment's."""
     if claimed.to.retry_schedule is not None:
         return claimed.to.retry_schedule
-    promised = FORMATS[claimed.to.format].policy.retry_schedule
+    promised = format_of(claimed.to.format).policy.retry_schedule
     if promised is not None:
         return promised
     schedule: tuple[timedelta, ...] = settings.HOOKHUB_RETRY_SCHEDULE
@@ -94,7 +94,7 @@ def conclude(
             exchange.result.status,
             retry_after=exchange.result.header("retry-after"),
             body=exchange.result.body,
-            wire_format=FORMATS[claimed.to.format],
+            wire_format=format_of(claimed.to.format),
             now=now,
         )
     decision = decide(outcome, failures=claimed.failures, schedule=schedule_of(claimed), now=now, jitter=jitter)
@@ -143,7 +143,7 @@ def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
         "ids": attempt_id,
         "started": result.started_at,
         "durations": result.exchange.duration,
-        "urls": FORMATS[result.claim.to.format].show_url(result.request.url),
+        "urls": format_of(result.claim.to.format).show_url(result.request.url),
         "request_headers": shown_headers(result),
         "outcomes": type(result.outcome).__name__.lower(),
         "statuses": reply.status if reply else None,
@@ -166,7 +166,7 @@ def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
 
 def shown_headers(result: Result) -> str:
     """Give the request's header lines for the log, the values of the owner's own headers masked."""
-    known = FORMATS[result.claim.to.format].own_headers
+    known = format_of(result.claim.to.format).own_headers
     return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
 
 

@@ -163,7 +163,7 @@ class Webhook(models.Model):
     @property
     def shown_url(self) -> str:
         """Give the URL as anybody may see it: masked where whoever knows it could post."""
-        return formats.FORMATS[self.format].show_url(self.url)
+        return formats.format_of(self.format).show_url(self.url)
 
     @property
     def active(self) -> bool:

@@ -245,8 +245,8 @@ WHERE w.id = r.id
 # attempt is due at once. The same few deliveries taking their worker down again and again are poison; lest the rest of
 # a batch goes down with them each time, what is lost again waits, each for as long as the chance in its id says.
 _SHOWN_URL = f"""
-CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() if one.url_is_secret)})
-     THEN substring(w.url from '^[a-z]+://[^/]+') || '/{MASK}' ELSE w.url END
+CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() if not one.url_is_secret)})
+     THEN w.url ELSE substring(w.url from '^[a-z]+://[^/]+') || '/{MASK}' END
 """
 
 _RECLAIM = """

@@ -11,8 +11,9 @@ from deliveries.formats.sigmagit import Sigmagit
 from deliveries.formats.slack import Slack
 from deliveries.formats.social_gateway import SocialGateway
 from deliveries.formats.standard_webhooks import StandardWebhooks
+from deliveries.formats.unknown import Unknown
 
-__all__ = ["DEFAULT", "FORMATS", "MASK", "Format", "Message", "Policy", "Rendered", "choices"]
+__all__ = ["DEFAULT", "FORMATS", "MASK", "Format", "Message", "Policy", "Rendered", "choices", "format_of"]
 
 DEFAULT = StandardWebhooks.slug
 
@@ -31,6 +32,11 @@ FORMATS: dict[str, Format] = {
         Campfire(),
     )
 }
+
+
+def format_of(slug: str) -> Format:
+    """Give the format that a webhook has, or what stands for one that this version does not know."""
+    return FORMATS.get(slug) or Unknown(slug)
 
 
 def choices() -> list[tuple[str, str]]:

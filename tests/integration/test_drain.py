@@ -559,6 +559,23 @@ def test_one_result_that_the_database_refuses_does_not_take_its_neighbours_along
     assert found == {"good": "delivered", "fine": "delivered", "bad": "sending"}
 
 
+def test_a_format_that_only_another_version_knows_does_not_end_the_drain(
+    forge: Forge, few_slots: Sender, now: datetime
+) -> None:
+    unknown = forge.webhook(now=now)
+    forge.webhook(now=now)
+    Webhook.objects.filter(pk=unknown.pk).update(format="of-tomorrow")
+    forge.accept(10, now=now)
+
+    assert run(few_slots, now=now).attempts == 20
+
+    assert set(Delivery.objects.values_list("webhook__format", "state", "failures", "lease")) == {
+        ("of-tomorrow", "pending", 1, None),
+        ("standard-webhooks", "delivered", 0, None),
+    }
+    assert len(forge.receiver.received) == 10
+
+
 def test_a_drain_that_runs_for_long_notices_that_the_databases_clock_was_set(
     forge: Forge, few_slots: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:

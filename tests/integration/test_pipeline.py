@@ -13,7 +13,7 @@ from django.db.models import Count
 from pytest_django import Settings
 
 from deliveries import chores, pipeline, queue, replay, vault, webhooks
-from deliveries.formats import FORMATS, Message, Rendered
+from deliveries.formats import FORMATS, MASK, Message, Rendered
 from deliveries.formats.standard_webhooks import StandardWebhooks
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.sender import Sender
@@ -634,6 +634,46 @@ def test_a_format_that_fails_costs_its_own_delivery_an_attempt_and_no_neighbour_
         assert (attempt.number, attempt.status, attempt.request_headers) == (1, None, "")
     assert len(forge.receiver.received) == 2
     assert Webhook.objects.get(format="coregit").last_delivery_status == "unrenderable"
+
+
+def test_a_format_that_only_another_version_knows_costs_its_own_delivery_an_attempt_and_says_what_to_do(
+    forge: Forge, sender: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now, path="/a/secret", headers={"X-Key": "t0ps3cret"})
+    forge.webhook(now=now, path="/b")
+    Webhook.objects.filter(url__endswith="/a/secret").update(format="of-tomorrow")
+    forge.accept(2, now=now)
+
+    deliver_due(sender, now=now)
+
+    assert states() == {"pending": 2, "delivered": 2}
+    assert {request.path for request in forge.receiver.received} == {"/b"}
+    for attempt in Attempt.objects.filter(outcome="lost"):
+        assert attempt.error == (
+            "The request could not be made up: the version of HookHub that this worker runs does not know the wire "
+            "format 'of-tomorrow'; have all workers run one that does, or give the webhook another format"
+        )
+        assert attempt.url == forge.receiver.url(f"/{MASK}")
+    webhook = Webhook.objects.get(format="of-tomorrow")
+    assert (webhook.last_delivery_status, webhook.failure_count) == ("unrenderable", 2)
+
+    # A worker that knows it takes up the schedule where it is.
+    Webhook.objects.filter(format="of-tomorrow").update(format="standard-webhooks")
+    deliver_due(sender, now=now + timedelta(minutes=2))
+    assert states() == {"delivered": 4}
+
+
+def test_what_was_lost_with_its_worker_shows_no_url_of_a_format_that_only_another_version_knows(
+    forge: Forge, now: datetime, settings: Settings
+) -> None:
+    forge.webhook(now=now, path="/a/secret")
+    Webhook.objects.update(format="of-tomorrow")
+    forge.accept(now=now)
+    claim_due(1, now=now)
+
+    chores.reclaim_expired_leases(now=now + settings.HOOKHUB_LEASE + timedelta(seconds=1))
+
+    assert Attempt.objects.get().url == forge.receiver.url(f"/{MASK}")
 
 
 def test_secrets_whose_key_is_missing_cost_an_attempt_and_the_owner_reads_why(
