@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from deliveries import queue, terms, vault
 from deliveries.events import NewEvent, operational
-from deliveries.formats import FORMATS, Format
+from deliveries.formats import FORMATS, Format, format_of
 from deliveries.models import Delivery, DeliveryQuerySet, Organization, Repository, Webhook
 from deliveries.target import origin_of
 from deliveries.vault import Secret
@@ -22,6 +22,8 @@ Reason = Webhook.DisabledReason
 SECRETS_MOST = 5
 # One pass of the review.
 REVIEW_BATCH = 100
+# What is good or bad by the format that a webhook has.
+BY_THE_FORMAT = frozenset({"url", "content_type", "secret", "headers"})
 
 
 class Part(NamedTuple):
@@ -108,8 +110,10 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
     """Change a locked webhook; give its secret when that is a new one."""
     moves = "url" in granted and is_elsewhere(str(granted["url"]), webhook.url)
     brings_format = "format" in granted and granted["format"] != webhook.format
-    wire_format = FORMATS[str(granted.get("format", webhook.format))]
-    if FORMATS[webhook.format].url_is_secret and not wire_format.url_is_secret and "url" not in granted:
+    wire_format = format_of(str(granted.get("format", webhook.format)))
+    if granted.keys() & BY_THE_FORMAT:
+        _require_known(webhook, instead=granted.get("format"))
+    if format_of(webhook.format).url_is_secret and not wire_format.url_is_secret and "url" not in granted:
         raise terms.BadTerms({"url": f"is required: {wire_format.slug} would show the one that is masked now"})
     if brings_format:
         granted.setdefault("content_type", wire_format.content_types[0])
@@ -130,6 +134,13 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
     return str(new_secret) if new_secret else None
 
 
+def _require_known(webhook: Webhook, *, instead: object = None) -> None:
+    """Refuse what only a format that this version knows can be held against; raises BadTerms."""
+    if instead is None and webhook.format not in FORMATS:
+        fault = f"{webhook.format} is not known to this version of HookHub; run one that knows it, or choose another"
+        raise terms.BadTerms({"format": fault})
+
+
 def rotate_secret(
     webhook_id: int, *, secret: str | None = None, overlap: timedelta | None = None, now: datetime
 ) -> tuple[Webhook, str]:
@@ -137,6 +148,7 @@ def rotate_secret(
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
+        _require_known(webhook)
         if FORMATS[webhook.format].signs == "never":
             raise terms.BadTerms({"secret": f"cannot be rotated: the format {webhook.format} signs nothing"})
         if secret == "":

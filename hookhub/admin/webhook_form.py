@@ -61,7 +61,7 @@ class WebhookForm(ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.is_new = self.instance.pk is None
-        self._choices("format", formats.choices())
+        self._choices("format", choices_for(self.instance))
         self._choices("content_type", [(name, name) for name in CONTENT_TYPES])
         if not self.is_new:
             self.initial.update(as_typed(self.instance))
@@ -144,6 +144,13 @@ class WebhookForm(ModelForm):
                 self.add_error("headers", f"{name.strip()} is there twice")
             headers[name.strip()] = value.strip()
         return headers
+
+
+def choices_for(webhook: Webhook) -> list[tuple[str, str]]:
+    """Give the formats to choose from, with the one that a webhook has even if only another version knows it."""
+    choices = formats.choices()
+    is_known = webhook.pk is None or webhook.format in formats.FORMATS
+    return choices if is_known else [*choices, (webhook.format, f"{webhook.format} (not known to this version)")]
 
 
 def as_typed(webhook: Webhook) -> dict[str, object]:

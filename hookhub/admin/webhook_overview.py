@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.utils.safestring import SafeString
 
 from deliveries import vault
-from deliveries.formats import FORMATS, MASK
+from deliveries.formats import MASK, format_of
 from deliveries.models import Attempt, Delivery, Webhook
 from hookhub.admin.showing import badge, count_up_to, exact, relative, span
 
@@ -105,7 +105,7 @@ def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
 
 def signs(webhook: Webhook) -> bool:
     """Tell whether its format has secrets at all."""
-    return FORMATS[webhook.format].signs != "never"
+    return format_of(webhook.format).signs != "never"
 
 
 def headers_of(webhook: Webhook) -> list[str]:

@@ -26,8 +26,8 @@ from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_
 LATEST = 20
 ONE_PAGE = 100
 
-# The formats whose URLs nobody is to see.
-MASKED = [slug for slug, wire_format in FORMATS.items() if wire_format.url_is_secret]
+# The formats whose URLs everybody may see.
+SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is_secret]
 
 # What a button says, and of which webhooks it makes sense.
 BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
@@ -103,7 +103,7 @@ class WebhookAdmin(Titled, Acting):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         """Search the URLs that are shown; in the others a secret could be guessed letter by letter."""
-        seen = Case(When(format__in=MASKED, then=Value("")), default="url")
+        seen = Case(When(format__in=SHOWN, then="url"), default=Value(""))
         return super().get_search_results(request, queryset.annotate(seen_url=seen), search_term)
 
     # The form --------------------------------------------------------------------------------------------------------

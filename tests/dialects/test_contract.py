@@ -117,6 +117,23 @@ def test_anothers_is_404_as_if_it_did_not_exist(behind: Behind, other: Caller, d
     assert everything() == before
 
 
+@pytest.mark.parametrize(
+    "body", [{}, {"url": "https://example.com/b", "events": ["push"]}, {"config": {"url": "https://example.com/b"}}]
+)
+@pytest.mark.parametrize("door", ONCE, ids=names)
+def test_a_webhook_of_a_format_that_only_another_version_knows_breaks_nothing(
+    behind: Behind, owner: Caller, door: Door, body: dict[str, Any]
+) -> None:
+    Webhook.objects.update(format="of-tomorrow")
+
+    answer = owner.send(door.method, door.address(behind), body)
+
+    assert answer.status_code < 500
+    assert set(Webhook.objects.filter(pk=behind.webhook.pk).values_list("format", "url")) <= {
+        ("of-tomorrow", behind.webhook.url)
+    }
+
+
 @every_door
 def test_where_nothing_can_be_written_down_it_is_503_and_says_when_to_come_again(
     behind: Behind, owner: Caller, door: Door, monkeypatch: pytest.MonkeyPatch

@@ -1150,3 +1150,25 @@ def test_attempts_are_summed_up_by_nearest_rank() -> None:
     assert summarise([("delivered" if span else "lost", span) for span in [*spans, None]]) == Measures(
         101, 100 / 101, timedelta(milliseconds=50), timedelta(milliseconds=95), timedelta(milliseconds=99)
     )
+
+
+def test_a_webhook_of_a_format_that_only_another_version_knows_is_shown_and_kept_as_it_is(
+    forge: Forge, operator: Client, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now, path="/a/secret", name="")
+    Webhook.objects.update(format="of-tomorrow")
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    delivery = Delivery.objects.get()
+
+    for address in ("/admin/", HOOKS, f"{HOOKS}?q=secret", page_of(webhook), LOG, page_of(delivery)):
+        assert "/a/secret" not in page(operator, address)
+    assert "does not know the wire format" in page(operator, page_of(delivery))
+    assert '<option value="of-tomorrow" selected>of-tomorrow (not known to this version)' in page(
+        operator, page_of(webhook)
+    )
+    assert listed(operator, f"{HOOKS}?q=secret") == []
+    for action in ("ping", "send_test", "rotate_secret", "disable", "enable"):
+        act(operator, HOOKS, action, webhook)
+    webhook.refresh_from_db()
+    assert (webhook.format, webhook.active) == ("of-tomorrow", True)

@@ -156,3 +156,27 @@ def test_deleting_a_repository_deletes_its_webhooks_and_keeps_the_log(api: Calle
     assert api.get(f"/v1/webhooks/{created['id']}").status_code == 404
     [row] = api.get("/v1/deliveries").json()["results"]
     assert (row["state"], row["webhook"]) == ("cancelled", created["id"])
+
+
+def test_a_webhook_of_a_format_that_only_another_version_knows_is_shown_and_what_can_be_changed_is(api: Caller) -> None:
+    row = create(api)
+    Webhook.objects.update(format="of-tomorrow")
+    address = f"/v1/webhooks/{row['id']}"
+
+    answers = {
+        "list": api.get("/v1/webhooks"),
+        "read": api.get(address),
+        "stats": api.get(f"{address}/stats"),
+        "name": api.patch(address, {"name": "later", "url": api.get(address).json()["url"]}),
+        "test": api.post(f"{address}/test"),
+        "secret": api.patch(address, {"secret": "whsec_" + "x" * 40}),
+        "rotate": api.post(f"{address}/rotate-secret", {}),
+        "format": api.patch(address, {"format": "coregit", "url": "https://example.com/again"}),
+    }
+
+    assert {name: answer.status_code for name, answer in answers.items()} == {
+        "list": 200, "read": 200, "stats": 200, "name": 200, "test": 202, "secret": 422, "rotate": 422, "format": 200,
+    }  # fmt: skip
+    assert answers["read"].json()["format"] == "of-tomorrow"
+    assert faults(answers["secret"]).keys() == faults(answers["rotate"]).keys() == {"format"}
+    assert Webhook.objects.get().format == "coregit"

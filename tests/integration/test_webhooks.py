@@ -91,6 +91,32 @@ def test_who_asks_for_no_secret_gets_none_where_the_format_allows_it(forge: Forg
     assert secrets_of(webhook) == []
 
 
+def test_of_a_format_that_only_another_version_knows_nothing_is_changed_that_it_decides(
+    forge: Forge, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now, headers={"X-Key": "k"})
+    Webhook.objects.update(format="of-tomorrow")
+    wishes: list[dict[str, object]] = [
+        {"url": "https://example.com/b"}, {"secret": "x" * 20}, {"headers": {}}, {"content_type": "json"},
+    ]  # fmt: skip
+    before = Webhook.objects.values().get()
+
+    for wanted in wishes:
+        with pytest.raises(BadTerms) as refused:
+            webhooks.change(webhook.pk, wanted, now=now)
+        assert refused.value.faults.keys() == {"format"}
+    with pytest.raises(BadTerms):
+        webhooks.rotate_secret(webhook.pk, now=now)
+    # It may be one that keeps its URL secret.
+    with pytest.raises(BadTerms, match="url: is required"):
+        webhooks.change(webhook.pk, {"format": "coregit"}, now=now)
+    assert Webhook.objects.values().get() == before
+
+    webhooks.change(webhook.pk, {"name": "later", "events": ["push"]}, active=False, now=now)
+    changed, _ = webhooks.change(webhook.pk, {"format": "coregit", "url": webhook.url}, now=now)
+    assert (changed.name, changed.format, changed.shown_url) == ("later", "coregit", webhook.url)
+
+
 @pytest.mark.parametrize("slug", sorted({*FORMATS} - {*IF_ASKED, *UNSIGNED}))
 def test_who_asks_for_no_secret_is_refused_where_receivers_count_on_one(forge: Forge, now: datetime, slug: str) -> None:
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deliveries import target, vault
-from deliveries.formats import FORMATS, MASK
+from deliveries.formats import MASK, format_of
 from deliveries.models import Webhook
 from deliveries.webhooks import is_elsewhere
 from hookhub.dialects.social_gateway import campfire, credentials
@@ -94,7 +94,7 @@ def leads_elsewhere(url: str, before: Webhook) -> bool:
 def _content_type(
     given: Mapping[str, Any], *, wire_format: str, is_whole: bool, faults: list[Row]
 ) -> dict[str, object]:
-    possible = FORMATS[wire_format].content_types
+    possible = format_of(wire_format).content_types
     if "content_type" not in given:
         # The first is what the format's own clients get when they ask for none; GitHub's get a form.
         return {"content_type": possible[0]} if is_whole else {}
@@ -130,7 +130,7 @@ def _secret(
     """Give the secret, empty for none; nothing where the one there is stays."""
     has_one = before is not None and bool(vault.open_secrets(before.sealed_secrets))
     is_moved = before is not None and "url" in terms and leads_elsewhere(str(terms["url"]), before)
-    signs = FORMATS[wire_format].signs
+    signs = format_of(wire_format).signs
     if given.get("secret") == MASK or ("secret" not in given and not is_whole):
         if "secret" in given and not has_one:
             faults.append(invalid("secret", "is masked; send the secret itself"))
