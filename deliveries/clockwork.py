@@ -97,13 +97,12 @@ class Clock(bootsteps.StartStopStep):
         # Only this very process can tell which of its children have died, and of a poller only when it has asked.
         if self._poller is not None:
             self._poller.poll()
+        # Where nothing can be written down nobody who is woken could do the work; and what a standby tells may be old.
+        queue.require_writable()
         leases.reclaim_from_the_dead(now=now)
         is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
         is_unheard = is_wanted and not queue.run(IS_ANYTHING_SENT, {})[0][0]
         self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
-        if is_wanted:
-            # Nobody who is woken could do the work where nothing can be written down.
-            queue.require_writable()
         if is_wanted and (not doorbell.ring_now() or self._unheard_ticks >= UNHEARD_TICKS):
             self._poll()
 

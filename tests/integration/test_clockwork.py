@@ -273,6 +273,17 @@ def test_where_nothing_can_be_written_down_nobody_is_woken_and_the_tick_ends(
     assert not connection.is_usable()
 
 
+def test_a_standby_that_knows_of_nothing_to_do_is_not_believed(
+    forge: Forge, clock: Clock, now: datetime, read_only: ReadOnly
+) -> None:
+    read_only.on()
+
+    with pytest.raises(OperationalError):
+        clock._ring_for_due_work(now)
+
+    assert not connection.is_usable()
+
+
 def test_it_ticks_through_errors_until_it_is_stopped_and_then_says_so_to_every_drain(
     forge: Forge, clock: Clock, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
