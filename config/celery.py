@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from datetime import timedelta
 
+from billiard import pool
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # its stubs are older than it
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init
@@ -19,6 +21,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # Under kombu's own names, so that REDIS_URL stays what everybody knows.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.listening:Transport"))
+
+# How long a worker's child that is to end waits for its parent to hear of the last task.
+HEARD_WITHIN = timedelta(seconds=2)
 
 app = Celery("hookhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -59,6 +64,18 @@ def outlive_the_parent_for_a_moment(**_: object) -> None:
     with suppress(OSError):
         set_pdeathsig(0)
     orphans.end_without_parent()
+
+
+@worker_process_init.connect
+def end_though_nobody_listens(**_: object) -> None:
+    """Have a worker's child that is to end wait for a moment only until its parent has heard of the last task.
+
+    The parent stops listening once it knows of no task in hand, and one that it gave out as it was told to stop it has
+    struck out by then. The child would wait half a minute for it, and the worker for the child. Nobody needs to hear:
+    what became of the deliveries is in the database.
+    """
+    tries = HEARD_WITHIN.total_seconds() / pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
+    pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = int(tries)
 
 
 @worker_process_init.connect

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from hookhub.client import Event
-from tests.acceptance.crew import Crew, home_of_its_own, wait_until
+from tests.acceptance.crew import PATIENCE_SECONDS, Crew, home_of_its_own, wait_until
 from tests.receiver import Received, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -163,6 +163,31 @@ def test_a_worker_told_to_stop_while_redis_hangs_stops(crew: Crew, receiver: Rec
 
     # It takes its leave of Redis with several questions, none of which is answered.
     assert (code, took < 20) == (0, True)
+
+
+def test_a_worker_told_to_stop_while_a_bell_is_on_its_way_to_a_child_stops(crew: Crew, receiver: Receiver) -> None:
+    # The pool discards a task that no child has told of yet, and a child that had it stayed until somebody heard of its
+    # end: half a minute.
+    crew.client.webhooks.create(receiver.url(), events=["*"])
+    crew.client.publish("push", {"a": 1})
+    wait_until(lambda: crew.states() == {"delivered": 1}, "the worker to be at work")
+    # Until nobody has a task in hand.
+    time.sleep(1)
+    children = crew.children_of("worker")
+    for child in children:
+        child.suspend()
+    crew.client.publish("push", {"a": 2})
+    # The clock rings for it every second, too.
+    time.sleep(2.5)
+    worker = crew.tell_to_stop("worker")
+    time.sleep(2.5)
+    for child in children:
+        child.resume()
+
+    started = time.monotonic()
+    code = worker.wait(PATIENCE_SECONDS)
+
+    assert (code, time.monotonic() - started < 20) == (0, True)
 
 
 def test_a_second_worker_takes_over_what_the_first_had_in_hand(crew: Crew, receiver: Receiver) -> None:
