@@ -1,7 +1,9 @@
 """Faults of HookHub's own processes: killed, told to stop, held up, anywhere or at one failpoint."""
 
+import signal
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import psutil
@@ -17,6 +19,10 @@ ORDER_WAITS_SECONDS = 4.0
 
 ORPHANS_END_WITHIN_SECONDS = 15
 UP_WITHIN_SECONDS = 60
+
+# Has a worker of the harness write down where it is.
+WHERE_SIGNAL = signal.SIGUSR2
+TO_WRITE_SECONDS = 0.3
 
 Fault = Callable[[Scene], None]
 
@@ -64,17 +70,9 @@ def stop_worker(scene: Scene) -> None:
     wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
     name = scene.victim()
     since = time.time()
-    process = scene.crew.tell_to_stop(name)
+    told = {name: scene.crew.tell_to_stop(name)}
     scene.crew.start(name)
-    limit = scene.lease + STOPS_LATE_SECONDS
-    while process.poll() is None and time.time() - since < limit:
-        scene.wait(0.1)
-    took = time.time() - since
-    if process.poll() is None:
-        scene.complaints.append(f"{name} was told to stop and lives {took:.1f} s later")
-        scene.kill([psutil.Process(process.pid)], what=f"{name}, which did not stop, killed")
-    elif process.returncode:
-        scene.complaints.append(f"{name} was told to stop and ended with {process.returncode}")
+    took = see_to_the_end_of(told, scene, since=since)
     scene.note(f"{name} told to stop, which took {took:.1f} s", since=since)
 
 
@@ -82,19 +80,38 @@ def stop_everything(scene: Scene) -> None:
     """SIGTERM everything at once under load, and start it again when all of it has ended."""
     wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
     since = time.time()
-    processes = {name: scene.crew.tell_to_stop(name) for name in list(scene.crew.processes)}
+    told = {name: scene.crew.tell_to_stop(name) for name in list(scene.crew.processes)}
+    took = see_to_the_end_of(told, scene, since=since)
+    for name in told:
+        scene.crew.start(name)
+    scene.note(f"everything told to stop, which took {took:.1f} s", since=since)
+
+
+def see_to_the_end_of(told: "Mapping[str, subprocess.Popen[bytes]]", scene: Scene, *, since: float) -> float:
+    """Wait until all that was told to stop has ended, in time and without an error; give the seconds that it took."""
     limit = scene.lease + STOPS_LATE_SECONDS
-    while time.time() - since < limit and any(process.poll() is None for process in processes.values()):
-        time.sleep(0.05)
+    while time.time() - since < limit and any(process.poll() is None for process in told.values()):
+        scene.wait(0.05)
     took = time.time() - since
-    for name, process in processes.items():
+    for name, process in told.items():
         if process.poll() is None:
             scene.complaints.append(f"{name} was told to stop and lives {took:.1f} s later")
+            ask_where_it_is(psutil.Process(process.pid))
             scene.kill([psutil.Process(process.pid)], what=f"{name}, which did not stop, killed")
         elif process.returncode:
             scene.complaints.append(f"{name} was told to stop and ended with {process.returncode}")
-        scene.crew.start(name)
-    scene.note(f"everything told to stop, which took {took:.1f} s", since=since)
+    return took
+
+
+def ask_where_it_is(process: psutil.Process) -> None:
+    """Have a worker and its children write into their log what each of their threads is at."""
+    for one in (process, *process.children(recursive=True)):
+        # Whoever is not prepared for the signal would die of it.
+        if kind_of(one) == "worker":
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(WHERE_SIGNAL)
+            # One after another: it is the same log.
+            time.sleep(TO_WRITE_SECONDS)
 
 
 def hold_up_child(scene: Scene) -> None:

@@ -1,7 +1,8 @@
 """One scenario from its start to its verdict."""
 
 import json
-import subprocess
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
@@ -14,7 +15,7 @@ from chaos import pulse, reading
 from chaos.faults import FAULTS
 from chaos.ground import Ground
 from chaos.plans import Scenario, plan
-from chaos.processes import STOPS_LATE_SECONDS
+from chaos.processes import see_to_the_end_of
 from chaos.records import Records
 from chaos.scene import Scene, Tell
 from chaos.script import as_json
@@ -77,9 +78,14 @@ def run(
         tell(f"    at rest {time.monotonic() - begun_at:.1f} s after the last event")
         stop_all(scene)
         records = gather(scenario, scene, paths)
-        if keep is not None:
-            (paths / "attempts").write_text("".join(json.dumps(one._asdict()) + "\n" for one in records.attempts))
-        return judge(records, scenario=scenario.name, seed=seed, complaints=scene.complaints)
+        (paths / "attempts").write_text("".join(json.dumps(one._asdict()) + "\n" for one in records.attempts))
+        verdict = judge(records, scenario=scenario.name, seed=seed, complaints=scene.complaints)
+        if verdict.breaches and keep is None and not scenario.bug:
+            # What nobody expected may not come again.
+            kept = Path(tempfile.mkdtemp(prefix=f"hookhub-chaos-{scenario.name}-{seed}-"))
+            shutil.copytree(paths, kept, dirs_exist_ok=True)
+            tell(f"  the logs and the records of this are kept in {kept}")
+        return verdict
 
 
 def play(scenario: Scenario, scene: Scene, *, seed: int) -> None:
@@ -107,19 +113,8 @@ def come_to_rest(scene: Scene, *, within: float) -> None:
 
 def stop_all(scene: Scene) -> None:
     """SIGTERM everything, as a service manager does; it must end in time and without an error."""
-    limit = LEASE_SECONDS + STOPS_LATE_SECONDS
-    processes = {name: scene.crew.tell_to_stop(name) for name in list(scene.crew.processes)}
-    give_up_at = time.monotonic() + limit
-    for name, process in processes.items():
-        try:
-            code = process.wait(max(0.1, give_up_at - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            scene.complaints.append(f"{name} does not stop within {limit:g} s of SIGTERM")
-            process.kill()
-            process.wait()
-        else:
-            if code:
-                scene.complaints.append(f"{name} ended with {code} after SIGTERM")
+    since = time.time()
+    see_to_the_end_of({name: scene.crew.tell_to_stop(name) for name in list(scene.crew.processes)}, scene, since=since)
 
 
 def gather(scenario: Scenario, scene: Scene, folder: Path) -> Records:
