@@ -32,6 +32,8 @@ FAULTS: Mapping[str, Fault] = {
     "terminate-backends": servers.terminate_backends,
     "kill-backend": servers.kill_backend,
     "exhaust-connections": servers.exhaust_connections,
+    "turn-read-only": servers.turn_read_only,
+    "fail-over": servers.fail_over,
     "slow-database": network.cut("database", "latency", seconds=4, delay=0.15),
     "database-black-hole": network.cut("database", "black-hole", seconds=4),
     "database-black-hole-and-reset": network.cut("database", "black-hole", seconds=4, after="reset"),

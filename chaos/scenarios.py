@@ -168,6 +168,15 @@ SCENARIOS = (
         late_allowed=8,
     ),
     Scenario(
+        "postgres-read-only",
+        "PostgreSQL that refuses every change, and a standby that answers for it",
+        faults=("turn-read-only", "fail-over"),
+        every=5,
+        seconds=14,
+        needs_own_servers=True,
+        late_allowed=8,
+    ),
+    Scenario(
         "clocks-wrong",
         "one worker's clock an hour ahead and another's an hour behind change nothing",
         differences={"worker": {CLOCK: HOUR}, "worker-2": {CLOCK: f"-{HOUR}"}},

@@ -4,9 +4,11 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg
+from psycopg import sql
 
 from bench.stage import wait_for
 from chaos.ground import die
@@ -16,6 +18,8 @@ from chaos.scene import Scene
 BACK_WITHIN_SECONDS = 60
 # How often HookHub's connections are taken away until it has none.
 ROUNDS = 20
+# So short that no lease runs out for it.
+READ_ONLY_SECONDS = 3.0
 
 # Redis ---------------------------------------------------------------------------------------------------------------
 
@@ -147,6 +151,37 @@ def exhaust_connections(scene: Scene) -> None:
     scene.note("no connection to PostgreSQL to be had for 4 s", since=since, in_hand=None)
 
 
+def turn_read_only(scene: Scene) -> None:
+    """Have PostgreSQL refuse every change on every connection, as one does whose disk is nearly full."""
+    since = time.time()
+    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        try:
+            connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            connection.execute(RELOAD)
+            scene.wait(READ_ONLY_SECONDS)
+        finally:
+            connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            connection.execute(RELOAD)
+    scene.note_outage(f"PostgreSQL read-only for {READ_ONLY_SECONDS:g} s", since=since)
+
+
+def fail_over(scene: Scene) -> None:
+    """End every connection and give read-only ones for a while, as when a standby answers in the primary's name.
+
+    Whoever keeps such a connection after that can never write again.
+    """
+    since = time.time()
+    name = sql.Identifier(urlsplit(scene.database_url).path.removeprefix("/"))
+    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        try:
+            connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+            connection.execute(TERMINATE)
+            scene.wait(READ_ONLY_SECONDS)
+        finally:
+            connection.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
+    scene.note_outage(f"failed over to a standby, and back after {READ_ONLY_SECONDS:g} s", since=since)
+
+
 @contextmanager
 def crowd(scene: Scene) -> Iterator[None]:
     """Hold all connections there are, HookHub's own included."""
@@ -178,6 +213,7 @@ TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'hookhub'
 """
+RELOAD = "SELECT pg_reload_conf()"
 OTHERS = """
 SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'hookhub'
 """

@@ -14,7 +14,7 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
-from deliveries import drain, pipeline, queue, stopping, telemetry, timekeeping, webhooks
+from deliveries import drain, pipeline, queue, stopping, tasks, telemetry, timekeeping, webhooks
 from deliveries.claiming import Wanted
 from deliveries.drain import Drain, Drained, drain_once
 from deliveries.lanes import IN_ALL
@@ -455,6 +455,22 @@ def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_e
     assert looks[1] > 0
     assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
     assert len(forge.receiver.received) == 20
+
+
+def test_a_bell_heard_while_the_database_is_read_only_costs_one_line_of_the_log(
+    forge: Forge, now: datetime, read_only: ReadOnly, caplog: pytest.LogCaptureFixture
+) -> None:
+    forge.webhook(now=now)
+    forge.accept(now=now)
+    read_only.on()
+
+    tasks.drain()
+
+    assert [record.exc_info for record in caplog.records] == [None]
+    assert "read-only" in caplog.text
+    read_only.off()
+    tasks.drain()
+    assert len(forge.receiver.received) == 1
 
 
 def test_a_transaction_that_the_server_ended_for_its_idleness_is_repeated(
