@@ -70,6 +70,8 @@ class Scenario:
     commits_take: float = 0.0
     prompt_within: float | None = None
     late_allowed: float = 5.0
+    # How much later than its requests' deadline whoever is told to stop may end.
+    stops_late: float = 5.0
     # How long to wait in the end until nothing waits any more.
     rests_within: float = 90
     bug: str = ""

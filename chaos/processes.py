@@ -12,8 +12,6 @@ from bench.stage import wait_for
 from chaos.crew import wait_until_dead
 from chaos.scene import Scene
 
-# How long a process that is told to stop may take beyond its requests' longest deadline.
-STOPS_LATE_SECONDS = 5
 # For how long an order to halt waits for a process to come by.
 ORDER_WAITS_SECONDS = 4.0
 
@@ -89,8 +87,7 @@ def stop_everything(scene: Scene) -> None:
 
 def see_to_the_end_of(told: "Mapping[str, subprocess.Popen[bytes]]", scene: Scene, *, since: float) -> float:
     """Wait until all that was told to stop has ended, in time and without an error; give the seconds that it took."""
-    limit = scene.lease + STOPS_LATE_SECONDS
-    while time.time() - since < limit and any(process.poll() is None for process in told.values()):
+    while time.time() - since < scene.stops_within and any(process.poll() is None for process in told.values()):
         scene.wait(0.05)
     took = time.time() - since
     for name, process in told.items():

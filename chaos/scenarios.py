@@ -121,6 +121,8 @@ SCENARIOS = (
         faults=("stop-worker-while-redis-hangs",),
         draws=2,
         every=3,
+        # It asks Redis several questions on its way out.
+        stops_late=11,
     ),
     Scenario("redis-full", "Redis out of memory costs no delivery", faults=("fill-redis",), seconds=9),
     Scenario(
@@ -247,10 +249,12 @@ SCENARIOS = (
         seconds=24,
         needs_own_servers=True,
         late_allowed=10,
+        # A fault before may still be in its way.
+        stops_late=8,
     ),
 )
 
-# What `make test` has time for.
+# What `make test` has time for, while other tests run beside it.
 SHORT = (
     Scenario(
         "short",
@@ -271,6 +275,7 @@ SHORT = (
         seconds=16,
         needs_own_servers=True,
         late_allowed=10,
+        stops_late=20,
     ),
     Scenario(
         "short-shutdown",
@@ -279,5 +284,6 @@ SHORT = (
         seconds=6,
         parts=(STEADY, SHAKY, SLOW),
         late_allowed=12,
+        stops_late=20,
     ),
 )

@@ -30,12 +30,14 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Scene:
-    """One scenario while it is on; ``lease`` is that of its settings, in seconds."""
+    """One scenario while it is on; all times are in seconds, ``lease`` is that of its settings."""
 
     ground: Ground
     crew: Crew
     database_url: str
     lease: float
+    # What is told to stop has to have ended by then.
+    stops_within: float
     proxies: dict[str, Proxy]
     orders: Path
     chance: random.Random

@@ -47,6 +47,8 @@ SOAK = Scenario(
     ),
     # The first worker's parent lives through all of it, and is the one whose memory tells.
     spared=("worker",),
+    # A fault before may still be in its way.
+    stops_late=8,
     rates={"single": 6, "batch": 12, "stream": 4},
     late_allowed=15,
 )

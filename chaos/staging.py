@@ -79,6 +79,7 @@ def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell:
             crew=crew,
             database_url=direct,
             lease=LEASE_SECONDS,
+            stops_within=TIMEOUT_SECONDS + scenario.stops_late,
             proxies=proxies,
             orders=orders,
             chance=random.Random(f"{scenario.name} {seed} faults"),
