@@ -9,9 +9,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from redis import Redis
@@ -27,7 +28,18 @@ TIMEOUT_SECONDS = 4.0
 REPEATS = 8
 REPEAT_AFTER_SECONDS = 0.7
 
-Send = Callable[[list[Made]], Said]
+# How many events a request of the door "batch" has.
+BATCH = 10
+
+
+class Heard(NamedTuple):
+    """What came of one request: what that means, and its HTTP status, where there was an answer and it had one."""
+
+    said: Said
+    status: int | None = None
+
+
+Send = Callable[[list[Made]], Heard]
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Plan:
     seed: int
     # Requests a second by door, and events in each.
     rates: dict[Door, float]
-    batch: int = 10
+    batch: int = BATCH
     threads: int = 3
 
 
@@ -57,10 +69,10 @@ class Journal:
         at = time.time()
         self._write([{"key": one.key, "type": one.type, "sha": one.sha, "door": door, "at": at} for one in events])
 
-    def end(self, events: list[Made], said: Said) -> None:
+    def end(self, events: list[Made], heard: Heard) -> None:
         """Note what was heard of it."""
-        at = time.time()
-        self._write([{"key": one.key, "said": said, "said_at": at} for one in events])
+        told = {"said": heard.said, "said_at": time.time(), "status": heard.status}
+        self._write([{"key": one.key, **told} for one in events])
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         os.write(self._file, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
@@ -74,7 +86,7 @@ class Http:
         self._key = plan.key
         self._connection: http.client.HTTPConnection | None = None
 
-    def send(self, events: list[Made]) -> Said:
+    def send(self, events: list[Made]) -> Heard:
         """Send one event as an object, several as lines."""
         headers = {
             "Authorization": f"Bearer {self._key}",
@@ -87,7 +99,7 @@ class Http:
         except OSError:
             # Nothing was sent, so nothing can have been accepted.
             self._connection = None
-            return "refused"
+            return Heard("refused")
         try:
             self._connection.request("POST", "/v1/events", b"\n".join(one.line for one in events), headers)
             answer = self._connection.getresponse()
@@ -95,11 +107,8 @@ class Http:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             self._connection = None
-            return "unknown"
-        if answer.status == 202:
-            return "acknowledged"
-        # What is wrong with the request is wrong with it for good; anything else may come after the COMMIT.
-        return "refused" if 400 <= answer.status < 500 else "unknown"
+            return Heard("unknown")
+        return Heard(meaning_of(answer.status), answer.status)
 
 
 class Stream:
@@ -110,10 +119,10 @@ class Stream:
         timeouts: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
         self._redis = Redis.from_url(plan.redis_url, retry=Retry(NoBackoff(), 0), **timeouts)
 
-    def send(self, events: list[Made]) -> Said:
+    def send(self, events: list[Made]) -> Heard:
         """Append one entry for each event, and count them as one: acknowledged when all are."""
         said: set[Said] = {self._append(one) for one in events}
-        return said.pop() if len(said) == 1 else "unknown"
+        return Heard(said.pop() if len(said) == 1 else "unknown")
 
     def _append(self, event: Made) -> Said:
         try:
@@ -123,6 +132,29 @@ class Stream:
         except (RedisError, OSError):
             return "unknown"
         return "acknowledged"
+
+
+def meaning_of(status: int) -> Said:
+    """Say what an HTTP status means to a publisher."""
+    if status == 202:
+        return "acknowledged"
+    # What is wrong with the request is wrong with it for good; anything else may come after the COMMIT.
+    return "refused" if is_rejection(status) else "unknown"
+
+
+def is_rejection(status: int | None) -> bool:
+    """Tell whether an HTTP status says that the request itself was wrong, which none here is."""
+    return status is not None and 400 <= status < 500
+
+
+def summary_of(heard: Sequence[Heard]) -> Heard:
+    """Give what all the tries of one request come to, with the status of a rejection if there was any.
+
+    Refused after a try that was left open may have been stored by that one: then only an acknowledgement settles it.
+    """
+    last = heard[-1].said
+    rejections = [one.status for one in heard if is_rejection(one.status)]
+    return Heard("unknown" if last == "refused" and len(heard) > 1 else last, (rejections or [heard[-1].status])[0])
 
 
 def publish(plan: Plan, door: Door, *, number: int, of: int, stopped: threading.Event) -> None:
@@ -145,31 +177,32 @@ def publish_one(
 ) -> None:
     """Publish once, and if that is left open and the publisher is patient, again until it is not."""
     journal.begin(events, door=door)
-    said = send(events)
+    heard = [send(events)]
     for _ in range(REPEATS):
-        if said != "unknown" or not is_patient or stopped.wait(REPEAT_AFTER_SECONDS):
+        if summary_of(heard).said != "unknown" or not is_patient or stopped.wait(REPEAT_AFTER_SECONDS):
             break
-        # Refused now may have been stored before: only an acknowledgement settles it.
-        said = "acknowledged" if send(events) == "acknowledged" else "unknown"
-    journal.end(events, said)
+        heard.append(send(events))
+    journal.end(events, summary_of(heard))
 
 
 def main() -> None:
-    """Publish until the standard input ends, which it does at the latest when the harness does."""
+    """Publish until the standard input ends, which it does at the latest when the harness does.
+
+    Raises in the end what any of the threads raised, so that the process ends with an error and a traceback.
+    """
     plan = Plan(**json.loads(sys.argv[1]))
     stopped = threading.Event()
-    threads = []
-    for door in plan.rates:
-        of = 1 if door == "stream" else plan.threads
-        for number in range(of):
-            how = {"number": number, "of": of, "stopped": stopped}
-            threads.append(threading.Thread(target=publish, args=(plan, door), kwargs=how))
-    for thread in threads:
-        thread.start()
-    sys.stdin.read()
-    stopped.set()
-    for thread in threads:
-        thread.join()
+    threads = {door: 1 if door == "stream" else plan.threads for door in plan.rates}
+    with ThreadPoolExecutor(max_workers=sum(threads.values())) as pool:
+        publishing = [
+            pool.submit(publish, plan, door, number=number, of=of, stopped=stopped)
+            for door, of in threads.items()
+            for number in range(of)
+        ]
+        sys.stdin.read()
+        stopped.set()
+    for one in publishing:
+        one.result()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+"""What the fault harness's publishers take an answer for, and what they do when they fail themselves."""
+
+import io
+import json
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from chaos import publisher
+from chaos.events import make
+from chaos.publisher import Heard, Journal, Plan, meaning_of, publish_one, summary_of
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(202, "acknowledged"), (200, "unknown"), (400, "refused"), (409, "refused"), (500, "unknown"), (503, "unknown")],
+)
+def test_only_202_is_an_acknowledgement(status: int, said: str) -> None:
+    assert meaning_of(status) == said
+
+
+@pytest.mark.parametrize(
+    ("tries", "summary"),
+    [
+        ([Heard("acknowledged", 202)], Heard("acknowledged", 202)),
+        ([Heard("refused")], Heard("refused")),
+        ([Heard("refused", 422)], Heard("refused", 422)),
+        ([Heard("unknown"), Heard("refused")], Heard("unknown")),
+        ([Heard("unknown", 503), Heard("unknown"), Heard("acknowledged", 202)], Heard("acknowledged", 202)),
+        ([Heard("unknown"), Heard("refused", 409), Heard("acknowledged", 202)], Heard("acknowledged", 409)),
+    ],
+)
+def test_a_rejection_is_remembered_whatever_came_after_it(tries: list[Heard], summary: Heard) -> None:
+    assert summary_of(tries) == summary
+
+
+def test_the_status_of_a_rejection_is_written_down(tmp_path: Path) -> None:
+    events = [make(number, seed=1, door="batch") for number in range(2)]
+
+    publish_one(
+        lambda _: Heard("refused", 422),
+        events,
+        journal=Journal(str(tmp_path / "journal")),
+        door="batch",
+        is_patient=False,
+        stopped=threading.Event(),
+    )
+
+    lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
+    assert [(line["key"], line["said"], line["status"]) for line in lines[2:]] == [
+        ("1-batch-0", "refused", 422),
+        ("1-batch-1", "refused", 422),
+    ]
+
+
+def test_a_thread_that_fails_fails_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No thread can open its journal.
+    plan = Plan(
+        "http://127.0.0.1:1", "", "redis://127.0.0.1:1/0", "s", str(tmp_path / "no" / "journal"), 1, {"single": 9}
+    )
+    monkeypatch.setattr(sys, "argv", ["publisher", json.dumps(asdict(plan))])
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    with pytest.raises(FileNotFoundError):
+        publisher.main()
