@@ -1,18 +1,25 @@
 """A HookHub in pieces: its web server and workers as separate processes, to be killed and started again one by one."""
 
-import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from hookhub import procfile
 
 STOPS_WITHIN_SECONDS = 90
+
+
+class Ended(NamedTuple):
+    """A process of the crew that nobody told to stop: its name, its number, and its exit code."""
+
+    name: str
+    pid: int
+    code: int
 
 
 class Crew:
@@ -63,18 +70,24 @@ class Crew:
 
     def tell_to_stop(self, name: str) -> "subprocess.Popen[bytes]":
         """SIGTERM a process and its children, as a service manager does, and give it to be waited for."""
+        family = self.family_of(name)
         process = self.processes.pop(name)
-        family = [process.pid]
-        with suppress(psutil.NoSuchProcess):
-            family += [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
-        for pid in family:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.terminate()
         return process
 
     def stop(self, name: str) -> int:
         """SIGTERM a process and its children, and give its exit code."""
         return self.tell_to_stop(name).wait(STOPS_WITHIN_SECONDS)
+
+    def family_of(self, name: str) -> list[psutil.Process]:
+        """Give a process with all its descendants, itself first; none when it has ended."""
+        try:
+            main = psutil.Process(self.processes[name].pid)
+            return [main, *main.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def children_of(self, name: str) -> list[psutil.Process]:
         """Give the living children of a process, oldest first."""
@@ -85,11 +98,15 @@ class Crew:
             return []
         return [child for child in children if is_alive(child)]
 
-    def tend(self) -> list[str]:
-        """Start again what has ended by itself, as a service manager does, and give its names."""
-        ended = [name for name, process in self.processes.items() if process.poll() is not None]
-        for name in ended:
-            self.start(name)
+    def tend(self) -> list[Ended]:
+        """Start again what has ended without being told to, as a service manager does, and give it."""
+        ended = [
+            Ended(name, process.pid, code)
+            for name, process in self.processes.items()
+            if (code := process.poll()) is not None
+        ]
+        for one in ended:
+            self.start(one.name)
         return ended
 
     def close(self) -> None:

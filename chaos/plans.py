@@ -54,6 +54,9 @@ class Scenario:
     # How often which fault: all of them once in their order, or so many drawn from them.
     draws: int = 0
     every: float = 2.5
+    first_after: float = FIRST_AFTER_SECONDS
+    # How many deliveries the kills have to meet in hand, all together.
+    in_hand_at_least: int = 0
     # How long to publish at least.
     seconds: float = 8
     before: tuple[str, ...] = ()
@@ -98,7 +101,7 @@ def plan(scenario: Scenario, *, seed: int) -> list[Step]:
         drawn = [*faults, *chance.choices(faults, k=max(0, scenario.draws - len(faults)))]
         chance.shuffle(drawn)
         faults = tuple(drawn[: scenario.draws])
-    at, steps = FIRST_AFTER_SECONDS, []
+    at, steps = scenario.first_after, []
     for fault in faults:
         steps.append(Step(round(at + chance.uniform(-0.3, 0.3) * min(1, scenario.every), 3), fault))
         at += scenario.every

@@ -3,20 +3,23 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import psutil
 
 from bench.stage import wait_for
-from chaos.crew import wait_until_dead
+from chaos.crew import is_alive, wait_until_dead
 from chaos.scene import Scene
 
 # For how long an order to halt waits for a process to come by.
-ORDER_WAITS_SECONDS = 4.0
+ORDER_WAITS_SECONDS = 15.0
 
 ORPHANS_END_WITHIN_SECONDS = 15
 UP_WITHIN_SECONDS = 60
+# What the kernel needs to be rid of the children of a process that has waited for them.
+GONE_WITHIN_SECONDS = 1.0
 
 # Has a worker of the harness write down where it is.
 WHERE_SIGNAL = signal.SIGUSR2
@@ -25,15 +28,36 @@ TO_WRITE_SECONDS = 0.3
 Fault = Callable[[Scene], None]
 
 
+@dataclass(frozen=True)
+class Told:
+    """A process that was told to stop, with its family as it was then, itself included."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    family: list[psutil.Process]
+
+
+def wait_until_up(scene: Scene) -> None:
+    """Wait until there is something to be damaged; raises RuntimeError when it does not come up."""
+    since = time.time()
+    wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
+    scene.waits.append((since, time.time()))
+
+
 def kill_child(scene: Scene) -> None:
     """SIGKILL one of the worker's children, which do the sending."""
-    children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
-    if children:
-        scene.kill([scene.chance.choice(children)], what="a worker's child killed")
+    wait_until_up(scene)
+    scene.kill([scene.chance.choice(children_of_workers(scene))], what="a worker's child killed")
+
+
+def children_of_workers(scene: Scene) -> list[psutil.Process]:
+    """Give the living children of all workers."""
+    return [child for name in scene.workers() for child in scene.crew.children_of(name)]
 
 
 def kill_worker(scene: Scene) -> None:
     """SIGKILL a whole worker, parent and children."""
+    wait_until_up(scene)
     name = scene.victim()
     parent = psutil.Process(scene.crew.processes[name].pid)
     scene.kill([parent, *parent.children(recursive=True)], what=f"{name} killed with all its children")
@@ -41,6 +65,7 @@ def kill_worker(scene: Scene) -> None:
 
 def kill_parent(scene: Scene) -> None:
     """SIGKILL a worker's parent alone; its children settle what they have in flight, and end."""
+    wait_until_up(scene)
     name = scene.victim()
     parent = psutil.Process(scene.crew.processes[name].pid)
     children = parent.children(recursive=True)
@@ -55,6 +80,7 @@ def kill_parent(scene: Scene) -> None:
 
 def kill_web(scene: Scene) -> None:
     """SIGKILL a process of the web server, or all of it."""
+    wait_until_up(scene)
     main = psutil.Process(scene.crew.processes["web"].pid)
     children = main.children(recursive=True)
     if scene.chance.random() < 0.5 and children:
@@ -65,10 +91,10 @@ def kill_web(scene: Scene) -> None:
 
 def stop_worker(scene: Scene) -> None:
     """SIGTERM a worker with work in flight, and start another; nothing may be sent twice because of it."""
-    wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
+    wait_until_up(scene)
     name = scene.victim()
     since = time.time()
-    told = {name: scene.crew.tell_to_stop(name)}
+    told = tell_to_stop([name], scene)
     scene.crew.start(name)
     took = see_to_the_end_of(told, scene, since=since)
     scene.note(f"{name} told to stop, which took {took:.1f} s", since=since)
@@ -76,28 +102,50 @@ def stop_worker(scene: Scene) -> None:
 
 def stop_everything(scene: Scene) -> None:
     """SIGTERM everything at once under load, and start it again when all of it has ended."""
-    wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
+    wait_until_up(scene)
     since = time.time()
-    told = {name: scene.crew.tell_to_stop(name) for name in list(scene.crew.processes)}
+    told = tell_to_stop(list(scene.crew.processes), scene)
     took = see_to_the_end_of(told, scene, since=since)
-    for name in told:
-        scene.crew.start(name)
+    for one in told:
+        scene.crew.start(one.name)
     scene.note(f"everything told to stop, which took {took:.1f} s", since=since)
 
 
-def see_to_the_end_of(told: "Mapping[str, subprocess.Popen[bytes]]", scene: Scene, *, since: float) -> float:
+def tell_to_stop(names: Iterable[str], scene: Scene) -> list[Told]:
+    """SIGTERM processes of the crew with their children, and give them to be waited for."""
+    told = []
+    for name in names:
+        family = scene.crew.family_of(name)
+        told.append(Told(name, scene.crew.tell_to_stop(name), family))
+        scene.told_to_stop[name] += 1
+    return told
+
+
+def see_to_the_end_of(told: Iterable[Told], scene: Scene, *, since: float) -> float:
     """Wait until all that was told to stop has ended, in time and without an error; give the seconds that it took."""
-    while time.time() - since < scene.stops_within and any(process.poll() is None for process in told.values()):
+    told = list(told)
+    while time.time() - since < scene.stops_within and any(one.process.poll() is None for one in told):
         scene.wait(0.05)
     took = time.time() - since
-    for name, process in told.items():
-        if process.poll() is None:
-            scene.complaints.append(f"{name} was told to stop and lives {took:.1f} s later")
-            ask_where_it_is(psutil.Process(process.pid))
-            scene.kill([psutil.Process(process.pid)], what=f"{name}, which did not stop, killed")
-        elif process.returncode:
-            scene.complaints.append(f"{name} was told to stop and ended with {process.returncode}")
+    for one in told:
+        if one.process.poll() is None:
+            scene.complaints.append(f"{one.name} was told to stop and lives {took:.1f} s later")
+            ask_where_it_is(psutil.Process(one.process.pid))
+            scene.kill([psutil.Process(one.process.pid)], what=f"{one.name}, which did not stop, killed")
+        elif one.process.returncode:
+            scene.complaints.append(f"{one.name} was told to stop and ended with {one.process.returncode}")
+    for one in told:
+        end_the_left_behind(one, scene)
     return took
+
+
+def end_the_left_behind(told: Told, scene: Scene) -> None:
+    """Complain of whoever of a family has outlived the one that was to wait for him, and kill him."""
+    alive = wait_until_dead(told.family, seconds=GONE_WITHIN_SECONDS)
+    if alive:
+        kinds = ", ".join(kind_of(process) for process in alive)
+        scene.complaints.append(f"{len(alive)} of {told.name}'s family outlive it: {kinds}")
+        scene.kill(alive, what=f"what {told.name} left behind killed")
 
 
 def ask_where_it_is(process: psutil.Process) -> None:
@@ -113,21 +161,29 @@ def ask_where_it_is(process: psutil.Process) -> None:
 
 def hold_up_child(scene: Scene) -> None:
     """Halt a worker's child for longer than its leases, and let it go on."""
-    children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
-    if not children:
-        return
+    wait_until_up(scene)
+    hold_up(scene.chance.choice(children_of_workers(scene)), scene, what="a worker's child held up beyond its leases")
+
+
+def hold_up(process: psutil.Process, scene: Scene, *, what: str) -> None:
+    """Halt a process for longer than its leases, and let it go on."""
     since = time.time()
-    halted = scene.halt([scene.chance.choice(children)])
-    in_hand = scene.in_hand({process.pid for process in halted})
+    halted = scene.halt([process])
+    if not halted:
+        scene.complaints.append(f"{what}: it did not live")
+        return
+    in_hand = scene.in_hand({process.pid})
     scene.wait(scene.lease + 2)
-    for process in halted:
+    if not is_alive(process):
+        scene.complaints.append(f"{what}: it did not live on")
+    for one in halted:
         with suppress(psutil.NoSuchProcess):
-            process.resume()
-    scene.note("a worker's child held up beyond its leases", since=since, in_hand=in_hand)
+            one.resume()
+    scene.note(what, since=since, in_hand=in_hand)
 
 
 def halted_at(scene: Scene, point: str) -> psutil.Process | None:
-    """Order the next process that comes to a failpoint to halt there, and give it, or None when none comes."""
+    """Order the next process that comes to a failpoint to halt there, and give it; complain when none comes."""
     order = scene.orders / point
     order.touch()
     give_up_at = time.monotonic() + ORDER_WAITS_SECONDS
@@ -136,7 +192,7 @@ def halted_at(scene: Scene, point: str) -> psutil.Process | None:
             # Taken back, unless somebody is quicker.
             with suppress(FileNotFoundError):
                 order.unlink()
-                scene.tell(f"    nobody came to {point}")
+                scene.complaints.append(f"nobody came to {point} in {ORDER_WAITS_SECONDS:g} s")
                 return None
         scene.tend()
         time.sleep(0.002)
@@ -161,15 +217,8 @@ def hold_up_at(point: str) -> Fault:
 
     def fault(scene: Scene) -> None:
         process = halted_at(scene, point)
-        if process is None:
-            return
-        since = time.time()
-        halted = scene.halt([process])
-        in_hand = scene.in_hand({process.pid})
-        scene.wait(scene.lease + 2)
-        for one in halted:
-            one.resume()
-        scene.note(f"held up at {point}", since=since, in_hand=in_hand)
+        if process is not None:
+            hold_up(process, scene, what=f"held up at {point}")
 
     return fault
 

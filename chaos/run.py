@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -15,7 +17,7 @@ from chaos import pulse, reading
 from chaos.faults import FAULTS
 from chaos.ground import Ground
 from chaos.plans import Scenario, plan
-from chaos.processes import see_to_the_end_of
+from chaos.processes import see_to_the_end_of, tell_to_stop
 from chaos.records import Records
 from chaos.scene import Scene, Tell
 from chaos.script import as_json
@@ -30,6 +32,17 @@ from chaos.staging import (
     say,
     set_up,
     start,
+)
+from chaos.substance import (
+    Span,
+    deaf_hooks,
+    idle_kills,
+    open_seconds,
+    quiet_doors,
+    rejections,
+    silent_spans,
+    web_crashes,
+    worker_crashes,
 )
 from chaos.verdict import Verdict, judge
 from hookhub import service
@@ -59,25 +72,19 @@ def run(
     with ExitStack() as stack:
         paths = folder_for(scenario, keep, stack)
         scene = stack.enter_context(set_up(scenario, seed=seed, ground=ground, folder=paths, tell=tell))
-        receiver = stack.enter_context(helper("chaos.receiver", str(paths / "arrivals"), folder=paths))
-        assert receiver.stdout is not None
-        receiver_port = int(receiver.stdout.readline())
-        for fault in scenario.before:
-            FAULTS[fault](scene)
-        start(scenario, scene)
-        secrets = make_webhooks(scenario, scene, receiver_port)
-        say(receiver, {"secrets": secrets, "script": as_json(scenario.script()), "seed": seed, "begun_at": time.time()})
-        if scenario.commits_take:
-            make_commits_slow(scene, scenario.commits_take)
-        stack.enter_context(pulse.taken(scene))
-        published = helper("chaos.publisher", publisher_plan(scenario, scene, seed, paths), folder=paths)
-        with published, around(scene):
-            play(scenario, scene, seed=seed)
-        begun_at = time.monotonic()
-        come_to_rest(scene, within=scenario.rests_within)
-        tell(f"    at rest {time.monotonic() - begun_at:.1f} s after the last event")
-        stop_all(scene)
+        of_ours = partial(helper, folder=paths, complaints=scene.complaints)
+        with of_ours("chaos.receiver", str(paths / "arrivals")) as receiver:
+            prepare(scenario, scene, receiver, seed=seed)
+            stack.enter_context(pulse.taken(scene))
+            published = of_ours("chaos.publisher", publisher_plan(scenario, scene, seed, paths))
+            with published, around(scene):
+                publishing = play(scenario, scene, seed=seed)
+            begun_at = time.monotonic()
+            come_to_rest(scene, within=scenario.rests_within)
+            tell(f"    at rest {time.monotonic() - begun_at:.1f} s after the last event")
+            stop_all(scene)
         records = gather(scenario, scene, paths)
+        scene.complaints += shortcomings(scenario, scene, records, publishing=publishing, folder=paths)
         (paths / "attempts").write_text("".join(json.dumps(one._asdict()) + "\n" for one in records.attempts))
         verdict = judge(records, scenario=scenario.name, seed=seed, complaints=scene.complaints)
         if verdict.breaches and keep is None and not scenario.bug:
@@ -88,13 +95,47 @@ def run(
         return verdict
 
 
-def play(scenario: Scenario, scene: Scene, *, seed: int) -> None:
-    """Do what the plan says when it says so, and let the publishers publish for as long as the scenario wants."""
-    begun_at = time.monotonic()
+def prepare(scenario: Scenario, scene: Scene, receiver: "subprocess.Popen[str]", *, seed: int) -> None:
+    """Start everything, make the webhooks, and tell the receiver what it has to know of them."""
+    assert receiver.stdout is not None
+    receiver_port = int(receiver.stdout.readline())
+    for fault in scenario.before:
+        FAULTS[fault](scene)
+    start(scenario, scene)
+    secrets = make_webhooks(scenario, scene, receiver_port)
+    say(receiver, {"secrets": secrets, "script": as_json(scenario.script()), "seed": seed, "begun_at": time.time()})
+    if scenario.commits_take:
+        make_commits_slow(scene, scenario.commits_take)
+
+
+def play(scenario: Scenario, scene: Scene, *, seed: int) -> Span:
+    """Do what the plan says when it says so, and let the publishers publish for as long as the scenario wants.
+
+    Gives from when to when that was, and complains of each fault that did nothing.
+    """
+    since, begun_at = time.time(), time.monotonic()
     for step in plan(scenario, seed=seed):
         scene.wait(begun_at + step.at - time.monotonic())
+        deeds = scene.deeds
         FAULTS[step.fault](scene)
+        if scene.deeds == deeds:
+            scene.complaints.append(f"the fault {step.fault} did nothing")
     scene.wait(begun_at + scenario.seconds - time.monotonic())
+    return since, time.time()
+
+
+def shortcomings(
+    scenario: Scenario, scene: Scene, records: Records, *, publishing: Span, folder: Path
+) -> Iterator[str]:
+    """Give everything for which the run was no test, or in which somebody failed of whom no record tells."""
+    closed = [*((one.at, one.until) for one in scene.interruptions), *scene.waits, *scene.absences]
+    yield from quiet_doors(records.published, scenario.rates, seconds=open_seconds(*publishing, closed))
+    yield from deaf_hooks(records.arrivals, records.hooks)
+    yield from silent_spans(records.arrivals, records.hooks, scene.absences)
+    yield from idle_kills(scene.interruptions, at_least=scenario.in_hand_at_least)
+    yield from rejections(json.loads(line) for line in reading.lines_of(folder / "journal"))
+    for log in sorted(folder.glob("worker*.log")):
+        yield from worker_crashes(log.stem, log.read_text(errors="replace"), killed=scene.killed)
 
 
 def come_to_rest(scene: Scene, *, within: float) -> None:
@@ -113,8 +154,11 @@ def come_to_rest(scene: Scene, *, within: float) -> None:
 
 def stop_all(scene: Scene) -> None:
     """SIGTERM everything, as a service manager does; it must end in time and without an error."""
+    # Its processes may end before it knows that they are meant to, and so it has to be asked before.
+    meant = sum(one.name == "web" for one in scene.bereft) + scene.told_to_stop["web"]
+    scene.complaints += web_crashes((scene.crew.logs / "web.log").read_text(errors="replace"), meant=meant)
     since = time.time()
-    see_to_the_end_of({name: scene.crew.tell_to_stop(name) for name in list(scene.crew.processes)}, scene, since=since)
+    see_to_the_end_of(tell_to_stop(list(scene.crew.processes), scene), scene, since=since)
 
 
 def gather(scenario: Scenario, scene: Scene, folder: Path) -> Records:

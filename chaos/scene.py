@@ -3,16 +3,18 @@
 import random
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID
 
 import psutil
 import psycopg
 
-from chaos.crew import Crew, is_alive
+from chaos.crew import Crew, Ended, is_alive
 from chaos.ground import Ground
 from chaos.proxy import Proxy
 from chaos.records import Interruption
@@ -24,8 +26,18 @@ TO_COME_TO_REST_SECONDS = 0.15
 SETTLED_WITHIN_SECONDS = 2.5
 DIES_WITHIN_SECONDS = 10
 NOBODY: frozenset[str] = frozenset()
+# Granian ends when its only process dies twice within 5.5 s, and it ends at once.
+WEB_FOLLOWS_WITHIN_SECONDS = 5.0
 
 Tell = Callable[[str], None]
+
+
+class Bereft(NamedTuple):
+    """A process of the crew that lost a child to a kill: its name, its number, and when."""
+
+    name: str
+    pid: int
+    at: float
 
 
 @dataclass
@@ -48,6 +60,15 @@ class Scene:
     interruptions: list[Interruption] = field(default_factory=list)
     forgotten_at: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    # Times in which not everything was up, and in which something was absent from the start.
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    absences: list[tuple[float, float]] = field(default_factory=list)
+    # What faults have done, counted.
+    deeds: int = 0
+    # Whose end is no wonder: what was killed, and what lost a child; and how often which name was told to stop.
+    killed: set[int] = field(default_factory=set)
+    bereft: list[Bereft] = field(default_factory=list)
+    told_to_stop: Counter[str] = field(default_factory=Counter)
 
     # What is set up late and has to go in the end.
     stack: ExitStack = field(default_factory=ExitStack)
@@ -68,9 +89,11 @@ class Scene:
             time.sleep(min(0.05, left))
 
     def tend(self) -> None:
-        """Start again what has ended by itself, as a service manager does."""
-        for name in self.crew.tend():
-            self.tell(f"    {name} had ended, and is started again")
+        """Start again what has ended, as a service manager does, and complain of what had no reason to end."""
+        for ended in self.crew.tend():
+            self.tell(f"    {ended.name} had ended, and is started again")
+            if not is_consequence(ended, killed=self.killed, bereft=self.bereft, now=time.time()):
+                self.complaints.append(f"{ended.name} ended by itself with {ended.code}")
 
     def is_up(self) -> bool:
         """Tell whether the web server answers and every worker has its children."""
@@ -86,9 +109,18 @@ class Scene:
         """Give the names of the workers that are up."""
         return sorted(name for name in self.crew.processes if name.startswith("worker"))
 
-    def note(self, what: str, *, since: float, in_hand: frozenset[str] | None = NOBODY, is_kill: bool = False) -> None:
-        """Enter into the book what was done from ``since`` until now."""
+    def note(
+        self,
+        what: str,
+        *,
+        since: float,
+        in_hand: frozenset[str] | None = NOBODY,
+        is_kill: bool = False,
+        is_deed: bool = True,
+    ) -> None:
+        """Enter into the book what was done from ``since`` until now, or what happened by itself."""
         self.interruptions.append(Interruption(what, since, time.time(), in_hand, is_kill))
+        self.deeds += is_deed
         held = "" if not in_hand else f", {len(in_hand)} in hand"
         self.tell(f"    {what}{held}")
 
@@ -120,7 +152,10 @@ class Scene:
         victims = list(processes)
         halted = self.halt(victims)
         if not halted:
+            self.complaints.append(f"{what}: nothing of it lived")
             return
+        self.killed |= {process.pid for process in victims}
+        self.bereft += self._parents_of(victims)
         in_hand = self.in_hand({process.pid for process in halted})
         for process in victims:
             with suppress(psutil.NoSuchProcess):
@@ -129,6 +164,16 @@ class Scene:
         while any(is_alive(process) for process in victims) and time.monotonic() < give_up_at:
             time.sleep(0.005)
         self.note(what, since=since, in_hand=in_hand, is_kill=True)
+
+    def _parents_of(self, victims: Sequence[psutil.Process]) -> list[Bereft]:
+        """Give whoever of the crew loses a child, and is not a victim as well."""
+        names = {process.pid: name for name, process in self.crew.processes.items()}
+        dying = {process.pid for process in victims}
+        parents = []
+        for process in victims:
+            with suppress(psutil.NoSuchProcess):
+                parents.append(process.ppid())
+        return [Bereft(names[pid], pid, time.time()) for pid in parents if pid in names and pid not in dying]
 
     def in_hand(self, pids: set[int]) -> frozenset[str] | None:
         """Give the deliveries that processes have leases on, or None when the database does not say."""
@@ -141,6 +186,16 @@ class Scene:
         except psycopg.Error:
             return None
         return frozenset(str(delivery) for delivery, lease in rows if holder_of(lease) in pids)
+
+
+def is_consequence(ended: Ended, *, killed: Container[int], bereft: Iterable[Bereft], now: float) -> bool:
+    """Tell whether the harness itself ended a process, or a child of a web server that ends for that.
+
+    A worker has to live on without its children.
+    """
+    return ended.pid in killed or any(
+        one.name == "web" and one.pid == ended.pid and now - one.at < WEB_FOLLOWS_WITHIN_SECONDS for one in bereft
+    )
 
 
 def holder_of(lease: UUID) -> int:

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -12,7 +13,7 @@ from psycopg import sql
 
 from bench.stage import wait_for
 from chaos.ground import die
-from chaos.processes import Fault, kill_worker, stop_worker
+from chaos.processes import Fault, children_of_workers, kill_worker, stop_worker, wait_until_up
 from chaos.scene import Scene
 
 BACK_WITHIN_SECONDS = 60
@@ -20,6 +21,8 @@ BACK_WITHIN_SECONDS = 60
 ROUNDS = 20
 # So short that no lease runs out for it.
 READ_ONLY_SECONDS = 3.0
+# How long all settling waits for a fan-out to come, and how often: well within the leases each time.
+FAN_OUT_WITHIN_SECONDS, FAN_OUT_TRIES = 3.0, 5
 
 # Redis ---------------------------------------------------------------------------------------------------------------
 
@@ -125,21 +128,24 @@ def stall_postgres(seconds: float) -> Fault:
 
 def terminate_backends(scene: Scene) -> None:
     """Have PostgreSQL end every connection of HookHub's."""
-    since = time.time()
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        wait_for_backends(connection)
+        since = time.time()
         connection.execute(TERMINATE)
     scene.note_outage("every connection to PostgreSQL terminated", since=since)
 
 
 def kill_backend(scene: Scene) -> None:
     """SIGKILL one backend, upon which the whole cluster recovers as from a crash."""
-    since = time.time()
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
-        pids = [pid for (pid,) in connection.execute(OTHERS).fetchall()]
-    if pids:
-        with suppress(psutil.NoSuchProcess):
-            psutil.Process(scene.chance.choice(pids)).kill()
-        bring_back(scene)
+        pids = wait_for_backends(connection)
+    since = time.time()
+    try:
+        psutil.Process(scene.chance.choice(pids)).kill()
+    except psutil.NoSuchProcess:
+        scene.complaints.append("the backend of PostgreSQL that was to be killed had ended")
+        return
+    bring_back(scene)
     scene.note_outage("a backend of PostgreSQL killed", since=since)
 
 
@@ -170,9 +176,10 @@ def fail_over(scene: Scene) -> None:
 
     Whoever keeps such a connection after that can never write again.
     """
-    since = time.time()
     name = sql.Identifier(urlsplit(scene.database_url).path.removeprefix("/"))
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        wait_for_backends(connection)
+        since = time.time()
         try:
             connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
             connection.execute(TERMINATE)
@@ -199,14 +206,24 @@ def crowd(scene: Scene) -> Iterator[None]:
 
 def kill_mid_fan_out(scene: Scene) -> None:
     """Kill the workers' children while the statement of a fan-out runs, held up by a lock."""
+    wait_until_up(scene)
+    if not any(kill_at_next_fan_out(scene) for _ in range(FAN_OUT_TRIES)):
+        scene.complaints.append("no fan-out came to be killed in its middle")
+
+
+def kill_at_next_fan_out(scene: Scene) -> bool:
+    """Hold up whatever is fanned out within a moment, and kill the workers' children; tell whether there was any."""
     with psycopg.connect(scene.database_url) as connection:
         # Nothing can be settled from here on either, so that what is answered meanwhile counts as in flight.
         since = time.time()
         connection.execute("LOCK TABLE deliveries_delivery IN SHARE ROW EXCLUSIVE MODE")
-        with psycopg.connect(scene.database_url, autocommit=True) as watching, suppress(RuntimeError):
-            wait_for(lambda: watching.execute(FANNING_OUT).fetchone(), "a fan-out", seconds=3)
-        children = [child for name in scene.workers() for child in scene.crew.children_of(name)]
-        scene.kill(children, what="every child killed in the middle of a fan-out", since=since)
+        with psycopg.connect(scene.database_url, autocommit=True) as watching:
+            try:
+                wait_for(lambda: watching.execute(FANNING_OUT).fetchone(), "a fan-out", seconds=FAN_OUT_WITHIN_SECONDS)
+            except RuntimeError:
+                return False
+        scene.kill(children_of_workers(scene), what="every child killed in the middle of a fan-out", since=since)
+        return True
 
 
 TERMINATE = """
@@ -221,6 +238,18 @@ FANNING_OUT = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO deliveries_delivery%'
 """
+
+
+def wait_for_backends(connection: "psycopg.Connection[Any]") -> list[int]:
+    """Give the backends that HookHub has, at least one; raises RuntimeError when it does not come back."""
+    pids: list[int] = []
+
+    def find() -> bool:
+        pids[:] = [pid for (pid,) in connection.execute(OTHERS).fetchall()]
+        return bool(pids)
+
+    wait_for(find, "HookHub to be connected", seconds=BACK_WITHIN_SECONDS)
+    return pids
 
 
 def bring_back(scene: Scene) -> None:
@@ -241,6 +270,8 @@ def can_connect(url: str) -> bool:
 def revive(scene: Scene) -> None:
     """Start whatever server is down: the end of an absence from the start."""
     since = time.time()
+    # Since before anything was published.
+    scene.absences.append((scene.forgotten_at[-1], since))
     scene.ground.revive()
     scene.note("Redis there at last", since=since)
 

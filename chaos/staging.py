@@ -21,6 +21,7 @@ from chaos.plans import Scenario
 from chaos.proxy import Proxy
 from chaos.publisher import Plan
 from chaos.scene import Scene, Tell
+from chaos.substance import ailments
 from hookhub.client import Client
 from hookhub.stream_client import DEFAULT_STREAM
 
@@ -101,20 +102,27 @@ def socket_directory_of(database_url: str) -> str:
 
 
 @contextmanager
-def helper(module: str, *arguments: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Run one of the harness's own processes; told to end by the end of its input, and waited for."""
-    process = run_helper(module, *arguments, log=folder / f"{module}.log")
+def helper(module: str, *arguments: str, folder: Path, complaints: list[str]) -> Iterator["subprocess.Popen[str]"]:
+    """Run one of the harness's own processes; told to end by the end of its input, waited for, and looked at."""
+    log = folder / f"{module}.log"
+    process = run_helper(module, *arguments, log=log)
+    was_killed = False
     try:
         yield process
     finally:
+        ended_early = process.poll() is not None
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
+            was_killed = True
             process.kill()
             process.wait()
+        complaints += ailments(
+            module, ended_early=ended_early, was_killed=was_killed, code=process.returncode, log=log.read_text()
+        )
 
 
 def say(receiver: "subprocess.Popen[str]", told: Mapping[str, Any]) -> None:

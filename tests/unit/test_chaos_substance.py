@@ -1,0 +1,159 @@
+"""What makes a run of the fault harness no test at all is said, and what is ordinary in one is not."""
+
+import pytest
+
+from chaos import substance
+from chaos.crew import Ended
+from chaos.records import Arrival, Hook, Interruption, Published
+from chaos.scene import Bereft, is_consequence
+
+STEADY = Hook("/steady", ("*",), (1,), 3, is_healthy=True)
+SHAKY = Hook("/shaky", ("*",), (1,), 3, is_healthy=False)
+
+
+def acknowledged(door: str, count: int) -> list[Published]:
+    return [Published(f"{door}-{n}", "push", "abc", door, 1.0, "acknowledged", 1.1) for n in range(count)]  # type: ignore[arg-type]
+
+
+def arrived(path: str, at: float) -> Arrival:
+    return Arrival(at, path, "0190-a", "one", "abc", "valid", "200")
+
+
+@pytest.mark.parametrize(
+    ("spans", "seconds"),
+    [
+        ([], 10.0),
+        ([(12.0, 13.0)], 9.0),
+        ([(15.0, 18.0), (12.0, 16.0), (12.5, 13.0)], 4.0),
+        ([(5.0, 11.0), (19.0, 30.0)], 8.0),
+        ([(1.0, 2.0), (30.0, 31.0)], 10.0),
+        ([(0.0, 99.0)], 0.0),
+    ],
+    ids=["nothing in the way", "one", "overlapping", "over the edges", "outside", "all of it"],
+)
+def test_only_the_time_in_which_nothing_was_in_the_way_counts(spans: list[tuple[float, float]], seconds: float) -> None:
+    assert substance.open_seconds(10.0, 20.0, spans) == pytest.approx(seconds)
+
+
+def test_a_door_through_which_hardly_anything_got_is_named() -> None:
+    published = [*acknowledged("single", 23), *acknowledged("batch", 40), *acknowledged("stream", 16)]
+
+    found = list(substance.quiet_doors(published, {"single": 12, "batch": 2, "stream": 8}, seconds=10))
+
+    assert found == ["23 events got through the door 'single', of 120 that were meant to"]
+    assert list(substance.quiet_doors(published, {"single": 11, "batch": 2, "stream": 8}, seconds=10)) == []
+
+
+def test_a_request_of_the_batch_door_counts_for_ten_events() -> None:
+    assert list(substance.quiet_doors(acknowledged("batch", 39), {"batch": 2}, seconds=10)) == [
+        "39 events got through the door 'batch', of 200 that were meant to"
+    ]
+
+
+def test_something_has_to_get_through_a_door_that_was_hardly_ever_open_and_refusals_do_not_count() -> None:
+    refused = [event._replace(said="refused") for event in acknowledged("single", 50)]
+
+    assert list(substance.quiet_doors(refused, {"single": 12}, seconds=0)) == [
+        "0 events got through the door 'single', of 0 that were meant to"
+    ]
+
+
+def test_a_healthy_webhook_that_heard_of_nothing_is_named() -> None:
+    assert list(substance.deaf_hooks([arrived("/shaky", 1.0)], [STEADY, SHAKY])) == ["nothing arrived at /steady"]
+    assert list(substance.deaf_hooks([arrived("/steady", 1.0)], [STEADY, SHAKY])) == []
+
+
+def test_an_absence_in_which_no_healthy_webhook_heard_of_anything_proves_nothing() -> None:
+    arrivals = [arrived("/steady", 1.0), arrived("/shaky", 5.0), arrived("/steady", 9.0)]
+
+    assert list(substance.silent_spans(arrivals, [STEADY, SHAKY], [(2.0, 8.0), (0.5, 2.0)])) == [
+        "nothing arrived in the 6.0 s of an absence"
+    ]
+
+
+def test_kills_that_met_nothing_in_hand_prove_nothing() -> None:
+    kills = [
+        Interruption("killed", 1.0, 1.1, frozenset({"a", "b"}), is_kill=True),
+        Interruption("killed", 2.0, 2.1, None, is_kill=True),
+        Interruption("held up", 3.0, 9.0, frozenset({"c"}), is_kill=False),
+    ]
+
+    assert list(substance.idle_kills(kills, at_least=2)) == []
+    assert list(substance.idle_kills(kills, at_least=3)) == ["the kills met 2 deliveries in hand, and 3 are the least"]
+
+
+def test_a_rejection_of_a_valid_event_is_told_whatever_came_of_it() -> None:
+    lines = [
+        {"key": "a", "type": "push", "door": "single"},
+        {"key": "a", "said": "acknowledged", "status": 202},
+        {"key": "b", "said": "unknown", "status": None},
+        {"key": "c", "said": "acknowledged", "status": 409},
+        {"key": "d", "said": "refused", "status": 422},
+        {"key": "e", "said": "refused", "status": 422},
+        {"key": "f", "said": "unknown", "status": 503},
+    ]
+
+    assert list(substance.rejections(lines)) == [
+        "1 valid events were answered 409, first c",
+        "2 valid events were answered 422, first d",
+    ]
+
+
+TRACEBACK = "Traceback (most recent call last):\n  …\nValueError: no\n"
+
+
+@pytest.mark.parametrize(
+    ("ended_early", "was_killed", "code", "log", "told"),
+    [
+        (False, False, 0, "", []),
+        (True, False, 0, "", ["a ended before it was told to"]),
+        (False, True, -9, "", ["a did not end when it was told to"]),
+        (False, False, 1, TRACEBACK, ["a ended with 1", "a failed: ValueError: no"]),
+        (False, False, 0, TRACEBACK, ["a failed: ValueError: no"]),
+    ],
+    ids=["well", "ended early", "hung", "failed", "failed in a thread"],
+)
+def test_a_helper_that_did_not_do_its_work_is_told(
+    ended_early: bool, was_killed: bool, code: int, log: str, told: list[str]
+) -> None:
+    found = substance.ailments("a", ended_early=ended_early, was_killed=was_killed, code=code, log=log)
+
+    assert list(found) == told
+
+
+def test_a_child_of_a_worker_that_nobody_killed_is_told() -> None:
+    log = (
+        "Process 'ForkPoolWorker-2' pid:14818 exited with 'signal 9 (SIGKILL)'\n"
+        "Process 'ForkPoolWorker-3' pid:14819 exited with 'signal 11 (SIGSEGV)'\n"
+    )
+
+    assert list(substance.worker_crashes("worker-2", log, killed={14818})) == [
+        "a child of worker-2 ended by itself, with signal 11 (SIGSEGV)"
+    ]
+
+
+def test_a_process_of_the_web_server_that_nobody_killed_is_told() -> None:
+    log = "[ERROR] Unexpected exit from worker-1\n" * 2
+
+    assert list(substance.web_crashes(log, meant=2)) == []
+    assert list(substance.web_crashes(log, meant=1)) == [
+        "2 processes of the web server ended, and 1 were killed or told to stop"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ended", "is_meant"),
+    [
+        (Ended("web", 10, -9), True),
+        (Ended("web", 11, 1), True),
+        (Ended("web", 12, 1), False),
+        (Ended("web", 13, 0), False),
+        (Ended("worker", 20, -9), True),
+        (Ended("worker", 21, 1), False),
+    ],
+    ids=["killed", "lost a child", "lost one long ago", "by itself", "a worker killed", "a worker that lost a child"],
+)
+def test_only_a_web_server_may_end_because_a_child_of_its_own_was_killed(ended: Ended, *, is_meant: bool) -> None:
+    bereft = [Bereft("web", 11, 98.0), Bereft("web", 12, 90.0), Bereft("worker", 21, 98.0)]
+
+    assert is_consequence(ended, killed={10, 20}, bereft=bereft, now=100.0) == is_meant
