@@ -1,7 +1,7 @@
 """Every scenario: what is done to a HookHub under load, in the order in which `make chaos` goes through them."""
 
 from chaos.bugs import CLOCK
-from chaos.plans import HOPELESS, NARROW, SHAKY, SLOW, STEADY, Part, Scenario
+from chaos.plans import HOPELESS, NARROW, SHAKY, SLOW, STEADY, USUAL, Part, Scenario
 from chaos.script import Act
 from deliveries.failpoints import FAILPOINTS
 
@@ -43,6 +43,8 @@ SCENARIOS = (
         draws=6,
         every=1.5,
         seconds=10,
+        parts=(*USUAL, SLOW),
+        in_hand_at_least=3,
     ),
     Scenario(
         "workers-killed",
@@ -51,6 +53,8 @@ SCENARIOS = (
         draws=3,
         every=4,
         seconds=13,
+        parts=(*USUAL, SLOW),
+        in_hand_at_least=1,
         late_allowed=8,
     ),
     Scenario(
@@ -85,6 +89,8 @@ SCENARIOS = (
         every=1.5,
         seconds=15,
         parts=(STEADY, NARROW, SHAKY),
+        # At least one at each point between the claim and the settling.
+        in_hand_at_least=4,
     ),
     Scenario(
         "failpoints-held-up",
@@ -130,7 +136,7 @@ SCENARIOS = (
         "without Redis from the start everything is delivered, and with it later, too",
         before=("lose-redis",),
         faults=("revive",),
-        every=8,
+        first_after=8,
         seconds=14,
     ),
     Scenario(
@@ -248,6 +254,7 @@ SCENARIOS = (
         every=1.5,
         seconds=24,
         needs_own_servers=True,
+        in_hand_at_least=2,
         late_allowed=10,
         # A fault before may still be in its way.
         stops_late=8,
@@ -274,6 +281,7 @@ SHORT = (
         every=1.2,
         seconds=16,
         needs_own_servers=True,
+        in_hand_at_least=2,
         late_allowed=10,
         stops_late=20,
     ),

@@ -56,6 +56,14 @@ def test_a_seed_decides_which_fault_begins_when() -> None:
     assert [step.fault for step in plan(replace(drawn, draws=0), seed=1)] == list(drawn.faults)
 
 
+def test_what_is_to_last_from_the_start_is_not_ended_as_soon_as_other_faults_begin() -> None:
+    [absent] = [one for one in scenarios.SCENARIOS if one.name == "redis-absent"]
+
+    [step] = plan(absent, seed=1)
+
+    assert (step.fault, step.at) == ("revive", pytest.approx(8, abs=0.3))
+
+
 def test_the_receiver_answers_as_its_script_says_for_that_webhook_and_time() -> None:
     script = from_json(json.loads(json.dumps(as_json({
         "/shaky": (Act({"200": 1}, until=2), Act({"500": 1}, until=4, first="reset"), Act({"hang": 1, "drip": 1})),
