@@ -39,9 +39,7 @@ class Told:
 
 def wait_until_up(scene: Scene) -> None:
     """Wait until there is something to be damaged; raises RuntimeError when it does not come up."""
-    since = time.time()
     wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
-    scene.waits.append((since, time.time()))
 
 
 def kill_child(scene: Scene) -> None:
@@ -56,9 +54,9 @@ def children_of_workers(scene: Scene) -> list[psutil.Process]:
 
 
 def kill_worker(scene: Scene) -> None:
-    """SIGKILL a whole worker, parent and children."""
+    """SIGKILL a whole worker, parent and children, one with work in hand if there is any."""
     wait_until_up(scene)
-    name = scene.victim()
+    name = scene.busy_victim()
     parent = psutil.Process(scene.crew.processes[name].pid)
     scene.kill([parent, *parent.children(recursive=True)], what=f"{name} killed with all its children")
 
@@ -108,6 +106,7 @@ def stop_everything(scene: Scene) -> None:
     took = see_to_the_end_of(told, scene, since=since)
     for one in told:
         scene.crew.start(one.name)
+    scene.web_goes_down()
     scene.note(f"everything told to stop, which took {took:.1f} s", since=since)
 
 

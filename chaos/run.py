@@ -13,11 +13,11 @@ from pathlib import Path
 import psycopg
 from redis.exceptions import RedisError
 
-from chaos import pulse, reading
+from chaos import pulse, reading, watch
 from chaos.faults import FAULTS
 from chaos.ground import Ground
 from chaos.plans import Scenario, plan
-from chaos.processes import see_to_the_end_of, tell_to_stop
+from chaos.processes import see_to_the_end_of, tell_to_stop, wait_until_up
 from chaos.records import Records
 from chaos.scene import Scene, Tell
 from chaos.script import as_json
@@ -77,7 +77,7 @@ def run(
             prepare(scenario, scene, receiver, seed=seed)
             stack.enter_context(pulse.taken(scene))
             published = of_ours("chaos.publisher", publisher_plan(scenario, scene, seed, paths))
-            with published, around(scene):
+            with published, watch.kept(scene), around(scene):
                 publishing = play(scenario, scene, seed=seed)
             begun_at = time.monotonic()
             come_to_rest(scene, within=scenario.rests_within)
@@ -128,7 +128,7 @@ def shortcomings(
     scenario: Scenario, scene: Scene, records: Records, *, publishing: Span, folder: Path
 ) -> Iterator[str]:
     """Give everything for which the run was no test, or in which somebody failed of whom no record tells."""
-    closed = [*((one.at, one.until) for one in scene.interruptions), *scene.waits, *scene.absences]
+    closed = [*((one.at, one.until) for one in scene.interruptions), *scene.web_outages, *scene.absences]
     yield from quiet_doors(records.published, scenario.rates, seconds=open_seconds(*publishing, closed))
     yield from deaf_hooks(records.arrivals, records.hooks)
     yield from silent_spans(records.arrivals, records.hooks, scene.absences)
@@ -153,7 +153,11 @@ def come_to_rest(scene: Scene, *, within: float) -> None:
 
 
 def stop_all(scene: Scene) -> None:
-    """SIGTERM everything, as a service manager does; it must end in time and without an error."""
+    """SIGTERM everything once it is up, as a service manager does; it must end in time and without an error."""
+    try:
+        wait_until_up(scene)
+    except RuntimeError as error:
+        scene.complaints.append(str(error))
     # Its processes may end before it knows that they are meant to, and so it has to be asked before.
     meant = sum(one.name == "web" for one in scene.bereft) + scene.told_to_stop["web"]
     scene.complaints += web_crashes((scene.crew.logs / "web.log").read_text(errors="replace"), meant=meant)

@@ -60,8 +60,10 @@ class Scene:
     interruptions: list[Interruption] = field(default_factory=list)
     forgotten_at: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    # Times in which not everything was up, and in which something was absent from the start.
-    waits: list[tuple[float, float]] = field(default_factory=list)
+    # When the web server was not there after what was done to it, since when it is not, and when something else was
+    # absent from the start.
+    web_outages: list[tuple[float, float]] = field(default_factory=list)
+    web_is_down_since: float | None = None
     absences: list[tuple[float, float]] = field(default_factory=list)
     # What faults have done, counted.
     deeds: int = 0
@@ -88,17 +90,39 @@ class Scene:
             self.tend()
             time.sleep(min(0.05, left))
 
+    def busy_victim(self) -> str:
+        """Draw a worker that may be killed among those with work in hand, or among all when none has any."""
+        names = [name for name in self.workers() if name not in self.spared]
+        busy = [name for name in names if self.in_hand({one.pid for one in self.crew.family_of(name)})]
+        return self.chance.choice(busy or names)
+
     def tend(self) -> None:
         """Start again what has ended, as a service manager does, and complain of what had no reason to end."""
         for ended in self.crew.tend():
             self.tell(f"    {ended.name} had ended, and is started again")
             if not is_consequence(ended, killed=self.killed, bereft=self.bereft, now=time.time()):
                 self.complaints.append(f"{ended.name} ended by itself with {ended.code}")
+            if ended.name == "web":
+                self.web_goes_down()
 
     def is_up(self) -> bool:
         """Tell whether the web server answers and every worker has its children."""
         self.tend()
-        return service.is_ready(self.url) and all(self.crew.children_of(name) for name in self.workers())
+        return self.is_web_up() and all(self.crew.children_of(name) for name in self.workers())
+
+    def is_web_up(self) -> bool:
+        """Tell whether the web server answers."""
+        return service.is_ready(self.url)
+
+    def web_goes_down(self) -> None:
+        """Enter that the web server was killed, lost a process, or is only being started."""
+        self.web_is_down_since = self.web_is_down_since or time.time()
+
+    def web_is_back(self, at: float) -> None:
+        """Enter the end of the web server's outage, if it had any."""
+        if self.web_is_down_since is not None:
+            self.web_outages.append((self.web_is_down_since, at))
+            self.web_is_down_since = None
 
     @property
     def url(self) -> str:
@@ -154,8 +178,9 @@ class Scene:
         if not halted:
             self.complaints.append(f"{what}: nothing of it lived")
             return
-        self.killed |= {process.pid for process in victims}
-        self.bereft += self._parents_of(victims)
+        dying, bereft = {process.pid for process in victims}, self._parents_of(victims)
+        self.killed |= dying
+        self.bereft += bereft
         in_hand = self.in_hand({process.pid for process in halted})
         for process in victims:
             with suppress(psutil.NoSuchProcess):
@@ -163,6 +188,9 @@ class Scene:
         give_up_at = time.monotonic() + DIES_WITHIN_SECONDS
         while any(is_alive(process) for process in victims) and time.monotonic() < give_up_at:
             time.sleep(0.005)
+        web = self.crew.processes.get("web")
+        if web is not None and web.pid in dying | {one.pid for one in bereft}:
+            self.web_goes_down()
         self.note(what, since=since, in_hand=in_hand, is_kill=True)
 
     def _parents_of(self, victims: Sequence[psutil.Process]) -> list[Bereft]:

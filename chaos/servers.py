@@ -21,8 +21,9 @@ BACK_WITHIN_SECONDS = 60
 ROUNDS = 20
 # So short that no lease runs out for it.
 READ_ONLY_SECONDS = 3.0
-# How long all settling waits for a fan-out to come, and how often: well within the leases each time.
-FAN_OUT_WITHIN_SECONDS, FAN_OUT_TRIES = 3.0, 5
+FAN_OUT_WITHIN_SECONDS = 15
+# Any number will do that HookHub does not use.
+FAN_OUT_LOCK = 7_305_663
 
 # Redis ---------------------------------------------------------------------------------------------------------------
 
@@ -205,25 +206,21 @@ def crowd(scene: Scene) -> Iterator[None]:
 
 
 def kill_mid_fan_out(scene: Scene) -> None:
-    """Kill the workers' children while the statement of a fan-out runs, held up by a lock."""
+    """Kill the workers' children while the statement of a fan-out runs, held up by a lock of its own."""
     wait_until_up(scene)
-    if not any(kill_at_next_fan_out(scene) for _ in range(FAN_OUT_TRIES)):
-        scene.complaints.append("no fan-out came to be killed in its middle")
-
-
-def kill_at_next_fan_out(scene: Scene) -> bool:
-    """Hold up whatever is fanned out within a moment, and kill the workers' children; tell whether there was any."""
-    with psycopg.connect(scene.database_url) as connection:
-        # Nothing can be settled from here on either, so that what is answered meanwhile counts as in flight.
-        since = time.time()
-        connection.execute("LOCK TABLE deliveries_delivery IN SHARE ROW EXCLUSIVE MODE")
-        with psycopg.connect(scene.database_url, autocommit=True) as watching:
-            try:
-                wait_for(lambda: watching.execute(FANNING_OUT).fetchone(), "a fan-out", seconds=FAN_OUT_WITHIN_SECONDS)
-            except RuntimeError:
-                return False
-        scene.kill(children_of_workers(scene), what="every child killed in the middle of a fan-out", since=since)
-        return True
+    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+        connection.execute(HAVE_FAN_OUTS_WAIT)
+        connection.execute("SELECT pg_advisory_lock(%s)", [FAN_OUT_LOCK])
+        try:
+            wait_for(
+                lambda: connection.execute(FANNING_OUT, [FAN_OUT_LOCK]).fetchone(),
+                "a fan-out",
+                seconds=FAN_OUT_WITHIN_SECONDS,
+            )
+        except RuntimeError as error:
+            scene.complaints.append(str(error))
+            return
+        scene.kill(children_of_workers(scene), what="every child killed in the middle of a fan-out")
 
 
 TERMINATE = """
@@ -234,9 +231,17 @@ RELOAD = "SELECT pg_reload_conf()"
 OTHERS = """
 SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'hookhub'
 """
+# Only a fan-out makes deliveries.
+HAVE_FAN_OUTS_WAIT = f"""
+CREATE OR REPLACE FUNCTION chaos_fan_out() RETURNS trigger LANGUAGE plpgsql AS
+ 'BEGIN PERFORM pg_advisory_xact_lock_shared({FAN_OUT_LOCK}); RETURN NULL; END';
+CREATE OR REPLACE TRIGGER chaos_fan_out BEFORE INSERT ON deliveries_delivery
+ FOR EACH STATEMENT EXECUTE FUNCTION chaos_fan_out()
+""".encode()
 FANNING_OUT = """
-SELECT pid FROM pg_stat_activity
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO deliveries_delivery%'
+SELECT pid FROM pg_locks
+WHERE locktype = 'advisory' AND objid = %s AND NOT granted
+ AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 

@@ -1,0 +1,30 @@
+"""The watch for the web server's return: how long publishers found nobody there beyond the fault itself."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chaos.scene import Scene
+
+EVERY_SECONDS = 0.2
+
+
+@contextmanager
+def kept(scene: Scene) -> Iterator[None]:
+    """Look meanwhile, in a thread of its own, whether a web server that was taken down answers again."""
+    is_over = threading.Event()
+    thread = threading.Thread(target=_look, args=(scene, is_over), name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(timeout=60)
+        scene.web_is_back(time.time())
+
+
+def _look(scene: Scene, is_over: threading.Event) -> None:
+    while not is_over.wait(EVERY_SECONDS):
+        if scene.web_is_down_since is not None and scene.is_web_up():
+            scene.web_is_back(time.time())
