@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -120,9 +120,8 @@ def tell_to_stop(names: Iterable[str], scene: Scene) -> list[Told]:
     return told
 
 
-def see_to_the_end_of(told: Iterable[Told], scene: Scene, *, since: float) -> float:
+def see_to_the_end_of(told: Sequence[Told], scene: Scene, *, since: float) -> float:
     """Wait until all that was told to stop has ended, in time and without an error; give the seconds that it took."""
-    told = list(told)
     while time.time() - since < scene.stops_within and any(one.process.poll() is None for one in told):
         scene.wait(0.05)
     took = time.time() - since
