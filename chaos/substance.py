@@ -14,8 +14,8 @@ Span = tuple[float, float]
 GOT_THROUGH_LEAST = 0.2
 # What is written of a worker's child that ended by itself, and of a web server's process.
 CHILD_ENDED = re.compile(r"Process '(.*)' pid:(\d+) exited with '(.*)'")
-# Celery's pool kills a child of which it has not heard within 4 s of its start, and while Celery waits to try Redis again
-# it hears of nobody. Such a child has not been given anything to do.
+# Celery's pool kills a child of which it has not heard within 4 s of its start, and while Celery waits to try Redis
+# again it hears of nobody. Such a child has not been given anything to do.
 NEVER_HEARD_OF = re.compile(r"Timed out waiting for UP message from <ForkProcess\(([^,]*),")
 WEB_CHILD_ENDED = "Unexpected exit from worker-"
 
