@@ -16,6 +16,8 @@ from uuid import UUID
 BUG, CLOCK = "CHAOS_BUG", "CHAOS_CLOCK_SECONDS"
 # How much later than its answer a request is stored, under the bug that answers first.
 ANSWERS_AHEAD = timedelta(seconds=0.5)
+# What may pass between two looks at a clock.
+CLOCK_SLACK = timedelta(seconds=60)
 
 
 def set_clock_wrong() -> None:
@@ -36,6 +38,18 @@ def set_clock_wrong() -> None:
 
     time.time = lambda: right_time() + off
     vars(sys.modules["datetime"])["datetime"] = WrongDatetime
+
+
+def prove_clock_wrong() -> None:
+    """Raise RuntimeError unless all that tells Django the time is off by CHAOS_CLOCK_SECONDS; Django must be ready."""
+    from django.utils import timezone
+
+    wanted = float(os.environ.get(CLOCK, "0"))
+    for told in (time.time(), timezone.now().timestamp()):
+        # The system's own clock is asked past all that was changed here.
+        off = told - time.clock_gettime(time.CLOCK_REALTIME)
+        if abs(off - wanted) > CLOCK_SLACK.total_seconds():
+            raise RuntimeError(f"the clock is off by {off:.1f} s and should be by {wanted:g} s")
 
 
 def apply() -> None:
