@@ -2,18 +2,31 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from chaos.excuses import (
+    DELAYING,
+    DELAYING_ENTRIES,
+    SLACK,
+    held_up,
+    is_overlapped,
+    may_have_been_repeated,
+    may_have_met,
+)
 from chaos.figures import by_delivery, delays, percentile, taken_by_delivery
 from chaos.matching import pair_off
-from chaos.records import Arrival, Attempted, Breach, Hook, Interruption, Owed, Published, Records, matches
+from chaos.records import Arrival, Attempted, Breach, Hook, Owed, Published, Records, matches
 
-# A clock that is read in one process and compared in another may be off by a look at the database.
-SLACK = 0.25
-# libcurl repeats a request by itself when a kept connection breaks before the first byte of an answer.
-UNANSWERED = frozenset({"reset"})
 FAILED = frozenset({"refused", "lost"})
+# So many leases have to run out on a delivery before it may be given up as poisonous.
+POISONOUS_AFTER = 5
+# An entry of the stream is stored within so many seconds where nothing is in the way.
+STORED_WITHIN = 2.5
+# What a receiver may see of a request after its attempt is over, where nothing was in the way.
+SEEN_LATE = 1.0
+# A webhook whose receiver kept timing out rests, and is tried again with one request.
+REST = 15.0
 
 
 def check(records: Records) -> list[Breach]:
@@ -28,9 +41,7 @@ def losses(records: Records) -> Iterator[str]:
     """Every accepted event and matching webhook: it arrived, or is in the log as failed or held with its attempts."""
     taken = {(arrival.key, arrival.path) for arrival in records.arrivals if arrival.is_taken}
     owed = {(one.key, one.path): one for one in records.owed}
-    recorded: dict[str, int] = defaultdict(int)
-    for attempt in records.attempts:
-        recorded[attempt.delivery] += 1
+    attempts, arrivals = by_delivery(records.attempts), by_delivery(records.arrivals)
     for event in accepted(records):
         for hook in records.hooks:
             if not is_owed(event, hook, records) or (event.key, hook.path) in taken:
@@ -38,8 +49,11 @@ def losses(records: Records) -> Iterator[str]:
             one = owed.get((event.key, hook.path))
             if one is None:
                 yield f"{event.key} to {hook.path}: {event.said}, and nobody knows of it any more"
-            elif fault := _fault_in_ending(one, hook, recorded[one.id]):
+            elif fault := _fault_in_ending(one, hook, attempts.get(one.id, []), arrivals.get(one.id, [])):
                 yield f"{event.key} to {hook.path}: {fault}"
+    for hook in records.hooks:
+        if fault := _fault_in_disabling(hook, records):
+            yield f"{hook.path}: {fault}"
 
 
 def accepted(records: Records) -> Iterator[Published]:
@@ -49,13 +63,23 @@ def accepted(records: Records) -> Iterator[Published]:
     against HookHub.
     """
     for event in records.published:
-        is_stored = event.key in records.stored
-        is_excused = event.door == "stream" and any(
-            event.at <= forgotten_at + SLACK and forgotten_at <= event.said_at + records.stored_within
-            for forgotten_at in records.forgotten_at
-        )
-        if is_stored or (event.said == "acknowledged" and not is_excused):
+        if event.key in records.stored or (event.said == "acknowledged" and not _is_forgotten(event, records)):
             yield event
+
+
+def _is_forgotten(event: Published, records: Records) -> bool:
+    """Tell whether Redis may have forgotten an entry of the stream before a worker had stored it."""
+    return event.door == "stream" and any(
+        event.at - SLACK <= at <= event.said_at + _stored_within(event, at, records) for at in records.forgotten_at
+    )
+
+
+def _stored_within(event: Published, forgotten_at: float, records: Records) -> float:
+    """Give how long an entry may have waited in Redis; one in a dead worker's hand does until it is taken over."""
+    span = (event.at - SLACK, forgotten_at)
+    if is_overlapped(*span, records.interruptions, kinds={"process"}):
+        return records.stored_within
+    return STORED_WITHIN + held_up(*span, records.interruptions, kinds=DELAYING_ENTRIES)
 
 
 def is_owed(event: Published, hook: Hook, records: Records) -> bool:
@@ -65,26 +89,53 @@ def is_owed(event: Published, hook: Hook, records: Records) -> bool:
     return hook.disabled_at is None or records.stored.get(event.key, event.at) < hook.disabled_at - SLACK
 
 
-def _fault_in_ending(one: Owed, hook: Hook, recorded: int) -> str | None:
+def _fault_in_ending(one: Owed, hook: Hook, attempts: Sequence[Attempted], requests: Sequence[Arrival]) -> str | None:
     """Say why a delivery that never arrived may not be at rest."""
     if one.state == "held":
         return None if hook.disabled_at is not None else "held, and the webhook is active"
     if one.state != "failed":
         return f"{one.state}, and never taken"
-    if recorded != one.attempts_made:
-        return f"failed, with {recorded} of {one.attempts_made} attempts in the log"
-    if one.ending == "exhausted" and recorded <= len(hook.schedule):
-        return f"given up after {recorded} attempts of {len(hook.schedule) + 1}"
-    return None
+    if len(attempts) != one.attempts_made:
+        return f"failed, with {len(attempts)} of {one.attempts_made} attempts in the log"
+    return _fault_in_failure(one.ending, hook, attempts, requests)
+
+
+def _fault_in_failure(
+    ending: str | None, hook: Hook, attempts: Sequence[Attempted], requests: Sequence[Arrival]
+) -> str | None:
+    """Say why a delivery may not be given up, or not as what it was given up."""
+    failures = sum(attempt.outcome in FAILED for attempt in attempts)
+    unknown = len(attempts) - failures
+    earned = {
+        "exhausted": failures > len(hook.schedule),
+        "poisonous": unknown >= POISONOUS_AFTER,
+        "gone": any(request.answer == "410" for request in requests),
+    }
+    if not earned.get(ending or "", False):
+        return f"given up as {ending} after {failures} of {len(hook.schedule) + 1} failures and {unknown} lost leases"
+    return f"given up as {ending}, and the receiver takes whatever it gets" if hook.is_healthy else None
+
+
+def _fault_in_disabling(hook: Hook, records: Records) -> str | None:
+    """Say why a webhook may not be disabled, or has to be."""
+    if hook.disabled_at is None:
+        is_doomed = any(one.path == hook.path and one.ending == "exhausted" for one in records.owed)
+        return "a whole schedule has failed, and it is active" if hook.disables and is_doomed else None
+    if not hook.disables:
+        return "it was disabled, and may not be"
+    asked_at = min((request.at for request in records.arrivals if request.path == hook.path), default=hook.disabled_at)
+    lasted = hook.disabled_at - asked_at
+    return f"it was disabled after {lasted:.1f} s of failures" if lasted < sum(hook.schedule) - SLACK else None
 
 
 # 2 ------------------------------------------------------------------------------------------------------------------
 
 
 def strangers(records: Records) -> Iterator[str]:
-    """Nothing arrives that was not published, in other bytes, unsigned, or at a webhook that did not ask for it."""
+    """Nothing arrives that was not published, under another's id, in other bytes, unsigned, or not asked for."""
     published = {event.key: event for event in records.published}
     topics = {hook.path: hook.topics for hook in records.hooks}
+    owed = {one.id: (one.key, one.path) for one in records.owed}
     for arrival in records.arrivals:
         event = published.get(arrival.key)
         if event is None:
@@ -97,89 +148,79 @@ def strangers(records: Records) -> Iterator[str]:
             yield f"{arrival.path} got {arrival.key} with a signature that is {arrival.signature}"
         elif not matches(topics.get(arrival.path, ()), event.type):
             yield f"{arrival.path} got {arrival.key}, for which it did not ask"
+        elif owed.get(arrival.delivery) != (arrival.key, arrival.path):
+            yield f"{arrival.path} got {arrival.key} under the id {arrival.delivery}, which is another's"
+    for one in records.owed:
+        if one.key not in published:
+            yield f"{one.id} ({one.path}) is of {one.key or 'something'}, which nobody published"
 
 
 # 3 ------------------------------------------------------------------------------------------------------------------
 
 
 def unrecorded(records: Records) -> Iterator[str]:
-    """Every request has its attempt, and every attempt that succeeded, or was answered, has its request."""
+    """Every request has its attempt, and every attempt that was answered, or lost on the way, has its request."""
     arrivals, attempts = by_delivery(records.arrivals), by_delivery(records.attempts)
-    patience = max([records.lease, *(hook.timeout for hook in records.hooks)]) + SLACK
     for delivery in arrivals.keys() | attempts.keys():
         requests, recorded = arrivals.get(delivery, []), attempts.get(delivery, [])
-        fits = [[_covers(one, request.at, patience=patience) for request in requests] for one in recorded]
-        needy = [place for place, one in enumerate(recorded) if one.outcome == "delivered" or one.status is not None]
+        fits = [[_covers(one, request.at, records) for request in requests] for one in recorded]
+        needy = [place for place, one in enumerate(recorded) if _needs_a_request(one, records)]
         taken = pair_off(fits, first=needy)
         for place in needy:
             if place not in taken.values():
                 one = recorded[place]
                 yield f"{delivery}: attempt {one.number} is {one.outcome}, and no request of it arrived"
-        for place, request in enumerate(requests):
-            if place not in taken and not _may_be_a_repeat(requests[:place], records.interruptions):
-                yield f"{delivery}: a request to {request.path} at {request.at:.3f} is in no attempt"
+        left = [request for place, request in enumerate(requests) if place not in taken]
+        for request in left[may_have_been_repeated(requests, records) :]:
+            yield f"{delivery}: a request to {request.path} at {request.at:.3f} is in no attempt"
 
 
-def _may_be_a_repeat(earlier: Sequence[Arrival], interruptions: Sequence[Interruption]) -> bool:
-    """Tell whether libcurl may have repeated a request by itself: the one before was cut off without an answer."""
-    return any(
-        request.answer in UNANSWERED
-        or any(one.in_hand is None and one.at - SLACK <= request.at <= one.until + SLACK for one in interruptions)
-        for request in earlier
-    )
+def _needs_a_request(one: Attempted, records: Records) -> bool:
+    """Tell whether a request of an attempt must have arrived; what was interrupted may not have come that far."""
+    if one.outcome == "delivered" or one.status is not None:
+        return True
+    is_told_of = one.outcome == "lost" and one.ended_at is not None
+    return is_told_of and not is_overlapped(one.started_at, one.ended_at or 0, records.interruptions)
 
 
-def _covers(one: Attempted, at: float, *, patience: float) -> bool:
+def _covers(one: Attempted, at: float, records: Records) -> bool:
     """Tell whether a request may be that of an attempt; a worker that was held up sends as late as it wakes."""
-    end = float("inf") if one.outcome == "unknown" or one.ended_at is None else one.ended_at + patience
-    return one.started_at - SLACK <= at <= end
+    if at < one.started_at - SLACK:
+        return False
+    if one.outcome == "unknown" or one.ended_at is None or at <= one.ended_at + SEEN_LATE:
+        return True
+    longest = max([records.lease, *(hook.timeout for hook in records.hooks)]) + SLACK
+    return at <= one.ended_at + longest and is_overlapped(one.started_at, at, records.interruptions)
 
 
 # 4 ------------------------------------------------------------------------------------------------------------------
 
 
 def duplicates(records: Records) -> Iterator[str]:
-    """A delivery is taken again only if a kill or a cut met it in flight, once for each of them."""
+    """An event is taken again by a webhook only if a kill or a cut met it in flight, once for each of them."""
     attempts = by_delivery(records.attempts)
-    for delivery, taken in taken_by_delivery(records).items():
-        if len(taken) > 1:
-            met = sum(may_have_met(one, taken, attempts.get(delivery, ()), records) for one in records.interruptions)
-            if len(taken) - 1 > met:
-                yield f"{delivery} ({taken[0].path}) was taken {len(taken)} times, and cut short {met} times"
+    for (key, path), taken in taken_twice(records).items():
+        met = sum(may_have_met(one, taken, attempts, records.interruptions) for one in records.interruptions)
+        if len(taken) - 1 > met:
+            yield f"{key} was taken {len(taken)} times by {path}, and cut short {met} times"
+
+
+def taken_twice(records: Records) -> dict[tuple[str, str], list[Arrival]]:
+    """Give the requests of each event that a webhook took more than once, whatever ids they came under."""
+    found: dict[tuple[str, str], list[Arrival]] = defaultdict(list)
+    for arrival in records.arrivals:
+        if arrival.is_taken:
+            found[arrival.key, arrival.path].append(arrival)
+    return {which: taken for which, taken in found.items() if len(taken) > 1}
 
 
 def allowed_duplicates(records: Records) -> int:
     """Give how many requests were in flight at kills and cuts: so many may have been repeated at most."""
     attempts = by_delivery(records.attempts)
     return sum(
-        may_have_met(one, taken, attempts.get(delivery, ()), records)
-        for delivery, taken in taken_by_delivery(records).items()
+        may_have_met(one, taken, attempts, records.interruptions)
+        for taken in taken_by_delivery(records).values()
         for one in records.interruptions
-    )
-
-
-def may_have_met(one: Interruption, taken: Sequence[Arrival], attempts: Sequence[Attempted], records: Records) -> bool:
-    """Tell whether a request that was taken can have been in the hands that an interruption cut off."""
-    if one.in_hand is not None and taken[0].delivery not in one.in_hand:
-        return False
-    longest = max((hook.timeout for hook in records.hooks), default=0) + SLACK
-    if one.in_hand is None:
-        return any(one.at - longest <= arrival.at <= one.until + longest for arrival in taken)
-    # What a process holds when it is halted was sent shortly before.
-    if any(one.at - longest <= arrival.at <= one.at + SLACK for arrival in taken):
-        return True
-    # What one that goes on later held may be sent only then.
-    is_sent_after = any(one.until - SLACK <= arrival.at <= one.until + longest for arrival in taken)
-    return not one.is_kill and is_sent_after and _is_any_late(one, attempts)
-
-
-def _is_any_late(one: Interruption, attempts: Sequence[Attempted]) -> bool:
-    """Tell whether an attempt that began before a process was held up can have ended after it, or was overtaken."""
-    ordered = sorted(attempts, key=lambda attempt: attempt.number)
-    is_overtaken = any(earlier.started_at > later.started_at for earlier, later in pairwise(ordered))
-    return is_overtaken or any(
-        attempt.started_at <= one.at + SLACK and (attempt.ended_at is None or attempt.ended_at >= one.until - SLACK)
-        for attempt in ordered
     )
 
 
@@ -189,7 +230,7 @@ def _is_any_late(one: Interruption, attempts: Sequence[Attempted]) -> bool:
 def untimely(records: Records) -> Iterator[str]:
     """No retry comes earlier than its schedule promises, and none later than that, its jitter, and what was in its way.
 
-    An attempt whose outcome nobody knew is repeated at once, and uses up no step.
+    An attempt whose outcome nobody knew is repeated when its lease has run out at the latest, and uses up no step.
     """
     hooks = {hook.path: hook for hook in records.hooks}
     paths = {one.id: one.path for one in records.owed}
@@ -198,7 +239,7 @@ def untimely(records: Records) -> Iterator[str]:
         hook = hooks.get(paths.get(delivery, ""))
         if hook is None:
             continue
-        for one, following, step in steps(attempts, hook.schedule):
+        for one, following, (step, longest) in steps(attempts, hook.schedule, lease=records.lease):
             gap = following.started_at - (one.ended_at or 0)
             # A receiver knows nothing of our clocks: it sees when it was asked, and when it was asked again.
             seen = _seen_gap(requests.get(delivery, ()), one, following)
@@ -209,30 +250,45 @@ def untimely(records: Records) -> Iterator[str]:
                     f"{delivery} ({hook.path}): attempt {following.number} came {min(gap, seen or gap):.3f} s after "
                     f"attempt {one.number}, and {step:g} s were promised"
                 )
-            begun_at, asked_at = one.ended_at or 0, following.started_at
-            excuse = held_up(begun_at, asked_at, records.interruptions)
-            latest = step * 1.1 + records.late_allowed + excuse
-            if gap > latest:
-                yield (
-                    f"{delivery} ({hook.path}): attempt {following.number} came {gap:.3f} s after attempt "
-                    f"{one.number}; {latest:.1f} s are the most"
-                )
+            yield from _too_late(delivery, one, following, since=one.ended_at or 0, wait=longest * 1.1, records=records)
+        for one, following in pairwise(sorted(attempts, key=lambda one: one.number)):
+            if one.outcome == "unknown":
+                wait = records.lease
+                yield from _too_late(delivery, one, following, since=one.started_at, wait=wait, records=records)
 
 
-def steps(attempts: Sequence[Attempted], schedule: Sequence[float]) -> Iterator[tuple[Attempted, Attempted, float]]:
-    """Give each failed attempt with the one that followed it and the wait promised between them.
+def _too_late(
+    delivery: str, one: Attempted, following: Attempted, *, since: float, wait: float, records: Records
+) -> Iterator[str]:
+    gap = following.started_at - since
+    latest = wait + records.late_allowed + held_up(since, following.started_at, records.interruptions)
+    if gap > latest:
+        yield (
+            f"{delivery}: attempt {following.number} came {gap:.3f} s after attempt {one.number}; "
+            f"{latest:.1f} s are the most"
+        )
 
-    Where two attempts overlap, or one was not told of, a lease had run out, and it is not clear which step was taken.
+
+def steps(
+    attempts: Sequence[Attempted], schedule: Sequence[float], *, lease: float
+) -> Iterator[tuple[Attempted, Attempted, tuple[float, float]]]:
+    """Give each failed attempt with the one that followed it, and the least and the longest wait between them.
+
+    One that nobody lived to tell of uses up no step. Where two attempts overlap, or may have because a lease ran out,
+    it is not clear from then on which step was taken.
     """
     ordered = sorted(attempts, key=lambda one: one.number)
     is_clear, failures = True, 0
     for one, following in pairwise(ordered):
+        if one.outcome == "unknown":
+            continue
         if one.outcome not in FAILED or one.ended_at is None or following.started_at < one.ended_at:
             is_clear = False
             continue
-        step = schedule[failures] if is_clear and failures < len(schedule) else min(schedule, default=0)
+        is_clear = is_clear and following.started_at < one.started_at + lease - SLACK
+        step = schedule[failures : failures + 1] if is_clear else schedule
         failures += 1
-        yield one, following, step
+        yield one, following, (min(step, default=0), max(step, default=0))
 
 
 def _seen_gap(requests: Sequence[Arrival], one: Attempted, following: Attempted) -> float | None:
@@ -241,12 +297,7 @@ def _seen_gap(requests: Sequence[Arrival], one: Attempted, following: Attempted)
     place = bisect_left(times, following.started_at - SLACK)
     if one.ended_at is None or place == 0 or place == len(times) or times[place - 1] < one.started_at - SLACK:
         return None
-    return times[place] - max(times[place - 1], one.ended_at)
-
-
-def held_up(begun_at: float, ended_at: float, interruptions: Iterable[Interruption]) -> float:
-    """Give for how long interruptions lasted within a span."""
-    return sum(max(0.0, min(ended_at, one.until) - max(begun_at, one.at)) for one in interruptions)
+    return times[place] - max(requests[place - 1].answered_at, one.ended_at)
 
 
 # 6 ------------------------------------------------------------------------------------------------------------------
@@ -274,7 +325,8 @@ def unrest(records: Records) -> Iterator[str]:
 
 
 def sluggish(records: Records) -> Iterator[str]:
-    """Where nothing was in the way, healthy webhooks hear of an event at once."""
+    """Healthy webhooks hear of each event as soon as nothing is in the way, and of half of them at once if need be."""
+    yield from _latecomers(records)
     if records.prompt_within is None:
         return
     late = delays(records)
@@ -283,6 +335,35 @@ def sluggish(records: Records) -> Iterator[str]:
         yield "nothing arrived at a healthy webhook"
     elif median > records.prompt_within:
         yield f"half of the events took more than {median:.3f} s to arrive; {records.prompt_within:g} s are the most"
+
+
+def _latecomers(records: Records) -> Iterator[str]:
+    """Give the events of which a healthy webhook heard later than what was in the way explains."""
+    healthy = {hook.path: hook for hook in records.hooks if hook.is_healthy}
+    first: dict[tuple[str, str], float] = {}
+    for arrival in records.arrivals:
+        if arrival.path in healthy and arrival.is_taken:
+            first.setdefault((arrival.key, arrival.path), arrival.at)
+    for event in accepted(records):
+        since = min(event.said_at, records.stored.get(event.key, event.said_at))
+        for path in healthy:
+            at = first.get((event.key, path), since)
+            # Few are late, and excuses take their time.
+            if at - since > records.late_allowed:
+                latest = records.late_allowed + _excuse(event, since, at, records)
+                if at - since > latest:
+                    yield f"{event.key} came to {path} after {at - since:.1f} s; {latest:.1f} s are the most"
+
+
+def _excuse(event: Published, since: float, at: float, records: Records) -> float:
+    """Give by how much a healthy webhook may hear of an event later, for what was in the way."""
+    kinds = DELAYING_ENTRIES if event.door == "stream" else DELAYING
+    excuse = held_up(since, at, records.interruptions, kinds=kinds)
+    if is_overlapped(since, at, records.interruptions, kinds=kinds):
+        excuse += records.stored_within if event.door == "stream" else records.lease
+    if is_overlapped(since, at, records.interruptions, kinds={"receiver"}):
+        excuse += REST
+    return excuse
 
 
 RULES: Mapping[int, Callable[[Records], Iterator[str]]] = {

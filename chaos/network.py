@@ -1,17 +1,18 @@
 """Faults of the network between two parts, done by a proxy of our own."""
 
 import time
+from typing import Literal
 
 from chaos.processes import Fault
 from chaos.scene import NOBODY, Scene
 
-PARTS = ("database", "redis", "web", "receiver")
+Part = Literal["database", "redis", "web", "receiver"]
 
 
-def cut(part: str, mode: str, *, seconds: float, delay: float = 0.0, bytes_most: int = 0, after: str = "") -> Fault:
+def cut(part: Part, mode: str, *, seconds: float, delay: float = 0.0, bytes_most: int = 0, after: str = "") -> Fault:
     """Make the fault that puts the proxy before a part into a mode for so long, and then ``after`` into another first.
 
-    Where requests or their settling may have been cut off, any delivery may be repeated.
+    Where requests or, for longer than results are kept, their settling were cut off, any delivery may be repeated.
     """
 
     def fault(scene: Scene) -> None:
@@ -24,7 +25,12 @@ def cut(part: str, mode: str, *, seconds: float, delay: float = 0.0, bytes_most:
             proxy.set(after)
         proxy.set("open")
         how = f" after {size} bytes" if size else f" of {delay:g} s" if delay else ""
-        in_hand = None if part in {"database", "receiver"} else NOBODY
-        scene.note(f"{mode}{how} before the {part} for {seconds:g} s", since=since, in_hand=in_hand)
+        what = f"{mode}{how} before the {part} for {seconds:g} s"
+        if part == "database" and mode != "latency":
+            scene.note_outage(what, since=since)
+        else:
+            scene.note(
+                what, since=since, in_hand=None if part == "receiver" and mode != "latency" else NOBODY, kind=part
+            )
 
     return fault

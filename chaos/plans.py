@@ -35,9 +35,9 @@ SHAKY = Part(
     "/shaky",
     topics=("issues", "push.a"),
     acts=(Act({"200": 89, "500": 4, "reset": 3, "slow": 2, "drip": 1, "hang": 1}, first="500"),),
-    schedule=(1, 1, 1, 1, 1, 1),
+    schedule=(1, 2, 1, 3, 1, 1),
 )
-HOPELESS = Part("/hopeless", topics=("push.b",), acts=(Act({"500": 1}),), schedule=(1, 1))
+HOPELESS = Part("/hopeless", topics=("push.b",), acts=(Act({"500": 1}),), schedule=(1, 3))
 SLOW = Part("/slow", topics=("push",), acts=(Act({"slow": 1}),), in_flight=50)
 
 USUAL = (STEADY, NARROW, SHAKY, HOPELESS)

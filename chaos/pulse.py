@@ -40,9 +40,8 @@ def _feel(scene: Scene, is_over: threading.Event) -> None:
                     since = time.time()
                     connection.execute("UPDATE chaos_pulse SET at = clock_timestamp()")
                     if time.time() - since > scene.lease * TOO_LONG and not scene.is_stalled_on_purpose(since):
-                        scene.note(
-                            f"the machine stood still for {time.time() - since:.1f} s", since=since, in_hand=None
-                        )
+                        what = f"the machine stood still for {time.time() - since:.1f} s"
+                        scene.note(what, since=since, in_hand=None, kind="machine")
         except psycopg.Error:
             # Somebody is at PostgreSQL, and enters it into the book himself.
             is_over.wait(EVERY_SECONDS)

@@ -78,6 +78,6 @@ def read_hooks(connection: "psycopg.Connection[Any]", parts: Sequence[Part], *, 
     rows = connection.execute("SELECT url, extract(epoch FROM disabled_at)::float8 FROM deliveries_webhook").fetchall()
     disabled_at = {urlsplit(url).path: at for url, at in rows}
     return [
-        Hook(part.path, part.topics, part.schedule, timeout, part.is_healthy, disabled_at.get(part.path))
+        Hook(part.path, part.topics, part.schedule, timeout, part.is_healthy, disabled_at.get(part.path), part.disables)
         for part in parts
     ]

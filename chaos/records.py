@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from chaos.script import SLOW_SECONDS
+
 Said = Literal["acknowledged", "refused", "unknown"]
 Door = Literal["single", "batch", "stream"]
+# What was interrupted: HookHub's own processes, a server, the way to one, or the whole machine.
+Kind = Literal["process", "database", "redis", "web", "receiver", "machine"]
 
 
 class Published(NamedTuple):
@@ -35,6 +39,11 @@ class Arrival(NamedTuple):
     def is_taken(self) -> bool:
         """Whether it was answered with a whole 2xx."""
         return self.answer in {"200", "slow"}
+
+    @property
+    def answered_at(self) -> float:
+        """When it was answered, if it was."""
+        return self.at + (SLOW_SECONDS if self.answer.startswith("slow") else 0)
 
 
 class Owed(NamedTuple):
@@ -69,6 +78,8 @@ class Hook(NamedTuple):
     timeout: float
     is_healthy: bool
     disabled_at: float | None = None
+    # Whether HookHub may disable it.
+    disables: bool = False
 
 
 class Interruption(NamedTuple):
@@ -82,6 +93,7 @@ class Interruption(NamedTuple):
     until: float
     in_hand: frozenset[str] | None
     is_kill: bool
+    kind: Kind = "process"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from chaos.script import Act
 from deliveries.failpoints import FAILPOINTS
 
 HOUR = "3600"
-DOOMED = Part("/doomed", acts=(Act({"500": 1}),), schedule=(1, 1), disables=True)
+DOOMED = Part("/doomed", acts=(Act({"500": 1}),), schedule=(2, 1), disables=True)
 WHIMSICAL = Part(
     "/whimsical",
     acts=(
@@ -24,6 +24,7 @@ SCENARIOS = (
         "with receivers of every kind and nothing in the way, nothing is lost, doubled, late or early",
         parts=(STEADY, NARROW, SHAKY, HOPELESS, WHIMSICAL, DOOMED),
         prompt_within=0.4,
+        late_allowed=2,
     ),
     Scenario(
         "slow-commits",

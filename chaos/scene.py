@@ -15,7 +15,7 @@ import psycopg
 from chaos.crew import Crew, is_alive
 from chaos.ground import Ground
 from chaos.proxy import Proxy
-from chaos.records import Interruption
+from chaos.records import Interruption, Kind
 from hookhub import service
 
 # What a halted process had asked of the database before is done by then.
@@ -86,16 +86,24 @@ class Scene:
         """Give the names of the workers that are up."""
         return sorted(name for name in self.crew.processes if name.startswith("worker"))
 
-    def note(self, what: str, *, since: float, in_hand: frozenset[str] | None = NOBODY, is_kill: bool = False) -> None:
+    def note(
+        self,
+        what: str,
+        *,
+        since: float,
+        in_hand: frozenset[str] | None = NOBODY,
+        is_kill: bool = False,
+        kind: Kind = "process",
+    ) -> None:
         """Enter into the book what was done from ``since`` until now."""
-        self.interruptions.append(Interruption(what, since, time.time(), in_hand, is_kill))
+        self.interruptions.append(Interruption(what, since, time.time(), in_hand, is_kill, kind))
         held = "" if not in_hand else f", {len(in_hand)} in hand"
         self.tell(f"    {what}{held}")
 
     def note_outage(self, what: str, *, since: float) -> None:
         """Enter an outage of the database; results in hand are kept meanwhile, but not for longer than their leases."""
         is_short = time.time() - since < self.lease - SETTLED_WITHIN_SECONDS
-        self.note(what, since=since, in_hand=NOBODY if is_short else None)
+        self.note(what, since=since, in_hand=NOBODY if is_short else None, kind="database")
 
     def is_stalled_on_purpose(self, since: float) -> bool:
         """Tell whether something that was done to the database explains why it did not answer from then on."""

@@ -27,11 +27,12 @@ READ_ONLY_SECONDS = 3.0
 def kill_redis(scene: Scene) -> None:
     """SIGKILL Redis, leave it dead for a while, and start it again, empty."""
     since = time.time()
-    scene.forgotten_at.append(since)
     die(scene.ground.server("valkey"))
+    # Until then it took entries.
+    scene.forgotten_at.append(time.time())
     scene.wait(scene.chance.uniform(1, 4))
     scene.ground.revive()
-    scene.note("Redis killed, and started again empty", since=since)
+    scene.note("Redis killed, and started again empty", since=since, kind="redis")
 
 
 def flush_redis(scene: Scene) -> None:
@@ -39,7 +40,7 @@ def flush_redis(scene: Scene) -> None:
     since = time.time()
     scene.ground.flush_redis()
     scene.forgotten_at.append(time.time())
-    scene.note("FLUSHALL", since=since)
+    scene.note("FLUSHALL", since=since, kind="redis")
 
 
 def stall_redis(seconds: float) -> Fault:
@@ -51,7 +52,7 @@ def stall_redis(seconds: float) -> Fault:
         valkey.suspend()
         scene.wait(seconds)
         valkey.resume()
-        scene.note(f"Redis stalled for {seconds:g} s", since=since)
+        scene.note(f"Redis stalled for {seconds:g} s", since=since, kind="redis")
 
     return fault
 
@@ -78,7 +79,7 @@ def fill_redis(scene: Scene) -> None:
             scene.wait(6)
         finally:
             redis.config_set("maxmemory", "0")
-    scene.note("Redis out of memory for 8 s", since=since)
+    scene.note("Redis out of memory for 8 s", since=since, kind="redis")
 
 
 # PostgreSQL ----------------------------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def stall_postgres(seconds: float) -> Fault:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
         # Who waits for an answer of the database looks at no answer of a receiver, and may take it for late.
-        scene.note(f"PostgreSQL stalled for {seconds:g} s", since=since, in_hand=None)
+        scene.note_outage(f"PostgreSQL stalled for {seconds:g} s", since=since)
         scene.is_at_the_database = False
 
     return fault
@@ -148,7 +149,7 @@ def exhaust_connections(scene: Scene) -> None:
     since = time.time()
     with crowd(scene):
         scene.wait(4)
-    scene.note("no connection to PostgreSQL to be had for 4 s", since=since, in_hand=None)
+    scene.note_outage("no connection to PostgreSQL to be had for 4 s", since=since)
 
 
 def turn_read_only(scene: Scene) -> None:
@@ -242,7 +243,7 @@ def revive(scene: Scene) -> None:
     """Start whatever server is down: the end of an absence from the start."""
     since = time.time()
     scene.ground.revive()
-    scene.note("Redis there at last", since=since)
+    scene.note("Redis there at last", since=since, kind="redis")
 
 
 def lose_redis(scene: Scene) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chaos import accounting
+from chaos import accounting, excuses
 from chaos.matching import pair_off
 from chaos.records import Arrival, Attempted, Breach, Hook, Interruption, Owed, Published, Records, matches
 from chaos.verdict import judge
@@ -141,7 +141,7 @@ BROKEN = {
             owed=[owed(state="failed", ending="exhausted"), *without_first("owed")],
             attempts=[attempted(10.0, outcome="refused", status=500), *without_first("attempts")],
         ),
-        "one to /good: given up after 1 attempts of 2",
+        "one to /good: given up as exhausted after 1 of 2 failures and 0 lost leases",
     ),
     "a failed delivery without its attempts": (
         1,
@@ -157,6 +157,58 @@ BROKEN = {
         1,
         replace(BOOKS, arrivals=OTHERS, owed=[owed(state="held", attempts_made=0), *without_first("owed")]),
         "one to /good: held, and the webhook is active",
+    ),
+    "a receiver that takes everything, and a delivery given up": (
+        1,
+        replace(
+            BOOKS,
+            arrivals=OTHERS,
+            owed=[owed(state="failed", ending="exhausted", attempts_made=2), *without_first("owed")],
+            attempts=[
+                attempted(10.0, outcome="lost", status=None),
+                attempted(11.2, number=2, outcome="lost", status=None),
+                *without_first("attempts"),
+            ],
+        ),
+        "one to /good: given up as exhausted, and the receiver takes whatever it gets",
+    ),
+    "a step that was used up by an attempt nobody lived to tell of": (
+        1,
+        replace(
+            BOOKS,
+            attempts=[*BOOKS.attempts[:4], attempted(11.15, NEVER, number=2, outcome="unknown", status=None)],
+        ),
+        "one to /never: given up as exhausted after 1 of 2 failures and 1 lost leases",
+    ),
+    "a delivery given up as poisonous that took nobody down": (
+        1,
+        replace(
+            BOOKS,
+            owed=[*BOOKS.owed[:2], owed(NEVER, path="/never", state="failed", ending="poisonous", attempts_made=2)],
+        ),
+        "one to /never: given up as poisonous after 2 of 2 failures and 0 lost leases",
+    ),
+    "a delivery given up as gone by a receiver that never said so": (
+        1,
+        replace(
+            BOOKS, owed=[*BOOKS.owed[:2], owed(NEVER, path="/never", state="failed", ending="gone", attempts_made=2)]
+        ),
+        "one to /never: given up as gone after 2 of 2 failures and 0 lost leases",
+    ),
+    "a webhook disabled by mistake": (
+        1,
+        first_changed("hooks", disabled_at=10.05),
+        "/good: it was disabled, and may not be",
+    ),
+    "a webhook disabled before its schedule can have failed": (
+        1,
+        replace(BOOKS, hooks=[*BOOKS.hooks[:2], BOOKS.hooks[2]._replace(disabled_at=10.5, disables=True)]),
+        "/never: it was disabled after 0.4 s of failures",
+    ),
+    "a webhook that fails for good and is never disabled": (
+        1,
+        replace(BOOKS, hooks=[*BOOKS.hooks[:2], BOOKS.hooks[2]._replace(disables=True)]),
+        "/never: a whole schedule has failed, and it is active",
     ),
     # 2: nothing arrives that was not published; the bytes are the same, and signed.
     "something that nobody published": (
@@ -175,6 +227,23 @@ BROKEN = {
         2,
         first_changed("arrivals", path="/other"),
         "/other got one, for which it did not ask",
+    ),
+    "an event under another delivery's id": (
+        2,
+        replace(
+            BOOKS,
+            published=[published(), published("two")],
+            stored={"one": 10.0, "two": 10.0},
+            arrivals=[*BOOKS.arrivals, arrival(10.05, "0190-two")],
+            owed=[*BOOKS.owed, owed("0190-two", key="two")],
+            attempts=[*BOOKS.attempts, attempted(10.0, "0190-two")],
+        ),
+        "/good got one under the id 0190-two, which is another's",
+    ),
+    "an event that was stored again under another key": (
+        2,
+        replace(BOOKS, owed=[*BOOKS.owed, owed("0190-two", key="")]),
+        "0190-two (/good) is of something, which nobody published",
     ),
     # 3: each request has its attempt, each success its request.
     "a request that is in no attempt": (
@@ -200,19 +269,49 @@ BROKEN = {
     "an answer without a request": (
         3,
         replace(BOOKS, arrivals=[one for one in BOOKS.arrivals if one.at > 11 or one.delivery != AGAIN]),
-        f"{AGAIN}: attempt 2 is delivered, and no request of it arrived",
+        f"{AGAIN}: attempt 1 is refused, and no request of it arrived",
+    ),
+    "an attempt said to be lost on the way that was never made": (
+        3,
+        replace(BOOKS, arrivals=[*BOOKS.arrivals[:4]]),
+        f"{NEVER}: attempt 2 is lost, and no request of it arrived",
+    ),
+    "a request long after its attempt, and nothing in the way": (
+        3,
+        first_changed("arrivals", at=13.0),
+        f"{GOOD}: a request to /good at 13.000 is in no attempt",
+    ),
+    "a second request long after one that was reset": (
+        3,
+        replace(BOOKS, arrivals=[*BOOKS.arrivals, arrival(14.0, NEVER, path="/never", answer="500")]),
+        f"{NEVER}: a request to /never at 14.000 is in no attempt",
     ),
     # 4: twice only what was in flight at a kill, and never without one.
-    "twice without a kill": (4, with_first_again(), f"{GOOD} (/good) was taken 2 times, and cut short 0 times"),
+    "twice under two ids": (
+        4,
+        replace(
+            BOOKS,
+            arrivals=[*BOOKS.arrivals, arrival(10.3, "0190-two")],
+            owed=[*BOOKS.owed, owed("0190-two")],
+            attempts=[*BOOKS.attempts, attempted(10.25, "0190-two")],
+        ),
+        "one was taken 2 times by /good, and cut short 0 times",
+    ),
+    "twice, and the kill came when it should long have been settled": (
+        4,
+        with_first_again(killed(11.5, GOOD)),
+        "one was taken 2 times by /good, and cut short 0 times",
+    ),
+    "twice without a kill": (4, with_first_again(), "one was taken 2 times by /good, and cut short 0 times"),
     "twice, and what was killed held something else": (
         4,
         with_first_again(killed(10.1, AGAIN)),
-        f"{GOOD} (/good) was taken 2 times, and cut short 0 times",
+        "one was taken 2 times by /good, and cut short 0 times",
     ),
     "twice, and the kill was long after it": (
         4,
         with_first_again(killed(15, GOOD)),
-        f"{GOOD} (/good) was taken 2 times, and cut short 0 times",
+        "one was taken 2 times by /good, and cut short 0 times",
     ),
     "refused before it was held up, taken by another meanwhile, and again after it": (
         4,
@@ -228,7 +327,7 @@ BROKEN = {
             owed=[owed(attempts_made=3), *without_first("owed")],
             interruptions=[killed(5.2, GOOD, until=12.3, is_kill=False)],
         ),
-        f"{GOOD} (/good) was taken 2 times, and cut short 0 times",
+        "one was taken 2 times by /good, and cut short 0 times",
     ),
     # 5: not before its time, and not long after.
     "a retry before its time": (
@@ -247,7 +346,48 @@ BROKEN = {
             retried(started_at=20.0, ended_at=20.1),
             arrivals=[*BOOKS.arrivals[:2], arrival(20.05, AGAIN, path="/again"), *BOOKS.arrivals[3:]],
         ),
-        f"{AGAIN} (/again): attempt 2 came 9.900 s after attempt 1; 6.1 s are the most",
+        f"{AGAIN}: attempt 2 came 9.900 s after attempt 1; 6.1 s are the most",
+    ),
+    "a second failure that is retried after the first step": (
+        5,
+        replace(
+            BOOKS,
+            hooks=[*BOOKS.hooks[:2], BOOKS.hooks[2]._replace(schedule=(1, 3)), BOOKS.hooks[3]],
+            owed=[*BOOKS.owed[:2], BOOKS.owed[2]._replace(attempts_made=3)],
+            attempts=[*BOOKS.attempts, attempted(12.3, NEVER, number=3, outcome="refused", status=500)],
+            arrivals=[*BOOKS.arrivals, arrival(12.35, NEVER, path="/never", answer="500")],
+        ),
+        f"{NEVER} (/never): attempt 3 came 1.050 s after attempt 2, and 3 s were promised",
+    ),
+    "a retry after a slow answer, counted from its request": (
+        5,
+        replace(
+            BOOKS,
+            arrivals=[*BOOKS.arrivals[:1], BOOKS.arrivals[1]._replace(answer="slow-500"), *BOOKS.arrivals[2:]],
+        ),
+        f"{AGAIN} (/again): attempt 2 came 0.150 s after attempt 1, and 1 s were promised",
+    ),
+    "an attempt that nobody lived to tell of, repeated long after its lease": (
+        5,
+        replace(
+            BOOKS,
+            attempts=[
+                attempted(10.0, outcome="unknown", ended_at=None, status=None),
+                attempted(22.0, number=2),
+                *without_first("attempts"),
+            ],
+            owed=[owed(attempts_made=2), *without_first("owed")],
+        ),
+        f"{GOOD}: attempt 2 came 12.000 s after attempt 1; 11.0 s are the most",
+    ),
+    "a retry that Redis was no reason to delay": (
+        5,
+        replace(
+            retried(started_at=20.0, ended_at=20.1),
+            arrivals=[*BOOKS.arrivals[:2], arrival(20.05, AGAIN, path="/again"), *BOOKS.arrivals[3:]],
+            interruptions=[killed(11.0, until=19.5, kind="redis")],
+        ),
+        f"{AGAIN}: attempt 2 came 9.900 s after attempt 1; 6.1 s are the most",
     ),
     # 6: rest.
     "something still being sent": (6, first_changed("owed", state="sending"), f"{GOOD} (/good) is sending"),
@@ -269,6 +409,11 @@ BROKEN = {
         7,
         replace(first_changed("arrivals", at=10.9), prompt_within=0.5),
         "half of the events took more than 0.800 s to arrive; 0.5 s are the most",
+    ),
+    "one event that comes long after the others": (
+        7,
+        first_changed("arrivals", at=16.0),
+        "one came to /good after 6.0 s; 5.0 s are the most",
     ),
     "nothing at all": (
         7,
@@ -299,7 +444,25 @@ EXCUSED = {
         BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[12.0], stored_within=5.0
     ),
     "what a disabled webhook was not owed any more": replace(
-        BOOKS, hooks=[*BOOKS.hooks, DOOMED._replace(disabled_at=4.0)]
+        BOOKS,
+        hooks=[
+            BOOKS.hooks[0]._replace(topics=("push",)),
+            *BOOKS.hooks[1:],
+            DOOMED._replace(disabled_at=4.0, disables=True),
+        ],
+        published=[published(), published("old", type="tag", at=1.0, said_at=1.1)],
+        stored={"one": 10.0, "old": 1.0},
+        owed=[
+            *BOOKS.owed,
+            owed("0190-doom", key="old", path="/doomed", state="failed", ending="exhausted", attempts_made=2),
+        ],
+        arrivals=[arrival(at, "0190-doom", key="old", path="/doomed", answer="500") for at in (1.1, 2.2)]
+        + BOOKS.arrivals,
+        attempts=[
+            *BOOKS.attempts,
+            attempted(1.05, "0190-doom", outcome="refused", status=500),
+            attempted(2.15, "0190-doom", number=2, outcome="refused", status=500),
+        ],
     ),
     "a request in flight at a kill, and the repeat of it": with_first_again(killed(10.2, GOOD)),
     "a request in flight when the network was cut": with_first_again(
@@ -311,6 +474,17 @@ EXCUSED = {
         attempts=[attempted(9.0, ended_at=17.2), attempted(10.0, number=2), *without_first("attempts")],
         owed=[owed(attempts_made=2), *without_first("owed")],
         interruptions=[killed(9.1, GOOD, until=17.0, is_kill=False)],
+    ),
+    "an event that a dead worker's lease was in the way of": replace(
+        first_changed("arrivals", at=18.0),
+        attempts=[attempted(17.9), *without_first("attempts")],
+        interruptions=[killed(10.1, GOOD)],
+    ),
+    "a request that an outage kept from being settled": with_first_again(
+        killed(10.2, until=13.0, kind="database"), killed(13.1, GOOD)
+    ),
+    "an attempt that was halted before its request, and lost": replace(
+        BOOKS, arrivals=[*BOOKS.arrivals[:4]], interruptions=[killed(11.2, NEVER, until=11.3, is_kill=False)]
     ),
     "a retry that an outage was in the way of": replace(
         retried(started_at=20.0, ended_at=20.1),
@@ -341,7 +515,7 @@ def test_what_is_not_promised_is_not_held_against_anybody(records: Records) -> N
 
 def test_what_redis_forgot_long_after_it_should_have_been_stored_is_lost() -> None:
     books = replace(
-        BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[12.0], stored_within=1.0
+        BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[15.0], stored_within=21.0
     )
 
     assert {breach.rule for breach in accounting.check(books)} == {1}
@@ -351,13 +525,24 @@ def test_a_step_of_the_schedule_is_used_up_only_by_failures_that_are_clear() -> 
     failed = attempted(1.0, outcome="refused", status=500)
     unknown = attempted(2.0, number=2, outcome="unknown", ended_at=None, status=None)
     again = attempted(2.2, number=3, outcome="lost", status=None)
-    last = attempted(9.0, number=4)
+    overtaken = attempted(7.5, number=4, outcome="lost", status=None, ended_at=20.0)
+    after = attempted(14.0, number=5, outcome="lost", status=None)
+    last = attempted(16.0, number=6)
 
     found = [(one.number, following.number, step) for one, following, step in accounting.steps(
-        [failed, unknown, again, last], [1, 5, 25]
+        [failed, unknown, again, overtaken, after, last], [1, 5, 25], lease=6.0
     )]  # fmt: skip
 
-    assert found == [(1, 2, 1), (3, 4, 1)]
+    assert found == [(1, 2, (1, 1)), (3, 4, (5, 5)), (5, 6, (1, 25))]
+
+
+def test_what_was_in_the_way_twice_at_a_time_counts_once() -> None:
+    both = [killed(10.0, until=14.0), killed(12.0, until=15.0), killed(11.0, until=12.0)]
+    redis = [killed(0.0, until=99.0, kind="redis")]
+
+    assert excuses.held_up(11.0, 20.0, both + redis) == 4.0
+    assert excuses.held_up(20.0, 30.0, both + redis) == 0.0
+    assert excuses.held_up(11.0, 20.0, redis, kinds=excuses.DELAYING_ENTRIES) == 9.0
 
 
 def test_requests_are_paired_so_that_every_attempt_that_needs_one_has_one() -> None:
