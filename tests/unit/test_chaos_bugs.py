@@ -1,10 +1,12 @@
 """The bugs on purpose: what is to be built in is built in, or whoever asked for it hears so."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from chaos import bugs
+from chaos.hunts import CONTROLS, HUNTS
 from chaos.staging import rewritten
 from hookhub import procfile
 
@@ -38,3 +40,13 @@ def test_a_clock_that_only_half_of_the_process_goes_by_is_told_of(monkeypatch: p
 
 def test_a_clock_that_nobody_wanted_wrong_is_right() -> None:
     bugs.prove_clock_wrong()
+
+
+def test_each_bug_has_a_hunt_and_each_hunt_its_control() -> None:
+    assert set(HUNTS) == set(bugs.BUGS)
+    assert [control.bug for control in CONTROLS] == [""] * len(HUNTS)
+    for control, (bug, (scenario, rules)) in zip(CONTROLS, HUNTS.items(), strict=True):
+        assert scenario.bug == bug
+        assert rules <= set(range(1, 8))
+        assert rules
+        assert control == replace(scenario, name=control.name, sentence=control.sentence, bug="")
