@@ -87,6 +87,7 @@ def may_have_been_repeated(requests: Sequence[Arrival], records: Records) -> int
     for request, following in pairwise(sorted(requests, key=lambda request: request.at)):
         is_cut = is_overlapped(request.at, following.at, records.interruptions, kinds={"receiver"})
         is_reset = request.answer in UNANSWERED
-        within = longest if is_cut else REPEATED_WITHIN
+        # Whoever was held up learns of it when it goes on.
+        within = longest if is_cut else REPEATED_WITHIN + held_up(request.at, following.at, records.interruptions)
         count += (is_cut or is_reset) and following.at - request.at <= within + SLACK
     return count

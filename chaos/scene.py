@@ -107,7 +107,9 @@ class Scene:
 
     def is_stalled_on_purpose(self, since: float) -> bool:
         """Tell whether something that was done to the database explains why it did not answer from then on."""
-        return self.is_at_the_database or any(one.in_hand is None and one.until >= since for one in self.interruptions)
+        return self.is_at_the_database or any(
+            one.kind == "database" and one.until >= since for one in self.interruptions
+        )
 
     def halt(self, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
         """SIGSTOP processes, and give those that lived."""
