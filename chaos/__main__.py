@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from chaos.ground import Ground, home_of_its_own
-from chaos.hunts import HUNTS
+from chaos.hunts import CONTROLS, HUNTS
 from chaos.plans import Scenario
 from chaos.run import run
 from chaos.scenarios import SCENARIOS, SHORT
@@ -20,7 +20,12 @@ from chaos.verdict import Verdict
 
 PICTURE = Path("docs/images/soak.svg")
 
-GROUPS = {"all": SCENARIOS, "short": SHORT, "bugs": tuple(scenario for scenario, _ in HUNTS.values())}
+GROUPS = {
+    "all": SCENARIOS,
+    "short": SHORT,
+    "bugs": tuple(scenario for scenario, _ in HUNTS.values()),
+    "controls": CONTROLS,
+}
 NAMED = {scenario.name: scenario for group in GROUPS.values() for scenario in group}
 
 

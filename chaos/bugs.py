@@ -13,9 +13,13 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
+from chaos.events import LONG
+
 BUG, CLOCK = "CHAOS_BUG", "CHAOS_CLOCK_SECONDS"
-# How much later than its answer a request is stored, under the bug that answers first.
-ANSWERS_AHEAD = timedelta(seconds=0.5)
+# How much later than it is said to be an event is stored, under the bugs that are too quick.
+AHEAD = timedelta(seconds=0.5)
+# What may pass between two looks at a clock.
+CLOCK_SLACK = timedelta(seconds=60)
 
 
 def set_clock_wrong() -> None:
@@ -36,6 +40,18 @@ def set_clock_wrong() -> None:
 
     time.time = lambda: right_time() + off
     vars(sys.modules["datetime"])["datetime"] = WrongDatetime
+
+
+def prove_clock_wrong() -> None:
+    """Raise RuntimeError unless all that tells Django the time is off by CHAOS_CLOCK_SECONDS; Django must be ready."""
+    from django.utils import timezone
+
+    wanted = float(os.environ.get(CLOCK, "0"))
+    for told in (time.time(), timezone.now().timestamp()):
+        # The system's own clock is asked past all that was changed here.
+        off = told - time.clock_gettime(time.CLOCK_REALTIME)
+        if abs(off - wanted) > CLOCK_SLACK.total_seconds():
+            raise RuntimeError(f"the clock is off by {off:.1f} s and should be by {wanted:g} s")
 
 
 def apply() -> None:
@@ -98,7 +114,7 @@ def accept_answering_before_commit() -> None:
     accept = pipeline.accept
 
     def later(events: Sequence[NewEvent], how: dict[str, Any]) -> None:
-        time.sleep(ANSWERS_AHEAD.total_seconds())
+        time.sleep(AHEAD.total_seconds())
         accept(events, **how)
 
     def accept_later(events: Sequence[NewEvent], **how: Any) -> list[Accepted]:
@@ -137,6 +153,84 @@ def retry_measured_from_the_wrong_time() -> None:
     vars(pipeline)["conclude"] = conclude_early
 
 
+def large_bodies_never_sent() -> None:
+    """What fits into no single packet is said to be lost, and nobody tried."""
+    from deliveries import pipeline
+
+    render = pipeline.render  # type: ignore[attr-defined]
+
+    def render_small(claimed: Any, **how: Any) -> Any:
+        if len(claimed.payload) > LONG:
+            raise ValueError("this is too much to be sent")
+        return render(claimed, **how)
+
+    vars(pipeline)["render"] = render_small
+
+
+def results_thrown_away_when_the_database_is_away() -> None:
+    """A drain that finds the database away forgets which requests ended meanwhile, and how."""
+    from deliveries.drain import Drain
+
+    is_time_to_settle = Drain._is_time_to_settle
+
+    def forget(self: Drain) -> bool:
+        if time.monotonic() < self._settle_at:
+            self._ended = []
+        return is_time_to_settle(self)
+
+    Drain._is_time_to_settle = forget  # type: ignore[method-assign]
+
+
+def always_the_first_step() -> None:
+    """However often a delivery has failed, the wait is that after its first attempt."""
+    from deliveries import attempts
+
+    schedule_of = attempts.schedule_of
+    attempts.schedule_of = lambda claimed: [schedule_of(claimed)[0]] * len(schedule_of(claimed))
+
+
+def ids_swapped() -> None:
+    """Two that are begun together at one webhook are sent under each other's ids."""
+    from deliveries import pipeline
+
+    attempt, render = pipeline.attempt, pipeline.render  # type: ignore[attr-defined]
+
+    def attempt_swapped(claims: Sequence[Any], **how: Any) -> Any:
+        pairs = [(one, other) for one, other in zip(claims[::2], claims[1::2], strict=False) if one.to == other.to]
+        ids = {one.delivery_id: other.delivery_id for pair in pairs for one, other in (pair, pair[::-1])}
+
+        def render_swapped(claimed: Any, **how: Any) -> Any:
+            other = ids.get(claimed.delivery_id, claimed.delivery_id)
+            return render(claimed._replace(delivery_id=other), **how)
+
+        vars(pipeline)["render"] = render_swapped
+        return attempt(claims, **how)
+
+    pipeline.attempt = attempt_swapped
+
+
+def stream_entries_finished_before_they_are_stored() -> None:
+    """Redis is told to forget its entries while PostgreSQL does not know them yet."""
+    from hookhub.stream.reader import Reader
+
+    publish = Reader._publish
+
+    def finish_first(self: Reader, entries: Sequence[Any], *, now: datetime) -> None:
+        self.consumer.finish(entries)
+        time.sleep(AHEAD.total_seconds())
+        publish(self, entries, now=now)
+
+    Reader._publish = finish_first  # type: ignore[method-assign]
+
+
+def a_crash_uses_up_a_step() -> None:
+    """An attempt whose outcome nobody lived to tell counts as one that failed."""
+    from deliveries import queue
+
+    for name in ("RECLAIM_LEASES", "RECLAIM_EXPIRED"):
+        _change(queue, name, "SET state", "SET failures = d.failures + 1, state")
+
+
 BUGS: Mapping[str, Callable[[], None]] = {
     "settle-without-fencing": settle_without_fencing,
     "bell-inside-the-transaction": bell_inside_the_transaction,
@@ -145,6 +239,12 @@ BUGS: Mapping[str, Callable[[], None]] = {
     "accept-answering-before-commit": accept_answering_before_commit,
     "signature-over-reserialised-json": signature_over_reserialised_json,
     "retry-measured-from-the-wrong-time": retry_measured_from_the_wrong_time,
+    "large-bodies-never-sent": large_bodies_never_sent,
+    "results-thrown-away-when-the-database-is-away": results_thrown_away_when_the_database_is_away,
+    "always-the-first-step": always_the_first_step,
+    "ids-swapped": ids_swapped,
+    "stream-entries-finished-before-they-are-stored": stream_entries_finished_before_they_are_stored,
+    "a-crash-uses-up-a-step": a_crash_uses_up_a_step,
 }
 
 

@@ -14,6 +14,7 @@ import django  # noqa: E402 - whatever is imported has to meet the wrong clock
 from config.celery import app  # noqa: E402
 
 django.setup()
+bugs.prove_clock_wrong()
 bugs.apply()
 
 __all__ = ["app"]

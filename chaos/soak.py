@@ -1,4 +1,4 @@
-"""The soak: half an hour of load and kills, with memory, open files and dead rows watched and drawn."""
+"""The soak: half an hour of load and kills, with memory, open files and dead rows watched, judged and drawn."""
 
 import threading
 import time
@@ -12,6 +12,7 @@ import psycopg
 
 from chaos.drawing import Curve, Panel, draw
 from chaos.ground import Ground, home_of_its_own
+from chaos.growth import DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, grown, too_few_kills
 from chaos.plans import NARROW, STEADY, Part, Scenario
 from chaos.run import run
 from chaos.scene import Scene, Tell
@@ -53,7 +54,9 @@ SOAK = Scenario(
     late_allowed=15,
 )
 
-DEAD_ROWS = "SELECT coalesce(sum(n_dead_tup), 0)::float8, coalesce(sum(n_live_tup), 0)::float8 FROM pg_stat_user_tables"
+COUNT_ROWS = (
+    "SELECT coalesce(sum(n_dead_tup), 0)::float8, coalesce(sum(n_live_tup), 0)::float8 FROM pg_stat_user_tables"
+)
 
 
 @dataclass
@@ -79,9 +82,13 @@ class Samples:
                 memory, files = zip(*[(one.memory_info().rss, one.num_fds()) for one in family], strict=True)
                 self.add(f"{name}, its largest process", max(memory) / MEGABYTE)
                 self.add(f"{name}'s open files", float(sum(files)))
+                if name in SOAK.spared:
+                    # Nobody else lives long enough to tell of a leak.
+                    self.add(PARENT_MEMORY, memory[0] / MEGABYTE)
+                    self.add(PARENT_FILES, float(files[0]))
         with suppress(psycopg.Error), psycopg.connect(scene.database_url, connect_timeout=2) as connection:
-            dead, live = connection.execute(DEAD_ROWS).fetchone() or (0.0, 0.0)
-            self.add("dead rows", dead)
+            dead, live = connection.execute(COUNT_ROWS).fetchone() or (0.0, 0.0)
+            self.add(DEAD_ROWS, dead)
             self.add("live rows", live)
 
     def picture(self, kills: list[float], *, title: str) -> str:
@@ -92,25 +99,24 @@ class Samples:
 
         until = max((points[-1][0] for points in self.curves.values()), default=1.0)
         panels = [
-            panel("Memory", " MB", "worker, its largest process", "web, its largest process"),
-            panel("Open files", "", "worker's open files", "web's open files"),
-            panel("Rows in PostgreSQL", "", "live rows", "dead rows"),
+            panel("Memory", " MB", "worker, its largest process", "web, its largest process", PARENT_MEMORY),
+            panel("Open files", "", "worker's open files", "web's open files", PARENT_FILES),
+            panel("Rows in PostgreSQL", "", "live rows", DEAD_ROWS),
         ]
         return draw(title, panels, marks=kills, until=until)
 
 
 def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | None = None) -> Verdict:
-    """Run the soak for so long, write the picture, and give the verdict."""
+    """Run the soak for so long, write the picture, and give the verdict; what grew is a breach as well."""
     samples = Samples()
     seconds = minutes * 60
     scenario = replace(SOAK, seconds=seconds, draws=max(1, int(seconds / EVERY_SECONDS)))
-    scenes: list[Scene] = []
+    kills: list[float] = []
 
     @contextmanager
     def watched(scene: Scene) -> Iterator[None]:
-        """Sample in a thread of its own for as long as the publishers publish."""
+        """Sample in a thread of its own for as long as the publishers publish, and judge what was seen then."""
         samples.begun_at = time.time()
-        scenes.append(scene)
         is_over = threading.Event()
 
         def sample() -> None:
@@ -124,10 +130,11 @@ def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | N
         finally:
             is_over.set()
             thread.join()
+        kills.extend(one.at - samples.begun_at for one in scene.interruptions if one.is_kill)
+        scene.complaints += grown(samples.curves) + too_few_kills(len(kills), minutes=minutes)
 
     with home_of_its_own() as home, Ground(home) as ground:
         verdict = run(scenario, seed=seed, ground=ground, tell=tell, keep=keep, around=watched)
-    kills = [one.at - samples.begun_at for one in scenes[0].interruptions if one.is_kill]
     title = f"{minutes:g} minutes, {verdict.figures['accepted']:,} events, {len(kills)} kills (strokes)"
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_text(samples.picture(kills, title=title))

@@ -92,8 +92,14 @@ def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell:
 
 
 def rewritten(command: str) -> str:
-    """Start the same by the harness's own entry points, which can build a bug or a wrong clock in."""
-    return command.replace("config.celery", "chaos.celery").replace("config.wsgi", "chaos.wsgi")
+    """Start the same by the harness's own entry points, which can build a bug or a wrong clock in.
+
+    Raises ValueError when the command has none of the entry points that they stand for.
+    """
+    changed = command.replace("config.celery", "chaos.celery").replace("config.wsgi", "chaos.wsgi")
+    if changed == command:
+        raise ValueError(f"nothing can be built into {command!r}")
+    return changed
 
 
 def socket_directory_of(database_url: str) -> str:

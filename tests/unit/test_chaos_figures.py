@@ -1,0 +1,106 @@
+"""The figures that are told of a scenario: what never came, came late, or came to nobody is in them."""
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from chaos import figures
+from chaos.records import Arrival, Hook, Published, Records
+from chaos.verdict import judge
+
+
+def published(key: str, at: float, **changed: Any) -> Published:
+    return Published(key, "push", "abc", "single", at, "acknowledged", at + 0.1)._replace(**changed)
+
+
+def arrival(key: str, at: float, **changed: Any) -> Arrival:
+    return Arrival(at, "/good", f"0190-{key}", key, "abc", "valid", "200")._replace(**changed)
+
+
+# Three events, a second apart, each heard of at once.
+BOOKS = Records(
+    published=[published("a", 10), published("b", 11), published("c", 12)],
+    arrivals=[arrival("a", 10.25), arrival("b", 11.25), arrival("c", 12.25)],
+    stored={},
+    owed=[],
+    attempts=[],
+    hooks=[Hook("/good", ("*",), (1,), 3, is_healthy=True), Hook("/bad", ("*",), (1,), 3, is_healthy=False)],
+)
+
+
+def test_the_longest_gap_is_between_arrivals() -> None:
+    assert figures.longest_gap(BOOKS) == 1.0
+    assert figures.longest_gap(replace(BOOKS, arrivals=[BOOKS.arrivals[0], BOOKS.arrivals[2]])) == 1.75
+
+
+def test_silence_before_the_first_arrival_is_a_gap() -> None:
+    assert figures.longest_gap(replace(BOOKS, arrivals=BOOKS.arrivals[1:])) == 1.25
+
+
+def test_silence_after_the_last_arrival_is_a_gap() -> None:
+    assert figures.longest_gap(replace(BOOKS, arrivals=BOOKS.arrivals[:1])) == 1.75
+
+
+def test_where_nothing_arrives_at_all_the_gap_is_as_long_as_events_were_published() -> None:
+    assert figures.longest_gap(replace(BOOKS, arrivals=[])) == 2.0
+
+
+def test_what_comes_outside_the_time_of_publishing_makes_no_gap() -> None:
+    late = [arrival("a", 3.0), *BOOKS.arrivals, arrival("b", 90.0)]
+
+    assert figures.longest_gap(replace(BOOKS, arrivals=late)) == 1.0
+
+
+def test_where_nothing_is_published_or_nobody_is_healthy_there_is_no_gap() -> None:
+    assert figures.longest_gap(replace(BOOKS, published=[])) == 0.0
+    assert figures.longest_gap(replace(BOOKS, hooks=BOOKS.hooks[1:])) == 0.0
+
+
+def test_an_event_that_its_publisher_had_to_repeat_waits_from_the_first_try_on() -> None:
+    patient = replace(BOOKS, published=[published("a", 6, said_at=10.0), *BOOKS.published[1:]])
+
+    assert figures.waits(patient) == [4.25, 0.25, 0.25]
+    # What is HookHub's own part of it begins with the answer.
+    assert figures.delays(patient) == pytest.approx([0.25, 0.15, 0.15])
+
+
+def test_an_event_that_never_arrives_waits_for_ever() -> None:
+    assert figures.waits(replace(BOOKS, arrivals=BOOKS.arrivals[1:])) == [math.inf, 0.25, 0.25]
+
+
+ACCEPTED = {
+    "acknowledged": (published("b", 11), {}, True),
+    "unknown to its publisher, and stored": (published("b", 11, said="unknown"), {"b": 11.0}, True),
+    "unknown to its publisher": (published("b", 11, said="unknown"), {}, False),
+    "refused": (published("b", 11, said="refused"), {}, False),
+    "taken by Redis, and by nobody else": (published("b", 11, door="stream"), {}, False),
+    "taken from the stream": (published("b", 11, door="stream"), {"b": 11.0}, True),
+    "nothing that the webhook asked for": (published("b", 11, type="issues"), {}, False),
+}
+
+
+@pytest.mark.parametrize(("event", "stored", "is_counted"), ACCEPTED.values(), ids=ACCEPTED)
+def test_only_what_hookhub_accepted_can_be_waited_for(
+    event: Published, stored: dict[str, float], is_counted: bool
+) -> None:
+    hooks = [Hook("/good", ("push",), (1,), 3, is_healthy=True)]
+
+    found = figures.waits(replace(BOOKS, published=[event], stored=stored, hooks=hooks, arrivals=[]))
+
+    assert found == [math.inf] * is_counted
+
+
+def test_a_wait_without_an_end_is_null_in_the_line_of_json() -> None:
+    verdict = judge(replace(BOOKS, arrivals=[]), scenario="books", seed=7)
+
+    assert json.loads(verdict.line(), parse_constant=pytest.fail)["p99_s"] is None
+    assert judge(BOOKS, scenario="books", seed=7).figures["p99_s"] == 0.25
+
+
+def test_a_percentile_of_nothing_is_nothing() -> None:
+    assert figures.percentile([], 99) == 0.0
+    assert figures.percentile([3.0, 1.0, 2.0], 50) == 2.0
+    assert figures.percentile([3.0, 1.0, math.inf], 99) == math.inf
