@@ -264,6 +264,9 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = whole("HOOKHUB_WORKER_PROCESSES", 2, least=1)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+# Celery kills a child of which it has not heard so long after its start. It hears of nobody while it waits to try Redis
+# again, and a busy machine may take longer than the default of 4 s to start one.
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60.0
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # The default gives up after a hundred tries, and the worker would stay up and deaf.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
