@@ -13,10 +13,7 @@ Span = tuple[float, float]
 # web server that was killed is away for seconds beyond the kill.
 GOT_THROUGH_LEAST = 0.2
 # What is written of a worker's child that ended by itself, and of a web server's process.
-CHILD_ENDED = re.compile(r"Process '(.*)' pid:(\d+) exited with '(.*)'")
-# Celery's pool kills a child of which it has not heard within 4 s of its start, and while Celery waits to try Redis
-# again it hears of nobody. Such a child has not been given anything to do.
-NEVER_HEARD_OF = re.compile(r"Timed out waiting for UP message from <ForkProcess\(([^,]*),")
+CHILD_ENDED = re.compile(r"Process '.*' pid:(\d+) exited with '(.*)'")
 WEB_CHILD_ENDED = "Unexpected exit from worker-"
 
 
@@ -89,9 +86,8 @@ def ailments(module: str, *, ended_early: bool, was_killed: bool, code: int, log
 
 def worker_crashes(name: str, log: str, *, killed: Container[int]) -> Iterator[str]:
     """Name the children of a worker that ended badly without anybody having killed them, from the worker's log."""
-    never_heard_of = set(NEVER_HEARD_OF.findall(log))
-    for process, pid, how in CHILD_ENDED.findall(log):
-        if int(pid) not in killed and process not in never_heard_of:
+    for pid, how in CHILD_ENDED.findall(log):
+        if int(pid) not in killed:
             yield f"a child of {name} ended by itself, with {how}"
 
 
