@@ -11,10 +11,12 @@ import psutil
 
 from bench.stage import wait_for
 from chaos.crew import is_alive, wait_until_dead
-from chaos.scene import Scene
+from chaos.scene import NOBODY, Scene
 
 # For how long an order to halt waits for a process to come by.
 ORDER_WAITS_SECONDS = 15.0
+# Where whoever comes by has something in hand, or is of no use; one may come to "claimed" having found nothing.
+WITH_WORK = frozenset({"claimed", "sent", "answered", "half-settled"})
 
 ORPHANS_END_WITHIN_SECONDS = 15
 UP_WITHIN_SECONDS = 60
@@ -181,10 +183,21 @@ def hold_up(process: psutil.Process, scene: Scene, *, what: str) -> None:
 
 
 def halted_at(scene: Scene, point: str) -> psutil.Process | None:
-    """Order the next process that comes to a failpoint to halt there, and give it; complain when none comes."""
+    """Order the next process of use that comes to a failpoint to halt there; give it, or complain when none comes."""
+    give_up_at = time.monotonic() + ORDER_WAITS_SECONDS
+    while (process := _next_at(scene, point, give_up_at=give_up_at)) and point in WITH_WORK:
+        # Before it stands still it cannot be told to go on, and what it has in hand it has by now.
+        wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a process to halt at {point}", seconds=5)
+        if scene.in_hand({process.pid}) != NOBODY:
+            break
+        process.resume()
+    return process
+
+
+def _next_at(scene: Scene, point: str, *, give_up_at: float) -> psutil.Process | None:
+    """Give the next process that comes to a failpoint, or complain when none has come in time."""
     order = scene.orders / point
     order.touch()
-    give_up_at = time.monotonic() + ORDER_WAITS_SECONDS
     while order.exists():
         if time.monotonic() > give_up_at:
             # Taken back, unless somebody is quicker.
