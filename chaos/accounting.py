@@ -345,7 +345,7 @@ def _latecomers(records: Records) -> Iterator[str]:
         if arrival.path in healthy and arrival.is_taken:
             first.setdefault((arrival.key, arrival.path), arrival.at)
     for event in accepted(records):
-        since = min(event.said_at, records.stored.get(event.key, event.said_at))
+        since = _known_since(event, records)
         for path in healthy:
             at = first.get((event.key, path), since)
             # Few are late, and excuses take their time.
@@ -353,6 +353,16 @@ def _latecomers(records: Records) -> Iterator[str]:
                 latest = records.late_allowed + _excuse(event, since, at, records)
                 if at - since > latest:
                     yield f"{event.key} came to {path} after {at - since:.1f} s; {latest:.1f} s are the most"
+
+
+def _known_since(event: Published, records: Records) -> float:
+    """Give when an event was HookHub's to deliver, by the clock of its publisher where that heard of it.
+
+    What a worker wrote down of an entry of the stream is by the worker's clock, which may be wrong.
+    """
+    if event.said == "acknowledged" or event.door == "stream":
+        return event.said_at
+    return max(event.said_at, records.stored.get(event.key, event.said_at))
 
 
 def _excuse(event: Published, since: float, at: float, records: Records) -> float:

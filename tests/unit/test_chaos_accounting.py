@@ -480,6 +480,12 @@ EXCUSED = {
         attempts=[attempted(17.9), *without_first("attempts")],
         interruptions=[killed(10.1, GOOD)],
     ),
+    "an event of the stream that a worker with a wrong clock wrote down": replace(
+        BOOKS, published=[published(door="stream")], stored={"one": 10.0 - 3600}
+    ),
+    "an event that lay on its way to the web server when its publisher gave up": replace(
+        BOOKS, published=[published(at=1.0, said="unknown", said_at=3.0)]
+    ),
     "a request that an outage kept from being settled": with_first_again(
         killed(10.2, until=13.0, kind="database"), killed(13.1, GOOD)
     ),
