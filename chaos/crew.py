@@ -36,15 +36,18 @@ class Crew:
         self.environment = dict(environment)
         self.rewrite = rewrite
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        # What sets a process apart from others of its kind, also when it is started again.
+        self.differences: dict[str, dict[str, str]] = {}
 
     def start(self, name: str, **environment: str) -> None:
-        """Start a process of the Procfile."""
+        """Start a process of the Procfile, in an environment that differs as it did the last time, and by more."""
+        self.differences[name] = {**self.differences.get(name, {}), **environment}
         command = self.rewrite(procfile.commands()[name.partition("-")[0]])
         with (self.logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 ["/bin/sh", "-c", command],
                 cwd=procfile.ROOT,
-                env={**self.environment, **environment},
+                env={**self.environment, **self.differences[name]},
                 stdout=log,
                 stderr=log,
             )

@@ -7,6 +7,7 @@ whichever process comes by first. What then happens to the halted process is for
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 # In the order in which an event meets them.
@@ -32,7 +33,8 @@ def _carry_out_an_order(name: str) -> None:
         order.rename(order.with_name(f"{name}.{os.getpid()}"))
     except FileNotFoundError:
         return
-    os.kill(os.getpid(), signal.SIGSTOP)
+    # Sent to the process, any of its threads may take it, and this one go on for a moment.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 
 def _go_on(name: str) -> None:
