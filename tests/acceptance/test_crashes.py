@@ -109,6 +109,28 @@ def test_a_worker_that_never_saw_redis_delivers_by_polling(crew: Crew, receiver:
     crew.check_ledger()
 
 
+def test_a_worker_whose_child_dies_before_redis_is_there_lives_on(crew: Crew, receiver: Receiver) -> None:
+    crew.client.webhooks.create(receiver.url(), events=["*"])
+    crew.kill("worker")
+    valkey = crew.server("valkey")
+    valkey.suspend()
+    try:
+        crew.start("worker")
+        wait_until(lambda: len(crew.children_of("worker")) == 2, "the worker's children")
+        crew.children_of("worker")[0].kill()
+        # Long enough to try Redis, and be told nothing.
+        time.sleep(3)
+    finally:
+        valkey.resume()
+    worker = crew.processes["worker"]
+
+    crew.client.publish("push", {"a": 1})
+
+    wait_until(lambda: crew.states() == {"delivered": 1}, "the delivery")
+    wait_until(lambda: len(crew.children_of("worker")) == 2, "another child in its place")
+    assert worker.poll() is None
+
+
 def test_postgres_killed_and_back_again_loses_nothing_that_was_accepted(crew: Crew, receiver: Receiver) -> None:
     crew.client.webhooks.create(receiver.url(), events=["*"])
     receiver.delay = 0.5
