@@ -50,7 +50,7 @@ class Clock(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin to tick."""
-        # A child that dies before Redis was ever reached is replaced like any other; Celery would end the worker for it.
+        # A child that dies before Redis was ever reached is replaced like any other; Celery would end the worker.
         worker.pool.did_start_ok = lambda: True
         for tick in (self._ring_for_due_work, self._do_chores):
             thread = threading.Thread(target=self._repeat, args=(tick,), name=tick.__name__, daemon=True)
