@@ -75,7 +75,7 @@ format: venv ## put the code into shape
 bench: venv ## measure it all in 6 to 9 minutes and write docs/benchmarks.md; BENCHES="fairness scale" for a part
 	@$(BIN)/python -m bench.report $(BENCHES)
 
-chaos: venv ## kill, stall and cut off every part in turn for 10 minutes, and account for every event; SCENARIOS="storm" SEED=7 for a part
+chaos: venv ## kill, stall and cut off every part in turn for a quarter of an hour, and account for every event; SCENARIOS="storm" SEED=7 for a part
 	@$(BIN)/python -m chaos $(SCENARIOS) $(if $(SEED),--seed $(SEED))
 
 clean: ## remove the environment, the caches and the embedded servers' data
