@@ -4,9 +4,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 
+from chaos.beside import beside
 from chaos.scene import Scene
 
 EVERY_SECONDS = 0.25
@@ -20,14 +22,8 @@ def taken(scene: Scene) -> Iterator[None]:
 
     On a machine that others use as well, a disk may stand still for longer than a scenario's short leases.
     """
-    is_over = threading.Event()
-    thread = threading.Thread(target=_feel, args=(scene, is_over), name="pulse", daemon=True)
-    thread.start()
-    try:
+    with beside(partial(_feel, scene), name="pulse"):
         yield
-    finally:
-        is_over.set()
-        thread.join(timeout=60)
 
 
 def _feel(scene: Scene, is_over: threading.Event) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import psycopg
 
+from chaos.beside import beside
 from chaos.drawing import Curve, Panel, draw
 from chaos.ground import Ground, home_of_its_own
 from chaos.growth import DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, grown, too_few_kills
@@ -117,19 +118,13 @@ def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | N
     def watched(scene: Scene) -> Iterator[None]:
         """Sample in a thread of its own for as long as the publishers publish, and judge what was seen then."""
         samples.begun_at = time.time()
-        is_over = threading.Event()
 
-        def sample() -> None:
+        def sample(is_over: threading.Event) -> None:
             while not is_over.wait(SAMPLE_EVERY_SECONDS):
                 samples.look(scene)
 
-        thread = threading.Thread(target=sample, name="samples", daemon=True)
-        thread.start()
-        try:
+        with beside(sample, name="samples"):
             yield
-        finally:
-            is_over.set()
-            thread.join()
         kills.extend(one.at - samples.begun_at for one in scene.interruptions if one.is_kill)
         scene.complaints += grown(samples.curves) + too_few_kills(len(kills), minutes=minutes)
 

@@ -4,7 +4,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
+from chaos.beside import beside
 from chaos.scene import Scene
 
 EVERY_SECONDS = 0.2
@@ -13,15 +15,9 @@ EVERY_SECONDS = 0.2
 @contextmanager
 def kept(scene: Scene) -> Iterator[None]:
     """Look meanwhile, in a thread of its own, whether a web server that was taken down answers again."""
-    is_over = threading.Event()
-    thread = threading.Thread(target=_look, args=(scene, is_over), name="watch", daemon=True)
-    thread.start()
-    try:
+    with beside(partial(_look, scene), name="watch"):
         yield
-    finally:
-        is_over.set()
-        thread.join(timeout=60)
-        scene.web_is_back(time.time())
+    scene.web_is_back(time.time())
 
 
 def _look(scene: Scene, is_over: threading.Event) -> None:
