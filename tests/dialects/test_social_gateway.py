@@ -460,12 +460,12 @@ def test_the_services_are_listed_with_what_they_take(caller: Caller) -> None:
 
 
 def test_a_chat_gets_words(caller: Caller, receiver: Receiver, sender: Sender) -> None:
-    hook = caller.post(HOOKS, {"name": "slack", "config": {"url": receiver.url("/services/T0")}}).json()
+    hook = caller.post(HOOKS, {"name": "slack", "config": {"url": receiver.url("/services/verysecret")}}).json()
     caller.post(f"{HOOKS}/{hook['id']}/tests", {})
     deliver(sender)
 
     assert (hook["name"], "text" in json.loads(receiver.received[0].body)) == ("slack", True)
-    assert "T0" not in caller.get(f"{HOOKS}/{hook['id']}").content.decode()
+    assert "verysecret" not in caller.get(f"{HOOKS}/{hook['id']}").content.decode()
 
 
 def test_a_secret_is_not_for_a_service(caller: Caller) -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -298,7 +299,7 @@ def test_it_ticks_through_errors_until_it_is_stopped_and_then_says_so_to_every_d
 
     monkeypatch.setattr(clockwork, "TICK_SECONDS", 0.01)
     monkeypatch.setattr(claiming, "is_anything_to_do", tick)
-    clock.start(None)
+    clock.start(SimpleNamespace(pool=SimpleNamespace()))
 
     assert ticked.wait(10)
     assert not stopping.is_set()
@@ -314,7 +315,7 @@ def test_a_chore_that_takes_its_time_does_not_silence_the_bell(
     settings.HOOKHUB_CHORES = paths(slow_chore)
     monkeypatch.setattr(clockwork, "TICK_SECONDS", 0.01)
     pipeline.accept([forge.event(now=now)], now=now)
-    clock.start(None)
+    clock.start(SimpleNamespace(pool=SimpleNamespace()))
     assert inside.wait(10)
     before = len(rings)
 
