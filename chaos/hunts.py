@@ -52,7 +52,9 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             "unleased",
             "",
             bug="claim-without-lease",
-            faults=("kill-at-sent",),
+            # Nobody can be seen to have anything in hand without leases, so that whoever is killed will do.
+            faults=("kill-child", "kill-child"),
+            every=1.5,
             parts=(SLOW,),
             seconds=4,
             workers=1,
