@@ -10,10 +10,10 @@ from datetime import timedelta
 from billiard import pool
 from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # its stubs are older than it
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
-from deliveries import orphans
+from deliveries import orphans, warm_pool
 from deliveries.clockwork import Clock
 from deliveries.queue import go_by_indexes
 
@@ -64,6 +64,18 @@ def outlive_the_parent_for_a_moment(**_: object) -> None:
     with suppress(OSError):
         set_pdeathsig(0)
     orphans.end_without_parent()
+
+
+@worker_process_init.connect
+def be_woken_without_redis(**_: object) -> None:
+    """Have a worker's child drain when the worker's clock wakes it directly."""
+    warm_pool.listen()
+
+
+@worker_process_shutdown.connect
+def settle_before_exit(**_: object) -> None:
+    """Have a child that exits wait for a drain that the clock woke: Celery knows of its own tasks only."""
+    orphans.finish_before_exit()
 
 
 @worker_process_init.connect

@@ -264,9 +264,11 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = whole("HOOKHUB_WORKER_PROCESSES", 2, least=1)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
-# Celery kills a child of which it has not heard so long after its start. It hears of nobody while it waits to try Redis
-# again, and a busy machine may take longer than the default of 4 s to start one.
-CELERY_WORKER_PROC_ALIVE_TIMEOUT = 60.0
+# Replaces dead processes of the pool also while Redis is away.
+CELERY_WORKER_CONSUMER = "deliveries.warm_pool:PoolKeepingConsumer"
+# Celery kills a child whose start it has not been told of within this time, and it reads no such message while it waits
+# for Redis: without Redis it would kill children with deliveries in flight on the first tick after Redis is back.
+CELERY_WORKER_PROC_ALIVE_TIMEOUT = timedelta(days=7).total_seconds()
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # The default gives up after a hundred tries, and the worker would stay up and deaf.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None

@@ -1,12 +1,8 @@
 """The clock that every worker carries: once a second it rings for due work and sees to the chores."""
 
 import logging
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +11,7 @@ from django.conf import settings
 from django.db import Error, close_old_connections, connection
 from django.utils.module_loading import import_string
 
-from deliveries import claiming, doorbell, leases, queue, stopping
+from deliveries import claiming, doorbell, leases, orphans, queue, stopping, warm_pool
 
 log = logging.getLogger("hookhub.clock")
 
@@ -24,10 +20,6 @@ TICK_SECONDS = 1.0
 UNHEARD_TICKS = 5
 # Any number will do, as long as every worker of a deployment uses the same.
 CHORES_LOCK = 7_305_662
-
-
-# Followed by whom it is for: the process's number and the worker's.
-DRAIN = (sys.executable, "-m", "django", "drain", "--quiet", "--for-worker")
 
 
 class Clock(bootsteps.StartStopStep):
@@ -43,39 +35,49 @@ class Clock(bootsteps.StartStopStep):
         super().__init__(worker, **options)
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._poller: subprocess.Popen[bytes] | None = None
-        # Held while a poller is begun or told to stop, so that none is begun after that.
-        self._polling = threading.Lock()
         self._unheard_ticks = 0
+        # How many processes can be woken without Redis, and whether this process is the one that drains then.
+        self._processes = 1
+        self._drains_here = False
+        # The pool's processes are forked later, and inherit it.
+        warm_pool.open_pipe()
 
     def start(self, worker: Any) -> None:
         """Begin to tick."""
-        # A child that dies before Redis was ever reached is replaced like any other; Celery would end the worker.
-        worker.pool.did_start_ok = lambda: True
+        self._take_charge_of(worker)
         for tick in (self._ring_for_due_work, self._do_chores):
             thread = threading.Thread(target=self._repeat, args=(tick,), name=tick.__name__, daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def stop(self, worker: Any) -> None:
-        """Tell every drain to begin nothing new, stop ticking, and wait for a poller as the pool does for its children.
+    def _take_charge_of(self, worker: Any) -> None:
+        """Have the pool kept up and woken without Redis; where it has no forked processes, this one drains instead."""
+        if not warm_pool.are_forked(worker.pool):
+            self._drains_here = True
+            warm_pool.listen()
+            return
+        self._processes = worker.pool.num_processes
+        # A child that dies before Redis was ever reached is replaced like any other; Celery would end the worker.
+        worker.pool.did_start_ok = lambda: True
+        if worker.hub is not None:
+            # Celery does it once Redis is reached; until then it would know of no way to replace a child.
+            worker.pool.register_with_event_loop(worker.hub)
 
-        Whoever starts a worker may end what is left of it when its parent has ended.
+    def stop(self, worker: Any) -> None:
+        """Tell every drain to begin nothing new, stop ticking, and wait for a drain of this process to settle.
+
+        The pool waits for its children itself.
         """
         self.terminate(worker)
-        if self._poller is not None:
-            # Longer than that, and what it has in hand is no longer its own.
-            with suppress(subprocess.TimeoutExpired):
-                self._poller.wait(settings.HOOKHUB_LEASE.total_seconds())
+        # Longer than that, and what is in flight here no longer belongs to this process.
+        if self._drains_here and orphans.at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
+            orphans.at_work.release()
 
     def terminate(self, worker: Any) -> None:
-        """Do the same when the worker is told to stop at once, but wait for nobody."""
+        """Do the same when the worker is told to stop at once, without waiting."""
         del worker
         stopping.set_stopping()
         self._stopped.set()
-        with self._polling:
-            if self._poller is not None:
-                self._poller.terminate()
         for thread in self._threads:
             thread.join(timeout=5)
 
@@ -95,9 +97,6 @@ class Clock(bootsteps.StartStopStep):
         connection.close()
 
     def _ring_for_due_work(self, now: datetime) -> None:
-        # Only this very process can tell which of its children have died, and of a poller only when it has asked.
-        if self._poller is not None:
-            self._poller.poll()
         # Where nothing can be written down nobody who is woken could do the work; and what a standby tells may be old.
         queue.require_writable()
         leases.reclaim_from_the_dead(now=now)
@@ -105,7 +104,7 @@ class Clock(bootsteps.StartStopStep):
         is_unheard = is_wanted and not queue.run(IS_ANYTHING_SENT, {})[0][0]
         self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
         if is_wanted and (not doorbell.ring_now() or self._unheard_ticks >= UNHEARD_TICKS):
-            self._poll()
+            warm_pool.wake(self._processes)
 
     def _do_chores(self, now: datetime) -> None:
         """Do every chore, unless another worker has the lock and does them."""
@@ -116,13 +115,6 @@ class Clock(bootsteps.StartStopStep):
                 do(path, import_string(path), now=now)
         finally:
             queue.run("SELECT pg_advisory_unlock(%(key)s)", {"key": CHORES_LOCK})
-
-    def _poll(self) -> None:
-        """Do the work without Redis, in a process of its own: this one has to be ready to fork children."""
-        with self._polling:
-            is_polling = self._poller is not None and self._poller.poll() is None
-            if not is_polling and not self._stopped.is_set():
-                self._poller = subprocess.Popen([*DRAIN, str(os.getpid()), leases.worker()])
 
 
 # Ordered as the index is, or the planner would look for one in the whole of a large table.

@@ -16,20 +16,6 @@ BATCH = 500
 _worker = os.urandom(8)
 
 
-def worker() -> str:
-    """Give the number of the worker that this process belongs to, for ``work_for``."""
-    return _worker.hex()
-
-
-def work_for(number: str) -> None:
-    """Make this process one of that worker's: its parent takes back what is left in hand here. Raises ValueError."""
-    global _worker  # noqa: PLW0603 - a process works for one worker
-    found = bytes.fromhex(number)
-    if len(found) != len(_worker):
-        raise ValueError(f"{number} is no worker's number")
-    _worker = found
-
-
 def make() -> UUID:
     """Make a lease: the worker's number, the process's, and a random rest."""
     return UUID(bytes=_worker + os.getpid().to_bytes(4) + os.urandom(4))

@@ -15,8 +15,8 @@ log = logging.getLogger("hookhub.orphans")
 # How often a child looks whether its parent lives.
 LOOK_EVERY = timedelta(milliseconds=500)
 
-# Held by whoever drains, and in the end by what ends the process: so nothing is cut off, and nothing more begun.
-at_work = threading.Lock()
+# Held by the thread that drains, and in the end by the one that ends the process: no drain is cut off, and none begins.
+at_work = threading.RLock()
 
 
 def end_without_parent() -> None:
@@ -29,8 +29,15 @@ def _end_when_orphaned() -> None:
     while not stopping.is_orphaned():
         time.sleep(LOOK_EVERY.total_seconds())
     log.warning("The parent of this process is gone; it ends when what it has in flight is settled")
-    # When the leases have run out, whatever it still had to say would change nothing.
-    if not at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
-        log.error("What this process had in flight could not be settled; it will be repeated")
+    finish_before_exit()
     # Nobody is left to hear of an ordinary exit, and the pool's own would wait for somebody.
     os._exit(0)
+
+
+def finish_before_exit() -> None:
+    """Wait until no thread of this process drains, and let none begin; call it when the process is about to exit.
+
+    Once the leases have run out there is nothing to wait for: results would change nothing.
+    """
+    if not at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
+        log.error("What this process had in flight could not be settled; it will be repeated")

@@ -16,10 +16,10 @@ def set_stopping() -> None:
     _flag[0] = 1
 
 
-def stop_without_parent(pid: int | None = None) -> None:
-    """Count it as time to stop as soon as this process's parent is gone; ``pid`` is the parent's, where it is known."""
+def stop_without_parent() -> None:
+    """Count it as time to stop as soon as this process's parent is gone."""
     global _parent  # noqa: PLW0603 - a process has one parent
-    _parent = pid or (_maker if _maker != os.getpid() else os.getppid())
+    _parent = _maker if _maker != os.getpid() else os.getppid()
 
 
 def is_orphaned() -> bool:

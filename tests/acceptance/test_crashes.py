@@ -95,7 +95,7 @@ def test_redis_hung_killed_flushed_or_back_again_delays_and_loses_nothing(crew: 
     crew.check_ledger()
 
 
-def test_a_worker_that_never_saw_redis_delivers_by_polling(crew: Crew, receiver: Receiver) -> None:
+def test_a_worker_that_never_saw_redis_delivers_all_the_same(crew: Crew, receiver: Receiver) -> None:
     crew.client.webhooks.create(receiver.url(), events=["*"])
     # Nothing rung before may be at work any more: this worker starts when there is no Redis to hear a bell from.
     crew.kill("worker")

@@ -1,18 +1,18 @@
 """The clock that every worker carries: it rings for what is due and does the chores, on one worker at a time."""
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from types import SimpleNamespace
-from typing import ClassVar
 
 import pytest
+from celery import current_app
+from celery.concurrency.prefork import TaskPool
 from django.db import DatabaseError, OperationalError, connection
 from pytest_django import Settings
 
-from deliveries import claiming, clockwork, doorbell, leases, pipeline, queue, stopping
+from deliveries import claiming, clockwork, doorbell, orphans, pipeline, queue, stopping, warm_pool
 from deliveries.clockwork import Clock, do
 from deliveries.ledger import examine
 from deliveries.models import Delivery
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def clock() -> Iterator[Clock]:
     yield Clock(None)
     stopping.clear()
+    warm_pool.close_pipe()
 
 
 @pytest.fixture
@@ -50,34 +51,34 @@ def test_it_rings_when_something_is_due_and_only_then(
     assert len(rings) == 99
 
 
-def test_without_redis_it_has_the_work_done_in_a_process_of_its_own(
+def test_without_redis_it_wakes_the_pool_itself(
     forge: Forge, clock: Clock, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    polled: list[str] = []
+    woken: list[str] = []
     monkeypatch.setattr(doorbell, "ring_now", lambda: False)
-    monkeypatch.setattr(clock, "_poll", lambda: polled.append("polled"))
+    monkeypatch.setattr(warm_pool, "wake", lambda processes: woken.append("woken"))
     clock._ring_for_due_work(now)
-    assert polled == []
+    assert woken == []
 
     pipeline.accept([forge.event(now=now)], now=now)
     clock._ring_for_due_work(now)
 
-    assert polled == ["polled"]
+    assert woken == ["woken"]
 
 
 def test_a_bell_that_redis_takes_and_nobody_hears_does_not_keep_deliveries_waiting_for_ever(
     forge: Forge, clock: Clock, rings: list[bool], now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    polled: list[int] = []
-    monkeypatch.setattr(clock, "_poll", lambda: polled.append(len(rings)))
+    woken: list[int] = []
+    monkeypatch.setattr(warm_pool, "wake", lambda processes: woken.append(len(rings)))
     forge.webhook(now=now)
     pipeline.accept([forge.event(now=now)], now=now)
 
     for _ in range(clockwork.UNHEARD_TICKS - 1):
         clock._ring_for_due_work(now)
-    assert polled == []
+    assert woken == []
     clock._ring_for_due_work(now)
-    assert polled == [100 - clockwork.UNHEARD_TICKS]
+    assert woken == [100 - clockwork.UNHEARD_TICKS]
 
     # Somebody sends, so somebody hears.
     pipeline.fan_out(now=now)
@@ -85,83 +86,67 @@ def test_a_bell_that_redis_takes_and_nobody_hears_does_not_keep_deliveries_waiti
     pipeline.accept([forge.event(now=now)], now=now)
     for _ in range(clockwork.UNHEARD_TICKS):
         clock._ring_for_due_work(now)
-    assert len(polled) == 1
+    assert len(woken) == 1
 
 
-class Poller:
-    """A process that does the work without Redis, as the clock sees it."""
-
-    begun: ClassVar[list["Poller"]] = []
-
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = command
-        self.told_to_stop = self.waited_for = 0
-        Poller.begun.append(self)
-
-    def poll(self) -> int | None:
-        return None
-
-    def terminate(self) -> None:
-        self.told_to_stop += 1
-
-    def wait(self, seconds: float) -> None:
-        assert self.told_to_stop
-        assert seconds >= 30
-        self.waited_for += 1
-
-
-@pytest.fixture
-def pollers(monkeypatch: pytest.MonkeyPatch) -> list[Poller]:
-    """The pollers that were begun."""
-    monkeypatch.setattr(clockwork.subprocess, "Popen", Poller)
-    Poller.begun.clear()
-    return Poller.begun
-
-
-def test_a_clock_that_was_stopped_begins_no_poller_any_more(clock: Clock, pollers: list[Poller]) -> None:
-    clock.stop(None)
-
-    clock._poll()
-
-    assert pollers == []
-
-
-def test_a_clock_that_is_stopped_while_a_poller_begins_stops_that_one_too(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, pollers: list[Poller]
+@pytest.mark.parametrize(("start_method", "is_forked"), [("fork", True), ("spawn", False)])
+def test_a_worker_without_forked_processes_drains_in_its_own_where_redis_is_away(
+    clock: Clock, forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, start_method: str, is_forked: bool
 ) -> None:
-    begins, may_begin = threading.Event(), threading.Event()
+    drained = threading.Event()
+    monkeypatch.setattr(warm_pool, "get_start_method", lambda: start_method)
+    monkeypatch.setitem(current_app.tasks, doorbell.TASK, drained.set)
+    monkeypatch.setattr(doorbell, "ring_now", lambda: False)
+    clock._take_charge_of(SimpleNamespace(pool=WithProcesses(), hub=None))
+    pipeline.accept([forge.event(now=now)], now=now)
 
-    def begin_slowly(command: Sequence[str]) -> Poller:
-        begins.set()
-        assert may_begin.wait(10)
-        return Poller(command)
+    clock._ring_for_due_work(now)
+
+    if is_forked:
+        # There is one wake-up for each process, and no thread of this one takes any.
+        assert warm_pool.take(reader_of_the_pipe())
+        assert warm_pool.take(reader_of_the_pipe())
+        assert not warm_pool.take(reader_of_the_pipe())
+        assert not drained.is_set()
+    else:
+        assert drained.wait(10)
+
+
+def reader_of_the_pipe() -> int:
+    assert warm_pool._pipe is not None
+    return warm_pool._pipe[0]
+
+
+class WithProcesses(TaskPool):
+    """A pool that is not started; Celery calls it one of processes, however they are started."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=2)
+
+    num_processes = 2
+
+
+def test_a_worker_told_to_stop_waits_for_the_drain_of_its_own_process(clock: Clock) -> None:
+    clock._drains_here = True
+    order: list[str] = []
+
+    def drain() -> None:
+        with orphans.at_work:
+            began.set()
+            assert may_go_on.wait(10)
+            order.append("settled")
+
+    began = threading.Event()
 
     def stop() -> None:
-        assert begins.wait(10)
-        threading.Timer(0.1, may_begin.set).start()
+        assert began.wait(10)
+        threading.Timer(0.1, may_go_on.set).start()
         clock.stop(None)
+        order.append("stopped")
 
-    monkeypatch.setattr(clockwork.subprocess, "Popen", begin_slowly)
+    together(drain, stop)
 
-    together(clock._poll, stop)
-
-    assert [(poller.told_to_stop, poller.waited_for) for poller in pollers] == [(1, 1)]
-
-
-def test_a_clock_that_is_to_stop_at_once_waits_for_no_poller(clock: Clock, pollers: list[Poller]) -> None:
-    clock._poll()
-
-    clock.terminate(None)
-
-    assert [(poller.told_to_stop, poller.waited_for) for poller in pollers] == [(1, 0)]
-
-
-def test_a_poller_belongs_to_its_worker_and_there_is_one_at_a_time(clock: Clock, pollers: list[Poller]) -> None:
-    clock._poll()
-    clock._poll()
-
-    [poller] = pollers
-    assert poller.command[-4:] == ["--quiet", "--for-worker", str(os.getpid()), leases.worker()]
+    assert order == ["settled", "stopped"]
 
 
 # Chores are named by their paths, and these are ours.
@@ -259,8 +244,8 @@ def test_where_nothing_can_be_written_down_nobody_is_woken_and_the_tick_ends(
     monkeypatch: pytest.MonkeyPatch, settings: Settings,
 ) -> None:  # fmt: skip
     settings.HOOKHUB_CHORES = paths(first_chore, chore_that_writes)
-    polled: list[int] = []
-    monkeypatch.setattr(clock, "_poll", lambda: polled.append(len(rings)))
+    woken: list[int] = []
+    monkeypatch.setattr(warm_pool, "wake", lambda processes: woken.append(len(rings)))
     pipeline.accept([forge.event(now=now)], now=now)
     read_only.on()
 
@@ -270,7 +255,7 @@ def test_where_nothing_can_be_written_down_nobody_is_woken_and_the_tick_ends(
     with pytest.raises(OperationalError):
         clock._do_chores(now)
 
-    assert (len(rings), polled) == (100, [])
+    assert (len(rings), woken) == (100, [])
     assert not connection.is_usable()
 
 

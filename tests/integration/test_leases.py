@@ -598,29 +598,3 @@ def test_what_another_worker_has_in_hand_is_its_own_business(
 
     assert leases.reclaim_from_the_dead(now=now) == 0
     assert the_delivery().state == "sending"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_what_is_done_for_a_worker_by_another_program_is_that_workers(
-    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forge.webhook(now=now)
-    forge.accept(now=now)
-    number = leases.worker()
-    with monkeypatch.context() as patched:
-        patched.setattr(leases, "_worker", os.urandom(8))
-        leases.work_for(number)
-        claim_in_a_child(now)
-
-    assert leases.reclaim_from_the_dead(now=now) == 1
-    assert the_delivery().state == "pending"
-
-
-@pytest.mark.parametrize("number", ["", "xyz", "00", "00" * 9])
-def test_what_is_no_workers_number_is_refused(number: str) -> None:
-    before = leases.worker()
-
-    with pytest.raises(ValueError, match=r"worker's number|hexadecimal"):
-        leases.work_for(number)
-
-    assert leases.worker() == before

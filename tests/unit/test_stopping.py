@@ -78,13 +78,5 @@ def test_a_child_whose_parent_died_before_it_asked_is_to_stop(monkeypatch: pytes
     assert in_a_child(look)
 
 
-def test_a_program_is_told_whose_it_is() -> None:
-    stopping.stop_without_parent(os.getppid())
-    assert not stopping.is_set()
-
-    stopping.stop_without_parent(os.getpid())
-    assert stopping.is_set()
-
-
 def test_who_follows_nobody_never_stops_by_itself() -> None:
     assert not stopping.is_orphaned()

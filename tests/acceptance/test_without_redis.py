@@ -1,6 +1,7 @@
-"""The process in which a worker works while Redis is away: it ends with its worker and leaves nothing behind."""
+"""A worker without Redis: its own processes deliver, are replaced when they die, and settle before they end."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import psutil
 import pytest
@@ -21,49 +22,44 @@ def crew() -> Iterator[Crew]:
 
 
 def start_without_redis(crew: Crew) -> None:
-    """Start the worker anew where there is no Redis from which to hear a bell."""
+    """Start the worker anew where there is no Redis that could wake it."""
     crew.kill("worker")
     crew.server("valkey").kill()
     crew.start("worker")
 
 
-def poller_of(crew: Crew) -> psutil.Process | None:
-    """Give the process that does the work of the worker while Redis is away."""
-    found = [child for child in crew.children_of("worker") if "--for-worker" in child.cmdline()]
-    return found[0] if found else None
+def hang(receiver: Receiver, _connection: object, _request: Received) -> None:
+    receiver.closing.wait(30)
 
 
-def test_a_poller_whose_worker_is_killed_settles_what_is_in_flight_and_ends(crew: Crew, receiver: Receiver) -> None:
+def test_children_whose_worker_is_killed_settle_what_is_in_flight_and_end(crew: Crew, receiver: Receiver) -> None:
     receiver.delay = 1.0
     crew.client.webhooks.create(receiver.url(), events=["*"])
     start_without_redis(crew)
     crew.client.publish_batch([Event("push", number) for number in range(60)])
     receiver.wait_for(5)
-    assert poller_of(crew) is not None
 
     children = crew.kill_parent("worker")
 
-    assert wait_until_dead(children, seconds=15) == []
+    assert wait_until_dead(children, seconds=30) == []
     # What is not fanned out yet has no state.
     states = crew.states()
     assert set(states) <= {"delivered", "pending"}
     assert states["delivered"] == len(receiver.received) < 60
 
 
-def test_what_a_killed_poller_had_in_hand_is_taken_back_at_once(crew: Crew, receiver: Receiver) -> None:
-    def hang(connection: object, request: Received) -> None:
-        receiver.closing.wait(30)
-
-    receiver.script = hang
+def test_what_a_killed_child_had_in_flight_is_taken_back_at_once_and_sent_by_another(
+    crew: Crew, receiver: Receiver
+) -> None:
+    receiver.script = partial(hang, receiver)
     crew.client.webhooks.create(receiver.url(), events=["*"])
     start_without_redis(crew)
     crew.client.publish("push", {"a": 1})
     receiver.wait_for(1)
-    poller = poller_of(crew)
-    assert poller is not None
 
     receiver.script, receiver.answers["/"] = None, Answer(200)
-    poller.kill()
+    for child in crew.children_of("worker"):
+        child.kill()
 
     wait_until(lambda: crew.states() == {"delivered": 1}, "the delivery")
     [row] = crew.client.deliveries.list()
@@ -71,21 +67,45 @@ def test_what_a_killed_poller_had_in_hand_is_taken_back_at_once(crew: Crew, rece
     assert [attempt["outcome"] for attempt in attempts] == ["unknown", "delivered"]
 
 
-def test_a_worker_told_to_stop_waits_for_its_poller(crew: Crew, receiver: Receiver) -> None:
+def test_children_that_die_while_redis_is_away_are_replaced_and_left_alone_when_it_is_back(
+    crew: Crew, receiver: Receiver
+) -> None:
+    crew.client.webhooks.create(receiver.url(), events=["*"])
+    # This worker has seen Redis; the other tests' has not.
+    crew.client.publish("push", 1)
+    receiver.wait_for(1)
+    crew.server("valkey").kill()
+    killed = crew.children_of("worker")
+    for child in killed:
+        child.kill()
+
+    crew.client.publish("push", 2)
+    receiver.wait_for(2)
+    wait_until(lambda: len(crew.children_of("worker")) == len(killed), "a process for each that was killed")
+    replaced = crew.children_of("worker")
+    crew.revive_servers()
+    crew.client.publish("push", 3)
+
+    wait_until(lambda: crew.states() == {"delivered": 3}, "every delivery")
+    assert not {child.pid for child in replaced} & {child.pid for child in killed}
+    assert {child.pid for child in crew.children_of("worker")} == {child.pid for child in replaced}
+    crew.check_ledger()
+
+
+def test_a_worker_told_to_stop_waits_for_its_children(crew: Crew, receiver: Receiver) -> None:
     receiver.delay = 1.0
     crew.client.webhooks.create(receiver.url(), events=["*"])
     start_without_redis(crew)
     crew.client.publish_batch([Event("push", number) for number in range(60)])
     receiver.wait_for(5)
-    poller = poller_of(crew)
-    assert poller is not None
+    children: list[psutil.Process] = crew.children_of("worker")
 
-    # The worker alone hears it: it is a matter between it and its poller.
+    # The worker alone is told: its children hear it from the worker.
     parent = crew.processes.pop("worker")
     parent.terminate()
 
     assert parent.wait(60) == 0
-    assert not is_alive(poller)
+    assert not any(is_alive(child) for child in children)
     # What is not fanned out yet has no state.
     states = crew.states()
     assert set(states) <= {"delivered", "pending"}
