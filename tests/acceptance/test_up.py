@@ -15,6 +15,7 @@ from bench.stage import free_port
 from hookhub import embedded, service
 from hookhub.procfile import ROOT
 from tests.acceptance.crew import home_of_its_own, wait_until
+from tests.acceptance.deployment import settings_of_a_deployment
 
 pytestmark = pytest.mark.acceptance
 
@@ -133,17 +134,7 @@ def test_a_port_that_is_taken_is_told_by_name() -> None:
 def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
     with home_of_its_own() as home, embedded.running(home):
         port = free_port()
-        own = {
-            "DATABASE_URL": embedded.database_url(home),
-            "REDIS_URL": embedded.redis_url(home),
-            # Nothing of a deployment may come from an embedded home.
-            "HOOKHUB_HOME": "/nonexistent",
-            "HOOKHUB_SECRET_KEY": "a long and random text for this test only",
-            "HOOKHUB_ENCRYPTION_KEYS": "bXktdGhpcnR5LXR3by1ieXRlLWxvbmcta2V5LTEyMzQ=",
-            "HOOKHUB_SERVED_HOSTS": "127.0.0.1",
-            "PORT": str(port),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        own = settings_of_a_deployment(home, port=port)
         environment = {**os.environ, **own}
         service.run("migrate", environment=own)
         key = service.run(

@@ -1,0 +1,117 @@
+"""What an operator gets who installs requirements.txt and nothing else: everything that runs in production."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench.stage import free_port
+from hookhub import embedded, service
+from hookhub.client import Client
+from hookhub.procfile import ROOT
+from tests.acceptance.crew import home_of_its_own, wait_until
+from tests.acceptance.deployment import redis_over_tcp, settings_of_a_deployment
+from tests.receiver import Receiver
+
+pytestmark = pytest.mark.acceptance
+
+# What a process inherits from this one; no variable that could lend it a package of this environment.
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
+
+IMPORT_EVERYTHING = """
+import importlib, pkgutil
+import django
+django.setup()
+import config, deliveries, hookhub
+for package in (config, deliveries, hookhub):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+from django.core.management import get_commands, load_command_class
+ours = {name: app for name, app in get_commands().items() if app in {"hookhub", "deliveries"}}
+for name, app in ours.items():
+    assert load_command_class(app, name).create_parser("manage.py", name).format_help()
+print(*sorted(ours))
+"""
+
+
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Path]:
+    """Return the folder of programs of an environment with requirements.txt and nothing else."""
+    with tempfile.TemporaryDirectory(prefix="hookhub-install-") as folder:
+        # Debian packs Python without ensurepip; this environment's pip installs into the new one.
+        venv.create(folder, with_pip=False)
+        found = Path(folder) / "bin"
+        subprocess.run(
+            [sys.executable, "-m", "pip", "--python", str(found / "python"), "install", "--quiet", "--require-hashes",
+             "--disable-pip-version-check", "-r", str(ROOT / "requirements.txt")],
+            check=True,
+        )  # fmt: skip
+        yield found
+
+
+def started_with(settings: dict[str, str]) -> dict[str, str]:
+    return {**{name: os.environ[name] for name in INHERITED if name in os.environ}, **settings}
+
+
+@contextmanager
+def running(command: list[str], environment: dict[str, str], *, log: Path) -> Iterator[None]:
+    """Run a process as a service manager does, and have it end well."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        code = process.wait(60)
+    assert code == 0, log.read_text()
+
+
+def test_every_module_and_every_commands_help_loads_on_requirements_alone(programs: Path) -> None:
+    settings = settings_of_a_deployment(Path("/nonexistent"), port=1, programs=programs)
+
+    done = subprocess.run(
+        [str(programs / "python"), "-c", IMPORT_EVERYTHING], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=started_with({**settings, "DJANGO_SETTINGS_MODULE": "config.settings"}),
+    )  # fmt: skip
+
+    commands = {path.stem for path in ROOT.glob("*/management/commands/*.py")} - {"__init__"}
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(done.stdout.split()) == commands
+
+
+def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: Receiver) -> None:
+    with home_of_its_own() as home, embedded.running(home):
+        port = free_port()
+        # Over TCP and with a password, as most have their Redis.
+        settings = settings_of_a_deployment(
+            home, port=port, programs=programs, REDIS_URL=redis_over_tcp(home), HOOKHUB_ALLOWED_NETWORKS="127.0.0.0/8"
+        )
+        url, environment = f"http://127.0.0.1:{port}", started_with(settings)
+        manage = [str(programs / "python"), str(ROOT / "manage.py")]
+        subprocess.run([*manage, "migrate", "--verbosity", "0"], check=True, env=environment)
+        key = subprocess.run(
+            [*manage, "create_api_key", "--organization", "acme", "--create-organization", "--scope", "master"],
+            check=True, env=environment, capture_output=True, text=True,
+        ).stdout.strip()  # fmt: skip
+        with (
+            running([*manage, "run", "web"], environment, log=home / "web.log"),
+            running([*manage, "run", "worker"], environment, log=home / "worker.log"),
+        ):
+            wait_until(lambda: service.is_ready(url), "the web server")
+            with Client(url, key) as client:
+                created = client.webhooks.create(receiver.url("/hook"), events=["push"], format="github")
+                client.publish("push", {"ref": "refs/heads/main"})
+                [arrived] = receiver.wait_for(1, seconds=90)
+                wait_until(lambda: client.webhooks.get(created["id"])["last_delivery_status"], "the result")
+                status = client.webhooks.get(created["id"])["last_delivery_status"]
+
+    assert status == "200"
+    assert (arrived.method, arrived.path, arrived.headers["x-github-event"]) == ("POST", "/hook", "push")
