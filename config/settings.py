@@ -200,6 +200,7 @@ HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", 32 * 1024 * 1024, least=1
 # The least is enough for what a format has to read in order to judge an answer.
 HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", 16 * 1024, least=64)
 HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", 30, least=1))
+HOOKHUB_AUDIT_RETENTION = timedelta(days=whole("HOOKHUB_AUDIT_RETENTION_DAYS", 365, least=1))
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
 
 if HOOKHUB_TIMEOUT > HOOKHUB_TIMEOUT_MOST:
@@ -305,6 +306,7 @@ HOOKHUB_CHORES = (
     "deliveries.chores.release_the_rest",
     "deliveries.chores.cancel_what_the_deleted_are_owed",
     "deliveries.retention.forget_the_old",
+    "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
     "hookhub.notices.tell_owners",
 )
@@ -336,6 +338,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "hookhub.middleware.name_the_actor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

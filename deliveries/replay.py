@@ -1,6 +1,7 @@
 """Send again: one delivery, many, or all that a filter finds; and the opposite, to call a delivery off."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -8,14 +9,18 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from deliveries import doorbell, pipeline, queue, webhooks
+from deliveries import audit, doorbell, pipeline, queue, webhooks
+from deliveries.audit import Target
+from deliveries.audited import webhook_target
 from deliveries.events import only_for
 from deliveries.ids import first_id_at, uuid7
-from deliveries.models import Delivery, Webhook
+from deliveries.models import Delivery, Organization, Webhook
 
 # Those being sent are under way already.
 CAN_BE_SENT_AGAIN = ("delivered", "failed", "cancelled", "pending", "held")
 CAN_BE_CALLED_OFF = ("pending", "held")
+# Ids that an audit entry lists; it counts them all.
+DELIVERIES_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,14 @@ def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
 
     Left alone are those being sent at this moment, and those whose webhook is disabled or deleted.
     """
+    with transaction.atomic():
+        ids = make_due(deliveries, now=now)
+        _record("delivery.redelivered", ids, now=now)
+    return len(ids)
+
+
+def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
+    """Do what ``redeliver`` does for a replay, whose start is in the audit log; return the ids."""
     due = Delivery.objects.filter(
         id__in=list(deliveries),
         state__in=CAN_BE_SENT_AGAIN,
@@ -73,20 +86,36 @@ def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
             .order_by("id")
             .values_list("id", flat=True)
         )
-        count = Delivery.objects.filter(id__in=ids).update(
+        Delivery.objects.filter(id__in=ids).update(
             state="pending", line=Delivery.Line.AGAIN, due_at=now, ending=None, finished_at=None, failures=0,
             lease_losses=0, first_attempt_at=None, redeliveries=F("redeliveries") + 1,
         )  # fmt: skip
         transaction.on_commit(doorbell.ring)
-    return count
+    return ids
 
 
 def cancel(deliveries: Iterable[UUID], *, now: datetime) -> int:
     """Call off deliveries that wait or are held; give how many. What is being sent can no longer be called off."""
     with transaction.atomic():
         waiting = Delivery.objects.filter(id__in=list(deliveries), state__in=CAN_BE_CALLED_OFF)
-        waiting = waiting.in_order(most=queue.AT_ONCE)
-        return waiting.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+        ids = list(waiting.in_order(most=queue.AT_ONCE).values_list("id", flat=True))
+        cancelled = Delivery.objects.filter(id__in=ids)
+        cancelled.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+        _record("delivery.cancelled", ids, now=now)
+    return len(ids)
+
+
+def _record(action: str, deliveries: Sequence[UUID], *, now: datetime) -> None:
+    """Write one audit entry for each organization: thousands may be sent again at once."""
+    found: defaultdict[int, list[UUID]] = defaultdict(list)
+    for delivery, organization_id in Delivery.objects.filter(id__in=deliveries).values_list("id", "organization_id"):
+        found[organization_id].append(delivery)
+    for organization in Organization.objects.filter(pk__in=found).order_by("pk"):
+        ids = sorted(found[organization.pk])
+        label = str(ids[0]) if len(ids) == 1 else f"{len(ids):,} deliveries"
+        target = Target("delivery", str(ids[0]) if len(ids) == 1 else "", label, organization)
+        after = {"count": len(ids), "deliveries": ids[:DELIVERIES_LISTED]}
+        audit.record(action, target=target, after=after, now=now)
 
 
 def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webhook, int]:
@@ -138,4 +167,7 @@ def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -
                 )
             ]
         )  # fmt: skip
+        action = "webhook.pinged" if event_type == "ping" else "webhook.test_sent"
+        after = {"event": accepted.id, "type": event_type}
+        audit.record(action, target=webhook_target(webhook), after=after, now=now)
     return Delivery.objects.select_related("webhook", "repository").get(event_id=accepted.id)

@@ -9,7 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from deliveries import queue, terms, vault
+from deliveries import audit, queue, terms, vault
+from deliveries.audited import webhook_state, webhook_target
 from deliveries.events import NewEvent, operational
 from deliveries.formats import FORMATS, Format, format_of
 from deliveries.models import Delivery, DeliveryQuerySet, Organization, Repository, Webhook
@@ -78,6 +79,7 @@ def create(
             owner_told_at=None if active else now,
             **granted,
         )
+        audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
     return webhook, secret or None
 
 
@@ -108,6 +110,7 @@ def change(
 
 def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | None:
     """Change a locked webhook; give its secret when that is a new one."""
+    state_before = webhook_state(webhook)
     moves = "url" in granted and is_elsewhere(str(granted["url"]), webhook.url)
     brings_format = "format" in granted and granted["format"] != webhook.format
     wire_format = format_of(str(granted.get("format", webhook.format)))
@@ -131,6 +134,9 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
         setattr(webhook, name, value)
     webhook.changed_at = now
     webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
+    audit.record_update(
+        "webhook.updated", target=webhook_target(webhook), before=state_before, after=webhook_state(webhook), now=now
+    )
     return str(new_secret) if new_secret else None
 
 
@@ -164,6 +170,8 @@ def rotate_secret(
         )
         webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:SECRETS_MOST])
         webhook.save(update_fields=["sealed_secrets"])
+        after = {"secret": audit.Masked(new), "previous_secrets_until": last_day if older else None}
+        audit.record("webhook.secret_rotated", target=webhook_target(webhook), after=after, now=now)
     return webhook, new
 
 
@@ -178,7 +186,10 @@ def disable(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
     # Who switched it off oneself needs no letter about it.
     webhook.owner_told_at = now if reason == Reason.BY_OWNER else None
     webhook.save(update_fields=["disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_told_at"])
-    return _some(webhook, IN_LINE, LATER).update(state="held", due_at=None)
+    held = _some(webhook, IN_LINE, LATER).update(state="held", due_at=None)
+    after = {"active": False, "reason": reason.value, "held": held}
+    audit.record("webhook.disabled", target=webhook_target(webhook), before={"active": True}, after=after, now=now)
+    return held
 
 
 def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
@@ -186,6 +197,7 @@ def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
 
     Of more than queue.AT_ONCE the rest follows within seconds, batch by batch.
     """
+    before = {"active": webhook.active, "reason": webhook.disabled_reason}
     webhook.disabled_at = webhook.disabled_reason = webhook.owner_told_at = None
     webhook.review_since = webhook.gone_at = webhook.resting_until = None
     webhook.failure_count = webhook.timeouts_in_a_row = 0
@@ -199,6 +211,8 @@ def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
             "failure_count", "timeouts_in_a_row", "changed_at",
         ]
     )  # fmt: skip
+    after = {"active": True, "reason": None, "released": released}
+    audit.record("webhook.enabled", target=webhook_target(webhook), before=before, after=after, now=now)
     return released
 
 
@@ -214,11 +228,15 @@ def delete(webhook: Webhook, *, now: datetime) -> int:
     Call it in a transaction. Of more than queue.AT_ONCE the chores cancel the rest. The row itself goes when retention
     has taken the last of its log.
     """
+    state_before = webhook_state(webhook)
     webhook.deleted_at = webhook.changed_at = now
     webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets(()), None
     webhook.save(update_fields=["deleted_at", "changed_at", "sealed_secrets", "sealed_headers"])
     owed = _some(webhook, IN_LINE, LATER, HELD)
-    return owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+    cancelled = owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+    after = {"cancelled": cancelled}
+    audit.record("webhook.deleted", target=webhook_target(webhook), before=state_before, after=after, now=now)
+    return cancelled
 
 
 def _some(webhook: Webhook, *parts: Part) -> DeliveryQuerySet:

@@ -7,12 +7,13 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from deliveries import catalogue
+from deliveries import audit, catalogue
 from deliveries.catalogue import Catalogue, EventType
 from deliveries.models import Organization
 from deliveries.terms import UNSTORABLE, BadTerms
 from deliveries.topics import RESERVED, TYPE_RULE, is_type
 from hookhub import schemas
+from hookhub.audited import audited
 from hookhub.models import OwnEventType
 from hookhub.remembering import Memory
 from hookhub.schemas import Budget
@@ -82,6 +83,8 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
         try:
             with transaction.atomic():
                 row = OwnEventType.objects.create(organization=organization, created_at=now, changed_at=now, **granted)
+                target, state = audited(row)
+                audit.record("event_type.created", target=target, after=state, now=now)
         except IntegrityError as error:
             raise Taken from error
     _remembered.forget(organization.pk)
@@ -96,17 +99,22 @@ def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) ->
         # Locked, because whether the example keeps to the schema depends on both.
         row = OwnEventType.objects.select_for_update(no_key=True).get(pk=row.pk)
         granted = check(wanted, now=row)
+        target, state_before = audited(row)
         for name, value in granted.items():
             setattr(row, name, value)
         row.changed_at = now
         row.save(update_fields=[*granted, "changed_at"])
+        audit.record_update("event_type.updated", target=target, before=state_before, after=audited(row)[1], now=now)
     _remembered.forget(row.organization_id)
     return row
 
 
-def forget(row: OwnEventType) -> None:
+def forget(row: OwnEventType, *, now: datetime) -> None:
     """Delete a registered type; what the dialect says of it holds again."""
-    row.delete()
+    with transaction.atomic():
+        target, state = audited(row)
+        if row.delete()[0]:
+            audit.record("event_type.deleted", target=target, before=state, now=now)
     _remembered.forget(row.organization_id)
 
 

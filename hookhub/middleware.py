@@ -6,7 +6,8 @@ from collections.abc import Callable
 from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from deliveries import queue
+from deliveries import audit, queue
+from hookhub.actors import actor_of_session
 from hookhub.api import publishing
 from hookhub.api.errors import body
 
@@ -54,6 +55,16 @@ def require_a_length(get_response: Handler) -> Handler:
             message = "Send the body with a Content-Length; bodies in chunks are not read."
             return JsonResponse(body("length_required", message), status=411)
         return get_response(request)
+
+    return answer
+
+
+def name_the_actor(get_response: Handler) -> Handler:
+    """Have the changes of a request recorded as made by the person who is logged in, or by its API key."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        with audit.acting(lambda: actor_of_session(request)):
+            return get_response(request)
 
     return answer
 

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from deliveries import audit
 from deliveries.models import Organization, new_id
 from deliveries.topics import TYPE_LONGEST
 
@@ -79,16 +80,43 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return self.name or self.key_id
 
+    def as_target(self) -> audit.Target:
+        """Return the key as the target of a change."""
+        return audit.Target("api_key", self.key_id, str(self), self.organization)
+
+    def as_state(self) -> audit.State:
+        """Return the fields that the audit log shows of the key."""
+        return {
+            **audit.state_of(self, "name", "scope", "revoked_at"),
+            "organization": None if self.organization is None else self.organization.slug,
+        }
+
+    def revoke(self, *, now: datetime) -> bool:
+        """Revoke the key; return whether it was valid until now."""
+        with transaction.atomic():
+            valid = ApiKey.objects.select_for_update(of=("self",), no_key=True).filter(pk=self.pk, revoked_at=None)
+            if not valid.exists():
+                return False
+            before = self.as_state()
+            valid.update(revoked_at=now)
+            self.revoked_at = now
+            audit.record_update(
+                "api_key.revoked", target=self.as_target(), before=before, after=self.as_state(), now=now
+            )
+        return True
+
     @classmethod
     def issue(
         cls, *, organization: Organization | None, scope: Scope, name: str = "", now: datetime
     ) -> tuple["ApiKey", str]:
         """Make a key and give it with its text, ``hh_<id>_<secret>``, which cannot be had a second time."""
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32).replace("_", "-")
-        key = cls.objects.create(
-            organization=organization, scope=scope, name=name, key_id=key_id, secret_hash=digest(secret),
-            created_at=now,
-        )  # fmt: skip
+        with transaction.atomic():
+            key = cls.objects.create(
+                organization=organization, scope=scope, name=name, key_id=key_id, secret_hash=digest(secret),
+                created_at=now,
+            )  # fmt: skip
+            audit.record("api_key.created", target=key.as_target(), after=key.as_state(), now=now)
         return key, f"hh_{key_id}_{secret}"
 
 

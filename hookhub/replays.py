@@ -9,9 +9,11 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.utils.dateparse import parse_datetime
 
+from deliveries import audit
 from deliveries.ids import first_id_at
 from deliveries.models import Organization
-from deliveries.replay import Selection, redeliver
+from deliveries.replay import Selection, make_due
+from hookhub.audited import replay_target
 from hookhub.models import Replay
 
 log = logging.getLogger("hookhub.replays")
@@ -30,15 +32,29 @@ def start(
 ) -> Replay:
     """Begin a replay; the workers' clock carries it on from here. ``asked`` is the filter in the caller's words."""
     wanted = selection.deliveries()
-    return Replay.objects.create(
-        organization=organization,
-        asked=as_json(selection) if asked is None else dict(asked),
-        selection=as_json(selection),
-        total=wanted.count(),
-        upto=first_id_at(now + timedelta(milliseconds=1)),
-        created_at=now,
-        touched_at=now,
-    )
+    with transaction.atomic():
+        replay = Replay.objects.create(
+            organization=organization,
+            asked=as_json(selection) if asked is None else dict(asked),
+            selection=as_json(selection),
+            total=wanted.count(),
+            upto=first_id_at(now + timedelta(milliseconds=1)),
+            created_at=now,
+            touched_at=now,
+        )
+        after = {"filter": replay.asked, "total": replay.total}
+        audit.record("replay.started", target=replay_target(replay), after=after, now=now)
+    return replay
+
+
+def cancel(replay: Replay, *, now: datetime) -> bool:
+    """Stop a running replay; return whether it was running."""
+    with transaction.atomic():
+        running = Replay.objects.filter(pk=replay.pk, state="running")
+        if not running.update(state="cancelled", finished_at=now):
+            return False
+        audit.record("replay.cancelled", target=replay_target(replay), after={"state": "cancelled"}, now=now)
+    return True
 
 
 def run_replays(*, now: datetime) -> int:
@@ -74,7 +90,7 @@ def _run_batch(replay_id: UUID, *, now: datetime) -> int:
     if replay.done_upto is not None:
         left = left.filter(id__gt=replay.done_upto)
     batch = list(left.values_list("id", flat=True)[:BATCH])
-    count = redeliver(batch, now=now) if batch else 0
+    count = len(make_due(batch, now=now)) if batch else 0
     replay.examined += len(batch)
     replay.redelivered += count
     if batch:

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from hookhub.admin import filters
+from hookhub.admin.auditing import Audited
 from hookhub.admin.base import Acting, Plain, tally
 from hookhub.admin.organizations import Lasting
 from hookhub.admin.paging import LogAdmin
@@ -21,7 +22,7 @@ from hookhub.models import ApiKey, Membership, Replay, Scope
 
 
 @admin.register(Membership)
-class MembershipAdmin(Plain):
+class MembershipAdmin(Audited, Plain):
     list_display = ("user", "organization", "role")
     list_filter = ("role", filters.OrganizationFilter)
     list_select_related = ("user", "organization")
@@ -44,7 +45,7 @@ class UseFilter(filters.LogFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(Acting, Lasting):
+class ApiKeyAdmin(Audited, Acting, Lasting):
     list_display = ("key", "organization", "scope", "condition", "last_used", "created")
     list_filter = (UseFilter, "scope", filters.OrganizationFilter)
     list_select_related = ("organization",)
@@ -92,6 +93,11 @@ class ApiKeyAdmin(Acting, Lasting):
         shown = format_html("The key is <code>{}</code> It is not shown again.", text)
         self.message_user(request, shown, messages.WARNING)
 
+    def record_saved(self, saved: ApiKey, form: Any, *, change: bool) -> None:
+        """Record a new name; issuing a key records itself."""
+        if change:
+            super().record_saved(saved, form, change=change)
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -103,9 +109,9 @@ class ApiKeyAdmin(Acting, Lasting):
     @admin.action(description="Revoke at once", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Make the selected keys worthless from now on."""
-        valid = list(queryset.filter(revoked_at=None))
-        too_late = queryset.count() - len(valid)
-        count = queryset.filter(pk__in=[key.pk for key in valid]).update(revoked_at=timezone.now())
+        chosen, now = list(queryset.select_related("organization")), timezone.now()
+        valid = [key for key in chosen if key.revoke(now=now)]
+        count, too_late = len(valid), len(chosen) - len(valid)
         for key in valid:
             authentication.forget(key.key_id)
         self.note(request, valid, "Revoked.")

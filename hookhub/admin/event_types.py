@@ -101,10 +101,10 @@ class EventTypeAdmin(ModelAdmin):
         """Delete one as the API does."""
         del request
         if isinstance(obj, OwnEventType):
-            event_types.forget(obj)
+            event_types.forget(obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete several as the API does."""
         del request
         for row in queryset:
-            event_types.forget(row)
+            event_types.forget(row, now=timezone.now())

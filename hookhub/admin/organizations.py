@@ -8,6 +8,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 
 from deliveries.models import Organization, Repository
+from hookhub.admin.auditing import Audited
 from hookhub.admin.base import Plain
 from hookhub.admin.filters import OrganizationFilter
 
@@ -22,7 +23,7 @@ class Lasting(Plain):
 
 
 @admin.register(Organization)
-class OrganizationAdmin(Lasting):
+class OrganizationAdmin(Audited, Lasting):
     list_display = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
     search_fields = ("slug", "name")
     ordering = ("slug",)
@@ -41,7 +42,7 @@ class OrganizationAdmin(Lasting):
 
 
 @admin.register(Repository)
-class RepositoryAdmin(Lasting):
+class RepositoryAdmin(Audited, Lasting):
     list_display = ("name", "organization", "private", "created_at")
     list_filter = (OrganizationFilter, "private")
     list_select_related = ("organization",)

@@ -14,6 +14,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from deliveries import audit
+from hookhub.actors import actor_of_key
 from hookhub.models import ApiKey, digest
 from hookhub.remembering import Memory
 
@@ -46,7 +48,9 @@ class KeyAuthentication(BaseAuthentication):
         if not header:
             return None
         key_id, secret = read_header(header)
-        return KeyHolder(), verified(find(key_id), secret, now=timezone.now())
+        key = verified(find(key_id), secret, now=timezone.now())
+        audit.identify(lambda: actor_of_key(key, request))
+        return KeyHolder(), key
 
     def authenticate_header(self, request: Request) -> str:
         """Have a missing key answered with 401."""

@@ -149,7 +149,7 @@ class CancelReplayView(GenericAPIView[Replay]):
     def post(self, request: Request, uid: str) -> Response:
         organization = enter(request, needs=Scope.MANAGE)
         job = get_object_or_404(Replay, organization=organization, id=read_uuid(uid))
-        Replay.objects.filter(pk=job.pk, state="running").update(state="cancelled", finished_at=timezone.now())
+        replays.cancel(job, now=timezone.now())
         job.refresh_from_db()
         return Response(ReplaySerializer(job).data)
 

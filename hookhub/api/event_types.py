@@ -91,7 +91,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         return Response(shown(event_types.as_event_type(changed), None))
 
     def delete(self, request: Request, name: str) -> Response:
-        event_types.forget(self.find(request, name))
+        event_types.forget(self.find(request, name), now=timezone.now())
         return Response(status=204)
 
     def find(self, request: Request, name: str) -> OwnEventType:

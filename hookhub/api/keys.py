@@ -58,6 +58,6 @@ class ApiKeyView(GenericAPIView[ApiKey]):
 
     def delete(self, request: Request, key_id: str) -> Response:
         key = self.find(request, key_id)
-        ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now())
+        key.revoke(now=timezone.now())
         authentication.forget(key.key_id)
         return Response(status=204)

@@ -36,6 +36,7 @@ class RootView(APIView):
             "events",
             "deliveries",
             "replays",
+            "audit",
             "meta",
         )
         return Response({name: reverse(name, request=request) for name in (*names, "openapi", "docs")})

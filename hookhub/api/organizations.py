@@ -14,13 +14,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from deliveries import webhooks
+from deliveries import audit, webhooks
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only
 from hookhub.api.permissions import enter, is_operator
 from hookhub.api.serializers import OrganizationSerializer, RepositorySerializer
 from hookhub.api.webhooks import fields_of
+from hookhub.audited import audited
 from hookhub.models import INCLUDED, ApiKey, Scope
 
 
@@ -116,7 +117,9 @@ class RepositoryView(GenericAPIView[Repository]):
                     webhooks.delete(webhook, now=timezone.now())
             # A deleted webhook's log outlives its repository.
             Webhook.objects.filter(repository=repository).exclude(deleted_at=None).update(repository=None)
+            target, state = audited(repository)
             repository.delete()
+            audit.record("repository.deleted", target=target, before=state, now=timezone.now())
         return Response(status=204)
 
 
@@ -140,9 +143,15 @@ def save(
     """Save what is asked for and show it; raises a 422 for wrong or unknown fields, a 409 when its name is taken."""
     refuse_unknown_fields(serializer)
     serializer.is_valid(raise_exception=True)
+    before = None if serializer.instance is None else audited(serializer.instance)[1]
     try:
         with transaction.atomic():
-            serializer.save(**more)
+            target, after = audited(serializer.save(**more))
+            if before is None:
+                audit.record(f"{target.kind}.created", target=target, after=after, now=timezone.now())
+            else:
+                action = f"{target.kind}.updated"
+                audit.record_update(action, target=target, before=before, after=after, now=timezone.now())
     except IntegrityError as error:
         raise conflict("This name is taken.", fields={name: "is taken; choose another"}) from error
     return serializer.data

@@ -3,7 +3,7 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerView
 
-from hookhub.api import deliveries, event_types, events, keys, meta, organizations, webhooks
+from hookhub.api import audit, deliveries, event_types, events, keys, meta, organizations, webhooks
 
 urlpatterns = [
     path("", meta.RootView.as_view(), name="root"),
@@ -14,6 +14,7 @@ urlpatterns = [
     path("auth/", include("rest_framework.urls")),
     path("openapi.json", meta.DocumentView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get", "head"]), name="docs"),
+    path("audit", audit.AuditView.as_view(), name="audit"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),
     path("api-keys", keys.ApiKeysView.as_view(), name="api-keys"),

@@ -9,6 +9,8 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from deliveries import audit
+from hookhub.actors import actor_of_key
 from hookhub.api.authentication import KEY, UNKNOWN, KeyHolder, find, verified
 from hookhub.models import ApiKey
 
@@ -25,7 +27,9 @@ class CredentialsAuthentication(BaseAuthentication):
         if not header:
             return None
         key_id, secret = read_credentials(header)
-        return KeyHolder(), verified(find(key_id), secret, now=timezone.now())
+        key = verified(find(key_id), secret, now=timezone.now())
+        audit.identify(lambda: actor_of_key(key, request))
+        return KeyHolder(), key
 
     def authenticate_header(self, request: Request) -> str:
         """Have a missing key answered with 401."""

@@ -9,7 +9,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from deliveries import queue
+from deliveries import audit, queue
+from deliveries.audit import Target
 from deliveries.ids import first_id_at
 from deliveries.models import Delivery, Event, is_waiting
 from deliveries.retention import Forgotten, Round
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
 
+    @audit.by_command("prune")
     def handle(self, *_: Any, **options: Any) -> None:
         """Say what is to go, and let it go."""
         horizon = timezone.now() - retention_of(options["older_than"])
@@ -40,6 +42,7 @@ class Command(BaseCommand):
             self.stdout.write(f"Would delete {what}, {until}.")
             return
         self.stdout.write(f"Deleting {what}, {until}.")
+        record(horizon, deliveries=deliveries, events=events)
         done = self._forget(Round(horizon), expected=deliveries + events)
         self.stdout.write(self.style.SUCCESS(f"Deleted {done:,} deliveries and events."))
 
@@ -55,6 +58,14 @@ class Command(BaseCommand):
                 self.stdout.write(f"{done.rows:,} of {total:,} gone")
                 self.stdout.flush()
         return done.rows
+
+
+def record(horizon: datetime, *, deliveries: int, events: int) -> None:
+    """Record what is about to be deleted, before the first batch: if this process dies, some of it is gone."""
+    after = {"before": horizon, "deliveries": deliveries, "events": events}
+    with transaction.atomic():
+        target = Target("delivery_log", "", "delivery log", None)
+        audit.record("delivery_log.pruned", target=target, after=after, now=timezone.now())
 
 
 def retention_of(days: int | None) -> timedelta:

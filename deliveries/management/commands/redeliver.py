@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from deliveries import replay
+from deliveries import audit, replay
 from deliveries.ids import first_id_at
 from deliveries.models import Delivery, Event, Organization, Webhook
 from deliveries.replay import CAN_BE_SENT_AGAIN, Selection
@@ -47,6 +47,7 @@ class Command(BaseCommand):
         parser.add_argument("--before", metavar="ISO", help="accepted earlier than that")
         parser.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
 
+    @audit.by_command("redeliver")
     def handle(self, *_: Any, **options: Any) -> None:
         """Find them and make them due, batch by batch."""
         now = timezone.now()

@@ -3,8 +3,11 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
 
-from deliveries import vault, webhooks
+from deliveries import audit, vault, webhooks
+from deliveries.audit import Target
 from deliveries.models import Webhook
 
 # As many as help to see which part of the webhooks it is.
@@ -19,6 +22,7 @@ class Command(BaseCommand):
         "Run it after putting a new key in front and restarting everything; then the old key can go."
     )
 
+    @audit.by_command("reencrypt_secrets")
     def handle(self, *_: Any, **options: Any) -> None:
         """Look whether all can be opened, and seal them."""
         del options
@@ -30,6 +34,9 @@ class Command(BaseCommand):
             if not count:
                 self.stdout.write("All can be opened. Sealing them with the first key.")
                 self.stdout.flush()
+                with transaction.atomic():
+                    target = Target("secrets", "", "secrets of webhooks", None)
+                    audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
                 done = webhooks.reseal_all()
         except vault.Unreadable as error:
             raise CommandError(f"A webhook's secrets changed under our eyes: {error}. Then run this again.") from error

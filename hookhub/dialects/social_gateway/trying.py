@@ -4,7 +4,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from deliveries import catalogue, pipeline, replay
+from django.db import transaction
+
+from deliveries import audit, catalogue, pipeline, replay
+from deliveries.audited import webhook_target
 from deliveries.events import NewEvent
 from deliveries.models import Event, Repository, Webhook
 from deliveries.topics import EVERYTHING, topics_of
@@ -41,7 +44,10 @@ def test(webhook: Webhook, repository: Repository, *, now: datetime) -> None:
         occurred_at=now,
         webhook_id=webhook.pk,
     )
-    pipeline.accept([event], now=now)
+    with transaction.atomic():
+        accepted = pipeline.accept([event], now=now)[0]
+        after = {"event": accepted.id, "type": PUSH}
+        audit.record("webhook.test_sent", target=webhook_target(webhook), after=after, now=now)
 
 
 def latest_push(repository: Repository) -> bytes | None:

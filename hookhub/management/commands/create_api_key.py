@@ -4,11 +4,14 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
+from deliveries import audit
 from deliveries.dialects import DEFAULT, DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
+from hookhub.audited import audited
 from hookhub.models import ApiKey, Scope
 
 # As many organizations as an error lists.
@@ -45,6 +48,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--name", default="", help="what the key is for, to tell it from others later")
 
+    @audit.by_command("create_api_key")
     def handle(self, *_: Any, **options: Any) -> None:
         """Find the organization, make the key, and print nothing else on standard output."""
         name = options["name"].strip()
@@ -89,7 +93,11 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(f"--organization: {slug!r} will not do. {' '.join(error.messages)}") from error
         defaults = {"default_dialect": dialect or DEFAULT, "default_format": wire_format}
-        organization, is_new = Organization.objects.get_or_create(slug=slug, defaults=defaults)
+        with transaction.atomic():
+            organization, is_new = Organization.objects.get_or_create(slug=slug, defaults=defaults)
+            if is_new:
+                target, state = audited(organization)
+                audit.record("organization.created", target=target, after=state, now=timezone.now())
         self.tell(f"{'Created organization' if is_new else 'There is already an organization'} {slug}.")
         return organization
 

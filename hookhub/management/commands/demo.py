@@ -19,8 +19,10 @@ from typing import Any
 import requests
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils import timezone
 
+from deliveries import audit
 from deliveries.models import Organization
 from hookhub import embedded, service
 from hookhub.client import Client
@@ -74,6 +76,7 @@ class Command(BaseCommand):
         except service.ServiceError as error:
             raise CommandError(str(error)) from error
 
+    @audit.by_command("demo")
     def _perform(self) -> None:
         subscribers = cast()
         with contextlib.ExitStack() as stack:
@@ -85,7 +88,7 @@ class Command(BaseCommand):
             operator, operator_key = ApiKey.issue(
                 organization=None, scope=Scope.MASTER, name="demo", now=timezone.now()
             )
-            stack.callback(operator.delete)
+            stack.callback(delete_key, operator)
             organization = f"demo-{timezone.now():%Y%m%d-%H%M%S}"
             key = self._furnish(url, operator_key, organization)
             client = stack.enter_context(Client(url, key))
@@ -255,6 +258,15 @@ class Verdict:
 
     line: str
     is_good: bool
+
+
+@audit.by_command("demo")
+def delete_key(key: ApiKey) -> None:
+    """Delete the operator's key that the demo made for itself."""
+    with transaction.atomic():
+        target, state = key.as_target(), key.as_state()
+        key.delete()
+        audit.record("api_key.deleted", target=target, before=state, now=timezone.now())
 
 
 def log_of(client: Client, subscriber: Subscriber) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from itertools import islice
@@ -10,10 +10,13 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 from redis import Redis
 from redis.exceptions import RedisError
 
+from deliveries import audit
+from deliveries.audit import Target
 from hookhub.admin.showing import printable
 from hookhub.stream import refused
 from hookhub.stream.consumer import connect
@@ -22,6 +25,8 @@ from hookhub.stream.refused import Counts, SetAside
 WHAT = ("counts", "refused", "show", "retry", "delete")
 ID = re.compile(r"\d+-\d+")
 SHOWN_OF_A_FIELD = 100
+# Ids that an audit entry lists; it counts them all.
+ENTRIES_LISTED = 20
 # A worker takes an entry within milliseconds.
 LATE = timedelta(minutes=1)
 
@@ -43,6 +48,7 @@ class Command(BaseCommand):
         parser.add_argument("--limit", type=int, default=50, help="list so many [50]")
         parser.add_argument("--json", action="store_true", help="counts as JSON, for a monitor")
 
+    @audit.by_command("stream")
     def handle(self, *_: Any, **options: Any) -> None:
         """Do the one thing asked for; say what to do when Redis is away."""
         stream = settings.HOOKHUB_STREAM
@@ -108,6 +114,7 @@ class Command(BaseCommand):
         if bool(options["ids"]) == options["all"]:
             raise CommandError("Which? Give ids from `stream refused`, or --all.")
         ids = [each.id for each in refused.set_aside(client, stream)] if options["all"] else options["ids"]
+        record(options["what"], stream, ids)
         done = 0
         for refused_id in ids:
             if act(client, stream, refused_id):
@@ -115,6 +122,15 @@ class Command(BaseCommand):
             elif not options["all"]:
                 self.stderr.write(f"{refused_id} is not among the refused.")
         return done
+
+
+def record(what: str, stream: str, ids: Sequence[str]) -> None:
+    """Record what is about to be done to refused entries: Redis shares no transaction with the audit log."""
+    if ids:
+        action = {"retry": "stream.entries_retried", "delete": "stream.entries_deleted"}[what]
+        after = {"count": len(ids), "entries": ids[:ENTRIES_LISTED]}
+        with transaction.atomic():
+            audit.record(action, target=Target("stream", stream, stream, None), after=after, now=timezone.now())
 
 
 def told(counts: Counts, *, now: datetime) -> str:

@@ -14,13 +14,15 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
 from django.utils import timezone
 from honcho import manager as honcho
 from honcho.printer import Printer
 
+from deliveries import audit
 from deliveries.models import Organization
 from hookhub import embedded, procfile
+from hookhub.audited import audited
 from hookhub.models import ApiKey, Membership, Scope
 
 DEFAULT_PORT = 8000
@@ -110,6 +112,8 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
+@transaction.atomic
+@audit.by_command("up")
 def first_steps() -> list[str]:
     """On the very first start make a login, an organization and an API key, and give the lines that tell of them.
 
@@ -120,7 +124,10 @@ def first_steps() -> list[str]:
     password = secrets.token_urlsafe(12)
     user = User.objects.create_superuser("admin", "admin@localhost", password)
     organization = Organization.objects.create(slug="default", name="Default")
-    Membership.objects.create(user=user, organization=organization)
+    membership = Membership.objects.create(user=user, organization=organization)
+    for made in (user, organization, membership):
+        target, state = audited(made)
+        audit.record(f"{target.kind}.created", target=target, after=state, now=timezone.now())
     _, key = ApiKey.issue(organization=organization, scope=Scope.MASTER, name="first key", now=timezone.now())
     return [
         f"  login    admin / {password}",

@@ -1,0 +1,134 @@
+"""The audit log: who changed what. It is read, and nothing in it can be changed."""
+
+import json
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from deliveries.models import AuditEntry
+from hookhub.admin import filters
+from hookhub.admin.paging import LogAdmin
+from hookhub.admin.reading import moment
+from hookhub.admin.showing import printable, when
+
+
+class ActionFilter(filters.TypedFilter):
+    title = "action"
+    parameter_name = "action"
+    placeholder = "webhook.updated"
+
+    def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return rows.filter(action=without_nul(value))
+
+
+class ActorFilter(filters.TypedFilter):
+    title = "actor"
+    parameter_name = "actor"
+    placeholder = "login, key id or command"
+
+    def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return rows.filter(actor_id=without_nul(value))
+
+
+class TargetFilter(filters.TypedFilter):
+    title = "target"
+    parameter_name = "target"
+    placeholder = "id"
+
+    def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return rows.filter(target_id=without_nul(value))
+
+
+@admin.register(AuditEntry)
+class AuditAdmin(LogAdmin):
+    list_display = ("entry", "actor", "target", "organization_slug", "recorded")
+    list_filter = (
+        ActionFilter, ActorFilter, TargetFilter, filters.OrganizationFilter, filters.PeriodFilter, filters.AfterFilter,
+        filters.BeforeFilter,
+    )  # fmt: skip
+    columns = (
+        "id", "recorded_at", "action", "actor_kind", "actor_id", "actor_name", "target_kind", "target_label",
+        "organization_id", "organization_slug",
+    )  # fmt: skip
+    search_fields = ("id",)
+    search_help_text = "The exact id of an entry."
+    served_alone: ClassVar = ("target", "actor", "action", "organization")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
+        """Return the entries that a person may see: of the own organizations, or all as a superuser."""
+        entries = AuditEntry.objects.all()
+        if isinstance(request.user, User) and not request.user.is_superuser:
+            return entries.filter(organization__in=request.user.memberships.values("organization"))
+        return entries
+
+    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
+        """Name the filters that one index of the table finds in order."""
+        if {"organization", "action"} <= wanted.keys() and not {"target", "actor"} & wanted.keys():
+            return {"organization", "action"} | filters.TIMES
+        return {name for name in self.served_alone if name in wanted and name == self._first(wanted)} | filters.TIMES
+
+    def _first(self, wanted: dict[str, str]) -> str:
+        return next(name for name in self.served_alone if name in wanted)
+
+    def found_by(self, wanted: Any) -> Q:
+        """Take an id as an entry's."""
+        return Q(id=wanted)
+
+    @admin.display(description="Action")
+    def entry(self, obj: AuditEntry) -> str:
+        return obj.action
+
+    @admin.display(description="Actor")
+    def actor(self, obj: AuditEntry) -> SafeString:
+        return format_html(
+            '{} <small class="hh-dim">{}</small>', printable(obj.actor_name or obj.actor_id), obj.actor_kind
+        )
+
+    @admin.display(description="Target")
+    def target(self, obj: AuditEntry) -> SafeString:
+        return format_html(
+            '<span class="hh-cut">{}</span> <small class="hh-dim">{}</small>',
+            printable(obj.target_label),
+            obj.target_kind,
+        )
+
+    @admin.display(description="Recorded")
+    def recorded(self, obj: AuditEntry) -> SafeString | str:
+        return when(obj.recorded_at, now=timezone.now())
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one entry in full."""
+        del form_url, extra_context
+        entry: AuditEntry = self.find(request, object_id)
+        facts = [
+            ("Action", entry.action),
+            ("Actor", f"{entry.actor_kind} {printable(entry.actor_id)} {printable(entry.actor_name)}".strip()),
+            ("Address", entry.address or "–"),
+            ("Request id", entry.request_id or "–"),
+            ("Target", f"{entry.target_kind} {printable(entry.target_label)}"),
+            ("Target's id", printable(entry.target_id) or "–"),
+            ("Organization", entry.organization_slug or "–"),
+            ("Recorded", moment(entry.recorded_at, now=timezone.now())),
+        ]
+        before, after = (None if text is None else indented(text) for text in (entry.before, entry.after))
+        return self.show(request, "hookhub/admin/audit_entry.html", entry, facts=facts, before=before, after=after)
+
+
+def indented(text: str) -> str:
+    """Return a state as JSON to read."""
+    return printable(json.dumps(json.loads(text), indent=2))
+
+
+def without_nul(value: str) -> str:
+    """Return a filter's text; raises ValueError for one that no column can hold."""
+    if "\0" in value:
+        raise ValueError("there is none with such characters")
+    return value.strip()

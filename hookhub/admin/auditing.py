@@ -1,0 +1,61 @@
+"""Changes that are made by the admin's own forms, recorded in the audit log in the same transaction."""
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from deliveries import audit
+from hookhub.admin.base import ModelAdmin
+from hookhub.audited import audited
+
+
+class Audited(ModelAdmin):
+    """Records what its form saves and what is deleted here; put it before the class that saves."""
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """Note how the row is before it is saved."""
+        if change:
+            found = self.model.objects.select_for_update(of=("self",), no_key=True).filter(pk=obj.pk).first()
+            form.state_before = None if found is None else audited(found)[1]
+        super().save_model(request, obj, form, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - as above
+        """Record the change, now that groups and permissions are saved too."""
+        super().save_related(request, form, formsets, change)
+        self.record_saved(form.instance, form, change=change)
+
+    def record_saved(self, saved: Any, form: Any, *, change: bool) -> None:
+        """Record what a form has saved; a class whose row is saved by a function that records it does nothing here."""
+        target, after = audited(self.model.objects.get(pk=saved.pk))
+        if not change:
+            audit.record(f"{target.kind}.created", target=target, after=after, now=timezone.now())
+        elif form.state_before is not None:
+            action = f"{target.kind}.updated"
+            audit.record_update(action, target=target, before=form.state_before, after=after, now=timezone.now())
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        """Delete one row and record that."""
+        with transaction.atomic():
+            for lost in (*self.lost_with(obj), obj):
+                record_deletion(lost)
+            super().delete_model(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
+        """Delete several rows and record each."""
+        with transaction.atomic():
+            for obj in queryset.select_for_update(of=("self",)).order_by("pk"):
+                self.delete_model(request, obj)
+
+    def lost_with(self, obj: Any) -> list[Model]:
+        """Return the audited rows that the database deletes together with one."""
+        del obj
+        return []
+
+
+def record_deletion(lost: Model) -> None:
+    """Record that a row is about to be deleted."""
+    target, before = audited(lost)
+    audit.record(f"{target.kind}.deleted", target=target, before=before, now=timezone.now())

@@ -1,0 +1,67 @@
+"""People, their groups and their passwords: Django's own pages, with every change in the audit log."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+
+from deliveries import audit
+from hookhub.admin.auditing import Audited
+from hookhub.audited import audited
+from hookhub.models import Membership
+
+if TYPE_CHECKING:
+    PlainUserAdmin = UserAdmin[User]
+else:
+    # Only the stubs know the class as generic.
+    PlainUserAdmin = UserAdmin
+
+admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(User)
+class PersonAdmin(Audited, PlainUserAdmin):
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
+        """Set a person's password and record who did."""
+        with transaction.atomic():
+            found: Any = self.get_object(request, id)
+            before = None if found is None else audited(found)[1]
+            response = super().user_change_password(request, id, form_url)
+            if before is not None:
+                record_password(found.pk, before)
+        return response
+
+    def lost_with(self, obj: Any) -> list[Model]:
+        """Return the memberships that go with a person."""
+        return list(Membership.objects.filter(user=obj).select_related("user", "organization"))
+
+
+@admin.register(Group)
+class PeoplesGroupAdmin(Audited, GroupAdmin):
+    pass
+
+
+def change_own_password(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+    """Let a person change the own password, and record that."""
+    with transaction.atomic():
+        user = User.objects.filter(username=request.user.get_username()).first()
+        before = None if user is None else audited(user)[1]
+        response = _change_password(request, extra_context)
+        if user is not None and before is not None:
+            record_password(user.pk, before)
+    return response
+
+
+_change_password = admin.site.password_change
+
+
+def record_password(pk: int, before: audit.State) -> None:
+    """Record a new password, if there is one."""
+    target, after = audited(User.objects.get(pk=pk))
+    audit.record_update("user.password_changed", target=target, before=before, after=after, now=timezone.now())

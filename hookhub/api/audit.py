@@ -1,0 +1,122 @@
+"""`/v1/audit`: who changed what, for those who may do everything in an organization."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from deliveries.ids import first_id_at
+from deliveries.models import AuditEntry
+from hookhub.api.filters import known_only, moment, read_text
+from hookhub.api.permissions import enter, is_operator, require
+from hookhub.models import ApiKey, Scope
+
+FILTERS = ("action", "actor", "target", "since", "until")
+
+
+class ActorSerializer(serializers.Serializer[Any]):
+    """For the document: who made a change."""
+
+    kind = serializers.ChoiceField(["api_key", "person", "command", "system", "anonymous"])
+    id = serializers.CharField(help_text="The key's id, the person's login or the command's name.")
+    name = serializers.CharField(help_text="The key's or the person's name; of a command, the user of the system.")
+    address = serializers.CharField(help_text="The client's address; empty where there was no request.")
+    request_id = serializers.CharField(help_text="The request's X-Request-Id, if it had one.")
+
+
+class TargetSerializer(serializers.Serializer[Any]):
+    """For the document: what was changed."""
+
+    kind = serializers.CharField()
+    id = serializers.CharField(help_text="Empty where several were changed at once; see `after`.")
+    label = serializers.CharField()  # type: ignore[assignment]  # a field
+
+
+class AuditEntrySerializer(serializers.Serializer[Any]):
+    """For the document: one change."""
+
+    id = serializers.UUIDField()
+    recorded_at = serializers.DateTimeField()
+    action = serializers.CharField(help_text="An object and a verb, such as webhook.updated.")
+    organization = serializers.CharField(allow_null=True)
+    actor = ActorSerializer()
+    target = TargetSerializer()
+    before = serializers.DictField(allow_null=True, help_text="The fields that changed, secrets masked.")
+    after = serializers.DictField(allow_null=True, help_text="The same fields afterwards.")
+
+
+class AuditView(GenericAPIView[AuditEntry]):
+    """The audit log, newest first: every change by API, admin, command or HookHub itself, with who made it.
+
+    It takes the scope `master`. The operator reads all of it, or with `organization` one organization's.
+    """
+
+    serializer_class = AuditEntrySerializer
+    queryset = AuditEntry.objects.none()
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("action", description="Exactly this action, such as webhook.updated."),
+            OpenApiParameter("actor", description="The id of a key, a login or the name of a command."),
+            OpenApiParameter("target", description="The id of what was changed."),
+            OpenApiParameter("since", OpenApiTypes.DATETIME, description="Recorded at or after this moment."),
+            OpenApiParameter("until", OpenApiTypes.DATETIME, description="Recorded before this moment."),
+            OpenApiParameter("organization", description="For the operator: this organization's entries only."),
+            OpenApiParameter("cursor"),
+            OpenApiParameter("limit", int),
+        ],
+        responses=AuditEntrySerializer(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        known_only(request, *FILTERS)
+        found = visible(request)
+        columns = {"action": "action", "actor": "actor_id", "target": "target_id"}
+        for name, column in columns.items():
+            if text := read_text(request, name):
+                found = found.filter(**{column: text})
+        found = between(found, *(moment(request.query_params.get(name), name) for name in ("since", "until")))
+        page = self.paginate_queryset(found) or []
+        return self.get_paginated_response([shown(entry) for entry in page])
+
+
+def visible(request: Request) -> "QuerySet[AuditEntry]":
+    """Return the entries that the caller may read; raises a 403 for less than the scope master."""
+    if is_operator(request) and not request.query_params.get("organization"):
+        if isinstance(request.auth, ApiKey):
+            require(Scope.MASTER, of=Scope(request.auth.scope))
+        return AuditEntry.objects.all()
+    return AuditEntry.objects.filter(organization=enter(request, needs=Scope.MASTER))
+
+
+def between(entries: "QuerySet[AuditEntry]", since: datetime | None, until: datetime | None) -> "QuerySet[AuditEntry]":
+    """Narrow entries down to a span of time, which their ids begin with."""
+    if since is not None:
+        entries = entries.filter(id__gte=first_id_at(since))
+    return entries if until is None else entries.filter(id__lt=first_id_at(until))
+
+
+def shown(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry as the API shows it."""
+    return {
+        "id": entry.pk,
+        "recorded_at": entry.recorded_at,
+        "action": entry.action,
+        "organization": entry.organization_slug or None,
+        "actor": {
+            "kind": entry.actor_kind,
+            "id": entry.actor_id,
+            "name": entry.actor_name,
+            "address": entry.address,
+            "request_id": entry.request_id,
+        },
+        "target": {"kind": entry.target_kind, "id": entry.target_id, "label": entry.target_label},
+        "before": None if entry.before is None else json.loads(entry.before),
+        "after": None if entry.after is None else json.loads(entry.after),
+    }
