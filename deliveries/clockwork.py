@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.db import Error, close_old_connections, connection
 from django.utils.module_loading import import_string
 
-from deliveries import claiming, doorbell, leases, orphans, queue, stopping, warm_pool
+from deliveries import claiming, doorbell, leases, orphans, queue, stopping, warm_pool, workers
 
 log = logging.getLogger("hookhub.clock")
 
@@ -36,6 +37,7 @@ class Clock(bootsteps.StartStopStep):
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._unheard_ticks = 0
+        self._heartbeat = workers.Heartbeat(leases.worker())
         # How many processes can be woken without Redis, and whether this process is the one that drains then.
         self._processes = 1
         self._drains_here = False
@@ -45,8 +47,8 @@ class Clock(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Begin to tick."""
         self._take_charge_of(worker)
-        for tick in (self._ring_for_due_work, self._do_chores):
-            thread = threading.Thread(target=self._repeat, args=(tick,), name=tick.__name__, daemon=True)
+        for run in (self._ring, self._keep_house):
+            thread = threading.Thread(target=run, name=run.__name__, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -81,6 +83,17 @@ class Clock(bootsteps.StartStopStep):
         for thread in self._threads:
             thread.join(timeout=5)
 
+    def _ring(self) -> None:
+        """Ring for due work once a second; in the end note that this worker is gone."""
+        self._repeat(self._ring_for_due_work)
+        with suppress(Error):
+            self._heartbeat.end()
+        connection.close()
+
+    def _keep_house(self) -> None:
+        """Do the chores once a second."""
+        self._repeat(self._do_chores)
+
     def _repeat(self, tick: Callable[[datetime], None]) -> None:
         """Do something once a second on a connection of this thread's own, whatever becomes of it."""
         while not self._stopped.wait(TICK_SECONDS):
@@ -99,6 +112,7 @@ class Clock(bootsteps.StartStopStep):
     def _ring_for_due_work(self, now: datetime) -> None:
         # Where nothing can be written down nobody who is woken could do the work; and what a standby tells may be old.
         queue.require_writable()
+        self._heartbeat.beat(now=now)
         leases.reclaim_from_the_dead(now=now)
         is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
         is_unheard = is_wanted and not queue.run(IS_ANYTHING_SENT, {})[0][0]

@@ -16,6 +16,11 @@ BATCH = 500
 _worker = os.urandom(8)
 
 
+def worker() -> str:
+    """Return the number of the worker that this process belongs to."""
+    return _worker.hex()
+
+
 def make() -> UUID:
     """Make a lease: the worker's number, the process's, and a random rest."""
     return UUID(bytes=_worker + os.getpid().to_bytes(4) + os.urandom(4))

@@ -427,3 +427,19 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} {self.target_label}"
+
+
+class Worker(models.Model):
+    """A worker process that has noted that it lives; written by ``deliveries.workers`` alone."""
+
+    # The number that its leases begin with.
+    id = models.CharField(primary_key=True, max_length=16)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    # Set when it was stopped in good order.
+    stopped_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"

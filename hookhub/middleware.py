@@ -1,48 +1,30 @@
 """What is answered before any view: health checks, bodies of unknown length, and programs that publish."""
 
-import logging
 from collections.abc import Callable
 
-from django.db import Error, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from deliveries import audit, queue
+from deliveries import audit
+from hookhub import readiness
 from hookhub.actors import actor_of_session
 from hookhub.api import publishing
 from hookhub.api.errors import body
-
-log = logging.getLogger("hookhub.api")
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
 
 def answer_health_checks(get_response: Handler) -> Handler:
     """Answer /healthz and /readyz whatever the Host header says: probes go by address."""
-    checks = {"/healthz": live, "/readyz": ready}
+    checks = {"/healthz": readiness.live, "/readyz": readiness.ready}
 
     def answer(request: HttpRequest) -> HttpResponse:
         check = checks.get(request.path)
-        return check() if check else get_response(request)
+        if check is None:
+            return get_response(request)
+        status, report = check()
+        return JsonResponse(report, status=status)
 
     return answer
-
-
-def live() -> HttpResponse:
-    """Tell that this process answers."""
-    return JsonResponse({"status": "ok"})
-
-
-def ready() -> HttpResponse:
-    """Tell whether events can be accepted, which takes a database that can be written to, and nothing else."""
-    try:
-        queue.require_writable()
-    except Error as error:
-        # Out of the way, so that the next look begins with a new connection.
-        connection.close()
-        log.warning("No events can be accepted: %s", error)
-        reason = "the database does not answer, or takes no events"
-        return JsonResponse({"status": "unavailable", "reason": reason}, status=503)
-    return JsonResponse({"status": "ok"})
 
 
 def require_a_length(get_response: Handler) -> Handler:

@@ -8,8 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from deliveries import stats
+from deliveries import queue, stats, workers
 from deliveries.models import Arrival, Attempt, Delivery, Webhook
+from deliveries.workers import Workers
 from hookhub.admin.base import page_of
 from hookhub.admin.showing import COUNTED_MOST, at_most, count_up_to, relative, span, when
 
@@ -38,6 +39,7 @@ class State:
     oldest_page: str
     oldest_due: SafeString | str
     last_attempt: SafeString | str
+    workers: str
 
 
 def at_a_glance() -> State:
@@ -46,7 +48,9 @@ def at_a_glance() -> State:
     longest_due = stats.longest_due(now=now)
     oldest = Delivery.objects.filter(id__in=filter(None, [longest_due])).select_related("webhook").first()
     last_attempt_at = Attempt.objects.order_by("-id").values_list("started_at", flat=True).first()
-    verdict, tone = judge(oldest, last_attempt_at, now=now)
+    found = workers.seen(now=queue.database_now())
+    is_work = oldest is not None or Arrival.objects.exists()
+    verdict, tone = judge(oldest, last_attempt_at, no_worker=no_worker(found, now=now), is_work=is_work, now=now)
     return State(
         verdict=verdict,
         tone=tone,
@@ -55,11 +59,30 @@ def at_a_glance() -> State:
         oldest_page="" if oldest is None else page_of(oldest),
         oldest_due="–" if oldest is None else when(oldest.due_at, now=now),
         last_attempt=when(last_attempt_at, now=now),
+        workers=f"{found.alive:,}",
     )
 
 
-def judge(oldest: Delivery | None, last_attempt_at: datetime | None, *, now: datetime) -> tuple[str, str]:
-    """Say in one sentence whether deliveries go out in time, with its tone."""
+def no_worker(found: Workers, *, now: datetime) -> str:
+    """Return the sentence that says since when there has been no worker; empty while one lives."""
+    if found.alive:
+        return ""
+    if found.seen_at is None:
+        return "No worker has run yet."
+    return f"No worker is running; the last one was heard of {relative(found.seen_at, now=now)}."
+
+
+def judge(
+    oldest: Delivery | None, last_attempt_at: datetime | None, *, no_worker: str, is_work: bool, now: datetime
+) -> tuple[str, str]:
+    """Return one sentence that says whether deliveries go out in time, with its tone.
+
+    ``no_worker`` says since when there has been no worker, and is empty while one lives.
+    """
+    if no_worker:
+        if is_work:
+            return f"{no_worker} Events wait: start a worker with `manage.py run worker`.", "bad"
+        return f"{no_worker} Nothing waits yet.", "warning"
     if oldest is None or oldest.due_at is None or now - oldest.due_at < LATE:
         return "Nothing is late.", "good"
     late = span(now - oldest.due_at)

@@ -15,10 +15,11 @@ from django.urls import reverse
 from django.utils import timezone
 from freezegun import freeze_time
 
-from deliveries import pipeline, replay, vault, webhooks
+from deliveries import pipeline, queue, replay, vault, webhooks
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.replay import Selection
 from deliveries.sender import Sender
+from deliveries.workers import Heartbeat
 from hookhub import replays
 from hookhub.admin import paging
 from hookhub.admin.log import DeliveryAdmin
@@ -556,6 +557,7 @@ def test_a_deliverys_page_says_why_it_is_where_it_is(
 def test_a_resting_webhook_explains_why_its_delivery_waits(
     forge: Forge, operator: Client, sender: Sender, now: datetime
 ) -> None:
+    Heartbeat("a worker").beat(now=queue.database_now())
     forge.webhook(now=now, name="Sleepy")
     forge.receiver.answers["/"] = Answer(503, {"Retry-After": "600"}, b"")
     forge.accept(now=now)
@@ -600,6 +602,7 @@ def test_what_is_not_there_is_not_there(operator: Client, address: str, object_i
 def test_the_front_page_shows_the_state_of_the_whole_system(
     forge: Forge, operator: Client, sender: Sender, now: datetime
 ) -> None:
+    Heartbeat("a worker").beat(now=queue.database_now())
     in_every_state(forge, sender, now=now)
     pipeline.accept([forge.event(now=now)], now=now)
 

@@ -237,7 +237,7 @@ def test_a_form_is_no_event_even_with_a_session(organization: Organization) -> N
 def test_health_is_told_to_probes_that_go_by_address(db: None, settings: Any, address: str) -> None:
     settings.ALLOWED_HOSTS = ["hooks.example.org"]
 
-    assert Client().get(address, headers={"Host": "10.1.2.3"}).json() == {"status": "ok"}
+    assert Client().get(address, headers={"Host": "10.1.2.3"}).json()["status"] == "ok"
 
 
 def test_a_database_that_is_read_only_is_not_ready_and_one_that_is_so_no_more_is(read_only: ReadOnly) -> None:
