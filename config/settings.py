@@ -1,5 +1,6 @@
 """Every setting of HookHub, read from the environment in one place, with a default that works out of the box."""
 
+import hmac
 import os
 import secrets as random
 from collections.abc import Callable
@@ -137,6 +138,8 @@ DEBUG = flag("HOOKHUB_DEBUG", default=False)
 ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", ("*",) if HOOKHUB_DEVELOPMENT else ("localhost",)))
 CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
 HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
+# Where the web server listens; a webhook to it would publish what it delivers.
+HOOKHUB_PORT = whole("PORT", 8000)
 if flag("HOOKHUB_BEHIND_TLS_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
@@ -201,6 +204,11 @@ HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", 32 * 1024 * 1024, least=1
 HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", 16 * 1024, least=64)
 HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", 30, least=1))
 HOOKHUB_AUDIT_RETENTION = timedelta(days=whole("HOOKHUB_AUDIT_RETENTION_DAYS", 365, least=1))
+# How often an event may be published here because of its own delivery; with k webhooks that lead back to HookHub one
+# event becomes at most k to this power.
+HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS", 3)
+# What this deployment is called in HookHub-Hops: the same on every host, and telling nothing of the key.
+HOOKHUB_DEPLOYMENT_ID = hmac.digest(SECRET_KEY.encode(), b"hookhub-hops", "sha256").hex()[:12]
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
 
 if HOOKHUB_TIMEOUT > HOOKHUB_TIMEOUT_MOST:
@@ -332,6 +340,7 @@ MIDDLEWARE = [
     "hookhub.middleware.answer_health_checks",
     "hookhub.middleware.require_a_length",
     "hookhub.middleware.accept_events",
+    "hookhub.middleware.end_loops",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

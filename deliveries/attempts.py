@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from deliveries import arrays, vault
+from deliveries import arrays, hops, vault
 from deliveries.claiming import Claim
 from deliveries.formats import MASK, Format, Message, format_of
 from deliveries.outcomes import Delivered, Lost, Outcome, judge
@@ -51,10 +51,11 @@ def render(claimed: Claim, *, now: datetime) -> Request:
         )
     )
     own = tuple(vault.open_headers(to.sealed_headers).items())
+    passed = (hops.HEADER, hops.after_this_one(claimed.hops, deployment=settings.HOOKHUB_DEPLOYMENT_ID))
     timeout = to.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
     return Request(
         url=to.url,
-        headers=rendered.headers + own,
+        headers=(*rendered.headers, *own, passed),
         body=rendered.body,
         timeout=min(timeout, settings.HOOKHUB_TIMEOUT_MOST),
         verify_ssl=to.verify_ssl,
@@ -166,7 +167,7 @@ def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
 
 def shown_headers(result: Result) -> str:
     """Give the request's header lines for the log, the values of the owner's own headers masked."""
-    known = format_of(result.claim.to.format).own_headers
+    known = format_of(result.claim.to.format).own_headers | {hops.HEADER.lower()}
     return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
 
 

@@ -148,7 +148,7 @@ WITH open AS MATERIALIZED (
     RETURNING d.id, d.event_id, d.attempts_made, d.failures, d.first_attempt_at
 )
 SELECT p.turn, p.is_further, p.webhook_id, c.id, c.attempts_made, c.failures, c.first_attempt_at,
-       e.id::text, e.type, e.payload, e.occurred_at, r.name
+       e.id::text, e.type, e.payload, e.occurred_at, r.name, e.hops
 FROM claimed c
 JOIN picked p ON p.id = c.id
 JOIN deliveries_event e ON e.id = c.event_id
@@ -190,6 +190,8 @@ class Claim(NamedTuple):
     payload: bytes
     occurred_at: datetime
     repository: str | None
+    # The header HookHub-Hops that the event was published with.
+    hops: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ class NewEvent:
     """An event as its publisher handed it in: ``payload`` is the exact bytes of one JSON value.
 
     With an ``idempotency_key``, ``fingerprint`` is what the key stands for: the same key with another is a conflict.
-    ``webhook_id`` narrows a ping or a test down to one webhook.
+    ``webhook_id`` narrows a ping or a test down to one webhook. ``hops`` is the header that it was published with, as
+    ``hops.require_few`` returns it.
     """
 
     organization_id: int
@@ -29,6 +30,7 @@ class NewEvent:
     idempotency_key: str | None = None
     fingerprint: bytes | None = None
     webhook_id: int | None = None
+    hops: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def as_columns(
         "payloads": arrays.byteas(event.payload for event in events),
         "keys": arrays.texts(event.idempotency_key for event in events),
         "fingerprints": arrays.byteas(event.fingerprint for event in events),
+        "hops": arrays.texts(event.hops for event in events),
         "occurred": arrays.moments(event.occurred_at for event in events),
         "known_organizations": arrays.bigints(premises.organizations),
         "slugs": arrays.texts(premises.organizations.values()),

@@ -170,7 +170,7 @@ SELECT counted.owed, claimed.webhook_id, claimed.id, e.*,
 FROM (SELECT count(*) AS owed FROM inserted) AS counted
 LEFT JOIN (SELECT * FROM inserted WHERE lease IS NOT NULL) AS claimed ON true
 LEFT JOIN LATERAL (
-    SELECT e.id::text, e.type, e.payload, e.occurred_at, r.name
+    SELECT e.id::text, e.type, e.payload, e.occurred_at, r.name, e.hops
     FROM deliveries_event e LEFT JOIN deliveries_repository r ON r.id = e.repository_id
     WHERE e.id = claimed.event_id
     OFFSET 0

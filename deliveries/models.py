@@ -193,6 +193,8 @@ class Event(models.Model):
     payload = models.BinaryField()
     idempotency_key = models.CharField(max_length=255, null=True)
     fingerprint = models.BinaryField(null=True)
+    # The header HookHub-Hops it was published with; null unless a delivery made its publisher publish it.
+    hops = models.TextField(null=True)
     occurred_at = models.DateTimeField()
     accepted_at = models.DateTimeField()
 

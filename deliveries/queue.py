@@ -76,14 +76,14 @@ NOT EXISTS (SELECT FROM deliveries_arrival a
 STORE_EVENTS = """
 WITH stored AS (
     INSERT INTO deliveries_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
-                                  idempotency_key, fingerprint, occurred_at, accepted_at)
+                                  idempotency_key, fingerprint, hops, occurred_at, accepted_at)
     SELECT id, organization_id, repository_id, webhook_id, type, string_to_array(topics, ' '), payload,
-           idempotency_key, fingerprint, occurred_at, %(now)s
+           idempotency_key, fingerprint, hops, occurred_at, %(now)s
     FROM unnest(%(ids)s::uuid[], %(organizations)s::bigint[], %(repositories)s::bigint[], %(webhooks)s::bigint[],
                 %(types)s::text[], %(topics)s::text[], %(payloads)s::bytea[], %(keys)s::text[],
-                %(fingerprints)s::bytea[], %(occurred)s::timestamptz[])
+                %(fingerprints)s::bytea[], %(hops)s::text[], %(occurred)s::timestamptz[])
          AS new (id, organization_id, repository_id, webhook_id, type, topics, payload, idempotency_key, fingerprint,
-                 occurred_at)
+                 hops, occurred_at)
     WHERE NOT EXISTS (
         SELECT FROM unnest(%(known_organizations)s::bigint[], %(slugs)s::text[]) AS known (id, slug)
         WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = known.id AND o.slug = known.slug)

@@ -96,6 +96,12 @@ def host_of(url: str) -> str:
     return _parse(url).host
 
 
+def host_and_port_of(url: str) -> tuple[str, int]:
+    """Return the host of a normalised URL, an IPv6 address without its brackets, and its port."""
+    target = _parse(url)
+    return target.host, target.port
+
+
 def origin_of(url: str) -> str:
     """Give scheme, host and port of a normalised URL (``https://example.com:8443``), without a default port."""
     return _parse(url).origin

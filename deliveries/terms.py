@@ -6,8 +6,9 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from deliveries import target
+from deliveries import hops, target
 from deliveries.formats import FORMATS, MASK
+from deliveries.own_hosts import own_hosts_from_settings
 from deliveries.sender import policy_from_settings
 from deliveries.topics import EVERYTHING, TYPE_RULE, is_type
 
@@ -64,8 +65,11 @@ def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fie
 def _url(value: object, slug: str) -> str:
     if slug in FORMATS and FORMATS[slug].url_is_secret and isinstance(value, str) and value.endswith(f"/{MASK}"):
         raise ValueError("is masked; give the one it stands for")
+    url = target.normalise(value, https_only=settings.HOOKHUB_HTTPS_ONLY)
+    if (reason := own_hosts_from_settings().reason_against(url)) is not None:
+        raise ValueError(reason)
     return target.check(
-        value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
+        url, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
     )
 
 
@@ -119,6 +123,8 @@ def _headers(value: object, slug: str) -> dict[str, str]:
         lowered = name.lower()
         if lowered in HEADERS_KEPT_BACK or lowered.startswith("proxy-"):
             raise ValueError(f"{name} cannot be set: it steers the connection")
+        if lowered == hops.HEADER.lower():
+            raise ValueError(f"{name} cannot be set: HookHub sends it to end loops")
         if lowered in own:
             raise ValueError(f"{name} cannot be set: the format {slug} sends it")
         if not isinstance(text, str) or not HEADER_VALUE.fullmatch(text):

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from deliveries import audit
+from deliveries import audit, hops
 from hookhub import readiness
 from hookhub.actors import actor_of_session
 from hookhub.api import publishing
-from hookhub.api.errors import body
+from hookhub.api.errors import as_plain, body, loop_detected, shape
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -58,5 +58,23 @@ def accept_events(get_response: Handler) -> Handler:
         is_published = request.method == "POST" and request.path_info == "/v1/events"
         answered = publishing.accept(request) if is_published else None
         return get_response(request) if answered is None else answered
+
+    return answer
+
+
+def end_loops(get_response: Handler) -> Handler:
+    """Refuse deliveries that would change something here: only publishing counts how often it was done in a row."""
+    name = f"HTTP_{hops.HEADER.upper().replace('-', '_')}"
+    harmless = frozenset({"GET", "HEAD", "OPTIONS"})
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if name in request.META and request.method not in harmless and request.path_info != "/v1/events":
+            refusal = loop_detected(
+                f"This request is a delivery of HookHub, as its header {hops.HEADER} says, and a delivery may publish "
+                "events and nothing else here. A program that only passes the header on leaves it out."
+            )
+            answered = shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
+            return as_plain(answered)
+        return get_response(request)
 
     return answer

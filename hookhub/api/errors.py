@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from deliveries import hops
 from deliveries.terms import BadTerms
 
 log = logging.getLogger("hookhub.api")
@@ -48,6 +49,11 @@ def conflict(message: str, *, fields: Mapping[str, str] | None = None) -> Refusa
 def too_large(message: str, *, fields: Mapping[str, str] | None = None) -> Refusal:
     """The request, or a part of it, is longer than allowed."""
     return Refusal(status.HTTP_413_REQUEST_ENTITY_TOO_LARGE, "too_large", message, fields=fields)
+
+
+def loop_detected(message: str) -> Refusal:
+    """The event came back to where it was published too often."""
+    return Refusal(status.HTTP_422_UNPROCESSABLE_ENTITY, "loop_detected", message, fields={hops.HEADER: message})
 
 
 CODES = {

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from deliveries import pipeline
 from deliveries.catalogue import Catalogue
 from deliveries.events import NO_PREMISES, IdempotencyConflict, NewEvent, Premises
+from deliveries.hops import HEADER as HOPS
 from deliveries.ids import first_id_at
 from deliveries.models import Event, Organization, Repository
 from deliveries.topics import topics_of
@@ -74,7 +75,8 @@ class EventsView(GenericAPIView[Event]):
         taken = intake.read(content, request.content_type or "")
         organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
         require_validity(taken, organization=organization)
-        events = new_events(taken, organization=organization, now=now)
+        passed = intake.hops_of(request.headers.get(HOPS))
+        events = new_events(taken, organization=organization, hops=passed, now=now)
         events = with_keys(events, taken, header=request.headers.get("Idempotency-Key"), content=content)
         body, headers = publish(events, taken, now=now)
         return Response(body, status=202, headers=headers)
@@ -140,11 +142,13 @@ def new_events(
     *,
     organization: Organization,
     repositories: Mapping[str, int] | None = None,
+    hops: str | None = None,
     now: datetime,
 ) -> list[NewEvent]:
     """Translate what was published into the engine's terms; raises a 422 for repositories that are not there.
 
     ``repositories`` are the organization's by name, as far as the events name them; without it they are looked up.
+    ``hops`` is what ``intake.hops_of`` returned for the request.
     """
     names = names_within(organization, taken)
     if repositories is None:
@@ -170,6 +174,7 @@ def new_events(
             occurred_at=event.timestamp or now,
             idempotency_key=event.key,
             fingerprint=event.fingerprint() if event.key else None,
+            hops=hops,
         )
         for event in taken.events
     ]

@@ -11,8 +11,9 @@ from typing import Any
 
 from django.conf import settings
 
+from deliveries import hops
 from deliveries.topics import RESERVED, TYPE_RULE, is_type
-from hookhub.api.errors import bad_request, invalid, too_large
+from hookhub.api.errors import bad_request, invalid, loop_detected, too_large
 from hookhub.api.parsers import refuse_constant
 
 EVENTS_MOST = 1000
@@ -214,6 +215,16 @@ def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
     if "timestamp" in given and read_moment(given["timestamp"]) is None:
         faults["timestamp"] = "must be a date and time with a zone, like 2026-03-04T12:00:00Z"
     return faults
+
+
+def hops_of(header: str | None) -> str | None:
+    """Return what to remember of a request's HookHub-Hops, or raise a 422 that ends the loop."""
+    try:
+        return hops.require_few(header, deployment=settings.HOOKHUB_DEPLOYMENT_ID, limit=settings.HOOKHUB_MAX_HOPS)
+    except hops.TooManyHops as error:
+        raise loop_detected(str(error)) from error
+    except hops.InvalidHops as error:
+        raise invalid({hops.HEADER: str(error)}) from error
 
 
 def fault_in_key(key: object) -> str | None:

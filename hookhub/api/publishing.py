@@ -85,7 +85,8 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     if organization.validate_events:
         require_validity(taken, organization=organization, own=event_types.recall_own(organization, now=now))
     repositories = _ids_of(organization, names_within(organization, taken).values(), now=now)
-    events = new_events(taken, organization=organization, repositories=repositories, now=now)
+    hops = intake.hops_of(request.META.get("HTTP_HOOKHUB_HOPS"))
+    events = new_events(taken, organization=organization, repositories=repositories, hops=hops, now=now)
     events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
     names = {repository_id: name for name, repository_id in repositories.items()}
     return publish(events, taken, premises=Premises({organization.pk: organization.slug}, names), now=now)

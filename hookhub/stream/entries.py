@@ -11,7 +11,7 @@ from hookhub.api import intake
 from hookhub.api.errors import Refusal
 from hookhub.api.intake import Intake
 
-FIELDS = ("event", "events", "organization")
+FIELDS = ("event", "events", "organization", "hops")
 JSON, NDJSON = "application/json", "application/x-ndjson"
 # Redis makes ids of its clock, but a producer may bring its own, and then they need not be times at all.
 OLDEST = timedelta(days=365)
@@ -37,12 +37,14 @@ class Entry:
 class Readable:
     """An entry that could be read; ``organization`` is the slug it names, or None when it names none.
 
-    Every one of its events has an idempotency key.
+    Every one of its events has an idempotency key. ``hops`` is the header HookHub-Hops of the delivery that made the
+    producer publish, or None.
     """
 
     entry: Entry
     organization: str | None
     taken: Intake
+    hops: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def read(entry: Entry) -> Readable | Refused:
         return Refused(entry, fault)
     try:
         taken, content = _events(given)
+        passed = intake.hops_of(given[b"hops"].decode(errors="replace") if b"hops" in given else None)
     except Refusal as refusal:
         return Refused(entry, told(refusal))
     named = {event.organization for event in taken.events if event.organization is not None}
@@ -73,7 +76,7 @@ def read(entry: Entry) -> Readable | Refused:
     taken = _with_keys(taken, entry, content)
     if len({event.key for event in taken.events}) < len(taken.events):
         return Refused(entry, "id: is used by two events of the entry")
-    return Readable(entry, named.pop() if named else None, taken)
+    return Readable(entry, named.pop() if named else None, taken, passed)
 
 
 def told(refusal: Refusal) -> str:

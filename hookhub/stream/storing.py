@@ -145,7 +145,8 @@ def _dated(each: Readable, events: Iterator[NewEvent], *, now: datetime) -> list
     """Take an entry's events from all; they happened when Redis took the entry, unless they say when."""
     taken_at = moment_of(each.entry.id, now=now)
     own = zip(each.taken.events, islice(events, len(each.taken.events)), strict=True)
-    return [event if told.timestamp else replace(event, occurred_at=taken_at) for told, event in own]
+    dated = [event if told.timestamp else replace(event, occurred_at=taken_at) for told, event in own]
+    return dated if each.hops is None else [replace(event, hops=each.hops) for event in dated]
 
 
 def _accept(ready: Sequence[Ready], *, now: datetime) -> list[Refused]:

@@ -45,6 +45,7 @@ def a_claim(**facts: Any) -> Claim:
         "payload": b"{}",
         "occurred_at": NOW,
         "repository": "widgets",
+        "hops": None,
     }
     to |= {name: fact for name, fact in facts.items() if name in to}
     own |= {name: fact for name, fact in facts.items() if name not in to}

@@ -78,7 +78,7 @@ def test_the_organization_is_named_by_the_entry_or_by_its_events(fields: list[by
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ([b"data", b"{}"], "data: is not a field of an entry; these are: event, events, organization"),
+        ([b"data", b"{}"], "data: is not a field of an entry; these are: event, events, organization, hops"),
         ([b"event", EVENT, b"\xff\n", b""], "\\xff\n: is not a field of an entry; these are"),
         ([b"event", EVENT, b"events", EVENT], "An entry has either `event`, one JSON object, or `events`"),
         ([b"organization", b"acme"], "An entry has either `event`"),
