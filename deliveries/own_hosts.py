@@ -26,7 +26,8 @@ class OwnHosts:
             return None
         return (
             "The URL leads back to HookHub itself, where a delivery would become an event again; "
-            "use the address of the program that is to receive it."
+            "use the address of the program that is to receive it. An operator can allow the host in "
+            "HOOKHUB_ALLOWED_HOSTS."
         )
 
     def _names(self, host: str) -> bool:

@@ -65,12 +65,12 @@ def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fie
 def _url(value: object, slug: str) -> str:
     if slug in FORMATS and FORMATS[slug].url_is_secret and isinstance(value, str) and value.endswith(f"/{MASK}"):
         raise ValueError("is masked; give the one it stands for")
-    url = target.normalise(value, https_only=settings.HOOKHUB_HTTPS_ONLY)
+    url = target.check(
+        value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
+    )
     if (reason := own_hosts_from_settings().reason_against(url)) is not None:
         raise ValueError(reason)
-    return target.check(
-        url, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
-    )
+    return url
 
 
 def _events(value: object, _slug: str) -> list[str]:

@@ -33,8 +33,9 @@ def test_a_claim_becomes_a_signed_request_with_the_owners_headers_behind_the_for
     assert (request.url, request.method, request.verify_ssl) == ("https://receiver.example/hook", "POST", False)
     assert [name for name, _ in request.headers] == [
         "Content-Type", "User-Agent", "webhook-id", "webhook-timestamp", "webhook-signature", "X-Token",
+        "HookHub-Hops",
     ]  # fmt: skip
-    assert request.headers[-1] == ("X-Token", "s3cret")
+    assert request.headers[-2] == ("X-Token", "s3cret")
     assert json.loads(request.body) == {"type": "push", "timestamp": "2026-03-04T12:00:00.000Z", "data": {}}
 
 

@@ -188,7 +188,7 @@ def test_a_deadline_may_not_outlive_the_lease(settings: Settings) -> None:
     ("url", "is_development", "word"),
     [
         ("http://127.0.0.1:8000/", False, "HOOKHUB_ALLOWED_NETWORKS"),
-        ("http://127.0.0.1:8000/", True, None),
+        ("http://127.0.0.1:9000/", True, None),
         ("http://169.254.169.254/", True, "HOOKHUB_ALLOWED_NETWORKS"),
         ("http://localhost:8000/", False, "HOOKHUB_ALLOWED_HOSTS"),
     ],
