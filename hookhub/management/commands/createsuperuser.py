@@ -1,0 +1,61 @@
+"""``manage.py createsuperuser``: Django's command, with the new superuser in the audit log."""
+
+from typing import Any
+
+from django.contrib.auth.management.commands import createsuperuser
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from deliveries import audit
+from hookhub.audited import audited
+
+
+class RecordingUsers:
+    """The manager of users, as far as Django's command uses it."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+    def db_manager(self, using: str) -> "RecordingUsers":
+        """Return the manager for one database."""
+        return RecordingUsers(self._manager.db_manager(using))
+
+    def create_superuser(self, **fields: Any) -> User:
+        """Create the superuser together with its audit entry."""
+        # Only here: a person may take longer to type than a transaction may stay open.
+        with transaction.atomic():
+            user: User = self._manager.create_superuser(**fields)
+            target, state = audited(user)
+            audit.record("user.created", target=target, after=state, now=timezone.now())
+        return user
+
+
+class RecordingUser:
+    """The class of users with that manager."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._default_manager = RecordingUsers(model._default_manager)  # noqa: SLF001 - Django documents it
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def __call__(self, **fields: Any) -> User:
+        """Make a user that is not stored, to hold a password against."""
+        user: User = self._model(**fields)
+        return user
+
+
+class Command(createsuperuser.Command):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.UserModel = RecordingUser(self.UserModel)  # type: ignore[assignment]  # it answers to the same names
+
+    @audit.by_command("createsuperuser")
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Create the superuser."""
+        super().handle(*args, **options)
