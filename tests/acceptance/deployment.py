@@ -1,15 +1,26 @@
 """The settings of a deployment: a PostgreSQL and a Redis given by URL, and nothing of development."""
 
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from redis import Redis
+from redis import Redis, RedisError
 
 from bench.stage import free_port
 from hookhub import embedded
+from hookhub.procfile import ROOT
+from tests.acceptance.crew import wait_until
 
-REDIS_USER, REDIS_PASSWORD = "deployment", "a-password-of-redis"
+
+class Valkey(NamedTuple):
+    """The URLs of a Valkey over TCP for its two users: web servers and workers, and programs that publish."""
+
+    url: str
+    producer_url: str
 
 
 def settings_of_a_deployment(home: Path, *, port: int, programs: Path | None = None, **more: str) -> dict[str, str]:
@@ -32,13 +43,33 @@ def settings_of_a_deployment(home: Path, *, port: int, programs: Path | None = N
     }
 
 
-def redis_over_tcp(home: Path) -> str:
-    """Have the Valkey of ``home`` listen on TCP as well, for a user with a password, and return that user's URL."""
-    port = free_port()
-    with Redis.from_url(embedded.redis_url(home)) as redis:
-        redis.config_set("bind", "127.0.0.1")
-        redis.config_set("port", port)
-        redis.acl_setuser(
-            REDIS_USER, enabled=True, passwords=f"+{REDIS_PASSWORD}", keys="*", channels="*", commands=["+@all"]
+@contextmanager
+def valkey_of_a_deployment(folder: Path) -> Iterator[Valkey]:
+    """Run the Valkey of docker-compose.yml, by its own script and with its users, on a port of loopback."""
+    port, password, producer = free_port(), "0123456789abcdef", "fedcba9876543210"
+    environment = {
+        "PATH": f"{embedded.valkey_binary().parent}{os.pathsep}{os.environ['PATH']}",
+        "TMPDIR": str(folder),
+        "VALKEY_PASSWORD": password,
+        "VALKEY_PRODUCER_PASSWORD": producer,
+    }
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
+    with (folder / "valkey-of-a-deployment.log").open("wb") as log:
+        process = subprocess.Popen(
+            ["sh", str(ROOT / "deploy" / "valkey.sh"), *options], env=environment, stdout=log, stderr=log
         )
-    return f"redis://{REDIS_USER}:{REDIS_PASSWORD}@127.0.0.1:{port}/0"
+    url = f"redis://hookhub:{password}@127.0.0.1:{port}/0"
+    try:
+        wait_until(lambda: answers(url), "Valkey")
+        yield Valkey(url, producer_url=f"redis://producer:{producer}@127.0.0.1:{port}/0")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def answers(url: str) -> bool:
+    try:
+        with Redis.from_url(url) as redis:
+            return bool(redis.ping())
+    except RedisError:
+        return False

@@ -16,8 +16,9 @@ from bench.stage import free_port
 from hookhub import embedded, service
 from hookhub.client import Client
 from hookhub.procfile import ROOT
+from hookhub.stream_client import StreamPublisher
 from tests.acceptance.crew import home_of_its_own, wait_until
-from tests.acceptance.deployment import redis_over_tcp, settings_of_a_deployment
+from tests.acceptance.deployment import settings_of_a_deployment, valkey_of_a_deployment
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -88,11 +89,10 @@ def test_every_module_and_every_commands_help_loads_on_requirements_alone(progra
 
 
 def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: Receiver) -> None:
-    with home_of_its_own() as home, embedded.running(home):
+    with home_of_its_own() as home, embedded.running(home, redis=False), valkey_of_a_deployment(home) as valkey:
         port = free_port()
-        # Over TCP and with a password, as most have their Redis.
         settings = settings_of_a_deployment(
-            home, port=port, programs=programs, REDIS_URL=redis_over_tcp(home), HOOKHUB_ALLOWED_NETWORKS="127.0.0.0/8"
+            home, port=port, programs=programs, REDIS_URL=valkey.url, HOOKHUB_ALLOWED_NETWORKS="127.0.0.0/8"
         )
         url, environment = f"http://127.0.0.1:{port}", started_with(settings)
         manage = [str(programs / "python"), str(ROOT / "manage.py")]
@@ -111,7 +111,12 @@ def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: 
                 client.publish("push", {"ref": "refs/heads/main"})
                 [arrived] = receiver.wait_for(1, seconds=90)
                 wait_until(lambda: client.webhooks.get(created["id"])["last_delivery_status"], "the result")
+                with StreamPublisher(valkey.producer_url) as publisher:
+                    publisher.publish("push", {"ref": "refs/heads/through-the-stream"})
+                receiver.wait_for(2, seconds=90)
                 status = client.webhooks.get(created["id"])["last_delivery_status"]
+            logs = (home / "web.log").read_text() + (home / "worker.log").read_text()
 
+    assert "NOPERM" not in logs
     assert status == "200"
     assert (arrived.method, arrived.path, arrived.headers["x-github-event"]) == ("POST", "/hook", "push")
