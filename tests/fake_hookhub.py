@@ -76,6 +76,8 @@ class FakeHookHub:
 
     def accept(self, asked: Asked) -> Answer:
         """Accept events as the real one does: a repeated id is the same event, unless it says something else."""
+        if asked.path == "/v1/events/validate":
+            return Answer(200, {"events": []})
         stored = []
         repeated = False
         for event in asked.events:

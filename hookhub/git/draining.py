@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import time
 import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hookhub.git.payloads import Push, branches_before
-from hookhub.git.repository import GitFailed, Repository
-from hookhub.git.sending import Accepted, Answer, Hopeless, Misconfigured, Unavailable, send
-from hookhub.git.settings import Settings
-from hookhub.git.spool import Spool, SpoolFull
+from hookhub.git import branches
+from hookhub.git.commits import GitFailed
+from hookhub.git.payloads import Push
+from hookhub.git.repository import Repository
+from hookhub.git.sending import Accepted, Answer, Hopeless, Misconfigured, TooLarge, Unavailable, send
+from hookhub.git.settings import NotConfigured, Settings, read_settings
+from hookhub.git.spool import Progress, Spool, SpoolFull
 from hookhub.git.telling import build_events
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
+# Pushes whose hooks ran at the same time as another's may have moved a branch before that one looked.
+CONCURRENT_PUSHES = 64
+# Without a look at the time of the push, all that came later have moved branches since.
+LATER_PUSHES = 1_000
 
 
 @dataclass
@@ -37,94 +46,187 @@ class Drained:
         return ", ".join(said)
 
 
-def drain(git_dir: Path, settings: Settings, *, patience_seconds: float, wait_seconds: float = 0) -> Drained:
-    """Send everything that waits, trying for ``patience_seconds``; what is left stays for the next sender."""
+def drain(
+    git_dir: Path, *, environment: Mapping[str, str], patience_seconds: float | None = None, wait_seconds: float = 0
+) -> Drained:
+    """Send everything that waits, trying for ``patience_seconds``; what is left stays for the next sender.
+
+    Raises NotConfigured, with the reason in the spool too, when it is not known where to send.
+    """
     spool = Spool(git_dir)
-    until = time.monotonic() + patience_seconds
-    drained = Drained()
+    try:
+        settings = read_settings(git_dir, environment=environment)
+    except NotConfigured as problem:
+        spool.record_problem(str(problem))
+        raise
+    patience = settings.patience_seconds if patience_seconds is None else patience_seconds
+    sender = _Sender(spool, git_dir, settings, environment, until=time.monotonic() + patience)
     while True:
         with spool.only_sender(wait_seconds=wait_seconds) as alone:
             if not alone:
-                drained.elsewhere = True
-                return drained
-            _drain_alone(spool, git_dir, settings, until=until, drained=drained)
+                sender.drained.elsewhere = True
+                return sender.drained
+            sender.run()
         # A push that came between our last look and the end of our lock found the lock taken, and left it to us.
-        if drained.problem is not None or not (spool.pushes() or spool.batches()):
-            return drained
+        if sender.drained.problem is not None or not (spool.pushes() or spool.batches()):
+            return sender.drained
 
 
-def _drain_alone(spool: Spool, git_dir: Path, settings: Settings, *, until: float, drained: Drained) -> None:
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        drained.problem = _expand(spool, git_dir, settings, drained=drained)
-        batches = spool.batches()
-        if not batches:
-            break
-        lines = batches[0].read_bytes()
-        answer = send(lines, url=settings.url, api_key=settings.api_key, timeout_seconds=settings.timeout_seconds)
-        if isinstance(answer, Unavailable):
-            drained.problem = answer.problem
-            spool.record_problem(answer.problem)
-            wait = max(pause, answer.retry_after_seconds)
-            if time.monotonic() + wait > until:
+class _Sender:
+    """The one process that works on a spool."""
+
+    def __init__(
+        self, spool: Spool, git_dir: Path, settings: Settings, environment: Mapping[str, str], *, until: float
+    ) -> None:
+        self._spool = spool
+        self._git_dir = git_dir
+        self._settings = settings
+        self._environment = environment
+        self._until = until
+        self._pause = FIRST_PAUSE_SECONDS
+        self.drained = Drained()
+
+    def run(self) -> None:
+        """Build and send until nothing is left, or nothing more can be done now."""
+        drained = self.drained
+        while True:
+            drained.problem = self._expand()
+            batches = self._spool.batches()
+            if not batches or not self._send_all(batches):
                 break
-            time.sleep(wait)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-        elif isinstance(answer, Misconfigured):
-            drained.problem = answer.problem
-            break
-        else:
-            pause = FIRST_PAUSE_SECONDS
-            _settle(spool, batches[0], answer, lines=lines, drained=drained)
-    drained.waiting = len(spool.batches()) + len(spool.pushes())
-    spool.record_problem(drained.problem)
+        drained.waiting = len(self._spool.batches()) + len(self._spool.pushes())
+        self._spool.record_problem(drained.problem or self._rejection())
 
+    def _rejection(self) -> str | None:
+        if not self.drained.rejected:
+            return None
+        return (
+            f"{self.drained.rejected} files were refused for good; {self._spool.rejected} has them with the reasons, "
+            f"and the hook with --retry-rejected {self._git_dir} sends them again"
+        )
 
-def _settle(spool: Spool, path: Path, answer: Answer, *, lines: bytes, drained: Drained) -> None:
-    """Remove what was accepted; find what is hopeless by halving, so that one bad event takes no good one with it."""
-    if isinstance(answer, Accepted):
-        spool.remove(path)
-        drained.sent += lines.count(b"\n")
-    elif isinstance(answer, Hopeless) and not spool.halve(path):
-        spool.reject(path, reason=answer.problem)
-        drained.rejected += 1
+    def _send_all(self, batches: list[Path]) -> bool:
+        """Send requests in order; return whether to look for more."""
+        for path in batches:
+            while path.exists():
+                lines = path.read_bytes()
+                if not _is_json(lines):
+                    self._reject(path, reason="damaged: not every line is JSON")
+                    continue
+                settings = self._settings
+                answer = send(
+                    lines, url=settings.url, api_key=settings.api_key, timeout_seconds=settings.timeout_seconds
+                )
+                if not isinstance(answer, Unavailable):
+                    self._pause = FIRST_PAUSE_SECONDS
+                    if not self._settle(path, answer, lines=lines):
+                        return False
+                elif not self._wait(answer):
+                    return False
+        return True
 
+    def _wait(self, answer: Unavailable) -> bool:
+        """Wait before the next try; return False when patience ends first."""
+        self.drained.problem = answer.problem
+        self._spool.record_problem(answer.problem)
+        wait = max(self._pause, answer.retry_after_seconds)
+        if time.monotonic() + wait > self._until:
+            return False
+        time.sleep(wait)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        return True
 
-def _expand(spool: Spool, git_dir: Path, settings: Settings, *, drained: Drained) -> str | None:
-    """Turn every kept push into the requests to send; give the problem that stopped it, or None."""
-    kept: list[tuple[Path, Push]] = []
-    for path in spool.pushes():
-        try:
-            kept.append((path, spool.read_push(path)))
-        except ValueError as error:
-            spool.reject(path, reason=str(error))
-            drained.rejected += 1
-    if not kept:
+    def _settle(self, path: Path, answer: Answer, *, lines: bytes) -> bool:
+        """Do what an answer asks for; return False when nothing behind this request can be sent either.
+
+        What is hopeless is found by halving, so that one bad event takes no good one with it.
+        """
+        if isinstance(answer, Accepted):
+            self._spool.remove(path)
+            self.drained.sent += lines.count(b"\n")
+            return True
+        if isinstance(answer, (Hopeless, TooLarge)):
+            if self._spool.halve(path):
+                # The halves stand before everything else.
+                return self._send_all([each for each in self._spool.batches() if each.stem.startswith(path.stem)])
+            if isinstance(answer, Hopeless):
+                self._reject(path, reason=answer.problem)
+                return True
+        if isinstance(answer, (TooLarge, Misconfigured)):
+            self.drained.problem = answer.problem
+        return False
+
+    def _reject(self, path: Path, *, reason: str) -> None:
+        self._spool.reject(path, reason=reason)
+        self.drained.rejected += 1
+
+    def _expand(self) -> str | None:
+        """Turn every kept push into the requests to send; return the problem that stopped it, or None."""
+        paths = self._spool.pushes()
+        for index, path in enumerate(paths):
+            try:
+                push = self._spool.read_push(path)
+            except ValueError as error:
+                self._reject(path, reason=str(error))
+                continue
+            try:
+                for progress in self._replace(path, push, later=paths[index + 1 :]):
+                    if len(push.changes) > progress.change + 1:
+                        self._spool.record_problem(_progress_of(push, progress))
+            except (SpoolFull, GitFailed, OSError) as failed:
+                return str(failed)
+            except Exception:  # noqa: BLE001 - recorded with the push set aside: one that cannot be built must not stop the rest.
+                self._reject(path, reason=traceback.format_exc())
         return None
-    repository = Repository(git_dir)
-    try:
-        now = repository.branches()
-    except GitFailed as failed:
-        return str(failed)
-    for index, (path, push) in enumerate(kept):
-        before = branches_before(push, later=[later for _, later in kept[index + 1 :]], now=now)
-        is_first = not before and not spool.is_creation_told()
+
+    def _replace(self, path: Path, push: Push, *, later: list[Path]) -> Iterator[Progress]:
+        spool = self._spool
+        repository = Repository(self._git_dir, inherited=self._environment, own=push.git)
+        before = self._before(path, push, repository, later=later)
+        namespace = repository.ref_prefix
+        settings = self._settings.for_push(push.named)
         events = build_events(
             push,
             repository=repository,
             identity=settings.identity,
             before=before,
             dialect=settings.dialect,
-            is_first=is_first,
+            is_first=not before and not spool.is_creation_told(namespace),
+            since=spool.progress_of(path),
         )
-        try:
-            spool.replace(path, events)
-            spool.note_creation()
-        except SpoolFull as full:
-            return str(full)
-        except OSError:
-            raise
-        except Exception:  # noqa: BLE001 - recorded with the push set aside: one that we cannot build must not stop the rest.
-            spool.reject(path, reason=traceback.format_exc())
-            drained.rejected += 1
-    return None
+        yield from spool.replace(path, events, namespace=namespace)
+        spool.note_creation(namespace)
+
+    def _before(self, path: Path, push: Push, repository: Repository, *, later: list[Path]) -> dict[str, str]:
+        listing, prefix = self._spool.refs_of(path), repository.ref_prefix
+        seen = repository.branches() if listing is None else branches.parse(listing, prefix=prefix)
+        announced = None if listing is None else self._spool.announced_refs(prefix)
+        return branches.before(
+            push,
+            seen=seen,
+            later=list(self._readable(later[: LATER_PUSHES if listing is None else CONCURRENT_PUSHES], push)),
+            announced=None if announced is None else branches.parse(announced, prefix=prefix),
+            contains=repository.contains,
+        )
+
+    def _readable(self, paths: list[Path], push: Push) -> Iterator[Push]:
+        """Read the pushes to the same namespace; one that cannot be read is dealt with in its turn."""
+        for path in paths:
+            with suppress(ValueError, OSError):
+                other = self._spool.read_push(path)
+                if other.git.get("GIT_NAMESPACE") == push.git.get("GIT_NAMESPACE"):
+                    yield other
+
+
+def _progress_of(push: Push, progress: Progress) -> str:
+    return (
+        f"a push of {len(push.changes):,} refs is being turned into events, {progress.change:,} are done; "
+        f"if this process ends, the next one goes on from there"
+    )
+
+
+def _is_json(lines: bytes) -> bool:
+    try:
+        return all(isinstance(json.loads(line), dict) for line in lines.splitlines())
+    except ValueError:
+        return False

@@ -1,97 +1,129 @@
-"""What the changes of one push brought, whatever shape it is told in."""
+"""What the changes of one push brought, whatever shape the events have."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hookhub.git.payloads import Change, Push
-from hookhub.git.repository import Commit, GitFailed, Repository, Walk, is_zero
+from hookhub.git.commits import Commit, GitFailed
+from hookhub.git.payloads import Change, Push, shown
+from hookhub.git.repository import Repository, Walk
 
-_NOTHING = Walk((), size=0, forced=False)
+_NOTHING = Walk()
 
 
 @dataclass(frozen=True)
 class Moved:
-    """One change with its commits: the newest, newest first, each with whether no branch had it before."""
+    """One change with its commits' ids: the newest, newest first, each with its parent and whether it is distinct.
 
-    change: Change
-    newest: tuple[tuple[Commit, bool], ...]
+    Distinct is what no branch had before the push, and no other change of the push has told of.
+    """
+
+    newest: tuple[tuple[str, str, bool], ...]
     size: int
     distinct_size: int
     forced: bool
-    head: Commit | None
-    is_head_distinct: bool
 
 
 class History:
-    """The changes of one push, to be asked about in their order."""
+    """The changes of one push; commits are read when they are asked for, and not kept."""
 
-    def __init__(self, push: Push, *, repository: Repository, before: dict[str, str]) -> None:
-        self._push = push
+    def __init__(self, push: Push, *, repository: Repository, before: Mapping[str, str]) -> None:
         self._repository = repository
-        self.default_branch = repository.default_branch()
-        # Grows with every branch told: what two new branches share is told with the first of them only, so that a push
-        # of a thousand branches does not tell the same history a thousand times.
-        self._known = set(before.values())
-        moved = {change.ref: change.new for change in push.changes if change.kind == "branch"}
-        self._after = {ref: oid for ref, oid in {**before, **moved}.items() if not is_zero(oid)}
-        self._tips, self._tip_parents = self._find_tips()
+        self._reader = repository.reader()
+        default = repository.default_branch()
+        self._default_ref = f"refs/heads/{default}"
+        self.default_branch = None if default is None else shown(default)
+        self._tips, self._parents = self._find_tips(push)
+        self._distinct = self._find_distinct(push, before)
+        self._branches_on = _branches_on(push, before)
+
+    def close(self) -> None:
+        """End the process that reads commits."""
+        self._reader.close()
 
     def moved(self, change: Change) -> Moved:
-        """Tell what a change brought."""
+        """Return what a change brought; nothing when git cannot say, for that the ref moved is news by itself."""
+        # A tag's push carries no commits, at GitHub and here: the branch's push has told of them.
+        if change.deleted or change.kind != "branch":
+            # A client moves a tag only by force, whatever its old and new commits have in common.
+            is_moved_tag = change.kind == "tag" and not change.created and not change.deleted
+            return Moved((), size=0, distinct_size=0, forced=is_moved_tag)
+        distinct = self._distinct.get(change.ref, _NOTHING)
         try:
-            walk, distinct = self._walk(change)
-            details = self._details(change, walk)
+            walk = distinct if change.created else self._repository.walk_update(change.old, change.new)
         except GitFailed:
-            # The news that the ref moved is worth more than its list of commits, and must not wait for a repair.
-            walk, distinct, details = _NOTHING, _NOTHING, {}
+            walk, distinct = _NOTHING, _NOTHING
         ours = frozenset(commit for commit, _ in distinct.newest)
+        is_all_ours = distinct.size == walk.size
+        newest = tuple((commit, parent, is_all_ours or commit in ours) for commit, parent in walk.newest)
+        return Moved(newest, size=walk.size, distinct_size=distinct.size, forced=walk.forced)
+
+    def commits(self, moved: Moved, *, oldest_first: bool = False) -> Iterator[tuple[Commit, bool]]:
+        """Yield a change's commits, each with whether it is distinct, as far as git can read them."""
+        for commit, parent, is_distinct in reversed(moved.newest) if oldest_first else moved.newest:
+            try:
+                read = self._reader.read(commit, parent)
+            except GitFailed:
+                continue
+            if read is not None:
+                yield read, is_distinct
+
+    def head(self, change: Change, moved: Moved) -> tuple[Commit, bool] | None:
+        """Return the commit that a ref stands on now, with whether it is distinct; None when it stands on none."""
         tip = self._tips.get(change.new)
-        newest = (
-            (details[commit], distinct.size == walk.size or commit in ours)
-            for commit, _ in walk.newest
-            if commit in details
-        )
-        return Moved(
-            change=change,
-            newest=tuple(newest),
-            size=walk.size,
-            distinct_size=distinct.size,
-            forced=walk.forced,
-            head=details.get(tip) if tip is not None else None,
-            is_head_distinct=tip in ours or change.kind == "tag",
-        )
+        if tip is None:
+            return None
+        try:
+            read = self._reader.read(tip, self._parents.get(tip, ""))
+        except GitFailed:
+            return None
+        is_distinct = change.kind == "tag" or any(commit == tip and own for commit, _, own in moved.newest)
+        return None if read is None else (read, is_distinct)
 
     def base_ref(self, change: Change) -> str | None:
-        """Name the branch that a new ref was made from, when one stands on the very same commit."""
+        """Return the branch that a new ref was made from, to show: one that stands on the very same commit."""
         tip = self._tips.get(change.new)
         if not change.created or tip is None:
             return None
-        same = sorted(ref for ref, oid in self._after.items() if oid == tip and ref != change.ref)
-        master = f"refs/heads/{self.default_branch}"
-        return master if master in same else next(iter(same), None)
+        same = [ref for ref in self._branches_on.get(tip, ()) if ref != change.ref][:2]
+        found = self._default_ref if self._is_on(tip, self._default_ref, change) else next(iter(same), None)
+        return None if found is None else shown(found)
 
-    def _find_tips(self) -> tuple[dict[str, str], dict[str, str]]:
+    def _is_on(self, tip: str, ref: str, change: Change) -> bool:
+        return ref != change.ref and ref in self._branches_on.get(tip, {})
+
+    def _find_tips(self, push: Push) -> tuple[dict[str, str], dict[str, str]]:
         """Find the commit behind every new value, and that commit's first parent, for all refs at once."""
         try:
-            tips = self._repository.peel(change.new for change in self._push.changes if not change.deleted)
+            tips = self._repository.peel(
+                change.new for change in push.changes if change.kind is not None and not change.deleted
+            )
             return tips, self._repository.first_parents(set(tips.values()))
         except GitFailed:
             return {}, {}
 
-    def _walk(self, change: Change) -> tuple[Walk, Walk]:
-        """Walk the commits of a change, and those of them that no branch had before."""
-        # A tag's push carries no commits, at GitHub and here: the branch's push has told them.
-        if change.deleted or change.kind != "branch":
-            return _NOTHING, _NOTHING
-        distinct = self._repository.walk_new(change.new, hidden=self._known)
-        walk = distinct if change.created else self._repository.walk_update(change.old, change.new)
-        self._known.add(change.new)
-        return walk, distinct
+    def _find_distinct(self, push: Push, before: Mapping[str, str]) -> dict[str, Walk]:
+        """Find what no branch had before, for all branches at once.
 
-    def _details(self, change: Change, walk: Walk) -> dict[str, Commit]:
-        pairs = list(walk.newest)
-        tip = self._tips.get(change.new)
-        if tip is not None and all(commit != tip for commit, _ in pairs):
-            pairs.append((tip, self._tip_parents.get(tip, "")))
-        return self._repository.commits(pairs)
+        What two new branches share is told with the first of them only, so that a push of a thousand branches does not
+        tell the same history a thousand times.
+        """
+        moved = [change for change in push.changes if change.kind == "branch" and not change.deleted]
+        try:
+            walks = self._repository.walk_new([change.new for change in moved], hidden=set(before.values()))
+        except GitFailed:
+            return {}
+        return {change.ref: walk for change, walk in zip(moved, walks)}
+
+
+def _branches_on(push: Push, before: Mapping[str, str]) -> dict[str, dict[str, None]]:
+    """Return the branches that stand on each commit after a push, in the order of their names."""
+    after = dict(before)
+    for change in push.changes:
+        if change.kind == "branch":
+            after[change.ref] = change.new
+    found: dict[str, dict[str, None]] = {}
+    for ref in sorted(after):
+        found.setdefault(after[ref], {})[ref] = None
+    return found

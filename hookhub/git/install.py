@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hookhub.git.hook import find_git_dir
-from hookhub.git.repository import as_text
-from hookhub.git.settings import FILE_NAME, checked_dialect, checked_url, name_of
+from hookhub.git import environment, places
+from hookhub.git.owner import acting_as_owner_of, environment_of
+from hookhub.git.payloads import as_text
+from hookhub.git.settings import FILE_NAME, Settings, checked_dialect, checked_key, checked_url, name_of, read_settings
 
 _MARK = "hookhub/git/hook.py"
-# Not 'install.py': what is installed does not install.
+# Not 'install.py' and 'checking.py': what is installed does not install.
 _MODULES = (
-    *("__init__", "draining", "history", "hook", "payloads", "repository", "sending", "settings", "shapes", "spool"),
-    "telling",
+    *("__init__", "announcing", "branches", "commits", "detaching", "draining", "environment", "files", "fitting"),
+    *("github", "history", "hook", "owner", "payloads", "places", "repository", "sending", "settings", "shapes"),
+    *("spool", "telling"),
 )
 _START = "import sys\n\nfrom hookhub.git.hook import main\n\nsys.exit(main())\n"
 # The same bytes for the same version: an administrator can compare two hosts.
@@ -32,11 +34,26 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Installed:
-    """What was written."""
+    """What was written; ``note`` is what the administrator should know of where."""
 
+    git_dir: Path
     hook: Path
     settings: Path
     set_aside: Path | None
+    note: str | None = None
+
+    def read_settings(self) -> Settings:
+        """Return the settings as the hook will read them, with nothing from this process's environment."""
+        return read_settings(self.git_dir, environment={})
+
+
+@dataclass(frozen=True)
+class _Hooks:
+    """Where git looks for a repository's hooks, and the configuration that says so; None is the usual place."""
+
+    directory: Path
+    origin: str | None = None
+    is_of_this_user: bool = False
 
 
 def install(
@@ -58,17 +75,16 @@ def install(
 
     With ``force`` the other hook is set aside beside ours. Installing over our own hook renews it.
     """
-    git_dir = find_git_dir(repository)
-    hook = _hooks_directory(git_dir) / hook_name
-    set_aside = None
-    if hook.exists() and not _is_ours(hook):
-        if not force:
-            raise Refused(_how_to_chain(hook))
-        set_aside = hook.with_name(f"{hook.name}.before-hookhub")
-        if set_aside.exists():
-            raise Refused(f"{hook} is not HookHub's and {set_aside} is taken; move one of them away")
-        hook.rename(set_aside)
-    chosen: dict[str, Any] = {"url": checked_url(url), "api_key": api_key, "repository": name or name_of(git_dir)}
+    try:
+        git_dir = places.find(repository)
+    except places.NoRepository as error:
+        raise Refused(str(error)) from error
+    # All that may be refused comes before the first write.
+    chosen: dict[str, Any] = {
+        "url": checked_url(url),
+        "api_key": checked_key(api_key),
+        "repository": name or name_of(git_dir),
+    }
     optional = {
         "html_url": html_url,
         "clone_url": clone_url,
@@ -77,11 +93,27 @@ def install(
         "customer_id": customer_id,
     }
     chosen.update({key: value for key, value in optional.items() if value})
-    settings = git_dir / FILE_NAME
-    hook.parent.mkdir(exist_ok=True)
-    _write(settings, f"{json.dumps(chosen, indent=2)}\n".encode(), mode=0o600, like=git_dir)
-    _write(hook, packed(interpreter=interpreter), mode=0o755, like=git_dir)
-    return Installed(hook=hook, settings=settings, set_aside=set_aside)
+    hooks = _hooks_of(git_dir)
+    hook, settings = hooks.directory / hook_name, git_dir / FILE_NAME
+    with acting_as_owner_of(git_dir):
+        set_aside = _make_room(hook, force=force)
+        hook.parent.mkdir(exist_ok=True)
+        _write(settings, f"{json.dumps(chosen, indent=2)}\n".encode(), mode=0o600)
+        _write(hook, packed(interpreter=interpreter), mode=0o755)
+    return Installed(git_dir, hook, settings, set_aside, note=_note(hooks, git_dir))
+
+
+def _make_room(hook: Path, *, force: bool) -> Path | None:
+    """Set another hook aside, and return where to; raise Refused unless that is wanted."""
+    if not hook.exists() or _is_ours(hook):
+        return None
+    if not force:
+        raise Refused(_how_to_chain(hook))
+    set_aside = hook.with_name(f"{hook.name}.before-hookhub")
+    if set_aside.exists():
+        raise Refused(f"{hook} is not HookHub's and {set_aside} is taken; move one of them away")
+    hook.rename(set_aside)
+    return set_aside
 
 
 def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
@@ -90,7 +122,8 @@ def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
     buffer.write(
         f"#!{interpreter}\n# HookHub's post-receive hook, a Python zip application: unzip it to read it.\n".encode()
     )
-    with zipfile.ZipFile(buffer, "a", compression=zipfile.ZIP_DEFLATED) as archive:
+    # Not compressed: unpacking would need zlib, which a minimal Python may lack, and cost every push time.
+    with zipfile.ZipFile(buffer, "a", compression=zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _START)
         archive.writestr(zipfile.ZipInfo("hookhub/__init__.py", _EPOCH), "")
         for module in _MODULES:
@@ -99,13 +132,44 @@ def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
     return buffer.getvalue()
 
 
-def _hooks_directory(git_dir: Path) -> Path:
-    """Ask git, because ``core.hooksPath`` may point elsewhere."""
-    command = ["git", "--git-dir", str(git_dir), "rev-parse", "--git-path", "hooks"]
-    asked = subprocess.run(command, capture_output=True, cwd=git_dir, check=False)
+def _hooks_of(git_dir: Path) -> _Hooks:
+    """Find where git looks for hooks when the repository's owner receives a push.
+
+    ``core.hooksPath`` may lead elsewhere, and another user's own configuration does not hold for the owner.
+    """
+    owner = git_dir.stat().st_uid
+    inherited = dict(os.environ) if owner == os.geteuid() else environment_of(owner, os.environ)
+    command = ["git", "config", "--show-origin", "--show-scope", "--null", "--type=path", "--get", "core.hooksPath"]
+    with acting_as_owner_of(git_dir):
+        asked = subprocess.run(
+            command,
+            capture_output=True,
+            cwd=git_dir,
+            env=environment.for_git(inherited, git_dir=git_dir, own={}),
+            check=False,
+        )
+    if asked.returncode == 1:
+        return _Hooks(git_dir / "hooks")
     if asked.returncode:
-        raise Refused(as_text(asked.stderr).strip())
-    return (git_dir / os.fsdecode(asked.stdout.rstrip(b"\n"))).resolve()
+        raise Refused(f"git cannot tell where hooks belong: {as_text(asked.stderr).strip()}")
+    scope, origin, path = asked.stdout.split(b"\0")[:3]
+    # Git runs this hook in the repository's directory, which is what a relative path is relative to.
+    directory = (git_dir / os.fsdecode(path)).resolve()
+    return _Hooks(directory, origin=as_text(origin), is_of_this_user=scope == b"global")
+
+
+def _note(hooks: _Hooks, git_dir: Path) -> str | None:
+    if hooks.origin is not None:
+        note = f"core.hooksPath in {hooks.origin} sends git to {hooks.directory} for its hooks, so the hook is there"
+        if hooks.is_of_this_user:
+            note += (
+                f". That setting is one user's own: pushes that another user receives run {git_dir / 'hooks'} instead. "
+                f"To install there, run this with GIT_CONFIG_GLOBAL=/dev/null"
+            )
+        return note
+    if git_dir.stat().st_uid != os.geteuid() and os.environ.get("HOME"):
+        return "The repository is another user's, whose configuration decides where its hooks are, and not yours"
+    return None
 
 
 def _is_ours(hook: Path) -> bool:
@@ -126,8 +190,8 @@ or install beside it with --hook-name {beside.name} and let your hook call ours.
     printf '%s\\n' "$lines" | your-own-work"""
 
 
-def _write(path: Path, content: bytes, *, mode: int, like: Path) -> None:
-    """Write a file whole, with its mode from the first moment, owned as the repository is when root writes it."""
+def _write(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a file whole, with its mode from the first moment."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
@@ -135,9 +199,6 @@ def _write(path: Path, content: bytes, *, mode: int, like: Path) -> None:
         file.write(content)
         # The umask has had its say in the mode; the file's purpose has the last word.
         os.fchmod(file.fileno(), mode)
-        if os.geteuid() == 0:
-            owner = like.stat()
-            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

@@ -1,22 +1,24 @@
-"""Where HookHub is and what this repository is called: the environment first, then ``hookhub.json`` beside the refs."""
+"""Where HookHub is and what this repository is called, from ``hookhub.json`` beside the refs and the environment."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from hookhub.git.payloads import Identity
+from hookhub.git.payloads import Identity, shown
 from hookhub.git.shapes import DEFAULT, SHAPES
 
 FILE_NAME = "hookhub.json"
 
 _TEXT = {"url", "api_key", "repository", "html_url", "clone_url", "dialect", "repository_id", "customer_id"}
 _SECONDS = {"budget_seconds", "timeout_seconds", "patience_seconds"}
+_MAX_SECONDS = 86_400
 
 
 class NotConfigured(Exception):
@@ -39,28 +41,40 @@ class Settings:
     # How long a sender keeps trying before it leaves the rest to the next push or to --flush.
     patience_seconds: float = 60.0
 
+    def for_push(self, named: Mapping[str, str]) -> Settings:
+        """Return the settings for a push whose own environment named some of them."""
+        identity = self.identity
+        own = Identity(
+            name=named.get("repository") or identity.name,
+            html_url=(named.get("html_url") or "").rstrip("/") or identity.html_url,
+            clone_url=named.get("clone_url") or identity.clone_url,
+            private=identity.private,
+            id=named.get("repository_id") or identity.id,
+            customer_id=named.get("customer_id") or identity.customer_id,
+        )
+        dialect = named.get("dialect")
+        return replace(self, identity=own, dialect=dialect if dialect in SHAPES else self.dialect)
+
 
 def read_settings(git_dir: Path, *, environment: Mapping[str, str]) -> Settings:
-    """Read the settings of one repository; raise NotConfigured with the sentence to show."""
-    given = _read_file(git_dir / FILE_NAME)
-    for name in _TEXT:
-        if value := environment.get(f"HOOKHUB_{name.upper()}"):
-            given[name] = as_unicode(value)
-    for name in ("url", "api_key"):
-        if not given.get(name):
-            raise NotConfigured(f"set {name} in {git_dir / FILE_NAME} or HOOKHUB_{name.upper()} in the environment")
-    identity = Identity(
-        name=given.get("repository") or name_of(git_dir),
-        html_url=(given.get("html_url") or "").rstrip("/") or None,
-        clone_url=given.get("clone_url") or None,
-        private=given.get("private", True),
-        id=given.get("repository_id") or None,
-        customer_id=given.get("customer_id") or None,
+    """Read the settings of one repository; raise NotConfigured with the sentence to show.
+
+    The environment wins, but for the address and the key: these come from one source together, and the file's win.
+    A pusher may have a part in the environment, who is not to have the file's key sent to an address of his own.
+    """
+    path = git_dir / FILE_NAME
+    given = _read_file(path)
+    named = {name: shown(value) for name in _TEXT if (value := environment.get(f"HOOKHUB_{name.upper()}"))}
+    url, api_key = _address_and_key(path, given, named)
+    merged = {**given, **{name: value for name, value in named.items() if name not in ("url", "api_key")}}
+    spans = {name: float(merged[name]) for name in _SECONDS if name in merged}
+    return Settings(
+        url=checked_url(url),
+        api_key=checked_key(api_key),
+        identity=_identity(merged, git_dir),
+        dialect=checked_dialect(merged.get("dialect") or DEFAULT),
+        **spans,
     )
-    dialect = checked_dialect(given.get("dialect") or DEFAULT)
-    spans = {name: float(given[name]) for name in _SECONDS if name in given}
-    url = checked_url(given["url"])
-    return Settings(url=url, api_key=given["api_key"], identity=identity, dialect=dialect, **spans)
 
 
 def checked_dialect(dialect: str) -> str:
@@ -72,37 +86,93 @@ def checked_dialect(dialect: str) -> str:
 
 def checked_url(url: str) -> str:
     """Return HookHub's address without a trailing slash or ``/v1``; raise NotConfigured when it is none."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NotConfigured(f"url must look like https://hooks.example.org, not {url!r}")
+    url = url.strip()
+    # What is before an @ may be a password, and is not repeated.
+    quoted = "" if "@" in url else f", not {shown(url)[:200]!r}"
+    rule = f"url must look like https://hooks.example.org{quoted}"
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise NotConfigured(f"{rule}: {error}" if quoted else rule) from None
+    if not is_address:
+        raise NotConfigured(rule)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise NotConfigured(f"{rule}: without a user name, ? or #")
+    if not re.fullmatch(r"[!-~]+", url):
+        raise NotConfigured(f"{rule}: write a host beyond ASCII in its xn-- form, and other characters as %XX")
     url = url.rstrip("/")
     return url.removesuffix("/v1")
+
+
+def checked_key(api_key: str) -> str:
+    """Return the key without white space around it; raise NotConfigured, without showing it, when it cannot be one."""
+    key = api_key.strip().strip("\ufeff").strip()
+    if not re.fullmatch(r"[!-~]{1,1000}", key):
+        raise NotConfigured(
+            "api_key holds characters that no key has (white space, a control character, a letter beyond ASCII) "
+            "or is empty; copy it again from where it was shown"
+        )
+    return key
 
 
 def name_of(git_dir: Path) -> str:
     """Guess a repository's name from its directory: ``/srv/git/widgets.git`` and ``widgets/.git`` are both widgets."""
     directory = git_dir.parent if git_dir.name == ".git" else git_dir
-    return as_unicode(directory.name.removesuffix(".git"))
+    name = directory.name
+    return shown(name.removesuffix(".git"))
 
 
-def as_unicode(text: str) -> str:
-    """Replace what the operating system handed over and is not UTF-8, for JSON has no others."""
-    return os.fsencode(text).decode("utf-8", errors="replace")
+def _identity(given: Mapping[str, Any], git_dir: Path) -> Identity:
+    return Identity(
+        name=given.get("repository") or name_of(git_dir),
+        html_url=(given.get("html_url") or "").rstrip("/") or None,
+        clone_url=given.get("clone_url") or None,
+        private=given.get("private", True),
+        id=given.get("repository_id") or None,
+        customer_id=given.get("customer_id") or None,
+    )
+
+
+def _address_and_key(path: Path, given: Mapping[str, Any], named: Mapping[str, str]) -> tuple[str, str]:
+    """Choose the source that has both."""
+    source: Mapping[str, Any] = given if given.get("url") or given.get("api_key") else named
+    missing = [name for name in ("url", "api_key") if not source.get(name)]
+    if not missing:
+        return source["url"], source["api_key"]
+    if source is given:
+        raise NotConfigured(f"set {missing[0]} in {path} too: the address and the key come from one place")
+    raise NotConfigured(
+        f"set {' and '.join(missing)} in {path} or {' and '.join(f'HOOKHUB_{name.upper()}' for name in missing)} "
+        f"in the environment"
+    )
 
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        # As bytes: editors of Windows put a byte order mark before UTF-8, or write UTF-16.
+        given = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise NotConfigured(f"{path} cannot be read: {error}") from error
     if not isinstance(given, dict):
         raise NotConfigured(f"{path} must hold one JSON object")
     if unknown := set(given) - _TEXT - _SECONDS - {"private"}:
-        raise NotConfigured(f"{path} sets {', '.join(sorted(unknown))}, which HookHub does not know")
+        raise NotConfigured(f"{path} sets {_listed(unknown)}, which HookHub does not know")
     wrong = [name for name in _TEXT & given.keys() if not isinstance(given[name], str)]
-    wrong += [name for name in _SECONDS & given.keys() if not isinstance(given[name], (int, float))]
+    wrong += [name for name in _SECONDS & given.keys() if not _is_span(given[name])]
+    wrong += [name for name in ("private",) if not isinstance(given.get(name, True), bool)]
     if wrong:
-        raise NotConfigured(f"{path}: {', '.join(sorted(wrong))} has the wrong type")
-    return given
+        raise NotConfigured(f"{path}: {_listed(wrong)} has the wrong type")
+    return {name: shown(value) if isinstance(value, str) else value for name, value in given.items()}
+
+
+def _is_span(value: object) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) and 0 <= value <= _MAX_SECONDS
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(shown(name)[:100] for name in names))

@@ -1,24 +1,27 @@
 """Where events wait inside the repository until HookHub has accepted them: plain files, each complete or not there.
 
-``<name>.push`` is what git told the hook. A sender turns it into ``<name>.<part>.events``: the lines of one request,
-exactly as they will be sent, however often. Names sort in the order of the pushes. ``rejected/`` holds what the API
-will never accept, each with the reason beside it.
+``<name>.push`` is what git told the hook, and ``<name>.refs`` where the branches stood then. A sender turns them into
+``<name>.<part>.events``: the lines of one request, exactly as they will be sent, however often. ``<name>.progress`` has
+the place it has reached in a push of many parts. Names sort in the order of the pushes. ``rejected/`` holds what
+HookHub will never accept, each with the reason beside it; ``put_back`` returns them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hookhub.git import files
 from hookhub.git.payloads import Push
 
 DIRECTORY = "hookhub-spool"
 CREATION_TOLD = "creation-told"
+ANNOUNCED_REFS = "announced-refs"
 MAX_FILES = 10_000
 MAX_BYTES = 512 << 20
 MAX_REJECTED = 1_000
@@ -31,6 +34,24 @@ ABANDONED_SECONDS = 3600
 
 class SpoolFull(Exception):
     """The spool has reached its bounds; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much of a push is in batches: where its next event is, and how many batches are before it."""
+
+    change: int = 0
+    place: int = 0
+    batches: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """One event as a line of a request: the event in this place of those of this change."""
+
+    change: int
+    place: int
+    text: str
 
 
 class Spool:
@@ -65,23 +86,52 @@ class Spool:
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a kept push: {error!r}") from error
 
-    def replace(self, push_path: Path, events: Iterable[str]) -> None:
-        """Put a push's events in its place, cut into requests; raise SpoolFull and keep the push as it was."""
-        # A sender that died half-way left parts; nothing of them was sent while their push was still here.
-        for leftover in self._named(f"{push_path.stem}.*.events"):
-            leftover.unlink()
+    def keep_refs(self, push_path: Path, refs: bytes) -> None:
+        """Keep where the branches stood when a push was over."""
+        self._write(push_path.with_suffix(".refs"), refs, durably=False)
+
+    def refs_of(self, push_path: Path) -> bytes | None:
+        """Return what ``keep_refs`` was given, or None when nothing was kept."""
+        with contextlib.suppress(FileNotFoundError):
+            return push_path.with_suffix(".refs").read_bytes()
+        return None
+
+    def announced_refs(self, namespace: str) -> bytes | None:
+        """Return where the branches stood at the last push that was turned into events, or None before the first."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._announced(namespace).read_bytes()
+        return None
+
+    def progress_of(self, push_path: Path) -> Progress:
+        """Return how much of a push is in batches already."""
+        try:
+            return Progress(**json.loads(push_path.with_suffix(".progress").read_bytes()))
+        except FileNotFoundError:
+            return Progress()
+
+    def replace(self, push_path: Path, lines: Iterable[Line], *, namespace: str = "") -> Iterator[Progress]:
+        """Put a push's events in its place, cut into requests, and yield after each; raise SpoolFull before the first.
+
+        The lines begin where ``progress_of`` says. Whatever ends this early keeps the push, and what was yielded.
+        """
+        progress = self.progress_of(push_path)
+        self._unlink_parts(push_path, first=progress.batches)
         # Asked once: a single push larger than the bounds must still get through when it is alone.
         self._demand_room()
-        written: list[Path] = []
-        try:
-            for number, batch in enumerate(_batches(events)):
-                written.append(push_path.with_suffix(f".{number:06d}.events"))
-                self._write(written[-1], b"".join(batch))
-        except BaseException:
-            for part in written:
-                part.unlink(missing_ok=True)
-            raise
+        for batch, is_last in _batches(lines):
+            content = b"".join(line.text.encode() + b"\n" for line in batch)
+            self._write(push_path.with_suffix(f".{progress.batches:06d}.events"), content)
+            progress = Progress(batch[-1].change, batch[-1].place + 1, progress.batches + 1)
+            if not is_last:
+                self._write(push_path.with_suffix(".progress"), json.dumps(asdict(progress)).encode())
+            yield progress
         self.remove(push_path)
+        push_path.with_suffix(".progress").unlink(missing_ok=True)
+        try:
+            push_path.with_suffix(".refs").replace(self._announced(namespace))
+        except FileNotFoundError:
+            # What is there is about an earlier push, and a branch moved by this one would look moved by nothing.
+            self._announced(namespace).unlink(missing_ok=True)
 
     def halve(self, path: Path) -> bool:
         """Split a request in two, so that what is wrong with it can be found; tell whether it could be split."""
@@ -100,49 +150,63 @@ class Spool:
         self._make(self.rejected)
         self._write(self.rejected / f"{path.name}.reason", f"{reason}\n".encode())
         path.rename(self.rejected / path.name)
-        _sync(self.directory)
+        files.sync(self.directory)
         kept = sorted(each for each in self.rejected.iterdir() if each.suffix != ".reason")
         for oldest in kept[: max(0, len(kept) - MAX_REJECTED)]:
             oldest.unlink()
             oldest.with_name(f"{oldest.name}.reason").unlink(missing_ok=True)
 
+    def put_back(self) -> int:
+        """Return what was set aside to where it waits to be sent, and how many files that were."""
+        returned = 0
+        for path in sorted(self.rejected.glob("*")):
+            if path.suffix in (".push", ".events"):
+                path.rename(self.directory / path.name)
+                path.with_name(f"{path.name}.reason").unlink(missing_ok=True)
+                returned += 1
+        files.sync(self.directory)
+        return returned
+
     def remove(self, path: Path) -> None:
         """Forget a file whose content is safe elsewhere."""
         path.unlink()
-        _sync(self.directory)
+        files.sync(self.directory)
 
     def record_problem(self, problem: str | None) -> None:
-        """Leave the reason why things wait in ``last-problem`` for whoever looks; None removes it."""
+        """Write the reason why things wait to ``last-problem``; None removes it."""
         path = self.directory / "last-problem"
         if problem is None:
             path.unlink(missing_ok=True)
         else:
             self._write(path, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {problem}\n".encode())
 
-    def is_creation_told(self) -> bool:
-        """Tell whether this repository has been told of before: one that lost all its branches is not a new one."""
-        return (self.directory / CREATION_TOLD).exists()
+    def is_creation_told(self, namespace: str = "") -> bool:
+        """Return whether this repository was announced before: one that lost all its branches is not a new one."""
+        return self._for(namespace, CREATION_TOLD).exists()
 
-    def note_creation(self) -> None:
-        """Have it known that the repository has been told of."""
-        if not self.is_creation_told():
-            self._write(self.directory / CREATION_TOLD, b"")
+    def note_creation(self, namespace: str = "") -> None:
+        """Remember that the repository was announced."""
+        if not self.is_creation_told(namespace):
+            self._write(self._for(namespace, CREATION_TOLD), b"")
 
     @contextlib.contextmanager
     def only_sender(self, *, wait_seconds: float = 0) -> Iterator[bool]:
         """Yield True while we alone may send, or False when another still does after ``wait_seconds``."""
         self._make(self.directory)
-        path = self.directory / "lock"
-        with path.open("a") as lock:
-            _give_to_owner_of(self.directory, path)
+        # Not through a link, which could lead out of the repository.
+        lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            files.give_to_owner_of(self.directory, lock)
             until = time.monotonic() + wait_seconds
-            while not _locked(lock.fileno()):
+            while not files.locked(lock):
                 if time.monotonic() >= until:
                     yield False
                     return
                 time.sleep(0.05)
             self._sweep()
             yield True
+        finally:
+            os.close(lock)
 
     def _demand_room(self) -> None:
         files, size = 0, 0
@@ -155,73 +219,57 @@ class Spool:
         if files >= self._max_files or size >= self._max_bytes:
             raise SpoolFull(
                 f"the spool {self.directory} is full ({files} files, {size >> 20} MiB wait for HookHub); "
-                f"see last-problem there, repair that, then run the hook with --flush"
+                f"see last-problem there, repair that, then run the hook with --flush {self.directory.parent}"
             )
 
     def _named(self, pattern: str) -> list[Path]:
         return sorted(self.directory.glob(pattern))
 
+    def _for(self, namespace: str, name: str) -> Path:
+        """Return the file of a namespace (a prefix of refs, which holds slashes); the usual one has none."""
+        return self.directory / (f"{name}-{namespace.encode('utf-8', 'surrogateescape').hex()}" if namespace else name)
+
+    def _announced(self, namespace: str) -> Path:
+        return self._for(namespace, ANNOUNCED_REFS)
+
+    def _unlink_parts(self, push_path: Path, *, first: int) -> None:
+        """Remove the batches from a number on: a sender died before it had written down that they are complete."""
+        for part in self._named(f"{push_path.stem}.*.events"):
+            if int(part.name[len(push_path.stem) + 1 :].split(".")[0]) >= first:
+                part.unlink()
+
     def _make(self, directory: Path) -> None:
         if not directory.is_dir():
             # Payloads tell what is in a private repository.
             directory.mkdir(mode=0o700, exist_ok=True)
-            _give_to_owner_of(directory.parent, directory)
+            made = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                files.give_to_owner_of(directory.parent, made)
+            finally:
+                os.close(made)
 
-    def _write(self, path: Path, content: bytes) -> None:
-        """Write a file that is complete and on the disk from the moment it has its name."""
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            _give_to_owner_of(self.directory, temporary)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
+    def _write(self, path: Path, content: bytes, *, durably: bool = True) -> None:
+        files.write(path, content, owned_like=self.directory, durably=durably)
 
     def _sweep(self) -> None:
-        for temporary in self._named(".*.tmp"):
+        """Remove what processes that died have left: half-written files, and what belonged to a push that is done."""
+        for temporary in (*self._named(".*.tmp"), *self._named("*.refs"), *self._named("*.progress")):
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - temporary.stat().st_mtime > ABANDONED_SECONDS:
+                is_old = time.time() - temporary.stat().st_mtime > ABANDONED_SECONDS
+                if is_old and not temporary.with_suffix(".push").exists():
                     temporary.unlink()
 
 
-def _batches(events: Iterable[str]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
+def _batches(lines: Iterable[Line]) -> Iterator[tuple[list[Line], bool]]:
+    """Cut lines into requests, each with whether it is the last."""
+    batch: list[Line] = []
     size = 0
-    for event in events:
-        line = event.encode() + b"\n"
-        if batch and (len(batch) == MAX_BATCH_EVENTS or size + len(line) > MAX_BATCH_BYTES):
-            yield batch
+    for line in lines:
+        length = len(line.text.encode()) + 1
+        if batch and (len(batch) == MAX_BATCH_EVENTS or size + length > MAX_BATCH_BYTES):
+            yield batch, False
             batch, size = [], 0
         batch.append(line)
-        size += len(line)
+        size += length
     if batch:
-        yield batch
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _sync(directory: Path) -> None:
-    """Make a rename or removal in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _give_to_owner_of(directory: Path, path: Path) -> None:
-    """Let the repository's own user remove what root has made for it."""
-    if os.geteuid() == 0:
-        owner = directory.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)
+        yield batch, True

@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
+from hookhub.git.branches import before as branches_before
+from hookhub.git.fitting import MAX_PUSH_BYTES
 from hookhub.git.hook import read_changes
 from hookhub.git.install import Refused, install, packed
-from hookhub.git.payloads import Change, Push, branches_before
-from hookhub.git.shapes import MAX_PUSH_BYTES
-from hookhub.git.spool import Spool, SpoolFull
+from hookhub.git.payloads import Change, Push
+from hookhub.git.spool import Line, Progress, Spool, SpoolFull
 from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,15 +156,40 @@ def told(fake: FakeHookHub, host: Host) -> list[dict[str, Any]]:
     return events
 
 
+def user(login: str, number: int, node_id: str) -> dict[str, Any]:
+    page = f"https://git.example/{login}"
+    lists = ("followers", "following", "gists", "starred", "subscriptions", "repos", "events", "received_events")
+    return {
+        "login": login,
+        "id": number,
+        "node_id": node_id,
+        "gravatar_id": "",
+        "type": "User",
+        "site_admin": False,
+        "avatar_url": f"{page}.png",
+        "url": page,
+        "html_url": page,
+        **{f"{name}_url": f"{page}/{name}" for name in lists},
+        "organizations_url": f"{page}/orgs",
+    }
+
+
+ACME = user("acme", 3174341747417722, "MDQ6VXNlcjMxNzQzNDE3NDc0MTc3MjI=")
+SENDER = user("ada", 855334404485290, "MDQ6VXNlcjg1NTMzNDQwNDQ4NTI5MA==")
 REPOSITORY = {
+    "id": 7642886260041563,
+    "node_id": "MDEwOlJlcG9zaXRvcnk3NjQyODg2MjYwMDQxNTYz",
     "name": "widgets",
     "full_name": "acme/widgets",
-    "owner": {"name": "acme", "login": "acme"},
+    "owner": {**ACME, "name": "acme"},
     "private": True,
     "html_url": "https://git.example/acme/widgets",
+    "description": None,
+    "fork": False,
     "url": "https://git.example/acme/widgets",
     "clone_url": "https://git.example/acme/widgets.git",
     "default_branch": "main",
+    "master_branch": "main",
 }
 
 
@@ -186,7 +212,7 @@ def test_a_first_push_is_told_in_githubs_shape(host: Host, fake: FakeHookHub) ->
         "description": None,
         "pusher_type": "user",
         "repository": REPOSITORY,
-        "sender": {"login": "ada", "type": "User"},
+        "sender": SENDER,
     }
     newest = {
         "id": second,
@@ -226,7 +252,7 @@ def test_a_first_push_is_told_in_githubs_shape(host: Host, fake: FakeHookHub) ->
         "head_commit": newest,
         "repository": REPOSITORY,
         "pusher": {"name": "ada", "email": "ada@example.org"},
-        "sender": {"login": "ada", "type": "User"},
+        "sender": SENDER,
     }
 
 
@@ -287,7 +313,7 @@ def test_a_deleted_branch_is_pushed_first_and_then_gone(host: Host, fake: FakeHo
         "ref_type": "branch",
         "pusher_type": "user",
         "repository": REPOSITORY,
-        "sender": {"login": "ada", "type": "User"},
+        "sender": SENDER,
     }
 
 
@@ -658,7 +684,7 @@ def test_in_the_foreground_a_hanging_hookhub_costs_no_more_than_the_budget(host:
 @pytest.mark.parametrize(
     ("break_it", "sentence"),
     [
-        pytest.param(lambda bare: (bare / "hookhub.json").unlink(), "set url in", id="no settings"),
+        pytest.param(lambda bare: (bare / "hookhub.json").unlink(), "set url and api_key in", id="no settings"),
         pytest.param(lambda bare: (bare / "hookhub.json").write_text("{"), "cannot be read", id="broken settings"),
         pytest.param(
             lambda bare: (bare / "hookhub.json").write_text('{"uri": 1}'), "sets uri, which", id="a misspelt setting"
@@ -751,7 +777,7 @@ def pushed(*changes: tuple[str, str, str], nonce: str = "n") -> Push:
     ],
 )
 def test_the_branches_before_a_push_are_reconstructed(push: Push, later: list[Push], before: dict[str, str]) -> None:
-    assert branches_before(push, later=later, now={"refs/heads/main": C}) == before
+    assert branches_before(push, later=later, seen={"refs/heads/main": C}) == before
 
 
 def test_a_push_survives_the_spool_unchanged(tmp_path: Path) -> None:
@@ -778,30 +804,35 @@ def test_a_sender_that_died_half_way_leaves_nothing_twice(tmp_path: Path) -> Non
     path = spool.keep(pushed(), at_ns=1)
     path.with_suffix(".000007.events").write_text("left over\n")
 
-    spool.replace(path, iter(["one", "two"]))
+    list(spool.replace(path, [Line(0, 0, "one"), Line(0, 1, "two")]))
 
     assert [batch.read_text() for batch in spool.batches()] == ["one\ntwo\n"]
     assert spool.pushes() == []
 
 
-def test_building_events_that_fails_leaves_the_push_as_it_was(tmp_path: Path) -> None:
-    def broken() -> Iterator[str]:
-        yield from ["x" * 3_000_000] * 2
+def test_building_events_that_fails_leaves_the_push_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    def broken() -> Iterator[Line]:
+        yield from [Line(0, place, "x" * 3_000_000) for place in range(2)]
         raise RuntimeError
 
     spool = Spool(tmp_path)
     path = spool.keep(pushed(), at_ns=1)
 
     with pytest.raises(RuntimeError):
-        spool.replace(path, broken())
+        list(spool.replace(path, broken()))
 
-    assert (spool.pushes(), spool.batches()) == ([path], [])
+    assert (spool.pushes(), len(spool.batches())) == ([path], 1)
+    assert spool.progress_of(path) == Progress(change=0, place=1, batches=1)
+    list(spool.replace(path, [Line(0, 1, "the rest")]))
+    assert [batch.read_bytes()[:9] for batch in spool.batches()] == [b"xxxxxxxxx", b"the rest\n"]
+    assert (spool.pushes(), list(spool.directory.glob("*.progress"))) == ([], [])
 
 
 def test_halves_keep_their_place_in_the_order(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for number in (1, 2):
-        spool.replace(spool.keep(pushed(nonce=str(number)), at_ns=number), [f"{number}{part}" for part in "abcd"])
+        path = spool.keep(pushed(nonce=str(number)), at_ns=number)
+        list(spool.replace(path, [Line(0, place, f"{number}{part}") for place, part in enumerate("abcd")]))
 
     assert spool.halve(spool.batches()[0])
     assert spool.halve(spool.batches()[0])
@@ -897,6 +928,7 @@ def test_hooks_are_installed_where_git_looks_for_them(host: Host, tmp_path: Path
 
     installed = install(host.bare, url="https://new.example", api_key="new")
 
+    assert installed.note is not None
     assert installed.hook == tmp_path / "shared-hooks" / "post-receive"
 
 
@@ -916,7 +948,7 @@ def test_the_hook_is_written_for_python_3_9_and_its_standard_library(module: str
     assert [
         name
         for name in imported
-        if name.split(".")[0] not in sys.stdlib_module_names and not name.startswith("hookhub.git.")
+        if name.split(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith("hookhub.git.")
     ] == []
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from hookhub.git.checking import Finding, check, create
 from hookhub.git.hook import flush, receive
-from hookhub.git.install import Refused, install
+from hookhub.git.install import Installed, Refused, install
 from hookhub.git.settings import NotConfigured
 from hookhub.git.shapes import SHAPES
 
@@ -24,11 +25,18 @@ class Command(BaseCommand):
         use = parser.add_mutually_exclusive_group()
         use.add_argument("--install", metavar="REPO", help="write hooks/post-receive and hookhub.json into REPO")
         use.add_argument("--flush", metavar="REPO", help="send now what waits in REPO's spool")
+        use.add_argument(
+            "--retry-rejected", metavar="REPO", help="put back what HookHub refused for good, and send it again"
+        )
         parser.add_argument(
             "--foreground", action="store_true", help="wait a moment for the sender and say what it did"
         )
-        parser.add_argument("--url", default=os.environ.get("HOOKHUB_URL"), help="HookHub's address [HOOKHUB_URL]")
-        parser.add_argument("--api-key", default=os.environ.get("HOOKHUB_API_KEY"), help="[HOOKHUB_API_KEY]")
+        parser.add_argument("--url", help="HookHub's address, with --install [HOOKHUB_URL]")
+        parser.add_argument(
+            "--api-key", help="with --install [HOOKHUB_API_KEY]; other users of this machine can read arguments"
+        )
+        parser.add_argument("--api-key-file", metavar="FILE", help="read the key from a file, - for standard input")
+        parser.add_argument("--create", action="store_true", help="with --install: create the repository at HookHub")
         parser.add_argument("--repository", help="its name at HookHub; default: the directory's name")
         parser.add_argument("--html-url", help="its web page, for the links in payloads")
         parser.add_argument("--clone-url", help="its address for git clone, for the payloads")
@@ -47,26 +55,28 @@ class Command(BaseCommand):
             self._install(options)
             return
         # The same names as the installed hook reads, so that there is one place where settings come together.
-        named = {"URL": "url", "API_KEY": "api_key", "REPOSITORY": "repository"}
-        named |= {"HTML_URL": "html_url", "CLONE_URL": "clone_url", "DIALECT": "dialect"}
+        named = {"REPOSITORY": "repository", "HTML_URL": "html_url", "CLONE_URL": "clone_url", "DIALECT": "dialect"}
         named |= {"REPOSITORY_ID": "repository_id", "CUSTOMER_ID": "customer_id"}
         given = {f"HOOKHUB_{name}": options[option] for name, option in named.items() if options[option]}
         environment = {**os.environ, **given}
-        if options["flush"]:
-            if flush(options["flush"], environment=environment, say=self._say):
+        if repository := options["flush"] or options["retry_rejected"]:
+            again = options["retry_rejected"] is not None
+            if flush(repository, environment=environment, say=self._say, retry_rejected=again):
                 raise SystemExit(1)
             return
         foreground = options["foreground"] or os.environ.get("HOOKHUB_FOREGROUND", "0") not in ("", "0")
         receive(sys.stdin.buffer, environment=environment, foreground=foreground, say=self._say)
 
     def _install(self, options: dict[str, Any]) -> None:
-        if not options["url"] or not options["api_key"]:
-            raise CommandError("--install needs --url and --api-key (or HOOKHUB_URL and HOOKHUB_API_KEY).")
+        url = options["url"] or os.environ.get("HOOKHUB_URL")
         try:
+            api_key = self._key(options)
+            if not url or not api_key:
+                raise CommandError("--install needs --url and --api-key (or HOOKHUB_URL and HOOKHUB_API_KEY).")
             installed = install(
                 Path(options["install"]),
-                url=options["url"],
-                api_key=options["api_key"],
+                url=url,
+                api_key=api_key,
                 name=options["repository"],
                 html_url=options["html_url"],
                 clone_url=options["clone_url"],
@@ -77,13 +87,36 @@ class Command(BaseCommand):
                 interpreter=options["python"],
                 force=options["force"],
             )
-        except (Refused, NotConfigured, OSError) as problem:
+        except (Refused, NotConfigured, OSError, UnicodeDecodeError) as problem:
             raise CommandError(str(problem)) from problem
         self.stdout.write(f"Installed {installed.hook}")
         self.stdout.write(f"Settings  {installed.settings}")
         if installed.set_aside:
             self.stdout.write(f"Set aside {installed.set_aside}")
+        if installed.note:
+            self.stdout.write(f"Note      {installed.note}")
         self.stdout.write(f"To send what waits, from a timer: {installed.hook} --flush {options['install']}")
+        self._report(installed, creates=options["create"])
+
+    def _key(self, options: dict[str, Any]) -> str | None:
+        """Return the key from where it was given."""
+        source = options["api_key_file"]
+        if source == "-":
+            return sys.stdin.read()
+        if source:
+            return Path(source).read_text(encoding="utf-8-sig")
+        return options["api_key"] or os.environ.get("HOOKHUB_API_KEY")
+
+    def _report(self, installed: Installed, *, creates: bool) -> None:
+        """Say whether pushes will be announced; the hook is installed in any case, and its pushes wait."""
+        settings = installed.read_settings()
+        findings: list[Finding] = [create(settings)] if creates else []
+        findings.append(check(settings))
+        for finding in findings:
+            if finding.works:
+                self.stdout.write(f"Checked   {finding.sentence}")
+            else:
+                self.stderr.write(f"Attention {finding.sentence}")
 
     def _say(self, sentence: str) -> None:
         """Say one line to the pusher, who may have hung up already."""

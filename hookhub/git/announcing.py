@@ -1,0 +1,64 @@
+"""Has a push that is in the spool sent by a process of its own."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from hookhub.git.commits import GitFailed
+from hookhub.git.detaching import MAX_REPORT_BYTES, detach
+from hookhub.git.payloads import Push, as_text
+from hookhub.git.repository import LISTING_TIMEOUT_SECONDS, Repository
+from hookhub.git.settings import NotConfigured, read_settings
+from hookhub.git.spool import Spool
+
+
+def announce(
+    push: Push,
+    *,
+    path: Path,
+    git_dir: Path,
+    environment: Mapping[str, str],
+    foreground: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Note where the branches stand, and leave a sender behind; raise NotConfigured when it is not known where to send.
+
+    In the foreground, wait for its report for as long as the budget lasts.
+    """
+    spool = Spool(git_dir)
+    # Later they may have moved on. Without the note the sender takes them as they are then.
+    with suppress(GitFailed, OSError):
+        repository = Repository(git_dir, inherited=environment, own=push.git)
+        spool.keep_refs(path, repository.branch_listing(timeout_seconds=LISTING_TIMEOUT_SECONDS))
+    try:
+        settings = read_settings(git_dir, environment=environment)
+    except NotConfigured as problem:
+        spool.record_problem(str(problem))
+        raise
+    # What this push's environment says of the repository is written down with it, and not about the others that wait.
+    common = {name: value for name, value in environment.items() if name[len("HOOKHUB_") :].lower() not in push.named}
+    report = detach(lambda: _drain(git_dir, common, api_key=settings.api_key))
+    try:
+        if foreground:
+            ready, _, _ = select.select([report], [], [], settings.budget_seconds)
+            said = as_text(os.read(report, MAX_REPORT_BYTES)) if ready else ""
+            say(said or "the events wait in the spool; HookHub has not answered yet")
+    finally:
+        os.close(report)
+
+
+def _drain(git_dir: Path, environment: Mapping[str, str], *, api_key: str) -> str:
+    # Loading what sends (http, ssl, e-mail) takes several times as long as all that the pusher waits for.
+    from hookhub.git.draining import drain  # noqa: PLC0415 - in the detached sender, which keeps no pusher waiting.
+    from hookhub.git.sending import without_key  # noqa: PLC0415 - as above.
+
+    try:
+        return str(drain(git_dir, environment=environment))
+    except Exception as bug:  # noqa: BLE001 - recorded in the spool, the only place left to say it.
+        said = without_key(f"{type(bug).__name__}: {bug}", api_key)
+        Spool(git_dir).record_problem(said)
+        return said

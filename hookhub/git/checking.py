@@ -1,0 +1,92 @@
+"""Asks HookHub, with one request that publishes nothing, whether what was installed will work."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+
+from hookhub.git.sending import Response, Unavailable, post
+from hookhub.git.settings import Settings
+
+_OK, _CREATED, _CONFLICT = 200, 201, 409
+_UNAUTHENTICATED, _FORBIDDEN = 401, 403
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found, in words, and whether pushes will be announced as things are."""
+
+    works: bool
+    sentence: str
+
+
+def _good(sentence: str) -> Finding:
+    return Finding(works=True, sentence=sentence)
+
+
+def _bad(sentence: str) -> Finding:
+    return Finding(works=False, sentence=sentence)
+
+
+def check(settings: Settings) -> Finding:
+    """Ask whether the address, the key and the repository are right."""
+    name = settings.identity.name
+    event: dict[str, object] = {"type": "push", "repository": name, "data": {}}
+    answer = _post("/v1/events/validate", event, settings)
+    if isinstance(answer, Unavailable):
+        return _bad(f"{answer.problem}. Pushes wait in the spool until it answers.")
+    if answer.status == _OK and answer.refusal is None:
+        return _good(f"{settings.url} answers, takes events with this key, and has the repository {name}.")
+    if answer.refusal is None:
+        return _bad(f"{settings.url}: {answer}")
+    if answer.status == _UNAUTHENTICATED:
+        return _bad(f"{settings.url} does not accept this API key: {answer.refusal}")
+    if answer.status == _FORBIDDEN:
+        return _bad(f"This API key may not publish: {answer.refusal}")
+    if answer.refusal.names_repository:
+        return _bad(f"{answer.refusal}\n{how_to_create(settings)}")
+    if answer.refusal.is_of_these_bytes:
+        # Only the organization's own rules for events can refuse the made-up one, and a real one may obey them.
+        return _good(f"{settings.url} answers and takes this key; it checks events: {answer.refusal}")
+    return _bad(f"{settings.url}: {answer}")
+
+
+def create(settings: Settings) -> Finding:
+    """Create the repository, unless it is there."""
+    identity = settings.identity
+    wanted: dict[str, object] = {"name": identity.short, "private": identity.private}
+    if identity.owner:
+        wanted["organization"] = identity.owner
+    answer = _post("/v1/repositories", wanted, settings)
+    if isinstance(answer, Unavailable):
+        return _bad(f"The repository was not created: {answer.problem}")
+    if answer.status == _CREATED:
+        return _good(f"Created the repository {identity.name}.")
+    if answer.status == _CONFLICT and answer.refusal is not None:
+        return _good(f"The repository {identity.name} is there already.")
+    hint = f"\n{how_to_create(settings)}" if answer.status in (_UNAUTHENTICATED, _FORBIDDEN) else ""
+    return _bad(f"The repository was not created: {answer}{hint}")
+
+
+def how_to_create(settings: Settings) -> str:
+    """Return the command that creates the repository; the key it needs is not the hook's."""
+    identity = settings.identity
+    wanted = {"name": identity.short, **({"organization": identity.owner} if identity.owner else {})}
+    return (
+        "Create it with --create and a key of the scope manage, or with:\n"
+        f'  curl {shlex.quote(f"{settings.url}/v1/repositories")} -H "Authorization: Bearer $KEY" '
+        f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(wanted))}\n"
+        "Pushes wait in the spool until then."
+    )
+
+
+def _post(path: str, body: dict[str, object], settings: Settings) -> Response | Unavailable:
+    return post(
+        path,
+        json.dumps(body).encode(),
+        "application/json",
+        url=settings.url,
+        api_key=settings.api_key,
+        timeout_seconds=settings.timeout_seconds,
+    )

@@ -1,0 +1,54 @@
+"""Files that are complete from the moment they have their name, owned as the repository is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+
+def write(path: Path, content: bytes, *, owned_like: Path, durably: bool = True) -> None:
+    """Write a file whole under its name, and unless told otherwise onto the disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        with temporary.open("xb") as file:
+            give_to_owner_of(owned_like, file.fileno())
+            file.write(content)
+            file.flush()
+            if durably:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durably:
+        sync(path.parent)
+
+
+def sync(directory: Path) -> None:
+    """Make a rename or removal in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def locked(descriptor: int) -> bool:
+    """Take the lock of an open file, and return whether it could be had at once."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def give_to_owner_of(directory: Path, descriptor: int) -> None:
+    """Let the repository's own user remove what root has made for it."""
+    if os.geteuid() == 0:
+        owner, given = directory.stat(), os.fstat(descriptor)
+        # A file with a second name may be one of root's that the repository's user has linked here.
+        if given.st_uid == 0 and (stat.S_ISDIR(given.st_mode) or given.st_nlink == 1):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)

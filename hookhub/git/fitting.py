@@ -1,0 +1,37 @@
+"""What has room in one event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+# Below the API's 1 MiB per event, measured as escaped ASCII so that no re-encoding on the way can exceed it.
+MAX_PUSH_BYTES = 900_000
+MAX_COMMIT_BYTES = 300_000
+
+
+def size_of(data: dict[str, Any]) -> int:
+    """Return the bytes that an object takes in a list."""
+    return len(json.dumps(data)) + len(", ")
+
+
+def trimmed(commit: dict[str, Any]) -> dict[str, Any]:
+    """Halve a commit's lists of paths until it fits its share, and say so with ``truncated``."""
+    keep = max(len(commit[name]) for name in ("added", "removed", "modified"))
+    while size_of(commit) > MAX_COMMIT_BYTES and keep:
+        keep //= 2
+        cut = {name: commit[name][:keep] for name in ("added", "removed", "modified")}
+        commit = {**commit, **cut, "truncated": True}
+    return commit
+
+
+def fitting(newest: Iterable[dict[str, Any]], *, room: int) -> list[dict[str, Any]]:
+    """Keep the newest commits that fit into ``room`` bytes, oldest first; the event says how many there were."""
+    kept: list[dict[str, Any]] = []
+    for commit in newest:
+        room -= size_of(commit)
+        if room < 0:
+            break
+        kept.append(commit)
+    return kept[::-1]

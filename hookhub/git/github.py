@@ -1,0 +1,149 @@
+"""GitHub's shape of a push, and of refs that come and go."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64encode
+from typing import Any
+
+from hookhub.git.commits import Commit
+from hookhub.git.fitting import MAX_PUSH_BYTES, fitting, size_of, trimmed
+from hookhub.git.history import History
+from hookhub.git.payloads import Change, Identity, Push
+
+# JavaScript reads whole numbers exactly up to here.
+MAX_ID = (1 << 53) - 1
+
+
+def created(history: History, push: Push, identity: Identity, change: Change) -> dict[str, Any]:
+    """Return a new ref."""
+    return {
+        "ref": change.short,
+        "ref_type": change.kind,
+        "master_branch": history.default_branch,
+        "description": None,
+        "pusher_type": "user",
+        "repository": repository(identity, default_branch=history.default_branch),
+        "sender": sender(push, identity),
+    }
+
+
+def deleted(history: History, push: Push, identity: Identity, change: Change) -> dict[str, Any]:
+    """Return a ref that is gone."""
+    return {
+        "ref": change.short,
+        "ref_type": change.kind,
+        "pusher_type": "user",
+        "repository": repository(identity, default_branch=history.default_branch),
+        "sender": sender(push, identity),
+    }
+
+
+def pushed(history: History, push: Push, identity: Identity, change: Change) -> dict[str, Any]:
+    """Return a ref that moved, with its newest commits."""
+    moved, page = history.moved(change), identity.html_url
+    found = history.head(change, moved)
+    head = None if found is None else _commit(found[0], page=page, distinct=found[1])
+    newest = (_commit(commit, page=page, distinct=distinct) for commit, distinct in history.commits(moved))
+    return {
+        "ref": change.shown,
+        "before": change.old,
+        "after": change.new,
+        "created": change.created,
+        "deleted": change.deleted,
+        "forced": moved.forced,
+        "base_ref": history.base_ref(change),
+        "compare": f"{page}/compare/{change.old[:12]}...{change.new[:12]}" if page else None,
+        "size": moved.size,
+        "distinct_size": moved.distinct_size,
+        "commits": fitting(newest, room=MAX_PUSH_BYTES - (size_of(head) if head else 0)),
+        "head_commit": head,
+        "repository": repository(identity, default_branch=history.default_branch),
+        "pusher": {"name": push.pusher_name, "email": push.pusher_email},
+        "sender": sender(push, identity),
+    }
+
+
+def repository(identity: Identity, *, default_branch: str | None) -> dict[str, Any]:
+    """Return the repository as far as a git host knows it, with every key that typed readers of GitHub's need."""
+    number = number_of("Repository", identity.name, given=identity.id)
+    owner = identity.owner
+    return {
+        "id": number,
+        "node_id": node_id("Repository", number),
+        "name": identity.short,
+        "full_name": identity.name,
+        "owner": {**_user(owner or "", identity, given=None), "name": owner, "login": owner},
+        "private": identity.private,
+        "html_url": identity.html_url,
+        "description": None,
+        "fork": False,
+        "url": identity.html_url,
+        "clone_url": identity.clone_url,
+        "default_branch": default_branch,
+        "master_branch": default_branch,
+    }
+
+
+def sender(push: Push, identity: Identity) -> dict[str, Any]:
+    """Return the person who pushed."""
+    return _user(push.pusher_name, identity, given=push.pusher_id)
+
+
+def number_of(kind: str, name: str, *, given: str | None) -> int:
+    """Return the number that stands for a name: the one given, if it is one, or always the same made from the name."""
+    # GitLab's are like "user-7".
+    digits = (given or "").rpartition("-")[2] if (given or "").startswith("user-") else given or ""
+    if digits.isascii() and digits.isdecimal() and len(digits) < 17 and 0 < int(digits) <= MAX_ID:
+        return int(digits)
+    digest = hashlib.sha256(f"{kind}\n{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % MAX_ID + 1
+
+
+def node_id(kind: str, number: int) -> str:
+    """Return the opaque id that goes with a number, made as GitHub makes it."""
+    return b64encode(f"0{len(kind)}:{kind}{number}".encode()).decode()
+
+
+def _user(login: str, identity: Identity, *, given: str | None) -> dict[str, Any]:
+    number = number_of("User", login, given=given)
+    known = {
+        "login": login,
+        "id": number,
+        "node_id": node_id("User", number),
+        "gravatar_id": "",
+        "type": "User",
+        "site_admin": False,
+    }
+    page = identity.html_url
+    if page is None or not login:
+        return known
+    # The page of a person is beside that of a repository's owner, as at GitHub.
+    site = page.removesuffix(f"/{identity.name}")
+    own = f"{site}/{login}"
+    lists = ("followers", "following", "gists", "starred", "subscriptions", "repos", "events", "received_events")
+    return {
+        **known,
+        "avatar_url": f"{own}.png",
+        "url": own,
+        "html_url": own,
+        **{f"{name}_url": f"{own}/{name}" for name in lists},
+        "organizations_url": f"{own}/orgs",
+    }
+
+
+def _commit(commit: Commit, *, page: str | None, distinct: bool) -> dict[str, Any]:
+    shown = {
+        "id": commit.id,
+        "tree_id": commit.tree_id,
+        "distinct": distinct,
+        "message": commit.message,
+        "timestamp": commit.timestamp,
+        "url": f"{page}/commit/{commit.id}" if page else None,
+        "author": {"name": commit.author.name, "email": commit.author.email},
+        "committer": {"name": commit.committer.name, "email": commit.committer.email},
+        "added": list(commit.added),
+        "removed": list(commit.removed),
+        "modified": list(commit.modified),
+    }
+    return trimmed({**shown, "truncated": True} if commit.truncated else shown)
