@@ -137,6 +137,7 @@ except ValueError as error:
 DEBUG = flag("HOOKHUB_DEBUG", default=False)
 ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", ("*",) if HOOKHUB_DEVELOPMENT else ("localhost",)))
 CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
+CSRF_FAILURE_VIEW = "hookhub.api.errors.csrf_failure"
 HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 # Where the web server listens; a webhook to it would publish what it delivers.
 HOOKHUB_PORT = whole("PORT", 8000)

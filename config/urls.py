@@ -13,5 +13,7 @@ urlpatterns = [
     *[path(prefix, include(list(dialect.routes))) for dialect in DIALECTS.values() for prefix in dialect.prefixes],
 ]
 
+handler400 = "hookhub.api.errors.malformed_request"
+handler403 = "hookhub.api.errors.forbidden"
 handler404 = "hookhub.api.errors.not_found"
 handler500 = "hookhub.api.errors.server_error"

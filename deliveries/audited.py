@@ -5,7 +5,7 @@ from deliveries.audit import Masked, State, Target, state_of
 from deliveries.formats import MASK
 from deliveries.models import Organization, Repository, Webhook
 
-ORGANIZATION_FIELDS = ("slug", "name", "default_dialect", "default_format", "validate_events")
+ORGANIZATION_FIELDS = ("slug", "name", "default_dialect", "default_format", "validate_events", "create_repositories")
 REPOSITORY_FIELDS = ("name", "private")
 WEBHOOK_FIELDS = (
     "name", "events", "format", "content_type", "verify_ssl", "retry_schedule", "timeout", "max_in_flight",

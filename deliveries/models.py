@@ -35,6 +35,8 @@ class Organization(models.Model):
     default_format = models.CharField(max_length=40, null=True, blank=True, choices=formats.choices)
     # Whether events of a known type must look as the catalogue says.
     validate_events = models.BooleanField(default=False, db_default=False)
+    # Whether the first event about a repository creates it.
+    create_repositories = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:

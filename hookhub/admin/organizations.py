@@ -37,6 +37,7 @@ class OrganizationAdmin(Audited, Lasting):
             "/v1/webhooks speaks.",
             "default_format": "The wire format of webhooks that name none; empty for the default dialect's.",
             "validate_events": "Refuse events of a known type that break its schema.",
+            "create_repositories": "Create a repository when the first event about it is published.",
         },
     )
 

@@ -4,9 +4,17 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist, PermissionDenied
+from django.core.exceptions import (
+    DisallowedHost,
+    ObjectDoesNotExist,
+    PermissionDenied,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
 from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import csrf, defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
@@ -142,6 +150,45 @@ def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     else:
         sentences = detail if isinstance(detail, list) else [detail]
         yield path or "body", " ".join(str(sentence) for sentence in sentences)
+
+
+def malformed_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that Django itself refuses: a wrong Host, too many fields, a form that cannot be read."""
+    if _is_for_people(request):
+        return defaults.bad_request(request, exception)
+    # The exception's text may repeat what was sent, or name settings; the log has it.
+    match exception:
+        case RequestDataTooBig():
+            return JsonResponse(body("too_large", "The request is too large."), status=413)
+        case DisallowedHost():
+            message = (
+                "This server does not answer to the host name in the request; HOOKHUB_SERVED_HOSTS lists those it has."
+            )
+        case TooManyFieldsSent() | TooManyFilesSent():
+            message = "The request has too many form fields; send JSON."
+        case _:
+            message = "The request is malformed."
+    return JsonResponse(body("malformed", message), status=400)
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that is not allowed, where no view has said so in its own way."""
+    if _is_for_people(request):
+        return defaults.permission_denied(request, exception)
+    return JsonResponse(body("forbidden", "This is not allowed."), status=403)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer a browser's form without the token that shows that a page of HookHub's own has sent it."""
+    if _is_for_people(request):
+        return csrf.csrf_failure(request, reason)
+    message = "The CSRF token is missing or wrong. Programs authenticate with an API key and need none."
+    return JsonResponse(body("forbidden", message), status=403)
+
+
+def _is_for_people(request: HttpRequest) -> bool:
+    """Return whether the answer is a page of the admin; everything else is for programs."""
+    return request.path_info.startswith("/admin/")
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -1,6 +1,6 @@
 """`/v1/events`: where everything begins."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -20,7 +20,7 @@ from deliveries.hops import HEADER as HOPS
 from deliveries.ids import first_id_at
 from deliveries.models import Event, Organization, Repository
 from deliveries.topics import topics_of
-from hookhub import event_types
+from hookhub import event_types, repositories
 from hookhub.api import intake
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import TIME_PARAMETERS, between, known_only, read_text, read_uuid
@@ -31,6 +31,7 @@ from hookhub.api.serializers import (
     EventSerializer,
     NewEventSerializer,
     ReceiptSerializer,
+    ValidatedSerializer,
 )
 from hookhub.api.webhooks import repository_of
 from hookhub.models import Scope
@@ -76,10 +77,44 @@ class EventsView(GenericAPIView[Event]):
         organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
         require_validity(taken, organization=organization)
         passed = intake.hops_of(request.headers.get(HOPS))
-        events = new_events(taken, organization=organization, hops=passed, now=now)
-        events = with_keys(events, taken, header=request.headers.get("Idempotency-Key"), content=content)
+        header = request.headers.get("Idempotency-Key")
+        events = published_events(
+            taken,
+            organization=organization,
+            finish=lambda new: with_keys(new, taken, header=header, content=content),
+            hops=passed,
+            now=now,
+        )
         body, headers = publish(events, taken, now=now)
         return Response(body, status=202, headers=headers)
+
+
+class ValidateView(GenericAPIView[Event]):
+    """Check what would be published, and publish nothing.
+
+    Takes what `POST /v1/events` takes, from the same keys, and refuses what that refuses, but for an idempotency key
+    that was used before. Repositories that the first event would create count as there.
+    """
+
+    parser_classes = (RawParser,)
+    serializer_class = NewEventSerializer
+    queryset = Event.objects.none()
+
+    @extend_schema(
+        request={"application/json": NewEventSerializer, "application/x-ndjson": NewEventSerializer},
+        responses={200: ValidatedSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        read: object = request.data
+        content = read if isinstance(read, bytes) else b""
+        taken = intake.read(content, request.content_type or "")
+        organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
+        require_validity(taken, organization=organization)
+        found, missing = repositories_for(taken, organization=organization)
+        expected = found | dict.fromkeys(missing, 0)
+        events = new_events(taken, organization=organization, repositories=expected, now=timezone.now())
+        with_keys(events, taken, header=request.headers.get("Idempotency-Key"), content=content)
+        return Response({"valid": True, "organization": organization.slug, "events": len(events)})
 
 
 class EventView(GenericAPIView[Event]):
@@ -137,22 +172,52 @@ def repositories_named(organization: Organization, names: Collection[str]) -> di
     return dict(Repository.objects.filter(organization=organization, name__in=names).values_list("name", "id"))
 
 
+def repositories_for(taken: intake.Intake, *, organization: Organization) -> tuple[dict[str, int], set[str]]:
+    """Return the ids of the repositories that the events are about, by name, and the names of those to create for them.
+
+    Only an organization that wants it has any created, and only those whose names a repository can have.
+    """
+    names = set(names_within(organization, taken).values())
+    found = repositories_named(organization, names) if names else {}
+    if not organization.create_repositories or len(found) == len(names):
+        return found, set()
+    return found, repositories.creatable(names - found.keys(), organization=organization)
+
+
+def published_events(
+    taken: intake.Intake,
+    *,
+    organization: Organization,
+    finish: Callable[[list[NewEvent]], list[NewEvent]] = list,
+    hops: str | None = None,
+    now: datetime,
+) -> list[NewEvent]:
+    """Translate what was published into the engine's terms, and create the repositories that it is the first about.
+
+    ``finish`` is what is done to the events besides; a request that it refuses creates no repository.
+    """
+    found, missing = repositories_for(taken, organization=organization)
+    if missing:
+        expected = found | dict.fromkeys(missing, 0)
+        finish(new_events(taken, organization=organization, repositories=expected, hops=hops, now=now))
+        found |= repositories.create(missing, organization=organization, now=now)
+    return finish(new_events(taken, organization=organization, repositories=found, hops=hops, now=now))
+
+
 def new_events(
     taken: intake.Intake,
     *,
     organization: Organization,
-    repositories: Mapping[str, int] | None = None,
+    repositories: Mapping[str, int],
     hops: str | None = None,
     now: datetime,
 ) -> list[NewEvent]:
     """Translate what was published into the engine's terms; raises a 422 for repositories that are not there.
 
-    ``repositories`` are the organization's by name, as far as the events name them; without it they are looked up.
-    ``hops`` is what ``intake.hops_of`` returned for the request.
+    ``repositories`` are the organization's by name, as far as the events name them. ``hops`` is what
+    ``intake.hops_of`` returned for the request.
     """
     names = names_within(organization, taken)
-    if repositories is None:
-        repositories = repositories_named(organization, set(names.values())) if names else {}
     ids: dict[str | None, int] = {
         written: repositories[name] for written, name in names.items() if name in repositories
     }

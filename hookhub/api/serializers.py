@@ -17,7 +17,15 @@ from hookhub.models import ApiKey, Replay, Scope
 class OrganizationSerializer(serializers.ModelSerializer[Organization]):
     class Meta:
         model = Organization
-        fields = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
+        fields = (
+            "slug",
+            "name",
+            "default_dialect",
+            "default_format",
+            "validate_events",
+            "create_repositories",
+            "created_at",
+        )
         read_only_fields = ("created_at",)
         extra_kwargs: ClassVar = {
             # Whether it is taken the database says, as a conflict.
@@ -25,6 +33,7 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
             "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
             "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
             "validate_events": {"help_text": "Refuse events of a known type that break its schema."},
+            "create_repositories": {"help_text": "Create a repository when the first event about it is published."},
         }
 
 
@@ -177,6 +186,14 @@ class ReceiptSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     type = serializers.CharField()
     accepted_at = serializers.DateTimeField()
+
+
+class ValidatedSerializer(serializers.Serializer[Any]):
+    """What would have been published."""
+
+    valid = serializers.BooleanField()
+    organization = serializers.CharField()
+    events = serializers.IntegerField()
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):

@@ -30,6 +30,7 @@ urlpatterns = [
     path("webhooks/<str:uid>/test", webhooks.TestView.as_view()),
     path("webhooks/<str:uid>/stats", webhooks.StatsView.as_view()),
     path("events", events.EventsView.as_view(), name="events"),
+    path("events/validate", events.ValidateView.as_view()),
     path("events/<str:uid>", events.EventView.as_view()),
     path("deliveries", deliveries.DeliveriesView.as_view(), name="deliveries"),
     path("deliveries/<str:uid>", deliveries.DeliveryView.as_view()),

@@ -14,7 +14,7 @@ from deliveries.events import IdempotencyConflict, NewEvent
 from deliveries.models import Organization
 from hookhub import event_types
 from hookhub.api.errors import Refusal, invalid
-from hookhub.api.events import field_of, new_events
+from hookhub.api.events import field_of, published_events
 from hookhub.api.intake import EVENTS_MOST, Intake
 from hookhub.schemas import STEPS_MOST, Budget
 from hookhub.stream.entries import Entry, Readable, Refused, moment_of, told
@@ -129,7 +129,7 @@ def _of_one_organization(
     # An entry by itself is told of its fields by their own names.
     taken = members[0].taken if len(members) == 1 else together
     try:
-        events = iter(new_events(taken, organization=organization, now=now))
+        events = iter(published_events(taken, organization=organization, now=now))
     except Refusal as refusal:
         if len(members) == 1:
             return [Refused(members[0].entry, told(refusal))]

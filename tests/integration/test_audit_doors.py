@@ -195,6 +195,7 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
 # What changes nothing, or is not configuration: publishing, and the sessions of people.
 NOT_RECORDED = {
     ("POST", "v1/events"),
+    ("POST", "v1/events/validate"),
     ("POST", "v1/auth/login/"),
     ("PUT", "v1/auth/login/"),
     ("POST", "v1/auth/logout/"),
