@@ -4,12 +4,14 @@ A column these statements have never heard of gets what the engine itself would 
 """
 
 import base64
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-from cryptography.fernet import Fernet
+
+from deliveries import vault
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -38,32 +40,29 @@ def copying(
     )
 
 
-def copy_webhooks(connection: Connection, count: int, **replaced: str) -> None:
-    """Copy the newest webhook so many times; ``replaced`` has expressions over ``n``, which counts them from 0."""
+def copy_webhooks(connection: Connection, count: int, *, key: str, **replaced: str) -> None:
+    """Copy the newest webhook so many times; ``replaced`` has expressions over ``n``, which counts them from 0.
+
+    Each copy gets a secret of its own, sealed with ``key``: another row's would not open.
+    """
     newest = "id = (SELECT max(id) FROM deliveries_webhook)"
     own = {"id": "DEFAULT", "uid": "deliveries_uuid7(clock_timestamp())", **replaced}
     source = f"generate_series(0, {count - 1}) AS n"
-    connection.execute(copying(connection, "deliveries_webhook", one=newest, source=source, replaced=own).encode())
-    connection.execute("ANALYZE deliveries_webhook")
+    statement = copying(
+        connection, "deliveries_webhook", one=newest, source=source, replaced=own, returning=" RETURNING id, uid"
+    )
+    _seal_own_secrets(connection, connection.execute(statement.encode()).fetchall(), key=key)
 
 
-def give_own_secrets(connection: Connection, *, secret: str, key: bytes) -> None:
-    """Give every webhook that has this secret one of its own, sealed with the key.
-
-    A worker keeps what it has opened, and would open the same secret but once.
-    """
-    rows = connection.execute("SELECT id, sealed_secrets FROM deliveries_webhook ORDER BY id").fetchall()
-    box = Fernet(key)
-    ids, sealed = [], []
-    for webhook_id, old in rows:
-        content = box.decrypt(bytes(old))
-        if secret.encode() in content:
-            ids.append(webhook_id)
-            own = b"whsec_" + base64.b64encode(os.urandom(32))
-            sealed.append(box.encrypt(content.replace(secret.encode(), own)))
+def _seal_own_secrets(connection: Connection, rows: Sequence[tuple[Any, ...]], *, key: str) -> None:
+    """Give each of the webhooks a secret of its own. A worker keeps what it has opened, and would open one but once."""
+    sealed = []
+    for _, uid in rows:
+        content = json.dumps([["whsec_" + base64.b64encode(os.urandom(32)).decode(), None]])
+        sealed.append(vault.encrypt(content.encode(), vault.place_of(vault.SECRETS, uid), key))
     connection.execute(
         "UPDATE deliveries_webhook w SET sealed_secrets = own.sealed"
         " FROM unnest(%s::bigint[], %s::bytea[]) AS own (id, sealed) WHERE w.id = own.id",
-        [ids, sealed],
+        [[webhook_id for webhook_id, _ in rows], sealed],
     )
     connection.execute("VACUUM (ANALYZE) deliveries_webhook")

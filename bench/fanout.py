@@ -5,9 +5,8 @@ import time
 from dataclasses import dataclass
 
 import psycopg
-from cryptography.fernet import Fernet
 
-from bench.copies import copy_webhooks, give_own_secrets
+from bench.copies import copy_webhooks
 from bench.stage import Memory, Sink, Stage, Tell, stage, wait_for
 from hookhub import service
 from hookhub.client import Client, Event
@@ -44,14 +43,13 @@ class Round:
 def run(seconds: float, tell: Tell) -> dict[str, object]:
     """one event to 10,000 webhooks, again and again."""
     webhooks = WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
-    key = Fernet.generate_key()
     with (
-        stage(HOOKHUB_ENCRYPTION_KEYS=key.decode()) as bench,
+        stage() as bench,
         Sink() as sink,
         bench.running("web"),
         bench.client() as client,
     ):
-        make_webhooks(bench, client, sink, webhooks, key=key, tell=tell)
+        make_webhooks(bench, client, sink, webhooks, tell=tell)
         with bench.running("worker"):
             client.publish_batch(Event("single", {"t": 0, "ref": "refs/heads/main"}) for _ in range(WARM_UP))
             wait_for(lambda: not bench.unsettled(), "the warm-up to settle", seconds=PATIENCE_SECONDS)
@@ -66,14 +64,13 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
     return figures(rounds, webhooks=webhooks, before=before)
 
 
-def make_webhooks(bench: Stage, client: Client, sink: Sink, webhooks: int, *, key: bytes, tell: Tell) -> None:
+def make_webhooks(bench: Stage, client: Client, sink: Sink, webhooks: int, *, tell: Tell) -> None:
     """Make one webhook for the single events and ``webhooks`` for those to everybody, each with a secret of its own."""
     tell(f"Making {webhooks:,} webhooks …")
     client.webhooks.create(sink.url(ONE), events=["single"])
-    made = client.webhooks.create(sink.url(ALL), events=["everybody"])
+    client.webhooks.create(sink.url(ALL), events=["everybody"])
     with psycopg.connect(bench.database_url, autocommit=True) as connection:
-        copy_webhooks(connection, webhooks - 1)
-        give_own_secrets(connection, secret=made["secret"], key=key)
+        copy_webhooks(connection, webhooks - 1, key=bench.encryption_key)
 
 
 def play(bench: Stage, client: Client, sink: Sink, webhooks: int) -> Round:

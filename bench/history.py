@@ -109,6 +109,7 @@ def add_crowd(bench: Stage, webhooks: int) -> None:
         copy_webhooks(
             connection,
             webhooks,
+            key=bench.encryption_key,
             name="'crowd-' || n",
             repository_id=f"(SELECT id FROM bench_repository WHERE place = n / {PER_REPOSITORY})",
             events=f"ARRAY['push.' || n % {PER_REPOSITORY}, 'sweep']",

@@ -27,7 +27,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
             # One webhook for each: what hangs for a while would keep its webhook from having more in flight.
             client.webhooks.create(sink.url("/hang"), events=["hang"])
             with psycopg.connect(bench.database_url, autocommit=True) as connection:
-                copy_webhooks(connection, IN_FLIGHT - 1)
+                copy_webhooks(connection, IN_FLIGHT - 1, key=bench.encryption_key)
             idle = bench.memory("worker")
             data = load.payload(SIZE)
             load.publish(client, (Event("warm-up", data) for _ in range(WARM_UP)), tell)

@@ -47,7 +47,7 @@ def deliver(delivery_id: str) -> None:
         scope="repository" if webhook.repository_id else "organization",
         scope_number=webhook.repository_id or webhook.organization_id,
         content_type=webhook.content_type,
-        secrets=tuple(secret.text for secret in vault.live_secrets(webhook.sealed_secrets, now=now)),
+        secrets=tuple(secret.text for secret in vault.live_secrets(webhook.sealed_secrets, of=webhook.uid, now=now)),
     )
     rendered = FORMATS[webhook.format].render(message)
     answer = session.post(webhook.url, data=rendered.body, headers=dict(rendered.headers), timeout=15)

@@ -15,6 +15,7 @@ from typing import Any, Self
 import psutil
 import psycopg
 import requests
+from cryptography.fernet import Fernet
 from psycopg import conninfo, sql
 
 from hookhub import embedded, procfile, service
@@ -79,6 +80,11 @@ class Stage:
                     with suppress(psutil.NoSuchProcess):
                         one.kill()
                 process.wait()
+
+    @property
+    def encryption_key(self) -> str:
+        """The key that seals the webhooks' secrets."""
+        return self.environment["HOOKHUB_ENCRYPTION_KEYS"]
 
     def client(self) -> Client:
         """Give a client with a key to an organization of its own, ``bench``."""
@@ -151,6 +157,7 @@ def stage(**settings: str) -> Iterator[Stage]:
             **procfile.environment(),
             "HOOKHUB_HOME": str(home),
             "HOOKHUB_DEVELOPMENT": "1",
+            "HOOKHUB_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
             "HOOKHUB_QUEUE": home.name,
             "DATABASE_URL": given_database,
             "REDIS_URL": given_redis,

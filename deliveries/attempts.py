@@ -8,7 +8,7 @@ from uuid import UUID
 from django.conf import settings
 
 from deliveries import arrays, hops, vault
-from deliveries.claiming import Claim
+from deliveries.claiming import Claim, Destination
 from deliveries.formats import MASK, Format, Message, format_of
 from deliveries.outcomes import Delivered, Lost, Outcome, judge
 from deliveries.retry import Decision, Finish, GiveUp, RetryAt, decide
@@ -47,10 +47,10 @@ def render(claimed: Claim, *, now: datetime) -> Request:
             scope="organization" if to.repository_id is None else "repository",
             scope_number=to.repository_id or to.organization_id,
             content_type=to.content_type,
-            secrets=signing_secrets(to.sealed_secrets, wire_format=wire_format, now=now),
+            secrets=signing_secrets(to, wire_format=wire_format, now=now),
         )
     )
-    own = tuple(vault.open_headers(to.sealed_headers).items())
+    own = tuple(vault.open_headers(to.sealed_headers, of=to.webhook_uid).items())
     passed = (hops.HEADER, hops.after_this_one(claimed.hops, deployment=settings.HOOKHUB_DEPLOYMENT_ID))
     timeout = to.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
     return Request(
@@ -62,14 +62,15 @@ def render(claimed: Claim, *, now: datetime) -> Request:
     )
 
 
-def signing_secrets(sealed: bytes, *, wire_format: Format, now: datetime) -> tuple[str, ...]:
+def signing_secrets(to: Destination, *, wire_format: Format, now: datetime) -> tuple[str, ...]:
     """Give the secrets that sign now, newest first; none only where the owner wants none or the format knows none.
 
     Raises vault.Unreadable, and vault.NoLiveSecret: what was signed once never goes out unsigned.
     """
-    if wire_format.signs == "never" or (wire_format.signs == "if asked" and not vault.open_secrets(sealed)):
+    sealed, uid = to.sealed_secrets, to.webhook_uid
+    if wire_format.signs == "never" or (wire_format.signs == "if asked" and not vault.open_secrets(sealed, of=uid)):
         return ()
-    return tuple([secret.text for secret in vault.live_secrets(sealed, now=now)])
+    return tuple([secret.text for secret in vault.live_secrets(sealed, of=uid, now=now)])
 
 
 def schedule_of(claimed: Claim) -> Sequence[timedelta]:

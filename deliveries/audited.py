@@ -32,7 +32,7 @@ def webhook_state(webhook: Webhook) -> State:
 
 def _header_names(webhook: Webhook) -> object:
     try:
-        return dict.fromkeys(vault.open_headers(webhook.sealed_headers), MASK)
+        return dict.fromkeys(vault.headers_of(webhook), MASK)
     except vault.Unreadable:
         # A webhook must be deletable after its key is lost.
         return MASK

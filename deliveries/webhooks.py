@@ -1,6 +1,6 @@
 """Webhooks from creation to deletion: every change of a wish, whoever asks for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -13,6 +13,7 @@ from deliveries import audit, queue, terms, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.events import NewEvent, operational
 from deliveries.formats import FORMATS, Format, format_of
+from deliveries.ids import uuid7
 from deliveries.models import Delivery, DeliveryQuerySet, Organization, Repository, Webhook
 from deliveries.target import origin_of
 from deliveries.vault import Secret
@@ -63,6 +64,8 @@ def create(
     granted.setdefault("auto_disable", wire_format.policy.auto_disable)
     secret = _secret_for(wire_format, granted.pop("secret", None))
     headers = _as_headers(granted.pop("headers", {}))
+    # Known before the row is stored: its secrets are sealed for it alone.
+    uid = uuid7(now)
     with transaction.atomic():
         # Whoever deletes a repository locks it first, and then deletes the webhooks it finds.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
@@ -70,8 +73,9 @@ def create(
         webhook = Webhook.objects.create(
             organization=organization,
             repository=repository,
-            sealed_secrets=_seal(secret),
-            sealed_headers=vault.seal_headers(headers),
+            uid=uid,
+            sealed_secrets=_seal(secret, of=uid),
+            sealed_headers=vault.seal_headers(headers, of=uid),
             created_at=now,
             changed_at=now,
             disabled_at=None if active else now,
@@ -122,14 +126,14 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
         granted.setdefault("content_type", wire_format.content_types[0])
         if not moves and "headers" not in granted:
             # The new format may send a header itself that the owner's own would double.
-            terms.check({"headers": vault.open_headers(webhook.sealed_headers)}, format_now=wire_format.slug)
+            terms.check({"headers": vault.headers_of(webhook)}, format_now=wire_format.slug)
     new_secret = granted.pop("secret", None)
     if new_secret is None and (moves or brings_format) and not _may_keep_secrets(webhook, wire_format, moves=moves):
         new_secret = _secret_for(wire_format, None)
     if new_secret is not None:
-        webhook.sealed_secrets = _seal(str(new_secret))
+        webhook.sealed_secrets = _seal(str(new_secret), of=webhook.uid)
     if moves or "headers" in granted:
-        webhook.sealed_headers = vault.seal_headers(_as_headers(granted.pop("headers", {})))
+        webhook.sealed_headers = vault.seal_headers(_as_headers(granted.pop("headers", {})), of=webhook.uid)
     for name, value in granted.items():
         setattr(webhook, name, value)
     webhook.changed_at = now
@@ -165,10 +169,10 @@ def rotate_secret(
         last_day = now + overlap
         older = tuple(
             Secret(old.text, min(old.expires_at or last_day, last_day))
-            for old in vault.open_secrets(webhook.sealed_secrets)
+            for old in vault.secrets_of(webhook)
             if old.is_live(now) and old.text != new and overlap > timedelta(0)
         )
-        webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:SECRETS_MOST])
+        webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:SECRETS_MOST], of=webhook.uid)
         webhook.save(update_fields=["sealed_secrets"])
         after = {"secret": audit.Masked(new), "previous_secrets_until": last_day if older else None}
         audit.record("webhook.secret_rotated", target=webhook_target(webhook), after=after, now=now)
@@ -230,7 +234,7 @@ def delete(webhook: Webhook, *, now: datetime) -> int:
     """
     state_before = webhook_state(webhook)
     webhook.deleted_at = webhook.changed_at = now
-    webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets(()), None
+    webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets((), of=webhook.uid), None
     webhook.save(update_fields=["deleted_at", "changed_at", "sealed_secrets", "sealed_headers"])
     owed = _some(webhook, IN_LINE, LATER, HELD)
     cancelled = owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
@@ -297,7 +301,7 @@ def _may_keep_secrets(webhook: Webhook, wire_format: Format, *, moves: bool) -> 
     """Tell whether its secrets, or that it has none, will do for the format and the place it goes to."""
     if moves and wire_format.signs == "always":
         return False
-    secrets = vault.open_secrets(webhook.sealed_secrets)
+    secrets = vault.secrets_of(webhook)
     if not secrets:
         return wire_format.signs != "always"
     if moves or wire_format.signs == "never":
@@ -312,8 +316,8 @@ def _secret_for(wire_format: Format, wanted: object) -> str:
     return str(wanted)
 
 
-def _seal(secret: str) -> bytes:
-    return vault.seal_secrets((Secret(secret),) if secret else ())
+def _seal(secret: str, *, of: UUID) -> bytes:
+    return vault.seal_secrets((Secret(secret),) if secret else (), of=of)
 
 
 def _switch(webhook: Webhook, *, active: bool | None, now: datetime) -> None:
@@ -328,16 +332,25 @@ def _as_headers(value: object) -> dict[str, str]:
     return value if isinstance(value, dict) else {}
 
 
-def reseal_all() -> int:
-    """Seal every webhook's secrets with the first key; give how many. Raises vault.Unreadable and then stops."""
-    done = 0
-    for webhook_id in Webhook.objects.kept().values_list("id", flat=True).iterator():
+def reseal_all() -> Iterator[bool]:
+    """Seal every webhook's secrets with the first key in today's form, and yield whether each had to be.
+
+    Each is committed by itself, so that after an interruption the next run passes over what is done. Raises
+    vault.Unreadable and then stops.
+    """
+    for webhook_id in Webhook.objects.kept().order_by("id").values_list("id", flat=True).iterator():
         with transaction.atomic():
             webhook = lock(webhook_id)
-            if webhook is None:
-                continue
-            webhook.sealed_secrets = vault.reseal(webhook.sealed_secrets)
-            webhook.sealed_headers = vault.reseal(webhook.sealed_headers) if webhook.sealed_headers else None
-            webhook.save(update_fields=["sealed_secrets", "sealed_headers"])
-        done += 1
-    return done
+            was_stale = webhook is not None and _reseal(webhook)
+        yield was_stale
+
+
+def _reseal(webhook: Webhook) -> bool:
+    secrets, headers = webhook.sealed_secrets, webhook.sealed_headers
+    webhook.sealed_secrets = vault.reseal(secrets, column=vault.SECRETS, of=webhook.uid)
+    if headers is not None:
+        webhook.sealed_headers = vault.reseal(headers, column=vault.HEADERS, of=webhook.uid)
+    if vault.is_current(secrets) and (headers is None or vault.is_current(headers)):
+        return False
+    webhook.save(update_fields=["sealed_secrets", "sealed_headers"])
+    return True

@@ -94,7 +94,7 @@ def figures(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
 def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
     """Say of each live secret until when it signs, and never what it is."""
     try:
-        live = [secret for secret in vault.open_secrets(webhook.sealed_secrets) if secret.is_live(now)]
+        live = [secret for secret in vault.secrets_of(webhook) if secret.is_live(now)]
     except vault.Unreadable as error:
         return [f"Unreadable: {error}"]
     return [
@@ -111,6 +111,6 @@ def signs(webhook: Webhook) -> bool:
 def headers_of(webhook: Webhook) -> list[str]:
     """Name its own headers, their values masked."""
     try:
-        return [f"{name}: {MASK}" for name in vault.open_headers(webhook.sealed_headers)]
+        return [f"{name}: {MASK}" for name in vault.headers_of(webhook)]
     except vault.Unreadable as error:
         return [f"Unreadable: {error}"]

@@ -116,7 +116,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
 
     def get_headers(self, webhook: Webhook) -> dict[str, str]:
-        return dict.fromkeys(vault.open_headers(webhook.sealed_headers), MASK)
+        return dict.fromkeys(vault.headers_of(webhook), MASK)
 
 
 class WebhookWithSecretSerializer(WebhookSerializer):

@@ -42,7 +42,7 @@ def test_register(caller: Caller) -> None:
     assert answer.status_code == 201
     assert {name: created[name] for name in wanted} == wanted
     assert (created["id"], created["active"], created["format"]) == (str(webhook.uid), True, "codmir")
-    assert [secret.text for secret in vault.open_secrets(webhook.sealed_secrets)] == ["your-webhook-secret"]
+    assert [secret.text for secret in vault.secrets_of(webhook)] == ["your-webhook-secret"]
     assert "your-webhook-secret" not in caller.get(f"/v1/webhooks/{created['id']}").content.decode()
 
 

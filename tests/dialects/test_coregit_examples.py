@@ -56,7 +56,7 @@ def test_create(master: Caller) -> None:
         "id": str(webhook.uid),
         "url": URL,
         "events": ["push", "branch.created"],
-        "secret": vault.open_secrets(webhook.sealed_secrets)[0].text,
+        "secret": vault.secrets_of(webhook)[0].text,
         "active": True,
     }
     assert re.fullmatch(r"whsec_[0-9a-f]{48}", created["secret"])
@@ -120,7 +120,7 @@ def test_all_fields_of_an_update_are_optional(master: Caller, webhook_id: str, c
 def test_an_update_to_another_host_makes_a_new_secret_and_shows_it_this_once(master: Caller, webhook_id: str) -> None:
     answer = master.patch(f"/v1/webhooks/{webhook_id}", {"url": "https://93.184.215.15/hook"})
 
-    [secret] = vault.open_secrets(Webhook.objects.get().sealed_secrets)
+    [secret] = vault.secrets_of(Webhook.objects.get())
     assert answer.json()["secret"] == secret.text
     assert "secret" not in master.get(f"/v1/webhooks/{webhook_id}").json()
 

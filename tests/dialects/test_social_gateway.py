@@ -45,11 +45,11 @@ def edit(caller: Caller, hook: Any, *, status: int = 200, **wanted: Any) -> Any:
 
 
 def secrets_of(hook: Any) -> list[str]:
-    return [secret.text for secret in vault.open_secrets(Webhook.objects.get(pk=hook["id"]).sealed_secrets)]
+    return [secret.text for secret in vault.secrets_of(Webhook.objects.get(pk=hook["id"]))]
 
 
 def headers_of(hook: Any) -> dict[str, str]:
-    return vault.open_headers(Webhook.objects.get(pk=hook["id"]).sealed_headers)
+    return vault.headers_of(Webhook.objects.get(pk=hook["id"]))
 
 
 def faults(answer: Any) -> list[tuple[str, str]]:

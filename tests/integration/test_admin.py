@@ -766,8 +766,8 @@ def test_a_webhook_is_created_through_the_engine_and_its_secret_shown_once(forge
 
     webhook = Webhook.objects.get()
     secret = secret_in(messages_of(answer))
-    assert [kept.text for kept in vault.open_secrets(webhook.sealed_secrets)] == [secret]
-    assert vault.open_headers(webhook.sealed_headers) == {"X-Token": "abc", "X-Other": "d e"}
+    assert [kept.text for kept in vault.secrets_of(webhook)] == [secret]
+    assert vault.headers_of(webhook) == {"X-Token": "abc", "X-Other": "d e"}
     assert (webhook.organization, webhook.repository, webhook.url) == (forge.organization, forge.repository, url)
     assert (webhook.name, webhook.events, webhook.format) == ("Mirror", ["push", "issues.opened"], "standard-webhooks")
     assert webhook.retry_schedule == [timedelta(minutes=1), timedelta(minutes=5)]
@@ -842,13 +842,13 @@ def test_an_edit_that_moves_a_webhook_to_another_host_gives_it_a_new_secret(
     forge: Forge, operator: Client, now: datetime
 ) -> None:
     webhook = forge.webhook(now=now, headers={"X-Token": "abc"})
-    [old] = vault.open_secrets(webhook.sealed_secrets)
+    [old] = vault.secrets_of(webhook)
     moved = forge.receiver.url("/").replace("127.0.0.1", "127.0.0.2")
 
     answer = operator.post(page_of(webhook), as_sent(operator, webhook, url=moved), follow=True)
 
     webhook.refresh_from_db()
-    [new] = vault.open_secrets(webhook.sealed_secrets)
+    [new] = vault.secrets_of(webhook)
     assert (webhook.url, new.text == old.text, webhook.sealed_headers) == (moved, False, None)
     assert secret_in(messages_of(answer)) == new.text
 
@@ -958,7 +958,7 @@ def test_a_rotated_secret_is_shown_once_and_the_old_one_signs_on_for_a_while(
     forge: Forge, operator: Client, now: datetime
 ) -> None:
     webhook = forge.webhook(now=now)
-    [old] = vault.open_secrets(webhook.sealed_secrets)
+    [old] = vault.secrets_of(webhook)
 
     with freeze_time(now):
         told = press(operator, webhook, "rotate_secret")
@@ -966,7 +966,7 @@ def test_a_rotated_secret_is_shown_once_and_the_old_one_signs_on_for_a_while(
 
     webhook.refresh_from_db()
     new = secret_in(told)
-    assert [kept.text for kept in vault.open_secrets(webhook.sealed_secrets)] == [new, old.text]
+    assert [kept.text for kept in vault.secrets_of(webhook)] == [new, old.text]
     assert new not in shown
     assert "Live secrets: 2" in shown
     assert "signs until 2026-03-05 12:00:00 UTC" in shown
@@ -990,7 +990,7 @@ def test_deleting_a_webhook_keeps_its_log_and_cancels_what_it_is_owed(
     webhook.refresh_from_db()
     assert told[0] == "2 waiting or held deliveries were cancelled."
     assert webhook.deleted_at is not None
-    assert vault.open_secrets(webhook.sealed_secrets) == ()
+    assert vault.secrets_of(webhook) == ()
     assert sorted(Delivery.objects.values_list("state", flat=True)) == ["cancelled", "cancelled", "delivered"]
     assert (Event.objects.count(), Attempt.objects.count()) == (3, 1)
     assert listed(operator, HOOKS) == []

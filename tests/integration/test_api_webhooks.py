@@ -64,9 +64,9 @@ def test_rotation_leaves_the_old_secret_alive_for_a_while_or_not(api: Caller) ->
     address = f"/v1/webhooks/{created['id']}"
 
     second = api.post(f"{address}/rotate-secret").json()["secret"]
-    kept = [secret.text for secret in vault.open_secrets(Webhook.objects.get().sealed_secrets)]
+    kept = [secret.text for secret in vault.secrets_of(Webhook.objects.get())]
     third = api.post(f"{address}/rotate-secret", {"overlap": 0}).json()["secret"]
-    left = [secret.text for secret in vault.open_secrets(Webhook.objects.get().sealed_secrets)]
+    left = [secret.text for secret in vault.secrets_of(Webhook.objects.get())]
 
     assert kept == [second, created["secret"]]
     assert left == [third]

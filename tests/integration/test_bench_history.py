@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 from psycopg import conninfo
@@ -29,11 +30,9 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
     forge.accept(event_type="fail", now=now)
     forge.accept(event_type="model", now=now)
     deliver_due(sender, now=now)
-    settings = connection.settings_dict
-    database = conninfo.make_conninfo(
-        dbname=settings["NAME"], user=settings["USER"], host=settings["HOST"], port=settings["PORT"]
-    )
-    bench = Stage(Path("/nowhere"), "", database, {})
+    own = connection.settings_dict
+    database = conninfo.make_conninfo(dbname=own["NAME"], user=own["USER"], host=own["HOST"], port=own["PORT"])
+    bench = Stage(Path("/nowhere"), "", database, {"HOOKHUB_ENCRYPTION_KEYS": settings.HOOKHUB_ENCRYPTION_KEYS[0]})
     said: list[str] = []
 
     try:

@@ -109,7 +109,7 @@ def test_a_secret_is_checked_by_the_format_that_another_has_given_the_webhook_me
         webhooks.change(webhook.pk, {"secret": "not in base64!"}, now=now)
 
     webhook.refresh_from_db()
-    [secret] = vault.open_secrets(webhook.sealed_secrets)
+    [secret] = vault.secrets_of(webhook)
     assert (webhook.format, secret.text[:6]) == ("standard-webhooks", "whsec_")
 
 

@@ -13,7 +13,7 @@ from django.db import connection
 from freezegun import freeze_time
 from pytest_django import Settings
 
-from deliveries import ledger, pipeline, retention, vault
+from deliveries import ledger, pipeline, retention, vault, webhooks
 from deliveries.dialects import DIALECTS
 from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
@@ -405,7 +405,7 @@ def test_secrets_are_sealed_with_the_new_key_and_the_old_one_can_go(
 ) -> None:
     webhook = forge.webhook(now=now, headers={"X-Token": "open sesame"})
     forge.webhook(now=now)
-    secrets = vault.open_secrets(webhook.sealed_secrets)
+    secrets = vault.secrets_of(webhook)
     old, new = settings.HOOKHUB_ENCRYPTION_KEYS, Fernet.generate_key().decode()
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
@@ -417,11 +417,43 @@ def test_secrets_are_sealed_with_the_new_key_and_the_old_one_can_go(
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (new,)
     webhook.refresh_from_db()
-    assert vault.open_secrets(webhook.sealed_secrets) == secrets
-    assert vault.open_headers(webhook.sealed_headers) == {"X-Token": "open sesame"}
+    assert vault.secrets_of(webhook) == secrets
+    assert vault.headers_of(webhook) == {"X-Token": "open sesame"}
     settings.HOOKHUB_ENCRYPTION_KEYS = old
     with pytest.raises(Unreadable):
-        vault.open_secrets(webhook.sealed_secrets)
+        vault.secrets_of(webhook)
+
+
+def test_secrets_that_fernet_sealed_are_sealed_anew_and_bound_to_their_rows(
+    forge: Forge, now: datetime, settings: Settings
+) -> None:
+    first, second = forge.webhook(now=now), forge.webhook(now=now)
+    fernet = Fernet(settings.HOOKHUB_ENCRYPTION_KEYS[0])
+    Webhook.objects.filter(pk=first.pk).update(
+        sealed_secrets=fernet.encrypt(b'[["whsec_of_before", null]]'), sealed_headers=fernet.encrypt(b'{"A": "b"}')
+    )
+
+    assert run("reencrypt_secrets").splitlines()[-1].startswith("Sealed the secrets of 1 webhooks;")
+
+    first.refresh_from_db()
+    assert [secret.text for secret in vault.secrets_of(first)] == ["whsec_of_before"]
+    assert vault.headers_of(first) == {"A": "b"}
+    Webhook.objects.filter(pk=second.pk).update(sealed_secrets=first.sealed_secrets)
+    second.refresh_from_db()
+    with pytest.raises(vault.Misplaced):
+        vault.secrets_of(second)
+
+
+def test_sealing_anew_goes_on_where_it_was_interrupted(forge: Forge, now: datetime, settings: Settings) -> None:
+    for _ in range(3):
+        forge.webhook(now=now)
+    settings.HOOKHUB_ENCRYPTION_KEYS = (Fernet.generate_key().decode(), *settings.HOOKHUB_ENCRYPTION_KEYS)
+    interrupted = webhooks.reseal_all()
+    assert next(interrupted)
+    interrupted.close()
+
+    assert run("reencrypt_secrets").splitlines()[-1].startswith("Sealed the secrets of 2 webhooks;")
+    assert run("reencrypt_secrets").splitlines()[-1].startswith("Sealed the secrets of 0 webhooks;")
 
 
 def test_without_the_old_key_nothing_is_changed_and_the_webhooks_are_named(

@@ -512,7 +512,7 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
 
     forge.accept(now=now)
     webhook.refresh_from_db()
-    assert (vault.open_secrets(webhook.sealed_secrets), webhook.sealed_headers, webhook.active) == ((), None, False)
+    assert (vault.secrets_of(webhook), webhook.sealed_headers, webhook.active) == ((), None, False)
     assert states() == {"cancelled": 1, "sending": 1}
 
     # What was in flight fails, and is called off when its time comes instead of being tried again.

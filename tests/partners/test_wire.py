@@ -234,7 +234,7 @@ def test_a_library_of_the_standard_verifies_with_each_secret_of_a_rotation_and_a
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     webhook = hook(forge, forge.receiver.url(), now=now, format="standard-webhooks", retry_schedule=[3600])
-    [older] = [secret.text for secret in webhooks.vault.open_secrets(webhook.sealed_secrets)]
+    [older] = [secret.text for secret in webhooks.vault.secrets_of(webhook)]
     _, newer = webhooks.rotate_secret(webhook.pk, now=now)
     forge.receiver.answers["/"] = [Answer(500), Answer(200)]
 

@@ -12,6 +12,7 @@ from deliveries.transfer import Exchange, Reply, Request
 from deliveries.vault import Secret
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+WEBHOOK = "019cb8b8-1e00-7000-8000-0000000000ff"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -19,14 +20,14 @@ def a_claim(**facts: Any) -> Claim:
     """A claim of webhook 1 with a schedule of one retry, sealed with the settings' keys."""
     to: dict[str, Any] = {
         "webhook_id": 1,
-        "webhook_uid": "019cb8b8-1e00-7000-8000-0000000000ff",
+        "webhook_uid": WEBHOOK,
         "organization_id": 7,
         "organization": "acme",
         "repository_id": None,
         "url": "https://receiver.example/hook",
         "format": "standard-webhooks",
         "content_type": "json",
-        "sealed_secrets": vault.seal_secrets((Secret(SECRET),)),
+        "sealed_secrets": vault.seal_secrets((Secret(SECRET),), of=WEBHOOK),
         "sealed_headers": None,
         "verify_ssl": True,
         "retry_schedule": [timedelta(minutes=1)],

@@ -16,7 +16,7 @@ from deliveries.outcomes import Lost
 from deliveries.retry import RetryAt
 from deliveries.transfer import Request
 from deliveries.vault import NoLiveSecret, Secret, Unreadable
-from tests.unit.made_up import NOW, SECRET, a_claim, a_reply, a_result
+from tests.unit.made_up import NOW, SECRET, WEBHOOK, a_claim, a_reply, a_result
 
 ATTEMPT = UUID("019cb8b8-1e00-7000-8000-0000000000aa")
 
@@ -26,7 +26,7 @@ def row_of(came: Any, **facts: Any) -> dict[str, object]:
 
 
 def test_a_claim_becomes_a_signed_request_with_the_owners_headers_behind_the_formats() -> None:
-    claimed = a_claim(sealed_headers=vault.seal_headers({"X-Token": "s3cret"}), verify_ssl=False)
+    claimed = a_claim(sealed_headers=vault.seal_headers({"X-Token": "s3cret"}, of=WEBHOOK), verify_ssl=False)
 
     request = render(claimed, now=NOW)
 
@@ -42,7 +42,7 @@ def test_a_claim_becomes_a_signed_request_with_the_owners_headers_behind_the_for
 @pytest.mark.parametrize(("age", "signatures"), [(-1, 2), (0, 1), (1, 1)])
 def test_only_live_secrets_sign(age: int, signatures: int) -> None:
     older = Secret(SECRET[:-1] + "A", NOW)
-    claimed = a_claim(sealed_secrets=vault.seal_secrets((Secret(SECRET), older)))
+    claimed = a_claim(sealed_secrets=vault.seal_secrets((Secret(SECRET), older), of=WEBHOOK))
 
     request = render(claimed, now=NOW + timedelta(seconds=age))
 
@@ -67,19 +67,19 @@ EXPIRED = (Secret(SECRET, NOW),)
 )
 def test_nothing_goes_out_unsigned(slug: str, secrets: tuple[Secret, ...]) -> None:
     with pytest.raises(NoLiveSecret, match="rotate"):
-        render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(secrets)), now=NOW)
+        render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(secrets, of=WEBHOOK)), now=NOW)
 
 
 @pytest.mark.parametrize("slug", sorted(MAY_HAVE_NONE))
 def test_what_nobody_asked_to_have_signed_goes_out_without_a_signature(slug: str) -> None:
-    request = render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(())), now=NOW)
+    request = render(a_claim(format=slug, sealed_secrets=vault.seal_secrets((), of=WEBHOOK)), now=NOW)
 
     assert not [name for name, _ in request.headers if "signature" in name.lower()]
 
 
 @pytest.mark.parametrize("slug", sorted(slug for slug, one in FORMATS.items() if one.signs == "never"))
 def test_a_format_without_signatures_does_not_mind_what_secrets_there_were(slug: str) -> None:
-    assert render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(EXPIRED)), now=NOW).body
+    assert render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(EXPIRED, of=WEBHOOK)), now=NOW).body
 
 
 @pytest.mark.parametrize(

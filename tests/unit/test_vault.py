@@ -1,16 +1,19 @@
 """Secrets at rest: sealed, rotated, unreadable and tampered with."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from cryptography.fernet import Fernet
 from pytest_django import Settings
 
 from deliveries import vault
-from deliveries.vault import Secret, Unreadable
+from deliveries.vault import Misplaced, Secret, Unreadable
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 OLD, NEW, STRANGE = (Fernet.generate_key().decode() for _ in range(3))
+ROW = UUID("019cb8b8-1e00-7000-8000-0000000000aa")
+OTHER_ROW = UUID("019cb8b8-1e00-7000-8000-0000000000ab")
 SECRETS = (Secret("whsec_newest"), Secret('whsec_older "ü" 🎉', NOON))
 
 
@@ -20,27 +23,27 @@ def old_key(settings: Settings) -> None:
 
 
 def test_what_was_sealed_comes_back_in_order_and_cannot_be_read_without_the_key() -> None:
-    sealed = vault.seal_secrets(SECRETS)
+    sealed = vault.seal_secrets(SECRETS, of=ROW)
 
-    assert vault.open_secrets(sealed) == SECRETS
-    assert vault.open_secrets(memoryview(sealed)) == SECRETS
+    assert vault.open_secrets(sealed, of=ROW) == SECRETS
+    assert vault.open_secrets(memoryview(sealed), of=ROW) == SECRETS
     assert b"whsec" not in sealed
 
 
 def test_headers_come_back_in_order_and_none_at_all_is_none() -> None:
     headers = {"X-Token": "s3cret", "A": "b"}
 
-    assert list(vault.open_headers(vault.seal_headers(headers)).items()) == list(headers.items())
-    assert vault.seal_headers({}) is None
-    assert vault.open_headers(None) == {}
+    assert list(vault.open_headers(vault.seal_headers(headers, of=ROW), of=ROW).items()) == list(headers.items())
+    assert vault.seal_headers({}, of=ROW) is None
+    assert vault.open_headers(None, of=ROW) == {}
 
 
 def test_changing_the_headers_one_was_given_does_not_change_the_next_reading() -> None:
-    sealed = vault.seal_headers({"X-Token": "s3cret"})
+    sealed = vault.seal_headers({"X-Token": "s3cret"}, of=ROW)
 
-    vault.open_headers(sealed).clear()
+    vault.open_headers(sealed, of=ROW).clear()
 
-    assert vault.open_headers(sealed) == {"X-Token": "s3cret"}
+    assert vault.open_headers(sealed, of=ROW) == {"X-Token": "s3cret"}
 
 
 @pytest.mark.parametrize(("age", "is_live"), [(-1, True), (0, False), (1, False)])
@@ -53,27 +56,27 @@ def test_a_secret_without_an_end_signs_for_ever() -> None:
 
 
 def test_a_new_key_in_front_opens_what_the_old_one_sealed_and_seals_with_itself(settings: Settings) -> None:
-    sealed = vault.seal_secrets(SECRETS)
+    sealed = vault.seal_secrets(SECRETS, of=ROW)
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (NEW, OLD)
-    assert vault.open_secrets(sealed) == SECRETS
-    resealed = vault.reseal(sealed)
+    assert vault.open_secrets(sealed, of=ROW) == SECRETS
+    resealed = vault.reseal(sealed, column=vault.SECRETS, of=ROW)
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (NEW,)
-    assert vault.open_secrets(resealed) == SECRETS
+    assert vault.open_secrets(resealed, of=ROW) == SECRETS
 
 
 def test_a_key_that_was_taken_away_makes_it_unreadable_even_after_it_had_been_read(settings: Settings) -> None:
-    secrets, headers = vault.seal_secrets(SECRETS), vault.seal_headers({"A": "b"})
-    vault.open_secrets(secrets)
-    vault.open_headers(headers)
+    secrets, headers = vault.seal_secrets(SECRETS, of=ROW), vault.seal_headers({"A": "b"}, of=ROW)
+    vault.open_secrets(secrets, of=ROW)
+    vault.open_headers(headers, of=ROW)
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (STRANGE,)
 
     for open_it in (
-        lambda: vault.open_secrets(secrets),
-        lambda: vault.open_headers(headers),
-        lambda: vault.reseal(secrets),
+        lambda: vault.open_secrets(secrets, of=ROW),
+        lambda: vault.open_headers(headers, of=ROW),
+        lambda: vault.reseal(secrets, column=vault.SECRETS, of=ROW),
     ):
         with pytest.raises(Unreadable, match="HOOKHUB_ENCRYPTION_KEYS"):
             open_it()
@@ -94,16 +97,66 @@ def tampered(sealed: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("how", tampered(b"x" * 10))
 def test_what_was_tampered_with_is_unreadable(how: str) -> None:
-    sealed = tampered(vault.seal_secrets(SECRETS))[how]
+    sealed = tampered(vault.seal_secrets(SECRETS, of=ROW))[how]
 
     with pytest.raises(Unreadable):
-        vault.open_secrets(sealed)
+        vault.open_secrets(sealed, of=ROW)
     with pytest.raises(Unreadable):
-        vault.reseal(sealed)
+        vault.reseal(sealed, column=vault.SECRETS, of=ROW)
 
 
 def test_the_error_names_no_secret() -> None:
     with pytest.raises(Unreadable) as raised:
-        vault.open_secrets(b"whsec_in_the_clear")
+        vault.open_secrets(b"whsec_in_the_clear", of=ROW)
 
     assert "whsec" not in str(raised.value)
+
+
+def test_a_value_that_is_copied_to_another_row_does_not_open() -> None:
+    secrets, headers = vault.seal_secrets(SECRETS, of=ROW), vault.seal_headers({"A": "b"}, of=ROW)
+    vault.open_secrets(secrets, of=ROW)
+    vault.open_headers(headers, of=ROW)
+
+    with pytest.raises(Misplaced, match="for another webhook"):
+        vault.open_secrets(secrets, of=OTHER_ROW)
+    with pytest.raises(Misplaced):
+        vault.open_headers(headers, of=OTHER_ROW)
+    with pytest.raises(Misplaced):
+        vault.reseal(secrets, column=vault.SECRETS, of=OTHER_ROW)
+
+
+def test_a_value_that_is_copied_to_another_column_does_not_open() -> None:
+    sealed = vault.seal_secrets(SECRETS, of=ROW)
+
+    with pytest.raises(Misplaced):
+        vault.open_headers(sealed, of=ROW)
+
+
+def test_a_row_is_the_same_whether_its_id_is_written_or_not() -> None:
+    assert vault.open_secrets(vault.seal_secrets(SECRETS, of=ROW), of=str(ROW)) == SECRETS
+
+
+def test_what_an_earlier_version_sealed_with_fernet_still_opens_and_is_sealed_anew() -> None:
+    sealed = Fernet(OLD).encrypt(b'[["whsec_of_before", null]]')
+
+    assert vault.open_secrets(sealed, of=ROW) == (Secret("whsec_of_before"),)
+    resealed = vault.reseal(sealed, column=vault.SECRETS, of=ROW)
+
+    assert (vault.is_current(sealed), vault.is_current(resealed)) == (False, True)
+    assert vault.open_secrets(resealed, of=ROW) == (Secret("whsec_of_before"),)
+    with pytest.raises(Misplaced):
+        vault.open_secrets(resealed, of=OTHER_ROW)
+
+
+def test_a_value_tells_which_key_sealed_it(settings: Settings) -> None:
+    sealed = vault.seal_secrets(SECRETS, of=ROW)
+    assert vault.is_current(sealed)
+
+    settings.HOOKHUB_ENCRYPTION_KEYS = (NEW, OLD)
+
+    assert not vault.is_current(sealed)
+    assert vault.is_current(vault.reseal(sealed, column=vault.SECRETS, of=ROW))
+
+
+def test_sealing_the_same_twice_shows_nothing_of_it() -> None:
+    assert vault.seal_secrets(SECRETS, of=ROW) != vault.seal_secrets(SECRETS, of=ROW)

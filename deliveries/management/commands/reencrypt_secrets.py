@@ -12,13 +12,14 @@ from deliveries.models import Webhook
 
 # As many as help to see which part of the webhooks it is.
 SHOWN_MOST = 10
+TOLD_EVERY = 1000
 
 
 class Command(BaseCommand):
     """Seal all secrets anew; what cannot be opened stops it before anything is changed."""
 
     help = (
-        "Seal the secrets and headers of all webhooks with the first of HOOKHUB_ENCRYPTION_KEYS. "
+        "Seal the secrets and headers of all webhooks with the first of HOOKHUB_ENCRYPTION_KEYS, and in today's form. "
         "Run it after putting a new key in front and restarting everything; then the old key can go."
     )
 
@@ -37,7 +38,7 @@ class Command(BaseCommand):
                 with transaction.atomic():
                     target = Target("secrets", "", "secrets of webhooks", None)
                     audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
-                done = webhooks.reseal_all()
+                done = self._reseal(total)
         except vault.Unreadable as error:
             raise CommandError(f"A webhook's secrets changed under our eyes: {error}. Then run this again.") from error
         except ValueError as error:
@@ -52,6 +53,16 @@ class Command(BaseCommand):
             self.style.SUCCESS(f"Sealed the secrets of {done:,} webhooks; only the first key is needed now.")
         )
 
+    def _reseal(self, total: int) -> int:
+        """Seal all anew and say so now and then; return how many were not sealed so already."""
+        done = 0
+        for looked_at, was_stale in enumerate(webhooks.reseal_all(), start=1):
+            done += was_stale
+            if looked_at % TOLD_EVERY == 0:
+                self.stdout.write(f"{looked_at:,} of {total:,} looked at, {done:,} sealed anew")
+                self.stdout.flush()
+        return done
+
 
 def find_unreadable() -> tuple[list[str], int]:
     """Give the first webhooks whose secrets or headers no key opens, and how many there are."""
@@ -59,8 +70,8 @@ def find_unreadable() -> tuple[list[str], int]:
     count = 0
     for webhook in Webhook.objects.kept().only("uid", "sealed_secrets", "sealed_headers").order_by("pk").iterator():
         try:
-            vault.open_secrets(webhook.sealed_secrets)
-            vault.open_headers(webhook.sealed_headers)
+            vault.secrets_of(webhook)
+            vault.headers_of(webhook)
         except vault.Unreadable:
             count += 1
             first += [str(webhook.uid)] if count <= SHOWN_MOST else []

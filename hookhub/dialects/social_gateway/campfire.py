@@ -26,7 +26,7 @@ PLACE = re.compile(r"https://(?P<subdomain>[a-z0-9-]+)\.campfirenow\.com/room/(?
 
 def shown(webhook: Webhook) -> dict[str, str]:
     """Give the settings of a hook as they may be read; of one that leads elsewhere than to a room, the URL."""
-    token = {"token": MASK} if credentials.HEADER in vault.open_headers(webhook.sealed_headers) else {}
+    token = {"token": MASK} if credentials.HEADER in vault.headers_of(webhook) else {}
     found = PLACE.fullmatch(webhook.url)
     if found is None:
         return {"url": webhook.url, **token}

@@ -23,11 +23,11 @@ def shown(webhook: Webhook) -> dict[str, str]:
     if webhook.format == campfire.SLUG:
         return campfire.shown(webhook)
     found = {
-        "url": credentials.shown(webhook.shown_url, vault.open_headers(webhook.sealed_headers)),
+        "url": credentials.shown(webhook.shown_url, vault.headers_of(webhook)),
         "content_type": webhook.content_type,
         "insecure_ssl": FALSE if webhook.verify_ssl else TRUE,
     }
-    return {**found, "secret": MASK} if vault.open_secrets(webhook.sealed_secrets) else found
+    return {**found, "secret": MASK} if vault.secrets_of(webhook) else found
 
 
 def terms_of(
@@ -63,7 +63,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
         faults.append(invalid("url", "must be a text"))
         return {}
     url, userinfo = credentials.split(given["url"])
-    headers = vault.open_headers(before.sealed_headers) if before else {}
+    headers = vault.headers_of(before) if before else {}
     kept = headers.pop(credentials.HEADER, None)
     if kept is not None and not credentials.is_of_a_url(kept):
         headers[credentials.HEADER] = kept
@@ -128,7 +128,7 @@ def _secret(
     faults: list[Row],
 ) -> dict[str, object]:
     """Give the secret, empty for none; nothing where the one there is stays."""
-    has_one = before is not None and bool(vault.open_secrets(before.sealed_secrets))
+    has_one = before is not None and bool(vault.secrets_of(before))
     is_moved = before is not None and "url" in terms and leads_elsewhere(str(terms["url"]), before)
     signs = format_of(wire_format).signs
     if given.get("secret") == MASK or ("secret" not in given and not is_whole):
