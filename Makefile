@@ -18,10 +18,10 @@ BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock partners demo up test lint types fast acceptance format bench chaos clean
+.PHONY: help venv lock partners demo up test lint types fast hunt acceptance format bench chaos chaos-mutants clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 venv: $(READY) ## build the environment in .venv, what every other target runs on
 
@@ -72,8 +72,11 @@ lint: venv ## ruff, import-linter, and whether the migrations are complete
 types: venv ## mypy, strict
 	@$(BIN)/mypy
 
-fast: venv ## the unit tests alone, in seconds
-	@$(BIN)/python -m pytest -q tests/unit
+fast: venv ## the unit tests alone, in 20 seconds and without a server
+	@HOOKHUB_TESTS_WITHOUT_SERVERS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/unit
+
+hunt: venv ## let Hypothesis draw new examples for the tests that state a property; `make test` repeats the same ones
+	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(shell grep -rl hypothesis tests --include='test_*.py')
 
 acceptance: partners ## the tests with real processes, and the browser
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance
@@ -87,6 +90,9 @@ bench: venv ## measure it all in 6 to 9 minutes and write docs/benchmarks.md; BE
 
 chaos: venv ## kill, stall and cut off every part in turn for a quarter of an hour, and account for every event; SCENARIOS="storm" SEED=7 for a part
 	@$(BIN)/python -m chaos $(SCENARIOS) $(if $(SEED),--seed $(SEED))
+
+chaos-mutants: venv ## build bugs in on purpose, see that the harness finds each, and that it finds nothing without them
+	@$(BIN)/python -m chaos bugs controls $(if $(SEED),--seed $(SEED))
 
 clean: ## remove the environment, the caches and the embedded servers' data
 	@rm -rf $(VENV) tests/partners/node_modules .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

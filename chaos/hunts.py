@@ -14,7 +14,7 @@ RECOVERING = Part("/recovering", topics=("push",), acts=(Act({"500": 1}, until=5
 
 # Tired after one more try, so that it is soon known who was given up.
 IMPATIENT = Part("/impatient", schedule=(1,))
-FAILING = Part("/failing", topics=("push",), acts=(Act({"500": 1}),), schedule=(1, 2))
+FAILING = Part("/failing", topics=("push",), acts=(Act({"500": 1}),), schedule=(1, 15))
 SLOW_AND_FAILING = Part(
     "/slow-and-failing", topics=("push",), acts=(Act({"slow-500": 1}),), schedule=(1,), in_flight=50
 )
@@ -131,7 +131,8 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             "counted-crash",
             "",
             bug="a-crash-uses-up-a-step",
-            faults=("kill-child",),
+            # Where something is in flight for sure.
+            faults=("kill-at-sent",),
             parts=(SLOW_AND_FAILING,),
             seconds=3,
             workers=1,
@@ -139,6 +140,9 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
         frozenset({1}),
     ),
 }
+
+# What no machine is too slow to show: a wrong step of the schedule, wrong ids, a process killed with work in flight.
+PROOF = tuple(HUNTS[bug][0] for bug in ("always-the-first-step", "ids-swapped", "a-crash-uses-up-a-step"))
 
 # The same without the bug: what breaks a rule here as well would make a hunt find what is not there.
 CONTROLS = tuple(

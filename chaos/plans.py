@@ -77,6 +77,8 @@ class Scenario:
     stops_late: float = 5.0
     # How long to wait in the end until nothing waits any more.
     rests_within: float = 90
+    # The least part of the requests at its rates that each door has to let in while nothing is in the way.
+    let_in_least: float = 0.2
     bug: str = ""
 
     def script(self) -> Script:

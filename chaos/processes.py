@@ -14,12 +14,12 @@ from chaos.crew import is_alive, wait_until_dead
 from chaos.scene import NOBODY, Scene
 
 # For how long an order to halt waits for a process to come by.
-ORDER_WAITS_SECONDS = 15.0
+ORDER_WAITS_SECONDS = 60.0
 # Where whoever comes by has something in hand, or is of no use; one may come to "claimed" having found nothing.
 WITH_WORK = frozenset({"claimed", "sent", "answered", "half-settled"})
 
 ORPHANS_END_WITHIN_SECONDS = 15
-UP_WITHIN_SECONDS = 60
+UP_WITHIN_SECONDS = 120
 # What the kernel needs to be rid of the children of a process that has waited for them.
 GONE_WITHIN_SECONDS = 1.0
 

@@ -129,7 +129,8 @@ def shortcomings(
 ) -> Iterator[str]:
     """Give everything for which the run was no test, or in which somebody failed of whom no record tells."""
     closed = [*((one.at, one.until) for one in scene.interruptions), *scene.web_outages, *scene.absences]
-    yield from quiet_doors(records.published, scenario.rates, seconds=open_seconds(*publishing, closed))
+    seconds = open_seconds(*publishing, closed)
+    yield from quiet_doors(records.published, scenario.rates, seconds=seconds, share=scenario.let_in_least)
     yield from deaf_hooks(records.arrivals, records.hooks)
     yield from silent_spans(records.arrivals, records.hooks, scene.absences)
     yield from idle_kills(scene.interruptions, at_least=scenario.in_hand_at_least)

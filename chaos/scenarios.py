@@ -1,5 +1,8 @@
 """Every scenario: what is done to a HookHub under load, in the order in which `make chaos` goes through them."""
 
+import math
+from typing import Any
+
 from chaos.bugs import CLOCK
 from chaos.plans import HOPELESS, NARROW, SHAKY, SLOW, STEADY, USUAL, Part, Scenario
 from chaos.script import Act
@@ -263,6 +266,10 @@ SCENARIOS = (
 )
 
 # What `make test` has time for, while other tests run beside it.
+# What `make test` runs means the same on a machine that has other work to do: what is lost, doubled or too early is
+# judged, and how quickly things go is not.
+ANY_PACE: dict[str, Any] = {"late_allowed": math.inf, "let_in_least": 0.0, "rests_within": 300, "stops_late": 60}
+
 SHORT = (
     Scenario(
         "short",
@@ -283,8 +290,7 @@ SHORT = (
         seconds=16,
         needs_own_servers=True,
         in_hand_at_least=2,
-        late_allowed=10,
-        stops_late=20,
+        **ANY_PACE,
     ),
     Scenario(
         "short-shutdown",
@@ -292,7 +298,6 @@ SHORT = (
         faults=("stop-everything",),
         seconds=6,
         parts=(STEADY, SHAKY, SLOW),
-        late_allowed=12,
-        stops_late=20,
+        **ANY_PACE,
     ),
 )

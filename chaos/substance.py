@@ -9,9 +9,6 @@ from chaos.records import Arrival, Door, Hook, Interruption, Published
 
 Span = tuple[float, float]
 
-# Of what a door's rate promises, in the time in which nothing was in the way. Publishers wait for their answers, and a
-# web server that was killed is away for seconds beyond the kill.
-GOT_THROUGH_LEAST = 0.2
 # What is written of a worker's child that ended by itself, and of a web server's process.
 CHILD_ENDED = re.compile(r"Process '.*' pid:(\d+) exited with '(.*)'")
 WEB_CHILD_ENDED = "Unexpected exit from worker-"
@@ -26,15 +23,18 @@ def open_seconds(begun_at: float, ended_at: float, spans: Iterable[Span]) -> flo
     return is_open + max(0.0, ended_at - since)
 
 
-def quiet_doors(published: Iterable[Published], rates: Mapping[Door, float], *, seconds: float) -> Iterator[str]:
-    """Name each door through which too few events got in so many seconds in which nothing was in the way.
+def quiet_doors(
+    published: Iterable[Published], rates: Mapping[Door, float], *, seconds: float, share: float
+) -> Iterator[str]:
+    """Name each door that let in less than a share of its rate, and less than one event, in seconds without a fault.
 
-    A rate counts requests; one of the door "batch" has ten events.
+    A rate counts requests; one of the door "batch" has ten events. Publishers wait for their answers, and a web server
+    that was killed is away for seconds beyond the kill, so that a share far below 1 is as it should be.
     """
     got_through = Counter(event.door for event in published if event.said == "acknowledged")
     for door, rate in rates.items():
         promised = rate * (BATCH if door == "batch" else 1) * seconds
-        least = max(1.0, promised * GOT_THROUGH_LEAST)
+        least = max(1.0, promised * share)
         if got_through[door] < least:
             yield f"{got_through[door]} events got through the door {door!r}, of {promised:.0f} that were meant to"
 

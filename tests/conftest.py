@@ -1,12 +1,15 @@
 """What any test may ask for: a receiver, a forge with a repository, and a moment to start from."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import hypothesis
 import psycopg
 import pytest
 from django.db import connection
+from django.test import override_settings
 from pytest_django import DjangoDbBlocker, Settings
 from redis import Redis
 
@@ -16,6 +19,18 @@ from hookhub.stream.consumer import refused_of
 from tests.api import Caller
 from tests.receiver import Receiver
 from tests.story import Forge, ReadOnly
+
+# `make test` tries the same examples each time; `make hunt` draws new ones.
+hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("new", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Hash passwords quickly: the slowness that keeps guessers away took most of the admin tests' time."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,11 @@ _connect = socket.socket.connect
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the servers running from before the first test until after the last one of the last worker."""
-    if not config.option.collectonly:
+    """Have the servers running from before the first test until after the last one of the last worker.
+
+    `make fast` runs tests that need none: HOOKHUB_TESTS_WITHOUT_SERVERS.
+    """
+    if not config.option.collectonly and not os.environ.get("HOOKHUB_TESTS_WITHOUT_SERVERS"):
         _running.enter_context(embedded.running(embedded.home(), durable=False, postgres=OWN_POSTGRES, redis=OWN_REDIS))
     socket.socket.connect = _connect_nearby  # type: ignore[method-assign, assignment]
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from hookhub.client import Event
-from tests.acceptance.crew import PATIENCE_SECONDS, Crew, home_of_its_own, wait_until
+from tests.acceptance.crew import PATIENCE_SECONDS, Crew, prepared_home, wait_until
 from tests.receiver import Received, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -24,7 +24,7 @@ SEED = 20260304
 @pytest.fixture
 def crew() -> Iterator[Crew]:
     # A short lease, so that what a killed worker had in hand is found again soon.
-    with home_of_its_own() as home, Crew(
+    with prepared_home() as home, Crew(
         home, HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="5"
     ) as running:  # fmt: skip
         yield running

@@ -8,7 +8,7 @@ import pytest
 
 from chaos.crew import wait_until_dead
 from hookhub.client import Event
-from tests.acceptance.crew import Crew, home_of_its_own, wait_until
+from tests.acceptance.crew import Crew, prepared_home, wait_until
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.acceptance
 @pytest.fixture
 def crew() -> Iterator[Crew]:
     # A lease so long that no test here waits for it in vain.
-    with home_of_its_own() as home, Crew(home, HOOKHUB_LEASE="600") as running:
+    with prepared_home() as home, Crew(home, HOOKHUB_LEASE="600") as running:
         yield running
 
 

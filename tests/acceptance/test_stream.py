@@ -11,7 +11,7 @@ from redis import Redis
 from hookhub import embedded, service
 from hookhub.client import Event
 from hookhub.stream_client import DEFAULT_STREAM, StreamPublisher
-from tests.acceptance.crew import Crew, home_of_its_own, wait_until
+from tests.acceptance.crew import Crew, prepared_home, wait_until
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -24,7 +24,7 @@ AT_ONCE = 1500
 @pytest.fixture
 def crew() -> Iterator[Crew]:
     # A short lease, so that what a killed worker had in hand is found again soon.
-    with home_of_its_own() as home, Crew(
+    with prepared_home() as home, Crew(
         home, HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="50"
     ) as running:  # fmt: skip
         yield running

@@ -9,7 +9,7 @@ import pytest
 from standardwebhooks import Webhook as IndependentVerifier
 
 from hookhub.client import Event, HookHubError
-from tests.acceptance.crew import Crew, home_of_its_own, wait_until
+from tests.acceptance.crew import Crew, prepared_home, wait_until
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture
 def crew() -> Iterator[Crew]:
-    with home_of_its_own() as home, Crew(home) as running:
+    with prepared_home() as home, Crew(home) as running:
         yield running
 
 

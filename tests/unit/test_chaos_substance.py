@@ -38,14 +38,14 @@ def test_only_the_time_in_which_nothing_was_in_the_way_counts(spans: list[tuple[
 def test_a_door_through_which_hardly_anything_got_is_named() -> None:
     published = [*acknowledged("single", 23), *acknowledged("batch", 40), *acknowledged("stream", 16)]
 
-    found = list(substance.quiet_doors(published, {"single": 12, "batch": 2, "stream": 8}, seconds=10))
+    found = list(substance.quiet_doors(published, {"single": 12, "batch": 2, "stream": 8}, seconds=10, share=0.2))
 
     assert found == ["23 events got through the door 'single', of 120 that were meant to"]
-    assert list(substance.quiet_doors(published, {"single": 11, "batch": 2, "stream": 8}, seconds=10)) == []
+    assert list(substance.quiet_doors(published, {"single": 11, "batch": 2, "stream": 8}, seconds=10, share=0.2)) == []
 
 
 def test_a_request_of_the_batch_door_counts_for_ten_events() -> None:
-    assert list(substance.quiet_doors(acknowledged("batch", 39), {"batch": 2}, seconds=10)) == [
+    assert list(substance.quiet_doors(acknowledged("batch", 39), {"batch": 2}, seconds=10, share=0.2)) == [
         "39 events got through the door 'batch', of 200 that were meant to"
     ]
 
@@ -53,7 +53,7 @@ def test_a_request_of_the_batch_door_counts_for_ten_events() -> None:
 def test_something_has_to_get_through_a_door_that_was_hardly_ever_open_and_refusals_do_not_count() -> None:
     refused = [event._replace(said="refused") for event in acknowledged("single", 50)]
 
-    assert list(substance.quiet_doors(refused, {"single": 12}, seconds=0)) == [
+    assert list(substance.quiet_doors(refused, {"single": 12}, seconds=0, share=0.2)) == [
         "0 events got through the door 'single', of 0 that were meant to"
     ]
 
