@@ -159,20 +159,25 @@ def database(url: str) -> dict[str, Any]:
         ) from error
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     found: dict[str, Any] = {known[key]: value for key, value in parts.items() if key in known}
-    rest = {key: value for key, value in parts.items() if key not in known and key != "options"}
-    # An old snapshot left open is what kills a queue table, so no session may sit in a transaction.
-    limits = f"-c statement_timeout={whole('HOOKHUB_STATEMENT_TIMEOUT_MS', 30_000)} -c lock_timeout=10000 "
-    # A plan made once, for batches of any size: how the queue goes about its work must not depend on what the day's
-    # statistics make of a table that was empty when they were taken.
-    limits += "-c idle_in_transaction_session_timeout=30000 -c plan_cache_mode=force_generic_plan"
+    rest = {key: value for key, value in parts.items() if key not in known}
+    # Set after connecting: PgBouncer refuses or drops settings that come with the connection's first message.
+    session = {
+        "statement_timeout": str(whole("HOOKHUB_STATEMENT_TIMEOUT_MS", 30_000)),
+        "lock_timeout": "10000",
+        # An old snapshot left open is what kills a queue table, so no session may sit in a transaction.
+        "idle_in_transaction_session_timeout": "30000",
+        # A plan made once, for batches of any size: how the queue goes about its work must not depend on what the
+        # day's statistics make of a table that was empty when they were taken.
+        "plan_cache_mode": "force_generic_plan",
+    }
     # A server or a network that vanishes without a word is noticed in half a minute; by itself TCP takes two hours.
     vigilance = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
-    rest["options"] = f"{parts.get('options', '')} {limits}".strip()
     return {
         "ENGINE": "hookhub.postgresql",
         **found,
         "CONN_MAX_AGE": 300,
         "CONN_HEALTH_CHECKS": True,
+        "SESSION": session,
         "OPTIONS": {"connect_timeout": 5, "prepare_threshold": 3, "application_name": "hookhub", **vigilance, **rest},
     }
 

@@ -39,6 +39,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         _of_this_thread.closers[id(self)] = Closer(connection)
         return connection
 
+    def init_connection_state(self) -> None:
+        """Set the session's parameters, which ``SESSION`` in the settings of the database names."""
+        super().init_connection_state()
+        session: dict[str, str] = self.settings_dict.get("SESSION", {})
+        self.connection.execute(SET_PARAMETERS, [list(session), list(session.values())], prepare=False)
+
     def close_if_health_check_failed(self) -> None:
         """Leave a connection that the server has left.
 
@@ -50,6 +56,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if is_to_be_checked and self.connection is not None and is_quiet(self.connection):
             self.health_check_done = True
         super().close_if_health_check_failed()
+
+
+SET_PARAMETERS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS parameter (name, value)"
 
 
 class Closer:

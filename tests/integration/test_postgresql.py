@@ -56,6 +56,16 @@ def test_a_request_that_finds_its_connection_well_asks_nothing_beforehand() -> N
     assert (after, len(statements)) == (before, 1)
 
 
+def test_the_limits_of_a_session_are_set_without_the_first_message_which_pgbouncer_refuses() -> None:
+    names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "plan_cache_mode")
+    connection.close()
+
+    shown = [queue.run(f"SHOW {name}", {})[0][0] for name in names]
+
+    assert shown == ["30s", "10s", "30s", "force_generic_plan"]
+    assert "options" not in connection.connection.info.get_parameters()
+
+
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_a_connection_that_the_server_ended_is_made_anew(
     onlooker: "psycopg.Connection[tuple[int]]", *, in_transaction: bool
