@@ -141,9 +141,24 @@ CSRF_FAILURE_VIEW = "hookhub.api.errors.csrf_failure"
 HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 # Where the web server listens; a webhook to it would publish what it delivers.
 HOOKHUB_PORT = whole("PORT", 8000)
-if flag("HOOKHUB_BEHIND_TLS_PROXY", default=False):
+HOOKHUB_BEHIND_TLS_PROXY = flag("HOOKHUB_BEHIND_TLS_PROXY", default=False)
+if HOOKHUB_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+
+
+def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+
+
+# The proxies whose X-Forwarded-For is believed. Where there is one, it is next door unless something else is said.
+PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
+HOOKHUB_TRUSTED_PROXIES = read(
+    "HOOKHUB_TRUSTED_PROXIES",
+    networks,
+    networks(PRIVATE) if HOOKHUB_BEHIND_TLS_PROXY else (),
+    expects="a comma-separated list of networks such as 10.1.0.0/16",
+)
 
 # Database -----------------------------------------------------------------------------------------------------------
 
@@ -210,6 +225,16 @@ HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", 32 * 1024 * 1024, least=1
 HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", 16 * 1024, least=64)
 HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", 30, least=1))
 HOOKHUB_AUDIT_RETENTION = timedelta(days=whole("HOOKHUB_AUDIT_RETENTION_DAYS", 365, least=1))
+# Limits of a minute, in requests and in events; 0 is no limit. An organization may have its own.
+HOOKHUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_REQUESTS_PER_ADDRESS", 6000)
+HOOKHUB_REQUESTS_PER_KEY = whole("HOOKHUB_REQUESTS_PER_KEY", 6000)
+HOOKHUB_REQUESTS_PER_ORGANIZATION = whole("HOOKHUB_REQUESTS_PER_ORGANIZATION", 12_000)
+HOOKHUB_EVENTS_PER_KEY = whole("HOOKHUB_EVENTS_PER_KEY", 1_200_000)
+HOOKHUB_EVENTS_PER_ORGANIZATION = whole("HOOKHUB_EVENTS_PER_ORGANIZATION", 1_200_000)
+HOOKHUB_WEBHOOK_CHANGES = whole("HOOKHUB_WEBHOOK_CHANGES", 600)
+HOOKHUB_WEBHOOKS_PER_ORGANIZATION = whole("HOOKHUB_WEBHOOKS_PER_ORGANIZATION", 10_000)
+HOOKHUB_WEBHOOKS_PER_URL = whole("HOOKHUB_WEBHOOKS_PER_URL", 20)
+HOOKHUB_WEBHOOKS_PER_HOST = whole("HOOKHUB_WEBHOOKS_PER_HOST", 10_000)
 # How often an event may be published here because of its own delivery; with k webhooks that lead back to HookHub one
 # event becomes at most k to this power.
 HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS", 3)
@@ -345,6 +370,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "hookhub.middleware.answer_health_checks",
     "hookhub.middleware.require_a_length",
+    "hookhub.middleware.limit_addresses",
     "hookhub.middleware.accept_events",
     "hookhub.middleware.end_loops",
     "django.middleware.security.SecurityMiddleware",
@@ -399,6 +425,7 @@ REST_FRAMEWORK = {
         "rest_framework.renderers.BrowsableAPIRenderer",
     ],
     "DEFAULT_PARSER_CLASSES": ["hookhub.api.parsers.StrictJSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["hookhub.api.throttling.RequestRate"],
     "DEFAULT_PAGINATION_CLASS": "hookhub.api.pagination.Cursor",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "hookhub.api.errors.answer",

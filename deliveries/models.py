@@ -6,11 +6,11 @@ from uuid import UUID
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, Func, OuterRef, Q, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from deliveries import dialects, formats
+from deliveries import dialects, formats, limits
 from deliveries.ids import uuid7
 
 
@@ -37,6 +37,8 @@ class Organization(models.Model):
     validate_events = models.BooleanField(default=False, db_default=False)
     # Whether the first event about a repository creates it.
     create_repositories = models.BooleanField(default=False, db_default=False)
+    # What the operator allows it instead of the deployment's limits, by the names in quotas.LIMITS; 0 is no limit.
+    limits = models.JSONField(null=True, blank=True, validators=[limits.validate])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     def __str__(self) -> str:
@@ -69,6 +71,15 @@ class Repository(models.Model):
     def full_name(self) -> str:
         """Give ``organization/name``, as receivers see it."""
         return f"{self.organization.slug}/{self.name}"
+
+
+class Host(Func):
+    """The host of a URL, in the words of the index that finds webhooks by it."""
+
+    function = "substring"
+
+    def __init__(self, url: str | F | Value) -> None:
+        super().__init__(url, Value(r"^[a-z]+://(\[[^]]*\]|[^/:?]+)"), output_field=models.TextField())
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
@@ -143,6 +154,7 @@ class Webhook(models.Model):
             ),
             models.Index(fields=["id"], name="webhook_to_release", condition=Q(releasing_since__isnull=False)),
             models.Index(fields=["id"], name="webhook_deleted", condition=Q(deleted_at__isnull=False)),
+            models.Index(Host("url"), name="webhook_host", condition=Q(deleted_at=None)),
             models.Index(
                 fields=["id"], name="webhook_to_tell", condition=Q(disabled_at__isnull=False, owner_told_at=None)
             ),

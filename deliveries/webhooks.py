@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from deliveries import audit, queue, terms, vault
+from deliveries import audit, queue, quotas, terms, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.events import NewEvent, operational
 from deliveries.formats import FORMATS, Format, format_of
@@ -49,7 +49,7 @@ def create(
     active: bool = True,
     now: datetime,
 ) -> tuple[Webhook, str | None]:
-    """Create a webhook and give it with its secret, which is shown this once; raises BadTerms.
+    """Create a webhook and give it with its secret, which is shown this once; raises BadTerms and rates.TooMany.
 
     ``wanted`` has the fields of terms.CHECKS; all but ``url`` and ``events`` may be left out. A secret that is left out
     is made up. There is none, and None is given, where the format signs nothing, or only if asked and the secret wanted
@@ -58,6 +58,7 @@ def create(
     missing = {name: "is required" for name in ("url", "events") if name not in wanted}
     if missing:
         raise terms.BadTerms(missing)
+    quotas.take_change(organization)
     granted = terms.check({"format": organization.wire_format, **wanted})
     wire_format = FORMATS[str(granted["format"])]
     granted.setdefault("content_type", wire_format.content_types[0])
@@ -67,6 +68,10 @@ def create(
     # Known before the row is stored: its secrets are sealed for it alone.
     uid = uuid7(now)
     with transaction.atomic():
+        quotas.require_room(organization)
+        quotas.require_room_at(
+            str(granted["url"]), wire_format=wire_format, organization=organization, repository=repository
+        )
         # Whoever deletes a repository locks it first, and then deletes the webhooks it finds.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
             raise terms.BadTerms({"repository": "has just been deleted"})
@@ -102,6 +107,8 @@ def change(
         # Checked before anything is locked, since checking a URL may ask a name server.
         before = Webhook.objects.kept().get(pk=webhook_id)
         asked = {name: value for name, value in wanted.items() if not (name == "url" and value == before.shown_url)}
+        if "url" in asked and asked["url"] != before.url:
+            quotas.take_change(before.organization)
         granted = terms.check(asked, format_now=before.format)
         with transaction.atomic():
             webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
@@ -116,6 +123,13 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
     """Change a locked webhook; give its secret when that is a new one."""
     state_before = webhook_state(webhook)
     moves = "url" in granted and is_elsewhere(str(granted["url"]), webhook.url)
+    if "url" in granted and granted["url"] != webhook.url:
+        quotas.require_room_at(
+            str(granted["url"]),
+            wire_format=format_of(str(granted.get("format", webhook.format))),
+            organization=webhook.organization,
+            repository=webhook.repository,
+        )
     brings_format = "format" in granted and granted["format"] != webhook.format
     wire_format = format_of(str(granted.get("format", webhook.format)))
     if granted.keys() & BY_THE_FORMAT:

@@ -1,10 +1,10 @@
 """Who a request comes from, as the audit log names them."""
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpRequest
 
 from deliveries.audit import Actor
+from hookhub import client_address
 from hookhub.models import ApiKey
 
 MAX_REQUEST_ID_LENGTH = 100
@@ -24,12 +24,8 @@ def actor_of_session(request: HttpRequest) -> Actor:
 
 
 def address_of(request: HttpRequest) -> str:
-    """Return the client's address: what our own proxy says it is, where there is one."""
-    peer = str(request.META.get("REMOTE_ADDR", ""))
-    if getattr(settings, "SECURE_PROXY_SSL_HEADER", None) is None:
-        return peer
-    # The proxy appends the address it sees; everything to the left of it is the client's own claim.
-    return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64] or peer
+    """Return the client's address: what a trusted proxy says it is, where there is one."""
+    return client_address.address_of(request.META)
 
 
 def request_id_of(request: HttpRequest) -> str:

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from deliveries import audit, hops
-from hookhub import readiness
+from deliveries.rates import TooMany
+from hookhub import rate_limits, readiness
 from hookhub.actors import actor_of_session
 from hookhub.api import publishing
-from hookhub.api.errors import as_plain, body, loop_detected, shape
+from hookhub.api.errors import as_plain, body, loop_detected, shape, throttled
+from hookhub.client_address import address_of
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -47,6 +49,26 @@ def name_the_actor(get_response: Handler) -> Handler:
     def answer(request: HttpRequest) -> HttpResponse:
         with audit.acting(lambda: actor_of_session(request)):
             return get_response(request)
+
+    return answer
+
+
+def limit_addresses(get_response: Handler) -> Handler:
+    """Refuse the requests of an address that has made as many as it may; events that were accepted do not count."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        address = address_of(request.META)
+        try:
+            rate_limits.require_address(address)
+        except TooMany as error:
+            return as_plain(throttled(error))
+        answered = get_response(request)
+        # Their keys and their organizations have limits of their own.
+        if answered.status_code != 202 or request.path_info != "/v1/events":
+            rate_limits.count_address(address)
+        for name, value in request.META.get("hookhub.rates", {}).items():
+            answered.setdefault(name, value)
+        return answered
 
     return answer
 

@@ -13,6 +13,9 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 os.environ.setdefault("HOOKHUB_HOME", str(Path(__file__).resolve().parent.parent / ".hookhub" / "tests"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+# All tests come from one address.
+os.environ.setdefault("HOOKHUB_REQUESTS_PER_ADDRESS", "0")
+
 from hookhub import embedded  # noqa: E402 - reads the variable above
 
 # The workers of a parallel run inherit the controller's choice, which is not theirs.

@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
 
+from deliveries.limits import LIMITS
 from deliveries.models import Organization, Repository
 from hookhub.admin.auditing import Audited
 from hookhub.admin.base import Plain
@@ -27,7 +28,12 @@ class OrganizationAdmin(Audited, Lasting):
     list_display = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
     search_fields = ("slug", "name")
     ordering = ("slug",)
-    readonly_fields = ("created_at",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Let superusers alone give an organization limits of its own."""
+        del obj
+        return ("created_at",) if request.user.is_superuser else ("created_at", "limits")
+
     form = forms.modelform_factory(
         Organization,
         fields="__all__",
@@ -38,6 +44,7 @@ class OrganizationAdmin(Audited, Lasting):
             "default_format": "The wire format of webhooks that name none; empty for the default dialect's.",
             "validate_events": "Refuse events of a known type that break its schema.",
             "create_repositories": "Create a repository when the first event about it is published.",
+            "limits": f"An object with any of {', '.join(LIMITS)}; 0 is no limit. Empty for the deployment's limits.",
         },
     )
 

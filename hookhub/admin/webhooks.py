@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from deliveries import replay, terms, webhooks
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Webhook
+from deliveries.rates import TooMany
 from hookhub import samples
 from hookhub.admin.base import Acting, Titled, page_of, tally
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
@@ -165,7 +166,7 @@ class WebhookAdmin(Titled, Acting):
         """Take a fault that the form did not find, such as a name that has just stopped resolving, to the person."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except terms.BadTerms as error:
+        except (terms.BadTerms, TooMany) as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 

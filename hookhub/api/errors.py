@@ -19,7 +19,9 @@ from rest_framework import exceptions, status
 from rest_framework.response import Response
 
 from deliveries import hops
+from deliveries.rates import TooMany
 from deliveries.terms import BadTerms
+from hookhub import rate_limits
 
 log = logging.getLogger("hookhub.api")
 
@@ -88,6 +90,8 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
             return shape(error.status_code, error.code, error.message, fields=error.fields)
         case BadTerms():
             return answer(invalid(error.faults), {})
+        case TooMany():
+            return throttled(error)
         case exceptions.ValidationError():
             return answer(invalid(dict(flattened(error.detail))), {})
         case Http404() | ObjectDoesNotExist():
@@ -104,6 +108,11 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
             code = CODES.get(error.status_code, "error")
             return shape(error.status_code, code, str(error.detail), headers=headers)
     return None
+
+
+def throttled(error: TooMany) -> Response:
+    """Answer where a limit is used up."""
+    return shape(429, "throttled", str(error), headers=rate_limits.refusal_headers(error.standing))
 
 
 def unavailable(error: OperationalError | InterfaceError) -> Response:

@@ -12,6 +12,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import BaseThrottle
 
 from deliveries import pipeline
 from deliveries.catalogue import Catalogue
@@ -20,7 +21,7 @@ from deliveries.hops import HEADER as HOPS
 from deliveries.ids import first_id_at
 from deliveries.models import Event, Organization, Repository
 from deliveries.topics import topics_of
-from hookhub import event_types, repositories
+from hookhub import event_types, rate_limits, repositories
 from hookhub.api import intake
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import TIME_PARAMETERS, between, known_only, read_text, read_uuid
@@ -33,6 +34,7 @@ from hookhub.api.serializers import (
     ReceiptSerializer,
     ValidatedSerializer,
 )
+from hookhub.api.throttling import caller_of
 from hookhub.api.webhooks import repository_of
 from hookhub.models import Scope
 from hookhub.schemas import Budget
@@ -85,8 +87,13 @@ class EventsView(GenericAPIView[Event]):
             hops=passed,
             now=now,
         )
+        standings = rate_limits.take_events(len(events), caller=caller_of(request) or "", organization=organization)
         body, headers = publish(events, taken, now=now)
-        return Response(body, status=202, headers=headers)
+        return Response(body, status=202, headers=headers | rate_limits.headers_of(standings))
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        """Count events where they are published, and requests where they are read."""
+        return [] if self.request.method == "POST" else super().get_throttles()
 
 
 class ValidateView(GenericAPIView[Event]):

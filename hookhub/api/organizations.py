@@ -57,7 +57,10 @@ class OrganizationView(GenericAPIView[Organization]):
 
     def patch(self, request: Request, slug: str) -> Response:
         organization = enter(request, needs=Scope.MASTER, named=slug)
-        serializer = OrganizationSerializer(organization, data=fields_of(request.data), partial=True)
+        wanted = fields_of(request.data)
+        if "limits" in wanted and not is_operator(request):
+            raise PermissionDenied("Only the operator sets limits: a superuser, or a master key of no organization.")
+        serializer = OrganizationSerializer(organization, data=wanted, partial=True)
         locked = Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk)
         return Response(change(serializer, locked, name="slug"))
 

@@ -13,7 +13,8 @@ from rest_framework.exceptions import APIException
 
 from deliveries.events import Outdated, Premises
 from deliveries.models import Organization
-from hookhub import event_types
+from deliveries.rates import TooMany
+from hookhub import event_types, rate_limits
 from hookhub.api import authentication, errors, intake
 from hookhub.api.events import (
     named_in,
@@ -51,6 +52,8 @@ def accept(request: HttpRequest) -> HttpResponse | None:
     request.get_host()
     try:
         body, headers = _accept(request, now=timezone.now())
+    except TooMany as error:
+        return errors.as_plain(errors.throttled(error))
     except (APIException, Http404, PermissionDenied, DataError, UnicodeEncodeError, Outdated):
         return None
     except (OperationalError, InterfaceError) as error:
@@ -79,6 +82,7 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     key_id, secret = authentication.read_header(request.META["HTTP_AUTHORIZATION"])
     key = authentication.verified(authentication.find_or_recall(key_id, now=now), secret, now=now)
     require(Scope.PUBLISH, of=Scope(key.scope))
+    rate_limits.require_events(key)
     content = whole(request.body, request)
     taken = intake.read(content, request.META["CONTENT_TYPE"])
     organization = _organization(request, key, named_in(taken), now=now)
@@ -89,7 +93,9 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     events = new_events(taken, organization=organization, repositories=repositories, hops=hops, now=now)
     events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
     names = {repository_id: name for name, repository_id in repositories.items()}
-    return publish(events, taken, premises=Premises({organization.pk: organization.slug}, names), now=now)
+    standings = rate_limits.take_events(len(events), caller=key.key_id, organization=organization)
+    body, answered = publish(events, taken, premises=Premises({organization.pk: organization.slug}, names), now=now)
+    return body, answered | rate_limits.headers_of(standings)
 
 
 def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: datetime) -> Organization:

@@ -24,6 +24,7 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
             "default_format",
             "validate_events",
             "create_repositories",
+            "limits",
             "created_at",
         )
         read_only_fields = ("created_at",)
@@ -34,6 +35,7 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
             "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
             "validate_events": {"help_text": "Refuse events of a known type that break its schema."},
             "create_repositories": {"help_text": "Create a repository when the first event about it is published."},
+            "limits": {"help_text": "Its own limits, which the operator sets; null for the deployment's."},
         }
 
 

@@ -1,0 +1,42 @@
+"""What an organization may have and do: the deployment's limits, and the operator's exceptions for one."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+# By name: the setting that holds where an organization has none of its own.
+LIMITS: Mapping[str, str] = {
+    "events_per_minute": "HOOKHUB_EVENTS_PER_ORGANIZATION",
+    "requests_per_minute": "HOOKHUB_REQUESTS_PER_ORGANIZATION",
+    "webhook_changes_per_minute": "HOOKHUB_WEBHOOK_CHANGES",
+    "webhooks": "HOOKHUB_WEBHOOKS_PER_ORGANIZATION",
+    "webhooks_per_url": "HOOKHUB_WEBHOOKS_PER_URL",
+}
+MAX_LIMIT = 1_000_000_000
+
+
+class Limited(Protocol):
+    """An organization, as far as its limits go."""
+
+    limits: Any
+
+
+def limit_of(organization: Limited, name: str) -> int:
+    """Return an organization's limit; 0 means that there is none."""
+    own = organization.limits
+    if own and name in own:
+        return int(own[name])
+    return int(getattr(settings, LIMITS[name]))
+
+
+def validate(value: object) -> None:
+    """Raise a ValidationError unless ``value`` can be an organization's own limits."""
+    if not isinstance(value, dict):
+        raise ValidationError(f"must be an object with any of: {', '.join(LIMITS)}")
+    for name, limit in value.items():
+        if name not in LIMITS:
+            raise ValidationError(f"{str(name)[:100]!r} is not a limit; these are: {', '.join(LIMITS)}")
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT:
+            raise ValidationError(f"{name} must be a whole number from 0, for no limit, to {MAX_LIMIT}")

@@ -1,0 +1,28 @@
+"""Organizations may have limits of their own, and webhooks are counted by the host they lead to."""
+
+import deliveries.limits
+import deliveries.models
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+from django.db.models import Q
+
+
+class Migration(migrations.Migration):
+    # Requests go on while all webhooks are read for the new index.
+    atomic = False
+
+    dependencies = [("deliveries", "0011_create_repositories")]
+
+    operations = [
+        migrations.AddField(
+            "organization",
+            "limits",
+            models.JSONField(blank=True, null=True, validators=[deliveries.limits.validate]),
+        ),
+        migrations.RunSQL("SET statement_timeout = 0; SET lock_timeout = 0", migrations.RunSQL.noop),
+        AddIndexConcurrently(
+            "webhook",
+            models.Index(deliveries.models.Host("url"), condition=Q(deleted_at=None), name="webhook_host"),
+        ),
+        migrations.RunSQL("RESET statement_timeout; RESET lock_timeout", migrations.RunSQL.noop),
+    ]

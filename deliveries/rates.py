@@ -1,0 +1,259 @@
+"""How often something may be done in a minute, counted in each process and added up in Redis a few times a second.
+
+A decision takes no round trip: it looks at what this process knows. What all processes together have used is known to
+each some hundred milliseconds later, so a limit may be overrun by what they admit meanwhile
+(docs/decisions/0015-rates.md).
+Without Redis each process counts for itself.
+"""
+
+import logging
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from redis import Redis
+from redis.exceptions import RedisError
+
+log = logging.getLogger("hookhub.rates")
+
+WINDOW = timedelta(minutes=1)
+SYNC_EVERY = timedelta(milliseconds=250)
+# What Redis may take to answer, and how long it is left alone after it did not.
+REDIS_TIMEOUT = timedelta(milliseconds=200)
+REDIS_COOLDOWN = timedelta(seconds=1)
+# Beyond this the subject that was seen first is forgotten: strangers must not fill the memory with their addresses.
+MAX_SUBJECTS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A limit by name: how many a ``window`` for each subject."""
+
+    name: str
+    window: timedelta = WINDOW
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a subject stands with a policy: what remains of its quota, and the seconds until there is more."""
+
+    policy: Policy
+    quota: int
+    remaining: int
+    reset: int
+
+
+class TooMany(Exception):
+    """A limit is used up; ``standing`` says which one and for how long."""
+
+    def __init__(self, standing: Standing) -> None:
+        super().__init__(
+            f"The limit of {standing.quota:,} in {standing.policy.window.total_seconds():g} seconds "
+            f"({standing.policy.name}) is used up; try again in {standing.reset} s."
+        )
+        self.standing = standing
+
+
+@dataclass(slots=True)
+class Count:
+    """What a subject has used: in the window before, in this one as Redis knows it, and since Redis was told."""
+
+    seconds: float
+    window: int
+    before: int = 0
+    told: int = 0
+    untold: int = 0
+
+    def roll(self, window: int) -> None:
+        """Go on to a later window; a clock that is set back a little changes nothing."""
+        if self.window - 1 <= window <= self.window:
+            return
+        is_next = window == self.window + 1
+        self.before = self.told + self.untold if is_next else 0
+        self.window, self.told, self.untold = window, 0, 0
+
+    def used(self, *, share: float) -> float:
+        """Return what counts against the quota when ``share`` of the window has passed."""
+        return self.told + self.untold + self.before * (1 - share)
+
+
+Key = tuple[str, str]
+"""A policy's name and a subject."""
+
+
+class Used(NamedTuple):
+    """What Redis is to be told of a subject."""
+
+    seconds: float
+    window: int
+    amount: int
+
+
+class Counters:
+    """One process's counts by policy and subject; ``in_background`` a thread adds them to everybody's."""
+
+    def __init__(self, connect: Callable[[], Redis], *, prefix: str, in_background: bool = True) -> None:
+        self._in_background = in_background
+        self._pid = os.getpid()
+        self._connect = connect
+        self._prefix = prefix
+        self._counts: dict[Key, Count] = {}
+        self._dirty: set[Key] = set()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._away_until = 0.0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether this process made it: a thread does not survive a fork."""
+        return self._pid == os.getpid()
+
+    def look(self, policy: Policy, subject: str, *, quota: int, now: float) -> Standing:
+        """Return where a subject stands; ``now`` is in seconds since 1970."""
+        seconds = policy.window.total_seconds()
+        window, passed = divmod(now, seconds)
+        count = self._counts.get((policy.name, subject))
+        if count is None:
+            return Standing(policy, quota, quota, math.ceil(seconds - passed))
+        if count.window != window:
+            with self._lock:
+                count.roll(int(window))
+        share = passed / seconds
+        remaining = max(math.floor(quota - count.used(share=share)), 0)
+        return Standing(policy, quota, remaining, _seconds_until_more(count, quota=quota, share=share, window=seconds))
+
+    def spend(self, policy: Policy, subject: str, amount: int = 1, *, now: float) -> None:
+        """Count ``amount`` for a subject; a negative one takes back what was counted too early."""
+        seconds = policy.window.total_seconds()
+        window = int(now // seconds)
+        key = (policy.name, subject)
+        with self._lock:
+            count = self._counts.get(key)
+            if count is None:
+                if len(self._counts) >= MAX_SUBJECTS:
+                    oldest = next(iter(self._counts))
+                    del self._counts[oldest]
+                    self._dirty.discard(oldest)
+                count = self._counts[key] = Count(seconds, window)
+            count.roll(window)
+            count.untold += amount
+            self._dirty.add(key)
+        self._wake.set()
+        if self._thread is None and self._in_background:
+            self._start()
+
+    def sync(self) -> bool:
+        """Tell Redis what was used here and read what was used everywhere; return whether it answered."""
+        with self._lock:
+            found = [(key, self._counts[key]) for key in self._dirty]
+            taken = {key: Used(count.seconds, count.window, count.untold) for key, count in found}
+            self._dirty.clear()
+        if not taken:
+            return True
+        try:
+            totals = self._exchange(taken)
+        except (RedisError, OSError) as error:
+            self._away_until = time.monotonic() + REDIS_COOLDOWN.total_seconds()
+            with self._lock:
+                self._dirty |= taken.keys() & self._counts.keys()
+            log.warning("Redis does not take the counts of limits (%s); each process counts for itself", error)
+            return False
+        with self._lock:
+            for (key, used), (total, before) in zip(taken.items(), totals, strict=True):
+                count = self._counts.get(key)
+                if count is not None and count.window == used.window:
+                    count.told, count.untold = total, count.untold - used.amount
+                    # While Redis was away it heard of nothing, and this process still knows of its own.
+                    count.before = max(count.before, before)
+        return True
+
+    def _exchange(self, taken: dict[Key, Used]) -> Sequence[tuple[int, int]]:
+        """Add up in Redis; return each subject's totals of this window and of the one before."""
+        pipe = self._connect().pipeline(transaction=False)
+        for (policy, subject), used in taken.items():
+            name = f"{self._prefix}:rate:{policy}:{subject}"
+            pipe.incrby(f"{name}:{used.window}", used.amount)
+            pipe.expire(f"{name}:{used.window}", math.ceil(used.seconds * 2) + 5)
+            pipe.get(f"{name}:{used.window - 1}")
+        answers = pipe.execute()
+        return [(int(total), int(before or 0)) for total, before in zip(answers[::3], answers[2::3], strict=True)]
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._sync_now_and_then, name="rates", daemon=True)
+                self._thread.start()
+
+    def _sync_now_and_then(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            wait = self._away_until - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            try:
+                if not self.sync():
+                    self._wake.set()
+            except Exception:  # The thread must live on: without it no process would hear of the others' counts again.
+                log.exception("The counts of limits could not be added up")
+            time.sleep(SYNC_EVERY.total_seconds())
+
+
+def _seconds_until_more(count: Count, *, quota: int, share: float, window: float) -> int:
+    """Return the seconds until at least one more is possible, if none else is used; the window's rest if one is now."""
+    rest = (1 - share) * window
+    current, before = count.told + count.untold, count.before
+    if quota - count.used(share=share) >= 1 or quota < 1:
+        return math.ceil(rest)
+    if current <= quota - 1:
+        # Enough of the window before has to slide out of sight.
+        return max(math.ceil((1 - (quota - 1 - current) / before - share) * window), 1)
+    # All of this window's has to: it becomes the window before, of which a part counts.
+    return max(math.ceil(rest + (1 - max(quota - 1, 0) / current) * window), 1)
+
+
+_counters: Counters | None = None
+
+
+def counters() -> Counters:
+    """Return this process's counters."""
+    global _counters  # noqa: PLW0603 - one for each process, made anew after a fork
+    if _counters is None or not _counters.is_ours:
+        _counters = Counters(_Link(), prefix=settings.HOOKHUB_QUEUE)
+    return _counters
+
+
+class _Link:
+    """Makes the connection on first use, in the process and thread that syncs."""
+
+    def __init__(self) -> None:
+        self._redis: Redis | None = None
+
+    def __call__(self) -> Redis:
+        if self._redis is None:
+            seconds = REDIS_TIMEOUT.total_seconds()
+            self._redis = Redis.from_url(
+                settings.REDIS_URL, socket_timeout=seconds, socket_connect_timeout=seconds, retry=None
+            )
+        return self._redis
+
+
+def take(policy: Policy, subject: str, amount: int = 1, *, quota: int, now: float) -> Standing | None:
+    """Count ``amount`` unless the quota is used up; return where the subject stands, None without a quota.
+
+    A batch is taken whole where anything of the quota remains. Raises TooMany, and then nothing is counted.
+    """
+    if not quota:
+        return None
+    standing = counters().look(policy, subject, quota=quota, now=now)
+    if standing.remaining < 1:
+        raise TooMany(standing)
+    counters().spend(policy, subject, amount, now=now)
+    return Standing(policy, quota, max(standing.remaining - amount, 0), standing.reset)
