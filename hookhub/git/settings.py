@@ -165,7 +165,9 @@ def _read_file(path: Path) -> dict[str, Any]:
     wrong += [name for name in ("private",) if not isinstance(given.get(name, True), bool)]
     if wrong:
         raise NotConfigured(f"{path}: {_listed(wrong)} has the wrong type")
-    return {name: shown(value) if isinstance(value, str) else value for name, value in given.items()}
+    # The address and the key are checked as they are: to repair one would be to make up another.
+    readable = _TEXT - {"url", "api_key"}
+    return {name: shown(value) if name in readable else value for name, value in given.items()}
 
 
 def _is_span(value: object) -> bool:

@@ -1,0 +1,895 @@
+"""The git hook where something is wrong: at HookHub, on the way, with the key, in git's environment, with a commit."""
+
+import fcntl
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hookhub.git import environment, places, sending
+from hookhub.git.branches import before, parse
+from hookhub.git.commits import moment
+from hookhub.git.hook import read_changes
+from hookhub.git.install import Refused, install
+from hookhub.git.payloads import Change, Push
+from hookhub.git.repository import Repository
+from hookhub.git.settings import NotConfigured, checked_key, checked_url, read_settings
+from hookhub.git.spool import Progress
+from hookhub.git.telling import build_events
+from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
+from tests.integration.test_post_receive import ENVIRONMENT, ROOT, ZERO, Host, git, make_host, told, wait_for_problem
+
+KEY = "hh_1_secret"
+WAITING = {"HOOKHUB_FOREGROUND": "1"}
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeHookHub]:
+    with fake_hookhub() as running:
+        yield running
+
+
+@pytest.fixture
+def host(tmp_path: Path, fake: FakeHookHub) -> Host:
+    return make_host(tmp_path, url=fake.url)
+
+
+@contextmanager
+def no_sender(host: Host) -> Iterator[None]:
+    """Hold the lock that a sender needs, so that pushes stay as the hook wrote them down.
+
+    Pushes are to wait for their sender's report, so that none comes when the lock is free again: ``WAITING``.
+    """
+    host.spool.directory.mkdir(exist_ok=True)
+    settings = json.loads((host.bare / "hookhub.json").read_text())
+    host.configure(budget_seconds=60)
+    with (host.spool.directory / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    (host.bare / "hookhub.json").write_text(json.dumps(settings))
+
+
+def run_hook(host: Host, *arguments: str, stdin: bytes = b"", **more: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [host.bare / "hooks" / "post-receive", *arguments],
+        input=stdin,
+        cwd=host.bare,
+        capture_output=True,
+        env={**ENVIRONMENT, **more},
+        timeout=60,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+# What HookHub, or something before it, refuses -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        refusal(422, "invalid", "Wrong.", ("events[0].repository", "acme has no such repository")),
+        refusal(422, "invalid", "Wrong.", ("events[0].organization", "is another")),
+        refusal(422, "invalid", "Wrong.", ("organization", "is required with an operator's key")),
+        refusal(404, "not_found", "There is no such organization."),
+        refusal(403, "forbidden", "This needs the scope publish."),
+        refusal(400, "malformed", "This server does not answer to that host."),
+        refusal(415, "unsupported_media_type", "No."),
+        refusal(409, "conflict", "Busy."),
+        Answer(400, b"<h1>Bad Request (400)</h1>"),
+        Answer(403, b"<h1>CSRF verification failed</h1>"),
+        Answer(409, b"conflict"),
+        Answer(413, b"<h1>413 Request Entity Too Large</h1>"),
+        Answer(415, b""),
+        Answer(422, {"message": "Validation Failed", "errors": [{"field": "events[0].type"}]}),
+        Answer(422, {"error": "events[0].type"}),
+        Answer(202, b"<h1>Please log in</h1>"),
+        Answer(204, b""),
+    ],
+    ids=lambda answer: f"{answer.status} {str(answer.body)[:60]}",
+)
+def test_what_is_cured_elsewhere_costs_no_event(host: Host, fake: FakeHookHub, answer: Answer) -> None:
+    fake.otherwise = lambda _: answer
+    host.commit(a="1")
+
+    host.push("main")
+    problem = wait_for_problem(host)
+    host.wait_until(lambda spool: bool(spool.batches()))
+    fake.otherwise = None
+    flushed = host.flush()
+
+    assert str(answer.status) in problem
+    assert not host.spool.rejected.exists()
+    assert flushed.stderr == "hookhub: 2 events sent\n"
+    assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"]
+    assert not (host.spool.directory / "last-problem").exists()
+
+
+def test_an_unknown_repository_is_said_in_words_with_what_to_do(host: Host, fake: FakeHookHub) -> None:
+    fake.otherwise = lambda _: refusal(
+        422, "invalid", "Some fields will not do.", ("events[0].repository", "acme has no such repository")
+    )
+    host.commit(a="1")
+
+    host.push("main")
+
+    assert "acme has no such repository. Create the repository, then push again or run" in wait_for_problem(host)
+
+
+def test_what_is_too_large_for_a_proxy_is_sent_in_parts(host: Host, fake: FakeHookHub) -> None:
+    def proxied(asked: Asked) -> Answer:
+        return Answer(413, b"<html>") if len(asked.events) > 1 else fake.accept(asked)
+
+    fake.otherwise = proxied
+    host.commit(a="1")
+
+    host.push("main", "main:one", "main:two")
+
+    assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"] * 3
+    assert not host.spool.rejected.exists()
+
+
+def test_what_was_refused_for_good_comes_back_when_it_is_asked_for(host: Host, fake: FakeHookHub) -> None:
+    fake.otherwise = lambda _: refusal(422, "invalid", "Wrong.", ("events[0].data.ref", "must be an integer"))
+    host.commit(a="1")
+    host.push("main")
+    host.wait_until(lambda spool: len(list(spool.rejected.glob("*.reason"))) == 2)
+    problem = wait_for_problem(host)
+    fake.otherwise = None
+
+    again = run_hook(host, "--retry-rejected", str(host.bare))
+
+    assert "2 files were refused for good" in problem
+    assert "--retry-rejected" in problem
+    assert (again.returncode, again.stderr) == (0, "hookhub: 2 files put back\nhookhub: 2 events sent\n")
+    assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"]
+    assert list(host.spool.rejected.iterdir()) == []
+
+
+def test_a_damaged_file_holds_up_nothing(host: Host, fake: FakeHookHub) -> None:
+    host.spool.directory.mkdir()
+    (host.spool.directory / "0-broken.000000.events").write_bytes(b'{"type": "pu\n')
+    host.commit(a="1")
+
+    host.push("main")
+
+    assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"]
+    assert "not every line is JSON" in (host.spool.rejected / "0-broken.000000.events.reason").read_text()
+
+
+# Settings ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"{", b"[]", b'{"url": 1}', b'{"url": "http://[::1", "api_key": "hh_1_secret"}', b"\xff\xfe{"],
+    ids=["missing", "empty", "cut off", "a list", "a wrong type", "half an address", "half of UTF-16"],
+)
+def test_a_push_is_kept_whatever_is_wrong_with_the_settings(
+    host: Host, fake: FakeHookHub, content: bytes | None
+) -> None:
+    path = host.bare / "hookhub.json"
+    right = path.read_bytes()
+    path.unlink() if content is None else path.write_bytes(content)
+    host.commit(a="1")
+
+    said = host.push("main")
+    kept, problem = len(host.spool.pushes()), wait_for_problem(host)
+    path.write_bytes(right)
+    flushed = host.flush()
+
+    assert (kept, len(said.splitlines())) == (1, 1)
+    assert "is not announced yet" in said
+    assert "hookhub.json" in problem or "url must look like" in problem
+    assert flushed.stderr == "hookhub: 2 events sent\n"
+    assert len(told(fake, host)) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_settings_may_begin_with_a_byte_order_mark(host: Host, fake: FakeHookHub, encoding: str) -> None:
+    path = host.bare / "hookhub.json"
+    path.write_bytes(path.read_text().encode(encoding))
+    host.commit(a="1")
+
+    assert host.push("main") == ""
+
+    assert len(told(fake, host)) == 2
+
+
+@pytest.mark.parametrize("module", ["ssl", "http", "tempfile", "subprocess", "argparse", "zlib", "pwd", "uuid"])
+def test_a_push_is_kept_where_python_lacks_a_module(host: Host, tmp_path: Path, module: str) -> None:
+    (tmp_path / "lacking").mkdir()
+    (tmp_path / "lacking" / f"{module}.py").write_text("raise ImportError('no such module here')\n")
+    line = f"{ZERO} {host.commit(a='1')} refs/heads/main\n".encode()
+
+    with no_sender(host):
+        done = run_hook(host, stdin=line, PYTHONPATH=str(tmp_path / "lacking"), GIT_DIR=".", **WAITING)
+
+        assert done.returncode == 0
+        assert len(host.spool.pushes()) == 1
+
+
+def test_a_push_is_kept_where_git_cannot_be_started(host: Host, fake: FakeHookHub) -> None:
+    tip = host.commit(a="1")
+    git(
+        "push",
+        "--quiet",
+        "--receive-pack",
+        "git -c core.hooksPath=/nowhere receive-pack",
+        "origin",
+        "main",
+        cwd=host.clone,
+    )
+    host.configure(patience_seconds=0)
+
+    run_hook(host, stdin=f"{ZERO} {tip} refs/heads/main\n".encode(), PATH="/nowhere", GIT_DIR=".")
+    assert "git cannot be started" in wait_for_problem(host)
+    host.flush()
+
+    assert [event["size"] for event in told(fake, host) if event["type"] == "push"] == [1]
+
+
+@pytest.mark.parametrize("around", ["{}\r\n", "{}\n", " {}\t", "\ufeff{}"])
+def test_white_space_around_a_key_is_not_part_of_it(host: Host, fake: FakeHookHub, around: str) -> None:
+    host.configure(api_key=around.format(KEY))
+    host.commit(a="1")
+
+    host.push("main")
+
+    assert len(told(fake, host)) == 2
+    assert fake.asked[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    "key", ["hh_1_sec\nret", "hh_1_sec ret", "hh_1_sécret", "hh_1_sec\0ret", "hh_1_\ud800ret", " "]
+)
+def test_a_key_that_cannot_be_one_is_refused_and_never_shown(host: Host, tmp_path: Path, key: str) -> None:
+    host.configure(api_key=key)
+    host.commit(a="1")
+
+    said = host.push("main")
+    problem = wait_for_problem(host)
+    with pytest.raises(NotConfigured, match="api_key holds characters that no key has") as refused:
+        install(host.bare, url="https://hooks.example", api_key=key)
+
+    for text in (said, problem, str(refused.value), repr(refused.value)):
+        assert "api_key holds characters that no key has" in text
+        assert "hh_1" not in text
+    assert checked_key(" a ") == "a"
+
+
+def test_a_server_that_repeats_the_key_does_not_have_it_written_down(host: Host, fake: FakeHookHub) -> None:
+    fake.otherwise = lambda asked: Answer(403, asked.headers["Authorization"].encode())
+    host.commit(a="1")
+
+    host.push("main")
+    problem = wait_for_problem(host)
+
+    assert "Bearer [the API key]" in problem
+    assert KEY not in problem
+    assert KEY not in host.flush().stderr
+
+
+@pytest.mark.parametrize("also_key", [False, True])
+def test_an_address_in_the_pushers_environment_does_not_get_the_files_key(
+    host: Host, fake: FakeHookHub, *, also_key: bool
+) -> None:
+    host.commit(a="1")
+    with fake_hookhub() as other:
+        theirs = {"HOOKHUB_URL": other.url, **({"HOOKHUB_API_KEY": "hh_2_theirs"} if also_key else {})}
+
+        host.push("main", **theirs)
+
+        assert len(told(fake, host)) == 2
+        assert other.asked == []
+    assert fake.asked[0].headers["Authorization"] == f"Bearer {KEY}"
+
+
+def test_the_address_and_the_key_come_from_one_source(tmp_path: Path) -> None:
+    file = tmp_path / "hookhub.json"
+    file.write_text('{"api_key": "hh_1_secret"}')
+    with pytest.raises(NotConfigured, match=r"set url in .*come from one place"):
+        read_settings(tmp_path, environment={"HOOKHUB_URL": "http://evil.example"})
+    file.unlink()
+
+    both = read_settings(tmp_path, environment={"HOOKHUB_URL": "http://a.example", "HOOKHUB_API_KEY": "k"})
+
+    assert (both.url, both.api_key) == ("http://a.example", "k")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://[::1", "http://a:port", "http://a:99999", "http://a:0", "ftp://a", "hooks.example.org", "http://", "",
+        "http://a b", "http://a/\n", "http://\u00fc.example", "http://user:password@a", "http://u:pass/word@a", "http://a?x=1",
+        "http://a#b", "http://a\x7f", "//a",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none_gets_a_clear_message_without_passwords(url: str) -> None:
+    if url.strip() != url:
+        assert checked_url(url) == "http://a"
+        return
+    with pytest.raises(NotConfigured, match=r"url must look like https://hooks.example.org") as refused:
+        checked_url(url)
+    assert "pass" not in str(refused.value)
+
+
+def test_what_one_push_names_holds_for_it_and_for_no_other_that_waits(host: Host, fake: FakeHookHub) -> None:
+    host.commit(a="1")
+    with no_sender(host):
+        host.push("main:one", **WAITING)
+        host.push("main:two", HOOKHUB_REPOSITORY="acme/other", **WAITING)
+
+    host.push("main:three")
+
+    names = [event["repository"]["full_name"] for event in told(fake, host) if event["type"] == "branch.created"]
+    assert names == ["acme/widgets", "acme/other", "acme/widgets"]
+
+
+# What a push brought -------------------------------------------------------------------------------------------------
+
+
+def distinct(fake: FakeHookHub, host: Host) -> list[tuple[int, list[bool]]]:
+    pushes = [event for event in told(fake, host) if event["type"] == "push"]
+    return [(push["distinct_size"], [commit["distinct"] for commit in push["commits"]]) for push in pushes]
+
+
+def test_a_symbolic_ref_hides_no_commit(host: Host, fake: FakeHookHub) -> None:
+    git("symbolic-ref", "refs/heads/master", "refs/heads/main", cwd=host.bare)
+    host.commit(a="1")
+    host.push("main")
+    first = distinct(fake, host)
+    host.commit(a="2")
+
+    host.push("main")
+
+    assert (first, distinct(fake, host)) == ([(1, [True])], [(1, [True])])
+
+
+def test_a_branch_that_moves_after_the_push_hides_no_commit(host: Host, fake: FakeHookHub) -> None:
+    host.commit(a="1")
+    host.push("main", "main:other")
+    told(fake, host)
+    tip = host.commit(a="2")
+    host.commit(a="3")
+    with no_sender(host):
+        host.push("main", **WAITING)
+        for name in ("other", "brand-new", "behind"):
+            git("update-ref", f"refs/heads/{name}", tip, cwd=host.bare)
+
+    host.flush()
+
+    assert distinct(fake, host) == [(2, [True, True])]
+
+
+def test_a_hook_that_moves_another_branch_along_hides_no_commit(host: Host, fake: FakeHookHub) -> None:
+    host.commit(a="1")
+    host.push("main")
+    told(fake, host)
+    hook = host.bare / "hooks" / "post-receive"
+    ours = hook.rename(hook.with_name("hookhub"))
+    hook.write_text(f'#!/bin/sh\nlines=$(cat)\ngit update-ref refs/heads/mirror main\necho "$lines" | {ours}\n')
+    hook.chmod(0o755)
+    host.commit(a="2")
+
+    host.push("main")
+
+    assert distinct(fake, host) == [(1, [True])]
+
+
+def test_commits_that_a_branch_had_before_are_not_distinct_even_if_no_push_brought_them(
+    host: Host, fake: FakeHookHub
+) -> None:
+    host.commit(a="1")
+    host.push("main")
+    told(fake, host)
+    mirrored = host.commit(a="2")
+    git(
+        "push",
+        "--quiet",
+        "--receive-pack",
+        "git -c core.hooksPath=/nowhere receive-pack",
+        "origin",
+        "main",
+        cwd=host.clone,
+    )
+    own = host.commit(a="3")
+
+    host.push("main:topic")
+
+    push = told(fake, host)[1]
+    assert (mirrored != own, push["size"], [commit["id"] for commit in push["commits"]]) == (True, 1, [own])
+
+
+def test_pushes_that_look_at_the_same_time_tell_every_commit_once(host: Host, fake: FakeHookHub) -> None:
+    host.configure(dialect="sigmagit")
+    host.commit(a="1")
+    host.push("main")
+    told(fake, host)
+    host.commit(a="2")
+    with no_sender(host):
+        host.push("main", **WAITING)
+        host.push("main:topic", **WAITING)
+
+    host.flush()
+
+    assert [event["type"] for event in told(fake, host)] == ["push", "commit", "push"]
+
+
+A, B, C = "a" * 40, "b" * 40, "c" * 40
+
+
+def test_a_follower_goes_back_to_where_it_was_seen_and_others_stay() -> None:
+    push = Push("n", "2026-03-04T05:06:07Z", "ada", None, (Change(A, B, "refs/heads/main"),))
+    seen = {"refs/heads/main": B, "refs/heads/new": B, "refs/heads/old": B, "refs/heads/kept": B, "refs/heads/far": C}
+    announced = {"refs/heads/main": A, "refs/heads/old": C, "refs/heads/kept": B}
+
+    assert before(push, seen=seen, announced=announced) == {
+        "refs/heads/main": A, "refs/heads/old": C, "refs/heads/kept": B, "refs/heads/far": C,
+    }  # fmt: skip
+    assert before(push, seen=seen, announced=announced, contains=lambda *_: True) == {
+        "refs/heads/main": A, "refs/heads/old": C, "refs/heads/kept": B,
+    }  # fmt: skip
+    assert before(push, seen=seen) == {**seen, "refs/heads/main": A}
+
+
+def test_symbolic_refs_are_left_out_of_a_listing() -> None:
+    listing = f"{A} p/refs/heads/main\n{A} p/refs/heads/head p/refs/heads/main\n\n".encode()
+
+    assert parse(listing, prefix="p/") == {"refs/heads/main": A}
+
+
+@pytest.mark.parametrize("is_annotated", [True, False])
+def test_a_moved_tag_is_forced_and_a_deletion_is_not(host: Host, fake: FakeHookHub, *, is_annotated: bool) -> None:
+    how = ["-a", "-m", "x"] if is_annotated else []
+    host.commit(a="1")
+    git("tag", *how, "v1", cwd=host.clone)
+    host.push("main", "main:topic", "v1")
+    told(fake, host)
+    host.commit(a="2")
+    git("tag", *how, "--force", "v1", cwd=host.clone)
+
+    host.push("--force", "v1")
+    host.push("--delete", "v1", "topic")
+
+    pushes = [event for event in told(fake, host) if event["type"] == "push"]
+    assert [(push["ref"], push["forced"], push["deleted"]) for push in pushes] == [
+        ("refs/tags/v1", True, False),
+        ("refs/heads/topic", False, True),
+        ("refs/tags/v1", False, True),
+    ]
+
+
+def test_names_that_are_not_utf8_stay_apart(host: Host, fake: FakeHookHub) -> None:
+    host.commit(a="1")
+    git("push", "--quiet", "origin", b"main:refs/heads/caf\xe9", b"main:refs/heads/caf\xe8", cwd=host.clone)
+
+    events = told(fake, host)
+
+    assert [(event["type"], event["ref"]) for event in events] == [
+        ("branch.created", "caf\ufffd"), ("push", "refs/heads/caf\ufffd"),
+        ("branch.created", "caf\ufffd"), ("push", "refs/heads/caf\ufffd"),
+    ]  # fmt: skip
+    assert len({event["id"] for asked in fake.asked for event in asked.events}) == 4
+    assert [event["size"] for event in events if event["type"] == "push"] == [1, 0]
+    (change,) = read_changes(iter([f"{A} {B} ".encode() + b"refs/heads/\xe9\n"]))  # type: ignore[arg-type]
+    assert (change.ref, change.shown, change.short) == ("refs/heads/\udce9", "refs/heads/\ufffd", "\ufffd")
+
+
+# Git's environment ---------------------------------------------------------------------------------------------------
+
+
+def test_a_push_from_a_shallow_clone_is_told_with_its_commits(host: Host, fake: FakeHookHub, tmp_path: Path) -> None:
+    git("config", "receive.shallowUpdate", "true", cwd=host.bare)
+    upstream = tmp_path / "upstream"
+    git("init", "--quiet", "--initial-branch=main", str(upstream), cwd=tmp_path)
+    for number in range(3):
+        git("commit", "--quiet", "--allow-empty", "-m", str(number), cwd=upstream)
+    git("clone", "--quiet", "--depth", "1", f"file://{upstream}", "shallow", cwd=tmp_path)
+    git("push", "--quiet", str(host.bare), "main", cwd=tmp_path / "shallow")
+
+    _, push = told(fake, host)
+
+    assert (push["size"], push["head_commit"]["message"], len(push["commits"])) == (1, "2", 1)
+
+
+def test_a_push_to_a_linked_worktree_is_in_the_repositorys_own_spool(tmp_path: Path, fake: FakeHookHub) -> None:
+    host = make_host(tmp_path, url=fake.url)
+    main, linked = tmp_path / "checkout", tmp_path / "linked"
+    git("init", "--quiet", "--initial-branch=trunk", str(main), cwd=tmp_path)
+    git("commit", "--quiet", "--allow-empty", "-m", "first", cwd=main)
+    git("worktree", "add", "--quiet", str(linked), "-b", "side", cwd=main)
+    installed = install(linked, url=fake.url, api_key=KEY, interpreter=sys.executable)
+    git("remote", "set-url", "origin", str(linked), cwd=host.clone)
+    host.commit(a="1")
+
+    host.push("main:topic")
+
+    assert installed.hook == main / ".git" / "hooks" / "post-receive"
+    assert [event["type"] for event in told(fake, Host(main / ".git", host.clone))] == ["branch.created", "push"]
+    assert {places.find(each) for each in (main, linked, main / ".git", main / ".git" / "worktrees" / "linked")} == {
+        main / ".git"
+    }
+
+
+def test_a_namespace_has_branches_of_its_own(host: Host, fake: FakeHookHub) -> None:
+    host.commit(a="1")
+    host.push("main", GIT_NAMESPACE="forks/ada")
+    first = told(fake, host)
+    host.commit(a="2")
+    host.push("main", GIT_NAMESPACE="forks/ada")
+    second = told(fake, host)
+    host.push("main")
+
+    third = told(fake, host)
+
+    assert [event["type"] for event in first] == ["branch.created", "push"]
+    assert (first[1]["size"], second[0]["size"], second[0]["distinct_size"]) == (1, 1, 1)
+    # In the repository proper nothing of it has been seen.
+    assert (third[0]["type"], third[1]["size"], third[1]["distinct_size"]) == ("branch.created", 2, 2)
+    assert environment.ref_prefix({"GIT_NAMESPACE": "a/b"}) == "refs/namespaces/a/refs/namespaces/b/"
+
+
+def test_an_object_directory_that_the_server_names_is_known_to_a_later_flush(
+    host: Host, fake: FakeHookHub, tmp_path: Path
+) -> None:
+    tip = host.commit(a="1")
+    elsewhere = (host.clone / ".git" / "objects").rename(tmp_path / "pool")
+    line = f"{ZERO} {tip} refs/heads/main\n".encode()
+    with no_sender(host):
+        run_hook(host, stdin=line, GIT_DIR=".", GIT_ALTERNATE_OBJECT_DIRECTORIES=str(elsewhere), **WAITING)
+
+    host.flush()
+
+    assert [event["size"] for event in told(fake, host) if event["type"] == "push"] == [1]
+
+
+GITS_OWN = {
+    "GIT_DIR": ".", "GIT_SHALLOW_FILE": "/gone", "GIT_QUARANTINE_PATH": "/gone", "GIT_PUSH_OPTION_COUNT": "1",
+    "GIT_PUSH_OPTION_0": "x", "GIT_PROTOCOL": "version=2", "GIT_HTTP_EXPORT_ALL": "", "GIT_PROJECT_ROOT": "/srv",
+    "GIT_SSH_COMMAND": "false", "GIT_PREFIX": "a/", "GIT_INDEX_FILE": "/gone", "GIT_WORK_TREE": "/gone",
+    "GIT_COMMON_DIR": "/gone", "GIT_CEILING_DIRECTORIES": "/", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "a.b",
+    "GIT_CONFIG_VALUE_0": "c", "GIT_CONFIG_PARAMETERS": "'a.b=c'", "GIT_DEFAULT_HASH": "sha256", "GIT_TRACE": "1",
+    "GIT_TRACE_PACKET": "2", "GIT_DIFF_OPTS": "-u0", "GIT_LITERAL_PATHSPECS": "1", "GIT_OBJECT_DIRECTORY": "/gone",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES": "/gone:/gone/too", "GIT_NAMESPACE": "ns", "GIT_SOMETHING_OF_LATER": "1",
+}  # fmt: skip
+
+
+def test_what_holds_for_the_running_command_does_not_reach_the_sender(tmp_path: Path) -> None:
+    host = {"PATH": "/bin", "GIT_EXEC_PATH": "/lib/git", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/root"}
+
+    own = environment.of_the_repository({**host, **GITS_OWN}, git_dir=tmp_path)
+    given = environment.for_git({**host, **GITS_OWN}, git_dir=tmp_path, own=own)
+
+    assert own == {"GIT_NAMESPACE": "ns"}
+    assert given == {
+        **host, "GIT_DIR": str(tmp_path), "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C",
+    }  # fmt: skip
+
+
+def test_of_object_directories_the_quarantine_is_left_out_and_the_rest_kept(tmp_path: Path) -> None:
+    quarantine, incoming = tmp_path / "q", tmp_path / "objects" / "incoming-x1"
+    pool, odd, own = tmp_path / "pool", tmp_path / "a:b", tmp_path / "objects"
+    for directory in (quarantine, incoming, pool, odd):
+        directory.mkdir(parents=True)
+    listed = f'{own}:{quarantine}:{incoming}:"{odd}":{pool}'
+
+    kept = environment.of_the_repository(
+        {
+            "GIT_QUARANTINE_PATH": str(quarantine),
+            "GIT_OBJECT_DIRECTORY": str(quarantine),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": listed,
+        },
+        git_dir=tmp_path,
+    )
+
+    assert kept == {"GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{odd}":{pool}'}
+
+
+def test_a_whole_push_is_told_right_with_all_of_gits_variables_set(host: Host, fake: FakeHookHub) -> None:
+    tip = host.commit(a="1")
+    git(
+        "push",
+        "--quiet",
+        "--receive-pack",
+        "git -c core.hooksPath=/nowhere receive-pack",
+        "origin",
+        "main",
+        cwd=host.clone,
+    )
+    noisy = {name: value for name, value in GITS_OWN.items() if name != "GIT_NAMESPACE"}
+
+    run_hook(host, stdin=f"{ZERO} {tip} refs/heads/main\n".encode(), **noisy)
+
+    assert [(event["size"], event["default"]) for event in _sizes(told(fake, host))] == [(1, "main")]
+
+
+def _sizes(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {"size": event["size"], "default": event["repository"]["default_branch"]}
+        for event in events
+        if event["type"] == "push"
+    ]
+
+
+# Commits -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_commit_without_a_date_or_people_is_told_with_a_moment(host: Host, fake: FakeHookHub) -> None:
+    tree = git("write-tree", cwd=host.clone)
+    raw = f"tree {tree}\n\nno author, no committer\n".encode()
+    bare = git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", cwd=host.clone, stdin=raw)
+    odd = f"tree {tree}\nauthor A <a@b> 99999999999999 -9999\ncommitter A <a@b> 99999999999999 -9999\n\nfar\n".encode()
+    far = git("hash-object", "-t", "commit", "-w", "--literally", "--stdin", cwd=host.clone, stdin=odd)
+    for name, oid in (("bare", bare), ("far", far)):
+        git("push", "--quiet", "origin", f"{oid}:refs/heads/{name}", cwd=host.clone)
+
+    heads = [event["head_commit"] for event in told(fake, host) if event["type"] == "push"]
+
+    assert heads[0]["timestamp"] == "1970-01-01T00:00:00Z"
+    assert heads[0]["author"] == heads[0]["committer"] == {"name": "", "email": ""}
+    assert heads[0]["message"] == "no author, no committer"
+    assert heads[1]["timestamp"] in ("9999-12-31T23:59:59Z", "1970-01-01T00:00:00Z")
+    assert all("%" not in json.dumps(head) for head in heads)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds", "expected"),
+    [
+        ("2026-03-04T05:06:08+01:00", "1772597168", ("2026-03-04T05:06:08+01:00", 1772597168)),
+        ("2026-03-04T04:06:08Z", "1772597168", ("2026-03-04T04:06:08Z", 1772597168)),
+        ("%cI", "%ct", ("1970-01-01T00:00:00Z", 0)),
+        ("", "", ("1970-01-01T00:00:00Z", 0)),
+        ("2026-02-28T01:27:08-99:99", "1772597168", ("2026-03-04T04:06:08Z", 1772597168)),
+        ("2026-03-05T04:06:08+24:00", "1772597168", ("2026-03-04T04:06:08Z", 1772597168)),
+        ("10000-01-01T00:00:00Z", "253402300800", ("9999-12-31T23:59:59Z", 253402300799)),
+        ("x", "9" * 40, ("1970-01-01T00:00:00Z", 0)),
+        ("1969-12-31T23:59:59Z", "-1", ("1970-01-01T00:00:00Z", 0)),
+        ("1970-01-01T00:00:00Z", "1772597168", ("2026-03-04T04:06:08Z", 1772597168)),
+    ],
+)
+def test_a_commits_date_is_a_moment_that_rfc_3339_can_write(
+    written: str, seconds: str, expected: tuple[str, int]
+) -> None:
+    assert moment(written, seconds) == expected
+
+
+# Many branches -------------------------------------------------------------------------------------------------------
+
+
+def many_branches(count: int) -> bytes:
+    lines = [b"blob\nmark :1\ndata 1\nx\n"]
+    for number in range(count):
+        lines.append(b"commit refs/heads/b%05d\ncommitter A <a@b> 1772600000 +0000\ndata 1\nm\n" % number)
+        lines.append(b"M 100644 :1 file-%d\n" % number)
+    return b"".join(lines)
+
+
+def import_branches(host: Host, count: int) -> bytes:
+    """Have branches in the repository, each with a commit of its own, and return the lines that git gives its hook."""
+    git("fast-import", "--quiet", cwd=host.bare, stdin=many_branches(count))
+    listed = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/b*", cwd=host.bare)
+    return "".join(f"{ZERO} {line}\n" for line in listed.splitlines()).encode()
+
+
+def test_the_number_of_git_processes_does_not_grow_with_new_branches(
+    host: Host, fake: FakeHookHub, tmp_path: Path
+) -> None:
+    log, wrapper = tmp_path / "calls", tmp_path / "bin" / "git"
+    wrapper.parent.mkdir()
+    real = subprocess.run(["which", "git"], capture_output=True, text=True, check=True).stdout.strip()
+    wrapper.write_text(f'#!/bin/sh\necho x >> {log}\nexec {real} "$@"\n')
+    wrapper.chmod(0o755)
+    lines = import_branches(host, 300)
+
+    run_hook(host, stdin=lines, PATH=f"{wrapper.parent}:{ENVIRONMENT['PATH']}", GIT_DIR=".")
+
+    pushes = [event for event in told(fake, host) if event["type"] == "push"]
+    assert [push["size"] for push in pushes] == [1] * 300
+    assert len(log.read_text().split()) == 6
+
+
+def events_of(host: Host, lines: bytes, since: Progress) -> list[tuple[int, int, str]]:
+    changes = read_changes(iter(lines.splitlines(keepends=True)))  # type: ignore[arg-type]  # lines, as a file gives them
+    push = Push("n", "2026-03-04T05:06:07Z", "ada", None, changes)
+    settings = read_settings(host.bare, environment={})
+    built = build_events(
+        push, repository=Repository(host.bare, inherited=ENVIRONMENT, own={}), identity=settings.identity,
+        before={}, dialect="sigmagit", is_first=False, since=since,
+    )  # fmt: skip
+    return [(line.change, line.place, line.text) for line in built]
+
+
+def test_a_sender_goes_on_where_the_one_before_it_ended(host: Host) -> None:
+    lines = import_branches(host, 20)
+
+    whole = events_of(host, lines, Progress())
+
+    assert len(whole) == 40
+    assert events_of(host, lines, Progress(7, 1)) == whole[15:]
+    assert events_of(host, lines, Progress(7, 2)) == whole[16:]
+
+
+def test_a_push_that_was_half_built_is_finished_and_told_once(host: Host, fake: FakeHookHub) -> None:
+    lines = import_branches(host, 30)
+    with no_sender(host):
+        run_hook(host, stdin=lines, GIT_DIR=".", **WAITING)
+    (path,) = host.spool.pushes()
+    # What a sender leaves that is killed after a first request of 21 events.
+    path.with_suffix(".000000.events").write_bytes(b'{"type": "first", "id": "1", "data": {}}\n')
+    path.with_suffix(".progress").write_text(json.dumps({"change": 10, "place": 1, "batches": 1}))
+
+    host.flush()
+
+    events = told(fake, host)
+    assert [event["type"] for event in events] == ["first", "push", *["branch.created", "push"] * 19]
+    assert not list(host.spool.directory.glob("*.progress"))
+
+
+# Installing ----------------------------------------------------------------------------------------------------------
+
+
+def manage(*arguments: str, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "manage.py"), "post_receive", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, input=stdin, env={**ENVIRONMENT, **more}, timeout=60, check=False
+    )
+
+
+def test_a_repository_of_another_user_or_that_git_would_not_find_is_installed_and_flushed(
+    host: Host, fake: FakeHookHub, tmp_path: Path
+) -> None:
+    strict = tmp_path / "gitconfig"
+    strict.write_text("[safe]\n\tbareRepository = explicit\n")
+    theirs = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_GLOBAL": str(strict)}
+    host.commit(a="1")
+    with no_sender(host):
+        host.push("main", **WAITING)
+
+    installed = manage(
+        "--install", str(host.bare), "--url", fake.url, "--api-key", KEY, "--python", sys.executable, **theirs
+    )
+    flushed = run_hook(host, "--flush", str(host.bare), **theirs)
+
+    assert (installed.returncode, installed.stderr) == (0, "")
+    assert flushed.stderr == "hookhub: 2 events sent\n"
+
+
+def test_what_is_no_repository_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"is not a git repository: neither it nor .* has HEAD, objects and refs"):
+        install(tmp_path, url="https://hooks.example", api_key=KEY)
+    with pytest.raises(Refused, match="does not exist"):
+        install(tmp_path / "nowhere", url="https://hooks.example", api_key=KEY)
+    (tmp_path / "inside").mkdir()
+    git("init", "--quiet", cwd=tmp_path)
+    with pytest.raises(Refused, match="is not a git repository"):
+        install(tmp_path / "inside", url="https://hooks.example", api_key=KEY)
+
+
+def test_a_refusal_to_install_changes_nothing(host: Host) -> None:
+    hook = host.bare / "hooks" / "post-receive"
+    hook.write_text("#!/bin/sh\n")
+    was = (host.bare / "hookhub.json").read_bytes()
+
+    for url, key in (("http://[::1", KEY), ("https://hooks.example", "a b")):
+        with pytest.raises(NotConfigured):
+            install(host.bare, url=url, api_key=key, force=True)
+
+    assert hook.read_text() == "#!/bin/sh\n"
+    assert (host.bare / "hookhub.json").read_bytes() == was
+    assert not hook.with_name("post-receive.before-hookhub").exists()
+
+
+def test_an_administrators_own_hooks_path_is_told(host: Host, fake: FakeHookHub, tmp_path: Path) -> None:
+    own = tmp_path / "gitconfig"
+    own.write_text(f"[core]\n\thooksPath = {tmp_path}/my-hooks\n")
+
+    done = manage(
+        "--install", str(host.bare), "--url", fake.url, "--api-key", KEY, GIT_CONFIG_GLOBAL=str(own)
+    )  # fmt: skip
+
+    assert (tmp_path / "my-hooks" / "post-receive").exists()
+    assert f"core.hooksPath in file:{own} sends git to {tmp_path}/my-hooks" in done.stdout
+    assert f"pushes that another user receives run {host.bare}/hooks instead" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence", "is_good"),
+    [
+        (Answer(200, {"valid": True}), "takes events with this key, and has the repository acme/widgets", True),
+        (refusal(401, "unauthenticated", "Unknown key."), "does not accept this API key: Unknown key.", False),
+        (refusal(403, "forbidden", "No."), "This API key may not publish: No.", False),
+        (
+            refusal(422, "invalid", "Wrong.", ("repository", "acme has no such repository")),
+            "acme has no such repository\nCreate it with --create and a key of the scope manage, or with:\n  curl ",
+            False,
+        ),
+        (refusal(422, "invalid", "Wrong.", ("organization", "is another")), "organization: is another", False),
+        (Answer(404, b"<html>"), "the answer was 404 and not in HookHub's form: '<html>'. Is this its address?", False),
+        (Answer(302, b"", {"Location": "/login"}), "the answer was 302", False),
+        (Answer(hang_up=True), "no answer from http://127.0.0.1:", False),
+    ],
+    ids=["right", "wrong key", "scope", "no repository", "organization", "not HookHub", "redirect", "no answer"],
+)
+def test_installing_says_what_it_found_of_address_key_and_repository(
+    host: Host, fake: FakeHookHub, answer: Answer, sentence: str, *, is_good: bool
+) -> None:
+    fake.answers = [answer]
+
+    done = manage("--install", str(host.bare), "--url", fake.url, "--api-key-file", "-", "--repository", "acme/widgets",
+                  stdin=f"{KEY}\r\n")  # fmt: skip
+
+    assert done.returncode == 0
+    assert sentence in (done.stdout if is_good else done.stderr)
+    assert KEY not in done.stdout + done.stderr
+    assert [(asked.path, json.loads(asked.body)) for asked in fake.asked] == [
+        ("/v1/events/validate", {"type": "push", "repository": "acme/widgets", "data": {}})
+    ]
+    assert json.loads((host.bare / "hookhub.json").read_text())["api_key"] == KEY
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (Answer(201, {"name": "widgets"}), "Checked   Created the repository acme/widgets."),
+        (refusal(409, "conflict", "Taken."), "Checked   The repository acme/widgets is there already."),
+        (refusal(403, "forbidden", "This needs the scope manage."), "Attention The repository was not created: "),
+    ],
+    ids=["created", "there", "not allowed"],
+)
+def test_installing_creates_the_repository_where_that_is_wanted(
+    host: Host, fake: FakeHookHub, answer: Answer, sentence: str
+) -> None:
+    fake.answers = [answer]
+
+    done = manage(
+        "--install", str(host.bare), "--url", fake.url, "--api-key", KEY, "--repository", "acme/widgets", "--create"
+    )
+
+    assert sentence in done.stdout + done.stderr
+    assert (fake.asked[0].path, json.loads(fake.asked[0].body)) == (
+        "/v1/repositories", {"name": "widgets", "private": True, "organization": "acme"},
+    )  # fmt: skip
+
+
+def test_an_address_that_is_none_is_a_sentence_and_no_traceback(host: Host) -> None:
+    done = manage("--install", str(host.bare), "--url", "http://[::1", "--api-key", KEY)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("CommandError: url must look like https://hooks.example.org, not 'http://[::1'")
+
+
+# What belongs to the shape of a push ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pusher", "number"),
+    [("7", 7), ("user-12", 12), ("key-3", 855334404485290), ("x7", 855334404485290), ("9" * 30, 855334404485290)],
+)
+def test_a_pushers_number_is_the_servers_if_it_has_one(host: Host, fake: FakeHookHub, pusher: str, number: int) -> None:
+    host.configure(repository_id="99")
+    host.commit(a="1")
+
+    host.push("main", HOOKHUB_PUSHER_ID=pusher)
+
+    for event in told(fake, host):
+        assert (event["sender"]["id"], event["repository"]["id"]) == (number, 99)
+        assert event["repository"]["node_id"] == "MDEwOlJlcG9zaXRvcnk5OQ=="
+
+
+@pytest.mark.parametrize(
+    ("field", "is_content"),
+    [
+        ("events[3].type", True), ("events[0].data.head.id", True), ("events[0].data[0]", True), ("data", True),
+        ("events[0].id", True), ("request", True), ("events[0].brand_new", True), ("type", True),
+        ("events[0].repository", False), ("repository", False), ("events[7].organization", False),
+        ("organization", False), ("Idempotency-Key", False), ("body", False), ("", False),
+    ],
+)  # fmt: skip
+def test_only_what_an_event_holds_is_about_these_bytes(field: str, *, is_content: bool) -> None:
+    assert sending.Refusal("Wrong.", ((field, "x"),)).is_of_these_bytes is is_content
