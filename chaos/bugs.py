@@ -1,6 +1,6 @@
 """Bugs on purpose, to see that the harness finds them: patches applied to running processes, never part of HookHub.
 
-Only chaos.celery and chaos.wsgi apply them, by the name in CHAOS_BUG.
+Only chaos.celery and chaos.asgi apply them, by the name in CHAOS_BUG.
 """
 
 import json

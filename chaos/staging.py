@@ -96,7 +96,7 @@ def rewritten(command: str) -> str:
 
     Raises ValueError when the command has none of the entry points that they stand for.
     """
-    changed = command.replace("config.celery", "chaos.celery").replace("config.wsgi", "chaos.wsgi")
+    changed = command.replace("config.celery", "chaos.celery").replace("config.asgi", "chaos.asgi")
     if changed == command:
         raise ValueError(f"nothing can be built into {command!r}")
     return changed

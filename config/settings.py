@@ -8,6 +8,7 @@ from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
@@ -135,12 +136,24 @@ except ValueError as error:
     ) from error
 
 DEBUG = flag("HOOKHUB_DEBUG", default=False)
-ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", ("*",) if HOOKHUB_DEVELOPMENT else ("localhost",)))
 CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
 CSRF_FAILURE_VIEW = "hookhub.api.errors.csrf_failure"
 HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 # Where the web server listens; a webhook to it would publish what it delivers.
 HOOKHUB_PORT = whole("PORT", 8000)
+
+
+def served_by_default(public_url: str) -> tuple[str, ...]:
+    """Return the host names served where none are set: this machine's own, and the one that people are sent to.
+
+    Any other name could be a foreign page's that has its name lead to this machine, to act with its visitor's login.
+    """
+    public = urlsplit(public_url).netloc.rpartition("@")[2]
+    host = public.partition("]")[0] + "]" if public.startswith("[") else public.partition(":")[0]
+    return tuple(dict.fromkeys(("localhost", ".localhost", "127.0.0.1", "[::1]", host.lower() or "localhost")))
+
+
+ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", served_by_default(HOOKHUB_PUBLIC_URL)))
 HOOKHUB_BEHIND_TLS_PROXY = flag("HOOKHUB_BEHIND_TLS_PROXY", default=False)
 if HOOKHUB_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -221,6 +234,12 @@ HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", 10, least=1)
 HOOKHUB_DISABLE_AFTER_FAILURES = whole("HOOKHUB_DISABLE_AFTER_FAILURES", 0)
 HOOKHUB_PAYLOAD_LIMIT = whole("HOOKHUB_PAYLOAD_LIMIT", 1024 * 1024, least=1)
 HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", 32 * 1024 * 1024, least=1)
+# A request's body has to be complete within this time, and to arrive at this many bytes per second or more.
+HOOKHUB_BODY_TIMEOUT = seconds("HOOKHUB_BODY_TIMEOUT", timedelta(seconds=10))
+HOOKHUB_BODY_MIN_RATE = whole("HOOKHUB_BODY_MIN_RATE", 1000, least=1)
+# Threads that answer requests in one web process, and the whole requests that may wait for one of them.
+WEB_THREADS = whole("WEB_THREADS", 4, least=1)
+HOOKHUB_WEB_QUEUE = whole("HOOKHUB_WEB_QUEUE", 256, least=1)
 # The least is enough for what a format has to read in order to judge an answer.
 HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", 16 * 1024, least=64)
 HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", 30, least=1))
@@ -369,7 +388,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "hookhub.middleware.answer_health_checks",
-    "hookhub.middleware.require_a_length",
+    "hookhub.middleware.require_a_served_host",
     "hookhub.middleware.limit_addresses",
     "hookhub.middleware.accept_events",
     "hookhub.middleware.end_loops",
@@ -413,6 +432,8 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 DATA_UPLOAD_MAX_MEMORY_SIZE = HOOKHUB_REQUEST_LIMIT
+# There is nothing to upload, so no file is ever written to the disk.
+FILE_UPLOAD_HANDLERS: list[str] = []
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -1,4 +1,4 @@
-"""The web server's way in: `granian --interface wsgi config.wsgi:application`."""
+"""The way in for WSGI servers other than the Procfile's, such as `gunicorn config.wsgi:application`."""
 
 import os
 
@@ -6,4 +6,11 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_wsgi_application()
+django = get_wsgi_application()
+
+from django.conf import settings  # noqa: E402 - nothing of Django's is ready before
+
+from hookhub.http.limits import Limits  # noqa: E402
+from hookhub.http.wsgi import Limited  # noqa: E402
+
+application = Limited(django, limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT))

@@ -1,7 +1,9 @@
-"""What is answered before any view: health checks, bodies of unknown length, and programs that publish."""
+"""What is answered before any view: health checks, hosts that are not served, and programs that publish."""
 
+import logging
 from collections.abc import Callable
 
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from deliveries import audit, hops
@@ -9,8 +11,11 @@ from deliveries.rates import TooMany
 from hookhub import rate_limits, readiness
 from hookhub.actors import actor_of_session
 from hookhub.api import publishing
-from hookhub.api.errors import as_plain, body, loop_detected, shape, throttled
+from hookhub.api.errors import as_plain, loop_detected, shape, throttled
 from hookhub.client_address import address_of
+from hookhub.http.limits import Refusal, written
+
+log = logging.getLogger("hookhub.http")
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
@@ -20,7 +25,7 @@ def answer_health_checks(get_response: Handler) -> Handler:
     checks = {"/healthz": readiness.live, "/readyz": readiness.ready}
 
     def answer(request: HttpRequest) -> HttpResponse:
-        check = checks.get(request.path)
+        check = checks.get(request.path_info)
         if check is None:
             return get_response(request)
         status, report = check()
@@ -29,15 +34,20 @@ def answer_health_checks(get_response: Handler) -> Handler:
     return answer
 
 
-def require_a_length(get_response: Handler) -> Handler:
-    """Refuse bodies sent in chunks: they have no length, and what has no length is read as empty."""
+def require_a_served_host(get_response: Handler) -> Handler:
+    """Refuse requests for a host that is not served here, with one line in the log."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower() and not request.META.get(
-            "CONTENT_LENGTH"
-        ):
-            message = "Send the body with a Content-Length; bodies in chunks are not read."
-            return JsonResponse(body("length_required", message), status=411)
+        try:
+            request.get_host()
+        except DisallowedHost:
+            # Quoted and cut, because a stranger wrote it.
+            host = ascii(request.META.get("HTTP_HOST", "")[:100])
+            log.warning("Refused a request for the host %s, which is not in HOOKHUB_SERVED_HOSTS.", host)
+            message = f"This server does not serve the host {host}. Its operator can add it to HOOKHUB_SERVED_HOSTS."
+            refusal = Refusal(400, "unknown_host", message)
+            content_type, content = written(refusal, accept=request.META.get("HTTP_ACCEPT", ""))
+            return HttpResponse(content, status=refusal.status, content_type=content_type)
         return get_response(request)
 
     return answer

@@ -48,8 +48,6 @@ def accept(request: HttpRequest) -> HttpResponse | None:
     """
     if not _is_plain(request):
         return None
-    # Checked where the framework checks it for everybody else, which is further in.
-    request.get_host()
     try:
         body, headers = _accept(request, now=timezone.now())
     except TooMany as error:

@@ -14,7 +14,7 @@ from hookhub import procfile
 def test_every_command_of_the_procfile_is_started_by_an_entry_point_of_the_harness() -> None:
     assert set(procfile.commands()) == {"web", "worker"}
     assert " -A chaos.celery worker" in rewritten(procfile.commands()["worker"])
-    assert rewritten(procfile.commands()["web"]).endswith(" chaos.wsgi:application")
+    assert rewritten(procfile.commands()["web"]).endswith(" chaos.asgi:application")
 
 
 def test_a_command_into_which_nothing_can_be_built_is_not_started_as_it_is() -> None:

@@ -1,0 +1,32 @@
+"""The web server's way in: `granian --interface asgi config.asgi:application`."""
+
+from django.conf import settings
+
+from config.wsgi import django
+from deliveries.sender import allow_many_files
+from hookhub.http.admission import refusal_of_key
+from hookhub.http.body import Budget
+from hookhub.http.front import Front
+from hookhub.http.health import Readiness
+from hookhub.http.limits import Limits
+from hookhub.http.pool import Pool
+from hookhub.readiness import ready, unavailable
+
+application = Front(
+    django,
+    limits=Limits(
+        publish=settings.HOOKHUB_REQUEST_LIMIT,
+        deadline=settings.HOOKHUB_BODY_TIMEOUT,
+        min_rate=settings.HOOKHUB_BODY_MIN_RATE,
+    ),
+    pool=Pool(
+        threads=settings.WEB_THREADS,
+        max_waiting=settings.HOOKHUB_WEB_QUEUE,
+        max_waiting_per_client=max(settings.HOOKHUB_WEB_QUEUE // 2, 1),
+    ),
+    # A few of the longest at a time: a process that reads more of them at once has nothing to gain.
+    budget=Budget(4 * settings.HOOKHUB_REQUEST_LIMIT),
+    readiness=Readiness(ready, otherwise=unavailable()),
+    admit=refusal_of_key,
+    prepare=allow_many_files,
+)

@@ -1,0 +1,118 @@
+"""Reads the body of a request on the event loop: within a size, a total time and a least rate."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from hookhub.http.limits import Head, Limits, Refusal, max_body, seconds_allowed, too_large
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+# A client that is refused in the midst of sending gets to read the answer, as long as it does not go on for ever: a
+# connection that is closed with unread bytes is reset, and the answer is lost on the way.
+MAX_DISCARDED = 64 * 1024 * 1024
+DISCARDED_WITHIN_SECONDS = 5.0
+
+
+class Disconnected(Exception):
+    """The client has gone before its body was complete; nobody waits for an answer."""
+
+
+class Budget:
+    """The memory that long bodies may take in one process together."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def take(self, size: int) -> bool:
+        """Take ``size`` bytes if they are left, and return whether they were."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Return what was taken."""
+        self._left += size
+
+
+class Body:
+    """One body while it is read; ``close`` returns the memory it took from the budget."""
+
+    def __init__(self, head: Head, *, limits: Limits, budget: Budget, short: int) -> None:
+        self._head = head
+        self._limits = limits
+        self._budget = budget
+        self._short = short
+        self._taken = 0
+        # The whole of it has come, as far as the server tells.
+        self.is_complete = False
+
+    async def read(self, receive: Receive, *, admit: Callable[[], Awaitable[Refusal | None]]) -> bytes | Refusal:
+        """Return the whole body, or why it is refused; raise Disconnected when the client has gone.
+
+        Up to ``short`` bytes are read from anyone. ``admit`` is asked once before more is, and may refuse.
+        """
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        try:
+            async with asyncio.timeout_at(began_at + seconds_allowed(0, limits=self._limits)) as timeout:
+                return await self._read(receive, admit, timeout, began_at)
+        except TimeoutError:
+            limits = self._limits
+            message = (
+                f"The request body came too slowly: it must be complete within {limits.deadline.total_seconds():g} "
+                f"seconds, at {limits.min_rate:,} bytes per second or more."
+            )
+            return Refusal(408, "request_timeout", message)
+
+    async def _read(
+        self,
+        receive: Receive,
+        admit: Callable[[], Awaitable[Refusal | None]],
+        timeout: asyncio.Timeout,
+        began_at: float,
+    ) -> bytes | Refusal:
+        most = max_body(self._head, limits=self._limits)
+        parts: list[bytes] = []
+        size = 0
+        while not self.is_complete:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            part: bytes = message.get("body", b"")
+            self.is_complete = not message.get("more_body", False)
+            size += len(part)
+            if size > most:
+                return too_large(self._head, most)
+            if size > self._short:
+                if not self._taken and (refusal := await admit()):
+                    return refusal
+                if not self._budget.take(size - self._taken):
+                    return Refusal(503, "overloaded", "Too many large requests at once. Repeat this one later.")
+                self._taken = size
+            parts.append(part)
+            timeout.reschedule(began_at + seconds_allowed(size, limits=self._limits))
+        if self._head.content_length and size < int(self._head.content_length):
+            return Refusal(400, "malformed", f"The body ended after {size:,} of {self._head.content_length} bytes.")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def discard(self, receive: Receive) -> None:
+        """Read on and forget what comes of a refused body, for a moment, so that its sender gets to the answer."""
+        left = MAX_DISCARDED
+        if len(self._head.content_length) > len(str(left)):
+            return
+        try:
+            async with asyncio.timeout(DISCARDED_WITHIN_SECONDS):
+                while not self.is_complete and left > 0:
+                    message = await receive()
+                    left -= len(message.get("body", b""))
+                    self.is_complete = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        except TimeoutError:
+            return
+
+    def close(self) -> None:
+        """Return the memory to the budget."""
+        self._budget.give_back(self._taken)
+        self._taken = 0

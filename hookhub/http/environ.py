@@ -1,0 +1,110 @@
+"""An ASGI request in the terms of WSGI (PEP 3333), with its body read."""
+
+import io
+import sys
+from collections.abc import Iterable, Mapping, MutableMapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from hookhub.http.limits import Head
+
+Scope = MutableMapping[str, Any]
+
+CONSTANT: dict[str, Any] = {
+    "GATEWAY_INTERFACE": "CGI/1.1",
+    "SERVER_SOFTWARE": "HookHub",
+    "wsgi.version": (1, 0),
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": True,
+    "wsgi.run_once": False,
+}
+# A body in chunks is handed over with its length; what described its chunks would describe nothing.
+UNCHUNKED = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_TRAILER", "HTTP_TE"})
+
+
+def head_of(environ: Mapping[str, Any]) -> Head:
+    """Return the part of a request that decides how its body is read."""
+    get = environ.get
+    content_length = get("CONTENT_LENGTH") or ""
+    return Head(
+        environ["REQUEST_METHOD"],
+        environ["PATH_INFO"],
+        get("CONTENT_TYPE") or "",
+        content_length,
+        not content_length and ("HTTP_TRANSFER_ENCODING" in environ or environ["SERVER_PROTOCOL"] == "HTTP/2"),
+        "HTTP_AUTHORIZATION" in environ or "HTTP_X_API_KEY" in environ,
+        "sessionid=" in get("HTTP_COOKIE", ""),
+    )
+
+
+def environ_of(scope: Scope) -> dict[str, Any]:
+    """Return the environment of a WSGI request but for its body."""
+    prefix, path = path_of(scope)
+    client, server = scope.get("client"), scope.get("server") or ("", "")
+    environ = {
+        **CONSTANT,
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": prefix,
+        "PATH_INFO": path,
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1] or ""),
+        "REMOTE_ADDR": client[0] if client else "",
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.errors": sys.stderr,
+    }
+    _add_headers(environ, scope["headers"])
+    return environ
+
+
+def add_body(environ: dict[str, Any], body: bytes) -> None:
+    """Put a whole body into the environment of its request."""
+    environ["wsgi.input"] = io.BytesIO(body)
+    environ["wsgi.input_terminated"] = True
+    if "CONTENT_LENGTH" not in environ and body:
+        for name in UNCHUNKED:
+            environ.pop(name, None)
+        environ["CONTENT_LENGTH"] = str(len(body))
+
+
+def path_of(scope: Scope) -> tuple[str, str]:
+    """Return the prefix under which the deployment is reached and the path below it, as WSGI writes bytes."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:
+        path = scope["path"].encode().decode("latin-1")
+    elif b"%" in raw:
+        path = unquote_to_bytes(raw).decode("latin-1")
+    else:
+        path = raw.decode("latin-1")
+    prefix = scope.get("root_path", "").rstrip("/").encode().decode("latin-1")
+    if prefix and path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in {"", "/"}:
+        return prefix, path[len(prefix) :] or "/"
+    return prefix, path
+
+
+def _add_headers(environ: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> None:
+    for name, value in headers:
+        key = _key(name)
+        if key is None:
+            continue
+        text = value.decode("latin-1")
+        if key in environ:
+            # RFC 9110 joins repeated fields by commas and RFC 6265 cookies by semicolons.
+            text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
+        environ[key] = text
+
+
+# Clients send a few names over and over, and a hostile one may make up any number.
+@lru_cache(maxsize=512)
+def _key(name: bytes) -> str | None:
+    """Return the name of a header in WSGI, or None for one that could pass for another there.
+
+    WSGI writes hyphens as underscores, so ``X_Forwarded_Proto`` would be taken for the proxy's ``X-Forwarded-Proto``.
+    """
+    text = name.decode("latin-1")
+    if "_" in text:
+        return None
+    key = text.upper().replace("-", "_")
+    return key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"

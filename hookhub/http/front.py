@@ -1,0 +1,225 @@
+"""The ASGI application in front of Django: no thread is taken before a request is complete and within its limits."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from hookhub.http.body import Body, Budget, Disconnected, Message, Receive
+from hookhub.http.environ import Scope, add_body, environ_of, head_of
+from hookhub.http.health import Readiness, Report, as_json
+from hookhub.http.limits import MAX_BODY, Head, Limits, Refusal, refusal_of, written
+from hookhub.http.pool import Full, Pool
+
+log = logging.getLogger("hookhub.http")
+
+Send = Callable[[Message], Awaitable[None]]
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Admit = Callable[[str], Refusal | None]
+Headers = list[tuple[bytes, bytes]]
+
+# Answers up to here are sent whole. Of longer ones a thread makes a piece at a time, and none waits for the reader.
+PIECE = 256 * 1024
+# With these, the same request may well succeed a moment later.
+RETRY_AFTER = {503: b"1"}
+SLOW = 408
+LIVE: Report = (200, {"status": "ok"})
+OVERLOADED = Refusal(503, "overloaded", "HookHub has too many requests waiting. Repeat this one in a moment.")
+FAILED = Refusal(500, "internal", "An error occurred in HookHub. The server's log has the details.")
+
+
+class Answer(NamedTuple):
+    """A response as far as it is made; ``rest`` makes what is not."""
+
+    status: int
+    headers: Headers
+    content: bytes
+    rest: Iterator[bytes] | None = None
+    close: Callable[[], None] | None = None
+
+
+class Front:
+    """Reads requests, answers health checks, and hands whole requests to a WSGI application in a pool of threads."""
+
+    def __init__(
+        self,
+        application: Wsgi,
+        *,
+        limits: Limits,
+        pool: Pool,
+        budget: Budget,
+        readiness: Readiness,
+        admit: Admit,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``admit`` says, in a thread, why a request with this Authorization header may not be a long one, or None.
+
+        ``prepare`` is called once, when the server starts this process.
+        """
+        self._application = application
+        self._limits = limits
+        self._pool = pool
+        self._budget = budget
+        self._readiness = readiness
+        self._admit = admit
+        self._prepare = prepare
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or follow the server's start and end."""
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            raise ValueError(f"there is nothing for {scope['type']} here")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while (await receive())["type"] != "lifespan.shutdown":
+            self._prepare()
+            await send({"type": "lifespan.startup.complete"})
+        self._pool.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        environ = environ_of(scope)
+        head = head_of(environ)
+        if head.path == "/healthz":
+            await _send_json(send, head, LIVE)
+        elif head.path == "/readyz":
+            await _send_json(send, head, await self._readiness.report())
+        elif not head.is_unmeasured and head.content_length in {"", "0"}:
+            await self._hand_over(environ, head, b"", send)
+        else:
+            body = Body(head, limits=self._limits, budget=self._budget, short=MAX_BODY)
+            try:
+                read = refusal_of(head, limits=self._limits) or await body.read(
+                    receive, admit=partial(self._admitted, environ)
+                )
+                if isinstance(read, Refusal):
+                    await self._refuse(environ, read, receive, send, body=body)
+                else:
+                    await self._hand_over(environ, head, read, send)
+            except Disconnected:
+                log.debug("The client has gone: %s %s", head.method, head.path)
+            finally:
+                body.close()
+
+    async def _admitted(self, environ: dict[str, Any]) -> Refusal | None:
+        key = environ.get("HTTP_AUTHORIZATION") or f"Bearer {environ.get('HTTP_X_API_KEY', '')}"
+        try:
+            found: Refusal | None = await self._pool.run(partial(self._admit, key), client=environ["REMOTE_ADDR"])
+        except Full:
+            return OVERLOADED
+        return found
+
+    async def _hand_over(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> None:
+        """Have a thread make the answer, and send it."""
+        add_body(environ, content)
+        client: str = environ["REMOTE_ADDR"]
+        try:
+            answer: Answer = await self._pool.run(partial(_make, self._application, environ), client=client)
+        except Full:
+            await _send_refusal(send, environ, OVERLOADED)
+            return
+        except Exception:
+            log.exception("The application failed: %s %s", head.method, head.path)
+            await _send_refusal(send, environ, FAILED)
+            return
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        content = b"" if head.method == "HEAD" else answer.content
+        if answer.rest is None:
+            await send({"type": "http.response.body", "body": content})
+        else:
+            await self._send_pieces(content, answer.rest, answer.close, send, client=client)
+
+    async def _send_pieces(
+        self, piece: bytes, rest: Iterator[bytes], close: Callable[[], None] | None, send: Send, *, client: str
+    ) -> None:
+        """Send a long answer piece by piece; a failure breaks the connection, so that the reader sees it is cut."""
+        try:
+            while piece:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                piece = await self._in_turn(partial(_piece, rest), client=client)
+        finally:
+            if close is not None:
+                await self._in_turn(close, client=client)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _in_turn(self, call: Callable[[], Any], *, client: str) -> Any:
+        """Make a call in a thread as soon as the queue takes it: an answer that was begun is not given up."""
+        while True:
+            try:
+                return await self._pool.run(call, client=client)
+            except Full:
+                await asyncio.sleep(0.05)
+
+    async def _refuse(
+        self, environ: dict[str, Any], refusal: Refusal, receive: Receive, send: Send, *, body: Body
+    ) -> None:
+        """Take in the rest of the body before the answer, for a moment: a client in the midst of sending reads none."""
+        body.close()
+        # A slow body will not end soon, and a client that expects "100 Continue" first sends none after a refusal.
+        if refusal.status != SLOW and "HTTP_EXPECT" not in environ:
+            await body.discard(receive)
+        await _send_refusal(send, environ, refusal)
+
+
+def _make(application: Wsgi, environ: dict[str, Any]) -> Answer:
+    """Call the application, and return its answer, whole if it is short."""
+    started: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+        del exc_info
+        started[:] = [status, headers]
+        return lambda _: None
+
+    result = application(environ, start_response)
+    close = getattr(result, "close", None)
+    try:
+        pieces = iter(result)
+        content, is_whole = _begin(pieces)
+    except BaseException:
+        if close is not None:
+            close()
+        raise
+    if is_whole and close is not None:
+        close()
+    status = int(started[0][:3])
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in started[1]]
+    return Answer(status, headers, content) if is_whole else Answer(status, headers, content, pieces, close)
+
+
+def _begin(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+    """Return what the pieces begin with, and whether that is all."""
+    taken: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        taken.append(piece)
+        size += len(piece)
+        if size > PIECE:
+            return b"".join(taken), False
+    return b"".join(taken), True
+
+
+def _piece(pieces: Iterator[bytes]) -> bytes:
+    return _begin(pieces)[0]
+
+
+async def _send_json(send: Send, head: Head, report: Report) -> None:
+    status, content = report[0], as_json(report[1])
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
+    headers.append((b"cache-control", b"no-store"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head.method == "HEAD" else content})
+
+
+async def _send_refusal(send: Send, environ: dict[str, Any], refusal: Refusal) -> None:
+    """Send a refusal as a page for people or in the API's one shape for programs."""
+    content_type, content = written(refusal, accept=environ.get("HTTP_ACCEPT", ""))
+    headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(content))]
+    if refusal.status in RETRY_AFTER:
+        headers.append((b"retry-after", RETRY_AFTER[refusal.status]))
+    content = b"" if environ["REQUEST_METHOD"] == "HEAD" else content
+    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})

@@ -1,0 +1,55 @@
+"""The front with small limits before an application that tells what it was handed, for granian to serve in tests."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from hookhub.http.body import Budget
+from hookhub.http.front import Front
+from hookhub.http.health import Readiness
+from hookhub.http.limits import Limits, Refusal
+from hookhub.http.pool import Pool
+
+LONG = 8 * 1024 * 1024
+
+
+def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answer with the request's environment and the length of its body, or as its path says."""
+    path = environ["PATH_INFO"]
+    if path == "/long":
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(LONG))])
+        return _pieces()
+    while path == "/hold" and not Path(os.environ["RELEASE"]).exists():
+        time.sleep(0.01)
+    if path == "/fail":
+        raise RuntimeError("as the test wants it")
+    told = {name: value for name, value in environ.items() if isinstance(value, str)}
+    told["body"] = len(environ["wsgi.input"].read())
+    content = json.dumps(told).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(content)))])
+    return [content]
+
+
+def _pieces() -> Iterator[bytes]:
+    for _ in range(LONG // 65536):
+        yield b"x" * 65536
+
+
+def _refusal_of_key(key: str) -> Refusal | None:
+    return None if key == "Bearer known" else Refusal(401, "unauthenticated", "This API key is unknown.")
+
+
+application = Front(
+    tell,
+    limits=Limits(
+        publish=1_000_000, deadline=timedelta(seconds=float(os.environ.get("DEADLINE", "10"))), min_rate=1000
+    ),
+    pool=Pool(threads=2, max_waiting=4, max_waiting_per_client=2),
+    budget=Budget(1_500_000),
+    readiness=Readiness(lambda: (200, {"status": "ok"}), otherwise=(503, {"status": "unavailable"})),
+    admit=_refusal_of_key,
+)
