@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 KIB = 1024
 
-PUBLISHING = frozenset({("POST", "/v1/events")})
+PUBLISHING = frozenset({("POST", "/v1/events"), ("POST", "/v1/events/validate")})
 # Forms that anyone may send, with a user name and a password in them.
 LOGIN_PATHS = frozenset({"/admin/login/", "/v1/auth/login/"})
 FORM_PATHS = ("/admin/", "/v1/auth/")

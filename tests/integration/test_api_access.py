@@ -216,14 +216,6 @@ def test_the_openapi_document_is_valid_and_covers_every_address(db: None) -> Non
     call_command("spectacular", "--validate", "--fail-on-warn", file=os.devnull)
 
 
-def test_a_body_in_chunks_is_refused_and_not_read_as_empty(api: Caller) -> None:
-    answer = api.client.generic(
-        "PATCH", "/v1/organizations/acme", b"", headers={**api.headers, "Transfer-Encoding": "chunked"}
-    )
-
-    assert (answer.status_code, answer.json()["error"]["code"]) == (411, "length_required")
-
-
 def test_a_form_is_no_event_even_with_a_session(organization: Organization) -> None:
     browser = Client()
     browser.force_login(User.objects.create_superuser("root"))

@@ -14,6 +14,7 @@ LIMITS = Limits(publish=1_000_000, deadline=timedelta(seconds=10), min_rate=1000
     ("head", "most"),
     [
         pytest.param(Head("POST", "/v1/events", has_key=True), 1_000_000, id="events with a key"),
+        pytest.param(Head("POST", "/v1/events/validate", has_key=True), 1_000_000, id="events to check"),
         pytest.param(Head("POST", "/v1/events"), 65_536, id="events without a key"),
         pytest.param(Head("POST", "/v1/events", has_session=True), 65_536, id="events by hand"),
         pytest.param(Head("PUT", "/v1/events", has_key=True), 65_536, id="another method"),

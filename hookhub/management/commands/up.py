@@ -72,6 +72,8 @@ class Command(BaseCommand):
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         greeting = [f"HookHub is up: {url}/admin/ (admin), {url}/v1/ (API), {url}/v1/docs (OpenAPI)"]
         greeting += [] if options["no_first_steps"] else first_steps()
+        if host in {"0.0.0.0", "::"} and not os.environ.get("HOOKHUB_SERVED_HOSTS"):  # noqa: S104 - only compared
+            greeting.append("Other machines are answered under the host names in HOOKHUB_SERVED_HOSTS; set it.")
         if settings.HOOKHUB_DEVELOPMENT:
             greeting.append(
                 "Development mode: receivers on this machine are allowed. Set HOOKHUB_DEVELOPMENT=0 elsewhere."
