@@ -4,6 +4,7 @@ from django.conf import settings
 
 from config.wsgi import django
 from deliveries.sender import allow_many_files
+from hookhub.client_address import address_of, subject_of
 from hookhub.http.admission import refusal_of_key
 from hookhub.http.body import Budget
 from hookhub.http.front import Front
@@ -28,5 +29,6 @@ application = Front(
     budget=Budget(4 * settings.HOOKHUB_REQUEST_LIMIT),
     readiness=Readiness(ready, otherwise=unavailable()),
     admit=refusal_of_key,
+    client_of=lambda environ: subject_of(address_of(environ)),
     prepare=allow_many_files,
 )

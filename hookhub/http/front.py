@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -51,11 +51,12 @@ class Front:
         budget: Budget,
         readiness: Readiness,
         admit: Admit,
+        client_of: Callable[[Mapping[str, Any]], str] = lambda environ: str(environ["REMOTE_ADDR"]),
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
         """``admit`` says, in a thread, why a request with this Authorization header may not be a long one, or None.
 
-        ``prepare`` is called once, when the server starts this process.
+        ``client_of`` names the client whose turn a request takes. ``prepare`` is called once, when this process starts.
         """
         self._application = application
         self._limits = limits
@@ -63,6 +64,7 @@ class Front:
         self._budget = budget
         self._readiness = readiness
         self._admit = admit
+        self._client_of = client_of
         self._prepare = prepare
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +110,7 @@ class Front:
     async def _admitted(self, environ: dict[str, Any]) -> Refusal | None:
         key = environ.get("HTTP_AUTHORIZATION") or f"Bearer {environ.get('HTTP_X_API_KEY', '')}"
         try:
-            found: Refusal | None = await self._pool.run(partial(self._admit, key), client=environ["REMOTE_ADDR"])
+            found: Refusal | None = await self._pool.run(partial(self._admit, key), client=self._client_of(environ))
         except Full:
             return OVERLOADED
         return found
@@ -116,7 +118,7 @@ class Front:
     async def _hand_over(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> None:
         """Have a thread make the answer, and send it."""
         add_body(environ, content)
-        client: str = environ["REMOTE_ADDR"]
+        client = self._client_of(environ)
         try:
             answer: Answer = await self._pool.run(partial(_make, self._application, environ), client=client)
         except Full:
