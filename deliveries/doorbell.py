@@ -13,9 +13,10 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from deliveries.listening import TASK
+
 log = logging.getLogger("hookhub.doorbell")
 
-TASK = "deliveries.drain"
 # One ring wakes a worker that takes all there is, so more than this many a second change nothing.
 APART = timedelta(milliseconds=50)
 # What Redis may take to answer before it counts as away.

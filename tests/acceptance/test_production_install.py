@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 from bench.stage import free_port
 from hookhub import embedded, service
@@ -107,6 +108,10 @@ def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: 
         ):
             wait_until(lambda: service.is_ready(url), "the web server")
             with Client(url, key) as client:
+                # What any program with the password can do; the worker has to live on, or nothing would arrive.
+                with Redis.from_url(valkey.url) as redis:
+                    redis.lpush("hookhub", b"x", b"{}", b'{"headers": {"task": ["deliveries.drain"]}}')
+                    wait_until(lambda: redis.llen("hookhub") == 0, "the worker to take what is no bell")
                 created = client.webhooks.create(receiver.url("/hook"), events=["push"], format="github")
                 client.publish("push", {"ref": "refs/heads/main"})
                 [arrived] = receiver.wait_for(1, seconds=90)

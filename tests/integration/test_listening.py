@@ -1,15 +1,17 @@
 """A worker that takes messages off the bell's queue, and a Redis that forgets, refuses or goes away meanwhile."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
 import redis
 from celery import current_app
-from kombu import Connection, Consumer, Message, Queue
+from kombu import Connection, Consumer, Exchange, Message, Queue
 from pytest_django import Settings
 
-from deliveries.listening import Transport
+from deliveries.listening import LOG_INTERVAL_SECONDS, MAX_BELL_BYTES, TASK, Complaints, Transport, is_bell, new_bell
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ class Listener:
         self.queue = queue
 
     def ring(self) -> None:
-        self.link.Producer().publish("ring", routing_key=self.queue)
+        current_app.send_task(TASK, connection=self.link, queue=self.queue, ignore_result=True)
 
     def listen(self) -> int:
         """Wait for one message, and give how many are in hand."""
@@ -83,3 +85,102 @@ def test_nothing_is_noted_in_redis_of_messages_in_hand(listener: Listener, valke
     assert set(valkey.keys("unacked*")) == noted
     listener.channel.qos.restore_unacked()
     assert valkey.llen(listener.queue) == 0
+
+
+def bell(**changes: Any) -> bytes:
+    return json.dumps({**new_bell("hookhub"), **changes}).encode()
+
+
+STRANGE = {
+    "a letter": b"x",
+    "nothing": b"",
+    "no UTF-8": b"\xff\xfe",
+    "no object": b"[]",
+    "a number": b"7",
+    "JSON nested deep": b"[" * 8000,
+    "an empty object": b"{}",
+    "no headers": bell(headers=None),
+    "headers that are a list": bell(headers=[TASK]),
+    "headers that are a text": bell(headers="task"),
+    "an unknown task": bell(headers={"task": "os.system", "id": "1"}),
+    "a task that is no text": bell(headers={"task": [TASK], "id": "1"}),
+    "a huge body": bell(body="A" * MAX_BELL_BYTES),
+}
+# Whatever else they say is not read: what Celery gets is made by us.
+BELLS = {
+    "bad base64": bell(body="%%%"),
+    "no body": bell(body=None),
+    "a content type that Celery refuses": bell(**{"content-type": "application/x-python-serialize"}),
+    "an encoding that there is none of": bell(**{"content-encoding": "no such encoding"}),
+    "no properties": bell(properties=None),
+    "no id": bell(headers={"task": TASK}),
+    "an ETA that is no time": bell(headers={"task": TASK, "id": "1", "eta": "tomorrow", "expires": {"a": 1}}),
+    "limits that are none": bell(headers={"task": TASK, "id": 1, "timelimit": "x", "retries": "many", "stamps": 3}),
+}
+
+
+@pytest.mark.parametrize("item", STRANGE.values(), ids=STRANGE.keys())
+def test_an_item_that_is_no_bell_is_dropped_with_a_line_in_the_log_and_the_next_bell_is_heard(
+    listener: Listener, valkey: redis.Redis, item: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    valkey.lpush(listener.queue, item)
+    listener.ring()
+
+    assert not is_bell(item)
+    assert listener.listen() == 1
+    assert valkey.llen(listener.queue) == 0
+    [line] = [record.getMessage() for record in caplog.records if record.name == "hookhub.doorbell"]
+    assert line.startswith(f"Dropped 1 items of the queue {listener.queue} that are no bells; ")
+    assert f"of {len(item)} bytes" in line
+
+
+@pytest.mark.parametrize("item", BELLS.values(), ids=BELLS.keys())
+def test_of_a_bell_nothing_reaches_celery_but_that_it_is_one(
+    listener: Listener, valkey: redis.Redis, item: bytes
+) -> None:
+    valkey.lpush(listener.queue, item)
+
+    assert listener.listen() == 1
+
+    [message] = listener.heard
+    assert (message.headers["task"], message.payload) == (TASK, [[], {}, {}])
+    assert set(message.headers) == {"lang", "task", "id", "root_id", "retries", "ignore_result"}
+
+
+def test_what_is_dropped_is_logged_once_a_minute_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
+    complaints = Complaints()
+
+    for second in (0.0, 1.0, 2.0, LOG_INTERVAL_SECONDS):
+        complaints.dropped(b"x", queue="hookhub", now=second)
+
+    assert [record.getMessage()[:20] for record in caplog.records] == ["Dropped 1 items of t", "Dropped 3 items of t"]
+
+
+def test_a_key_of_another_type_under_the_queues_name_is_moved_aside_with_what_is_in_it(
+    listener: Listener, valkey: redis.Redis
+) -> None:
+    valkey.set(listener.queue, "somebody's")
+    with pytest.raises(TimeoutError):
+        listener.link.drain_events(timeout=0.2)
+    [aside] = valkey.keys(f"{listener.queue}:not-ours:*")
+    listener.ring()
+
+    assert listener.listen() == 1
+    assert valkey.get(aside) == b"somebody's"
+    valkey.delete(aside)
+
+
+def test_ringing_and_beginning_to_listen_survive_keys_of_another_type(valkey: redis.Redis) -> None:
+    queue = f"test-{uuid4().hex}"
+    valkey.set(queue, "somebody's")
+    valkey.set(f"_kombu.binding.{queue}", "somebody's")
+
+    with current_app.connection_for_read() as link:
+        bound = Queue(queue, exchange=Exchange(queue), routing_key=queue)
+        Consumer(link.default_channel, [bound], on_message=lambda message: None).consume()
+        assert link.default_channel.queue_declare(queue).message_count == 0
+
+    assert valkey.type(f"_kombu.binding.{queue}") == b"set"
+    asides = valkey.keys(f"{queue}:not-ours:*") + valkey.keys(f"_kombu.binding.{queue}:not-ours:*")
+    assert [valkey.get(aside) for aside in asides] == [b"somebody's"] * 2
+    valkey.delete(*asides, f"_kombu.binding.{queue}")
