@@ -13,10 +13,11 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from deliveries.listening import TASK
+from deliveries import listening
 
 log = logging.getLogger("hookhub.doorbell")
 
+TASK = listening.TASK
 # One ring wakes a worker that takes all there is, so more than this many a second change nothing.
 APART = timedelta(milliseconds=50)
 # What Redis may take to answer before it counts as away.

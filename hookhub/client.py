@@ -332,6 +332,8 @@ class _Calls:
         self._timeout = timeout.total_seconds()
         self._retries = retries
         self.session = requests.Session()
+        # No proxy of the environment leads to this very machine.
+        self.session.trust_env = parts.hostname not in {"127.0.0.1", "localhost", "::1"}
         self.session.auth = _Bearer(api_key)
         self.session.headers.update({"User-Agent": "HookHub-Python/1", "Accept": "application/json"})
         # An organization may speak another system's words at the same addresses; this client understands HookHub's.

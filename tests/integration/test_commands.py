@@ -600,6 +600,17 @@ def test_the_first_start_gives_a_login_and_a_key_and_no_later_one_does(db: None)
     assert (User.objects.count(), ApiKey.objects.count()) == (1, 1)
 
 
+def test_outside_development_mode_the_first_start_makes_no_secret_and_says_how_to(db: None, settings: Settings) -> None:
+    settings.HOOKHUB_DEVELOPMENT = False
+
+    [said] = first_steps()
+
+    assert said.startswith("There is no login yet: make one with `manage.py createsuperuser`")
+    assert (User.objects.count(), ApiKey.objects.count(), Organization.objects.count()) == (0, 0, 0)
+    User.objects.create_superuser("op", "op@example.com", "op-password-1")
+    assert first_steps() == []
+
+
 @pytest.mark.parametrize(("slug", "is_first"), [("demo-20260304-120000", True), ("acme", False), ("demo-acme", False)])
 def test_what_a_demo_left_behind_is_no_start_and_anything_else_is(db: None, slug: str, is_first: bool) -> None:
     Organization.objects.create(slug=slug)

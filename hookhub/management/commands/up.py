@@ -9,7 +9,6 @@ import time
 from contextlib import closing
 from typing import Any
 
-import requests
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -21,7 +20,7 @@ from honcho.printer import Printer
 
 from deliveries import audit
 from deliveries.models import Organization
-from hookhub import embedded, procfile
+from hookhub import embedded, procfile, service
 from hookhub.audited import audited
 from hookhub.models import ApiKey, Membership, Scope
 
@@ -32,6 +31,13 @@ READY_WITHIN_SECONDS = 60
 LEFT_BY_A_DEMO = r"^demo-[0-9]{8}-[0-9]{6}$"
 # The worker lets its requests in flight come to their end before it stops.
 GRACE_SECONDS = 5
+
+
+NO_LOGIN_YET = (
+    "There is no login yet: make one with `manage.py createsuperuser`, and a key with "
+    "`manage.py create_api_key --organization SLUG --create-organization`. "
+    "Outside development mode `up` prints no secret."
+)
 
 
 class Command(BaseCommand):
@@ -100,11 +106,8 @@ class Command(BaseCommand):
         """Say where to go, as soon as there is somebody at home."""
         give_up_at = time.monotonic() + READY_WITHIN_SECONDS
         while time.monotonic() < give_up_at:
-            try:
-                if requests.get(f"{url}/readyz", timeout=1).ok:
-                    break
-            except requests.RequestException:
-                pass
+            if service.is_ready(url):
+                break
             time.sleep(0.1)
         # Said in any case: a first login is shown this once.
         self._say("\n".join(["", *greeting, ""]))
@@ -119,8 +122,11 @@ class Command(BaseCommand):
 def first_steps() -> list[str]:
     """On the very first start make a login, an organization and an API key, and give the lines that tell of them.
 
-    What a demo left behind belongs to nobody, and is no start.
+    What a demo left behind belongs to nobody, and is no start. Outside development mode what is printed here is kept in
+    the logs of a service manager or a cloud, so that nothing is made whose secret would be among it.
     """
+    if not settings.HOOKHUB_DEVELOPMENT:
+        return [] if User.objects.exists() else [NO_LOGIN_YET]
     if User.objects.exists() or Organization.objects.exclude(slug__regex=LEFT_BY_A_DEMO).exists():
         return []
     password = secrets.token_urlsafe(12)
