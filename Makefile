@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock partners demo up test lint types fast hunt acceptance format bench chaos chaos-mutants clean
+.PHONY: help venv lock sbom partners demo up test lint types fast hunt acceptance format bench chaos chaos-mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -44,6 +44,10 @@ lock: ## write requirements*.txt from requirements*.in; UPGRADE="django redis" f
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 	    $(if $(filter all,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package ,$(UPGRADE))) $$list.in --output-file $$list.txt || exit 1; \
 	done
+
+sbom: venv ## write sbom.json, what a production install consists of, in CycloneDX's form
+	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json
+	@echo "sbom.json: every package of requirements.txt with its version and hashes"
 
 partners: venv $(PARTNERS) ## install the programs from npm that the tests drive, as tests/partners/package-lock.json has them
 
