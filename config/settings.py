@@ -425,6 +425,8 @@ STATIC_URL = "/static/"
 # Static files are served straight from the packages, so that there is no collecting step to forget.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
+# Some messages show a new key or secret; a cookie would take it through logs and browsers.
+MESSAGE_STORAGE = "hookhub.sealed_messages.SealedSessionStorage"
 LOGIN_URL = "/v1/auth/login/"
 LOGIN_REDIRECT_URL = "/v1/"
 AUTH_PASSWORD_VALIDATORS = [

@@ -44,9 +44,20 @@ def recall_own(organization: Organization, *, now: datetime) -> Catalogue:
     """Give the same, at most a few seconds old: good enough to let in, and whoever breaks it is looked at afresh."""
     found = _remembered.recall(organization.pk, now=now)
     if found is None:
+        generation = _remembered.generation
         found = own(organization)
-        _remembered.learn(organization.pk, found, now=now)
+        _remembered.learn(organization.pk, found, now=now, generation=generation)
     return found
+
+
+def forget_organization(organization_id: int) -> None:
+    """Forget what an organization has registered, in this process."""
+    _remembered.forget(organization_id)
+
+
+def forget_all() -> None:
+    """Forget what every organization has registered, in this process."""
+    _remembered.clear()
 
 
 def find(organization: Organization, event_type: str, data: object, *, own: Catalogue) -> EventType | None:

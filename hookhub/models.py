@@ -1,11 +1,13 @@
 """Who may come in, and what they brought along: memberships, API keys, event types of their own, replays."""
 
 import hashlib
-import secrets
+import hmac
+from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -13,6 +15,7 @@ from django.utils import timezone
 from deliveries import audit
 from deliveries.models import Organization, new_id
 from deliveries.topics import TYPE_LONGEST
+from hookhub import key_text
 
 
 class Scope(models.TextChoices):
@@ -59,7 +62,7 @@ class Membership(models.Model):
 
 
 class ApiKey(models.Model):
-    """A program's way in: of the key itself only a hash is kept.
+    """A program's credentials; of a key's secret only a hash is stored.
 
     A key without an organization is the operator's own and acts for every organization.
     """
@@ -69,13 +72,29 @@ class ApiKey(models.Model):
     scope = models.CharField(max_length=10, choices=Scope, default=Scope.PUBLISH)
     key_id = models.CharField(max_length=16, unique=True, editable=False)
     secret_hash = models.BinaryField(editable=False)
+    # The secret before the last roll, which is accepted until then.
+    previous_secret_hash = models.BinaryField(null=True, editable=False)
+    previous_secret_expires_at = models.DateTimeField(null=True, editable=False)
+    # Networks from which the key may be used; empty for anywhere.
+    allowed_networks = ArrayField(models.CharField(max_length=50), default=list, db_default=[], blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    rolled_at = models.DateTimeField(null=True, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # When the owners were warned of the expiry.
+    expiry_warned_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = "API key"
-        indexes: ClassVar = [models.Index(fields=["organization"], name="api_key_in_use", condition=Q(revoked_at=None))]
+        indexes: ClassVar = [
+            models.Index(fields=["organization"], name="api_key_in_use", condition=Q(revoked_at=None)),
+            models.Index(
+                fields=["expires_at"],
+                name="api_key_to_warn_of",
+                condition=Q(revoked_at=None, expiry_warned_at=None, expires_at__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name or self.key_id
@@ -87,9 +106,21 @@ class ApiKey(models.Model):
     def as_state(self) -> audit.State:
         """Return the fields that the audit log shows of the key."""
         return {
-            **audit.state_of(self, "name", "scope", "revoked_at"),
+            **audit.state_of(self, "name", "scope", "revoked_at", "expires_at", "allowed_networks", "rolled_at"),
             "organization": None if self.organization is None else self.organization.slug,
         }
+
+    def has_expired(self, *, now: datetime) -> bool:
+        """Return whether the key is past its expiry."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def is_secret(self, hashed: bytes, *, now: datetime) -> bool:
+        """Return whether this is the hash of the key's secret, or of the one before the last roll during its overlap."""
+        is_current = hmac.compare_digest(bytes(self.secret_hash), hashed)
+        until = self.previous_secret_expires_at
+        if is_current or self.previous_secret_hash is None or until is None or until <= now:
+            return is_current
+        return hmac.compare_digest(bytes(self.previous_secret_hash), hashed)
 
     def revoke(self, *, now: datetime) -> bool:
         """Revoke the key; return whether it was valid until now."""
@@ -107,17 +138,25 @@ class ApiKey(models.Model):
 
     @classmethod
     def issue(
-        cls, *, organization: Organization | None, scope: Scope, name: str = "", now: datetime
+        cls,
+        *,
+        organization: Organization | None,
+        scope: Scope,
+        now: datetime,
+        name: str = "",
+        expires_at: datetime | None = None,
+        allowed_networks: Sequence[str] = (),
     ) -> tuple["ApiKey", str]:
-        """Make a key and give it with its text, ``hh_<id>_<secret>``, which cannot be had a second time."""
-        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32).replace("_", "-")
+        """Create a key and return it with its text, which cannot be shown a second time."""
+        key_id = key_text.new_id()
+        secret = key_text.new_secret(key_id)
         with transaction.atomic():
             key = cls.objects.create(
                 organization=organization, scope=scope, name=name, key_id=key_id, secret_hash=digest(secret),
-                created_at=now,
+                created_at=now, expires_at=expires_at, allowed_networks=list(allowed_networks),
             )  # fmt: skip
             audit.record("api_key.created", target=key.as_target(), after=key.as_state(), now=now)
-        return key, f"hh_{key_id}_{secret}"
+        return key, key_text.text_of(key_id, secret)
 
 
 def digest(secret: str) -> bytes:

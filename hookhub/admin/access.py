@@ -23,6 +23,8 @@ from hookhub.models import ApiKey, Membership, Replay, Scope
 
 @admin.register(Membership)
 class MembershipAdmin(Audited, Plain):
+    organization_path = "organization"
+    change_scope = Scope.MASTER
     list_display = ("user", "organization", "role")
     list_filter = ("role", filters.OrganizationFilter)
     list_select_related = ("user", "organization")
@@ -46,6 +48,8 @@ class UseFilter(filters.LogFilter):
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(Audited, Acting, Lasting):
+    organization_path = "organization"
+    view_scope = change_scope = Scope.MASTER
     list_display = ("key", "organization", "scope", "condition", "last_used", "created")
     list_filter = (UseFilter, "scope", filters.OrganizationFilter)
     list_select_related = ("organization",)
@@ -121,6 +125,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
 
 @admin.register(Replay)
 class ReplayAdmin(LogAdmin):
+    organization_path = "organization"
     list_display = ("replay", "organization", "shown_state", "progress", "redelivered", "created")
     list_filter = (filters.OrganizationFilter,)
     columns = ("id", "organization_id", "state", "total", "examined", "redelivered", "created_at")

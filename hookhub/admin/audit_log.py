@@ -4,7 +4,6 @@ import json
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.auth.models import User
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -16,6 +15,7 @@ from hookhub.admin import filters
 from hookhub.admin.paging import LogAdmin
 from hookhub.admin.reading import moment
 from hookhub.admin.showing import printable, when
+from hookhub.models import Scope
 
 
 class ActionFilter(filters.TypedFilter):
@@ -47,6 +47,8 @@ class TargetFilter(filters.TypedFilter):
 
 @admin.register(AuditEntry)
 class AuditAdmin(LogAdmin):
+    organization_path = "organization"
+    view_scope = Scope.MASTER
     list_display = ("entry", "actor", "target", "organization_slug", "recorded")
     list_filter = (
         ActionFilter, ActorFilter, TargetFilter, filters.OrganizationFilter, filters.PeriodFilter, filters.AfterFilter,
@@ -59,13 +61,6 @@ class AuditAdmin(LogAdmin):
     search_fields = ("id",)
     search_help_text = "The exact id of an entry."
     served_alone: ClassVar = ("target", "actor", "action", "organization")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEntry]:
-        """Return the entries that a person may see: of the own organizations, or all as a superuser."""
-        entries = AuditEntry.objects.all()
-        if isinstance(request.user, User) and not request.user.is_superuser:
-            return entries.filter(organization__in=request.user.memberships.values("organization"))
-        return entries
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
         """Name the filters that one index of the table finds in order."""

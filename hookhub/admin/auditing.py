@@ -8,11 +8,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from deliveries import audit
-from hookhub.admin.base import ModelAdmin
+from hookhub.admin.base import Guarded
 from hookhub.audited import audited
 
 
-class Audited(ModelAdmin):
+class Audited(Guarded):
     """Records what its form saves and what is deleted here; put it before the class that saves."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature

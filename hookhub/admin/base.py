@@ -1,18 +1,22 @@
 """What every page of the admin has in common: permissions, and buttons that are the list's actions."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
 from django.contrib import admin, messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.helpers import ActionForm
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import get_fields_from_path, unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
+
+from hookhub.admin.tenancy import is_unrestricted, organizations_of, rows_of
+from hookhub.models import Scope
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -21,7 +25,114 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
-class Plain(ModelAdmin):
+class Guarded(ModelAdmin):
+    """What every page of the admin is built on: the rows of the own organizations, and no lookup but the listed ones.
+
+    ``organization_path`` leads from a row to its organization's id; None keeps the rows for superusers.
+    ``view_scope`` is what the person's membership must include to see a row, ``change_scope`` to add, change or delete
+    one; both are what the API asks for.
+    """
+
+    organization_path: ClassVar[str | None] = None
+    view_scope: ClassVar[Scope] = Scope.READ
+    change_scope: ClassVar[Scope] = Scope.MANAGE
+    # Links from other pages find a row by these.
+    key_lookups: ClassVar[Sequence[str]] = ("pk", "pk__exact", "id", "id__exact")
+
+    # Rows ------------------------------------------------------------------------------------------------------------
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows that the person may see."""
+        return self.own_rows(request, super().get_queryset(request), scope=self.view_scope)
+
+    def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
+        """Return the rows of the organizations in which the person has ``scope``; all of them for a superuser."""
+        if is_unrestricted(request):
+            return rows
+        return rows_of(rows, self.organization_path, organizations_of(request, scope=scope))
+
+    def may_change(self, request: HttpRequest, obj: Model | None) -> bool:
+        """Return whether the person's membership is enough to change ``obj``, or anything at all when that is None."""
+        if is_unrestricted(request):
+            return True
+        if self.organization_path is None:
+            return False
+        if obj is None or obj.pk is None:
+            return organizations_of(request, scope=self.change_scope).exists()
+        rows = self.model._default_manager.filter(pk=obj.pk)  # noqa: SLF001 - Django documents it
+        return self.own_rows(request, rows, scope=self.change_scope).exists()
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Let those look who have the permission; which rows they see is decided where rows are read."""
+        return super().has_view_permission(request, obj) and (
+            self.organization_path is not None or is_unrestricted(request)
+        )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Require a membership besides the permission."""
+        return super().has_add_permission(request) and self.may_change(request, None)
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Require a membership besides the permission."""
+        return super().has_change_permission(request, obj) and self.may_change(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Require a membership besides the permission."""
+        return super().has_delete_permission(request, obj) and self.may_change(request, obj)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        """Run an action on those of the selected rows that the person may change."""
+        return super().response_action(request, self.own_rows(request, queryset, scope=self.change_scope))
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer, and accept, only rows of organizations in which the person may make the change."""
+        related = self.admin_site._registry.get(db_field.remote_field.model)  # noqa: SLF001 - as Django's own widgets do
+        if isinstance(related, Guarded) and "queryset" not in kwargs:
+            rows = related.model._default_manager.all()  # noqa: SLF001 - Django documents it
+            kwargs["queryset"] = related.own_rows(request, rows, scope=self.change_scope)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    # Lookups ---------------------------------------------------------------------------------------------------------
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Allow the filters on the page and the exact id: by any other lookup a secret column could be guessed."""
+        del value
+        return lookup in self.allowed_lookups(request)
+
+    def allowed_lookups(self, request: HttpRequest | None) -> frozenset[str]:
+        """Return the names of query parameters that may narrow the list."""
+        declared = self.list_filter if request is None else self.get_list_filter(request)
+        found = {word for each in declared for word in self._lookups_of(each)}
+        return frozenset(found.union(self.key_lookups))
+
+    def _lookups_of(self, declared: Any) -> Iterator[str]:
+        if isinstance(declared, type):
+            yield str(getattr(declared, "parameter_name", ""))
+            return
+        name = declared[0] if isinstance(declared, list | tuple) else declared
+        field = get_fields_from_path(self.model, name)[-1]
+        exact = f"{name}__{field.target_field.name}__exact" if field.is_relation else f"{name}__exact"
+        yield from (exact, f"{name}__isnull")
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        """Let other pages refer to a row by its primary key and by no other column."""
+        del request
+        return to_field in {"pk", self.opts.pk.name}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Refuse characters that no column can hold, and values that the database cannot read."""
+        if any("\0" in word for name, values in request.GET.lists() for word in (name, *values)):
+            raise DisallowedModelAdminLookup("The address holds a NUL character.")
+        return super().changelist_view(request, extra_context)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
+        """Find nothing by a character that no column can hold."""
+        if "\0" in search_term:
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
+
+
+class Plain(Guarded):
     """What its form alone changes: the fields that a person touched, where they still are."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
@@ -37,7 +148,7 @@ class Plain(ModelAdmin):
             obj.save(update_fields=form.changed_data)
 
 
-class Titled(ModelAdmin):
+class Titled(Guarded):
     """Calls a list by what is in it, and not by what one could do there."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -46,7 +157,7 @@ class Titled(ModelAdmin):
         return super().changelist_view(request, {**title, **(extra_context or {})})
 
 
-class ReadOnly(ModelAdmin):
+class ReadOnly(Guarded):
     """Pages to look at: nothing is added, changed or deleted here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -73,7 +184,7 @@ class SelectedOnly(ActionForm):
         return False
 
 
-class Acting(ModelAdmin):
+class Acting(Guarded):
     """Gives each object's page buttons for the list's actions; both run the same code."""
 
     action_form = SelectedOnly
@@ -96,12 +207,16 @@ class Acting(ModelAdmin):
             raise PermissionDenied
         # The stubs mistake what is called here for the action's name.
         run: Any = action[0]
-        answer: HttpResponseBase | None = run(self, request, self.get_queryset(request).filter(pk=found.pk))
+        rows = self.own_rows(request, self.get_queryset(request), scope=self.change_scope).filter(pk=found.pk)
+        if not rows.exists():
+            raise PermissionDenied
+        answer: HttpResponseBase | None = run(self, request, rows)
         return redirect(page_of(found)) if answer is None else answer
 
-    def has_act_permission(self, request: HttpRequest) -> bool:
+    def has_act_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Let those act who may change such objects, even where no form offers that."""
-        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+        may = request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+        return may and self.may_change(request, obj)
 
     def tell(self, request: HttpRequest, done: str, left_alone: list[str]) -> None:
         """Say what was done, and in a message of its own what was left alone and why."""

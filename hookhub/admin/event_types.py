@@ -12,7 +12,7 @@ from django.utils import timezone
 from deliveries.models import Organization
 from deliveries.terms import BadTerms
 from hookhub import event_types
-from hookhub.admin.base import ModelAdmin
+from hookhub.admin.base import Guarded
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.models import OwnEventType
 
@@ -57,7 +57,8 @@ class EventTypeForm(ModelForm):
 
 
 @admin.register(OwnEventType)
-class EventTypeAdmin(ModelAdmin):
+class EventTypeAdmin(Guarded):
+    organization_path = "organization"
     form = EventTypeForm
     list_display = ("type", "organization", "description", "changed_at")
     list_filter = (OrganizationFilter,)

@@ -27,6 +27,7 @@ from hookhub.admin.showing import badge, printable, when
 
 @admin.register(Event)
 class EventAdmin(LogAdmin):
+    organization_path = "organization"
     list_display = ("event", "type", "organization", "repository", "fanned_out", "accepted")
     list_filter = (
         filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.OrganizationFilter,
@@ -37,9 +38,8 @@ class EventAdmin(LogAdmin):
     columns = ("id", "type", "organization_id", "repository_id", "accepted_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
-        """Give the events, each knowing whether it is still to be fanned out."""
-        del request
-        return Event.objects.annotate(is_waiting=is_waiting())
+        """Return the events that a person may see, each knowing whether it is still to be fanned out."""
+        return super().get_queryset(request).annotate(is_waiting=is_waiting())
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
         """Name the filters that one index of the table finds in order."""

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from deliveries import formats
 from deliveries.ids import first_id_at
-from deliveries.models import Attempt, Delivery, Organization, Webhook
+from deliveries.models import Attempt, Delivery, Webhook
+from hookhub.admin.tenancy import organizations_of
 
 Rows = QuerySet[Any]
 
@@ -33,6 +34,11 @@ class LogFilter(SimpleListFilter):
     title: str
     parameter_name: str
     options: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any) -> None:
+        # Known before the base class asks for the choices.
+        self.request = request
+        super().__init__(request, params, model, model_admin)  # type: ignore[arg-type]  # the stubs have single values
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Iterable[tuple[str, str]]:
         """Give the words to choose from."""
@@ -156,7 +162,8 @@ class OrganizationFilter(TypedFilter):
     placeholder = "slug"
 
     def narrow(self, rows: Rows, value: str) -> Rows:
-        found = Organization.objects.filter(slug=value.strip()).values_list("pk", flat=True).first()
+        own = organizations_of(self.request)
+        found = own.filter(slug=value.strip()).values_list("pk", flat=True).first()
         if found is None:
             raise ValueError(f"there is none called {value[:100]!r}")
         return rows.filter(organization_id=found)
@@ -168,7 +175,8 @@ class WebhookFilter(TypedFilter):
     placeholder = "id"
 
     def narrow(self, rows: Rows, value: str) -> Rows:
-        found = Webhook.objects.filter(uid=read_id(value)).values_list("pk", flat=True).first()
+        own = Webhook.objects.filter(organization__in=organizations_of(self.request))
+        found = own.filter(uid=read_id(value)).values_list("pk", flat=True).first()
         if found is None:
             raise ValueError(f"there is none with the id {value[:100]}")
         return rows.filter(webhook_id=found)

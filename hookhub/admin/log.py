@@ -32,6 +32,7 @@ from hookhub.admin.showing import span, state_badge, when
 
 @admin.register(Delivery)
 class DeliveryAdmin(Acting, LogAdmin):
+    organization_path = "organization"
     list_display = ("delivery", "shown_state", "event_type", "to", "scope", "tries", "last_answer", "due", "created")
     list_filter = (
         filters.StateFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,
@@ -174,7 +175,7 @@ class DeliveryAdmin(Acting, LogAdmin):
             attempts_left_out=max(0, delivery.attempts_made - len(attempts)),
             event=event,
             payload=shown_payload(event),
-            may_act=self.has_act_permission(request),
+            may_act=self.has_act_permission(request, delivery),
             may_redeliver=why_not_sent_again(delivery) is None,
             may_cancel=why_not_called_off(delivery) is None,
         )
@@ -182,6 +183,7 @@ class DeliveryAdmin(Acting, LogAdmin):
 
 @admin.register(Attempt)
 class AttemptAdmin(LogAdmin):
+    organization_path = "webhook__organization"
     list_display = ("attempt", "shown_outcome", "answer", "url_tried", "took", "started")
     list_filter = (
         filters.OutcomeFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,

@@ -12,6 +12,8 @@ from deliveries.models import Organization, Repository
 from hookhub.admin.auditing import Audited
 from hookhub.admin.base import Plain
 from hookhub.admin.filters import OrganizationFilter
+from hookhub.admin.tenancy import is_unrestricted
+from hookhub.models import Scope
 
 
 class Lasting(Plain):
@@ -25,6 +27,8 @@ class Lasting(Plain):
 
 @admin.register(Organization)
 class OrganizationAdmin(Audited, Lasting):
+    organization_path = "pk"
+    change_scope = Scope.MASTER
     list_display = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
     search_fields = ("slug", "name")
     ordering = ("slug",)
@@ -33,6 +37,10 @@ class OrganizationAdmin(Audited, Lasting):
         """Let superusers alone give an organization limits of its own."""
         del obj
         return ("created_at",) if request.user.is_superuser else ("created_at", "limits")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Let only superusers create organizations, as the API lets only the operator."""
+        return super().has_add_permission(request) and is_unrestricted(request)
 
     form = forms.modelform_factory(
         Organization,
@@ -51,6 +59,7 @@ class OrganizationAdmin(Audited, Lasting):
 
 @admin.register(Repository)
 class RepositoryAdmin(Audited, Lasting):
+    organization_path = "organization"
     list_display = ("name", "organization", "private", "created_at")
     list_filter = (OrganizationFilter, "private")
     list_select_related = ("organization",)

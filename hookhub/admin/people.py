@@ -6,14 +6,15 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
 from deliveries import audit
 from hookhub.admin.auditing import Audited
+from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.audited import audited
-from hookhub.models import Membership
+from hookhub.models import Membership, Scope
 
 if TYPE_CHECKING:
     PlainUserAdmin = UserAdmin[User]
@@ -27,6 +28,20 @@ admin.site.unregister(Group)
 
 @admin.register(User)
 class PersonAdmin(Audited, PlainUserAdmin):
+    """Others than superusers see the people of their organizations, and change nobody but themselves elsewhere."""
+
+    # Whoever may set a password or tick "superuser" acts as anybody.
+    def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
+        """Return the members of the person's organizations."""
+        if is_unrestricted(request):
+            return rows
+        colleagues = Membership.objects.filter(organization__in=organizations_of(request, scope=scope))
+        return rows.filter(pk__in=colleagues.values("user_id"))
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Let those look who have the permission."""
+        return request.user.has_perm("auth.view_user") or super().has_view_permission(request, obj)
+
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
         """Set a person's password and record who did."""
         with transaction.atomic():

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -13,6 +14,7 @@ from deliveries.models import Arrival, Attempt, Delivery, Webhook
 from deliveries.workers import Workers
 from hookhub.admin.base import page_of
 from hookhub.admin.showing import COUNTED_MOST, at_most, count_up_to, relative, span, when
+from hookhub.admin.tenancy import is_unrestricted, organizations_of
 
 # The workers' clock looks once a second, so what has waited this long tells of a system that does not keep up.
 LATE = timedelta(minutes=1)
@@ -42,25 +44,42 @@ class State:
     workers: str
 
 
-def at_a_glance() -> State:
-    """Look at the system now."""
+def at_a_glance(request: HttpRequest) -> State:
+    """Look at the system now, or at the part of it that belongs to the person's organizations."""
     now = timezone.now()
-    longest_due = stats.longest_due(now=now)
-    oldest = Delivery.objects.filter(id__in=filter(None, [longest_due])).select_related("webhook").first()
-    last_attempt_at = Attempt.objects.order_by("-id").values_list("started_at", flat=True).first()
+    own = None if is_unrestricted(request) else list(organizations_of(request).values_list("pk", flat=True))
+    oldest = oldest_due(own, now=now)
+    attempts = Attempt.objects.all() if own is None else Attempt.objects.filter(webhook__organization__in=own)
+    last_attempt_at = attempts.order_by("-id").values_list("started_at", flat=True).first()
     found = workers.seen(now=queue.database_now())
-    is_work = oldest is not None or Arrival.objects.exists()
+    is_work = oldest is not None or events_of(own).exists()
     verdict, tone = judge(oldest, last_attempt_at, no_worker=no_worker(found, now=now), is_work=is_work, now=now)
     return State(
         verdict=verdict,
         tone=tone,
-        figures=figures(now=now),
+        figures=figures(own, now=now),
         oldest=oldest,
         oldest_page="" if oldest is None else page_of(oldest),
         oldest_due="–" if oldest is None else when(oldest.due_at, now=now),
         last_attempt=when(last_attempt_at, now=now),
         workers=f"{found.alive:,}",
     )
+
+
+def events_of(own: list[int] | None) -> QuerySet[Arrival]:
+    """Return the events that are not fanned out yet, all of them or those of the organizations ``own``."""
+    events = Arrival.objects.all()
+    return events if own is None else events.filter(event__organization__in=own)
+
+
+def oldest_due(own: list[int] | None, *, now: datetime) -> Delivery | None:
+    """Return the delivery that has been due for longest, among all or in the organizations ``own``."""
+    if own is None:
+        found = Delivery.objects.filter(id__in=filter(None, [stats.longest_due(now=now)]))
+    else:
+        due = Delivery.objects.filter(state="pending", line__gt=Delivery.Line.NONE, due_at__lte=now)
+        found = due.filter(webhook__organization__in=own).order_by("due_at")
+    return found.select_related("webhook").first()
 
 
 def no_worker(found: Workers, *, now: datetime) -> str:
@@ -96,19 +115,23 @@ def judge(
     return f"The oldest due delivery is {late} late. The workers do not keep up, or its webhook does not.", "warning"
 
 
-def figures(*, now: datetime) -> list[Figure]:
-    """Count what matters, each as far as is worth knowing."""
+def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
+    """Count what matters in all organizations, or in ``own``, each as far as is worth knowing."""
+    all_deliveries, events, kept = Delivery.objects.all(), events_of(own), Webhook.objects.kept()
+    if own is not None:
+        kept = kept.filter(organization__in=own)
+        # By webhook, for every index of what is queued begins with that.
+        all_deliveries = all_deliveries.filter(webhook__organization__in=own)
     log, hooks = reverse("admin:deliveries_delivery_changelist"), reverse("admin:deliveries_webhook_changelist")
-    pending = Delivery.objects.filter(state="pending")
-    failed = failed_since(now - timedelta(hours=24))
-    kept = Webhook.objects.kept()
+    pending = all_deliveries.filter(state="pending")
+    failed = failed_since(now - timedelta(hours=24), among=all_deliveries)
     counted = [
         ("Due now", count_up_to(pending.filter(line__gt=Delivery.Line.NONE)), f"{log}?state=due", "waiting"),
-        ("Being sent", count_up_to(Delivery.objects.filter(state="sending")), f"{log}?state=sending", "busy"),
+        ("Being sent", count_up_to(all_deliveries.filter(state="sending")), f"{log}?state=sending", "busy"),
         ("To be sent later", count_up_to(pending.filter(line=Delivery.Line.NONE)), f"{log}?state=later", "waiting"),
-        ("Held", count_up_to(Delivery.objects.filter(state="held")), f"{log}?state=held", "warning"),
+        ("Held", count_up_to(all_deliveries.filter(state="held")), f"{log}?state=held", "warning"),
         ("Failed in 24 h", failed, f"{log}?state=failed", "bad"),
-        ("Events to fan out", count_up_to(Arrival.objects.all()),
+        ("Events to fan out", count_up_to(events),
          reverse("admin:deliveries_event_changelist"), "waiting"),
         ("Failing webhooks", count_up_to(kept.filter(disabled_at=None, failure_count__gt=0)),
          f"{hooks}?condition=failing", "warning"),
@@ -118,9 +141,9 @@ def figures(*, now: datetime) -> list[Figure]:
     return [Figure(title, value, address, tone if value != "0" else "quiet") for title, value, address, tone in counted]
 
 
-def failed_since(moment: datetime) -> str:
+def failed_since(moment: datetime, *, among: QuerySet[Delivery]) -> str:
     """Count the deliveries that failed since then among the latest failed ones, for only those are looked at."""
-    latest = Delivery.objects.filter(state="failed").order_by("-id").values("id", "finished_at")[: COUNTED_MOST + 1]
+    latest = among.filter(state="failed").order_by("-id").values("id", "finished_at")[: COUNTED_MOST + 1]
     found = latest.aggregate(all=Count("id"), recent=Count("id", filter=Q(finished_at__gte=moment)))
     # An older one may still have failed lately, so a count that did not see all of them can only be a lower bound.
     if found["all"] > COUNTED_MOST:

@@ -43,6 +43,7 @@ BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
 
 @admin.register(Webhook)
 class WebhookAdmin(Titled, Acting):
+    organization_path = "organization"
     form = WebhookForm
     list_display = (
         "webhook",
@@ -175,7 +176,7 @@ class WebhookAdmin(Titled, Acting):
     ) -> HttpResponse:
         """Show one webhook's health above its form."""
         found = self.get_object(request, object_id)
-        context = {} if found is None else overview(found, may_act=self.has_act_permission(request))
+        context = {} if found is None else overview(found, may_act=self.has_act_permission(request, found))
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     # Deleting --------------------------------------------------------------------------------------------------------

@@ -1,31 +1,32 @@
 """API keys at the door: `Authorization: Bearer hh_<id>_<secret>`, or `X-Api-Key` as Coregit's clients have it."""
 
-import hmac
 import logging
-import re
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError
 from django.db.models import Q
+from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from deliveries import audit
-from hookhub.actors import actor_of_key
+from hookhub.actors import actor_of_key, address_of
+from hookhub.key_text import KEY, is_mistyped
 from hookhub.models import ApiKey, digest
+from hookhub.networks import contains
 from hookhub.remembering import Memory
 
 log = logging.getLogger("hookhub.api")
 
-KEY = re.compile(r"hh_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9-]{20,100})")
 # Often enough to see which keys are in use, seldom enough not to write on every request.
 LAST_USED_EVERY = timedelta(minutes=1)
 
 UNKNOWN = "This API key is unknown or has been revoked. Make one with `manage.py create_api_key`."
+MISTYPED = "This API key is incomplete or mistyped: its checksum is wrong. Copy the whole key."
 
 
 class KeyHolder(AnonymousUser):
@@ -48,7 +49,7 @@ class KeyAuthentication(BaseAuthentication):
         if not header:
             return None
         key_id, secret = read_header(header)
-        key = verified(find(key_id), secret, now=timezone.now())
+        key = verified(find(key_id), secret, request=request, now=timezone.now())
         audit.identify(lambda: actor_of_key(key, request))
         return KeyHolder(), key
 
@@ -61,9 +62,20 @@ class KeyAuthentication(BaseAuthentication):
 def read_header(header: str) -> tuple[str, str]:
     """Give the id and the secret that an Authorization header holds; raises AuthenticationFailed."""
     scheme, _, text = header.partition(" ")
-    found = KEY.fullmatch(text.strip())
-    if scheme.lower() != "bearer" or found is None:
+    found = read_key(text.strip()) if scheme.lower() == "bearer" else None
+    if found is None:
         raise AuthenticationFailed("Send the header `Authorization: Bearer hh_…` with your API key.")
+    return found
+
+
+def read_key(text: str) -> tuple[str, str] | None:
+    """Return the id and the secret of a key's text, or None for another text; raises AuthenticationFailed."""
+    found = KEY.fullmatch(text)
+    if found is None:
+        return None
+    # Before the database is asked for it.
+    if is_mistyped(found["id"], found["secret"]):
+        raise AuthenticationFailed(MISTYPED)
     return found["id"], found["secret"]
 
 
@@ -78,8 +90,11 @@ _remembered = Memory[str, ApiKey]()
 def find_or_recall(key_id: str, *, now: datetime) -> ApiKey | None:
     """Give the same, at most a few seconds old; treat it as read-only, for many requests share it."""
     key = _remembered.recall(key_id, now=now)
-    if key is None and (key := find(key_id)) is not None:
-        _remembered.learn(key_id, key, now=now)
+    if key is not None:
+        return key
+    generation = _remembered.generation
+    if (key := find(key_id)) is not None:
+        _remembered.learn(key_id, key, now=now, generation=generation)
     return key
 
 
@@ -88,12 +103,34 @@ def forget(key_id: str) -> None:
     _remembered.forget(key_id)
 
 
-def verified(key: ApiKey | None, secret: str, *, now: datetime) -> ApiKey:
-    """Give the key if this is its secret, and note that it was used; raises AuthenticationFailed."""
-    # Compared in any case, so that an unknown id takes as long as a wrong secret.
-    kept = bytes(key.secret_hash) if key else b""
-    if not hmac.compare_digest(kept, digest(secret)) or key is None:
+def forget_organization(organization_id: int) -> None:
+    """Forget the keys of an organization that has changed or is gone, in this process."""
+    _remembered.forget_where(lambda _, key: key.organization_id == organization_id)
+
+
+def forget_all() -> None:
+    """Forget every key, in this process."""
+    _remembered.clear()
+
+
+def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request, now: datetime) -> ApiKey:
+    """Return the key if this is its secret and it may be used now and from there, and record its use.
+
+    Raises AuthenticationFailed, and PermissionDenied for an address outside of the key's networks.
+    """
+    # Hashed in any case, so that an unknown id takes as long as a wrong secret.
+    hashed = digest(secret)
+    if key is None or not key.is_secret(hashed, now=now):
         raise AuthenticationFailed(UNKNOWN)
+    if key.expires_at is not None and key.has_expired(now=now):
+        raise AuthenticationFailed(
+            f"This API key expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}. Roll it with a new expires_at, "
+            "or create another."
+        )
+    if key.allowed_networks and not contains(key.allowed_networks, address := address_of(request)):
+        raise PermissionDenied(
+            f"This API key may not be used from {address or 'here'}; its allowed_networks do not contain this address."
+        )
     if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
         # First here, so that other threads with the same key in hand see it done; the database tells other processes.
         key.last_used_at = now

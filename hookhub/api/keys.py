@@ -1,5 +1,7 @@
 """`/v1/api-keys`: the organization's keys, for whoever may do everything in it."""
 
+from datetime import timedelta
+
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -7,10 +9,11 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hookhub import api_keys
 from hookhub.api import authentication
 from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.permissions import enter
-from hookhub.api.serializers import ApiKeySerializer, ApiKeyWithTextSerializer
+from hookhub.api.serializers import ApiKeyChangesSerializer, ApiKeySerializer, ApiKeyWithTextSerializer, RollSerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.models import ApiKey, Scope
 
@@ -38,13 +41,15 @@ class ApiKeysView(GenericAPIView[ApiKey]):
             organization=organization,
             scope=Scope(wanted["scope"]),
             name=wanted.get("name", ""),
+            expires_at=wanted.get("expires_at"),
+            allowed_networks=wanted.get("allowed_networks", ()),
             now=timezone.now(),
         )
-        return Response({**ApiKeySerializer(key).data, "key": text}, status=201)
+        return with_text(key, text, status=201)
 
 
 class ApiKeyView(GenericAPIView[ApiKey]):
-    """One API key; DELETE revokes it, and it opens nothing from then on."""
+    """One API key; PATCH changes its name, expiry or networks, and DELETE revokes it for good."""
 
     serializer_class = ApiKeySerializer
     queryset = ApiKey.objects.none()
@@ -56,8 +61,42 @@ class ApiKeyView(GenericAPIView[ApiKey]):
     def get(self, request: Request, key_id: str) -> Response:
         return Response(ApiKeySerializer(self.find(request, key_id)).data)
 
+    @extend_schema(request=ApiKeyChangesSerializer, responses=ApiKeySerializer)
+    def patch(self, request: Request, key_id: str) -> Response:
+        key = self.find(request, key_id)
+        serializer = ApiKeyChangesSerializer(key, data=fields_of(request.data), partial=True)
+        refuse_unknown_fields(serializer)
+        serializer.is_valid(raise_exception=True)
+        changed = api_keys.change(key, serializer.validated_data, now=timezone.now())
+        authentication.forget(key.key_id)
+        return Response(ApiKeySerializer(changed).data)
+
     def delete(self, request: Request, key_id: str) -> Response:
         key = self.find(request, key_id)
         key.revoke(now=timezone.now())
         authentication.forget(key.key_id)
         return Response(status=204)
+
+
+class RollView(ApiKeyView):
+    """Give a key a new secret, which the answer shows this once; the old one is accepted until an overlap ends."""
+
+    http_method_names = ("post", "options")
+
+    @extend_schema(request=RollSerializer, responses=ApiKeyWithTextSerializer)
+    def post(self, request: Request, key_id: str) -> Response:
+        key = self.find(request, key_id)
+        serializer = RollSerializer(data=fields_of(request.data))
+        refuse_unknown_fields(serializer)
+        serializer.is_valid(raise_exception=True)
+        wanted = serializer.validated_data
+        overlap = None if "overlap_seconds" not in wanted else timedelta(seconds=wanted["overlap_seconds"])
+        rolled, text = api_keys.roll(key, overlap=overlap, expires_at=wanted.get("expires_at"), now=timezone.now())
+        authentication.forget(key.key_id)
+        return with_text(rolled, text)
+
+
+def with_text(key: ApiKey, text: str, *, status: int = 200) -> Response:
+    """Return a key with its text as a response that nothing on the way may store."""
+    headers = {"Cache-Control": "no-store"}
+    return Response({**ApiKeySerializer(key).data, "key": text}, status=status, headers=headers)

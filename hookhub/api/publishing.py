@@ -78,7 +78,7 @@ def _is_plain(request: HttpRequest) -> bool:
 def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, str]]:
     """Do what the view does, with what is remembered."""
     key_id, secret = authentication.read_header(request.META["HTTP_AUTHORIZATION"])
-    key = authentication.verified(authentication.find_or_recall(key_id, now=now), secret, now=now)
+    key = authentication.verified(authentication.find_or_recall(key_id, now=now), secret, request=request, now=now)
     require(Scope.PUBLISH, of=Scope(key.scope))
     rate_limits.require_events(key)
     content = whole(request.body, request)
@@ -104,8 +104,9 @@ def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: 
         return organization_of(key, named)
     found = _organizations.recall((key.pk, named), now=now)
     if found is None:
+        generation = _organizations.generation
         found = organization_of(key, named)
-        _organizations.learn((key.pk, named), found, now=now)
+        _organizations.learn((key.pk, named), found, now=now, generation=generation)
     return found
 
 
@@ -114,7 +115,20 @@ def _ids_of(organization: Organization, names: Iterable[str], *, now: datetime) 
     found = {name: _repositories.recall((organization.pk, name), now=now) for name in names}
     known = {name: repository_id for name, repository_id in found.items() if repository_id is not None}
     if len(known) < len(found):
+        generation = _repositories.generation
         for name, repository_id in repositories_named(organization, found.keys() - known.keys()).items():
             known[name] = repository_id
-            _repositories.learn((organization.pk, name), repository_id, now=now)
+            _repositories.learn((organization.pk, name), repository_id, now=now, generation=generation)
     return known
+
+
+def forget_organization(organization_id: int) -> None:
+    """Forget an organization that has changed or is gone, with its repositories, in this process."""
+    _organizations.forget_where(lambda _, organization: organization.pk == organization_id)
+    _repositories.forget_where(lambda question, _: question[0] == organization_id)
+
+
+def forget_all() -> None:
+    """Forget every organization and repository, in this process."""
+    _organizations.clear()
+    _repositories.clear()

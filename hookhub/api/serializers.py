@@ -2,8 +2,10 @@
 
 import json
 import math
+from datetime import datetime
 from typing import Any, ClassVar
 
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -11,6 +13,7 @@ from rest_framework import serializers
 from deliveries import vault
 from deliveries.formats import MASK
 from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
+from hookhub import api_keys, networks
 from hookhub.models import ApiKey, Replay, Scope
 
 
@@ -48,14 +51,70 @@ class RepositorySerializer(serializers.ModelSerializer[Repository]):
         read_only_fields = ("created_at",)
 
 
+@extend_schema_field(serializers.ListField(child=serializers.CharField()))
+class Networks(serializers.Field[Any, Any, Any, Any]):
+    """A list of addresses and networks."""
+
+    def to_representation(self, value: Any) -> list[str]:
+        return list(value)
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        try:
+            return networks.normalized(data)
+        except networks.InvalidNetworks as error:
+            raise serializers.ValidationError(str(error)) from error
+
+
 class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     id = serializers.CharField(source="key_id", read_only=True)
     scope = serializers.ChoiceField(Scope.choices, required=True)
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="When the key stops working; null for never."
+    )
+    allowed_networks = Networks(
+        required=False, help_text="Addresses and networks from which the key may be used; empty for anywhere."
+    )
 
     class Meta:
         model = ApiKey
-        fields = ("id", "name", "scope", "created_at", "last_used_at", "revoked_at")
-        read_only_fields = ("created_at", "last_used_at", "revoked_at")
+        fields = (
+            "id", "name", "scope", "expires_at", "allowed_networks", "created_at", "rolled_at",
+            "previous_secret_expires_at", "last_used_at", "revoked_at",
+        )  # fmt: skip
+        read_only_fields = ("created_at", "rolled_at", "previous_secret_expires_at", "last_used_at", "revoked_at")
+
+    def validate_expires_at(self, value: datetime | None) -> datetime | None:
+        """Refuse an expiry that is over."""
+        if error := api_keys.expiry_error(value, now=timezone.now()):
+            raise serializers.ValidationError(error)
+        return value
+
+
+class ApiKeyChangesSerializer(ApiKeySerializer):
+    """What can be changed of a key; what it may do was decided when it was handed out."""
+
+    class Meta(ApiKeySerializer.Meta):
+        read_only_fields = (*ApiKeySerializer.Meta.read_only_fields, "scope")  # type: ignore[assignment]  # one more
+
+    scope = serializers.ChoiceField(Scope.choices, read_only=True)
+
+
+class RollSerializer(serializers.Serializer[Any]):
+    """How to roll a key."""
+
+    overlap_seconds = serializers.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=int(api_keys.MAX_OVERLAP.total_seconds()),
+        help_text="How long the old secret is still accepted [HOOKHUB_SECRET_OVERLAP].",
+    )
+    expires_at = serializers.DateTimeField(required=False, help_text="A new expiry; without one the old one stays.")
+
+    def validate_expires_at(self, value: datetime) -> datetime:
+        """Refuse an expiry that is over."""
+        if error := api_keys.expiry_error(value, now=timezone.now()):
+            raise serializers.ValidationError(error)
+        return value
 
 
 class ApiKeyWithTextSerializer(ApiKeySerializer):

@@ -19,6 +19,7 @@ urlpatterns = [
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),
     path("api-keys", keys.ApiKeysView.as_view(), name="api-keys"),
     path("api-keys/<str:key_id>", keys.ApiKeyView.as_view()),
+    path("api-keys/<str:key_id>/roll", keys.RollView.as_view()),
     path("repositories", organizations.RepositoriesView.as_view(), name="repositories"),
     path("repositories/<str:name>", organizations.RepositoryView.as_view()),
     path("webhooks", webhooks.WebhooksView.as_view(), name="webhooks"),

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from deliveries import audit
 from hookhub.actors import actor_of_key
-from hookhub.api.authentication import KEY, UNKNOWN, KeyHolder, find, verified
+from hookhub.api.authentication import UNKNOWN, KeyHolder, find, read_key, verified
 from hookhub.models import ApiKey
 
 # No session: a dialect is for programs, and a browser that is logged in must not be made to speak it.
@@ -27,7 +27,7 @@ class CredentialsAuthentication(BaseAuthentication):
         if not header:
             return None
         key_id, secret = read_credentials(header)
-        key = verified(find(key_id), secret, now=timezone.now())
+        key = verified(find(key_id), secret, request=request, now=timezone.now())
         audit.identify(lambda: actor_of_key(key, request))
         return KeyHolder(), key
 
@@ -48,8 +48,8 @@ def read_credentials(header: str) -> tuple[str, str]:
         case _:
             raise AuthenticationFailed(HOW)
     for text in texts:
-        if found := KEY.fullmatch(text):
-            return found["id"], found["secret"]
+        if (found := read_key(text)) is not None:
+            return found
     raise AuthenticationFailed(UNKNOWN)
 
 

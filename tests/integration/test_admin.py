@@ -131,6 +131,7 @@ def test_staff_who_may_only_look_can_neither_act_nor_add(
     failed = in_every_state(forge, sender, now=now)["failed"]
     person = User.objects.create_user("eve", password="eve-password-1", is_staff=True)
     person.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    Membership.objects.create(user=person, organization=failed.organization)
     client.force_login(person)
 
     detail = page(client, page_of(failed))

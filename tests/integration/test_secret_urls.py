@@ -180,6 +180,7 @@ def test_the_operators_pages_mask_it(
     deliver_due(sender, now=now)
     user = User.objects.create_user("op", "op@example.com", "op-password-1", is_staff=True, is_superuser=may_change)
     user.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    Membership.objects.create(user=user, organization=webhook.organization)
     client.force_login(user)
     attempt = Attempt.objects.get()
 

@@ -1,0 +1,87 @@
+"""What can be done to an API key that exists: change it, and give it a new secret while the old one still works."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries import audit
+from deliveries.terms import BadTerms
+from hookhub import key_text, networks
+from hookhub.models import ApiKey, digest
+
+CHANGEABLE = ("name", "expires_at", "allowed_networks")
+MAX_OVERLAP = timedelta(days=30)
+
+
+def expiry_error(expires_at: datetime | None, *, now: datetime) -> str | None:
+    """Return what is wrong with the expiry that a key is to have, or None."""
+    if expires_at is not None and expires_at <= now:
+        return "must be in the future"
+    return None
+
+
+def change(key: ApiKey, changes: Mapping[str, object], *, now: datetime) -> ApiKey:
+    """Change a key's name, expiry or networks and return it; raises BadTerms for a revoked key."""
+    with transaction.atomic():
+        found = _locked(key)
+        before = found.as_state()
+        for name in CHANGEABLE:
+            if name in changes:
+                setattr(found, name, changes[name])
+        written = [name for name in CHANGEABLE if name in changes]
+        if "expires_at" in changes:
+            found.expiry_warned_at = None
+            written.append("expiry_warned_at")
+        if written:
+            found.save(update_fields=written)
+        target = found.as_target()
+        audit.record_update("api_key.updated", target=target, before=before, after=found.as_state(), now=now)
+    return found
+
+
+def roll(
+    key: ApiKey, *, now: datetime, overlap: timedelta | None = None, expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """Give a key a new secret and return it with its new text; raises BadTerms for a revoked or expired key.
+
+    The old secret is accepted for ``overlap`` longer, of which zero is none; one from before that ends at once.
+    """
+    overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
+    with transaction.atomic():
+        found = _locked(key)
+        if expires_at is None and found.has_expired(now=now):
+            raise BadTerms({"expires_at": "is required, because the key has expired; give it a new one"})
+        before = found.as_state()
+        secret = key_text.new_secret(found.key_id)
+        found.previous_secret_hash = bytes(found.secret_hash) if overlap else None
+        found.previous_secret_expires_at = now + overlap if overlap else None
+        found.secret_hash, found.rolled_at = digest(secret), now
+        if expires_at is not None:
+            found.expires_at, found.expiry_warned_at = expires_at, None
+        found.save(
+            update_fields=[
+                "secret_hash", "previous_secret_hash", "previous_secret_expires_at", "rolled_at", "expires_at",
+                "expiry_warned_at",
+            ]
+        )  # fmt: skip
+        target = found.as_target()
+        audit.record_update("api_key.rolled", target=target, before=before, after=found.as_state(), now=now)
+    return found, key_text.text_of(found.key_id, secret)
+
+
+def _locked(key: ApiKey) -> ApiKey:
+    rows = ApiKey.objects.select_for_update(of=("self",), no_key=True).select_related("organization")
+    found = rows.get(pk=key.pk)
+    if found.revoked_at is not None:
+        raise BadTerms({"revoked_at": "is set: the key has been revoked; create another"})
+    return found
+
+
+def networks_or_error(given: object) -> list[str]:
+    """Return a list of networks in one notation; raises BadTerms naming the field."""
+    try:
+        return networks.normalized(given)
+    except networks.InvalidNetworks as error:
+        raise BadTerms({"allowed_networks": str(error)}) from error

@@ -1,0 +1,45 @@
+"""The networks from which an API key may be used."""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Network = IPv4Network | IPv6Network
+
+MAX_NETWORKS = 100
+
+
+class InvalidNetworks(Exception):
+    """Something in a list is no address and no network."""
+
+
+def normalized(given: object) -> list[str]:
+    """Return a list of addresses and networks in one notation, each once; raises InvalidNetworks with a sentence."""
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise InvalidNetworks('must be a list of addresses and networks, like ["192.0.2.7", "2001:db8::/32"]')
+    if len(given) > MAX_NETWORKS:
+        raise InvalidNetworks(f"has {len(given)} entries; use at most {MAX_NETWORKS}")
+    found: dict[str, None] = {}
+    for each in given:
+        try:
+            network = ip_network(each.strip())
+        except ValueError as error:
+            raise InvalidNetworks(f"{each[:100]!r} is neither an address nor a network: {error}") from error
+        found[str(network)] = None
+    return list(found)
+
+
+def contains(networks: Sequence[str], address: str) -> bool:
+    """Return whether one of the networks contains an address; what is no address is in none of them."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return any(found in network for network in _parsed(tuple(networks)))
+
+
+@lru_cache(maxsize=1024)
+def _parsed(networks: Iterable[str]) -> tuple[Network, ...]:
+    return tuple(ip_network(network) for network in networks)
