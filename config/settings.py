@@ -73,6 +73,15 @@ def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
                 expects="a comma-separated list")  # fmt: skip
 
 
+def contacts(value: str) -> tuple[str, ...]:
+    """Read the addresses to which vulnerabilities are reported."""
+    found = tuple(part.strip() for part in value.split(",") if part.strip())
+    for part in found:
+        if not part.startswith(("mailto:", "https://", "tel:")) or not part.isprintable() or " " in part:
+            raise ValueError(f"{part!r} is not like mailto:security@example.org or https://example.org/security")
+    return found
+
+
 def generated(file_name: str, make: Callable[[], str]) -> str:
     """Give the secret kept in the embedded home as ``file_name``, made on first use, for its owner to read only."""
     path = embedded.home() / file_name
@@ -260,6 +269,11 @@ HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS", 3)
 # What this deployment is called in HookHub-Hops: the same on every host, and telling nothing of the key.
 HOOKHUB_DEPLOYMENT_ID = hmac.digest(SECRET_KEY.encode(), b"hookhub-hops", "sha256").hex()[:12]
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
+HOOKHUB_KEY_EXPIRY_WARNING = timedelta(days=whole("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", 7, least=1))
+# Where to report a vulnerability: an address (mailto:), a page (https:) or several; empty serves no security.txt.
+HOOKHUB_SECURITY_CONTACT = read(
+    "HOOKHUB_SECURITY_CONTACT", contacts, (), expects="a comma-separated list of mailto: and https: addresses"
+)
 
 if HOOKHUB_TIMEOUT > HOOKHUB_TIMEOUT_MOST:
     raise ImproperlyConfigured(f"HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) must be at most {HOOKHUB_TIMEOUT_MOST}.")
@@ -367,6 +381,7 @@ HOOKHUB_CHORES = (
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
     "hookhub.notices.tell_owners",
+    "hookhub.key_notices.warn_of_expiring_keys",
 )
 
 # Django -------------------------------------------------------------------------------------------------------------

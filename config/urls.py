@@ -1,14 +1,17 @@
 """Which address opens which door."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from hookhub.api.errors import not_found
 from hookhub.dialects import DIALECTS
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/v1/")),
     path("v1/", include("hookhub.api.urls")),
+    # Nothing has a page elsewhere, and the admin's way to one would say what exists in other organizations.
+    re_path(r"^admin/r/", not_found),
     path("admin/", admin.site.urls),
     *[path(prefix, include(list(dialect.routes))) for dialect in DIALECTS.values() for prefix in dialect.prefixes],
 ]

@@ -10,7 +10,8 @@ django = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402 - nothing of Django's is ready before
 
+from hookhub.change_notices import listening  # noqa: E402
 from hookhub.http.limits import Limits  # noqa: E402
 from hookhub.http.wsgi import Limited  # noqa: E402
 
-application = Limited(django, limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT))
+application = Limited(listening(django), limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT))

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from deliveries import audit
 from deliveries.terms import BadTerms
-from hookhub import key_text, networks
+from hookhub import key_text
 from hookhub.models import ApiKey, digest
 
 CHANGEABLE = ("name", "expires_at", "allowed_networks")
@@ -23,9 +23,9 @@ def expiry_error(expires_at: datetime | None, *, now: datetime) -> str | None:
 
 
 def change(key: ApiKey, changes: Mapping[str, object], *, now: datetime) -> ApiKey:
-    """Change a key's name, expiry or networks and return it; raises BadTerms for a revoked key."""
+    """Change a key's name, expiry or networks and return it; raises BadTerms for more of a revoked key."""
     with transaction.atomic():
-        found = _locked(key)
+        found = _locked(key, for_more_than_its_name=changes.keys() != {"name"})
         before = found.as_state()
         for name in CHANGEABLE:
             if name in changes:
@@ -71,17 +71,9 @@ def roll(
     return found, key_text.text_of(found.key_id, secret)
 
 
-def _locked(key: ApiKey) -> ApiKey:
+def _locked(key: ApiKey, *, for_more_than_its_name: bool = True) -> ApiKey:
     rows = ApiKey.objects.select_for_update(of=("self",), no_key=True).select_related("organization")
     found = rows.get(pk=key.pk)
-    if found.revoked_at is not None:
+    if found.revoked_at is not None and for_more_than_its_name:
         raise BadTerms({"revoked_at": "is set: the key has been revoked; create another"})
     return found
-
-
-def networks_or_error(given: object) -> list[str]:
-    """Return a list of networks in one notation; raises BadTerms naming the field."""
-    try:
-        return networks.normalized(given)
-    except networks.InvalidNetworks as error:
-        raise BadTerms({"allowed_networks": str(error)}) from error

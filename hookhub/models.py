@@ -115,7 +115,7 @@ class ApiKey(models.Model):
         return self.expires_at is not None and self.expires_at <= now
 
     def is_secret(self, hashed: bytes, *, now: datetime) -> bool:
-        """Return whether this is the hash of the key's secret, or of the one before the last roll during its overlap."""
+        """Return whether this is the hash of the key's secret, or of the previous one during the overlap."""
         is_current = hmac.compare_digest(bytes(self.secret_hash), hashed)
         until = self.previous_secret_expires_at
         if is_current or self.previous_secret_hash is None or until is None or until <= now:

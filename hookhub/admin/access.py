@@ -1,22 +1,28 @@
 """Who may come in: memberships and API keys; and the replays that somebody asked for."""
 
 import json
+from datetime import datetime
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from deliveries.terms import BadTerms
+from hookhub import api_keys
 from hookhub.admin import filters
+from hookhub.admin.api_key_form import ApiKeyForm
 from hookhub.admin.auditing import Audited
 from hookhub.admin.base import Acting, Plain, tally
 from hookhub.admin.organizations import Lasting
 from hookhub.admin.paging import LogAdmin
 from hookhub.admin.reading import NAMED_ORGANIZATION, moment
-from hookhub.admin.showing import badge, state_badge, when
+from hookhub.admin.showing import badge, span, state_badge, when
+from hookhub.admin.tenancy import is_unrestricted
 from hookhub.api import authentication
 from hookhub.models import ApiKey, Membership, Replay, Scope
 
@@ -35,14 +41,17 @@ class MembershipAdmin(Audited, Plain):
 class UseFilter(filters.LogFilter):
     title = "use"
     parameter_name = "use"
-    options: ClassVar = {"valid": "Valid", "unused": "Never used", "revoked": "Revoked"}
+    options: ClassVar = {"valid": "Valid", "unused": "Never used", "expired": "Expired", "revoked": "Revoked"}
 
     def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
+        has_expired = Q(expires_at__lte=timezone.now())
         match filters.known(value, self.options):
             case "valid":
-                return rows.filter(revoked_at=None)
+                return rows.filter(revoked_at=None).exclude(has_expired)
             case "unused":
                 return rows.filter(revoked_at=None, last_used_at=None)
+            case "expired":
+                return rows.filter(has_expired, revoked_at=None)
         return rows.filter(revoked_at__isnull=False)
 
 
@@ -50,12 +59,13 @@ class UseFilter(filters.LogFilter):
 class ApiKeyAdmin(Audited, Acting, Lasting):
     organization_path = "organization"
     view_scope = change_scope = Scope.MASTER
-    list_display = ("key", "organization", "scope", "condition", "last_used", "created")
+    form = ApiKeyForm
+    list_display = ("key", "organization", "scope", "condition", "expires", "last_used", "created")
     list_filter = (UseFilter, "scope", filters.OrganizationFilter)
     list_select_related = ("organization",)
     search_fields = ("name", "key_id")
     ordering = ("-id",)
-    actions = ("revoke",)
+    actions = ("roll", "revoke")
     autocomplete_fields = ("organization",)
     change_form_template = "hookhub/admin/api_key.html"
 
@@ -65,7 +75,11 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
 
     @admin.display(description="Condition")
     def condition(self, obj: ApiKey) -> SafeString:
-        return badge("revoked", "bad") if obj.revoked_at else badge("valid", "good")
+        return condition_badge(obj, now=timezone.now())
+
+    @admin.display(description="Expires", ordering="expires_at")
+    def expires(self, obj: ApiKey) -> SafeString | str:
+        return when(obj.expires_at, now=timezone.now()) if obj.expires_at else "never"
 
     @admin.display(description="Last used", ordering="last_used_at")
     def last_used(self, obj: ApiKey) -> SafeString | str:
@@ -76,39 +90,85 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         return when(obj.created_at, now=timezone.now())
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        """Ask for three things; of a key that exists show what has become of it."""
-        del request
-        asked = ("name", "organization", "scope")
-        return asked if obj is None else (*asked, "key_id", "condition", "last_used_at", "revoked_at", "created_at")
+        """Ask for what a key may do; of one that exists show what has become of it."""
+        if obj is None:
+            everywhere = ("acts_for_all",) if is_unrestricted(request) else ()
+            return ("name", "organization", *everywhere, "scope", "expires_at", "networks")
+        may_change = self.has_change_permission(request, obj)
+        return (
+            "name", "organization", "scope", "expires_at", "networks" if may_change and obj.revoked_at is None else "allowed_networks", "key_id",
+            "condition", "last_used_at", "rolled_at", "previous_secret_expires_at", "revoked_at", "created_at",
+        )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        """Let only the name of an existing key be changed: what it opens was decided when it was handed out."""
-        return () if obj is None else tuple(name for name in self.get_fields(request, obj) if name != "name")
+        """Keep whose key it is and what it may do: that was decided when it was handed out."""
+        if obj is None:
+            return ()
+        can_change = () if obj.revoked_at is not None else ("expires_at", "networks")
+        return tuple(name for name in self.get_fields(request, obj) if name not in {"name", *can_change})
+
+    def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
+        """Return the form without the fields of its own that this person, or this key, has not got."""
+        form = super().get_form(request, obj, change, **kwargs)
+        shown = set(self.get_fields(request, obj)) - set(self.get_readonly_fields(request, obj))
+        for name in {"acts_for_all", "networks"} - shown:
+            form.base_fields.pop(name, None)
+        return form
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Issue a key and show its text this once."""
+        """Issue a key and show its text this once, or change one."""
+        now = timezone.now()
         if change:
-            super().save_model(request, obj, form, change)
+            api_keys.change(obj, form.changes(), now=now)
+            authentication.forget(obj.key_id)
             return
         issued, text = ApiKey.issue(
-            organization=obj.organization, scope=Scope(obj.scope), name=obj.name, now=timezone.now()
+            organization=obj.organization,
+            scope=Scope(obj.scope),
+            name=obj.name,
+            expires_at=obj.expires_at,
+            allowed_networks=form.cleaned_data["networks"],
+            now=now,
         )
         obj.pk, obj.key_id = issued.pk, issued.key_id
+        self.show_key(request, text)
+
+    def show_key(self, request: HttpRequest, text: str) -> None:
+        """Show the text of a key; there is no second time."""
         shown = format_html("The key is <code>{}</code> It is not shown again.", text)
         self.message_user(request, shown, messages.WARNING)
 
     def record_saved(self, saved: ApiKey, form: Any, *, change: bool) -> None:
-        """Record a new name; issuing a key records itself."""
-        if change:
-            super().record_saved(saved, form, change=change)
+        """Do nothing: the functions that issue and change keys record what they do."""
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show one key, with a button to revoke it while it is valid."""
+        """Show one key, with buttons to roll and to revoke it while it is valid."""
         found = self.get_object(request, object_id)
-        may_revoke = found is not None and found.revoked_at is None and self.has_act_permission(request)
-        return super().change_view(request, object_id, form_url, {"may_revoke": may_revoke, **(extra_context or {})})
+        may_revoke = found is not None and found.revoked_at is None and self.has_act_permission(request, found)
+        context = {
+            "may_revoke": may_revoke,
+            "may_roll": may_revoke and found is not None and not found.has_expired(now=timezone.now()),
+            "overlap": span(settings.HOOKHUB_SECRET_OVERLAP),
+        }
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    @admin.action(description="Roll: a new secret, the old one works a while longer", permissions=["act"])
+    def roll(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        """Give each selected key a new secret, shown this once."""
+        rolled, left_alone = [], []
+        for key in queryset.order_by("pk"):
+            try:
+                changed, text = api_keys.roll(key, now=timezone.now())
+            except BadTerms:
+                left_alone.append("revoked or expired")
+                continue
+            authentication.forget(key.key_id)
+            self.show_key(request, text)
+            rolled.append(changed)
+        self.note(request, rolled, "Rolled.")
+        self.tell(request, "", tally(left_alone))
 
     @admin.action(description="Revoke at once", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
@@ -121,6 +181,17 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         self.note(request, valid, "Revoked.")
         done = "1 key revoked." if count == 1 else f"{count} keys revoked." if count else ""
         self.tell(request, done, tally(["revoked already"] * too_late))
+
+
+def condition_badge(key: ApiKey, *, now: datetime) -> SafeString:
+    """Say in a word and a colour whether a key is accepted."""
+    if key.revoked_at is not None:
+        return badge("revoked", "bad")
+    if key.has_expired(now=now):
+        return badge("expired", "bad")
+    if key.expires_at is not None and key.expires_at - now <= settings.HOOKHUB_KEY_EXPIRY_WARNING:
+        return badge("expires soon", "warning")
+    return badge("valid", "good")
 
 
 @admin.register(Replay)

@@ -119,11 +119,11 @@ class Guarded(ModelAdmin):
         del request
         return to_field in {"pk", self.opts.pk.name}
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Refuse characters that no column can hold, and values that the database cannot read."""
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Refuse characters that no column can hold."""
         if any("\0" in word for name, values in request.GET.lists() for word in (name, *values)):
             raise DisallowedModelAdminLookup("The address holds a NUL character.")
-        return super().changelist_view(request, extra_context)
+        return super().get_changelist_instance(request)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         """Find nothing by a character that no column can hold."""

@@ -1,0 +1,75 @@
+"""The form of an API key: what it may do, for how long, and from where."""
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.utils import timezone
+
+from hookhub import api_keys, networks
+from hookhub.models import ApiKey
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[ApiKey]
+else:
+    # Only the stubs know the class as generic.
+    ModelForm = forms.ModelForm
+
+
+class ApiKeyForm(ModelForm):
+    """Asks for an organization unless a superuser ticks that the key acts for every one."""
+
+    acts_for_all = forms.BooleanField(
+        required=False,
+        label="Acts for every organization",
+        help_text="An operator's key. With the scope master it may do everything in every organization.",
+    )
+    networks = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        label="Allowed networks",
+        help_text="Addresses and networks from which the key may be used, one a line; empty for anywhere.",
+    )
+
+    class Meta:
+        model = ApiKey
+        fields = ("name", "organization", "scope", "expires_at")
+        help_texts: ClassVar = {"expires_at": "When the key stops working; empty for never."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "networks" in self.fields:
+            self.initial["networks"] = "\n".join(self.instance.allowed_networks)
+
+    def clean_networks(self) -> list[str]:
+        """Return the networks in one notation."""
+        lines = self.cleaned_data["networks"].replace(",", "\n").splitlines()
+        try:
+            return networks.normalized([line for line in lines if line.strip()])
+        except networks.InvalidNetworks as error:
+            raise forms.ValidationError(f"The list {error}." if "entries" in str(error) else f"{error}.") from error
+
+    def clean_expires_at(self) -> Any:
+        """Refuse an expiry that is over, unless it was so before."""
+        expires_at = self.cleaned_data["expires_at"]
+        error = api_keys.expiry_error(expires_at, now=timezone.now())
+        if error is not None and "expires_at" in self.changed_data:
+            raise forms.ValidationError(f"It {error}.")
+        return expires_at
+
+    def clean(self) -> dict[str, Any]:
+        """Require an organization or the tick, and never both."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if "organization" not in self.fields or "organization" in self.errors:
+            return cleaned
+        acts_for_all = bool(cleaned.get("acts_for_all"))
+        if not acts_for_all and cleaned.get("organization") is None:
+            more = ", or tick “Acts for every organization”" if "acts_for_all" in self.fields else ""
+            self.add_error("organization", f"Choose the organization that the key is for{more}.")
+        if acts_for_all and cleaned.get("organization") is not None:
+            self.add_error("acts_for_all", "Leave the organization empty for a key that acts for every one.")
+        return cleaned
+
+    def changes(self) -> dict[str, object]:
+        """Return what was changed of an existing key, by the names that the API uses."""
+        names = {"name": "name", "expires_at": "expires_at", "networks": "allowed_networks"}
+        return {names[name]: self.cleaned_data[name] for name in self.changed_data if name in names}

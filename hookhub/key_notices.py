@@ -1,0 +1,62 @@
+"""E-mails about API keys that are about to expire, sent once per key and expiry."""
+
+import logging
+from datetime import datetime
+from smtplib import SMTPException
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.mail import send_mail
+from django.db.models import QuerySet
+from django.template.loader import render_to_string
+
+from hookhub.models import ApiKey, Membership
+from hookhub.notices import BATCH, REFUSED
+
+log = logging.getLogger("hookhub.notices")
+
+
+def warn_of_expiring_keys(*, now: datetime) -> int:
+    """Warn the owners of keys that expire within HOOKHUB_KEY_EXPIRY_WARNING; return how many keys that was about.
+
+    What cannot be sent now is tried again at the next tick. A key that has expired unannounced is warned of too.
+    """
+    soon = now + settings.HOOKHUB_KEY_EXPIRY_WARNING
+    keys = ApiKey.objects.filter(revoked_at=None, expiry_warned_at=None, expires_at__lte=soon)
+    warned = 0
+    for key in keys.select_related("organization").order_by("expires_at")[:BATCH]:
+        try:
+            _write_to(recipients_of(key), key)
+        except REFUSED:
+            # No second try will find this address better, and the e-mails after it must not wait for one.
+            log.exception("The e-mail about the API key %s is refused by the mail server", key.key_id)
+        except (SMTPException, OSError) as error:
+            log.warning("The mail server does not take the e-mail about the API key %s: %s", key.key_id, error)
+            break
+        # Only if the expiry is still the same: moved meanwhile, it will be warned of in its time.
+        same = ApiKey.objects.filter(pk=key.pk, expires_at=key.expires_at)
+        warned += same.update(expiry_warned_at=now)
+    return warned
+
+
+def recipients_of(key: ApiKey) -> list[str]:
+    """Return the e-mail addresses of the owners of a key's organization; of an operator's key, of the superusers."""
+    people: QuerySet[User] = User.objects.filter(is_active=True).exclude(email="")
+    if key.organization_id is None:
+        people = people.filter(is_superuser=True)
+    else:
+        owners = Membership.objects.filter(organization=key.organization_id, role=Membership.Role.OWNER)
+        people = people.filter(pk__in=owners.values("user_id"))
+    return sorted(people.values_list("email", flat=True))
+
+
+def _write_to(addresses: list[str], key: ApiKey) -> None:
+    log.warning("The API key %s of %s expires at %s", key.key_id, key.organization or "the operator", key.expires_at)
+    if not addresses:
+        return
+    whose = key.organization or "operator"
+    # A line break in a name would let its author write lines of the e-mail.
+    name = " ".join(key.name.split())
+    context = {"key": key, "name": name, "whose": whose, "public_url": settings.HOOKHUB_PUBLIC_URL}
+    letter = render_to_string("hookhub/api_key_expires.txt", context)
+    send_mail(f"[HookHub] {whose}: the API key {key.key_id} is about to expire", letter, None, addresses)
