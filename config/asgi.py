@@ -4,6 +4,7 @@ from django.conf import settings
 
 from config.wsgi import django
 from deliveries.sender import allow_many_files
+from hookhub.change_notices import listening
 from hookhub.client_address import address_of, subject_of
 from hookhub.http.admission import refusal_of_key
 from hookhub.http.body import Budget
@@ -14,7 +15,7 @@ from hookhub.http.pool import Pool
 from hookhub.readiness import ready, unavailable
 
 application = Front(
-    django,
+    listening(django),
     limits=Limits(
         publish=settings.HOOKHUB_REQUEST_LIMIT,
         deadline=settings.HOOKHUB_BODY_TIMEOUT,

@@ -271,7 +271,7 @@ HOOKHUB_DEPLOYMENT_ID = hmac.digest(SECRET_KEY.encode(), b"hookhub-hops", "sha25
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
 HOOKHUB_KEY_EXPIRY_WARNING = timedelta(days=whole("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", 7, least=1))
 # Where to report a vulnerability: an address (mailto:), a page (https:) or several; empty serves no security.txt.
-HOOKHUB_SECURITY_CONTACT = read(
+HOOKHUB_SECURITY_CONTACT: tuple[str, ...] = read(
     "HOOKHUB_SECURITY_CONTACT", contacts, (), expects="a comma-separated list of mailto: and https: addresses"
 )
 

@@ -6,9 +6,11 @@ from django.views.generic import RedirectView
 
 from hookhub.api.errors import not_found
 from hookhub.dialects import DIALECTS
+from hookhub.security_txt import security_txt
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/v1/")),
+    path(".well-known/security.txt", security_txt),
     path("v1/", include("hookhub.api.urls")),
     # Nothing has a page elsewhere, and the admin's way to one would say what exists in other organizations.
     re_path(r"^admin/r/", not_found),

@@ -94,9 +94,9 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         if obj is None:
             everywhere = ("acts_for_all",) if is_unrestricted(request) else ()
             return ("name", "organization", *everywhere, "scope", "expires_at", "networks")
-        may_change = self.has_change_permission(request, obj)
+        may_change = obj.revoked_at is None and self.has_change_permission(request, obj)
         return (
-            "name", "organization", "scope", "expires_at", "networks" if may_change and obj.revoked_at is None else "allowed_networks", "key_id",
+            "name", "organization", "scope", "expires_at", "networks" if may_change else "allowed_networks", "key_id",
             "condition", "last_used_at", "rolled_at", "previous_secret_expires_at", "revoked_at", "created_at",
         )  # fmt: skip
 

@@ -80,9 +80,9 @@ class Guarded(ModelAdmin):
         """Require a membership besides the permission."""
         return super().has_delete_permission(request, obj) and self.may_change(request, obj)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *where: Any) -> Any:
         """Run an action on those of the selected rows that the person may change."""
-        return super().response_action(request, self.own_rows(request, queryset, scope=self.change_scope))
+        return super().response_action(request, self.own_rows(request, queryset, scope=self.change_scope), *where)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer, and accept, only rows of organizations in which the person may make the change."""
@@ -110,7 +110,7 @@ class Guarded(ModelAdmin):
             yield str(getattr(declared, "parameter_name", ""))
             return
         name = declared[0] if isinstance(declared, list | tuple) else declared
-        field = get_fields_from_path(self.model, name)[-1]
+        field: Any = get_fields_from_path(self.model, name)[-1]
         exact = f"{name}__{field.target_field.name}__exact" if field.is_relation else f"{name}__exact"
         yield from (exact, f"{name}__isnull")
 

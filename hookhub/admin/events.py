@@ -39,7 +39,8 @@ class EventAdmin(LogAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         """Return the events that a person may see, each knowing whether it is still to be fanned out."""
-        return super().get_queryset(request).annotate(is_waiting=is_waiting())
+        events: QuerySet[Event] = super().get_queryset(request)
+        return events.annotate(is_waiting=is_waiting())
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
         """Name the filters that one index of the table finds in order."""

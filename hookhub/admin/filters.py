@@ -38,7 +38,7 @@ class LogFilter(SimpleListFilter):
     def __init__(self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any) -> None:
         # Known before the base class asks for the choices.
         self.request = request
-        super().__init__(request, params, model, model_admin)  # type: ignore[arg-type]  # the stubs have single values
+        super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Iterable[tuple[str, str]]:
         """Give the words to choose from."""

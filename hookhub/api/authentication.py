@@ -113,10 +113,11 @@ def forget_all() -> None:
     _remembered.clear()
 
 
-def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request, now: datetime) -> ApiKey:
+def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request | None, now: datetime) -> ApiKey:
     """Return the key if this is its secret and it may be used now and from there, and record its use.
 
-    Raises AuthenticationFailed, and PermissionDenied for an address outside of the key's networks.
+    Raises AuthenticationFailed, and PermissionDenied for an address outside of the key's networks; without a request
+    the address is not looked at.
     """
     # Hashed in any case, so that an unknown id takes as long as a wrong secret.
     hashed = digest(secret)
@@ -127,10 +128,8 @@ def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request,
             f"This API key expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}. Roll it with a new expires_at, "
             "or create another."
         )
-    if key.allowed_networks and not contains(key.allowed_networks, address := address_of(request)):
-        raise PermissionDenied(
-            f"This API key may not be used from {address or 'here'}; its allowed_networks do not contain this address."
-        )
+    if key.allowed_networks and request is not None:
+        _require_address(key, address_of(request))
     if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
         # First here, so that other threads with the same key in hand see it done; the database tells other processes.
         key.last_used_at = now
@@ -141,6 +140,13 @@ def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request,
             # A database that only answers questions is no reason to answer none.
             log.warning("The use of the key %s is not noted: %s", key.key_id, error)
     return key
+
+
+def _require_address(key: ApiKey, address: str) -> None:
+    if not contains(key.allowed_networks, address):
+        raise PermissionDenied(
+            f"This API key may not be used from {address or 'here'}; its allowed_networks do not contain this address."
+        )
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's own

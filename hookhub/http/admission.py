@@ -13,7 +13,9 @@ def refusal_of_key(header: str) -> Refusal | None:
     try:
         now = timezone.now()
         key_id, secret = authentication.read_header(header)
-        authentication.verified(authentication.find_or_recall(key_id, now=now), secret, now=now)
+        key = authentication.find_or_recall(key_id, now=now)
+        # Where it comes from is asked when the request is whole.
+        authentication.verified(key, secret, request=None, now=now)
     except AuthenticationFailed as error:
         return Refusal(401, "unauthenticated", str(error.detail))
     except (OperationalError, InterfaceError):

@@ -35,6 +35,6 @@ DROP FUNCTION hookhub_announce_change();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0010_event_hops"), ("hookhub", "0003_api_key_lifetimes")]
+    dependencies = [("deliveries", "0012_limits"), ("hookhub", "0003_api_key_lifetimes")]
 
     operations = [migrations.RunSQL(ANNOUNCE, SILENCE)]

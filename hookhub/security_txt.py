@@ -1,0 +1,25 @@
+"""`/.well-known/security.txt` (RFC 9116): where to report a vulnerability of this deployment."""
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+
+VALID_FOR = timedelta(days=180)
+
+
+def security_txt(request: HttpRequest) -> HttpResponse:
+    """Answer with the deployment's contacts; there is no such file where none is set."""
+    del request
+    if not settings.HOOKHUB_SECURITY_CONTACT:
+        raise Http404
+    return HttpResponse(written(settings.HOOKHUB_SECURITY_CONTACT, now=timezone.now()), content_type="text/plain")
+
+
+def written(contacts: tuple[str, ...], *, now: datetime) -> str:
+    """Return the file's text."""
+    lines = [f"Contact: {contact}" for contact in contacts]
+    lines += [f"Expires: {now + VALID_FOR:%Y-%m-%dT00:00:00Z}", "Preferred-Languages: en"]
+    lines.append(f"Canonical: {settings.HOOKHUB_PUBLIC_URL}/.well-known/security.txt")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,257 @@
+"""API keys: their checksum, expiry, rolling and networks, and how soon other processes hear of a change."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from django.core import mail
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+
+from deliveries.models import Event, Organization
+from hookhub import api_keys, event_types, key_text
+from hookhub.api import authentication
+from hookhub.api.authentication import MISTYPED, UNKNOWN
+from hookhub.change_notices import CHANNEL, forget
+from hookhub.key_notices import warn_of_expiring_keys
+from hookhub.models import ApiKey, Membership, OwnEventType, Scope, digest
+from tests.api import Caller, faults
+
+pytestmark = pytest.mark.django_db
+
+EVENT = {"type": "push", "data": {}}
+
+
+def message(answer: Any) -> str:
+    return str(answer.json()["error"]["message"])
+
+
+def key_of(caller: Caller) -> ApiKey:
+    return ApiKey.objects.get(key_id=caller.key.split("_")[1])
+
+
+# The text -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_checksum_is_crc_32_in_six_digits_of_base_62() -> None:
+    assert key_text.checksum("hh_0123456789ab_" + "A" * 43) == "2LfwRQ"
+    assert key_text.checksum("") == "000000"
+
+
+def test_a_mistyped_key_is_refused_before_the_database_is_asked(api: Caller) -> None:
+    wrong = "B" if api.key[30] != "B" else "C"
+    mistyped = Caller(f"{api.key[:30]}{wrong}{api.key[31:]}")
+
+    with CaptureQueriesContext(connection) as queries:
+        answer = mistyped.post("/v1/events", EVENT)
+
+    assert (answer.status_code, message(answer), len(queries)) == (401, MISTYPED, 0)
+    assert not Event.objects.exists()
+
+
+def test_a_key_from_before_there_were_checksums_is_accepted(organization: Organization) -> None:
+    secret = "a-key-from-before-with-43-characters-of-it--"[:43]
+    ApiKey.objects.create(
+        organization=organization, scope=Scope.PUBLISH, key_id="0123456789ab", secret_hash=digest(secret)
+    )
+
+    assert Caller(f"hh_0123456789ab_{secret}").post("/v1/events", EVENT).status_code == 202
+
+
+# Expiry ---------------------------------------------------------------------------------------------------------------
+
+
+def test_an_expired_key_is_refused_with_a_sentence_that_says_so(api: Caller) -> None:
+    assert api.post("/v1/events", EVENT).status_code == 202
+    ApiKey.objects.update(expires_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.now().tzinfo))
+    authentication.forget_all()
+
+    for answer in (api.post("/v1/events", EVENT), api.get("/v1/webhooks")):
+        assert answer.status_code == 401
+        assert message(answer).startswith("This API key expired at 2026-01-02T03:04:05Z.")
+
+    assert Event.objects.count() == 1
+
+
+def test_a_key_is_created_with_an_expiry_and_networks_and_both_can_be_changed(api: Caller) -> None:
+    wanted = {"scope": "read", "expires_at": "2099-01-01T00:00:00Z", "allowed_networks": ["192.0.2.7", "2001:db8::/32"]}
+    created = api.post("/v1/api-keys", wanted)
+    address = f"/v1/api-keys/{created.json()['id']}"
+
+    assert created["Cache-Control"] == "no-store"
+    assert created.json()["allowed_networks"] == ["192.0.2.7/32", "2001:db8::/32"]
+    assert created.json()["expires_at"] == "2099-01-01T00:00:00Z"
+    assert faults(api.patch(address, {"expires_at": "2001-01-01T00:00:00Z"})) == {"expires_at": "must be in the future"}
+    assert faults(api.patch(address, {"allowed_networks": ["10.0.0.1/8"]})) == {
+        "allowed_networks": "'10.0.0.1/8' is neither an address nor a network: 10.0.0.1/8 has host bits set"
+    }
+    assert list(faults(api.patch(address, {"scope": "master"}))) == ["scope"]
+    changed = api.patch(address, {"expires_at": None, "allowed_networks": []}).json()
+    assert (changed["expires_at"], changed["allowed_networks"], changed["scope"]) == (None, [], "read")
+
+
+def test_owners_are_warned_once_before_a_key_expires(organization: Organization, now: datetime) -> None:
+    owner = Membership._meta.get_field("user").related_model.objects.create_user("ada", "ada@example.org")
+    Membership.objects.create(user=owner, organization=organization)
+    soon, _ = ApiKey.issue(
+        organization=organization, scope=Scope.READ, name="x\r\nBcc: y", expires_at=now + timedelta(days=6), now=now
+    )
+    ApiKey.issue(organization=organization, scope=Scope.READ, expires_at=now + timedelta(days=8), now=now)
+    ApiKey.issue(organization=organization, scope=Scope.READ, now=now)
+
+    assert (warn_of_expiring_keys(now=now), warn_of_expiring_keys(now=now)) == (1, 0)
+
+    [letter] = mail.outbox
+    assert letter.to == ["ada@example.org"]
+    assert letter.subject == f"[HookHub] acme: the API key {soon.key_id} is about to expire"
+    assert "Name       x Bcc: y\n" in letter.body
+
+
+# Rolling --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_rolled_key_has_two_secrets_until_the_overlap_ends(api: Caller) -> None:
+    answer = api.post(f"/v1/api-keys/{key_of(api).key_id}/roll", {"overlap_seconds": 3600})
+    fresh = Caller(answer.json()["key"])
+
+    assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
+    assert fresh.key.split("_")[1] == api.key.split("_")[1]
+    assert [caller.post("/v1/events", EVENT).status_code for caller in (api, fresh)] == [202, 202]
+
+    ApiKey.objects.update(previous_secret_expires_at=timezone.now())
+    authentication.forget_all()
+    refused = api.post("/v1/events", EVENT)
+    assert (refused.status_code, message(refused)) == (401, UNKNOWN)
+    assert fresh.post("/v1/events", EVENT).status_code == 202
+
+
+def test_a_key_rolled_without_overlap_loses_its_old_secret_at_once(api: Caller) -> None:
+    assert api.post("/v1/events", EVENT).status_code == 202
+
+    fresh = Caller(api.post(f"/v1/api-keys/{key_of(api).key_id}/roll", {"overlap_seconds": 0}).json()["key"])
+
+    assert api.post("/v1/events", EVENT).status_code == 401
+    assert fresh.post("/v1/events", EVENT).status_code == 202
+
+
+def test_a_revoked_key_and_another_tenants_cannot_be_rolled(api: Caller, other: Caller) -> None:
+    key, _ = ApiKey.issue(organization=key_of(api).organization, scope=Scope.READ, now=timezone.now())
+    before = bytes(key.secret_hash)
+
+    assert other.post(f"/v1/api-keys/{key.key_id}/roll", {}).status_code == 404
+    key.revoke(now=timezone.now())
+    assert list(faults(api.post(f"/v1/api-keys/{key.key_id}/roll", {}))) == ["revoked_at"]
+
+    key.refresh_from_db()
+    assert bytes(key.secret_hash) == before
+
+
+def test_rolling_an_expired_key_takes_a_new_expiry(api: Caller, now: datetime) -> None:
+    key, _ = ApiKey.issue(
+        organization=key_of(api).organization, scope=Scope.READ, expires_at=now, now=now - timedelta(1)
+    )
+    address = f"/v1/api-keys/{key.key_id}/roll"
+
+    assert list(faults(api.post(address, {}))) == ["expires_at"]
+    rolled = api.post(address, {"expires_at": "2099-01-01T00:00:00Z"})
+
+    assert Caller(rolled.json()["key"]).get("/v1/webhooks").status_code == 200
+
+
+# Networks -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("networks", "peer", "status"),
+    [
+        ([], "203.0.113.9", 202),
+        (["192.0.2.0/24"], "192.0.2.200", 202),
+        (["192.0.2.0/24"], "192.0.3.1", 403),
+        (["192.0.2.0/24"], "::ffff:192.0.2.1", 202),
+        (["2001:db8::/32"], "2001:db8::1", 202),
+        (["2001:db8::/32"], "192.0.2.1", 403),
+        (["192.0.2.0/24"], "", 403),
+    ],
+)
+def test_a_key_is_accepted_from_its_networks_only(
+    organization: Organization, networks: list[str], peer: str, status: int
+) -> None:
+    _, text = ApiKey.issue(
+        organization=organization, scope=Scope.PUBLISH, allowed_networks=networks, now=timezone.now()
+    )
+    client = Client(REMOTE_ADDR=peer)
+
+    for _ in range(2):
+        answer = client.post(
+            "/v1/events", EVENT, content_type="application/json", headers={"Authorization": f"Bearer {text}"}
+        )
+        assert answer.status_code == status
+
+    assert Event.objects.count() == (2 if status == 202 else 0)
+
+
+# Notices --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_database_announces_every_change_of_what_is_kept_in_memory(api: Caller, organization: Organization) -> None:
+    """A key revoked by another process went on publishing for 4.7 s."""
+    connection.ensure_connection()
+    key, own = key_of(api), {"type": "acme.thing"}
+    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as link:
+        link.execute(f"LISTEN {CHANNEL}")
+
+        def announced(count: int = 1) -> list[str]:
+            return [notice.payload for notice in link.notifies(timeout=20, stop_after=count)]
+
+        api_keys.change(key, {"allowed_networks": ["192.0.2.0/24"]}, now=timezone.now())
+        assert announced() == [f"api_key:{key.key_id}"]
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=timezone.now())
+        ApiKey.objects.filter(pk=key.pk).update(scope="read")
+        assert announced() == [f"api_key:{key.key_id}"]
+        key.revoke(now=timezone.now())
+        assert announced() == [f"api_key:{key.key_id}"]
+        event_types.register(own, organization=organization, now=timezone.now())
+        assert announced() == [f"event_types:{organization.pk}"]
+        OwnEventType.objects.all().delete()
+        assert announced() == [f"event_types:{organization.pk}"]
+        Organization.objects.filter(pk=organization.pk).update(validate_events=True)
+        assert announced() == [f"organization:{organization.pk}"]
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM hookhub_apikey")
+        assert announced() == [f"api_key:{key.key_id}"]
+
+
+@pytest.mark.parametrize("kind", ["api_key", "organization", "something newer"])
+def test_a_notice_has_this_process_refuse_a_revoked_key_at_once(
+    api: Caller, organization: Organization, kind: str
+) -> None:
+    assert api.post("/v1/events", EVENT).status_code == 202
+    key = key_of(api)
+    # As another process does it, which cannot reach this one's memory.
+    ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now())
+    assert api.post("/v1/events", EVENT).status_code == 202
+
+    forget(f"{kind}:{key.key_id if kind == 'api_key' else organization.pk}")
+
+    assert api.post("/v1/events", EVENT).status_code == 401
+    assert Event.objects.count() == 2
+
+
+# Reports --------------------------------------------------------------------------------------------------------------
+
+
+def test_security_txt_names_the_contact_and_is_not_there_without_one(client: Client, settings: Settings) -> None:
+    assert client.get("/.well-known/security.txt").status_code == 404
+
+    settings.HOOKHUB_SECURITY_CONTACT = ("mailto:security@example.org",)
+    answer = client.get("/.well-known/security.txt")
+
+    lines = answer.content.decode().splitlines()
+    assert (answer.status_code, answer["Content-Type"]) == (200, "text/plain")
+    assert lines[0] == "Contact: mailto:security@example.org"
+    assert [line.partition(":")[0] for line in lines[1:]] == ["Expires", "Preferred-Languages", "Canonical"]
