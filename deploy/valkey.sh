@@ -13,4 +13,6 @@ users="${TMPDIR:-/tmp}/users.acl"
     fi
 } > "$users"
 # It carries the bell, which is not worth saving, and events published through it until a worker has stored them.
-exec valkey-server --aclfile "$users" --save "" --appendonly yes --maxmemory-policy noeviction "$@"
+# No command may be longer than two requests of HookHub's could be (HOOKHUB_REQUEST_LIMIT), whoever sends it.
+exec valkey-server --aclfile "$users" --save "" --appendonly yes --maxmemory-policy noeviction \
+    --proto-max-bulk-len 36mb --client-query-buffer-limit 64mb "$@"

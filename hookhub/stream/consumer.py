@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
@@ -19,6 +20,70 @@ PATIENCE = timedelta(seconds=2)
 ERROR_LONGEST = 2000
 # So many commands go into one transaction when entries are set aside.
 SET_ASIDE_AT_ONCE = 100
+
+# What a batch should be at most. One entry more may come, for nobody knows how long it is before it is looked at.
+MAX_BATCH_BYTES = 16 << 20
+# The newest refused entries are kept, so that a producer's rubbish does not fill Redis.
+MAX_REFUSED = 10_000
+# Redis makes the ids of its clock. After one far in the future, or the last there is, Redis may refuse the next XADD.
+MAX_ID_AHEAD = timedelta(days=1)
+
+# Entries are taken one by one until they are enough or too long, so that a batch's memory is bounded whatever comes.
+TAKE = """
+local entries, bytes, after = {}, 0, ARGV[3]
+while #entries < tonumber(ARGV[4]) and bytes < tonumber(ARGV[5]) do
+    local told = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], after)
+    if not told or #told[1][2] == 0 then
+        break
+    end
+    local entry = told[1][2][1]
+    if after ~= '>' then
+        after = entry[1]
+    end
+    for _, field in ipairs(entry[2] or {}) do
+        bytes = bytes + #field
+    end
+    table.insert(entries, entry)
+end
+return entries
+"""
+CLAIM = """
+local entries, bytes, cursor = {}, 0, ARGV[4]
+repeat
+    local told = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', 1)
+    cursor = told[1]
+    for _, entry in ipairs(told[2]) do
+        for _, field in ipairs(entry and entry[2] or {}) do
+            bytes = bytes + #field
+        end
+        table.insert(entries, entry)
+    end
+until cursor == '0-0' or #entries >= tonumber(ARGV[5]) or bytes >= tonumber(ARGV[6])
+return {cursor, entries}
+"""
+# Deleted only while there is nothing in it and nothing in any worker's hands; the group is made anew by the next read.
+REOPEN = """
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    return 0
+end
+local known = {}
+local facts = redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #facts, 2 do
+    known[facts[i]] = facts[i + 1]
+end
+local moment = tonumber(string.match(known['last-generated-id'], '^%d+'))
+if known.length > 0 or moment <= tonumber(ARGV[1]) then
+    return 0
+end
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    for i = 1, #group, 2 do
+        if group[i] == 'pending' and group[i + 1] > 0 then
+            return 0
+        end
+    end
+end
+return redis.call('DEL', KEYS[1])
+"""
 
 # A consumer is deleted with all that is pending for it, and what is pending for nobody is never read again. So it is
 # looked at and deleted in one step.
@@ -78,9 +143,19 @@ class Consumer:
         self._name = name
 
     def new(self, most: int, *, block: timedelta | None = None) -> list[Entry]:
-        """Take entries that nobody has taken yet, waiting up to ``block`` for the first."""
-        waiting = [] if block is None else ["BLOCK", round(block.total_seconds() * 1000)]
-        return self._read(most, *waiting, after=">")
+        """Take entries that nobody has taken yet, waiting up to ``block`` for the first, which then comes alone."""
+        entries = self._read(most, after=">")
+        if entries or block is None:
+            return entries
+        command = ["XREADGROUP", "GROUP", GROUP, self._name, "COUNT", 1, "BLOCK", round(block.total_seconds() * 1000)]
+        try:
+            told = ask(self._redis, *command, "STREAMS", self._stream, ">")
+        except ResponseError as error:
+            if not self._is_group_gone(error):
+                raise
+            self._found_group()
+            return []
+        return entries_of(told[0][1]) if told else []
 
     def own(self, most: int) -> list[Entry]:
         """Give the oldest entries that this consumer has taken and not finished."""
@@ -91,9 +166,9 @@ class Consumer:
 
         START as the place to go on means that there are no more. An entry that was deleted is among our ``own`` after.
         """
-        arguments = (self._stream, GROUP, self._name, round(idle.total_seconds() * 1000), cursor, "COUNT", most)
+        arguments = (GROUP, self._name, round(idle.total_seconds() * 1000), cursor, most, MAX_BATCH_BYTES)
         try:
-            told = ask(self._redis, "XAUTOCLAIM", *arguments)
+            told = ask(self._redis, "EVAL", CLAIM, 1, self._stream, *arguments)
         except ResponseError as error:
             if not self._is_group_gone(error):
                 raise
@@ -119,11 +194,20 @@ class Consumer:
                     ours = ["error", error, "entry", each.entry.id, "refused_at", now.isoformat()]
                     transaction.xack(self._stream, GROUP, each.entry.id)
                     transaction.xdel(self._stream, each.entry.id)
-                    ask(transaction, "XADD", aside, "*", *ours, *each.entry.fields)
+                    kept = _kept_of(each.entry)
+                    ask(transaction, "XADD", aside, "MAXLEN", "~", MAX_REFUSED, "*", *ours, *kept)
                 done = transaction.execute()
             # What another worker had finished first, while this one was held up, it has also set aside.
             if doubled := [written for was_ours, _, written in zip(*[iter(done)] * 3, strict=True) if not was_ours]:
                 self._redis.xdel(aside, *doubled)
+
+    def reopen(self, *, now: datetime) -> bool:
+        """Delete the stream if it is empty and its last id is far in the future, and return whether it was.
+
+        Such an id is a producer's own. After the last id there is, no producer can append anything more.
+        """
+        latest = round((now + MAX_ID_AHEAD).timestamp() * 1000)
+        return bool(ask(self._redis, "EVAL", REOPEN, 1, self._stream, latest))
 
     def forget(self, *, idle: timedelta) -> int:
         """Delete the consumers that have had nothing in hand and not been heard of for so long; give how many."""
@@ -146,16 +230,15 @@ class Consumer:
                 raise
             return 0
 
-    def _read(self, most: int, *options: object, after: str) -> list[Entry]:
-        command = ["XREADGROUP", "GROUP", GROUP, self._name, "COUNT", most, *options, "STREAMS", self._stream, after]
+    def _read(self, most: int, *, after: str) -> list[Entry]:
         try:
-            told = ask(self._redis, *command)
+            told = ask(self._redis, "EVAL", TAKE, 1, self._stream, GROUP, self._name, after, most, MAX_BATCH_BYTES)
         except ResponseError as error:
             if not self._is_group_gone(error):
                 raise
             self._found_group()
             return []
-        return entries_of(told[0][1]) if told else []
+        return entries_of(told)
 
     def _found_group(self) -> None:
         """Make the group, and the stream if need be, so that it reads from the very first entry."""
@@ -170,6 +253,13 @@ class Consumer:
     def _is_group_gone(error: ResponseError) -> bool:
         """Tell whether Redis does not know the stream or its group: it was emptied, or never asked before."""
         return any(words in str(error) for words in ("NOGROUP", "UNBLOCKED", "no such key"))
+
+
+def _kept_of(entry: Entry) -> Sequence[bytes]:
+    """Return what is kept of a refused entry: everything, unless it is longer than any that could ever be published."""
+    if entry.size <= settings.HOOKHUB_REQUEST_LIMIT:
+        return entry.fields
+    return [b"dropped", f"{entry.size} bytes, more than HOOKHUB_REQUEST_LIMIT".encode()]
 
 
 def _as_it_is(replied: Any, **_: Any) -> Any:

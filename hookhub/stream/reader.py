@@ -80,6 +80,7 @@ class Reader:
             )
             if self._cursor == START:
                 self._behind = Behind.NOTHING
+                self._reopen(now)
                 self._forget_the_gone(now)
             if entries:
                 log.warning("Took over %d entries whose workers did not finish them", len(entries))
@@ -107,6 +108,13 @@ class Reader:
             log.warning("Redis has no memory for what is set aside; it stays in the stream for now")
             if self._behind is Behind.OWN:
                 self._behind = Behind.ABANDONED
+
+    def _reopen(self, now: datetime) -> None:
+        try:
+            if self.consumer.reopen(now=now):
+                log.warning("The stream ended with an id far in the future, of a producer's own; it was made anew")
+        except ResponseError as error:
+            log.warning("Redis does not let the stream be looked at, or made anew: %s", error)
 
     def _forget_the_gone(self, now: datetime) -> None:
         if self._forgot_at <= now < self._forgot_at + FORGET_AFTER:
