@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from hookhub.git.commits import GitFailed
+from hookhub.git import environment as git_environment
 from hookhub.git.detaching import MAX_REPORT_BYTES, detach
+from hookhub.git.listing import GitFailed, list_branches
 from hookhub.git.payloads import Push, as_text
-from hookhub.git.repository import LISTING_TIMEOUT_SECONDS, Repository
 from hookhub.git.settings import NotConfigured, read_settings
 from hookhub.git.spool import Spool
+
+# The pusher waits for it.
+LISTING_TIMEOUT_SECONDS = 5
 
 
 def announce(
@@ -32,8 +35,13 @@ def announce(
     spool = Spool(git_dir)
     # Later they may have moved on. Without the note the sender takes them as they are then.
     with suppress(GitFailed, OSError):
-        repository = Repository(git_dir, inherited=environment, own=push.git)
-        spool.keep_refs(path, repository.branch_listing(timeout_seconds=LISTING_TIMEOUT_SECONDS))
+        listing = list_branches(
+            git_dir,
+            environment=git_environment.for_git(environment, git_dir=git_dir, own=push.git),
+            prefix=git_environment.ref_prefix(push.git),
+            timeout_seconds=LISTING_TIMEOUT_SECONDS,
+        )
+        spool.keep_refs(path, listing)
     try:
         settings = read_settings(git_dir, environment=environment)
     except NotConfigured as problem:

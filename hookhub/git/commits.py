@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from hookhub.git.listing import GitFailed
 from hookhub.git.payloads import as_text
 
 # An import can add a million files in one commit; nobody reads them in a webhook.
@@ -27,10 +28,6 @@ MAX_SECONDS = 253_402_300_799
 
 _FIELDS = ("%H", "%T", "%an", "%ae", "%cn", "%ce", "%cI", "%ct", "%B")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]([01]\d|2[0-3]):[0-5]\d)")
-
-
-class GitFailed(Exception):
-    """Git could not answer; the message is its own last line."""
 
 
 @dataclass(frozen=True)

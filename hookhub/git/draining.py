@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hookhub.git import branches
-from hookhub.git.commits import GitFailed
+from hookhub.git.listing import GitFailed
 from hookhub.git.payloads import Push
 from hookhub.git.repository import Repository
 from hookhub.git.sending import Accepted, Answer, Hopeless, Misconfigured, TooLarge, Unavailable, send

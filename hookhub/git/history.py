@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hookhub.git.commits import Commit, GitFailed
+from hookhub.git.commits import Commit
+from hookhub.git.listing import GitFailed
 from hookhub.git.payloads import Change, Push, shown
 from hookhub.git.repository import Repository, Walk
 

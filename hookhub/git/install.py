@@ -20,7 +20,19 @@ _MARK = "hookhub/git/hook.py"
 # Not 'install.py' and 'checking.py': what is installed does not install.
 _MODULES = (
     *("__init__", "announcing", "branches", "commits", "detaching", "draining", "environment", "files", "fitting"),
-    *("github", "history", "hook", "owner", "payloads", "places", "repository", "sending", "settings", "shapes"),
+    *(
+        "github",
+        "history",
+        "hook",
+        "listing",
+        "owner",
+        "payloads",
+        "places",
+        "repository",
+        "sending",
+        "settings",
+        "shapes",
+    ),
     *("spool", "telling"),
 )
 _START = "import sys\n\nfrom hookhub.git.hook import main\n\nsys.exit(main())\n"

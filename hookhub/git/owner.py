@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pwd
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,8 @@ def become_owner_of(directory: Path, environment: Mapping[str, str]) -> Mapping[
     owner = directory.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return environment
+    # Python loads this with the first connection, and root's Python may be where that user cannot read.
+    codecs.lookup("idna")
     os.setgroups([])
     os.setgid(owner.st_gid)
     os.setuid(owner.st_uid)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from hookhub.git import branches, environment
-from hookhub.git.commits import CommitReader, GitFailed
+from hookhub.git.commits import CommitReader
+from hookhub.git.listing import GitFailed, list_branches
 from hookhub.git.payloads import as_name, as_text
 
 # Like GitHub: a consumer that wants more asks the repository itself.
@@ -22,8 +23,6 @@ MAX_COMMITS_OF_PUSH = 200_000
 MIN_COMMITS = 20
 # Nobody waits for these processes, but a sender that hangs in one would hold the spool's lock for ever.
 GIT_TIMEOUT_SECONDS = 300
-# The pusher waits for this one.
-LISTING_TIMEOUT_SECONDS = 5
 
 Pair = tuple[str, str]
 """A commit and its first parent, "" for a root."""
@@ -46,15 +45,15 @@ class Repository:
         self._environment = environment.for_git(inherited, git_dir=git_dir, own=own)
         self.ref_prefix = environment.ref_prefix(own)
 
-    def branch_listing(self, *, timeout_seconds: float = GIT_TIMEOUT_SECONDS) -> bytes:
-        """List every branch as it is now, in the form that ``branches.parse`` reads."""
-        wanted = "--format=%(objectname) %(refname) %(symref)", f"{self.ref_prefix}refs/heads/"
-        with self._run("for-each-ref", *wanted, timeout_seconds=timeout_seconds) as output:
-            return b"".join(line.rstrip() + b"\n" for line in output)
-
     def branches(self) -> dict[str, str]:
         """Return every branch as it is now: full ref name to commit id."""
-        return branches.parse(self.branch_listing(), prefix=self.ref_prefix)
+        listing = list_branches(
+            self._git_dir,
+            environment=self._environment,
+            prefix=self.ref_prefix,
+            timeout_seconds=GIT_TIMEOUT_SECONDS,
+        )
+        return branches.parse(listing, prefix=self.ref_prefix)
 
     def default_branch(self) -> str | None:
         """Return the branch that HEAD points at (it need not exist yet), or None when HEAD is detached."""
@@ -125,9 +124,7 @@ class Repository:
         return CommitReader(git_dir=self._git_dir, environment=self._environment, timeout_seconds=GIT_TIMEOUT_SECONDS)
 
     @contextmanager
-    def _run(
-        self, *arguments: str, lines: Iterable[str] = (), timeout_seconds: float = GIT_TIMEOUT_SECONDS
-    ) -> Iterator[IO[bytes]]:
+    def _run(self, *arguments: str, lines: Iterable[str] = ()) -> Iterator[IO[bytes]]:
         """Run git and yield its output as a stream; raise GitFailed when it fails."""
         # Files and not pipes: git may fill its output before it has read its input, and both sides would wait.
         with tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as complaints:
@@ -144,7 +141,7 @@ class Repository:
                 )
             except OSError as error:
                 raise GitFailed(f"git cannot be started: {error}") from error
-            deadline = threading.Timer(timeout_seconds, process.kill)
+            deadline = threading.Timer(GIT_TIMEOUT_SECONDS, process.kill)
             deadline.daemon = True
             deadline.start()
             try:

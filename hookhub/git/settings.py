@@ -12,9 +12,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hookhub.git.payloads import Identity, shown
-from hookhub.git.shapes import DEFAULT, SHAPES
 
 FILE_NAME = "hookhub.json"
+# The keys of ``shapes.SHAPES``, which the pusher does not wait to have loaded.
+DIALECTS = ("native", "coregit", "code-storage", "sigmagit", "social-gateway")
+DEFAULT = DIALECTS[0]
 
 _TEXT = {"url", "api_key", "repository", "html_url", "clone_url", "dialect", "repository_id", "customer_id"}
 _SECONDS = {"budget_seconds", "timeout_seconds", "patience_seconds"}
@@ -53,7 +55,7 @@ class Settings:
             customer_id=named.get("customer_id") or identity.customer_id,
         )
         dialect = named.get("dialect")
-        return replace(self, identity=own, dialect=dialect if dialect in SHAPES else self.dialect)
+        return replace(self, identity=own, dialect=dialect if dialect in DIALECTS else self.dialect)
 
 
 def read_settings(git_dir: Path, *, environment: Mapping[str, str]) -> Settings:
@@ -79,8 +81,8 @@ def read_settings(git_dir: Path, *, environment: Mapping[str, str]) -> Settings:
 
 def checked_dialect(dialect: str) -> str:
     """Return the dialect if pushes can be told in it; raise NotConfigured when they cannot."""
-    if dialect not in SHAPES:
-        raise NotConfigured(f"dialect must be one of {', '.join(SHAPES)}: no other tells of pushes; not {dialect!r}")
+    if dialect not in DIALECTS:
+        raise NotConfigured(f"dialect must be one of {', '.join(DIALECTS)}: no other tells of pushes; not {dialect!r}")
     return dialect
 
 

@@ -140,9 +140,8 @@ def _sigmagit_commit(commit: Commit) -> dict[str, Any]:
     }
 
 
-DEFAULT = "native"
 SHAPES: dict[str, Callable[[Scene, Change], Told]] = {
-    DEFAULT: native,
+    "native": native,
     "coregit": coregit,
     "code-storage": code_storage,
     "sigmagit": sigmagit,

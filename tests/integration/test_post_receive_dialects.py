@@ -9,7 +9,7 @@ import pytest
 from deliveries import catalogue
 from hookhub import schemas
 from hookhub.git.install import install
-from hookhub.git.settings import NotConfigured, checked_dialect
+from hookhub.git.settings import DIALECTS, NotConfigured, checked_dialect
 from hookhub.git.shapes import SHAPES
 from hookhub.schemas import Budget
 from tests.fake_hookhub import FakeHookHub, fake_hookhub
@@ -65,6 +65,10 @@ def test_whatever_is_told_is_as_the_system_documents_it(host: Host, fake: FakeHo
         assert schemas.faults_in(event["data"], str(entry.schema_text), budget=Budget()) == {}
         assert event["repository"] == "acme/widgets"
     assert len(accepted) == len({event["id"] for event in accepted})
+
+
+def test_the_settings_name_every_shape() -> None:
+    assert tuple(SHAPES) == DIALECTS
 
 
 def test_coregits_users_are_told_of_branches_and_of_the_repository(host: Host, fake: FakeHookHub) -> None:
