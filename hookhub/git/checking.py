@@ -37,7 +37,7 @@ def check(settings: Settings) -> Finding:
     if isinstance(answer, Unavailable):
         return _bad(f"{answer.problem}. Pushes wait in the spool until it answers.")
     if answer.status == _OK and answer.refusal is None:
-        return _good(f"{settings.url} answers, takes events with this key, and has the repository {name}.")
+        return _good(f"{settings.url} answers, and takes events about {name} with this key.")
     if answer.refusal is None:
         return _bad(f"{settings.url}: {answer}")
     if answer.status == _UNAUTHENTICATED:

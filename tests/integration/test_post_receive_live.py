@@ -51,7 +51,7 @@ def test_a_push_to_a_repository_that_hookhub_does_not_have_waits_until_it_is_cre
     assert "acme has no such repository" in problem
     assert "The repository was not created: HookHub answered 403" in refused
     assert "Created the repository acme/widgets." in created
-    assert "takes events with this key, and has the repository acme/widgets." in created
+    assert "takes events about acme/widgets with this key." in created
     assert (flushed.returncode, flushed.stderr) == (0, "hookhub: 2 events sent\n")
     assert sorted(Event.objects.values_list("type", flat=True)) == ["branch.created", "push"]
     assert not host.spool.rejected.exists()

@@ -806,7 +806,7 @@ def test_an_administrators_own_hooks_path_is_told(host: Host, fake: FakeHookHub,
 @pytest.mark.parametrize(
     ("answer", "sentence", "is_good"),
     [
-        (Answer(200, {"valid": True}), "takes events with this key, and has the repository acme/widgets", True),
+        (Answer(200, {"valid": True}), "takes events about acme/widgets with this key", True),
         (refusal(401, "unauthenticated", "Unknown key."), "does not accept this API key: Unknown key.", False),
         (refusal(403, "forbidden", "No."), "This API key may not publish: No.", False),
         (
