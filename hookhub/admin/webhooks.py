@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db import transaction
-from django.db.models import Case, Model, QuerySet, Value, When
+from django.db.models import Case, Model, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
@@ -21,8 +21,11 @@ from hookhub.admin.base import Acting, Titled, page_of, tally
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.reading import row_of
 from hookhub.admin.showing import when
+from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.admin.webhook_form import WebhookForm
 from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
+from hookhub.api.permissions import MASTER_ONLY
+from hookhub.models import Scope
 
 LATEST = 20
 ONE_PAGE = 100
@@ -67,6 +70,14 @@ class WebhookAdmin(Titled, Acting):
     change_form_template = "hookhub/admin/webhook.html"
     delete_confirmation_template = "hookhub/admin/webhook_delete.html"
     delete_selected_confirmation_template = "hookhub/admin/webhook_delete_selected.html"
+
+    def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
+        """Return the webhooks of the person's organizations; where only master keys may see them, of the owned ones."""
+        own = super().own_rows(request, rows, scope=scope)
+        if is_unrestricted(request):
+            return own
+        owned = organizations_of(request, scope=Scope.MASTER)
+        return own.exclude(Q(organization__default_dialect__in=MASTER_ONLY) & ~Q(organization__in=owned))
 
     # The list --------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,9 @@ from deliveries.models import Organization
 from hookhub.api.errors import invalid
 from hookhub.models import INCLUDED, ApiKey, Membership, Scope
 
+# Systems whose webhooks nothing less than a master key may read or change.
+MASTER_ONLY = frozenset({"coregit"})
+
 
 def is_operator(request: Request) -> bool:
     """Tell whether the caller acts for every organization: the operator's own key, or a superuser."""
@@ -35,6 +38,14 @@ def enter(request: Request, *, needs: Scope, named: object = None) -> Organizati
     else:
         organization, scope = _of_person(cast("User", request.user), named)
     require(needs, of=scope)
+    return organization
+
+
+def enter_webhooks(request: Request, *, needs: Scope, named: object = None) -> Organization:
+    """Return what ``enter`` does, for a request that reads or changes webhooks, whichever system's API it comes by."""
+    organization = enter(request, needs=needs, named=named)
+    if organization.default_dialect in MASTER_ONLY:
+        enter(request, needs=Scope.MASTER, named=named)
     return organization
 
 

@@ -9,7 +9,7 @@ from rest_framework.views import APIView
 
 from deliveries.models import Organization
 from hookhub.api.errors import invalid
-from hookhub.api.permissions import enter
+from hookhub.api.permissions import enter, enter_webhooks
 from hookhub.dialects.base import answer
 from hookhub.dialects.codmir import Codmir
 from hookhub.dialects.coregit import Coregit
@@ -39,10 +39,8 @@ class Speaking(APIView):
         """Give the organization the request acts in, as permissions.enter does, and speak its words from here on."""
         organization = enter(request, needs=needs, named=named)
         self.spoken = spoken_in(organization, request)
-        # Who asks for HookHub's own words gets them, but no door that the organization's system keeps shut.
-        if sharing(organization).master_only:
-            enter(request, needs=Scope.MASTER, named=named)
-        return organization
+        # Refused in the words that are spoken.
+        return enter_webhooks(request, needs=needs, named=named)
 
     def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], Response | None]:
         """Tell refusals in the words that are spoken when they happen."""

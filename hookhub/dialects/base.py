@@ -18,7 +18,7 @@ from hookhub.api.errors import bad_request
 from hookhub.api.intake import DEPTH_MOST, is_deeper_than
 from hookhub.api.meta import OneFormat
 from hookhub.api.parsers import StrictJSONParser
-from hookhub.api.permissions import enter
+from hookhub.api.permissions import enter, enter_webhooks
 from hookhub.dialects.authentication import CredentialsAuthentication
 from hookhub.dialects.problems import Problem, Tell, not_an_object, problem_of
 from hookhub.models import Scope
@@ -120,9 +120,10 @@ def object_in(request: Request) -> dict[str, object]:
     return dict(read)
 
 
-def repository_at(request: Request, owner: str, repo: str, *, needs: Scope) -> Repository:
-    """Give the repository at a path, provided the caller may do so much there; another's is a 404."""
-    organization = enter(request, needs=needs, named=owner)
+def repository_at(request: Request, owner: str, repo: str, *, needs: Scope, for_webhooks: bool = True) -> Repository:
+    """Return the repository at a path, provided the caller may do so much with its webhooks; another's is a 404."""
+    entered = enter_webhooks if for_webhooks else enter
+    organization = entered(request, needs=needs, named=owner)
     if "\0" in repo:
         raise Http404
     found = Repository.objects.select_related("organization").filter(organization=organization, name=repo).first()

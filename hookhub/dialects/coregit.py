@@ -66,7 +66,6 @@ class Coregit(Native):
     """Whose keys are all master keys, and whose receivers all speak TLS."""
 
     slug: ClassVar[str] = "coregit"
-    master_only: ClassVar[bool] = True
 
     def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
         """Refuse events it does not have, and URLs without TLS but for those on one's desk in development mode."""

@@ -19,8 +19,6 @@ class Native:
     """What is asked and answered at `/v1/webhooks`; Coregit and codmir are this with exceptions."""
 
     slug: ClassVar[str] = "native"
-    # Whether nothing less than a master key will do, for reading too.
-    master_only: ClassVar[bool] = False
 
     def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
         """Refuse what the system would not have though the engine might; raises a 422 naming the fields."""

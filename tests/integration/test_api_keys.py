@@ -1,10 +1,13 @@
 """API keys: their checksum, expiry, rolling and networks, and how soon other processes hear of a change."""
 
+import io
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from django.contrib.auth.models import User
 from django.core import mail
 from django.db import connection
 from django.test import Client
@@ -12,17 +15,19 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from deliveries.models import Event, Organization
-from hookhub import api_keys, event_types, key_text
+from deliveries.models import Event, Organization, Repository
+from hookhub import api_keys, event_types, key_text, remembering
 from hookhub.api import authentication
 from hookhub.api.authentication import MISTYPED, UNKNOWN
-from hookhub.change_notices import CHANNEL, forget
+from hookhub.change_notices import CHANNEL, Listener, forget
 from hookhub.key_notices import warn_of_expiring_keys
+from hookhub.management.commands.send_event import key_of
 from hookhub.models import ApiKey, Membership, OwnEventType, Scope, digest
 from tests.api import Caller, faults
 
 pytestmark = pytest.mark.django_db
 
+SOCIAL = "/api/v3/repos/acme/widgets/hooks"
 EVENT = {"type": "push", "data": {}}
 
 
@@ -30,7 +35,7 @@ def message(answer: Any) -> str:
     return str(answer.json()["error"]["message"])
 
 
-def key_of(caller: Caller) -> ApiKey:
+def record_of(caller: Caller) -> ApiKey:
     return ApiKey.objects.get(key_id=caller.key.split("_")[1])
 
 
@@ -95,7 +100,7 @@ def test_a_key_is_created_with_an_expiry_and_networks_and_both_can_be_changed(ap
 
 
 def test_owners_are_warned_once_before_a_key_expires(organization: Organization, now: datetime) -> None:
-    owner = Membership._meta.get_field("user").related_model.objects.create_user("ada", "ada@example.org")
+    owner = User.objects.create_user("ada", "ada@example.org")
     Membership.objects.create(user=owner, organization=organization)
     soon, _ = ApiKey.issue(
         organization=organization, scope=Scope.READ, name="x\r\nBcc: y", expires_at=now + timedelta(days=6), now=now
@@ -115,7 +120,7 @@ def test_owners_are_warned_once_before_a_key_expires(organization: Organization,
 
 
 def test_a_rolled_key_has_two_secrets_until_the_overlap_ends(api: Caller) -> None:
-    answer = api.post(f"/v1/api-keys/{key_of(api).key_id}/roll", {"overlap_seconds": 3600})
+    answer = api.post(f"/v1/api-keys/{record_of(api).key_id}/roll", {"overlap_seconds": 3600})
     fresh = Caller(answer.json()["key"])
 
     assert (answer.status_code, answer["Cache-Control"]) == (200, "no-store")
@@ -132,14 +137,14 @@ def test_a_rolled_key_has_two_secrets_until_the_overlap_ends(api: Caller) -> Non
 def test_a_key_rolled_without_overlap_loses_its_old_secret_at_once(api: Caller) -> None:
     assert api.post("/v1/events", EVENT).status_code == 202
 
-    fresh = Caller(api.post(f"/v1/api-keys/{key_of(api).key_id}/roll", {"overlap_seconds": 0}).json()["key"])
+    fresh = Caller(api.post(f"/v1/api-keys/{record_of(api).key_id}/roll", {"overlap_seconds": 0}).json()["key"])
 
     assert api.post("/v1/events", EVENT).status_code == 401
     assert fresh.post("/v1/events", EVENT).status_code == 202
 
 
 def test_a_revoked_key_and_another_tenants_cannot_be_rolled(api: Caller, other: Caller) -> None:
-    key, _ = ApiKey.issue(organization=key_of(api).organization, scope=Scope.READ, now=timezone.now())
+    key, _ = ApiKey.issue(organization=record_of(api).organization, scope=Scope.READ, now=timezone.now())
     before = bytes(key.secret_hash)
 
     assert other.post(f"/v1/api-keys/{key.key_id}/roll", {}).status_code == 404
@@ -152,7 +157,7 @@ def test_a_revoked_key_and_another_tenants_cannot_be_rolled(api: Caller, other: 
 
 def test_rolling_an_expired_key_takes_a_new_expiry(api: Caller, now: datetime) -> None:
     key, _ = ApiKey.issue(
-        organization=key_of(api).organization, scope=Scope.READ, expires_at=now, now=now - timedelta(1)
+        organization=record_of(api).organization, scope=Scope.READ, expires_at=now, now=now - timedelta(1)
     )
     address = f"/v1/api-keys/{key.key_id}/roll"
 
@@ -201,7 +206,7 @@ def test_a_key_is_accepted_from_its_networks_only(
 def test_the_database_announces_every_change_of_what_is_kept_in_memory(api: Caller, organization: Organization) -> None:
     """A key revoked by another process went on publishing for 4.7 s."""
     connection.ensure_connection()
-    key, own = key_of(api), {"type": "acme.thing"}
+    key, own = record_of(api), {"type": "acme.thing"}
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as link:
         link.execute(f"LISTEN {CHANNEL}")
 
@@ -231,7 +236,7 @@ def test_a_notice_has_this_process_refuse_a_revoked_key_at_once(
     api: Caller, organization: Organization, kind: str
 ) -> None:
     assert api.post("/v1/events", EVENT).status_code == 202
-    key = key_of(api)
+    key = record_of(api)
     # As another process does it, which cannot reach this one's memory.
     ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now())
     assert api.post("/v1/events", EVENT).status_code == 202
@@ -255,3 +260,51 @@ def test_security_txt_names_the_contact_and_is_not_there_without_one(client: Cli
     assert (answer.status_code, answer["Content-Type"]) == (200, "text/plain")
     assert lines[0] == "Contact: mailto:security@example.org"
     assert [line.partition(":")[0] for line in lines[1:]] == ["Expires", "Preferred-Languages", "Canonical"]
+
+
+@pytest.mark.parametrize("address", ["sigmagit", "social-gateway"])
+def test_webhooks_that_only_master_keys_may_touch_are_so_at_every_address(
+    organization: Organization, address: str
+) -> None:
+    Organization.objects.update(default_dialect="coregit")
+    Repository.objects.create(organization=organization, name="widgets")
+    path = {"sigmagit": "/api/repositories/acme/widgets/webhooks", "social-gateway": SOCIAL}[address]
+
+    lesser, master = (Caller.of(organization, scope) for scope in (Scope.MANAGE, Scope.MASTER))
+
+    assert lesser.get(path).status_code == 403
+    assert master.get(path).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_revoked_by_another_process_is_forgotten_by_notice(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Nothing but the notice can have it forgotten.
+    monkeypatch.setattr(remembering, "SPAN", timedelta(days=1))
+    listener = Listener()
+    listener.ensure_started()
+    try:
+        assert listener.is_listening.wait(timeout=60)
+        assert api.post("/v1/events", EVENT).status_code == 202
+        connection.ensure_connection()
+        with psycopg.connect(connection.connection.info.dsn, autocommit=True) as link:
+            link.execute("UPDATE hookhub_apikey SET revoked_at = now()")
+
+        deadline = timezone.now() + timedelta(seconds=60)
+        while (status := api.post("/v1/events", EVENT).status_code) == 202 and timezone.now() < deadline:
+            pass
+
+        assert status == 401
+    finally:
+        listener.stop()
+
+
+@pytest.mark.parametrize("where", ["file", "standard input"])
+def test_a_command_takes_its_key_from_a_file_and_not_from_the_list_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    (tmp_path / "key").write_text("hh_text\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("hh_text\n"))
+
+    name = str(tmp_path / "key") if where == "file" else "-"
+
+    assert key_of({"api_key_file": name, "api_key": "hh_other", "data": "{}"}) == "hh_text"

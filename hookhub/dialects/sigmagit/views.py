@@ -16,7 +16,7 @@ from deliveries.models import Webhook
 from hookhub.api.errors import invalid
 from hookhub.api.filters import read_uuid
 from hookhub.api.pagination import Whole
-from hookhub.api.permissions import enter
+from hookhub.api.permissions import enter_webhooks
 from hookhub.dialects.base import DialectView, repository_at
 from hookhub.dialects.problems import Problem
 from hookhub.dialects.sigmagit.chat import DISCORD, OWN, SLACK, format_for
@@ -174,7 +174,7 @@ class WebhookStatsView(OneWebhookView):
 
 def find(request: Request, webhook: str, *, needs: Scope) -> Webhook:
     """Give a webhook of the caller's organization, provided it may be touched so."""
-    organization = enter(request, needs=needs)
+    organization = enter_webhooks(request, needs=needs)
     found = Webhook.objects.kept().select_related("organization", "repository")
     return found.get(organization=organization, uid=read_uuid(webhook))
 

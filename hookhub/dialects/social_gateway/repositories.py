@@ -18,7 +18,7 @@ class RepositoryView(SocialGatewayView):
 
     @extend_schema(responses=RepositoryShown)
     def get(self, request: Request, owner: str, repo: str) -> Response:
-        repository = repository_at(request, owner, repo, needs=Scope.READ)
+        repository = repository_at(request, owner, repo, needs=Scope.READ, for_webhooks=False)
         return Response(shapes.repository(repository, Place.of(request, repository)))
 
 

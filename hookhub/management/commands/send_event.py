@@ -25,14 +25,22 @@ class Command(BaseCommand):
         parser.add_argument("--organization", help="its slug; only for operators' keys")
         parser.add_argument("--id", help="publishing twice with the same id publishes once")
         parser.add_argument("--url", default=os.environ.get("HOOKHUB_URL"), help="HookHub's address [HOOKHUB_URL]")
-        parser.add_argument("--api-key", default=os.environ.get("HOOKHUB_API_KEY"), help="[HOOKHUB_API_KEY]")
+        parser.add_argument(
+            "--api-key-file", metavar="FILE", help="the file that holds the API key, - for standard input"
+        )
+        parser.add_argument(
+            "--api-key",
+            default=os.environ.get("HOOKHUB_API_KEY"),
+            help="the key itself, which other users of the machine can see while the command runs [HOOKHUB_API_KEY]",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Publish; say what to do when that fails."""
-        if not options["url"] or not options["api_key"]:
-            raise CommandError("Say where to send: --url and --api-key, or HOOKHUB_URL and HOOKHUB_API_KEY.")
+        key = key_of(options)
+        if not options["url"] or not key:
+            raise CommandError("Say where to send: --url and --api-key-file, or HOOKHUB_URL and HOOKHUB_API_KEY.")
         try:
-            with Client(options["url"], options["api_key"]) as hookhub:
+            with Client(options["url"], key) as hookhub:
                 published = hookhub.publish(
                     options["type"],
                     read_data(options["data"]),
@@ -43,6 +51,19 @@ class Command(BaseCommand):
         except (HookHubError, ValueError) as problem:
             raise CommandError(str(problem)) from problem
         self.stdout.write(f"{published.id}{' (published before)' if published.replayed else ''}")
+
+
+def key_of(options: dict[str, Any]) -> str | None:
+    """Return the API key: from the file if one is named, else as given or from the environment."""
+    name = options["api_key_file"]
+    if name is None:
+        return options["api_key"] or None
+    if name == "-" and options["data"] == "-":
+        raise CommandError("--data and --api-key-file cannot both be standard input.")
+    try:
+        return (sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")).strip()
+    except (OSError, ValueError) as error:
+        raise CommandError(f"--api-key-file cannot be read: {error}") from error
 
 
 def read_data(argument: str) -> Any:
