@@ -54,7 +54,7 @@ def render(claimed: Claim, *, now: datetime) -> Request:
     passed = (hops.HEADER, hops.after_this_one(claimed.hops, deployment=settings.HOOKHUB_DEPLOYMENT_ID))
     timeout = to.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
     return Request(
-        url=to.url,
+        url=to.url if to.sealed_url is None else vault.open_url(to.sealed_url, of=to.webhook_uid),
         headers=(*rendered.headers, *own, passed),
         body=rendered.body,
         timeout=min(timeout, settings.HOOKHUB_TIMEOUT_MOST),

@@ -21,7 +21,7 @@ def webhook_target(webhook: Webhook) -> Target:
 def webhook_state(webhook: Webhook) -> State:
     """Return a webhook's fields; its secret and its headers' values only tell whether they changed."""
     return {
-        "url": Masked(webhook.url, webhook.shown_url),
+        "url": Masked((webhook.stored_url, bytes(webhook.sealed_url or b"")), webhook.shown_url),
         **state_of(webhook, *WEBHOOK_FIELDS),
         "repository": None if webhook.repository is None else webhook.repository.full_name,
         "active": webhook.active,

@@ -40,7 +40,7 @@ IS_SLOW = "(coalesce(w.pace >= %(slow_from)s, false) OR w.id = ANY(%(lagging)s::
 
 # What a Destination is made of.
 DESTINATION = f"""
-w.id, w.uid::text, w.organization_id, o.slug, w.repository_id, w.url, w.format, w.content_type,
+w.id, w.uid::text, w.organization_id, o.slug, w.repository_id, w.url, w.sealed_url, w.format, w.content_type,
 w.sealed_secrets, w.sealed_headers, w.verify_ssl, w.retry_schedule, w.timeout, {IS_SLOW}
 """
 
@@ -164,7 +164,9 @@ class Destination(NamedTuple):
     organization_id: int
     organization: str
     repository_id: int | None
+    # As it may be shown, and sealed where that is not all of it.
     url: str
+    sealed_url: bytes | None
     format: str
     content_type: str
     sealed_secrets: bytes

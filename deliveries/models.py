@@ -10,7 +10,7 @@ from django.db.models import Exists, F, Func, OuterRef, Q, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from deliveries import dialects, formats, limits
+from deliveries import dialects, formats, limits, vault
 from deliveries.ids import uuid7
 
 
@@ -102,7 +102,9 @@ class Webhook(models.Model):
     organization = models.ForeignKey(Organization, models.PROTECT, db_index=False, related_name="webhooks")
     repository = models.ForeignKey(Repository, models.PROTECT, null=True, blank=True, related_name="webhooks")
     name = models.CharField(max_length=200, blank=True)
-    url = models.CharField(max_length=2048)
+    # The URL as it may be shown, and sealed where that is not all of it; ``url`` is the URL itself.
+    stored_url = models.CharField("URL", max_length=2048, db_column="url")
+    sealed_url = models.BinaryField(null=True)
     events = ArrayField(models.CharField(max_length=200))
     format = models.CharField(max_length=40, choices=formats.choices)
     content_type = models.CharField(max_length=10, default="json")
@@ -177,7 +179,24 @@ class Webhook(models.Model):
     @property
     def shown_url(self) -> str:
         """Give the URL as anybody may see it: masked where whoever knows it could post."""
-        return formats.format_of(self.format).show_url(self.url)
+        # What an earlier version stored is not masked.
+        return formats.format_of(self.format).show_url(self.stored_url)
+
+    @property
+    def url_when_created(self) -> str:
+        """Return the URL as the answer to its creation repeats it: its query as it was sent, this once."""
+        return self.shown_url if formats.format_of(self.format).url_is_secret else self.url
+
+    @property
+    def url(self) -> str:
+        """Return the URL that is sent to; raises vault.Unreadable."""
+        return self.stored_url if self.sealed_url is None else vault.open_url(self.sealed_url, of=self.uid)
+
+    @url.setter
+    def url(self, url: str) -> None:
+        """Keep a URL as its format shows it, and sealed where that masks anything; the format is set before."""
+        self.stored_url = formats.format_of(self.format).show_url(url)
+        self.sealed_url = None if self.stored_url == url else vault.seal_url(url, of=self.uid)
 
     @property
     def active(self) -> bool:

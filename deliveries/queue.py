@@ -246,7 +246,9 @@ WHERE w.id = r.id
 # a batch goes down with them each time, what is lost again waits, each for as long as the chance in its id says.
 _SHOWN_URL = f"""
 CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() if not one.url_is_secret)})
-     THEN w.url ELSE substring(w.url from '^[a-z]+://[^/]+') || '/{MASK}' END
+     THEN CASE WHEN w.sealed_url IS NULL AND strpos(w.url, '?') > 0
+               THEN split_part(w.url, '?', 1) || '?{MASK}' ELSE w.url END
+     ELSE substring(w.url from '^[a-z]+://[^/]+') || '/{MASK}' END
 """
 
 _RECLAIM = """

@@ -135,6 +135,16 @@ def open_text(sealed: str, *, column: str, of: UUID | str) -> str:
     return decrypt(found, place_of(column, of), settings.HOOKHUB_ENCRYPTION_KEYS).decode()
 
 
+def seal_url(url: str, *, of: UUID | str) -> bytes:
+    """Seal a webhook's URL."""
+    return _seal(url, place=place_of(URL, of))
+
+
+def open_url(sealed: Sealed, *, of: UUID | str) -> str:
+    """Open a webhook's URL; raises Unreadable."""
+    return _open_url(bytes(sealed), place_of(URL, of), settings.HOOKHUB_ENCRYPTION_KEYS)
+
+
 def reseal(sealed: Sealed, *, column: str, of: UUID | str) -> bytes:
     """Seal the same content with the first key; what is so already comes back as it is. Raises Unreadable."""
     found, keys, place = bytes(sealed), settings.HOOKHUB_ENCRYPTION_KEYS, place_of(column, of)
@@ -163,6 +173,11 @@ def _open_secrets(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> tuple[S
 @lru_cache(maxsize=4096)
 def _open_headers(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(json.loads(decrypt(sealed, place, keys)).items())
+
+
+@lru_cache(maxsize=4096)
+def _open_url(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> str:
+    return str(json.loads(decrypt(sealed, place, keys)))
 
 
 # The two forms -------------------------------------------------------------------------------------------------------

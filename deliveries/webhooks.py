@@ -13,6 +13,7 @@ from deliveries import audit, queue, quotas, terms, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.events import NewEvent, operational
 from deliveries.formats import FORMATS, Format, format_of
+from deliveries.formats.base import mask_path
 from deliveries.ids import uuid7
 from deliveries.models import Delivery, DeliveryQuerySet, Organization, Repository, Webhook
 from deliveries.target import origin_of
@@ -25,6 +26,7 @@ SECRETS_MOST = 5
 # One pass of the review.
 REVIEW_BATCH = 100
 # What is good or bad by the format that a webhook has.
+SEALED = ("stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
 BY_THE_FORMAT = frozenset({"url", "content_type", "secret", "headers"})
 
 
@@ -148,14 +150,23 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
         webhook.sealed_secrets = _seal(str(new_secret), of=webhook.uid)
     if moves or "headers" in granted:
         webhook.sealed_headers = vault.seal_headers(_as_headers(granted.pop("headers", {})), of=webhook.uid)
-    for name, value in granted.items():
-        setattr(webhook, name, value)
+    _set_fields(webhook, granted)
     webhook.changed_at = now
-    webhook.save(update_fields=[*granted, "sealed_secrets", "sealed_headers", "changed_at"])
+    webhook.save(update_fields=[*(granted.keys() - {"url"}), *SEALED, "changed_at"])
     audit.record_update(
         "webhook.updated", target=webhook_target(webhook), before=state_before, after=webhook_state(webhook), now=now
     )
     return str(new_secret) if new_secret else None
+
+
+def _set_fields(webhook: Webhook, granted: terms.Fields) -> None:
+    """Set the granted fields; the URL last, because the format decides how much of it is shown."""
+    # Another format may show more of it, or less.
+    url = granted.get("url", webhook.url if "format" in granted else None)
+    for name in granted.keys() - {"url"}:
+        setattr(webhook, name, granted[name])
+    if url is not None:
+        webhook.url = str(url)
 
 
 def _require_known(webhook: Webhook, *, instead: object = None) -> None:
@@ -241,7 +252,7 @@ def release(webhook: Webhook, *, now: datetime) -> int:
 
 
 def delete(webhook: Webhook, *, now: datetime) -> int:
-    """Forget its wish and its secrets, keep its log, and cancel what it is owed; give how many that cancels.
+    """Forget its wish, its URL and its secrets, keep its log, and cancel what it is owed; give how many that cancels.
 
     Call it in a transaction. Of more than queue.AT_ONCE the chores cancel the rest. The row itself goes when retention
     has taken the last of its log.
@@ -249,7 +260,9 @@ def delete(webhook: Webhook, *, now: datetime) -> int:
     state_before = webhook_state(webhook)
     webhook.deleted_at = webhook.changed_at = now
     webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets((), of=webhook.uid), None
-    webhook.save(update_fields=["deleted_at", "changed_at", "sealed_secrets", "sealed_headers"])
+    # A path may be a token too; the host is enough to tell from the log where it went.
+    webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
+    webhook.save(update_fields=["deleted_at", "changed_at", *SEALED])
     owed = _some(webhook, IN_LINE, LATER, HELD)
     cancelled = owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
     after = {"cancelled": cancelled}
@@ -360,11 +373,17 @@ def reseal_all() -> Iterator[bool]:
 
 
 def _reseal(webhook: Webhook) -> bool:
+    before = [getattr(webhook, name) for name in SEALED]
     secrets, headers = webhook.sealed_secrets, webhook.sealed_headers
     webhook.sealed_secrets = vault.reseal(secrets, column=vault.SECRETS, of=webhook.uid)
     if headers is not None:
         webhook.sealed_headers = vault.reseal(headers, column=vault.HEADERS, of=webhook.uid)
-    if vault.is_current(secrets) and (headers is None or vault.is_current(headers)):
+    if webhook.sealed_url is None:
+        # What an earlier version stored in the clear is sealed where it would not be shown.
+        webhook.url = webhook.stored_url
+    else:
+        webhook.sealed_url = vault.reseal(webhook.sealed_url, column=vault.URL, of=webhook.uid)
+    if before == [getattr(webhook, name) for name in SEALED]:
         return False
-    webhook.save(update_fields=["sealed_secrets", "sealed_headers"])
+    webhook.save(update_fields=SEALED)
     return True

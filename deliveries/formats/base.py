@@ -80,11 +80,13 @@ class Format(ABC):
         return None
 
     def show_url(self, url: str) -> str:
-        """Give a webhook's URL as it may be shown."""
+        """Return a webhook's URL as it may be shown: without its path where that is a secret, query values masked.
+
+        What is masked already stays as it is.
+        """
         if not self.url_is_secret:
-            return url
-        scheme, host, *_ = urlsplit(url)
-        return f"{scheme}://{host}/{MASK}"
+            return mask_query(url)
+        return mask_path(url)
 
     def make_secret(self) -> str:
         """Make a new secret in the form this format's receivers expect."""
@@ -93,6 +95,19 @@ class Format(ABC):
     def fault_in_secret(self, secret: str) -> str | None:
         """Say what is wrong with a secret that an owner brings, or None."""
         return None if 8 <= len(secret) <= 255 and secret.isprintable() else "use 8 to 255 printable characters"
+
+
+def mask_path(url: str) -> str:
+    """Return no more of a URL than its scheme and host."""
+    scheme, host, *_ = urlsplit(url)
+    return f"{scheme}://{host}/{MASK}"
+
+
+def mask_query(url: str) -> str:
+    """Return a URL with a mask for each value of its query, which may be a token; names stay."""
+    before, mark, query = url.partition("?")
+    parts = [f"{part.partition('=')[0]}={MASK}" if "=" in part else part and MASK for part in query.split("&")]
+    return before + mark + "&".join(parts)
 
 
 def stamp(moment: datetime, *, milliseconds: bool = False) -> str:

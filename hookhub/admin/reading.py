@@ -14,7 +14,7 @@ from hookhub.admin.showing import beginning, exact, pretty, printable, relative,
 # A delivery that was sent again a thousand times has as many attempts; the page shows the latest.
 ATTEMPTS_SHOWN = 100
 
-NAMED_WEBHOOK = Webhook.objects.only("id", "uid", "name", "url", "format", "disabled_at", "deleted_at")
+NAMED_WEBHOOK = Webhook.objects.only("id", "uid", "name", "stored_url", "format", "disabled_at", "deleted_at")
 NAMED_ORGANIZATION = Organization.objects.only("id", "slug")
 NAMED_REPOSITORY = Repository.objects.select_related("organization").only("id", "name", "organization__slug")
 

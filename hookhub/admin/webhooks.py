@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db import transaction
-from django.db.models import Case, Model, Q, QuerySet, Value, When
+from django.db.models import Case, F, Func, Model, Q, QuerySet, TextField, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
@@ -116,7 +116,9 @@ class WebhookAdmin(Titled, Acting):
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
         """Search the URLs that are shown; in the others a secret could be guessed letter by letter."""
-        seen = Case(When(format__in=SHOWN, then="url"), default=Value(""))
+        # An earlier version stored queries in the clear.
+        before_query = Func(F("stored_url"), Value("?"), Value(1), function="split_part", output_field=TextField())
+        seen = Case(When(format__in=SHOWN, then=before_query), default=Value(""), output_field=TextField())
         return super().get_search_results(request, queryset.annotate(seen_url=seen), search_term)
 
     # The form --------------------------------------------------------------------------------------------------------

@@ -148,7 +148,8 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     )  # fmt: skip
     name = serializers.CharField(required=False, allow_blank=True)
     url = serializers.CharField(
-        source="shown_url", help_text="Reads back masked in formats whose URL lets anybody post, such as slack."
+        source="shown_url",
+        help_text="Reads back with its query's values masked; in formats whose URL is a secret, such as slack, all.",
     )
     events = serializers.ListField(child=serializers.CharField(), help_text='Event types, families, or ["*"].')
     format = serializers.CharField(required=False, help_text="The wire format; the organization's default if absent.")

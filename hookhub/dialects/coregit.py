@@ -88,7 +88,7 @@ class Coregit(Native):
 
     def created(self, webhook: Webhook, secret: str | None) -> dict[str, Any]:
         """Show a new webhook, which has a secret and no date."""
-        row = {**self.shown(webhook), "secret": secret}
+        row = {**self.shown(webhook), "url": webhook.url_when_created, "secret": secret}
         return {name: row[name] for name in ("id", "url", "events", "secret", "active")}
 
     def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:

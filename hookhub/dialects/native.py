@@ -31,7 +31,7 @@ class Native:
 
     def created(self, webhook: Webhook, secret: str | None) -> dict[str, Any]:
         """Show a new webhook and, this once, its secret."""
-        return self.shown(webhook, secret)
+        return {**self.shown(webhook, secret), "url": webhook.url_when_created}
 
     def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:
         """Answer with the page of webhooks that the request asks for."""

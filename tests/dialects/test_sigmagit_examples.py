@@ -406,7 +406,7 @@ def test_a_format_chosen_elsewhere_stays_when_the_url_changes(forge: Forge, call
 def test_an_issue_reaches_slack_in_words(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:
     created = create(caller, SLACK)
     # Slack itself is out of reach; the same webhook is led to a receiver of ours.
-    Webhook.objects.filter(uid=created["id"]).update(url=forge.receiver.url())
+    Webhook.objects.filter(uid=created["id"]).update(stored_url=forge.receiver.url(), sealed_url=None)
     forge.receiver.answers["/"] = Answer(200, body=b"ok")
     forge.accept(now=now, event_type="issues.opened", data=ISSUE)
 

@@ -192,7 +192,7 @@ def test_a_service_has_at_most_one_configuration(documented: Documented) -> None
 
 def test_the_pages_of_a_list_lead_to_each_other(documented: Documented) -> None:
     for number in range(7):
-        Webhook.objects.filter(pk=documented.hook().pk).update(url=f"http://example.com/{number}")
+        Webhook.objects.filter(pk=documented.hook().pk).update(stored_url=f"http://example.com/{number}")
 
     def rels(query: str) -> list[str]:
         link = documented.send("GET", f"{HOOKS}?{query}").headers.get("Link", "")

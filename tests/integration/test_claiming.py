@@ -56,7 +56,8 @@ def test_a_claim_is_a_lease_with_all_that_one_attempt_needs(forge: Forge, now: d
     webhook.refresh_from_db()
     assert claimed.to == Destination(
         webhook_id=webhook.pk, webhook_uid=str(webhook.uid), organization_id=forge.organization.pk,
-        organization="acme", repository_id=None, url=webhook.url, format="standard-webhooks", content_type="json",
+        organization="acme", repository_id=None, url=webhook.url, sealed_url=None, format="standard-webhooks",
+        content_type="json",
         sealed_secrets=bytes(webhook.sealed_secrets),
         sealed_headers=bytes(webhook.sealed_headers), verify_ssl=False, retry_schedule=[timedelta(minutes=1)],
         timeout=timedelta(seconds=5), slow=False,

@@ -2,15 +2,18 @@
 
 import logging
 from datetime import datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core import mail
+from django.core.management import call_command
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from deliveries import pipeline, webhooks
+from deliveries import pipeline, vault, webhooks
 from deliveries.chores import reclaim_expired_leases
 from deliveries.formats import FORMATS, MASK
 from deliveries.models import Attempt, Event, Webhook
@@ -108,7 +111,7 @@ def test_another_format_does_not_unmask_it(forge: Forge, now: datetime, slug: st
     # Who knows it may do as they like, and one chat's mask is as good as the other's.
     webhooks.change(webhook.pk, {"format": next(other for other in MASKED if other != slug)}, now=now)
     changed, _ = webhooks.change(webhook.pk, {"format": "coregit", "url": forge.receiver.url(PATH)}, now=now)
-    assert changed.shown_url == forge.receiver.url(PATH)
+    assert changed.shown_url == forge.receiver.url(PATH.replace("=true", f"={MASK}"))
 
 
 @every_masked
@@ -139,14 +142,16 @@ def test_the_log_masks_it_whether_delivered_refused_lost_or_unknown(
     assert "hookhub.attempts" in {record.name for record in caplog.records}
 
 
-def test_what_its_worker_left_unknown_is_shown_whole_where_the_url_is_no_secret(forge: Forge, now: datetime) -> None:
+def test_what_its_worker_left_unknown_is_shown_with_its_path_where_the_url_is_no_secret(
+    forge: Forge, now: datetime
+) -> None:
     webhook = forge.webhook(now=now, path=PATH, format="coregit")
     forge.accept(now=now)
     claim_due(10, now=now)
 
     reclaim_expired_leases(now=now + timedelta(hours=1))
 
-    assert Attempt.objects.get().url == webhook.url
+    assert Attempt.objects.get().url == webhook.shown_url == webhook.url.replace("=true", f"={MASK}")
 
 
 @every_masked
@@ -240,3 +245,131 @@ def test_an_operator_who_rotates_secrets_leaves_those_alone_that_have_none(forge
 
     assert answer.status_code == 200
     assert [str(message) for message in answer.context["messages"]] == ["Left alone: 1 signs nothing."]
+
+
+# In the table ---------------------------------------------------------------------------------------------------------
+
+
+def row_of(webhook: Webhook) -> str:
+    """Everything the table holds of a webhook, as a dump of it shows it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT w::text FROM deliveries_webhook w WHERE id = %s", [webhook.pk])
+        return str(cursor.fetchone()[0])
+
+
+@every_masked
+def test_a_dump_of_the_table_does_not_tell_it(forge: Forge, now: datetime, sender: Sender, slug: str) -> None:
+    webhook = forge.webhook(now=now, path=PATH, format=slug)
+    webhooks.change(webhook.pk, {"url": forge.receiver.url(f"{PATH}&new=1")}, now=now)
+    forge.accept(now=now)
+
+    deliver_due(sender, now=now)
+
+    assert [request.path for request in forge.receiver.received] == [f"{PATH}&new=1"]
+    assert "XXXX" not in row_of(webhook)
+    assert Webhook.objects.get().shown_url == forge.receiver.url(f"/{MASK}")
+
+
+def test_a_sealed_url_that_is_copied_to_another_webhook_is_sent_nothing(
+    forge: Forge, now: datetime, sender: Sender
+) -> None:
+    mine = forge.webhook(now=now, path=PATH, format="slack")
+    theirs = forge.webhook(now=now, path="/theirs?token=theirs", format="slack")
+    Webhook.objects.filter(pk=mine.pk).update(sealed_url=theirs.sealed_url)
+    Webhook.objects.filter(pk=theirs.pk).update(disabled_at=now, disabled_reason="by_owner")
+    forge.accept(now=now)
+
+    deliver_due(sender, now=now)
+
+    assert forge.receiver.received == []
+    assert "sealed for another webhook" in Attempt.objects.get().error
+
+
+@pytest.mark.parametrize("slug", ["slack", "coregit"])
+def test_deleting_a_webhook_wipes_its_url_and_its_secrets(forge: Forge, now: datetime, slug: str) -> None:
+    path = "/path-of-s3cret?token=s3cret"
+    webhook = forge.webhook(now=now, path=path, format=slug, headers={"X-Token": "s3cret"})
+
+    with transaction.atomic():
+        webhooks.delete(webhook, now=now)
+
+    webhook.refresh_from_db()
+    assert (webhook.stored_url, webhook.sealed_url) == (forge.receiver.url(f"/{MASK}"), None)
+    assert (vault.secrets_of(webhook), webhook.sealed_headers) == ((), None)
+    assert "s3cret" not in row_of(webhook)
+
+
+def test_what_an_earlier_version_stored_in_the_clear_is_sealed_by_reencrypt_secrets(
+    forge: Forge, now: datetime, sender: Sender
+) -> None:
+    url = forge.receiver.url(PATH)
+    chat = forge.webhook(now=now, path=PATH, format="slack")
+    other = forge.webhook(now=now, path="/hook?token=XXXX", format="coregit")
+    for webhook, clear in ((chat, url), (other, forge.receiver.url("/hook?token=XXXX"))):
+        Webhook.objects.filter(pk=webhook.pk).update(stored_url=clear, sealed_url=None)
+    assert Webhook.objects.get(pk=chat.pk).shown_url == forge.receiver.url(f"/{MASK}")
+    assert Webhook.objects.get(pk=other.pk).shown_url == forge.receiver.url(f"/hook?token={MASK}")
+
+    call_command("reencrypt_secrets", stdout=StringIO())
+
+    assert "XXXX" not in row_of(chat) + row_of(other)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    assert sorted(request.path for request in forge.receiver.received) == ["/hook?token=XXXX", PATH]
+
+
+# Tokens in a query ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://a.example/hook", "https://a.example/hook"),
+        ("https://a.example/hook?", "https://a.example/hook?"),
+        ("https://a.example/hook?token=s", f"https://a.example/hook?token={MASK}"),
+        ("https://a.example/?a=1&b=&c=x=y", f"https://a.example/?a={MASK}&b={MASK}&c={MASK}"),
+        ("https://a.example/hook?s3cret", f"https://a.example/hook?{MASK}"),
+        ("https://a.example/hook?a&&b=1", f"https://a.example/hook?{MASK}&&b={MASK}"),
+        (f"https://a.example/hook?token={MASK}", f"https://a.example/hook?token={MASK}"),
+    ],
+)
+def test_the_values_of_a_query_are_masked_and_its_names_are_not(url: str, shown: str) -> None:
+    assert FORMATS["github"].show_url(url) == shown
+
+
+def test_a_token_in_a_query_is_shown_by_the_answer_that_creates_it_and_by_no_other(
+    caller: Caller, forge: Forge, now: datetime, sender: Sender, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = forge.receiver.url("/hook?token=XXXX")
+    forge.receiver.answers["/hook?token=XXXX"] = [Answer(500), Answer(raw=b"nonsense"), Answer(200)]
+
+    created = caller.post("/v1/webhooks", {"url": url, "events": ["*"], "retry_schedule": [60, 60]}).json()
+    forge.accept(now=now)
+    for hours in range(3):
+        deliver_due(sender, now=now + timedelta(hours=hours))
+
+    assert created["url"] == url
+    [delivery] = caller.get("/v1/deliveries").json()["results"]
+    answers = [
+        caller.get(f"/v1/webhooks/{created['id']}"),
+        caller.get("/v1/webhooks"),
+        caller.patch(f"/v1/webhooks/{created['id']}", {"name": "n"}),
+        caller.get(f"/v1/deliveries/{delivery['id']}"),
+        caller.get("/v1/audit"),
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert [answer.content.count(b"XXXX") for answer in answers] == [0] * 5
+    assert {attempt.url for attempt in Attempt.objects.all()} == {forge.receiver.url(f"/hook?token={MASK}")}
+    assert "XXXX" not in caplog.text
+    assert [request.path for request in forge.receiver.received] == ["/hook?token=XXXX"] * 3
+
+
+def test_the_url_with_its_query_masked_can_be_sent_back(caller: Caller, forge: Forge) -> None:
+    url = forge.receiver.url("/hook?token=XXXX")
+    created = caller.post("/v1/webhooks", {"url": url, "events": ["*"]}).json()
+    shown = caller.get(f"/v1/webhooks/{created['id']}").json()["url"]
+
+    assert caller.patch(f"/v1/webhooks/{created['id']}", {"url": shown, "name": "n"}).status_code == 200
+
+    assert Webhook.objects.get().url == url

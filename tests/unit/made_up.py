@@ -25,6 +25,7 @@ def a_claim(**facts: Any) -> Claim:
         "organization": "acme",
         "repository_id": None,
         "url": "https://receiver.example/hook",
+        "sealed_url": None,
         "format": "standard-webhooks",
         "content_type": "json",
         "sealed_secrets": vault.seal_secrets((Secret(SECRET),), of=WEBHOOK),

@@ -68,10 +68,16 @@ def find_unreadable() -> tuple[list[str], int]:
     """Give the first webhooks whose secrets or headers no key opens, and how many there are."""
     first: list[str] = []
     count = 0
-    for webhook in Webhook.objects.kept().only("uid", "sealed_secrets", "sealed_headers").order_by("pk").iterator():
+    for webhook in (
+        Webhook.objects.kept()
+        .only("uid", "stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
+        .order_by("pk")
+        .iterator()
+    ):
         try:
             vault.secrets_of(webhook)
             vault.headers_of(webhook)
+            _ = webhook.url
         except vault.Unreadable:
             count += 1
             first += [str(webhook.uid)] if count <= SHOWN_MOST else []

@@ -58,7 +58,7 @@ def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
 
 def shown_as_new(webhook: Webhook, secret: str | None) -> dict[str, Any]:
     """Show a new webhook and, this once, its secret."""
-    return {"id": str(webhook.uid), "url": webhook.shown_url, "events": webhook.events, "secret": secret}
+    return {"id": str(webhook.uid), "url": webhook.url_when_created, "events": webhook.events, "secret": secret}
 
 
 def repository_id(repository: Repository) -> str:

@@ -66,10 +66,12 @@ def is_there_already(webhook: Webhook, repository: Repository) -> bool:
     others = repository.webhooks.kept().exclude(pk=webhook.pk).filter(format=webhook.format)
     if webhook.format in {service.wire_format for service in SERVICES.values()}:
         return others.exists()
-    same = others.filter(url=webhook.url, content_type=webhook.content_type, verify_ssl=webhook.verify_ssl)
+    same = others.filter(
+        stored_url=webhook.stored_url, content_type=webhook.content_type, verify_ssl=webhook.verify_ssl
+    )
     if EVERYTHING not in webhook.events:
         same = same.filter(Q(events__overlap=webhook.events) | Q(events__contains=[EVERYTHING]))
-    return same.exists()
+    return any(other.url == webhook.url for other in same)
 
 
 def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
