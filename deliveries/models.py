@@ -156,7 +156,7 @@ class Webhook(models.Model):
             ),
             models.Index(fields=["id"], name="webhook_to_release", condition=Q(releasing_since__isnull=False)),
             models.Index(fields=["id"], name="webhook_deleted", condition=Q(deleted_at__isnull=False)),
-            models.Index(Host("url"), name="webhook_host", condition=Q(deleted_at=None)),
+            models.Index(Host("stored_url"), name="webhook_host", condition=Q(deleted_at=None)),
             models.Index(
                 fields=["id"], name="webhook_to_tell", condition=Q(disabled_at__isnull=False, owner_told_at=None)
             ),

@@ -42,12 +42,14 @@ def require_room_at(
     limit = limit_of(organization, "webhooks_per_url")
     # What is stored of a secret URL need not be all of it.
     if limit and not wire_format.url_is_secret:
-        same = Webhook.objects.kept().filter(organization=organization, repository=repository, url=url)
-        if same[:limit].count() >= limit:
+        shown = wire_format.show_url(url)
+        alike = Webhook.objects.kept().filter(organization=organization, repository=repository, stored_url=shown)
+        # Of a URL with a query only the opened one tells whether it is the same.
+        if sum(webhook.url == url for webhook in alike.only("uid", "stored_url", "sealed_url")) >= limit:
             where = "the organization" if repository is None else repository.name
             fault = f"{limit:,} webhooks of {where} have this URL, as many as may; change one of them"
             raise terms.BadTerms({"url": fault})
-    at_host = Webhook.objects.kept().annotate(host=Host("url")).filter(host=Host(Value(url)))
+    at_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
     if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and at_host[:limit].count() >= limit:
         raise terms.BadTerms(
             {"url": f"{limit:,} webhooks of all organizations lead to this host, as many as may; ask the operator"}

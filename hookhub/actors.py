@@ -4,7 +4,7 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest
 
 from deliveries.audit import Actor
-from hookhub import client_address
+from hookhub.client_address import address_of
 from hookhub.models import ApiKey
 
 MAX_REQUEST_ID_LENGTH = 100
@@ -12,20 +12,15 @@ MAX_REQUEST_ID_LENGTH = 100
 
 def actor_of_key(key: ApiKey, request: HttpRequest) -> Actor:
     """Return the API key that a request was authenticated with as its actor."""
-    return Actor("api_key", key.key_id, key.name, address_of(request), request_id_of(request))
+    return Actor("api_key", key.key_id, key.name, address_of(request.META), request_id_of(request))
 
 
 def actor_of_session(request: HttpRequest) -> Actor:
     """Return the person who is logged in as a request's actor."""
     user = getattr(request, "user", None)
     if not isinstance(user, User):
-        return Actor("anonymous", "", "", address_of(request), request_id_of(request))
-    return Actor("person", user.get_username(), user.get_full_name(), address_of(request), request_id_of(request))
-
-
-def address_of(request: HttpRequest) -> str:
-    """Return the client's address: what a trusted proxy says it is, where there is one."""
-    return client_address.address_of(request.META)
+        return Actor("anonymous", "", "", address_of(request.META), request_id_of(request))
+    return Actor("person", user.get_username(), user.get_full_name(), address_of(request.META), request_id_of(request))
 
 
 def request_id_of(request: HttpRequest) -> str:

@@ -1,6 +1,7 @@
 """The audit log: every change with who made it, in the change's own transaction, for good."""
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -124,7 +125,7 @@ def test_publishing_writes_nothing_into_the_audit_log(api: Caller) -> None:
 def test_an_address_behind_a_proxy_is_the_one_that_the_proxy_saw(api: Caller, settings: Settings) -> None:
     forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
     api.send("POST", "/v1/repositories", {"name": "direct"}, headers=forwarded)
-    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.HOOKHUB_TRUSTED_PROXIES = (ip_network("127.0.0.1/32"),)
     api.send("POST", "/v1/repositories", {"name": "proxied"}, headers=forwarded)
 
     found = dict(AuditEntry.objects.filter(target_kind="repository").values_list("target_id", "address"))
