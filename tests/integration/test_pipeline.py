@@ -641,7 +641,7 @@ def test_a_format_that_only_another_version_knows_costs_its_own_delivery_an_atte
 ) -> None:
     forge.webhook(now=now, path="/a/secret", headers={"X-Key": "t0ps3cret"})
     forge.webhook(now=now, path="/b")
-    Webhook.objects.filter(url__endswith="/a/secret").update(format="of-tomorrow")
+    Webhook.objects.filter(stored_url__endswith="/a/secret").update(format="of-tomorrow")
     forge.accept(2, now=now)
 
     deliver_due(sender, now=now)
