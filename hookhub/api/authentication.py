@@ -14,7 +14,8 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from deliveries import audit
-from hookhub.actors import actor_of_key, address_of
+from hookhub.actors import actor_of_key
+from hookhub.client_address import address_of
 from hookhub.key_text import KEY, is_mistyped
 from hookhub.models import ApiKey, digest
 from hookhub.networks import contains
@@ -129,7 +130,7 @@ def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request 
             "or create another."
         )
     if key.allowed_networks and request is not None:
-        _require_address(key, address_of(request))
+        _require_address(key, address_of(request.META))
     if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
         # First here, so that other threads with the same key in hand see it done; the database tells other processes.
         key.last_used_at = now

@@ -131,6 +131,14 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
     ),
     ("POST", "v1/api-keys"): ("api_key.created", lambda w: ("/v1/api-keys", {"scope": "read"})),
     ("DELETE", "v1/api-keys/<str:key_id>"): ("api_key.revoked", lambda w: (f"/v1/api-keys/{w.key.key_id}", None)),
+    ("PATCH", "v1/api-keys/<str:key_id>"): (
+        "api_key.updated",
+        lambda w: (f"/v1/api-keys/{w.key.key_id}", {"name": "renamed"}),
+    ),
+    ("POST", "v1/api-keys/<str:key_id>/roll"): (
+        "api_key.rolled",
+        lambda w: (f"/v1/api-keys/{w.key.key_id}/roll", {}),
+    ),
     ("POST", "v1/repositories"): ("repository.created", lambda w: ("/v1/repositories", {"name": "new"})),
     ("PATCH", "v1/repositories/<str:name>"): (
         "repository.updated",
@@ -199,6 +207,7 @@ NOT_RECORDED = {
     ("POST", "v1/auth/login/"),
     ("PUT", "v1/auth/login/"),
     ("POST", "v1/auth/logout/"),
+    *((method, ".well-known/security.txt") for method in ("POST", "PUT", "PATCH", "DELETE")),
     *((method, "") for method in ("POST", "PUT", "PATCH", "DELETE")),
     *(
         (method, f"{prefix}repos/<path:rest>")
@@ -212,14 +221,15 @@ def operations(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, st
     """Find every operation of the URL configuration that may change something, but those of the admin."""
     for pattern in get_resolver().url_patterns if patterns is None else patterns:
         route = prefix + str(pattern.pattern)
-        if route.startswith("admin/"):
+        if route.removeprefix("^").startswith("admin/"):
             continue
         if isinstance(pattern, URLResolver):
             yield from operations(pattern.url_patterns, route)
             continue
         view: Any = getattr(pattern.callback, "view_class", None) or getattr(pattern.callback, "cls", None)
         for method in ("POST", "PUT", "PATCH", "DELETE"):
-            if view is None or hasattr(view, method.lower()):
+            answered = getattr(view, "http_method_names", ()) if view else (method.lower(),)
+            if method.lower() in answered and (view is None or hasattr(view, method.lower())):
                 yield method, route
 
 
@@ -343,6 +353,7 @@ IN_ADMIN: dict[tuple[str, str], tuple[str, Deed]] = {
         ),
     ),
     ("hookhub.ApiKey", "change"): ("api_key.updated", edit(lambda w: w.key, name="renamed")),
+    ("hookhub.ApiKey", "roll"): ("api_key.rolled", run("roll", lambda w: w.key)),
     ("hookhub.ApiKey", "revoke"): ("api_key.revoked", run("revoke", lambda w: w.key)),
     ("hookhub.OwnEventType", "add"): (
         "event_type.created",
