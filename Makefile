@@ -64,8 +64,8 @@ up: venv ## run the service in the foreground; prints its address and, the first
 
 test: partners ## lint, check the types, run every test
 	@$(MAKE) --no-print-directory lint types
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not acceptance"
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance
+	@# In one run, so that what computes fills the time in which what has processes of its own waits.
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
 lint: venv ## ruff, import-linter, and whether the migrations are complete
 	@$(BIN)/ruff check .

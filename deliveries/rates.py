@@ -2,7 +2,7 @@
 
 A decision takes no round trip: it looks at what this process knows. What all processes together have used is known to
 each some hundred milliseconds later, so a limit may be overrun by what they admit meanwhile
-(docs/decisions/0015-rates.md).
+(docs/decisions/0016-rates.md).
 Without Redis each process counts for itself.
 """
 
