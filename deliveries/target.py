@@ -60,6 +60,11 @@ class _Target:
         return f"{self.scheme}://{host}{port}"
 
     @property
+    def door(self) -> str:
+        """Return the URL without its query."""
+        return self.origin + self.path.partition("?")[0]
+
+    @property
     def url(self) -> str:
         """Give the one normalised spelling."""
         return self.origin + self.path
@@ -105,6 +110,17 @@ def host_and_port_of(url: str) -> tuple[str, int]:
 def origin_of(url: str) -> str:
     """Give scheme, host and port of a normalised URL (``https://example.com:8443``), without a default port."""
     return _parse(url).origin
+
+
+def leads_elsewhere(url: str, before: str) -> bool:
+    """Return whether one normalised URL leads to another receiver than the other one.
+
+    Only the query may differ, or http have become https on the default port: behind other paths of a host there may
+    be other people, as at gateways and at services that hand out addresses for tests.
+    """
+    was = _parse(before)
+    encrypted = _parse(before.replace("http:", "https:", 1))
+    return _parse(url).door not in {was.door, encrypted.door}
 
 
 def check(url: object, *, policy: guard.Policy, https_only: bool = False, resolve: Resolve | None = None) -> str:

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from deliveries import hops, target
 from deliveries.formats import FORMATS, MASK
+from deliveries.masks import SEND_THE_SECRET, is_masked_url
 from deliveries.own_hosts import own_hosts_from_settings
 from deliveries.sender import policy_from_settings
 from deliveries.topics import EVERYTHING, TYPE_RULE, is_type
@@ -62,8 +63,9 @@ def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fie
     return granted
 
 
-def _url(value: object, slug: str) -> str:
-    if slug in FORMATS and FORMATS[slug].url_is_secret and isinstance(value, str) and value.endswith(f"/{MASK}"):
+def _url(value: object, _slug: str) -> str:
+    # In every format: a masked URL may have been read from a webhook of another one.
+    if isinstance(value, str) and is_masked_url(value):
         raise ValueError("is masked; give the one it stands for")
     url = target.check(
         value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
@@ -100,6 +102,9 @@ def _content_type(value: object, slug: str) -> str:
 def _secret(value: object, slug: str) -> str:
     if not isinstance(value, str):
         raise ValueError("give a text")  # noqa: TRY004 - one kind of error names every field
+    # Long enough to be a secret of most formats, and known to everybody.
+    if value == MASK:
+        raise ValueError(SEND_THE_SECRET)
     wire_format = FORMATS.get(slug)
     if wire_format is None or (value == "" and wire_format.signs != "always"):
         return value
@@ -127,11 +132,20 @@ def _headers(value: object, slug: str) -> dict[str, str]:
             raise ValueError(f"{name} cannot be set: HookHub sends it to end loops")
         if lowered in own:
             raise ValueError(f"{name} cannot be set: the format {slug} sends it")
-        if not isinstance(text, str) or not HEADER_VALUE.fullmatch(text):
-            raise ValueError(f"the value of {name} must be 1 to 2,000 visible ASCII characters")
+        if (fault := _header_value_fault(text)) is not None:
+            raise ValueError(f"the value of {name} {fault}")
     if len({name.lower() for name in value}) < len(value):
         raise ValueError("give each header once")
     return dict(value)
+
+
+def _header_value_fault(value: object) -> str | None:
+    if value is None:
+        return "is null; PATCH /v1/webhooks/{id}/headers removes single headers"
+    if value == MASK:
+        return "is masked; send the value itself"
+    is_good = isinstance(value, str) and HEADER_VALUE.fullmatch(value)
+    return None if is_good else "must be 1 to 2,000 visible ASCII characters"
 
 
 def _retry_schedule(value: object, _slug: str) -> list[timedelta] | None:

@@ -1,6 +1,6 @@
 """Webhooks from creation to deletion: every change of a wish, whoever asks for it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -9,14 +9,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from deliveries import audit, queue, quotas, terms, vault
+from deliveries import audit, masks, queue, quotas, target, terms, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.events import NewEvent, operational
-from deliveries.formats import FORMATS, Format, format_of
+from deliveries.formats import FORMATS, MASK, Format, format_of
 from deliveries.formats.base import mask_path
 from deliveries.ids import uuid7
 from deliveries.models import Delivery, DeliveryQuerySet, Organization, Repository, Webhook
-from deliveries.target import origin_of
 from deliveries.vault import Secret
 
 Reason = Webhook.DisabledReason
@@ -100,31 +99,92 @@ def change(
     """Change the given fields; give the webhook, and its secret when that is a new one; raises BadTerms.
 
     ``active`` also enables or disables it, all of it or nothing; what was held stays held. None leaves it as it is.
-    A URL of another origin gets a new secret and loses the owner's own headers unless they are sent along: who may edit
-    a webhook must not thereby learn what another receiver's secret signs or which token opens its door. For the same
-    reason a webhook whose URL is masked keeps a format that masks it, unless the URL is sent along. The masked URL
-    itself stands for the one there is, so that what was read can be sent back.
+    A URL that leads elsewhere (anything but the query differs) gets a new secret and loses the owner's own headers
+    unless they are sent along: who may edit a webhook must not thereby learn what another receiver's secret signs or
+    which token opens its door. For the same reason a webhook whose URL is masked keeps a format that masks it, unless
+    the URL is sent along. What is masked stands for what there is, so that what was read can be sent back.
     """
+    return _change_by(webhook_id, lambda _before: wanted, active=active, now=now)
+
+
+def check_change(webhook: Webhook, wanted: Mapping[str, object]) -> None:
+    """Raise BadTerms, as changing the webhook would, for every field that will not do."""
+    terms.check(_unmasked(wanted, webhook), format_now=webhook.format)
+
+
+def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datetime) -> Webhook:
+    """Set the given headers of the owner's own, remove those that are None, leave all others; raises BadTerms."""
+
+    def merged(before: Webhook) -> Mapping[str, object]:
+        stored = vault.headers_of(before)
+        return {"headers": masks.merge_headers(changes, stored=stored)}
+
+    return _change_by(webhook_id, merged, active=None, now=now)[0]
+
+
+def _change_by(
+    webhook_id: int, wanted_of: Callable[[Webhook], Mapping[str, object]], *, active: bool | None, now: datetime
+) -> tuple[Webhook, str | None]:
+    """Change what is wanted of the webhook as it is; give it, and its secret when that is a new one."""
     while True:
         # Checked before anything is locked, since checking a URL may ask a name server.
         before = Webhook.objects.kept().get(pk=webhook_id)
-        asked = {name: value for name, value in wanted.items() if not (name == "url" and value == before.shown_url)}
+        asked = _unmasked(wanted_of(before), before)
         if "url" in asked and asked["url"] != before.url:
             quotas.take_change(before.organization)
         granted = terms.check(asked, format_now=before.format)
         with transaction.atomic():
             webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
-            # What was found good is so for the format and the URL that it was held against.
-            if (webhook.format, webhook.url) == (before.format, before.url):
+            # What was found good is so for what it was held against, and what was masked stands for what there was.
+            if _held_against(webhook) == _held_against(before):
                 new_secret = _change(webhook, granted, now=now)
                 _switch(webhook, active=active, now=now)
                 return webhook, new_secret
 
 
+def _held_against(webhook: Webhook) -> tuple[object, ...]:
+    headers = webhook.sealed_headers
+    return webhook.format, webhook.url, bytes(webhook.sealed_secrets), None if headers is None else bytes(headers)
+
+
+def _unmasked(wanted: Mapping[str, object], webhook: Webhook) -> dict[str, object]:
+    """Give what is wanted with the stored values in place of their masks; raises BadTerms where there are none."""
+    asked = {name: value for name, value in wanted.items() if not (name == "url" and value == webhook.shown_url)}
+    moves = "url" in asked and _leads_elsewhere(asked["url"], webhook)
+    faults: dict[str, str] = {}
+    headers = asked.get("headers")
+    if isinstance(headers, Mapping) and MASK in headers.values():
+        stored = vault.headers_of(webhook)
+        try:
+            asked["headers"] = masks.unmask_headers(headers, stored=stored, moves=moves)
+        except ValueError as error:
+            faults["headers"] = str(error)
+    if asked.get("secret") == MASK:
+        del asked["secret"]
+        wire_format = FORMATS.get(str(asked.get("format", webhook.format)))
+        if not vault.secrets_of(webhook):
+            faults["secret"] = masks.SEND_THE_SECRET
+        elif moves:
+            faults["secret"] = masks.SEND_THE_SECRET_AGAIN
+        elif wire_format is not None and not _may_keep_secrets(webhook, wire_format, moves=False):
+            faults["secret"] = masks.SEND_ANOTHER_SECRET
+    if faults:
+        raise terms.BadTerms(faults)
+    return asked
+
+
+def _leads_elsewhere(url: object, webhook: Webhook) -> bool:
+    """Tell whether a wanted URL leads to another receiver; of one that will be refused, no."""
+    try:
+        return target.leads_elsewhere(target.normalise(url), webhook.url)
+    except target.BadTarget:
+        return False
+
+
 def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | None:
     """Change a locked webhook; give its secret when that is a new one."""
     state_before = webhook_state(webhook)
-    moves = "url" in granted and is_elsewhere(str(granted["url"]), webhook.url)
+    moves = "url" in granted and target.leads_elsewhere(str(granted["url"]), webhook.url)
     if "url" in granted and granted["url"] != webhook.url:
         quotas.require_room_at(
             str(granted["url"]),
@@ -317,11 +377,6 @@ def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
         },
         now=now,
     )
-
-
-def is_elsewhere(url: str, before: str) -> bool:
-    """Tell whether a URL leads to another door: another host, port or scheme, but for going from http to https."""
-    return origin_of(url) not in {origin_of(before), origin_of(before.replace("http:", "https:", 1))}
 
 
 def _may_keep_secrets(webhook: Webhook, wire_format: Format, *, moves: bool) -> bool:

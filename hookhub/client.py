@@ -7,24 +7,32 @@ What the client itself gives meaning to is a frozen dataclass: an Event to publi
 for. Webhooks and deliveries are the API's own JSON as a dict, so that its reference is also this client's, and a field
 the server learns needs no new client.
 
-A Client keeps one connection open and, like ``requests.Session``, belongs to one thread.
+A Client keeps one connection open and, like ``requests.Session``, belongs to one thread. It runs on
+Python 3.9 and later.
 """
+
+from __future__ import annotations
 
 import json
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
+
+if TYPE_CHECKING:
+    # Python 3.9 and 3.10 have no such name.
+    from typing import Self
 
 Json = dict[str, Any]
 
@@ -34,6 +42,11 @@ FIRST_BACKOFF = timedelta(seconds=0.5)
 LONGEST_BACKOFF = timedelta(seconds=30)
 # A caller that is told to wait longer than this is better served by the error.
 LONGEST_RETRY_AFTER = timedelta(minutes=2)
+
+# Visible ASCII; whether it is a key, the server knows.
+KEY = re.compile(r"[\x21-\x7e]{1,1000}")
+# RFC 3339, as the API writes times; Python 3.9 reads no Z.
+MOMENT = re.compile(r"([0-9-]{10}[Tt][0-9:]{8})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 
 _RETRIED = frozenset({429, 502, 503, 504})
 _ADVICE = {
@@ -112,9 +125,9 @@ class Replay:
     id: str
     finished: bool
     details: Json
-    _look: Callable[[], "Replay"]
+    _look: Callable[[], Replay]
 
-    def wait(self, timeout: timedelta = timedelta(minutes=5), *, every: timedelta = timedelta(seconds=1)) -> "Replay":
+    def wait(self, timeout: timedelta = timedelta(minutes=5), *, every: timedelta = timedelta(seconds=1)) -> Replay:
         """Return the finished job, or raise TimeoutError after ``timeout``; the job goes on all the same."""
         until = time.monotonic() + timeout.total_seconds()
         seen = self
@@ -198,22 +211,26 @@ class Client:
         wanted = {"deliveries": deliveries and list(deliveries), "webhook": webhook, "state": state, "type": type}
         wanted |= {"after": _time(after), "before": _time(before)}
         body = {name: value for name, value in wanted.items() if value is not None}
-        return self._replay(self._calls.json("POST", "replays", body=body))
+        return self._replay("POST", "replays", body=body)
 
-    def _replay(self, job: Json) -> Replay:
-        path = f"replays/{job['id']}"
+    def _replay(self, method: str, path: str, *, body: Mapping[str, Any] | None = None) -> Replay:
+        answer = self._calls.call(method, path, content=None if body is None else _encode(body))
+        job = _object(answer)
+        job_id = job.get("id")
+        if not isinstance(job_id, str):
+            raise _not_hookhub(answer)
         return Replay(
-            id=job["id"],
+            id=job_id,
             finished=job.get("finished_at") is not None,
             details=job,
-            _look=lambda: self._replay(self._calls.json("GET", path)),
+            _look=lambda: self._replay("GET", _path("replays", job_id)),
         )
 
 
 class Webhooks:
     """``client.webhooks``: the webhooks of an organization."""
 
-    def __init__(self, calls: "_Calls") -> None:
+    def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
     def create(
@@ -275,7 +292,7 @@ class Webhooks:
 class Deliveries:
     """``client.deliveries``: what is owed to webhooks, and what became of it."""
 
-    def __init__(self, calls: "_Calls") -> None:
+    def __init__(self, calls: _Calls) -> None:
         self._calls = calls
 
     def list(
@@ -319,21 +336,28 @@ class _Bearer(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """Looks at no redirect: ``requests`` reads where each leads even if it is not to be followed, and fails at some."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Return None: there is nothing to follow."""
+        del resp
+
+
 class _Calls:
     """Requests to one HookHub, repeated where that is safe, with every failure a HookHubError."""
 
     def __init__(self, base_url: str, api_key: str, *, timeout: timedelta, retries: int) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"base_url must look like https://hooks.example.org, not {base_url!r}")
-        if not api_key or not api_key.isprintable() or not api_key.isascii():
-            raise ValueError("api_key is empty or has characters that no key has")
+        # What was given is not shown: it may be the key, when the two were swapped, or hold a password.
+        if not _is_base_url(base_url):
+            raise ValueError("base_url must look like https://hooks.example.org, without a user name or a query")
+        api_key = clean_key(api_key)
         self._base = f"{base_url.rstrip('/').removesuffix('/v1')}/v1"
         self._timeout = timeout.total_seconds()
         self._retries = retries
-        self.session = requests.Session()
+        self.session = _Session()
         # No proxy of the environment leads to this very machine.
-        self.session.trust_env = parts.hostname not in {"127.0.0.1", "localhost", "::1"}
+        self.session.trust_env = urlsplit(base_url).hostname not in {"127.0.0.1", "localhost", "::1"}
         self.session.auth = _Bearer(api_key)
         self.session.headers.update({"User-Agent": "HookHub-Python/1", "Accept": "application/json"})
         # An organization may speak another system's words at the same addresses; this client understands HookHub's.
@@ -352,13 +376,23 @@ class _Calls:
         """Iterate over a list's results, page after page."""
         query: list[tuple[str, str]] = [(name, value) for name, value in filters.items() if value is not None]
         while True:
-            page = _object(self.call("GET", path, query=query))
-            yield from page["results"]
-            if not page.get("next"):
+            answer = self.call("GET", path, query=query)
+            page = _object(answer)
+            rows, following = page.get("results"), page.get("next")
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                raise _not_hookhub(answer)
+            yield from rows
+            if not following:
                 return
+            if not isinstance(following, str):
+                raise _not_hookhub(answer)
             # Only the query is taken from the link: behind a proxy the server may not know its own address, and the
             # key must not follow a link to another one.
-            query = parse_qsl(urlsplit(page["next"]).query)
+            before = query
+            query = parse_qsl(following.partition("#")[0].partition("?")[2])
+            if query == before:
+                # A list that leads to the same page again would never end.
+                raise _not_hookhub(answer)
 
     def call(
         self,
@@ -386,20 +420,40 @@ class _Calls:
                     # A redirect would turn POST into GET.
                     allow_redirects=False,
                 )
-            except requests.RequestException as error:
+            # The others are what libraries make of answers that are no HTTP; what was sent has been looked at before.
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 if last or not (_is_passing(error) and (repeatable or _never_arrived(error))):
                     raise _no_answer(error, base=self._base, attempts=attempt) from error
                 pause = backoff(attempt, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret.
             else:
-                if answer.status_code < 300:
+                if 200 <= answer.status_code < 300:
                     return answer
                 again = answer.status_code in _RETRIED and (repeatable or answer.status_code == 429)
-                asked = retry_after(answer.headers.get("Retry-After"), now=datetime.now(UTC))
+                asked = retry_after(answer.headers.get("Retry-After"), now=datetime.now(timezone.utc))
                 if last or not again or asked > LONGEST_RETRY_AFTER:
                     raise _refusal(answer, may_repeat=repeatable)
                 pause = max(asked, backoff(attempt, jitter=random.random()))  # noqa: S311 - spreads load, keeps no secret.
             time.sleep(pause.total_seconds())
         raise AssertionError("the last attempt returns or raises")
+
+
+def _is_base_url(url: object) -> bool:
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return False
+    plain = not (parts.query or parts.fragment or "@" in parts.netloc) and port != 0
+    return bool(parts.scheme in {"http", "https"} and host and plain)
+
+
+def clean_key(api_key: str) -> str:
+    """Return an API key without white space around it; raise ValueError, which does not show it, for what is no key."""
+    # Keys read from files end in a line break, on Windows in two.
+    key = api_key.strip() if isinstance(api_key, str) else ""
+    if not KEY.fullmatch(key):
+        raise ValueError("api_key is empty or has characters that no API key has; copy it again as it was shown")
+    return key
 
 
 def backoff(attempt: int, *, jitter: float) -> timedelta:
@@ -414,12 +468,15 @@ def retry_after(header: str | None, *, now: datetime) -> timedelta:
     if not header:
         return timedelta(0)
     if header.isascii() and header.isdigit():
-        return timedelta(seconds=min(int(header), 10**9))
+        # Python refuses to read numbers of thousands of digits; these say the same.
+        digits = header.lstrip("0") or "0"
+        return timedelta(seconds=min(int(digits[:10]), 10**9))
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+        return max(timedelta(0), (at if at.tzinfo else at.replace(tzinfo=timezone.utc)) - now)
+    # Python 3.9 gives a TypeError for what is no date, and years may be beyond all calendars.
+    except (ValueError, TypeError, OverflowError):
         return timedelta(0)
-    return max(timedelta(0), (at if at.tzinfo else at.replace(tzinfo=UTC)) - now)
 
 
 def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
@@ -446,14 +503,14 @@ def _published(answer: requests.Response, *, expected: int) -> list[PublishedEve
     try:
         events = [
             PublishedEvent(
-                id=each["id"],
-                type=each["type"],
-                accepted_at=datetime.fromisoformat(each["accepted_at"]),
+                id=_text(each["id"]),
+                type=_text(each["type"]),
+                accepted_at=_moment(each["accepted_at"]),
                 replayed=replayed,
             )
             for each in _object(answer)["events"]
         ]
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, OverflowError):
         raise _not_hookhub(answer) from None
     if len(events) != expected:
         raise _not_hookhub(answer)
@@ -462,8 +519,9 @@ def _published(answer: requests.Response, *, expected: int) -> list[PublishedEve
 
 def _object(answer: requests.Response) -> Json:
     try:
-        parsed = answer.json()
-    except ValueError:
+        parsed = json.loads(answer.content)
+    # Brackets nested deeper than Python follows are no ValueError.
+    except (ValueError, RecursionError):
         raise _not_hookhub(answer) from None
     if not isinstance(parsed, dict):
         raise _not_hookhub(answer)
@@ -472,7 +530,7 @@ def _object(answer: requests.Response) -> Json:
 
 def _not_hookhub(answer: requests.Response) -> HookHubError:
     message = (
-        f"{answer.url} answered {answer.status_code} with something that is not HookHub's API: {answer.text[:200]!r}"
+        f"{answer.url} answered {answer.status_code} with something that is not HookHub's API: {_beginning(answer)}"
     )
     return HookHubError(message, status=answer.status_code, code="not_hookhub", advice="Check the base URL.")
 
@@ -480,21 +538,22 @@ def _not_hookhub(answer: requests.Response) -> HookHubError:
 def _refusal(answer: requests.Response, *, may_repeat: bool) -> HookHubError:
     status = answer.status_code
     if 300 <= status < 400:
-        message = f"{answer.url} redirects to {answer.headers.get('Location')}"
+        message = f"{answer.url} redirects to {str(answer.headers.get('Location'))[:200]}"
         return HookHubError(message, status=status, code="redirected", advice="Use that as the base URL.")
     advice = _ADVICE.get(status, "")
     if status >= 500:
         advice = "Try again later." if may_repeat else "Look whether it had an effect before trying again."
     try:
-        error = answer.json()["error"]
-        fields = [(each["field"], each["message"]) for each in error.get("fields") or ()]
-        return HookHubError(error["message"], status=status, code=error["code"], fields=fields, advice=advice)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        message = f"the answer is not HookHub's: {answer.text[:200]!r}"
+        error = json.loads(answer.content)["error"]
+        fields = [(_text(each["field"]), _text(each["message"])) for each in error.get("fields") or ()]
+        message, code = _text(error["message"]), _text(error["code"])
+        return HookHubError(message, status=status, code=code, fields=fields, advice=advice)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        message = f"the answer is not HookHub's: {_beginning(answer)}"
         return HookHubError(message, status=status, code="unknown", advice=advice)
 
 
-def _no_answer(error: requests.RequestException, *, base: str, attempts: int) -> ConnectionFailed:
+def _no_answer(error: Exception, *, base: str, attempts: int) -> ConnectionFailed:
     tried = f" after {attempts} attempts" if attempts > 1 else ""
     message = f"{base} gave no answer{tried}: {error}"
     return ConnectionFailed(
@@ -502,17 +561,36 @@ def _no_answer(error: requests.RequestException, *, base: str, attempts: int) ->
     )
 
 
-def _is_passing(error: requests.RequestException) -> bool:
+def _beginning(answer: requests.Response) -> str:
+    return repr(answer.content[:200].decode(errors="replace"))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _moment(value: object) -> datetime:
+    found = MOMENT.fullmatch(_text(value))
+    if found is None:
+        raise ValueError("not a time")
+    clock, decimals, zone = found.groups()
+    zone = "+00:00" if zone in "Zz" else zone
+    return datetime.fromisoformat(f"{clock}.{(decimals or '')[:6]:0<6}{zone}")
+
+
+def _is_passing(error: Exception) -> bool:
     """Tell whether another attempt may fare better: the network's errors, and not ours or a bad certificate."""
     passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
     return isinstance(error, passing) and not isinstance(error, requests.exceptions.SSLError)
 
 
-def _never_arrived(error: requests.RequestException) -> bool:
+def _never_arrived(error: Exception) -> bool:
     """Tell whether not one byte can have reached the server."""
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+    return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
 
 
 def _path(*parts: str) -> str:
@@ -521,5 +599,5 @@ def _path(*parts: str) -> str:
 
 def _time(at: datetime | None) -> str | None:
     if at is not None and at.utcoffset() is None:
-        raise ValueError("a time needs a time zone, for example datetime.now(UTC)")
+        raise ValueError("a time needs a time zone, for example datetime.now(timezone.utc)")
     return at.isoformat() if at is not None else None

@@ -6,8 +6,11 @@
 Once this returns, Redis has the event, and it is as safe as that Redis is; a worker stores it within milliseconds.
 Nobody answers: what HookHub cannot take (an unknown repository, say) is set aside for its operator to see.
 
-It needs ``redis`` and, for the client beside it, ``requests``. A StreamPublisher may be shared by threads.
+It needs ``redis`` and, for the client beside it, ``requests``, on Python 3.9 and later. A StreamPublisher may
+be shared by threads.
 """
+
+from __future__ import annotations
 
 import json
 import uuid
@@ -15,13 +18,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis, exceptions
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from hookhub.client import Event, HookHubError
+
+if TYPE_CHECKING:
+    # Python 3.9 and 3.10 have no such name.
+    from typing import Self
 
 DEFAULT_STREAM = "hookhub:events"
 BATCH_EVENTS = 500
@@ -50,7 +57,7 @@ class StreamPublisher:
 
     def __init__(
         self,
-        redis: "str | Redis",
+        redis: str | Redis,
         *,
         stream: str = DEFAULT_STREAM,
         timeout: timedelta = timedelta(seconds=5),
@@ -100,7 +107,8 @@ class StreamPublisher:
         for batch in _batches(events):
             try:
                 self._write(batch, entries)
-            except exceptions.RedisError as error:
+            # The library stumbles over answers that are not Redis's with errors of any kind.
+            except Exception as error:
                 raise _not_published(error, entries=entries) from error
         return entries
 
@@ -119,7 +127,16 @@ class StreamPublisher:
 def _connect(url: str, *, timeout: timedelta, retries: int) -> Redis:
     seconds = timeout.total_seconds()
     backoff = ExponentialWithJitterBackoff(base=0.1, cap=2)
-    return Redis.from_url(url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(backoff, retries))
+    try:
+        return Redis.from_url(
+            url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(backoff, retries)
+        )
+    except ValueError:
+        # The library's sentence may quote a piece of the password.
+        raise ValueError(
+            "redis is not the URL of a Redis, such as redis://:password@redis.internal:6379/0; "
+            "percent-encode what is special in the password"
+        ) from None
 
 
 def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
@@ -138,18 +155,21 @@ def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
         yield batch
 
 
-def _text(entry_id: bytes | str) -> str:
+def _text(entry_id: object) -> str:
+    if not isinstance(entry_id, (bytes, str)):
+        raise TypeError("Redis answered with something that is no entry's id")
     return entry_id.decode() if isinstance(entry_id, bytes) else entry_id
 
 
-def _not_published(error: exceptions.RedisError, *, entries: Sequence[str]) -> NotPublished:
-    match error:
-        case exceptions.AuthenticationError():
-            code, advice = "unauthenticated", "Check the user and the password in the URL."
-        case exceptions.ConnectionError() | exceptions.TimeoutError():
-            code, advice = "connection_failed", "Check the URL and that Redis is running, then publish again."
-        case exceptions.OutOfMemoryError():
-            code, advice = "redis_full", "Publish again when workers have caught up, or give Redis more memory."
-        case _:
-            code, advice = "redis_refused", "Check the stream's name, and what the URL's user may do."
+def _not_published(error: Exception, *, entries: Sequence[str]) -> NotPublished:
+    if isinstance(error, exceptions.AuthenticationError):
+        code, advice = "unauthenticated", "Check the user and the password in the URL."
+    elif isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
+        code, advice = "connection_failed", "Check the URL and that Redis is running, then publish again."
+    elif isinstance(error, exceptions.OutOfMemoryError):
+        code, advice = "redis_full", "Publish again when workers have caught up, or give Redis more memory."
+    elif isinstance(error, exceptions.RedisError):
+        code, advice = "redis_refused", "Check the stream's name, and what the URL's user may do."
+    else:
+        code, advice = "not_redis", "Check that the URL is that of a Redis."
     return NotPublished(f"Redis did not take the events: {error}", code=code, advice=advice, entries=entries)

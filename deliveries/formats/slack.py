@@ -13,6 +13,8 @@ PLACE_MOST, HEADLINE_MOST, TITLE_MOST, LINE_MOST = 200, 500, 300, 150
 
 # 400 and 403 are about this message and no repetition mends them; 404 and 410 say that the webhook is no more.
 VERDICTS: dict[int, Verdict] = {400: "rejected", 403: "rejected", 404: "gone", 410: "gone"}
+# An answer that only says whether it went well is shorter by far.
+ANSWER_MOST = 16 << 10
 ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -34,8 +36,19 @@ class Slack(Format):
     def judge(self, status: int, body: bytes = b"") -> Verdict | None:
         # What answers 200 with something else is not Slack but something in front of it.
         if 200 <= status <= 299:
-            return "delivered" if body.strip() == b"ok" else "refused"
+            return "delivered" if body.strip() == b"ok" or says_success(body) else "refused"
         return VERDICTS.get(status)
+
+
+def says_success(body: bytes) -> bool:
+    """Return whether a JSON answer says that the message was posted, as Rocket.Chat's and Zulip's do."""
+    if len(body) > ANSWER_MOST or not body.lstrip().startswith(b"{"):
+        return False
+    try:
+        said = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return said.get("ok") is True or said.get("success") is True or said.get("result") == "success"
 
 
 def write(said: Summary) -> dict[str, object]:

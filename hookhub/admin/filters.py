@@ -208,7 +208,7 @@ class TimeFilter(TypedFilter):
 
     def narrow(self, rows: Rows, value: str) -> Rows:
         try:
-            moment = datetime.fromisoformat(value.strip())
+            moment = datetime.fromisoformat(value.strip().upper())
         except ValueError as error:
             raise ValueError(f"{value[:100]!r} is not a time like 2026-03-04T02:30") from error
         if moment.year < 1970:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
-from deliveries import formats, terms
+from deliveries import formats, terms, vault, webhooks
 from deliveries.models import Organization, Webhook
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class WebhookForm(ModelForm):
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
         label="Headers of its own",
-        help_text="One “Name: value” a line. They replace those that are set; left empty, those stay.",
+        help_text=f"One “Name: value” a line. They replace those that are set; {formats.MASK} keeps the value that is "
+        "set under that name. Left empty, all stay.",
     )
     drop_headers = forms.BooleanField(required=False, label="Take its own headers away")
     secret = forms.CharField(
@@ -89,7 +90,7 @@ class WebhookForm(ModelForm):
                 default = organization.wire_format if isinstance(organization, Organization) else formats.DEFAULT
                 terms.check({"format": default, **self.wanted})
             else:
-                terms.check(self.wanted, format_now=self.instance.format)
+                webhooks.check_change(self.instance, self.wanted)
         except terms.BadTerms as error:
             self.show(error)
         return cleaned
@@ -114,7 +115,7 @@ class WebhookForm(ModelForm):
             wanted["timeout"] = cleaned["timeout"]
         if "retry_schedule" in changed:
             wanted["retry_schedule"] = self._read_schedule(cleaned["retry_schedule"])
-        if cleaned.get("headers"):
+        if cleaned.get("headers") and (self.is_new or "headers" in changed):
             wanted["headers"] = self._read_headers(cleaned["headers"])
         elif cleaned.get("drop_headers"):
             wanted["headers"] = {}
@@ -159,6 +160,7 @@ def as_typed(webhook: Webhook) -> dict[str, object]:
     return {
         "url": webhook.shown_url,
         "events": "\n".join(webhook.events),
+        "headers": "\n".join(masked_headers_of(webhook)),
         "format": webhook.format,
         "content_type": webhook.content_type,
         "timeout": None if webhook.timeout is None else webhook.timeout.total_seconds(),
@@ -167,3 +169,11 @@ def as_typed(webhook: Webhook) -> dict[str, object]:
         if schedule is None
         else ", ".join(f"{wait.total_seconds():g}" for wait in schedule) or NO_RETRIES,
     }
+
+
+def masked_headers_of(webhook: Webhook) -> list[str]:
+    """Return its own headers as lines to edit, their values masked; none where they cannot be read."""
+    try:
+        return [f"{name}: {formats.MASK}" for name in vault.headers_of(webhook)]
+    except vault.Unreadable:
+        return []

@@ -260,7 +260,8 @@ def read_moment(text: object) -> datetime | None:
     if not isinstance(text, str) or not RFC_3339.fullmatch(text):
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        # RFC 3339 has t and z in either case, and Python in capitals only.
+        moment = datetime.fromisoformat(text.upper())
         return moment.astimezone(UTC) if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None

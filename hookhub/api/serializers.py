@@ -137,6 +137,15 @@ class Seconds(serializers.Field[Any, Any, Any, Any]):
         return data
 
 
+class WebhookHeaders(serializers.DictField):
+    """A webhook's own headers, by name, each value masked."""
+
+    child = serializers.CharField()
+
+    def to_representation(self, value: Any) -> dict[str, str]:
+        return dict.fromkeys(vault.headers_of(value), MASK)
+
+
 class WebhookSerializer(serializers.Serializer[Webhook]):
     """A webhook; its writable fields are checked by deliveries.terms, which knows the format's rules."""
 
@@ -156,9 +165,13 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     content_type = serializers.CharField(required=False)
     secret = serializers.CharField(
         write_only=True, required=False, allow_blank=True,
-        help_text="Made up if absent; empty for none, where the format allows that.",
+        help_text="Made up if absent; empty for none, where the format allows that. ******** keeps the stored one.",
     )  # fmt: skip
-    headers = serializers.SerializerMethodField(help_text="Own headers by name; their values read back masked.")
+    headers = WebhookHeaders(
+        source="*", required=False,
+        help_text="Own headers by name. Values read back as ********, which sent back keeps the one that is stored; "
+        "all headers that are left out are removed.",
+    )  # fmt: skip
     verify_ssl = serializers.BooleanField(required=False)
     retry_schedule = serializers.ListField(
         child=Seconds(), allow_null=True, required=False,
@@ -177,14 +190,17 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
 
-    def get_headers(self, webhook: Webhook) -> dict[str, str]:
-        return dict.fromkeys(vault.headers_of(webhook), MASK)
-
 
 class WebhookWithSecretSerializer(WebhookSerializer):
     """What creating or rotating answers: the one time the secret is shown."""
 
     secret = serializers.CharField(read_only=True)
+
+
+class HeaderChangesSerializer(serializers.Serializer[Any]):
+    headers = serializers.DictField(
+        child=serializers.CharField(allow_null=True), help_text="Values to set; null removes a header."
+    )
 
 
 class EnableSerializer(serializers.Serializer[Any]):

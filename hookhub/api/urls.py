@@ -24,6 +24,7 @@ urlpatterns = [
     path("repositories/<str:name>", organizations.RepositoryView.as_view()),
     path("webhooks", webhooks.WebhooksView.as_view(), name="webhooks"),
     path("webhooks/<str:uid>", webhooks.WebhookView.as_view()),
+    path("webhooks/<str:uid>/headers", webhooks.HeadersView.as_view()),
     path("webhooks/<str:uid>/enable", webhooks.EnableView.as_view()),
     path("webhooks/<str:uid>/disable", webhooks.DisableView.as_view()),
     path("webhooks/<str:uid>/rotate-secret", webhooks.RotateSecretView.as_view()),

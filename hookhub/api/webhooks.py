@@ -21,6 +21,7 @@ from hookhub.api.filters import known_only, read_text, read_uuid, read_window
 from hookhub.api.serializers import (
     DeliverySerializer,
     EnableSerializer,
+    HeaderChangesSerializer,
     RotationSerializer,
     StatsSerializer,
     TestSerializer,
@@ -82,7 +83,14 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
 
 
 class WebhookView(Speaking, GenericAPIView[Webhook]):
-    """One webhook. Moving it to another host gives it a new secret and drops its own headers, unless both are sent.
+    """One webhook.
+
+    PATCH changes the fields it names. `headers` replaces all of the webhook's own headers; single ones are set and
+    removed at `/v1/webhooks/{id}/headers`. What reads back as `********` may be sent back and keeps the value that is
+    stored: of a header under that name, of `secret`, of a masked `url`. Where nothing is stored it is refused.
+
+    A URL that leads elsewhere (anything but its query differs) gives the webhook a new secret, shown in this answer
+    once, and drops its own headers, unless both are sent along.
 
     In an organization whose dialect is `coregit` it is shown as Coregit does, and DELETE answers 200 with `deleted`.
     """
@@ -114,6 +122,28 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
                 raise Http404
             webhooks.delete(locked, now=timezone.now())
         return self.spoken.deleted()
+
+
+class HeadersView(Speaking, GenericAPIView[Webhook]):
+    """Set or remove single headers of the webhook's own, without knowing the others.
+
+    `{"headers": {"X-New": "value", "X-Old": null}}` sets `X-New`, removes `X-Old`, and leaves all other headers as they
+    are. A name is the same in whatever case. To replace all of them, PATCH the webhook's `headers`.
+    """
+
+    serializer_class = HeaderChangesSerializer
+    queryset = Webhook.objects.none()
+
+    @extend_schema(responses=WebhookSerializer)
+    def patch(self, request: Request, uid: str) -> Response:
+        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        wanted = fields_of(request.data)
+        if unknown := wanted.keys() - {"headers"}:
+            raise invalid(dict.fromkeys(map(str, unknown), "cannot be set here; this can: headers"))
+        changes = wanted.get("headers")
+        if not isinstance(changes, dict):
+            raise invalid({"headers": "give an object of header names and values, null for each to be removed"})
+        return Response(NATIVE.shown(webhooks.change_headers(webhook.pk, changes, now=timezone.now())))
 
 
 class EnableView(Speaking, GenericAPIView[Webhook]):

@@ -2,7 +2,7 @@
 
 from hookhub.receiving import VerificationFailed, verify
 
-received = verify(body, headers, secrets="whsec_…")
+received = verify(body, headers, secrets="whsec_…", format="standard-webhooks")
 print(received.type, received.data)
 """
 

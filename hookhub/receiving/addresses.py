@@ -1,5 +1,7 @@
 """Whether a request comes from the addresses that HookHub sends from, which ``GET /v1/meta`` lists."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 

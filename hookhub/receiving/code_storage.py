@@ -1,5 +1,7 @@
 """How a ``code-storage`` request is verified; what is wrong is said in Code Storage's own words."""
 
+from __future__ import annotations
+
 from datetime import timedelta
 
 from hookhub.receiving.request import (

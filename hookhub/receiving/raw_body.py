@@ -8,8 +8,8 @@ from hookhub.receiving.request import (
     VerificationFailed,
     demand_raw_body_signed,
     read_envelope,
+    read_event_time,
     read_json,
-    read_moment,
 )
 
 FORM = b"payload="
@@ -20,14 +20,20 @@ def verify_coregit(request: Request) -> Received:
     demand_raw_body_signed(request, header="x-coregit-signature")
     body = read_envelope(request.body, type_in="event", needs=["timestamp", "data"])
     # Only headers name the delivery here, and nothing signs them.
-    return Received(type=body["event"], id=None, timestamp=read_moment(body["timestamp"]), data=body["data"])
+    return Received(
+        type=body["event"], id=None, timestamp=read_event_time(request, body["timestamp"]), data=body["data"]
+    )
 
 
 def verify_codmir(request: Request) -> Received:
     """Verify codmir's envelope; its id is the event's, the same for all who get that event."""
     demand_raw_body_signed(request, header="x-codmir-signature")
     body = read_envelope(request.body, type_in="type", needs=["id", "timestamp", "data"])
-    return Received(type=body["type"], id=str(body["id"]), timestamp=read_moment(body["timestamp"]), data=body["data"])
+    if not isinstance(body["id"], str):
+        raise VerificationFailed("The signature is right, but the body's id is not a text.")
+    return Received(
+        type=body["type"], id=body["id"], timestamp=read_event_time(request, body["timestamp"]), data=body["data"]
+    )
 
 
 def verify_sigmagit(request: Request) -> Received:

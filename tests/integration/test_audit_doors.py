@@ -156,6 +156,10 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
         "webhook.disabled",
         lambda w: (f"/v1/webhooks/{w.webhook.uid}/disable", {}),
     ),
+    ("PATCH", "v1/webhooks/<str:uid>/headers"): (
+        "webhook.updated",
+        lambda w: (f"/v1/webhooks/{w.webhook.uid}/headers", {"headers": {"X-New": "value"}}),
+    ),
     ("POST", "v1/webhooks/<str:uid>/rotate-secret"): (
         "webhook.secret_rotated",
         lambda w: (f"/v1/webhooks/{w.webhook.uid}/rotate-secret", {}),

@@ -201,7 +201,9 @@ def test_a_change_changes_what_was_given_and_nothing_else(forge: Forge, now: dat
 
 
 MOVES = {
-    "another path": ("https://8.8.8.8/other?x=y", False),
+    "another query": ("https://8.8.8.8/?x=y", False),
+    "another path": ("https://8.8.8.8/other", True),
+    "a path that begins the same": ("https://8.8.8.8//", True),
     "another port": ("https://8.8.8.8:8443/", True),
     "the same in another spelling": ("HTTPS://8.8.8.8:443/", False),
     "no longer encrypted": ("http://8.8.8.8/", True),

@@ -288,7 +288,7 @@ def test_the_base_url_may_be_written_in_any_usual_way(fake: FakeHookHub, base: s
 
 
 @pytest.mark.parametrize(
-    ("url", "key"), [("hooks.example", "k"), ("ftp://a", "k"), ("http://a", ""), ("http://a", "k\n")]
+    ("url", "key"), [("hooks.example", "k"), ("ftp://a", "k"), ("http://a", ""), ("http://a", "k\ny")]
 )
 def test_a_client_that_could_never_work_is_not_made(url: str, key: str) -> None:
     with pytest.raises(ValueError, match=r"base_url|api_key"):

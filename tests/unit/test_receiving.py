@@ -172,8 +172,8 @@ def test_asking_for_one_format_ignores_the_signature_of_another() -> None:
         pytest.param([], None, "at least one secret", id="no secret"),
         pytest.param("", None, "none may be empty", id="an empty secret"),
         pytest.param([SECRET, ""], None, "none may be empty", id="an empty secret among others"),
-        pytest.param("whsec_", None, "'whsec_' and base64", id="a prefix without a secret"),
-        pytest.param("whsec_!!!", None, "'whsec_' and base64", id="not base64"),
+        pytest.param("whsec_", "standard-webhooks", "'whsec_' and base64", id="a prefix without a secret"),
+        pytest.param("whsec_!!!", "standard-webhooks", "'whsec_' and base64", id="not base64"),
         pytest.param(SECRET, "gitlab", "standard-webhooks, coregit, .*, not 'gitlab'", id="a format nobody knows"),
     ],
 )

@@ -23,10 +23,12 @@ PAGE = (ROOT / "docs" / "receiving.md").read_text()
 Send = Callable[[bytes, dict[str, str]], int]
 
 
-def example(heading: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run the code under a heading as it is printed, and give what it defines."""
+def example(heading: str, monkeypatch: pytest.MonkeyPatch, *, wire_format: str) -> dict[str, Any]:
+    """Run the code under a heading as it is printed but for the format, and give what it defines."""
     [code] = re.findall(rf"^### {heading}\n\n```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
     monkeypatch.setenv("WEBHOOK_SECRETS", f"{NEWEST} {OLDER}")
+    assert code.count('FORMAT = "standard-webhooks"') == 1
+    code = code.replace('FORMAT = "standard-webhooks"', f'FORMAT = "{wire_format}"')
     defined: dict[str, Any] = {"__name__": f"example_{heading.lower()}"}
     exec(compile(code, f"docs/receiving.md, {heading}", "exec"), defined)
     return defined
@@ -63,7 +65,7 @@ SENDERS = {"Flask": flask, "Django": django, "FastAPI": fastapi}
 def test_an_example_takes_what_is_signed_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, framework: str, slug: str
 ) -> None:
-    defined = example(framework, monkeypatch)
+    defined = example(framework, monkeypatch, wire_format=slug)
     send = SENDERS[framework](defined)
     wire_format = FORMATS[slug]
     message = MESSAGES["sigmagit-issue"]._replace(content_type=wire_format.content_types[0])
@@ -95,15 +97,16 @@ def as_function(code: str, *names: str) -> Callable[..., Any]:
 
 def test_the_shortest_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     shortest = as_function(example_of("Verify").replace("whsec_…", NEWEST), "request")
-    rendered = FORMATS["coregit"].render(PUSH)
+    rendered = FORMATS["standard-webhooks"].render(PUSH)
 
     class Request:
         body, headers = rendered.body, dict(rendered.headers)
 
-    shortest(Request)
-    assert capsys.readouterr().out == "push None {'ref': 'refs/heads/main'}\n"
-    Request.body += b" "
-    assert shortest(Request)[0] == 401
+    with freeze_time(PUSH.sent_at):
+        shortest(Request)
+        assert capsys.readouterr().out == f"push {PUSH.delivery_id} {{'ref': 'refs/heads/main'}}\n"
+        Request.body += b" "
+        assert shortest(Request)[0] == 401
 
 
 @pytest.mark.parametrize(

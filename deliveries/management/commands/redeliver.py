@@ -188,7 +188,7 @@ def as_moment(text: str | None, *, of: str) -> datetime | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise CommandError(f"{of}: {text!r} is not a date; write 2026-03-04 or 2026-03-04T12:00Z.") from error

@@ -112,7 +112,7 @@ class WebhookView(OneWebhookView):
         responses=data("Webhook", SigmagitWebhookSerializer()),
     )
     def patch(self, request: Request, webhook: str) -> Response:
-        """Change URL, events or activity. A secret in the answer is a new one: another host does not keep the old."""
+        """Change URL, events or activity. A secret in the answer is a new one: another host or path has another."""
         found = find(request, webhook, needs=Scope.MANAGE)
         wanted = said(self.body, "url", "events", "active")
         active = wanted.pop("active", None)

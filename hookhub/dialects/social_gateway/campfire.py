@@ -36,7 +36,8 @@ def shown(webhook: Webhook) -> dict[str, str]:
 def terms_of(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool) -> dict[str, object]:
     """Translate the settings to the engine's terms; raises ValidationFailed.
 
-    The token is masked where it stays the one there is, which it cannot when the room is another subdomain's.
+    The token is masked where it stays the one there is, which it cannot when the room is another subdomain's. Another
+    room of the same subdomain keeps it: a token is a person's at that subdomain.
     """
     there = {} if before is None else shown(before)
     if not is_whole:
@@ -54,6 +55,12 @@ def terms_of(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool
         raise ValidationFailed(*faults)
     url = f"https://{given['subdomain']}.campfirenow.com/room/{quote(given['room'], safe='')}/speak.json"
     if stays:
-        return {"url": url}
+        return {"url": url, **_kept_token(before)}
     # The password is not looked at.
     return {"url": url, "headers": {credentials.HEADER: credentials.as_header(f"{quote(given['token'])}:X")}}
+
+
+def _kept_token(webhook: Webhook | None) -> dict[str, object]:
+    """Return the token's header as it is, said again so that the engine keeps it in another room."""
+    stored = {} if webhook is None else vault.headers_of(webhook)
+    return {"headers": {name: value for name, value in stored.items() if name == credentials.HEADER}}

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from deliveries import target, vault
 from deliveries.formats import MASK, format_of
 from deliveries.models import Webhook
-from deliveries.webhooks import is_elsewhere
 from hookhub.dialects.social_gateway import campfire, credentials
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, missing
 
@@ -68,8 +68,8 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
     if kept is not None and not credentials.is_of_a_url(kept):
         headers[credentials.HEADER] = kept
     is_moved = before is not None and leads_elsewhere(url, before)
-    if userinfo == MASK:
-        if kept is None or is_moved:
+    if userinfo is not None and MASK in unquote(userinfo).split(":"):
+        if userinfo != MASK or kept is None or is_moved:
             faults.append(invalid("url", f"holds a user name that {SAY_IT_AGAIN}"))
         # As it was.
         return {"url": url}
@@ -84,9 +84,11 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
 
 
 def leads_elsewhere(url: str, before: Webhook) -> bool:
-    """Tell whether a URL leads to another door than a webhook's; of one that will be refused, no."""
+    """Tell whether a URL leads to another receiver than a webhook's; the masked one does not, nor one to be refused."""
+    if url == before.shown_url:
+        return False
     try:
-        return is_elsewhere(target.normalise(url), before.url)
+        return target.leads_elsewhere(target.normalise(url), before.url)
     except target.BadTarget:
         return False
 

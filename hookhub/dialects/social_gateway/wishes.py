@@ -33,13 +33,15 @@ def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
     if body.get("events") is not None:
         events = read_events(body["events"], "events", organization=organization)
     active = read_active(body.get("active"), default=True)
-    wanted = {**config.terms_of(body["config"], wire_format=slug), "events": events, "format": slug}
+    configured = None if service is WEB else of_format(repository, slug).first()
     webhook = None
-    if service is WEB or not of_format(repository, slug).exists():
+    if configured is None:
+        wanted = {**config.terms_of(body["config"], wire_format=slug), "events": events, "format": slug}
         webhook = create_once(wanted, repository=repository, active=bool(active), now=now)
     if webhook is not None:
         return webhook
-    configured = of_format(repository, slug).first()
+    # Of two who configure a service at once, one has just done so.
+    configured = configured or of_format(repository, slug).first()
     if service is WEB or configured is None:
         raise ValidationFailed(custom(ALREADY))
     whole = {"config": body["config"], "events": list(events), "active": active}

@@ -1,0 +1,51 @@
+"""What is shown in place of a secret, sent back: a mask stands for the value that is stored."""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from deliveries.formats import MASK
+
+SEND_THE_SECRET = "is masked; send the secret itself"  # noqa: S105 - a sentence
+SEND_THE_SECRET_AGAIN = "is masked, and this URL leads elsewhere; send the secret itself, or leave it out for a new one"  # noqa: S105
+SEND_ANOTHER_SECRET = "is masked, and the one it stands for is none for this format; send another, or leave it out"  # noqa: S105
+
+
+def is_masked_url(url: str) -> bool:
+    """Return whether a part of the URL (user name, password, path segment, query value) is a mask."""
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        # More fields than anybody reads, or brackets that are no address; whether it is a URL others decide.
+        return False
+    userinfo = parts.netloc.rpartition("@")[0].split(":")
+    return MASK in {unquote(part) for part in (*userinfo, *parts.path.split("/"))} or MASK in {
+        value for _, value in query
+    }
+
+
+def unmask_headers(headers: Mapping[str, object], *, stored: Mapping[str, str], moves: bool) -> dict[str, object]:
+    """Return the headers with each mask replaced by the value stored under that name, in whatever case.
+
+    Raise ValueError with a sentence for a mask that stands for nothing, or whose value must not follow the webhook to
+    another URL.
+    """
+    values = {name.lower(): value for name, value in stored.items()}
+    unmasked: dict[str, object] = {}
+    for name, value in headers.items():
+        if value != MASK:
+            unmasked[name] = value
+        elif name.lower() not in values:
+            raise ValueError(f"the value of {name[:100]} is masked and stands for none; send the value itself")
+        elif moves:
+            raise ValueError(f"the value of {name} is masked, and this URL leads elsewhere; send the value itself")
+        else:
+            unmasked[name] = values[name.lower()]
+    return unmasked
+
+
+def merge_headers(changes: Mapping[str, object], *, stored: Mapping[str, str]) -> dict[str, object]:
+    """Return the stored headers with some set, those that are None removed, and all others as they are."""
+    lowered = {name.lower() for name in changes}
+    kept: dict[str, object] = {name: value for name, value in stored.items() if name.lower() not in lowered}
+    return kept | {name: value for name, value in changes.items() if value is not None}

@@ -1,0 +1,49 @@
+"""What is right though written otherwise: times in lower case, and chats that say in JSON that they posted."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from deliveries.formats import FORMATS
+from deliveries.management.commands.redeliver import as_moment
+from hookhub.api.intake import read_moment
+
+NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2024-01-01T00:00:00z", NEW_YEAR),
+        ("2024-01-01t00:00:00Z", NEW_YEAR),
+        ("2024-01-01t00:00:00.5z", NEW_YEAR + timedelta(milliseconds=500)),
+        ("2024-01-01t01:00:00+01:00", NEW_YEAR),
+    ],
+)
+def test_a_moment_in_lower_case_is_one(text: str, moment: datetime) -> None:
+    assert (read_moment(text), as_moment(text, of="--since")) == (moment, moment)
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict"),
+    [
+        (b"ok", "delivered"),
+        (b"ok\n", "delivered"),
+        (b'{"success":true}', "delivered"),
+        (b'{"result":"success","msg":""}', "delivered"),
+        (b' {"ok":true}', "delivered"),
+        (b'{"success":false}', "refused"),
+        (b'{"success":"true"}', "refused"),
+        (b'{"ok":1}', "refused"),
+        (b'{"result":"error","msg":"x"}', "refused"),
+        (b'{"error":"success"}', "refused"),
+        (b"[true]", "refused"),
+        (b"{", "refused"),
+        (b'{"a":' * 5000, "refused"),
+        (b"", "refused"),
+        (b"<html>ok</html>", "refused"),
+    ],
+)
+def test_a_chat_that_says_success_in_json_has_posted_the_message(body: bytes, verdict: str) -> None:
+    assert FORMATS["slack"].judge(200, body) == verdict
+    assert FORMATS["slack"].judge(404, body) == "gone"

@@ -1,0 +1,78 @@
+"""What runs at receivers and publishers is written for Python 3.9, whose syntax and standard library it keeps to."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from hookhub.procfile import ROOT
+
+HOOKHUB = ROOT / "hookhub"
+SOURCES = [*sorted((HOOKHUB / "receiving").glob("*.py")), HOOKHUB / "client.py", HOOKHUB / "stream_client.py"]
+NEEDED = {"client.py": {"requests", "urllib3"}, "stream_client.py": {"redis"}}
+# Names that came after 3.9, of the modules that this code could want; ruff's target has no eye for them.
+YOUNGER = {
+    "datetime": {"UTC"},
+    "typing": {"Self", "TypeAlias", "ParamSpec", "assert_never", "override", "Never", "LiteralString", "NotRequired"},
+    "enum": {"StrEnum", "verify"},
+    "itertools": {"pairwise", "batched"},
+    "dataclasses": {"KW_ONLY"},
+    "contextlib": {"aclosing", "chdir"},
+    "types": {"NoneType", "UnionType", "EllipsisType"},
+}
+YOUNGER_MODULES = {"tomllib"}
+YOUNGER_ARGUMENTS = {"slots", "kw_only"}
+
+
+def at_runtime(tree: ast.AST) -> list[ast.AST]:
+    """Every node but those that only type checkers see."""
+    found: list[ast.AST] = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        found += [node, *at_runtime(node)]
+    return found
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+def test_it_is_written_for_python_3_9(source: Path) -> None:
+    tree = ast.parse(source.read_text(), feature_version=(3, 9))
+    nodes = at_runtime(tree)
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    modules = {node.module or "" for node in imports}
+    modules |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names = [(node.module, alias.name) for node in imports for alias in node.names]
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
+
+    foreign = {name.split(".")[0] for name in modules} - sys.stdlib_module_names - {"hookhub"}
+    assert foreign == NEEDED.get(source.name, set())
+    assert not modules & YOUNGER_MODULES
+    assert [pair for pair in names if pair[1] in YOUNGER.get(pair[0] or "", ())] == []
+    assert [word.arg for call in calls for word in call.keywords if word.arg in YOUNGER_ARGUMENTS] == []
+    # `match` is refused by the parser above; `X | Y` works in annotations that nobody evaluates, and nowhere else.
+    assert any(alias == ("__future__", "annotations") for alias in names) or not has_unions(tree)
+    assert [union.lineno for union in unions_at_runtime(tree)] == []
+    # 3.9 and 3.10 read no Z, and no number of decimals but three and six.
+    parsed = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "fromisoformat"]
+    assert all(isinstance(call.args[0], ast.JoinedStr) for call in parsed)
+
+
+def has_unions(tree: ast.AST) -> bool:
+    return any(isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr) for node in ast.walk(tree))
+
+
+def unions_at_runtime(tree: ast.Module) -> list[ast.BinOp]:
+    """Unions of types outside of annotations: as an alias, or as what isinstance() is asked about."""
+    values = [node.value for node in tree.body if isinstance(node, ast.Assign)]
+    values += [
+        node.args[1]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance"
+    ]
+    return [
+        node
+        for value in values
+        for node in ast.walk(value)
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)
+    ]
