@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Address
+from threading import BoundedSemaphore
 from urllib.parse import quote
 
 import idna
@@ -14,8 +15,12 @@ from deliveries import guard
 from deliveries.lookups import resolver_of_this_process
 
 MAX_LENGTH = 2048
-# A person waits for this answer, and the check at every dial makes up for one that does not come.
-LOOKUP_BUDGET = timedelta(seconds=2)
+# A thread of the web server waits for this answer, and the check at every dial makes up for one that does not come.
+LOOKUP_BUDGET = timedelta(milliseconds=300)
+# Threads that wait for one at a time: names whose nameserver is silent must not keep all of a web server's.
+MAX_WAITING = 2
+
+_waiting = BoundedSemaphore(MAX_WAITING)
 
 # RFC 1035 gives a name 255 octets on the wire, which leaves this many characters.
 _MAX_HOST_LENGTH = 253
@@ -141,9 +146,17 @@ def check(url: object, *, policy: guard.Policy, https_only: bool = False, resolv
 
 
 def resolve_quickly(host: str, port: int, *, budget: timedelta = LOOKUP_BUDGET) -> list[str]:
-    """Give the addresses of ``host`` as the system's resolver does, or raise OSError; TimeoutError past ``budget``."""
+    """Return the addresses of ``host`` as the system's resolver does, or raise OSError.
+
+    TimeoutError is raised past ``budget``, and at once when as many threads as may wait already do.
+    """
     del port  # A name has the same addresses for every port.
-    return resolver_of_this_process().look_up(host).result(timeout=budget.total_seconds())
+    if not _waiting.acquire(blocking=False):
+        raise TimeoutError("Too many host names are being looked up at once.")
+    try:
+        return resolver_of_this_process().look_up(host).result(timeout=budget.total_seconds())
+    finally:
+        _waiting.release()
 
 
 def _addresses(target: _Target, resolve: Resolve | None) -> list[str]:

@@ -1,7 +1,7 @@
 """Which event types an organization has: its own, and behind them those that its default dialect documents."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -188,7 +188,7 @@ CHECKS: Mapping[str, Any] = {
 
 
 def faults_in(
-    events: Sequence[tuple[str, object]], *, organization: Organization, own: Catalogue, budget: Budget
+    events: Iterable[tuple[str, object]], *, organization: Organization, own: Catalogue, budget: Budget
 ) -> dict[tuple[int, str], str]:
     """Give what is wrong with events, each a type and its data, by its position and the path within it."""
     faults: dict[tuple[int, str], str] = {}

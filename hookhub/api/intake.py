@@ -3,32 +3,39 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 
 from deliveries import hops
-from deliveries.topics import RESERVED, TYPE_RULE, is_type
-from hookhub.api.errors import bad_request, invalid, loop_detected, too_large
-from hookhub.api.parsers import refuse_constant
+from deliveries.topics import RESERVED, TYPE_RULE, is_type, topics_of
+from hookhub.api import event_objects
+from hookhub.api.errors import Refusal, bad_request, invalid, loop_detected, too_large
+from hookhub.api.event_objects import FIELDS, MAX_SHORT_FIELD, Member, TooLong
 
 EVENTS_MOST = 1000
-FIELDS = ("type", "data", "repository", "organization", "id", "timestamp")
 KEY_LONGEST = 255
 DEPTH_MOST = 200
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
-_decoder = json.JSONDecoder(parse_constant=refuse_constant)
-_space = re.compile(r"[ \t\r\n]*")
-# A member's name as everybody writes it, with its colon; and what comes after a value. One look each, where going
-# character by character would cost more than reading the values.
-_plain_name = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\r\n]*:[ \t\r\n]*')
-_after_value = re.compile(r"[ \t\r\n]*(?:(})|,[ \t\r\n]*)")
+MAX_FAULTS = 100
+MAX_NAME_SHOWN = 100
+# Of the data read, so many bytes are kept as values too, which take up to twenty times as much memory as their text.
+MAX_VALUES_KEPT = 1024 * 1024
+# Where a request's environment holds what its body was read as.
+READ = "hookhub.intake"
+
+
+class _Unread:
+    """In place of a value that is not kept."""
+
+
+UNREAD = _Unread()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +43,18 @@ class Published:
     """One event as its publisher wrote it; ``payload`` is the text of ``data``, byte for byte."""
 
     type: str
-    data: object
+    value: object
     payload: bytes
+    topics: tuple[str, ...]
     repository: str | None
     organization: str | None
     key: str | None
     timestamp: datetime | None
+
+    @property
+    def data(self) -> object:
+        """Return its data, read again unless that is kept."""
+        return json.loads(self.payload) if self.value is UNREAD else self.value
 
     def fingerprint(self) -> bytes:
         """Give what its idempotency key stands for."""
@@ -63,133 +76,76 @@ class Intake:
     is_batch: bool
 
 
+def read_once(environ: MutableMapping[str, Any], content: bytes, content_type: str) -> Intake:
+    """Read a request's body as ``read`` does, and the next time return the same, or raise the same refusal."""
+    known = environ.get(READ)
+    if known is None:
+        try:
+            known = read(content, content_type)
+        except Refusal as refusal:
+            known = refusal
+        environ[READ] = known
+    if isinstance(known, Refusal):
+        raise known
+    return cast("Intake", known)
+
+
 def read(content: bytes, content_type: str) -> Intake:
     """Read a body of one object, an array, or NDJSON; raises a 400, 413 or 422 that says what and where."""
+    most: int = settings.HOOKHUB_PAYLOAD_LIMIT
     try:
         text = content.decode()
         if content_type.partition(";")[0].strip().lower() in NDJSON:
-            objects, is_batch = list(_lines(text)), True
+            objects, is_batch = event_objects.lines(text, most=most), True
         else:
-            objects, is_batch = _document(text)
+            objects, is_batch = event_objects.document(text, most=most)
+        return Intake(tuple(_all_or_none(objects, is_batch=is_batch, most=most)), is_batch)
     except UnicodeDecodeError as error:
         raise bad_request(f"The body is not UTF-8, at byte {error.start}.") from error
     except RecursionError as error:
         raise bad_request("The body is nested too deeply.") from error
     except ValueError as error:
         raise bad_request(f"The body is not JSON: {error}.") from error
-    if not objects:
-        raise bad_request("There is no event in the body; send an object, an array of them, or one a line.")
-    if len(objects) > EVENTS_MOST:
-        raise too_large(f"{len(objects):,} events are too many for one request; send at most {EVENTS_MOST:,}.")
-    return Intake(tuple(_all_or_none(objects, is_batch=is_batch)), is_batch)
 
 
-Member = tuple[object, str]
-"""A member's value and the text it was written as."""
-
-
-def _document(text: str) -> tuple[list[dict[str, Member]], bool]:
-    start = _skip(text, 0)
-    if text[start : start + 1] == "[":
-        objects, end = _array(text, start)
-        is_batch = True
-    else:
-        found, end = _object(text, start)
-        objects, is_batch = [found], False
-    _expect_end(text, end)
-    return objects, is_batch
-
-
-def _lines(text: str) -> Iterator[dict[str, Member]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip(" \t\r"):
-            try:
-                found, end = _object(line, _skip(line, 0))
-                _expect_end(line, end)
-            except ValueError as error:
-                raise ValueError(f"in line {number}: {error}") from error
-            yield found
-
-
-def _array(text: str, start: int) -> tuple[list[dict[str, Member]], int]:
-    """Read an array of objects from its bracket on."""
-    objects: list[dict[str, Member]] = []
-    at = _skip(text, start + 1)
-    if text[at : at + 1] == "]":
-        return objects, at + 1
-    while True:
-        found, at = _object(text, at)
-        objects.append(found)
-        at = _skip(text, at)
-        if text[at : at + 1] == "]":
-            return objects, at + 1
-        at = _skip(text, _expect(text, at, ","))
-
-
-def _object(text: str, start: int) -> tuple[dict[str, Member], int]:
-    """Read an object from its brace on, keeping the text of each member's value."""
-    found: dict[str, Member] = {}
-    at = _skip(text, _expect(text, start, "{"))
-    if text[at : at + 1] == "}":
-        return found, at + 1
-    while True:
-        plain = _plain_name.match(text, at)
-        name, begin = (plain[1], plain.end()) if plain else _name(text, at)
-        value, at = _decoder.raw_decode(text, begin)
-        if name in found:
-            raise ValueError(f'"{name}" is given twice')
-        found[name] = (value, text[begin:at])
-        after = _after_value.match(text, at)
-        if after is None:
-            raise json.JSONDecodeError("expected ','", text, _skip(text, at))
-        at = after.end()
-        if after[1]:
-            return found, at
-
-
-def _name(text: str, start: int) -> tuple[str, int]:
-    """Read a member's name however it is written, and give it with where its value begins."""
-    _expect(text, start, '"')
-    name, at = _decoder.raw_decode(text, start)
-    return name, _skip(text, _expect(text, _skip(text, at), ":"))
-
-
-def _skip(text: str, at: int) -> int:
-    matched = _space.match(text, at)
-    return matched.end() if matched else at
-
-
-def _expect(text: str, at: int, character: str) -> int:
-    if text[at : at + 1] != character:
-        raise json.JSONDecodeError(f"expected {character!r}", text, at)
-    return at + 1
-
-
-def _expect_end(text: str, at: int) -> None:
-    at = _skip(text, at)
-    if at < len(text):
-        raise json.JSONDecodeError("there is more after the end", text, at)
-
-
-def _all_or_none(objects: list[dict[str, Member]], *, is_batch: bool) -> list[Published]:
-    """Check every event, and raise with the faults of all of them if there are any."""
+def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: int) -> list[Published]:
+    """Check every event as it is read, and raise with the faults of all of them if there are any."""
     found: list[Published] = []
     faults: dict[str, str] = {}
-    most = settings.HOOKHUB_PAYLOAD_LIMIT
-    for position, members in enumerate(objects):
-        prefix = f"events[{position}]." if is_batch else ""
-        payload = members["data"][1].encode() if "data" in members else b""
-        if len(payload) > most:
-            message = f"is {len(payload):,} bytes long; at most {most:,} are taken"
-            raise too_large("An event's data is too long.", fields={f"{prefix}data": message})
-        own = _faults(members, payload)
-        if own:
-            faults |= {f"{prefix}{name}": fault for name, fault in own.items()}
-        else:
-            found.append(_published(members, payload))
+    position, kept = 0, 0
+    try:
+        for position, members in enumerate(objects, 1):
+            if position > EVENTS_MOST:
+                raise too_large(f"There are more than {EVENTS_MOST:,} events in one request; send at most that many.")
+            payload = members["data"][1].encode() if "data" in members else b""
+            if len(payload) > most:
+                raise _too_long("data", position - 1, is_batch=is_batch, most=most)
+            if own := _faults(members, payload):
+                faults |= {_field(name, position - 1, is_batch=is_batch): fault for name, fault in own.items()}
+                if len(faults) >= MAX_FAULTS:
+                    break
+            else:
+                kept += len(payload)
+                found.append(_published(members, payload, is_kept=kept <= MAX_VALUES_KEPT))
+    except TooLong as error:
+        raise _too_long(error.name, position, is_batch=is_batch, most=most) from error
     if faults:
-        raise invalid(dict(list(faults.items())[:100]))
+        raise invalid(dict(list(faults.items())[:MAX_FAULTS]))
+    if not found:
+        raise bad_request("There is no event in the body; send an object, an array of them, or one a line.")
     return found
+
+
+def _too_long(name: str, position: int, *, is_batch: bool, most: int) -> Refusal:
+    most = most if name == "data" else min(most, MAX_SHORT_FIELD)
+    fields = {_field(name, position, is_batch=is_batch): f"is longer than {most:,} bytes"}
+    return too_large(f"An event's {name[:100]} is too long.", fields=fields)
+
+
+def _field(name: str, position: int, *, is_batch: bool) -> str:
+    """Return how an error names a field; what a client made up is cut."""
+    name = name if len(name) <= MAX_NAME_SHOWN else f"{name[:MAX_NAME_SHOWN]}…"
+    return f"events[{position}].{name}" if is_batch else name
 
 
 def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
@@ -267,16 +223,18 @@ def read_moment(text: object) -> datetime | None:
         return None
 
 
-def _published(members: Mapping[str, Member], payload: bytes) -> Published:
+def _published(members: Mapping[str, Member], payload: bytes, *, is_kept: bool) -> Published:
     """Give the event that these members, found to be without fault, are."""
 
     def given(name: str) -> Any:
         return members[name][0] if name in members else None
 
+    data = given("data")
     return Published(
         type=given("type"),
-        data=given("data"),
+        value=data if is_kept else UNREAD,
         payload=payload,
+        topics=topics_of(given("type"), data),
         repository=given("repository"),
         organization=given("organization"),
         key=given("id"),

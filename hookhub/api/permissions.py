@@ -55,6 +55,12 @@ def require(needs: Scope, *, of: Scope) -> None:
         raise PermissionDenied(f"This needs the scope {needs.value}; yours is {of.value}.")
 
 
+def require_scope(request: Request, needs: Scope) -> None:
+    """Raise a 403 for an API key without this scope, before anything of the request's body is looked at."""
+    if isinstance(request.auth, ApiKey):
+        require(needs, of=Scope(request.auth.scope))
+
+
 def organization_of(key: ApiKey, named: str | None) -> Organization:
     """Give the organization that a key acts in when a request names that one, or none."""
     if key.organization is None:

@@ -82,7 +82,7 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     require(Scope.PUBLISH, of=Scope(key.scope))
     rate_limits.require_events(key)
     content = whole(request.body, request)
-    taken = intake.read(content, request.META["CONTENT_TYPE"])
+    taken = intake.read_once(request.META, content, request.META["CONTENT_TYPE"])
     organization = _organization(request, key, named_in(taken), now=now)
     if organization.validate_events:
         require_validity(taken, organization=organization, own=event_types.recall_own(organization, now=now))

@@ -129,7 +129,7 @@ def _events(given: Mapping[bytes, bytes]) -> tuple[Intake, bytes]:
             raise Refusal(400, "malformed", "event: must be one JSON object; several are published as `events`")
     else:
         content = given[b"events"]
-        taken = intake.read(content, JSON if content.lstrip()[:1] == b"[" else NDJSON)
+        taken = intake.read(content, JSON if content[:64].lstrip()[:1] == b"[" else NDJSON)
     return taken, content
 
 

@@ -112,8 +112,8 @@ def _invalid(members: Sequence[Readable], organization: Organization) -> dict[st
     left = STEPS_FOR_ALL
     for each in members:
         # None costs more than a request may, and all together not so much that another worker would take them over.
-        published = [(event.type, event.data) for event in each.taken.events]
-        budget = Budget(most := min(left, Budget.of(len(published)).steps))
+        published = ((event.type, event.data) for event in each.taken.events)
+        budget = Budget(most := min(left, Budget.of(len(each.taken.events)).steps))
         found = event_types.faults_in(published, organization=organization, own=own, budget=budget)
         left -= most - max(budget.steps, 0)
         if found:

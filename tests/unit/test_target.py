@@ -614,3 +614,33 @@ def test_a_resolver_that_never_answers_holds_nobody_up(monkeypatch):
 
     answered.set()
     assert lookups.resolver_of_this_process().look_up("slow.example").result(timeout=5) == []
+
+
+def test_names_that_nobody_answers_for_keep_two_threads_waiting_and_no_more(monkeypatch):
+    answered, asked = threading.Event(), threading.Semaphore(0)
+
+    def found(*_, **__):
+        asked.release()
+        answered.wait(timeout=30)
+        return []
+
+    resolver_gives(monkeypatch, found)
+    patience = timedelta(seconds=30)
+    waiting = [
+        threading.Thread(target=resolve_quickly, args=(f"{n}.silent.example", 443), kwargs={"budget": patience})
+        for n in range(2)
+    ]
+    for thread in waiting:
+        thread.start()
+    for _ in waiting:
+        assert asked.acquire(timeout=10)
+
+    with pytest.raises(TimeoutError, match="Too many host names"):
+        resolve_quickly("third.example", 443, budget=patience)
+    # Without an answer a name is accepted, and the check at every dial decides.
+    assert check("https://third.example/", policy=Policy(), resolve=resolve_quickly) == "https://third.example/"
+
+    answered.set()
+    for thread in waiting:
+        thread.join(10)
+    assert resolve_quickly("third.example", 443, budget=patience) == []

@@ -1,0 +1,159 @@
+"""Reads the objects of a published body one by one, and stops where one, or what is in it, is more than allowed."""
+
+import json
+import re
+from collections.abc import Iterator
+
+from hookhub.api.errors import bad_request
+from hookhub.api.parsers import refuse_constant
+
+FIELDS = ("type", "data", "repository", "organization", "id", "timestamp")
+# Members that are no fields, of which each gets a line in the refusal.
+MAX_MEMBERS = 100
+# Characters of a field other than the data: more than any of them may have, for a refusal that says how many those are.
+MAX_SHORT_FIELD = 64 * 1024
+# A value in a long text is looked for in so many characters first: most are short, and a copy of a megabyte for each
+# would cost more than reading them.
+WINDOWS = (4096, 64 * 1024)
+# How near the end of a window an error may be due to the cut: a literal or an escape is shorter.
+CUT_WITHIN = 16
+
+Member = tuple[object, str]
+"""A member's value and the text it was written as."""
+
+NOT_KEPT: Member = (None, "")
+
+_decoder = json.JSONDecoder(parse_constant=refuse_constant)
+_space = re.compile(r"[ \t\r\n]*")
+# A member's name as everybody writes it, with its colon; and what comes after a value. One look each, where going
+# character by character would cost more than reading the values.
+_plain_name = re.compile(r'"([^"\\\x00-\x1f]{0,255})"[ \t\r\n]*:[ \t\r\n]*')
+_after_value = re.compile(r"[ \t\r\n]*(?:(})|,[ \t\r\n]*)")
+
+
+class TooLong(Exception):
+    """A member's value has more characters than it may have bytes."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def document(text: str, *, most: int) -> tuple[Iterator[dict[str, Member]], bool]:
+    """Return the objects of a JSON text to come, and whether it is an array of them.
+
+    The iterator raises ValueError where the text is not JSON, and TooLong for a value longer than ``most``.
+    """
+    start = _skip(text, 0)
+    if text[start : start + 1] == "[":
+        return _array(text, start, most), True
+    return _single(text, start, most), False
+
+
+def lines(text: str, *, most: int) -> Iterator[dict[str, Member]]:
+    """Return the objects of a text with one on each line, to come; it raises as that of ``document`` does."""
+    # All blank lines in a row are one step.
+    at = _skip(text, 0)
+    while at < len(text):
+        end = text.find("\n", at)
+        end = len(text) if end < 0 else end
+        line = text[at:end]
+        try:
+            found, stop = _object(line, 0, most)
+            _expect_end(line, stop)
+        except ValueError as error:
+            number = text.count("\n", 0, at) + 1
+            raise ValueError(f"in line {number}: {error}") from error
+        yield found
+        at = _skip(text, end)
+
+
+def _single(text: str, start: int, most: int) -> Iterator[dict[str, Member]]:
+    found, end = _object(text, start, most)
+    _expect_end(text, end)
+    yield found
+
+
+def _array(text: str, start: int, most: int) -> Iterator[dict[str, Member]]:
+    """Read an array of objects from its bracket on."""
+    at = _skip(text, start + 1)
+    if text[at : at + 1] == "]":
+        _expect_end(text, at + 1)
+        return
+    while True:
+        found, at = _object(text, at, most)
+        yield found
+        at = _skip(text, at)
+        if text[at : at + 1] == "]":
+            _expect_end(text, at + 1)
+            return
+        at = _skip(text, _expect(text, at, ","))
+
+
+def _object(text: str, start: int, most: int) -> tuple[dict[str, Member], int]:
+    """Read an object from its brace on, keeping the text of each field's value."""
+    found: dict[str, Member] = {}
+    is_short = len(text) <= most
+    at = _skip(text, _expect(text, start, "{"))
+    if text[at : at + 1] == "}":
+        return found, at + 1
+    while True:
+        plain = _plain_name.match(text, at)
+        name, begin = (plain[1], plain.end()) if plain else _name(text, at)
+        if is_short:
+            value, at = _decoder.raw_decode(text, begin)
+        else:
+            value, at = _value(text, begin, name, most if name == "data" else min(most, MAX_SHORT_FIELD))
+        if name in found:
+            raise ValueError(f'"{name[:100]}" is given twice')
+        # Of what is no field only the name matters, and many long values would take much memory.
+        found[name] = (value, text[begin:at]) if name in FIELDS else NOT_KEPT
+        if len(found) > MAX_MEMBERS:
+            raise bad_request(f"An event has more than {MAX_MEMBERS} members; these are known: {', '.join(FIELDS)}.")
+        after = _after_value.match(text, at)
+        if after is None:
+            raise json.JSONDecodeError("expected ','", text, _skip(text, at))
+        at = after.end()
+        if after[1]:
+            return found, at
+
+
+def _value(text: str, begin: int, name: str, most: int) -> tuple[object, int]:
+    """Read a value of ``most`` characters at most, and no further than that."""
+    for size in (*(size for size in WINDOWS if size <= most), most + 1):
+        window = text[begin : begin + size]
+        try:
+            value, end = _decoder.raw_decode(window)
+        except json.JSONDecodeError as error:
+            is_whole = begin + len(window) >= len(text)
+            if is_whole or (error.pos < len(window) - CUT_WITHIN and not error.msg.startswith("Unterminated")):
+                raise json.JSONDecodeError(error.msg, text, begin + error.pos) from error
+            continue
+        # A number that ends with the window may go on behind it.
+        if end < len(window) or begin + end == len(text):
+            return value, begin + end
+    raise TooLong(name)
+
+
+def _name(text: str, start: int) -> tuple[str, int]:
+    """Read a member's name however it is written, and give it with where its value begins."""
+    _expect(text, start, '"')
+    name, at = _decoder.raw_decode(text, start)
+    return name, _skip(text, _expect(text, _skip(text, at), ":"))
+
+
+def _skip(text: str, at: int) -> int:
+    matched = _space.match(text, at)
+    return matched.end() if matched else at
+
+
+def _expect(text: str, at: int, character: str) -> int:
+    if text[at : at + 1] != character:
+        raise json.JSONDecodeError(f"expected {character!r}", text, at)
+    return at + 1
+
+
+def _expect_end(text: str, at: int) -> None:
+    at = _skip(text, at)
+    if at < len(text):
+        raise json.JSONDecodeError("there is more after the end", text, at)
