@@ -11,7 +11,7 @@ SEND_ANOTHER_SECRET = "is masked, and the one it stands for is none for this for
 
 
 def is_masked_url(url: str) -> bool:
-    """Return whether a part of the URL (user name, password, path segment, query value) is a mask."""
+    """Return whether a part of the URL (user name, password, path segment, part of the query) is a mask."""
     try:
         parts = urlsplit(url)
         query = parse_qsl(parts.query, keep_blank_values=True)
@@ -19,9 +19,9 @@ def is_masked_url(url: str) -> bool:
         # More fields than anybody reads, or brackets that are no address; whether it is a URL others decide.
         return False
     userinfo = parts.netloc.rpartition("@")[0].split(":")
-    return MASK in {unquote(part) for part in (*userinfo, *parts.path.split("/"))} or MASK in {
-        value for _, value in query
-    }
+    return MASK in {unquote(part) for part in (*userinfo, *parts.path.split("/"))} or any(
+        MASK in pair for pair in query
+    )
 
 
 def unmask_headers(headers: Mapping[str, object], *, stored: Mapping[str, str], moves: bool) -> dict[str, object]:

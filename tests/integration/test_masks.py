@@ -90,6 +90,7 @@ def test_a_masked_header_that_stands_for_nothing_is_refused_and_changes_nothing(
         ({"url": f"https://8.8.8.8/{MASK}"}, "url"),
         ({"url": f"https://8.8.8.8/{MASK}/messages"}, "url"),
         ({"url": f"https://8.8.8.8/a?token={MASK}"}, "url"),
+        ({"url": f"https://8.8.8.8/a?{MASK}"}, "url"),
         ({"url": "https://8.8.8.8/a?token=%2A%2A%2A%2A%2A%2A%2A%2A&b=c"}, "url"),
     ],
 )
