@@ -167,6 +167,21 @@ HOOKHUB_BEHIND_TLS_PROXY = flag("HOOKHUB_BEHIND_TLS_PROXY", default=False)
 if HOOKHUB_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    # With this prefix browsers take them from this very host alone.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+    HOOKHUB_DEVICE_COOKIE = "__Host-device"
+    SECURE_HSTS_SECONDS = 31_536_000
+    # The proxy redirects people to https; programs whose key went over http are better refused than redirected. What
+    # else lives under this domain is not for HookHub to say.
+    SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
+else:
+    HOOKHUB_DEVICE_COOKIE = "hookhub_device"
+SESSION_COOKIE_AGE = whole("HOOKHUB_SESSION_AGE", 43_200, least=60)
+HOOKHUB_SESSION_IDLE = seconds("HOOKHUB_SESSION_IDLE", timedelta(hours=2))
+CSRF_COOKIE_HTTPONLY = False  # The browsable API reads it.
+CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
 
 
 def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
@@ -259,6 +274,9 @@ HOOKHUB_REQUESTS_PER_KEY = whole("HOOKHUB_REQUESTS_PER_KEY", 6000)
 HOOKHUB_REQUESTS_PER_ORGANIZATION = whole("HOOKHUB_REQUESTS_PER_ORGANIZATION", 12_000)
 HOOKHUB_EVENTS_PER_KEY = whole("HOOKHUB_EVENTS_PER_KEY", 1_200_000)
 HOOKHUB_EVENTS_PER_ORGANIZATION = whole("HOOKHUB_EVENTS_PER_ORGANIZATION", 1_200_000)
+# Attempts to log in that fail, in five minutes.
+HOOKHUB_LOGINS_PER_ADDRESS = whole("HOOKHUB_LOGINS_PER_ADDRESS", 30)
+HOOKHUB_LOGINS_PER_NAME = whole("HOOKHUB_LOGINS_PER_NAME", 10)
 HOOKHUB_WEBHOOK_CHANGES = whole("HOOKHUB_WEBHOOK_CHANGES", 600)
 HOOKHUB_WEBHOOKS_PER_ORGANIZATION = whole("HOOKHUB_WEBHOOKS_PER_ORGANIZATION", 10_000)
 HOOKHUB_WEBHOOKS_PER_URL = whole("HOOKHUB_WEBHOOKS_PER_URL", 20)
@@ -403,19 +421,24 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "hookhub.middleware.answer_health_checks",
+    "hookhub.request_log.identify",
     "hookhub.middleware.require_a_served_host",
     "hookhub.middleware.limit_addresses",
+    "hookhub.middleware.refuse_unreadable",
     "hookhub.middleware.accept_events",
     "hookhub.middleware.end_loops",
     "django.middleware.security.SecurityMiddleware",
+    "hookhub.security_headers.protect_pages",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "hookhub.security_headers.end_sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "hookhub.middleware.name_the_actor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "hookhub.logins.LimitLogins",
 ]
 TEMPLATES = [
     {
@@ -445,8 +468,10 @@ MESSAGE_STORAGE = "hookhub.sealed_messages.SealedSessionStorage"
 LOGIN_URL = "/v1/auth/login/"
 LOGIN_REDIRECT_URL = "/v1/"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 DATA_UPLOAD_MAX_MEMORY_SIZE = HOOKHUB_REQUEST_LIMIT
 # There is nothing to upload, so no file is ever written to the disk.
@@ -501,6 +526,8 @@ DEFAULT_FROM_EMAIL = text("HOOKHUB_EMAIL_FROM", "HookHub <hookhub@localhost>")
 
 # Logging ------------------------------------------------------------------------------------------------------------
 
+# One JSON line for each request; a terminal in development is for other things.
+HOOKHUB_ACCESS_LOG = flag("HOOKHUB_ACCESS_LOG", default=not HOOKHUB_DEVELOPMENT)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -519,5 +546,6 @@ LOGGING = {
         "celery": {"level": "WARNING"},
         # Lines of JSON and nothing before them, for programs to read.
         "hookhub.attempts": {"handlers": ["bare"], "propagate": False},
+        "hookhub.access": {"handlers": ["bare"], "level": "INFO", "propagate": False},
     },
 }

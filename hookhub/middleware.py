@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -11,7 +12,7 @@ from deliveries.rates import TooMany
 from hookhub import rate_limits, readiness
 from hookhub.actors import actor_of_session
 from hookhub.api import publishing
-from hookhub.api.errors import as_plain, loop_detected, shape, throttled
+from hookhub.api.errors import as_plain, invalid, loop_detected, not_found, shape, throttled
 from hookhub.client_address import address_of
 from hookhub.http.limits import Refusal, written
 
@@ -61,6 +62,40 @@ def name_the_actor(get_response: Handler) -> Handler:
             return get_response(request)
 
     return answer
+
+
+def refuse_unreadable(get_response: Handler) -> Handler:
+    """Refuse paths and queries that hold NUL, which no text in the database can, or are not UTF-8."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        if "\0" in request.path_info:
+            return not_found(request)
+        query = request.META.get("QUERY_STRING", "")
+        if "%" in query or not query.isascii() or "\0" in query:
+            faults = faults_in_query(query)
+            if faults:
+                refusal = invalid(faults)
+                return as_plain(shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields))
+        return get_response(request)
+
+    return answer
+
+
+def faults_in_query(query: str) -> dict[str, str]:
+    """Return what is wrong with a query string, by parameter."""
+    faults = {}
+    for part in query.encode("latin-1", "replace").split(b"&"):
+        name, _, value = part.replace(b"+", b" ").partition(b"=")
+        shown = unquote_to_bytes(name)[:100].decode(errors="replace").replace("\0", "")
+        content = unquote_to_bytes(name) + unquote_to_bytes(value)
+        if b"\0" in content:
+            faults[shown or "query"] = "must not contain NUL"
+        else:
+            try:
+                content.decode()
+            except UnicodeDecodeError:
+                faults[shown or "query"] = "is not UTF-8"
+    return faults
 
 
 def limit_addresses(get_response: Handler) -> Handler:

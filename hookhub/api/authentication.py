@@ -20,6 +20,7 @@ from hookhub.key_text import KEY, is_mistyped
 from hookhub.models import ApiKey, digest
 from hookhub.networks import contains
 from hookhub.remembering import Memory
+from hookhub.request_log import name_caller
 
 log = logging.getLogger("hookhub.api")
 
@@ -52,6 +53,7 @@ class KeyAuthentication(BaseAuthentication):
         key_id, secret = read_header(header)
         key = verified(find(key_id), secret, request=request, now=timezone.now())
         audit.identify(lambda: actor_of_key(key, request))
+        name_caller(request.META, key)
         return KeyHolder(), key
 
     def authenticate_header(self, request: Request) -> str:

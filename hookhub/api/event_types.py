@@ -98,7 +98,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         """Give one of the organization's own, provided the caller may change it."""
         require_caller(request)
         organization = enter(request, needs=Scope.MANAGE)
-        row = OwnEventType.objects.filter(organization=organization, type=name.replace("\0", "*")).first()
+        row = OwnEventType.objects.filter(organization=organization, type=name).first()
         if row is None:
             if name in catalogue.of(organization.default_dialect).types:
                 raise conflict("This event type is its system's; register one of your own under the same name instead.")

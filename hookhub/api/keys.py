@@ -56,7 +56,7 @@ class ApiKeyView(GenericAPIView[ApiKey]):
 
     def find(self, request: Request, key_id: str) -> ApiKey:
         organization = enter(request, needs=Scope.MASTER)
-        return get_object_or_404(ApiKey, organization=organization, key_id=key_id.replace("\0", "-"))
+        return get_object_or_404(ApiKey, organization=organization, key_id=key_id)
 
     def get(self, request: Request, key_id: str) -> Response:
         return Response(ApiKeySerializer(self.find(request, key_id)).data)

@@ -95,8 +95,6 @@ class RepositoryView(GenericAPIView[Repository]):
 
     def find(self, request: Request, name: str, *, needs: Scope) -> Repository:
         organization = enter(request, needs=needs)
-        if "\0" in name:
-            raise Http404
         return get_object_or_404(
             Repository.objects.select_related("organization"), organization=organization, name=name
         )

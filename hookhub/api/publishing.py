@@ -29,6 +29,7 @@ from hookhub.api.parsers import whole
 from hookhub.api.permissions import organization_of, require
 from hookhub.models import ApiKey, Scope
 from hookhub.remembering import Memory
+from hookhub.request_log import name_caller
 
 JSON = "application/json"
 CONTENT_TYPES = intake.NDJSON | {JSON}
@@ -79,6 +80,8 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     """Do what the view does, with what is remembered."""
     key_id, secret = authentication.read_header(request.META["HTTP_AUTHORIZATION"])
     key = authentication.verified(authentication.find_or_recall(key_id, now=now), secret, request=request, now=now)
+    if settings.HOOKHUB_ACCESS_LOG:
+        name_caller(request.META, key)
     require(Scope.PUBLISH, of=Scope(key.scope))
     rate_limits.require_events(key)
     content = whole(request.body, request)

@@ -1,7 +1,7 @@
 """The addresses under /v1/."""
 
 from django.urls import include, path
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from hookhub.api import audit, deliveries, event_types, events, keys, meta, organizations, webhooks
 
@@ -13,7 +13,9 @@ urlpatterns = [
     # Where people log in to the browsable API; the admin's own login is for staff.
     path("auth/", include("rest_framework.urls")),
     path("openapi.json", meta.DocumentView.as_view(), name="openapi"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="openapi", http_method_names=["get", "head"]), name="docs"),
+    path(
+        "docs", SpectacularSwaggerSplitView.as_view(url_name="openapi", http_method_names=["get", "head"]), name="docs"
+    ),
     path("audit", audit.AuditView.as_view(), name="audit"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),
     path("organizations/<str:slug>", organizations.OrganizationView.as_view()),

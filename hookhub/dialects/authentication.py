@@ -13,6 +13,7 @@ from deliveries import audit
 from hookhub.actors import actor_of_key
 from hookhub.api.authentication import UNKNOWN, KeyHolder, find, read_key, verified
 from hookhub.models import ApiKey
+from hookhub.request_log import name_caller
 
 # No session: a dialect is for programs, and a browser that is logged in must not be made to speak it.
 HOW = "Send your API key: `Authorization: Bearer hh_…`, `token hh_…`, or Basic with the key as the password."
@@ -29,6 +30,7 @@ class CredentialsAuthentication(BaseAuthentication):
         key_id, secret = read_credentials(header)
         key = verified(find(key_id), secret, request=request, now=timezone.now())
         audit.identify(lambda: actor_of_key(key, request))
+        name_caller(request.META, key)
         return KeyHolder(), key
 
     def authenticate_header(self, request: Request) -> str:

@@ -124,8 +124,6 @@ def repository_at(request: Request, owner: str, repo: str, *, needs: Scope, for_
     """Return the repository at a path, provided the caller may do so much with its webhooks; another's is a 404."""
     entered = enter_webhooks if for_webhooks else enter
     organization = entered(request, needs=needs, named=owner)
-    if "\0" in repo:
-        raise Http404
     found = Repository.objects.select_related("organization").filter(organization=organization, name=repo).first()
     if found is None:
         raise Http404

@@ -1,0 +1,80 @@
+"""The id of every request, and its line in the access log: one JSON object, with nothing in it that is secret."""
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from hookhub.client_address import address_of
+from hookhub.models import ApiKey
+
+log = logging.getLogger("hookhub.access")
+
+Handler = Callable[[HttpRequest], HttpResponse]
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,100}")
+# Parameters whose values say what was asked for; every other value may be a secret that strayed into a URL.
+SHOWN_PARAMETERS = frozenset(
+    {"organization", "repository", "type", "state", "status", "active", "after", "before", "hours", "limit", "page",
+     "per_page", "format", "o", "p"}
+)  # fmt: skip
+MASK = "***"
+MAX_LENGTH = 500
+
+
+def identify(get_response: Handler) -> Handler:
+    """Give every request an id, the client's own if it brings a sane one, and every answer the same."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request.META["HTTP_X_REQUEST_ID"] = request_id
+        started = time.perf_counter()
+        answered = get_response(request)
+        answered.headers["X-Request-Id"] = request_id
+        if settings.HOOKHUB_ACCESS_LOG:
+            log.info("%s", line_of(request, answered, took=time.perf_counter() - started))
+        return answered
+
+    return answer
+
+
+def line_of(request: HttpRequest, answered: HttpResponse, *, took: float) -> str:
+    """Return a request's line; ``took`` is in seconds."""
+    line: dict[str, object] = {
+        "method": request.method,
+        "path": request.path[:MAX_LENGTH],
+        "status": answered.status_code,
+        "ms": round(took * 1000, 2),
+        "bytes": 0 if answered.streaming else len(answered.content),
+        "address": address_of(request.META),
+        "request_id": request.META["HTTP_X_REQUEST_ID"],
+    }
+    if query := request.META.get("QUERY_STRING"):
+        line["query"] = shown_query(query)
+    line |= request.META.get("hookhub.caller", {})
+    user = request.__dict__.get("_cached_user") or request.__dict__.get("_acached_user")
+    if user is not None and user.is_authenticated:
+        line["user"] = user.get_username()
+    return json.dumps(line, separators=(",", ":"))
+
+
+def shown_query(query: str) -> str:
+    """Return a query string with the values masked that could be secret."""
+    pairs = parse_qsl(query[:4096], keep_blank_values=True)
+    shown = [(name, value if name in SHOWN_PARAMETERS else MASK) for name, value in pairs]
+    return urlencode(shown, safe="*")[:MAX_LENGTH]
+
+
+def name_caller(environ: dict[str, Any], key: ApiKey) -> None:
+    """Have the line tell which key a request brought, and its organization."""
+    caller = {"key": key.key_id}
+    if key.organization is not None:
+        caller["organization"] = key.organization.slug
+    environ["hookhub.caller"] = caller

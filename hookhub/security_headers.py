@@ -1,0 +1,88 @@
+"""What browsers are told with every page: what it may load, who may frame it, and that nothing of it is kept."""
+
+import time
+from collections.abc import Callable, Mapping
+
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.http import HttpRequest, HttpResponse
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+# Scripts and styles are files of our own and never part of a page. The browsable API's templates have style attributes,
+# which can dress up their own element and nothing else.
+POLICY: Mapping[str, str] = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    # The framework's "Log out" link and nothing else: the hash is of its onclick.
+    "script-src-attr": "'unsafe-hashes' 'sha256-tHTC1YgZ5UbAs8E2Ib4NjuSS8R05d1nfPHtbmXq05WA='",
+    "style-src": "'self'",
+    "style-src-attr": "'unsafe-inline'",
+    "img-src": "'self' data:",
+    "font-src": "'self' data:",
+    "connect-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+# Swagger UI and the browsable API, where it colours code, bring style elements.
+API, API_POLICY = "/v1/", {**POLICY, "style-src": "'self' 'unsafe-inline'"}
+PERMISSIONS = ", ".join(
+    f"{name}=()"
+    for name in (
+        "camera",
+        "display-capture",
+        "geolocation",
+        "gyroscope",
+        "microphone",
+        "payment",
+        "usb",
+        "browsing-topics",
+    )
+)
+
+BEGAN, SEEN = "hookhub_began", "hookhub_seen"
+# Often enough for an end after idleness, seldom enough not to write a session with every request.
+SEEN_EVERY = 60.0
+
+
+def written(policy: Mapping[str, str]) -> str:
+    """Return a policy as the header has it."""
+    return "; ".join(f"{name} {sources}" for name, sources in policy.items())
+
+
+def protect_pages(get_response: Handler) -> Handler:
+    """Set the headers that Django sets none of; a view that has set one keeps its own."""
+    usual, of_api = written(POLICY), written(API_POLICY)
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        answered = get_response(request)
+        answered.headers.setdefault("Content-Security-Policy", of_api if request.path_info.startswith(API) else usual)
+        answered.headers.setdefault("Permissions-Policy", PERMISSIONS)
+        if not request.path_info.startswith(settings.STATIC_URL):
+            answered.headers.setdefault("Cache-Control", "no-store")
+        return answered
+
+    return answer
+
+
+def end_sessions(get_response: Handler) -> Handler:
+    """End a session that is older, or has been idle for longer, than the settings allow."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        has_session = settings.SESSION_COOKIE_NAME in request.COOKIES
+        if has_session and SESSION_KEY in request.session:
+            now = time.time()
+            began, seen = request.session.get(BEGAN, now), request.session.get(SEEN, now)
+            is_over = now - began > settings.SESSION_COOKIE_AGE
+            if is_over or now - seen > settings.HOOKHUB_SESSION_IDLE.total_seconds():
+                request.session.flush()
+            elif now - seen > SEEN_EVERY:
+                request.session[SEEN] = now
+        answered = get_response(request)
+        # Looked at only where it was used, so that requests without one do not ask the database for it.
+        if request.session.accessed and SESSION_KEY in request.session and BEGAN not in request.session:
+            request.session[BEGAN] = request.session[SEEN] = time.time()
+        return answered
+
+    return answer
