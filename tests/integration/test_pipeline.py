@@ -209,6 +209,7 @@ def test_a_strict_count_looks_past_webhooks_that_never_disable_themselves(
     forge: Forge, now: datetime, settings: Settings
 ) -> None:
     settings.HOOKHUB_DISABLE_AFTER_FAILURES = 3
+    settings.HOOKHUB_WEBHOOKS_PER_URL = 0
     for _ in range(webhooks.REVIEW_BATCH):
         forge.webhook(now=now, auto_disable=False)
     failing = forge.webhook(now=now)
