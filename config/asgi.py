@@ -5,6 +5,7 @@ from django.conf import settings
 from config.wsgi import django
 from deliveries.sender import allow_many_files
 from hookhub.change_notices import listening
+from hookhub.addresses import mounted_front
 from hookhub.client_address import address_of, subject_of
 from hookhub.http.admission import refusal_of_key
 from hookhub.http.body import Budget
@@ -14,7 +15,7 @@ from hookhub.http.limits import Limits
 from hookhub.http.pool import Pool
 from hookhub.readiness import ready, unavailable
 
-application = Front(
+front = Front(
     listening(django),
     limits=Limits(
         publish=settings.HOOKHUB_REQUEST_LIMIT,
@@ -33,3 +34,4 @@ application = Front(
     client_of=lambda environ: subject_of(address_of(environ)),
     prepare=allow_many_files,
 )
+application = mounted_front(front, prefix=settings.FORCE_SCRIPT_NAME or "")

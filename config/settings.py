@@ -150,6 +150,8 @@ CSRF_FAILURE_VIEW = "hookhub.api.errors.csrf_failure"
 HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 # Where the web server listens; a webhook to it would publish what it delivers.
 HOOKHUB_PORT = whole("PORT", 8000)
+# Where the public address has a path, everything is served under it; else the server may say so with SCRIPT_NAME.
+FORCE_SCRIPT_NAME = urlsplit(HOOKHUB_PUBLIC_URL).path or None
 
 
 def served_by_default(public_url: str) -> tuple[str, ...]:
@@ -460,13 +462,17 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 STATIC_URL = "/static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "hookhub.addresses.PrefixedStaticFiles"},
+}
 # Static files are served straight from the packages, so that there is no collecting step to forget.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 # Some messages show a new key or secret; a cookie would take it through logs and browsers.
 MESSAGE_STORAGE = "hookhub.sealed_messages.SealedSessionStorage"
-LOGIN_URL = "/v1/auth/login/"
-LOGIN_REDIRECT_URL = "/v1/"
+LOGIN_URL = "rest_framework:login"
+LOGIN_REDIRECT_URL = "root"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -490,7 +496,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["hookhub.api.parsers.StrictJSONParser"],
     "DEFAULT_THROTTLE_CLASSES": ["hookhub.api.throttling.RequestRate"],
     "DEFAULT_PAGINATION_CLASS": "hookhub.api.pagination.Cursor",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "hookhub.api.documents.DescribedSchema",
     "EXCEPTION_HANDLER": "hookhub.api.errors.answer",
     "UNAUTHENTICATED_USER": None,
     # Payloads may hold half a pair of surrogates, which JSON can escape and UTF-8 cannot write.
@@ -507,10 +513,39 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/v1",
+    "SERVERS": [{"url": HOOKHUB_PUBLIC_URL, "description": "This deployment"}],
+    "CONTACT": {"name": "The operator of this deployment", "url": HOOKHUB_PUBLIC_URL},
+    "LICENSE": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
+    "TAGS": [
+        {"name": "api-keys", "description": "Keys for programs."},
+        {"name": "audit", "description": "What was changed, and by whom."},
+        {"name": "deliveries", "description": "The log of deliveries, and sending again."},
+        {"name": "event-types", "description": "The types of events, with schemas and examples."},
+        {"name": "events", "description": "Publish events and read what was published."},
+        {"name": "meta", "description": "What this deployment is and keeps to."},
+        {"name": "organizations", "description": "The tenants."},
+        {"name": "replays", "description": "Sending many deliveries again."},
+        {"name": "repositories", "description": "What most events are about."},
+        {"name": "webhooks", "description": "Subscriptions of URLs to event types."},
+        {"name": "Sigmagit", "description": "Sigmagit's API for the webhooks of repositories."},
+        {"name": "SocialGateway", "description": "GitHub's API for the hooks of repositories."},
+    ],
+    # null is said by `nullable`; an enum whose only member is null is more than code generators can read.
+    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": True,
     "ENUM_NAME_OVERRIDES": {
         "DeliveryState": "deliveries.models.Delivery.State",
+        "DeliveryEnding": "deliveries.models.Delivery.Ending",
         "ReplayState": "hookhub.models.Replay.State",
+        "Format": "deliveries.formats.choices",
+        "AttemptOutcome": "deliveries.models.Attempt.Outcome",
+        "KeyScope": "hookhub.models.Scope",
+        "DisabledReason": "deliveries.models.Webhook.DisabledReason",
     },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "hookhub.api.documents.inline_nullable_references",
+    ],
 }
 
 # Mail ---------------------------------------------------------------------------------------------------------------

@@ -9,16 +9,17 @@ from hookhub.dialects import DIALECTS
 from hookhub.security_txt import security_txt
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/v1/")),
+    path("", RedirectView.as_view(pattern_name="root")),
     path(".well-known/security.txt", security_txt),
     path("v1/", include("hookhub.api.urls")),
     # Nothing has a page elsewhere, and the admin's way to one would say what exists in other organizations.
     re_path(r"^admin/r/", not_found),
     path("admin/", admin.site.urls),
+    *[route for dialect in DIALECTS.values() for route in dialect.fixed],
     *[path(prefix, include(list(dialect.routes))) for dialect in DIALECTS.values() for prefix in dialect.prefixes],
 ]
 
 handler400 = "hookhub.api.errors.malformed_request"
 handler403 = "hookhub.api.errors.forbidden"
-handler404 = "hookhub.api.errors.not_found"
+handler404 = "hookhub.dialects.nowhere.not_found"
 handler500 = "hookhub.api.errors.server_error"

@@ -10,8 +10,11 @@ django = get_wsgi_application()
 
 from django.conf import settings  # noqa: E402 - nothing of Django's is ready before
 
+from hookhub.addresses import mounted  # noqa: E402
 from hookhub.change_notices import listening  # noqa: E402
 from hookhub.http.limits import Limits  # noqa: E402
 from hookhub.http.wsgi import Limited  # noqa: E402
 
-application = Limited(listening(django), limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT))
+application = mounted(
+    Limited(listening(django), limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT)), prefix=settings.FORCE_SCRIPT_NAME or ""
+)

@@ -7,7 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Exists, F, Func, OuterRef, Q, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 
 from deliveries import dialects, formats, limits, vault
@@ -41,6 +41,10 @@ class Organization(models.Model):
     limits = models.JSONField(null=True, blank=True, validators=[limits.validate])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    class Meta:
+        # For the dialects whose paths name it in any case.
+        indexes: ClassVar = [models.Index(Lower("slug"), name="organization_in_any_case")]
+
     def __str__(self) -> str:
         return self.slug
 
@@ -60,6 +64,7 @@ class Repository(models.Model):
 
     class Meta:
         verbose_name_plural = "repositories"
+        indexes: ClassVar = [models.Index("organization", Lower("name"), name="repository_in_any_case")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["organization", "name"], name="repository_name_unique"),
         ]

@@ -16,6 +16,7 @@ from deliveries import replay
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.replay import Selection
 from hookhub import replays
+from hookhub.addresses import path_of
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import TIME_PARAMETERS, known_only, moment, read_id, read_uuid
 from hookhub.api.permissions import enter
@@ -39,7 +40,7 @@ class DeliveriesView(GenericAPIView[Delivery]):
             OpenApiParameter("webhook", OpenApiTypes.UUID),
             OpenApiParameter("event", OpenApiTypes.UUID),
             OpenApiParameter("repository"),
-            OpenApiParameter("state", enum=Delivery.State.values),
+            OpenApiParameter("state", enum=Delivery.State.values, many=True),
             OpenApiParameter("type"),
             *TIME_PARAMETERS,
         ],
@@ -87,7 +88,7 @@ class CancelView(GenericAPIView[Delivery]):
     serializer_class = DeliverySerializer
     queryset = Delivery.objects.none()
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={200: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
         delivery = find(request, uid, needs=Scope.MANAGE)
         if not replay.cancel([delivery.pk], now=timezone.now()):
@@ -125,7 +126,7 @@ class ReplaysView(GenericAPIView[Replay]):
             raise invalid({"body": f"name at least one of: deliveries, {', '.join(SELECTORS)}"})
         selection = selection_of(given, organization=organization)
         job = replays.start(organization, selection=selection, asked=given, now=timezone.now())
-        return Response(ReplaySerializer(job).data, status=202, headers={"Location": f"/v1/replays/{job.pk}"})
+        return Response(ReplaySerializer(job).data, status=202, headers={"Location": path_of(f"/v1/replays/{job.pk}")})
 
 
 class ReplayView(GenericAPIView[Replay]):
@@ -145,7 +146,7 @@ class CancelReplayView(GenericAPIView[Replay]):
     serializer_class = ReplaySerializer
     queryset = Replay.objects.none()
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={200: ReplaySerializer})
     def post(self, request: Request, uid: str) -> Response:
         organization = enter(request, needs=Scope.MANAGE)
         job = get_object_or_404(Replay, organization=organization, id=read_uuid(uid))

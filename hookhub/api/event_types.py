@@ -16,10 +16,11 @@ from deliveries.catalogue import EventType
 from deliveries.dialects import DEFAULT, DIALECTS
 from deliveries.models import Organization
 from hookhub import event_types
+from hookhub.addresses import path_of
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only, read_text
 from hookhub.api.permissions import enter
-from hookhub.api.serializers import EventTypeSerializer
+from hookhub.api.serializers import EventTypeListSerializer, EventTypeSerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.models import ApiKey, OwnEventType, Scope
 
@@ -38,7 +39,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
     serializer_class = EventTypeSerializer
     queryset = OwnEventType.objects.none()
 
-    @extend_schema(parameters=[DIALECT], responses=EventTypeSerializer(many=True))
+    @extend_schema(parameters=[DIALECT], responses={200: EventTypeListSerializer}, operation_id="event_types_list")
     def get(self, request: Request) -> Response:
         known_only(request, "dialect")
         organization = visited(request)
@@ -61,7 +62,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         except event_types.Taken as error:
             message = "is registered already; change it with PATCH"
             raise conflict("This event type is registered already.", fields={"type": message}) from error
-        headers = {"Location": f"/v1/event-types/{row.type}"}
+        headers = {"Location": path_of(f"/v1/event-types/{row.type}")}
         return Response(shown(event_types.as_event_type(row), None), status=201, headers=headers)
 
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -30,6 +30,7 @@ from hookhub.api.serializers import (
     EventDetailSerializer,
     EventSerializer,
     NewEventSerializer,
+    ReceiptBatchSerializer,
     ReceiptSerializer,
     ValidatedSerializer,
 )
@@ -40,6 +41,16 @@ from hookhub.schemas import Budget
 
 # What a batch's key is lengthened by for each of its events must still fit.
 HEADER_KEY_LONGEST = intake.KEY_LONGEST - 10
+
+PUBLISHED = {
+    "application/json": PolymorphicProxySerializer(
+        "Published", [NewEventSerializer, NewEventSerializer(many=True)], resource_type_field_name=None, many=False
+    ),
+    "application/x-ndjson": {"type": "string", "description": "One event, as a JSON object, on each line."},
+}
+RECEIPTS = PolymorphicProxySerializer(
+    "Receipts", [ReceiptSerializer, ReceiptBatchSerializer], resource_type_field_name=None, many=False
+)
 
 
 class EventsView(GenericAPIView[Event]):
@@ -65,9 +76,9 @@ class EventsView(GenericAPIView[Event]):
         return self.get_paginated_response(EventSerializer(page, many=True).data)
 
     @extend_schema(
-        request={"application/json": NewEventSerializer, "application/x-ndjson": NewEventSerializer},
+        request=PUBLISHED,
         parameters=[OpenApiParameter("Idempotency-Key", location=OpenApiParameter.HEADER)],
-        responses={202: ReceiptSerializer},
+        responses={202: RECEIPTS},
     )
     def post(self, request: Request) -> Response:
         now = timezone.now()
@@ -108,7 +119,7 @@ class ValidateView(GenericAPIView[Event]):
     queryset = Event.objects.none()
 
     @extend_schema(
-        request={"application/json": NewEventSerializer, "application/x-ndjson": NewEventSerializer},
+        request=PUBLISHED,
         responses={200: ValidatedSerializer},
     )
     def post(self, request: Request) -> Response:

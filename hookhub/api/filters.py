@@ -11,10 +11,16 @@ from rest_framework.request import Request
 from hookhub.api.errors import invalid
 from hookhub.api.intake import read_moment
 
+WINDOW_MOST = timedelta(days=90)
 TIME_PARAMETERS = [
     OpenApiParameter("after", OpenApiTypes.DATETIME, description="Created at or after this moment."),
     OpenApiParameter("before", OpenApiTypes.DATETIME, description="Created before this moment."),
 ]
+HOURS = OpenApiParameter(
+    "hours",
+    {"type": "integer", "minimum": 1, "maximum": WINDOW_MOST // timedelta(hours=1)},
+    description="How far to look back; 24 if absent.",
+)
 
 
 def read_uuid(text: str) -> UUID:
@@ -33,6 +39,18 @@ def read_id(value: object, name: str) -> UUID | None:
         return UUID(str(value))
     except ValueError as error:
         raise invalid({name: "is not an id"}) from error
+
+
+def whole_number(text: str, *, most: int, least: int = 1) -> int | None:
+    """Return the number that a text from a path or a query writes, or None unless it is from ``least`` to ``most``.
+
+    The one place where numbers of requests are read: ASCII digits, no longer than the largest one allowed, so that no
+    text is too long to convert and no number too large for the database.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most))):
+        return None
+    number = int(text)
+    return number if least <= number <= most else None
 
 
 ALWAYS_KNOWN = frozenset({"organization", "cursor", "limit", "format"})
@@ -73,7 +91,8 @@ def between(request: Request) -> tuple[datetime | None, datetime | None]:
 
 def read_window(request: Request) -> timedelta:
     """Give the ``hours`` of the query as a span, a day if absent."""
-    text = request.query_params.get("hours") or "24"
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 24 * 90):
-        raise invalid({"hours": f"must be a whole number from 1 to {24 * 90}"})
-    return timedelta(hours=int(text))
+    most = WINDOW_MOST // timedelta(hours=1)
+    hours = whole_number(request.query_params.get("hours") or "24", most=most)
+    if hours is None:
+        raise invalid({"hours": f"must be a whole number from 1 to {most}"})
+    return timedelta(hours=hours)

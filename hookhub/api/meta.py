@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from deliveries.dialects import DIALECTS
 from deliveries.formats import DEFAULT, FORMATS
+from hookhub.api.serializers import MetaSerializer
 
 VERSION = "0.1.0"
 
@@ -66,7 +67,7 @@ class MetaView(APIView):
 
     permission_classes = (AllowAny,)
 
-    @extend_schema(responses={200: dict})
+    @extend_schema(responses={200: MetaSerializer})
     def get(self, request: Request) -> Response:
         del request
         return Response(

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Lower
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -37,6 +38,7 @@ class OrganizationsView(GenericAPIView[Organization]):
         page = self.paginate_queryset(visible(request))
         return self.get_paginated_response(OrganizationSerializer(page, many=True).data)
 
+    @extend_schema(responses={201: OrganizationSerializer})
     def post(self, request: Request) -> Response:
         if not is_operator(request) or (isinstance(request.auth, ApiKey) and request.auth.scope != Scope.MASTER):
             raise PermissionDenied(
@@ -80,6 +82,7 @@ class RepositoriesView(GenericAPIView[Repository]):
         )
         return self.get_paginated_response(RepositorySerializer(page, many=True).data)
 
+    @extend_schema(responses={201: RepositorySerializer})
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
         organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
@@ -145,9 +148,13 @@ def save(
     refuse_unknown_fields(serializer)
     serializer.is_valid(raise_exception=True)
     before = None if serializer.instance is None else audited(serializer.instance)[1]
+    name_before = getattr(serializer.instance, name, None)
     try:
         with transaction.atomic():
-            target, after = audited(serializer.save(**more))
+            saved = serializer.save(**more)
+            if getattr(saved, name) != name_before:
+                refuse_in_another_case(saved)
+            target, after = audited(saved)
             if before is None:
                 audit.record(f"{target.kind}.created", target=target, after=after, now=timezone.now())
             else:
@@ -156,6 +163,21 @@ def save(
     except IntegrityError as error:
         raise conflict("This name is taken.", fields={name: "is taken; choose another"}) from error
     return serializer.data
+
+
+def refuse_in_another_case(saved: Organization | Repository) -> None:
+    """Raise a 409 where a name differs from another's in case only: GitHub's paths could not tell them apart.
+
+    Rows from before that differ so are kept; of two that are created at once both may stay. Paths in any case then lead
+    to the one that is written so, and else to the oldest.
+    """
+    rows: QuerySet[Organization] | QuerySet[Repository]
+    if isinstance(saved, Organization):
+        field, rows = "slug", Organization.objects.exclude(pk=saved.pk)
+    else:
+        field, rows = "name", Repository.objects.filter(organization=saved.organization).exclude(pk=saved.pk)
+    if other := rows.alias(folded=Lower(field)).filter(folded=str(saved).lower()).first():
+        raise conflict("This name is taken.", fields={field: f"differs from {other} in case only; choose another"})
 
 
 def change(

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from hookhub.api.errors import invalid
+from hookhub.api.filters import whole_number
 
 # What base64 is written in.
 ENCODED = re.compile(r"[A-Za-z0-9+/=]+")
@@ -33,8 +34,7 @@ class Cursor(CursorPagination):
         """Give the page that the request asks for; a limit or cursor that will not do is the caller's mistake."""
         is_by_uuid = isinstance(queryset.model._meta.pk, UUIDField)  # noqa: SLF001 - Django documents _meta
         self.position = UUID if is_by_uuid else NUMBER
-        limit = request.query_params.get("limit", "1")
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= self.max_page_size):
+        if whole_number(request.query_params.get("limit", "1"), most=self.max_page_size) is None:
             raise invalid({"limit": f"must be a whole number from 1 to {self.max_page_size}"})
         return super().paginate_queryset(queryset, request, view)
 

@@ -10,9 +10,10 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from deliveries import vault
+from deliveries import formats, vault
 from deliveries.formats import MASK
 from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
+from deliveries.terms import EVENTS_MOST, IN_FLIGHT_MOST, RETRIES_MOST
 from hookhub import api_keys, networks
 from hookhub.models import ApiKey, Replay, Scope
 
@@ -126,7 +127,7 @@ class ApiKeyWithTextSerializer(ApiKeySerializer):
         fields = (*ApiKeySerializer.Meta.fields, "key")  # type: ignore[assignment]  # one more
 
 
-@extend_schema_field(OpenApiTypes.FLOAT)
+@extend_schema_field(OpenApiTypes.DOUBLE)
 class Seconds(serializers.Field[Any, Any, Any, Any]):
     """A span of time as a number of seconds."""
 
@@ -147,7 +148,7 @@ class WebhookHeaders(serializers.DictField):
 
 
 class WebhookSerializer(serializers.Serializer[Webhook]):
-    """A webhook; its writable fields are checked by deliveries.terms, which knows the format's rules."""
+    """A subscription of a URL to event types."""
 
     id = serializers.UUIDField(source="uid", read_only=True)
     organization = serializers.CharField(source="organization.slug", read_only=True)
@@ -155,14 +156,19 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         source="repository.name", allow_null=True, required=False, default=None,
         help_text="Only this repository's events; null for the whole organization's.",
     )  # fmt: skip
-    name = serializers.CharField(required=False, allow_blank=True)
+    name = serializers.CharField(required=False, allow_blank=True, max_length=200)
     url = serializers.CharField(
         source="shown_url",
         help_text="Reads back with its query's values masked; in formats whose URL is a secret, such as slack, all.",
     )
-    events = serializers.ListField(child=serializers.CharField(), help_text='Event types, families, or ["*"].')
-    format = serializers.CharField(required=False, help_text="The wire format; the organization's default if absent.")
-    content_type = serializers.CharField(required=False)
+    events = serializers.ListField(
+        child=serializers.CharField(), min_length=1, max_length=EVENTS_MOST,
+        help_text='Event types, families, or ["*"].',
+    )  # fmt: skip
+    format = serializers.ChoiceField(
+        formats.choices(), required=False, help_text="The wire format; the organization's default if absent."
+    )
+    content_type = serializers.ChoiceField(["json", "form"], required=False)
     secret = serializers.CharField(
         write_only=True, required=False, allow_blank=True,
         help_text="Made up if absent; empty for none, where the format allows that. ******** keeps the stored one.",
@@ -174,27 +180,47 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     )  # fmt: skip
     verify_ssl = serializers.BooleanField(required=False)
     retry_schedule = serializers.ListField(
-        child=Seconds(), allow_null=True, required=False,
+        child=Seconds(), allow_null=True, required=False, max_length=RETRIES_MOST,
         help_text="Waits in seconds; [] for no retries, null for the deployment's schedule.",
     )  # fmt: skip
     timeout = Seconds(allow_null=True, required=False, help_text="Seconds one attempt may take in all.")
-    max_in_flight = serializers.IntegerField(allow_null=True, required=False)
+    max_in_flight = serializers.IntegerField(allow_null=True, required=False, min_value=1, max_value=IN_FLIGHT_MOST)
     auto_disable = serializers.BooleanField(required=False)
     active = serializers.BooleanField(required=False)
-    disabled_at = serializers.DateTimeField(read_only=True)
-    disabled_reason = serializers.CharField(read_only=True)
+    disabled_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    disabled_reason = serializers.ChoiceField(Webhook.DisabledReason.choices, read_only=True, allow_null=True)
     failure_count = serializers.IntegerField(read_only=True)
-    resting_until = serializers.DateTimeField(read_only=True)
-    last_delivery_at = serializers.DateTimeField(read_only=True)
-    last_delivery_status = serializers.CharField(read_only=True)
+    resting_until = serializers.DateTimeField(read_only=True, allow_null=True)
+    last_delivery_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    last_delivery_status = serializers.CharField(
+        read_only=True, allow_null=True, help_text="The HTTP status of the last attempt, or why there was no answer."
+    )
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
 
 
 class WebhookWithSecretSerializer(WebhookSerializer):
-    """What creating or rotating answers: the one time the secret is shown."""
+    """A webhook and its secret, which is shown this once."""
 
-    secret = serializers.CharField(read_only=True)
+    secret = serializers.CharField(required=False, help_text="Absent in a format that signs nothing.")
+
+
+class ChangedWebhookSerializer(WebhookSerializer):
+    """A webhook after a change; moving it to another host gives it a new secret, which is shown this once."""
+
+    secret = serializers.CharField(required=False)
+
+
+class EnabledWebhookSerializer(WebhookSerializer):
+    """A webhook that was enabled."""
+
+    released = serializers.IntegerField(read_only=True, help_text="How many held deliveries were released.")
+
+
+class DisabledWebhookSerializer(WebhookSerializer):
+    """A webhook that was disabled."""
+
+    held = serializers.IntegerField(read_only=True, help_text="How many pending deliveries are held now.")
 
 
 class HeaderChangesSerializer(serializers.Serializer[Any]):
@@ -209,7 +235,10 @@ class EnableSerializer(serializers.Serializer[Any]):
 
 class RotationSerializer(serializers.Serializer[Any]):
     secret = serializers.CharField(required=False, help_text="Made up if absent.")
-    overlap = serializers.IntegerField(required=False, help_text="Seconds; 0 ends the old ones at once.")
+    overlap = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=2_592_000,
+        help_text="Seconds; 0 ends the old ones at once.",
+    )  # fmt: skip
 
 
 class StatsSerializer(serializers.Serializer[Any]):
@@ -224,7 +253,7 @@ class StatsSerializer(serializers.Serializer[Any]):
 
 
 class EventTypeSerializer(serializers.Serializer[Any]):
-    """For the document, and to show; what arrives is checked by hookhub.event_types."""
+    """An event type with its JSON Schema and an example."""
 
     type = serializers.CharField(help_text="Words joined by dots, such as issues.opened.")
     family = serializers.CharField(read_only=True, help_text="The word by which webhooks ask for it and its like.")
@@ -243,23 +272,36 @@ class EventTypeSerializer(serializers.Serializer[Any]):
     example = serializers.JSONField(required=False, allow_null=True, help_text="What a test event carries.")
 
 
+class EventTypeListSerializer(serializers.Serializer[Any]):
+    """Event types: the organization's own first."""
+
+    results = EventTypeSerializer(many=True)
+
+
 class TestSerializer(serializers.Serializer[Any]):
-    type = serializers.CharField(required=False, help_text="One that the webhook asks for; the first such if absent.")
+    type = serializers.CharField(
+        required=False, allow_null=True, help_text="One that the webhook asks for; the first such if absent."
+    )
 
 
 class NewEventSerializer(serializers.Serializer[Any]):
-    """For the document and the form; what arrives is read by hookhub.api.intake, byte for byte."""
+    """An event to publish."""
 
     type = serializers.CharField(help_text="Words joined by dots, such as issues.opened.")
     data = serializers.JSONField(help_text="Any JSON value; it is sent exactly as written.")  # type: ignore[assignment]  # a field
     repository = serializers.CharField(required=False, allow_null=True)
-    organization = serializers.CharField(required=False, help_text="Needed with an operator's key only.")
-    id = serializers.CharField(required=False, help_text="Idempotency key: a repeat gets the first answer.")
-    timestamp = serializers.DateTimeField(required=False, help_text="When it happened; now if absent.")
+    organization = serializers.CharField(
+        required=False, allow_null=True, help_text="Needed with an operator's key only."
+    )
+    id = serializers.CharField(
+        required=False, allow_null=True, max_length=255,
+        help_text="Idempotency key: a repeat gets the first answer.",
+    )  # fmt: skip
+    timestamp = serializers.DateTimeField(required=False, allow_null=True, help_text="When it happened; now if absent.")
 
 
 class ReceiptSerializer(serializers.Serializer[Any]):
-    """For the document; hookhub.api.events.publish writes receipts by itself, a thousand at a time."""
+    """An event that is stored."""
 
     id = serializers.UUIDField()
     type = serializers.CharField()
@@ -274,15 +316,29 @@ class ValidatedSerializer(serializers.Serializer[Any]):
     events = serializers.IntegerField()
 
 
+class ReceiptBatchSerializer(serializers.Serializer[Any]):
+    """The events of an array or of NDJSON, stored, in the order in which they were sent."""
+
+    events = ReceiptSerializer(many=True)
+
+
 class EventSerializer(serializers.ModelSerializer[Event]):
     organization = serializers.CharField(source="organization.slug", read_only=True)
-    repository = serializers.CharField(source="repository.name", default=None, read_only=True)
-    idempotency_key = serializers.CharField(read_only=True)
+    repository = serializers.CharField(source="repository.name", default=None, read_only=True, allow_null=True)
+    idempotency_key = serializers.CharField(read_only=True, allow_null=True)
     timestamp = serializers.DateTimeField(source="occurred_at", read_only=True)
 
     class Meta:
         model = Event
         fields = ("id", "type", "organization", "repository", "idempotency_key", "timestamp", "accepted_at")
+
+
+class DeliveryOfEventSerializer(serializers.Serializer[Any]):
+    """One of an event's deliveries, in short."""
+
+    id = serializers.UUIDField()
+    webhook = serializers.UUIDField()
+    state = serializers.ChoiceField(Delivery.State.choices)
 
 
 class EventDetailSerializer(EventSerializer):
@@ -292,9 +348,11 @@ class EventDetailSerializer(EventSerializer):
     class Meta(EventSerializer.Meta):
         fields = (*EventSerializer.Meta.fields, "data", "deliveries")  # type: ignore[assignment]  # more of the same
 
+    @extend_schema_field({})
     def get_data(self, event: Event) -> Any:
         return read_payload(bytes(event.payload))
 
+    @extend_schema_field(DeliveryOfEventSerializer(many=True))
     def get_deliveries(self, event: Event) -> list[dict[str, Any]]:
         owed = Delivery.objects.filter(event_id=event.pk).select_related("webhook").order_by("id")[:100]
         return [{"id": str(one.pk), "webhook": str(one.webhook.uid), "state": one.state} for one in owed]
@@ -304,7 +362,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     event = serializers.UUIDField(source="event_id", read_only=True)
     type = serializers.CharField(source="event_type", read_only=True)
     webhook = serializers.UUIDField(source="webhook.uid", read_only=True)
-    repository = serializers.CharField(source="repository.name", default=None, read_only=True)
+    repository = serializers.CharField(source="repository.name", default=None, read_only=True, allow_null=True)
 
     class Meta:
         model = Delivery
@@ -314,8 +372,22 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         )  # fmt: skip
 
 
+class SentSerializer(serializers.Serializer[Any]):
+    """The request of an attempt; secrets in it are masked."""
+
+    url = serializers.CharField()
+    headers = serializers.CharField(help_text="One `Name: value` a line.")
+
+
+class AnsweredSerializer(serializers.Serializer[Any]):
+    """The receiver's answer to an attempt."""
+
+    headers = serializers.CharField(help_text="One `Name: value` a line.")
+    body = serializers.CharField(help_text="Its beginning, as text.")
+
+
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
-    duration = Seconds()
+    duration = Seconds(allow_null=True)
     request = serializers.SerializerMethodField()
     response = serializers.SerializerMethodField()
 
@@ -323,9 +395,11 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
         model = Attempt
         fields = ("id", "number", "started_at", "duration", "outcome", "status", "error", "request", "response")
 
+    @extend_schema_field(SentSerializer)
     def get_request(self, attempt: Attempt) -> dict[str, str]:
         return {"url": attempt.url, "headers": attempt.request_headers}
 
+    @extend_schema_field(AnsweredSerializer(allow_null=True))
     def get_response(self, attempt: Attempt) -> dict[str, str] | None:
         if attempt.status is None:
             return None
@@ -340,6 +414,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
     class Meta(DeliverySerializer.Meta):
         fields = (*DeliverySerializer.Meta.fields, "attempts")  # type: ignore[assignment]  # more of the same
 
+    @extend_schema_field(AttemptSerializer(many=True))
     def get_attempts(self, delivery: Delivery) -> list[dict[str, Any]]:
         attempts = Attempt.objects.filter(delivery_id=delivery.pk).order_by("number")
         return list(AttemptSerializer(attempts, many=True).data)
@@ -359,9 +434,26 @@ class NewReplaySerializer(serializers.Serializer[Any]):
 
 
 class ReplaySerializer(serializers.ModelSerializer[Replay]):
+    asked = serializers.DictField(read_only=True, help_text="The filter as it was sent.")
+
     class Meta:
         model = Replay
         fields = ("id", "state", "asked", "total", "examined", "redelivered", "created_at", "finished_at")
+
+
+class MetaSerializer(serializers.Serializer[Any]):
+    """What this deployment is and keeps to."""
+
+    version = serializers.CharField()
+    dialects = serializers.ListField(child=serializers.CharField())
+    formats = serializers.ListField(child=serializers.CharField())
+    default_format = serializers.CharField()
+    retry_schedule = serializers.ListField(child=serializers.FloatField(), help_text="Waits in seconds.")
+    timeout = serializers.FloatField(help_text="Seconds one attempt may take in all.")
+    max_in_flight = serializers.IntegerField()
+    payload_limit = serializers.IntegerField(help_text="Bytes of one event's data.")
+    retention_days = serializers.IntegerField()
+    source_addresses = serializers.ListField(child=serializers.CharField())
 
 
 def read_payload(payload: bytes) -> Any:

@@ -16,10 +16,14 @@ from rest_framework.response import Response
 from deliveries import replay, stats, webhooks
 from deliveries.models import Delivery, Organization, Repository, Webhook
 from hookhub import samples
+from hookhub.addresses import path_of
 from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import known_only, read_text, read_uuid, read_window
+from hookhub.api.filters import HOURS, known_only, read_text, read_uuid, read_window
 from hookhub.api.serializers import (
+    ChangedWebhookSerializer,
     DeliverySerializer,
+    DisabledWebhookSerializer,
+    EnabledWebhookSerializer,
     EnableSerializer,
     HeaderChangesSerializer,
     RotationSerializer,
@@ -29,7 +33,7 @@ from hookhub.api.serializers import (
     WebhookWithSecretSerializer,
 )
 from hookhub.api.speaking import NATIVE, Speaking
-from hookhub.api.webhook_documents import CREATED, DELETED, LISTED, SHOWN, WORDS
+from hookhub.api.webhook_documents import WORDS
 from hookhub.models import Scope
 
 
@@ -48,12 +52,9 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
         parameters=[
             OpenApiParameter("repository"),
             OpenApiParameter("active", bool),
-            OpenApiParameter("cursor"),
-            OpenApiParameter("limit", int),
             WORDS,
         ],
-        operation_id="webhooks_list",
-        responses=LISTED,
+        responses=WebhookSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
         organization = self.enter(request, needs=Scope.READ)
@@ -67,7 +68,7 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
             found = found.filter(disabled_at__isnull=active == "true")
         return self.spoken.listed(found, request, self)
 
-    @extend_schema(parameters=[WORDS], responses={201: CREATED})
+    @extend_schema(parameters=[WORDS], responses={201: WebhookWithSecretSerializer})
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
         organization = self.enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
@@ -78,7 +79,7 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
         webhook, secret = webhooks.create(
             wanted, organization=organization, repository=repository, active=active is not False, now=timezone.now()
         )
-        location = {"Location": f"/v1/webhooks/{webhook.uid}"}
+        location = {"Location": path_of(f"/v1/webhooks/{webhook.uid}")}
         return Response(self.spoken.created(webhook, secret), status=201, headers=location)
 
 
@@ -98,11 +99,11 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
 
-    @extend_schema(parameters=[WORDS], responses=SHOWN)
+    @extend_schema(parameters=[WORDS])
     def get(self, request: Request, uid: str) -> Response:
         return Response(self.spoken.shown(find(self, request, uid, needs=Scope.READ)))
 
-    @extend_schema(parameters=[WORDS], responses=SHOWN)
+    @extend_schema(parameters=[WORDS], responses=ChangedWebhookSerializer)
     def patch(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
@@ -113,7 +114,7 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
         changed, secret = webhooks.change(webhook.pk, wanted, active=active, now=timezone.now())
         return Response(self.spoken.shown(changed, secret))
 
-    @extend_schema(parameters=[WORDS], responses=DELETED)
+    @extend_schema(parameters=[WORDS], responses={204: None})
     def delete(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         with transaction.atomic():
@@ -152,7 +153,7 @@ class EnableView(Speaking, GenericAPIView[Webhook]):
     serializer_class = EnableSerializer
     queryset = Webhook.objects.none()
 
-    @extend_schema(responses=WebhookSerializer)
+    @extend_schema(responses={200: EnabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         release_held = fields_of(request.data).get("release_held", False)
@@ -168,7 +169,7 @@ class DisableView(Speaking, GenericAPIView[Webhook]):
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
 
-    @extend_schema(request=None)
+    @extend_schema(request=None, responses={200: DisabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
         disabled, held = replay.disable(find(self, request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
         return Response({**NATIVE.shown(disabled), "held": held})
@@ -180,7 +181,7 @@ class RotateSecretView(Speaking, GenericAPIView[Webhook]):
     serializer_class = RotationSerializer
     queryset = Webhook.objects.none()
 
-    @extend_schema(responses=WebhookWithSecretSerializer)
+    @extend_schema(responses={200: WebhookWithSecretSerializer})
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
@@ -241,7 +242,7 @@ class StatsView(Speaking, GenericAPIView[Webhook]):
     queryset = Webhook.objects.none()
     serializer_class = StatsSerializer
 
-    @extend_schema(parameters=[OpenApiParameter("hours", int)])
+    @extend_schema(parameters=[HOURS])
     def get(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.READ)
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))

@@ -2,29 +2,34 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
+from django.db.models import Model, QuerySet, Value
+from django.db.models.functions import Lower
 from django.http import Http404
 from django.urls import URLPattern
-from drf_spectacular.openapi import AutoSchema
+from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from deliveries.models import Attempt, Repository, Webhook
+from deliveries.models import Attempt, Organization, Repository, Webhook
+from hookhub.api.documents import DescribedSchema
 from hookhub.api.errors import bad_request
+from hookhub.api.filters import whole_number
 from hookhub.api.intake import DEPTH_MOST, is_deeper_than
 from hookhub.api.meta import OneFormat
 from hookhub.api.parsers import StrictJSONParser
 from hookhub.api.permissions import enter, enter_webhooks
 from hookhub.dialects.authentication import CredentialsAuthentication
 from hookhub.dialects.problems import Problem, Tell, not_an_object, problem_of
-from hookhub.models import Scope
+from hookhub.models import ApiKey, Scope
 
 # Larger than any row's number will be, and still a bigint.
-NUMBER_LONGEST = 18
+NUMBER_MOST = 10**18 - 1
+Row = TypeVar("Row", bound=Model)
 WITH_A_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -35,6 +40,7 @@ class Dialect:
     ``routes`` are mounted under each of ``prefixes``, which are empty or end in a slash. They name the parts of a
     path ``owner``, ``repo``, ``webhook``, ``delivery``, and ``rest`` for what leads nowhere; ``webhook_id`` and
     ``delivery_id`` give what stands for one in a path.
+    ``fixed`` are routes that have one address each, whatever the prefixes.
     ``default_format`` is what a webhook made here is sent in, unless its organization prefers another that its clients
     can have; ``catalogue`` is the slug of the event types it knows.
     """
@@ -45,6 +51,7 @@ class Dialect:
     catalogue: str
     prefixes: tuple[str, ...]
     routes: Sequence[URLPattern]
+    fixed: Sequence[URLPattern] = ()
     webhook_id: Callable[[Webhook], str] = lambda webhook: str(webhook.uid)
     delivery_id: Callable[[Attempt], str] = lambda attempt: str(attempt.delivery_id)
 
@@ -55,8 +62,21 @@ class AnyJSONParser(StrictJSONParser):
     media_type = "*/*"
 
 
-class DialectSchema(AutoSchema):
+class DialectSchema(DescribedSchema):
     """Groups a dialect's operations in the OpenAPI document, and names them apart from the other dialects'."""
+
+    # Every Accept header gets the one answer there is; a length that is missing, a slow body and a bug are answered in
+    # HookHub's shape, before or after this dialect has its say.
+    never = frozenset({406, 408, 411, 500})
+
+    @property
+    def error_serializer(self) -> type[serializers.Serializer[Any]]:  # type: ignore[override]
+        """Return the dialect's own shape."""
+        return cast("DialectView", self.view).error_serializer
+
+    def get_auth(self) -> list[dict[str, list[str]]]:
+        """Return the ways to send a key, of which one is enough."""
+        return [{name: []} for scheme in super().get_auth() for name in scheme]
 
     def get_tags(self) -> list[str]:
         """Give the dialect's title, under which its operations stand together."""
@@ -73,6 +93,7 @@ class DialectView(APIView):
 
     slug: ClassVar[str]
     title: ClassVar[str]
+    error_serializer: ClassVar[type[serializers.Serializer[Any]]]
     schema = DialectSchema()
     authentication_classes = (CredentialsAuthentication,)
     permission_classes = (IsAuthenticated,)
@@ -120,18 +141,47 @@ def object_in(request: Request) -> dict[str, object]:
     return dict(read)
 
 
-def repository_at(request: Request, owner: str, repo: str, *, needs: Scope, for_webhooks: bool = True) -> Repository:
-    """Return the repository at a path, provided the caller may do so much with its webhooks; another's is a 404."""
+def organization_at(request: Request, owner: str, *, needs: Scope) -> Organization:
+    """Return the organization that a path names in any case, provided the caller has the scope there."""
+    return enter(request, needs=needs, named=slug_of(request, owner))
+
+
+def slug_of(request: Request, owner: str) -> str:
+    """Return the slug of the organization that a path names in any case; one that names none stays as it is."""
+    own = request.auth.organization if isinstance(request.auth, ApiKey) else None
+    # A key that acts in one organization needs no look-up to learn how its name is written.
+    if own is not None:
+        return own.slug if own.slug.lower() == owner.lower() else owner
+    found = in_any_case(Organization.objects.all(), "slug", owner)
+    return owner if found is None else found.slug
+
+
+def repository_at(
+    request: Request, owner: str, repo: str, *, needs: Scope, any_case: bool = False, for_webhooks: bool = True
+) -> Repository:
+    """Return the repository at a path, provided the caller may do so much with its webhooks; another's is a 404.
+
+    With ``any_case`` the path names both in any case, as GitHub's paths do.
+    """
     entered = enter_webhooks if for_webhooks else enter
-    organization = entered(request, needs=needs, named=owner)
-    found = Repository.objects.select_related("organization").filter(organization=organization, name=repo).first()
+    organization = entered(request, needs=needs, named=slug_of(request, owner) if any_case else owner)
+    repositories = Repository.objects.select_related("organization").filter(organization=organization)
+    found = in_any_case(repositories, "name", repo) if any_case else repositories.filter(name=repo).first()
     if found is None:
         raise Http404
     return found
 
 
+def in_any_case(rows: "QuerySet[Row]", field: str, name: str) -> "Row | None":
+    """Return the row with this name, or with the same one in another case: exactly written, or else the oldest."""
+    same = rows.alias(folded=Lower(field)).filter(folded=Lower(Value(name)))
+    found = list(same.order_by("pk"))
+    return next((row for row in found if getattr(row, field) == name), found[0] if found else None)
+
+
 def read_number(text: str) -> int:
     """Read a number from a path; what is none, or larger than any, cannot lead to anything."""
-    if not (text.isascii() and text.isdigit() and len(text) <= NUMBER_LONGEST):
+    number = whole_number(text, most=NUMBER_MOST, least=0)
+    if number is None:
         raise Http404
-    return int(text)
+    return number

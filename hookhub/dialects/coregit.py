@@ -31,7 +31,7 @@ CODES = {
 
 
 class CoregitWebhookSerializer(serializers.Serializer[Any]):
-    """For the document: what reading, listing and changing show."""
+    """A webhook as Coregit shows it."""
 
     id = serializers.UUIDField()
     url = serializers.CharField()
@@ -41,7 +41,7 @@ class CoregitWebhookSerializer(serializers.Serializer[Any]):
 
 
 class CoregitNewWebhookSerializer(serializers.Serializer[Any]):
-    """For the document: what creating shows."""
+    """A new webhook as Coregit shows it, with its secret."""
 
     id = serializers.UUIDField()
     url = serializers.CharField()

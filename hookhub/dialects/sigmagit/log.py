@@ -21,12 +21,12 @@ PAYLOADS_AT_ONCE = 4 * 1024 * 1024
 
 
 class SigmagitAttemptSerializer(serializers.Serializer[Any]):
-    """For the document: a row of the log."""
+    """A row of the log."""
 
     id = serializers.UUIDField()
     webhookId = serializers.UUIDField()  # noqa: N815 - Sigmagit's names
     eventType = serializers.CharField()  # noqa: N815
-    payload = serializers.JSONField()
+    payload = serializers.JSONField(allow_null=True)
     statusCode = serializers.IntegerField(allow_null=True)  # noqa: N815
     response = serializers.CharField(help_text="The answer's body, or why there was no answer.")
     deliveredAt = serializers.DateTimeField()  # noqa: N815

@@ -15,8 +15,14 @@ from hookhub.dialects.problems import Problem
 REPOSITORIES = UUID("6f1d5f0e-0d5b-4c55-9d6e-2f3a8f0c7b11")
 
 
+class SigmagitErrorSerializer(serializers.Serializer[Any]):
+    """Why a request was refused, in a sentence."""
+
+    error = serializers.CharField()
+
+
 class SigmagitNewWebhookSerializer(serializers.Serializer[Any]):
-    """For the document: what creating shows."""
+    """A new webhook and its secret."""
 
     id = serializers.UUIDField()
     url = serializers.CharField()
@@ -25,7 +31,7 @@ class SigmagitNewWebhookSerializer(serializers.Serializer[Any]):
 
 
 class SigmagitWebhookSerializer(serializers.Serializer[Any]):
-    """For the document: a webhook."""
+    """A webhook."""
 
     id = serializers.UUIDField()
     repositoryId = serializers.UUIDField(allow_null=True)  # noqa: N815 - Sigmagit's names
@@ -37,6 +43,7 @@ class SigmagitWebhookSerializer(serializers.Serializer[Any]):
     failureCount = serializers.IntegerField()  # noqa: N815
     createdAt = serializers.DateTimeField()  # noqa: N815
     updatedAt = serializers.DateTimeField()  # noqa: N815
+    secret = serializers.CharField(required=False, help_text="Only where a change has made a new one.")
 
 
 def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from hookhub.dialects.problems import Problem
 from hookhub.dialects.sigmagit.chat import DISCORD, OWN, SLACK, format_for
 from hookhub.dialects.sigmagit.log import SigmagitAttemptSerializer, answer_with_log
 from hookhub.dialects.sigmagit.showing import (
+    SigmagitErrorSerializer,
     SigmagitNewWebhookSerializer,
     SigmagitWebhookSerializer,
     shown,
@@ -46,6 +47,7 @@ class SigmagitView(DialectView):
 
     slug: ClassVar[str] = SLUG
     title: ClassVar[str] = TITLE
+    error_serializer = SigmagitErrorSerializer
 
 
 class RepositoryWebhooksView(SigmagitView):
@@ -56,7 +58,9 @@ class RepositoryWebhooksView(SigmagitView):
         """Say what Sigmagit says, which does not tell a repository of somebody else's from none."""
         return told(problem, missing="Repository not found or unauthorized")
 
-    @extend_schema(responses=data("Webhooks", SigmagitWebhookSerializer(many=True)))
+    @extend_schema(
+        summary="List a repository's webhooks", responses=data("Webhooks", SigmagitWebhookSerializer(many=True))
+    )
     def get(self, request: Request, owner: str, repo: str) -> Response:
         """List them all; of more than a thousand, the header Link leads to the rest."""
         repository = repository_at(request, owner, repo, needs=Scope.READ)
@@ -66,6 +70,7 @@ class RepositoryWebhooksView(SigmagitView):
         return Response({"data": [shown(webhook) for webhook in page]}, headers=paginator.links())
 
     @extend_schema(
+        summary="Create a webhook",
         request=inline_serializer(
             "SigmagitNewWebhookRequest",
             {
@@ -101,6 +106,7 @@ class WebhookView(OneWebhookView):
     """One webhook of the organization."""
 
     @extend_schema(
+        summary="Change a webhook",
         request=inline_serializer(
             "SigmagitWebhookRequest",
             {
@@ -126,6 +132,7 @@ class WebhookView(OneWebhookView):
         return Response({"data": shown(changed, secret)})
 
     @extend_schema(
+        summary="Delete a webhook",
         responses={200: inline_serializer("SigmagitDeleted", {"success": serializers.BooleanField()})},
     )
     def delete(self, request: Request, webhook: str) -> Response:
@@ -142,7 +149,9 @@ class WebhookView(OneWebhookView):
 class WebhookDeliveriesView(OneWebhookView):
     """A webhook's log."""
 
-    @extend_schema(responses=data("Deliveries", SigmagitAttemptSerializer(many=True)))
+    @extend_schema(
+        summary="List a webhook's attempts", responses=data("Deliveries", SigmagitAttemptSerializer(many=True))
+    )
     def get(self, request: Request, webhook: str) -> HttpResponseBase:
         """List the newest hundred attempts."""
         return answer_with_log(find(request, webhook, needs=Scope.READ))
@@ -152,6 +161,7 @@ class WebhookStatsView(OneWebhookView):
     """A webhook's success."""
 
     @extend_schema(
+        summary="Count a webhook's attempts",
         responses=data(
             "Stats",
             inline_serializer(
@@ -163,7 +173,7 @@ class WebhookStatsView(OneWebhookView):
                     "successRate": serializers.FloatField(),
                 },
             ),
-        )
+        ),
     )
     def get(self, request: Request, webhook: str) -> Response:
         """Count its attempts: all, those answered 2xx, those answered 400 and above, and the second in per cent."""

@@ -2,7 +2,7 @@
 
 from hookhub.dialects.base import Dialect
 from hookhub.dialects.social_gateway.numbers import number_of
-from hookhub.dialects.social_gateway.routes import ROUTES
+from hookhub.dialects.social_gateway.routes import FIXED, ROUTES
 from hookhub.dialects.social_gateway.services import CATALOGUE, WEB_FORMATS
 
 SOCIAL_GATEWAY = Dialect(
@@ -13,6 +13,7 @@ SOCIAL_GATEWAY = Dialect(
     # The second is what clients of an Enterprise installation call.
     prefixes=("", "api/v3/"),
     routes=ROUTES,
+    fixed=FIXED,
     webhook_id=lambda webhook: str(webhook.pk),
     delivery_id=lambda attempt: str(number_of(attempt.id)),
 )

@@ -28,6 +28,7 @@ class DeliveriesView(SocialGatewayView):
     """Every attempt that was made for a hook, newest first."""
 
     @extend_schema(
+        summary="List a hook's deliveries",
         parameters=[
             OpenApiParameter("per_page", int),
             OpenApiParameter("cursor"),
@@ -55,7 +56,7 @@ class DeliveriesView(SocialGatewayView):
 class DeliveryView(SocialGatewayView):
     """One attempt: what was sent, and what came back."""
 
-    @extend_schema(responses=DeliveryShown)
+    @extend_schema(summary="Get a delivery", responses=DeliveryShown)
     def get(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.READ)
         attempt = numbered(found, delivery)[0]
@@ -78,7 +79,7 @@ class DeliveryView(SocialGatewayView):
 class AttemptsView(SocialGatewayView):
     """Send the same event once more, under the same guid."""
 
-    @extend_schema(request=None, responses={202: dict})
+    @extend_schema(summary="Redeliver a delivery", request=None, responses={202: dict})
     def post(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         # Should several have this number, what was meant is among them, and the others lose nothing.

@@ -7,11 +7,53 @@ from rest_framework import serializers
 Body = serializers.Serializer[Any]
 
 
+class GitHubErrorRow(Body):
+    resource = serializers.CharField()
+    field = serializers.CharField(required=False)
+    code = serializers.CharField(help_text="missing_field, invalid or custom.")
+    message = serializers.CharField(required=False)
+
+
+class GitHubError(Body):
+    message = serializers.CharField()
+    errors = GitHubErrorRow(many=True, required=False)  # type: ignore[assignment]  # a field
+    documentation_url = serializers.CharField(required=False)
+
+
+class AccountInShort(Body):
+    login = serializers.CharField()
+    id = serializers.IntegerField()
+    node_id = serializers.CharField()
+    avatar_url = serializers.CharField()
+    url = serializers.URLField()
+    html_url = serializers.URLField()
+    type = serializers.CharField()
+    site_admin = serializers.BooleanField()
+
+
+class AccountShown(AccountInShort):
+    name = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
+class RateShown(Body):
+    limit = serializers.IntegerField()
+    remaining = serializers.IntegerField()
+    used = serializers.IntegerField()
+    reset = serializers.IntegerField(help_text="Seconds since 1970.")
+
+
+class RateLimitShown(Body):
+    resources = serializers.DictField(child=RateShown())
+    rate = RateShown()
+
+
 class ConfigBody(Body):
     url = serializers.CharField(
         help_text="A user name and a password in it are sent as a header, and read back masked."
     )
-    content_type = serializers.ChoiceField(["form", "json"], default="form", required=False)
+    content_type = serializers.ChoiceField(["json", "form"], default="form", required=False)
     secret = serializers.CharField(required=False, help_text="Reads back as ********; none leaves requests unsigned.")
     insecure_ssl = serializers.ChoiceField(["0", "1"], default="0", required=False)
 
@@ -76,7 +118,7 @@ class DeliveryRow(Body):
 
 class Half(Body):
     headers = serializers.DictField(child=serializers.CharField())
-    payload = serializers.JSONField()
+    payload = serializers.JSONField(allow_null=True)
 
 
 class DeliveryShown(DeliveryRow):
@@ -89,11 +131,18 @@ class RepositoryShown(Body):
     id = serializers.IntegerField()
     name = serializers.CharField()
     full_name = serializers.CharField()
-    owner = serializers.DictField()
+    node_id = serializers.CharField()
+    owner = AccountInShort()
     private = serializers.BooleanField()
+    visibility = serializers.ChoiceField(["private", "public"])
+    default_branch = serializers.CharField()
+    topics = serializers.ListField(child=serializers.CharField())
+    permissions = serializers.DictField(child=serializers.BooleanField())
     description = serializers.CharField(allow_null=True)
     fork = serializers.BooleanField()
     html_url = serializers.URLField()
     url = serializers.URLField()
     hooks_url = serializers.URLField()
+    updated_at = serializers.DateTimeField()
+    pushed_at = serializers.DateTimeField()
     created_at = serializers.DateTimeField()

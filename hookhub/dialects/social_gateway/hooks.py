@@ -25,11 +25,12 @@ class HooksView(SocialGatewayView):
     """The hooks of a repository, oldest first, and a new one."""
 
     @extend_schema(
+        summary="List a repository's hooks",
         parameters=[OpenApiParameter("page", int), OpenApiParameter("per_page", int)],
         responses=HookShown(many=True),
     )
     def get(self, request: Request, owner: str, repo: str) -> Response:
-        repository = repository_at(request, owner, repo, needs=Scope.READ)
+        repository = repository_at(request, owner, repo, needs=Scope.READ, any_case=True)
         size = pages.per_page(request)
         page = pages.whole(request, "page", default=1, most=pages.PAGE_MOST)
         found = repository.webhooks.kept()
@@ -39,9 +40,9 @@ class HooksView(SocialGatewayView):
         headers = pages.pages_link(request, page=page, last=last)
         return Response([shapes.hook(webhook, place) for webhook in rows], headers=headers)
 
-    @extend_schema(request=HookBody, responses={201: HookShown})
+    @extend_schema(summary="Create a hook", request=HookBody, responses={201: HookShown})
     def post(self, request: Request, owner: str, repo: str) -> Response:
-        repository = repository_at(request, owner, repo, needs=Scope.MANAGE)
+        repository = repository_at(request, owner, repo, needs=Scope.MANAGE, any_case=True)
         webhook = wishes.create(self.body, repository=repository, now=timezone.now())
         place = Place.of(request, repository)
         row = shapes.hook(fresh(webhook), place)
@@ -51,18 +52,18 @@ class HooksView(SocialGatewayView):
 class HookView(SocialGatewayView):
     """One hook."""
 
-    @extend_schema(responses=HookShown)
+    @extend_schema(summary="Get a hook", responses=HookShown)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         repository, found = find(request, owner, repo, webhook, needs=Scope.READ)
         return Response(shapes.hook(fresh(found), Place.of(request, repository)))
 
-    @extend_schema(request=HookEdit, responses=HookShown)
+    @extend_schema(summary="Change a hook", request=HookEdit, responses=HookShown)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         changed = wishes.edit(self.body, webhook=found, now=timezone.now())
         return Response(shapes.hook(fresh(changed), Place.of(request, repository)))
 
-    @extend_schema(responses={204: None})
+    @extend_schema(summary="Delete a hook", responses={204: None})
     def delete(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         with transaction.atomic():
@@ -76,12 +77,12 @@ class HookView(SocialGatewayView):
 class ConfigView(SocialGatewayView):
     """A hook's settings alone; PATCH changes those it names and no others."""
 
-    @extend_schema(responses=ConfigBody)
+    @extend_schema(summary="Get a hook's configuration", responses=ConfigBody)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.READ)
         return Response(config.shown(found))
 
-    @extend_schema(request=ConfigBody, responses=ConfigBody)
+    @extend_schema(summary="Change a hook's configuration", request=ConfigBody, responses=ConfigBody)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         wishes.change_config(self.body, webhook=found, now=timezone.now())
@@ -91,7 +92,7 @@ class ConfigView(SocialGatewayView):
 class TestView(SocialGatewayView):
     """Send the repository's latest push once more, to this hook alone, if it asks for pushes."""
 
-    @extend_schema(request=None, responses={204: None})
+    @extend_schema(summary="Send the latest push to a hook", request=None, responses={204: None})
     def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         trying.test(found, repository, now=timezone.now())
@@ -101,7 +102,7 @@ class TestView(SocialGatewayView):
 class PingView(SocialGatewayView):
     """Send a ping, whatever the hook asks for."""
 
-    @extend_schema(request=None, responses={204: None})
+    @extend_schema(summary="Ping a hook", request=None, responses={204: None})
     def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         place = Place.of(request, repository)
@@ -117,7 +118,7 @@ class PingView(SocialGatewayView):
 class ServicesView(SocialGatewayView):
     """What a hook may be called, with the events and the settings of each."""
 
-    @extend_schema(responses=ServiceRow(many=True))
+    @extend_schema(summary="List the kinds of hooks", responses=ServiceRow(many=True))
     def get(self, request: Request) -> Response:
         require(Scope.READ, of=Scope(cast("ApiKey", request.auth).scope))
         events = sorted(catalogue.of(CATALOGUE).types)
@@ -131,7 +132,7 @@ class ServicesView(SocialGatewayView):
 
 def find(request: Request, owner: str, repo: str, number: str, *, needs: Scope) -> tuple[Repository, Webhook]:
     """Give a repository and a webhook of it, provided the caller may do so much; another's is a 404."""
-    repository = repository_at(request, owner, repo, needs=needs)
+    repository = repository_at(request, owner, repo, needs=needs, any_case=True)
     webhook = repository.webhooks.kept().filter(pk=read_number(number)).first()
     if webhook is None:
         raise Http404

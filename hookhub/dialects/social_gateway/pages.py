@@ -6,6 +6,8 @@ from uuid import UUID
 
 from rest_framework.request import Request
 
+from hookhub.addresses import address_of
+from hookhub.api.filters import whole_number
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid
 
 PER_PAGE = 30
@@ -20,7 +22,7 @@ def whole(request: Request, name: str, *, default: int, most: int) -> int:
     text = request.query_params.get(name, "")
     if not (text.isascii() and text.isdigit()) or not text.strip("0"):
         return default
-    return min(int(text[:12]), most)
+    return whole_number(text.lstrip("0"), most=most) or most
 
 
 def per_page(request: Request) -> int:
@@ -60,7 +62,7 @@ def address(request: Request, changed: Mapping[str, str]) -> str:
     query = request.query_params.copy()
     for name, value in changed.items():
         query[name] = value
-    return request.build_absolute_uri(f"{request.path}?{query.urlencode()}")
+    return address_of(f"{request.path_info}?{query.urlencode()}", request)
 
 
 def link(addresses: Mapping[str, str]) -> dict[str, str]:

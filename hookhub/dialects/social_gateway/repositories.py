@@ -16,9 +16,9 @@ from hookhub.models import Scope
 class RepositoryView(SocialGatewayView):
     """One repository."""
 
-    @extend_schema(responses=RepositoryShown)
+    @extend_schema(summary="Get a repository", responses=RepositoryShown)
     def get(self, request: Request, owner: str, repo: str) -> Response:
-        repository = repository_at(request, owner, repo, needs=Scope.READ, for_webhooks=False)
+        repository = repository_at(request, owner, repo, needs=Scope.READ, any_case=True, for_webhooks=False)
         return Response(shapes.repository(repository, Place.of(request, repository)))
 
 

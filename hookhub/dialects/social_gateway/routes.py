@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from hookhub.dialects.social_gateway.accounts import AccountView, GraphQLView, RateLimitView, RootView, UserView
 from hookhub.dialects.social_gateway.delivering import AttemptsView, DeliveriesView, DeliveryView
 from hookhub.dialects.social_gateway.hooks import ConfigView, HooksView, HookView, PingView, ServicesView, TestView
 from hookhub.dialects.social_gateway.repositories import NowhereView, RepositoryView
@@ -9,7 +10,17 @@ from hookhub.dialects.social_gateway.repositories import NowhereView, Repository
 HOOKS = "repos/<str:owner>/<str:repo>/hooks"
 HOOK = f"{HOOKS}/<str:webhook>"
 
+# The API's own root, with and without the slash at the end, and GraphQL, where an Enterprise installation has them.
+FIXED = (
+    path("api/v3", RootView.as_view()),
+    path("api/v3/", RootView.as_view()),
+    path("api/graphql", GraphQLView.as_view()),
+)
 ROUTES = (
+    path("user", UserView.as_view()),
+    path("users/<str:owner>", AccountView.as_view()),
+    path("orgs/<str:owner>", AccountView.as_view()),
+    path("rate_limit", RateLimitView.as_view()),
     path("hooks", ServicesView.as_view()),
     path("repos/<str:owner>/<str:repo>", RepositoryView.as_view()),
     path(HOOKS, HooksView.as_view()),

@@ -1,6 +1,7 @@
 """How HookHub's nouns look to GitHub's clients."""
 
-from collections.abc import Iterable
+import base64
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,9 +11,58 @@ from rest_framework.request import Request
 
 from deliveries.formats.base import stamp
 from deliveries.models import Attempt, Event, Organization, Repository, Webhook
+from hookhub.addresses import address_of
 from hookhub.dialects.social_gateway import config
 from hookhub.dialects.social_gateway.numbers import number_of
 from hookhub.dialects.social_gateway.services import service_of
+
+# What clients of an Enterprise installation put before every path.
+ENTERPRISE = "/api/v3"
+
+# Of a repository's addresses HookHub serves its own and that of its hooks; clients read them all before they work.
+TEMPLATES: Mapping[str, str] = {
+    "archive_url": "/{archive_format}{/ref}",
+    "assignees_url": "/assignees{/user}",
+    "blobs_url": "/git/blobs{/sha}",
+    "branches_url": "/branches{/branch}",
+    "collaborators_url": "/collaborators{/collaborator}",
+    "comments_url": "/comments{/number}",
+    "commits_url": "/commits{/sha}",
+    "compare_url": "/compare/{base}...{head}",
+    "contents_url": "/contents/{+path}",
+    "contributors_url": "/contributors",
+    "deployments_url": "/deployments",
+    "downloads_url": "/downloads",
+    "events_url": "/events",
+    "forks_url": "/forks",
+    "git_commits_url": "/git/commits{/sha}",
+    "git_refs_url": "/git/refs{/sha}",
+    "git_tags_url": "/git/tags{/sha}",
+    "hooks_url": "/hooks",
+    "issue_comment_url": "/issues/comments{/number}",
+    "issue_events_url": "/issues/events{/number}",
+    "issues_url": "/issues{/number}",
+    "keys_url": "/keys{/key_id}",
+    "labels_url": "/labels{/name}",
+    "languages_url": "/languages",
+    "merges_url": "/merges",
+    "milestones_url": "/milestones{/number}",
+    "notifications_url": "/notifications{?since,all,participating}",
+    "pulls_url": "/pulls{/number}",
+    "releases_url": "/releases{/id}",
+    "stargazers_url": "/stargazers",
+    "statuses_url": "/statuses/{sha}",
+    "subscribers_url": "/subscribers",
+    "subscription_url": "/subscription",
+    "tags_url": "/tags",
+    "teams_url": "/teams",
+    "trees_url": "/git/trees{/sha}",
+}
+COUNTS = (
+    "forks", "forks_count", "network_count", "open_issues", "open_issues_count", "size", "stargazers_count",
+    "subscribers_count", "watchers", "watchers_count",
+)  # fmt: skip
+FEATURES = ("has_discussions", "has_downloads", "has_issues", "has_pages", "has_projects", "has_wiki")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +75,7 @@ class Place:
     @classmethod
     def of(cls, request: Request, repository: Repository) -> "Place":
         """Give the place of a repository that a request was made about."""
-        prefix = request.path.partition("/repos/")[0]
-        return cls(request.build_absolute_uri(prefix or "/").rstrip("/"), repository)
+        return cls(root_of(request), repository)
 
     @property
     def url(self) -> str:
@@ -36,6 +85,12 @@ class Place:
     def hook(self, webhook: Webhook) -> str:
         """Give a hook's address."""
         return f"{self.url}/hooks/{webhook.pk}"
+
+
+def root_of(request: Request) -> str:
+    """Return the address under which a client called this API, with its prefix and without a slash at the end."""
+    prefix = ENTERPRISE if request.path_info.startswith(ENTERPRISE) else ""
+    return address_of(f"{prefix}/", request).rstrip("/")
 
 
 def with_last_attempt(webhooks: "QuerySet[Webhook]") -> "QuerySet[Webhook]":
@@ -122,27 +177,92 @@ def action_of(event_type: str, topics: Iterable[str]) -> str | None:
 
 
 def repository(found: Repository, place: Place) -> dict[str, Any]:
-    """Show a repository, of which HookHub knows little more than the name."""
+    """Show a repository with every field that GitHub's clients require, though HookHub knows little but its name."""
+    created_at = stamp(found.created_at)
     return {
         "id": found.pk,
+        "node_id": node_id("Repository", found.pk),
         "name": found.name,
         "full_name": found.full_name,
-        "owner": owner(found.organization, place),
+        "owner": owner(found.organization, place.root),
         "private": found.private,
+        "visibility": "private" if found.private else "public",
         "description": None,
         "fork": False,
         "html_url": place.url,
         "url": place.url,
-        "hooks_url": f"{place.url}/hooks",
-        "created_at": stamp(found.created_at),
+        **{name: f"{place.url}{template}" for name, template in TEMPLATES.items()},
+        **dict.fromkeys(("clone_url", "git_url", "ssh_url"), f"{place.url}.git"),
+        "svn_url": place.url,
+        "mirror_url": None,
+        "homepage": None,
+        "language": None,
+        "license": None,
+        **dict.fromkeys(COUNTS, 0),
+        **dict.fromkeys(FEATURES, False),
+        "archived": False,
+        "disabled": False,
+        "allow_forking": False,
+        "is_template": False,
+        "web_commit_signoff_required": False,
+        "default_branch": "main",
+        "topics": [],
+        "permissions": {"admin": True, "maintain": True, "push": True, "triage": True, "pull": True},
+        "created_at": created_at,
+        "updated_at": created_at,
+        "pushed_at": created_at,
     }
 
 
-def owner(organization: Organization, place: Place) -> dict[str, Any]:
+def owner(organization: Organization, root: str) -> dict[str, Any]:
     """Show an organization as the owner of a repository."""
+    return _simple_account(organization.slug, organization.pk, root, path="orgs", kind="Organization")
+
+
+def account(organization: Organization, root: str) -> dict[str, Any]:
+    """Show an organization in full."""
+    made_at = stamp(organization.created_at)
+    return {**owner(organization, root), **_profile(organization.name or organization.slug, made_at)}
+
+
+def operator(root: str) -> dict[str, Any]:
+    """Show the account of the operator's key, which belongs to no organization."""
+    simple = _simple_account("operator", 0, root, path="users", kind="User")
+    return {**simple, "url": f"{root}/user", **_profile("The operator", "1970-01-01T00:00:00Z")}
+
+
+def node_id(kind: str, number: int) -> str:
+    """Return the id that GitHub's GraphQL would have for something, as GitHub used to write it."""
+    return base64.b64encode(f"{len(kind):03}:{kind}{number}".encode()).decode()
+
+
+def _simple_account(login: str, number: int, root: str, *, path: str, kind: str) -> dict[str, Any]:
+    there = f"{root}/users/{login}"
     return {
-        "login": organization.slug,
-        "id": organization.pk,
-        "type": "Organization",
-        "url": f"{place.root}/orgs/{organization.slug}",
+        "login": login,
+        "id": number,
+        "node_id": node_id(kind, number),
+        "avatar_url": "",
+        "gravatar_id": "",
+        "url": f"{root}/{path}/{login}",
+        "html_url": there,
+        "followers_url": f"{there}/followers",
+        "following_url": f"{there}/following{{/other_user}}",
+        "gists_url": f"{there}/gists{{/gist_id}}",
+        "starred_url": f"{there}/starred{{/owner}}{{/repo}}",
+        "subscriptions_url": f"{there}/subscriptions",
+        "organizations_url": f"{there}/orgs",
+        "repos_url": f"{there}/repos",
+        "events_url": f"{there}/events{{/privacy}}",
+        "received_events_url": f"{there}/received_events",
+        "type": kind,
+        "site_admin": False,
     }
+
+
+def _profile(name: str, created_at: str) -> dict[str, Any]:
+    """Return what an account's own address shows beside what its repositories show of it."""
+    unknown = ("company", "location", "email", "hireable", "bio", "twitter_username")
+    counts = ("public_repos", "public_gists", "followers", "following")
+    moments = {"created_at": created_at, "updated_at": created_at}
+    return {"name": name, "blog": "", **dict.fromkeys(unknown), **dict.fromkeys(counts, 0), **moments}

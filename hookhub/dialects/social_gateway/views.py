@@ -1,6 +1,7 @@
 """What SocialGateway's views have in common: their name and their words for refusals."""
 
 from hookhub.dialects.base import DialectView
+from hookhub.dialects.social_gateway.documents import GitHubError
 from hookhub.dialects.social_gateway.errors import tell
 
 
@@ -9,4 +10,5 @@ class SocialGatewayView(DialectView):
 
     slug = "social-gateway"
     title = "SocialGateway"
+    error_serializer = GitHubError
     tell = staticmethod(tell)

@@ -1,0 +1,15 @@
+"""Organizations and repositories are found by their names in any case, as GitHub's paths have them."""
+
+from django.db import migrations, models
+from django.db.models.functions import Lower
+
+
+class Migration(migrations.Migration):
+    dependencies = [("deliveries", "0012_limits")]
+
+    operations = [
+        migrations.AddIndex("organization", models.Index(Lower("slug"), name="organization_in_any_case")),
+        migrations.AddIndex(
+            "repository", models.Index("organization", Lower("name"), name="repository_in_any_case")
+        ),
+    ]

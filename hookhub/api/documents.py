@@ -1,0 +1,153 @@
+"""What the OpenAPI document says of every operation: a summary, the media types, and the errors it may answer."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiResponse
+from rest_framework import serializers
+
+JSON = "application/json"
+Direction = Literal["request", "response"]
+
+ERRORS: Mapping[int, str] = {
+    400: "The request cannot be read: the body is not JSON, or a header is malformed.",
+    401: "No API key was sent, or it is unknown or revoked.",
+    403: "The key's scope does not include this.",
+    404: "There is no such thing in the organizations that the key can see.",
+    406: "The Accept header rules out JSON.",
+    408: "The body did not arrive in time.",
+    409: "The request conflicts with what is stored.",
+    411: "The length of the body is unknown.",
+    413: "The body, or a part of it, is too large.",
+    415: "The body has a media type that is not read here.",
+    422: "Some fields or parameters are invalid; each is named.",
+    429: "Too many requests; Retry-After says when to try again.",
+    500: "A bug of HookHub's; its log has the details.",
+    503: "The database does not answer; Retry-After says when to try again.",
+}
+WITH_A_BODY = frozenset({408, 411, 413, 415})
+
+
+class ErrorFieldSerializer(serializers.Serializer[Any]):
+    """One field of a request, and what is wrong with it."""
+
+    field = serializers.CharField(help_text="Its path, such as url or events[3].type.")
+    message = serializers.CharField()
+
+
+class ErrorDetailSerializer(serializers.Serializer[Any]):
+    """What went wrong: a code for programs, a sentence for people, and the fields it is about."""
+
+    code = serializers.CharField(help_text="Stable, such as invalid, not_found or throttled.")
+    message = serializers.CharField()
+    # The name is the answer's own; the framework's attribute of that name is never used on this class.
+    fields = ErrorFieldSerializer(many=True)  # type: ignore[assignment]
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """Every error has this shape."""
+
+    error = ErrorDetailSerializer()
+
+
+class DescribedSchema(AutoSchema):
+    """Adds to what the framework reads from a view: a summary, and the errors that every operation may answer."""
+
+    error_serializer: type[serializers.Serializer[Any]] = ErrorSerializer
+    # Statuses that these operations never answer in this shape.
+    never: ClassVar[frozenset[int]] = frozenset()
+
+    def get_summary(self) -> str | None:
+        """Return one line for the list of operations."""
+        return SUMMARIES.get(f"{self.method} {self.path}")
+
+    def map_parsers(self) -> list[str]:
+        """Return the media types to document: what is read whatever its name is documented as JSON."""
+        return [JSON]
+
+    def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
+        body: dict[str, Any] | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]  # drf-spectacular's
+        # Alternatives have no required fields of their own by which the framework would know that one is required.
+        return {**body, "required": True} if body and "application/x-ndjson" in body["content"] else body
+
+    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        for code, response in bodies.items():
+            response["description"] = response["description"] or ("Created." if code == "201" else "Success.")
+        for status, description in ERRORS.items():
+            if str(status) not in bodies and self._may_answer(status):
+                answer = OpenApiResponse(self.error_serializer, description=description)
+                bodies[str(status)] = self._get_response_for_code(answer, str(status))  # type: ignore[no-untyped-call]
+        return dict(sorted(bodies.items()))
+
+    def _may_answer(self, status: int) -> bool:
+        if status in self.never or (status == 409 and self.method == "GET"):
+            return False
+        return status not in WITH_A_BODY or self.method in {"POST", "PUT", "PATCH"}
+
+
+def inline_nullable_references(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Replace each reference that may also be null by what it refers to: in OpenAPI 3.0 a reference never is null."""
+    schemas = result["components"]["schemas"]
+
+    def visit(node: Any) -> Any:
+        if isinstance(node, list):
+            return [visit(inner) for inner in node]
+        if not isinstance(node, dict):
+            return node
+        choices = node.get("allOf") or node.get("oneOf") or []
+        if node.get("nullable") and len(choices) == 1 and "$ref" in choices[0]:
+            meant = schemas[choices[0]["$ref"].rpartition("/")[2]]
+            rest = {name: value for name, value in node.items() if name not in {"allOf", "oneOf"}}
+            node = {**meant, **rest, **({"enum": [*meant["enum"], None]} if "enum" in meant else {})}
+        return {name: visit(inner) for name, inner in node.items()}
+
+    return {name: visit(inner) for name, inner in result.items()}
+
+
+SUMMARIES: Mapping[str, str] = {
+    "GET /v1/meta": "Describe this deployment",
+    "GET /v1/event-types": "List event types",
+    "POST /v1/event-types": "Register an event type",
+    "GET /v1/event-types/{name}": "Get an event type",
+    "PATCH /v1/event-types/{name}": "Change an event type",
+    "DELETE /v1/event-types/{name}": "Delete an event type",
+    "GET /v1/organizations": "List organizations",
+    "POST /v1/organizations": "Create an organization",
+    "GET /v1/organizations/{slug}": "Get an organization",
+    "PATCH /v1/organizations/{slug}": "Change an organization",
+    "GET /v1/audit": "List changes and who made them",
+    "GET /v1/api-keys": "List API keys",
+    "POST /v1/api-keys": "Create an API key",
+    "GET /v1/api-keys/{key_id}": "Get an API key",
+    "DELETE /v1/api-keys/{key_id}": "Revoke an API key",
+    "GET /v1/repositories": "List repositories",
+    "POST /v1/repositories": "Create a repository",
+    "GET /v1/repositories/{name}": "Get a repository",
+    "PATCH /v1/repositories/{name}": "Change a repository",
+    "DELETE /v1/repositories/{name}": "Delete a repository",
+    "GET /v1/webhooks": "List webhooks",
+    "POST /v1/webhooks": "Create a webhook",
+    "GET /v1/webhooks/{uid}": "Get a webhook",
+    "PATCH /v1/webhooks/{uid}": "Change a webhook",
+    "DELETE /v1/webhooks/{uid}": "Delete a webhook",
+    "POST /v1/webhooks/{uid}/enable": "Enable a webhook",
+    "POST /v1/webhooks/{uid}/disable": "Disable a webhook",
+    "POST /v1/webhooks/{uid}/rotate-secret": "Rotate a webhook's secret",
+    "POST /v1/webhooks/{uid}/ping": "Ping a webhook",
+    "POST /v1/webhooks/{uid}/test": "Send a test event to a webhook",
+    "GET /v1/webhooks/{uid}/stats": "Get a webhook's statistics",
+    "GET /v1/events": "List events",
+    "POST /v1/events": "Publish events",
+    "POST /v1/events/validate": "Check events without publishing them",
+    "GET /v1/events/{uid}": "Get an event",
+    "GET /v1/deliveries": "List deliveries",
+    "GET /v1/deliveries/{uid}": "Get a delivery with its attempts",
+    "POST /v1/deliveries/{uid}/redeliver": "Redeliver a delivery",
+    "POST /v1/deliveries/{uid}/cancel": "Cancel a delivery",
+    "GET /v1/replays": "List replays",
+    "POST /v1/replays": "Start a replay",
+    "GET /v1/replays/{uid}": "Get a replay",
+    "POST /v1/replays/{uid}/cancel": "Cancel a replay",
+}

@@ -1,0 +1,69 @@
+"""The OpenAPI document that is served, and whether an answer is what it says."""
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any, NamedTuple
+
+from django.test import Client
+from openapi_schema_validator import OAS30ReadValidator, oas30_format_checker
+
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+class Operation(NamedTuple):
+    """A method of a path of the document."""
+
+    method: str
+    path: str
+
+
+class Document:
+    """The document as the server publishes it."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, Any] = Client().get("/v1/openapi.json").json()
+        self._validators: dict[tuple[Operation, int], Any] = {}
+        self._strict = {"schemas": {name: closed(s) for name, s in self.content["components"]["schemas"].items()}}
+
+    def operations(self) -> Iterator[tuple[Operation, dict[str, Any]]]:
+        """Every operation, with what the document says of it."""
+        for path, methods in self.content["paths"].items():
+            for method in METHODS:
+                if method in methods:
+                    yield Operation(method.upper(), path), methods[method]
+
+    def faults(self, operation: Operation, answer: Any) -> list[str]:
+        """What in an answer is not as the document says; none if all is."""
+        said = self.content["paths"][operation.path][operation.method.lower()]["responses"]
+        where = f"{operation.method} {operation.path}: {answer.status_code}"
+        response = said.get(str(answer.status_code))
+        if response is None:
+            return [f"{where} is not documented: {answer.content[:300]!r}"]
+        if "content" not in response:
+            return [f"{where} has a body: {answer.content[:300]!r}"] if answer.content else []
+        media_type = answer.headers["Content-Type"].partition(";")[0]
+        if media_type not in response["content"]:
+            return [f"{where} is {media_type}"]
+        # GitHub's shapes have more fields than are worth documenting; HookHub's own have none that are not.
+        components = self._strict if operation.path.startswith("/v1/") else self.content["components"]
+        if (operation, answer.status_code) not in self._validators:
+            schema = {**response["content"][media_type]["schema"], "components": components}
+            validator = OAS30ReadValidator(schema, format_checker=oas30_format_checker)
+            self._validators[operation, answer.status_code] = validator
+        body = b"".join(answer.streaming_content) if getattr(answer, "streaming", False) else answer.content
+        errors = self._validators[operation, answer.status_code].iter_errors(read(body))
+        return [f"{where}: {error.json_path}: {error.message[:300]}" for error in errors]
+
+
+def read(body: bytes) -> Any:
+    """The JSON of an answer."""
+    return json.loads(body)
+
+
+def closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema that allows no properties but those it names."""
+    found = deepcopy(schema)
+    if "properties" in found and "additionalProperties" not in found:
+        found["additionalProperties"] = False
+    return found

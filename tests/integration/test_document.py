@@ -1,0 +1,255 @@
+"""The OpenAPI document is true: every operation is called, and every answer, success or error, is what it says."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deliveries.models import Attempt, Organization, Repository
+from hookhub.dialects.social_gateway.numbers import number_of
+from hookhub.models import Scope
+from tests.api import Caller
+from tests.documents import Document, Operation
+from tests.partners.live import deliver
+from tests.receiver import Answer, Receiver
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOWHERE = "00000000-0000-7000-8000-000000000000"
+ENTERPRISE = "/api/v3"
+
+
+class Exerciser:
+    """Calls operations of the document, notes which, and keeps what was not as the document says."""
+
+    def __init__(self, document: Document, caller: Caller) -> None:
+        self.document = document
+        self.caller = caller
+        self.succeeded: set[Operation] = set()
+        self.faults: list[str] = []
+
+    def call(self, method: str, path: str, body: object = None, *, query: str = "", **parts: object) -> Any:
+        """Call an operation and expect it to succeed."""
+        operation = Operation(method, path)
+        address = path.format(**parts) + query
+        answer = self.caller.send(method, address, body)
+        assert 200 <= answer.status_code < 300, (method, address, answer.content)
+        self.succeeded.add(operation)
+        self.faults += self.document.faults(operation, answer)
+        content = answer.content if not getattr(answer, "streaming", False) else b""
+        return json.loads(content) if content else None
+
+
+@pytest.fixture
+def document(db: None) -> Document:
+    return Document()
+
+
+@pytest.fixture
+def exerciser(document: Document, operator: Caller) -> Exerciser:
+    return Exerciser(document, operator)
+
+
+def test_every_operation_succeeds_as_the_document_says(
+    document: Document, exerciser: Exerciser, receiver: Receiver
+) -> None:
+    organizations(exerciser)
+    hooks = webhooks(exerciser, receiver)
+    events_and_deliveries(exerciser, hooks)
+    sigmagit(exerciser, receiver)
+    for prefix in ("", ENTERPRISE):
+        social_gateway(exerciser, receiver, prefix)
+
+    assert exerciser.faults == []
+    assert {operation for operation, _ in document.operations()} - exerciser.succeeded == set()
+
+
+def organizations(exerciser: Exerciser) -> None:
+    call = exerciser.call
+    call("GET", "/v1/meta")
+    call("POST", "/v1/organizations", {"slug": "acme"})
+    call("GET", "/v1/organizations")
+    call("GET", "/v1/organizations/{slug}", slug="acme")
+    call("PATCH", "/v1/organizations/{slug}", {"name": "Acme", "default_format": "github"}, slug="acme")
+    call("PATCH", "/v1/organizations/{slug}", {"default_format": None}, slug="acme")
+    for name in ("widgets", "gone"):
+        call("POST", "/v1/repositories", {"name": name})
+    call("GET", "/v1/repositories", query="?limit=1")
+    call("GET", "/v1/repositories/{name}", name="widgets")
+    call("PATCH", "/v1/repositories/{name}", {"private": False}, name="widgets")
+    call("DELETE", "/v1/repositories/{name}", name="gone")
+    call("GET", "/v1/audit")
+    key = call("POST", "/v1/api-keys", {"scope": "read"})
+    call("GET", "/v1/api-keys")
+    call("DELETE", "/v1/api-keys/{key_id}", key_id=key["id"])
+    call("GET", "/v1/api-keys/{key_id}", key_id=key["id"])
+    call("GET", "/v1/event-types")
+    call("POST", "/v1/event-types", {"type": "build.finished"})
+    call("PATCH", "/v1/event-types/{name}", {"schema": {"type": "object"}, "example": {"ok": 1}}, name="build.finished")
+    call("GET", "/v1/event-types/{name}", name="build.finished")
+    call("DELETE", "/v1/event-types/{name}", name="build.finished")
+    call("GET", "/v1/event-types/{name}", name="push", query="?dialect=sigmagit")
+
+
+def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
+    """The ids of two webhooks: one that answers, and one that fails first."""
+    call = exerciser.call
+    receiver.answers["/bad"] = [Answer(500, body=b"no")]
+    url = receiver.url("/good")
+    good = call(
+        "POST", "/v1/webhooks", {"url": url, "events": ["*"], "headers": {"X-Token": "t"}, "retry_schedule": [1.5]}
+    )["id"]
+    bad = call("POST", "/v1/webhooks", {"url": receiver.url("/bad"), "events": ["*"], "repository": "widgets"})["id"]
+    slack = call("POST", "/v1/webhooks", {"url": receiver.url("/chat"), "events": ["*"], "format": "slack"})
+    assert "secret" not in slack
+    call("GET", "/v1/webhooks", query="?limit=2")
+    call("GET", "/v1/webhooks/{uid}", uid=good)
+    call("PATCH", "/v1/webhooks/{uid}", {"name": "first", "timeout": 2.5}, uid=good)
+    call("PATCH", "/v1/webhooks/{uid}", {"url": url.replace("127.0.0.1", "localhost")}, uid=good)
+    call("PATCH", "/v1/webhooks/{uid}", {"url": url}, uid=good)
+    call("POST", "/v1/webhooks/{uid}/rotate-secret", {"overlap": 60}, uid=good)
+    call("POST", "/v1/webhooks/{uid}/ping", uid=good)
+    call("POST", "/v1/webhooks/{uid}/test", {"type": "repository.created"}, uid=good)
+    call("GET", "/v1/webhooks/{uid}/stats", uid=slack["id"], query="?hours=1")
+    call("DELETE", "/v1/webhooks/{uid}", uid=slack["id"])
+    return [good, bad]
+
+
+def events_and_deliveries(exerciser: Exerciser, hooks: list[str]) -> None:
+    call = exerciser.call
+    call("POST", "/v1/events/validate", [{"type": "push", "data": {}}])
+    event = call("POST", "/v1/events", {"type": "push", "data": {"n": 1}, "repository": "widgets", "id": "once"})
+    call("POST", "/v1/events", [{"type": "push", "data": None}, {"type": "push", "data": [1]}])
+    deliver()
+    call("GET", "/v1/events")
+    call("GET", "/v1/events/{uid}", uid=event["id"])
+    call("GET", "/v1/webhooks/{uid}", uid=hooks[1])
+    call("GET", "/v1/webhooks/{uid}/stats", uid=hooks[0])
+    rows = call("GET", "/v1/deliveries", query="?limit=3")["results"]
+    for row in rows:
+        call("GET", "/v1/deliveries/{uid}", uid=row["id"])
+    delivered = call("GET", "/v1/deliveries", query="?state=delivered&state=pending")["results"][0]
+    call("POST", "/v1/deliveries/{uid}/redeliver", uid=delivered["id"])
+    call("POST", "/v1/deliveries/{uid}/cancel", uid=delivered["id"])
+    call("POST", "/v1/webhooks/{uid}/disable", uid=hooks[1])
+    call("GET", "/v1/webhooks/{uid}", uid=hooks[1])
+    call("POST", "/v1/webhooks/{uid}/enable", {"release_held": True}, uid=hooks[1])
+    replay = call("POST", "/v1/replays", {"state": ["delivered"], "webhook": hooks[0]})
+    call("GET", "/v1/replays")
+    call("GET", "/v1/replays/{uid}", uid=replay["id"])
+    call("POST", "/v1/replays/{uid}/cancel", uid=replay["id"])
+
+
+def sigmagit(exerciser: Exerciser, receiver: Receiver) -> None:
+    call, hooks = exerciser.call, "/api/repositories/{owner}/{repo}/webhooks"
+    where = {"owner": "acme", "repo": "widgets"}
+    webhook = call("POST", hooks, {"url": receiver.url("/sigmagit")}, **where)["data"]["id"]
+    call("GET", hooks, **where)
+    call("POST", "/v1/events", {"type": "push", "data": {}, "repository": "widgets"})
+    deliver()
+    call("PATCH", "/api/webhooks/{webhook}", {"active": True}, webhook=webhook)
+    moved = {"url": receiver.url("/elsewhere").replace("127.0.0.1", "localhost")}
+    assert call("PATCH", "/api/webhooks/{webhook}", moved, webhook=webhook)["data"]["secret"]
+    call("GET", "/api/webhooks/{webhook}/deliveries", webhook=webhook)
+    call("GET", "/api/webhooks/{webhook}/stats", webhook=webhook)
+    call("DELETE", "/api/webhooks/{webhook}", webhook=webhook)
+
+
+def social_gateway(exerciser: Exerciser, receiver: Receiver, prefix: str) -> None:
+    call, hooks = exerciser.call, prefix + "/repos/{owner}/{repo}/hooks"
+    where: dict[str, object] = {"owner": "acme", "repo": "widgets"}
+    for path in ("/user", "/rate_limit", "/hooks"):
+        call("GET", prefix + path)
+    call("GET", prefix + "/users/{owner}", owner="ACME")
+    call("GET", prefix + "/orgs/{owner}", owner="acme")
+    call("GET", prefix + "/repos/{owner}/{repo}", owner="Acme", repo="Widgets")
+    number = call("POST", hooks, {"config": {"url": receiver.url(f"/hook{prefix}")}}, **where)["id"]
+    where["webhook"] = number
+    call("POST", hooks + "/{webhook}/pings", **where)
+    call("POST", hooks + "/{webhook}/tests", **where)
+    call("POST", hooks + "/{webhook}/test", **where)
+    deliver()
+    call("GET", hooks, owner="acme", repo="widgets")
+    call("GET", hooks + "/{webhook}", **where)
+    call("PATCH", hooks + "/{webhook}", {"add_events": ["issues"]}, **where)
+    call("GET", hooks + "/{webhook}/config", **where)
+    call("PATCH", hooks + "/{webhook}/config", {"content_type": "json"}, **where)
+    call("GET", hooks + "/{webhook}/deliveries", **where)
+    where["delivery"] = number_of(Attempt.objects.filter(webhook_id=number).order_by("pk")[0].id)
+    call("GET", hooks + "/{webhook}/deliveries/{delivery}", **where)
+    call("POST", hooks + "/{webhook}/deliveries/{delivery}/attempts", **where)
+    call("DELETE", hooks + "/{webhook}", owner="acme", repo="widgets", webhook=number)
+
+
+def test_every_operation_fails_as_the_document_says(
+    document: Document, organization: Organization, operator: Caller
+) -> None:
+    Repository.objects.create(organization=organization, name="widgets")
+    refused = [Caller("hh_000000000000_" + "a" * 43), Caller.of(organization, Scope.PUBLISH)]
+    masters = [Caller.of(organization), operator]
+    faults: list[str] = []
+    seen: set[tuple[Operation, int]] = set()
+
+    for operation, said in document.operations():
+        for position, (method, address, body) in enumerate(tries(operation, "requestBody" in said)):
+            # Who may not come in at all is refused whatever else is wrong.
+            callers = [masters[position % 2]] if position > 1 else [*masters, *refused]
+            for answer in [caller.send(method, address, body) for caller in callers]:
+                faults += document.faults(operation, answer)
+                seen.add((operation, answer.status_code))
+
+    assert faults == []
+    with_a_key = {
+        operation for operation, said in document.operations() if said.get("security") and {} not in said["security"]
+    }
+    assert with_a_key - {operation for operation, status in seen if status == 401} == set()
+    with_a_body = {operation for operation, said in document.operations() if "requestBody" in said}
+    assert with_a_body - {operation for operation, status in seen if status in {400, 404, 422}} == set()
+
+
+def tries(operation: Operation, has_body: bool) -> Iterator[tuple[str, str, object]]:
+    """Requests that cannot succeed, or do no harm: things that are not there, and bodies that are none."""
+    parts = {"owner": "acme", "repo": "widgets", "webhook": NOWHERE, "delivery": "1", "slug": "nowhere"}
+    there = operation.path.format(**parts, uid=NOWHERE, key_id="0" * 12, name="nowhere")
+    bodies: list[object] = [b"{", b"[]", b'{"unknown": 1}', b"\xff", b"null"] if has_body else [None]
+    for body in bodies:
+        yield operation.method, there, body
+    elsewhere = operation.path.format(**{**parts, "owner": "no%00body"}, uid="not-an-id", key_id="%00", name="%00")
+    yield operation.method, elsewhere, None
+    if operation.method == "GET":
+        for query in ("unknown=1", "limit=0", "limit=" + "9" * 5000, "cursor=%F0", "cursor=AAAA", "organization=%00"):
+            yield operation.method, f"{there}?{query}", None
+
+
+def test_the_document_says_where_it_is_served_and_what_each_operation_is_for(document: Document) -> None:
+    assert document.content["servers"][0]["url"] == "http://127.0.0.1:8000"
+    summaries = {operation: said.get("summary", "") for operation, said in document.operations()}
+    assert [operation for operation, summary in summaries.items() if not summary] == []
+    assert all(summary[0].isupper() and not summary.endswith(".") for summary in summaries.values())
+    names = [said["operationId"] for _, said in document.operations()]
+    assert len(set(names)) == len(names)
+
+
+def test_the_document_has_no_media_type_and_no_enum_that_generators_cannot_read(document: Document) -> None:
+    read = {media for _, said in document.operations() for media in said.get("requestBody", {}).get("content", {})}
+
+    assert read == {"application/json", "application/x-ndjson"}
+    assert {"enum": [None]} not in document.content["components"]["schemas"].values()
+    assert "oneOf" not in json.dumps(document.content["paths"]["/v1/webhooks"])
+
+
+def test_a_reference_is_never_nullable_for_in_this_version_it_could_not_be(document: Document) -> None:
+    def nullable_references(node: Any) -> Iterator[Any]:
+        if isinstance(node, dict):
+            if node.get("nullable") and ("$ref" in json.dumps(node.get("allOf", node.get("oneOf", [])))):
+                yield node
+            for inner in node.values():
+                yield from nullable_references(inner)
+        elif isinstance(node, list):
+            for inner in node:
+                yield from nullable_references(inner)
+
+    assert list(nullable_references(document.content)) == []
+    ending = document.content["components"]["schemas"]["Delivery"]["properties"]["ending"]
+    assert (ending["nullable"], ending["enum"][-1]) == (True, None)
