@@ -4,8 +4,8 @@ from django.conf import settings
 
 from config.wsgi import django
 from deliveries.sender import allow_many_files
-from hookhub.change_notices import listening
 from hookhub.addresses import mounted_front
+from hookhub.change_notices import listening
 from hookhub.client_address import address_of, subject_of
 from hookhub.http.admission import refusal_of_key
 from hookhub.http.body import Budget

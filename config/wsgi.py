@@ -16,5 +16,6 @@ from hookhub.http.limits import Limits  # noqa: E402
 from hookhub.http.wsgi import Limited  # noqa: E402
 
 application = mounted(
-    Limited(listening(django), limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT)), prefix=settings.FORCE_SCRIPT_NAME or ""
+    Limited(listening(django), limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT)),
+    prefix=settings.FORCE_SCRIPT_NAME or "",
 )

@@ -121,6 +121,8 @@ SUMMARIES: Mapping[str, str] = {
     "GET /v1/api-keys": "List API keys",
     "POST /v1/api-keys": "Create an API key",
     "GET /v1/api-keys/{key_id}": "Get an API key",
+    "PATCH /v1/api-keys/{key_id}": "Change an API key",
+    "POST /v1/api-keys/{key_id}/roll": "Roll an API key",
     "DELETE /v1/api-keys/{key_id}": "Revoke an API key",
     "GET /v1/repositories": "List repositories",
     "POST /v1/repositories": "Create a repository",

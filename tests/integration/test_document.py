@@ -82,6 +82,8 @@ def organizations(exerciser: Exerciser) -> None:
     call("GET", "/v1/audit")
     key = call("POST", "/v1/api-keys", {"scope": "read"})
     call("GET", "/v1/api-keys")
+    call("PATCH", "/v1/api-keys/{key_id}", {"name": "reader"}, key_id=key["id"])
+    call("POST", "/v1/api-keys/{key_id}/roll", key_id=key["id"])
     call("DELETE", "/v1/api-keys/{key_id}", key_id=key["id"])
     call("GET", "/v1/api-keys/{key_id}", key_id=key["id"])
     call("GET", "/v1/event-types")
