@@ -5,7 +5,7 @@ from django.db.models.functions import Lower
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0012_limits")]
+    dependencies = [("deliveries", "0013_sealed_urls")]
 
     operations = [
         migrations.AddIndex("organization", models.Index(Lower("slug"), name="organization_in_any_case")),
