@@ -134,6 +134,7 @@ SUMMARIES: Mapping[str, str] = {
     "GET /v1/webhooks/{uid}": "Get a webhook",
     "PATCH /v1/webhooks/{uid}": "Change a webhook",
     "DELETE /v1/webhooks/{uid}": "Delete a webhook",
+    "PATCH /v1/webhooks/{uid}/headers": "Change a webhook's headers",
     "POST /v1/webhooks/{uid}/enable": "Enable a webhook",
     "POST /v1/webhooks/{uid}/disable": "Disable a webhook",
     "POST /v1/webhooks/{uid}/rotate-secret": "Rotate a webhook's secret",

@@ -110,6 +110,7 @@ def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
     call("PATCH", "/v1/webhooks/{uid}", {"name": "first", "timeout": 2.5}, uid=good)
     call("PATCH", "/v1/webhooks/{uid}", {"url": url.replace("127.0.0.1", "localhost")}, uid=good)
     call("PATCH", "/v1/webhooks/{uid}", {"url": url}, uid=good)
+    call("PATCH", "/v1/webhooks/{uid}/headers", {"headers": {"X-New": "1", "X-Token": None}}, uid=good)
     call("POST", "/v1/webhooks/{uid}/rotate-secret", {"overlap": 60}, uid=good)
     call("POST", "/v1/webhooks/{uid}/ping", uid=good)
     call("POST", "/v1/webhooks/{uid}/test", {"type": "repository.created"}, uid=good)
