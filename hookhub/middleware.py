@@ -12,8 +12,9 @@ from deliveries.rates import TooMany
 from hookhub import rate_limits, readiness
 from hookhub.actors import actor_of_session
 from hookhub.api import publishing
-from hookhub.api.errors import as_plain, invalid, loop_detected, not_found, shape, throttled
+from hookhub.api.errors import as_plain, invalid, loop_detected, shape, throttled
 from hookhub.client_address import address_of
+from hookhub.dialects.nowhere import in_callers_shape, not_found
 from hookhub.http.limits import Refusal, written
 
 log = logging.getLogger("hookhub.http")
@@ -75,7 +76,8 @@ def refuse_unreadable(get_response: Handler) -> Handler:
             faults = faults_in_query(query)
             if faults:
                 refusal = invalid(faults)
-                return as_plain(shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields))
+                told = shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
+                return in_callers_shape(request, told)
         return get_response(request)
 
     return answer
@@ -106,7 +108,7 @@ def limit_addresses(get_response: Handler) -> Handler:
         try:
             rate_limits.require_address(address)
         except TooMany as error:
-            return as_plain(throttled(error))
+            return in_callers_shape(request, throttled(error))
         answered = get_response(request)
         # Their keys and their organizations have limits of their own.
         if answered.status_code != 202 or request.path_info != "/v1/events":

@@ -1,13 +1,14 @@
 """Addresses that lead nowhere, answered in the shape that the caller's system has for it."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from rest_framework.response import Response
 
 from hookhub.api import errors
 
 # The first words of GitHub's paths at which HookHub has nothing.
 GITHUB = frozenset(
     {
-        "app", "applications", "emojis", "enterprises", "feeds", "gists", "gitignore", "installation", "installations",
+        "app", "applications", "emojis", "enterprises", "feeds", "gists", "gitignore", "hooks", "installation", "installations",
         "issues", "licenses", "markdown", "meta", "networks", "notifications", "octocat", "organizations", "orgs",
         "rate_limit", "repos", "repositories", "search", "teams", "user", "users", "versions", "zen",
     }
@@ -21,6 +22,17 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     if request.path_info.startswith("/api/"):
         return JsonResponse({"error": "Not found"}, status=404)
     return errors.not_found(request, exception)
+
+
+def in_callers_shape(request: HttpRequest, refusal: Response) -> HttpResponse:
+    """Return a refusal that comes before any view in the shape of the API whose path was called."""
+    error = refusal.data["error"]
+    if is_of_github(request):
+        refusal.data = {"message": error["message"]}
+    elif request.path_info.startswith("/api/"):
+        sentences = [f"{row['field']}: {row['message']}" for row in error["fields"]]
+        refusal.data = {"error": "; ".join(sentences) or error["message"]}
+    return errors.as_plain(refusal)
 
 
 def is_of_github(request: HttpRequest) -> bool:
