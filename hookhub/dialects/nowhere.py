@@ -8,8 +8,8 @@ from hookhub.api import errors
 # The first words of GitHub's paths at which HookHub has nothing.
 GITHUB = frozenset(
     {
-        "app", "applications", "emojis", "enterprises", "feeds", "gists", "gitignore", "hooks", "installation", "installations",
-        "issues", "licenses", "markdown", "meta", "networks", "notifications", "octocat", "organizations", "orgs",
+        "app", "applications", "emojis", "enterprises", "feeds", "gists", "gitignore", "hooks", "installation",
+        "installations", "issues", "licenses", "markdown", "meta", "networks", "notifications", "octocat", "organizations", "orgs",
         "rate_limit", "repos", "repositories", "search", "teams", "user", "users", "versions", "zen",
     }
 )  # fmt: skip
