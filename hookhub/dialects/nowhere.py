@@ -9,8 +9,8 @@ from hookhub.api import errors
 GITHUB = frozenset(
     {
         "app", "applications", "emojis", "enterprises", "feeds", "gists", "gitignore", "hooks", "installation",
-        "installations", "issues", "licenses", "markdown", "meta", "networks", "notifications", "octocat", "organizations", "orgs",
-        "rate_limit", "repos", "repositories", "search", "teams", "user", "users", "versions", "zen",
+        "installations", "issues", "licenses", "markdown", "meta", "networks", "notifications", "octocat", "orgs",
+        "organizations", "rate_limit", "repos", "repositories", "search", "teams", "user", "users", "versions", "zen",
     }
 )  # fmt: skip
 
