@@ -1,5 +1,8 @@
 """The web server's way in: `granian --interface asgi config.asgi:application`."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.conf import settings
 
 from config.wsgi import django
@@ -12,8 +15,15 @@ from hookhub.http.body import Budget
 from hookhub.http.front import Front
 from hookhub.http.health import Readiness
 from hookhub.http.limits import Limits
-from hookhub.http.pool import Pool
+from hookhub.http.pool import Pool, Turn
 from hookhub.readiness import ready, unavailable
+
+
+def turn_of(environ: Mapping[str, Any]) -> Turn:
+    """Return by what a request waits for a thread."""
+    credentials = environ.get("HTTP_AUTHORIZATION") or environ.get("HTTP_X_API_KEY") or environ.get("HTTP_COOKIE", "")
+    return Turn(subject_of(address_of(environ)), credentials)
+
 
 front = Front(
     listening(django),
@@ -22,16 +32,12 @@ front = Front(
         deadline=settings.HOOKHUB_BODY_TIMEOUT,
         min_rate=settings.HOOKHUB_BODY_MIN_RATE,
     ),
-    pool=Pool(
-        threads=settings.WEB_THREADS,
-        max_waiting=settings.HOOKHUB_WEB_QUEUE,
-        max_waiting_per_client=max(settings.HOOKHUB_WEB_QUEUE // 2, 1),
-    ),
+    pool=Pool(threads=settings.WEB_THREADS, max_waiting=settings.HOOKHUB_WEB_QUEUE),
     # A few of the longest at a time: a process that reads more of them at once has nothing to gain.
     budget=Budget(4 * settings.HOOKHUB_REQUEST_LIMIT),
     readiness=Readiness(ready, otherwise=unavailable()),
     admit=refusal_of_key,
-    client_of=lambda environ: subject_of(address_of(environ)),
+    turn_of=turn_of,
     prepare=allow_many_files,
 )
 application = mounted_front(front, prefix=settings.FORCE_SCRIPT_NAME or "")

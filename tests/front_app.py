@@ -48,7 +48,7 @@ application = Front(
     limits=Limits(
         publish=1_000_000, deadline=timedelta(seconds=float(os.environ.get("DEADLINE", "10"))), min_rate=1000
     ),
-    pool=Pool(threads=2, max_waiting=4, max_waiting_per_client=2),
+    pool=Pool(threads=2, max_waiting=10),
     budget=Budget(1_500_000),
     readiness=Readiness(lambda: (200, {"status": "ok"}), otherwise=(503, {"status": "unavailable"})),
     admit=_refusal_of_key,

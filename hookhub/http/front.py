@@ -10,7 +10,7 @@ from hookhub.http.body import Body, Budget, Disconnected, Message, Receive
 from hookhub.http.environ import Scope, add_body, environ_of, head_of
 from hookhub.http.health import Readiness, Report, as_json
 from hookhub.http.limits import MAX_BODY, Head, Limits, Refusal, refusal_of, written
-from hookhub.http.pool import Full, Pool
+from hookhub.http.pool import Full, Pool, Turn
 
 log = logging.getLogger("hookhub.http")
 
@@ -51,12 +51,12 @@ class Front:
         budget: Budget,
         readiness: Readiness,
         admit: Admit,
-        client_of: Callable[[Mapping[str, Any]], str] = lambda environ: str(environ["REMOTE_ADDR"]),
+        turn_of: Callable[[Mapping[str, Any]], Turn] = lambda environ: Turn(str(environ["REMOTE_ADDR"])),
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
         """``admit`` says, in a thread, why a request with this Authorization header may not be a long one, or None.
 
-        ``client_of`` names the client whose turn a request takes. ``prepare`` is called once, when this process starts.
+        ``turn_of`` says whose turn a request takes. ``prepare`` is called once, when this process starts.
         """
         self._application = application
         self._limits = limits
@@ -64,7 +64,7 @@ class Front:
         self._budget = budget
         self._readiness = readiness
         self._admit = admit
-        self._client_of = client_of
+        self._turn_of = turn_of
         self._prepare = prepare
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +110,9 @@ class Front:
     async def _admitted(self, environ: dict[str, Any]) -> Refusal | None:
         key = environ.get("HTTP_AUTHORIZATION") or f"Bearer {environ.get('HTTP_X_API_KEY', '')}"
         try:
-            found: Refusal | None = await self._pool.run(partial(self._admit, key), client=self._client_of(environ))
+            found: Refusal | None = await self._pool.run(
+                partial(self._admit, key), turn=partial(self._turn_of, environ)
+            )
         except Full:
             return OVERLOADED
         return found
@@ -118,9 +120,9 @@ class Front:
     async def _hand_over(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> None:
         """Have a thread make the answer, and send it."""
         add_body(environ, content)
-        client = self._client_of(environ)
+        turn = partial(self._turn_of, environ)
         try:
-            answer: Answer = await self._pool.run(partial(_make, self._application, environ), client=client)
+            answer: Answer = await self._pool.run(partial(_make, self._application, environ), turn=turn)
         except Full:
             await _send_refusal(send, environ, OVERLOADED)
             return
@@ -133,26 +135,32 @@ class Front:
         if answer.rest is None:
             await send({"type": "http.response.body", "body": content})
         else:
-            await self._send_pieces(content, answer.rest, answer.close, send, client=client)
+            await self._send_pieces(content, answer.rest, answer.close, send, turn=turn)
 
     async def _send_pieces(
-        self, piece: bytes, rest: Iterator[bytes], close: Callable[[], None] | None, send: Send, *, client: str
+        self,
+        piece: bytes,
+        rest: Iterator[bytes],
+        close: Callable[[], None] | None,
+        send: Send,
+        *,
+        turn: Callable[[], Turn],
     ) -> None:
         """Send a long answer piece by piece; a failure breaks the connection, so that the reader sees it is cut."""
         try:
             while piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
-                piece = await self._in_turn(partial(_piece, rest), client=client)
+                piece = await self._in_turn(partial(_piece, rest), turn=turn)
         finally:
             if close is not None:
-                await self._in_turn(close, client=client)
+                await self._in_turn(close, turn=turn)
         await send({"type": "http.response.body", "body": b""})
 
-    async def _in_turn(self, call: Callable[[], Any], *, client: str) -> Any:
+    async def _in_turn(self, call: Callable[[], Any], *, turn: Callable[[], Turn]) -> Any:
         """Make a call in a thread as soon as the queue takes it: an answer that was begun is not given up."""
         while True:
             try:
-                return await self._pool.run(call, client=client)
+                return await self._pool.run(call, turn=turn)
             except Full:
                 await asyncio.sleep(0.05)
 

@@ -1,8 +1,8 @@
-"""A bounded pool of threads with a bounded, fair queue: each client address has its turn."""
+"""A bounded pool of threads with a bounded, fair queue: addresses take turns, and the callers at an address do."""
 
 import asyncio
 import logging
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
@@ -21,37 +21,94 @@ class Job(NamedTuple):
     done: "asyncio.Future[Any]"
 
 
+class Turn(NamedTuple):
+    """By what a request waits: its client's address, and the credentials it was sent with, not yet verified."""
+
+    address: str
+    caller: str = ""
+
+
 class Full(Exception):
-    """The queue takes no more, from this client or from any."""
+    """Too many requests wait; raised for the newest of those of which there are most."""
+
+
+class Waiting:
+    """Jobs that wait for a thread, at most ``limit``.
+
+    Behind a proxy that does not name its clients many tenants have one address, so its callers take turns too. They are
+    the inner circle, because a client can make up any number of credentials and only one address.
+    """
+
+    def __init__(self, *, limit: int) -> None:
+        self._limit = limit
+        self._circles: OrderedDict[str, OrderedDict[str, deque[Job]]] = OrderedDict()
+        self._counts: Counter[str] = Counter()
+
+    def __bool__(self) -> bool:
+        """Return whether any job waits."""
+        return bool(self._circles)
+
+    def add(self, job: Job, turn: Turn) -> Job | None:
+        """Let a job wait, and return the one that has to give way for it, perhaps itself."""
+        self._circles.setdefault(turn.address, OrderedDict()).setdefault(turn.caller, deque()).append(job)
+        self._counts[turn.address] += 1
+        return self._push_out(newest=turn) if self._counts.total() > self._limit else None
+
+    def take(self) -> Job:
+        """Return the oldest job of the caller that has waited longest for its turn at the address that has."""
+        address, circle = self._circles.popitem(last=False)
+        caller, queue = circle.popitem(last=False)
+        job = queue.popleft()
+        if queue:
+            circle[caller] = queue
+        if circle:
+            self._circles[address] = circle
+        self._forget_one(address)
+        return job
+
+    def _push_out(self, *, newest: Turn) -> Job:
+        """Take out the newest job of the caller with the most at the address with the most."""
+        # Between equals, the one that has just come, or else one that came late.
+        address = max(reversed(self._circles), key=lambda one: (self._counts[one], one == newest.address))
+        circle = self._circles[address]
+        caller = max(reversed(circle), key=lambda one: (len(circle[one]), Turn(address, one) == newest))
+        job = circle[caller].pop()
+        if not circle[caller]:
+            del circle[caller]
+        if not circle:
+            del self._circles[address]
+        self._forget_one(address)
+        return job
+
+    def _forget_one(self, address: str) -> None:
+        self._counts[address] -= 1
+        if not self._counts[address]:
+            del self._counts[address]
 
 
 class Pool:
     """Threads that make calls; all methods are for the event loop's own thread, so that they need no lock."""
 
-    def __init__(self, *, threads: int, max_waiting: int, max_waiting_per_client: int) -> None:
+    def __init__(self, *, threads: int, max_waiting: int) -> None:
         self._threads = threads
-        self._max_waiting = max_waiting
-        self._max_per_client = max_waiting_per_client
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._waiting: OrderedDict[str, deque[Job]] = OrderedDict()
-        self._count_waiting = 0
+        self._waiting = Waiting(limit=max_waiting)
         self._handed_out = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def run(self, call: Callable[[], Any], *, client: str) -> "asyncio.Future[Any]":
-        """Return the result of a call to come; raise Full when too many wait already."""
+    def run(self, call: Callable[[], Any], *, turn: Callable[[], Turn]) -> "asyncio.Future[Any]":
+        """Return the result of a call to come; it is Full when too many wait already, or too many more come.
+
+        ``turn`` is asked only when the call has to wait.
+        """
         loop = self._started()
         job = Job(call, loop.create_future())
         if self._handed_out < self._threads + AHEAD:
             self._hand_out(job)
-            return job.done
-        queue = self._waiting.get(client)
-        if self._count_waiting >= self._max_waiting or (queue and len(queue) >= self._max_per_client):
-            raise Full
-        if queue is None:
-            queue = self._waiting[client] = deque()
-        queue.append(job)
-        self._count_waiting += 1
+        else:
+            given_way = self._waiting.add(job, turn())
+            if given_way is not None and not given_way.done.done():
+                given_way.done.set_exception(Full())
         return job.done
 
     def close(self) -> None:
@@ -90,20 +147,11 @@ class Pool:
 
     def _finish(self, done: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:
         self._handed_out -= 1
-        if self._count_waiting:
-            self._hand_out(self._next())
+        if self._waiting:
+            self._hand_out(self._waiting.take())
         if done.done():
             return
         if error is None:
             done.set_result(result)
         else:
             done.set_exception(error)
-
-    def _next(self) -> Job:
-        """Return the oldest request of the client that has waited longest for its turn."""
-        client, queue = self._waiting.popitem(last=False)
-        job = queue.popleft()
-        self._count_waiting -= 1
-        if queue:
-            self._waiting[client] = queue
-        return job

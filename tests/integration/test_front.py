@@ -209,8 +209,8 @@ def test_more_long_bodies_than_there_is_memory_for_are_put_off(port: int) -> Non
 def test_a_full_queue_refuses_one_more_and_health_checks_are_answered_all_the_same(tmp_path: Path) -> None:
     release = tmp_path / "release"
     with served("30", release=release) as (port, _):
-        # Two threads and one request ahead, and of one client two more may wait.
-        holding = [connect(port) for _ in range(6)]
+        # Two threads and one request ahead, and ten more may wait.
+        holding = [connect(port) for _ in range(14)]
         for connection in holding:
             connection.sendall(b"GET /hold HTTP/1.1\r\n" + CLOSE + b"\r\n")
         (refused, *_), *_ = select.select(holding, [], [], WAIT)
@@ -222,7 +222,7 @@ def test_a_full_queue_refuses_one_more_and_health_checks_are_answered_all_the_sa
         assert answer_to(port, b"GET /readyz HTTP/1.1\r\n" + CLOSE + b"\r\n")[2] == b'{"status": "ok"}'
 
         release.touch()
-        assert [parsed(rest_of(one))[0] for one in holding if one is not refused] == [200] * 5
+        assert [parsed(rest_of(one))[0] for one in holding if one is not refused] == [200] * 13
         for connection in holding:
             connection.close()
 

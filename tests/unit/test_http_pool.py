@@ -2,10 +2,13 @@
 
 import asyncio
 import threading
+from functools import partial
 
 import pytest
 
-from hookhub.http.pool import Full, Pool
+from hookhub.http.pool import Full, Pool, Turn
+
+A = partial(Turn, "a")
 
 
 def test_clients_take_turns_however_many_requests_one_has_waiting() -> None:
@@ -13,11 +16,12 @@ def test_clients_take_turns_however_many_requests_one_has_waiting() -> None:
     gate = threading.Event()
 
     async def scenario() -> None:
-        pool = Pool(threads=1, max_waiting=10, max_waiting_per_client=5)
+        pool = Pool(threads=1, max_waiting=10)
         # One is with the thread and one is handed out ahead.
-        first = [pool.run(gate.wait, client="a"), pool.run(gate.wait, client="a")]
+        first = [pool.run(gate.wait, turn=A), pool.run(gate.wait, turn=A)]
         later = [
-            pool.run(lambda name=name: done.append(name), client=name[0]) for name in ("a1", "a2", "a3", "b1", "c1")
+            pool.run(lambda name=name: done.append(name), turn=partial(Turn, name[0]))
+            for name in ("a1", "a2", "a3", "b1", "c1")
         ]
         gate.set()
         await asyncio.gather(*first, *later)
@@ -28,30 +32,80 @@ def test_clients_take_turns_however_many_requests_one_has_waiting() -> None:
     assert done == ["a1", "b1", "c1", "a2", "a3"]
 
 
-def test_one_client_cannot_fill_the_queue_and_all_of_them_can() -> None:
+def test_the_callers_at_one_address_take_turns_and_have_no_more_of_them_for_being_many() -> None:
+    done: list[str] = []
     gate = threading.Event()
+    wanted = [("proxy", "a"), ("proxy", "a"), ("proxy", "a"), ("proxy", "b"), ("other", "c"), ("other", "c")]
 
     async def scenario() -> None:
-        pool = Pool(threads=1, max_waiting=3, max_waiting_per_client=2)
-        taken = [pool.run(gate.wait, client="a") for _ in range(4)]
-        with pytest.raises(Full):
-            pool.run(gate.wait, client="a")
-        taken.append(pool.run(gate.wait, client="b"))
-        with pytest.raises(Full):
-            pool.run(gate.wait, client="b")
+        pool = Pool(threads=1, max_waiting=10)
+        first = [pool.run(gate.wait, turn=A), pool.run(gate.wait, turn=A)]
+        later = [
+            pool.run(partial(done.append, f"{caller}{number}"), turn=partial(Turn, address, caller))
+            for number, (address, caller) in enumerate(wanted)
+        ]
         gate.set()
-        assert await asyncio.gather(*taken) == [True] * 5
-        assert await pool.run(lambda: "room again", client="a") == "room again"
+        await asyncio.gather(*first, *later)
         pool.close()
 
     asyncio.run(scenario())
 
+    assert done == ["a0", "c4", "b3", "c5", "a1", "a2"]
+
+
+def outcomes(turns: list[Turn], *, max_waiting: int) -> list[bool]:
+    """Return of each request that comes while the only thread is taken whether it was made in the end."""
+    gate = threading.Event()
+
+    async def scenario() -> list[bool]:
+        pool = Pool(threads=1, max_waiting=max_waiting)
+        first = [pool.run(gate.wait, turn=A), pool.run(gate.wait, turn=A)]
+        later = [pool.run(lambda: True, turn=lambda turn=turn: turn) for turn in turns]
+        gate.set()
+        results = await asyncio.gather(*later, return_exceptions=True)
+        assert await asyncio.gather(*first) == [True, True]
+        assert await pool.run(lambda: "room again", turn=A) == "room again"
+        pool.close()
+        assert all(result is True or isinstance(result, Full) for result in results)
+        return [result is True for result in results]
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("turns", "expected"),
+    [
+        pytest.param([Turn("a")] * 4, [True, True, True, False], id="one client fills the queue"),
+        pytest.param([*[Turn("a")] * 3, Turn("b")], [True, True, False, True], id="and gives way to another"),
+        pytest.param(
+            [*[Turn("a")] * 3, Turn("b"), Turn("b"), Turn("c")],
+            [True, False, False, True, False, True],
+            id="until each has its share",
+        ),
+        pytest.param(
+            [*[Turn("p", "x")] * 3, Turn("p", "y")], [True, True, False, True], id="so do callers at one address"
+        ),
+        pytest.param(
+            [*[Turn("p", str(number)) for number in range(3)], Turn("b")],
+            [True, True, False, True],
+            id="many credentials at one address give way to another address",
+        ),
+        pytest.param(
+            [Turn("a"), Turn("b"), Turn("c"), Turn("d")], [True, True, True, False], id="equals do not push each other"
+        ),
+    ],
+)
+def test_a_full_queue_refuses_the_newest_of_those_who_have_the_most_in_it(
+    turns: list[Turn], expected: list[bool]
+) -> None:
+    assert outcomes(turns, max_waiting=3) == expected
+
 
 def test_a_call_that_fails_fails_its_own_request_and_no_other() -> None:
     async def scenario() -> None:
-        pool = Pool(threads=1, max_waiting=3, max_waiting_per_client=3)
-        failing = pool.run(lambda: 1 // 0, client="a")
-        working = pool.run(lambda: 1, client="a")
+        pool = Pool(threads=1, max_waiting=3)
+        failing = pool.run(lambda: 1 // 0, turn=A)
+        working = pool.run(lambda: 1, turn=A)
         with pytest.raises(ZeroDivisionError):
             await failing
         assert await working == 1
@@ -64,12 +118,12 @@ def test_a_request_that_is_given_up_leaves_its_place() -> None:
     gate = threading.Event()
 
     async def scenario() -> None:
-        pool = Pool(threads=1, max_waiting=1, max_waiting_per_client=1)
-        taken = [pool.run(gate.wait, client="a") for _ in range(3)]
+        pool = Pool(threads=1, max_waiting=1)
+        taken = [pool.run(gate.wait, turn=A) for _ in range(3)]
         taken[2].cancel()
         gate.set()
         assert await asyncio.gather(*taken[:2]) == [True, True]
-        assert await pool.run(lambda: "done", client="a") == "done"
+        assert await pool.run(lambda: "done", turn=A) == "done"
         pool.close()
 
     asyncio.run(scenario())
