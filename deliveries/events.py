@@ -1,6 +1,5 @@
 """Events on their way in: what is handed to accept, and what comes back."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +7,7 @@ from uuid import UUID
 
 from django.db import OperationalError
 
-from deliveries import arrays
+from deliveries import arrays, compact_json
 from deliveries.topics import topics_of
 
 
@@ -105,7 +104,7 @@ def only_for(
         repository_id=repository_id,
         type=event_type,
         topics=(event_type,),
-        payload=json.dumps(data).encode(),
+        payload=compact_json.encode(data),
         occurred_at=now,
         webhook_id=webhook_id,
     )
@@ -122,6 +121,6 @@ def operational(event_type: str, *, organization_id: int, data: object, now: dat
         repository_id=None,
         type=event_type,
         topics=topics,
-        payload=json.dumps(data).encode(),
+        payload=compact_json.encode(data),
         occurred_at=now,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from deliveries import audit, catalogue
+from deliveries import audit, catalogue, compact_json
 from deliveries.catalogue import Catalogue, EventType
 from deliveries.models import Organization
 from deliveries.terms import UNSTORABLE, BadTerms
@@ -142,10 +142,7 @@ def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> d
             faults[name] = fault
     if faults:
         raise BadTerms(faults)
-    granted = {
-        name: str(value) if name in {"type", "description"} else None if value is None else json.dumps(value)
-        for name, value in wanted.items()
-    }
+    granted = {name: _stored(name, value) for name, value in wanted.items()}
     before = {} if now is None else {"schema": now.schema, "example": now.example}
     schema, example = ((before | granted).get(name) for name in ("schema", "example"))
     if schema is not None and example is not None:
@@ -153,6 +150,13 @@ def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> d
         if found:
             raise BadTerms({f"example{path.removeprefix('data')}": fault for path, fault in found.items()})
     return granted
+
+
+def _stored(name: str, value: object) -> str | None:
+    """Return a valid field as its column holds it."""
+    if name in {"type", "description"}:
+        return str(value)
+    return None if value is None else compact_json.encode(value).decode()
 
 
 def _fault_in_type(value: object) -> str | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from deliveries import compact_json
 from deliveries.catalogue.references import inlined
 from deliveries.dialects import DIALECTS
 from deliveries.topics import EVERYTHING, families_of, joined
@@ -37,8 +38,8 @@ class EventType:
     @classmethod
     def of(cls, name: str, description: str, *, schema: object = None, example: object = None) -> "EventType":
         """Make one of plain values; None stands for no schema and for no example."""
-        schema_text = None if schema is None else json.dumps(schema)
-        return cls(name, description, schema_text, None if example is None else json.dumps(example))
+        schema_text = None if schema is None else compact_json.encode(schema).decode()
+        return cls(name, description, schema_text, None if example is None else compact_json.encode(example).decode())
 
     @property
     def family(self) -> str:

@@ -1,7 +1,6 @@
 """Campfire's rooms: what happened, in one line of plain text."""
 
-import json
-
+from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, Verdict
 from deliveries.formats.summary import Summary, summarise
 from deliveries.formats.text import fit
@@ -24,7 +23,7 @@ class Campfire(Format):
         said = {"message": {"type": "TextMessage", "body": write(summarise(message))}}
         return Rendered(
             headers=(("Content-Type", "application/json"), ("User-Agent", "HookHub/1.0")),
-            body=json.dumps(said, ensure_ascii=False, separators=(",", ":")).encode(),
+            body=encode(said),
         )
 
     def judge(self, status: int, body: bytes = b"") -> Verdict | None:

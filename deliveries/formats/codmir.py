@@ -1,7 +1,6 @@
 """codmir's wire format: one JSON envelope with the event's id, signed over the raw body."""
 
-import json
-
+from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, stamp
 from deliveries.signing import sha256_hex
 
@@ -16,7 +15,7 @@ class Codmir(Format):
     def render(self, message: Message) -> Rendered:
         body = b'{"id":"evt_%s","type":%s,"timestamp":"%s","data":%s}' % (
             message.event_id.replace("-", "").encode(),
-            json.dumps(message.event_type).encode(),
+            encode(message.event_type),
             stamp(message.occurred_at).encode(),
             message.payload,
         )

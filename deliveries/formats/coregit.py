@@ -1,8 +1,8 @@
 """Coregit's wire format: one JSON envelope, signed over the raw body."""
 
-import json
 from datetime import timedelta
 
+from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Policy, Rendered, stamp
 from deliveries.signing import sha256_hex
 
@@ -19,9 +19,9 @@ class Coregit(Format):
 
     def render(self, message: Message) -> Rendered:
         body = b'{"event":%s,"timestamp":"%s","org_id":%s,"data":%s}' % (
-            json.dumps(message.event_type).encode(),
+            encode(message.event_type),
             stamp(message.occurred_at, milliseconds=True).encode(),
-            json.dumps(message.organization).encode(),
+            encode(message.organization),
             message.payload,
         )
         # The header has room for one signature, so during a rotation the newest secret signs.

@@ -1,9 +1,9 @@
 """Discord's webhooks: what happened, as an embed within Discord's limits."""
 
-import json
 import re
 from datetime import datetime
 
+from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, Verdict, stamp
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
@@ -38,7 +38,7 @@ class Discord(Format):
         body = {"embeds": [write(summarise(message))], "allowed_mentions": {"parse": []}}
         return Rendered(
             headers=(("Content-Type", "application/json"), ("User-Agent", "HookHub/1.0")),
-            body=json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode(),
+            body=encode(body),
         )
 
     def judge(self, status: int, body: bytes = b"") -> Verdict | None:

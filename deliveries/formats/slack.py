@@ -3,6 +3,7 @@
 import json
 import re
 
+from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, Verdict
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
@@ -30,7 +31,7 @@ class Slack(Format):
     def render(self, message: Message) -> Rendered:
         return Rendered(
             headers=(("Content-Type", "application/json"), ("User-Agent", "HookHub/1.0")),
-            body=json.dumps(write(summarise(message)), ensure_ascii=False, separators=(",", ":")).encode(),
+            body=encode(write(summarise(message))),
         )
 
     def judge(self, status: int, body: bytes = b"") -> Verdict | None:

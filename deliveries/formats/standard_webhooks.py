@@ -2,10 +2,10 @@
 
 import base64
 import binascii
-import json
 import secrets
 from functools import lru_cache
 
+from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, stamp
 from deliveries.signing import sha256_base64
 
@@ -31,7 +31,7 @@ class StandardWebhooks(Format):
 
     def render(self, message: Message) -> Rendered:
         body = b'{"type":%s,"timestamp":"%s","data":%s}' % (
-            json.dumps(message.event_type).encode(),
+            encode(message.event_type),
             stamp(message.occurred_at, milliseconds=True).encode(),
             message.payload,
         )

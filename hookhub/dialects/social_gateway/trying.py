@@ -1,12 +1,11 @@
 """Trying a hook: a ping, and the latest push once more."""
 
-import json
 from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
-from deliveries import audit, catalogue, pipeline, replay
+from deliveries import audit, catalogue, compact_json, pipeline, replay
 from deliveries.audited import webhook_target
 from deliveries.events import NewEvent
 from deliveries.models import Event, Repository, Webhook
@@ -34,7 +33,7 @@ def test(webhook: Webhook, repository: Repository, *, now: datetime) -> None:
     """
     if not webhook.active or not {EVERYTHING, PUSH} & set(webhook.events):
         return
-    payload = latest_push(repository) or json.dumps(catalogue.of(CATALOGUE).types[PUSH].example).encode()
+    payload = latest_push(repository) or compact_json.encode(catalogue.of(CATALOGUE).types[PUSH].example)
     event = NewEvent(
         organization_id=repository.organization_id,
         repository_id=repository.pk,
