@@ -476,6 +476,7 @@ def test_every_change_in_the_admin_is_in_the_audit_log(world: World, client: Cli
 
 COMMANDS: dict[str, tuple[str, Callable[[World], object]]] = {
     "create_api_key": ("api_key.created", lambda w: call("create_api_key", "--organization", "acme")),
+    "roll_api_key": ("api_key.rolled", lambda w: call("roll_api_key", w.key.key_id)),
     "createsuperuser": (
         "user.created",
         lambda w: call("createsuperuser", "--noinput", "--username", "new", "--email", "new@example.org"),

@@ -11,6 +11,7 @@ from deliveries import audit
 from deliveries.dialects import DEFAULT, DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
+from hookhub import key_arguments
 from hookhub.audited import audited
 from hookhub.models import ApiKey, Scope
 
@@ -47,6 +48,13 @@ class Command(BaseCommand):
             help="; ".join(f"{scope.value}: {scope.label}" for scope in Scope) + " [manage; an operator's: master]",
         )
         parser.add_argument("--name", default="", help="what the key is for, to tell it from others later")
+        expires = parser.add_mutually_exclusive_group()
+        expires.add_argument("--expires-in", type=int, metavar="DAYS", help="let it expire after so many days [never]")
+        expires.add_argument("--expires-at", metavar="TIME", help="or at this time, like 2027-01-31T12:00:00Z")
+        parser.add_argument(
+            "--network", action="append", metavar="CIDR",
+            help="an address or a network from which the key may be used; repeatable [anywhere]",
+        )  # fmt: skip
 
     @audit.by_command("create_api_key")
     def handle(self, *_: Any, **options: Any) -> None:
@@ -54,9 +62,19 @@ class Command(BaseCommand):
         name = options["name"].strip()
         if len(name) > 200 or "\0" in name:
             raise CommandError("--name: use at most 200 characters.")
+        now = timezone.now()
+        expires_at = key_arguments.expiry(days=options["expires_in"], at=options["expires_at"], now=now)
+        allowed_networks = key_arguments.allowed_networks(options["network"] or [])
         organization = self.organization_for(options)
         scope = Scope(options["scope"] or (Scope.MANAGE if organization else Scope.MASTER))
-        text = ApiKey.issue(organization=organization, scope=scope, name=name, now=timezone.now())[1]
+        text = ApiKey.issue(
+            organization=organization,
+            scope=scope,
+            name=name,
+            expires_at=expires_at,
+            allowed_networks=allowed_networks,
+            now=now,
+        )[1]
         whose = f"organization {organization.slug}" if organization else "the operator, for every organization"
         self.tell(f"A key of scope {scope.value} ({scope.label}) for {whose}. It cannot be shown again.")
         self.stdout.write(text)

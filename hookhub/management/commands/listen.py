@@ -1,6 +1,7 @@
 """``manage.py listen``: a receiver that verifies and shows what arrives, or misbehaves on request."""
 
 import json
+import os
 import signal
 import threading
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from hookhub import secret_files
 from hookhub.receiving import VerificationFailed, verify
 
 MAX_BODY_BYTES = 25 << 20
@@ -85,7 +87,16 @@ class Command(BaseCommand):
         """Declare where to listen and how to behave."""
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=9000, help="0 takes any free one")
-        parser.add_argument("--secret", action="append", default=[], help="of the webhook; repeat it while rotating")
+        parser.add_argument(
+            "--secret-file", metavar="FILE", help="the webhook's secrets, one a line; - for standard input"
+        )
+        parser.add_argument(
+            "--secret",
+            action="append",
+            default=[],
+            help="a secret itself, which other users of the machine can see while the command runs; repeatable "
+            "[HOOKHUB_WEBHOOK_SECRET]",
+        )
         parser.add_argument(
             "--fail", type=int, default=0, metavar="N", help="answer 500 to each delivery's first N requests"
         )
@@ -99,7 +110,7 @@ class Command(BaseCommand):
         if not 200 <= options["status"] <= 599:
             raise CommandError("--status must be between 200 and 599.")
         behaviour = Behaviour(
-            secrets=tuple(options["secret"]),
+            secrets=secrets_of(options),
             fail=options["fail"],
             status=options["status"],
             delay=timedelta(seconds=options["delay"]),
@@ -128,6 +139,15 @@ class Command(BaseCommand):
         self.stdout.write(shown)
         # A pipe would otherwise keep it until there is more.
         self.stdout.flush()
+
+
+def secrets_of(options: dict[str, Any]) -> tuple[str, ...]:
+    """Return the webhook's secrets, from a file and arguments, else from the environment; raises CommandError."""
+    given = list(options["secret"])
+    if options["secret_file"] is not None:
+        lines = secret_files.read(options["secret_file"], option="--secret-file").splitlines()
+        given += [line.strip() for line in lines if line.strip()]
+    return tuple(given or os.environ.get("HOOKHUB_WEBHOOK_SECRET", "").split())
 
 
 def open_server(receiver: Receiver, *, host: str, port: int) -> ThreadingHTTPServer:

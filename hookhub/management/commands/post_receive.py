@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from hookhub import secret_files
 from hookhub.git.checking import Finding, check, create
 from hookhub.git.hook import flush, receive
 from hookhub.git.install import Installed, Refused, install
@@ -72,7 +73,7 @@ class Command(BaseCommand):
         try:
             api_key = self._key(options)
             if not url or not api_key:
-                raise CommandError("--install needs --url and --api-key (or HOOKHUB_URL and HOOKHUB_API_KEY).")
+                raise CommandError("--install needs --url and --api-key-file (or HOOKHUB_URL and HOOKHUB_API_KEY).")
             installed = install(
                 Path(options["install"]),
                 url=url,
@@ -101,10 +102,8 @@ class Command(BaseCommand):
     def _key(self, options: dict[str, Any]) -> str | None:
         """Return the key from where it was given."""
         source = options["api_key_file"]
-        if source == "-":
-            return sys.stdin.read()
         if source:
-            return Path(source).read_text(encoding="utf-8-sig")
+            return secret_files.read(source, option="--api-key-file")
         return options["api_key"] or os.environ.get("HOOKHUB_API_KEY")
 
     def _report(self, installed: Installed, *, creates: bool) -> None:

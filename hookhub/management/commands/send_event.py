@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from hookhub import secret_files
 from hookhub.client import Client, HookHubError
 
 
@@ -60,10 +61,7 @@ def key_of(options: dict[str, Any]) -> str | None:
         return options["api_key"] or None
     if name == "-" and options["data"] == "-":
         raise CommandError("--data and --api-key-file cannot both be standard input.")
-    try:
-        return (sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")).strip()
-    except (OSError, ValueError) as error:
-        raise CommandError(f"--api-key-file cannot be read: {error}") from error
+    return secret_files.read(name, option="--api-key-file")
 
 
 def read_data(argument: str) -> Any:

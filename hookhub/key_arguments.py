@@ -1,0 +1,49 @@
+"""How the commands are told for how long an API key works, from where, and how long its old secret is accepted."""
+
+from datetime import UTC, datetime, timedelta
+
+from django.core.management.base import CommandError
+from django.utils.dateparse import parse_datetime
+
+from hookhub import api_keys, networks
+
+# More days than any key is kept for, and few enough for every calendar.
+MAX_DAYS = 36_500
+
+
+def expiry(*, days: int | None, at: str | None, now: datetime) -> datetime | None:
+    """Return when a key is to expire, from ``--expires-in`` or ``--expires-at``, or None; raises CommandError."""
+    if days is not None:
+        if not 1 <= days <= MAX_DAYS:
+            raise CommandError(f"--expires-in: use 1 to {MAX_DAYS} days.")
+        return now + timedelta(days=days)
+    if at is None:
+        return None
+    try:
+        found = parse_datetime(at)
+    except ValueError:
+        found = None
+    if found is None:
+        raise CommandError(f"--expires-at: {at[:100]!r} is not a time like 2027-01-31T12:00:00Z.")
+    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    error = api_keys.expiry_error(found, now=now)
+    if error:
+        raise CommandError(f"--expires-at: the time {error}.")
+    return found
+
+
+def allowed_networks(given: list[str]) -> list[str]:
+    """Return the networks from ``--network`` in one notation; raises CommandError."""
+    try:
+        return networks.normalized(given)
+    except networks.InvalidNetworks as error:
+        raise CommandError(f"--network: {error}.") from error
+
+
+def overlap(seconds: int | None) -> timedelta | None:
+    """Return how long the old secret is accepted, or None for the setting's time; raises CommandError."""
+    if seconds is None:
+        return None
+    if not 0 <= seconds <= api_keys.MAX_OVERLAP.total_seconds():
+        raise CommandError(f"--overlap: use 0 to {int(api_keys.MAX_OVERLAP.total_seconds())} seconds.")
+    return timedelta(seconds=seconds)

@@ -1,0 +1,148 @@
+"""API keys and secrets at the command line: their expiry, their networks, rolling them, and where secrets come from."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from freezegun import freeze_time
+from pytest_django import Settings
+
+from deliveries.models import AuditEntry, Organization
+from hookhub.management.commands.listen import secrets_of
+from hookhub.models import ApiKey, Scope, digest
+
+NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+
+
+def run(*words: str) -> tuple[str, str]:
+    out, err = StringIO(), StringIO()
+    call_command(*words, stdout=out, stderr=err, no_color=True)
+    return out.getvalue(), err.getvalue()
+
+
+def secret_of(text: str) -> bytes:
+    return digest(text.strip().split("_")[2])
+
+
+@pytest.fixture
+def key(db: None) -> ApiKey:
+    acme = Organization.objects.create(slug="acme")
+    return ApiKey.issue(organization=acme, scope=Scope.READ, now=NOW)[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "expires_at"),
+    [
+        (["--expires-in", "90"], NOW + timedelta(days=90)),
+        (["--expires-at", "2026-06-01T08:00:00+02:00"], datetime(2026, 6, 1, 6, tzinfo=UTC)),
+        (["--expires-at", "2026-06-01T08:00:00"], datetime(2026, 6, 1, 8, tzinfo=UTC)),
+        ([], None),
+    ],
+)
+def test_a_key_made_at_the_command_line_has_an_expiry_and_networks(
+    db: None, options: list[str], expires_at: datetime | None
+) -> None:
+    Organization.objects.create(slug="acme")
+
+    with freeze_time(NOW):
+        run("create_api_key", *options, "--network", "192.0.2.7", "--network", "2001:db8::/32")
+
+    key = ApiKey.objects.get()
+    assert key.expires_at == expires_at
+    assert key.allowed_networks == ["192.0.2.7/32", "2001:db8::/32"]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--expires-in", "0"], "--expires-in: use 1 to 36500 days."),
+        (["--expires-in", "999999999999"], "--expires-in: use 1 to 36500 days."),
+        (["--expires-at", "2026-03-04T12:00:00Z"], "--expires-at: the time must be in the future."),
+        (["--expires-at", "soon"], "--expires-at: 'soon' is not a time like 2027-01-31T12:00:00Z."),
+        (
+            ["--expires-at", "2026-13-01T00:00Z"],
+            "--expires-at: '2026-13-01T00:00Z' is not a time like 2027-01-31T12:00:00Z.",
+        ),
+        (["--network", "home"], "--network: 'home' is neither an address nor a network: "),
+    ],
+)
+def test_a_key_whose_expiry_or_network_is_wrong_is_not_made(db: None, options: list[str], complaint: str) -> None:
+    with freeze_time(NOW), pytest.raises(CommandError) as raised:
+        run("create_api_key", "--organization", "new", "--create-organization", *options)
+
+    assert str(raised.value).startswith(complaint)
+    assert (ApiKey.objects.count(), Organization.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "overlap"), [([], timedelta(hours=5)), (["--overlap", "60"], timedelta(seconds=60)),
+                             (["--overlap", "0"], None)]
+)  # fmt: skip
+def test_a_key_is_rolled_at_the_command_line(
+    key: ApiKey, settings: Settings, options: list[str], overlap: timedelta | None
+) -> None:
+    settings.HOOKHUB_SECRET_OVERLAP = timedelta(hours=5)
+    old = bytes(key.secret_hash)
+
+    with freeze_time(NOW):
+        out, err = run("roll_api_key", key.key_id, "--expires-in", "30", *options)
+
+    key.refresh_from_db()
+    assert out.count("\n") == 1
+    assert out.split("_")[:2] == ["hh", key.key_id]
+    assert bytes(key.secret_hash) == secret_of(out) != old
+    assert key.previous_secret_expires_at == (NOW + overlap if overlap else None)
+    assert key.previous_secret_hash == (old if overlap else None)
+    assert key.expires_at == NOW + timedelta(days=30)
+    assert out.strip().split("_")[2] not in err
+    entry = AuditEntry.objects.get(action="api_key.rolled")
+    assert (entry.actor_kind, entry.actor_id, entry.target_id) == ("command", "roll_api_key", key.key_id)
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["nosuchkey000"], "There is no API key 'nosuchkey000'."),
+        (["\0"], r"There is no API key '\x00'."),
+        (["hh_1_secret"], "Give the key's id alone, the 12 characters after hh_, and no secret."),
+        (["ID", "--overlap", "-1"], "--overlap: use 0 to 2592000 seconds."),
+        (["ID", "--overlap", "2592001"], "--overlap: use 0 to 2592000 seconds."),
+        (["REVOKED"], "revoked_at is set: the key has been revoked; create another."),
+    ],
+)
+def test_what_cannot_be_rolled_stays_as_it_is(key: ApiKey, words: list[str], complaint: str) -> None:
+    if words == ["REVOKED"]:
+        key.revoke(now=NOW)
+    before = bytes(key.secret_hash)
+
+    with freeze_time(NOW), pytest.raises(CommandError) as raised:
+        run("roll_api_key", *[key.key_id if word in {"ID", "REVOKED"} else word for word in words])
+
+    key.refresh_from_db()
+    assert str(raised.value) == complaint
+    assert bytes(key.secret_hash) == before
+    assert not AuditEntry.objects.filter(action="api_key.rolled").exists()
+
+
+@pytest.mark.parametrize("where", ["file", "standard input", "environment"])
+def test_listen_takes_secrets_from_elsewhere_than_the_list_of_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    text = "whsec_new\n\nwhsec_old\n"
+    (tmp_path / "secrets").write_text(text)
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    monkeypatch.setenv("HOOKHUB_WEBHOOK_SECRET", text if where == "environment" else "whsec_other")
+    file = {"file": str(tmp_path / "secrets"), "standard input": "-", "environment": None}[where]
+
+    assert secrets_of({"secret": [], "secret_file": file}) == ("whsec_new", "whsec_old")
+
+
+def test_a_file_without_a_secret_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+
+    with pytest.raises(CommandError, match=r"^--secret-file: there is nothing in .*/empty\.$"):
+        secrets_of({"secret": [], "secret_file": str(tmp_path / "empty")})
