@@ -315,6 +315,7 @@ HOOKHUB_ALLOWED_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = read(
 )
 HOOKHUB_ALLOWED_HOSTS = frozenset(normalise_host(host) for host in words("HOOKHUB_ALLOWED_HOSTS"))
 HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY", default=False)
+HOOKHUB_REQUIRE_TLS_VERIFICATION = flag("HOOKHUB_REQUIRE_TLS_VERIFICATION", default=False)
 # The certificates receivers are checked against; empty means the system's, or certifi's where there are none.
 HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE")
 

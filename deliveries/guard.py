@@ -103,15 +103,32 @@ class Policy:
     """Hold the operator's exceptions; each lifts the address rule and never the port rule.
 
     ``hosts`` are exact names as ``target.normalise_host`` writes them. ``allows_loopback`` is for development.
+    ``https_only`` and ``requires_tls_verification`` are no exceptions but rules, for webhooks made before them too.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     hosts: frozenset[str] = frozenset()
     allows_loopback: bool = False
+    https_only: bool = False
+    requires_tls_verification: bool = False
+
+
+def public_refusal(address: str, port: int, *, policy: Policy, host: str) -> str | None:
+    """Return ``refusal`` as a webhook's owner may read it, or None: of a name's addresses it tells nothing.
+
+    Where private names lead is the operator's to know, who finds it in the log; an address in the URL is its owner's.
+    """
+    reason = refusal(address, port, policy=policy, host=host)
+    if reason is None or not host or _is_address(host):
+        return reason
+    return port_refusal(port, subject=host) or (
+        f"{_shown(host)} leads to an address that may not be dialled; ask the operator of this HookHub, "
+        "who finds the address and the setting that allows it in the log."
+    )
 
 
 def refusal(address: str, port: int, *, policy: Policy, host: str = "") -> str | None:
-    """Say in one sentence why ``address`` may not be dialled on ``port``, or None when it may.
+    """Say in one sentence, for the operator, why ``address`` may not be dialled on ``port``, or None when it may.
 
     ``address`` is an IP address in text, an IPv6 scope (``%eth0``) included; anything else is refused.
     ``host`` is the name that led to it, as ``target.host_of`` gives it.
@@ -152,6 +169,14 @@ def _address_refusal(address: str, policy: Policy, host: str) -> str | None:
         f"{named} may not be dialled because it is {reason}; the operator can allow it by adding "
         f"{network} to HOOKHUB_ALLOWED_NETWORKS or {_shown(host or 'its host name')} to HOOKHUB_ALLOWED_HOSTS."
     )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

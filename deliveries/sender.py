@@ -214,11 +214,13 @@ class Sender:
 
 
 def policy_from_settings() -> guard.Policy:
-    """Give the operator's exceptions to the guard."""
+    """Return the operator's exceptions to the guard, and the rules about TLS."""
     return guard.Policy(
         networks=settings.HOOKHUB_ALLOWED_NETWORKS,
         hosts=settings.HOOKHUB_ALLOWED_HOSTS,
         allows_loopback=settings.HOOKHUB_DEVELOPMENT,
+        https_only=settings.HOOKHUB_HTTPS_ONLY,
+        requires_tls_verification=settings.HOOKHUB_REQUIRE_TLS_VERIFICATION,
     )
 
 

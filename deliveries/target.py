@@ -1,5 +1,6 @@
 """What a webhook's URL may look like, and whether it may be a target here."""
 
+import logging
 import re
 import socket
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import idna
 
 from deliveries import guard
 from deliveries.lookups import resolver_of_this_process
+
+log = logging.getLogger("hookhub.guard")
 
 MAX_LENGTH = 2048
 # A thread of the web server waits for this answer, and the check at every dial makes up for one that does not come.
@@ -139,9 +142,10 @@ def check(url: object, *, policy: guard.Policy, https_only: bool = False, resolv
     if refusal is not None:
         raise BadTarget(refusal)
     for address in _addresses(target, resolve):
-        refusal = guard.refusal(address, target.port, policy=policy, host=target.host)
-        if refusal is not None:
-            raise BadTarget(refusal)
+        reason = guard.refusal(address, target.port, policy=policy, host=target.host)
+        if reason is not None:
+            log.warning("A webhook's URL is refused: %s", reason)
+            raise BadTarget(guard.public_refusal(address, target.port, policy=policy, host=target.host) or reason)
     return target.url
 
 

@@ -189,6 +189,13 @@ def _flag(value: object, _slug: str) -> bool:
     return value
 
 
+def _verify_ssl(value: object, slug: str) -> bool:
+    verifies = _flag(value, slug)
+    if not verifies and settings.HOOKHUB_REQUIRE_TLS_VERIFICATION:
+        raise ValueError("must be true: HOOKHUB_REQUIRE_TLS_VERIFICATION is set on this HookHub")
+    return verifies
+
+
 def _name(value: object, _slug: str) -> str:
     if not isinstance(value, str) or len(value) > 200 or UNSTORABLE.search(value):
         raise ValueError("must be a text of at most 200 characters")
@@ -202,7 +209,7 @@ CHECKS: dict[str, Callable[[object, str], object]] = {
     "content_type": _content_type,
     "secret": _secret,
     "headers": _headers,
-    "verify_ssl": _flag,
+    "verify_ssl": _verify_ssl,
     "retry_schedule": _retry_schedule,
     "timeout": _timeout,
     "max_in_flight": _max_in_flight,

@@ -1,6 +1,7 @@
 """One HTTP exchange over a libcurl handle: how it is set up, what arrives, and what that comes to."""
 
 import errno
+import logging
 import os
 import select
 import socket
@@ -15,6 +16,9 @@ from deliveries import guard
 from deliveries.lookups import Name, name_in
 from deliveries.outcomes import LossKind, Lost
 
+log = logging.getLogger("hookhub.guard")
+
+HTTPS_REQUIRED = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub."
 # What an answer may hold before we hang up; what the log keeps of its body is a setting and never more than this.
 HEADERS_MOST = 64 * 1024
 BODY_MOST = 64 * 1024
@@ -72,7 +76,7 @@ class Transfer:
         self.url = self.host = self.method = ""
         self.timeout = timedelta(0)
         self.verifies: bool | None = None
-        self.is_fresh = False
+        self.is_fresh = self.is_plain = False
         self._opened: socket.socket | None = None
         self._look = select.poll()
         self._expect_nothing()
@@ -113,7 +117,8 @@ class Transfer:
         self._expect_nothing()
         curl = self.curl
         if request.url != self.url:
-            self.url, self.host = request.url, urlsplit(request.url).hostname or ""
+            parts = urlsplit(request.url)
+            self.url, self.host, self.is_plain = request.url, parts.hostname or "", parts.scheme != "https"
             curl.setopt(pycurl.URL, request.url)
         if self.is_fresh:
             self.is_fresh = False
@@ -126,10 +131,11 @@ class Transfer:
             # The deadline over all is the sender's. Of this one libcurl gives each address of a name its part.
             self.timeout = request.timeout
             curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(request.timeout / timedelta(milliseconds=1))))
-        if request.verify_ssl is not self.verifies:
-            self.verifies = request.verify_ssl
-            curl.setopt(pycurl.SSL_VERIFYPEER, int(request.verify_ssl))
-            curl.setopt(pycurl.SSL_VERIFYHOST, 2 if request.verify_ssl else 0)
+        verifies = request.verify_ssl or self.policy.requires_tls_verification
+        if verifies is not self.verifies:
+            self.verifies = verifies
+            curl.setopt(pycurl.SSL_VERIFYPEER, int(verifies))
+            curl.setopt(pycurl.SSL_VERIFYHOST, 2 if verifies else 0)
         self.started_at = time.monotonic()
 
     def _set_method(self, method: str, body: bytes) -> None:
@@ -267,9 +273,14 @@ class Transfer:
         """Look at the very address libcurl is about to dial: nothing can change between this look and the dialling."""
         del purpose
         family, kind, protocol, target = address
-        refusal = guard.refusal(target[0], target[1], policy=self.policy, host=self.host)
+        refusal = guard.public_refusal(target[0], target[1], policy=self.policy, host=self.host)
         if refusal is not None:
+            reason = guard.refusal(target[0], target[1], policy=self.policy, host=self.host)
+            log.warning("A request is not sent: %s", reason)
             self.forbidden = refusal
+            return int(pycurl.SOCKET_BAD)
+        if self.policy.https_only and self.is_plain:
+            self.forbidden = HTTPS_REQUIRED
             return int(pycurl.SOCKET_BAD)
         self.let_go()
         try:

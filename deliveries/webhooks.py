@@ -109,7 +109,9 @@ def change(
 
 def check_change(webhook: Webhook, wanted: Mapping[str, object]) -> None:
     """Raise BadTerms, as changing the webhook would, for every field that will not do."""
-    terms.check(_unmasked(wanted, webhook), format_now=webhook.format)
+    asked = _unmasked(wanted, webhook)
+    _require_https(webhook, instead=asked.get("url"))
+    terms.check(asked, format_now=webhook.format)
 
 
 def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datetime) -> Webhook:
@@ -130,6 +132,8 @@ def _change_by(
         # Checked before anything is locked, since checking a URL may ask a name server.
         before = Webhook.objects.kept().get(pk=webhook_id)
         asked = _unmasked(wanted_of(before), before)
+        if asked or active:
+            _require_https(before, instead=asked.get("url"))
         if "url" in asked and asked["url"] != before.url:
             quotas.take_change(before.organization)
         granted = terms.check(asked, format_now=before.format)
@@ -140,6 +144,12 @@ def _change_by(
                 new_secret = _change(webhook, granted, now=now)
                 _switch(webhook, active=active, now=now)
                 return webhook, new_secret
+
+
+def _require_https(webhook: Webhook, *, instead: object) -> None:
+    """Raise BadTerms where a webhook keeps a URL that the operator allows no more."""
+    if settings.HOOKHUB_HTTPS_ONLY and instead is None and webhook.url.startswith("http:"):
+        raise terms.BadTerms({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub"})
 
 
 def _held_against(webhook: Webhook) -> tuple[object, ...]:

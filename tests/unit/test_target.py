@@ -108,9 +108,9 @@ def test_a_forbidden_address_is_refused_in_every_spelling(scheme, host, judged_a
 def test_localhost_is_refused_without_asking_any_resolver(host):
     resolve = answers("93.184.216.34")
 
-    with pytest.raises(BadTarget, match=r"localhost leads to 127\.0\.0\.1, which may not be dialled"):
+    with pytest.raises(BadTarget, match=r"localhost leads to an address that may not be dialled; ask the operator"):
         check(f"https://{host}/hook", policy=STRICT, resolve=resolve)
-    with pytest.raises(BadTarget, match=r"localhost leads to 127\.0\.0\.1, which may not be dialled"):
+    with pytest.raises(BadTarget, match=r"localhost leads to an address that may not be dialled; ask the operator"):
         check(f"https://{host}/hook", policy=STRICT)
 
     assert resolve.asked == []
@@ -129,13 +129,15 @@ def test_a_name_that_leads_to_a_forbidden_address_is_refused_even_among_good_one
         with pytest.raises(BadTarget) as refused:
             check("https://Rebind.Example/hook", policy=STRICT, resolve=resolve)
 
-        assert refused.value.message.startswith(f"rebind.example leads to {answer}")
-        assert " which may not be dialled because it is " in refused.value.message
+        assert refused.value.message == (
+            "rebind.example leads to an address that may not be dialled; ask the operator of this HookHub, who finds "
+            "the address and the setting that allows it in the log."
+        )
         assert resolve.asked == [("rebind.example", 443)]
 
 
 def test_an_answer_that_is_no_address_is_refused():
-    with pytest.raises(BadTarget, match=r"^127\.1 may not be dialled because it is not an IP address"):
+    with pytest.raises(BadTarget, match=r"^example\.com leads to an address that may not be dialled"):
         check("https://example.com/", policy=STRICT, resolve=answers("127.1"))
 
 
@@ -202,7 +204,7 @@ def test_what_the_policy_allows_is_accepted(url, policy, resolve):
     ],
 )
 def test_an_exception_is_no_wider_than_it_says(url, policy, resolve):
-    with pytest.raises(BadTarget, match="may not be dialled because it is"):
+    with pytest.raises(BadTarget, match="may not be dialled"):
         check(url, policy=policy, resolve=resolve)
 
 

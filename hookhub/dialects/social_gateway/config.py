@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
+from django.conf import settings
+
 from deliveries import target, vault
 from deliveries.formats import MASK, format_of
 from deliveries.models import Webhook
@@ -113,6 +115,9 @@ def _insecure_ssl(given: Mapping[str, Any], *, is_whole: bool, faults: list[Row]
     is_insecure = FLAGS.get(str(int(value)) if value in {True, False} else value) if _is_plain(value) else None
     if is_insecure is None:
         faults.append(invalid("insecure_ssl", f'use "{FALSE}" or "{TRUE}"'))
+    elif is_insecure and settings.HOOKHUB_REQUIRE_TLS_VERIFICATION:
+        rule = "HOOKHUB_REQUIRE_TLS_VERIFICATION is set on this HookHub"
+        faults.append(invalid("insecure_ssl", f'must be "{FALSE}": {rule}'))
     return {"verify_ssl": not is_insecure}
 
 

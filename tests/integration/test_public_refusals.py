@@ -1,0 +1,146 @@
+"""What an owner reads of a refused address, and the operator's rules about TLS for webhooks that exist already."""
+
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from pytest_django import Settings
+
+from deliveries import guard, target, webhooks
+from deliveries.models import Attempt, Webhook
+from deliveries.outcomes import Lost
+from deliveries.sender import Sender, policy_from_settings
+from deliveries.target import BadTarget
+from deliveries.terms import BadTerms
+from hookhub.models import Scope
+from tests.api import Caller, faults
+from tests.certificates import Identity
+from tests.integration.test_sender import a_request, exchange, kind_of
+from tests.receiver import Receiver
+from tests.story import Forge, deliver_due
+
+SENTENCE = (
+    "{} leads to an address that may not be dialled; ask the operator of this HookHub, "
+    "who finds the address and the setting that allows it in the log."
+)
+HTTPS = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub."
+
+
+@pytest.fixture
+def strict() -> Iterator[Sender]:
+    made = Sender(slots=4, policy=guard.Policy(), certificates="")
+    yield made
+    made.close()
+
+
+def test_a_private_names_address_is_in_the_log_and_not_in_the_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "hookhub.guard")
+
+    with pytest.raises(BadTarget) as refused:
+        target.check("https://ci.corp/", policy=guard.Policy(), resolve=lambda _host, _port: ["10.20.30.40"])
+
+    assert refused.value.message == SENTENCE.format("ci.corp")
+    logged = (
+        "A webhook's URL is refused: ci.corp leads to 10.20.30.40, which may not be dialled because it is in "
+        "10.0.0.0/8 (private networks); the operator can allow it by adding 10.20.30.40/32 to HOOKHUB_ALLOWED_NETWORKS "
+        "or ci.corp to HOOKHUB_ALLOWED_HOSTS."
+    )
+    assert caplog.messages == [logged]
+
+
+def test_a_private_names_address_is_not_in_the_delivery_log(
+    strict: Sender, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "hookhub.guard")
+
+    found = exchange(strict, a_request(f"http://a.localhost:{receiver.port}/"))
+
+    assert found.result == Lost("forbidden", SENTENCE.format("a.localhost"))
+    assert receiver.connections == 0
+    assert any("a.localhost leads to 127.0.0.1, which" in message for message in caplog.messages)
+
+
+def test_a_forbidden_port_is_refused_by_the_hosts_name_not_by_its_address() -> None:
+    said = guard.public_refusal("10.0.0.5", 6379, policy=guard.Policy(), host="ci.corp")
+
+    assert (
+        said
+        == "Port 6379 of ci.corp may not be dialled because that is where Redis usually listens; no setting allows it."
+    )
+
+
+def test_an_address_in_the_url_may_be_named() -> None:
+    said = guard.public_refusal("10.0.0.5", 443, policy=guard.Policy(), host="10.0.0.5")
+
+    assert said == guard.refusal("10.0.0.5", 443, policy=guard.Policy(), host="10.0.0.5")
+    assert guard.public_refusal("93.184.216.34", 443, policy=guard.Policy(), host="example.com") is None
+
+
+@pytest.mark.django_db
+def test_existing_http_webhooks_get_nothing_once_https_is_demanded(
+    forge: Forge, now: datetime, settings: Settings
+) -> None:
+    forge.webhook(now=now, events=["*"])
+    forge.accept(now=now)
+    settings.HOOKHUB_HTTPS_ONLY = True
+
+    sender = Sender(slots=1, policy=policy_from_settings(), certificates="")
+    deliver_due(sender, now=now)
+    sender.close()
+
+    assert Attempt.objects.get().error == HTTPS
+    assert forge.receiver.connections == 0
+
+
+@pytest.mark.django_db
+def test_an_http_webhook_can_be_changed_only_to_https_and_disabled(
+    forge: Forge, now: datetime, settings: Settings
+) -> None:
+    webhook = forge.webhook(now=now)
+    settings.HOOKHUB_HTTPS_ONLY = True
+    ours = Caller.of(forge.organization, Scope.MASTER)
+
+    refused = ours.patch(f"/v1/webhooks/{webhook.uid}", {"name": "ci"})
+
+    assert (refused.status_code, faults(refused)) == (
+        422,
+        {"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub"},
+    )
+    assert Webhook.objects.get().name == ""
+    with pytest.raises(BadTerms, match="HOOKHUB_HTTPS_ONLY"):
+        webhooks.check_change(webhook, {"name": "ci"})
+    assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"active": True}).status_code == 422
+    assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"active": False}).status_code == 200
+    assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"url": "https://127.0.0.1:8443/"}).status_code == 200
+
+
+def test_a_required_verification_holds_for_requests_that_ask_for_none(tmp_path: Path, settings: Settings) -> None:
+    identity = Identity.make(tmp_path / "self.pem", "receiver", address="127.0.0.1")
+    settings.HOOKHUB_REQUIRE_TLS_VERIFICATION = True
+    other = Identity.make(tmp_path / "other.pem", "Other")
+    sender = Sender(slots=1, policy=policy_from_settings(), certificates=str(other.path))
+
+    with Receiver(tls=identity.server_context()) as receiver:
+        found = exchange(sender, a_request(receiver.url(), verify_ssl=False))
+    sender.close()
+
+    assert kind_of(found) == "tls"
+    assert receiver.received == []
+
+
+@pytest.mark.django_db
+def test_the_operators_veto_on_unchecked_certificates_is_named_at_each_door(forge: Forge, settings: Settings) -> None:
+    settings.HOOKHUB_REQUIRE_TLS_VERIFICATION = True
+    ours = Caller.of(forge.organization, Scope.MASTER)
+    url = "https://127.0.0.1:8443/"
+
+    native = ours.post("/v1/webhooks", {"url": url, "events": ["*"], "verify_ssl": False})
+    github = ours.post("/repos/acme/widgets/hooks", {"config": {"url": url, "insecure_ssl": "1"}, "events": ["push"]})
+
+    rule = "HOOKHUB_REQUIRE_TLS_VERIFICATION is set on this HookHub"
+    assert (native.status_code, faults(native)) == (422, {"verify_ssl": f"must be true: {rule}"})
+    assert github.status_code == 422
+    assert f'must be "0": {rule}' in github.json()["errors"][0]["message"]
+    assert not Webhook.objects.exists()
