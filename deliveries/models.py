@@ -10,7 +10,7 @@ from django.db.models import Exists, F, Func, OuterRef, Q, Value
 from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 
-from deliveries import dialects, formats, limits, vault
+from deliveries import dialects, formats, limits, plain_text, vault
 from deliveries.ids import uuid7
 
 
@@ -26,7 +26,7 @@ class Organization(models.Model):
     """The tenant: everything else belongs to one."""
 
     slug = models.CharField(max_length=100, unique=True, validators=[NAME])
-    name = models.CharField(max_length=200, blank=True)
+    name = models.CharField(max_length=200, blank=True, validators=[plain_text.validate])
     # The system whose words it uses: its catalogue of event types, its shape of the shared addresses, its wire format.
     default_dialect = models.CharField(
         max_length=40, default=dialects.DEFAULT, db_default=dialects.DEFAULT, choices=dialects.choices

@@ -10,6 +10,7 @@ from django.core.mail import send_mail
 from django.db.models import QuerySet
 from django.template.loader import render_to_string
 
+from deliveries.plain_text import on_one_line
 from hookhub.models import ApiKey, Membership
 from hookhub.notices import BATCH, REFUSED
 
@@ -54,9 +55,9 @@ def _write_to(addresses: list[str], key: ApiKey) -> None:
     log.warning("The API key %s of %s expires at %s", key.key_id, key.organization or "the operator", key.expires_at)
     if not addresses:
         return
-    whose = key.organization or "operator"
+    whose = on_one_line(str(key.organization)) if key.organization else "operator"
     # A line break in a name would let its author write lines of the e-mail.
-    name = " ".join(key.name.split())
+    name = on_one_line(key.name)
     context = {"key": key, "name": name, "whose": whose, "public_url": settings.HOOKHUB_PUBLIC_URL}
     letter = render_to_string("hookhub/api_key_expires.txt", context)
     send_mail(f"[HookHub] {whose}: the API key {key.key_id} is about to expire", letter, None, addresses)

@@ -12,7 +12,7 @@ from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from deliveries import audit
+from deliveries import audit, plain_text
 from deliveries.models import Organization, new_id
 from deliveries.topics import TYPE_LONGEST
 from hookhub import key_text
@@ -68,7 +68,7 @@ class ApiKey(models.Model):
     """
 
     organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True, related_name="api_keys")
-    name = models.CharField(max_length=200, blank=True)
+    name = models.CharField(max_length=200, blank=True, validators=[plain_text.validate])
     scope = models.CharField(max_length=10, choices=Scope, default=Scope.PUBLISH)
     key_id = models.CharField(max_length=16, unique=True, editable=False)
     secret_hash = models.BinaryField(editable=False)

@@ -9,6 +9,7 @@ from django.core.mail import send_mail
 from django.template.loader import render_to_string
 
 from deliveries.models import Webhook
+from deliveries.plain_text import on_one_line
 from hookhub.models import Membership
 
 log = logging.getLogger("hookhub.notices")
@@ -53,8 +54,15 @@ def _write_to(addresses: list[str], webhook: Webhook) -> None:
             "Webhook %s is disabled, and nobody in %s has an address to tell", webhook.uid, webhook.organization
         )
         return
-    subject = f"[HookHub] {webhook.organization}: a webhook has been disabled"
+    subject = f"[HookHub] {on_one_line(str(webhook.organization))}: a webhook has been disabled"
     letter = render_to_string(
-        "hookhub/webhook_disabled.txt", {"webhook": webhook, "public_url": settings.HOOKHUB_PUBLIC_URL}
+        "hookhub/webhook_disabled.txt",
+        # A line break in a name would let its author write lines of the e-mail.
+        {
+            "webhook": webhook,
+            "name": on_one_line(webhook.name),
+            "organization": on_one_line(str(webhook.organization)),
+            "public_url": settings.HOOKHUB_PUBLIC_URL,
+        },
     )
     send_mail(subject, letter, None, addresses)

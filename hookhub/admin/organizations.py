@@ -49,7 +49,8 @@ class OrganizationAdmin(Audited, Lasting):
             "slug": "What the API, the events and the shapes of other systems call it.",
             "default_dialect": "Whose event types and wire format hold where nothing else is said, and whose words "
             "/v1/webhooks speaks.",
-            "default_format": "The wire format of webhooks that name none; empty for the default dialect's.",
+            "default_format": "The wire format of webhooks that name none; empty for the default dialect's. "
+            "SocialGateway's sends X-SocialGateway-Event; receivers that read X-GitHub-Event need github.",
             "validate_events": "Refuse events of a known type that break its schema.",
             "create_repositories": "Create a repository when the first event about it is published.",
             "limits": f"An object with any of {', '.join(LIMITS)}; 0 is no limit. Empty for the deployment's limits.",

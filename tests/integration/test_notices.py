@@ -128,7 +128,10 @@ def test_so_many_letters_a_tick_and_the_oldest_first(forge: Forge, now: datetime
 
 def test_a_name_that_would_forge_a_header_stays_in_the_letter(forge: Forge, now: datetime) -> None:
     member(forge, "olga")
-    fail(forge.webhook(now=now, name="x\r\nBcc: evil@example.com"), now=now)
+    webhook = forge.webhook(now=now)
+    webhook.name = "x\r\nBcc: evil@example.com"
+    webhook.save(update_fields=["name"])
+    fail(webhook, now=now)
 
     assert tell_owners(now=now) == 1
 

@@ -20,6 +20,11 @@ from hookhub.dialects.social_gateway.shapes import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import ApiKey, Scope
 
+X_SOCIAL_GATEWAY = (
+    "Deliveries have X-SocialGateway-Event and X-SocialGateway-Delivery headers; "
+    "for X-GitHub-Event, set the organization's default_format to github."
+)
+
 
 class HooksView(SocialGatewayView):
     """The hooks of a repository, oldest first, and a new one."""
@@ -46,7 +51,12 @@ class HooksView(SocialGatewayView):
         webhook = wishes.create(self.body, repository=repository, now=timezone.now())
         place = Place.of(request, repository)
         row = shapes.hook(fresh(webhook), place)
-        return Response(row, status=201, headers={"Location": row["url"]})
+        return Response(row, status=201, headers={"Location": row["url"], **notice(webhook.format)})
+
+
+def notice(wire_format: str) -> dict[str, str]:
+    """Return the header that tells a new hook's owner of the header names which receivers for GitHub do not read."""
+    return {"X-HookHub-Notice": X_SOCIAL_GATEWAY} if wire_format == "social-gateway" else {}
 
 
 class HookView(SocialGatewayView):

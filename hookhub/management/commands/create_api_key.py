@@ -11,6 +11,7 @@ from deliveries import audit
 from deliveries.dialects import DEFAULT, DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
+from deliveries.plain_text import RULE, is_one_line
 from hookhub import key_arguments
 from hookhub.audited import audited
 from hookhub.models import ApiKey, Scope
@@ -65,6 +66,8 @@ class Command(BaseCommand):
         now = timezone.now()
         expires_at = key_arguments.expiry(days=options["expires_in"], at=options["expires_at"], now=now)
         allowed_networks = key_arguments.allowed_networks(options["network"] or [])
+        if not is_one_line(name):
+            raise CommandError(f"--name: {RULE}.")
         organization = self.organization_for(options)
         scope = Scope(options["scope"] or (Scope.MANAGE if organization else Scope.MASTER))
         text = ApiKey.issue(
