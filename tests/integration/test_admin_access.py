@@ -163,7 +163,9 @@ def test_popups_refer_to_rows_by_primary_key_alone(model: type[Model], superuser
 
 
 def test_the_search_does_not_reach_a_masked_url(tenants: Any, superuser: Client, now: datetime) -> None:
-    Webhook.objects.update(format="slack", url="https://hooks.slack.com/services/T/B/tellme")
+    for webhook in Webhook.objects.all():
+        webhook.format, webhook.url = "slack", "https://hooks.slack.com/services/T/B/tellme"
+        webhook.save()
 
     found = superuser.get(path_of(Webhook), {"q": "tellme"}).context["cl"].result_list
 
@@ -187,9 +189,9 @@ def test_odd_values_are_never_an_error_of_the_server(model: type[Model], superus
             # What Django answers with a 400 or by going back to the whole list; any other exception is a 500.
             with suppress(SuspiciousOperation, IncorrectLookupParameters), transaction.atomic():
                 list(page.get_changelist_instance(request).result_list)
-    for value in ("\0", "x", "9" * 30):
+    for value, expected in (("\0", {422}), ("x", {200, 302, 400}), ("9" * 30, {200, 302, 400})):
         answer = superuser.get(path_of(model), {"q": value, "id__exact": value})
-        assert answer.status_code in {200, 302, 400, 422}, value
+        assert answer.status_code in expected, value
 
 
 def test_odd_values_of_autocompletion_and_addresses_are_never_an_error_of_the_server(superuser: Client) -> None:
