@@ -44,6 +44,15 @@ def take_request(caller: str, organization: Organization | None) -> list[Standin
     return [standing for standing in found if standing is not None]
 
 
+def look_requests(caller: str, organization: Organization | None) -> list[Standing]:
+    """Return where a key or a person stands with the limits of ``take_request``; nothing is counted."""
+    quotas = [(BY_KEY, caller, settings.HOOKHUB_REQUESTS_PER_KEY)]
+    if organization is not None:
+        quotas.append((BY_ORGANIZATION, str(organization.pk), limit_of(organization, "requests_per_minute")))
+    now = time.time()
+    return [rates.counters().look(policy, subject, quota=quota, now=now) for policy, subject, quota in quotas if quota]
+
+
 def require_events(key: ApiKey) -> None:
     """Raise TooMany where a key may publish nothing at present; asked before its events are read."""
     now = time.time()

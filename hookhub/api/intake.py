@@ -16,6 +16,7 @@ from deliveries.topics import RESERVED, TYPE_RULE, is_type, topics_of
 from hookhub.api import event_objects
 from hookhub.api.errors import Refusal, bad_request, invalid, loop_detected, too_large
 from hookhub.api.event_objects import FIELDS, MAX_SHORT_FIELD, Member, TooLong
+from hookhub.api.parsers import unreadable, without_bom
 
 EVENTS_MOST = 1000
 KEY_LONGEST = 255
@@ -94,7 +95,7 @@ def read(content: bytes, content_type: str) -> Intake:
     """Read a body of one object, an array, or NDJSON; raises a 400, 413 or 422 that says what and where."""
     most: int = settings.HOOKHUB_PAYLOAD_LIMIT
     try:
-        text = content.decode()
+        text = without_bom(content).decode()
         if content_type.partition(";")[0].strip().lower() in NDJSON:
             objects, is_batch = event_objects.lines(text, most=most), True
         else:
@@ -105,7 +106,7 @@ def read(content: bytes, content_type: str) -> Intake:
     except RecursionError as error:
         raise bad_request("The body is nested too deeply.") from error
     except ValueError as error:
-        raise bad_request(f"The body is not JSON: {error}.") from error
+        raise unreadable(error, text) from error
 
 
 def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: int) -> list[Published]:

@@ -61,6 +61,16 @@ def require_scope(request: Request, needs: Scope) -> None:
         require(needs, of=Scope(request.auth.scope))
 
 
+def may_manage_webhooks(request: Request, organization: Organization) -> bool:
+    """Tell whether the caller may change webhooks of an organization that ``enter`` has returned for its request."""
+    if isinstance(request.auth, ApiKey):
+        scope = Scope(request.auth.scope)
+    else:
+        _, scope = _of_person(cast("User", request.user), organization.slug)
+    needs = Scope.MASTER if organization.default_dialect in MASTER_ONLY else Scope.MANAGE
+    return needs in INCLUDED[scope]
+
+
 def organization_of(key: ApiKey, named: str | None) -> Organization:
     """Give the organization that a key acts in when a request names that one, or none."""
     if key.organization is None:

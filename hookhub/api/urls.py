@@ -14,7 +14,11 @@ urlpatterns = [
     path("auth/", include("rest_framework.urls")),
     path("openapi.json", meta.DocumentView.as_view(), name="openapi"),
     path(
-        "docs", SpectacularSwaggerSplitView.as_view(url_name="openapi", http_method_names=["get", "head"]), name="docs"
+        "docs",
+        SpectacularSwaggerSplitView.as_view(
+            url_name="openapi", http_method_names=["get", "head"], content_negotiation_class=meta.OneFormat
+        ),
+        name="docs",
     ),
     path("audit", audit.AuditView.as_view(), name="audit"),
     path("organizations", organizations.OrganizationsView.as_view(), name="organizations"),

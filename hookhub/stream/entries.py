@@ -10,6 +10,7 @@ from django.conf import settings
 from hookhub.api import intake
 from hookhub.api.errors import Refusal
 from hookhub.api.intake import Intake
+from hookhub.api.parsers import without_bom
 
 FIELDS = ("event", "events", "organization", "hops")
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -129,7 +130,7 @@ def _events(given: Mapping[bytes, bytes]) -> tuple[Intake, bytes]:
             raise Refusal(400, "malformed", "event: must be one JSON object; several are published as `events`")
     else:
         content = given[b"events"]
-        taken = intake.read(content, JSON if content[:64].lstrip()[:1] == b"[" else NDJSON)
+        taken = intake.read(content, JSON if without_bom(content[:64]).lstrip()[:1] == b"[" else NDJSON)
     return taken, content
 
 

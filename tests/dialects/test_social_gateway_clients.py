@@ -1,4 +1,4 @@
-"""What the clients of GitHub's API require before they work, each as its own source has it."""
+"""What the clients of GitHub's API require before they work."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 
-# Fields that are not optional in octocrab's `models::Author`, which is the owner of its `Repository`.
+# Every field that GitHub shows of an owner: octocrab's `models::UserProfile` requires them all, its `Author` did once.
 OCTOCRAB_AUTHOR = {
     "login", "id", "node_id", "avatar_url", "gravatar_id", "url", "html_url", "followers_url", "following_url",
     "gists_url", "starred_url", "subscriptions_url", "organizations_url", "repos_url", "events_url",
@@ -22,7 +22,7 @@ OCTOCRAB_AUTHOR = {
 OCTOCRAB_HOOK = {"id", "type", "name", "active", "events", "config", "url", "deliveries_url"}
 # hub4j's `GHApiInfo`: an address without it is taken for no API at all.
 HUB4J_ROOT = {"rate_limit_url"}
-# hub4j's `JsonRateLimit`.
+# The resources of which hub4j's `GHRateLimit` reads a record.
 HUB4J_RESOURCES = {"core", "search", "graphql", "integration_manifest"}
 ROOTS = ("/api/v3", "/api/v3/")
 PREFIXES = ("", "/api/v3")
@@ -75,7 +75,40 @@ def test_the_rate_limit_has_githubs_shape(api: Caller, prefix: str) -> None:
 
     assert shown["resources"].keys() >= HUB4J_RESOURCES
     assert {"limit", "remaining", "used", "reset"} <= shown["resources"]["core"].keys()
-    assert shown["rate"]["remaining"] == 5000
+    assert (shown["rate"]["limit"], shown["rate"]["remaining"]) == (6000, 5999)
+
+
+def test_the_rate_limit_tells_what_is_left_of_the_keys_own(api: Caller, settings: Any) -> None:
+    settings.HOOKHUB_REQUESTS_PER_KEY = 10
+    for _ in range(3):
+        api.get("/user")
+
+    shown = api.get("/rate_limit").json()["rate"]
+
+    # This request counts, too.
+    assert (shown["limit"], shown["remaining"], shown["used"]) == (10, 6, 4)
+
+
+def test_the_rate_limit_without_one_is_never_used_up(api: Caller, settings: Any) -> None:
+    settings.HOOKHUB_REQUESTS_PER_KEY = settings.HOOKHUB_REQUESTS_PER_ORGANIZATION = 0
+
+    shown = api.get("/rate_limit").json()["rate"]
+
+    assert (shown["limit"], shown["remaining"], shown["used"]) == (5000, 5000, 0)
+
+
+@pytest.mark.parametrize(("scope", "may"), [(Scope.READ, False), (Scope.MANAGE, True), (Scope.MASTER, True)])
+@pytest.mark.parametrize("dialect", ["social-gateway", "coregit"])
+def test_a_repositorys_permissions_are_those_of_the_key(
+    organization: Organization, repository: Repository, scope: Scope, dialect: str, may: bool
+) -> None:
+    Organization.objects.update(default_dialect=dialect)
+    # Coregit lets nothing less than a master key manage webhooks.
+    may = may and (dialect != "coregit" or scope is Scope.MASTER)
+
+    shown = Caller.of(organization, scope).get("/repos/acme/widgets").json()["permissions"]
+
+    assert shown == {"admin": may, "maintain": may, "push": may, "triage": may, "pull": True}
 
 
 def test_the_command_line_learns_whose_token_it_has(api: Caller) -> None:

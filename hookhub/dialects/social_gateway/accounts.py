@@ -7,14 +7,16 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hookhub import rate_limits
+from hookhub.api.throttling import caller_of
 from hookhub.dialects.base import organization_at
 from hookhub.dialects.social_gateway import shapes
 from hookhub.dialects.social_gateway.documents import AccountShown, RateLimitShown
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import ApiKey, Scope
 
-# What a client is allowed in an hour at GitHub; clients stop by themselves at 0.
-HOURLY = 5000
+# Shown where this deployment has no limit: what GitHub allows in an hour. Clients stop by themselves at 0.
+UNLIMITED = 5000
 RESOURCES = (
     "core", "search", "graphql", "integration_manifest", "source_import", "code_scanning_upload", "code_search",
 )  # fmt: skip
@@ -39,13 +41,11 @@ class AccountView(SocialGatewayView):
 
 
 class RateLimitView(SocialGatewayView):
-    """The rate limit as GitHub shows it. It is never used up: the limits of this deployment are answered with a 429."""
+    """The limit of requests that the key is nearest to, in GitHub's shape; its window is a minute."""
 
     @extend_schema(summary="Get the rate limit", responses=RateLimitShown)
     def get(self, request: Request) -> Response:
-        del request
-        reset = int(timezone.now().timestamp()) + 3600
-        row = {"limit": HOURLY, "remaining": HOURLY, "used": 0, "reset": reset}
+        row = _limit_of(request, now=int(timezone.now().timestamp()))
         return Response({"resources": {name: {**row, "resource": name} for name in RESOURCES}, "rate": row})
 
 
@@ -77,6 +77,18 @@ class GraphQLView(SocialGatewayView):
         if isinstance(query, str) and "viewer" in query and "login" in query:
             return Response({"data": {"viewer": {"login": _account_of_key(request)["login"]}}})
         return Response({"errors": [{"type": "NOT_IMPLEMENTED", "message": ONLY_VIEWER}]})
+
+
+def _limit_of(request: Request, *, now: int) -> dict[str, int]:
+    """Return the limit with the least left, and when there is more in seconds since 1970."""
+    organization = request.auth.organization if isinstance(request.auth, ApiKey) else None
+    caller = caller_of(request)
+    standings = [] if caller is None else rate_limits.look_requests(caller, organization)
+    if not standings:
+        return {"limit": UNLIMITED, "remaining": UNLIMITED, "used": 0, "reset": now + 3600}
+    nearest = min(standings, key=lambda standing: standing.remaining)
+    used = nearest.quota - nearest.remaining
+    return {"limit": nearest.quota, "remaining": nearest.remaining, "used": used, "reset": now + nearest.reset}
 
 
 def _account_of_key(request: Request) -> dict[str, Any]:

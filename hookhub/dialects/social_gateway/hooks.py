@@ -119,7 +119,7 @@ class PingView(SocialGatewayView):
         trying.ping(
             found,
             hook=shapes.hook(fresh(found), place),
-            repository=shapes.repository(repository, place),
+            repository=shapes.repository(repository, place, may_manage=True),
             now=timezone.now(),
         )
         return Response(status=204)

@@ -5,6 +5,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from hookhub.api.permissions import may_manage_webhooks
 from hookhub.dialects.base import repository_at
 from hookhub.dialects.social_gateway import shapes
 from hookhub.dialects.social_gateway.documents import RepositoryShown
@@ -19,7 +20,8 @@ class RepositoryView(SocialGatewayView):
     @extend_schema(summary="Get a repository", responses=RepositoryShown)
     def get(self, request: Request, owner: str, repo: str) -> Response:
         repository = repository_at(request, owner, repo, needs=Scope.READ, any_case=True, for_webhooks=False)
-        return Response(shapes.repository(repository, Place.of(request, repository)))
+        may_manage = may_manage_webhooks(request, repository.organization)
+        return Response(shapes.repository(repository, Place.of(request, repository), may_manage=may_manage))
 
 
 @extend_schema(exclude=True)

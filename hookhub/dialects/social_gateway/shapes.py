@@ -176,7 +176,7 @@ def action_of(event_type: str, topics: Iterable[str]) -> str | None:
     return next((topic.partition(".")[2] for topic in topics if topic.startswith(f"{family}.")), None)
 
 
-def repository(found: Repository, place: Place) -> dict[str, Any]:
+def repository(found: Repository, place: Place, *, may_manage: bool) -> dict[str, Any]:
     """Show a repository with every field that GitHub's clients require, though HookHub knows little but its name."""
     created_at = stamp(found.created_at)
     return {
@@ -207,7 +207,8 @@ def repository(found: Repository, place: Place) -> dict[str, Any]:
         "web_commit_signoff_required": False,
         "default_branch": "main",
         "topics": [],
-        "permissions": {"admin": True, "maintain": True, "push": True, "triage": True, "pull": True},
+        # At GitHub it takes an admin to manage hooks.
+        "permissions": {**dict.fromkeys(("admin", "maintain", "push", "triage"), may_manage), "pull": True},
         "created_at": created_at,
         "updated_at": created_at,
         "pushed_at": created_at,
