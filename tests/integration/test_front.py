@@ -27,10 +27,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(deadline: str, *, release: Path = Path("/")) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    """Serve tests/front_app.py by the Procfile's own command, in one process."""
+def served(
+    deadline: str, *, release: Path = Path("/"), options: str = ""
+) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
+    """Serve tests/front_app.py by the Procfile's own command, in one process, with more options perhaps."""
     port = free_port()
-    command = procfile.commands()["web"].replace("config.asgi:application", "tests.front_app:application")
+    command = procfile.commands()["web"].replace("config.asgi:application", f"{options} tests.front_app:application")
     environment = {
         **procfile.environment(),
         "DEADLINE": deadline,
@@ -64,6 +66,12 @@ def port() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def impatient() -> Iterator[int]:
     with served(SHORT_DEADLINE) as (port, _):
+        yield port
+
+
+@pytest.fixture(scope="module")
+def prefixed() -> Iterator[int]:
+    with served("30", options="--url-path-prefix /hooks") as (port, _):
         yield port
 
 
@@ -245,6 +253,34 @@ def test_head_has_the_length_and_nothing_of_the_content(port: int) -> None:
         status, headers, content = answer_to(port, b"HEAD " + path + b" HTTP/1.1\r\n" + CLOSE + b"\r\n")
         assert (status, content) == (200, b"")
         assert length is None or headers["content-length"] == length
+
+
+@pytest.mark.parametrize(
+    ("asked", "script_name", "path_info"),
+    [
+        pytest.param("/hooks/v1/events", "/hooks", "/v1/events", id="below the prefix"),
+        pytest.param("/hooks/", "/hooks", "/", id="its root"),
+        pytest.param("/hooks/a%20b/%C3%A9", "/hooks", "/a b/\u00c3\u00a9", id="quoted"),
+        pytest.param("/hooksmith", "/hooks", "/hooksmith", id="another name that begins like it"),
+        pytest.param("/v1/events", "/hooks", "/v1/events", id="taken off by a proxy"),
+    ],
+)
+def test_a_path_prefix_is_handed_on_apart_from_the_path(
+    prefixed: int, asked: str, script_name: str, path_info: str
+) -> None:
+    environ = told(prefixed, f"GET {asked} HTTP/1.1\r\n".encode() + CLOSE + b"\r\n")
+
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script_name, path_info)
+
+
+def test_limits_and_health_checks_are_the_same_below_a_path_prefix(prefixed: int) -> None:
+    assert answer_to(prefixed, b"GET /hooks/healthz HTTP/1.1\r\n" + CLOSE + b"\r\n")[2] == b'{"status": "ok"}'
+    assert answer_to(prefixed, b"GET /hooks/readyz HTTP/1.1\r\n" + CLOSE + b"\r\n")[2] == b'{"status": "ok"}'
+
+    status, _, content = answer_to(prefixed, post(4097, "/hooks/admin/login/"), b"x" * 4097)
+    assert (status, json.loads(content)["error"]["message"]) == (413, "The request body is larger than 4,096 bytes.")
+    known = b"Authorization: Bearer known\r\n"
+    assert told(prefixed, post(100_000, "/hooks/v1/events", known), b"x" * 100_000)["body"] == 100_000
 
 
 def test_requests_sent_in_a_row_are_answered_in_order(port: int) -> None:
