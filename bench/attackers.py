@@ -1,0 +1,121 @@
+"""The attackers of `python -m bench.hostile`, in a process of their own: `python -m bench.attackers PORT SECONDS`.
+
+Reads an API key from its input. Says on a line of its output when all of them are at it, and ends in a line of JSON
+that counts what they did.
+"""
+
+import http.client
+import json
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+
+SUFFIX = ".silent.test"
+SILENT = 1024
+SLOW = 16
+CREATORS = 64
+# Each kind has an address of its own, so that no limit by address hides one behind another.
+CREATOR, IDLER, FLOODER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+SLOW_PATHS = ("/admin/login/", "/v1/events", "/admin/", "/v1/webhooks")
+# What each repeats, between what, and its media type: 33 MB each.
+LONG_BODIES = (
+    (b"[", b"{},", 11_000_000, b"{}]", "application/json"),
+    (b"", b"{}\n", 11_000_000, b"", "application/x-ndjson"),
+    (b"", b"\n", 33_000_000, b"", "application/x-ndjson"),
+)
+PATIENCE_SECONDS = 30
+
+
+class Attack:
+    """What all attackers know, and the counts of what they did."""
+
+    def __init__(self, port: int, key: str) -> None:
+        self.port = port
+        self.key = key
+        self.stop = threading.Event()
+        self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, what: str) -> None:
+        with self._lock:
+            self.counts[what] += 1
+
+    def post(self, path: str, content: bytes, content_type: str, *, source: str) -> int | None:
+        """Send one request on a connection of its own, and return its answer's status; None when there was none."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=PATIENCE_SECONDS, source_address=(source, 0)
+        )
+        try:
+            connection.request(
+                "POST", path, content, {"Authorization": f"Bearer {self.key}", "Content-Type": content_type}
+            )
+            with connection.getresponse() as response:
+                response.read()
+                return response.status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    def send_slowly(self, path: str) -> None:
+        """Send a body of 1,000 bytes at two bytes a second, and begin again when it is refused."""
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
+        while not self.stop.is_set():
+            with socket.create_connection(("127.0.0.1", self.port), source_address=(IDLER, 0)) as connection:
+                try:
+                    connection.sendall(head.encode())
+                    self.count("slow bodies")
+                    while not self.stop.wait(0.5):
+                        connection.sendall(b"x")
+                except OSError:
+                    continue
+
+    def send_long(self, before: bytes, piece: bytes, times: int, behind: bytes, content_type: str) -> None:
+        """Publish one body of 33 MB again and again."""
+        content = before + piece * times + behind
+        while not self.stop.is_set():
+            self.count(f"long bodies {self.post('/v1/events', content, content_type, source=FLOODER)}")
+
+    def create_webhooks(self) -> None:
+        """Create webhooks at names that nobody answers for, whatever comes back."""
+        while not self.stop.is_set():
+            wanted = {"url": f"https://{uuid.uuid4().hex}{SUFFIX}/", "events": ["other"]}
+            status = self.post("/v1/webhooks", json.dumps(wanted).encode(), "application/json", source=CREATOR)
+            self.count(f"webhooks {status}")
+
+
+def attack(port: int, key: str, *, seconds: float) -> Counter[str]:
+    """Do all of it at once for so long, and return the counts."""
+    made = Attack(port, key)
+    jobs: list[tuple[Callable[..., None], tuple[object, ...]]] = [
+        (made.send_slowly, (SLOW_PATHS[number % len(SLOW_PATHS)],)) for number in range(SLOW)
+    ]
+    jobs += [(made.send_long, body) for body in LONG_BODIES]
+    jobs += [(made.create_webhooks, ())] * CREATORS
+    with ExitStack() as stack:
+        for _ in range(SILENT):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=(IDLER, 0)))
+            made.count("silent connections")
+        threads = [threading.Thread(target=job, args=arguments) for job, arguments in jobs]
+        for thread in threads:
+            thread.start()
+        print("all at it", flush=True)
+        time.sleep(seconds)
+        made.stop.set()
+        for thread in threads:
+            thread.join()
+    return made.counts
+
+
+def main() -> None:
+    key = sys.stdin.readline().strip()
+    print(json.dumps(attack(int(sys.argv[1]), key, seconds=float(sys.argv[2]))))
+
+
+if __name__ == "__main__":
+    main()
