@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners demo up test lint types fast hunt acceptance format bench chaos chaos-mutants clean
+.PHONY: help venv lock sbom partners demo up test lint types fast hunt acceptance format bench hostile chaos chaos-mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -91,6 +91,9 @@ format: venv ## put the code into shape
 
 bench: venv ## measure it all in 6 to 9 minutes and write docs/benchmarks.md; BENCHES="fairness scale" for a part
 	@$(BIN)/python -m bench.report $(BENCHES)
+
+hostile: venv ## attack the web server in every way at once for 20 s, and see that health checks and other tenants are served
+	@$(BIN)/python -m bench.hostile
 
 chaos: venv ## kill, stall and cut off every part in turn for a quarter of an hour, and account for every event; SCENARIOS="storm" SEED=7 for a part
 	@$(BIN)/python -m chaos $(SCENARIOS) $(if $(SEED),--seed $(SEED))

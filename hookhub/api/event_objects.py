@@ -24,7 +24,9 @@ Member = tuple[object, str]
 NOT_KEPT: Member = (None, "")
 
 _decoder = json.JSONDecoder(parse_constant=refuse_constant)
-_space = re.compile(r"[ \t\r\n]*")
+# While a look lasts no other thread of the process can do anything.
+MAX_SPACE_IN_ONE_LOOK = 64 * 1024
+_space = re.compile(rf"[ \t\r\n]{{0,{MAX_SPACE_IN_ONE_LOOK}}}")
 # A member's name as everybody writes it, with its colon; and what comes after a value. One look each, where going
 # character by character would cost more than reading the values.
 _plain_name = re.compile(r'"([^"\\\x00-\x1f]{0,255})"[ \t\r\n]*:[ \t\r\n]*')
@@ -143,8 +145,10 @@ def _name(text: str, start: int) -> tuple[str, int]:
 
 
 def _skip(text: str, at: int) -> int:
-    matched = _space.match(text, at)
-    return matched.end() if matched else at
+    begin = at
+    while (matched := _space.match(text, begin)) and matched.end() - begin == MAX_SPACE_IN_ONE_LOOK:
+        begin = matched.end()
+    return matched.end() if matched else begin
 
 
 def _expect(text: str, at: int, character: str) -> int:

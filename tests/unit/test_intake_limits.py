@@ -120,3 +120,14 @@ def test_a_body_is_read_once_however_often_it_is_asked_for() -> None:
             except Refusal as refused:
                 found.append(refused)
         assert found[0] is found[1]
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 131_072, 200_000])
+def test_space_between_events_is_passed_over_however_long_it_is(size: int) -> None:
+    space = b" \n" * (size // 2) + b" " * (size % 2)
+    event = b'{"type":"push","data":1}'
+
+    lined = intake.read(space + event + b"\n" + space + event + space, "application/x-ndjson")
+    listed = intake.read(space + b"[" + space + event + space + b"," + space + event + b"]" + space, "application/json")
+
+    assert [each.payload for each in lined.events] == [each.payload for each in listed.events] == [b"1", b"1"]
