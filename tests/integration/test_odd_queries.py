@@ -9,7 +9,7 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("hours", ["000001999999999999", "9" * 5000, "-1", "%00", "1e3"])
+@pytest.mark.parametrize("hours", ["000001999999999999", "9" * 5000, "-1", "1e3"])
 def test_statistics_of_more_hours_than_there_are_are_refused(api: Caller, receiver: Receiver, hours: str) -> None:
     uid = api.post("/v1/webhooks", {"url": receiver.url(), "events": ["*"]}).json()["id"]
 
