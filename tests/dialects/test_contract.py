@@ -79,17 +79,18 @@ def test_the_registry_is_well_formed() -> None:
             assert door.names <= {"owner", "repo", "webhook", "delivery", "rest"}
 
 
-@pytest.mark.parametrize("header", [None, "Bearer hh_000000000000_" + "a" * 43, "token x", "Basic YTpi", "Basic é", ""])
+# What changes nothing is asked of one door in one test: to make what is behind it costs more than to ask.
 @every_door
-def test_without_a_key_it_is_401_and_nothing_happens(behind: Behind, door: Door, header: str | None) -> None:
+def test_without_a_key_it_is_401_and_nothing_happens(behind: Behind, door: Door) -> None:
     before = everything()
 
-    headers = {} if header is None else {"Authorization": header}
-    answer = Client().generic(door.method, door.address(behind), b"{}", "application/json", headers=headers)
+    for header in (None, "Bearer hh_000000000000_" + "a" * 43, "token x", "Basic YTpi", "Basic é", ""):
+        headers = {} if header is None else {"Authorization": header}
+        answer = Client().generic(door.method, door.address(behind), b"{}", "application/json", headers=headers)
 
-    assert (answer.status_code, "WWW-Authenticate" in answer.headers) == (401, True)
-    assert isinstance(answer.json(), dict)
-    assert everything() == before
+        assert (answer.status_code, "WWW-Authenticate" in answer.headers) == (401, True), header
+        assert isinstance(answer.json(), dict), header
+        assert everything() == before, header
 
 
 @pytest.mark.parametrize("door", SOMEBODYS, ids=names)
@@ -163,30 +164,30 @@ BAD_BODIES = {
 }
 
 
-@pytest.mark.parametrize("content", BAD_BODIES.values(), ids=BAD_BODIES)
 @pytest.mark.parametrize("door", WITH_A_BODY, ids=names)
-def test_a_body_that_is_no_json_object_is_400(behind: Behind, owner: Caller, door: Door, content: bytes) -> None:
+def test_a_body_that_is_no_json_object_is_400(behind: Behind, owner: Caller, door: Door) -> None:
     before = everything()
 
-    answer = owner.send(door.method, door.address(behind), content)
+    for kind, content in BAD_BODIES.items():
+        answer = owner.send(door.method, door.address(behind), content)
 
-    assert answer.status_code == 400
-    assert isinstance(answer.json(), dict)
-    assert everything() == before
+        assert answer.status_code == 400, kind
+        assert isinstance(answer.json(), dict), kind
+        assert everything() == before, kind
 
 
-@pytest.mark.parametrize(
-    "accept",
-    ["", "application/vnd.github.v3+json", "application/json; version=9", "text/html", "image/png", "*/*", "x"],
-)
+ACCEPTED = ("", "application/vnd.github.v3+json", "application/json; version=9", "text/html", "image/png", "*/*", "x")
+
+
 @pytest.mark.parametrize("door", [door for door in DOORS if door.method == "GET"], ids=names)
-def test_whatever_is_asked_for_the_answer_is_json(behind: Behind, owner: Caller, door: Door, accept: str) -> None:
-    headers = {"Authorization": f"Bearer {owner.key}", "Accept": accept}
+def test_whatever_is_asked_for_the_answer_is_json(behind: Behind, owner: Caller, door: Door) -> None:
+    for accept in ACCEPTED:
+        headers = {"Authorization": f"Bearer {owner.key}", "Accept": accept}
 
-    answer = Client().get(door.address(behind), headers=headers)
+        answer = Client().get(door.address(behind), headers=headers)
 
-    assert answer.status_code == (404 if "rest" in door.names else 200)
-    assert answer.headers["Content-Type"].startswith("application/json")
+        assert answer.status_code == (404 if "rest" in door.names else 200), accept
+        assert answer.headers["Content-Type"].startswith("application/json"), accept
 
 
 @pytest.mark.parametrize(
@@ -233,11 +234,12 @@ def test_secrets_are_never_read_back(behind: Behind, owner: Caller, door: Door) 
 WORDS = ["0", "-1", "9" * 18, "9" * 19, "9" * 400, "1e3", "١", "%00", "%2e%2e", "%F0%9F%92%A9", "' OR 1=1", "x" * 3000]
 
 
-@pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("door", [door for door in SOMEBODYS if door in ONCE], ids=names)
-def test_a_path_that_leads_nowhere_is_404(behind: Behind, owner: Caller, door: Door, word: str) -> None:
-    for name in door.names:
-        assert owner.send(door.method, door.address(behind, **{name: word}), {}).status_code == 404, name
+def test_a_path_that_leads_nowhere_is_404(behind: Behind, owner: Caller, door: Door) -> None:
+    for word in WORDS:
+        for name in door.names:
+            answer = owner.send(door.method, door.address(behind, **{name: word}), {})
+            assert answer.status_code == 404, (name, word)
 
 
 QUERIES = [
@@ -248,13 +250,13 @@ QUERIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("door", [door for door in ONCE if door.method == "GET"], ids=names)
-def test_no_query_breaks_it(behind: Behind, owner: Caller, door: Door, query: str) -> None:
-    answer = owner.get(f"{door.address(behind)}?{query}")
+def test_no_query_breaks_it(behind: Behind, owner: Caller, door: Door) -> None:
+    for query in QUERIES:
+        answer = owner.get(f"{door.address(behind)}?{query}")
 
-    assert answer.status_code in {200, 400, 404, 422}
-    assert isinstance(answer.json(), dict | list)
+        assert answer.status_code in {200, 400, 404, 422}, query
+        assert isinstance(answer.json(), dict | list), query
 
 
 HOSTILE: list[Any] = [

@@ -33,11 +33,12 @@ LOOKUPS = (
     "exact", "iexact", "startswith", "istartswith", "contains", "endswith", "regex", "iregex", "gt", "gte", "lt",
     "lte", "in", "range", "isnull", "len", "overlap", "contained_by", "0", "year",
 )  # fmt: skip
+# One of each kind: every value is tried with every parameter of every list.
 ODD_VALUES = (
-    "", "\0", "a\0b", "%00", "'", '"', "\\", "(", "[", "{", "x" * 3000, "-1", "0", "99999999999999999999999", "1e999",
-    "NaN", "None", "null", "true", "¹", "２", "\ud83d".encode("utf-8", "surrogatepass"), "\u202e", "2026-13-45",
-    "9999-12-31T23:59", "0001-01-01T00:00", "~", "~~~", "a~b", "../..", "{}", "[]", ",",
+    "", "a\0b", "'\"\\", "([{", "x" * 3000, "-1", "99999999999999999999999", "1e999", "NaN", "None", "¹", "２",
+    "\ud83d".encode("utf-8", "surrogatepass"), "2026-13-45", "9999-12-31T23:59", "0001-01-01T00:00", "~", "a~b",
 )  # fmt: skip
+ODDER_VALUES = (*ODD_VALUES, "\0", "%00", "0", "null", "true", "\u202e", "~~~", "../..", "{}", "[]", ",")
 
 
 def path_of(model: type[Model]) -> str:
@@ -182,7 +183,7 @@ def test_odd_values_are_never_an_error_of_the_server(model: type[Model], superus
     user = User.objects.get(username="op")
 
     for name in names:
-        for value in ODD_VALUES:
+        for value in ODDER_VALUES if name in {"q", "p", "older"} else ODD_VALUES:
             request = RequestFactory().get("/", {name: value})
             request.user, request.session = user, SessionStore()
             request._messages = SealedSessionStorage(request)

@@ -17,6 +17,7 @@ from queue import Queue
 
 import pytest
 import requests
+from django.core.management import CommandError, call_command
 from standardwebhooks import Webhook
 
 from hookhub.management.commands.listen import Behaviour, Receiver, open_server, pretty
@@ -218,32 +219,41 @@ def test_a_port_that_is_taken_is_said_plainly() -> None:
         taken.listen()
         port = taken.getsockname()[1]
 
-        done = run_manage("listen", "--port", str(port))
+        with pytest.raises(CommandError) as told:
+            call_command("listen", "--port", str(port))
 
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"CommandError: Cannot listen on 127.0.0.1:{port}: ")
+    assert told.value.returncode == 1
+    assert str(told.value).startswith(f"Cannot listen on 127.0.0.1:{port}: ")
 
 
-@pytest.mark.parametrize(
-    ("data", "stdin"), [('{"n": 1}', ""), ("-", '{"n": 1}'), ("@FILE", "")], ids=["inline", "standard input", "a file"]
-)
-def test_an_event_is_sent_and_its_id_printed(tmp_path: Path, data: str, stdin: str) -> None:
+EVENT = ("send_event", "push", "--repository", "acme/widgets", "--id", "key-1")
+SENT = {"type": "push", "data": {"n": 1}, "repository": "acme/widgets", "id": "key-1"}
+
+
+@pytest.mark.parametrize("data", ['{"n": 1}', "@FILE"], ids=["inline", "a file"])
+def test_an_event_is_sent_and_its_id_printed(
+    tmp_path: Path, data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "data.json").write_text('{"n": 1}')
 
     with fake_hookhub() as fake:
-        done = run_manage(
-            *("send_event", "push", "--repository", "acme/widgets", "--id", "key-1"),
-            *("--data", data.replace("FILE", str(tmp_path / "data.json"))),
-            stdin=stdin,
-            HOOKHUB_URL=fake.url,
-            HOOKHUB_API_KEY="hh_1_secret",
-        )
+        monkeypatch.setenv("HOOKHUB_URL", fake.url)
+        monkeypatch.setenv("HOOKHUB_API_KEY", "hh_1_secret")
+        call_command(*EVENT, "--data", data.replace("FILE", str(tmp_path / "data.json")))
+
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert re.fullmatch(r"[0-9a-f-]{36}\n", printed.out)
+    assert list(fake.accepted.values()) == [SENT]
+
+
+def test_an_event_is_sent_from_a_pipe() -> None:
+    with fake_hookhub() as fake:
+        done = run_manage(*EVENT, "--data", "-", stdin='{"n": 1}', HOOKHUB_URL=fake.url, HOOKHUB_API_KEY="hh_1_secret")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(r"[0-9a-f-]{36}\n", done.stdout)
-    assert list(fake.accepted.values()) == [
-        {"type": "push", "data": {"n": 1}, "repository": "acme/widgets", "id": "key-1"}
-    ]
+    assert list(fake.accepted.values()) == [SENT]
 
 
 def test_a_refused_event_is_explained() -> None:
@@ -260,14 +270,15 @@ def test_a_refused_event_is_explained() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        pytest.param(["--data", "{"], "CommandError: --data is not JSON: ", id="not JSON"),
-        pytest.param(["--data", "@/nowhere"], "CommandError: --data cannot be read: ", id="no file"),
-        pytest.param(["--url", "nowhere"], "CommandError: base_url must look like https://", id="no address"),
-        pytest.param(["--api-key", ""], "CommandError: Say where to send: --url and --api-key", id="no key"),
+        pytest.param(["--data", "{"], "--data is not JSON: ", id="not JSON"),
+        pytest.param(["--data", "@/nowhere"], "--data cannot be read: ", id="no file"),
+        pytest.param(["--url", "nowhere"], "base_url must look like https://", id="no address"),
+        pytest.param(["--api-key", ""], "Say where to send: --url and --api-key", id="no key"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_said_plainly(arguments: list[str], sentence: str) -> None:
-    done = run_manage("send_event", "push", "--url", "http://127.0.0.1:9", "--api-key", "k", *arguments)
+    with pytest.raises(CommandError) as told:
+        call_command("send_event", "push", "--url", "http://127.0.0.1:9", "--api-key", "k", *arguments)
 
-    assert done.returncode == 1
-    assert done.stderr.startswith(sentence)
+    assert told.value.returncode == 1
+    assert str(told.value).startswith(sentence)
