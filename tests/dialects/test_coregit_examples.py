@@ -100,7 +100,8 @@ def test_update(master: Caller, webhook_id: str) -> None:
     assert answer.status_code == 200
     assert answer.json() == {
         "id": webhook_id,
-        "url": f"{URL}?v=2",
+        # The query may be a token, and is shown by the creating answer only.
+        "url": f"{URL}?v=********",
         "events": ["*"],
         "active": False,
         "created_at": "2025-01-01T00:00:00Z",
@@ -114,7 +115,8 @@ def test_all_fields_of_an_update_are_optional(master: Caller, webhook_id: str, c
 
     answer = master.patch(f"/v1/webhooks/{webhook_id}", changes)
 
-    assert (answer.status_code, answer.json()) == (200, {**before, **changes})
+    shown = {"url": f"{URL}?v=********"} if "url" in changes else changes
+    assert (answer.status_code, answer.json()) == (200, {**before, **shown})
 
 
 def test_an_update_to_another_path_makes_a_new_secret_and_shows_it_this_once(master: Caller, webhook_id: str) -> None:

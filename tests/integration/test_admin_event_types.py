@@ -44,7 +44,7 @@ def test_a_type_is_registered_changed_and_deleted(operator: Client, organization
     operator.post(page_of(row).replace("/change/", "/delete/"), {"post": "yes"})
 
     assert (row.type, json.loads(row.schema or ""), row.example) == (
-        "widget.turned", {"required": ["degrees"]}, '{"degrees": 90}',
+        "widget.turned", {"required": ["degrees"]}, '{"degrees":90}',
     )  # fmt: skip
     assert (changed.type, changed.description, changed.schema) == ("widget.turned", "Changed.", None)
     assert changed.example == '{"degrees": "\\u00fc"}'

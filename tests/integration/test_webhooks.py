@@ -539,7 +539,7 @@ def test_who_asked_for_it_hears_that_another_webhook_was_disabled_and_who_asked_
     body = forge.receiver.received[0].body.decode()
     assert '"type":"webhook.disabled"' in body
     assert str(failing.uid) in body
-    assert '"reason": "failing"' in body
+    assert '"reason":"failing"' in body
     assert "whsec" not in body
 
 
