@@ -47,6 +47,10 @@ def locked(name: str) -> dict[str, Locked]:
     return found
 
 
+# Known to type checkers alone; nothing imports it at run time.
+FOR_TYPES_ONLY = {"_typeshed"}
+
+
 def imported_by(*places: str) -> set[str]:
     """Return the distributions of other people that the code in ``places`` imports."""
     modules: set[str] = set()
@@ -58,7 +62,7 @@ def imported_by(*places: str) -> set[str]:
     known = packages_distributions()
     return {
         canonicalize_name(name)
-        for module in modules - OURS - sys.stdlib_module_names
+        for module in modules - OURS - sys.stdlib_module_names - FOR_TYPES_ONLY
         for name in known.get(module, [module])
     }
 
