@@ -4,7 +4,6 @@ import deliveries.limits
 import deliveries.models
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
-from django.db.models import Q
 
 
 class Migration(migrations.Migration):
@@ -22,7 +21,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL("SET statement_timeout = 0; SET lock_timeout = 0", migrations.RunSQL.noop),
         AddIndexConcurrently(
             "webhook",
-            models.Index(deliveries.models.Host("url"), condition=Q(deleted_at=None), name="webhook_host"),
+            models.Index(deliveries.models.Host("url"), name="webhook_host"),
         ),
         migrations.RunSQL("RESET statement_timeout; RESET lock_timeout", migrations.RunSQL.noop),
     ]

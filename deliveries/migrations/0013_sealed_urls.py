@@ -5,7 +5,6 @@ seals it once every process has been updated.
 """
 
 from django.db import migrations, models
-from django.db.models import Q
 
 from deliveries.models import Host
 
@@ -26,7 +25,7 @@ class Migration(migrations.Migration):
             state_operations=[
                 migrations.AddIndex(
                     "webhook",
-                    models.Index(Host("stored_url"), condition=Q(deleted_at=None), name="webhook_host"),
+                    models.Index(Host("stored_url"), name="webhook_host"),
                 )
             ]
         ),
