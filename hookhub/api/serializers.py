@@ -18,7 +18,24 @@ from hookhub import api_keys, networks
 from hookhub.models import ApiKey, Replay, Scope
 
 
+class StrictBooleanField(serializers.BooleanField):
+    """Takes true and false alone, as the document says: the framework's own would read "no", "f" and 0 as false."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """Return the boolean, or raise the framework's error for what is none."""
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class OrganizationSerializer(serializers.ModelSerializer[Organization]):
+    validate_events = StrictBooleanField(
+        required=False, help_text="Refuse events of a known type that break its schema."
+    )
+    create_repositories = StrictBooleanField(
+        required=False, help_text="Create a repository when the first event about it is published."
+    )
+
     class Meta:
         model = Organization
         fields = (
@@ -37,14 +54,13 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
             "slug": {"validators": [NAME]},
             "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
             "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
-            "validate_events": {"help_text": "Refuse events of a known type that break its schema."},
-            "create_repositories": {"help_text": "Create a repository when the first event about it is published."},
             "limits": {"help_text": "Its own limits, which the operator sets; null for the deployment's."},
         }
 
 
 class RepositorySerializer(serializers.ModelSerializer[Repository]):
     full_name = serializers.CharField(read_only=True)
+    private = StrictBooleanField(required=False)
 
     class Meta:
         model = Repository
