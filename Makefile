@@ -18,10 +18,10 @@ BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners demo up test lint types fast hunt acceptance format bench hostile chaos chaos-mutants clean
+.PHONY: help venv lock sbom partners partners-generated demo up test lint types fast hunt acceptance format bench hostile chaos chaos-mutants clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 venv: $(READY) ## build the environment in .venv, what every other target runs on
 
@@ -55,6 +55,11 @@ $(PARTNERS): $(READY) tests/partners/package-lock.json
 	@echo "Installing the partners from npm into tests/partners/node_modules …"
 	@$(BIN)/python -m tests.partners.node
 	@touch $@
+
+partners-generated: venv ## generate clients in Python, TypeScript, Go and Java from the OpenAPI document, use them, and lint it
+	@echo "Installing the generators and linters into .hookhub/generators …"
+	@$(BIN)/python -m tests.partners.generators
+	@$(BIN)/python -m pytest -q -m generated tests/partners/test_generated_clients.py
 
 demo: venv ## push to a real repository and watch the events arrive, signed, retried and recorded
 	@$(BIN)/python manage.py demo

@@ -546,6 +546,8 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "hookhub.api.documents.inline_nullable_references",
+        "hookhub.api.documents.drop_nullable_of_anything",
+        "hookhub.api.documents.drop_unused_components",
     ],
 }
 

@@ -106,6 +106,39 @@ def inline_nullable_references(result: dict[str, Any], **_: Any) -> dict[str, An
     return {name: visit(inner) for name, inner in result.items()}
 
 
+def drop_nullable_of_anything(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Remove ``nullable`` from schemas without a type: those allow null anyway, and linters call it an error there."""
+
+    def visit(node: Any) -> Any:
+        if isinstance(node, list):
+            return [visit(inner) for inner in node]
+        if not isinstance(node, dict):
+            return node
+        says_nothing = node.get("nullable") is True and "type" not in node
+        return {name: visit(inner) for name, inner in node.items() if not (says_nothing and name == "nullable")}
+
+    return {name: visit(inner) for name, inner in result.items()}
+
+
+def drop_unused_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Remove the schemas that nothing refers to, such as those that were only meant by what is inlined."""
+    schemas = result["components"]["schemas"]
+    used: set[str] = set()
+    waiting: list[Any] = [result["paths"]]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(node)
+        elif isinstance(node, dict):
+            name = str(node.get("$ref", "")).rpartition("/")[2]
+            if name in schemas and name not in used:
+                used.add(name)
+                waiting.append(schemas[name])
+            waiting.extend(node.values())
+    kept = {name: schema for name, schema in schemas.items() if name in used}
+    return {**result, "components": {**result["components"], "schemas": kept}}
+
+
 SUMMARIES: Mapping[str, str] = {
     "GET /v1/meta": "Describe this deployment",
     "GET /v1/event-types": "List event types",

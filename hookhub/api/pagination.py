@@ -51,6 +51,13 @@ class Cursor(CursorPagination):
             raise invalid({"cursor": NOT_OURS})
         return cursor
 
+    def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
+        """Return the document's schema of a page, without the framework's examples: one of them is no URI."""
+        page: dict[str, Any] = super().get_paginated_response_schema(schema)
+        for link in ("next", "previous"):
+            page["properties"][link].pop("example", None)
+        return page
+
 
 class Whole(Cursor):
     """For the vendors' lists, which have no pages: all there is at once, and of very many a way to the rest."""

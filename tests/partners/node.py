@@ -20,12 +20,12 @@ def node() -> Path:
     return _wheel() / "bin" / "node"
 
 
-def install() -> None:
-    """Install exactly what package-lock.json says; no package's own scripts are run."""
+def install(folder: Path = HERE) -> None:
+    """Install exactly what the folder's package-lock.json says; no package's own scripts are run."""
     npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     quietly = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
     # Node brings certificates of its own, and behind a company's proxy only the system knows the proxy's.
-    subprocess.run([node(), "--use-system-ca", npm, "ci", *quietly], cwd=HERE, check=True)
+    subprocess.run([node(), "--use-system-ca", npm, "ci", *quietly], cwd=folder, check=True)
 
 
 def require() -> None:

@@ -1,0 +1,1 @@
+"""Programs that use what generators make of the OpenAPI document; tests copy them beside the generated code."""
