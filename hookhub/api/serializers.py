@@ -204,7 +204,12 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     auto_disable = serializers.BooleanField(required=False)
     active = serializers.BooleanField(required=False)
     disabled_at = serializers.DateTimeField(read_only=True, allow_null=True)
-    disabled_reason = serializers.ChoiceField(Webhook.DisabledReason.choices, read_only=True, allow_null=True)
+    # No enumeration: clients that openapi-generator makes for Java fail at one that is null.
+    disabled_reason = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text=f"One of {', '.join(Webhook.DisabledReason.values)}; null if enabled.",
+    )
     failure_count = serializers.IntegerField(read_only=True)
     resting_until = serializers.DateTimeField(read_only=True, allow_null=True)
     last_delivery_at = serializers.DateTimeField(read_only=True, allow_null=True)

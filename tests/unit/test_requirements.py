@@ -57,7 +57,8 @@ def imported_by(*places: str) -> set[str]:
     for place in places:
         path = ROOT / place
         for file in [path] if path.is_file() else path.rglob("*.py"):
-            if "node_modules" not in file.parts:
+            # What runs in an environment of its own is not among ours.
+            if not {"node_modules", "generated"} & set(file.parts):
                 modules |= set(modules_of(file))
     known = packages_distributions()
     return {
