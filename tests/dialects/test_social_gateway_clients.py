@@ -12,7 +12,7 @@ from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 
-# Every field that GitHub shows of an owner: octocrab's `models::UserProfile` requires them all, its `Author` did once.
+# Every field that GitHub shows of an owner: octocrab's `models::UserProfile` requires them all.
 OCTOCRAB_AUTHOR = {
     "login", "id", "node_id", "avatar_url", "gravatar_id", "url", "html_url", "followers_url", "following_url",
     "gists_url", "starred_url", "subscriptions_url", "organizations_url", "repos_url", "events_url",
@@ -22,7 +22,7 @@ OCTOCRAB_AUTHOR = {
 OCTOCRAB_HOOK = {"id", "type", "name", "active", "events", "config", "url", "deliveries_url"}
 # hub4j's `GHApiInfo`: an address without it is taken for no API at all.
 HUB4J_ROOT = {"rate_limit_url"}
-# The resources of which hub4j's `GHRateLimit` reads a record.
+# The resources whose limits GitHub's clients look at.
 HUB4J_RESOURCES = {"core", "search", "graphql", "integration_manifest"}
 ROOTS = ("/api/v3", "/api/v3/")
 PREFIXES = ("", "/api/v3")

@@ -144,5 +144,19 @@ def test_listen_takes_secrets_from_elsewhere_than_the_list_of_processes(
 def test_a_file_without_a_secret_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
 
-    with pytest.raises(CommandError, match=r"^--secret-file: there is nothing in .*/empty\.$"):
+    with pytest.raises(CommandError, match=r"^--secret-file: there is nothing in the file\.$"):
         secrets_of({"secret": [], "secret_file": str(tmp_path / "empty")})
+
+
+def test_a_secret_given_in_the_place_of_its_file_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\xfa")
+
+    for name, reason in (
+        ("whsec_hidden", "No such file or directory"),
+        (str(tmp_path / "bytes"), "it is not text in UTF-8"),
+    ):
+        with pytest.raises(CommandError) as refused:
+            secrets_of({"secret": [], "secret_file": name})
+
+        assert str(refused.value) == f"The file of --secret-file cannot be read: {reason}."
+        assert refused.value.__cause__ is None

@@ -243,7 +243,8 @@ def _simple_account(login: str, number: int, root: str, *, path: str, kind: str)
         "login": login,
         "id": number,
         "node_id": node_id(kind, number),
-        "avatar_url": "",
+        # An address, for clients that read it as one; there is no picture.
+        "avatar_url": f"{there}.png",
         "gravatar_id": "",
         "url": f"{root}/{path}/{login}",
         "html_url": there,
