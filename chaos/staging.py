@@ -1,5 +1,6 @@
 """What a scenario stands on before it begins: database, proxies, crew, receiver, webhooks and publishers."""
 
+import itertools
 import json
 import random
 import subprocess
@@ -36,11 +37,16 @@ STARTS_WITHIN_SECONDS = 90
 
 
 def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
-    """Make the folder of a scenario's logs and records, to be kept or to go with the stack."""
+    """Create the folder of a run's logs and records, to be kept or to be removed when the stack is closed.
+
+    A scenario may run more than once: its second kept folder is called ``name-2``, and nothing kept is written over.
+    """
     if keep is None:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hookhub-chaos-run-")))
-    folder = keep / scenario.name
-    folder.mkdir(parents=True)
+    keep.mkdir(parents=True, exist_ok=True)
+    names = itertools.chain([scenario.name], (f"{scenario.name}-{number}" for number in itertools.count(2)))
+    folder = next(keep / name for name in names if not (keep / name).exists())
+    folder.mkdir()
     return folder
 
 

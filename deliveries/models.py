@@ -40,10 +40,19 @@ class Organization(models.Model):
     # What the operator allows it instead of the deployment's limits, by the names in quotas.LIMITS; 0 is no limit.
     limits = models.JSONField(null=True, blank=True, validators=[limits.validate])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Its slug, where another organization had the same in another case before that was refused.
+    kept_slug = models.CharField(max_length=100, null=True, editable=False)
 
     class Meta:
         # For the dialects whose paths name it in any case.
         indexes: ClassVar = [models.Index(Lower("slug"), name="organization_in_any_case")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                Lower("slug"),
+                name="organization_slug_in_any_case_unique",
+                condition=Q(kept_slug=None) | ~Q(kept_slug=F("slug")),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.slug
@@ -61,12 +70,20 @@ class Repository(models.Model):
     name = models.CharField(max_length=100, validators=[NAME])
     private = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Its name, where another repository had the same in another case before that was refused.
+    kept_name = models.CharField(max_length=100, null=True, editable=False)
 
     class Meta:
         verbose_name_plural = "repositories"
         indexes: ClassVar = [models.Index("organization", Lower("name"), name="repository_in_any_case")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["organization", "name"], name="repository_name_unique"),
+            models.UniqueConstraint(
+                "organization",
+                Lower("name"),
+                name="repository_name_in_any_case_unique",
+                condition=Q(kept_name=None) | ~Q(kept_name=F("name")),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,12 +1,14 @@
 """Organizations and their repositories."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db import IntegrityError
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 
+from deliveries import names
 from deliveries.limits import LIMITS
 from deliveries.models import Organization, Repository
 from hookhub.admin.auditing import Audited
@@ -14,6 +16,12 @@ from hookhub.admin.base import Plain
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.tenancy import is_unrestricted
 from hookhub.models import Scope
+
+if TYPE_CHECKING:
+    ModelForm = forms.ModelForm[Any]
+else:
+    # Only the stubs know the class as generic.
+    ModelForm = forms.ModelForm
 
 
 class Lasting(Plain):
@@ -25,8 +33,43 @@ class Lasting(Plain):
         return False
 
 
+class NamedForm(ModelForm):
+    """Refuses a name that another row has in any case, beside its field."""
+
+    def _post_clean(self) -> None:
+        """Compare the name once the other fields are in their places."""
+        super()._post_clean()  # type: ignore[misc]  # the stubs do not have it
+        row, field = self.instance, names.field_of(self.instance)
+        is_new_name = field in self.changed_data and field in self.cleaned_data
+        # Without its organization a repository has nothing to be compared with.
+        if is_new_name and "organization" not in self.errors and (error := names.name_error(row, str(row))):
+            self.add_error(field, f"This name {error}.")
+
+
+class Named(Lasting):
+    """What has a name that no other row may have in any case."""
+
+    form = NamedForm
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Tell the person where somebody else took the name after the form had compared it."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except IntegrityError as error:
+            if names.violated_field(error) is None:
+                raise
+            self.message_user(request, "This name has just been taken; choose another.", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+
 @admin.register(Organization)
-class OrganizationAdmin(Audited, Lasting):
+class OrganizationAdmin(Audited, Named):
     organization_path = "pk"
     change_scope = Scope.MASTER
     list_display = ("slug", "name", "default_dialect", "default_format", "validate_events", "created_at")
@@ -44,6 +87,7 @@ class OrganizationAdmin(Audited, Lasting):
 
     form = forms.modelform_factory(
         Organization,
+        form=NamedForm,
         fields="__all__",
         help_texts={
             "slug": "What the API, the events and the shapes of other systems call it.",
@@ -59,7 +103,7 @@ class OrganizationAdmin(Audited, Lasting):
 
 
 @admin.register(Repository)
-class RepositoryAdmin(Audited, Lasting):
+class RepositoryAdmin(Audited, Named):
     organization_path = "organization"
     list_display = ("name", "organization", "private", "created_at")
     list_filter = (OrganizationFilter, "private")

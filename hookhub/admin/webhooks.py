@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db import transaction
-from django.db.models import Case, F, Func, Model, Q, QuerySet, TextField, Value, When
+from django.db.models import Case, F, Func, Model, QuerySet, TextField, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from deliveries import replay, terms, webhooks
 from deliveries.formats import FORMATS
-from deliveries.models import Delivery, Webhook
+from deliveries.models import Delivery, Organization, Webhook
 from deliveries.rates import TooMany
 from hookhub import samples
 from hookhub.admin.base import Acting, Titled, page_of, tally
@@ -74,10 +74,22 @@ class WebhookAdmin(Titled, Acting):
     def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
         """Return the webhooks of the person's organizations; where only master keys may see them, of the owned ones."""
         own = super().own_rows(request, rows, scope=scope)
+        return own.exclude(organization__in=self._closed_to(request))
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Let nobody create a webhook in an organization, or for a repository of one, where they may see none."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None:
+            own = "pk" if db_field.name == "organization" else "organization"
+            field.queryset = field.queryset.exclude(**{f"{own}__in": self._closed_to(request)})
+        return field
+
+    def _closed_to(self, request: HttpRequest) -> QuerySet[Organization]:
+        """Return the organizations whose webhooks only master keys and owners may touch, and this person not."""
         if is_unrestricted(request):
-            return own
+            return Organization.objects.none()
         owned = organizations_of(request, scope=Scope.MASTER)
-        return own.exclude(Q(organization__default_dialect__in=MASTER_ONLY) & ~Q(organization__in=owned))
+        return Organization.objects.filter(default_dialect__in=MASTER_ONLY).exclude(pk__in=owned)
 
     # The list --------------------------------------------------------------------------------------------------------
 

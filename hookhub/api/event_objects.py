@@ -27,10 +27,12 @@ _decoder = json.JSONDecoder(parse_constant=refuse_constant)
 # While a look lasts no other thread of the process can do anything.
 MAX_SPACE_IN_ONE_LOOK = 64 * 1024
 _space = re.compile(rf"[ \t\r\n]{{0,{MAX_SPACE_IN_ONE_LOOK}}}")
-# A member's name as everybody writes it, with its colon; and what comes after a value. One look each, where going
-# character by character would cost more than reading the values.
-_plain_name = re.compile(r'"([^"\\\x00-\x1f]{0,255})"[ \t\r\n]*:[ \t\r\n]*')
-_after_value = re.compile(r"[ \t\r\n]*(?:(})|,[ \t\r\n]*)")
+# A member's name as it is usually written, with its colon; and what comes after a value. One look each, where going
+# character by character would cost more than reading the values. Neither matches where there is more space than a
+# document that is indented for people has: ``_skip`` passes over that, in bounded looks.
+_SOME_SPACE = r"[ \t\r\n]{0,64}"
+_plain_name = re.compile(rf'"([^"\\\x00-\x1f]{{0,255}})"{_SOME_SPACE}:{_SOME_SPACE}(?![ \t\r\n])')
+_after_value = re.compile(rf"{_SOME_SPACE}(?:(}})|,{_SOME_SPACE}(?![ \t\r\n]))")
 
 
 class TooLong(Exception):
@@ -113,10 +115,8 @@ def _object(text: str, start: int, most: int) -> tuple[dict[str, Member], int]:
         if len(found) > MAX_MEMBERS:
             raise bad_request(f"An event has more than {MAX_MEMBERS} members; these are known: {', '.join(FIELDS)}.")
         after = _after_value.match(text, at)
-        if after is None:
-            raise json.JSONDecodeError("expected ','", text, _skip(text, at))
-        at = after.end()
-        if after[1]:
+        is_last, at = (bool(after[1]), after.end()) if after else _after(text, at)
+        if is_last:
             return found, at
 
 
@@ -142,6 +142,14 @@ def _name(text: str, start: int) -> tuple[str, int]:
     _expect(text, start, '"')
     name, at = _decoder.raw_decode(text, start)
     return name, _skip(text, _expect(text, _skip(text, at), ":"))
+
+
+def _after(text: str, at: int) -> tuple[bool, int]:
+    """Read what follows a value however it is written: whether its object ends there, and where to go on."""
+    at = _skip(text, at)
+    if text[at : at + 1] == "}":
+        return True, at + 1
+    return False, _skip(text, _expect(text, at, ","))
 
 
 def _skip(text: str, at: int) -> int:

@@ -37,6 +37,7 @@ from hookhub.api.serializers import (
 from hookhub.api.throttling import caller_of
 from hookhub.api.webhooks import repository_of
 from hookhub.models import Scope
+from hookhub.repositories import in_another_case
 from hookhub.schemas import Budget
 
 # What a batch's key is lengthened by for each of its events must still fit.
@@ -241,9 +242,10 @@ def new_events(
         written: repositories[name] for written, name in names.items() if name in repositories
     }
     if len(ids) < len(names):
+        missing = {name for name in names.values() if name not in repositories}
+        similar = in_another_case(missing, organization=organization)
         faults = {
-            field_of(taken, position, "repository"): f"{organization.slug} has no such repository; "
-            "create it first with POST /v1/repositories"
+            field_of(taken, position, "repository"): no_repository(organization, similar.get(names[event.repository]))
             for position, event in enumerate(taken.events)
             if event.repository is not None and event.repository not in ids
         }
@@ -262,6 +264,13 @@ def new_events(
         )
         for event in taken.events
     ]
+
+
+def no_repository(organization: Organization, similar: str | None) -> str:
+    """Return the words for a repository that is not there; ``similar`` is a name that differs in case only."""
+    if similar is not None:
+        return f"differs from {similar} in case only; write it the same way"
+    return f"{organization.slug} has no such repository; create it first with POST /v1/repositories"
 
 
 def require_validity(taken: intake.Intake, *, organization: Organization, own: Catalogue | None = None) -> None:

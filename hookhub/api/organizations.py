@@ -4,7 +4,6 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
-from django.db.models.functions import Lower
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -15,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from deliveries import audit, webhooks
+from deliveries import audit, names, webhooks
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only
@@ -148,12 +147,10 @@ def save(
     refuse_unknown_fields(serializer)
     serializer.is_valid(raise_exception=True)
     before = None if serializer.instance is None else audited(serializer.instance)[1]
-    name_before = getattr(serializer.instance, name, None)
+    refuse_taken(serializer, **more)
     try:
         with transaction.atomic():
             saved = serializer.save(**more)
-            if getattr(saved, name) != name_before:
-                refuse_in_another_case(saved)
             target, after = audited(saved)
             if before is None:
                 audit.record(f"{target.kind}.created", target=target, after=after, now=timezone.now())
@@ -165,19 +162,13 @@ def save(
     return serializer.data
 
 
-def refuse_in_another_case(saved: Organization | Repository) -> None:
-    """Raise a 409 where a name differs from another's in case only: GitHub's paths could not tell them apart.
-
-    Rows from before that differ so are kept; of two that are created at once both may stay. Paths in any case then lead
-    to the one that is written so, and else to the oldest.
-    """
-    rows: QuerySet[Organization] | QuerySet[Repository]
-    if isinstance(saved, Organization):
-        field, rows = "slug", Organization.objects.exclude(pk=saved.pk)
-    else:
-        field, rows = "name", Repository.objects.filter(organization=saved.organization).exclude(pk=saved.pk)
-    if other := rows.alias(folded=Lower(field)).filter(folded=str(saved).lower()).first():
-        raise conflict("This name is taken.", fields={field: f"differs from {other} in case only; choose another"})
+def refuse_taken(serializer: "BaseSerializer[Organization] | BaseSerializer[Repository]", **more: Any) -> None:
+    """Raise a 409 where another row has the name, in any case, that is asked for."""
+    row = serializer.instance or getattr(serializer, "Meta").model(**more)  # noqa: B009 - the stubs do not have it
+    name = names.field_of(row)
+    wanted = serializer.validated_data.get(name, getattr(row, name))
+    if wanted != getattr(row, name) and (error := names.name_error(row, wanted)):
+        raise conflict("This name is taken.", fields={name: error})
 
 
 def change(

@@ -45,7 +45,8 @@ def check(settings: Settings) -> Finding:
     if answer.status == _FORBIDDEN:
         return _bad(f"This API key may not publish: {answer.refusal}")
     if answer.refusal.names_repository:
-        return _bad(f"{answer.refusal}\n{how_to_create(settings)}")
+        hint = "Say it with --repository." if answer.refusal.is_about_case else how_to_create(settings)
+        return _bad(f"{answer.refusal}\n{hint}")
     if answer.refusal.is_of_these_bytes:
         # Only the organization's own rules for events can refuse the made-up one, and a real one may obey them.
         return _good(f"{settings.url} answers and takes this key; it checks events: {answer.refusal}")
@@ -63,7 +64,7 @@ def create(settings: Settings) -> Finding:
         return _bad(f"The repository was not created: {answer.problem}")
     if answer.status == _CREATED:
         return _good(f"Created the repository {identity.name}.")
-    if answer.status == _CONFLICT and answer.refusal is not None:
+    if answer.status == _CONFLICT and answer.refusal is not None and not answer.refusal.is_about_case:
         return _good(f"The repository {identity.name} is there already.")
     hint = f"\n{how_to_create(settings)}" if answer.status in (_UNAUTHENTICATED, _FORBIDDEN) else ""
     return _bad(f"The repository was not created: {answer}{hint}")

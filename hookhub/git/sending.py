@@ -78,6 +78,11 @@ class Refusal:
         """Return whether HookHub does not have the repository that the events are about."""
         return any(_field_in_event(name) == "repository" for name, _ in self.fields)
 
+    @property
+    def is_about_case(self) -> bool:
+        """Return whether HookHub has a repository of this name, written in another case."""
+        return any(" in case only" in message for _, message in self.fields)
+
     def __str__(self) -> str:
         """Return it in one line."""
         return "; ".join([self.message, *(f"{name}: {message}" for name, message in self.fields[:5])])

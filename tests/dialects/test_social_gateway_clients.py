@@ -161,7 +161,7 @@ def test_a_path_names_owner_and_repository_in_any_case(
 def test_of_names_that_differ_in_case_only_the_one_written_so_is_meant_and_else_the_oldest(
     api: Caller, organization: Organization, repository: Repository
 ) -> None:
-    Repository.objects.create(organization=organization, name="WIDGETS")
+    Repository.objects.create(organization=organization, name="WIDGETS", kept_name="WIDGETS")
 
     names = {path: api.get(f"/repos/acme/{path}").json()["name"] for path in ("widgets", "WIDGETS", "Widgets")}
 

@@ -108,7 +108,7 @@ def test_for_people_it_is_one_line_and_the_body_laid_out(session: requests.Sessi
         session.post(url, data=BODY, headers=headers())
         line, *body = shown.get(timeout=60).splitlines()
 
-    assert re.fullmatch(r"\S+Z?\+00:00  POST  /hook  push  msg_1  signature ok  200", line)
+    assert re.fullmatch(r"\S+Z?\+00:00  POST  /hook  push  msg_1  standard-webhooks  signature ok  200", line)
     assert json.loads("\n".join(body)) == json.loads(BODY)
     assert body[1] == '      "type": "push",'
 

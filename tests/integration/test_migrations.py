@@ -6,7 +6,7 @@ from io import StringIO
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import IntegrityError, connection, connections
 from pytest_django import DjangoDbBlocker
 
 SCRATCH = "scratch"
@@ -83,3 +83,40 @@ def test_events_that_wait_for_their_fan_out_go_on_waiting_through_the_migrations
         call_command("migrate", "deliveries", "0004_retention", database=scratch, verbosity=0)
         cursor.execute("SELECT count(*) FILTER (WHERE fanned_out_at IS NULL), count(*) FROM deliveries_event")
         assert cursor.fetchall() == [(2, 3)]
+
+
+def test_names_that_differ_in_case_only_are_kept_through_the_migrations_and_no_more_of_them_are_taken(
+    scratch: str,
+) -> None:
+    call_command("migrate", "deliveries", "0015_one_line_names", database=scratch, verbosity=0)
+    with connections[scratch].cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO deliveries_organization (id, slug, name, default_dialect, created_at)"
+            " SELECT id, slug, '', 'native', '2026-03-04Z' FROM (VALUES (1, 'acme'), (2, 'ACME'), (3, 'Other'))"
+            " AS of (id, slug)"
+        )
+        cursor.execute(
+            "INSERT INTO deliveries_repository (organization_id, name, private, created_at)"
+            " SELECT organization, name, true, '2026-03-04Z' FROM (VALUES (1, 'Widgets'), (1, 'widgets'),"
+            " (1, 'WIDGETS'), (2, 'widgets'), (1, 'gadgets')) AS of (organization, name)"
+        )
+        call_command("migrate", "deliveries", "0016_no_names_that_differ_in_case_only", database=scratch, verbosity=0)
+
+        cursor.execute("SELECT slug, kept_slug FROM deliveries_organization ORDER BY id")
+        assert cursor.fetchall() == [("acme", None), ("ACME", "ACME"), ("Other", None)]
+        cursor.execute("SELECT name, kept_name FROM deliveries_repository ORDER BY id")
+        assert cursor.fetchall() == [
+            ("Widgets", None), ("widgets", "widgets"), ("WIDGETS", "WIDGETS"), ("widgets", None), ("gadgets", None),
+        ]  # fmt: skip
+        # As the version before writes rows, which knows nothing of the new columns.
+        for name in ("wIDGETS", "GADGETS"):
+            with pytest.raises(IntegrityError):
+                cursor.execute(
+                    "INSERT INTO deliveries_repository (organization_id, name, private, created_at)"
+                    " VALUES (1, %s, true, '2026-03-04Z')",
+                    [name],
+                )
+        cursor.execute("UPDATE deliveries_repository SET private = false WHERE name = 'WIDGETS'")
+        with pytest.raises(IntegrityError):
+            cursor.execute("UPDATE deliveries_repository SET name = 'WiDgEtS' WHERE name = 'WIDGETS'")
+        call_command("migrate", "deliveries", "0015_one_line_names", database=scratch, verbosity=0)

@@ -108,3 +108,17 @@ def test_a_host_that_hookhub_does_not_serve_keeps_the_push(
     assert "HookHub answered 400: This server does not serve the host '" in found
     assert "HookHub answered 400" in problem
     assert host.flush().stderr == "hookhub: 2 events sent\n"
+
+
+def test_a_repository_whose_name_differs_in_case_only_is_not_said_to_be_there_already(
+    organization: Organization, live_server: LiveServer, tmp_path: Path
+) -> None:
+    Repository.objects.create(organization=organization, name="Widgets")
+    host = make_host(tmp_path, url=live_server.url)
+
+    said = run(host, key_of(organization, Scope.MANAGE), live_server.url, "--create")
+
+    assert "The repository was not created: HookHub answered 409: This name is taken.; name: differs from" in said
+    assert "repository: differs from Widgets in case only; write it the same way\nSay it with --repository." in said
+    assert "is there already" not in said
+    assert [repository.name for repository in Repository.objects.all()] == ["Widgets"]

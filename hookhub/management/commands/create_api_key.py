@@ -4,13 +4,14 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from deliveries import audit
 from deliveries.dialects import DEFAULT, DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
+from deliveries.names import name_error
 from deliveries.plain_text import RULE, is_one_line
 from hookhub import key_arguments
 from hookhub.audited import audited
@@ -110,15 +111,21 @@ class Command(BaseCommand):
     def create(self, slug: str, *, dialect: str | None, wire_format: str | None) -> Organization:
         """Create the organization unless it is there already; one that is there stays as it is."""
         try:
-            Organization(slug=slug).full_clean(validate_unique=False)
+            Organization(slug=slug).full_clean(validate_unique=False, validate_constraints=False)
         except ValidationError as error:
             raise CommandError(f"--organization: {slug!r} will not do. {' '.join(error.messages)}") from error
+        is_there = Organization.objects.filter(slug=slug).exists()
+        if not is_there and (error := name_error(Organization(), slug)):
+            raise CommandError(f"--organization: {slug} {error}.")
         defaults = {"default_dialect": dialect or DEFAULT, "default_format": wire_format}
-        with transaction.atomic():
-            organization, is_new = Organization.objects.get_or_create(slug=slug, defaults=defaults)
-            if is_new:
-                target, state = audited(organization)
-                audit.record("organization.created", target=target, after=state, now=timezone.now())
+        try:
+            with transaction.atomic():
+                organization, is_new = Organization.objects.get_or_create(slug=slug, defaults=defaults)
+                if is_new:
+                    target, state = audited(organization)
+                    audit.record("organization.created", target=target, after=state, now=timezone.now())
+        except IntegrityError as error:
+            raise CommandError(f"--organization: {slug} has just been taken; choose another.") from error
         self.tell(f"{'Created organization' if is_new else 'There is already an organization'} {slug}.")
         return organization
 

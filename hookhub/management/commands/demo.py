@@ -138,7 +138,9 @@ class Command(BaseCommand):
         )
         subscriber.webhook_id = created["id"]
         # The receiver learns its secret as a person would: from the answer that shows it once.
-        subscriber.receiver.behaviour = Behaviour(secrets=(created["secret"],), **subscriber.behaviour)
+        subscriber.receiver.behaviour = Behaviour(
+            secrets=(created["secret"],), format=created["format"], **subscriber.behaviour
+        )
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self._say(f"Webhook {subscriber.name:<10} {created['format']:<17} -> {created['url']}")
         try:

@@ -15,7 +15,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hookhub import secret_files
-from hookhub.receiving import VerificationFailed, verify
+from hookhub.receiving import FORMATS, VerificationFailed, verify
 
 MAX_BODY_BYTES = 25 << 20
 SHOWN_LINES = 40
@@ -36,6 +36,8 @@ class Behaviour:
     """How the receiver answers."""
 
     secrets: tuple[str, ...] = ()
+    # The webhook's wire format; None lets each request's headers decide, and its sender with them.
+    format: str | None = None
     # The first so many requests of each delivery are answered with 500.
     fail: int = 0
     status: int = 200
@@ -98,6 +100,11 @@ class Command(BaseCommand):
             "[HOOKHUB_WEBHOOK_SECRET]",
         )
         parser.add_argument(
+            "--format",
+            choices=list(FORMATS),
+            help="the webhook's format: a request that is signed in another one is refused [what its headers say]",
+        )
+        parser.add_argument(
             "--fail", type=int, default=0, metavar="N", help="answer 500 to each delivery's first N requests"
         )
         parser.add_argument("--status", type=int, default=200, metavar="CODE", help="answer with this")
@@ -110,7 +117,8 @@ class Command(BaseCommand):
         if not 200 <= options["status"] <= 599:
             raise CommandError("--status must be between 200 and 599.")
         behaviour = Behaviour(
-            secrets=secrets_of(options),
+            secrets=secrets_for(options["format"], secrets_of(options)),
+            format=options["format"],
             fail=options["fail"],
             status=options["status"],
             delay=timedelta(seconds=options["delay"]),
@@ -148,6 +156,21 @@ def secrets_of(options: dict[str, Any]) -> tuple[str, ...]:
         lines = secret_files.read(options["secret_file"], option="--secret-file").splitlines()
         given += [line.strip() for line in lines if line.strip()]
     return tuple(given or os.environ.get("HOOKHUB_WEBHOOK_SECRET", "").split())
+
+
+def secrets_for(wire_format: str | None, secrets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the secrets; raises CommandError where there are none, or a webhook of the format cannot have them."""
+    if wire_format is None:
+        return secrets
+    if not secrets:
+        raise CommandError("--format: there is nothing to verify without the webhook's secret: --secret-file FILE.")
+    try:
+        verify(b"", {}, secrets=secrets, format=wire_format)
+    except VerificationFailed:
+        return secrets
+    except ValueError as error:
+        raise CommandError(f"--format {wire_format}: {error}.") from error
+    return secrets
 
 
 def open_server(receiver: Receiver, *, host: str, port: int) -> ThreadingHTTPServer:
@@ -188,7 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(413)
             self._show(b"", verdict="not read", answered="413 (body too large or of unknown length)")
             return
-        verdict = _verdict(body, dict(self.headers.items()), secrets=behaviour.secrets)
+        headers = dict(self.headers.items())
+        verdict = _verdict(body, headers, secrets=behaviour.secrets, wire_format=behaviour.format)
         if behaviour.hang:
             self._show(body, verdict=verdict, answered="nothing (hanging)")
             self.close_connection = True
@@ -230,6 +254,7 @@ class _Handler(BaseHTTPRequestHandler):
             "path": self.path,
             "type": _first(self.headers, _TYPES) or _type_in(body),
             "delivery": _first(self.headers, _DELIVERIES),
+            "format": self.receiver.behaviour.format or shown_format(dict(self.headers.items())),
             "verdict": verdict,
             "answered": answered,
         }
@@ -260,14 +285,21 @@ def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
-def _verdict(body: bytes, headers: dict[str, str], *, secrets: tuple[str, ...]) -> str:
+def _verdict(body: bytes, headers: dict[str, str], *, secrets: tuple[str, ...], wire_format: str | None) -> str:
     if not secrets:
         return "no secret given"
     try:
-        verify(body, headers, secrets=secrets)
+        verify(body, headers, secrets=secrets, format=wire_format)
     except (VerificationFailed, ValueError) as failed:
         return str(failed)
     return "signature ok"
+
+
+def shown_format(headers: dict[str, str]) -> str | None:
+    """Return the format that a request's headers show it to be signed in, or None where that is not one."""
+    names = {name.lower() for name in headers}
+    found = [slug for slug, one in FORMATS.items() if one.told_by in names]
+    return found[0] if len(found) == 1 else None
 
 
 def _first(headers: Any, names: tuple[str, ...]) -> str | None:

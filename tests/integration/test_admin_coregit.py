@@ -1,0 +1,106 @@
+"""What only a master key may do in Coregit's API, only owners may do in the admin: see and change webhooks."""
+
+from datetime import datetime
+
+import pytest
+from django.test import Client
+
+from deliveries.models import AuditEntry, Delivery, Organization, Repository, Webhook
+from hookhub.models import Membership
+from tests.integration.test_admin_access import path_of, staff
+from tests.story import Forge
+
+pytestmark = pytest.mark.django_db
+
+HOOKS = path_of(Webhook)
+NEW = {"url": "https://93.184.215.14/new", "events": "push"}
+
+
+@pytest.fixture
+def webhook(forge: Forge, now: datetime) -> Webhook:
+    """A webhook of an organization in Coregit's mode, with a delivery."""
+    Organization.objects.update(default_dialect="coregit")
+    webhook = forge.webhook(now=now, name="mirror")
+    forge.accept(now=now)
+    return webhook
+
+
+def acted(client: Client, webhook: Webhook) -> list[int]:
+    """Try everything that the admin offers of a webhook, and return how each was answered."""
+    page = f"{HOOKS}{webhook.pk}/"
+    answers = [
+        client.get(f"{page}change/"),
+        client.post(f"{page}change/", {"name": "mine", "url": webhook.shown_url, "events": "push"}),
+        client.post(f"{page}delete/", {"post": "yes"}),
+        client.get(f"{page}history/"),
+        *(
+            client.post(f"{page}act/", {"action": action})
+            for action in ("disable", "enable", "ping", "send_test", "rotate_secret")
+        ),
+    ]
+    return [answer.status_code for answer in answers]
+
+
+@pytest.mark.parametrize("role", ["manager", "reader"])
+def test_staff_who_own_no_coregit_organization_neither_see_nor_change_its_webhooks(
+    forge: Forge, webhook: Webhook, role: str
+) -> None:
+    client = staff(forge.organization, role)
+    before, entries = Webhook.objects.values().get(), AuditEntry.objects.count()
+
+    listed = client.get(HOOKS)
+    statuses = acted(client, webhook)
+    client.post(HOOKS, {"action": "disable", "_selected_action": [webhook.pk]})
+    found = client.get(f"{HOOKS}?q=mirror")
+
+    assert list(listed.context["cl"].result_list) == list(found.context["cl"].result_list) == []
+    # Django answers for a row that one does not see as for one that is not there.
+    assert set(statuses) <= {302, 403, 404}
+    assert Webhook.objects.values().get() == before
+    assert (AuditEntry.objects.count(), Delivery.objects.count()) == (entries, 1)
+
+
+@pytest.mark.parametrize("role", ["manager", "reader"])
+def test_staff_who_own_no_coregit_organization_create_no_webhook_in_it(
+    forge: Forge, webhook: Webhook, role: str
+) -> None:
+    client = staff(forge.organization, role)
+    for where in (
+        {"organization": forge.organization.pk},
+        {"organization": forge.organization.pk, "repository": forge.repository.pk},
+        {"repository": forge.repository.pk},
+    ):
+        answer = client.post(f"{HOOKS}add/", {**NEW, **where})
+
+        if role == "reader":
+            assert answer.status_code == 403
+        else:
+            assert set(answer.context["adminform"].form.errors) == set(where) | {"organization"}
+    assert Webhook.objects.get() == webhook
+
+
+def test_a_manager_who_works_for_another_organization_too_creates_webhooks_there_alone(
+    forge: Forge, webhook: Webhook
+) -> None:
+    client = staff(forge.organization, "manager")
+    other = Organization.objects.create(slug="native")
+    Membership.objects.create(user_id=client.session["_auth_user_id"], organization=other, role="manager")
+    repository = Repository.objects.create(organization=other, name="gadgets")
+
+    refused = client.post(f"{HOOKS}add/", {**NEW, "organization": forge.organization.pk})
+    created = client.post(f"{HOOKS}add/", {**NEW, "organization": other.pk, "repository": repository.pk})
+
+    assert (refused.status_code, list(refused.context["adminform"].form.errors)) == (200, ["organization"])
+    assert created.status_code == 302
+    assert Webhook.objects.exclude(pk=webhook.pk).get().repository == repository
+
+
+def test_an_owner_and_a_superuser_do_all_of_it(forge: Forge, webhook: Webhook) -> None:
+    client = staff(forge.organization, "owner")
+
+    assert list(client.get(HOOKS).context["cl"].result_list) == [webhook]
+    assert client.get(f"{HOOKS}{webhook.pk}/change/").status_code == 200
+    assert client.post(f"{HOOKS}{webhook.pk}/act/", {"action": "disable"}).status_code == 302
+    assert client.post(f"{HOOKS}add/", {**NEW, "organization": forge.organization.pk}).status_code == 302
+    webhook.refresh_from_db()
+    assert (webhook.disabled_reason, Webhook.objects.count()) == ("by_owner", 2)
