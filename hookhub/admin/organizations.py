@@ -49,8 +49,6 @@ class NamedForm(ModelForm):
 class Named(Lasting):
     """What has a name that no other row may have in any case."""
 
-    form = NamedForm
-
     def changeform_view(
         self,
         request: HttpRequest,
@@ -104,6 +102,7 @@ class OrganizationAdmin(Audited, Named):
 
 @admin.register(Repository)
 class RepositoryAdmin(Audited, Named):
+    form = NamedForm
     organization_path = "organization"
     list_display = ("name", "organization", "private", "created_at")
     list_filter = (OrganizationFilter, "private")

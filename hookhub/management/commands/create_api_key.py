@@ -115,8 +115,8 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(f"--organization: {slug!r} will not do. {' '.join(error.messages)}") from error
         is_there = Organization.objects.filter(slug=slug).exists()
-        if not is_there and (error := name_error(Organization(), slug)):
-            raise CommandError(f"--organization: {slug} {error}.")
+        if not is_there and (taken := name_error(Organization(), slug)):
+            raise CommandError(f"--organization: {slug} {taken}.")
         defaults = {"default_dialect": dialect or DEFAULT, "default_format": wire_format}
         try:
             with transaction.atomic():
