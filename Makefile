@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners partners-generated demo up test lint types fast hunt acceptance format bench hostile chaos chaos-mutants clean
+.PHONY: help venv lock sbom partners partners-generated demo up test lint types fast hunt contract acceptance format bench hostile chaos chaos-mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -81,11 +81,14 @@ lint: venv ## ruff, import-linter, and whether the migrations are complete
 types: venv ## mypy, strict
 	@$(BIN)/mypy
 
-fast: venv ## the unit tests alone, in 20 seconds and without a server
-	@HOOKHUB_TESTS_WITHOUT_SERVERS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/unit
+fast: venv ## the unit tests and the contract, in half a minute and without a server
+	@HOOKHUB_TESTS_WITHOUT_SERVERS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/unit tests/contract
 
 hunt: venv ## let Hypothesis draw new examples for the tests that state a property; `make test` repeats the same ones
 	@HYPOTHESIS_PROFILE=new $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal $(shell grep -rl hypothesis tests --include='test_*.py')
+
+contract: venv ## write anew what users meet, after a change of it on purpose; see tests/contract
+	@$(BIN)/python -m tests.contract --write
 
 acceptance: partners ## the tests with real processes, and the browser
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance

@@ -1,0 +1,140 @@
+"""What is sent, stored and logged: formats, event types, choices, tasks, keys, and the fields of log lines."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import get_args
+
+from celery import current_app
+from django.apps import apps
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from deliveries import attempts, catalogue, telemetry
+from deliveries.dialects import DIALECTS
+from deliveries.formats import FORMATS
+from deliveries.formats.base import Verdict
+from deliveries.outcomes import Lost
+from hookhub import request_log
+from hookhub.models import ApiKey
+from hookhub.stream import consumer, entries, refused
+from tests.contract import source
+from tests.unit.made_up import NOW, a_claim, a_reply, a_result
+
+OURS = ("deliveries", "hookhub")
+
+
+def formats() -> Iterator[str]:
+    """Yield what a receiver sees of each format: its headers, and what its answers mean."""
+    yield f"verdicts {' '.join(get_args(Verdict))}"
+    for slug, wire_format in FORMATS.items():
+        yield f"{slug} title={wire_format.title} content_types={','.join(wire_format.content_types)}"
+        yield f"{slug} secret={wire_format.signs} url_is_secret={wire_format.url_is_secret}"
+        policy = wire_format.policy
+        retries = None if policy.retry_schedule is None else [wait.total_seconds() for wait in policy.retry_schedule]
+        yield f"{slug} timeout={policy.timeout} retries={retries} auto_disable={policy.auto_disable}"
+        yield f"{slug} reserved headers: {' '.join(sorted(wire_format.own_headers))}"
+        meant: dict[str, list[str]] = {}
+        for status in range(100, 600):
+            if verdict := wire_format.judge(status):
+                meant.setdefault(verdict, []).append(str(status))
+        for verdict, statuses in meant.items():
+            yield f"{slug} {verdict}: {_runs(statuses)}"
+        claim = a_claim()
+        request = attempts.render(claim._replace(to=claim.to._replace(format=slug)), now=NOW)
+        for name, value in request.headers:
+            yield f"{slug} header {name}" + (f": {value}" if name in {"Content-Type", "User-Agent"} else "")
+
+
+def event_types() -> Iterator[str]:
+    """Yield each system's event types, with the actions that their data may name."""
+    for slug, dialect in DIALECTS.items():
+        known = catalogue.of(slug)
+        yield f"{slug} title={dialect.title} format={dialect.wire_format} families={known.lists_families}"
+        for name, event_type in known.types.items():
+            yield " ".join([slug, name, *(f"action={action}" for action in event_type.actions)])
+
+
+def choices() -> Iterator[str]:
+    """Yield the values that stored fields may have, which the API, the admin and the command line show."""
+    for app in OURS:
+        for model in apps.get_app_config(app).get_models():
+            for field in model._meta.get_fields():
+                for value, _ in getattr(field, "flatchoices", ()):
+                    yield f"{model._meta.label}.{field.name} {value}"
+
+
+def admin_pages() -> Iterator[str]:
+    """Yield the permissions that people can be given in the admin, and the actions of its pages."""
+    for model, page in sorted(admin.site._registry.items(), key=lambda pair: pair[0]._meta.label):
+        yield from (f"action {model._meta.label} {name}" for name in page.actions or ())
+    for app in OURS:
+        for model in apps.get_app_config(app).get_models():
+            for action in model._meta.default_permissions:
+                yield f"permission {app}.{action}_{model._meta.model_name}"
+            for name, _ in model._meta.permissions:
+                yield f"permission {app}.{name}"
+
+
+def messages() -> Iterator[str]:
+    """Yield what two versions of HookHub, and operators' own tools, share in Redis, PostgreSQL and Celery."""
+    current_app.loader.import_default_modules()
+    for name, task in sorted(current_app.tasks.items()):
+        if not name.startswith("celery."):
+            options = current_app.amqp.router.route({}, name)
+            yield f"task {name} queue={options['queue'].name} ignore_result={task.ignore_result}"
+    yield f"queue {settings.CELERY_TASK_DEFAULT_QUEUE}"
+    yield f"stream {settings.HOOKHUB_STREAM} group={consumer.GROUP} refused={consumer.refused_of('*')}"
+    yield f"stream fields {' '.join(entries.FIELDS)}"
+    yield f"stream refused fields {' '.join(name.decode() for name in refused.OURS)}"
+    for pattern in source.redis_keys():
+        yield f"redis key {pattern}"
+    for channel in source.channels():
+        yield f"postgresql channel {channel}"
+    for key in source.locks():
+        yield f"postgresql advisory lock {key}"
+    for name in source.session_settings():
+        yield f"postgresql session setting {name}"
+    yield f"postgresql application_name {settings.DATABASES['default']['OPTIONS']['application_name']}"
+
+
+def logs() -> Iterator[str]:
+    """Yield the names of the loggers, and of the fields in lines of JSON."""
+    for name in source.calls(logging.getLogger.__name__):
+        yield f"logger {name}"
+    request = RequestFactory().get("/v1/events", {"state": "failed"})
+    request.META["HTTP_X_REQUEST_ID"] = "r1"
+    request_log.name_caller(request.META, _key())
+    request.__dict__["_cached_user"] = _person()
+    for name in json.loads(request_log.line_of(request, HttpResponse(), took=0.5)):
+        yield f"hookhub.access {name}"
+    found: dict[str, None] = {}
+    answers = (a_reply(500), Lost("timeout", "no answer"))
+    for answer in answers:
+        for last in (False, True):
+            row = attempts.as_row(a_result(answer, **({"failures": 99} if last else {})), attempt_id=a_claim().lease)
+            for ours in (True, None):
+                found |= dict.fromkeys(json.loads(telemetry.line_of(row, was_ours=ours)))
+    yield from (f"hookhub.attempts {name}" for name in found)
+
+
+def _key() -> ApiKey:
+    organization = apps.get_model("deliveries", "Organization")(slug="acme")
+    return ApiKey(key_id="0" * 12, organization=organization)
+
+
+def _person() -> object:
+    return apps.get_model("auth", "User")(username="kim")
+
+
+def _runs(statuses: list[str]) -> str:
+    """Return statuses in ascending order, neighbours as a range."""
+    found: list[list[int]] = []
+    for status in map(int, statuses):
+        if found and found[-1][-1] == status - 1:
+            found[-1].append(status)
+        else:
+            found.append([status])
+    return " ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in found)

@@ -1,0 +1,303 @@
+"""What is typed: management commands, make targets, settings, harnesses, the git hook, and what programs import."""
+
+import argparse
+import ast
+import importlib
+import inspect
+import io
+import json
+import os
+import re
+import runpy
+import tempfile
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from django.core.management import get_commands, load_command_class
+
+from chaos.records import Records
+from chaos.verdict import judge
+from deliveries.ledger import CHECKS, Finding, Totals
+from deliveries.management.commands import check_ledger
+from hookhub import client, receiving, stream_client
+from hookhub.git import hook
+from hookhub.git import settings as hook_settings
+from hookhub.git.spool import Line, Spool
+from hookhub.stream.refused import Counts
+from tests.contract import source
+from tests.contract.source import ROOT
+
+OURS = ("deliveries", "hookhub")
+# What Django gives every command.
+FROM_DJANGO = {
+    "help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks",
+}  # fmt: skip
+SETTINGS = ROOT / "config" / "settings.py"
+SHELLS = ("Procfile", "docker-compose.yml", "deploy/valkey.sh", "deploy/nginx.conf", "Dockerfile")
+
+
+class _Asked(dict[str, str]):
+    """An environment that remembers which variables it was asked for."""
+
+    def __init__(self, **variables: str) -> None:
+        super().__init__(variables)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+
+class _Parsing(Exception):
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        super().__init__(parser.prog)
+        self.parser = parser
+
+
+def commands() -> Iterator[str]:
+    """Yield every management command of HookHub's, with its arguments and the statuses it chooses to exit with."""
+    for name, app in sorted(get_commands().items()):
+        if app in OURS:
+            parser = load_command_class(app, name).create_parser("manage.py", name)
+            yield f"manage.py {name}"
+            yield from _arguments(f"manage.py {name}", parser)
+    for path in source.modules():
+        if path.parent.name == "commands":
+            yield from (f"manage.py {path.stem} exits with {status}" for status in source.exits(path))
+
+
+def reports() -> Iterator[str]:
+    """Yield the keys of what programs print as JSON, and the names of what is checked."""
+    finding = Finding(CHECKS[0], count=0, is_at_least=False, sample=())
+    report = check_ledger.as_json([finding], Totals(0, 0, 0, {}), now=datetime.now(UTC))
+    yield from (f"check_ledger --json {key}" for key in _keys(report))
+    yield from (f"check_ledger check {check.name} {check.broken}" for check in CHECKS)
+    yield from (f"stream --json {field.name}" for field in fields(Counts))
+    none: Any = ()
+    verdict = judge(Records(none, none, {}, none, none, none), scenario="none", seed=0)
+    yield from (f"python -m chaos {key}" for key in _keys(verdict.figures))
+
+
+def harnesses() -> Iterator[str]:
+    """Yield the programs that are started as modules, with their arguments and the names they know."""
+    for name in ("bench", "bench.report", "chaos"):
+        yield from _arguments(f"python -m {name}", _parser_of(_main_of(name)))
+    yield from _arguments("post-receive", _parser_of(hook.main))
+    for name in _printed(_main_of("chaos"), "--list"):
+        yield f"python -m chaos {name}"
+    groups = vars(importlib.import_module("chaos.__main__"))["GROUPS"]
+    for name, scenarios in groups.items():
+        yield f"python -m chaos {name}: {' '.join(each.name for each in scenarios)}"
+
+
+def targets() -> Iterator[str]:
+    """Yield make's targets and variables, and the processes of the Procfile."""
+    text = (ROOT / "Makefile").read_text()
+    yield from sorted(f"make {name}" for name in re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
+    yield from sorted(f"make {name}={value}" for name, value in re.findall(r"^([A-Z]+) \?= ?(.*)$", text, re.MULTILINE))
+    processes = (ROOT / "Procfile").read_text()
+    yield from (f"process {name}" for name in re.findall(r"^(\w+):", processes, re.MULTILINE))
+
+
+def settings() -> Iterator[str]:
+    """Yield every environment variable, with its default and the value that the setting has without any of them."""
+    with tempfile.TemporaryDirectory() as home:
+        outside = {"PATH": os.environ.get("PATH", ""), "HOOKHUB_HOME": home}
+        with patch.dict(os.environ, outside, clear=True):
+            found = runpy.run_path(str(SETTINGS))
+    read = _read_settings(found)
+    yield from (f"{name} {meaning}" for name, meaning in sorted(read.items()))
+    for file in SHELLS:
+        text = (ROOT / file).read_text()
+        for name, default in sorted(set(re.findall(r"(?<!\$)\$\{([A-Z_]+)(?::?[-?]([^}]*))?\}", text))):
+            yield f"{file} {name} default={default}"
+    elsewhere = set(source.matching(r"(HOOKHUB|DATABASE|REDIS|WEB)_[A-Z0-9_]+")) - read.keys()
+    yield from (f"outside of the settings: {name}" for name in sorted(elsewhere))
+
+
+def hook_files() -> Iterator[str]:
+    """Yield the git hook's settings, and the files it writes into a repository: HEX and N for what varies."""
+    known = vars(hook_settings)["_TEXT"] | vars(hook_settings)["_SECONDS"] | {"private"}
+    yield from (f"{hook_settings.FILE_NAME} {name}" for name in sorted(known))
+    yield from (f"dialect {name}" for name in hook_settings.DIALECTS)
+    asked = _Asked(HOOKHUB_URL="https://hooks.example", HOOKHUB_API_KEY="hh_1")
+    hook_settings.read_settings(ROOT, environment=asked)
+    push = vars(hook)["_push"]((), asked, git_dir=ROOT)
+    yield from (f"environment {name}" for name in sorted(asked.names))
+    with tempfile.TemporaryDirectory() as directory:
+        spool = Spool(Path(directory))
+        path = spool.keep(push, at_ns=1)
+        yield from (f"push {name}" for name in json.loads(path.read_bytes()))
+        spool.keep_refs(path, b"refs")
+        found = _files(directory)
+        spool.record_problem("none")
+        spool.note_creation()
+        spool.note_creation("refs/namespaces/a/")
+        with spool.only_sender():
+            # As large as a batch may be, so that a part of the push waits for the next.
+            parts = spool.replace(path, (Line(0, place, "x" * (2 << 20)) for place in range(3)))
+            progress = next(parts)
+            found |= _files(directory)
+            list(parts)
+        yield from (f"progress {name}" for name in vars(progress))
+        spool.reject(spool.batches()[0], reason="none")
+        found |= _files(directory)
+    yield from (f"file {name}" for name in sorted(found))
+
+
+def python() -> Iterator[str]:
+    """Yield what programs import: the clients and the receivers' verification, with every public signature."""
+    for module in (client, stream_client, receiving):
+        exported = getattr(module, "__all__", None)
+        for name, value in sorted(vars(module).items()):
+            is_own = getattr(value, "__module__", None) == module.__name__
+            if name in exported if exported is not None else is_own and not name.startswith("_"):
+                yield from _public(f"{module.__name__}.{name}", value)
+
+
+def _keys(report: object, where: str = "") -> Iterator[str]:
+    """Yield the path of each value in what becomes JSON."""
+    if isinstance(report, Mapping):
+        for name, value in report.items():
+            yield f"{where}{name}"
+            yield from _keys(value, f"{where}{name}.")
+    elif isinstance(report, list) and report:
+        yield from _keys(report[0], f"{where[:-1]}[].")
+
+
+def _public(where: str, value: Any) -> Iterator[str]:
+    if isinstance(value, type):
+        bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
+        yield f"{where}({bases}) {_signature(value)}"
+        for name, member in sorted(vars(value).items()):
+            if not name.startswith("_") or name in {"__enter__", "__exit__", "__iter__"}:
+                inner = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+                if inspect.isfunction(inner):
+                    yield f"{where}.{name}{_signature(inner)}" + (" property" if isinstance(member, property) else "")
+                elif name not in getattr(value, "__annotations__", {}) and not inspect.ismemberdescriptor(inner):
+                    yield f"{where}.{name}"
+        named = {**getattr(value, "__annotations__", {}), **_attributes(value)}
+        yield from (f"{where}.{name}: {kind}" for name, kind in named.items() if not name.startswith("_"))
+    elif callable(value):
+        yield f"{where}{_signature(value)}"
+    elif isinstance(value, Mapping):
+        yield f"{where} {' '.join(map(str, value))}"
+    else:
+        yield where
+
+
+def _attributes(value: type) -> dict[str, str]:
+    """Return what a class's ``__init__`` gives its instances."""
+    found = {}
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(value)))):
+        match node:
+            case (
+                ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)])
+                | ast.AnnAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name))
+            ):
+                found[name] = "attribute"
+    return found
+
+
+def _signature(value: Callable[..., Any]) -> str:
+    try:
+        return re.sub(r"<function [\w.]*?(\w+) at 0x\w+>", r"\1", str(inspect.signature(value)))
+    except ValueError:
+        # An exception that takes whatever exceptions take.
+        return "(...)"
+
+
+def _arguments(called: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        if action.dest in FROM_DJANGO:
+            continue
+        if isinstance(action, argparse._SubParsersAction):
+            for name, inner in action.choices.items():
+                yield f"{called} {name}"
+                yield from _arguments(f"{called} {name}", inner)
+            continue
+        words = [called, "|".join(action.option_strings) or action.dest.upper()]
+        if type(action).__name__ != "_StoreAction":
+            words.append(type(action).__name__.strip("_"))
+        if action.type is not None:
+            words.append(f"type={getattr(action.type, '__name__', 'other')}")
+        words += [f"nargs={action.nargs}"] if action.nargs is not None else []
+        words += [f"choices={'|'.join(map(str, action.choices))}"] if action.choices else []
+        words += [f"default={_shown(action.default)}"] if action.default not in (None, argparse.SUPPRESS) else []
+        words += ["required"] if action.required else []
+        yield " ".join(words)
+
+
+def _main_of(module: str) -> Callable[[], Any]:
+    name = module if importlib.util.find_spec(module).submodule_search_locations is None else f"{module}.__main__"  # type: ignore[union-attr, attr-defined]
+    main: Callable[[], Any] = importlib.import_module(name).main
+    return main
+
+
+def _parser_of(main: Callable[[], Any]) -> argparse.ArgumentParser:
+    """Return the parser with which a program reads its arguments."""
+
+    def stop(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        raise _Parsing(parser)
+
+    with patch("sys.argv", ["program", "--help"]), patch.object(argparse.ArgumentParser, "parse_args", stop):
+        try:
+            main()
+        except _Parsing as found:
+            return found.parser
+    raise AssertionError(f"{main} reads no arguments")
+
+
+def _printed(main: Callable[[], Any], *arguments: str) -> list[str]:
+    """Return the first word of each line that a program prints."""
+    out = io.StringIO()
+    with patch("sys.argv", ["program", *arguments]), redirect_stdout(out):
+        main()
+    return [line.split()[0] for line in out.getvalue().splitlines()]
+
+
+def _read_settings(module: Mapping[str, Any]) -> dict[str, str]:
+    """Return of each environment variable that the settings read its type, its least value and its default."""
+    found = {}
+    for node in ast.walk(ast.parse(SETTINGS.read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
+            continue
+        function, first = module.get(node.func.id), node.args[0]
+        is_name = isinstance(first, ast.Constant) and re.fullmatch(r"[A-Z][A-Z0-9_]+", str(first.value))
+        if is_name and inspect.isfunction(function):
+            given = {str(each.arg): each.value for each in node.keywords}
+            found[str(first.value)] = _meaning(inspect.signature(function), node.args, given, module)  # type: ignore[attr-defined]
+    return found
+
+
+def _meaning(
+    signature: inspect.Signature, args: Sequence[ast.expr], given: Mapping[str, ast.expr], module: Mapping[str, Any]
+) -> str:
+    """Return what a call that reads an environment variable says of it."""
+    bound = signature.bind(*args, **given).arguments
+    if "default" not in signature.parameters:
+        return "required"
+    default = signature.parameters["default"].default
+    if "default" in bound:
+        default = eval(compile(ast.Expression(bound["default"]), str(SETTINGS), "eval"), dict(module))
+    least = f" least={ast.unparse(bound['least'])}" if "least" in bound else ""
+    return f"{type(default).__name__}{least} default={_shown(default)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    if isinstance(value, Path):
+        return str(value.relative_to(ROOT) if value.is_absolute() else value)
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _files(directory: str) -> set[str]:
+    names = (str(path.relative_to(directory)) for path in Path(directory).rglob("*"))
+    return {re.sub(r"\d+", "N", re.sub(r"[0-9a-f]{32}", "HEX", name)) for name in names}
