@@ -1,8 +1,13 @@
 """`/v1/`, `/v1/meta` and the OpenAPI document: what HookHub says of itself."""
 
 from collections.abc import Iterable
+from functools import lru_cache
+from threading import Lock
+from typing import Any
 
 from django.conf import settings
+from django.http import HttpResponse
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularJSONAPIView
@@ -60,6 +65,30 @@ class DocumentView(SpectacularJSONAPIView):
 
     renderer_classes = [OpenApiJsonRenderer2]  # noqa: RUF012 - the type is the framework's
     content_negotiation_class = OneFormat
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return the document; the framework's version and language in the query would each be a document of its own."""
+        del request, args, kwargs
+        headers = {"Content-Disposition": 'inline; filename="HookHub.json"'}
+        return HttpResponse(document(), content_type="application/json", headers=headers)
+
+
+_making = Lock()
+
+
+def document() -> bytes:
+    """Return the OpenAPI document, which each process makes once: it costs a second of processor time."""
+    # One thread makes it while the others wait; each would make its own otherwise.
+    with _making:
+        return _made()
+
+
+@lru_cache(maxsize=1)
+def _made() -> bytes:
+    schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]  # drf-spectacular's own
+    rendered: bytes = OpenApiJsonRenderer2().render(schema, renderer_context={})
+    return rendered
 
 
 class MetaView(APIView):

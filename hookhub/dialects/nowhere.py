@@ -39,7 +39,8 @@ def is_of_github(request: HttpRequest) -> bool:
     """Return whether a request is one of a client of GitHub's API."""
     if request.path_info.startswith(("/v1/", "/admin/")):
         return False
-    first = request.path_info.split("/")[1]
+    # The path of "OPTIONS *" has no slash.
+    first = request.path_info.removeprefix("/").partition("/")[0]
     return (
         first in GITHUB
         or f"{request.path_info}/".startswith("/api/v3/")

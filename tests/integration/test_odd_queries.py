@@ -2,7 +2,10 @@
 
 import pytest
 from django.test import Client
+from django.utils.translation import trans_real
+from drf_spectacular.generators import SchemaGenerator
 
+from hookhub.api import meta
 from tests.api import Caller, faults
 from tests.receiver import Receiver
 
@@ -29,3 +32,28 @@ def test_a_request_with_a_byte_order_mark_is_read(api: Caller) -> None:
     made = api.post("/v1/repositories", b"\xef\xbb\xbf" + b'{"name":"gadgets"}')
 
     assert (made.status_code, made.json()["name"]) == (201, "gadgets")
+
+
+def test_the_openapi_document_is_made_once_whatever_is_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    meta._made.cache_clear()
+    made: list[None] = []
+    make = SchemaGenerator.get_schema
+    monkeypatch.setattr(SchemaGenerator, "get_schema", lambda *told, **more: made.append(None) or make(*told, **more))
+    languages = set(trans_real._translations)
+
+    plain = Client().get("/v1/openapi.json")
+    queries = ("version=%0a", "version=%0d%0aX:1", "version=2", "lang=xx", "lang=de")
+    answers = [Client().get(f"/v1/openapi.json?{query}") for query in queries]
+
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, plain.content)}
+    assert plain["Content-Disposition"] == 'inline; filename="HookHub.json"'
+    assert len(made) == 1
+    # Django keeps what it reads of a language for as long as the process lives.
+    assert set(trans_real._translations) == languages
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "GET", "POST"])
+def test_a_path_without_a_slash_leads_nowhere(method: str) -> None:
+    answer = Client().request(PATH_INFO="*", REQUEST_METHOD=method)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
