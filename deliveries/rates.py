@@ -9,11 +9,13 @@ Without Redis each process counts for itself.
 import logging
 import math
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from django.conf import settings
@@ -29,6 +31,8 @@ REDIS_TIMEOUT = timedelta(milliseconds=200)
 REDIS_COOLDOWN = timedelta(seconds=1)
 # Beyond this the subject that was seen first is forgotten: strangers must not fill the memory with their addresses.
 MAX_SUBJECTS = 20_000
+# More of them at once would take longer than Redis is given to answer.
+MAX_SUBJECTS_IN_A_SYNC = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +66,30 @@ class TooMany(Exception):
 
 @dataclass(slots=True)
 class Count:
-    """What a subject has used: in the window before, in this one as Redis knows it, and since Redis was told."""
+    """What a subject has used: in the window before, and in this one, here and by the other processes."""
 
     seconds: float
     window: int
     before: int = 0
-    told: int = 0
-    untold: int = 0
+    own: int = 0
+    others: int = 0
+
+    @property
+    def current(self) -> int:
+        """What it has used in this window."""
+        return self.own + self.others
 
     def roll(self, window: int) -> None:
         """Go on to a later window; a clock that is set back a little changes nothing."""
         if self.window - 1 <= window <= self.window:
             return
         is_next = window == self.window + 1
-        self.before = self.told + self.untold if is_next else 0
-        self.window, self.told, self.untold = window, 0, 0
+        self.before = self.current if is_next else 0
+        self.window, self.own, self.others = window, 0, 0
 
     def used(self, *, share: float) -> float:
         """Return what counts against the quota when ``share`` of the window has passed."""
-        return self.told + self.untold + self.before * (1 - share)
+        return self.current + self.before * (1 - share)
 
 
 Key = tuple[str, str]
@@ -88,11 +97,11 @@ Key = tuple[str, str]
 
 
 class Used(NamedTuple):
-    """What Redis is to be told of a subject."""
+    """What Redis is to be told of a subject: all that this process has counted in a window."""
 
     seconds: float
     window: int
-    amount: int
+    own: int
 
 
 class Counters:
@@ -101,6 +110,8 @@ class Counters:
     def __init__(self, connect: Callable[[], Redis], *, prefix: str, in_background: bool = True) -> None:
         self._in_background = in_background
         self._pid = os.getpid()
+        # Its name in Redis, beside those of the other processes.
+        self._name = secrets.token_hex(8)
         self._connect = connect
         self._prefix = prefix
         self._counts: dict[Key, Count] = {}
@@ -143,7 +154,7 @@ class Counters:
                     self._dirty.discard(oldest)
                 count = self._counts[key] = Count(seconds, window)
             count.roll(window)
-            count.untold += amount
+            count.own += amount
             self._dirty.add(key)
         self._wake.set()
         if self._thread is None and self._in_background:
@@ -152,9 +163,11 @@ class Counters:
     def sync(self) -> bool:
         """Tell Redis what was used here and read what was used everywhere; return whether it answered."""
         with self._lock:
-            found = [(key, self._counts[key]) for key in self._dirty]
-            taken = {key: Used(count.seconds, count.window, count.untold) for key, count in found}
-            self._dirty.clear()
+            found = [(key, self._counts[key]) for key in islice(self._dirty, MAX_SUBJECTS_IN_A_SYNC)]
+            taken = {key: Used(count.seconds, count.window, count.own) for key, count in found}
+            self._dirty -= taken.keys()
+            if self._dirty:
+                self._wake.set()
         if not taken:
             return True
         try:
@@ -169,21 +182,29 @@ class Counters:
             for (key, used), (total, before) in zip(taken.items(), totals, strict=True):
                 count = self._counts.get(key)
                 if count is not None and count.window == used.window:
-                    count.told, count.untold = total, count.untold - used.amount
+                    count.others = total - used.own
                     # While Redis was away it heard of nothing, and this process still knows of its own.
                     count.before = max(count.before, before)
         return True
 
     def _exchange(self, taken: dict[Key, Used]) -> Sequence[tuple[int, int]]:
-        """Add up in Redis; return each subject's totals of this window and of the one before."""
+        """Add up in Redis; return each subject's totals of this window and of the one before.
+
+        Each process writes its own count and adds nothing to a common one: a Redis that is too slow to answer may have
+        done what it was asked, and must not count the same again when it is asked again.
+        """
         pipe = self._connect().pipeline(transaction=False)
         for (policy, subject), used in taken.items():
             name = f"{self._prefix}:rate:{policy}:{subject}"
-            pipe.incrby(f"{name}:{used.window}", used.amount)
+            pipe.hset(f"{name}:{used.window}", self._name, used.own)
             pipe.expire(f"{name}:{used.window}", math.ceil(used.seconds * 2) + 5)
-            pipe.get(f"{name}:{used.window - 1}")
+            pipe.hvals(f"{name}:{used.window}")
+            pipe.hvals(f"{name}:{used.window - 1}")
         answers = pipe.execute()
-        return [(int(total), int(before or 0)) for total, before in zip(answers[::3], answers[2::3], strict=True)]
+        return [
+            (sum(map(int, current)), sum(map(int, before)))
+            for current, before in zip(answers[2::4], answers[3::4], strict=True)
+        ]
 
     def _start(self) -> None:
         with self._lock:
@@ -209,7 +230,7 @@ class Counters:
 def _seconds_until_more(count: Count, *, quota: int, share: float, window: float) -> int:
     """Return the seconds until at least one more is possible, if none else is used; the window's rest if one is now."""
     rest = (1 - share) * window
-    current, before = count.told + count.untold, count.before
+    current, before = count.current, count.before
     if quota - count.used(share=share) >= 1 or quota < 1:
         return math.ceil(rest)
     if current <= quota - 1:
@@ -250,10 +271,21 @@ def take(policy: Policy, subject: str, amount: int = 1, *, quota: int, now: floa
 
     A batch is taken whole where anything of the quota remains. Raises TooMany, and then nothing is counted.
     """
-    if not quota:
-        return None
-    standing = counters().look(policy, subject, quota=quota, now=now)
-    if standing.remaining < 1:
-        raise TooMany(standing)
-    counters().spend(policy, subject, amount, now=now)
-    return Standing(policy, quota, max(standing.remaining - amount, 0), standing.reset)
+    return next(iter(take_all([(policy, subject, quota)], amount, now=now)), None)
+
+
+def take_all(limits: Sequence[tuple[Policy, str, int]], amount: int = 1, *, now: float) -> list[Standing]:
+    """Count ``amount`` for each policy and subject with a quota, or for none of them where one of these is used up."""
+    standings = look_all(limits, now=now)
+    for standing in standings:
+        if standing.remaining < 1:
+            raise TooMany(standing)
+    for policy, subject, quota in limits:
+        if quota:
+            counters().spend(policy, subject, amount, now=now)
+    return [Standing(found.policy, found.quota, max(found.remaining - amount, 0), found.reset) for found in standings]
+
+
+def look_all(limits: Sequence[tuple[Policy, str, int]], *, now: float) -> list[Standing]:
+    """Return where the subjects with a quota stand; nothing is counted."""
+    return [counters().look(policy, subject, quota=quota, now=now) for policy, subject, quota in limits if quota]

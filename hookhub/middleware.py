@@ -101,7 +101,11 @@ def faults_in_query(query: str) -> dict[str, str]:
 
 
 def limit_addresses(get_response: Handler) -> Handler:
-    """Refuse the requests of an address that has made as many as it may; events that were accepted do not count."""
+    """Refuse the requests of an address that has made as many as it may.
+
+    Events that were accepted do not count, nor does what a database that is away keeps from being answered: who tries
+    again until it is back is not refused then.
+    """
 
     def answer(request: HttpRequest) -> HttpResponse:
         address = address_of(request.META)
@@ -110,8 +114,9 @@ def limit_addresses(get_response: Handler) -> Handler:
         except TooMany as error:
             return in_callers_shape(request, throttled(error))
         answered = get_response(request)
-        # Their keys and their organizations have limits of their own.
-        if answered.status_code != 202 or request.path_info != "/v1/events":
+        # Keys and organizations have limits of their own for events.
+        is_accepted = answered.status_code == 202 and request.path_info == "/v1/events"
+        if not is_accepted and answered.status_code != 503:
             rate_limits.count_address(address)
         for name, value in request.META.get("hookhub.rates", {}).items():
             answered.setdefault(name, value)

@@ -1,7 +1,8 @@
 """The limits that requests meet: by address before anything is read, by key and organization once they are known."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from django.conf import settings
 
@@ -36,44 +37,51 @@ def count_address(address: str) -> None:
 
 def take_request(caller: str, organization: Organization | None) -> list[Standing]:
     """Count one request of a key or a person, and of the organization where it is known; raises TooMany."""
-    now = time.time()
-    found = [rates.take(BY_KEY, caller, quota=settings.HOOKHUB_REQUESTS_PER_KEY, now=now)]
-    if organization is not None:
-        quota = limit_of(organization, "requests_per_minute")
-        found.append(rates.take(BY_ORGANIZATION, str(organization.pk), quota=quota, now=now))
-    return [standing for standing in found if standing is not None]
+    return rates.take_all(_limits_of_requests(caller, organization), now=time.time())
 
 
 def look_requests(caller: str, organization: Organization | None) -> list[Standing]:
     """Return where a key or a person stands with the limits of ``take_request``; nothing is counted."""
-    quotas = [(BY_KEY, caller, settings.HOOKHUB_REQUESTS_PER_KEY)]
-    if organization is not None:
-        quotas.append((BY_ORGANIZATION, str(organization.pk), limit_of(organization, "requests_per_minute")))
-    now = time.time()
-    return [rates.counters().look(policy, subject, quota=quota, now=now) for policy, subject, quota in quotas if quota]
+    return rates.look_all(_limits_of_requests(caller, organization), now=time.time())
 
 
 def require_events(key: ApiKey) -> None:
     """Raise TooMany where a key may publish nothing at present; asked before its events are read."""
-    now = time.time()
-    quotas = [(EVENTS_BY_KEY, key.key_id, settings.HOOKHUB_EVENTS_PER_KEY)]
-    if key.organization is not None:
-        limit = limit_of(key.organization, "events_per_minute")
-        quotas.append((EVENTS_BY_ORGANIZATION, str(key.organization_id), limit))
-    for policy, subject, quota in quotas:
-        if quota:
-            standing = rates.counters().look(policy, subject, quota=quota, now=now)
-            if standing.remaining < 1:
-                raise rates.TooMany(standing)
+    for standing in rates.look_all(_limits_of_events(key.key_id, key.organization), now=time.time()):
+        if standing.remaining < 1:
+            raise rates.TooMany(standing)
 
 
-def take_events(count: int, *, caller: str, organization: Organization) -> list[Standing]:
-    """Count events of a key or a person and of its organization; raises TooMany."""
-    now = time.time()
-    by_key = rates.take(EVENTS_BY_KEY, caller, count, quota=settings.HOOKHUB_EVENTS_PER_KEY, now=now)
-    limit = limit_of(organization, "events_per_minute")
-    by_organization = rates.take(EVENTS_BY_ORGANIZATION, str(organization.pk), count, quota=limit, now=now)
-    return [standing for standing in (by_key, by_organization) if standing is not None]
+@contextmanager
+def taking_events(count: int, *, caller: str, organization: Organization) -> Iterator[list[Standing]]:
+    """Count events of a key or a person and of its organization while they are stored; raises TooMany.
+
+    Where storing them raises, they are taken back: a publisher that repeats a request until the database answers must
+    not be refused for that when it does.
+    """
+    limits = _limits_of_events(caller, organization)
+    standings = rates.take_all(limits, count, now=time.time())
+    try:
+        yield standings
+    except BaseException:
+        for policy, subject, quota in limits:
+            if quota:
+                rates.counters().spend(policy, subject, -count, now=time.time())
+        raise
+
+
+def _limits_of_requests(caller: str, organization: Organization | None) -> list[tuple[Policy, str, int]]:
+    limits = [(BY_KEY, caller, settings.HOOKHUB_REQUESTS_PER_KEY)]
+    if organization is not None:
+        limits.append((BY_ORGANIZATION, str(organization.pk), limit_of(organization, "requests_per_minute")))
+    return limits
+
+
+def _limits_of_events(caller: str, organization: Organization | None) -> list[tuple[Policy, str, int]]:
+    limits = [(EVENTS_BY_KEY, caller, settings.HOOKHUB_EVENTS_PER_KEY)]
+    if organization is not None:
+        limits.append((EVENTS_BY_ORGANIZATION, str(organization.pk), limit_of(organization, "events_per_minute")))
+    return limits
 
 
 def headers_of(standings: Sequence[Standing]) -> dict[str, str]:

@@ -99,8 +99,9 @@ class EventsView(GenericAPIView[Event]):
             hops=passed,
             now=now,
         )
-        standings = rate_limits.take_events(len(events), caller=caller_of(request) or "", organization=organization)
-        body, headers = publish(events, taken, now=now)
+        caller = caller_of(request) or ""
+        with rate_limits.taking_events(len(events), caller=caller, organization=organization) as standings:
+            body, headers = publish(events, taken, now=now)
         return Response(body, status=202, headers=headers | rate_limits.headers_of(standings))
 
     def get_throttles(self) -> list[BaseThrottle]:

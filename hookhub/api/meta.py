@@ -68,7 +68,7 @@ class DocumentView(SpectacularJSONAPIView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Return the document; the framework's version and language in the query would each be a document of its own."""
+        """Return the document, the same for every query: the framework would make one for each language and version."""
         del request, args, kwargs
         headers = {"Content-Disposition": 'inline; filename="HookHub.json"'}
         return HttpResponse(document(), content_type="application/json", headers=headers)

@@ -94,8 +94,9 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     events = new_events(taken, organization=organization, repositories=repositories, hops=hops, now=now)
     events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
     names = {repository_id: name for name, repository_id in repositories.items()}
-    standings = rate_limits.take_events(len(events), caller=key.key_id, organization=organization)
-    body, answered = publish(events, taken, premises=Premises({organization.pk: organization.slug}, names), now=now)
+    premises = Premises({organization.pk: organization.slug}, names)
+    with rate_limits.taking_events(len(events), caller=key.key_id, organization=organization) as standings:
+        body, answered = publish(events, taken, premises=premises, now=now)
     return body, answered | rate_limits.headers_of(standings)
 
 

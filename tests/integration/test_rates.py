@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 from redis import Redis
 from redis.exceptions import ConnectionError as NoRedis
+from redis.exceptions import TimeoutError as TooLate
 
 from deliveries import rates, webhooks
 from deliveries.models import Event, Organization, Repository, Webhook
@@ -17,6 +19,7 @@ from deliveries.rates import Counters, Policy, TooMany
 from deliveries.terms import BadTerms
 from hookhub.models import Scope
 from tests.api import Caller, faults
+from tests.story import ReadOnly
 
 EVENT = {"type": "push", "data": 1}
 NOON = 1_772_625_600.0
@@ -103,7 +106,55 @@ def test_without_redis_a_process_counts_for_itself_and_tells_redis_later(redis: 
 
     links.append(redis)
     assert process.sync()
-    assert redis.get(f"test-rates:rate:test:x:{int(NOON // 60)}") == b"8"
+    assert redis.hvals(f"test-rates:rate:test:x:{int(NOON // 60)}") == [b"8"]
+
+
+class LateRedis:
+    """Does what it is asked, and answers the first few times when nobody listens any more."""
+
+    def __init__(self, redis: Any, *, late: int) -> None:
+        self.redis = redis
+        self.late = late
+
+    def pipeline(self, **options: Any) -> Any:
+        pipe = self.redis.pipeline(**options)
+        execute = pipe.execute
+
+        def execute_late() -> Any:
+            answers = execute()
+            self.late -= 1
+            if self.late >= 0:
+                raise TooLate("Timeout reading from socket")
+            return answers
+
+        pipe.execute = execute_late
+        return pipe
+
+
+def test_what_a_slow_redis_is_told_again_counts_once(redis: Any) -> None:
+    slow, other = a_process(LateRedis(redis, late=3)), a_process(redis)
+    slow.spend(MINUTELY, "x", 4, now=NOON)
+
+    assert [slow.sync() for _ in range(4)] == [False, False, False, True]
+
+    other.spend(MINUTELY, "x", now=NOON)
+    assert other.sync()
+    assert slow.look(MINUTELY, "x", quota=10, now=NOON).remaining == 6
+    assert other.look(MINUTELY, "x", quota=10, now=NOON).remaining == 5
+
+
+def test_many_subjects_are_told_a_thousand_at_a_time(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "MAX_SUBJECTS_IN_A_SYNC", 2)
+    process = a_process(redis)
+    for subject in "abc":
+        process.spend(MINUTELY, subject, now=NOON)
+
+    found = []
+    for _ in range(2):
+        assert process.sync()
+        found.append(len(list(redis.scan_iter("test-rates:*"))))
+
+    assert found == [2, 3]
 
 
 def test_strangers_do_not_fill_the_memory(redis: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +250,49 @@ def test_the_operator_gives_an_organization_limits_of_its_own(
 
     assert api.get("/v1/organizations/acme").json()["limits"] == limits
     assert [api.post("/v1/events", EVENT).status_code for _ in range(2)] == [202, 429]
+
+
+@pytest.mark.django_db
+def test_a_request_that_one_limit_refuses_uses_up_no_other(
+    organization: Organization, api: Caller, operator: Caller, settings: Settings
+) -> None:
+    settings.HOOKHUB_REQUESTS_PER_KEY, settings.HOOKHUB_REQUESTS_PER_ORGANIZATION = 3, 1
+
+    refused = [api.get("/v1/webhooks").status_code for _ in range(4)]
+    settings.HOOKHUB_REQUESTS_PER_ORGANIZATION = 100
+
+    assert refused == [200, 429, 429, 429]
+    assert [api.get("/v1/webhooks").status_code for _ in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("accept", ["*/*", "application/json;q=1"], ids=["the fast path", "the long path"])
+def test_events_that_are_not_stored_do_not_count(organization: Organization, settings: Settings, accept: str) -> None:
+    settings.HOOKHUB_EVENTS_PER_KEY = 3
+    publisher = Caller.of(organization, Scope.PUBLISH, accept=accept)
+    keyed = {**EVENT, "id": "one"}
+
+    assert publisher.post("/v1/events", keyed).status_code == 202
+    assert [publisher.post("/v1/events", {**keyed, "data": 2}).status_code for _ in range(5)] == [409] * 5
+
+    assert [publisher.post("/v1/events", EVENT).status_code for _ in range(3)] == [202, 202, 429]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_publishes_while_the_database_is_away_is_not_refused_when_it_is_back(
+    organization: Organization, settings: Settings, read_only: ReadOnly, fresh: None
+) -> None:
+    settings.HOOKHUB_REQUESTS_PER_ADDRESS, settings.HOOKHUB_EVENTS_PER_KEY = 3, 3
+    publisher = Caller.of(organization, Scope.PUBLISH)
+
+    read_only.on()
+    meanwhile = [publisher.post("/v1/events", EVENT).status_code for _ in range(5)]
+    read_only.off()
+    connection.close()
+
+    assert meanwhile == [503] * 5
+    assert publisher.post("/v1/events", EVENT).status_code == 202
+    assert Event.objects.count() == 1
 
 
 # Webhooks ------------------------------------------------------------------------------------------------------------
