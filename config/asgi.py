@@ -10,7 +10,7 @@ from deliveries.sender import allow_many_files
 from hookhub.addresses import mounted_front
 from hookhub.change_notices import listening
 from hookhub.client_address import address_of, subject_of
-from hookhub.http.admission import refusal_of_key
+from hookhub.http.admission import refusal_of_caller
 from hookhub.http.body import Budget
 from hookhub.http.front import Front
 from hookhub.http.health import Readiness
@@ -36,7 +36,7 @@ front = Front(
     # A few of the longest at a time: a process that reads more of them at once has nothing to gain.
     budget=Budget(4 * settings.HOOKHUB_REQUEST_LIMIT),
     readiness=Readiness(ready, otherwise=unavailable()),
-    admit=refusal_of_key,
+    admit=refusal_of_caller,
     turn_of=turn_of,
     prepare=allow_many_files,
 )

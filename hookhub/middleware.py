@@ -66,11 +66,15 @@ def name_the_actor(get_response: Handler) -> Handler:
 
 
 def refuse_unreadable(get_response: Handler) -> Handler:
-    """Refuse paths and queries that hold NUL, which no text in the database can, or are not UTF-8."""
+    """Refuse paths, queries and cookies that hold NUL, which no text in the database can, or are not UTF-8."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         if "\0" in request.path_info:
             return not_found(request)
+        # In quotes a cookie may spell it as an octal number.
+        if "\\" in request.META.get("HTTP_COOKIE", "") and any("\0" in each for each in request.COOKIES.values()):
+            refusal = invalid({"Cookie": "must not contain NUL"})
+            return as_plain(shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields))
         query = request.META.get("QUERY_STRING", "")
         if "%" in query or not query.isascii() or "\0" in query:
             faults = faults_in_query(query)

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,9 @@ def _pieces() -> Iterator[bytes]:
         yield b"x" * 65536
 
 
-def _refusal_of_key(key: str) -> Refusal | None:
-    return None if key == "Bearer known" else Refusal(401, "unauthenticated", "This API key is unknown.")
+def _refusal_of_caller(environ: Mapping[str, Any]) -> Refusal | None:
+    is_known = environ.get("HTTP_AUTHORIZATION") == "Bearer known" or environ.get("HTTP_COOKIE") == "sessionid=known"
+    return None if is_known else Refusal(401, "unauthenticated", "This API key is unknown.")
 
 
 application = Front(
@@ -51,5 +52,5 @@ application = Front(
     pool=Pool(threads=2, max_waiting=10),
     budget=Budget(1_500_000),
     readiness=Readiness(lambda: (200, {"status": "ok"}), otherwise=(503, {"status": "unavailable"})),
-    admit=_refusal_of_key,
+    admit=_refusal_of_caller,
 )

@@ -87,8 +87,13 @@ class Body:
             if size > most:
                 return too_large(self._head, most)
             if size > self._short:
-                if not self._taken and (refusal := await admit()):
-                    return refusal
+                if not self._taken:
+                    # The client waits for us meanwhile, and its time stands still.
+                    timeout.reschedule(None)
+                    asked_at = asyncio.get_running_loop().time()
+                    if refusal := await admit():
+                        return refusal
+                    began_at += asyncio.get_running_loop().time() - asked_at
                 if not self._budget.take(size - self._taken):
                     return Refusal(503, "overloaded", "Too many large requests at once. Repeat this one later.")
                 self._taken = size

@@ -16,7 +16,7 @@ log = logging.getLogger("hookhub.http")
 
 Send = Callable[[Message], Awaitable[None]]
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-Admit = Callable[[str], Refusal | None]
+Admit = Callable[[Mapping[str, Any]], Refusal | None]
 Headers = list[tuple[bytes, bytes]]
 
 # Answers up to here are sent whole. Of longer ones a thread makes a piece at a time, and none waits for the reader.
@@ -26,6 +26,7 @@ RETRY_AFTER = {503: b"1"}
 SLOW = 408
 LIVE: Report = (200, {"status": "ok"})
 OVERLOADED = Refusal(503, "overloaded", "HookHub has too many requests waiting. Repeat this one in a moment.")
+BROKEN = Refusal(400, "malformed", "The body broke off, or its chunks cannot be read.")
 FAILED = Refusal(500, "internal", "An error occurred in HookHub. The server's log has the details.")
 
 
@@ -54,7 +55,7 @@ class Front:
         turn_of: Callable[[Mapping[str, Any]], Turn] = lambda environ: Turn(str(environ["REMOTE_ADDR"])),
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
-        """``admit`` says, in a thread, why a request with this Authorization header may not be a long one, or None.
+        """``admit`` says, in a thread, why a request with this environment may not be a long one, or None.
 
         ``turn_of`` says whose turn a request takes. ``prepare`` is called once, when this process starts.
         """
@@ -104,14 +105,15 @@ class Front:
                     await self._hand_over(environ, head, read, send)
             except Disconnected:
                 log.debug("The client has gone: %s %s", head.method, head.path)
+                # It is heard by a client that has closed its side only, or whose chunks cannot be read.
+                await _send_refusal(send, environ, BROKEN)
             finally:
                 body.close()
 
     async def _admitted(self, environ: dict[str, Any]) -> Refusal | None:
-        key = environ.get("HTTP_AUTHORIZATION") or f"Bearer {environ.get('HTTP_X_API_KEY', '')}"
         try:
             found: Refusal | None = await self._pool.run(
-                partial(self._admit, key), turn=partial(self._turn_of, environ)
+                partial(self._admit, environ), turn=partial(self._turn_of, environ)
             )
         except Full:
             return OVERLOADED

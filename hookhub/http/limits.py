@@ -67,7 +67,8 @@ def max_body(head: Head, *, limits: Limits) -> int:
 
 def refusal_of(head: Head, *, limits: Limits) -> Refusal | None:
     """Return why a request is refused before its body is read, or None when the body may be read."""
-    if head.content_type[:10].lower() == "multipart/":
+    # Django takes more for white space than HTTP does.
+    if head.content_type.strip()[:10].lower() == "multipart/":
         return Refusal(415, "unsupported_media_type", "Multipart bodies and file uploads are not accepted; send JSON.")
     if not head.content_length:
         return None

@@ -199,6 +199,25 @@ def test_a_long_body_is_read_for_a_known_key_only(port: int) -> None:
     assert told(port, post(len(body), "/v1/events", known), body)["body"] == 100_000
 
 
+def test_a_long_form_is_read_for_a_known_session_only(port: int) -> None:
+    path, body = "/admin/hookhub/owneventtype/add/", b"x" * 100_000
+
+    assert answer_to(port, post(len(body), path, b"Cookie: sessionid=unknown\r\n"), body)[0] == 401
+    assert told(port, post(len(body), path, b"Cookie: sessionid=known\r\n"), body)["body"] == 100_000
+
+
+@pytest.mark.parametrize(
+    "rest", [pytest.param(b"3\r\nab", id="that break off"), pytest.param(b"zz\r\nab\r\n", id="without a length")]
+)
+def test_chunks_that_cannot_be_read_are_the_clients_mistake(port: int, rest: bytes) -> None:
+    with connect(port) as connection:
+        connection.sendall(b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + CLOSE + b"\r\n" + rest)
+        connection.shutdown(socket.SHUT_WR)
+        status, _, content = parsed(rest_of(connection))
+
+    assert (status, json.loads(content)["error"]["code"]) == (400, "malformed")
+
+
 def test_more_long_bodies_than_there_is_memory_for_are_put_off(port: int) -> None:
     known = b"Authorization: Bearer known\r\n"
     with connect(port) as first:

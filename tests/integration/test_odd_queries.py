@@ -57,3 +57,10 @@ def test_a_path_without_a_slash_leads_nowhere(method: str) -> None:
     answer = Client().request(PATH_INFO="*", REQUEST_METHOD=method)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("address", ["/admin/", "/admin/login/", "/v1/auth/login/", "/v1/webhooks"])
+def test_a_cookie_that_spells_nul_is_refused(address: str) -> None:
+    answer = Client().get(address, headers={"Cookie": 'sessionid="abcdefghijklmnopqrstuvwxyzabcdef\\000"'})
+
+    assert (answer.status_code, faults(answer)) == (422, {"Cookie": "must not contain NUL"})

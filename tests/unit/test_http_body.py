@@ -1,0 +1,27 @@
+"""Bodies as they are read: whose time counts."""
+
+import asyncio
+from datetime import timedelta
+
+from hookhub.http.body import Body, Budget, Message
+from hookhub.http.limits import Head, Limits, Refusal
+
+LIMITS = Limits(publish=1_000_000, deadline=timedelta(seconds=0.05))
+HEAD = Head("POST", "/v1/events", content_length="200000", has_key=True)
+
+
+def test_the_wait_for_our_own_threads_does_not_make_a_client_slow() -> None:
+    async def read() -> bytes | Refusal:
+        parts: list[Message] = [
+            {"type": "http.request", "body": b"x" * 100_000, "more_body": more} for more in (True, False)
+        ]
+
+        async def receive() -> Message:
+            return parts.pop(0)
+
+        async def admit_late() -> None:
+            await asyncio.sleep(2 * LIMITS.deadline.total_seconds())
+
+        return await Body(HEAD, limits=LIMITS, budget=Budget(1_000_000), short=65_536).read(receive, admit=admit_late)
+
+    assert asyncio.run(read()) == b"x" * 200_000
