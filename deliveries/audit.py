@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -57,7 +57,7 @@ class Target:
 class Masked:
     """A secret in a state: compared by ``value``, shown as ``shown``."""
 
-    value: object
+    value: object = field(repr=False)
     shown: object = MASK
 
 

@@ -1,11 +1,15 @@
 """What the audit log shows of the engine's own rows, with their secrets masked."""
 
+from collections.abc import Callable
+
 from deliveries import vault
 from deliveries.audit import Masked, State, Target, state_of
 from deliveries.formats import MASK
 from deliveries.models import Organization, Repository, Webhook
 
-ORGANIZATION_FIELDS = ("slug", "name", "default_dialect", "default_format", "validate_events", "create_repositories")
+ORGANIZATION_FIELDS = (
+    "slug", "name", "default_dialect", "default_format", "validate_events", "create_repositories", "limits",
+)  # fmt: skip
 REPOSITORY_FIELDS = ("name", "private")
 WEBHOOK_FIELDS = (
     "name", "events", "format", "content_type", "verify_ssl", "retry_schedule", "timeout", "max_in_flight",
@@ -20,22 +24,25 @@ def webhook_target(webhook: Webhook) -> Target:
 
 def webhook_state(webhook: Webhook) -> State:
     """Return a webhook's fields; its secret and its headers' values only tell whether they changed."""
+    # Compared as they are when opened, because the same content that is sealed anew is other bytes.
+    url = _opened(lambda: webhook.url, (webhook.stored_url, bytes(webhook.sealed_url or b"")))
+    headers = _opened(lambda: vault.headers_of(webhook), bytes(webhook.sealed_headers or b""))
     return {
-        "url": Masked((webhook.stored_url, bytes(webhook.sealed_url or b"")), webhook.shown_url),
+        "url": Masked(url, webhook.shown_url),
         **state_of(webhook, *WEBHOOK_FIELDS),
         "repository": None if webhook.repository is None else webhook.repository.full_name,
         "active": webhook.active,
-        "headers": Masked(bytes(webhook.sealed_headers or b""), _header_names(webhook)),
-        "secret": Masked(bytes(webhook.sealed_secrets)),
+        "headers": Masked(headers, dict.fromkeys(headers, MASK) if isinstance(headers, dict) else MASK),
+        "secret": Masked(_opened(lambda: vault.secrets_of(webhook), bytes(webhook.sealed_secrets))),
     }
 
 
-def _header_names(webhook: Webhook) -> object:
+def _opened(read: Callable[[], object], sealed: object) -> object:
+    """Return what was sealed, or as it is what cannot be opened: a webhook must be deletable after its key is lost."""
     try:
-        return dict.fromkeys(vault.headers_of(webhook), MASK)
+        return read()
     except vault.Unreadable:
-        # A webhook must be deletable after its key is lost.
-        return MASK
+        return sealed
 
 
 def organization_target(organization: Organization) -> Target:

@@ -221,6 +221,13 @@ class Webhook(models.Model):
         self.stored_url = formats.format_of(self.format).show_url(url)
         self.sealed_url = None if self.stored_url == url else vault.seal_url(url, of=self.uid)
 
+    def has_url(self, url: object) -> bool:
+        """Return whether this is its URL; where that cannot be opened, it is another one."""
+        try:
+            return self.url == url
+        except vault.Unreadable:
+            return False
+
     @property
     def active(self) -> bool:
         """Whether it is owed new events."""

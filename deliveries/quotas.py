@@ -45,7 +45,7 @@ def require_room_at(
         shown = wire_format.show_url(url)
         alike = Webhook.objects.kept().filter(organization=organization, repository=repository, stored_url=shown)
         # Of a URL with a query only the opened one tells whether it is the same.
-        if sum(webhook.url == url for webhook in alike.only("uid", "stored_url", "sealed_url")) >= limit:
+        if sum(webhook.has_url(url) for webhook in alike.only("uid", "stored_url", "sealed_url")) >= limit:
             where = "the organization" if repository is None else repository.name
             fault = f"{limit:,} webhooks of {where} have this URL, as many as may; change one of them"
             raise terms.BadTerms({"url": fault})

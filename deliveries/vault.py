@@ -8,7 +8,7 @@ which knows nothing of rows, still opens until `manage.py reencrypt_secrets` has
 import base64
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -57,7 +57,8 @@ class NoLiveSecret(Exception):
 class Secret:
     """One signing secret; it signs until ``expires_at``, or for ever when that is None."""
 
-    text: str
+    # Not in what is printed of it: tracebacks and logs must not tell it.
+    text: str = field(repr=False)
     expires_at: datetime | None = None
 
     def is_live(self, now: datetime) -> bool:
@@ -89,6 +90,22 @@ def secrets_of(webhook: SealedWebhook) -> tuple[Secret, ...]:
 def headers_of(webhook: SealedWebhook) -> dict[str, str]:
     """Open the owner's own headers; raises Unreadable."""
     return open_headers(webhook.sealed_headers, of=webhook.uid)
+
+
+def headers_to_show(webhook: SealedWebhook) -> dict[str, str]:
+    """Return the owner's own headers, for their names; none where they cannot be opened, so that a list can be read."""
+    try:
+        return headers_of(webhook)
+    except Unreadable:
+        return {}
+
+
+def has_secret(webhook: SealedWebhook) -> bool:
+    """Return whether a webhook has a signing secret; one that cannot be opened is one."""
+    try:
+        return bool(secrets_of(webhook))
+    except Unreadable:
+        return True
 
 
 def seal_secrets(secrets: tuple[Secret, ...], *, of: UUID | str) -> bytes:

@@ -134,7 +134,7 @@ def _change_by(
         asked = _unmasked(wanted_of(before), before)
         if asked or active:
             _require_https(before, instead=asked.get("url"))
-        if "url" in asked and asked["url"] != before.url:
+        if "url" in asked and not before.has_url(asked["url"]):
             quotas.take_change(before.organization)
         granted = terms.check(asked, format_now=before.format)
         with transaction.atomic():
@@ -148,13 +148,15 @@ def _change_by(
 
 def _require_https(webhook: Webhook, *, instead: object) -> None:
     """Raise BadTerms where a webhook keeps a URL that the operator allows no more."""
-    if settings.HOOKHUB_HTTPS_ONLY and instead is None and webhook.url.startswith("http:"):
+    # What is stored in the clear has the scheme, also where the rest of the URL is masked.
+    if settings.HOOKHUB_HTTPS_ONLY and instead is None and webhook.stored_url.startswith("http:"):
         raise terms.BadTerms({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub"})
 
 
 def _held_against(webhook: Webhook) -> tuple[object, ...]:
-    headers = webhook.sealed_headers
-    return webhook.format, webhook.url, bytes(webhook.sealed_secrets), None if headers is None else bytes(headers)
+    # Sealed as they are: a change that brings all of them anew mends a webhook whose key is lost.
+    sealed = (webhook.sealed_url, webhook.sealed_secrets, webhook.sealed_headers)
+    return webhook.format, webhook.stored_url, *(None if each is None else bytes(each) for each in sealed)
 
 
 def _unmasked(wanted: Mapping[str, object], webhook: Webhook) -> dict[str, object]:
@@ -186,16 +188,24 @@ def _unmasked(wanted: Mapping[str, object], webhook: Webhook) -> dict[str, objec
 def _leads_elsewhere(url: object, webhook: Webhook) -> bool:
     """Tell whether a wanted URL leads to another receiver; of one that will be refused, no."""
     try:
-        return target.leads_elsewhere(target.normalise(url), webhook.url)
+        return leads_elsewhere(target.normalise(url), webhook)
     except target.BadTarget:
         return False
+
+
+def leads_elsewhere(url: str, webhook: Webhook) -> bool:
+    """Return whether a normalised URL leads elsewhere than the webhook's, which may do so where that cannot be read."""
+    try:
+        return target.leads_elsewhere(url, webhook.url)
+    except vault.Unreadable:
+        return True
 
 
 def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | None:
     """Change a locked webhook; give its secret when that is a new one."""
     state_before = webhook_state(webhook)
-    moves = "url" in granted and target.leads_elsewhere(str(granted["url"]), webhook.url)
-    if "url" in granted and granted["url"] != webhook.url:
+    moves = "url" in granted and leads_elsewhere(str(granted["url"]), webhook)
+    if "url" in granted and not webhook.has_url(granted["url"]):
         quotas.require_room_at(
             str(granted["url"]),
             wire_format=format_of(str(granted.get("format", webhook.format))),
@@ -393,7 +403,12 @@ def _may_keep_secrets(webhook: Webhook, wire_format: Format, *, moves: bool) -> 
     """Tell whether its secrets, or that it has none, will do for the format and the place it goes to."""
     if moves and wire_format.signs == "always":
         return False
-    secrets = vault.secrets_of(webhook)
+    try:
+        secrets = vault.secrets_of(webhook)
+    except vault.Unreadable:
+        if moves:
+            return False
+        raise
     if not secrets:
         return wire_format.signs != "always"
     if moves or wire_format.signs == "never":
@@ -435,6 +450,18 @@ def reseal_all() -> Iterator[bool]:
             webhook = lock(webhook_id)
             was_stale = webhook is not None and _reseal(webhook)
         yield was_stale
+
+
+def wipe_deleted() -> int:
+    """Wipe the URLs of webhooks that a version before this deleted without; return how many."""
+    wiped = 0
+    deleted = Webhook.objects.exclude(deleted_at=None).only("id", "stored_url").order_by("id")
+    for webhook in deleted.iterator():
+        masked = mask_path(webhook.stored_url)
+        if masked != webhook.stored_url:
+            # Nobody changes one that is deleted, so it need not be locked first.
+            wiped += Webhook.objects.filter(pk=webhook.pk).update(stored_url=masked, sealed_url=None)
+    return wiped
 
 
 def _reseal(webhook: Webhook) -> bool:

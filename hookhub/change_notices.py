@@ -33,15 +33,20 @@ def forget(notice: str) -> None:
     match kind:
         case "api_key":
             authentication.forget(name)
-        case "event_types":
+        case "event_types" if _is_number(name):
             event_types.forget_organization(int(name))
-        case "organization":
+        case "organization" if _is_number(name):
             authentication.forget_organization(int(name))
             event_types.forget_organization(int(name))
             publishing.forget_organization(int(name))
         case _:
-            # Of a newer version perhaps: too much forgotten costs a few queries, too little a stranger's access.
+            # Of a newer version perhaps, or of whatever else may say NOTIFY here: too much forgotten costs a few
+            # queries, too little a stranger's access.
             forget_everything()
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
 
 
 def forget_everything() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import secrets
 import time
+import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
@@ -27,6 +28,8 @@ VIEWS = frozenset({"admin:login", "rest_framework:login"})
 # keep the person out.
 KNOWN_DEVICE = timedelta(days=90)
 SALT = "hookhub.logins.device"
+# Of Django's users. The form refuses a longer one before it looks for anybody.
+MAX_NAME_LENGTH = 150
 
 
 class LimitLogins:
@@ -68,9 +71,9 @@ class Attempt:
     """One attempt to log in."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self.name = request.POST.get("username", "")[:150]
+        self.name = name_in(request.POST.get("username", ""))
         self.address = address_of(request.META)
-        digest = hashlib.sha256(self.name.strip().lower().encode(errors="replace")).hexdigest()[:24]
+        digest = hashlib.sha256(self.name.lower().encode(errors="replace")).hexdigest()[:24]
         device = device_of(request, digest)
         self.digest = digest
         self.counted = (
@@ -101,6 +104,15 @@ class Attempt:
             httponly=True,
             samesite="Strict",
         )
+
+
+def name_in(given: str) -> str:
+    """Return the name that Django's form looks up: without space around it, in one spelling, cut where none is so long.
+
+    By the name as it is sent, one person's password could be tried under as many names as Unicode has spellings of it.
+    """
+    name = given.strip()
+    return name[:MAX_NAME_LENGTH] if len(name) > MAX_NAME_LENGTH else unicodedata.normalize("NFKC", name)
 
 
 def device_of(request: HttpRequest, digest: str) -> str | None:

@@ -7,6 +7,8 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 Network = IPv4Network | IPv6Network
 
 MAX_NETWORKS = 100
+# The bits of an IPv6 address before the IPv4 address that it stands for.
+IPV4_MAPPED_PREFIX = 96
 
 
 class InvalidNetworks(Exception):
@@ -22,7 +24,7 @@ def normalized(given: object) -> list[str]:
     found: dict[str, None] = {}
     for each in given:
         try:
-            network = ip_network(each.strip())
+            network = _plain(ip_network(each.strip()))
         except ValueError as error:
             raise InvalidNetworks(f"{each[:100]!r} is neither an address nor a network: {error}") from error
         found[str(network)] = None
@@ -40,6 +42,14 @@ def contains(networks: Sequence[str], address: str) -> bool:
     return any(found in network for network in _parsed(tuple(networks)))
 
 
+def _plain(network: Network) -> Network:
+    """Return a network of IPv4 addresses that is written as one of IPv6 (::ffff:0:0/96) in its own notation."""
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < IPV4_MAPPED_PREFIX:
+        return network
+    return IPv4Network((mapped, network.prefixlen - IPV4_MAPPED_PREFIX))
+
+
 @lru_cache(maxsize=1024)
 def _parsed(networks: Iterable[str]) -> tuple[Network, ...]:
-    return tuple(ip_network(network) for network in networks)
+    return tuple(_plain(ip_network(network)) for network in networks)

@@ -37,6 +37,11 @@ class MembershipAdmin(Audited, Plain):
     search_fields = ("user__username", "user__email", "organization__slug")
     autocomplete_fields = ("user", "organization")
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Keep whose membership it is and where: of another it would say nothing in this organization's audit log."""
+        del request
+        return () if obj is None else ("user", "organization")
+
 
 class UseFilter(filters.LogFilter):
     title = "use"

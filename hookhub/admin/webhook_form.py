@@ -93,6 +93,8 @@ class WebhookForm(ModelForm):
                 webhooks.check_change(self.instance, self.wanted)
         except terms.BadTerms as error:
             self.show(error)
+        except vault.Unreadable as error:
+            self.add_error(None, f"What the webhook has sealed cannot be opened: {error}.")
         return cleaned
 
     def show(self, error: terms.BadTerms) -> None:

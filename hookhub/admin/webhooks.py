@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries import replay, terms, webhooks
+from deliveries import replay, terms, vault, webhooks
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.rates import TooMany
@@ -90,6 +90,23 @@ class WebhookAdmin(Titled, Acting):
             return Organization.objects.none()
         owned = organizations_of(request, scope=Scope.MASTER)
         return Organization.objects.filter(default_dialect__in=MASTER_ONLY).exclude(pk__in=owned)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Require an organization in which the person may create webhooks."""
+        return super().has_add_permission(request) and self._organizations_to_add_to(request).exists()
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer, and accept, no organization whose webhooks only owners may touch to others."""
+        if db_field.name == "organization":
+            kwargs["queryset"] = self._organizations_to_add_to(request)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def _organizations_to_add_to(self, request: HttpRequest) -> "QuerySet[Organization]":
+        managed = organizations_of(request, scope=self.change_scope)
+        if is_unrestricted(request):
+            return managed
+        owned = organizations_of(request, scope=Scope.MASTER)
+        return managed.exclude(Q(default_dialect__in=MASTER_ONLY) & ~Q(pk__in=owned))
 
     # The list --------------------------------------------------------------------------------------------------------
 
@@ -192,7 +209,7 @@ class WebhookAdmin(Titled, Acting):
         """Take a fault that the form did not find, such as a name that has just stopped resolving, to the person."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except (terms.BadTerms, TooMany) as error:
+        except (terms.BadTerms, TooMany, vault.Unreadable) as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
@@ -324,7 +341,11 @@ class WebhookAdmin(Titled, Acting):
             if not signs(webhook):
                 left_alone.append("signs nothing")
                 continue
-            _, secret = webhooks.rotate_secret(webhook.pk, now=timezone.now())
+            try:
+                _, secret = webhooks.rotate_secret(webhook.pk, now=timezone.now())
+            except vault.Unreadable as error:
+                left_alone.append(str(error))
+                continue
             self.show_secret(request, webhook, secret)
             done.append(webhook)
         self.note(request, done, "Secret rotated.")

@@ -18,7 +18,7 @@ from django.views import csrf, defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
-from deliveries import hops
+from deliveries import hops, vault
 from deliveries.rates import TooMany
 from deliveries.terms import BadTerms
 from hookhub import rate_limits
@@ -27,6 +27,11 @@ log = logging.getLogger("hookhub.api")
 
 # How long a client is to wait when the database does not answer.
 RETRY_AFTER_SECONDS = "1"
+
+UNREADABLE = (
+    "What this webhook has sealed cannot be opened. The operator finds the reason in the log; to set the webhook up "
+    "again, send its url, secret and headers anew."
+)
 
 
 class Refusal(exceptions.APIException):
@@ -82,7 +87,7 @@ CODES = {
 }
 
 
-def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # noqa: PLR0911 - one for each kind
+def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # noqa: C901, PLR0911 - one for each kind
     """Turn what a view raised into the one shape, or give None for a bug, which Django reports."""
     del context
     match error:
@@ -103,6 +108,9 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
             return answer(invalid({"request": "holds characters that no text can have, such as half of a pair"}), {})
         case OperationalError() | InterfaceError():
             return unavailable(error)
+        case vault.Unreadable():
+            log.error("What a webhook has sealed cannot be opened: %s", error)
+            return answer(conflict(UNREADABLE), {})
         case exceptions.APIException():
             headers = {"WWW-Authenticate": header} if (header := getattr(error, "auth_header", None)) else {}
             code = CODES.get(error.status_code, "error")

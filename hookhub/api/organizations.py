@@ -18,7 +18,7 @@ from deliveries import audit, names, webhooks
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only
-from hookhub.api.permissions import enter, is_operator
+from hookhub.api.permissions import enter, enter_webhooks, is_operator
 from hookhub.api.serializers import OrganizationSerializer, RepositorySerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.audited import audited
@@ -111,6 +111,8 @@ class RepositoryView(GenericAPIView[Repository]):
         return Response(change(serializer, locked, name="name"))
 
     def delete(self, request: Request, name: str) -> Response:
+        # Its webhooks go with it, so it takes what deleting them takes.
+        enter_webhooks(request, needs=Scope.MANAGE)
         repository = self.find(request, name, needs=Scope.MANAGE)
         with transaction.atomic():
             # A webhook being created for it at this moment waits for this lock, and then finds no repository.

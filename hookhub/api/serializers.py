@@ -160,7 +160,7 @@ class WebhookHeaders(serializers.DictField):
     child = serializers.CharField()
 
     def to_representation(self, value: Any) -> dict[str, str]:
-        return dict.fromkeys(vault.headers_of(value), MASK)
+        return dict.fromkeys(vault.headers_to_show(value), MASK)
 
 
 class WebhookSerializer(serializers.Serializer[Webhook]):

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,7 +32,8 @@ class Settings:
     """Everything the hook can be told."""
 
     url: str
-    api_key: str
+    # Not in what is printed of it: tracebacks must not tell it.
+    api_key: str = field(repr=False)
     identity: Identity
     # The system whose events and shapes pushes are told in.
     dialect: str = DEFAULT

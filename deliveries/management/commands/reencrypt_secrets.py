@@ -39,6 +39,7 @@ class Command(BaseCommand):
                     target = Target("secrets", "", "secrets of webhooks", None)
                     audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
                 done = self._reseal(total)
+                webhooks.wipe_deleted()
         except vault.Unreadable as error:
             raise CommandError(f"A webhook's secrets changed under our eyes: {error}. Then run this again.") from error
         except ValueError as error:

@@ -26,10 +26,11 @@ PLACE = re.compile(r"https://(?P<subdomain>[a-z0-9-]+)\.campfirenow\.com/room/(?
 
 def shown(webhook: Webhook) -> dict[str, str]:
     """Give the settings of a hook as they may be read; of one that leads elsewhere than to a room, the URL."""
-    token = {"token": MASK} if credentials.HEADER in vault.headers_of(webhook) else {}
-    found = PLACE.fullmatch(webhook.url)
+    token = {"token": MASK} if credentials.HEADER in vault.headers_to_show(webhook) else {}
+    # A room's URL has no query, and so nothing of it is masked.
+    found = PLACE.fullmatch(webhook.shown_url)
     if found is None:
-        return {"url": webhook.url, **token}
+        return {"url": webhook.shown_url, **token}
     return {"subdomain": found["subdomain"], "room": unquote(found["room"]), **token}
 
 

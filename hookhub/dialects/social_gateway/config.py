@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from django.conf import settings
 
-from deliveries import target, vault
+from deliveries import target, vault, webhooks
 from deliveries.formats import MASK, format_of
 from deliveries.models import Webhook
 from hookhub.dialects.social_gateway import campfire, credentials
@@ -25,11 +25,11 @@ def shown(webhook: Webhook) -> dict[str, str]:
     if webhook.format == campfire.SLUG:
         return campfire.shown(webhook)
     found = {
-        "url": credentials.shown(webhook.shown_url, vault.headers_of(webhook)),
+        "url": credentials.shown(webhook.shown_url, vault.headers_to_show(webhook)),
         "content_type": webhook.content_type,
         "insecure_ssl": FALSE if webhook.verify_ssl else TRUE,
     }
-    return {**found, "secret": MASK} if vault.secrets_of(webhook) else found
+    return {**found, "secret": MASK} if vault.has_secret(webhook) else found
 
 
 def terms_of(
@@ -65,7 +65,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
         faults.append(invalid("url", "must be a text"))
         return {}
     url, userinfo = credentials.split(given["url"])
-    headers = vault.headers_of(before) if before else {}
+    headers = vault.headers_to_show(before) if before else {}
     kept = headers.pop(credentials.HEADER, None)
     if kept is not None and not credentials.is_of_a_url(kept):
         headers[credentials.HEADER] = kept
@@ -90,7 +90,7 @@ def leads_elsewhere(url: str, before: Webhook) -> bool:
     if url == before.shown_url:
         return False
     try:
-        return target.leads_elsewhere(target.normalise(url), before.url)
+        return webhooks.leads_elsewhere(target.normalise(url), before)
     except target.BadTarget:
         return False
 
@@ -135,7 +135,7 @@ def _secret(
     faults: list[Row],
 ) -> dict[str, object]:
     """Give the secret, empty for none; nothing where the one there is stays."""
-    has_one = before is not None and bool(vault.secrets_of(before))
+    has_one = before is not None and vault.has_secret(before)
     is_moved = before is not None and "url" in terms and leads_elsewhere(str(terms["url"]), before)
     signs = format_of(wire_format).signs
     if given.get("secret") == MASK or ("secret" not in given and not is_whole):

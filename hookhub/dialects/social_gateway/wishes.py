@@ -73,7 +73,7 @@ def is_there_already(webhook: Webhook, repository: Repository) -> bool:
     )
     if EVERYTHING not in webhook.events:
         same = same.filter(Q(events__overlap=webhook.events) | Q(events__contains=[EVERYTHING]))
-    return any(other.url == webhook.url for other in same)
+    return any(other.has_url(webhook.url) for other in same)
 
 
 def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:

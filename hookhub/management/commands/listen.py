@@ -35,7 +35,7 @@ _DELIVERIES = (
 class Behaviour:
     """How the receiver answers."""
 
-    secrets: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     # The webhook's wire format; None lets each request's headers decide, and its sender with them.
     format: str | None = None
     # The first so many requests of each delivery are answered with 500.
