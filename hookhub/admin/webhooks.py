@@ -93,7 +93,8 @@ class WebhookAdmin(Titled, Acting):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Require an organization in which the person may create webhooks."""
-        return super().has_add_permission(request) and self._organizations_to_add_to(request).exists()
+        may = super().has_add_permission(request)
+        return may and (is_unrestricted(request) or self._organizations_to_add_to(request).exists())
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer, and accept, no organization whose webhooks only owners may touch to others."""
