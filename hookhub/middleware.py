@@ -15,7 +15,7 @@ from hookhub.api import publishing
 from hookhub.api.errors import as_plain, invalid, loop_detected, shape, throttled
 from hookhub.client_address import address_of
 from hookhub.dialects.nowhere import in_callers_shape, not_found
-from hookhub.http.limits import Refusal, written
+from hookhub.http.limits import REFUSAL_HEADERS, Refusal, written
 
 log = logging.getLogger("hookhub.http")
 
@@ -49,7 +49,8 @@ def require_a_served_host(get_response: Handler) -> Handler:
             message = f"This server does not serve the host {host}. Its operator can add it to HOOKHUB_SERVED_HOSTS."
             refusal = Refusal(400, "unknown_host", message)
             content_type, content = written(refusal, accept=request.META.get("HTTP_ACCEPT", ""))
-            return HttpResponse(content, status=refusal.status, content_type=content_type)
+            headers = dict(REFUSAL_HEADERS)
+            return HttpResponse(content, status=refusal.status, content_type=content_type, headers=headers)
         return get_response(request)
 
     return answer

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from hookhub.http.body import Body, Budget, Disconnected, Message, Receive
 from hookhub.http.environ import Scope, add_body, environ_of, head_of
 from hookhub.http.health import Readiness, Report, as_json
-from hookhub.http.limits import MAX_BODY, Head, Limits, Refusal, refusal_of, written
+from hookhub.http.limits import MAX_BODY, REFUSAL_HEADERS, Head, Limits, Refusal, refusal_of, written
 from hookhub.http.pool import Full, Pool, Turn
 
 log = logging.getLogger("hookhub.http")
@@ -230,6 +230,7 @@ async def _send_refusal(send: Send, environ: dict[str, Any], refusal: Refusal) -
     """Send a refusal as a page for people or in the API's one shape for programs."""
     content_type, content = written(refusal, accept=environ.get("HTTP_ACCEPT", ""))
     headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(content))]
+    headers += [(name.lower().encode(), value.encode()) for name, value in REFUSAL_HEADERS]
     if refusal.status in RETRY_AFTER:
         headers.append((b"retry-after", RETRY_AFTER[refusal.status]))
     content = b"" if environ["REQUEST_METHOD"] == "HEAD" else content

@@ -90,6 +90,14 @@ def seconds_allowed(received: int, *, limits: Limits) -> float:
     return min(limits.deadline.total_seconds(), GRACE.total_seconds() + received / limits.min_rate)
 
 
+# Of every refusal, for it may be a page: it loads nothing, nothing frames it, and nothing keeps it.
+REFUSAL_HEADERS = (
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+)
+
+
 def written(refusal: Refusal, *, accept: str) -> tuple[str, bytes]:
     """Return a refusal's media type and content: a page for browsers, the API's one shape for programs."""
     if "text/html" in accept:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from hookhub.http.environ import add_body, head_of
-from hookhub.http.limits import Limits, Refusal, max_body, refusal_of, too_large, written
+from hookhub.http.limits import REFUSAL_HEADERS, Limits, Refusal, max_body, refusal_of, too_large, written
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -34,7 +34,9 @@ class Limited:
             return self._application(environ, start_response)
         content_type, content = written(refusal, accept=environ.get("HTTP_ACCEPT", ""))
         status = f"{refusal.status} {HTTPStatus(refusal.status).phrase}"
-        start_response(status, [("Content-Type", content_type), ("Content-Length", str(len(content)))])
+        start_response(
+            status, [("Content-Type", content_type), ("Content-Length", str(len(content))), *REFUSAL_HEADERS]
+        )
         return [content]
 
     def _measure(self, environ: dict[str, Any], most: int) -> Refusal | None:
