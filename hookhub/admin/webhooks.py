@@ -91,24 +91,6 @@ class WebhookAdmin(Titled, Acting):
         owned = organizations_of(request, scope=Scope.MASTER)
         return Organization.objects.filter(default_dialect__in=MASTER_ONLY).exclude(pk__in=owned)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Require an organization in which the person may create webhooks."""
-        may = super().has_add_permission(request)
-        return may and (is_unrestricted(request) or self._organizations_to_add_to(request).exists())
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer, and accept, no organization whose webhooks only owners may touch to others."""
-        if db_field.name == "organization":
-            kwargs["queryset"] = self._organizations_to_add_to(request)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def _organizations_to_add_to(self, request: HttpRequest) -> "QuerySet[Organization]":
-        managed = organizations_of(request, scope=self.change_scope)
-        if is_unrestricted(request):
-            return managed
-        owned = organizations_of(request, scope=Scope.MASTER)
-        return managed.exclude(Q(default_dialect__in=MASTER_ONLY) & ~Q(pk__in=owned))
-
     # The list --------------------------------------------------------------------------------------------------------
 
     @admin.display(description="Webhook", ordering="name")
