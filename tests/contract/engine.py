@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator
+from itertools import product
 from typing import get_args
 
 from celery import current_app
@@ -24,6 +25,8 @@ from tests.contract import source
 from tests.unit.made_up import NOW, a_claim, a_reply, a_result
 
 OURS = ("deliveries", "hookhub")
+# What an attempt can meet.
+ANSWERS = {"200": a_reply(200), "410": a_reply(410), "500": a_reply(500), "no answer": Lost("timeout", "no answer")}
 
 
 def formats() -> Iterator[str]:
@@ -64,6 +67,10 @@ def choices() -> Iterator[str]:
             for field in model._meta.get_fields():
                 for value, _ in getattr(field, "flatchoices", ()):
                     yield f"{model._meta.label}.{field.name} {value}"
+    for what, answer in ANSWERS.items():
+        for failures in (0, 99):
+            row = attempts.as_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+            yield f"{what} after {failures} failures: {row['outcomes']} {row['states']} {row['endings']}"
 
 
 def admin_pages() -> Iterator[str]:
@@ -111,12 +118,9 @@ def logs() -> Iterator[str]:
     for name in json.loads(request_log.line_of(request, HttpResponse(), took=0.5)):
         yield f"hookhub.access {name}"
     found: dict[str, None] = {}
-    answers = (a_reply(500), Lost("timeout", "no answer"))
-    for answer in answers:
-        for last in (False, True):
-            row = attempts.as_row(a_result(answer, **({"failures": 99} if last else {})), attempt_id=a_claim().lease)
-            for ours in (True, None):
-                found |= dict.fromkeys(json.loads(telemetry.line_of(row, was_ours=ours)))
+    for answer, failures, ours in product(ANSWERS.values(), (0, 99), (True, None)):
+        row = attempts.as_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+        found |= dict.fromkeys(json.loads(telemetry.line_of(row, was_ours=ours)))
     yield from (f"hookhub.attempts {name}" for name in found)
 
 
