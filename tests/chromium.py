@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = (("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends", "chromium"))
@@ -27,6 +27,12 @@ MISSING = (
     "THE BROWSER TESTS DID NOT RUN: no Chromium was found. Install one (apt-get install chromium) "
     "or name one in the variable CHROMIUM."
 )
+
+
+REPORT_VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (event) =>
+  console.error(`violated ${event.effectiveDirective}: ${event.blockedURI} ${event.sample} at ${event.sourceFile}`));
+"""
 
 
 @cache
@@ -68,3 +74,14 @@ def browser() -> Iterator[Browser]:
             yield started
         finally:
             started.close()
+
+
+def note_violations(page: Page, noted: list[str]) -> None:
+    """Note whatever a page's Content-Security-Policy forbids it, and every error in its console."""
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            noted.append(f"{page.url}: {message.text}")
+
+    page.on("console", note)
+    page.add_init_script(REPORT_VIOLATIONS)

@@ -33,6 +33,14 @@ class Document:
                 if method in methods:
                     yield Operation(method.upper(), path), methods[method]
 
+    def showing_secrets(self) -> set[Operation]:
+        """The operations with an answer that has a field for a secret or for the text of a key."""
+        return {
+            operation
+            for operation, said in self.operations()
+            if any(_has_secret(response, self.content) for response in said["responses"].values())
+        }
+
     def faults(self, operation: Operation, answer: Any) -> list[str]:
         """What in an answer is not as the document says; none if all is."""
         said = self.content["paths"][operation.path][operation.method.lower()]["responses"]
@@ -67,3 +75,17 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
     if "properties" in found and "additionalProperties" not in found:
         found["additionalProperties"] = False
     return found
+
+
+def _has_secret(node: Any, content: dict[str, Any]) -> bool:
+    """Whether a schema, or one that it refers to, has such a field."""
+    if isinstance(node, list):
+        return any(_has_secret(inner, content) for inner in node)
+    if not isinstance(node, dict):
+        return False
+    if "$ref" in node:
+        return _has_secret(content["components"]["schemas"][node["$ref"].rpartition("/")[2]], content)
+    properties = node.get("properties")
+    if isinstance(properties, dict) and properties.keys() & {"secret", "key"}:
+        return True
+    return any(_has_secret(inner, content) for inner in node.values())

@@ -9,7 +9,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from deliveries.models import Attempt, Delivery, Webhook
+from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
 from deliveries.sender import Sender
 from tests import chromium
 from tests.receiver import Answer, Receiver
@@ -38,6 +38,7 @@ def tab(request: pytest.FixtureRequest, chrome: Browser, live_server: LiveServer
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("response", lambda answer: faults.append(answer.url) if answer.status >= 400 else None)
+    chromium.note_violations(page, faults)
     page.goto("/admin/")
     page.fill("#id_username", "op")
     page.fill("#id_password", PASSWORD)
@@ -137,3 +138,23 @@ def test_a_list_is_paged_there_and_back_by_clicking(forge: Forge, tab: Page, now
         expect(rows).to_have_count(count)
         if onward is not None:
             tab.get_by_role("link", name=onward).click()
+
+
+def test_no_page_does_what_its_own_content_security_policy_forbids(
+    forge: Forge, tab: Page, sender: Sender, now: datetime
+) -> None:
+    """The tab fails for every violation that the browser reports; each page has the time to run its scripts."""
+    webhook = forge.webhook(now=now, name="Chat bridge")
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    [repository, organization, delivery] = (kind.objects.get().pk for kind in (Repository, Organization, Delivery))
+    admin = [
+        "", "deliveries/webhook/", "deliveries/webhook/add/", f"deliveries/webhook/{webhook.pk}/change/",
+        f"deliveries/webhook/{webhook.pk}/delete/", "deliveries/delivery/", f"deliveries/delivery/{delivery}/change/",
+        "deliveries/event/", f"deliveries/organization/{organization}/change/", "hookhub/apikey/add/", "auth/user/add/",
+        f"deliveries/repository/{repository}/change/", "deliveries/auditentry/",
+    ]  # fmt: skip
+    api = ["", "webhooks", f"webhooks/{webhook.uid}", "deliveries", "events", "docs"]
+
+    for address in [*(f"/admin/{page}" for page in admin), *(f"/v1/{page}" for page in api)]:
+        tab.goto(address, wait_until="networkidle")

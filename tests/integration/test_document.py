@@ -18,6 +18,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NOWHERE = "00000000-0000-7000-8000-000000000000"
 ENTERPRISE = "/api/v3"
+SHOWING_SECRETS = {
+    Operation("POST", "/v1/api-keys"), Operation("POST", "/v1/api-keys/{key_id}/roll"),
+    Operation("POST", "/v1/webhooks"), Operation("PATCH", "/v1/webhooks/{uid}"),
+    Operation("POST", "/v1/webhooks/{uid}/rotate-secret"),
+    Operation("POST", "/api/repositories/{owner}/{repo}/webhooks"), Operation("PATCH", "/api/webhooks/{webhook}"),
+}  # fmt: skip
 
 
 class Exerciser:
@@ -28,6 +34,7 @@ class Exerciser:
         self.caller = caller
         self.succeeded: set[Operation] = set()
         self.faults: list[str] = []
+        self.may_be_stored: set[Operation] = set()
 
     def call(self, method: str, path: str, body: object = None, *, query: str = "", **parts: object) -> Any:
         """Call an operation and expect it to succeed."""
@@ -36,6 +43,8 @@ class Exerciser:
         answer = self.caller.send(method, address, body)
         assert 200 <= answer.status_code < 300, (method, address, answer.content)
         self.succeeded.add(operation)
+        if answer.headers.get("Cache-Control") != "no-store":
+            self.may_be_stored.add(operation)
         self.faults += self.document.faults(operation, answer)
         content = answer.content if not getattr(answer, "streaming", False) else b""
         return json.loads(content) if content else None
@@ -63,6 +72,9 @@ def test_every_operation_succeeds_as_the_document_says(
 
     assert exerciser.faults == []
     assert {operation for operation, _ in document.operations()} - exerciser.succeeded == set()
+    # An answer that shows a secret is stored by no proxy and no browser.
+    assert exerciser.may_be_stored & document.showing_secrets() == set()
+    assert document.showing_secrets() >= SHOWING_SECRETS
 
 
 def organizations(exerciser: Exerciser) -> None:

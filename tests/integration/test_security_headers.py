@@ -1,12 +1,9 @@
 """What browsers are told, how long a session lasts, and that a deployment's settings are as Django wants them."""
 
 import os
-import re
 import subprocess
 import sys
-from base64 import b64encode
 from datetime import timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,8 +12,6 @@ from django.contrib.auth.models import User
 from django.test import Client
 from freezegun import freeze_time
 from pytest_django import Settings
-
-from tests.api import Caller
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -39,32 +34,6 @@ def test_every_page_says_what_it_may_load_and_is_not_kept(db: None, address: str
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "same-origin"
     assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
-
-
-@pytest.mark.parametrize(
-    "address", ["/admin/", "/admin/deliveries/webhook/add/", "/admin/deliveries/delivery/", "/v1/webhooks", "/v1/docs"]
-)
-def test_no_page_has_a_script_that_its_own_policy_forbids(person: User, organization: object, address: str) -> None:
-    client = Client()
-    client.force_login(person)
-
-    answer = client.get(address, headers={"Accept": "text/html"})
-    page = answer.content.decode()
-
-    for tag in re.findall(r"<script[^>]*>", page):
-        assert "src=" in tag or "application/json" in tag, tag
-    for _, handler in re.findall(r"""<[^>]+\son[a-z]+=(["'])(.*?)\1""", page):
-        digest = b64encode(sha256(handler.encode()).digest()).decode()
-        assert f"'sha256-{digest}'" in answer.headers["Content-Security-Policy"], handler
-    assert "javascript:" not in page
-    assert address.startswith("/v1/") or "<style" not in page
-
-
-def test_an_answer_with_a_secret_is_not_kept(api: Caller) -> None:
-    key = api.post("/v1/api-keys", {"scope": "read"})
-    webhook = api.post("/v1/webhooks", {"url": "http://127.0.0.1:9999/", "events": ["*"]})
-
-    assert [each.headers["Cache-Control"] for each in (key, webhook)] == ["no-store", "no-store"]
 
 
 def test_a_session_ends_when_it_is_idle_and_when_it_is_old(person: User, settings: Settings) -> None:
