@@ -5,6 +5,8 @@ import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
 
+from hookhub import secret_arguments
+
 # These touch neither the database nor Redis, or look after the servers themselves.
 NEED_NO_SERVERS = {
     None, "help", "--help", "-h", "version", "--version", "up", "run", "listen", "post_receive", "send_event",
@@ -13,6 +15,8 @@ NEED_NO_SERVERS = {
 
 
 def main() -> None:
+    if place := secret_arguments.misplaced(sys.argv[1:]):
+        sys.exit(secret_arguments.refusal(place))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.conf import settings
     from django.core.management import execute_from_command_line

@@ -25,7 +25,7 @@ NAME = RegexValidator(r"^[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 letters, digits
 class Organization(models.Model):
     """The tenant: everything else belongs to one."""
 
-    slug = models.CharField(max_length=100, unique=True, validators=[NAME])
+    slug = models.CharField(max_length=100, unique=True, validators=[NAME, plain_text.validate])
     name = models.CharField(max_length=200, blank=True, validators=[plain_text.validate])
     # The system whose words it uses: its catalogue of event types, its shape of the shared addresses, its wire format.
     default_dialect = models.CharField(
@@ -67,7 +67,7 @@ class Repository(models.Model):
     """What most events are about."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="repositories")
-    name = models.CharField(max_length=100, validators=[NAME])
+    name = models.CharField(max_length=100, validators=[NAME, plain_text.validate])
     private = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     # Its name, where another repository had the same in another case before that was refused.

@@ -4,6 +4,8 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
+from deliveries import secret_text
+
 RULE = "must be one line without control characters"
 # Control characters, line and paragraph separators, half a surrogate pair, and format characters that turn text round.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Zl", "Zp", "Cs"})
@@ -15,10 +17,19 @@ def is_one_line(text: str) -> bool:
     return not any(_is_refused(letter) for letter in text)
 
 
+def error_in(text: str) -> str | None:
+    """Return what is wrong with a name or a description, or None; many may read it, so it holds no key."""
+    if not is_one_line(text):
+        return RULE
+    return secret_text.RULE if secret_text.holds_secret(text) else None
+
+
 def validate(text: str) -> None:
-    """Raise Django's ValidationError for a text that is not one line."""
+    """Raise Django's ValidationError for a text that cannot be a name or a description."""
     if not is_one_line(text):
         raise ValidationError(f"This {RULE}.", code="control_characters")
+    if error := error_in(text):
+        raise ValidationError(f"This {error}.", code="holds_secret")
 
 
 def on_one_line(text: str) -> str:

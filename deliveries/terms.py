@@ -6,11 +6,10 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from deliveries import hops, target
+from deliveries import hops, plain_text, target
 from deliveries.formats import FORMATS, MASK
 from deliveries.masks import SEND_THE_SECRET, is_masked_url
 from deliveries.own_hosts import own_hosts_from_settings
-from deliveries.plain_text import RULE, is_one_line
 from deliveries.sender import policy_from_settings
 from deliveries.topics import EVERYTHING, TYPE_RULE, is_type
 
@@ -200,8 +199,8 @@ def _verify_ssl(value: object, slug: str) -> bool:
 def _name(value: object, _slug: str) -> str:
     if not isinstance(value, str) or len(value) > 200 or UNSTORABLE.search(value):
         raise ValueError("must be a text of at most 200 characters")
-    if not is_one_line(value):
-        raise ValueError(RULE)
+    if error := plain_text.error_in(value):
+        raise ValueError(error)
     return value
 
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from deliveries import audit, catalogue, compact_json
+from deliveries import audit, catalogue, compact_json, plain_text
 from deliveries.catalogue import Catalogue, EventType
 from deliveries.models import Organization
-from deliveries.plain_text import RULE, is_one_line
 from deliveries.terms import UNSTORABLE, BadTerms
 from deliveries.topics import RESERVED, TYPE_RULE, is_type
 from hookhub import schemas
@@ -172,7 +171,7 @@ def _fault_in_description(value: object) -> str | None:
     is_text = isinstance(value, str) and len(value) <= DESCRIPTION_LONGEST and not UNSTORABLE.search(value)
     if not isinstance(value, str) or not is_text:
         return f"must be a text of at most {DESCRIPTION_LONGEST} characters"
-    return None if is_one_line(value) else RULE
+    return plain_text.error_in(value)
 
 
 def _fault_in_schema(value: object) -> str | None:

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core import signing
 from django.http import HttpRequest, HttpResponse
 
-from deliveries import rates
+from deliveries import rates, secret_text
 from deliveries.rates import Policy, TooMany
 from hookhub import rate_limits
 from hookhub.client_address import address_of, subject_of
@@ -58,7 +58,7 @@ class LimitLogins:
         try:
             attempt.count()
         except TooMany as error:
-            log.warning("login throttled: name %r, address %s", attempt.name, attempt.address)
+            log.warning("login throttled: name %r, address %s", secret_text.masked(attempt.name), attempt.address)
             wait = error.standing.reset
             text = f"Too many attempts to log in. Try again in {wait} seconds.\n"
             headers = rate_limits.refusal_headers(error.standing)
@@ -89,7 +89,7 @@ class Attempt:
     def conclude(self, request: HttpRequest, answered: HttpResponse) -> None:
         """Record how it ended; one that succeeded is taken back, and the browser is known from then on."""
         if answered.status_code != 302 or not request.user.is_authenticated:
-            log.warning("login failed: name %r, address %s", self.name, self.address)
+            log.warning("login failed: name %r, address %s", secret_text.masked(self.name), self.address)
             return
         log.info("login succeeded: name %r, address %s", self.name, self.address)
         for policy, subject, quota in self.counted:

@@ -7,7 +7,7 @@ from datetime import datetime
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from deliveries import audit
+from deliveries import audit, plain_text
 from deliveries.models import NAME, Organization, Repository
 from deliveries.names import in_any_case
 from hookhub.audited import audited
@@ -75,6 +75,7 @@ def create(names: Collection[str], *, organization: Organization, now: datetime)
 def _is_name(name: str) -> bool:
     try:
         NAME(name)
+        plain_text.validate(name)
     except ValidationError:
         return False
     # Paths are normalised by clients and proxies before they reach an API under such a name.

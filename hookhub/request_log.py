@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urlencode
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from deliveries import secret_text
 from hookhub.client_address import address_of
 from hookhub.models import ApiKey
 
@@ -33,7 +34,8 @@ def identify(get_response: Handler) -> Handler:
 
     def answer(request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        is_sane = REQUEST_ID.fullmatch(given) and not secret_text.holds_secret(given)
+        request_id = given if is_sane else secrets.token_hex(8)
         request.META["HTTP_X_REQUEST_ID"] = request_id
         started = time.perf_counter()
         answered = get_response(request)
@@ -49,7 +51,7 @@ def line_of(request: HttpRequest, answered: HttpResponse, *, took: float) -> str
     """Return a request's line; ``took`` is in seconds."""
     line: dict[str, object] = {
         "method": request.method,
-        "path": request.path[:MAX_LENGTH],
+        "path": secret_text.masked(request.path)[:MAX_LENGTH],
         "status": answered.status_code,
         "ms": round(took * 1000, 2),
         "bytes": 0 if answered.streaming else len(answered.content),
@@ -68,7 +70,7 @@ def line_of(request: HttpRequest, answered: HttpResponse, *, took: float) -> str
 def shown_query(query: str) -> str:
     """Return a query string with the values masked that could be secret."""
     pairs = parse_qsl(query[:4096], keep_blank_values=True)
-    shown = [(name, value if name in SHOWN_PARAMETERS else MASK) for name, value in pairs]
+    shown = [(name, secret_text.masked(value) if name in SHOWN_PARAMETERS else MASK) for name, value in pairs]
     return urlencode(shown, safe="*")[:MAX_LENGTH]
 
 

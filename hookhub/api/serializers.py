@@ -10,7 +10,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from deliveries import formats, vault
+from deliveries import formats, plain_text, vault
 from deliveries.formats import MASK
 from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.terms import EVENTS_MOST, IN_FLIGHT_MOST, RETRIES_MOST
@@ -51,7 +51,7 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
         read_only_fields = ("created_at",)
         extra_kwargs: ClassVar = {
             # Whether it is taken the database says, as a conflict.
-            "slug": {"validators": [NAME]},
+            "slug": {"validators": [NAME, plain_text.validate]},
             "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
             "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
             "limits": {"help_text": "Its own limits, which the operator sets; null for the deployment's."},

@@ -7,12 +7,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from deliveries import audit
+from deliveries import audit, plain_text
 from deliveries.dialects import DEFAULT, DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
 from deliveries.names import name_error
-from deliveries.plain_text import RULE, is_one_line
 from hookhub import key_arguments
 from hookhub.audited import audited
 from hookhub.models import ApiKey, Scope
@@ -67,8 +66,8 @@ class Command(BaseCommand):
         now = timezone.now()
         expires_at = key_arguments.expiry(days=options["expires_in"], at=options["expires_at"], now=now)
         allowed_networks = key_arguments.allowed_networks(options["network"] or [])
-        if not is_one_line(name):
-            raise CommandError(f"--name: {RULE}.")
+        if error := plain_text.error_in(name):
+            raise CommandError(f"--name: {error}.")
         organization = self.organization_for(options)
         scope = Scope(options["scope"] or (Scope.MANAGE if organization else Scope.MASTER))
         text = ApiKey.issue(
