@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 BATCH_EVENTS = 1_000
-BATCH_BYTES = 4 << 20
+# As much as one event may have: HookHub gives a request ten seconds to arrive, and the line may be slow.
+BATCH_BYTES = 1 << 20
 FIRST_BACKOFF = timedelta(seconds=0.5)
 LONGEST_BACKOFF = timedelta(seconds=30)
 # A caller that is told to wait longer than this is better served by the error.
@@ -495,7 +496,9 @@ def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
 
 
 def _encode(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # Half a surrogate pair, which os.fsdecode makes of a byte that is not UTF-8, is written as its escape.
+    return text.encode(errors="backslashreplace")
 
 
 def _published(answer: requests.Response, *, expected: int) -> list[PublishedEvent]:

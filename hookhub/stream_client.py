@@ -145,7 +145,9 @@ def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
     for event in events:
         # Fixed here, once, so that what is written again after a lost answer is recognised.
         known = event if event.id else replace(event, id=uuid.uuid4().hex)
-        text = json.dumps(known.as_json(), ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        # Half a surrogate pair is written as its escape.
+        written = json.dumps(known.as_json(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = written.encode(errors="backslashreplace")
         if batch and (len(batch) == BATCH_EVENTS or size + len(text) > BATCH_BYTES):
             yield batch
             batch, size = [], 0

@@ -121,6 +121,9 @@ class _Sender:
                     self._pause = FIRST_PAUSE_SECONDS
                     if not self._settle(path, answer, lines=lines):
                         return False
+                elif answer.may_be_too_slow and self._spool.halve(path):
+                    if not self._send_all(self._parts_of(path)):
+                        return False
                 elif not self._wait(answer):
                     return False
         return True
@@ -147,14 +150,17 @@ class _Sender:
             return True
         if isinstance(answer, (Hopeless, TooLarge)):
             if self._spool.halve(path):
-                # The halves stand before everything else.
-                return self._send_all([each for each in self._spool.batches() if each.stem.startswith(path.stem)])
+                return self._send_all(self._parts_of(path))
             if isinstance(answer, Hopeless):
                 self._reject(path, reason=answer.problem)
                 return True
         if isinstance(answer, (TooLarge, Misconfigured)):
             self.drained.problem = answer.problem
         return False
+
+    def _parts_of(self, path: Path) -> list[Path]:
+        """List what a request was split into; it stands before everything else."""
+        return [each for each in self._spool.batches() if each.stem.startswith(path.stem)]
 
     def _reject(self, path: Path, *, reason: str) -> None:
         self._spool.reject(path, reason=reason)

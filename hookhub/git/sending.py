@@ -14,7 +14,10 @@ from typing import IO, Any, Union
 MAX_ANSWER_BYTES = 1 << 20
 # Shorter ones are no secrets, and would tear holes into sentences.
 MIN_KEY = 8
-_PASSING = frozenset({408, 425, 429})
+_TOO_SLOW = 408
+_PASSING = frozenset({_TOO_SLOW, 425, 429})
+# A server that cuts off a slow request is seldom heard saying so. Less than this comes in time on any line.
+MIN_SLOW_BYTES = 64 << 10
 _TOO_LARGE = 413
 _ACCEPTED = frozenset({200, 201, 202})
 # In a batch, errors name a field by the event that it is in.
@@ -45,10 +48,11 @@ class TooLarge:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Nobody knows whether HookHub has the events; repeat in a while."""
+    """Nobody knows whether HookHub has the events; repeat in a while, or in parts that a slow line can take."""
 
     problem: str
     retry_after_seconds: float = 0
+    may_be_too_slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,8 @@ def post(
                 return _response(refused.code, refused, refused.headers.get("Retry-After"), api_key=api_key)
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        return Unavailable(without_key(f"no answer from {url}: {reason}", api_key))
+        is_cut = isinstance(reason, (BrokenPipeError, ConnectionResetError)) and len(body) > MIN_SLOW_BYTES
+        return Unavailable(without_key(f"no answer from {url}: {reason}", api_key), may_be_too_slow=is_cut)
 
 
 def without_key(text: str, api_key: str) -> str:
@@ -160,7 +165,8 @@ def _judge(answer: Response, *, url: str) -> Answer:
     if answer.status in _ACCEPTED:
         return Accepted() if answer.status == 202 and _has_receipts(answer.body) else Misconfigured(f"{url}: {problem}")
     if answer.status >= 500 or answer.status in _PASSING:
-        return Unavailable(problem, retry_after_seconds=answer.retry_after_seconds)
+        is_slow = answer.status == _TOO_SLOW
+        return Unavailable(problem, retry_after_seconds=answer.retry_after_seconds, may_be_too_slow=is_slow)
     if answer.refusal is not None and answer.refusal.is_of_these_bytes:
         return Hopeless(problem)
     if answer.status == _TOO_LARGE:

@@ -25,9 +25,9 @@ ANNOUNCED_REFS = "announced-refs"
 MAX_FILES = 10_000
 MAX_BYTES = 512 << 20
 MAX_REJECTED = 1_000
-# What one request may carry.
+# What one request may carry: no more than one event may have, so that every line is fast enough for both.
 MAX_BATCH_EVENTS = 1_000
-MAX_BATCH_BYTES = 4 << 20
+MAX_BATCH_BYTES = 1 << 20
 # Longer than any write takes: a temporary file this old belongs to a process that died.
 ABANDONED_SECONDS = 3600
 

@@ -125,9 +125,10 @@ def test_an_unknown_repository_is_said_in_words_with_what_to_do(host: Host, fake
     assert "acme has no such repository. Create the repository, then push again or run" in wait_for_problem(host)
 
 
-def test_what_is_too_large_for_a_proxy_is_sent_in_parts(host: Host, fake: FakeHookHub) -> None:
+@pytest.mark.parametrize("status", [pytest.param(413, id="too large"), pytest.param(408, id="too slow")])
+def test_what_is_too_much_at_once_is_sent_in_parts(host: Host, fake: FakeHookHub, status: int) -> None:
     def proxied(asked: Asked) -> Answer:
-        return Answer(413, b"<html>") if len(asked.events) > 1 else fake.accept(asked)
+        return Answer(status, b"<html>") if len(asked.events) > 1 else fake.accept(asked)
 
     fake.otherwise = proxied
     host.commit(a="1")
@@ -136,6 +137,18 @@ def test_what_is_too_large_for_a_proxy_is_sent_in_parts(host: Host, fake: FakeHo
 
     assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"] * 3
     assert not host.spool.rejected.exists()
+
+
+@pytest.mark.parametrize(("size", "is_slow"), [(100_000, True), (1_000, False)])
+def test_a_connection_that_is_cut_while_much_is_sent_may_be_too_slow(
+    fake: FakeHookHub, size: int, is_slow: bool
+) -> None:
+    fake.otherwise = lambda _: Answer(hang_up=True)
+
+    answer = sending.send(b'"' + b"x" * size + b'"\n', url=fake.url, api_key=KEY, timeout_seconds=30)
+
+    assert isinstance(answer, sending.Unavailable)
+    assert answer.may_be_too_slow is is_slow
 
 
 def test_what_was_refused_for_good_comes_back_when_it_is_asked_for(host: Host, fake: FakeHookHub) -> None:
