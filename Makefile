@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners partners-generated demo up test lint types fast hunt contract acceptance format bench hostile chaos chaos-mutants clean
+.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types fast hunt contract acceptance format bench hostile chaos chaos-mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -60,6 +60,11 @@ partners-generated: venv ## generate clients in Python, TypeScript, Go and Java 
 	@echo "Installing the generators and linters into .hookhub/generators …"
 	@$(BIN)/python -m tests.partners.generators
 	@$(BIN)/python -m pytest -q -m generated tests/partners/test_generated_clients.py
+
+partners-github: venv ## build programs on go-github, hub4j and octocrab, install gh, and see them work here; needs Go, a JDK, Maven, Rust
+	@echo "Building and installing GitHub's clients into .hookhub/github (a few minutes the first time) …"
+	@$(BIN)/python -m tests.partners.github_clients
+	@$(BIN)/python -m pytest -q -m github tests/partners/test_github_clients.py tests/partners/test_gh.py
 
 demo: venv ## push to a real repository and watch the events arrive, signed, retried and recorded
 	@$(BIN)/python manage.py demo

@@ -40,11 +40,6 @@ def take_request(caller: str, organization: Organization | None) -> list[Standin
     return rates.take_all(_limits_of_requests(caller, organization), now=time.time())
 
 
-def look_requests(caller: str, organization: Organization | None) -> list[Standing]:
-    """Return where a key or a person stands with the limits of ``take_request``; nothing is counted."""
-    return rates.look_all(_limits_of_requests(caller, organization), now=time.time())
-
-
 def require_events(key: ApiKey) -> None:
     """Raise TooMany where a key may publish nothing at present; asked before its events are read."""
     for standing in rates.look_all(_limits_of_events(key.key_id, key.organization), now=time.time()):

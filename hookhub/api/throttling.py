@@ -1,10 +1,16 @@
 """The rate of requests of a key or a person, asked by the framework before every view."""
 
+from collections.abc import Sequence
+
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from deliveries.rates import Standing, TooMany
 from hookhub import rate_limits
 from hookhub.models import ApiKey
+
+# Where a request remembers what was counted for it.
+STANDINGS = "hookhub.standings"
 
 
 class RequestRate(BaseThrottle):
@@ -16,9 +22,20 @@ class RequestRate(BaseThrottle):
         caller = caller_of(request)
         if caller is not None:
             organization = request.auth.organization if isinstance(request.auth, ApiKey) else None
-            standings = rate_limits.take_request(caller, organization)
+            try:
+                standings = rate_limits.take_request(caller, organization)
+            except TooMany as error:
+                request.META[STANDINGS] = [error.standing]
+                raise
+            request.META[STANDINGS] = standings
             request.META["hookhub.rates"] = rate_limits.headers_of(standings)
         return True
+
+
+def standings_of(request: Request) -> Sequence[Standing] | None:
+    """Return where the caller stands after this request, or None where none was counted."""
+    found: Sequence[Standing] | None = request.META.get(STANDINGS)
+    return found
 
 
 def caller_of(request: Request) -> str | None:

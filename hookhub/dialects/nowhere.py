@@ -43,6 +43,6 @@ def is_of_github(request: HttpRequest) -> bool:
     first = request.path_info.removeprefix("/").partition("/")[0]
     return (
         first in GITHUB
-        or f"{request.path_info}/".startswith("/api/v3/")
+        or f"{request.path_info}/".startswith(("/api/v3/", "/api/graphql/"))
         or "vnd.github" in request.headers.get("Accept", "")
     )

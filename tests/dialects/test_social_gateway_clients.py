@@ -1,5 +1,6 @@
 """What the clients of GitHub's API require before they work."""
 
+import time
 from typing import Any
 
 import pytest
@@ -18,14 +19,26 @@ OCTOCRAB_AUTHOR = {
     "gists_url", "starred_url", "subscriptions_url", "organizations_url", "repos_url", "events_url",
     "received_events_url", "type", "site_admin",
 }  # fmt: skip
+# What octocrab's `orgs::Organization` requires, and no user has.
+OCTOCRAB_ORGANIZATION = {
+    "login", "id", "node_id", "url", "repos_url", "events_url", "hooks_url", "issues_url", "members_url",
+    "public_members_url", "avatar_url",
+}  # fmt: skip
 # What octocrab's `hooks::Hook` needs beside `config`.
 OCTOCRAB_HOOK = {"id", "type", "name", "active", "events", "config", "url", "deliveries_url"}
 # hub4j's `GHApiInfo`: an address without it is taken for no API at all.
 HUB4J_ROOT = {"rate_limit_url"}
 # The resources whose limits GitHub's clients look at.
 HUB4J_RESOURCES = {"core", "search", "graphql", "integration_manifest"}
+LEFT = ("limit", "remaining", "used", "reset", "resource")
 ROOTS = ("/api/v3", "/api/v3/")
 PREFIXES = ("", "/api/v3")
+
+
+def left_in(answer: Any) -> dict[str, str]:
+    """What an answer's X-RateLimit headers say, by their last words."""
+    names = {name: f"X-RateLimit-{name.capitalize()}" for name in LEFT}
+    return {name: answer.headers[header] for name, header in names.items() if header in answer.headers}
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -48,6 +61,31 @@ def test_a_hook_has_what_octocrab_requires(api: Caller, repository: Repository, 
     made = api.post("/repos/acme/widgets/hooks", {"config": {"url": receiver.url()}}).json()
 
     assert made.keys() >= OCTOCRAB_HOOK
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_an_organization_has_the_addresses_that_only_organizations_have(
+    api: Caller, repository: Repository, prefix: str
+) -> None:
+    there = f"http://testserver{prefix}/orgs/acme"
+    shown = api.get(f"{prefix}/orgs/ACME").json()
+
+    assert shown.keys() >= OCTOCRAB_ORGANIZATION
+    assert (shown["url"], shown["hooks_url"], shown["type"]) == (there, f"{there}/hooks", "Organization")
+    # GitHub has no null for what an organization does not say of itself, but for its description.
+    assert {name for name, value in shown.items() if value is None} == {"description", "archived_at"}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_an_owners_address_leads_to_the_full_account_that_github3_reads_there(
+    api: Caller, repository: Repository, prefix: str
+) -> None:
+    owner = api.get(f"{prefix}/repos/acme/widgets").json()["owner"]
+
+    assert owner["url"] == f"http://testserver{prefix}/users/acme"
+    account = api.get(owner["url"].removeprefix("http://testserver")).json()
+    assert account.items() >= owner.items()
+    assert (account["public_repos"], account["bio"], account["name"]) == (0, None, "acme")
 
 
 @pytest.mark.parametrize("root", ROOTS)
@@ -95,6 +133,41 @@ def test_the_rate_limit_without_one_is_never_used_up(api: Caller, settings: Any)
     shown = api.get("/rate_limit").json()["rate"]
 
     assert (shown["limit"], shown["remaining"], shown["used"]) == (5000, 5000, 0)
+
+
+@pytest.mark.parametrize("path", ["/user", "/api/v3/rate_limit", "/api/v3", "/repos/acme/nowhere", "/repos/acme/x/y"])
+def test_every_answer_says_how_many_requests_are_left(api: Caller, settings: Any, path: str) -> None:
+    settings.HOOKHUB_REQUESTS_PER_KEY = 10
+    api.get("/user")
+
+    left = left_in(api.get(path))
+
+    assert 0 <= int(left.pop("reset")) - time.time() <= 120
+    assert left == {"limit": "10", "remaining": "8", "used": "2", "resource": "core"}
+
+
+def test_without_a_limit_every_answer_says_that_all_requests_are_left(api: Caller, settings: Any) -> None:
+    settings.HOOKHUB_REQUESTS_PER_KEY = settings.HOOKHUB_REQUESTS_PER_ORGANIZATION = 0
+
+    left = left_in(api.get("/user"))
+
+    assert (left["limit"], left["remaining"], left["used"]) == ("5000", "5000", "0")
+
+
+def test_a_used_up_limit_is_one_to_githubs_clients(api: Caller, settings: Any) -> None:
+    settings.HOOKHUB_REQUESTS_PER_KEY = 1
+    api.get("/user")
+
+    refused = api.get("/user")
+
+    # go-github's RateLimitError and hub4j's handler go by these.
+    left = left_in(refused)
+    assert (refused.status_code, left["limit"], left["remaining"], left["used"]) == (429, "1", "0", "1")
+    assert abs(int(left["reset"]) - time.time() - int(refused.headers["Retry-After"])) <= 5
+
+
+def test_a_stranger_is_not_told_of_a_limit(db: None) -> None:
+    assert left_in(Client().get("/user")) == {}
 
 
 @pytest.mark.parametrize(("scope", "may"), [(Scope.READ, False), (Scope.MANAGE, True), (Scope.MASTER, True)])

@@ -7,19 +7,52 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hookhub import rate_limits
-from hookhub.api.throttling import caller_of
+from hookhub.api.throttling import standings_of
 from hookhub.dialects.base import organization_at
-from hookhub.dialects.social_gateway import shapes
-from hookhub.dialects.social_gateway.documents import AccountShown, RateLimitShown
+from hookhub.dialects.social_gateway import limits, shapes
+from hookhub.dialects.social_gateway.documents import AccountShown, OrganizationShown, RateLimitShown
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import ApiKey, Scope
 
-# Shown where this deployment has no limit: what GitHub allows in an hour. Clients stop by themselves at 0.
-UNLIMITED = 5000
 RESOURCES = (
     "core", "search", "graphql", "integration_manifest", "source_import", "code_scanning_upload", "code_search",
 )  # fmt: skip
+# Every address that GitHub's root names; those of hooks, accounts and limits lead somewhere here.
+TEMPLATES = {
+    "current_user_url": "/user",
+    "current_user_authorizations_html_url": "/settings/connections/applications{/client_id}",
+    "authorizations_url": "/authorizations",
+    "code_search_url": "/search/code?q={query}{&page,per_page,sort,order}",
+    "commit_search_url": "/search/commits?q={query}{&page,per_page,sort,order}",
+    "emails_url": "/user/emails",
+    "emojis_url": "/emojis",
+    "events_url": "/events",
+    "feeds_url": "/feeds",
+    "followers_url": "/user/followers",
+    "following_url": "/user/following{/target}",
+    "gists_url": "/gists{/gist_id}",
+    "hub_url": "/hub",
+    "issue_search_url": "/search/issues?q={query}{&page,per_page,sort,order}",
+    "issues_url": "/issues",
+    "keys_url": "/user/keys",
+    "label_search_url": "/search/labels?q={query}&repository_id={repository_id}{&page,per_page}",
+    "notifications_url": "/notifications",
+    "organization_url": "/orgs/{org}",
+    "organization_repositories_url": "/orgs/{org}/repos{?type,page,per_page,sort}",
+    "organization_teams_url": "/orgs/{org}/teams",
+    "public_gists_url": "/gists/public",
+    "rate_limit_url": "/rate_limit",
+    "repository_url": "/repos/{owner}/{repo}",
+    "repository_search_url": "/search/repositories?q={query}{&page,per_page,sort,order}",
+    "current_user_repositories_url": "/user/repos{?type,page,per_page,sort}",
+    "starred_url": "/user/starred{/owner}{/repo}",
+    "starred_gists_url": "/gists/starred",
+    "topic_search_url": "/search/topics?q={query}{&page,per_page}",
+    "user_url": "/users/{user}",
+    "user_organizations_url": "/user/orgs",
+    "user_repositories_url": "/users/{user}/repos{?type,page,per_page,sort}",
+    "user_search_url": "/search/users?q={query}{&page,per_page,sort,order}",
+}
 ONLY_VIEWER = "GraphQL is answered only as far as `viewer { login }`; use the REST API at /api/v3."
 
 
@@ -32,7 +65,7 @@ class UserView(SocialGatewayView):
 
 
 class AccountView(SocialGatewayView):
-    """An organization that the key can see, which GitHub's clients ask for as a user or as an organization."""
+    """An organization that the key can see, as GitHub shows every account."""
 
     @extend_schema(summary="Get an account", responses=AccountShown)
     def get(self, request: Request, owner: str) -> Response:
@@ -40,12 +73,21 @@ class AccountView(SocialGatewayView):
         return Response(shapes.account(organization, shapes.root_of(request)))
 
 
+class OrganizationView(SocialGatewayView):
+    """The same organization, as GitHub shows organizations."""
+
+    @extend_schema(summary="Get an organization", responses=OrganizationShown)
+    def get(self, request: Request, owner: str) -> Response:
+        organization = organization_at(request, owner, needs=Scope.READ)
+        return Response(shapes.organization(organization, shapes.root_of(request)))
+
+
 class RateLimitView(SocialGatewayView):
     """The limit of requests that the key is nearest to, in GitHub's shape; its window is a minute."""
 
     @extend_schema(summary="Get the rate limit", responses=RateLimitShown)
     def get(self, request: Request) -> Response:
-        row = _limit_of(request, now=int(timezone.now().timestamp()))
+        row = limits.row_of(standings_of(request) or (), now=int(timezone.now().timestamp()))
         return Response({"resources": {name: {**row, "resource": name} for name in RESOURCES}, "rate": row})
 
 
@@ -55,17 +97,7 @@ class RootView(SocialGatewayView):
 
     def get(self, request: Request) -> Response:
         root = shapes.root_of(request)
-        return Response(
-            {
-                "current_user_url": f"{root}/user",
-                "emails_url": f"{root}/user/emails",
-                "hub_url": f"{root}/hub",
-                "organization_url": f"{root}/orgs/{{org}}",
-                "rate_limit_url": f"{root}/rate_limit",
-                "repository_url": f"{root}/repos/{{owner}}/{{repo}}",
-                "user_url": f"{root}/users/{{user}}",
-            }
-        )
+        return Response({name: f"{root}{template}" for name, template in TEMPLATES.items()})
 
 
 @extend_schema(exclude=True)
@@ -77,18 +109,6 @@ class GraphQLView(SocialGatewayView):
         if isinstance(query, str) and "viewer" in query and "login" in query:
             return Response({"data": {"viewer": {"login": _account_of_key(request)["login"]}}})
         return Response({"errors": [{"type": "NOT_IMPLEMENTED", "message": ONLY_VIEWER}]})
-
-
-def _limit_of(request: Request, *, now: int) -> dict[str, int]:
-    """Return the limit with the least left, and when there is more in seconds since 1970."""
-    organization = request.auth.organization if isinstance(request.auth, ApiKey) else None
-    caller = caller_of(request)
-    standings = [] if caller is None else rate_limits.look_requests(caller, organization)
-    if not standings:
-        return {"limit": UNLIMITED, "remaining": UNLIMITED, "used": 0, "reset": now + 3600}
-    nearest = min(standings, key=lambda standing: standing.remaining)
-    used = nearest.quota - nearest.remaining
-    return {"limit": nearest.quota, "remaining": nearest.remaining, "used": used, "reset": now + nearest.reset}
 
 
 def _account_of_key(request: Request) -> dict[str, Any]:

@@ -37,6 +37,26 @@ class AccountShown(AccountInShort):
     updated_at = serializers.DateTimeField()
 
 
+class OrganizationShown(Body):
+    login = serializers.CharField()
+    id = serializers.IntegerField()
+    node_id = serializers.CharField()
+    url = serializers.URLField()
+    repos_url = serializers.URLField()
+    events_url = serializers.URLField()
+    hooks_url = serializers.URLField()
+    issues_url = serializers.URLField()
+    members_url = serializers.CharField()
+    public_members_url = serializers.CharField()
+    avatar_url = serializers.CharField()
+    description = serializers.CharField(allow_null=True)
+    name = serializers.CharField()
+    html_url = serializers.URLField()
+    type = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
 class RateShown(Body):
     limit = serializers.IntegerField()
     remaining = serializers.IntegerField()

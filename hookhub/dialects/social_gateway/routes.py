@@ -2,7 +2,14 @@
 
 from django.urls import path
 
-from hookhub.dialects.social_gateway.accounts import AccountView, GraphQLView, RateLimitView, RootView, UserView
+from hookhub.dialects.social_gateway.accounts import (
+    AccountView,
+    GraphQLView,
+    OrganizationView,
+    RateLimitView,
+    RootView,
+    UserView,
+)  # fmt: skip
 from hookhub.dialects.social_gateway.delivering import AttemptsView, DeliveriesView, DeliveryView
 from hookhub.dialects.social_gateway.hooks import ConfigView, HooksView, HookView, PingView, ServicesView, TestView
 from hookhub.dialects.social_gateway.repositories import NowhereView, RepositoryView
@@ -19,7 +26,7 @@ FIXED = (
 ROUTES = (
     path("user", UserView.as_view()),
     path("users/<str:owner>", AccountView.as_view()),
-    path("orgs/<str:owner>", AccountView.as_view()),
+    path("orgs/<str:owner>", OrganizationView.as_view()),
     path("rate_limit", RateLimitView.as_view()),
     path("hooks", ServicesView.as_view()),
     path("repos/<str:owner>/<str:repo>", RepositoryView.as_view()),

@@ -62,6 +62,7 @@ COUNTS = (
     "forks", "forks_count", "network_count", "open_issues", "open_issues_count", "size", "stargazers_count",
     "subscribers_count", "watchers", "watchers_count",
 )  # fmt: skip
+ACCOUNT_COUNTS = ("public_repos", "public_gists", "followers", "following")
 FEATURES = ("has_discussions", "has_downloads", "has_issues", "has_pages", "has_projects", "has_wiki")
 
 
@@ -217,18 +218,40 @@ def repository(found: Repository, place: Place, *, may_manage: bool) -> dict[str
 
 def owner(organization: Organization, root: str) -> dict[str, Any]:
     """Show an organization as the owner of a repository."""
-    return _simple_account(organization.slug, organization.pk, root, path="orgs", kind="Organization")
+    return _simple_account(organization.slug, organization.pk, root, kind="Organization")
 
 
 def account(organization: Organization, root: str) -> dict[str, Any]:
-    """Show an organization in full."""
+    """Show an organization in full, as any account."""
     made_at = stamp(organization.created_at)
     return {**owner(organization, root), **_profile(organization.name or organization.slug, made_at)}
 
 
+def organization(found: Organization, root: str) -> dict[str, Any]:
+    """Show an organization in full, as GitHub shows no other account."""
+    simple = owner(found, root)
+    there = f"{root}/orgs/{found.slug}"
+    made_at = stamp(found.created_at)
+    return {
+        **{name: simple[name] for name in ("login", "id", "node_id", "avatar_url", "html_url", "type")},
+        "url": there,
+        **{f"{name}_url": f"{there}/{name}" for name in ("repos", "events", "hooks", "issues")},
+        "members_url": f"{there}/members{{/member}}",
+        "public_members_url": f"{there}/public_members{{/member}}",
+        "description": None,
+        "name": found.name or found.slug,
+        "has_organization_projects": False,
+        "has_repository_projects": False,
+        **dict.fromkeys(ACCOUNT_COUNTS, 0),
+        "created_at": made_at,
+        "updated_at": made_at,
+        "archived_at": None,
+    }
+
+
 def operator(root: str) -> dict[str, Any]:
     """Show the account of the operator's key, which belongs to no organization."""
-    simple = _simple_account("operator", 0, root, path="users", kind="User")
+    simple = _simple_account("operator", 0, root, kind="User")
     return {**simple, "url": f"{root}/user", **_profile("The operator", "1970-01-01T00:00:00Z")}
 
 
@@ -237,7 +260,7 @@ def node_id(kind: str, number: int) -> str:
     return base64.b64encode(f"{len(kind):03}:{kind}{number}".encode()).decode()
 
 
-def _simple_account(login: str, number: int, root: str, *, path: str, kind: str) -> dict[str, Any]:
+def _simple_account(login: str, number: int, root: str, *, kind: str) -> dict[str, Any]:
     there = f"{root}/users/{login}"
     return {
         "login": login,
@@ -246,7 +269,7 @@ def _simple_account(login: str, number: int, root: str, *, path: str, kind: str)
         # An address, for clients that read it as one; there is no picture.
         "avatar_url": f"{there}.png",
         "gravatar_id": "",
-        "url": f"{root}/{path}/{login}",
+        "url": there,
         "html_url": there,
         "followers_url": f"{there}/followers",
         "following_url": f"{there}/following{{/other_user}}",
@@ -265,6 +288,5 @@ def _simple_account(login: str, number: int, root: str, *, path: str, kind: str)
 def _profile(name: str, created_at: str) -> dict[str, Any]:
     """Return what an account's own address shows beside what its repositories show of it."""
     unknown = ("company", "location", "email", "hireable", "bio", "twitter_username")
-    counts = ("public_repos", "public_gists", "followers", "following")
     moments = {"created_at": created_at, "updated_at": created_at}
-    return {"name": name, "blog": "", **dict.fromkeys(unknown), **dict.fromkeys(counts, 0), **moments}
+    return {"name": name, "blog": "", **dict.fromkeys(unknown), **dict.fromkeys(ACCOUNT_COUNTS, 0), **moments}

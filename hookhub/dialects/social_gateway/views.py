@@ -1,6 +1,14 @@
-"""What SocialGateway's views have in common: their name and their words for refusals."""
+"""What SocialGateway's views have in common: their name, their words for refusals, and the limit in every answer."""
 
+from typing import Any
+
+from django.utils import timezone
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from hookhub.api.throttling import standings_of
 from hookhub.dialects.base import DialectView
+from hookhub.dialects.social_gateway import limits
 from hookhub.dialects.social_gateway.documents import GitHubError
 from hookhub.dialects.social_gateway.errors import tell
 
@@ -12,3 +20,13 @@ class SocialGatewayView(DialectView):
     title = "SocialGateway"
     error_serializer = GitHubError
     tell = staticmethod(tell)
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Say how many requests are left, in the headers that GitHub's clients read, where a key was counted."""
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        standings = standings_of(request)
+        if standings is not None:
+            row = limits.row_of(standings, now=int(timezone.now().timestamp()))
+            for name, value in limits.headers_of(row).items():
+                answer.headers[name] = value
+        return answer
