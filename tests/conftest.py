@@ -1,5 +1,6 @@
 """What any test may ask for: a receiver, a forge with a repository, and a moment to start from."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,10 +27,38 @@ hypothesis.settings.register_profile("new", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one half of the processes begin with the acceptance tests, the other half with the rest.
+
+    Acceptance tests mostly wait, the others compute: side by side they keep the machine busy, one after the other
+    they do not. xdist cuts the list into one run of neighbours for each process.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    waiting = [item for item in items if item.get_closest_marker("acceptance")]
+    computing = [item for item in items if not item.get_closest_marker("acceptance")]
+    modules = [list(tests) for _, tests in itertools.groupby(waiting, key=lambda item: item.path)]
+    starts = max(processes // 2, 1)
+    share = len(items) // processes
+    ordered: list[pytest.Item] = []
+    for start in range(starts):
+        first = [item for module in modules[start::starts] for item in module]
+        fill = max(share - len(first), 0)
+        ordered += [*first, *computing[:fill]]
+        del computing[:fill]
+    items[:] = [*ordered, *computing]
+
+
 @pytest.fixture(scope="session", autouse=True)
-def quick_passwords() -> Iterator[None]:
-    """Hash passwords quickly: the slowness that keeps guessers away took most of the admin tests' time."""
-    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+def quick_settings() -> Iterator[None]:
+    """Do without what is slow on purpose, or slow once a process, and took most of the tests' time.
+
+    The slowness of passwords keeps guessers away. Every test client makes the middlewares anew, and one of them lists
+    all static files when it is made; the other way it looks each file up when it is asked for.
+    """
+    with override_settings(
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], WHITENOISE_AUTOREFRESH=True
+    ):
         yield
 
 

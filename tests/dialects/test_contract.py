@@ -29,6 +29,7 @@ DOORS = list(doors())
 # Behind a second prefix are the same views.
 ONCE = [door for door in DOORS if door.prefix == DIALECTS[door.dialect].prefixes[0]]
 WITH_A_BODY = [door for door in DOORS if door.method in {"POST", "PUT", "PATCH"}]
+WITH_A_BODY_ONCE = [door for door in WITH_A_BODY if door in ONCE]
 SOMEBODYS = [door for door in DOORS if door.names - {"rest"}]
 SECRET = "a secret that is read back nowhere"
 TOKEN = "Bearer a-token-that-is-read-back-nowhere"
@@ -271,12 +272,17 @@ FIELDS = [
 ]  # fmt: skip
 
 
+def pairwise(*numbers: int) -> list[Any]:
+    """Return a third of the hostile values, such that each of them meets every door and every field, if not both."""
+    return HOSTILE[sum(numbers) % 3 :: 3]
+
+
 @pytest.mark.parametrize("field", FIELDS)
-@pytest.mark.parametrize("door", [door for door in WITH_A_BODY if door in ONCE], ids=names)
+@pytest.mark.parametrize("door", WITH_A_BODY_ONCE, ids=names)
 def test_no_value_of_any_field_breaks_it(behind: Behind, owner: Caller, door: Door, field: str) -> None:
     rest = {"url": "http://127.0.0.1:9999/", "config": {"url": "http://127.0.0.1:9999/"}}
 
-    for value in HOSTILE:
+    for value in pairwise(WITH_A_BODY_ONCE.index(door), FIELDS.index(field)):
         answer = owner.send(door.method, door.address(behind), json.dumps({**rest, field: value}).encode())
 
         assert answer.status_code < 500, (field, value, answer.content[:300])

@@ -34,7 +34,7 @@ def copy_of_the_checkout(place: Path) -> Path:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("node_modules"))
         else:
             shutil.copy(source, place / name)
     return place
