@@ -1,0 +1,47 @@
+"""The README's blocks work when they are pasted one after the other, as a newcomer pastes them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.stage import free_port
+from hookhub import service
+from hookhub.procfile import ROOT
+from tests.acceptance.crew import home_of_its_own
+
+pytestmark = pytest.mark.acceptance
+
+BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks() -> list[str]:
+    """Every block of the README, in order."""
+    return BLOCK.findall((ROOT / "README.md").read_text())
+
+
+def test_the_readmes_blocks_work_one_after_the_other(tmp_path: Path) -> None:
+    running = {"make demo", "make up", "listen"}
+    pasted = [block for block in blocks() if not any(word in block for word in running)]
+    assert len(blocks()) - len(pasted) == len(running)
+
+    with home_of_its_own() as home:
+        environment = {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": ""}
+        with service.running(port=free_port(), log=tmp_path / "up.log", environment=environment) as url:
+            script = "\n".join(pasted).replace(".venv/bin/python manage.py", f"{sys.executable} {ROOT}/manage.py")
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", script.replace("http://127.0.0.1:8000", url)],
+                cwd=tmp_path, env={**os.environ, **environment, "NO_PROXY": "*"}, text=True, capture_output=True,
+                check=False, timeout=300,
+            )  # fmt: skip
+
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert '"secret":"whsec_' in said
+    assert re.search(r'"type":"push","accepted_at":', said)
+    assert "Created the repository" in said
+    assert "takes events about widgets with this key." in said
+    assert (tmp_path / "key.txt").stat().st_mode & 0o077 == 0

@@ -1,0 +1,49 @@
+"""``docs/example.env`` shows every setting that an operator may set, with the default that it has."""
+
+import re
+
+from hookhub.procfile import ROOT
+from tests.unit.test_docs import OPERATIONS
+
+EXAMPLE = (ROOT / "docs" / "example.env").read_text()
+TABLE = OPERATIONS[OPERATIONS.index("## Settings") : OPERATIONS.index("## Commands")]
+ROW = re.compile(r"^\| (`[A-Z_`, ]+`) \| ([^|]+) \|", re.MULTILINE)
+LINE = re.compile(r"^(# )?([A-Z_]+)=(.*)$", re.MULTILINE)
+
+# Left out on purpose: what docker-compose.yml sets itself, and what has no place in a deployment.
+SET_BY_COMPOSE = {"DATABASE_URL", "REDIS_URL", "HOST", "PORT"}
+FOR_DEVELOPMENT = {"HOOKHUB_HOME", "HOOKHUB_DEVELOPMENT", "HOOKHUB_DEBUG"}
+
+
+def defaults() -> dict[str, str]:
+    """The settings in the table, each with what the table says its default is."""
+    found = {}
+    for names, said in ROW.findall(TABLE):
+        listed = re.findall(r"`([A-Z_]+)`", names)
+        # Of several settings in a row each has its own default, between commas outside the backquotes.
+        parts = re.findall(r"`[^`]*`|[^,`]+", said.strip()) if len(listed) > 1 else [said.strip()]
+        values = [part.strip() for part in parts if part.strip(" ,")]
+        assert len(values) == len(listed), names
+        found |= dict(zip(listed, values, strict=True))
+    return found
+
+
+def test_every_setting_is_in_the_example_or_left_out_on_purpose() -> None:
+    shown = {name for _, name, _ in LINE.findall(EXAMPLE)}
+    of_compose = {name for name in shown if re.match(r"(POSTGRES|VALKEY|NGINX|PYTHON)_", name)}
+
+    assert len(defaults()) >= 60
+    assert defaults().keys() - shown == SET_BY_COMPOSE | FOR_DEVELOPMENT
+    assert shown - of_compose - defaults().keys() == set()
+
+
+def test_a_setting_that_is_commented_out_shows_its_default() -> None:
+    said = defaults()
+    wrong = {
+        name: (value, said[name])
+        for comment, name, value in LINE.findall(EXAMPLE)
+        # The ones without a fixed default have an example.
+        if comment and name in said and re.fullmatch(r"`[^`<]+`", said[name]) and said[name] != f"`{value}`"
+    }
+
+    assert wrong == {}
