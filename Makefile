@@ -3,8 +3,8 @@
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?=
-# One test process a core; the acceptance tests start servers of their own.
-JOBS ?= 2
+# Two test processes a core: half of them wait for servers and workers of their own.
+JOBS ?= 4
 # Which packages `make lock` brings to their newest versions; "all" for all, none named for none.
 UPGRADE ?=
 # Which benches `make bench` runs; none named means all.
@@ -72,8 +72,9 @@ demo: venv ## push to a real repository and watch the events arrive, signed, ret
 up: venv ## run the service in the foreground; prints its address and, the first time, a login and an API key
 	@exec $(BIN)/python manage.py up $(if $(PORT),--port $(PORT))
 
-test: partners ## lint, check the types, run every test
-	@$(MAKE) --no-print-directory lint types
+test: venv ## lint, check the types, run every test
+	@# At once: npm waits for the network while mypy computes.
+	@$(MAKE) --no-print-directory --jobs=3 partners lint types
 	@# In one run, so that what computes fills the time in which what has processes of its own waits.
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
