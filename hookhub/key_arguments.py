@@ -21,11 +21,13 @@ def expiry(*, days: int | None, at: str | None, now: datetime) -> datetime | Non
         return None
     try:
         found = parse_datetime(at)
-    except ValueError:
+        if found is not None:
+            # In UTC, where the last hours of the last year may be none.
+            found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
         found = None
     if found is None:
         raise CommandError(f"--expires-at: {at[:100]!r} is not a time like 2027-01-31T12:00:00Z.")
-    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
     error = api_keys.expiry_error(found, now=now)
     if error:
         raise CommandError(f"--expires-at: the time {error}.")

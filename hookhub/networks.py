@@ -23,6 +23,8 @@ def normalized(given: object) -> list[str]:
         raise InvalidNetworks(f"has {len(given)} entries; use at most {MAX_NETWORKS}")
     found: dict[str, None] = {}
     for each in given:
+        if "%" in each:
+            raise InvalidNetworks(f"{each[:100]!r} has a zone, which means something on one machine only; leave it out")
         try:
             network = _plain(ip_network(each.strip()))
         except ValueError as error:

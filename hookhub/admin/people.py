@@ -42,6 +42,11 @@ class PersonAdmin(Audited, PlainUserAdmin):
         """Let those look who have the permission."""
         return request.user.has_perm("auth.view_user") or super().has_view_permission(request, obj)
 
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Leave out the filter by group where groups, which belong to no organization, are not the person's to see."""
+        declared = super().get_list_filter(request)
+        return declared if is_unrestricted(request) else [name for name in declared if name != "groups"]
+
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
         """Set a person's password and record who did."""
         with transaction.atomic():

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.utils import timezone
 
@@ -76,3 +76,13 @@ def test_a_manager_neither_changes_nor_deletes_one_there(forge: Forge) -> None:
     assert not set(statuses) & {200}
     webhook.refresh_from_db()
     assert (webhook.deleted_at, webhook.changed_at) == (None, now)
+
+
+def test_the_names_of_groups_are_not_offered_to_staff_who_may_not_see_groups(forge: Forge) -> None:
+    Group.objects.create(name="of-another-tenant")
+    client, superuser = staff(forge.organization, "owner"), Client()
+    superuser.force_login(User.objects.create_superuser("op"))
+
+    pages = [each.get("/admin/auth/user/").content.decode() for each in (client, superuser)]
+
+    assert ["of-another-tenant" in page for page in pages] == [False, True]
