@@ -56,14 +56,26 @@ def environ_of(scope: Scope) -> dict[str, Any]:
         "wsgi.errors": sys.stderr,
     }
     _add_headers(environ, scope["headers"])
+    drop_charset(environ)
     return environ
+
+
+def drop_charset(environ: dict[str, Any]) -> None:
+    """Leave of a request's media type what counts: bodies and queries are UTF-8, whatever its parameters say.
+
+    Django would read the query by any codec of Python's that a client names, before anything can catch an error.
+    """
+    content_type = environ.get("CONTENT_TYPE")
+    if content_type and ";" in content_type:
+        environ["CONTENT_TYPE"] = content_type.partition(";")[0].rstrip()
 
 
 def add_body(environ: dict[str, Any], body: bytes) -> None:
     """Put a whole body into the environment of its request."""
     environ["wsgi.input"] = io.BytesIO(body)
     environ["wsgi.input_terminated"] = True
-    if "CONTENT_LENGTH" not in environ and body:
+    # WSGI lets a server write an empty length where there is none.
+    if not environ.get("CONTENT_LENGTH") and body:
         for name in UNCHUNKED:
             environ.pop(name, None)
         environ["CONTENT_LENGTH"] = str(len(body))

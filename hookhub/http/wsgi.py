@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from hookhub.http.environ import add_body, head_of
+from hookhub.http.environ import add_body, drop_charset, head_of
 from hookhub.http.limits import REFUSAL_HEADERS, Limits, Refusal, max_body, refusal_of, too_large, written
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -31,6 +31,7 @@ class Limited:
         if refusal is None and head.is_unmeasured:
             refusal = self._measure(environ, max_body(head, limits=self._limits))
         if refusal is None:
+            drop_charset(environ)
             return self._application(environ, start_response)
         content_type, content = written(refusal, accept=environ.get("HTTP_ACCEPT", ""))
         status = f"{refusal.status} {HTTPStatus(refusal.status).phrase}"

@@ -136,6 +136,12 @@ def test_the_application_is_handed_what_wsgi_promises(port: int) -> None:
     }
 
 
+def test_of_a_media_type_only_what_counts_is_handed_on(port: int) -> None:
+    environ = told(port, post(2, more=b"Content-Type: application/json; charset=base64\r\n"), b"{}")
+
+    assert environ["CONTENT_TYPE"] == "application/json"
+
+
 def test_a_body_in_chunks_arrives_whole_and_with_its_length(port: int) -> None:
     head = b"POST /v1/webhooks HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + CLOSE + b"\r\n"
 

@@ -1,11 +1,16 @@
 """Addresses that programs which try everything ask for."""
 
+import json
+
 import pytest
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils.translation import trans_real
 from drf_spectacular.generators import SchemaGenerator
 
+from config.wsgi import django as application
 from hookhub.api import meta
+from hookhub.http.limits import Limits
+from hookhub.http.wsgi import Limited
 from tests.api import Caller, faults
 from tests.receiver import Receiver
 
@@ -64,3 +69,22 @@ def test_a_cookie_that_spells_nul_is_refused(address: str) -> None:
     answer = Client().get(address, headers={"Cookie": 'sessionid="abcdefghijklmnopqrstuvwxyzabcdef\\000"'})
 
     assert (answer.status_code, faults(answer)) == (422, {"Cookie": "must not contain NUL"})
+
+
+@pytest.mark.parametrize("charset", ["base64", "undefined", "punycode", "utf-16", "no such charset", "utf-8"])
+@pytest.mark.parametrize(
+    ("query", "answered"),
+    [
+        pytest.param("organization=acme", ("405 Method Not Allowed", "method_not_allowed"), id="a query"),
+        pytest.param("&a=1" * 1001, ("400 Bad Request", "malformed"), id="too long a query"),
+    ],
+)
+def test_a_media_type_names_no_codec_to_read_the_query_by(charset: str, query: str, answered: tuple[str, str]) -> None:
+    statuses: list[str] = []
+    environ = RequestFactory().post("/v1/", b"{}", content_type="application/json").environ
+    environ |= {"CONTENT_TYPE": f"application/json; charset={charset}", "QUERY_STRING": query}
+    limited = Limited(application, limits=Limits(publish=1_000_000))
+
+    content = b"".join(limited(environ, lambda status, *_: statuses.append(status)))
+
+    assert (*statuses, json.loads(content)["error"]["code"]) == answered

@@ -52,9 +52,10 @@ def test_what_is_refused_never_reaches_the_application(environ: dict[str, Any], 
     assert json.loads(content)["error"]["fields"] == []
 
 
-def test_a_body_in_chunks_is_handed_over_with_its_length_where_the_server_marks_its_end() -> None:
+@pytest.mark.parametrize("length", [{}, {"CONTENT_LENGTH": ""}], ids=["no length", "an empty length"])
+def test_a_body_in_chunks_is_handed_over_with_its_length_where_the_server_marks_its_end(length: dict[str, str]) -> None:
     called = Called()
 
-    called.answer({**CHUNKED, "wsgi.input_terminated": True, "wsgi.input": io.BytesIO(b"abc")})
+    called.answer({**CHUNKED, **length, "wsgi.input_terminated": True, "wsgi.input": io.BytesIO(b"abc")})
 
     assert (called.status, called.body) == ("200 OK", b"abc")
