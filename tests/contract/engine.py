@@ -13,18 +13,21 @@ from django.contrib import admin
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from deliveries import attempts, catalogue, telemetry
+from deliveries import attempts, catalogue, telemetry, vault
 from deliveries.dialects import DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.formats.base import Verdict
 from deliveries.outcomes import Lost
 from hookhub import request_log
+from hookhub.api import intake
+from hookhub.git import install
 from hookhub.models import ApiKey
 from hookhub.stream import consumer, entries, refused
 from tests.contract import source
 from tests.unit.made_up import NOW, a_claim, a_reply, a_result
 
 OURS = ("deliveries", "hookhub")
+EVENT = b'{"type":"push","data":{"n":1},"repository":"widgets","id":"1","timestamp":"2026-03-04T12:00:00Z"}'
 # What an attempt can meet.
 ANSWERS = {"200": a_reply(200), "410": a_reply(410), "500": a_reply(500), "no answer": Lost("timeout", "no answer")}
 
@@ -104,6 +107,12 @@ def messages() -> Iterator[str]:
         yield f"postgresql advisory lock {key}"
     for name in source.session_settings():
         yield f"postgresql session setting {name}"
+    for column in (vault.SECRETS, vault.HEADERS, vault.URL):
+        yield f"sealed for {column} prefix={vault.PREFIX.decode()}"
+    # Stored with every event that has a key: another one would make conflicts of honest repeats.
+    [event] = intake.read(EVENT, "application/json").events
+    yield f"fingerprint {event.fingerprint().hex()} of {EVENT.decode()}"
+    yield f"git hook known by {install._MARK}"
     yield f"postgresql application_name {settings.DATABASES['default']['OPTIONS']['application_name']}"
 
 

@@ -92,15 +92,14 @@ def harnesses() -> Iterator[str]:
     for name in _printed(_main_of("chaos"), "--list"):
         yield f"python -m chaos {name}"
     groups = vars(importlib.import_module("chaos.__main__"))["GROUPS"]
-    for name, scenarios in groups.items():
-        yield f"python -m chaos {name}: {' '.join(each.name for each in scenarios)}"
+    yield from (f"python -m chaos {name}" for name in groups)
 
 
 def targets() -> Iterator[str]:
     """Yield make's targets and variables, and the processes of the Procfile."""
     text = (ROOT / "Makefile").read_text()
     yield from sorted(f"make {name}" for name in re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE))
-    yield from sorted(f"make {name}={value}" for name, value in re.findall(r"^([A-Z]+) \?= ?(.*)$", text, re.MULTILINE))
+    yield from sorted(f"make {name}=" for name in re.findall(r"^([A-Z]+) \?=", text, re.MULTILINE))
     processes = (ROOT / "Procfile").read_text()
     yield from (f"process {name}" for name in re.findall(r"^(\w+):", processes, re.MULTILINE))
 
