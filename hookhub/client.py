@@ -475,8 +475,8 @@ def retry_after(header: str | None, *, now: datetime) -> timedelta:
     try:
         at = parsedate_to_datetime(header)
         return max(timedelta(0), (at if at.tzinfo else at.replace(tzinfo=timezone.utc)) - now)
-    # Python 3.9 gives a TypeError for what is no date, and years may be beyond all calendars.
-    except (ValueError, TypeError, OverflowError):
+    # Python 3.9 raises TypeError or IndexError for what is no date, and years may be beyond all calendars.
+    except (ValueError, TypeError, IndexError, OverflowError):
         return timedelta(0)
 
 

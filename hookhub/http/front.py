@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ PIECE = 256 * 1024
 # With these, the same request may well succeed a moment later.
 RETRY_AFTER = {503: b"1"}
 SLOW = 408
+# Requests that are refused for want of threads are not in the access log; one line in so many seconds says so.
+OVERLOAD_LOGGED_EVERY = timedelta(seconds=10)
 LIVE: Report = (200, {"status": "ok"})
 OVERLOADED = Refusal(503, "overloaded", "HookHub has too many requests waiting. Repeat this one in a moment.")
 BROKEN = Refusal(400, "malformed", "The body broke off, or its chunks cannot be read.")
@@ -67,6 +70,8 @@ class Front:
         self._admit = admit
         self._turn_of = turn_of
         self._prepare = prepare
+        self._overloaded = 0
+        self._overload_logged_at: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or follow the server's start and end."""
@@ -116,8 +121,18 @@ class Front:
                 partial(self._admit, environ), turn=partial(self._turn_of, environ)
             )
         except Full:
+            self._note_overload()
             return OVERLOADED
         return found
+
+    def _note_overload(self) -> None:
+        """Count a request that is refused because too many wait, and log how many these are now and then."""
+        self._overloaded += 1
+        now = asyncio.get_running_loop().time()
+        seconds = OVERLOAD_LOGGED_EVERY.total_seconds()
+        if self._overload_logged_at is None or now - self._overload_logged_at >= seconds:
+            log.warning("Too many requests wait for a thread; so many were answered 503: %d", self._overloaded)
+            self._overloaded, self._overload_logged_at = 0, now
 
     async def _hand_over(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> None:
         """Have a thread make the answer, and send it."""
@@ -126,6 +141,7 @@ class Front:
         try:
             answer: Answer = await self._pool.run(partial(_make, self._application, environ), turn=turn)
         except Full:
+            self._note_overload()
             await _send_refusal(send, environ, OVERLOADED)
             return
         except Exception:
