@@ -2,17 +2,19 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from deliveries import queue, stats, workers
-from deliveries.models import Arrival, Attempt, Delivery, Webhook
+from deliveries.models import Arrival, Attempt, Delivery, Repository, Webhook
 from deliveries.workers import Workers
 from hookhub.admin.base import page_of
+from hookhub.admin.paging import REACH
 from hookhub.admin.showing import COUNTED_MOST, at_most, count_up_to, relative, span, when
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 
@@ -49,8 +51,7 @@ def at_a_glance(request: HttpRequest) -> State:
     now = timezone.now()
     own = None if is_unrestricted(request) else list(organizations_of(request).values_list("pk", flat=True))
     oldest = oldest_due(own, now=now)
-    attempts = Attempt.objects.all() if own is None else Attempt.objects.filter(webhook__organization__in=own)
-    last_attempt_at = attempts.order_by("-id").values_list("started_at", flat=True).first()
+    last_attempt_at = latest_attempt_at(own)
     found = workers.seen(now=queue.database_now())
     is_work = oldest is not None or events_of(own).exists()
     verdict, tone = judge(oldest, last_attempt_at, no_worker=no_worker(found, now=now), is_work=is_work, now=now)
@@ -69,17 +70,39 @@ def at_a_glance(request: HttpRequest) -> State:
 def events_of(own: list[int] | None) -> QuerySet[Arrival]:
     """Return the events that are not fanned out yet, all of them or those of the organizations ``own``."""
     events = Arrival.objects.all()
-    return events if own is None else events.filter(event__organization__in=own)
+    if own is None:
+        return events
+    # By their sources, for the table of what waits is ordered by those, and others may have a million events in it.
+    repositories = Repository.objects.filter(organization__in=own).values_list("pk", flat=True)
+    return events.filter(source__in=[*(-pk for pk in own), *repositories])
+
+
+def latest_attempt_at(own: list[int] | None) -> datetime | None:
+    """Return when the latest attempt was made, of all or, to the second, of those for the organizations ``own``."""
+    if own is None:
+        return Attempt.objects.order_by("-id").values_list("started_at", flat=True).first()
+    # As their webhooks have it: in the log it may lie a million attempts of others away.
+    webhooks = Webhook.objects.filter(organization__in=own)
+    found: datetime | None = webhooks.aggregate(latest=Max("last_delivery_at"))["latest"]
+    return found
 
 
 def oldest_due(own: list[int] | None, *, now: datetime) -> Delivery | None:
     """Return the delivery that has been due for longest, among all or in the organizations ``own``."""
-    if own is None:
-        found = Delivery.objects.filter(id__in=filter(None, [stats.longest_due(now=now)]))
-    else:
-        due = Delivery.objects.filter(state="pending", line__gt=Delivery.Line.NONE, due_at__lte=now)
-        found = due.filter(webhook__organization__in=own).order_by("due_at")
-    return found.select_related("webhook").first()
+    candidates = [stats.longest_due(now=now)] if own is None else longest_due_of_each(own, now=now)
+    found = Delivery.objects.filter(id__in=[candidate for candidate in candidates if candidate is not None])
+    return found.order_by("due_at").select_related("webhook").first()
+
+
+def longest_due_of_each(own: list[int], *, now: datetime) -> list[UUID | None]:
+    """Return the delivery that has been due for longest in each line of each webhook of the organizations ``own``."""
+    due = Delivery.objects.filter(webhook=OuterRef("pk"), state="pending", due_at__lte=now).order_by("due_at", "id")
+    lines = {
+        f"line_{line.value}": Subquery(due.filter(line=line).values("pk")[:1])
+        for line in (Delivery.Line.FIRST, Delivery.Line.AGAIN)
+    }
+    found = Webhook.objects.filter(organization__in=own).annotate(**lines).values_list(*lines)
+    return [delivery_id for row in found for delivery_id in row]
 
 
 def no_worker(found: Workers, *, now: datetime) -> str:
@@ -120,11 +143,13 @@ def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
     all_deliveries, events, kept = Delivery.objects.all(), events_of(own), Webhook.objects.kept()
     if own is not None:
         kept = kept.filter(organization__in=own)
-        # By webhook, for every index of what is queued begins with that.
-        all_deliveries = all_deliveries.filter(webhook__organization__in=own)
+        # By webhook, for every index of what is queued begins with that; read first, because the planner knows how many
+        # deliveries each webhook has, and not how many an organization has.
+        webhooks = list(Webhook.objects.filter(organization__in=own).values_list("pk", flat=True))
+        all_deliveries = all_deliveries.filter(webhook__in=webhooks)
     log, hooks = reverse("admin:deliveries_delivery_changelist"), reverse("admin:deliveries_webhook_changelist")
     pending = all_deliveries.filter(state="pending")
-    failed = failed_since(now - timedelta(hours=24), among=all_deliveries)
+    failed = failed_since(now - timedelta(hours=24), own=own)
     counted = [
         ("Due now", count_up_to(pending.filter(line__gt=Delivery.Line.NONE)), f"{log}?state=due", "waiting"),
         ("Being sent", count_up_to(all_deliveries.filter(state="sending")), f"{log}?state=sending", "busy"),
@@ -141,11 +166,22 @@ def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
     return [Figure(title, value, address, tone if value != "0" else "quiet") for title, value, address, tone in counted]
 
 
-def failed_since(moment: datetime, *, among: QuerySet[Delivery]) -> str:
-    """Count the deliveries that failed since then among the latest failed ones, for only those are looked at."""
-    latest = among.filter(state="failed").order_by("-id").values("id", "finished_at")[: COUNTED_MOST + 1]
-    found = latest.aggregate(all=Count("id"), recent=Count("id", filter=Q(finished_at__gte=moment)))
-    # An older one may still have failed lately, so a count that did not see all of them can only be a lower bound.
-    if found["all"] > COUNTED_MOST:
-        return f"{min(found['recent'], COUNTED_MOST):,}+"
-    return at_most(found["recent"])
+def failed_since(moment: datetime, *, own: list[int] | None) -> str:
+    """Count the deliveries that failed since then among the latest ones, for only those are looked at.
+
+    Those are the latest failed ones, or for the organizations ``own`` the latest of each one's log, whatever became of
+    them: the index of what failed is of all organizations together.
+    """
+    if own is None:
+        most, looked_at = COUNTED_MOST, [Delivery.objects.filter(state="failed")]
+    else:
+        most, looked_at = REACH, [Delivery.objects.filter(organization=pk) for pk in own]
+    recent, is_cut = 0, False
+    for rows in looked_at:
+        latest = rows.order_by("-id").values("id", "state", "finished_at")[: most + 1]
+        has_failed = Q(state="failed", finished_at__gte=moment)
+        found = latest.aggregate(all=Count("id"), recent=Count("id", filter=has_failed))
+        # An older one may still have failed lately, so a count that did not see all of them can only be a lower bound.
+        is_cut = is_cut or found["all"] > most
+        recent += found["recent"]
+    return f"{min(recent, COUNTED_MOST):,}+" if is_cut else at_most(recent)

@@ -1,0 +1,109 @@
+"""The front page of staff with one small organization costs the same however much another organization has."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import RequestFactory
+
+from deliveries import pipeline
+from deliveries.models import Attempt, Delivery, Organization, Webhook
+from hookhub.admin import state
+from hookhub.models import Membership
+from tests.receiver import Receiver
+from tests.story import Forge
+
+pytestmark = pytest.mark.django_db
+
+MANY = 3000
+# Of the rows of others, not more than a few index entries may be looked at by any statement.
+MAX_ROWS = 300
+
+
+@pytest.fixture
+def small(receiver: Receiver, now: datetime) -> Forge:
+    """An organization with one webhook and little of everything, beside one that has thousands of everything."""
+    small, huge = Forge.make(receiver, "small"), Forge.make(receiver, "huge")
+    for forge, count in ((small, 3), (huge, MANY)):
+        forge.webhook(now=now)
+        for _ in range(0, count, 1000):
+            pipeline.accept([forge.event(now=now) for _ in range(min(count, 1000))], now=now)
+    while pipeline.fan_out(now=now).events:
+        pass
+    Webhook.objects.update(last_delivery_at=now)
+    for forge in (small, huge):
+        deliveries = Delivery.objects.filter(organization=forge.organization)
+        ids = list(deliveries.order_by("id").values_list("id", flat=True))
+        third = len(ids) // 3
+        deliveries.filter(id__in=ids[:third]).update(
+            state="failed", ending="exhausted", finished_at=now, due_at=None, line=0
+        )
+        deliveries.filter(id__in=ids[third : 2 * third]).update(state="held", due_at=None, line=0)
+        Attempt.objects.bulk_create(
+            Attempt(
+                delivery_id=pk, webhook_id=deliveries.values_list("webhook", flat=True)[0], number=1, started_at=now,
+                url="", request_headers="", outcome="lost", response_headers="", response_body=b"", error="",
+            )
+            for pk in (ids[:1] if forge is small else ids)
+        )  # fmt: skip
+        pipeline.accept([forge.event(now=now) for _ in range(1 if forge is small else 1000)], now=now)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "ANALYZE deliveries_delivery, deliveries_attempt, deliveries_arrival, deliveries_event, deliveries_webhook"
+        )
+    return small
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """How many rows the steps of a plan that read tables looked at, those that they threw away included."""
+    removed = sum(plan.get(name, 0) for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck"))
+    own = (plan["Actual Rows"] + removed) * plan["Actual Loops"] if "Relation Name" in plan else 0
+    return int(own) + sum(rows_read(inner) for inner in plan.get("Plans", ()))
+
+
+def test_no_statement_of_the_front_page_reads_what_another_organization_has(small: Forge, now: datetime) -> None:
+    person = User.objects.create_user("sam", is_staff=True)
+    Membership.objects.create(user=person, organization=small.organization)
+    request = RequestFactory().get("/admin/")
+    request.user = person
+    read: dict[str, int] = {}
+
+    def measure(execute: Callable[..., object], sql: str, parameters: Any, *others: Any) -> object:
+        if sql.startswith("SELECT"):
+            with connection.cursor() as cursor:
+                cursor.cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) {sql}", parameters)
+                [(found,)] = cursor.cursor.fetchall()
+            [explained] = json.loads(found) if isinstance(found, str) else found
+            read[sql] = rows_read(explained["Plan"])
+        return execute(sql, parameters, *others)
+
+    with connection.execute_wrapper(measure):
+        own = [small.organization.pk]
+        figures = {figure.title: figure.value for figure in state.figures(own, now=now)}
+        oldest = state.oldest_due(own, now=now + timedelta(hours=1))
+        last = state.latest_attempt_at(own)
+        shown = state.at_a_glance(request)
+
+    assert figures == {
+        "Due now": "1", "Being sent": "0", "To be sent later": "0", "Held": "1", "Failed in 24 h": "1",
+        "Events to fan out": "1", "Failing webhooks": "0", "Disabled webhooks": "0",
+    }  # fmt: skip
+    assert oldest is not None
+    assert (oldest.organization, last) == (small.organization, now)
+    assert shown.oldest is not None
+    assert len(read) >= 10
+    assert {sql: rows for sql, rows in read.items() if rows > MAX_ROWS} == {}
+
+
+def test_the_front_page_of_the_huge_organizations_staff_shows_as_much_as_before(small: Forge, now: datetime) -> None:
+    own = [Organization.objects.get(slug="huge").pk]
+
+    figures = {figure.title: figure.value for figure in state.figures(own, now=now)}
+
+    assert {title: figures[title] for title in ("Due now", "Held", "Failed in 24 h", "Events to fan out")} == {
+        "Due now": "1,000", "Held": "1,000", "Failed in 24 h": "1,000", "Events to fan out": "1,000",
+    }  # fmt: skip
