@@ -61,6 +61,12 @@ class Membership(models.Model):
         return self.SCOPES[self.Role(self.role)]
 
 
+# Of an API key; with the moment until which a rolled key's old secret is accepted.
+AUDITED_FIELDS = (
+    "name", "scope", "revoked_at", "expires_at", "allowed_networks", "rolled_at", "previous_secret_expires_at",
+)  # fmt: skip
+
+
 class ApiKey(models.Model):
     """A program's credentials; of a key's secret only a hash is stored.
 
@@ -106,7 +112,7 @@ class ApiKey(models.Model):
     def as_state(self) -> audit.State:
         """Return the fields that the audit log shows of the key."""
         return {
-            **audit.state_of(self, "name", "scope", "revoked_at", "expires_at", "allowed_networks", "rolled_at"),
+            **audit.state_of(self, *AUDITED_FIELDS),
             "organization": None if self.organization is None else self.organization.slug,
         }
 

@@ -1,6 +1,7 @@
 """What the audit log shows of a change: every field that a person can change, and none that stayed as it was."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from django.test import Client
 from deliveries.audited import organization_state
 from deliveries.formats import MASK
 from deliveries.models import AuditEntry, Organization
+from hookhub import api_keys
+from hookhub.models import ApiKey
 from tests.api import Caller
 
 pytestmark = pytest.mark.django_db
@@ -84,3 +87,14 @@ def test_only_what_changed_is_recorded_beside_what_was_sent_back(api: Caller, we
     assert changed(AuditEntry.objects.latest("id")) == ({"name": ""}, {"name": "new"})
     api.patch(path, {"headers": {"X-Token": "an0ther"}})
     assert changed(AuditEntry.objects.latest("id")) == ({"headers": {"X-Token": MASK}}, {"headers": {"X-Token": MASK}})
+
+
+def test_a_rolled_keys_entry_tells_how_long_the_old_secret_is_accepted(api: Caller, now: datetime) -> None:
+    key = ApiKey.objects.get()
+
+    for overlap, until in ((timedelta(hours=1), "2026-03-04T13:00:00Z"), (timedelta(0), None)):
+        api_keys.roll(key, overlap=overlap, now=now)
+
+        entry = AuditEntry.objects.filter(action="api_key.rolled").latest("id")
+        assert (changed(entry)[1]["previous_secret_expires_at"]) == until
+        now += timedelta(seconds=1)
