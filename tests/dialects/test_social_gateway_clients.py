@@ -195,6 +195,7 @@ def test_the_command_line_learns_whose_token_it_has(api: Caller) -> None:
 NOWHERE: list[tuple[str, dict[str, str], Any]] = [
     ("/api/v3/search/code", {}, {"message": "Not Found"}),
     ("/api/v3/x", {}, {"message": "Not Found"}),
+    ("/api/graphql/x", {}, {"message": "Not Found"}),
     ("/users/octocat/repos", {}, {"message": "Not Found"}),
     ("/gists", {}, {"message": "Not Found"}),
     ("/anything", {"Accept": "application/vnd.github+json"}, {"message": "Not Found"}),

@@ -19,7 +19,7 @@ JAVA = TOOLS / "java"
 RUST = TOOLS / "rust"
 GH = TOOLS / "gh" / "bin" / "gh"
 
-# One command for each of github/hooks.go, github/Hooks.java and github/src/main.rs, which do the same.
+# How each is run; their sources, in the folders of `github`, do the same as far as the clients know it.
 PROGRAMS: dict[str, tuple[str | Path, ...]] = {
     "go-github": (GO,),
     "hub4j": ("java", "-cp", f"{JAVA / 'classes'}:{JAVA / 'lib'}/*", "Hooks"),
