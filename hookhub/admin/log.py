@@ -28,6 +28,8 @@ from hookhub.admin.reading import (
     shown_payload,
 )
 from hookhub.admin.showing import span, state_badge, when
+from hookhub.admin.tenancy import is_unrestricted, organizations_of
+from hookhub.models import Scope
 
 
 @admin.register(Delivery)
@@ -191,6 +193,15 @@ class AttemptAdmin(LogAdmin):
     search_fields = ("id",)
     search_help_text = "The exact id of an attempt or of its delivery."
     columns = ("id", "delivery_id", "number", "outcome", "status", "url", "duration", "started_at")
+
+    def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
+        """Return the attempts for the webhooks of the organizations in which the person has ``scope``."""
+        if is_unrestricted(request):
+            return rows
+        organizations = organizations_of(request, scope=scope)
+        # Read first: the planner knows how many attempts each webhook has, and otherwise walks through everybody's.
+        webhooks = list(Webhook.objects.filter(organization__in=organizations).values_list("pk", flat=True))
+        return rows.filter(webhook__in=webhooks)
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
         """Name the filters that one index of the table finds in order."""
