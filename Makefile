@@ -11,6 +11,8 @@ UPGRADE ?=
 BENCHES ?=
 # Which scenarios `make chaos` runs, and with which seed; none named means all, and a seed of its own.
 SCENARIOS ?=
+# How many examples `make fuzz` makes for each operation; it takes the seed too.
+EXAMPLES ?=
 SEED ?=
 
 VENV := .venv
@@ -18,7 +20,7 @@ BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types fast hunt contract acceptance format bench hostile chaos chaos-mutants clean
+.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types fast hunt contract fuzz acceptance format bench hostile chaos chaos-mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -95,6 +97,9 @@ hunt: venv ## let Hypothesis draw new examples for the tests that state a proper
 
 contract: venv ## write anew what users meet, after a change of it on purpose; see tests/contract
 	@$(BIN)/python -m tests.contract --write
+
+fuzz: venv ## send what the OpenAPI document allows and what it forbids to a HookHub of its own, some minutes; SEED=8 EXAMPLES=100
+	@$(BIN)/python -m tests.fuzzing $(if $(SEED),--seed $(SEED)) $(if $(EXAMPLES),--examples $(EXAMPLES))
 
 acceptance: partners ## the tests with real processes, and the browser
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m acceptance

@@ -547,7 +547,9 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "hookhub.api.documents.inline_nullable_references",
         "hookhub.api.documents.drop_nullable_of_anything",
+        "hookhub.api.documents.drop_choices_of_nothing",
         "hookhub.api.documents.drop_unused_components",
+        "hookhub.api.documents.state_restrictions",
     ],
 }
 

@@ -7,6 +7,8 @@ from django.core.exceptions import ValidationError
 from deliveries import secret_text
 
 RULE = "must be one line without control characters"
+# The same for those who cannot run this code, as the OpenAPI document writes regular expressions.
+PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$"
 # Control characters, line and paragraph separators, half a surrogate pair, and format characters that turn text round.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Zl", "Zp", "Cs"})
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

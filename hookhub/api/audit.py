@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from deliveries.ids import first_id_at
 from deliveries.models import AuditEntry
-from hookhub.api.filters import known_only, moment, read_text
+from hookhub.api.filters import TEXT, known_only, moment
 from hookhub.api.permissions import enter, is_operator, require
 from hookhub.models import ApiKey, Scope
 
@@ -63,14 +63,12 @@ class AuditView(GenericAPIView[AuditEntry]):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("action", description="Exactly this action, such as webhook.updated."),
-            OpenApiParameter("actor", description="The id of a key, a login or the name of a command."),
-            OpenApiParameter("target", description="The id of what was changed."),
+            OpenApiParameter("action", TEXT, description="Exactly this action, such as webhook.updated."),
+            OpenApiParameter("actor", TEXT, description="The id of a key, a login or the name of a command."),
+            OpenApiParameter("target", TEXT, description="The id of what was changed."),
             OpenApiParameter("since", OpenApiTypes.DATETIME, description="Recorded at or after this moment."),
             OpenApiParameter("until", OpenApiTypes.DATETIME, description="Recorded before this moment."),
-            OpenApiParameter("organization", description="For the operator: this organization's entries only."),
-            OpenApiParameter("cursor"),
-            OpenApiParameter("limit", int),
+            OpenApiParameter("organization", TEXT, description="For the operator: this organization's entries only."),
         ],
         responses=AuditEntrySerializer(many=True),
     )
@@ -79,7 +77,7 @@ class AuditView(GenericAPIView[AuditEntry]):
         found = visible(request)
         columns = {"action": "action", "actor": "actor_id", "target": "target_id"}
         for name, column in columns.items():
-            if text := read_text(request, name):
+            if text := request.query_params.get(name):
                 found = found.filter(**{column: text})
         found = between(found, *(moment(request.query_params.get(name), name) for name in ("since", "until")))
         page = self.paginate_queryset(found) or []

@@ -17,14 +17,19 @@ from deliveries.models import Delivery, Organization, Webhook
 from deliveries.replay import Selection
 from hookhub import replays
 from hookhub.addresses import path_of
-from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import TIME_PARAMETERS, known_only, moment, read_id, read_uuid
+from hookhub.api.errors import MUST_NOT_BE_EMPTY, conflict, invalid
+from hookhub.api.filters import TEXT, TIME_PARAMETERS, known_only, moment, read_id, read_uuid
 from hookhub.api.permissions import enter
-from hookhub.api.serializers import DeliveryDetailSerializer, DeliverySerializer, NewReplaySerializer, ReplaySerializer
+from hookhub.api.serializers import (
+    IDS_MOST,
+    DeliveryDetailSerializer,
+    DeliverySerializer,
+    NewReplaySerializer,
+    ReplaySerializer,
+)
 from hookhub.api.webhooks import fields_of, repository_of
 from hookhub.models import Replay, Scope
 
-IDS_MOST = 1000
 EMPTY: tuple[object, ...] = (None, "", [], {})
 SELECTORS = ("webhook", "event", "repository", "state", "type", "after", "before")
 
@@ -39,9 +44,9 @@ class DeliveriesView(GenericAPIView[Delivery]):
         parameters=[
             OpenApiParameter("webhook", OpenApiTypes.UUID),
             OpenApiParameter("event", OpenApiTypes.UUID),
-            OpenApiParameter("repository"),
+            OpenApiParameter("repository", TEXT),
             OpenApiParameter("state", enum=Delivery.State.values, many=True),
-            OpenApiParameter("type"),
+            OpenApiParameter("type", TEXT),
             *TIME_PARAMETERS,
         ],
         responses=DeliverySerializer(many=True),
@@ -50,9 +55,9 @@ class DeliveriesView(GenericAPIView[Delivery]):
         organization = enter(request, needs=Scope.READ)
         known_only(request, *SELECTORS)
         given: dict[str, object] = {
-            name: request.query_params[name] for name in SELECTORS if request.query_params.get(name)
+            name: request.query_params[name] for name in SELECTORS if name in request.query_params
         }
-        if states := [state for state in request.query_params.getlist("state") if state]:
+        if states := request.query_params.getlist("state"):
             given["state"] = states
         found = with_names(selection_of(given, organization=organization).deliveries())
         return self.get_paginated_response(DeliverySerializer(self.paginate_queryset(found), many=True).data)
@@ -104,6 +109,7 @@ class ReplaysView(GenericAPIView[Replay]):
 
     @extend_schema(responses=ReplaySerializer(many=True))
     def get(self, request: Request) -> Response:
+        known_only(request)
         organization = enter(request, needs=Scope.READ)
         page = self.paginate_queryset(Replay.objects.filter(organization=organization))
         return self.get_paginated_response(ReplaySerializer(page, many=True).data)
@@ -118,7 +124,7 @@ class ReplaysView(GenericAPIView[Replay]):
         unknown = {name: "is not a filter" for name in given if name not in {*SELECTORS, "deliveries"}}
         if unknown:
             raise invalid(unknown)
-        empty = {name: "must not be empty; leave it out" for name, value in given.items() if value in EMPTY}
+        empty = {name: MUST_NOT_BE_EMPTY for name, value in given.items() if value in EMPTY}
         if empty:
             raise invalid(empty)
         # A filter that narrows nothing would send all that ever was.

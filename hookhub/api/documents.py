@@ -7,6 +7,8 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiResponse
 from rest_framework import serializers
 
+from hookhub.api.intake import EVENTS_MOST
+
 JSON = "application/json"
 Direction = Literal["request", "response"]
 
@@ -116,6 +118,48 @@ def drop_nullable_of_anything(result: dict[str, Any], **_: Any) -> dict[str, Any
             return node
         says_nothing = node.get("nullable") is True and "type" not in node
         return {name: visit(inner) for name, inner in node.items() if not (says_nothing and name == "nullable")}
+
+    return {name: visit(inner) for name, inner in result.items()}
+
+
+def state_restrictions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Say of the bodies under /v1 what no serializer can: they have no other fields, and some must not be empty."""
+    schemas = result["components"]["schemas"]
+    for path, operations in result["paths"].items():
+        if not path.startswith("/v1/"):
+            continue
+        for operation in operations.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                _close(content["schema"], schemas)
+    for name in ("NewReplayRequest", "PatchedHeaderChangesRequest"):
+        schemas[name]["minProperties"] = 1
+    return result
+
+
+def _close(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Allow the objects that a body may be no fields but those they name, and the lists 1 to 1,000 members."""
+    if "$ref" in schema:
+        _close(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    for choice in schema.get("oneOf", []):
+        _close(choice, schemas)
+    if "properties" in schema:
+        schema["additionalProperties"] = False
+    if schema.get("type") == "array":
+        schema |= {"minItems": 1, "maxItems": EVENTS_MOST}
+
+
+def drop_choices_of_nothing(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Replace the choice between a text with a pattern and an empty one by the text: our patterns allow both."""
+
+    def visit(node: Any) -> Any:
+        if isinstance(node, list):
+            return [visit(inner) for inner in node]
+        if not isinstance(node, dict):
+            return node
+        choices = node.get("oneOf", [])
+        if len(choices) == 2 and choices[1] == {"type": "string", "maxLength": 0}:
+            node = {**choices[0], **{name: value for name, value in node.items() if name != "oneOf"}}
+        return {name: visit(inner) for name, inner in node.items()}
 
     return {name: visit(inner) for name, inner in result.items()}
 

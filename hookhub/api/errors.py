@@ -25,6 +25,7 @@ from hookhub import rate_limits
 
 log = logging.getLogger("hookhub.api")
 
+MUST_NOT_BE_EMPTY = "must not be empty; leave it out"
 # How long a client is to wait when the database does not answer.
 RETRY_AFTER_SECONDS = "1"
 

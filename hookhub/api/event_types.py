@@ -18,9 +18,9 @@ from deliveries.models import Organization
 from hookhub import event_types
 from hookhub.addresses import path_of
 from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import known_only, read_text
+from hookhub.api.filters import known_only
 from hookhub.api.permissions import enter
-from hookhub.api.serializers import EventTypeListSerializer, EventTypeSerializer
+from hookhub.api.serializers import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.models import ApiKey, OwnEventType, Scope
 
@@ -43,7 +43,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
     def get(self, request: Request) -> Response:
         known_only(request, "dialect")
         organization = visited(request)
-        dialect = read_text(request, "dialect") or (organization.default_dialect if organization else DEFAULT)
+        dialect = request.query_params.get("dialect") or (organization.default_dialect if organization else DEFAULT)
         if dialect not in DIALECTS:
             raise invalid({"dialect": f"must be one of: {', '.join(DIALECTS)}"})
         own = event_types.own(organization).types if organization else {}
@@ -52,7 +52,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         rows += [shown(each, dialect) for name, each in documented.items() if name not in own]
         return Response({"results": rows})
 
-    @extend_schema(responses={201: EventTypeSerializer})
+    @extend_schema(request=NewEventTypeSerializer, responses={201: EventTypeSerializer})
     def post(self, request: Request) -> Response:
         require_caller(request)
         wanted = fields_of(request.data)
@@ -77,7 +77,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
     def get(self, request: Request, name: str) -> Response:
         known_only(request, "dialect")
         organization = visited(request)
-        named = read_text(request, "dialect")
+        named = request.query_params.get("dialect")
         if organization and named is None and (own := event_types.own(organization).types.get(name)):
             return Response(shown(own, None))
         dialect = named or (organization.default_dialect if organization else DEFAULT)

@@ -23,7 +23,7 @@ from deliveries.models import Event, Organization, Repository
 from hookhub import event_types, rate_limits, repositories
 from hookhub.api import intake
 from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import TIME_PARAMETERS, between, known_only, read_text, read_uuid
+from hookhub.api.filters import TEXT, TIME_PARAMETERS, between, known_only, read_uuid
 from hookhub.api.parsers import RawParser
 from hookhub.api.permissions import enter, require_scope
 from hookhub.api.serializers import (
@@ -43,6 +43,13 @@ from hookhub.schemas import Budget
 # What a batch's key is lengthened by for each of its events must still fit.
 HEADER_KEY_LONGEST = intake.KEY_LONGEST - 10
 
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    # The printable characters of Latin-1, in which headers are written.
+    {"type": "string", "pattern": "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$", "maxLength": HEADER_KEY_LONGEST},
+    location=OpenApiParameter.HEADER,
+    description="A repeat with the same key gets the first answer and publishes nothing.",
+)
 PUBLISHED = {
     "application/json": PolymorphicProxySerializer(
         "Published", [NewEventSerializer, NewEventSerializer(many=True)], resource_type_field_name=None, many=False
@@ -69,7 +76,7 @@ class EventsView(GenericAPIView[Event]):
     queryset = Event.objects.none()
 
     @extend_schema(responses=EventSerializer(many=True), parameters=[
-        OpenApiParameter("type"), OpenApiParameter("repository"), *TIME_PARAMETERS,
+        OpenApiParameter("type", TEXT), OpenApiParameter("repository", TEXT), *TIME_PARAMETERS,
     ])  # fmt: skip
     def get(self, request: Request) -> Response:
         organization = enter(request, needs=Scope.READ)
@@ -78,7 +85,7 @@ class EventsView(GenericAPIView[Event]):
 
     @extend_schema(
         request=PUBLISHED,
-        parameters=[OpenApiParameter("Idempotency-Key", location=OpenApiParameter.HEADER)],
+        parameters=[IDEMPOTENCY_KEY],
         responses={202: RECEIPTS},
     )
     def post(self, request: Request) -> Response:
@@ -122,6 +129,7 @@ class ValidateView(GenericAPIView[Event]):
 
     @extend_schema(
         request=PUBLISHED,
+        parameters=[IDEMPOTENCY_KEY],
         responses={200: ValidatedSerializer},
     )
     def post(self, request: Request) -> Response:
@@ -156,9 +164,9 @@ def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
     """Give the organization's events that the query parameters ask for."""
     known_only(request, "type", "repository", "after", "before")
     events = Event.objects.filter(organization=organization).defer("payload", "topics", "fingerprint")
-    if event_type := read_text(request, "type"):
+    if event_type := request.query_params.get("type"):
         events = events.filter(type=event_type)
-    if name := read_text(request, "repository"):
+    if name := request.query_params.get("repository"):
         events = events.filter(repository=repository_of(organization, name))
     after, before = between(request)
     if after:

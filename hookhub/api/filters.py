@@ -1,6 +1,6 @@
 """Query parameters, read strictly: what cannot be understood is refused and not passed over."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.http import Http404
@@ -8,14 +8,17 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
-from hookhub.api.errors import invalid
+from hookhub.api.errors import MUST_NOT_BE_EMPTY, invalid
 from hookhub.api.intake import read_moment
 
 WINDOW_MOST = timedelta(days=90)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIME_PARAMETERS = [
     OpenApiParameter("after", OpenApiTypes.DATETIME, description="Created at or after this moment."),
     OpenApiParameter("before", OpenApiTypes.DATETIME, description="Created before this moment."),
 ]
+# For the document: a text that is not empty.
+TEXT = {"type": "string", "minLength": 1}
 HOURS = OpenApiParameter(
     "hours",
     {"type": "integer", "minimum": 1, "maximum": WINDOW_MOST // timedelta(hours=1)},
@@ -57,31 +60,27 @@ ALWAYS_KNOWN = frozenset({"organization", "cursor", "limit", "format"})
 
 
 def known_only(request: Request, *names: str) -> None:
-    """Refuse query parameters that mean nothing here: a misspelt filter must not pass for no filter."""
+    """Refuse query parameters that mean nothing here, or are empty: neither must pass for no filter."""
     known = ALWAYS_KNOWN | set(names)
-    unknown = {
-        name: f"is not a parameter; these are: {', '.join(sorted(known))}"
+    errors = {
+        name: f"is not a parameter; these are: {', '.join(sorted(known))}" if name not in known else MUST_NOT_BE_EMPTY
         for name in request.query_params
-        if name not in known
+        if name not in known or "" in request.query_params.getlist(name)
     }
-    if unknown:
-        raise invalid(unknown)
-
-
-def read_text(request: Request, name: str) -> str | None:
-    """Give a query parameter, or None when it is absent or empty."""
-    return request.query_params.get(name) or None
+    if errors:
+        raise invalid(errors)
 
 
 def moment(value: object, name: str) -> datetime | None:
-    """Read a moment; raises a 422 naming the field."""
-    if value in (None, ""):
+    """Read a moment, or return None if there is none; raises a 422 naming the field."""
+    if value is None:
         return None
     # A plus in a query string that nobody escaped has become a space.
     found = read_moment(value.replace(" ", "+") if isinstance(value, str) else value)
-    if found is None or found.year < 1970:
+    if found is None:
         raise invalid({name: "must be a date and time with a zone, like 2026-03-04T12:00:00Z"})
-    return found
+    # Ids begin with the time since then, and nothing is older.
+    return max(found, EPOCH)
 
 
 def between(request: Request) -> tuple[datetime | None, datetime | None]:
@@ -92,7 +91,7 @@ def between(request: Request) -> tuple[datetime | None, datetime | None]:
 def read_window(request: Request) -> timedelta:
     """Give the ``hours`` of the query as a span, a day if absent."""
     most = WINDOW_MOST // timedelta(hours=1)
-    hours = whole_number(request.query_params.get("hours") or "24", most=most)
+    hours = whole_number(request.query_params.get("hours", "24"), most=most)
     if hours is None:
         raise invalid({"hours": f"must be a whole number from 1 to {most}"})
     return timedelta(hours=hours)

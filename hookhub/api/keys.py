@@ -11,6 +11,7 @@ from rest_framework.response import Response
 
 from hookhub import api_keys
 from hookhub.api import authentication
+from hookhub.api.filters import known_only
 from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.permissions import enter
 from hookhub.api.serializers import ApiKeyChangesSerializer, ApiKeySerializer, ApiKeyWithTextSerializer, RollSerializer
@@ -26,6 +27,7 @@ class ApiKeysView(GenericAPIView[ApiKey]):
 
     @extend_schema(responses=ApiKeySerializer(many=True))
     def get(self, request: Request) -> Response:
+        known_only(request)
         organization = enter(request, needs=Scope.MASTER)
         page = self.paginate_queryset(ApiKey.objects.filter(organization=organization))
         return self.get_paginated_response(ApiKeySerializer(page, many=True).data)

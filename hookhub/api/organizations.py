@@ -18,8 +18,13 @@ from deliveries import audit, names, webhooks
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only
+<<<<<<< HEAD
 from hookhub.api.permissions import enter, enter_webhooks, is_operator
 from hookhub.api.serializers import OrganizationSerializer, RepositorySerializer
+=======
+from hookhub.api.permissions import enter, is_operator
+from hookhub.api.serializers import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
+>>>>>>> 5d3ca53 (State in the OpenAPI document what is refused, refuse what it forbids, and fuzz HookHub by it)
 from hookhub.api.webhooks import fields_of
 from hookhub.audited import audited
 from hookhub.models import INCLUDED, ApiKey, Scope
@@ -81,7 +86,7 @@ class RepositoriesView(GenericAPIView[Repository]):
         )
         return self.get_paginated_response(RepositorySerializer(page, many=True).data)
 
-    @extend_schema(responses={201: RepositorySerializer})
+    @extend_schema(request=NewRepositorySerializer, responses={201: RepositorySerializer})
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
         organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))

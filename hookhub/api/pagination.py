@@ -51,6 +51,16 @@ class Cursor(CursorPagination):
             raise invalid({"cursor": NOT_OURS})
         return cursor
 
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """Return the document's parameters of a page, with the bounds of ``limit``."""
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] |= {"minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+            else:
+                parameter["schema"] |= {"pattern": f"^{ENCODED.pattern}$"}
+        return parameters
+
     def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
         """Return the document's schema of a page, without the framework's examples: one of them is no URI."""
         page: dict[str, Any] = super().get_paginated_response_schema(schema)

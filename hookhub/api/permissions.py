@@ -8,7 +8,7 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 
 from deliveries.models import Organization
-from hookhub.api.errors import invalid
+from hookhub.api.errors import MUST_NOT_BE_EMPTY, invalid
 from hookhub.models import INCLUDED, ApiKey, Membership, Scope
 
 # Systems whose webhooks nothing less than a master key may read or change.
@@ -28,7 +28,10 @@ def enter(request: Request, *, needs: Scope, named: object = None) -> Organizati
     ``named`` is the organization that the request's body names; the query parameter ``organization`` may name it too.
     Another's organization is 404, as if it did not exist. Who has a single one need not name it.
     """
-    named = named if named is not None else request.query_params.get("organization") or None
+    asked = request.query_params.get("organization")
+    if asked == "":
+        raise invalid({"organization": MUST_NOT_BE_EMPTY})
+    named = asked if named is None else named
     if named is not None and not isinstance(named, str):
         raise invalid({"organization": "must be the slug of an organization"})
     if named is not None and "\0" in named:

@@ -70,10 +70,14 @@ def _is_plain(request: HttpRequest) -> bool:
         "HTTP_AUTHORIZATION" in told
         and told.get("HTTP_ACCEPT", "*/*") in ACCEPTED
         and told.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in CONTENT_TYPES
-        and (not told.get("QUERY_STRING") or set(request.GET) == {"organization"})
+        and (not told.get("QUERY_STRING") or _names_organization_alone(request))
         and told.get("CONTENT_LENGTH", "").isdecimal()
         and int(told["CONTENT_LENGTH"]) <= settings.HOOKHUB_REQUEST_LIMIT
     )
+
+
+def _names_organization_alone(request: HttpRequest) -> bool:
+    return set(request.GET) == {"organization"} and request.GET["organization"] != ""
 
 
 def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, str]]:
@@ -103,7 +107,7 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
 def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: datetime) -> Organization:
     """Give the organization that a key acts in; which one is the only one is not remembered, for another may come."""
     if named is None and request.META.get("QUERY_STRING"):
-        named = request.GET.get("organization") or None
+        named = request.GET.get("organization")
     if key.organization is not None or named is None:
         return organization_of(key, named)
     found = _organizations.recall((key.pk, named), now=now)

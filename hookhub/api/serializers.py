@@ -3,19 +3,46 @@
 import json
 import math
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+from django.conf import settings
+from django.db import models
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+<<<<<<< HEAD
 from deliveries import formats, plain_text, vault
+=======
+from deliveries import formats, plain_text, target, vault
+>>>>>>> 5d3ca53 (State in the OpenAPI document what is refused, refuse what it forbids, and fuzz HookHub by it)
 from deliveries.formats import MASK
+from deliveries.limits import LIMITS, MAX_LIMIT
+from deliveries.limits import validate as validate_limits
 from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
-from deliveries.terms import EVENTS_MOST, IN_FLIGHT_MOST, RETRIES_MOST
-from hookhub import api_keys, networks
+from deliveries.terms import (
+    EVENTS_MOST,
+    HEADER_VALUE,
+    IN_FLIGHT_MOST,
+    MAX_HEADER_LENGTH,
+    RETRIES_MOST,
+    RETRY_WAIT_MOST,
+)
+from deliveries.topics import TYPE, TYPE_LONGEST
+from hookhub import api_keys, event_types, networks
 from hookhub.models import ApiKey, Replay, Scope
+
+Row = TypeVar("Row", bound=models.Model)
+
+NAMED_BY_OPERATORS = "Needed with an operator's key only."
+# Replays of so many single deliveries at once.
+IDS_MOST = 1000
+# A URL as far as a pattern can say: where it may lead is looked up.
+URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^\s\\/?#@]+([/?][^\s\\#]*)?$"
+EVENT_PATTERN = rf"^(\*|{TYPE.pattern})$"
+NAME_PATTERN = "[A-Za-z0-9._-]{1,100}"
+WITHOUT_CONTROL_CHARACTERS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 
 
 class StrictBooleanField(serializers.BooleanField):
@@ -28,12 +55,66 @@ class StrictBooleanField(serializers.BooleanField):
         return data
 
 
-class OrganizationSerializer(serializers.ModelSerializer[Organization]):
+class StrictCharField(serializers.CharField):
+    """Takes strings alone, as the document says: the framework's own would make one of a number."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """Return the text, or raise the framework's error for what is none."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """Takes whole numbers alone, as the document says: the framework's own would read them out of strings."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the number, or raise the framework's error for what is none."""
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class StrictModelSerializer(serializers.ModelSerializer[Row]):
+    """Makes strict fields of a model's."""
+
+    serializer_field_mapping: ClassVar = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.CharField: StrictCharField,
+    }
+
+
+@extend_schema_field({"type": "string", "maxLength": 200, "pattern": plain_text.PATTERN})
+class OneLineField(StrictCharField):
+    """A name for people."""
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "nullable": True,
+        "properties": {name: {"type": "integer", "minimum": 0, "maximum": MAX_LIMIT} for name in LIMITS},
+        "additionalProperties": False,
+    }
+)
+class LimitsField(serializers.JSONField):
+    """An organization's own limits, by name."""
+
+
+class OrganizationSerializer(StrictModelSerializer[Organization]):
+    name = OneLineField(required=False, allow_blank=True, max_length=200, validators=[plain_text.validate])
     validate_events = StrictBooleanField(
         required=False, help_text="Refuse events of a known type that break its schema."
     )
     create_repositories = StrictBooleanField(
         required=False, help_text="Create a repository when the first event about it is published."
+    )
+
+    limits = LimitsField(
+        required=False,
+        allow_null=True,
+        validators=[validate_limits],
+        help_text="Its own limits, which the operator sets; null for the deployment's.",
     )
 
     class Meta:
@@ -54,11 +135,10 @@ class OrganizationSerializer(serializers.ModelSerializer[Organization]):
             "slug": {"validators": [NAME, plain_text.validate]},
             "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
             "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
-            "limits": {"help_text": "Its own limits, which the operator sets; null for the deployment's."},
         }
 
 
-class RepositorySerializer(serializers.ModelSerializer[Repository]):
+class RepositorySerializer(StrictModelSerializer[Repository]):
     full_name = serializers.CharField(read_only=True)
     private = StrictBooleanField(required=False)
 
@@ -68,7 +148,24 @@ class RepositorySerializer(serializers.ModelSerializer[Repository]):
         read_only_fields = ("created_at",)
 
 
-@extend_schema_field(serializers.ListField(child=serializers.CharField()))
+@extend_schema_serializer(component_name="Repository")
+class NewRepositorySerializer(RepositorySerializer):
+    """A repository to create."""
+
+    organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
+
+    class Meta(RepositorySerializer.Meta):
+        fields = (*RepositorySerializer.Meta.fields, "organization")  # type: ignore[assignment]  # one more
+
+
+@extend_schema_field(
+    {
+        "type": "array",
+        # Which of these are an address or a network is more than a pattern can say.
+        "items": {"type": "string", "pattern": r"^\s*([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^/]+)?)(/[0-9.]+)?\s*$"},
+        "maxItems": networks.MAX_NETWORKS,
+    }
+)
 class Networks(serializers.Field[Any, Any, Any, Any]):
     """A list of addresses and networks."""
 
@@ -84,6 +181,7 @@ class Networks(serializers.Field[Any, Any, Any, Any]):
 
 class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     id = serializers.CharField(source="key_id", read_only=True)
+    name = OneLineField(required=False, allow_blank=True, max_length=200, validators=[plain_text.validate])
     scope = serializers.ChoiceField(Scope.choices, required=True)
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, help_text="When the key stops working; null for never."
@@ -119,7 +217,7 @@ class ApiKeyChangesSerializer(ApiKeySerializer):
 class RollSerializer(serializers.Serializer[Any]):
     """How to roll a key."""
 
-    overlap_seconds = serializers.IntegerField(
+    overlap_seconds = StrictIntegerField(
         required=False,
         min_value=0,
         max_value=int(api_keys.MAX_OVERLAP.total_seconds()),
@@ -154,10 +252,22 @@ class Seconds(serializers.Field[Any, Any, Any, Any]):
         return data
 
 
+@extend_schema_field({"type": "number", "format": "double", "minimum": 1, "maximum": RETRY_WAIT_MOST.total_seconds()})
+class RetryWait(Seconds):
+    """How long to wait before a retry."""
+
+
+@extend_schema_field(
+    {"type": "number", "format": "double", "minimum": 1, "maximum": settings.HOOKHUB_TIMEOUT_MOST.total_seconds()}
+)
+class Timeout(Seconds):
+    """How long an attempt may take."""
+
+
 class WebhookHeaders(serializers.DictField):
     """A webhook's own headers, by name, each value masked."""
 
-    child = serializers.CharField()
+    child = serializers.RegexField(f"^{HEADER_VALUE.pattern}$", max_length=MAX_HEADER_LENGTH)
 
     def to_representation(self, value: Any) -> dict[str, str]:
         return dict.fromkeys(vault.headers_to_show(value), MASK)
@@ -172,13 +282,15 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         source="repository.name", allow_null=True, required=False, default=None,
         help_text="Only this repository's events; null for the whole organization's.",
     )  # fmt: skip
-    name = serializers.CharField(required=False, allow_blank=True, max_length=200)
+    name = OneLineField(required=False, allow_blank=True, max_length=200)
     url = serializers.CharField(
         source="shown_url",
+        max_length=target.MAX_LENGTH,
         help_text="Reads back with its query's values masked; in formats whose URL is a secret, such as slack, all.",
     )
     events = serializers.ListField(
-        child=serializers.CharField(), min_length=1, max_length=EVENTS_MOST,
+        child=serializers.RegexField(EVENT_PATTERN, max_length=TYPE_LONGEST),
+        min_length=1, max_length=EVENTS_MOST,
         help_text='Event types, families, or ["*"].',
     )  # fmt: skip
     format = serializers.ChoiceField(
@@ -196,10 +308,10 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     )  # fmt: skip
     verify_ssl = serializers.BooleanField(required=False)
     retry_schedule = serializers.ListField(
-        child=Seconds(), allow_null=True, required=False, max_length=RETRIES_MOST,
+        child=RetryWait(), allow_null=True, required=False, max_length=RETRIES_MOST,
         help_text="Waits in seconds; [] for no retries, null for the deployment's schedule.",
     )  # fmt: skip
-    timeout = Seconds(allow_null=True, required=False, help_text="Seconds one attempt may take in all.")
+    timeout = Timeout(allow_null=True, required=False, help_text="Seconds one attempt may take in all.")
     max_in_flight = serializers.IntegerField(allow_null=True, required=False, min_value=1, max_value=IN_FLIGHT_MOST)
     auto_disable = serializers.BooleanField(required=False)
     active = serializers.BooleanField(required=False)
@@ -218,6 +330,27 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     )
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
+
+
+@extend_schema_serializer(component_name="Webhook")
+class NewWebhookSerializer(WebhookSerializer):
+    """A subscription of a URL to event types."""
+
+    organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
+    url = serializers.RegexField(
+        URL_PATTERN, max_length=target.MAX_LENGTH,
+        help_text="Reads back with its query's values masked; in formats whose URL is a secret, such as slack, all.",
+    )  # fmt: skip
+
+
+@extend_schema_serializer(component_name="Webhook")
+class WebhookChangesSerializer(WebhookSerializer):
+    """What can be changed of a webhook."""
+
+    repository = serializers.CharField(read_only=True, allow_null=True)
+    url = serializers.RegexField(
+        URL_PATTERN, max_length=target.MAX_LENGTH, help_text="As it reads back, masked, it stays as it is."
+    )
 
 
 class WebhookWithSecretSerializer(WebhookSerializer):
@@ -246,7 +379,8 @@ class DisabledWebhookSerializer(WebhookSerializer):
 
 class HeaderChangesSerializer(serializers.Serializer[Any]):
     headers = serializers.DictField(
-        child=serializers.CharField(allow_null=True), help_text="Values to set; null removes a header."
+        child=serializers.RegexField(f"^{HEADER_VALUE.pattern}$", max_length=MAX_HEADER_LENGTH, allow_null=True),
+        help_text="Values to set; null removes a header.",
     )
 
 
@@ -255,7 +389,7 @@ class EnableSerializer(serializers.Serializer[Any]):
 
 
 class RotationSerializer(serializers.Serializer[Any]):
-    secret = serializers.CharField(required=False, help_text="Made up if absent.")
+    secret = serializers.CharField(required=False, allow_null=True, help_text="Made up if absent.")
     overlap = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=2_592_000,
         help_text="Seconds; 0 ends the old ones at once.",
@@ -273,24 +407,44 @@ class StatsSerializer(serializers.Serializer[Any]):
     p99_ms = serializers.FloatField(allow_null=True)
 
 
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": TYPE_LONGEST, "pattern": f"^{TYPE.pattern}$"})
+class EventTypeName(serializers.CharField):
+    """A word, or several joined by dots."""
+
+
+@extend_schema_field({"type": "string", "maxLength": event_types.DESCRIPTION_LONGEST, "pattern": plain_text.PATTERN})
+class DescriptionField(serializers.CharField):
+    """A line for people."""
+
+
+@extend_schema_field({"type": "object", "nullable": True, "additionalProperties": {}})
+class SchemaField(serializers.JSONField):
+    """A JSON Schema."""
+
+
 class EventTypeSerializer(serializers.Serializer[Any]):
     """An event type with its JSON Schema and an example."""
 
-    type = serializers.CharField(help_text="Words joined by dots, such as issues.opened.")
+    type = EventTypeName(help_text="Words joined by dots, such as issues.opened.")
     family = serializers.CharField(read_only=True, help_text="The word by which webhooks ask for it and its like.")
     dialect = serializers.CharField(
         read_only=True,
         allow_null=True,
         help_text="The system that documents it; null for one of its own.",
     )
-    description = serializers.CharField(required=False, allow_blank=True)
+    description = DescriptionField(required=False, allow_blank=True)
     actions = serializers.ListField(
         child=serializers.CharField(), read_only=True, help_text="What its data may name as its action."
     )
-    schema = serializers.JSONField(
-        required=False, allow_null=True, help_text="JSON Schema 2020-12, without regular expressions."
-    )
+    schema = SchemaField(required=False, allow_null=True, help_text="JSON Schema 2020-12, without regular expressions.")
     example = serializers.JSONField(required=False, allow_null=True, help_text="What a test event carries.")
+
+
+@extend_schema_serializer(component_name="EventType")
+class NewEventTypeSerializer(EventTypeSerializer):
+    """An event type with its JSON Schema and an example."""
+
+    organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
 
 
 class EventTypeListSerializer(serializers.Serializer[Any]):
@@ -300,7 +454,7 @@ class EventTypeListSerializer(serializers.Serializer[Any]):
 
 
 class TestSerializer(serializers.Serializer[Any]):
-    type = serializers.CharField(
+    type = EventTypeName(
         required=False, allow_null=True, help_text="One that the webhook asks for; the first such if absent."
     )
 
@@ -308,15 +462,18 @@ class TestSerializer(serializers.Serializer[Any]):
 class NewEventSerializer(serializers.Serializer[Any]):
     """An event to publish."""
 
-    type = serializers.CharField(help_text="Words joined by dots, such as issues.opened.")
+    type = EventTypeName(help_text="Words joined by dots, such as issues.opened.")
     data = serializers.JSONField(help_text="Any JSON value; it is sent exactly as written.")  # type: ignore[assignment]  # a field
-    repository = serializers.CharField(required=False, allow_null=True)
-    organization = serializers.CharField(
-        required=False, allow_null=True, help_text="Needed with an operator's key only."
+    repository = serializers.RegexField(
+        f"^({NAME_PATTERN}/)?{NAME_PATTERN}$", required=False, allow_null=True,
+        help_text="Its name, short or in full.",
+    )  # fmt: skip
+    organization = serializers.RegexField(
+        f"^{NAME_PATTERN}$", required=False, allow_null=True, help_text=NAMED_BY_OPERATORS
     )
-    id = serializers.CharField(
-        required=False, allow_null=True, max_length=255,
-        help_text="Idempotency key: a repeat gets the first answer.",
+    id = serializers.RegexField(
+        WITHOUT_CONTROL_CHARACTERS, required=False, allow_null=True, max_length=255,
+        help_text="Idempotency key, of printable characters: a repeat gets the first answer.",
     )  # fmt: skip
     timestamp = serializers.DateTimeField(required=False, allow_null=True, help_text="When it happened; now if absent.")
 
@@ -444,12 +601,13 @@ class DeliveryDetailSerializer(DeliverySerializer):
 class NewReplaySerializer(serializers.Serializer[Any]):
     """A filter; name at least one of these."""
 
-    deliveries = serializers.ListField(child=serializers.UUIDField(), required=False)
+    organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
+    deliveries = serializers.ListField(child=serializers.UUIDField(), required=False, min_length=1, max_length=IDS_MOST)
     webhook = serializers.UUIDField(required=False)
     event = serializers.UUIDField(required=False)
     repository = serializers.CharField(required=False)
-    state = serializers.ListField(child=serializers.ChoiceField(Delivery.State.choices), required=False)
-    type = serializers.CharField(required=False)
+    state = serializers.ListField(child=serializers.ChoiceField(Delivery.State.choices), required=False, min_length=1)
+    type = serializers.RegexField(r"^[^\u0000]*$", required=False)
     after = serializers.DateTimeField(required=False)
     before = serializers.DateTimeField(required=False)
 

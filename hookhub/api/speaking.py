@@ -55,6 +55,6 @@ def sharing(organization: Organization) -> Native:
 def spoken_in(organization: Organization, request: Request) -> Native:
     """Give whose words to use in answer to a request that acts in an organization."""
     asked = request.headers.get(HEADER)
-    if asked not in {None, "", NATIVE.slug}:
+    if asked not in {None, NATIVE.slug}:
         raise invalid({HEADER: f"can only be {NATIVE.slug}; leave it out to speak as the organization does"})
-    return NATIVE if asked else sharing(organization)
+    return sharing(organization) if asked is None else NATIVE

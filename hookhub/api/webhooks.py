@@ -18,7 +18,7 @@ from deliveries.models import Delivery, Organization, Repository, Webhook
 from hookhub import samples
 from hookhub.addresses import path_of
 from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import HOURS, known_only, read_text, read_uuid, read_window
+from hookhub.api.filters import HOURS, TEXT, known_only, read_uuid, read_window
 from hookhub.api.serializers import (
     ChangedWebhookSerializer,
     DeliverySerializer,
@@ -26,9 +26,11 @@ from hookhub.api.serializers import (
     EnabledWebhookSerializer,
     EnableSerializer,
     HeaderChangesSerializer,
+    NewWebhookSerializer,
     RotationSerializer,
     StatsSerializer,
     TestSerializer,
+    WebhookChangesSerializer,
     WebhookSerializer,
     WebhookWithSecretSerializer,
 )
@@ -50,7 +52,7 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("repository"),
+            OpenApiParameter("repository", TEXT),
             OpenApiParameter("active", bool),
             WORDS,
         ],
@@ -60,15 +62,15 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
         organization = self.enter(request, needs=Scope.READ)
         found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
         known_only(request, "repository", "active")
-        if name := read_text(request, "repository"):
+        if name := request.query_params.get("repository"):
             found = found.filter(repository=repository_of(organization, name))
-        if active := read_text(request, "active"):
+        if active := request.query_params.get("active"):
             if active not in {"true", "false"}:
                 raise invalid({"active": "must be true or false"})
             found = found.filter(disabled_at__isnull=active == "true")
         return self.spoken.listed(found, request, self)
 
-    @extend_schema(parameters=[WORDS], responses={201: WebhookWithSecretSerializer})
+    @extend_schema(parameters=[WORDS], request=NewWebhookSerializer, responses={201: WebhookWithSecretSerializer})
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
         organization = self.enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
@@ -103,7 +105,7 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
     def get(self, request: Request, uid: str) -> Response:
         return Response(self.spoken.shown(find(self, request, uid, needs=Scope.READ)))
 
-    @extend_schema(parameters=[WORDS], responses=ChangedWebhookSerializer)
+    @extend_schema(parameters=[WORDS], request=WebhookChangesSerializer, responses=ChangedWebhookSerializer)
     def patch(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
@@ -139,8 +141,7 @@ class HeadersView(Speaking, GenericAPIView[Webhook]):
     def patch(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
-        if unknown := wanted.keys() - {"headers"}:
-            raise invalid(dict.fromkeys(map(str, unknown), "cannot be set here; this can: headers"))
+        known_fields_only(wanted, "headers")
         changes = wanted.get("headers")
         if not isinstance(changes, dict):
             raise invalid({"headers": "give an object of header names and values, null for each to be removed"})
@@ -156,7 +157,9 @@ class EnableView(Speaking, GenericAPIView[Webhook]):
     @extend_schema(responses={200: EnabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
-        release_held = fields_of(request.data).get("release_held", False)
+        wanted = fields_of(request.data)
+        known_fields_only(wanted, "release_held")
+        release_held = wanted.get("release_held", False)
         if not isinstance(release_held, bool):
             raise invalid({"release_held": "must be true or false"})
         enabled, released = replay.enable(webhook.pk, release_held=release_held, now=timezone.now())
@@ -185,6 +188,7 @@ class RotateSecretView(Speaking, GenericAPIView[Webhook]):
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
+        known_fields_only(wanted, "secret", "overlap")
         overlap = wanted.get("overlap")
         if overlap is not None and (
             isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= 2_592_000
@@ -227,8 +231,7 @@ class TestView(Speaking, GenericAPIView[Delivery]):
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         wanted = fields_of(request.data)
-        if unknown := wanted.keys() - {"type"}:
-            raise invalid(dict.fromkeys(map(str, unknown), "is not a field of a test; this is: type"))
+        known_fields_only(wanted, "type")
         if not webhook.active:
             raise conflict("This webhook is disabled; enable it first.")
         sample = samples.choose(webhook, wanted.get("type"))
@@ -244,6 +247,7 @@ class StatsView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(parameters=[HOURS])
     def get(self, request: Request, uid: str) -> Response:
+        known_only(request, "hours")
         webhook = find(self, request, uid, needs=Scope.READ)
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
 
@@ -271,12 +275,16 @@ def repository_of(organization: Organization, name: object) -> Repository:
 
 
 def fields_of(data: object) -> dict[str, Any]:
-    """Give a body's fields; a body that is no object has none to give."""
+    """Return the fields of a body, none of an empty one; raises a 422 for JSON that is no object."""
     if isinstance(data, Mapping):
         return dict(data)
-    if data in (None, b"", ""):
-        return {}
     raise invalid({"body": "must be a JSON object"})
+
+
+def known_fields_only(wanted: Mapping[str, object], *names: str) -> None:
+    """Refuse fields that mean nothing here: a misspelt one must not pass for one that was left out."""
+    if unknown := wanted.keys() - set(names):
+        raise invalid(dict.fromkeys(map(str, unknown), f"is not a field here; these are: {', '.join(names)}"))
 
 
 def read_active(wanted: dict[str, Any]) -> bool | None:

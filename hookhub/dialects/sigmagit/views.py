@@ -13,10 +13,14 @@ from rest_framework.response import Response
 
 from deliveries import stats, webhooks
 from deliveries.models import Webhook
+from deliveries.target import MAX_LENGTH
+from deliveries.terms import EVENTS_MOST
+from deliveries.topics import TYPE_LONGEST
 from hookhub.api.errors import invalid
 from hookhub.api.filters import read_uuid
 from hookhub.api.pagination import Whole
 from hookhub.api.permissions import enter_webhooks
+from hookhub.api.serializers import EVENT_PATTERN, URL_PATTERN
 from hookhub.dialects.base import DialectView, repository_at
 from hookhub.dialects.problems import Problem
 from hookhub.dialects.sigmagit.chat import DISCORD, OWN, SLACK, format_for
@@ -40,6 +44,14 @@ DEFAULT_EVENTS = ["issues.opened", "pull_request.opened", "push"]
 def data(name: str, inner: serializers.BaseSerializer[Any]) -> serializers.Serializer[Any]:
     """Describe an answer under Sigmagit's envelope."""
     return inline_serializer(f"Sigmagit{name}Answer", {"data": inner})
+
+
+def events_to_set(**options: Any) -> serializers.ListField:
+    """Describe a list of events in a request; null says nothing."""
+    word = serializers.RegexField(EVENT_PATTERN, max_length=TYPE_LONGEST)
+    return serializers.ListField(
+        child=word, min_length=1, max_length=EVENTS_MOST, required=False, allow_null=True, **options
+    )
 
 
 class SigmagitView(DialectView):
@@ -74,8 +86,8 @@ class RepositoryWebhooksView(SigmagitView):
         request=inline_serializer(
             "SigmagitNewWebhookRequest",
             {
-                "url": serializers.CharField(),
-                "events": serializers.ListField(child=serializers.CharField(), required=False, default=DEFAULT_EVENTS),
+                "url": serializers.RegexField(URL_PATTERN, max_length=MAX_LENGTH),
+                "events": events_to_set(default=DEFAULT_EVENTS),
             },
         ),
         responses=data("NewWebhook", SigmagitNewWebhookSerializer()),
@@ -110,9 +122,9 @@ class WebhookView(OneWebhookView):
         request=inline_serializer(
             "SigmagitWebhookRequest",
             {
-                "url": serializers.CharField(required=False),
-                "events": serializers.ListField(child=serializers.CharField(), required=False),
-                "active": serializers.BooleanField(required=False),
+                "url": serializers.RegexField(URL_PATTERN, max_length=MAX_LENGTH, required=False, allow_null=True),
+                "events": events_to_set(),
+                "active": serializers.BooleanField(required=False, allow_null=True),
             },
         ),
         responses=data("Webhook", SigmagitWebhookSerializer()),

@@ -42,7 +42,7 @@ class DeliveriesView(SocialGatewayView):
         attempts = Attempt.objects.filter(webhook=found).select_related("delivery").defer("response_body")
         if below is not None:
             attempts = attempts.filter(id__lt=below)
-        if status := request.query_params.get("status"):
+        if (status := request.query_params.get("status")) is not None:
             attempts = with_status(attempts, status)
         rows = list(attempts.order_by("-id")[: size + 1])
         page = rows[:size]

@@ -2,8 +2,17 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
+from deliveries.target import MAX_LENGTH
+from deliveries.terms import EVENTS_MOST
+from deliveries.topics import TYPE_LONGEST
+from hookhub.api.serializers import EVENT_PATTERN
+from hookhub.dialects.social_gateway.services import SERVICES
+
+# As at /v1/webhooks, and with a user name and a password.
+URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^\s\\/?#]+([/?][^\s\\#]*)?$"
 Body = serializers.Serializer[Any]
 
 
@@ -78,19 +87,34 @@ class ConfigBody(Body):
     insecure_ssl = serializers.ChoiceField(["0", "1"], default="0", required=False)
 
 
+@extend_schema_serializer(component_name="ConfigBody")
+class ConfigToSet(ConfigBody):
+    url = serializers.RegexField(
+        URL_PATTERN, max_length=MAX_LENGTH,
+        help_text="A user name and a password in it are sent as a header, and read back masked.",
+    )  # fmt: skip
+
+
+class EventsToSet(serializers.ListField):
+    child = serializers.RegexField(EVENT_PATTERN, max_length=TYPE_LONGEST)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, allow_null=True, max_length=EVENTS_MOST, **options)
+
+
 class HookBody(Body):
-    name = serializers.CharField(default="web", required=False, help_text="A service of GET /hooks.")
-    config = ConfigBody()
-    events = serializers.ListField(child=serializers.CharField(), default=["push"], required=False)
-    active = serializers.BooleanField(default=True, required=False)
+    name = serializers.ChoiceField(list(SERVICES), default="web", required=False, allow_null=True)
+    config = ConfigToSet()
+    events = EventsToSet(default=["push"])
+    active = serializers.BooleanField(default=True, required=False, allow_null=True)
 
 
 class HookEdit(Body):
-    config = ConfigBody(required=False, help_text="Replaces the whole config.")
-    events = serializers.ListField(child=serializers.CharField(), required=False)
-    add_events = serializers.ListField(child=serializers.CharField(), required=False)
-    remove_events = serializers.ListField(child=serializers.CharField(), required=False)
-    active = serializers.BooleanField(required=False)
+    config = ConfigToSet(required=False, allow_null=True, help_text="Replaces the whole config.")
+    events = EventsToSet()
+    add_events = EventsToSet()
+    remove_events = EventsToSet()
+    active = serializers.BooleanField(required=False, allow_null=True)
 
 
 class LastResponse(Body):

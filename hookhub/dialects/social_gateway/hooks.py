@@ -14,7 +14,7 @@ from deliveries.models import Repository, Webhook
 from hookhub.api.permissions import require
 from hookhub.dialects.base import read_number, repository_at
 from hookhub.dialects.social_gateway import config, pages, shapes, trying, wishes
-from hookhub.dialects.social_gateway.documents import ConfigBody, HookBody, HookEdit, HookShown, ServiceRow
+from hookhub.dialects.social_gateway.documents import ConfigBody, ConfigToSet, HookBody, HookEdit, HookShown, ServiceRow
 from hookhub.dialects.social_gateway.services import CATALOGUE, SERVICES
 from hookhub.dialects.social_gateway.shapes import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
@@ -92,7 +92,7 @@ class ConfigView(SocialGatewayView):
         _, found = find(request, owner, repo, webhook, needs=Scope.READ)
         return Response(config.shown(found))
 
-    @extend_schema(summary="Change a hook's configuration", request=ConfigBody, responses=ConfigBody)
+    @extend_schema(summary="Change a hook's configuration", request=ConfigToSet, responses=ConfigBody)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         wishes.change_config(self.body, webhook=found, now=timezone.now())

@@ -1,0 +1,64 @@
+"""A HookHub of its own to be fuzzed, with something of everything in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import requests
+
+from bench.hostile import WITHOUT_LIMITS
+from hookhub import service
+from tests.acceptance.crew import Crew, prepared_home, wait_until
+from tests.fuzzing import rows
+from tests.receiver import Receiver
+
+LIMITS = {**WITHOUT_LIMITS, "HOOKHUB_WEBHOOKS_PER_URL": "0", "HOOKHUB_EVENTS_PER_KEY": "0"}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where it is, and the variables that `schemathesis.toml` and the hooks read."""
+
+    url: str
+    key: str
+    environment: dict[str, str]
+
+    def is_whole(self) -> bool:
+        """Return whether the key still opens the organization and the repository."""
+        return requests.get(f"{self.url}{rows.HOOKS}", headers={"Authorization": f"Bearer {self.key}"}, timeout=10).ok
+
+
+@contextmanager
+def running() -> Iterator[Ground]:
+    """Run a web server on embedded servers in a home of its own, which goes in the end.
+
+    Deliveries are made while the rows are, and none afterwards: made-up URLs may lead anywhere.
+    """
+    with prepared_home() as home, Receiver() as receiver:
+        crew = Crew(home, **LIMITS)
+        crew.rewrite = lambda command: command.replace("config.asgi", "tests.fuzzing.asgi")
+        with crew:
+            create_key = partial(service.run, "create_api_key", environment=crew.environment)
+            create_key("--organization", rows.SPARE, "--create-organization")
+            operator_key = create_key("--operator", "--scope", "master").strip()
+            made = rows.make(partial(_call, crew), receiver, deliver=partial(_wait_for_deliveries, crew))
+            assert crew.stop("worker") == 0
+            environment = rows.environment(made, key=crew.key, operator_key=operator_key)
+            yield Ground(crew.url, crew.key, environment)
+
+
+def _call(crew: Crew, method: str, path: str, body: object = None) -> Any:
+    headers = {"Authorization": f"Bearer {crew.key}"}
+    response = requests.request(method, crew.url + path, json=body, headers=headers, timeout=30)
+    response.raise_for_status()
+    return response.json()
+
+
+def _wait_for_deliveries(crew: Crew) -> None:
+    def are_over() -> bool:
+        states = crew.states()
+        return bool(states) and not {"pending", "sending"} & states.keys()
+
+    wait_until(are_over, "the deliveries")
