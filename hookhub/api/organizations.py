@@ -18,13 +18,8 @@ from deliveries import audit, names, webhooks
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only
-<<<<<<< HEAD
 from hookhub.api.permissions import enter, enter_webhooks, is_operator
-from hookhub.api.serializers import OrganizationSerializer, RepositorySerializer
-=======
-from hookhub.api.permissions import enter, is_operator
 from hookhub.api.serializers import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
->>>>>>> 5d3ca53 (State in the OpenAPI document what is refused, refuse what it forbids, and fuzz HookHub by it)
 from hookhub.api.webhooks import fields_of
 from hookhub.audited import audited
 from hookhub.models import INCLUDED, ApiKey, Scope

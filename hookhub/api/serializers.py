@@ -12,11 +12,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
-<<<<<<< HEAD
-from deliveries import formats, plain_text, vault
-=======
 from deliveries import formats, plain_text, target, vault
->>>>>>> 5d3ca53 (State in the OpenAPI document what is refused, refuse what it forbids, and fuzz HookHub by it)
 from deliveries.formats import MASK
 from deliveries.limits import LIMITS, MAX_LIMIT
 from deliveries.limits import validate as validate_limits
@@ -39,7 +35,9 @@ NAMED_BY_OPERATORS = "Needed with an operator's key only."
 # Replays of so many single deliveries at once.
 IDS_MOST = 1000
 # A URL as far as a pattern can say: where it may lead is looked up.
-URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^\s\\/?#@]+([/?][^\s\\#]*)?$"
+URL_PATTERN = (
+    r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#@]+([/?][^\u0000-\u0020\u007f-\u009f\s\\#]*)?$"
+)
 EVENT_PATTERN = rf"^(\*|{TYPE.pattern})$"
 NAME_PATTERN = "[A-Za-z0-9._-]{1,100}"
 WITHOUT_CONTROL_CHARACTERS = r"^[^\u0000-\u001f\u007f-\u009f]*$"

@@ -8,11 +8,13 @@ from rest_framework import serializers
 from deliveries.target import MAX_LENGTH
 from deliveries.terms import EVENTS_MOST
 from deliveries.topics import TYPE_LONGEST
-from hookhub.api.serializers import EVENT_PATTERN
+from hookhub.api.serializers import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 from hookhub.dialects.social_gateway.services import SERVICES
 
 # As at /v1/webhooks, and with a user name and a password.
-URL_PATTERN = r"^[hH][tT][tT][pP][sS]?://[^\s\\/?#]+([/?][^\s\\#]*)?$"
+URL_PATTERN = (
+    r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#]+([/?][^\u0000-\u0020\u007f-\u009f\s\\#]*)?$"
+)
 Body = serializers.Serializer[Any]
 
 
@@ -92,6 +94,11 @@ class ConfigToSet(ConfigBody):
     url = serializers.RegexField(
         URL_PATTERN, max_length=MAX_LENGTH,
         help_text="A user name and a password in it are sent as a header, and read back masked.",
+    )  # fmt: skip
+
+    secret = serializers.RegexField(
+        WITHOUT_CONTROL_CHARACTERS, max_length=255, required=False, allow_blank=True,
+        help_text="Of printable characters; none, or an empty one, leaves requests unsigned.",
     )  # fmt: skip
 
 
