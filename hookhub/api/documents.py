@@ -134,6 +134,9 @@ def state_restrictions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 _close(content["schema"], schemas)
     for name in ("NewReplayRequest", "PatchedHeaderChangesRequest"):
         schemas[name]["minProperties"] = 1
+    # A body without which there is nothing to do.
+    for method, path in (("post", "/v1/replays"), ("patch", "/v1/webhooks/{uid}/headers")):
+        result["paths"][path][method]["requestBody"]["required"] = True
     for name, schema in schemas.items():
         # What is stored may be older than the rule.
         if not name.endswith("Request"):

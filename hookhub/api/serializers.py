@@ -160,7 +160,7 @@ class NewRepositorySerializer(RepositorySerializer):
     {
         "type": "array",
         # Which of these are an address or a network is more than a pattern can say.
-        "items": {"type": "string", "pattern": r"^\s*([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[^/]+)?)(/[0-9.]+)?\s*$"},
+        "items": {"type": "string", "pattern": r"^\s*([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/[0-9.]+)?\s*$"},
         "maxItems": networks.MAX_NETWORKS,
     }
 )
