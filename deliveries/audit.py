@@ -1,4 +1,4 @@
-"""The audit log: who changed what, written in the transaction of the change and never altered."""
+"""The append-only audit log: who changed what. Each entry is written in the transaction of its change."""
 
 import getpass
 import json
@@ -19,10 +19,10 @@ from deliveries.formats import MASK
 from deliveries.ids import first_id_at, uuid7
 from deliveries.models import AuditEntry, Organization
 
-# A webhook has some fifteen fields, so that what an entry shows of it stays within a few pages.
+# A webhook has about fifteen fields, so an entry about one stays within a few pages.
 MAX_VALUE_LENGTH = 1000
 MAX_LABEL_LENGTH = 200
-# Rows that one pass of retention deletes.
+# Entries deleted by one pass of retention.
 PRUNE_BATCH = 1000
 
 State = Mapping[str, object]
@@ -30,7 +30,7 @@ State = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes a change: an API key (its id and name), a person (login and name), a command (and the OS user)."""
+    """The author of a change: an API key (id, name), a person (login, name) or a command (command name, OS user)."""
 
     kind: Literal["api_key", "person", "command", "system", "anonymous"]
     id: str
@@ -39,13 +39,13 @@ class Actor:
     request_id: str = ""
 
 
-# What workers do by themselves, such as disabling a webhook that keeps failing.
+# The actor of changes that workers make, such as disabling a webhook that keeps failing.
 SYSTEM = Actor("system", "hookhub")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a change was made to; ``organization`` is None where it belongs to none."""
+    """The object of a change; ``organization`` is None if it belongs to none."""
 
     kind: str
     id: str
@@ -55,25 +55,25 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """A secret in a state: compared by ``value``, shown as ``shown``."""
+    """A secret value in a State: ``value`` decides whether it changed, ``shown`` is written to the log."""
 
     value: object = field(repr=False)
     shown: object = MASK
 
 
-# Whoever acts is found only when there is something to record: most requests read.
+# A function, so that the actor is looked up only if there is something to record: most requests only read.
 _actor: ContextVar[Callable[[], Actor]] = ContextVar("actor")
 
 
 def current_actor() -> Actor:
-    """Return the actor of this request or command; the system where there is neither."""
+    """Return the actor of the current request or command, or SYSTEM if there is neither."""
     find = _actor.get(None)
     return SYSTEM if find is None else find()
 
 
 @contextmanager
 def acting(find: Callable[[], Actor]) -> Iterator[None]:
-    """Have all changes inside recorded as made by the actor that ``find`` returns."""
+    """Record all changes inside this context as made by the actor that ``find`` returns."""
     token = _actor.set(find)
     try:
         yield
@@ -82,14 +82,14 @@ def acting(find: Callable[[], Actor]) -> Iterator[None]:
 
 
 def identify(find: Callable[[], Actor]) -> None:
-    """Replace the actor of the surrounding ``acting``, once authentication knows more."""
+    """Replace the actor of the surrounding ``acting`` context, after authentication. Do nothing outside of one."""
     if _actor.get(None) is not None:
         _actor.set(find)
 
 
 @contextmanager
 def by_command(name: str) -> Iterator[None]:
-    """Have all changes inside recorded as made by a management command; also a decorator."""
+    """Record all changes inside this context as made by the management command ``name``. Also works as a decorator."""
     with acting(lambda: Actor("command", name, _os_user())):
         yield
 
@@ -98,7 +98,7 @@ def _os_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container's user need not have a name.
+        # In a container, the user id may have no name.
         return f"uid {os.getuid()}"
 
 
@@ -114,7 +114,10 @@ def record(
     actor: Actor | None = None,
     now: datetime,
 ) -> None:
-    """Write an entry in the transaction of the change that it tells of; raises RuntimeError outside of one."""
+    """Write an audit entry in the transaction of the change. Raise RuntimeError outside of a transaction.
+
+    ``before`` and ``after`` map field names to values; long values are truncated. ``actor`` defaults to the current one.
+    """
     if not connection.in_atomic_block:
         raise RuntimeError(f"{action} must be recorded in the transaction of the change")
     who = actor or current_actor()
@@ -138,7 +141,7 @@ def record(
 
 
 def record_update(action: str, *, target: Target, before: State, after: State, now: datetime) -> None:
-    """Write an entry with the fields that differ; none where nothing does."""
+    """Write an audit entry with the fields that differ between ``before`` and ``after``; write none if all are equal."""
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if changed:
         record(
@@ -151,7 +154,7 @@ def record_update(action: str, *, target: Target, before: State, after: State, n
 
 
 def state_of(found: Model, *names: str) -> dict[str, object]:
-    """Return the named fields of a row; relations by their key."""
+    """Return the named attributes of a row as a dict."""
     return {name: getattr(found, name) for name in names}
 
 
@@ -162,7 +165,7 @@ def _written(state: State | None) -> str | None:
 
 
 def _bounded(value: object) -> object:
-    """Return a value as it is shown: masked, and the beginning of its JSON where that is long."""
+    """Return a value as the log shows it: masked if secret, truncated to MAX_VALUE_LENGTH characters of its JSON."""
     shown = value.shown if isinstance(value, Masked) else value
     text = shown if isinstance(shown, str) else json.dumps(shown, cls=_Encoder)
     if len(text) <= MAX_VALUE_LENGTH:
@@ -171,26 +174,26 @@ def _bounded(value: object) -> object:
 
 
 class _Encoder(DjangoJSONEncoder):
-    """Writes spans as seconds, as the API does."""
+    """Encodes a timedelta as a number of seconds, as the API does."""
 
     def default(self, o: Any) -> Any:
         return o.total_seconds() if isinstance(o, timedelta) else super().default(o)
 
 
 def _storable(text: str) -> str:
-    """Return a text that PostgreSQL can store, with a bounded length."""
+    """Return a text that PostgreSQL can store, of at most MAX_LABEL_LENGTH characters."""
     plain = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     return plain[:MAX_LABEL_LENGTH]
 
 
 # Retention ------------------------------------------------------------------------------------------------------------
 
-# The table's trigger refuses every deletion but that of entries older than this setting of the transaction.
+# The table's trigger rejects deletions, except of entries older than this transaction-local setting.
 ALLOW_PRUNING = "SELECT set_config('hookhub.audit_expired_before', %s, true)"
 
 
 def prune_expired(*, now: datetime) -> int:
-    """Delete up to PRUNE_BATCH entries past HOOKHUB_AUDIT_RETENTION_DAYS; return how many."""
+    """Delete up to PRUNE_BATCH entries older than HOOKHUB_AUDIT_RETENTION_DAYS and return how many."""
     horizon = now - settings.HOOKHUB_AUDIT_RETENTION
     expired = AuditEntry.objects.filter(id__lt=first_id_at(horizon)).order_by("id")
     ids = list(expired.values_list("id", flat=True)[:PRUNE_BATCH])

@@ -1,4 +1,4 @@
-"""What the audit log shows of the engine's own rows, with their secrets masked."""
+"""Audit log targets and states of organizations, repositories and webhooks, with secrets masked."""
 
 from collections.abc import Callable
 
@@ -18,13 +18,13 @@ WEBHOOK_FIELDS = (
 
 
 def webhook_target(webhook: Webhook) -> Target:
-    """Return a webhook as the target of a change."""
+    """Return the audit target for a webhook."""
     return Target("webhook", str(webhook.uid), str(webhook), webhook.organization)
 
 
 def webhook_state(webhook: Webhook) -> State:
-    """Return a webhook's fields; its secret and its headers' values only tell whether they changed."""
-    # Compared as they are when opened, because the same content that is sealed anew is other bytes.
+    """Return a webhook's fields. Secrets and header values are masked; the log shows only whether they changed."""
+    # Compare decrypted values: encrypting the same content twice yields different bytes.
     url = _opened(lambda: webhook.url, (webhook.stored_url, bytes(webhook.sealed_url or b"")))
     headers = _opened(lambda: vault.headers_of(webhook), bytes(webhook.sealed_headers or b""))
     return {
@@ -38,7 +38,7 @@ def webhook_state(webhook: Webhook) -> State:
 
 
 def _opened(read: Callable[[], object], sealed: object) -> object:
-    """Return what was sealed, or as it is what cannot be opened: a webhook must be deletable after its key is lost."""
+    """Return ``read()``, or ``sealed`` if it cannot be decrypted: a webhook must be deletable after its key is lost."""
     try:
         return read()
     except vault.Unreadable:
@@ -46,20 +46,20 @@ def _opened(read: Callable[[], object], sealed: object) -> object:
 
 
 def organization_target(organization: Organization) -> Target:
-    """Return an organization as the target of a change."""
+    """Return the audit target for an organization."""
     return Target("organization", organization.slug, organization.name or organization.slug, organization)
 
 
 def organization_state(organization: Organization) -> State:
-    """Return an organization's fields."""
+    """Return the audited fields of an organization."""
     return state_of(organization, *ORGANIZATION_FIELDS)
 
 
 def repository_target(repository: Repository) -> Target:
-    """Return a repository as the target of a change."""
+    """Return the audit target for a repository."""
     return Target("repository", repository.full_name, repository.full_name, repository.organization)
 
 
 def repository_state(repository: Repository) -> State:
-    """Return a repository's fields."""
+    """Return the audited fields of a repository."""
     return state_of(repository, *REPOSITORY_FIELDS)

@@ -1,4 +1,4 @@
-"""What is shown in place of a secret, sent back: a mask stands for the value that is stored."""
+"""Masks in requests: a client that sends back a masked value means the value that is stored."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -11,12 +11,12 @@ SEND_ANOTHER_SECRET = "is masked, and the one it stands for is none for this for
 
 
 def is_masked_url(url: str) -> bool:
-    """Return whether a part of the URL (user name, password, path segment, part of the query) is a mask."""
+    """Return whether any part of the URL is a mask: user name, password, path segment, or query name or value."""
     try:
         parts = urlsplit(url)
         query = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
-        # More fields than anybody reads, or brackets that are no address; whether it is a URL others decide.
+        # The query has too many fields, or the host's brackets hold no address. URL validation reports such a URL.
         return False
     userinfo = parts.netloc.rpartition("@")[0].split(":")
     return MASK in {unquote(part) for part in (*userinfo, *parts.path.split("/"))} or any(
@@ -25,10 +25,10 @@ def is_masked_url(url: str) -> bool:
 
 
 def unmask_headers(headers: Mapping[str, object], *, stored: Mapping[str, str], moves: bool) -> dict[str, object]:
-    """Return the headers with each mask replaced by the value stored under that name, in whatever case.
+    """Return the headers with each mask replaced by the value stored under that name; names ignore case.
 
-    Raise ValueError with a sentence for a mask that stands for nothing, or whose value must not follow the webhook to
-    another URL.
+    Raise ValueError if no value is stored under that name, or if ``moves`` is true: a stored value must not be sent to
+    another receiver.
     """
     values = {name.lower(): value for name, value in stored.items()}
     unmasked: dict[str, object] = {}
@@ -45,7 +45,7 @@ def unmask_headers(headers: Mapping[str, object], *, stored: Mapping[str, str], 
 
 
 def merge_headers(changes: Mapping[str, object], *, stored: Mapping[str, str]) -> dict[str, object]:
-    """Return the stored headers with some set, those that are None removed, and all others as they are."""
+    """Return the stored headers with ``changes`` applied: None removes a header; names ignore case."""
     lowered = {name.lower() for name in changes}
     kept: dict[str, object] = {name: value for name, value in stored.items() if name.lower() not in lowered}
     return kept | {name: value for name, value in changes.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The six nouns as tables: columns, the invariants the database itself keeps, and the questions asked of them."""
+"""The models: columns, indexes, querysets, and the invariants that the database enforces as constraints."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -15,7 +15,7 @@ from deliveries.ids import uuid7
 
 
 def new_id() -> object:
-    """Make the id of a row that is created outside the pipeline."""
+    """Return a new id (UUIDv7) for a row that is created outside the pipeline."""
     return uuid7(timezone.now())
 
 
@@ -23,28 +23,29 @@ NAME = RegexValidator(r"^[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 letters, digits
 
 
 class Organization(models.Model):
-    """The tenant: everything else belongs to one."""
+    """A tenant. Repositories, webhooks and events belong to exactly one organization."""
 
     slug = models.CharField(max_length=100, unique=True, validators=[NAME, plain_text.validate])
     name = models.CharField(max_length=200, blank=True, validators=[plain_text.validate])
-    # The system whose words it uses: its catalogue of event types, its shape of the shared addresses, its wire format.
+    # The vendor system it follows: its event types, its response shape on the shared API paths, its wire format.
     default_dialect = models.CharField(
         max_length=40, default=dialects.DEFAULT, db_default=dialects.DEFAULT, choices=dialects.choices
     )
-    # Null leaves the wire format of new webhooks to the dialect.
+    # The wire format of new webhooks; null means the dialect's.
     default_format = models.CharField(max_length=40, null=True, blank=True, choices=formats.choices)
-    # Whether events of a known type must look as the catalogue says.
+    # Whether events of a known type must match the JSON Schema in the catalogue.
     validate_events = models.BooleanField(default=False, db_default=False)
     # Whether the first event about a repository creates it.
     create_repositories = models.BooleanField(default=False, db_default=False)
-    # What the operator allows it instead of the deployment's limits, by the names in quotas.LIMITS; 0 is no limit.
+    # Per-organization overrides of the deployment's limits, keyed by the names in limits.LIMITS; 0 means unlimited.
     limits = models.JSONField(null=True, blank=True, validators=[limits.validate])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Its slug, where another organization had the same in another case before that was refused.
+    # Set where the slug equals an older organization's except for case: such a pair may predate the unique constraint,
+    # which exempts the row for as long as it keeps this slug.
     kept_slug = models.CharField(max_length=100, null=True, editable=False)
 
     class Meta:
-        # For the dialects whose paths name it in any case.
+        # Paths of some dialects name the organization case-insensitively.
         indexes: ClassVar = [models.Index(Lower("slug"), name="organization_in_any_case")]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -59,18 +60,18 @@ class Organization(models.Model):
 
     @property
     def wire_format(self) -> str:
-        """Give the format of its webhooks that name none."""
+        """Return the slug of the wire format for webhooks created without one."""
         return self.default_format or dialects.DIALECTS[self.default_dialect].wire_format
 
 
 class Repository(models.Model):
-    """What most events are about."""
+    """A repository of an organization; most events are about one."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="repositories")
     name = models.CharField(max_length=100, validators=[NAME, plain_text.validate])
     private = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Its name, where another repository had the same in another case before that was refused.
+    # Like ``Organization.kept_slug``: set where the name equals an older repository's except for case.
     kept_name = models.CharField(max_length=100, null=True, editable=False)
 
     class Meta:
@@ -91,12 +92,12 @@ class Repository(models.Model):
 
     @property
     def full_name(self) -> str:
-        """Give ``organization/name``, as receivers see it."""
+        """Return ``organization/name``, the form that receivers see."""
         return f"{self.organization.slug}/{self.name}"
 
 
 class Host(Func):
-    """The host of a URL, in the words of the index that finds webhooks by it."""
+    """The SQL expression for the host of a URL, written as in the index webhook_host so that queries can use it."""
 
     function = "substring"
 
@@ -106,12 +107,12 @@ class Host(Func):
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
     def kept(self) -> "WebhookQuerySet":
-        """Those not deleted."""
+        """Return the webhooks that are not deleted."""
         return self.filter(deleted_at=None)
 
 
 class Webhook(models.Model):
-    """One wish: send these event types to this URL in this wire format."""
+    """A subscription of one URL to event types, sent in one wire format."""
 
     class DisabledReason(models.TextChoices):
         BY_OWNER = "by_owner", "by its owner"
@@ -120,35 +121,37 @@ class Webhook(models.Model):
         GONE = "gone", "the receiver said it is gone"
 
     uid = models.UUIDField(unique=True, default=new_id, editable=False)
-    # Found by webhook_scope; an index of its own would tempt the planner to read all of an organization's webhooks.
+    # The index webhook_scope serves lookups. With an index on this column alone, the planner would sometimes choose to
+    # read all webhooks of the organization.
     organization = models.ForeignKey(Organization, models.PROTECT, db_index=False, related_name="webhooks")
     repository = models.ForeignKey(Repository, models.PROTECT, null=True, blank=True, related_name="webhooks")
     name = models.CharField(max_length=200, blank=True)
-    # The URL as it may be shown, and sealed where that is not all of it; ``url`` is the URL itself.
+    # The URL with its secret parts masked. If anything is masked, ``sealed_url`` holds the full URL, encrypted; read
+    # and assign ``url``.
     stored_url = models.CharField("URL", max_length=2048, db_column="url")
     sealed_url = models.BinaryField(null=True)
     events = ArrayField(models.CharField(max_length=200))
     format = models.CharField(max_length=40, choices=formats.choices)
     content_type = models.CharField(max_length=10, default="json")
-    # Both are sealed: secrets sign, and headers of the owner's own may carry a token.
+    # Encrypted: the signing secrets, and the custom headers, which may carry a token.
     sealed_secrets = models.BinaryField()
     sealed_headers = models.BinaryField(null=True)
     verify_ssl = models.BooleanField(default=True)
 
-    # Null leaves these to the deployment; an empty schedule means no retries.
+    # Null means the deployment's setting; an empty schedule means no retries.
     retry_schedule = ArrayField(models.DurationField(), null=True, blank=True)
     timeout = models.DurationField(null=True, blank=True)
     max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
     auto_disable = models.BooleanField(default=True)
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # When what it wishes for last changed; its health is not a change.
+    # When its configuration last changed; changes of its health do not count.
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
     deleted_at = models.DateTimeField(null=True, editable=False)
     disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
     enabled_at = models.DateTimeField(null=True, editable=False)
     disabled_reason = models.CharField(max_length=20, choices=DisabledReason, null=True, editable=False)
-    # Null while a webhook disabled by the engine still owes its owner the news.
+    # When the owner was notified that the webhook was disabled. Null on a disabled webhook means the e-mail is due.
     owner_told_at = models.DateTimeField(null=True, editable=False)
 
     failure_count = models.PositiveIntegerField(default=0, editable=False)
@@ -156,13 +159,13 @@ class Webhook(models.Model):
     last_delivery_at = models.DateTimeField(null=True, editable=False)
     last_delivery_status = models.CharField(max_length=20, null=True, editable=False)
     last_success_at = models.DateTimeField(null=True, editable=False)
-    # How long its answers took lately; slow receivers share a bounded part of the slots.
+    # Moving average of its recent response times; slow webhooks share a bounded part of a worker's slots.
     pace = models.DurationField(null=True, editable=False)
-    # Nothing is sent before this: the receiver asked for peace, or keeps timing out.
+    # Backoff: nothing is sent before this, because the receiver sent Retry-After or keeps timing out.
     resting_until = models.DateTimeField(null=True, editable=False)
-    # Set when more was held for it than could be released at once; the chores release the rest.
+    # Set when more deliveries were held than one statement releases; the maintenance tasks release the rest.
     releasing_since = models.DateTimeField(null=True, editable=False)
-    # The first attempt of the latest delivery that gave up, until the review has looked at it.
+    # The latest first-attempt time among deliveries that gave up since the last review, which clears it.
     review_since = models.DateTimeField(null=True, editable=False)
     gone_at = models.DateTimeField(null=True, editable=False)
 
@@ -178,7 +181,7 @@ class Webhook(models.Model):
             ),
             models.Index(fields=["id"], name="webhook_to_release", condition=Q(releasing_since__isnull=False)),
             models.Index(fields=["id"], name="webhook_deleted", condition=Q(deleted_at__isnull=False)),
-            # Of all webhooks: of those that are not deleted alone, the fan-out would take it for a short way to all.
+            # Not partial: with the condition "not deleted", the planner would scan this index in every fan-out.
             models.Index(Host("stored_url"), name="webhook_host"),
             models.Index(
                 fields=["id"], name="webhook_to_tell", condition=Q(disabled_at__isnull=False, owner_told_at=None)
@@ -201,28 +204,28 @@ class Webhook(models.Model):
 
     @property
     def shown_url(self) -> str:
-        """Give the URL as anybody may see it: masked where whoever knows it could post."""
-        # What an earlier version stored is not masked.
+        """Return the URL with its secret parts masked, safe to show to anyone."""
+        # ``stored_url`` of a row written by an earlier version may be unmasked.
         return formats.format_of(self.format).show_url(self.stored_url)
 
     @property
     def url_when_created(self) -> str:
-        """Return the URL as the answer to its creation repeats it: its query as it was sent, this once."""
+        """Return the URL for the response to the creation request, the only one that shows the query unmasked."""
         return self.shown_url if formats.format_of(self.format).url_is_secret else self.url
 
     @property
     def url(self) -> str:
-        """Return the URL that is sent to; raises vault.Unreadable."""
+        """Return the full URL that deliveries are sent to. Raise vault.Unreadable if it cannot be decrypted."""
         return self.stored_url if self.sealed_url is None else vault.open_url(self.sealed_url, of=self.uid)
 
     @url.setter
     def url(self, url: str) -> None:
-        """Keep a URL as its format shows it, and sealed where that masks anything; the format is set before."""
+        """Set the masked URL and, if anything is masked, the sealed one. Set ``format`` first: it decides the mask."""
         self.stored_url = formats.format_of(self.format).show_url(url)
         self.sealed_url = None if self.stored_url == url else vault.seal_url(url, of=self.uid)
 
     def has_url(self, url: object) -> bool:
-        """Return whether this is its URL; where that cannot be opened, it is another one."""
+        """Return whether ``url`` is the webhook's URL; False if that cannot be decrypted."""
         try:
             return self.url == url
         except vault.Unreadable:
@@ -230,33 +233,33 @@ class Webhook(models.Model):
 
     @property
     def active(self) -> bool:
-        """Whether it is owed new events."""
+        """Return whether new events create deliveries for it: it is neither disabled nor deleted."""
         return self.disabled_at is None and self.deleted_at is None
 
 
 def is_waiting() -> Exists:
-    """The condition that an event is still to be fanned out."""
+    """Return the condition, for a query on Event, that the event has not been fanned out yet."""
     source = Coalesce(OuterRef("repository_id"), -OuterRef("organization_id"))
     return Exists(Arrival.objects.filter(source=source, event_id=OuterRef("pk")))
 
 
 class Event(models.Model):
-    """One thing that happened, stored once as exact bytes."""
+    """One published event; its payload is stored once, byte for byte."""
 
-    # The hot tables carry no foreign-key constraints: checking them would lock webhook and organization rows on every
-    # insert. `manage.py check_ledger` proves that every reference holds.
+    # Event, delivery and attempt have no foreign-key constraints: checking them would lock webhook and organization
+    # rows on every insert. `manage.py check_ledger` checks the references instead.
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.DO_NOTHING, db_constraint=False, db_index=False)
     repository = models.ForeignKey(Repository, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
-    # Set on a ping or a test: only this webhook is meant, whatever it subscribes to.
+    # Set on pings and test events: they go to this webhook only, whatever it subscribes to.
     webhook = models.ForeignKey(Webhook, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
     type = models.CharField(max_length=200)
-    # Every word a webhook's list may hold to get this event; matching is one overlap of arrays.
+    # Every topic that matches this event. A webhook gets it if its ``events`` array overlaps this one.
     topics = ArrayField(models.CharField(max_length=200))
     payload = models.BinaryField()
     idempotency_key = models.CharField(max_length=255, null=True)
     fingerprint = models.BinaryField(null=True)
-    # The header HookHub-Hops it was published with; null unless a delivery made its publisher publish it.
+    # The HookHub-Hops header of the request that published it; null unless a delivery caused that request.
     hops = models.TextField(null=True)
     occurred_at = models.DateTimeField()
     accepted_at = models.DateTimeField()
@@ -278,18 +281,19 @@ class Event(models.Model):
 
     @property
     def arrival(self) -> tuple[int, UUID]:
-        """The key of its arrival, whether or not it is still there."""
+        """Return the primary key of the event's Arrival, whether or not that row still exists."""
         return (-self.organization_id if self.repository_id is None else self.repository_id, self.id)
 
 
 class Arrival(models.Model):
-    """An event that has not been fanned out yet; the row goes when that is done.
+    """The outbox: one row for each event that is not fanned out yet; the fan-out deletes it.
 
-    A table of its own, because to mark the event itself would write all of it anew, with its payload.
+    A separate table, because a flag on the event would make PostgreSQL write a new copy of the row with its payload.
     """
 
     pk = models.CompositePrimaryKey("source", "event_id")
-    # The event's repository or, without one, its organization with a minus: events are taken by turns of their sources.
+    # The partition: the event's repository id or, without a repository, minus its organization id. The fan-out takes
+    # events from the partitions in turn.
     source = models.BigIntegerField()
     event = models.ForeignKey(Event, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
 
@@ -299,15 +303,18 @@ class Arrival(models.Model):
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def in_order(self, *, most: int) -> "DeliveryQuerySet":
-        """The first of them, locked in the order in which everybody locks them; call it in a transaction."""
-        # Locked by a statement of its own: as part of another one the planner may run it once for every row, and each
-        # run locks the next few.
+        """Lock the first ``most`` deliveries by id and return a queryset of them. Call it in a transaction.
+
+        Every statement that locks several deliveries does so in the order of their ids, which prevents deadlocks.
+        """
+        # The lock must be a separate statement: as a subquery of an UPDATE, the planner may run it once per row, and
+        # each run would lock the next few rows.
         locked = self.order_by("id").select_for_update(no_key=True)[:most]
         return Delivery.objects.filter(id__in=list(locked.values_list("id", flat=True)))
 
 
 class Delivery(models.Model):
-    """One event owed to one webhook; its id is the one receivers see, the same on every attempt."""
+    """One event to be sent to one webhook. Receivers see its id, which is the same on every attempt."""
 
     class State(models.TextChoices):
         PENDING = "pending"
@@ -318,7 +325,7 @@ class Delivery(models.Model):
         CANCELLED = "cancelled"
 
     class Line(models.IntegerChoices):
-        """Where a pending delivery stands: a webhook's first attempts and its later ones are taken by turns."""
+        """Readiness of a pending delivery: scheduled, or ready in one of two queues, which the claim alternates."""
 
         NONE = 0, "none: its time has not come"
         FIRST = 1, "of first attempts"
@@ -338,17 +345,17 @@ class Delivery(models.Model):
     webhook = models.ForeignKey(
         Webhook, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
     )
-    # Copied from the event, so that the log is filtered on one table.
+    # Copied from the event, so that the delivery log is filtered without a join.
     organization = models.ForeignKey(Organization, models.DO_NOTHING, db_constraint=False, db_index=False)
     repository = models.ForeignKey(Repository, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
     event_type = models.CharField(max_length=200)
 
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     ending = models.CharField(max_length=10, choices=Ending, null=True)
-    # Of a meaning while it is pending only.
+    # Meaningful only while pending.
     line = models.PositiveSmallIntegerField(choices=Line, default=Line.FIRST, db_default=Line.FIRST)
     attempts_made = models.PositiveIntegerField(default=0)
-    # Steps of the schedule used up since it was last started afresh; a lost attempt is not one.
+    # Steps of the retry schedule used since it last started over. An attempt whose outcome is unknown uses none.
     failures = models.PositiveIntegerField(default=0)
     lease_losses = models.PositiveSmallIntegerField(default=0)
     redeliveries = models.PositiveIntegerField(default=0)
@@ -413,7 +420,7 @@ class Delivery(models.Model):
 
 
 class Attempt(models.Model):
-    """One HTTP request made for one delivery; once its outcome is known it is never changed."""
+    """One HTTP request made for one delivery. Once the outcome is known, the row never changes."""
 
     class Outcome(models.TextChoices):
         DELIVERED = "delivered", "delivered"
@@ -431,7 +438,7 @@ class Attempt(models.Model):
     started_at = models.DateTimeField()
     duration = models.DurationField(null=True)
     url = models.TextField()
-    # "Name: value" lines as sent and as received; what could be a secret is masked.
+    # "Name: value" lines, with the values of headers that may be secret masked.
     request_headers = models.TextField()
     outcome = models.CharField(max_length=10, choices=Outcome)
     status = models.PositiveSmallIntegerField(null=True)
@@ -455,7 +462,7 @@ class Attempt(models.Model):
 
 
 class AuditEntry(models.Model):
-    """One change and who made it; a trigger refuses every update, and every deletion but retention's."""
+    """One recorded change and its actor. A trigger rejects every update, and every deletion except retention's."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     recorded_at = models.DateTimeField()
@@ -470,12 +477,12 @@ class AuditEntry(models.Model):
     target_kind = models.CharField(max_length=40)
     target_id = models.CharField(max_length=200)
     target_label = models.CharField(max_length=200)
-    # Without constraints: an entry outlives everything that it tells of.
+    # No foreign-key constraint: an entry outlives the organization.
     organization = models.ForeignKey(
         Organization, models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="+"
     )
     organization_slug = models.CharField(max_length=100, blank=True)
-    # JSON as text, secrets masked: names and labels may hold what jsonb cannot.
+    # JSON with secrets masked. Stored as text, because names and labels may contain characters that jsonb rejects.
     before = models.TextField(null=True)
     after = models.TextField(null=True)
 
@@ -495,15 +502,15 @@ class AuditEntry(models.Model):
 
 
 class Worker(models.Model):
-    """A worker process that has noted that it lives; written by ``deliveries.workers`` alone."""
+    """The heartbeat of one worker process. Only ``deliveries.workers`` writes this table."""
 
-    # The number that its leases begin with.
+    # The prefix of the worker's lease tokens.
     id = models.CharField(primary_key=True, max_length=16)
     host = models.CharField(max_length=255)
     pid = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
-    # Set when it was stopped in good order.
+    # Set on a clean shutdown.
     stopped_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What a webhook may ask for: every field an owner sets, checked and brought into the form it is stored in."""
+"""Validation of a webhook's fields: each value that an owner sets is checked and converted to its stored form."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -25,16 +25,16 @@ IN_FLIGHT_MOST = 1000
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 HEADER_VALUE = re.compile(r"[!-~]([ -~\t]*[!-~])?")
 MAX_HEADER_LENGTH = 2000
-# What Postgres cannot store as text, though JSON can write it: NUL and half a surrogate pair.
+# Characters that JSON allows and a PostgreSQL text cannot hold: NUL and unpaired surrogates.
 UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
-# What steers the connection itself is the sender's alone.
+# Headers that control the connection; only the sender sets them.
 HEADERS_KEPT_BACK = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
 )
 
 
 class BadTerms(ValueError):
-    """One or more fields cannot be granted: ``faults`` maps each to a sentence."""
+    """One or more fields are invalid. ``faults`` maps each field name to the error, a sentence without its subject."""
 
     def __init__(self, faults: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
@@ -42,10 +42,10 @@ class BadTerms(ValueError):
 
 
 def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fields:
-    """Give the wanted fields as they are stored; raises BadTerms naming every field that will not do.
+    """Validate the fields of a webhook and return them as they are stored. Raise BadTerms with every invalid field.
 
-    ``format_now`` is the format of the webhook being changed, unless ``wanted`` names another. The result has the keys
-    of ``wanted``; seconds have become timedeltas and the URL is normalised.
+    ``format_now`` is the format of the webhook being changed; a ``format`` in ``wanted`` takes precedence. The result
+    has the keys of ``wanted``. Numbers of seconds are converted to timedeltas, and the URL is normalized.
     """
     granted: Fields = {}
     faults: dict[str, str] = {}
@@ -65,7 +65,7 @@ def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fie
 
 
 def _url(value: object, _slug: str) -> str:
-    # In every format: a masked URL may have been read from a webhook of another one.
+    # Checked for every format, because the masked URL may come from a webhook with another one.
     if isinstance(value, str) and is_masked_url(value):
         raise ValueError("is masked; give the one it stands for")
     url = target.check(
@@ -102,8 +102,8 @@ def _content_type(value: object, slug: str) -> str:
 
 def _secret(value: object, slug: str) -> str:
     if not isinstance(value, str):
-        raise ValueError("give a text")  # noqa: TRY004 - one kind of error names every field
-    # Long enough to be a secret of most formats, and known to everybody.
+        raise ValueError("give a text")  # noqa: TRY004 - check() collects ValueError only
+    # The mask would be a valid secret in most formats, and it is public.
     if value == MASK:
         raise ValueError(SEND_THE_SECRET)
     wire_format = FORMATS.get(slug)

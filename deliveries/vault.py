@@ -1,8 +1,8 @@
-"""Secrets at rest: sealed for one row and column with the first key, opened with any, so that keys can be rotated.
+"""Encryption of secrets at rest: seal with the first key, open with any, so that keys can be rotated.
 
-A sealed value is ``hh2:``, the id of its key, a nonce, and what AES-256-GCM makes of the content, with the row and the
-column as associated data: copied to another row or column it does not open. What earlier versions sealed with Fernet,
-which knows nothing of rows, still opens until `manage.py reencrypt_secrets` has sealed it anew.
+A sealed value is ``hh2:``, the key id, a nonce and the AES-256-GCM ciphertext. The row and the column are the
+associated data, so a value that is copied to another row or column cannot be opened. Values that earlier versions
+sealed with Fernet are not bound to a row; they can be opened until `manage.py reencrypt_secrets` seals them again.
 """
 
 import base64
@@ -26,28 +26,28 @@ PREFIX = b"hh2:"
 KEY_ID_LENGTH = 8
 NONCE_LENGTH = 12
 HEADER_LENGTH = len(PREFIX) + KEY_ID_LENGTH + NONCE_LENGTH
-# The columns, as they are named in what binds a value to its place; renaming a column must not change them.
+# Column names in the associated data. They must stay the same if a column is renamed, or nothing opens.
 SECRETS, HEADERS, URL = "webhook.secrets", "webhook.headers", "webhook.url"
 
 Sealed = bytes | memoryview
 
 
 class Unreadable(Exception):
-    """What was sealed cannot be opened with the keys at hand."""
+    """A sealed value cannot be opened with the configured keys."""
 
     def __init__(self) -> None:
         super().__init__("sealed with a key that is not in HOOKHUB_ENCRYPTION_KEYS; put the old key back at its end")
 
 
 class Misplaced(Unreadable):
-    """What was sealed belongs to another row or column, or was altered."""
+    """A sealed value belongs to another row or column, or was altered."""
 
     def __init__(self) -> None:
         Exception.__init__(self, "sealed for another webhook, or altered since; set its secret and headers again")
 
 
 class NoLiveSecret(Exception):
-    """None of a webhook's secrets signs any more, and nothing goes out unsigned."""
+    """All secrets of a webhook have expired, and nothing is sent unsigned."""
 
     def __init__(self) -> None:
         super().__init__("none of the webhook's secrets is live; rotate its secret")
@@ -55,45 +55,45 @@ class NoLiveSecret(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One signing secret; it signs until ``expires_at``, or for ever when that is None."""
+    """One signing secret; it signs until ``expires_at``, or for ever if that is None."""
 
-    # Not in what is printed of it: tracebacks and logs must not tell it.
+    # Not part of the repr, so that it does not appear in tracebacks and logs.
     text: str = field(repr=False)
     expires_at: datetime | None = None
 
     def is_live(self, now: datetime) -> bool:
-        """Tell whether it still signs."""
+        """Return whether the secret still signs at ``now``."""
         return self.expires_at is None or now < self.expires_at
 
 
 class SealedWebhook(Protocol):
-    """A webhook, as far as opening its secrets goes."""
+    """The attributes of a webhook that are needed to open its secrets."""
 
     @property
     def uid(self) -> UUID:
-        """Its id, to which its secrets are bound."""
+        """Return the webhook's id, to which the sealed values are bound."""
 
     @property
     def sealed_secrets(self) -> Sealed:
-        """Its signing secrets."""
+        """Return the sealed signing secrets."""
 
     @property
     def sealed_headers(self) -> Sealed | None:
-        """Its own headers."""
+        """Return the sealed custom headers, or None if there are none."""
 
 
 def secrets_of(webhook: SealedWebhook) -> tuple[Secret, ...]:
-    """Open a webhook's secrets, newest first; raises Unreadable."""
+    """Return a webhook's secrets, newest first. Raise Unreadable if they cannot be opened."""
     return open_secrets(webhook.sealed_secrets, of=webhook.uid)
 
 
 def headers_of(webhook: SealedWebhook) -> dict[str, str]:
-    """Open the owner's own headers; raises Unreadable."""
+    """Return a webhook's custom headers. Raise Unreadable if they cannot be opened."""
     return open_headers(webhook.sealed_headers, of=webhook.uid)
 
 
 def headers_to_show(webhook: SealedWebhook) -> dict[str, str]:
-    """Return the owner's own headers, for their names; none where they cannot be opened, so that a list can be read."""
+    """Return a webhook's custom headers, or {} if they cannot be opened: a list of webhooks must not fail for that."""
     try:
         return headers_of(webhook)
     except Unreadable:
@@ -101,7 +101,7 @@ def headers_to_show(webhook: SealedWebhook) -> dict[str, str]:
 
 
 def has_secret(webhook: SealedWebhook) -> bool:
-    """Return whether a webhook has a signing secret; one that cannot be opened is one."""
+    """Return whether a webhook has a signing secret; True if it cannot be opened."""
     try:
         return bool(secrets_of(webhook))
     except Unreadable:
@@ -115,12 +115,12 @@ def seal_secrets(secrets: tuple[Secret, ...], *, of: UUID | str) -> bytes:
 
 
 def open_secrets(sealed: Sealed, *, of: UUID | str) -> tuple[Secret, ...]:
-    """Open a webhook's secrets, newest first; raises Unreadable."""
+    """Return the secrets of the webhook with the id ``of``, newest first. Raise Unreadable."""
     return _open_secrets(bytes(sealed), place_of(SECRETS, of), settings.HOOKHUB_ENCRYPTION_KEYS)
 
 
 def live_secrets(sealed: Sealed, *, of: UUID | str, now: datetime) -> tuple[Secret, ...]:
-    """Open those of a webhook's secrets that sign now, newest first; raises Unreadable, and NoLiveSecret."""
+    """Return the webhook's secrets that sign at ``now``, newest first. Raise Unreadable, or NoLiveSecret for none."""
     live = tuple([secret for secret in open_secrets(sealed, of=of) if secret.is_live(now)])
     if not live:
         raise NoLiveSecret
@@ -128,23 +128,23 @@ def live_secrets(sealed: Sealed, *, of: UUID | str, now: datetime) -> tuple[Secr
 
 
 def seal_headers(headers: dict[str, str], *, of: UUID | str) -> bytes | None:
-    """Seal the owner's own headers, or give None when there are none."""
+    """Seal the custom headers; return None if there are none."""
     return _seal(headers, place=place_of(HEADERS, of)) if headers else None
 
 
 def open_headers(sealed: Sealed | None, *, of: UUID | str) -> dict[str, str]:
-    """Open the owner's own headers; raises Unreadable."""
+    """Return the custom headers of the webhook with the id ``of``. Raise Unreadable."""
     place = place_of(HEADERS, of)
     return dict(_open_headers(bytes(sealed), place, settings.HOOKHUB_ENCRYPTION_KEYS)) if sealed else {}
 
 
 def seal_text(text: str, *, column: str, of: UUID | str) -> str:
-    """Return a text sealed for one place, as a text."""
+    """Seal a text for one column and row; return it base64-encoded."""
     return base64.b64encode(encrypt(text.encode(), place_of(column, of), settings.HOOKHUB_ENCRYPTION_KEYS[0])).decode()
 
 
 def open_text(sealed: str, *, column: str, of: UUID | str) -> str:
-    """Return the text that was sealed for this place; raises Unreadable."""
+    """Return the text that ``seal_text`` sealed for this column and row. Raise Unreadable."""
     try:
         found = base64.b64decode(sealed, validate=True)
     except ValueError as error:
@@ -158,19 +158,19 @@ def seal_url(url: str, *, of: UUID | str) -> bytes:
 
 
 def open_url(sealed: Sealed, *, of: UUID | str) -> str:
-    """Open a webhook's URL; raises Unreadable."""
+    """Return a webhook's URL. Raise Unreadable."""
     return _open_url(bytes(sealed), place_of(URL, of), settings.HOOKHUB_ENCRYPTION_KEYS)
 
 
 def reseal(sealed: Sealed, *, column: str, of: UUID | str) -> bytes:
-    """Seal the same content with the first key; what is so already comes back as it is. Raises Unreadable."""
+    """Return the content sealed with the first key; unchanged if it already is. Raise Unreadable."""
     found, keys, place = bytes(sealed), settings.HOOKHUB_ENCRYPTION_KEYS, place_of(column, of)
     content = decrypt(found, place, keys)
     return found if is_current(found) else encrypt(content, place, keys[0])
 
 
 def is_current(sealed: Sealed) -> bool:
-    """Return whether a value has today's form and was sealed with the first key."""
+    """Return whether a value has the current form and was sealed with the first key."""
     return bytes(sealed[: HEADER_LENGTH - NONCE_LENGTH]) == PREFIX + _key_id(settings.HOOKHUB_ENCRYPTION_KEYS[0])
 
 
@@ -178,7 +178,7 @@ def _seal(content: object, *, place: bytes) -> bytes:
     return encrypt(json.dumps(content).encode(), place, settings.HOOKHUB_ENCRYPTION_KEYS[0])
 
 
-# Opening costs microseconds, and a busy webhook's secrets are wanted thousands of times a second.
+# Opening takes microseconds, but a busy webhook's secrets are needed thousands of times a second.
 @lru_cache(maxsize=4096)
 def _open_secrets(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> tuple[Secret, ...]:
     return tuple(
@@ -201,18 +201,18 @@ def _open_url(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> str:
 
 
 def place_of(column: str, row: UUID | str) -> bytes:
-    """Return what binds a sealed value to its column of a row."""
+    """Return the associated data that binds a sealed value to one column of one row."""
     return f"{column}:{row}".encode()
 
 
 def encrypt(content: bytes, place: bytes, key: str) -> bytes:
-    """Seal some bytes for one place."""
+    """Seal bytes with ``key``, with ``place`` as the associated data."""
     nonce = os.urandom(NONCE_LENGTH)
     return PREFIX + _key_id(key) + nonce + _cipher(key).encrypt(nonce, content, place)
 
 
 def decrypt(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> bytes:
-    """Open what was sealed for a place, or by Fernet for none; raises Unreadable."""
+    """Open bytes that were sealed with this ``place``, or by Fernet without one. Raise Unreadable or Misplaced."""
     if not sealed.startswith(PREFIX):
         return _decrypt_fernet(sealed, keys)
     key_id = sealed[len(PREFIX) : len(PREFIX) + KEY_ID_LENGTH]
@@ -239,7 +239,7 @@ def _fernet(keys: tuple[str, ...]) -> MultiFernet:
 
 @lru_cache(maxsize=16)
 def _cipher(key: str) -> AESGCM:
-    # Derived, because the same key also opens what Fernet sealed, and a key serves one purpose.
+    # Derived, because the configured key itself still opens Fernet tokens, and a key must serve one purpose only.
     return AESGCM(HKDF(SHA256(), length=32, salt=None, info=b"hookhub secrets at rest").derive(_bytes_of(key)))
 
 
@@ -249,6 +249,6 @@ def _key_id(key: str) -> bytes:
 
 
 def _bytes_of(key: str) -> bytes:
-    # Fernet is strict about what is a key; ValueError is what it raises.
+    # Fernet validates the key and raises ValueError.
     Fernet(key)
     return base64.urlsafe_b64decode(key)

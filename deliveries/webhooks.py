@@ -1,4 +1,4 @@
-"""Webhooks from creation to deletion: every change of a wish, whoever asks for it."""
+"""The webhook lifecycle: create, change, rotate the secret, enable, disable, delete."""
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -20,17 +20,20 @@ from deliveries.vault import Secret
 
 Reason = Webhook.DisabledReason
 
-# Rotating again and again must not let the row grow without bound; the receiver has the newest anyway.
+# Bounds the row when a secret is rotated repeatedly; receivers need only the newest ones.
 SECRETS_MOST = 5
-# One pass of the review.
+# Webhooks examined by one pass of the review.
 REVIEW_BATCH = 100
-# What is good or bad by the format that a webhook has.
 SEALED = ("stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
+# Fields whose validity depends on the wire format.
 BY_THE_FORMAT = frozenset({"url", "content_type", "secret", "headers"})
 
 
 class Part(NamedTuple):
-    """A part of what a webhook is owed, in the words of an index: in others its whole log would be read."""
+    """A subset of a webhook's deliveries, with the condition and order of the index that serves it.
+
+    With another condition or order, PostgreSQL would read the webhook's whole delivery log.
+    """
 
     state: str
     condition: Q
@@ -50,11 +53,12 @@ def create(
     active: bool = True,
     now: datetime,
 ) -> tuple[Webhook, str | None]:
-    """Create a webhook and give it with its secret, which is shown this once; raises BadTerms and rates.TooMany.
+    """Create a webhook. Return it with its secret, which is shown only here, or with None if it has no secret.
 
-    ``wanted`` has the fields of terms.CHECKS; all but ``url`` and ``events`` may be left out. A secret that is left out
-    is made up. There is none, and None is given, where the format signs nothing, or only if asked and the secret wanted
-    is the empty text. A webhook that is not to be ``active`` begins as its owner would have disabled it.
+    ``wanted`` maps the names in terms.CHECKS to values; only ``url`` and ``events`` are required. Without ``secret``,
+    one is generated. There is no secret if the format signs nothing, or signs only on request and ``secret`` is "".
+    With ``active=False`` the webhook starts disabled by its owner. Raise BadTerms for invalid fields and rates.TooMany
+    if the organization changes webhooks too often.
     """
     missing = {name: "is required" for name in ("url", "events") if name not in wanted}
     if missing:
@@ -66,14 +70,14 @@ def create(
     granted.setdefault("auto_disable", wire_format.policy.auto_disable)
     secret = _secret_for(wire_format, granted.pop("secret", None))
     headers = _as_headers(granted.pop("headers", {}))
-    # Known before the row is stored: its secrets are sealed for it alone.
+    # Needed before the row is stored, because its secrets are encrypted with the id as associated data.
     uid = uuid7(now)
     with transaction.atomic():
         quotas.require_room(organization)
         quotas.require_room_at(
             str(granted["url"]), wire_format=wire_format, organization=organization, repository=repository
         )
-        # Whoever deletes a repository locks it first, and then deletes the webhooks it finds.
+        # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
             raise terms.BadTerms({"repository": "has just been deleted"})
         webhook = Webhook.objects.create(
@@ -96,26 +100,28 @@ def create(
 def change(
     webhook_id: int, wanted: Mapping[str, object], *, active: bool | None = None, now: datetime
 ) -> tuple[Webhook, str | None]:
-    """Change the given fields; give the webhook, and its secret when that is a new one; raises BadTerms.
+    """Change the given fields of a webhook. Return it with its new secret, or with None if the secret is unchanged.
 
-    ``active`` also enables or disables it, all of it or nothing; what was held stays held. None leaves it as it is.
-    A URL that leads elsewhere (anything but the query differs) gets a new secret and loses the owner's own headers
-    unless they are sent along: who may edit a webhook must not thereby learn what another receiver's secret signs or
-    which token opens its door. For the same reason a webhook whose URL is masked keeps a format that masks it, unless
-    the URL is sent along. What is masked stands for what there is, so that what was read can be sent back.
+    ``active`` also enables or disables it, in the same transaction; held deliveries stay held. None changes nothing.
+    If the URL moves to another receiver (any difference except in the query), a new secret is generated and the custom
+    headers are removed, unless ``wanted`` contains them. Otherwise someone who may edit a webhook could redirect it and
+    obtain messages signed with the old receiver's secret, or the token in its headers. For the same reason, a format
+    that masks the URL can be replaced by one that shows it only if ``wanted`` contains the URL. A masked value stands
+    for the stored one, so that a client can send back what it read. Raise BadTerms for invalid fields, and
+    rates.TooMany.
     """
     return _change_by(webhook_id, lambda _before: wanted, active=active, now=now)
 
 
 def check_change(webhook: Webhook, wanted: Mapping[str, object]) -> None:
-    """Raise BadTerms, as changing the webhook would, for every field that will not do."""
+    """Raise BadTerms for every invalid field, as ``change`` would, without changing anything."""
     asked = _unmasked(wanted, webhook)
     _require_https(webhook, instead=asked.get("url"))
     terms.check(asked, format_now=webhook.format)
 
 
 def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datetime) -> Webhook:
-    """Set the given headers of the owner's own, remove those that are None, leave all others; raises BadTerms."""
+    """Set the given custom headers, remove those that are None, and keep all others. Raise BadTerms if invalid."""
 
     def merged(before: Webhook) -> Mapping[str, object]:
         stored = vault.headers_of(before)
@@ -127,9 +133,9 @@ def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datet
 def _change_by(
     webhook_id: int, wanted_of: Callable[[Webhook], Mapping[str, object]], *, active: bool | None, now: datetime
 ) -> tuple[Webhook, str | None]:
-    """Change what is wanted of the webhook as it is; give it, and its secret when that is a new one."""
+    """Apply the changes that ``wanted_of`` computes from the current webhook. Return what ``change`` returns."""
     while True:
-        # Checked before anything is locked, since checking a URL may ask a name server.
+        # Validate before locking, because validating a URL may resolve its host name.
         before = Webhook.objects.kept().get(pk=webhook_id)
         asked = _unmasked(wanted_of(before), before)
         if asked or active:
@@ -139,7 +145,7 @@ def _change_by(
         granted = terms.check(asked, format_now=before.format)
         with transaction.atomic():
             webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
-            # What was found good is so for what it was held against, and what was masked stands for what there was.
+            # The validation and the unmasking used the row as it was read. Start over if it has changed since.
             if _held_against(webhook) == _held_against(before):
                 new_secret = _change(webhook, granted, now=now)
                 _switch(webhook, active=active, now=now)
@@ -147,20 +153,21 @@ def _change_by(
 
 
 def _require_https(webhook: Webhook, *, instead: object) -> None:
-    """Raise BadTerms where a webhook keeps a URL that the operator allows no more."""
-    # What is stored in the clear has the scheme, also where the rest of the URL is masked.
+    """Raise BadTerms if HTTPS is required and the webhook would keep an http URL."""
+    # ``stored_url`` always contains the scheme, even if the rest of the URL is masked.
     if settings.HOOKHUB_HTTPS_ONLY and instead is None and webhook.stored_url.startswith("http:"):
         raise terms.BadTerms({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub"})
 
 
 def _held_against(webhook: Webhook) -> tuple[object, ...]:
-    # Sealed as they are: a change that brings all of them anew mends a webhook whose key is lost.
+    # Compare the encrypted values without opening them: a change that replaces all of them must succeed even if the
+    # webhook's encryption key is lost.
     sealed = (webhook.sealed_url, webhook.sealed_secrets, webhook.sealed_headers)
     return webhook.format, webhook.stored_url, *(None if each is None else bytes(each) for each in sealed)
 
 
 def _unmasked(wanted: Mapping[str, object], webhook: Webhook) -> dict[str, object]:
-    """Give what is wanted with the stored values in place of their masks; raises BadTerms where there are none."""
+    """Return ``wanted`` with each mask replaced by the stored value. Raise BadTerms where that is not possible."""
     asked = {name: value for name, value in wanted.items() if not (name == "url" and value == webhook.shown_url)}
     moves = "url" in asked and _leads_elsewhere(asked["url"], webhook)
     faults: dict[str, str] = {}
@@ -186,7 +193,7 @@ def _unmasked(wanted: Mapping[str, object], webhook: Webhook) -> dict[str, objec
 
 
 def _leads_elsewhere(url: object, webhook: Webhook) -> bool:
-    """Tell whether a wanted URL leads to another receiver; of one that will be refused, no."""
+    """Return whether a requested URL leads to another receiver; False if it is invalid and will be rejected."""
     try:
         return leads_elsewhere(target.normalise(url), webhook)
     except target.BadTarget:
@@ -194,7 +201,7 @@ def _leads_elsewhere(url: object, webhook: Webhook) -> bool:
 
 
 def leads_elsewhere(url: str, webhook: Webhook) -> bool:
-    """Return whether a normalised URL leads elsewhere than the webhook's, which may do so where that cannot be read."""
+    """Return whether a normalized URL leads to another receiver than the webhook's; True if that is unreadable."""
     try:
         return target.leads_elsewhere(url, webhook.url)
     except vault.Unreadable:
@@ -202,7 +209,7 @@ def leads_elsewhere(url: str, webhook: Webhook) -> bool:
 
 
 def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | None:
-    """Change a locked webhook; give its secret when that is a new one."""
+    """Change a locked webhook. Return its new secret, or None if the secret is unchanged."""
     state_before = webhook_state(webhook)
     moves = "url" in granted and leads_elsewhere(str(granted["url"]), webhook)
     if "url" in granted and not webhook.has_url(granted["url"]):
@@ -221,7 +228,7 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
     if brings_format:
         granted.setdefault("content_type", wire_format.content_types[0])
         if not moves and "headers" not in granted:
-            # The new format may send a header itself that the owner's own would double.
+            # The new format may itself send a header that is among the custom headers.
             terms.check({"headers": vault.headers_of(webhook)}, format_now=wire_format.slug)
     new_secret = granted.pop("secret", None)
     if new_secret is None and (moves or brings_format) and not _may_keep_secrets(webhook, wire_format, moves=moves):
@@ -240,8 +247,8 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
 
 
 def _set_fields(webhook: Webhook, granted: terms.Fields) -> None:
-    """Set the granted fields; the URL last, because the format decides how much of it is shown."""
-    # Another format may show more of it, or less.
+    """Set the validated fields; the URL last, because the format decides how much of it is masked."""
+    # Assign the current URL again if the format changes: the new format may mask more of it, or less.
     url = granted.get("url", webhook.url if "format" in granted else None)
     for name in granted.keys() - {"url"}:
         setattr(webhook, name, granted[name])
@@ -250,7 +257,7 @@ def _set_fields(webhook: Webhook, granted: terms.Fields) -> None:
 
 
 def _require_known(webhook: Webhook, *, instead: object = None) -> None:
-    """Refuse what only a format that this version knows can be held against; raises BadTerms."""
+    """Raise BadTerms if this version does not know the webhook's format and it does not get another one."""
     if instead is None and webhook.format not in FORMATS:
         fault = f"{webhook.format} is not known to this version of HookHub; run one that knows it, or choose another"
         raise terms.BadTerms({"format": fault})
@@ -259,7 +266,11 @@ def _require_known(webhook: Webhook, *, instead: object = None) -> None:
 def rotate_secret(
     webhook_id: int, *, secret: str | None = None, overlap: timedelta | None = None, now: datetime
 ) -> tuple[Webhook, str]:
-    """Give the webhook a new secret; the others go on signing beside it for ``overlap``. Raises BadTerms."""
+    """Add a new secret; the previous ones keep signing alongside it for ``overlap``. Return webhook and new secret.
+
+    ``secret`` is generated if None; ``overlap`` defaults to HOOKHUB_SECRET_OVERLAP. Raise BadTerms if the secret is
+    invalid, or if the format signs nothing or is unknown to this version.
+    """
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
@@ -285,14 +296,15 @@ def rotate_secret(
 
 
 def disable(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
-    """Owe it nothing new, and hold what it is owed; give how many deliveries that holds. Call it in a transaction.
+    """Disable a locked webhook and hold its pending deliveries. Return how many are held by this call.
 
-    Of more than queue.AT_ONCE the rest is held when its turn comes; nothing of it is sent.
+    Call it in a transaction. It holds at most queue.AT_ONCE deliveries; the claim holds the others instead of sending
+    them.
     """
     webhook.disabled_at, webhook.disabled_reason = now, reason
     webhook.releasing_since = None
     webhook.changed_at = now
-    # Who switched it off oneself needs no letter about it.
+    # No e-mail if the owner disabled it.
     webhook.owner_told_at = now if reason == Reason.BY_OWNER else None
     webhook.save(update_fields=["disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_told_at"])
     held = _some(webhook, IN_LINE, LATER).update(state="held", due_at=None)
@@ -302,9 +314,10 @@ def disable(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
 
 
 def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
-    """Owe it new events again, its health afresh; give how many held ones that releases. Call it in a transaction.
+    """Enable a locked webhook and reset its health. Return how many held deliveries are released by this call.
 
-    Of more than queue.AT_ONCE the rest follows within seconds, batch by batch.
+    Call it in a transaction. It releases at most queue.AT_ONCE deliveries; the maintenance tasks release the others
+    in batches within seconds.
     """
     before = {"active": webhook.active, "reason": webhook.disabled_reason}
     webhook.disabled_at = webhook.disabled_reason = webhook.owner_told_at = None
@@ -326,21 +339,21 @@ def enable(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
 
 
 def release(webhook: Webhook, *, now: datetime) -> int:
-    """Make some of what is held for it due at once; give how many. Call it in a transaction."""
+    """Make up to queue.AT_ONCE held deliveries due now and return how many. Call it in a transaction."""
     held = _some(webhook, HELD)
     return held.update(state="pending", line=Delivery.Line.AGAIN, due_at=now, failures=0, first_attempt_at=None)
 
 
 def delete(webhook: Webhook, *, now: datetime) -> int:
-    """Forget its wish, its URL and its secrets, keep its log, and cancel what it is owed; give how many that cancels.
+    """Mark a locked webhook as deleted, erase its URL and secrets, and cancel its unfinished deliveries.
 
-    Call it in a transaction. Of more than queue.AT_ONCE the chores cancel the rest. The row itself goes when retention
-    has taken the last of its log.
+    Return how many deliveries are cancelled by this call: at most queue.AT_ONCE; the maintenance tasks cancel the
+    others. Call it in a transaction. The delivery log stays, and retention deletes the row with the last of its log.
     """
     state_before = webhook_state(webhook)
     webhook.deleted_at = webhook.changed_at = now
     webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets((), of=webhook.uid), None
-    # A path may be a token too; the host is enough to tell from the log where it went.
+    # The path may contain a token. The host is enough for the log to show where deliveries went.
     webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
     webhook.save(update_fields=["deleted_at", "changed_at", *SEALED])
     owed = _some(webhook, IN_LINE, LATER, HELD)
@@ -351,7 +364,7 @@ def delete(webhook: Webhook, *, now: datetime) -> int:
 
 
 def _some(webhook: Webhook, *parts: Part) -> DeliveryQuerySet:
-    """Give up to queue.AT_ONCE of what it is owed, locked, part by part."""
+    """Lock and return up to queue.AT_ONCE deliveries of the webhook, taken from one part after the other."""
     ids: list[UUID] = []
     for part in parts:
         found = Delivery.objects.filter(part.condition, webhook=webhook).order_by(*part.order)
@@ -364,28 +377,28 @@ def _some(webhook: Webhook, *parts: Part) -> DeliveryQuerySet:
 
 
 def to_review() -> list[int]:
-    """Give the ids of webhooks whose health the review has to look at."""
+    """Return the ids of up to REVIEW_BATCH webhooks that the review must examine."""
     wanted = Q(review_since__isnull=False) | Q(gone_at__isnull=False)
     if settings.HOOKHUB_DISABLE_AFTER_FAILURES:
-        # Those that never disable themselves would stand in the way of the others, batch after batch.
+        # Webhooks without auto_disable would match for ever and could fill every batch.
         most = settings.HOOKHUB_DISABLE_AFTER_FAILURES
         wanted |= Q(disabled_at=None, deleted_at=None, auto_disable=True, failure_count__gte=most)
     return list(Webhook.objects.filter(wanted).order_by("id").values_list("id", flat=True)[:REVIEW_BATCH])
 
 
 def lock(webhook_id: int) -> Webhook | None:
-    """Give the webhook locked until the transaction ends, or None when it is gone."""
+    """Return the webhook, locked until the transaction ends, or None if it does not exist."""
     return Webhook.objects.select_for_update(no_key=True).filter(pk=webhook_id).first()
 
 
 def mark_reviewed(webhook: Webhook) -> None:
-    """Note that the review has seen what there was to see."""
+    """Clear the marks that request a review of the webhook."""
     webhook.review_since = webhook.gone_at = None
     webhook.save(update_fields=["review_since", "gone_at"])
 
 
 def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
-    """Tell the organization's other webhooks that this one has been disabled."""
+    """Return the system event that reports to the organization's other webhooks that this one has been disabled."""
     return operational(
         "webhook.disabled",
         organization_id=webhook.organization_id,
@@ -400,7 +413,10 @@ def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
 
 
 def _may_keep_secrets(webhook: Webhook, wire_format: Format, *, moves: bool) -> bool:
-    """Tell whether its secrets, or that it has none, will do for the format and the place it goes to."""
+    """Return whether the webhook can keep its secrets (or having none) with this format.
+
+    ``moves`` means that the URL leads to another receiver, which must not get the old receiver's secret.
+    """
     if moves and wire_format.signs == "always":
         return False
     try:
@@ -417,7 +433,7 @@ def _may_keep_secrets(webhook: Webhook, wire_format: Format, *, moves: bool) -> 
 
 
 def _secret_for(wire_format: Format, wanted: object) -> str:
-    """Give the wanted secret, or one made up; nothing where there is to be none."""
+    """Return the requested secret; for None, generate one, or return "" if the format signs nothing."""
     if wanted is None:
         return "" if wire_format.signs == "never" else wire_format.make_secret()
     return str(wanted)
@@ -428,7 +444,7 @@ def _seal(secret: str, *, of: UUID) -> bytes:
 
 
 def _switch(webhook: Webhook, *, active: bool | None, now: datetime) -> None:
-    """Switch it on or off on its owner's behalf, unless it is so already or nobody asked."""
+    """Enable or disable the webhook for its owner; do nothing if ``active`` is None or already the case."""
     if active and not webhook.active:
         enable(webhook, release_held=False, now=now)
     elif active is False and webhook.active:
@@ -440,10 +456,10 @@ def _as_headers(value: object) -> dict[str, str]:
 
 
 def reseal_all() -> Iterator[bool]:
-    """Seal every webhook's secrets with the first key in today's form, and yield whether each had to be.
+    """Re-encrypt every webhook's secrets, headers and URL with the first key, in the current form.
 
-    Each is committed by itself, so that after an interruption the next run passes over what is done. Raises
-    vault.Unreadable and then stops.
+    Yield for each webhook whether it had to be re-encrypted. Each is committed separately, so that after an
+    interruption the next run skips what is done. Raise vault.Unreadable at the first webhook that cannot be decrypted.
     """
     for webhook_id in Webhook.objects.kept().order_by("id").values_list("id", flat=True).iterator():
         with transaction.atomic():
@@ -453,13 +469,13 @@ def reseal_all() -> Iterator[bool]:
 
 
 def wipe_deleted() -> int:
-    """Wipe the URLs of webhooks that a version before this deleted without; return how many."""
+    """Mask the URLs of deleted webhooks that an earlier version left in place; return how many."""
     wiped = 0
     deleted = Webhook.objects.exclude(deleted_at=None).only("id", "stored_url").order_by("id")
     for webhook in deleted.iterator():
         masked = mask_path(webhook.stored_url)
         if masked != webhook.stored_url:
-            # Nobody changes one that is deleted, so it need not be locked first.
+            # No lock is needed, because a deleted webhook is never changed.
             wiped += Webhook.objects.filter(pk=webhook.pk).update(stored_url=masked, sealed_url=None)
     return wiped
 
@@ -471,7 +487,7 @@ def _reseal(webhook: Webhook) -> bool:
     if headers is not None:
         webhook.sealed_headers = vault.reseal(headers, column=vault.HEADERS, of=webhook.uid)
     if webhook.sealed_url is None:
-        # What an earlier version stored in the clear is sealed where it would not be shown.
+        # An earlier version may have stored the URL unmasked. Assigning it applies the format's mask and encryption.
         webhook.url = webhook.stored_url
     else:
         webhook.sealed_url = vault.reseal(webhook.sealed_url, column=vault.URL, of=webhook.uid)
