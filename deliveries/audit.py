@@ -116,7 +116,8 @@ def record(
 ) -> None:
     """Write an audit entry in the transaction of the change. Raise RuntimeError outside of a transaction.
 
-    ``before`` and ``after`` map field names to values; long values are truncated. ``actor`` defaults to the current one.
+    ``before`` and ``after`` map field names to values; long values are truncated. ``actor`` defaults to
+    ``current_actor()``.
     """
     if not connection.in_atomic_block:
         raise RuntimeError(f"{action} must be recorded in the transaction of the change")
@@ -141,7 +142,7 @@ def record(
 
 
 def record_update(action: str, *, target: Target, before: State, after: State, now: datetime) -> None:
-    """Write an audit entry with the fields that differ between ``before`` and ``after``; write none if all are equal."""
+    """Write an audit entry with the fields that differ between ``before`` and ``after``, if any do."""
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     if changed:
         record(
