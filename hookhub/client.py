@@ -1,14 +1,20 @@
-"""The Python client of HookHub's API, on ``requests`` alone.
+"""Python client for the HookHub API; depends only on ``requests``.
 
     with Client("https://hooks.example.org", "hh_…") as hookhub:
         hookhub.publish("push", {"ref": "refs/heads/main"}, repository="acme/widgets")
 
-What the client itself gives meaning to is a frozen dataclass: an Event to publish, what became of it, a replay to wait
-for. Webhooks and deliveries are the API's own JSON as a dict, so that its reference is also this client's, and a field
-the server learns needs no new client.
+Objects that the client interprets are frozen dataclasses: ``Event``, ``PublishedEvent`` and ``Replay``. Webhooks and
+deliveries are dicts that hold the API's JSON unchanged: the API reference applies to them, and a field added on the
+server needs no new client.
 
-A Client keeps one connection open and, like ``requests.Session``, belongs to one thread. It runs on
-Python 3.9 and later.
+A failed request raises HookHubError, or its subclass ConnectionFailed when no response arrived. Invalid arguments
+raise ValueError or TypeError before anything is sent.
+
+Requests are retried with exponential backoff when the connection fails or the API answers 429, 502, 503 or 504, and
+when repeating them is safe. Publishing is safe to repeat, because every event has an idempotency key.
+
+A Client keeps one connection open and, like ``requests.Session``, must be used by one thread only. Requires Python 3.9
+or later.
 """
 
 from __future__ import annotations
@@ -31,22 +37,22 @@ from requests.auth import AuthBase
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
 if TYPE_CHECKING:
-    # Python 3.9 and 3.10 have no such name.
+    # Not in the typing module of Python 3.9 and 3.10.
     from typing import Self
 
 Json = dict[str, Any]
 
 BATCH_EVENTS = 1_000
-# As much as one event may have: HookHub gives a request ten seconds to arrive, and the line may be slow.
+# The API's limit for one event. A request must arrive within ten seconds, and the uplink may be slow.
 BATCH_BYTES = 1 << 20
 FIRST_BACKOFF = timedelta(seconds=0.5)
 LONGEST_BACKOFF = timedelta(seconds=30)
-# A caller that is told to wait longer than this is better served by the error.
+# When Retry-After asks for more than this, raise the error and let the caller decide.
 LONGEST_RETRY_AFTER = timedelta(minutes=2)
 
-# Visible ASCII; whether it is a key, the server knows.
+# Visible ASCII. Only the server can tell whether it is a valid key.
 KEY = re.compile(r"[\x21-\x7e]{1,1000}")
-# RFC 3339, as the API writes times; Python 3.9 reads no Z.
+# RFC 3339, as the API writes times. ``fromisoformat`` of Python 3.9 rejects the "Z".
 MOMENT = re.compile(r"([0-9-]{10}[Tt][0-9:]{8})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 
 _RETRIED = frozenset({429, 502, 503, 504})
@@ -61,10 +67,12 @@ _ADVICE = {
 
 
 class HookHubError(Exception):
-    """HookHub refused a request, or could not answer it; ``str()`` says why and what to do.
+    """The API rejected a request, or gave no usable response; ``str()`` states the reason and a remedy.
 
-    ``status`` is the HTTP status (None when there was no answer), ``code`` and ``message`` are the API's, ``fields``
-    are its (field, message) pairs. ``published`` are the events of a batch that were accepted before it failed.
+    ``status`` is the HTTP status (int), or None when no response arrived. ``code`` and ``message`` (str) are the API's,
+    or the client's own: ``connection_failed``, ``redirected``, ``not_hookhub`` (a successful response that is not the
+    API's), ``unknown`` (an error response that is not the API's). ``fields`` is a tuple of (field, message) pairs, one
+    for each invalid field. ``published`` is a tuple of the PublishedEvents that were accepted before a batch failed.
     """
 
     def __init__(
@@ -82,12 +90,19 @@ class HookHubError(Exception):
 
 
 class ConnectionFailed(HookHubError):
-    """No answer came: HookHub is not reachable, or too slow."""
+    """No response arrived: HookHub is unreachable, or did not answer within the timeout."""
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened. ``id`` makes publishing it twice harmless; without one the client makes one up."""
+    """An event to publish.
+
+    ``type`` is a dotted name such as ``issues.opened``; ``data`` is any value that ``json.dumps`` accepts, at most 1
+    MiB as JSON. ``repository`` is ``widgets`` or ``acme/widgets``. ``id`` is the idempotency key, at most 255
+    characters and unique within the organization; without one the client generates it. ``timestamp`` says when the
+    event happened and needs a time zone; the default is the time of acceptance. ``organization`` (a slug) is for
+    operator keys only.
+    """
 
     type: str
     data: Any
@@ -97,7 +112,10 @@ class Event:
     organization: str | None = None
 
     def as_json(self) -> Json:
-        """Give the API's form; a timestamp without a time zone is a ValueError, for nobody could tell what it means."""
+        """Return the event as the API takes it, without those optional fields that are None.
+
+        Raise ValueError for a timestamp without a time zone, which would be ambiguous.
+        """
         told = {
             "type": self.type,
             "data": self.data,
@@ -111,7 +129,11 @@ class Event:
 
 @dataclass(frozen=True)
 class PublishedEvent:
-    """An event HookHub has stored; ``replayed`` when it had it already."""
+    """A receipt: HookHub has stored the event and will deliver it.
+
+    ``id`` is the event's id at HookHub, not the idempotency key. ``accepted_at`` is the time of its first acceptance.
+    ``replayed`` is True when every event of the request had been published before, so that nothing new was stored.
+    """
 
     id: str
     type: str
@@ -121,7 +143,11 @@ class PublishedEvent:
 
 @dataclass(frozen=True)
 class Replay:
-    """A job that sends deliveries again; ``details`` is the API's JSON."""
+    """A job that redelivers in the background, as it was when last fetched.
+
+    ``finished`` is True when the job has completed or was cancelled. ``details`` is the API's JSON: among others
+    ``state``, and the counts ``total``, ``examined`` and ``redelivered``.
+    """
 
     id: str
     finished: bool
@@ -129,7 +155,10 @@ class Replay:
     _look: Callable[[], Replay]
 
     def wait(self, timeout: timedelta = timedelta(minutes=5), *, every: timedelta = timedelta(seconds=1)) -> Replay:
-        """Return the finished job, or raise TimeoutError after ``timeout``; the job goes on all the same."""
+        """Poll at the interval ``every`` and return the finished job.
+
+        Raise TimeoutError after ``timeout``; the job continues on the server. Raise HookHubError when a poll fails.
+        """
         until = time.monotonic() + timeout.total_seconds()
         seen = self
         while not seen.finished:
@@ -141,10 +170,14 @@ class Replay:
 
 
 class Client:
-    """One HookHub, spoken to with one API key; use it as a context manager, or ``close()`` it.
+    """A connection to one HookHub with one API key; use it as a context manager, or call ``close()``.
 
-    ``timeout`` is how long to wait for a connection and for each part of an answer; ``retries`` is how often to repeat
-    a request whose repetition is safe. Proxies and certificates come from the environment, as ``requests`` has it.
+    ``base_url`` is the address with or without ``/v1``, such as ``https://hooks.example.org``. ``timeout`` limits the
+    wait for a connection and the wait for each chunk of a response, not the whole request. ``retries`` is the maximum
+    number of retries after the first attempt. Proxies and CA certificates come from the environment, as in
+    ``requests``, unless the host is ``localhost``, ``127.0.0.1`` or ``::1``.
+
+    Raise ValueError for an invalid ``base_url`` or ``api_key``; the message contains neither.
     """
 
     def __init__(
@@ -155,7 +188,7 @@ class Client:
         self.deliveries = Deliveries(self._calls)
 
     def __enter__(self) -> Self:
-        """Give the client itself."""
+        """Return the client itself."""
         return self
 
     def __exit__(
@@ -170,23 +203,30 @@ class Client:
 
     def publish(
         self,
-        type: str,  # noqa: A002 - the API's own word for it.
+        type: str,  # noqa: A002 - the name of the field in the API.
         data: Any,
         *,
         repository: str | None = None,
-        id: str | None = None,  # noqa: A002 - the API's own word for it.
+        id: str | None = None,  # noqa: A002 - the name of the field in the API.
         timestamp: datetime | None = None,
         organization: str | None = None,
     ) -> PublishedEvent:
-        """Publish one event; once this returns, HookHub will deliver it."""
+        """Publish one event and return its receipt; from then on HookHub guarantees its delivery.
+
+        The arguments are the fields of Event. Raise HookHubError. Pass your own ``id`` to be able to publish again
+        safely after an error: a generated one is different on every call.
+        """
         event = Event(type, data, repository=repository, id=id, timestamp=timestamp, organization=organization)
         return self.publish_batch([event])[0]
 
     def publish_batch(self, events: Iterable[Event]) -> list[PublishedEvent]:
-        """Publish many events, in as few requests as the API's limits allow; the answer is in their order.
+        """Publish events in batches and return their receipts in the same order.
 
-        ``events`` may be a generator of any length. When a request fails, the error's ``published`` are the events
-        already accepted; repeating the whole call is safe only when the events bring their own ids.
+        ``events`` may be a generator of any length; a request holds up to 1,000 events or 1 MiB. A request is accepted
+        as a whole or not at all. Raise HookHubError, with the events of the preceding requests in ``published``.
+        Repeating the whole call is safe only when the events have ids of their own.
+
+            hookhub.publish_batch(Event("push", push, id=push["id"]) for push in pushes)
         """
         published: list[PublishedEvent] = []
         for lines in _batches(events):
@@ -204,11 +244,18 @@ class Client:
         deliveries: Sequence[str] | None = None,
         webhook: str | None = None,
         state: str | None = None,
-        type: str | None = None,  # noqa: A002 - the API's own word for it.
+        type: str | None = None,  # noqa: A002 - the name of the field in the API.
         after: datetime | None = None,
         before: datetime | None = None,
     ) -> Replay:
-        """Ask for deliveries to be sent again, listed or by filter; the job runs by itself, ``wait()`` if you care."""
+        """Start a job that redelivers the deliveries listed by id, or those that match every given filter.
+
+        ``webhook`` is an id, ``type`` an event type; ``after`` (inclusive) and ``before`` (exclusive) bound the
+        creation of a delivery and need a time zone. At least one argument is required. The job runs in the background;
+        call ``wait()`` on the result to wait for it.
+
+            hookhub.replay(webhook=webhook_id, state="failed", after=outage_began_at).wait()
+        """
         wanted = {"deliveries": deliveries and list(deliveries), "webhook": webhook, "state": state, "type": type}
         wanted |= {"after": _time(after), "before": _time(before)}
         body = {name: value for name, value in wanted.items() if value is not None}
@@ -229,7 +276,10 @@ class Client:
 
 
 class Webhooks:
-    """``client.webhooks``: the webhooks of an organization."""
+    """``client.webhooks``: manage the organization's webhooks; every method raises HookHubError.
+
+    ``webhook`` is a webhook's id. Webhooks are dicts as the API returns them.
+    """
 
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
@@ -242,10 +292,16 @@ class Webhooks:
         repository: str | None = None,
         organization: str | None = None,
         name: str | None = None,
-        format: str | None = None,  # noqa: A002 - the API's own word for it.
+        format: str | None = None,  # noqa: A002 - the name of the field in the API.
         settings: Mapping[str, Any] | None = None,
     ) -> Json:
-        """Create a webhook; ``settings`` are its other fields. Only this answer (and a rotation's) shows ``secret``."""
+        """Create a webhook and return it; ``secret`` is in this response and cannot be read later.
+
+        ``events`` are the topics to subscribe to: event types such as ``issues.opened``, families such as ``issues``,
+        or ``*`` for all. Without ``repository`` the webhook covers the whole organization. ``format`` is the wire
+        format. ``settings`` holds any other field of the API, for example ``{"timeout": 10, "retry_schedule": [60,
+        300]}``, in seconds. Not retried after a timeout, since the webhook may have been created.
+        """
         told = {"url": url, "events": list(events), "repository": repository, "organization": organization}
         told |= {"name": name, "format": format, **(settings or {})}
         return self._calls.json(
@@ -253,45 +309,60 @@ class Webhooks:
         )
 
     def list(self, *, repository: str | None = None) -> Iterator[Json]:
-        """Iterate over all webhooks, or those of one repository, fetching pages as they are needed."""
+        """Yield all webhooks, or those of one repository, fetching pages as needed."""
         return self._calls.pages("webhooks", {"repository": repository})
 
     def get(self, webhook: str) -> Json:
-        """Get one webhook."""
+        """Return one webhook."""
         return self._calls.json("GET", _path("webhooks", webhook))
 
     def update(self, webhook: str, changes: Mapping[str, Any]) -> Json:
-        """Change the named fields and no others; a value of None sets the field to null."""
+        """Set the given fields and return the changed webhook; a value of None sets the field to null.
+
+        A URL that differs in more than its query gives the webhook a new ``secret``, which is in this response only,
+        and removes its custom headers, unless ``changes`` sets them as well.
+        """
         return self._calls.json("PATCH", _path("webhooks", webhook), body=changes)
 
     def delete(self, webhook: str) -> None:
-        """Delete a webhook with all that it still waits for."""
+        """Delete a webhook and cancel its unfinished deliveries."""
         self._calls.call("DELETE", _path("webhooks", webhook))
 
     def enable(self, webhook: str, *, release_held: bool = False) -> Json:
-        """Let a disabled webhook receive again; with ``release_held`` also what was held for it."""
+        """Enable a disabled webhook and return it.
+
+        ``release_held`` also sends the deliveries held while it was disabled; ``released`` counts them.
+        """
         body = {"release_held": release_held}
         return self._calls.json("POST", _path("webhooks", webhook, "enable"), body=body, repeatable=True)
 
     def disable(self, webhook: str) -> Json:
-        """Stop sending to a webhook; its deliveries are held."""
+        """Disable a webhook and return it; its pending deliveries are held, and ``held`` counts them."""
         return self._calls.json("POST", _path("webhooks", webhook, "disable"), repeatable=True)
 
     def rotate_secret(self, webhook: str) -> Json:
-        """Give a webhook a new secret, shown in the answer; the old one keeps signing beside it for a while."""
+        """Generate a new secret and return the webhook with it as ``secret``.
+
+        Deliveries are signed with the old secret as well until the overlap ends, one day unless the server is
+        configured otherwise. Not retried after a timeout.
+        """
         return self._calls.json("POST", _path("webhooks", webhook, "rotate-secret"))
 
     def ping(self, webhook: str) -> Json:
-        """Send the webhook a test event."""
+        """Send a ``ping`` event to the webhook and return its delivery; a disabled webhook is a 409."""
         return self._calls.json("POST", _path("webhooks", webhook, "ping"))
 
     def stats(self, webhook: str) -> Json:
-        """Get the webhook's numbers."""
+        """Return the webhook's statistics for the last day: deliveries by state, success rate, latencies in ms."""
         return self._calls.json("GET", _path("webhooks", webhook, "stats"))
 
 
 class Deliveries:
-    """``client.deliveries``: what is owed to webhooks, and what became of it."""
+    """``client.deliveries``: the delivery log, redelivery and cancellation; every method raises HookHubError.
+
+    ``delivery`` is a delivery's id, the same on every attempt and redelivery. Deliveries are dicts as the API returns
+    them.
+    """
 
     def __init__(self, calls: _Calls) -> None:
         self._calls = calls
@@ -303,31 +374,38 @@ class Deliveries:
         event: str | None = None,
         repository: str | None = None,
         state: str | None = None,
-        type: str | None = None,  # noqa: A002 - the API's own word for it.
+        type: str | None = None,  # noqa: A002 - the name of the field in the API.
         after: datetime | None = None,
         before: datetime | None = None,
         page_size: int | None = None,
     ) -> Iterator[Json]:
-        """Iterate over the deliveries that match every given filter, fetching pages as they are needed."""
+        """Yield the deliveries that match every given filter, newest first, fetching pages as needed.
+
+        ``webhook`` and ``event`` are ids. ``after`` (inclusive) and ``before`` (exclusive) bound the creation of a
+        delivery and need a time zone. ``page_size`` is the number of deliveries in one request.
+        """
         filters = {"webhook": webhook, "event": event, "repository": repository, "state": state, "type": type}
         filters |= {"after": _time(after), "before": _time(before), "limit": str(page_size) if page_size else None}
         return self._calls.pages("deliveries", filters)
 
     def get(self, delivery: str) -> Json:
-        """Get one delivery with its attempts."""
+        """Return one delivery with all its attempts."""
         return self._calls.json("GET", _path("deliveries", delivery))
 
     def redeliver(self, delivery: str) -> Json:
-        """Send a delivery again, whatever its state."""
+        """Make a delivery due at once, with its retry schedule restarted, and return it.
+
+        A delivery that is being sent at the moment, or whose webhook is disabled or deleted, is a 409.
+        """
         return self._calls.json("POST", _path("deliveries", delivery, "redeliver"))
 
     def cancel(self, delivery: str) -> Json:
-        """Give up a delivery that is not finished."""
+        """Cancel a pending or held delivery and return it; one in any other state is a 409."""
         return self._calls.json("POST", _path("deliveries", delivery, "cancel"), repeatable=True)
 
 
 class _Bearer(AuthBase):
-    """Sets the key through ``requests``' own door: a header alone would lose to a ``.netrc`` entry for the host."""
+    """Sets the Authorization header through ``requests.auth``: a ``.netrc`` entry would override a plain header."""
 
     def __init__(self, api_key: str) -> None:
         self._api_key = api_key
@@ -338,18 +416,21 @@ class _Bearer(AuthBase):
 
 
 class _Session(requests.Session):
-    """Looks at no redirect: ``requests`` reads where each leads even if it is not to be followed, and fails at some."""
+    """A session that ignores redirects.
+
+    ``requests`` parses the Location header even with ``allow_redirects=False``, and raises for some malformed ones.
+    """
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Return None: there is nothing to follow."""
+        """Return None, so that no redirect target is parsed."""
         del resp
 
 
 class _Calls:
-    """Requests to one HookHub, repeated where that is safe, with every failure a HookHubError."""
+    """Sends requests to one HookHub, retries those that are safe to repeat, and raises HookHubError for any failure."""
 
     def __init__(self, base_url: str, api_key: str, *, timeout: timedelta, retries: int) -> None:
-        # What was given is not shown: it may be the key, when the two were swapped, or hold a password.
+        # The message does not quote the value: it may hold a password, or be the key if the arguments were swapped.
         if not _is_base_url(base_url):
             raise ValueError("base_url must look like https://hooks.example.org, without a user name or a query")
         api_key = clean_key(api_key)
@@ -357,24 +438,24 @@ class _Calls:
         self._timeout = timeout.total_seconds()
         self._retries = retries
         self.session = _Session()
-        # No proxy of the environment leads to this very machine.
+        # A proxy from the environment cannot reach this machine's loopback interface.
         self.session.trust_env = urlsplit(base_url).hostname not in {"127.0.0.1", "localhost", "::1"}
         self.session.auth = _Bearer(api_key)
         self.session.headers.update({"User-Agent": "HookHub-Python/1", "Accept": "application/json"})
-        # An organization may speak another system's words at the same addresses; this client understands HookHub's.
+        # Some organizations get another vendor's JSON at the same URLs; this client understands only the native one.
         self.session.headers["HookHub-Dialect"] = "native"
 
     def publish(self, lines: bytes) -> requests.Response:
-        """Post events as NDJSON; their ids make repeating it safe."""
+        """Post events as NDJSON; safe to repeat, because every event has an idempotency key."""
         return self.call("POST", "events", content=lines, content_type="application/x-ndjson", repeatable=True)
 
     def json(self, method: str, path: str, *, body: Mapping[str, Any] | None = None, repeatable: bool = False) -> Json:
-        """Call and give the JSON object that came back."""
+        """Send a request and return the JSON object of the response."""
         content = None if body is None else _encode(body)
         return _object(self.call(method, path, content=content, repeatable=repeatable))
 
     def pages(self, path: str, filters: Mapping[str, str | None]) -> Iterator[Json]:
-        """Iterate over a list's results, page after page."""
+        """Yield the results of a paginated list."""
         query: list[tuple[str, str]] = [(name, value) for name, value in filters.items() if value is not None]
         while True:
             answer = self.call("GET", path, query=query)
@@ -387,12 +468,12 @@ class _Calls:
                 return
             if not isinstance(following, str):
                 raise _not_hookhub(answer)
-            # Only the query is taken from the link: behind a proxy the server may not know its own address, and the
-            # key must not follow a link to another one.
+            # Take only the query from the link: behind a proxy the server may not know its public address, and the key
+            # must not be sent to any other host.
             before = query
             query = parse_qsl(following.partition("#")[0].partition("?")[2])
             if query == before:
-                # A list that leads to the same page again would never end.
+                # A link back to the same page would loop for ever.
                 raise _not_hookhub(answer)
 
     def call(
@@ -405,8 +486,9 @@ class _Calls:
         content_type: str = "application/json",
         repeatable: bool = False,
     ) -> requests.Response:
-        """Make a request until it succeeds, is refused, or has been repeated often enough."""
-        # What cannot be repeated (another POST makes another webhook) is repeated only when it certainly had no effect.
+        """Send a request, retry where that is safe, and return the 2xx response; raise HookHubError."""
+        # A POST that is not idempotent (repeating it might create a second webhook) is retried only if the first one
+        # certainly had no effect: the connection was not established, or the answer was 429.
         repeatable = repeatable or method != "POST"
         for attempt in range(1, self._retries + 2):
             last = attempt > self._retries
@@ -418,14 +500,15 @@ class _Calls:
                     data=content,
                     headers={"Content-Type": content_type} if content is not None else None,
                     timeout=self._timeout,
-                    # A redirect would turn POST into GET.
+                    # Following a redirect would turn POST into GET.
                     allow_redirects=False,
                 )
-            # The others are what libraries make of answers that are no HTTP; what was sent has been looked at before.
+            # The libraries raise HTTPError, OSError and ValueError for responses that are not valid HTTP. A ValueError
+            # cannot be about the request, which was validated before.
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 if last or not (_is_passing(error) and (repeatable or _never_arrived(error))):
                     raise _no_answer(error, base=self._base, attempts=attempt) from error
-                pause = backoff(attempt, jitter=random.random())  # noqa: S311 - spreads load, keeps no secret.
+                pause = backoff(attempt, jitter=random.random())  # noqa: S311 - jitter needs no cryptography.
             else:
                 if 200 <= answer.status_code < 300:
                     return answer
@@ -433,7 +516,7 @@ class _Calls:
                 asked = retry_after(answer.headers.get("Retry-After"), now=datetime.now(timezone.utc))
                 if last or not again or asked > LONGEST_RETRY_AFTER:
                     raise _refusal(answer, may_repeat=repeatable)
-                pause = max(asked, backoff(attempt, jitter=random.random()))  # noqa: S311 - spreads load, keeps no secret.
+                pause = max(asked, backoff(attempt, jitter=random.random()))  # noqa: S311 - jitter needs no cryptography.
             time.sleep(pause.total_seconds())
         raise AssertionError("the last attempt returns or raises")
 
@@ -449,8 +532,12 @@ def _is_base_url(url: object) -> bool:
 
 
 def clean_key(api_key: str) -> str:
-    """Return an API key without white space around it; raise ValueError, which does not show it, for what is no key."""
-    # Keys read from files end in a line break, on Windows in two.
+    """Return an API key without surrounding white space.
+
+    Raise ValueError if it cannot be a key (empty, longer than 1,000 characters, or not visible ASCII); the message does
+    not contain it.
+    """
+    # A key read from a file ends in a line break.
     key = api_key.strip() if isinstance(api_key, str) else ""
     if not KEY.fullmatch(key):
         raise ValueError("api_key is empty or has characters that no API key has; copy it again as it was shown")
@@ -458,24 +545,27 @@ def clean_key(api_key: str) -> str:
 
 
 def backoff(attempt: int, *, jitter: float) -> timedelta:
-    """Give the pause after a failed attempt: doubling, capped, and anywhere between half and all of that."""
-    # Doubling stops long before it can overflow, and long after the cap.
+    """Return the pause after the failed attempt number ``attempt`` (from 1): exponential, capped, with jitter.
+
+    ``jitter`` is a random number from 0 to 1, which scales the pause to between half and all of its length.
+    """
+    # The exponent is bounded far above the cap, so that the product cannot overflow.
     whole: timedelta = min(FIRST_BACKOFF * (1 << min(attempt - 1, 16)), LONGEST_BACKOFF)
     return whole * (0.5 + jitter / 2)
 
 
 def retry_after(header: str | None, *, now: datetime) -> timedelta:
-    """Read a Retry-After header in either form; nothing sensible is no wait at all."""
+    """Return the wait that a Retry-After header asks for (seconds or an HTTP date); zero if it cannot be parsed."""
     if not header:
         return timedelta(0)
     if header.isascii() and header.isdigit():
-        # Python refuses to read numbers of thousands of digits; these say the same.
+        # ``int`` rejects numbers of more than a few thousand digits; ten say the same, since the result is capped.
         digits = header.lstrip("0") or "0"
         return timedelta(seconds=min(int(digits[:10]), 10**9))
     try:
         at = parsedate_to_datetime(header)
         return max(timedelta(0), (at if at.tzinfo else at.replace(tzinfo=timezone.utc)) - now)
-    # Python 3.9 raises TypeError or IndexError for what is no date, and years may be beyond all calendars.
+    # Python 3.9 raises TypeError or IndexError for an invalid date; a year out of range raises OverflowError.
     except (ValueError, TypeError, IndexError, OverflowError):
         return timedelta(0)
 
@@ -484,7 +574,7 @@ def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for event in events:
-        # Fixed here, once, so that every repetition of the request is recognised.
+        # The key is generated once, before the first attempt, so that a retry of the request is deduplicated.
         line = _encode((event if event.id else replace(event, id=uuid.uuid4().hex)).as_json()) + b"\n"
         if batch and (len(batch) == BATCH_EVENTS or size + len(line) > BATCH_BYTES):
             yield batch
@@ -497,7 +587,7 @@ def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
 
 def _encode(value: Mapping[str, Any]) -> bytes:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Half a surrogate pair, which os.fsdecode makes of a byte that is not UTF-8, is written as its escape.
+    # A lone surrogate (os.fsdecode makes one of a byte that is not UTF-8) is written as a JSON escape.
     return text.encode(errors="backslashreplace")
 
 
@@ -523,7 +613,7 @@ def _published(answer: requests.Response, *, expected: int) -> list[PublishedEve
 def _object(answer: requests.Response) -> Json:
     try:
         parsed = json.loads(answer.content)
-    # Brackets nested deeper than Python follows are no ValueError.
+    # JSON nested too deeply raises RecursionError instead of ValueError.
     except (ValueError, RecursionError):
         raise _not_hookhub(answer) from None
     if not isinstance(parsed, dict):
@@ -584,13 +674,13 @@ def _moment(value: object) -> datetime:
 
 
 def _is_passing(error: Exception) -> bool:
-    """Tell whether another attempt may fare better: the network's errors, and not ours or a bad certificate."""
+    """Return whether an error is transient: a network error, but not an invalid certificate or request."""
     passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
     return isinstance(error, passing) and not isinstance(error, requests.exceptions.SSLError)
 
 
 def _never_arrived(error: Exception) -> bool:
-    """Tell whether not one byte can have reached the server."""
+    """Return whether the connection was never established, so that no byte can have reached the server."""
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else cause
     return isinstance(reason, (NewConnectionError, ConnectTimeoutError))

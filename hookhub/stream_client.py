@@ -1,13 +1,14 @@
-"""The Python client for producers that share HookHub's Redis: it writes events to the stream that workers read.
+"""Python client for producers that have access to HookHub's Redis: appends events to the stream that workers read.
 
     with StreamPublisher("redis://redis.internal:6379/0") as hookhub:
         hookhub.publish("push", {"ref": "refs/heads/main"}, repository="acme/widgets")
 
-Once this returns, Redis has the event, and it is as safe as that Redis is; a worker stores it within milliseconds.
-Nobody answers: what HookHub cannot take (an unknown repository, say) is set aside for its operator to see.
+When a call returns, Redis has the event, which is then as durable as that Redis; a worker stores it in the database
+within milliseconds. There is no response from HookHub: an entry that it cannot accept, for example because it names an
+unknown repository, is moved to the dead-letter stream for the operator.
 
-It needs ``redis`` and, for the client beside it, ``requests``, on Python 3.9 and later. A StreamPublisher may
-be shared by threads.
+Requires ``redis``, and ``requests`` for ``hookhub.client``, on Python 3.9 or later. Threads may share a
+StreamPublisher.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from redis.retry import Retry
 from hookhub.client import Event, HookHubError
 
 if TYPE_CHECKING:
-    # Python 3.9 and 3.10 have no such name.
+    # Not in the typing module of Python 3.9 and 3.10.
     from typing import Self
 
 DEFAULT_STREAM = "hookhub:events"
@@ -36,10 +37,11 @@ BATCH_BYTES = 4 << 20
 
 
 class NotPublished(HookHubError):
-    """Redis did not take the events, or did not say so; ``str()`` says why and what to do.
+    """Redis did not accept the events, or its response was lost; ``str()`` states the reason and a remedy.
 
-    ``entries`` are the ids of those that it certainly took. Publishing all of them again publishes none of them twice
-    if the events bring their own ids.
+    ``entries`` is a tuple of the entry ids (str) that Redis confirmed before the failure. ``code`` (str) is one of
+    ``connection_failed``, ``unauthenticated``, ``redis_full``, ``redis_refused`` and ``not_redis``; ``status`` is None.
+    If the events have ids of their own, publishing all of them again publishes none of them twice.
     """
 
     def __init__(self, message: str, *, code: str, advice: str, entries: Sequence[str] = ()) -> None:
@@ -48,11 +50,14 @@ class NotPublished(HookHubError):
 
 
 class StreamPublisher:
-    """Writes events to one HookHub's stream; use it as a context manager, or ``close()`` it.
+    """Appends events to the stream of one HookHub; use it as a context manager, or call ``close()``.
 
-    ``redis`` is the URL of HookHub's Redis, or a client of your own, which stays yours to configure and to close.
-    ``stream`` must be the deployment's HOOKHUB_STREAM. With a URL, ``timeout`` is how long to wait for an answer and
-    ``retries`` how often to write again what got none; repeating is safe, because every event has an id.
+    ``redis`` is the URL of HookHub's Redis, or a ``redis.Redis`` client, which the caller configures and closes.
+    ``stream`` must be the deployment's HOOKHUB_STREAM. ``timeout`` (for a connection and for each response) and
+    ``retries`` (the maximum number of retries) apply only with a URL. Retrying is safe, because every event has an
+    idempotency key.
+
+    Raise ValueError for an invalid URL or an empty ``stream``.
     """
 
     def __init__(
@@ -70,7 +75,7 @@ class StreamPublisher:
         self._redis = _connect(redis, timeout=timeout, retries=retries) if isinstance(redis, str) else redis
 
     def __enter__(self) -> Self:
-        """Give the publisher itself."""
+        """Return the publisher itself."""
         return self
 
     def __exit__(
@@ -80,40 +85,43 @@ class StreamPublisher:
         self.close()
 
     def close(self) -> None:
-        """Close the connections, unless the client is your own."""
+        """Close the connections, unless the caller passed its own client."""
         if self._is_ours:
             self._redis.close()
 
     def publish(
         self,
-        type: str,  # noqa: A002 - HookHub's own word for it.
+        type: str,  # noqa: A002 - the name of the field in the API.
         data: Any,
         *,
         repository: str | None = None,
-        id: str | None = None,  # noqa: A002 - HookHub's own word for it.
+        id: str | None = None,  # noqa: A002 - the name of the field in the API.
         timestamp: datetime | None = None,
         organization: str | None = None,
     ) -> str:
-        """Publish one event and give its entry's id in the stream."""
+        """Publish one event and return the id of its stream entry, such as ``1772625600000-0``.
+
+        The arguments are the fields of ``hookhub.client.Event``. Raise NotPublished.
+        """
         event = Event(type, data, repository=repository, id=id, timestamp=timestamp, organization=organization)
         return self.publish_batch([event])[0]
 
     def publish_batch(self, events: Iterable[Event]) -> list[str]:
-        """Publish many events, several hundred a round trip, and give their entries' ids in order.
+        """Publish events, up to 500 in one round trip, and return the ids of their stream entries in the same order.
 
-        ``events`` may be a generator of any length. Raises NotPublished.
+        ``events`` may be a generator of any length. Raise NotPublished.
         """
         entries: list[str] = []
         for batch in _batches(events):
             try:
                 self._write(batch, entries)
-            # The library stumbles over answers that are not Redis's with errors of any kind.
+            # redis-py may raise any exception for a response that does not come from a Redis.
             except Exception as error:
                 raise _not_published(error, entries=entries) from error
         return entries
 
     def _write(self, batch: Sequence[bytes], entries: list[str]) -> None:
-        """Append events to the stream and their entries' ids to ``entries``, as far as Redis takes them."""
+        """Append events to the stream, and the ids of those that Redis accepted to ``entries``."""
         with self._redis.pipeline(transaction=False) as writing:
             for event in batch:
                 writing.xadd(self._stream, {"event": event})
@@ -132,7 +140,7 @@ def _connect(url: str, *, timeout: timedelta, retries: int) -> Redis:
             url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(backoff, retries)
         )
     except ValueError:
-        # The library's sentence may quote a piece of the password.
+        # redis-py's message may quote a part of the password.
         raise ValueError(
             "redis is not the URL of a Redis, such as redis://:password@redis.internal:6379/0; "
             "percent-encode what is special in the password"
@@ -143,9 +151,9 @@ def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for event in events:
-        # Fixed here, once, so that what is written again after a lost answer is recognised.
+        # The key is generated once, before the first attempt, so that a retry after a lost response is deduplicated.
         known = event if event.id else replace(event, id=uuid.uuid4().hex)
-        # Half a surrogate pair is written as its escape.
+        # A lone surrogate is written as a JSON escape.
         written = json.dumps(known.as_json(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text = written.encode(errors="backslashreplace")
         if batch and (len(batch) == BATCH_EVENTS or size + len(text) > BATCH_BYTES):

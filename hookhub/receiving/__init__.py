@@ -1,9 +1,12 @@
-"""For the programs that receive: check that a request is really HookHub's, in plain Python.
+"""Verifies webhook requests in a receiver; needs only the standard library of Python 3.9 or later.
 
 from hookhub.receiving import VerificationFailed, verify
 
-received = verify(body, headers, secrets="whsec_…", format="standard-webhooks")
-print(received.type, received.data)
+try:
+    received = verify(body, headers, secrets="whsec_…", format="standard-webhooks")
+except VerificationFailed as failed:
+    ...  # Answer 401 with str(failed).
+print(received.type, received.id, received.data)
 """
 
 from hookhub.receiving.addresses import is_from, sender_of

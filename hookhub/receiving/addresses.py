@@ -1,4 +1,4 @@
-"""Whether a request comes from the addresses that HookHub sends from, which ``GET /v1/meta`` lists."""
+"""Checks that a request comes from one of HookHub's source addresses, which ``GET /v1/meta`` lists."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 
 def is_from(address: str, ranges: Iterable[str]) -> bool:
-    """Tell whether an address lies within one of the ranges, such as ``source_addresses`` of ``GET /v1/meta``.
+    """Return whether an IP address is within one of the ranges, such as ``source_addresses`` of ``GET /v1/meta``.
 
-    Ranges are addresses or CIDR blocks of either kind; a range that is neither is the caller's ValueError. An address
-    that is none lies nowhere. No ranges contain nothing: an operator who has set none gives you nothing to check.
+    Ranges are IPv4 or IPv6 addresses or CIDR blocks; raise ValueError for an invalid one. The result is False for an
+    invalid address, and for every address if ``ranges`` is empty: skip the check if the operator publishes none.
+
+        is_from("192.0.2.7", ["192.0.2.0/24", "2001:db8::1"])  # True
     """
     networks = [ip_network(one.strip(), strict=False) for one in ranges]
     found = _read(address)
@@ -18,10 +20,11 @@ def is_from(address: str, ranges: Iterable[str]) -> bool:
 
 
 def sender_of(peer: str, forwarded_for: str, *, proxies: Iterable[str]) -> str:
-    """Give the address of whoever really sent a request that may have come through proxies of your own.
+    """Return the address of the client that sent a request through zero or more of your own reverse proxies.
 
-    ``peer`` is who connected, ``forwarded_for`` the X-Forwarded-For header, and ``proxies`` are your proxies' ranges.
-    Anybody can send that header, so it is believed from right to left and only as far as your own proxies wrote it.
+    ``peer`` is the address of the TCP connection, ``forwarded_for`` the value of X-Forwarded-For, possibly empty, and
+    ``proxies`` are the address ranges of your proxies. The header is read from right to left, and the first address
+    that is not one of your proxies is returned: the entries to the left of it may be forged.
     """
     proxies = list(proxies)
     hops = [peer, *reversed([hop.strip() for hop in forwarded_for.split(",") if hop.strip()])]
@@ -36,5 +39,5 @@ def _read(address: str) -> IPv4Address | IPv6Address | None:
         found = ip_address(address.strip())
     except ValueError:
         return None
-    # A socket that takes both kinds shows IPv4 addresses so.
+    # A dual-stack socket reports IPv4 peers as IPv4-mapped IPv6 addresses.
     return (found.ipv4_mapped or found) if isinstance(found, IPv6Address) else found

@@ -1,4 +1,4 @@
-"""How a ``code-storage`` request is verified; what is wrong is said in Code Storage's own words."""
+"""Verifies ``code-storage`` requests; the error messages are those of Code Storage's own SDKs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from hookhub.receiving.request import (
     read_seconds,
 )
 
-# How far the sender's clock may be ahead of ours.
+# Clock skew: how far the sender's clock may be ahead of the receiver's.
 AHEAD_MOST = timedelta(seconds=60)
 
 
 def verify_code_storage(request: Request) -> Received:
-    """Verify ``t=<seconds>,sha256=<hex>`` over ``t.body``; what is asked first is refused first, as in its own SDKs."""
+    """Verify ``t=<seconds>,sha256=<hex>`` over ``t.body``, with the checks in the order of Code Storage's SDKs."""
     header = _header(request, "X-Pierre-Signature")
     event_type = _header(request, "X-Pierre-Event")
-    # Neither blanks nor an order are expected; of a part that comes twice the last one holds.
+    # The parts may come in any order, without blanks. Of a repeated part the last one counts.
     parts = dict(part.split("=", 1) for part in header.split(",") if "=" in part)
     sent, claimed = parts.get("t", ""), parts.get("sha256", "")
     if not sent or not claimed:
@@ -31,7 +31,7 @@ def verify_code_storage(request: Request) -> Received:
     timestamp = read_seconds(sent)
     if timestamp is None:
         raise VerificationFailed("Invalid timestamp in signature")
-    # In whole seconds, as it was sent.
+    # Whole seconds, the resolution of the header's timestamp.
     age = request.now.replace(microsecond=0) - timestamp
     if request.tolerance and age > request.tolerance:
         raise VerificationFailed(f"Webhook timestamp too old ({age.total_seconds():.0f} seconds)")

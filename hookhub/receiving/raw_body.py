@@ -1,4 +1,4 @@
-"""How requests are verified that sign the raw body: Coregit's, codmir's, Sigmagit's, SocialGateway's and GitHub's."""
+"""Verifies the formats that sign the raw body: Coregit, codmir, Sigmagit, SocialGateway and GitHub."""
 
 from urllib.parse import unquote_to_bytes
 
@@ -19,14 +19,14 @@ def verify_coregit(request: Request) -> Received:
     """Verify Coregit's envelope."""
     demand_raw_body_signed(request, header="x-coregit-signature")
     body = read_envelope(request.body, type_in="event", needs=["timestamp", "data"])
-    # Only headers name the delivery here, and nothing signs them.
+    # The delivery's id is only in a header, which is not signed.
     return Received(
         type=body["event"], id=None, timestamp=read_event_time(request, body["timestamp"]), data=body["data"]
     )
 
 
 def verify_codmir(request: Request) -> Received:
-    """Verify codmir's envelope; its id is the event's, the same for all who get that event."""
+    """Verify codmir's envelope; ``id`` is the event's id, the same at every receiver of that event."""
     demand_raw_body_signed(request, header="x-codmir-signature")
     body = read_envelope(request.body, type_in="type", needs=["id", "timestamp", "data"])
     if not isinstance(body["id"], str):
@@ -37,28 +37,28 @@ def verify_codmir(request: Request) -> Received:
 
 
 def verify_sigmagit(request: Request) -> Received:
-    """Verify Sigmagit's JSON."""
+    """Verify Sigmagit's JSON body."""
     demand_raw_body_signed(request, header="x-sigmagit-signature")
     event_type = request.header("x-sigmagit-event")
     return Received(type=event_type, id=None, timestamp=None, data=read_json(request.body))
 
 
 def verify_social_gateway(request: Request) -> Received:
-    """Verify SocialGateway's JSON or form."""
+    """Verify SocialGateway's body, JSON or form-encoded."""
     return _verify_hub(request, event_header="x-socialgateway-event")
 
 
 def verify_github(request: Request) -> Received:
-    """Verify GitHub's JSON or form."""
+    """Verify GitHub's body, JSON or form-encoded."""
     return _verify_hub(request, event_header="x-github-event")
 
 
 def _verify_hub(request: Request, *, event_header: str) -> Received:
-    # The older X-Hub-Signature, of SHA-1, comes along and proves nothing more.
+    # The legacy X-Hub-Signature (SHA-1) is sent as well and adds no assurance.
     demand_raw_body_signed(request, header="x-hub-signature-256")
     event_type = request.header(event_header)
     body = request.body
-    # Told by the signed bytes and not by Content-Type, which nothing signs; no JSON begins so.
+    # Recognize a form by the signed bytes, since Content-Type is not signed. No JSON starts like this.
     if body.startswith(FORM):
         if b"&" in body:
             raise VerificationFailed("The signature is right, but the form has more than a payload.")

@@ -1,4 +1,4 @@
-"""A request that may be anybody's, and the steps that every way of verifying it is made of."""
+"""The unverified request, and the steps that the verification of every format is composed of."""
 
 from __future__ import annotations
 
@@ -11,30 +11,34 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Union
 
-# No header of ours comes near this; comparing more would be work for strangers.
+# Far more than any header HookHub sends; a limit on the work that an unauthenticated request can cause.
 HEADER_LONGEST = 8192
-# Enough for any moment until the year 5138, and little enough for datetime.
+# Enough until the year 5138, and within the range of datetime.
 SECONDS_LONGEST = 11
 
-# RFC 3339: T and Z may be written in lower case, seconds have any number of decimals.
+# RFC 3339: T and Z may be lower case, and seconds may have any number of decimals.
 MOMENT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,30}))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 
-# What frameworks hand over: values are one text, several, or the bytes as they came.
+# The headers of any framework: a value is a str, a list of them, or raw bytes.
 Headers = Union[Mapping[str, Any], Iterable[tuple[Any, Any]]]
 
 
 class VerificationFailed(Exception):
-    """The request is not proven to be HookHub's, and must not be acted upon; the message says what was wrong."""
+    """The request could not be verified as HookHub's and must be rejected; ``str()`` gives the reason."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """A verified event; ``id`` and ``timestamp`` are None where the format does not sign them.
+    """A verified event.
 
-    ``id`` is the same on every retry and redelivery: remember it to act only once. ``type`` is signed where the body
-    holds it (``standard-webhooks``, ``coregit``, ``codmir``); elsewhere it is a header's word, so look at ``data`` too.
+    ``id`` (str) is the same on every retry and redelivery: store it to process an event only once. ``timestamp`` is a
+    datetime with a time zone, the time of the request (``standard-webhooks``, ``code-storage``) or of the event
+    (``coregit``, ``codmir``). Both are None where the format does not sign them. ``data`` is the parsed JSON payload.
+
+    ``type`` (str) is signed where it is part of the body (``standard-webhooks``, ``coregit``, ``codmir``). Elsewhere it
+    comes from an unsigned header that anyone on the path can change, so check that ``data`` fits it.
     """
 
     type: str
@@ -45,7 +49,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Request:
-    """What came in: each header's values under its name in lower case."""
+    """An unverified request and what to verify it with; ``headers`` maps lower-case names to all their values."""
 
     body: bytes
     headers: Mapping[str, tuple[str, ...]]
@@ -55,7 +59,7 @@ class Request:
     now: datetime
 
     def header(self, name: str) -> str:
-        """Give a header's value; one that is missing, doubled or endless proves nothing."""
+        """Return a header's value; raise VerificationFailed if it is missing, repeated or too long."""
         values = self.headers.get(name, ())
         if len(values) > 1:
             raise VerificationFailed(f"The {name} header came more than once.")
@@ -68,7 +72,10 @@ class Request:
 
 
 def read_headers(headers: Headers) -> dict[str, tuple[str, ...]]:
-    """Collect headers of any framework: a mapping of texts, bytes or lists, or pairs in which a name may come twice."""
+    """Return all values of each header, by its lower-case name.
+
+    ``headers`` is a mapping to str, bytes or lists of them, or an iterable of pairs in which names may repeat.
+    """
     found: dict[str, tuple[str, ...]] = {}
     for name, value in headers.items() if isinstance(headers, Mapping) or hasattr(headers, "items") else headers:
         key = _text(name).lower()
@@ -78,17 +85,17 @@ def read_headers(headers: Headers) -> dict[str, tuple[str, ...]]:
 
 
 def digest_of(secret: bytes, content: bytes) -> bytes:
-    """Give the HMAC-SHA256 of the content."""
+    """Return the HMAC-SHA256 of the content."""
     return hmac.digest(secret, content, hashlib.sha256)
 
 
 def is_any(claimed: Sequence[bytes], expected: Sequence[bytes]) -> bool:
-    """Tell whether a claimed signature is one of those expected; how long that takes tells nothing about either."""
-    return any([hmac.compare_digest(ours, theirs) for theirs in claimed for ours in expected])  # noqa: C419 - no early end.
+    """Return whether any claimed signature equals an expected one, in constant time."""
+    return any([hmac.compare_digest(ours, theirs) for theirs in claimed for ours in expected])  # noqa: C419 - no short circuit.
 
 
 def demand_match(claimed: Sequence[bytes], expected: Sequence[bytes]) -> None:
-    """Refuse a request none of whose signatures is right."""
+    """Raise VerificationFailed unless one of the claimed signatures is valid."""
     if not is_any(claimed, expected):
         raise VerificationFailed(
             "No signature matches: the secret is not this webhook's, or the body was changed on the way."
@@ -96,7 +103,10 @@ def demand_match(claimed: Sequence[bytes], expected: Sequence[bytes]) -> None:
 
 
 def demand_raw_body_signed(request: Request, *, header: str) -> None:
-    """Refuse a request without ``sha256=<hex>`` over its raw body, with the text of a secret as the key."""
+    """Raise VerificationFailed unless the header is a valid ``sha256=<hex>`` over the raw body.
+
+    The HMAC key is the secret's text in UTF-8.
+    """
     scheme, _, hexadecimal = request.header(header).partition("=")
     if scheme != "sha256":
         raise VerificationFailed(f"The {header} header must start with 'sha256='.")
@@ -105,27 +115,27 @@ def demand_raw_body_signed(request: Request, *, header: str) -> None:
 
 
 def as_bytes(text: str) -> bytes:
-    """Encode what a stranger wrote; what cannot be encoded becomes what can match nothing."""
+    """Encode untrusted text; a character that cannot be encoded becomes "?", which matches no signature."""
     return text.encode(errors="replace")
 
 
 def read_seconds(text: str) -> datetime | None:
-    """Read whole seconds since 1970, or give None: no sign, fraction, blank, underscore or foreign digit."""
+    """Parse a Unix timestamp in whole seconds; return None unless it consists of ASCII digits only."""
     is_plain = text.isascii() and text.isdigit() and len(text) <= SECONDS_LONGEST
     return datetime.fromtimestamp(int(text), timezone.utc) if is_plain else None
 
 
 def read_json(body: bytes, *, refusal: str = "The signature is right, but the body is not JSON.") -> Any:
-    """Parse a body, or refuse it."""
+    """Parse a JSON body; raise VerificationFailed."""
     try:
         return json.loads(body)
-    # Brackets nested deeper than Python follows are no ValueError.
+    # JSON nested too deeply raises RecursionError instead of ValueError.
     except (ValueError, RecursionError):
         raise VerificationFailed(refusal) from None
 
 
 def read_envelope(body: bytes, *, type_in: str, needs: Sequence[str]) -> dict[str, Any]:
-    """Parse a body that is an object of certain fields, or refuse it."""
+    """Parse a JSON object with the field ``type_in`` (a string) and those in ``needs``; raise VerificationFailed."""
     parsed = read_json(body)
     missing = [name for name in (type_in, *needs) if not isinstance(parsed, dict) or name not in parsed]
     if missing:
@@ -136,13 +146,13 @@ def read_envelope(body: bytes, *, type_in: str, needs: Sequence[str]) -> dict[st
 
 
 def read_moment(value: object) -> datetime:
-    """Read a body's timestamp with its zone, or refuse it."""
+    """Parse an RFC 3339 timestamp; raise VerificationFailed."""
     found = MOMENT.fullmatch(value) if isinstance(value, str) else None
     if found is not None:
         day, clock, decimals, zone = found.groups()
         zone = "+00:00" if zone in "Zz" else zone
         try:
-            # Python 3.9 reads six decimals, and no Z.
+            # ``fromisoformat`` of Python 3.9 accepts six decimals at most, and no "Z".
             return datetime.fromisoformat(f"{day}T{clock}.{(decimals or '')[:6]:0<6}{zone}")
         except ValueError:
             pass
@@ -151,7 +161,10 @@ def read_moment(value: object) -> datetime:
 
 
 def read_event_time(request: Request, value: object) -> datetime:
-    """Read the time of an event whose format signs no other, and refuse one that is too old for the receiver."""
+    """Parse the time of an event; raise VerificationFailed if it is older than ``max_event_age``, or in the future.
+
+    For the formats that sign no time of the request. ``tolerance`` is the allowed clock skew into the future.
+    """
     moment = read_moment(value)
     age = request.now - moment
     if request.max_event_age is not None and not -request.tolerance <= age <= request.max_event_age:

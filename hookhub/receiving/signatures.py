@@ -1,6 +1,6 @@
-"""``verify``, which finds the format of a request and verifies it.
+"""Determines the format of a request and verifies it.
 
-A new format costs one function beside this file and one line in ``FORMATS``.
+A new format takes one function in this package and one line in ``FORMATS``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOLERANCE = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class VerifiableFormat:
-    """How a format is recognised (by a header that no other has) and verified."""
+    """How a format is recognized, by a header that no other format has, and verified."""
 
     told_by: str
     verify: Callable[[Request], Received]
@@ -36,7 +36,7 @@ FORMATS: Mapping[str, VerifiableFormat] = {
     "coregit": VerifiableFormat("x-coregit-signature", verify_coregit),
     "code-storage": VerifiableFormat("x-pierre-signature", verify_code_storage),
     "sigmagit": VerifiableFormat("x-sigmagit-signature", verify_sigmagit),
-    # These two sign under the same name.
+    # These two share a signature header, so the event header identifies them.
     "social-gateway": VerifiableFormat("x-socialgateway-event", verify_social_gateway),
     "github": VerifiableFormat("x-github-event", verify_github),
     "codmir": VerifiableFormat("x-codmir-signature", verify_codmir),
@@ -48,24 +48,29 @@ def verify(
     headers: Headers,
     *,
     secrets: str | Sequence[str],
-    format: str | None = None,  # noqa: A002 - the API's own word for it.
+    format: str | None = None,  # noqa: A002 - the name of the field in the API.
     tolerance: timedelta = TOLERANCE,
     max_event_age: timedelta | None = None,
     now: datetime | None = None,
 ) -> Received:
-    """Check a request's signature and return its event, or raise VerificationFailed.
+    """Verify a request's signature and return its event; raise VerificationFailed.
 
-    ``body`` is the request's body exactly as it came in: parsed and written again, it no longer matches. ``headers``
-    are a mapping or pairs. ``secrets`` are all that may be in use (two while one is being rotated). ``format`` is the
-    webhook's; without it the headers decide, and so does whoever sends the request.
+    ``body`` is the raw body (bytes): JSON that was parsed and serialized again no longer matches its signature.
+    ``headers`` is the framework's mapping, or an iterable of (name, value) pairs. ``secrets`` is one secret or all that
+    are valid (two during a rotation). ``format`` is the wire format of the webhook, one of ``FORMATS``. Always pass it:
+    without it the headers determine the format, and they are under the sender's control.
 
-    ``tolerance`` is how old a request may be where its own time is signed (``standard-webhooks``, ``code-storage``);
-    of no length it turns that check off. ``coregit`` and ``codmir`` sign when the event happened, which stays the same
-    on every retry: ``max_event_age`` refuses events older than that, and None takes them however old. The other formats
-    sign no time: their requests can be sent again by whoever has seen them, so keep those behind TLS.
+    ``tolerance`` is the maximum age of a request whose own time is signed (``standard-webhooks``, ``code-storage``);
+    ``timedelta(0)`` turns the check off. ``coregit`` and ``codmir`` sign the time of the event, which is the same on
+    every retry: ``max_event_age`` rejects older events, None accepts any age. The other formats sign no time, so that a
+    captured request can be replayed at any time: use TLS, and deduplicate.
 
-    A mistake of the receiver's own (no secret, an unknown format, a secret that ``format`` cannot have, a body that is
-    no bytes) is a ValueError or TypeError for every request alike, whatever it holds.
+    ``now`` (with a time zone) replaces the clock in tests.
+
+    Raise ValueError or TypeError for a mistake of the caller, whatever the request holds: no secret, an unknown format,
+    a secret that ``format`` cannot have, a body that is not bytes.
+
+        received = verify(request.body, request.headers, secrets="whsec_…", format="standard-webhooks")
     """
     if not isinstance(body, bytes):
         raise TypeError(f"verify() needs the raw bytes of the body, not {type(body).__name__}")
@@ -89,7 +94,7 @@ def verify(
 def _listed(secrets: str | Sequence[str]) -> Sequence[str]:
     listed = [secrets] if isinstance(secrets, str) else list(secrets)
     if not listed or not all(listed):
-        # An empty key would verify whatever an attacker signs with an empty key.
+        # An attacker can sign with an empty key, too.
         raise ValueError("verify() needs at least one secret, and none may be empty")
     for secret in listed:
         if not isinstance(secret, str):
@@ -100,12 +105,12 @@ def _listed(secrets: str | Sequence[str]) -> Sequence[str]:
 
 
 def _find(headers: Mapping[str, object]) -> VerifiableFormat:
-    """Return the one format whose header is there, or refuse the request."""
+    """Return the only format whose header is present; raise VerificationFailed if there is none, or more than one."""
     found = [each for each in FORMATS.values() if each.told_by in headers]
     if len(found) == 1:
         return found[0]
     known = ", ".join(each.told_by for each in FORMATS.values())
-    # Guessing would let the sender choose the weaker of two.
+    # A guess would let the sender choose the weaker of two formats.
     raise VerificationFailed(
         f"The request has signatures of several formats; tell verify() which one to expect ({', '.join(FORMATS)})."
         if found

@@ -1,4 +1,4 @@
-"""How a ``standard-webhooks`` request is verified (https://www.standardwebhooks.com)."""
+"""Verifies ``standard-webhooks`` requests (https://www.standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hookhub.receiving.request import (
     read_seconds,
 )
 
-# A sender signs with five secrets at most; of more signatures than this, the rest is noise.
+# HookHub signs with five secrets at most; more signatures than this are ignored.
 SIGNATURES_MOST = 20
 
 
@@ -28,7 +28,7 @@ def verify_standard_webhooks(request: Request) -> Received:
     parts = [each.partition(",") for each in request.header("webhook-signature").split()]
     claimed = [_decoded(text) for version, _, text in parts if version == "v1"][:SIGNATURES_MOST]
     signed = as_bytes(f"{delivery}.{sent}.") + request.body
-    # A secret of another form is another format's, which the sender of this request did not choose to sign.
+    # A secret of another form belongs to a webhook of another format; ignore it.
     keys = [key for key in map(read_key, request.secrets) if key]
     demand_match(claimed, [digest_of(key, signed) for key in keys])
     timestamp = _recent(sent, now=request.now, tolerance=request.tolerance)
