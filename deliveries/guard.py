@@ -1,4 +1,7 @@
-"""Which addresses may be dialled: one pure question, asked again at every dial."""
+"""The SSRF guard: pure functions that decide whether an address and port may be connected to.
+
+They are called when a webhook's URL is set, and again for every connection.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +30,7 @@ REFUSED_IPV4: dict[str, str] = {
     "224.0.0.0/4": "multicast",
     "240.0.0.0/4": "reserved and broadcast",
 }
-# IPv6 is the other way round: only this part has been given out for the Internet, and everything outside is refused.
+# IPv6 is an allowlist: only this range is assigned for the public Internet, and everything outside is refused.
 ALLOWED_IPV6 = IPv6Network("2000::/3")
 REFUSED_IPV6: dict[str, str] = {
     "2001::/23": "protocol assignments and Teredo",
@@ -40,9 +43,9 @@ REFUSED_IPV6: dict[str, str] = {
 WEB_PORTS = frozenset({80, 443})
 FIRST_FREE_PORT = 1024
 LAST_PORT = 65535
-# Services that act on what an HTTP request can carry, or that answer over HTTP to whoever reaches them. Ports where
-# people do run receivers are left out on purpose (3000, 5000, 8000, 8080, 8443, 9000; 8123 is Home Assistant), and so
-# is everything from 32768 up, which systems hand out at random.
+# Services that an HTTP request could make act, or that answer any HTTP client without authentication. Ports on which
+# receivers commonly run are left out (3000, 5000, 8000, 8080, 8443, 9000; 8123 is Home Assistant), and so are those
+# from 32768 up, which are ephemeral.
 SERVICE_PORTS: dict[int, str] = {
     1433: "SQL Server",
     1521: "Oracle Database",
@@ -100,10 +103,11 @@ SERVICE_PORTS: dict[int, str] = {
 
 @dataclass(frozen=True)
 class Policy:
-    """Hold the operator's exceptions; each lifts the address rule and never the port rule.
+    """The operator's exceptions to the address rules, and rules about TLS. No exception lifts the port rules.
 
-    ``hosts`` are exact names as ``target.normalise_host`` writes them. ``allows_loopback`` is for development.
-    ``https_only`` and ``requires_tls_verification`` are no exceptions but rules, for webhooks made before them too.
+    ``hosts`` are exact host names in the form that ``target.normalise_host`` returns. ``allows_loopback`` is for
+    development. ``https_only`` and ``requires_tls_verification`` are additional rules; they also apply to webhooks that
+    were created before they were set.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -114,9 +118,10 @@ class Policy:
 
 
 def public_refusal(address: str, port: int, *, policy: Policy, host: str) -> str | None:
-    """Return ``refusal`` as a webhook's owner may read it, or None: of a name's addresses it tells nothing.
+    """Return the message of ``refusal`` without the addresses of a host name, or None if the address is allowed.
 
-    Where private names lead is the operator's to know, who finds it in the log; an address in the URL is its owner's.
+    A webhook's owner may read it, and must not learn what private host names resolve to; the log has that for the
+    operator. An address that is part of the URL is known to the owner and stays.
     """
     reason = refusal(address, port, policy=policy, host=host)
     if reason is None or not host or _is_address(host):
@@ -128,16 +133,16 @@ def public_refusal(address: str, port: int, *, policy: Policy, host: str) -> str
 
 
 def refusal(address: str, port: int, *, policy: Policy, host: str = "") -> str | None:
-    """Say in one sentence, for the operator, why ``address`` may not be dialled on ``port``, or None when it may.
+    """Return one sentence, for the operator, why ``address`` and ``port`` must not be connected to, or None.
 
-    ``address`` is an IP address in text, an IPv6 scope (``%eth0``) included; anything else is refused.
-    ``host`` is the name that led to it, as ``target.host_of`` gives it.
+    ``address`` is the text of an IP address, possibly with an IPv6 scope (``%eth0``); any other text is refused.
+    ``host`` is the host name that resolved to it, as ``target.host_of`` returns it.
     """
     return port_refusal(port, subject=address) or _address_refusal(address, policy, host)
 
 
 def port_refusal(port: int, *, subject: str) -> str | None:
-    """Say why ``port`` of ``subject`` (an address or a host name) may not be dialled, or None when it may."""
+    """Return why ``port`` of ``subject`` (an address or a host name) must not be connected to, or None."""
     if port in SERVICE_PORTS:
         reason = f"that is where {SERVICE_PORTS[port]} usually listens"
     elif port in WEB_PORTS or FIRST_FREE_PORT <= port <= LAST_PORT:
@@ -147,10 +152,10 @@ def port_refusal(port: int, *, subject: str) -> str | None:
     return f"Port {port} of {_shown(subject)} may not be dialled because {reason}; no setting allows it."
 
 
-# A webhook's host keeps its address for a while, so the dials of a busy minute repeat a few questions.
+# Hosts rarely change their addresses, so the connections of a busy minute repeat a few calls.
 @lru_cache(maxsize=4096)
 def _address_refusal(address: str, policy: Policy, host: str) -> str | None:
-    """Say why ``address`` may not be dialled on any port, or None when it may."""
+    """Return why ``address`` must not be connected to on any port, or None."""
     try:
         written = ip_address(address)
     except ValueError:
@@ -163,7 +168,7 @@ def _address_refusal(address: str, policy: Policy, host: str) -> str | None:
     named = _shown(address) if dialled == written else f"{_shown(address)} ({dialled})"
     if host and host != address:
         named = f"{_shown(host)} leads to {named}, which"
-    # A scope (%eth0) is part of an address but never of a network.
+    # A network has no scope (%eth0).
     network = f"{str(dialled).partition('%')[0]}/{dialled.max_prefixlen}"
     return (
         f"{named} may not be dialled because it is {reason}; the operator can allow it by adding "
@@ -180,15 +185,15 @@ def _is_address(host: str) -> bool:
 
 
 def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Give the IPv4 address that an IPv4-mapped one (::ffff:0:0/96) really dials, and any other as it is."""
+    """Return the IPv4 address inside an IPv4-mapped one (::ffff:0:0/96), and any other address unchanged."""
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
 
 
 def _refused_as(address: IPv4Address | IPv6Address) -> str | None:
-    """Name the list entry that refuses ``address``, or None when no list does."""
-    # Plain numbers: `address in network` costs ten times as much, and this runs while a connection waits.
+    """Return the range that ``address`` is refused for, with its purpose, or None."""
+    # Compare integers: `address in network` takes ten times as long, and a connection waits for this.
     number = int(address)
     if isinstance(address, IPv6Address) and not _ALLOWED_IPV6_RANGE[0] <= number <= _ALLOWED_IPV6_RANGE[1]:
         return f"outside {ALLOWED_IPV6}, the only part of IPv6 in use on the Internet"
@@ -199,8 +204,8 @@ def _refused_as(address: IPv4Address | IPv6Address) -> str | None:
 
 
 def _is_excepted(address: IPv4Address | IPv6Address, policy: Policy, host: str) -> bool:
-    """Tell whether the operator allows this refused address."""
-    # An empty name must never match: a list read from an empty variable may hold one.
+    """Return whether the operator's exceptions allow this refused address."""
+    # An empty host must never match, because a list parsed from an empty variable may contain an empty name.
     if host and host in policy.hosts:
         return True
     if policy.allows_loopback and address.is_loopback:
@@ -209,12 +214,12 @@ def _is_excepted(address: IPv4Address | IPv6Address, policy: Policy, host: str) 
 
 
 def _shown(text: str) -> str:
-    """Give ``text`` in a form that is safe in a log line and an answer, however strange or long it is."""
+    """Return ``text`` if it is safe in a log line and a response, else an escaped and truncated form of it."""
     return text if text and text.isascii() and text.isprintable() and len(text) <= 253 else ascii(text[:80])
 
 
 def _range(network: IPv4Network | IPv6Network) -> tuple[int, int]:
-    """Give the first and the last address of ``network`` as numbers."""
+    """Return the first and the last address of ``network`` as integers."""
     return int(network[0]), int(network[-1])
 
 

@@ -1,4 +1,7 @@
-"""Host names looked up in threads of our own: each once at a time, however many ask for it."""
+"""DNS look-ups in daemon threads, so that a name server that does not answer blocks nothing else.
+
+Concurrent requests for the same host name share one look-up.
+"""
 
 import os
 import re
@@ -11,31 +14,31 @@ from typing import NamedTuple
 
 import pycurl
 
-# A look-up cannot be interrupted: with its nameserver silent it keeps its thread for as long as the C library tries,
-# perhaps half a minute. All that a worker has in flight may be for names of one dead zone, and then some more.
+# A look-up cannot be interrupted: if the name server does not answer, it occupies its thread until the C library gives
+# up, perhaps for half a minute. All requests of a worker may be to names in one dead zone; a few more must still fit.
 THREADS_MOST = 512
-# Names that wait for a thread.
+# Host names that may be queued for a thread.
 WAITING_MOST = 4096
 
-# libcurl gives every spelling of an IPv4 address in this one.
+# libcurl normalizes every spelling of an IPv4 address to four decimal numbers.
 _ADDRESS = re.compile(r"\[.*\]|[0-9]+(?:\.[0-9]+){3}")
 
 Addresses = list[str]
 
 
 class Name(NamedTuple):
-    """A host by its name, and the port it is to be dialled on, as libcurl reads them off a URL."""
+    """The host name and the port that libcurl would connect to for a URL."""
 
     host: str
     port: str
 
 
 def name_in(url: str) -> Name | None:
-    """Give the name that somebody has to be asked for in order to dial ``url``, or None where libcurl asks nobody."""
+    """Return the host name that must be resolved to connect to ``url``, or None if libcurl needs no resolver."""
     try:
         parts = pycurl.CurlUrl(url)
     except (UnicodeEncodeError, pycurl.error):
-        # In a URL that has not been normalised. What libcurl makes of such a one it does not tell.
+        # The URL was not normalized, so we cannot know which host libcurl would resolve.
         return None
     host = (parts.host or "").lower()
     is_known = _ADDRESS.fullmatch(host) or f".{host}".removesuffix(".").endswith(".localhost")
@@ -43,7 +46,7 @@ def name_in(url: str) -> Name | None:
 
 
 class Resolver:
-    """The look-ups that are under way in one process."""
+    """Resolves host names in up to ``threads_most`` daemon threads. One instance serves a whole process."""
 
     def __init__(self, *, threads_most: int = THREADS_MOST, waiting_most: int = WAITING_MOST) -> None:
         self._threads_most = threads_most
@@ -54,10 +57,10 @@ class Resolver:
         self._threads = 0
 
     def look_up(self, host: str) -> Future[Addresses]:
-        """Give the addresses to come of ``host``, each once, in the system's order; shared, so never to be cancelled.
+        """Return a future for the addresses of ``host``, without duplicates, in the order of the system's resolver.
 
-        It fails with what the system's resolver raises, OSError or UnicodeError, and with TimeoutError when too many
-        names have been asked for since.
+        The future fails with OSError or UnicodeError from the system's resolver, or with TimeoutError if the queue
+        overflows before a thread takes the name. Callers share the future and must not cancel it.
         """
         with self._lock:
             answer = self._open.get(host)
@@ -74,21 +77,21 @@ class Resolver:
         return answer
 
     def _start(self) -> None:
-        # A daemon, because a process must be able to end while a nameserver is silent.
+        # A daemon thread, so that the process can exit while a name server does not answer.
         thread = Thread(target=self._work, name="look-up", daemon=True)
         try:
             thread.start()
         except RuntimeError:
-            # The system has no more threads. One of those at work takes the name over, or the next asker tries again.
+            # The system allows no more threads. A running one will take the name, or the next look-up starts a thread.
             with self._lock:
                 self._threads -= 1
 
     def _work(self) -> None:
-        """Look up what waits, until nothing does."""
+        """Resolve queued host names until the queue is empty."""
         while (host := self._next()) is not None:
             try:
                 addresses = _addresses_of(host)
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who asked get it.
+            except Exception as error:  # noqa: BLE001 - the future passes any error on to the callers.
                 self._end(host).set_exception(error)
             else:
                 self._end(host).set_result(addresses)
@@ -98,7 +101,7 @@ class Resolver:
             if not self._waiting:
                 self._threads -= 1
                 return None
-            # The newest: whoever asked for the oldest has probably given up by now.
+            # Take the newest first: the requests for the oldest have probably timed out.
             return self._waiting.pop()
 
     def _end(self, host: str) -> Future[Addresses]:
@@ -110,22 +113,22 @@ _resolvers: dict[int, Resolver] = {}
 
 
 def resolver_of_this_process() -> Resolver:
-    """Give the resolver that everybody in this process shares."""
+    """Return the process-wide resolver."""
     pid = os.getpid()
-    # A fork leaves the child a copy of its parent's, with none of its threads and perhaps with its lock held.
+    # After a fork, the child has a copy of its parent's resolver without the threads, and perhaps with the lock held.
     if pid not in _resolvers:
         _resolvers.setdefault(pid, Resolver())
     return _resolvers[pid]
 
 
 def _addresses_of(host: str) -> Addresses:
-    """Ask the system's resolver."""
+    """Return the addresses that the system's resolver finds for ``host``."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
 class Inbox:
-    """Where look-ups leave their answers for a thread that waits on descriptors, of which this is one to read from."""
+    """A mailbox for completed look-ups; its descriptor becomes readable when there are any, for use with poll."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -134,15 +137,15 @@ class Inbox:
         self._near, self._far = socket.socketpair()
 
     def fileno(self) -> int:
-        """Give the descriptor to wait on."""
+        """Return the descriptor to poll for reading."""
         return self._near.fileno()
 
     def ask(self, host: str) -> None:
-        """Have the answer put here when it is there."""
+        """Start a look-up whose result will arrive in this mailbox."""
         resolver_of_this_process().look_up(host).add_done_callback(partial(self._put, host))
 
     def take(self) -> list[tuple[str, Future[Addresses]]]:
-        """Give the answers that have come, each under its host."""
+        """Return and remove the completed look-ups as (host, future)."""
         with self._lock:
             taken, self._answers = self._answers, []
             if taken:
@@ -150,8 +153,8 @@ class Inbox:
         return taken
 
     def close(self) -> None:
-        """Take no more answers."""
-        # Held, because a look-up that ends late must not write into whatever gets the descriptor next.
+        """Close the descriptor and ignore look-ups that complete later."""
+        # The lock keeps a late look-up from writing to a descriptor that was closed and possibly reused.
         with self._lock:
             self._is_open = False
             self._near.close()
@@ -160,7 +163,7 @@ class Inbox:
     def _put(self, host: str, answer: Future[Addresses]) -> None:
         with self._lock:
             if self._is_open:
-                # One byte says that there are any: whoever reads it takes them all.
+                # A single byte signals that the mailbox is not empty; take() empties it and reads the byte.
                 if not self._answers:
                     self._far.send(b"\0")
                 self._answers.append((host, answer))

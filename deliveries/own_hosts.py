@@ -1,4 +1,4 @@
-"""Which URLs lead back to HookHub itself: webhooks there would publish what they deliver."""
+"""Detection of URLs that lead back to HookHub itself: such a webhook would publish its own deliveries as events."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from deliveries.target import BadTarget, host_and_port_of, normalise_host
 
 @dataclass(frozen=True, slots=True)
 class OwnHosts:
-    """Where this deployment is reached: host names, ``.example.org`` for all below it, and ports."""
+    """The host names and ports at which this deployment is reached; ``.example.org`` includes all subdomains."""
 
     names: frozenset[str]
     ports: frozenset[int]
-    # Host names the operator allows as receivers all the same.
+    # Host names that the operator allows as receivers anyway.
     allowed: Collection[str] = ()
 
     def reason_against(self, url: str) -> str | None:
-        """Return why a normalised URL cannot be a webhook's, or None."""
+        """Return a message why a normalized URL must not be a webhook's, or None if it does not lead here."""
         host, port = host_and_port_of(url)
         if port not in self.ports or host in self.allowed or not (self._names(host) or _is_loopback(host)):
             return None
@@ -31,12 +31,12 @@ class OwnHosts:
         )
 
     def _names(self, host: str) -> bool:
-        # As Django reads ALLOWED_HOSTS: a dot in front stands for the name itself and all below it.
+        # As in Django's ALLOWED_HOSTS, a leading dot matches the domain itself and all subdomains.
         return host in self.names or any(f".{host}".endswith(name) for name in self.names if name.startswith("."))
 
 
 def own_hosts_from_settings() -> OwnHosts:
-    """Return where the settings say that this deployment is reached."""
+    """Return this deployment's host names and ports according to the settings."""
     public = urlsplit(settings.HOOKHUB_PUBLIC_URL)
     names = {_normalised(name) for name in [public.hostname or "", *settings.ALLOWED_HOSTS] if name not in {"", "*"}}
     ports = {80, 443, settings.HOOKHUB_PORT, public.port or 443}

@@ -1,4 +1,7 @@
-"""Many requests at once over libcurl: the only outgoing connections HookHub makes."""
+"""A sender for many concurrent HTTP requests over libcurl's multi interface.
+
+All connections to receivers are made here, so that none bypasses the SSRF guard.
+"""
 
 import resource
 import select
@@ -21,8 +24,8 @@ from deliveries.lookups import Inbox
 from deliveries.transfer import BODY_MOST, Exchange, Request, Transfer
 
 SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-# Requests, the connections that are kept after them, and look-ups take some thousands where there are many slots. No
-# more than this, because the system may allow a thousand million, and there are libraries that walk through them all.
+# With many slots, requests, pooled connections and look-ups need several thousand descriptors. The limit is not raised
+# further, because the system may allow a billion and some libraries loop over every possible descriptor.
 FILES_MOST = 65_536
 WATCHED_FOR = {
     pycurl.POLL_IN: select.POLLIN,
@@ -32,26 +35,26 @@ WATCHED_FOR = {
 
 
 class Sender:
-    """Keeps up to ``slots`` requests in flight; belongs to the process and thread that made it."""
+    """Keeps up to ``slots`` requests in flight. Use it only in the process and thread that created it."""
 
     def __init__(self, *, slots: int, policy: guard.Policy, certificates: str, body_kept: int = BODY_MOST) -> None:
         self.slots = slots
-        # libcurl's sockets of the connections that it keeps for a further request, by their local ports.
+        # The sockets of libcurl's idle connections, by local port.
         kept: dict[int, int] = {}
         self._make_transfer = partial(
             Transfer, policy=policy, certificates=certificates, body_kept=min(body_kept, BODY_MOST), kept=kept
         )
         self._idle: list[Transfer] = []
         self._busy: dict[Any, tuple[Transfer, Hashable]] = {}
-        # When each request is to be given up, those of the same timeout together, the earliest in front.
+        # The deadline of each request in flight, grouped by timeout; each group is in ascending order.
         self._deadlines: defaultdict[timedelta, dict[Any, float]] = defaultdict(dict)
-        # When libcurl wants to be called, whatever its sockets do.
+        # When libcurl's timer expires, in time.monotonic() seconds, or None if it set none.
         self._call_at: float | None = None
-        # Bare, without the standard library's selectors around it: those cost more than half of a request here.
+        # epoll is used directly: the standard library's selectors would add more than half of the cost of a request.
         self._poll = select.epoll() if hasattr(select, "epoll") else select.poll()
         self._ticks_per_second = 1 if hasattr(select, "epoll") else 1000
         self._watched: set[int] = set()
-        # Requests that libcurl has let go of until the addresses of their host are known, by its name.
+        # Transfers that were taken out of the multi handle until their host is resolved, by host name.
         self._unresolved: dict[str, dict[Any, Transfer]] = {}
         self._inbox = Inbox()
         self._poll.register(self._inbox.fileno(), select.POLLIN)
@@ -62,16 +65,16 @@ class Sender:
 
     @property
     def in_flight(self) -> int:
-        """Requests begun and not yet given back by ``wait``."""
+        """Return the number of requests that were started and not yet returned by ``wait``."""
         return len(self._busy)
 
     @property
     def free(self) -> int:
-        """Requests that may be begun now."""
+        """Return the number of free slots."""
         return self.slots - len(self._busy)
 
     def start(self, request: Request, *, token: Hashable) -> None:
-        """Begin a request; ``wait`` gives it back under ``token``."""
+        """Start a request; ``wait`` returns its result together with ``token``."""
         transfer = self._idle.pop() if self._idle else self._make_transfer()
         transfer.prepare(request)
         self._multi.add_handle(transfer.curl)
@@ -79,7 +82,10 @@ class Sender:
         self._deadlines[request.timeout][transfer.curl] = transfer.started_at + request.timeout.total_seconds()
 
     def wait(self, timeout: timedelta) -> list[tuple[Hashable, Exchange]]:
-        """Let requests go forward for at most ``timeout``, and give those that ended; at once when any has."""
+        """Drive the requests in flight and return (token, Exchange) for those that ended.
+
+        Return as soon as any has ended, or after ``timeout`` with an empty list.
+        """
         until = time.monotonic() + timeout.total_seconds()
         while True:
             began_at = time.monotonic()
@@ -89,7 +95,7 @@ class Sender:
                 return ended
 
     def close(self) -> None:
-        """Drop every connection and every request in flight."""
+        """Abort all requests in flight and close all connections."""
         for transfer, _ in self._busy.values():
             if transfer.wanted is None:
                 self._multi.remove_handle(transfer.curl)
@@ -107,16 +113,16 @@ class Sender:
             self._poll.close()
 
     def _turn(self, until: float) -> None:
-        """Wait for the sockets, libcurl's own timer or a deadline, whichever is first, and let libcurl act on it."""
+        """Wait for a socket, libcurl's timer or the earliest deadline, but not past ``until``; then call libcurl."""
         until = min([until, *(next(iter(those.values())) for those in self._deadlines.values())])
         if self._call_at is not None:
             until = min(until, self._call_at)
         patience = max(until - time.monotonic(), 0)
         for descriptor, ready in self._poll.poll(patience * self._ticks_per_second):
             if descriptor not in self._watched:
-                # The inbox's, or that of a connection that was closed a moment ago.
+                # The inbox, or a connection that libcurl closed while handling an earlier descriptor.
                 continue
-            # A connection that is broken or closed is one that can be read from: libcurl finds out why.
+            # Report errors and hang-ups as readable: libcurl then finds the reason by reading.
             mask = pycurl.CSELECT_IN if ready & ~select.POLLOUT else 0
             self._multi.socket_action(descriptor, mask | (pycurl.CSELECT_OUT if ready & select.POLLOUT else 0))
         if self._call_at is not None and time.monotonic() >= self._call_at:
@@ -144,14 +150,14 @@ class Sender:
         return ended
 
     def _look_up(self, host: str, transfer: Transfer) -> None:
-        """Let the transfer wait for the addresses of its host, which is asked for once however many wait for it."""
+        """Defer the transfer until its host is resolved; one look-up serves all transfers to the same host."""
         if host not in self._unresolved:
             self._unresolved[host] = {}
             self._inbox.ask(host)
         self._unresolved[host][transfer.curl] = transfer
 
     def _resume(self) -> list[tuple[Hashable, Exchange]]:
-        """Go on with the requests to hosts whose addresses are known by now, and end those to hosts that have none."""
+        """Resume the requests whose host has been resolved. Return those whose look-up failed."""
         ended: list[tuple[Hashable, Exchange]] = []
         if not self._unresolved:
             return ended
@@ -167,10 +173,10 @@ class Sender:
         return ended
 
     def _give_up(self, *, overdue_at: float) -> list[tuple[Hashable, Exchange]]:
-        """End what was overdue when the last turn began.
+        """Time out the requests whose deadline had passed when the last ``_turn`` began, and return them.
 
-        What had arrived by then has been read in that turn. libcurl's own timeout looks at the clock first: whenever we
-        had been away for longer than a deadline, answers that had come in time were lost.
+        Data that had arrived by then was read in that turn. libcurl's own timeout checks the clock before it reads, so
+        after a pause of this process longer than the deadline it would discard responses that had come in time.
         """
         overdue = [
             curl
@@ -189,7 +195,7 @@ class Sender:
         return ended
 
     def _release(self, transfer: Transfer) -> None:
-        """Have the transfer ready for another request."""
+        """Return the transfer to the pool for another request."""
         del self._busy[transfer.curl]
         those = self._deadlines[transfer.timeout]
         del those[transfer.curl]
@@ -214,7 +220,7 @@ class Sender:
 
 
 def policy_from_settings() -> guard.Policy:
-    """Return the operator's exceptions to the guard, and the rules about TLS."""
+    """Return the settings' exceptions to the SSRF guard and their TLS rules."""
     return guard.Policy(
         networks=settings.HOOKHUB_ALLOWED_NETWORKS,
         hosts=settings.HOOKHUB_ALLOWED_HOSTS,
@@ -226,24 +232,24 @@ def policy_from_settings() -> guard.Policy:
 
 @lru_cache(maxsize=1)
 def certificates_from_settings() -> str:
-    """Give the path of the certificates that receivers are checked against."""
+    """Return the path of the CA bundle that receivers' certificates are verified against."""
     if settings.HOOKHUB_CA_BUNDLE:
         return str(settings.HOOKHUB_CA_BUNDLE)
     return next((path for path in SYSTEM_CERTIFICATES if Path(path).exists()), certifi.where())
 
 
 def allow_many_files() -> None:
-    """Raise this process's limit of open files, often 1,024, as far as the system lets it and anybody needs."""
+    """Raise this process's soft limit of open files, often 1,024, to at most FILES_MOST and the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        # Some systems have another limit beside the one that they tell.
+        # Some systems enforce a lower limit than the hard limit that they report.
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def make_sender(*, slots: int) -> Sender:
-    """Make a sender as the settings want it; call it after the fork, in the process that sends."""
+    """Return a Sender configured from the settings. Call it after forking, in the process that sends."""
     allow_many_files()
     return Sender(
         slots=slots,

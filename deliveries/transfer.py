@@ -1,4 +1,4 @@
-"""One HTTP exchange over a libcurl handle: how it is set up, what arrives, and what that comes to."""
+"""One HTTP exchange over a reusable libcurl handle: set up the request, collect the response, classify failures."""
 
 import errno
 import logging
@@ -19,7 +19,7 @@ from deliveries.outcomes import LossKind, Lost
 log = logging.getLogger("hookhub.guard")
 
 HTTPS_REQUIRED = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub."
-# What an answer may hold before we hang up; what the log keeps of its body is a setting and never more than this.
+# The transfer is aborted beyond these sizes. How much of the body the log keeps is a setting, at most BODY_MOST.
 HEADERS_MOST = 64 * 1024
 BODY_MOST = 64 * 1024
 TLS_ERRORS = frozenset(
@@ -29,12 +29,12 @@ TLS_ERRORS = frozenset(
     }
 )  # fmt: skip
 UNREACHABLE = frozenset({pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_URL_MALFORMAT})
-# Reasons for not opening a socket that have to do with this machine alone.
+# Errors of socket() that mean this machine lacks resources; they say nothing about the receiver.
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Request(NamedTuple):
-    """One request to make; ``timeout`` covers all of it, from the name look-up to the last byte of the answer."""
+    """One request to send. ``timeout`` covers all of it, from the look-up of the name to the response's last byte."""
 
     url: str
     headers: tuple[tuple[str, str], ...]
@@ -45,7 +45,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """A complete answer; of a long body only the beginning."""
+    """A complete response; a long body is truncated."""
 
     status: int
     reason: str
@@ -53,26 +53,26 @@ class Reply(NamedTuple):
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Give the first header of that name, whatever its case, or None."""
+        """Return the value of the first header with this lower-case name, or None."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 
 class Exchange(NamedTuple):
-    """What became of one request: a complete answer, or the reason why there is none."""
+    """The result of one request: a complete response, or the reason why there is none."""
 
     duration: timedelta
     result: Reply | Lost
 
 
 class Transfer:
-    """One libcurl handle, used again and again, and what it is receiving."""
+    """A libcurl easy handle that is reused for one request after another, and the response it is receiving."""
 
     def __init__(self, *, policy: guard.Policy, certificates: str, body_kept: int, kept: dict[int, int]) -> None:
         self.policy = policy
         self.body_kept = body_kept
-        # libcurl's sockets of the connections that it keeps for a further request, by their local ports.
+        # The sockets of libcurl's idle connections, by local port; shared by all transfers of a sender.
         self.kept = kept
-        # What the handle is set to, so that setting it again can be spared.
+        # The options that are set on the handle, so that they are set again only if they differ.
         self.url = self.host = self.method = ""
         self.timeout = timedelta(0)
         self.verifies: bool | None = None
@@ -81,7 +81,7 @@ class Transfer:
         self._look = select.poll()
         self._expect_nothing()
         self.curl = curl = pycurl.Curl()
-        # Nothing of this machine's may reach a receiver, nor a receiver send us elsewhere.
+        # Nothing of this machine's configuration may reach a receiver, and no receiver may redirect us.
         curl.setopt(pycurl.USERAGENT, "")
         curl.setopt(pycurl.PROXY, "")
         curl.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
@@ -101,8 +101,8 @@ class Transfer:
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
     def _expect_nothing(self) -> None:
-        """Forget what has arrived."""
-        # The name whose addresses are to be found out first, in which case libcurl has let go of the request.
+        """Reset the state of the previous response."""
+        # Set while the transfer is out of the multi handle, waiting for this name to be resolved.
         self.wanted: Name | None = None
         self.is_resolved = False
         self.is_to_be_repeated = self.is_too_long = False
@@ -113,7 +113,7 @@ class Transfer:
         self.body_bytes = 0
 
     def prepare(self, request: Request) -> None:
-        """Set the handle to a request; raises UnicodeEncodeError for what cannot be sent, and UnicodeError."""
+        """Configure the handle for a request. Raise UnicodeError if the URL or a header cannot be encoded."""
         self._expect_nothing()
         curl = self.curl
         if request.url != self.url:
@@ -124,11 +124,11 @@ class Transfer:
             self.is_fresh = False
             curl.setopt(pycurl.FRESH_CONNECT, 0)
         self._set_method(request.method, request.body)
-        # "Expect:" with nothing after it keeps libcurl from asking leave to send a long body.
+        # An empty "Expect:" keeps libcurl from sending "Expect: 100-continue" and waiting before a long body.
         lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
         curl.setopt(pycurl.HTTPHEADER, [line.encode() for line in (*lines, "Expect:")])
         if request.timeout != self.timeout:
-            # The deadline over all is the sender's. Of this one libcurl gives each address of a name its part.
+            # The sender enforces the total deadline. libcurl divides this one among the addresses of the host.
             self.timeout = request.timeout
             curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(request.timeout / timedelta(milliseconds=1))))
         verifies = request.verify_ssl or self.policy.requires_tls_verification
@@ -139,7 +139,7 @@ class Transfer:
         self.started_at = time.monotonic()
 
     def _set_method(self, method: str, body: bytes) -> None:
-        """Set the method and the body, and let nothing of the last request stay in the handle."""
+        """Set the method and the body, and clear both of the previous request."""
         curl = self.curl
         if method == self.method == "POST":
             curl.setopt(pycurl.POSTFIELDS, body)
@@ -158,39 +158,42 @@ class Transfer:
                 curl.setopt(pycurl.POSTFIELDS, body)
 
     def note_connection(self, code: int) -> None:
-        """Note the connection that an exchange leaves behind; only HTTP/2 tells whose an answer is."""
+        """Remember the idle connection that an HTTP/1 exchange leaves, for ``_look_before_sending``.
+
+        HTTP/2 needs no such check, because its responses name the request's stream.
+        """
         if code == pycurl.E_OK and self.lines and self.lines[0].startswith(b"HTTP/1"):
             self.kept[self.curl.getinfo(pycurl.LOCAL_PORT)] = self.curl.getinfo(pycurl.ACTIVESOCKET)
 
     def repeat(self) -> None:
-        """Get ready to go again, on a connection of its own."""
+        """Prepare to send the request again, on a new connection."""
         self._expect_nothing()
         self.is_fresh = True
         self.curl.setopt(pycurl.FRESH_CONNECT, 1)
 
     def resume(self, addresses: list[str]) -> None:
-        """Get ready to go on with the addresses of the name that was wanted."""
+        """Prepare to continue with the addresses of the host name that had to be resolved."""
         if self.wanted is None:
             raise RuntimeError("No name was wanted.")
         (host, port), self.wanted, self.is_resolved = self.wanted, None, True
-        # An address with a scope (%eth0) cannot be told to libcurl; where there is no other, it asks for itself.
+        # CURLOPT_RESOLVE accepts no address with a scope (%eth0). If all have one, libcurl resolves the name itself.
         told = [f"[{address}]" if ":" in address else address for address in addresses if "%" not in address]
         if told:
-            # libcurl shares them with the requests to come, and with the plus forgets them as it does its own.
+            # They enter libcurl's DNS cache, also for later requests; the plus makes them expire like other entries.
             self.curl.setopt(pycurl.RESOLVE, [f"+{host}:{port}:{','.join(told)}"])
 
     def lose_name(self, error: BaseException) -> Exchange:
-        """Say that the name that was wanted has no address."""
+        """Return the result for a failed look-up: a timeout, or an unreachable host."""
         if isinstance(error, TimeoutError):
             return self._end(Lost("timeout", str(error)))
         host = self.wanted.host if self.wanted else self.host
         return self._end(Lost("unreachable", f"Could not resolve host: {host}"))
 
     def conclude(self, code: int, error: str) -> Exchange:
-        """Say what libcurl's result comes to."""
+        """Return the exchange for libcurl's result code and error message."""
         if code == pycurl.E_OK or self.is_too_long:
             result: Reply | Lost = self._read() or Lost(
-                # libcurl is content with whatever came before the connection was closed.
+                # libcurl reports success even if the connection was closed in the middle of the headers.
                 "protocol", "The connection was closed in the middle of the answer's headers."
             )  # fmt: skip
         else:
@@ -198,7 +201,7 @@ class Transfer:
         return self._end(result)
 
     def give_up(self) -> Exchange:
-        """Say what there is to say when the deadline is over."""
+        """Return the exchange for a request whose deadline has passed."""
         if self.wanted is not None:
             milliseconds = self.timeout // timedelta(milliseconds=1)
             return self._end(Lost("timeout", f"Resolving timed out after {milliseconds} milliseconds"))
@@ -217,13 +220,13 @@ class Transfer:
         return Exchange(timedelta(seconds=time.monotonic() - self.started_at), result)
 
     def let_go(self) -> None:
-        """Close our copy of a socket of which libcurl could not make its own."""
+        """Close our copy of the socket, if it is still open."""
         if self._opened is not None:
             self._opened.close()
             self._opened = None
 
     def _read(self) -> Reply | None:
-        """Read the lines of the final answer, or give None where its headers are not complete."""
+        """Return the final response, or None if its headers are incomplete."""
         headers: list[tuple[str, str]] = []
         reason, is_complete = "", False
         for line in self.lines:
@@ -231,7 +234,7 @@ class Transfer:
             if text in {"\r\n", "\n"}:
                 is_complete = True
             elif text.startswith("HTTP/"):
-                # An interim answer's headers give way to the final one's.
+                # Discard the headers of an interim (1xx) response.
                 reason, headers, is_complete = text.rstrip().partition(" ")[2].partition(" ")[2], [], False
             else:
                 name, colon, value = text.partition(":")
@@ -242,7 +245,7 @@ class Transfer:
         return Reply(self.curl.getinfo(pycurl.RESPONSE_CODE), reason, tuple(headers), bytes(self.body))
 
     def _loss(self, code: int, error: str) -> Lost:
-        """Say in the owner's words why no complete answer came."""
+        """Return why no complete response came, with an error message for the webhook's owner."""
         if self.forbidden and code in UNREACHABLE:
             return Lost("forbidden", self.forbidden)
         if self.shortage and code in UNREACHABLE:
@@ -261,16 +264,20 @@ class Transfer:
         return Lost(kind, f"{error or f'libcurl error {code}'}{begun}")
 
     def _keep_from_looking_up(self) -> int:
-        """Take the request back when libcurl is about to look up a name; it asks this before, unless it still knows it.
+        """Abort the request if libcurl is about to resolve a name; libcurl does not call this if its cache has it.
 
-        It has twenty threads for that and needs two for each request: ten to a silent nameserver would stop all others.
+        libcurl has twenty resolver threads and uses two per request, so ten requests to hosts with an unresponsive name
+        server would block all others. The sender resolves the name in ``deliveries.lookups`` and resumes the request.
         """
         if not self.is_resolved:
             self.wanted = name_in(self.url)
         return int(self.wanted is not None)
 
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
-        """Look at the very address libcurl is about to dial: nothing can change between this look and the dialling."""
+        """Open a socket for libcurl, unless the guard refuses the address.
+
+        This is the very address that libcurl connects to, so DNS rebinding cannot change it after the check.
+        """
         del purpose
         family, kind, protocol, target = address
         refusal = guard.public_refusal(target[0], target[1], policy=self.policy, host=self.host)
@@ -286,23 +293,23 @@ class Transfer:
         try:
             self._opened = socket.socket(family, kind, protocol)
         except OSError as error:
-            # What is short here is no fault of the receiver's, whose owner shall read so.
+            # A shortage on this machine is not the receiver's fault, and the error message must say so.
             self.shortage = os.strerror(error.errno) if error.errno in SHORTAGES else ""
             return int(pycurl.SOCKET_BAD)
-        # libcurl goes on with a copy of this socket, for which there may be no descriptor left.
+        # libcurl duplicates this socket. If that fails, no descriptor was left; _leave_socket resets this.
         self.shortage = os.strerror(errno.EMFILE)
         return self._opened
 
     def _leave_socket(self, _descriptor: int, _purpose: int) -> int:
-        """Close our copy as soon as libcurl has made its own, or every connection would take two descriptors."""
+        """Close our copy of the socket once libcurl has its own: each connection must use only one descriptor."""
         self.let_go()
         self.shortage = ""
         return int(pycurl.SOCKOPT_OK)
 
     def _look_before_sending(self, _address: str, _local: str, _port: int, local_port: int) -> int:
-        """Leave a kept connection alone on which something came unasked: it would pass for this request's answer.
+        """Abort on a reused connection that has unread data: it would be taken for this request's response.
 
-        libcurl looks for itself, but at most once a second.
+        libcurl checks for this itself, but at most once a second.
         """
         kept = self.kept.pop(local_port, -1)
         if kept >= 0:
