@@ -1,4 +1,4 @@
-"""The claim: which deliveries are taken next, fairly across webhooks and fairly within each."""
+"""Claim ready deliveries, fairly across webhooks and fairly within each webhook."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +14,16 @@ from deliveries.retry import TIMEOUTS_BEFORE_REST
 
 LAST_ID = 2**63 - 1
 
-# A large claim begins with so many deliveries of each webhook in mind, so that it need not look at a webhook for each
-# one; where webhooks have fewer to give, it goes on to the next ones. A small one begins with a webhook for each.
+# A large claim expects this many deliveries per webhook, so that it reads fewer webhooks than it has slots; if they
+# have fewer, it continues with the next webhooks. A claim of up to SMALL slots reads one webhook per slot.
 TURNS = 4
 SMALL = 32
 
-# A receiver whose answers lately took longer than this has to share a bounded part of the slots with its like.
+# Receivers whose recent latency reaches this are slow: all of them share a bounded fraction of the slots.
 SLOW_FROM = timedelta(seconds=1)
 
-# What a webhook may have in flight. One that kept timing out is tried with a single request when its rest is over, and
-# has its whole share again with the first answer.
+# How many requests a webhook may have in flight. After a backoff because of timeouts it is probed with a single
+# request; the first response restores the full limit.
 SHARE = """
 CASE WHEN w.timeouts_in_a_row >= %(timeouts)s THEN 1 ELSE coalesce(w.max_in_flight, %(max_in_flight)s) END
 """
@@ -32,21 +32,21 @@ IN_FLIGHT = """
 (SELECT count(*) FROM deliveries_delivery s WHERE s.webhook_id = w.id AND s.state = 'sending')
 """
 
-# Among slow ones, who have fewer slots than there may be of them: who has least in flight, and among those who had an
-# answer longest ago. By the webhooks' ids the same few would have them for as long as they stand in line.
+# There can be more slow webhooks than slots for them. Fewest in flight first, then least recently answered: ordering by
+# id would starve the others.
 BY_TURNS_OF_THE_SLOW = "busy + turn, last_delivery_at NULLS FIRST, webhook_id"
 
 IS_SLOW = "(coalesce(w.pace >= %(slow_from)s, false) OR w.id = ANY(%(lagging)s::bigint[]))"
 
-# What a Destination is made of.
+# The columns of a Destination.
 DESTINATION = f"""
 w.id, w.uid::text, w.organization_id, o.slug, w.repository_id, w.url, w.sealed_url, w.format, w.content_type,
 w.sealed_secrets, w.sealed_headers, w.verify_ssl, w.retry_schedule, w.timeout, {IS_SLOW}
 """
 
-# Walks the index of the deliveries that stand in line from webhook to webhook, three pages a step, starting after the
-# one that was served last, so that a webhook with a mountain of them costs the walk no more than one with a single one.
-# What waits for its time stands in no line and costs nothing. The walk goes no further than the limit makes it.
+# A loose index scan over the ready deliveries, from webhook to webhook, at three pages a step. It starts after the
+# webhook served last. A webhook with a large backlog costs it no more than one with a single delivery, and scheduled
+# deliveries cost nothing because they are not in that index. It stops at the limit.
 READY_WEBHOOKS = f"""
 WITH RECURSIVE walk AS (
     (SELECT webhook_id FROM deliveries_delivery
@@ -69,11 +69,11 @@ WITH RECURSIVE walk AS (
     ) AS ready
     LIMIT %(limit)s
 )
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
-# Locking the webhooks first, in a statement of its own, makes the count of their requests in flight exact: the same
-# count inside one statement lets two claimers each see room for the other's.
-# How many were ready and which was the last is told even where others have locked every one of them.
+# Locking the webhooks in a separate statement first makes the count of their requests in flight exact: within a single
+# statement, two concurrent claims could each count the same free slot.
+# The number of ready webhooks and the last id are returned even if other transactions have locked all of them.
 LOCK_READY_WEBHOOKS = f"""
 {READY_WEBHOOKS}
 , locked AS MATERIALIZED (
@@ -84,10 +84,10 @@ LOCK_READY_WEBHOOKS = f"""
     FOR NO KEY UPDATE OF w SKIP LOCKED
 )
 SELECT found.*, locked.* FROM (SELECT count(*), max(id) FROM ready) AS found LEFT JOIN locked ON true
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
-# What a disabled webhook is still owed when its turn comes is held: a delivery that was fanned out or in flight while
-# it was being disabled, and the rest of more than could be held at once.
+# Holds the deliveries of a disabled webhook that are still ready: those fanned out or in flight while it was being
+# disabled, and those beyond the limit of one HOLD.
 HOLD = """
 WITH strays AS MATERIALIZED (
     SELECT stray.id
@@ -106,9 +106,9 @@ WITH strays AS MATERIALIZED (
 UPDATE deliveries_delivery d SET state = 'held', due_at = NULL FROM locked WHERE d.id = locked.id
 """
 
-# Takes first one delivery of each webhook, then a second of each, until the slots are full; and within a webhook first
-# attempts and later ones by turns, so that neither waits for a mountain of the other.
-# Only what is taken is locked: the webhooks are ours, so nobody else can be taking it.
+# Round-robin: one delivery of each webhook, then a second of each, until the slots are full. Within a webhook, first
+# attempts and retries alternate, so that neither waits for a backlog of the other.
+# Only the chosen deliveries are locked: the locks on their webhooks keep out other claims.
 CLAIM = f"""
 WITH open AS MATERIALIZED (
     SELECT w.id, {IS_SLOW} AS slow, w.last_delivery_at, flying.busy, greatest({SHARE} - flying.busy, 0) AS free
@@ -153,18 +153,18 @@ FROM claimed c
 JOIN picked p ON p.id = c.id
 JOIN deliveries_event e ON e.id = c.event_id
 LEFT JOIN deliveries_repository r ON r.id = e.repository_id
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
 
 class Destination(NamedTuple):
-    """A webhook as one claim found it: where and how to send; in DESTINATION's order."""
+    """A webhook at the time of a claim: where and how to send. Fields follow the order of DESTINATION."""
 
     webhook_id: int
     webhook_uid: str
     organization_id: int
     organization: str
     repository_id: int | None
-    # As it may be shown, and sealed where that is not all of it.
+    # The URL as it may be shown; ``sealed_url`` is the whole URL, encrypted, if that differs.
     url: str
     sealed_url: bytes | None
     format: str
@@ -178,7 +178,10 @@ class Destination(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """One delivery in one worker's hands, with all that one attempt needs; from the fourth on in CLAIM's order."""
+    """A leased delivery and everything that one attempt needs.
+
+    From ``delivery_id`` on, fields follow the select list of CLAIM.
+    """
 
     lease: UUID
     leased_until: datetime
@@ -192,15 +195,16 @@ class Claim(NamedTuple):
     payload: bytes
     occurred_at: datetime
     repository: str | None
-    # The header HookHub-Hops that the event was published with.
+    # The HookHub-Hops header with which the event was published.
     hops: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a worker has room for: ``limit`` deliveries in all, of which ``slow_room`` to slow receivers.
+    """A worker's free capacity: ``limit`` slots in all, of which at most ``slow_room`` for slow receivers.
 
-    ``lagging`` are webhooks with requests in flight that take long at this moment, whatever their record says.
+    ``lagging`` are the ids of webhooks with requests that have been in flight for long; they count as slow whatever
+    their average latency.
     """
 
     limit: int
@@ -212,7 +216,7 @@ NOTHING = Wanted(0)
 
 
 class Leasing(NamedTuple):
-    """How deliveries are claimed at one moment: under which lease, until when, and how many each webhook may have."""
+    """The lease that a claim grants, its expiry, the default limit of requests in flight per webhook, and the time."""
 
     lease: UUID
     until: datetime
@@ -221,13 +225,13 @@ class Leasing(NamedTuple):
 
 
 def claim(wanted: Wanted, *, after: int, leasing: Leasing) -> list[Claim]:
-    """Take due deliveries, one turn of the webhooks after another, beginning behind ``after``.
+    """Claim ready deliveries, round-robin over webhooks, starting after the webhook ``after``.
 
-    The next claim goes on behind the webhook of the last one.
+    Pass the webhook of the last claim returned as the next claim's ``after``.
     """
     claims: list[Claim] = []
     asked = max(wanted.limit // TURNS, min(wanted.limit, SMALL))
-    # Once around the ring: from the webhook after the last one served to the end, then from the start up to it.
+    # Once around all webhooks: from the one after ``after`` to the last, then from the first to ``after``.
     ring = [(0, after), (after, LAST_ID)] if after else [(0, LAST_ID)]
     with transaction.atomic():
         while ring and (room := wanted.limit - len(claims)) > 0:
@@ -236,19 +240,20 @@ def claim(wanted: Wanted, *, after: int, leasing: Leasing) -> list[Claim]:
             found = _lock_ready(ring, limit=min(asked, room), facts=facts)
             how = {"after": after, "limit": room, "lease": leasing.lease, "until": leasing.until}
             claims += _take(found, {**facts, **how})
-            # These webhooks had little to give, so the next look is for one delivery of each.
+            # These webhooks had few deliveries, so expect one per webhook from here on.
             asked = wanted.limit
     return claims
 
 
 def _lock_ready(ring: list[tuple[int, int]], *, limit: int, facts: Mapping[str, object]) -> list[queue.Row]:
-    """Lock up to ``limit`` webhooks that are ready, and take off the ``ring`` what has been walked."""
+    """Lock and return up to ``limit`` webhooks with capacity; remove from ``ring`` the id ranges that were scanned."""
     found: list[queue.Row] = []
     while ring and len(found) < limit:
         start, end = ring.pop()
         asked = limit - len(found)
         rows = queue.run(LOCK_READY_WEBHOOKS, {**facts, "after": start, "upto": end, "limit": asked})
-        # Of those found ready, others may have locked some; only fewer than were asked for are the last ones.
+        # Other transactions may have locked some of the ready ones, so the range is exhausted only if fewer were ready
+        # than the statement was limited to.
         ready, last = rows[0][:2]
         if ready == asked:
             ring.append((last, end))
@@ -257,19 +262,19 @@ def _lock_ready(ring: list[tuple[int, int]], *, limit: int, facts: Mapping[str, 
 
 
 def _take(found: Sequence[queue.Row], how: dict[str, Any]) -> list[Claim]:
-    """Take what the webhooks that were found ready have to give, and hold what is owed to those that are off."""
+    """Claim the deliveries of the locked webhooks, and hold those of the disabled ones among them."""
     destinations = {row[1]: Destination(*row[1:]) for row in found if not row[0]}
     off = [row[1] for row in found if row[0]]
     if off:
         queue.run(HOLD, {"webhooks": arrays.bigints(off), "limit": queue.AT_ONCE})
     rows = queue.run(CLAIM, {**how, "webhooks": arrays.bigints(destinations)}) if destinations else []
-    # Sorted here, where a row is a reference; the database would move the payloads about.
+    # Sorted here, where it moves references; a sort in the database would move the payloads.
     rows.sort(key=itemgetter(0, 1, 2))
     return [Claim(how["lease"], how["until"], destinations[row[2]], *row[3:]) for row in rows]
 
 
 def standing(wanted: Wanted, *, max_in_flight: int, now: datetime) -> dict[str, object]:
-    """Give the parameters that decide whether a webhook is ready."""
+    """Return the SQL parameters that decide whether a webhook has capacity."""
     return {
         "max_in_flight": max_in_flight,
         "timeouts": TIMEOUTS_BEFORE_REST,
@@ -280,18 +285,18 @@ def standing(wanted: Wanted, *, max_in_flight: int, now: datetime) -> dict[str, 
     }
 
 
-# The claim's own question, asked for any webhook at all. A delivery may be due and yet not to be had, because its
-# webhook rests or has its share of requests in flight, and whoever rang for that would ring for as long as it lasts.
+# The same condition as the claim's, for any webhook. A due delivery does not count while its webhook backs off or is at
+# its limit of requests in flight: wake-ups for it would repeat for as long as that lasts.
 ANYTHING_TO_DO = f"""
 {READY_WEBHOOKS}
 SELECT EXISTS (SELECT FROM deliveries_arrival)
     OR EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND line = 0 AND due_at <= %(now)s)
     OR EXISTS (SELECT FROM ready)
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
 
 def is_anything_to_do(wanted: Wanted | None = None, *, max_in_flight: int, now: datetime) -> bool:
-    """Tell whether a worker with room for what is ``wanted``, by default for anything, would find something to do."""
+    """Return whether there is work for a worker with the capacity ``wanted`` (default: one slot of any kind)."""
     everywhere = {"after": 0, "upto": LAST_ID, "limit": 1}
     room = standing(wanted or Wanted(1), max_in_flight=max_in_flight, now=now)
     return bool(queue.run(ANYTHING_TO_DO, {**everywhere, **room})[0][0])

@@ -1,4 +1,4 @@
-"""The fan-out: what each event is owed to, and which of it can be sent at once."""
+"""Fan out events: create a delivery for each matching webhook, and claim at once those that can be sent."""
 
 from collections.abc import Sequence
 from operator import itemgetter
@@ -22,11 +22,12 @@ from deliveries.claiming import (
 )
 from deliveries.failpoints import reach
 
-# A source gives at most so many events before the next one has its turn, and more only where there are few sources.
+# How many events of a partition are taken before the next partition has its turn; more if there are few partitions.
 TURNS = 8
 
-# The webhooks of an event, in two halves, so that an event of one repository among thousands looks at those only.
-# One that was disabled while the event stood among the arrivals is still owed it: held when its turn comes, not lost.
+# The webhooks that match an event, as a union of repository and organization webhooks, so that an event of one among
+# thousands of repositories reads only the webhooks of that repository.
+# A webhook disabled after the event was accepted still gets a delivery: it will be held, not lost.
 MATCHING = """
 CROSS JOIN LATERAL (
     SELECT * FROM deliveries_webhook near
@@ -39,21 +40,22 @@ WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND w.deleted_at 
   AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
 """
 
-# A delivery never overtakes another one of its webhook that stands in line. Asked as a value and not as NOT EXISTS,
-# which the planner answers for all webhooks together, by reading everything that stands in line.
+# A new delivery never overtakes a ready one of its webhook. Written as a scalar subquery: the planner would turn NOT
+# EXISTS into an anti-join over all ready deliveries.
 MAY_BE_SENT = f"""
 (w.resting_until IS NULL OR w.resting_until <= %(now)s)
 AND (SELECT 1 FROM deliveries_delivery l
      WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.line > 0 LIMIT 1) IS NULL
 AND {IN_FLIGHT} < {SHARE}
 AND (%(slow_room)s > 0 OR NOT {IS_SLOW})
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
-# Takes events out of the arrivals by turns of their sources, so that the flood of one holds up no other, and locks the
-# webhooks they can be sent to at once: like the claim's, that makes a statement of its own, so that the next one counts
-# right. The first row has the events as well, and is there even where no webhook is.
-# It goes on from source to source until it has as many as it is to take: fewer means that there are no more, but for
-# those that others have in hand.
+# Takes events out of the outbox, round-robin over partitions, so that a flood in one does not delay the others, and
+# locks the webhooks to which deliveries can be sent at once. As in the claim, the locks are taken in a separate
+# statement, so that the next one counts requests in flight exactly. The first row also holds the pairs of events and
+# webhooks, and is returned even if no webhook was locked.
+# It continues from partition to partition until it has ``limit`` events. Fewer means that there are no more, apart from
+# those that other transactions have locked.
 PICK = f"""
 WITH RECURSIVE turns AS (
     SELECT %(after)s::bigint AS source, 0 AS step, 0 AS lap
@@ -113,12 +115,12 @@ FROM (
     FROM pairs
 ) AS picked
 LEFT JOIN locked ON true
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
-# Owes the events to every webhook that matches. What one of the locked webhooks has room for is claimed as it is owed,
-# a first one of each webhook, then a second of each; everything else stands in line.
-# A delivery's id is the first half of its event's, which is its time, and a random half of its own: in the log and in
-# the queue deliveries stand in the order in which their events were accepted.
+# Inserts the deliveries of the events. Those for which a locked webhook has free slots are inserted as claimed, one of
+# each webhook, then a second of each; all others are inserted as ready.
+# A delivery's id consists of the first half of its event's id, which holds the time, and a random second half: the log
+# and the queue are in the order in which the events were accepted.
 OWE = f"""
 WITH open AS MATERIALIZED (
     SELECT w.id, {IS_SLOW} AS slow, w.last_delivery_at, flying.busy, {SHARE} - flying.busy AS free
@@ -175,7 +177,7 @@ LEFT JOIN LATERAL (
     WHERE e.id = claimed.event_id
     OFFSET 0
 ) AS e ON true
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
 
 NEXT_SOURCE = """
@@ -185,9 +187,9 @@ ORDER BY source <= %(after)s, source LIMIT 1
 
 
 class FannedOut(NamedTuple):
-    """What a fan-out did: how many events, how many deliveries, and which of them are ours to send now.
+    """How many events were fanned out, how many deliveries that created, and those of them claimed for this worker.
 
-    ``after`` is the source whose turn came last; the next fan-out goes on behind it.
+    ``after`` is the last partition served; the next fan-out starts after it.
     """
 
     events: int
@@ -197,9 +199,9 @@ class FannedOut(NamedTuple):
 
 
 def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = (), leasing: Leasing) -> FannedOut:
-    """Owe up to ``limit`` events to whom they match, and claim of that what is ``wanted`` and can be sent at once.
+    """Create the deliveries of up to ``limit`` events, and claim those that fit the capacity ``wanted``.
 
-    It begins behind the source ``after``, and passes over those it is to do ``without``.
+    Starts after the partition ``after`` and skips the partitions ``without``.
     """
     facts = standing(wanted, max_in_flight=leasing.max_in_flight, now=leasing.now) | {"room": wanted.limit}
     with transaction.atomic():
@@ -207,7 +209,7 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
         found = queue.run(PICK, {**facts, **chosen, "without": arrays.bigints(without)})
         events, source, pairs_events, pairs_webhooks = found[0][:4]
         reach("fanning-out")
-        # Where there is no event, others may have in hand all that was looked at; then the next look is behind that.
+        # Either no webhook matched, or other transactions have locked every event that was found: continue after them.
         if pairs_events is None:
             return FannedOut(events, 0, [], after if source is None else source)
         destinations = {row[4]: Destination(*row[4:]) for row in found if row[4] is not None}
@@ -218,21 +220,21 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
 
 
 def turns_of(limit: int, *, room: int) -> int:
-    """Give how many events make a source's turn.
+    """Return how many events to take of a partition before the next has its turn, for ``room`` free slots.
 
-    Who wants few events for much room knows that each goes to many webhooks, and those of one source to the same ones:
-    several at a time spare nothing then, and would stand in line because those webhooks have their share in flight.
+    A caller that takes few events for many slots has seen that each goes to many webhooks. The events of a partition
+    mostly go to the same webhooks, so several at a time would only exceed the limit of requests in flight of these.
     """
     return max(1, min(TURNS, TURNS * limit // room)) if room else TURNS
 
 
 def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
-    """Give the source whose turn is next, as a list of one or none; finding it may read all arrivals."""
+    """Return the next partition after ``after``, as a list of one or none; it may read the whole outbox."""
     return [source for (source,) in queue.run(NEXT_SOURCE, {"after": after, "without": arrays.bigints(without)})]
 
 
 def _claims(rows: list[queue.Row], destinations: dict[int, Destination], leasing: Leasing) -> list[Claim]:
-    """Give what OWE claimed, in the order of the events; where that is nothing, its one row has but the counts."""
+    """Return the deliveries that OWE claimed, in the order of their events; without any, its one row has only counts."""
     return [
         Claim(leasing.lease, leasing.until, destinations[row[1]], row[2], 1, 0, leasing.now, *row[3:-1])
         for row in sorted((row for row in rows if row[2] is not None), key=itemgetter(3))

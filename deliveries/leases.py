@@ -1,4 +1,4 @@
-"""Leases that tell whose they are, so that a dead process's are taken back at once and not when they run out."""
+"""Leases that name the process that holds them, so that those of a dead process are rescued before they expire."""
 
 import logging
 import os
@@ -10,32 +10,32 @@ from deliveries.retry import APART, LEASE_LOSSES_MOST
 
 log = logging.getLogger("hookhub.leases")
 
-# Of all that one worker's processes take back at a time.
+# How many deliveries one statement rescues.
 BATCH = 500
-# The worker that this process belongs to: made before its children are forked, and so the same in all of them.
+# The id of the worker that this process belongs to. Generated before the children are forked, so they all share it.
 _worker = os.urandom(8)
 
 
 def worker() -> str:
-    """Return the number of the worker that this process belongs to."""
+    """Return the id of the worker that this process belongs to, as 16 hexadecimal digits."""
     return _worker.hex()
 
 
 def make() -> UUID:
-    """Make a lease: the worker's number, the process's, and a random rest."""
+    """Return a new lease: 8 bytes of worker id, 4 bytes of process id, and 4 random bytes."""
     return UUID(bytes=_worker + os.getpid().to_bytes(4) + os.urandom(4))
 
 
 def process_of(lease: UUID) -> int:
-    """Give the number of the process that a lease was made in; it means something on that process's machine only."""
+    """Return the id of the process that made a lease; it is meaningful only on that process's machine."""
     return int.from_bytes(lease.bytes[8:12])
 
 
 def reclaim_from_the_dead(*, now: datetime) -> int:
-    """Take back what processes of this worker had in hand that live no more; give how many deliveries that was.
+    """Rescue the deliveries leased by dead processes of this worker; return how many.
 
-    Only a worker's parent can tell, and only of its own children. What a whole worker or a whole machine had in hand
-    when it died is taken back when the leases run out.
+    Only a worker's parent can see which of its children live. If a whole worker or machine has died, its deliveries are
+    rescued when their leases expire.
     """
     bounds = {"first": UUID(bytes=_worker + bytes(8)), "last": UUID(bytes=_worker + b"\xff" * 8)}
     dead = [lease for (lease,) in queue.run(LEASES_BETWEEN, bounds) if not is_alive(process_of(lease))]
@@ -54,7 +54,7 @@ SELECT DISTINCT lease FROM deliveries_delivery WHERE state = 'sending' AND lease
 
 
 def is_alive(pid: int) -> bool:
-    """Tell whether a process lives; one that has taken over the number of a dead one passes for it."""
+    """Return whether a process with this id exists; it may be another one if the id has been reused."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -36,11 +36,11 @@ from deliveries.transfer import Exchange, Request
 
 log = logging.getLogger("hookhub.pipeline")
 
-# Events turned into deliveries by one statement.
+# Events fanned out by one statement.
 FAN_OUT_BATCH = 500
-# Retries put in line by one statement.
+# Retries made ready by one statement.
 LINE_UP_BATCH = 1000
-# In the last third of its lease a result is settled even where its webhook is in somebody else's hands.
+# In the last third of its lease a result is settled even if another worker has locked its webhook.
 URGENT = 3
 
 
@@ -48,14 +48,15 @@ URGENT = 3
 
 
 def accept(events: Sequence[NewEvent], *, premises: Premises = NO_PREMISES, now: datetime) -> list[Accepted]:
-    """Store all of these events or none, and give their receipts in order; raises IdempotencyConflict and Outdated.
+    """Store all events or none and return their receipts in the same order.
 
-    An event whose key is known gets the receipt of the first one. Once this returns outside a transaction nothing
-    further is needed for the deliveries to happen; the bell only makes them happen at once.
+    An event whose idempotency key is known gets the receipt of the first event with that key. Outside a transaction
+    the events are durable when this returns and will be delivered; the wake-up only makes that happen sooner.
+    Raises IdempotencyConflict if a key was used for other content, and Outdated if a cached name no longer matches.
     """
     ids = uuid7s(now, len(events))
-    # One statement is all or nothing by itself, and answers in one round trip. Only among several can known keys keep
-    # some out while the others are stored, which a conflict then has to undo.
+    # A single statement is atomic by itself and takes one round trip. Only a batch can be stored in part, because of
+    # known keys; a conflict must then roll that part back.
     may_have_to_undo = len(events) > 1 and any(event.idempotency_key is not None for event in events)
     with transaction.atomic() if may_have_to_undo else nullcontext():
         stored = queue.change(queue.STORE_EVENTS, as_columns(events, ids=ids, premises=premises, now=now))
@@ -80,7 +81,11 @@ def _ring() -> None:
 def _receipts_of_first(
     events: Sequence[NewEvent], ids: Sequence[UUID], *, is_any_stored: bool, now: datetime
 ) -> list[Accepted]:
-    """Give the receipts where not every event was stored: that of the first one with its key, which may be itself."""
+    """Return the receipts when not every event was stored.
+
+    An event with a key gets the receipt of the first event with that key, which may be itself. Raises Outdated if
+    that event is missing, and IdempotencyConflict if it had another fingerprint.
+    """
     keyed = [event for event in events if event.idempotency_key is not None]
     rows = queue.run(
         queue.FIND_BY_KEY,
@@ -118,11 +123,11 @@ def fan_out(
     without: Sequence[int] = (),
     now: datetime,
 ) -> FannedOut:
-    """Owe up to ``limit`` events to every active webhook that matches, by turns of where they come from.
+    """Create the deliveries of up to ``limit`` events for every matching active webhook, round-robin over partitions.
 
-    Of what that is, the ``wanted`` part is claimed at once, where nothing of its webhook stands in line before it: it
-    is committed when this returns, like a claim. The rest stands in line. To do it twice, or twice at once, owes
-    nothing twice. It begins behind the source ``after``, and leaves alone those it is to do ``without``.
+    Deliveries that fit the capacity ``wanted``, and whose webhook has nothing ready before them, are claimed in the
+    same transaction, which is committed when this returns; the rest become ready. Idempotent, also under concurrency.
+    Starts after the partition ``after`` and skips the partitions ``without``.
     """
     done = fanning_out.fan_out(limit, wanted=wanted, after=after, without=without, leasing=_leasing(now))
     reach("fanned-out")
@@ -133,14 +138,14 @@ def fan_out(
 
 
 def line_up(limit: int = LINE_UP_BATCH, *, now: datetime) -> int:
-    """Put up to ``limit`` retries whose time has come in their webhooks' lines; give how many."""
+    """Make up to ``limit`` scheduled deliveries that are due ready; return how many."""
     return queue.change(queue.LINE_UP, {"limit": limit, "now": now})
 
 
 def claim(limit: int | Wanted, *, after: int = 0, now: datetime) -> list[Claim]:
-    """Take due deliveries that stand in line for one attempt each, fairly across webhooks, beginning behind ``after``.
+    """Claim ready deliveries for one attempt each, fairly across webhooks, starting after the webhook ``after``.
 
-    The claim is committed when this returns: until its lease runs out nobody else takes these.
+    The claim is committed when this returns: no other worker takes these deliveries until the lease expires.
     """
     wanted = limit if isinstance(limit, Wanted) else Wanted(limit)
     claims = claiming.claim(wanted, after=after, leasing=_leasing(now))
@@ -153,7 +158,7 @@ def _leasing(now: datetime) -> Leasing:
 
 
 def release(claims: Sequence[Claim]) -> None:
-    """Give claims back unsent, as if they had not been claimed; what is no longer ours stays as it is."""
+    """Undo claims that were not sent; a delivery whose lease has been lost stays as it is."""
     queue.run(
         queue.RELEASE,
         {
@@ -167,16 +172,16 @@ def release(claims: Sequence[Claim]) -> None:
 
 
 def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[Result]:
-    """Render, sign and begin to send; the sender gives each back under its claim, request and start.
+    """Render, sign and start the requests; the sender returns each under the token (claim, request, start time).
 
-    What cannot be rendered is a result at once: its webhook's owner will read why.
+    Return a result for each delivery that cannot be rendered; its error is shown to the webhook's owner.
     """
     unsendable = []
     for claimed in claims:
         try:
             request = render(claimed, now=now)
             sender.start(request, token=(claimed, request, now))
-        except Exception as error:  # A format's bug costs its own delivery an attempt, not its neighbours theirs.
+        except Exception as error:  # A bug in a format costs this delivery an attempt, but not the rest of the batch.
             log.exception("Delivery %s cannot be rendered as %s", claimed.delivery_id, claimed.to.format)
             request = Request(url=claimed.to.url, headers=(), body=b"", timeout=timedelta(0))
             lost = Exchange(timedelta(0), Lost("unrenderable", f"The request could not be made up: {error}"))
@@ -185,8 +190,8 @@ def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[R
 
 
 def finish(claimed: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime) -> Result:
-    """Judge what came back, and decide what follows."""
-    jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+    """Classify the response and decide the delivery's next state."""
+    jitter = random.random()  # noqa: S311 - spreads retries, no security purpose
     return conclude(claimed, request, exchange, started_at=started_at, now=now, jitter=jitter)
 
 
@@ -194,19 +199,19 @@ def finish(claimed: Claim, request: Request, exchange: Exchange, *, started_at: 
 
 
 class Settled(NamedTuple):
-    """What settling a batch came to: the deliveries that were ours to move, and the results it left for later."""
+    """Ids of the deliveries whose state changed, because the lease still held, and the results deferred."""
 
     ours: set[UUID]
     left: list[Result]
 
 
 def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetime) -> Settled:
-    """Record the attempts and move each delivery on.
+    """Record the attempts and move each delivery to its next state.
 
-    Fenced by the lease: where it ran out the delivery stays as it is, yet the attempt is on record. Repeating it after
-    a lost connection changes nothing that it had changed before; only the log has to be told that it is repeated.
-    What says something new of a webhook that somebody else has locked is left for later, for as long as the lease
-    allows; nobody else's deliveries wait for it.
+    Fenced by the lease: if it has expired, the attempt is recorded but the delivery stays as it is. Idempotent, so it
+    can be repeated after a lost connection; ``is_repeated`` only affects the attempt log. If a result would change
+    the health of a webhook that another worker has locked, it is deferred for as long as its lease allows, so that
+    other deliveries do not wait for the lock.
     """
     if not results:
         return Settled(set(), [])
@@ -221,7 +226,7 @@ def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetim
         if left:
             rows = [rows[place] for place in taken]
             columns = arrays.columns(rows, attempts.COLUMNS)
-        # Whoever lost the answer to a COMMIT does not know whether it settled these before.
+        # After a connection lost during COMMIT it is unknown whether these were settled before.
         known = {place for (place,) in queue.run(queue.KNOWN_ATTEMPTS, columns)} if is_repeated else set()
         places = {place for (place,) in queue.run(queue.SETTLE, columns)}
         reach("half-settled")
@@ -236,9 +241,10 @@ def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetim
 
 
 def _parted(results: Sequence[Result], locked: Mapping[int, bool], *, late: datetime) -> tuple[list[int], list[int]]:
-    """Give the places of the results to settle, and of those whose webhook is in other hands and whose lease is long.
+    """Return the indexes of the results to settle, and of those to defer.
 
-    The health of a webhook is not worth sending a delivery twice.
+    A result is deferred if another worker has locked its webhook and its lease lasts beyond ``late``. With less time
+    left it is settled without updating the webhook's health, which is not worth sending a delivery twice.
     """
     taken: list[int] = []
     left: list[int] = []
@@ -249,14 +255,14 @@ def _parted(results: Sequence[Result], locked: Mapping[int, bool], *, late: date
 
 
 def _lock_for_health(healths: Sequence[Health]) -> dict[int, bool]:
-    """Lock the webhooks whose health has to be written down; tell of each whether it is ours or somebody else's."""
+    """Lock the webhooks whose health must be written; return for each id whether this transaction got the lock."""
     columns = arrays.columns([each.as_row() for each in healths], health.COLUMNS)
     moments = {"moment": health.MOMENT, "slow_from": claiming.SLOW_FROM}
     return dict(queue.run(queue.LOCK_FOR_HEALTH, {**columns, **moments}))
 
 
 def _update_health(healths: Sequence[Health]) -> None:
-    """Add a batch to its webhooks' health, and give rest to those that keep timing out."""
+    """Add a batch's results to its webhooks' health, and back off webhooks that keep timing out."""
     if not healths:
         return
     columns = arrays.columns([each.as_row() for each in healths], health.COLUMNS)
@@ -274,10 +280,9 @@ def _update_health(healths: Sequence[Health]) -> None:
 
 
 def review(*, now: datetime) -> list[Webhook]:
-    """Disable the webhooks that have failed for too long, holding what they are owed; give those it disabled.
+    """Disable the webhooks that have failed for too long and hold their deliveries; return the webhooks disabled.
 
-    What there is to review is written on the webhook by the settling itself, so that a worker that dies in between
-    leaves it for the next one.
+    Settling marks the webhooks to review in their rows, so that the review survives the death of the worker.
     """
     disabled = []
     for webhook_id in webhooks.to_review():
@@ -289,7 +294,7 @@ def review(*, now: datetime) -> list[Webhook]:
                 auto_disable=webhook.auto_disable,
                 gone=webhook.gone_at is not None,
                 gave_up_since=webhook.review_since,
-                # Written down at most once a moment, so that there may have been one a moment later.
+                # Written at most once per ``health.MOMENT``, so the last success may be that much later.
                 last_success_at=webhook.last_success_at and webhook.last_success_at + health.MOMENT,
                 failure_count=webhook.failure_count,
                 failures_allowed=settings.HOOKHUB_DISABLE_AFTER_FAILURES,

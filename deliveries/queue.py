@@ -1,10 +1,9 @@
-"""The SQL of the pipeline: Postgres as the queue, one named statement for each step.
+"""The SQL of the pipeline: PostgreSQL as the queue, one named statement for each step.
 
-Rules that hold for every statement here. Time comes in as a parameter, never from ``now()``, so that tests travel.
-Rows of a table are locked in the order of their ids. What another worker has locked is skipped, not waited for,
-wherever skipping is harmless: a claim, which holds webhooks, never waits for a delivery, and the settling never waits
-for a webhook, or one row in somebody's hands would hold up everybody's. Nothing touches an unbounded number of rows in
-one statement.
+Rules for every statement here: Time is a parameter, never ``now()``, so that tests control it. Rows of a table are
+locked in the order of their ids. Rows locked by another worker are skipped wherever that is harmless: a claim, which
+holds locks on webhooks, never waits for a delivery, and settling never waits for a webhook. Otherwise one locked row
+would block every worker. Each statement touches a bounded number of rows.
 """
 
 from collections.abc import Mapping
@@ -20,15 +19,15 @@ from deliveries.formats import FORMATS, MASK
 
 Row = tuple[Any, ...]
 
-# A statement that holds, releases or cancels takes so many deliveries; what is left over is taken by the next.
+# How many deliveries one statement holds, releases or cancels; the next statement continues with the rest.
 AT_ONCE = 5000
 
 
 def run(sql: str, parameters: Mapping[str, object]) -> list[Row]:
-    """Run one statement with server-side parameters on Django's connection and give its rows.
+    """Run one statement with server-side parameters on Django's connection and return its rows.
 
-    Django's own cursors write the parameters into the text, which rules out prepared statements and doubles the size
-    of every payload. Raises django.db's errors: an OperationalError for whatever no parameter has brought about.
+    Django's own cursors interpolate parameters on the client, which rules out prepared statements and doubles the
+    size of every payload. Raises the errors of ``django.db``; OperationalError if the parameters are not the cause.
     """
     with connection.wrap_database_errors, _cursor() as cursor:
         cursor.execute(sql, parameters, binary=True)
@@ -36,7 +35,7 @@ def run(sql: str, parameters: Mapping[str, object]) -> list[Row]:
 
 
 def change(sql: str, parameters: Mapping[str, object]) -> int:
-    """Run one statement in the same way and give how many rows it wrote."""
+    """Run one statement in the same way and return the number of rows it wrote."""
     with connection.wrap_database_errors, _cursor() as cursor:
         return cursor.execute(sql, parameters).rowcount
 
@@ -47,14 +46,14 @@ def _cursor() -> "psycopg.Cursor[Row]":
     return psycopg.Cursor(connection.connection)
 
 
-# A plan is kept for as long as its connection. One made on a new installation's empty tables reads the whole table, and
-# still does when there are a million rows in it, until the statistics are taken. (To forbid the other joins as well
-# would cost a sixth of PostgreSQL's time: what is joined within a batch is better hashed.)
+# A cached plan lives as long as its connection. A plan made while the tables of a new installation were empty uses
+# sequential scans, and keeps them when there are a million rows, until ANALYZE runs. (Disabling hash and merge joins as
+# well would cost a sixth of PostgreSQL's time: joins within a batch are faster as hash joins.)
 BY_INDEXES = "SET enable_seqscan = off"
 
 
 def go_by_indexes() -> None:
-    """Have the connections that this process opens from now on plan so that they find each row by an index."""
+    """Make every connection that this process opens after this call avoid sequential scans."""
     connection_created.connect(_plan_by_indexes, dispatch_uid=__name__)
 
 
@@ -70,9 +69,9 @@ NOT EXISTS (SELECT FROM deliveries_arrival a
             WHERE a.source = coalesce(e.repository_id, -e.organization_id) AND a.event_id = e.id)
 """
 
-# What is stored is an arrival as well, until it is fanned out.
-# Sorted by key, so that two batches with the same keys in another order wait for each other and never in a ring.
-# What somebody found out some seconds ago may be so no longer; then nothing is stored.
+# Stores each event together with its outbox entry, which is deleted when the event is fanned out.
+# Sorted by key, so that two batches with the same keys in different orders cannot deadlock.
+# Names may come from a cache that is a few seconds old: if one no longer matches, nothing is stored.
 STORE_EVENTS = """
 WITH stored AS (
     INSERT INTO deliveries_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
@@ -98,7 +97,7 @@ WITH stored AS (
 INSERT INTO deliveries_arrival (source, event_id) SELECT coalesce(repository_id, -organization_id), id FROM stored
 """
 
-# Run after STORE_EVENTS: by then whoever held one of these keys has committed.
+# Run after STORE_EVENTS, which waits until every concurrent transaction that stores one of these keys has committed.
 FIND_BY_KEY = """
 SELECT e.organization_id, e.idempotency_key, e.id, e.type, e.accepted_at, e.fingerprint
 FROM unnest(%(organizations)s::bigint[], %(keys)s::text[]) AS wanted (organization_id, idempotency_key)
@@ -107,13 +106,12 @@ JOIN deliveries_event e USING (organization_id, idempotency_key)
 
 # Fan out and claim ---------------------------------------------------------------------------------------------------
 
-# Part of a statement that need not wait until it is on disk: a crash of the server undoes it whole, and it is done
-# again. Nothing is sent on its strength before a claim, which does wait, and for all that came before it.
+# For transactions that need not wait for the WAL flush: if the server crashes, their work is lost as a whole and done
+# again. Nothing is sent because of it before a claim commits, and that commit flushes the WAL up to there.
 UNHURRIED = "set_config('synchronous_commit', 'off', true)"
 
-# The fan-out is in fanning_out.py, the claim in claiming.py. What waits for its time stands in no line, so that a
-# million of scheduled retries cost the claim nothing. When its time has come it is put in the line of those tried
-# before.
+# The fan-out is in fanning_out.py, the claim in claiming.py. Scheduled deliveries are not in the index of ready ones,
+# so a million scheduled retries do not slow down the claim. When due, they become ready as retries.
 LINE_UP = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM deliveries_delivery
@@ -123,9 +121,9 @@ WITH due AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE deliveries_delivery d SET line = 2 FROM due WHERE d.id = due.id RETURNING {UNHURRIED}
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
-# Gives back what was claimed and never sent, as if it had not been claimed.
+# Undoes a claim whose request was not sent.
 RELEASE = """
 UPDATE deliveries_delivery d
 SET state = 'pending', due_at = d.leased_at, lease = NULL, leased_at = NULL, leased_until = NULL,
@@ -137,8 +135,8 @@ WHERE d.id = r.id AND d.lease = r.lease
 
 # Settle -------------------------------------------------------------------------------------------------------------
 
-# The attempt is recorded whether or not the lease still holds. A row in its place can only be the "outcome unknown"
-# that was written when the lease expired, and now the outcome is known.
+# The attempt is recorded whether or not the lease still holds. A conflicting row with the outcome "unknown" was written
+# when the lease expired, and is replaced because the outcome is known after all.
 RECORD_ATTEMPTS = """
 INSERT INTO deliveries_attempt AS a (id, delivery_id, webhook_id, number, started_at, duration, url,
                                      request_headers, outcome, status, response_headers, response_body, error)
@@ -154,7 +152,7 @@ SET started_at = excluded.started_at, duration = excluded.duration, url = exclud
 WHERE a.outcome = 'unknown'
 """
 
-# Which of a batch were settled before. An attempt has one worker, so that none but ours can have done that.
+# Which attempts of a batch were settled before. An attempt belongs to one worker, so only this one can have done it.
 KNOWN_ATTEMPTS = """
 SELECT r.place - 1
 FROM unnest(%(deliveries)s::uuid[], %(numbers)s::bigint[]) WITH ORDINALITY AS r (delivery_id, number, place)
@@ -162,13 +160,13 @@ JOIN deliveries_attempt a ON a.delivery_id = r.delivery_id AND a.number = r.numb
 WHERE a.outcome <> 'unknown'
 """
 
-# A delivery has a lease while it is being sent and only then. To ask for the state as well would lead the planner to
-# read all that is being sent, of which it believes there is next to nothing, for every row of the batch.
-# A batch may hold two reports about a delivery, the late one of a lost lease and the one of the lease that followed:
-# only the one whose lease holds is ours. Nobody else waits for a delivery with a lease, so that no order of locking has
-# to be kept here. It comes before the attempts are recorded, because whoever takes an expired lease back locks the
-# delivery and then records its attempt. Whether the webhook has been disabled meanwhile is not asked either, since it
-# could change a moment later: the next claim asks it, with the webhook locked.
+# A delivery has a lease only while its state is "sending". Do not filter on the state as well: the planner
+# underestimates the number of such rows and would scan all of them for each row of the batch.
+# A batch may hold two results of one delivery, one from an expired and one from the current lease: only the current one
+# applies. No other statement waits for a leased delivery, so the lock order does not matter here.
+# Run it before RECORD_ATTEMPTS: rescuing an expired lease also locks the delivery first and then records its attempt.
+# Whether the webhook has been disabled meanwhile is not checked, since that could change a moment later: the next claim
+# checks it with the webhook locked.
 SETTLE = """
 UPDATE deliveries_delivery d
 SET state = r.state, due_at = r.due_at, ending = r.ending, failures = r.failures, last_status = r.status,
@@ -183,7 +181,8 @@ WHERE d.id = r.delivery_id AND d.lease = r.lease
 RETURNING r.place - 1
 """
 
-# A batch's effect on each webhook's health: what came after its last success in the batch, or was added to the count.
+# A batch's effect on each webhook's health. A count that restarted within the batch (failures after a success, timeouts
+# after another outcome) replaces the stored count; any other is added to it.
 HEALTH = """
 unnest(
     %(webhooks)s::bigint[], %(succeeded)s::boolean[], %(failures)s::bigint[], %(timeouts)s::bigint[],
@@ -194,8 +193,9 @@ unnest(
         resting_until, review_since, gone_at, pace)
 """
 
-# Tells which webhooks have to have their health written down, and whether we have locked them or somebody else has.
-# One that is well, and was well a moment ago, is left alone: its row would be written for every delivery.
+# Returns the webhooks whose health must be written, and whether this transaction got the lock on each.
+# A healthy webhook whose last success was written less than a moment ago is left out: otherwise its row would be
+# written for every delivery.
 LOCK_FOR_HEALTH = f"""
 WITH worth_writing AS MATERIALIZED (
     SELECT h.webhook_id
@@ -212,7 +212,7 @@ WITH worth_writing AS MATERIALIZED (
     FOR NO KEY UPDATE SKIP LOCKED
 )
 SELECT webhook_id, locked.id IS NOT NULL FROM worth_writing LEFT JOIN locked ON locked.id = webhook_id
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
 # For webhooks that LOCK_FOR_HEALTH has locked.
 UPDATE_HEALTH = f"""
@@ -231,7 +231,7 @@ SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count +
 FROM {HEALTH}
 WHERE w.id = ANY(%(webhooks)s::bigint[]) AND h.webhook_id = w.id
 RETURNING w.id, w.timeouts_in_a_row, w.max_in_flight
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
 REST = """
 UPDATE deliveries_webhook w SET resting_until = greatest(w.resting_until, r.until)
@@ -241,9 +241,7 @@ WHERE w.id = r.id
 
 # Expired leases -----------------------------------------------------------------------------------------------------
 
-# A crash is not the receiver's failure: the lost attempt is on record, the schedule stays where it was, and the next
-# attempt is due at once. The same few deliveries taking their worker down again and again are poison; lest the rest of
-# a batch goes down with them each time, what is lost again waits, each for as long as the chance in its id says.
+# The URL as the attempt log may show it, masked as in ``Format.show_url``.
 _SHOWN_URL = f"""
 CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() if not one.url_is_secret)})
      THEN CASE WHEN w.sealed_url IS NULL AND strpos(w.url, '?') > 0
@@ -251,6 +249,10 @@ CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() i
      ELSE substring(w.url from '^[a-z]+://[^/]+') || '/{MASK}' END
 """
 
+# A crash is not the receiver's failure: the lost attempt is recorded, the delivery stays at the same step of its retry
+# schedule, and its next attempt is due at once. A delivery that repeatedly takes down its worker is a poison message.
+# To keep it from taking the rest of its batch along each time, deliveries lost again are delayed, each for a different
+# time derived from the random bits of its id.
 _RECLAIM = """
 WITH lost AS MATERIALIZED (
     SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, {shown_url} AS url,
@@ -283,21 +285,21 @@ _RECLAIM = _RECLAIM.replace("{shown_url}", _SHOWN_URL)
 RECLAIM_EXPIRED = _RECLAIM.replace("{which}", "d.leased_until < %(now)s")
 RECLAIM_LEASES = _RECLAIM.replace("{which}", "d.lease = ANY(%(leases)s::uuid[])")
 
-# The clock ------------------------------------------------------------------------------------------------------------
+# The database's clock -------------------------------------------------------------------------------------------------
 
 
 def database_now() -> datetime:
-    """Give the database's clock: workers on hosts whose clocks differ must agree on leases and schedules."""
+    """Return the database server's time: workers on hosts with different clocks must agree on leases and schedules."""
     moment: datetime = run("SELECT clock_timestamp()", {})[0][0]
     return moment
 
 
-# Whether it may be written to ----------------------------------------------------------------------------------------
+# Is the database writable? -------------------------------------------------------------------------------------------
 
-# Of no rows, and refused nevertheless where none may be written.
+# Inserts no row, but fails on a read-only server.
 STORE_NOTHING = "INSERT INTO deliveries_arrival SELECT * FROM deliveries_arrival WHERE false"
 
 
 def require_writable() -> None:
-    """Raise what the database has against storing events: it may answer questions and be read-only all the same."""
+    """Raise the database's error if events cannot be stored: a server that answers queries may still be read-only."""
     run(STORE_NOTHING, {})
