@@ -1,4 +1,4 @@
-"""One attempt, from the claim to the row in the log: how it is made up, judged and written down."""
+"""One attempt, from the claim to its row in the attempt log: render, classify, convert to columns."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from deliveries.transfer import Exchange, Request
 
 
 class Result(NamedTuple):
-    """One attempt that is over: what was sent, what came back, and what follows."""
+    """A finished attempt: the request sent, the response or its absence, and the delivery's next step."""
 
     claim: Claim
     request: Request
@@ -28,7 +28,7 @@ class Result(NamedTuple):
 
 
 def render(claimed: Claim, *, now: datetime) -> Request:
-    """Make up the request for one attempt; raises what the format raises, vault.Unreadable, and vault.NoLiveSecret."""
+    """Return the request for one attempt; raises the format's errors, vault.Unreadable and vault.NoLiveSecret."""
     to = claimed.to
     wire_format = format_of(to.format)
     rendered = wire_format.render(
@@ -63,9 +63,9 @@ def render(claimed: Claim, *, now: datetime) -> Request:
 
 
 def signing_secrets(to: Destination, *, wire_format: Format, now: datetime) -> tuple[str, ...]:
-    """Give the secrets that sign now, newest first; none only where the owner wants none or the format knows none.
+    """Return the secrets valid at ``now``, newest first; empty only if the format or the webhook uses no signature.
 
-    Raises vault.Unreadable, and vault.NoLiveSecret: what was signed once never goes out unsigned.
+    Raises vault.Unreadable, and vault.NoLiveSecret because a webhook that signs must never send unsigned.
     """
     sealed, uid = to.sealed_secrets, to.webhook_uid
     if wire_format.signs == "never" or (wire_format.signs == "if asked" and not vault.open_secrets(sealed, of=uid)):
@@ -74,7 +74,7 @@ def signing_secrets(to: Destination, *, wire_format: Format, now: datetime) -> t
 
 
 def schedule_of(claimed: Claim) -> Sequence[timedelta]:
-    """Give the waits that hold for this delivery: its webhook's, its format's, or the deployment's."""
+    """Return the retry schedule of a delivery: its webhook's, else its format's, else the deployment's."""
     if claimed.to.retry_schedule is not None:
         return claimed.to.retry_schedule
     promised = format_of(claimed.to.format).policy.retry_schedule
@@ -87,7 +87,7 @@ def schedule_of(claimed: Claim) -> Sequence[timedelta]:
 def conclude(
     claimed: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime, jitter: float
 ) -> Result:
-    """Judge what came back and decide what follows; ``jitter`` is a random number from 0 to 1."""
+    """Classify the response and decide the next step; ``jitter`` is a random number from 0 to 1."""
     outcome: Outcome
     if isinstance(exchange.result, Lost):
         outcome = exchange.result
@@ -103,7 +103,7 @@ def conclude(
     return Result(claimed, request, started_at, now, exchange, outcome, decision)
 
 
-# How each column of queue.RECORD_ATTEMPTS and queue.SETTLE is written.
+# The encoder of each column of queue.RECORD_ATTEMPTS and queue.SETTLE.
 COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
     "deliveries": arrays.uuids,
     "leases": arrays.uuids,
@@ -128,7 +128,7 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
 
 
 def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
-    """Spell a result out under the names of COLUMNS."""
+    """Return a result as a mapping with the keys of COLUMNS."""
     state, ending, due_at = follows(result.decision)
     reply = None if isinstance(result.exchange.result, Lost) else result.exchange.result
     lines = [f"{name}: {value}" for name, value in reply.headers] if reply else []
@@ -156,7 +156,7 @@ def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
 
 
 def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
-    """Give a delivery's next state, its ending if that is final, and when it is due if not."""
+    """Return the delivery's next state, its finish reason or None, and when it is due or None."""
     match decision:
         case Finish():
             return "delivered", "delivered", None
@@ -167,11 +167,11 @@ def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
 
 
 def shown_headers(result: Result) -> str:
-    """Give the request's header lines for the log, the values of the owner's own headers masked."""
+    """Return the request's header lines for the attempt log, with the values of the webhook's custom headers masked."""
     known = format_of(result.claim.to.format).own_headers | {hops.HEADER.lower()}
     return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
 
 
 def storable(text: str) -> str:
-    """Give the text without NULs and halves of characters: Postgres would refuse the whole batch it is in."""
+    """Return the text without NULs and with lone surrogates replaced: PostgreSQL would reject the whole batch."""
     return text.replace("\0", "").encode(errors="replace").decode()

@@ -73,7 +73,7 @@ WITH RECURSIVE walk AS (
 
 # Locking the webhooks in a separate statement first makes the count of their requests in flight exact: within a single
 # statement, two concurrent claims could each count the same free slot.
-# The number of ready webhooks and the last id are returned even if other transactions have locked all of them.
+# The number of webhooks with capacity and their last id are returned even if other transactions have locked them all.
 LOCK_READY_WEBHOOKS = f"""
 {READY_WEBHOOKS}
 , locked AS MATERIALIZED (
@@ -252,8 +252,8 @@ def _lock_ready(ring: list[tuple[int, int]], *, limit: int, facts: Mapping[str, 
         start, end = ring.pop()
         asked = limit - len(found)
         rows = queue.run(LOCK_READY_WEBHOOKS, {**facts, "after": start, "upto": end, "limit": asked})
-        # Other transactions may have locked some of the ready ones, so the range is exhausted only if fewer were ready
-        # than the statement was limited to.
+        # Other transactions may have locked some webhooks with capacity, so the range is exhausted only if their number
+        # is below the limit.
         ready, last = rows[0][:2]
         if ready == asked:
             ring.append((last, end))

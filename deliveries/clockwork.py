@@ -1,4 +1,4 @@
-"""The clock that every worker carries: once a second it rings for due work and sees to the chores."""
+"""The scheduler in every worker: once a second it sends a wake-up if work is due, and runs the maintenance tasks."""
 
 import logging
 import threading
@@ -17,17 +17,18 @@ from deliveries import claiming, doorbell, leases, orphans, queue, stopping, war
 log = logging.getLogger("hookhub.clock")
 
 TICK_SECONDS = 1.0
-# So many ticks in a row with something due and nothing being sent: Redis takes the bell, and nobody hears it.
+# After this many ticks in a row with work due and nothing being sent, assume that no worker receives the wake-ups that
+# Redis accepts.
 UNHEARD_TICKS = 5
-# Any number will do, as long as every worker of a deployment uses the same.
+# An arbitrary number, the same in every worker of a deployment.
 CHORES_LOCK = 7_305_662
 
 
 class Clock(bootsteps.StartStopStep):
-    """Ticks in the worker's parent process, with or without Redis, until the worker stops.
+    """A scheduler that ticks in the worker's parent process, with or without Redis, until the worker stops.
 
-    It has to start after the pool and so stop before it: the pool waits for its children, and they go on sending
-    until they hear that it is time to stop. Ringing has a thread of its own, so that no chore can keep it waiting.
+    It must start after the pool and therefore stop before it: the pool waits for its children, which continue sending
+    until shutdown is requested. Wake-ups have a separate thread, so that no maintenance task can delay them.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -38,14 +39,14 @@ class Clock(bootsteps.StartStopStep):
         self._threads: list[threading.Thread] = []
         self._unheard_ticks = 0
         self._heartbeat = workers.Heartbeat(leases.worker())
-        # How many processes can be woken without Redis, and whether this process is the one that drains then.
+        # How many processes can be woken without Redis, and whether this process itself then runs the worker loop.
         self._processes = 1
         self._drains_here = False
-        # The pool's processes are forked later, and inherit it.
+        # The pool's processes are forked later and inherit the pipe.
         warm_pool.open_pipe()
 
     def start(self, worker: Any) -> None:
-        """Begin to tick."""
+        """Start the threads that tick."""
         self._take_charge_of(worker)
         for run in (self._ring, self._keep_house):
             thread = threading.Thread(target=run, name=run.__name__, daemon=True)
@@ -53,30 +54,30 @@ class Clock(bootsteps.StartStopStep):
             self._threads.append(thread)
 
     def _take_charge_of(self, worker: Any) -> None:
-        """Have the pool kept up and woken without Redis; where it has no forked processes, this one drains instead."""
+        """Keep the pool alive and able to be woken without Redis; without forked processes, this one runs the loop."""
         if not warm_pool.are_forked(worker.pool):
             self._drains_here = True
             warm_pool.listen()
             return
         self._processes = worker.pool.num_processes
-        # A child that dies before Redis was ever reached is replaced like any other; Celery would end the worker.
+        # Replace a child that dies before the first connection to Redis like any other; Celery would exit the worker.
         worker.pool.did_start_ok = lambda: True
         if worker.hub is not None:
-            # Celery does it once Redis is reached; until then it would know of no way to replace a child.
+            # Celery does this only after connecting to Redis; until then it could not replace a child.
             worker.pool.register_with_event_loop(worker.hub)
 
     def stop(self, worker: Any) -> None:
-        """Tell every drain to begin nothing new, stop ticking, and wait for a drain of this process to settle.
+        """Request shutdown, stop ticking, and wait until a worker loop of this process has settled its results.
 
         The pool waits for its children itself.
         """
         self.terminate(worker)
-        # Longer than that, and what is in flight here no longer belongs to this process.
+        # After that time the leases of the deliveries in flight here have expired.
         if self._drains_here and orphans.at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
             orphans.at_work.release()
 
     def terminate(self, worker: Any) -> None:
-        """Do the same when the worker is told to stop at once, without waiting."""
+        """Request shutdown and stop ticking, without waiting for requests in flight."""
         del worker
         stopping.set_stopping()
         self._stopped.set()
@@ -84,33 +85,33 @@ class Clock(bootsteps.StartStopStep):
             thread.join(timeout=5)
 
     def _ring(self) -> None:
-        """Ring for due work once a second; in the end note that this worker is gone."""
+        """Send wake-ups for due work once a second; finally record that this worker has stopped."""
         self._repeat(self._ring_for_due_work)
         with suppress(Error):
             self._heartbeat.end()
         connection.close()
 
     def _keep_house(self) -> None:
-        """Do the chores once a second."""
+        """Run the maintenance tasks once a second."""
         self._repeat(self._do_chores)
 
     def _repeat(self, tick: Callable[[datetime], None]) -> None:
-        """Do something once a second on a connection of this thread's own, whatever becomes of it."""
+        """Call ``tick`` once a second on this thread's own database connection, even after errors."""
         while not self._stopped.wait(TICK_SECONDS):
             try:
                 close_old_connections()
                 tick(queue.database_now())
             except Error as error:
-                # Without the database there is no work to find; the next tick tries again.
+                # Without the database no work can be found; the next tick tries again.
                 log.warning("The clock cannot reach the database: %s", error)
                 connection.close()
-            except Exception:  # Without the clock no retry would ever be due, so nothing may stop it.
+            except Exception:  # Without the scheduler no retry would ever be sent, so no error must end this thread.
                 log.exception("A tick of the clock failed; the next one tries again")
                 connection.close()
         connection.close()
 
     def _ring_for_due_work(self, now: datetime) -> None:
-        # Where nothing can be written down nobody who is woken could do the work; and what a standby tells may be old.
+        # Against a read-only database no worker could do the work, and a standby's data may be stale.
         queue.require_writable()
         self._heartbeat.beat(now=now)
         leases.reclaim_from_the_dead(now=now)
@@ -121,7 +122,7 @@ class Clock(bootsteps.StartStopStep):
             warm_pool.wake(self._processes)
 
     def _do_chores(self, now: datetime) -> None:
-        """Do every chore, unless another worker has the lock and does them."""
+        """Run every maintenance task, unless another worker holds the lock and runs them."""
         if not queue.run("SELECT pg_try_advisory_lock(%(key)s)", {"key": CHORES_LOCK})[0][0]:
             return
         try:
@@ -131,7 +132,7 @@ class Clock(bootsteps.StartStopStep):
             queue.run("SELECT pg_advisory_unlock(%(key)s)", {"key": CHORES_LOCK})
 
 
-# Ordered as the index is, or the planner would look for one in the whole of a large table.
+# Ordered like the index; otherwise the planner would scan a large table for one row.
 IS_ANYTHING_SENT = """
 SELECT (SELECT id FROM deliveries_delivery WHERE state = 'sending' ORDER BY webhook_id, leased_until LIMIT 1)
     IS NOT NULL
@@ -139,11 +140,14 @@ SELECT (SELECT id FROM deliveries_delivery WHERE state = 'sending' ORDER BY webh
 
 
 def do(path: str, chore: Callable[..., object], *, now: datetime) -> None:
-    """Do one chore; a chore that fails is reported and must not keep the others from being done."""
+    """Run one maintenance task; log its failure so that the others still run.
+
+    Raises the failure if it has broken the database connection.
+    """
     try:
         chore(now=now)
     except Exception:
-        # Without a connection none of the others could be done either.
+        # Without a connection the other tasks would fail too.
         if not connection.is_usable():
             raise
         log.exception("The chore %s failed; it is tried again at the next tick", path)

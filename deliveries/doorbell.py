@@ -1,4 +1,4 @@
-"""The bell: wakes a worker after a commit, and never keeps anyone waiting."""
+"""Notifier: sends a wake-up to a worker after a commit, without blocking the caller."""
 
 import atexit
 import logging
@@ -18,18 +18,18 @@ from deliveries import listening
 log = logging.getLogger("hookhub.doorbell")
 
 TASK = listening.TASK
-# One ring wakes a worker that takes all there is, so more than this many a second change nothing.
+# The minimum interval between wake-ups: one wakes a worker that takes all work there is, so more would change nothing.
 APART = timedelta(milliseconds=50)
-# What Redis may take to answer before it counts as away.
+# The timeout of a command to Redis.
 BUDGET = timedelta(milliseconds=200)
-# How long Redis is left alone after it did not answer. The worker's clock finds the work meanwhile.
+# How long no wake-up is sent after Redis failed. The workers' schedulers find the work in the meantime.
 SILENCE = timedelta(seconds=1)
-# Rings that nobody has heard yet; more of them would only pile up.
+# Wake-ups in the queue that no worker has received yet; with this many, no further one is sent.
 UNHEARD_MOST = 8
 
 
 class Bell:
-    """One process's bell. A thread of its own does the ringing, so that whoever asks for it goes on at once."""
+    """One process's notifier. A background thread sends the wake-ups, so that callers continue at once."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
@@ -42,11 +42,11 @@ class Bell:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this process made it: a thread does not survive a fork."""
+        """Whether this process created it: its thread does not survive a fork."""
         return self._pid == os.getpid()
 
     def want(self) -> None:
-        """Ask for a ring soon."""
+        """Request that a wake-up be sent soon."""
         self._wanted.set()
         if self._thread is None:
             with self._starting:
@@ -57,17 +57,17 @@ class Bell:
     def _ring_when_wanted(self) -> None:
         while True:
             self._wanted.wait()
-            # Taken down before ringing: what is wanted from here on is a ring of its own.
+            # Cleared before sending: a request made from here on gets another wake-up.
             self._wanted.clear()
             try:
                 self.try_to_ring()
-            except Exception:  # The thread must live on: without it nothing would be rung for again.
+            except Exception:  # Without this thread no wake-up would ever be sent again.
                 log.exception("The bell could not be rung")
                 self._hang_up()
             time.sleep(APART.total_seconds())
 
     def try_to_ring(self) -> bool:
-        """Ring now; tell whether Redis took it. After a failure it is not tried again for a while."""
+        """Send a wake-up and return whether Redis accepted it. For a while after a failure, return False at once."""
         with self._ringing:
             if time.monotonic() < self._silent_until:
                 return False
@@ -81,7 +81,7 @@ class Bell:
             return True
 
     def _send(self) -> None:
-        """Put one message on the queue unless enough wait there; raises OperationalError, RedisError or OSError."""
+        """Enqueue one message unless enough are waiting; raises OperationalError, RedisError or OSError."""
         if self._link is None:
             seconds = BUDGET.total_seconds()
             options = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "max_retries": 0}
@@ -97,7 +97,7 @@ class Bell:
             link.release()
 
     def ring_before_exit(self) -> None:
-        """Ring if that is still wanted: a command that accepted something may end at once."""
+        """Send a wake-up that is still pending: a command may exit right after it has accepted an event."""
         if self._wanted.is_set():
             self.try_to_ring()
 
@@ -106,19 +106,19 @@ _bell = Bell()
 
 
 def _our_bell() -> Bell:
-    global _bell  # noqa: PLW0603 - one bell for each process, made anew after a fork
+    global _bell  # noqa: PLW0603 - one notifier per process, created anew after a fork
     if not _bell.is_ours:
         _bell = Bell()
     return _bell
 
 
 def ring() -> None:
-    """Have a worker woken soon, without waiting for it; a lost ring costs a second of latency and nothing else."""
+    """Request a wake-up for a worker without blocking; a lost one costs a second of latency and nothing else."""
     _our_bell().want()
 
 
 def ring_now() -> bool:
-    """Wake a worker and tell whether Redis took the message; takes a few times BUDGET at the worst."""
+    """Send a wake-up and return whether Redis accepted it; blocks for a few times BUDGET in the worst case."""
     return _our_bell().try_to_ring()
 
 

@@ -1,4 +1,4 @@
-"""The pipeline in a loop: what a worker does when the bell rings."""
+"""The worker loop: runs the pipeline, after a wake-up, until nothing is left to do."""
 
 import logging
 import os
@@ -24,48 +24,49 @@ from deliveries.transfer import Request
 
 log = logging.getLogger("hookhub.drain")
 
-# Results are written together: so many, or after so long, whichever comes first.
+# Results are settled in batches: of this size, or after this time, whichever comes first.
 SETTLE_BATCH = 250
 SETTLE_WITHIN = timedelta(milliseconds=30)
-# A fan-out begins with one event, since how many webhooks an event has is not known before, and is given more, step by
-# step, as long as it owes no more than there is room for: what is sent at once need not stand in line. With hardly any
-# room it waits for some, and after a while goes on without, for so large a part of the slots.
+# The first fan-out takes one event, because it is not known how many webhooks match. Each further one may take more, by
+# the factor FAN_OUT_GROWTH, as long as the deliveries fit the free slots: a delivery sent at once need not be queued.
+# With less than this part (1/SMALL_PART) of the slots free, the fan-out waits, and after a while runs as if that part
+# were free.
 FAN_OUT_FIRST = 1
 FAN_OUT_GROWTH = 4
 SMALL_PART = 4
-# How soon a drain that waits for answers looks for new work: a busy one, and one with little in flight, which may be
-# waiting for receivers that hang.
+# How soon a loop with requests in flight polls for new work: LOOK_AGAIN if it is busy, LOOK_SOON with few in flight,
+# which may all be waiting for receivers that hang.
 LOOK_AGAIN = timedelta(milliseconds=40)
 LOOK_SOON = timedelta(milliseconds=5)
-# A drain is busy from this part of its slots on.
+# A loop is busy if more than this fraction of its slots is in use.
 BUSY_FROM = 0.1
-# A look that took long and found nothing is made again after so many times as long.
+# After a poll that found nothing, wait at least this many times as long as the poll took.
 RESTRAINT = 4
-# How often a drain with more work than slots calls its siblings.
+# How often a loop with more work than slots wakes its sibling processes.
 CALL_EVERY = timedelta(milliseconds=500)
-# How often a busy drain puts retries in line.
+# How often a busy loop makes due retries ready.
 LINE_UP_EVERY = timedelta(milliseconds=250)
-# Between two looks of a drain that has nothing to do, while it lingers.
+# The interval between polls of an idle loop while it lingers.
 NAP = timedelta(milliseconds=3)
-# After a database error: how long between two tries.
+# The delay between two tries after a database error.
 CATCH_BREATH = timedelta(seconds=0.5)
-# What a drain that is to stop still waits for a database that is away.
+# How long a loop that is shutting down waits for an unavailable database.
 PATIENCE_WHEN_STOPPING = timedelta(seconds=5)
 
 
 class Clock(Protocol):
-    """What a drain goes by."""
+    """The clock that a worker loop uses."""
 
     def __call__(self) -> datetime:
-        """Give the time."""
+        """Return the current time."""
 
     def keep_right(self) -> None:
-        """Ask again if it is time to; raises what the database raises."""
+        """Resynchronize with the database if that is due; raises the database's errors."""
 
 
 @dataclass(slots=True)
 class Drained:
-    """What one drain did: events fanned out, and attempts settled."""
+    """The progress of one run: events fanned out, and attempts settled."""
 
     events: int = 0
     attempts: int = 0
@@ -75,9 +76,9 @@ _senders: dict[int, Sender] = {}
 
 
 def sender_of_this_process() -> Sender:
-    """Give this process's sender, which keeps its connections from one drain to the next."""
+    """Return this process's sender, which keeps its connections from one run to the next."""
     pid = os.getpid()
-    # A parent's sender stays where it is: to drop it here would close, and speak on, connections the parent still uses.
+    # Keep a sender inherited from the parent: destroying it would write to and close connections that the parent uses.
     if pid not in _senders:
         _senders[pid] = make_sender(slots=IN_ALL * settings.HOOKHUB_SLOTS)
     return _senders[pid]
@@ -85,11 +86,11 @@ def sender_of_this_process() -> Sender:
 
 @dataclass
 class Drain:
-    """One run through the pipeline until nothing is left to do, or it is time to stop.
+    """One run of the pipeline, until nothing is left to do or shutdown is requested.
 
-    After ``slice_of_time`` it ends as soon as nothing is in flight. It does not wait for the slowest request with idle
-    slots: while anything is in flight the freed slots are filled. ``is_stopping`` ends the filling at once. With
-    nothing left to do it lingers for a moment, because the bell rings at most once in so long.
+    After ``slice_of_time`` it ends as soon as nothing is in flight. Until then free slots are filled even while it
+    waits for the slowest request. Once ``is_stopping`` returns true, no further work is started. When there is nothing
+    left to do, it polls for another ``linger``, because wake-ups are sent at most once per interval.
     """
 
     sender: Sender
@@ -97,7 +98,7 @@ class Drain:
     slice_of_time: timedelta
     linger: timedelta = timedelta(0)
     is_stopping: Callable[[], bool] = stopping.is_set
-    # The webhook, and the source of events, that had their turn last.
+    # The webhook and the outbox partition that were served last.
     after: int = 0
     _fan_out_after: int = 0
     _is_turn_of_the_new: bool = True
@@ -107,27 +108,27 @@ class Drain:
     _look_at: float = 0.0
     _line_up_at: float = 0.0
     _fan_out_at: float = 0.0
-    # From then on with hardly any room, too.
+    # From this time on, fan out even with few free slots.
     _fan_out_anyway_at: float = 0.0
-    # How many events to fan out at most, and to how many webhooks each of the last ones was owed.
+    # The maximum of events per fan-out, and the deliveries per event of the last one.
     _fan_out_most: int = FAN_OUT_FIRST
     _owed_to_each: float = 1.0
-    # Sources with an event that takes too long to fan out.
+    # Partitions with an event whose fan-out exceeds the statement timeout.
     _stuck: list[int] = field(default_factory=list)
     _call_at: float = 0.0
     _is_busy: bool = False
     _found_nothing: bool = False
-    # While the database does not answer: since when, and when it is asked again.
+    # While the database is unavailable: since when, and the time of the next try.
     _away_since: float | None = None
     _settle_at: float = 0.0
-    # While a webhook that results are about is in somebody else's hands: when they are taken up again.
+    # When to settle the results that were deferred because another worker had locked their webhook.
     _take_up_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.lanes = Lanes(max(1, self.sender.slots // IN_ALL))
 
     def run(self) -> Drained:
-        """Drain, and give what was done."""
+        """Run until done and return the progress made."""
         over_at = time.monotonic() + self.slice_of_time.total_seconds()
         leave_at = None
         while True:
@@ -136,14 +137,14 @@ class Drain:
             self._listen()
             if self._is_time_to_settle():
                 self._settle()
-                # What was settled made room in its webhooks' shares, so there is one more look.
+                # Settling freed slots of the webhooks, so poll once more.
                 found_work = True
             if found_work or self.sender.in_flight or self._ended:
                 leave_at = None
                 if self._is_hopeless():
                     break
                 continue
-            # Counted from the first empty look: what is due and cannot be had must not keep anybody looking.
+            # Counted from the first empty poll: due deliveries that cannot be claimed must not extend the lingering.
             leave_at = leave_at or time.monotonic() + self.linger.total_seconds()
             if is_over or time.monotonic() >= leave_at:
                 break
@@ -153,7 +154,7 @@ class Drain:
         return self.done
 
     def _nap(self, *, until: float) -> None:
-        """Wait for something to do, looking often and cheaply."""
+        """Wait for work with a frequent and cheap poll, at most ``until``."""
         while time.monotonic() < until and not self.is_stopping():
             time.sleep(NAP.total_seconds())
             if self._is_anything_to_do():
@@ -163,12 +164,12 @@ class Drain:
         return claiming.is_anything_to_do(wanted, max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=self.clock())
 
     def _top_up(self) -> bool:
-        """Fill the free slots with due deliveries; tell whether there was anything to do."""
+        """Fill the free slots; return whether there was anything to do."""
         looked_at = time.monotonic()
         wanted = self.lanes.wanted(at=looked_at)
         room = min(wanted.limit, self.sender.free)
-        # While requests are in flight a look is worth it for many slots, unless the last one found nothing, or after a
-        # while.
+        # While requests are in flight, poll only if many slots are free and the last poll found work, or if the poll
+        # interval has passed.
         has_many = room >= self.lanes.slots // 2 and not self._found_nothing
         is_worth_it = not self.sender.in_flight or has_many or looked_at >= self._look_at
         self._is_busy = wanted.limit < self.lanes.slots * (1 - BUSY_FROM)
@@ -176,7 +177,7 @@ class Drain:
             return False
         try:
             self.clock.keep_right()
-            # Where the last look found nothing, one question decides whether to look at all.
+            # After a poll that found nothing, a single cheap query decides whether to poll in full.
             if self.sender.in_flight and self._found_nothing and not self._is_anything_to_do(wanted):
                 self._look_later(looked_at)
                 return False
@@ -184,7 +185,7 @@ class Drain:
         except Error as error:
             if not self.sender.in_flight and not self._ended:
                 raise
-            # What is in flight must still be settled, so the database gets time to come back.
+            # Requests in flight must still be settled, so give the database time to come back.
             log.warning("The database does not answer; %d requests are in flight: %s", self.sender.in_flight, error)
             connection.close()
             self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
@@ -196,10 +197,9 @@ class Drain:
         return not self._found_nothing
 
     def _look(self, wanted: Wanted) -> bool:
-        """Begin what is to be sent, from the lines and from new events by turns; tell whether there was anything to do.
+        """Start requests, from claims and from fan-outs in alternation; return whether there was anything to do.
 
-        By turns, so that neither waits for a mountain of the other. Where the one has nothing to send, the other has
-        its turn.
+        They alternate so that neither waits for a backlog of the other. If one starts no request, the other runs too.
         """
         is_anything_done = self._line_up()
         before = self.sender.in_flight
@@ -212,7 +212,7 @@ class Drain:
         return is_anything_done
 
     def _claim(self, wanted: Wanted) -> bool:
-        """Begin what stands in line; tell whether there was anything."""
+        """Claim and start ready deliveries; return whether there were any."""
         claims = pipeline.claim(wanted, after=self.after, now=self.clock())
         if claims:
             self.after = claims[-1].to.webhook_id
@@ -222,18 +222,18 @@ class Drain:
         return bool(claims)
 
     def _look_later(self, looked_at: float) -> None:
-        """Look again soon, but the later the longer it took to find nothing."""
+        """Schedule the next poll soon, but later if the poll that found nothing took long."""
         now = time.monotonic()
         self._look_at = now + max(LOOK_SOON.total_seconds(), RESTRAINT * (now - looked_at))
 
     def _call_siblings(self) -> None:
-        """Ring for other processes to help, now and then: those that hear it stay for as long as there is work."""
+        """Send a wake-up for other processes, at most once per interval; they then run for as long as there is work."""
         if time.monotonic() >= self._call_at:
             doorbell.ring()
             self._call_at = time.monotonic() + CALL_EVERY.total_seconds()
 
     def _line_up(self) -> bool:
-        """Put retries in line if it is time to; tell whether there were any."""
+        """Make due retries ready if that is due; return whether there were any."""
         if time.monotonic() < self._line_up_at:
             return False
         count = pipeline.line_up(now=self.clock())
@@ -242,9 +242,9 @@ class Drain:
         return count > 0
 
     def _fan_out(self, wanted: Wanted) -> bool:
-        """Fan out events if it is time to, begin what can be sent at once, and learn how many to take the next time.
+        """Fan out events if that is due, start the deliveries claimed, and adjust the size of the next batch.
 
-        Tell whether there were any.
+        Return whether there were any events.
         """
         now = time.monotonic()
         if now < self._fan_out_at or (wanted.limit < self.lanes.slots // SMALL_PART and now < self._fan_out_anyway_at):
@@ -273,10 +273,7 @@ class Drain:
         return done.events > 0
 
     def _step_past(self, batch: int) -> None:
-        """After a fan-out that took longer than a statement may: try less at a time, and leave alone what is stuck.
-
-        The next drain tries it again.
-        """
+        """After a statement timeout, fan out one event at a time; if that fails too, skip its partition in this run."""
         log.error("Fanning out %d events takes longer than HOOKHUB_STATEMENT_TIMEOUT_MS allows", batch)
         self._fan_out_at = time.monotonic() + CATCH_BREATH.total_seconds()
         self._fan_out_most, self._owed_to_each = 1, 1.0
@@ -284,22 +281,22 @@ class Drain:
             self._stuck += fanning_out.sources_behind(self._fan_out_after, without=self._stuck)
 
     def _begin(self, claims: list[Claim]) -> None:
-        """Begin to send what was claimed, but for what was claimed so long ago that its lease might not outlive it."""
+        """Start the claimed deliveries, and release those whose lease might expire before their attempt ends."""
         now = self.clock()
         timely = [claimed for claimed in claims if claimed.leased_until - now >= settings.HOOKHUB_TIMEOUT_MOST]
         for claimed in timely:
             self.lanes.begin(claimed, at=time.monotonic())
         for result in pipeline.attempt(timely, sender=self.sender, now=now):
             self._keep(result)
-        # Last, because it may fail, and those begun are on their way then.
+        # Last, because it may fail; the requests have been started by then.
         if len(timely) < len(claims):
             begun = {claimed.delivery_id for claimed in timely}
             pipeline.release([claimed for claimed in claims if claimed.delivery_id not in begun])
 
     def _listen(self) -> None:
-        """Let the requests go forward, until one ends or it is time to look up."""
+        """Drive the requests in flight, until one ends or it is time to poll, and buffer the results."""
         if not self.sender.in_flight:
-            # Results that wait for the database must not make the loop spin.
+            # Do not spin while the results have to wait.
             if self._ended and time.monotonic() < max(self._settle_at, self._take_up_at):
                 time.sleep(NAP.total_seconds())
             return
@@ -322,7 +319,7 @@ class Drain:
         return is_old or len(self._ended) >= SETTLE_BATCH or not self.sender.in_flight
 
     def _settle(self) -> None:
-        """Write the results down; when the database is away they wait, and the requests in flight go on meanwhile."""
+        """Settle the buffered results; if the database is unavailable, keep them while the requests go on."""
         try:
             self.clock.keep_right()
             left = pipeline.settle(self._ended, is_repeated=self._away_since is not None, now=self.clock()).left
@@ -338,14 +335,14 @@ class Drain:
         self._ended, self._away_since = left, None
         if left:
             self._take_up_at = time.monotonic() + SETTLE_WITHIN.total_seconds()
-        # A settled delivery frees its webhook's share of slots, so look at once.
+        # A settled delivery frees a slot of its webhook, so poll at once.
         self._look_at = 0.0
         if not is_to_be_reviewed:
             return
         try:
             pipeline.review(now=self.clock())
         except (DatabaseError, InterfaceError):
-            # What there is to review stays written on the webhook, and the worker's clock reviews it too.
+            # The webhooks to review stay marked, and the worker's scheduler reviews them too.
             log.exception("The review failed; it is made again within a second")
             connection.close()
 
@@ -356,9 +353,9 @@ class Drain:
         log.warning("The database does not answer; %d results wait to be written down: %s", len(self._ended), error)
 
     def _settle_one_by_one(self) -> None:
-        """Find the result that the database refuses, and keep it from taking its neighbours along.
+        """Settle results one by one after the database rejected the batch, so that only the bad one is lost.
 
-        Its lease runs out, and after a few times its delivery is given up as poisonous.
+        The lease of its delivery expires; after a few such losses the delivery fails as a poison message.
         """
         left: list[Result] = []
         while self._ended:
@@ -377,7 +374,7 @@ class Drain:
         self._ended, self._away_since = left, None
 
     def _is_hopeless(self) -> bool:
-        """Tell whether to give up on a database that is away, because we are to stop and cannot wait for ever."""
+        """Return whether to abandon the results: shutdown is requested and the database has been away for too long."""
         if self._away_since is None or not self.is_stopping() or self.sender.in_flight:
             return False
         is_over = time.monotonic() - self._away_since >= PATIENCE_WHEN_STOPPING.total_seconds()
@@ -394,7 +391,10 @@ def _read_token(token: object) -> tuple[Claim, Request, datetime]:
 
 
 def drain_once(slice_of_time: timedelta, *, linger: timedelta = timedelta(0)) -> Drained:
-    """Run the pipeline on this process's sender until nothing is due, or about ``slice_of_time`` is over."""
-    # The connection is kept from drain to drain; one that broke meanwhile, or is old, gives way to a new one.
+    """Run the pipeline with this process's sender until nothing is due or ``slice_of_time`` is over; return progress.
+
+    With nothing to do it polls for another ``linger`` before it returns.
+    """
+    # The database connection is kept from run to run; this replaces one that is broken or too old.
     close_old_connections()
     return Drain(sender_of_this_process(), DatabaseClock(), slice_of_time, linger).run()

@@ -1,4 +1,4 @@
-"""Events on their way in: what is handed to accept, and what comes back."""
+"""The input and output types of ``pipeline.accept``, and constructors of events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from deliveries.topics import topics_of
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event as its publisher handed it in: ``payload`` is the exact bytes of one JSON value.
+    """An event to store; ``payload`` is the exact bytes of one JSON value.
 
-    With an ``idempotency_key``, ``fingerprint`` is what the key stands for: the same key with another is a conflict.
-    ``webhook_id`` narrows a ping or a test down to one webhook. ``hops`` is the header that it was published with, as
-    ``hops.require_few`` returns it.
+    With an ``idempotency_key``, ``fingerprint`` identifies the content: the same key with another fingerprint is a
+    conflict. ``webhook_id`` restricts a ping or test event to one webhook. ``hops`` is the header with which it was
+    published, as returned by ``hops.require_few``.
     """
 
     organization_id: int
@@ -34,7 +34,7 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The receipt for an event: it is stored, and will be delivered."""
+    """The receipt of a stored event; ``is_repeat`` if it was stored by an earlier request with the same key."""
 
     id: UUID
     type: str
@@ -43,7 +43,7 @@ class Accepted:
 
 
 class IdempotencyConflict(Exception):
-    """A key was used before for something else; nothing of the batch was accepted."""
+    """An idempotency key was used before for other content; no event of the batch was accepted."""
 
     def __init__(self, positions: Sequence[int]) -> None:
         super().__init__(f"idempotency key already used with other content, at {list(positions)}")
@@ -51,12 +51,12 @@ class IdempotencyConflict(Exception):
 
 
 class Outdated(OperationalError):
-    """What the events go by is so no longer; none of them is stored, and whoever looks afresh may repeat them."""
+    """A cached name no longer matches; no event was stored, and the caller may retry with names read afresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class Premises:
-    """What the events go by that was not looked up just now: the names of organizations and repositories, by id."""
+    """Cached names of organizations and repositories the events were resolved with, by id; STORE_EVENTS checks them."""
 
     organizations: Mapping[int, str]
     repositories: Mapping[int, str]
@@ -68,7 +68,7 @@ NO_PREMISES = Premises({}, {})
 def as_columns(
     events: Sequence[NewEvent], *, ids: Sequence[UUID], premises: Premises, now: datetime
 ) -> dict[str, object]:
-    """Give events as one array for each column, and what they go by, as STORE_EVENTS takes them."""
+    """Return the parameters of STORE_EVENTS: one array per column, and the cached names to check."""
     return {
         "ids": arrays.uuids(ids),
         "organizations": arrays.bigints(event.organization_id for event in events),
@@ -98,7 +98,7 @@ def only_for(
     repository_id: int | None,
     now: datetime,
 ) -> NewEvent:
-    """Make up an event that only one webhook gets, whatever it subscribes to: a ping, or a test."""
+    """Return an event that only one webhook receives, whatever its subscription: a ping or a test event."""
     return NewEvent(
         organization_id=organization_id,
         repository_id=repository_id,
@@ -111,9 +111,9 @@ def only_for(
 
 
 def operational(event_type: str, *, organization_id: int, data: object, now: datetime) -> NewEvent:
-    """Make up an event about HookHub itself.
+    """Return a system event, about HookHub itself.
 
-    It carries no ``*``: a receiver that asked for everything its forge does is not to meet our own housekeeping.
+    It lacks the topic ``*``: a receiver subscribed to all events of its forge must not receive HookHub's own.
     """
     topics = tuple(topic for topic in topics_of(event_type, data) if topic != "*")
     return NewEvent(

@@ -209,7 +209,8 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
         found = queue.run(PICK, {**facts, **chosen, "without": arrays.bigints(without)})
         events, source, pairs_events, pairs_webhooks = found[0][:4]
         reach("fanning-out")
-        # Either no webhook matched, or other transactions have locked every event that was found: continue after them.
+        # No webhook matched, other transactions have locked every event found, or the outbox is empty. Continue after
+        # the last partition read.
         if pairs_events is None:
             return FannedOut(events, 0, [], after if source is None else source)
         destinations = {row[4]: Destination(*row[4:]) for row in found if row[4] is not None}
@@ -234,7 +235,7 @@ def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
 
 
 def _claims(rows: list[queue.Row], destinations: dict[int, Destination], leasing: Leasing) -> list[Claim]:
-    """Return the deliveries that OWE claimed, in the order of their events; without any, its one row has only counts."""
+    """Return what OWE claimed, in the order of the events; if it claimed nothing, its one row holds only the count."""
     return [
         Claim(leasing.lease, leasing.until, destinations[row[1]], row[2], 1, 0, leasing.now, *row[3:-1])
         for row in sorted((row for row in rows if row[2] is not None), key=itemgetter(3))

@@ -1,4 +1,4 @@
-"""What a batch of results says about the health of each webhook in it: pure counting."""
+"""Aggregate a batch of results into each webhook's health: pure counting."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +10,16 @@ from deliveries.attempts import Result, schedule_of
 from deliveries.outcomes import Delivered, Gone, Lost, Refused
 from deliveries.retry import GiveUp
 
-# A webhook that is well has that written down at most so often.
+# The minimum interval between writes to the row of a healthy webhook.
 MOMENT = timedelta(seconds=1)
 
 
 @dataclass(slots=True)
 class Health:
-    """One webhook's share of a batch; ``failures`` and ``timeouts`` are those since the last that breaks the row."""
+    """The results of one webhook in a batch.
+
+    ``failures`` counts those since the last success, ``timeouts`` those since the last result that was no timeout.
+    """
 
     webhook_id: int
     last_at: datetime
@@ -32,7 +35,7 @@ class Health:
     durations: list[timedelta] = field(default_factory=list)
 
     def add(self, result: Result) -> None:
-        """Count one more result, later than those before."""
+        """Add a result; call it in the order in which the attempts ended."""
         self.last_at = max(self.last_at, result.ended_at)
         self.last_status = status_of(result)
         self.durations.append(result.exchange.duration)
@@ -52,17 +55,18 @@ class Health:
                 is_timeout = kind == "timeout"
         self.timeouts = self.timeouts + 1 if is_timeout else 0
         self.timed_out_only = self.timed_out_only and is_timeout
-        # Without retries there is no schedule to use up. One bad minute or one bad message must not disable a webhook.
+        # An empty schedule cannot be exhausted, and a rejected message was not retried. One bad minute or one bad
+        # message must not disable a webhook.
         was_tried = not (isinstance(result.outcome, Refused) and result.outcome.is_final)
         if result.decision == GiveUp("exhausted") and was_tried and schedule_of(result.claim):
             self.review_since = later(self.review_since, result.claim.first_attempt_at)
 
     def pace(self) -> timedelta:
-        """Give the mean duration of its attempts."""
+        """Return the mean duration of its attempts."""
         return sum(self.durations, timedelta(0)) / len(self.durations)
 
     def as_row(self) -> dict[str, Any]:
-        """Spell it out under the names of COLUMNS."""
+        """Return it as a mapping with the keys of COLUMNS."""
         return {
             "webhooks": self.webhook_id,
             "succeeded": self.succeeded,
@@ -79,7 +83,7 @@ class Health:
         }
 
 
-# How each column of queue.UPDATE_HEALTH is written.
+# The encoder of each column of queue.UPDATE_HEALTH.
 COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
     "webhooks": arrays.bigints,
     "succeeded": arrays.flags,
@@ -97,7 +101,7 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
 
 
 def health_of(results: Sequence[Result]) -> list[Health]:
-    """Count a batch webhook by webhook, in the order in which the attempts ended."""
+    """Return one Health per webhook of the batch."""
     found: dict[int, Health] = {}
     for result in sorted(results, key=lambda result: result.ended_at):
         webhook_id = result.claim.to.webhook_id
@@ -106,10 +110,10 @@ def health_of(results: Sequence[Result]) -> list[Health]:
 
 
 def status_of(result: Result) -> str:
-    """Say in one word how an attempt went: its status, or the kind of loss."""
+    """Return an attempt's result as one word: the HTTP status, or the kind of failure if there was no response."""
     return result.outcome.kind if isinstance(result.outcome, Lost) else str(result.outcome.status)
 
 
 def later(one: datetime | None, other: datetime) -> datetime:
-    """Give the later of two moments, the first of which may not be known."""
+    """Return the later of two times; None counts as earlier."""
     return other if one is None else max(one, other)

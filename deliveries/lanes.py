@@ -1,35 +1,35 @@
-"""The lanes of a worker's sender: prompt receivers have the slots to themselves, slow ones share a bounded part."""
+"""Slot accounting of one sender: slow receivers share a bounded fraction of the slots, fast ones may use all others."""
 
 from deliveries.claiming import SLOW_FROM, Claim, Wanted
 
-# Of all slots, those that receivers known to be slow may have between them; one of very few.
+# All slow receivers together may use this part (1/SLOW_SHARE) of the slots, but at least one slot.
 SLOW_SHARE = 4
-# A request that has been in flight for longer than its like gives its slot back, so that a receiver that suddenly hangs
-# takes none from the others; so many requests there may be in all for each slot.
+# A stalled request, in flight for SLOW_FROM or longer, does not count against the slots, so that a receiver that
+# suddenly hangs takes none from the others. In all there may be this many requests per slot.
 IN_ALL = 2
 
 
 class Lanes:
-    """What one sender has in flight, oldest first; times are seconds of a monotonic clock."""
+    """The requests of one sender in flight, oldest first; times are in seconds of a monotonic clock."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        # By identity: to compare claims means to compare all that is in them.
+        # Keyed by identity, because comparing claims compares all of their fields, including payloads.
         self._begun: dict[int, tuple[float, Claim]] = {}
         self._slow = 0
 
     def begin(self, claimed: Claim, *, at: float) -> None:
-        """Note that a request is on its way."""
+        """Count a request that has been started."""
         self._begun[id(claimed)] = (at, claimed)
         self._slow += claimed.to.slow
 
     def end(self, claimed: Claim) -> None:
-        """Note that it is over."""
+        """Remove a request that has ended."""
         if self._begun.pop(id(claimed), None):
             self._slow -= claimed.to.slow
 
     def wanted(self, *, at: float) -> Wanted:
-        """Say what there is room for."""
+        """Return the free capacity."""
         lagging = self._lagging(since=at - SLOW_FROM.total_seconds())
         unexpected = sum(not claimed.to.slow for claimed in lagging)
         room = min(self.slots - (len(self._begun) - len(lagging)), IN_ALL * self.slots - len(self._begun))
@@ -40,7 +40,7 @@ class Lanes:
         )
 
     def _lagging(self, *, since: float) -> list[Claim]:
-        """Give those in flight since before that; they stand in front."""
+        """Return the requests started at ``since`` or earlier, which are the first in order."""
         found = []
         for begun_at, claimed in self._begun.values():
             if begun_at > since:

@@ -1,12 +1,13 @@
-"""How a worker hears the bell: kombu's way to Redis, without the books that it keeps of messages in hand.
+"""A kombu transport for Redis that receives wake-ups, without kombu's bookkeeping of unacknowledged messages.
 
-kombu notes each message in Redis when it is taken and strikes it out when its task is done. Where a Redis that went
-away kept it from striking out, the message counted as in hand for ever, and with as many of them as a worker has
-processes the worker took no further one: it lived and was deaf. Where a Redis without memory kept it from noting, the
-worker ended. A bell that is lost changes nothing, so nothing has to be known of it but how many are in hand.
+kombu records each message in Redis when it is received and removes the record when its task is done. If a Redis outage
+prevents the removal, the message counts as unacknowledged for ever; with as many of those as processes, a worker
+consumes nothing more. If Redis is out of memory, recording fails and the worker exits. A wake-up carries no data, so
+losing one is harmless, and only the number of unacknowledged messages matters.
 
-Nor is Redis believed: any program that can write to it can put anything into the queue, and much of that would have
-Celery end the worker. Of what comes, nothing but "this is a bell" is read; all else is dropped, with a line in the log.
+The contents of the queue are not trusted: any program that can write to this Redis can put anything there, and many
+malformed messages would make Celery exit. From a message only "this is a wake-up" is read; anything else is dropped
+and logged.
 """
 
 import logging
@@ -23,17 +24,17 @@ from redis.exceptions import RedisError, ResponseError
 log = logging.getLogger("hookhub.doorbell")
 
 TASK = "deliveries.drain"
-# A bell has less than a kilobyte.
+# A wake-up takes less than a kilobyte.
 MAX_BELL_BYTES = 16 * 1024
-# No arguments, as Celery writes that: [[], {}, {}] in base64.
+# A Celery message body without arguments: [[], {}, {}] in base64.
 NO_ARGUMENTS = "W1tdLCB7fSwge31d"
 LOG_INTERVAL_SECONDS = 60.0
-# How long a worker leaves Redis alone that neither gives the queue nor lets it be moved out of the way.
+# How long to wait if a key of the wrong type can neither be read nor renamed.
 PAUSE_SECONDS = 1.0
 
 
 def is_bell(item: bytes) -> bool:
-    """Return whether an item of the queue is what ``doorbell`` puts there."""
+    """Return whether an item of the queue is a wake-up as ``doorbell`` sends it."""
     if len(item) > MAX_BELL_BYTES:
         return False
     try:
@@ -44,7 +45,7 @@ def is_bell(item: bytes) -> bool:
 
 
 def new_bell(queue: str) -> dict[str, Any]:
-    """Return a message as Celery expects it, made here from beginning to end, because a bell carries nothing."""
+    """Return a wake-up as a complete Celery message; a received one is replaced by it, since it carries no data."""
     number = str(uuid4())
     return {
         "body": NO_ARGUMENTS,
@@ -62,14 +63,14 @@ def new_bell(queue: str) -> dict[str, Any]:
 
 
 class Complaints:
-    """Logs what is dropped, at most once a minute however much it is."""
+    """Logs dropped items, at most once a minute."""
 
     def __init__(self) -> None:
         self._count = 0
         self._logged_at: float | None = None
 
     def dropped(self, item: bytes, *, queue: str, now: float) -> None:
-        """Count an item that was dropped, and say so if that was not said lately."""
+        """Count a dropped item, and log the count unless that was done less than a minute ago."""
         self._count += 1
         if self._logged_at is not None and now - self._logged_at < LOG_INTERVAL_SECONDS:
             return
@@ -81,41 +82,41 @@ class Complaints:
 
 
 class Hand(redis.QoS):
-    """The messages that a worker has taken and not done with, known to its own process only."""
+    """The unacknowledged messages of a worker, tracked in its own process only."""
 
     restore_at_shutdown = False
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Count a message as in hand."""
+        """Count a message as unacknowledged."""
         virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
-        """Count it no more."""
+        """Stop counting a message."""
         virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
-        """Count it no more; nobody needs it again."""
+        """Stop counting a message; it is never requeued."""
         del requeue
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
-        """Let go of all of them."""
+        """Stop counting all messages."""
         del client
         if self._delivered is not None:
             self._delivered.clear()
 
     def restore_visible(self, *args: Any, **options: Any) -> None:
-        """Give nothing back on behalf of others: nobody has noted anything."""
+        """Do nothing: no worker records its messages in Redis, so there are none to restore."""
 
     def restore_by_tag(self, *args: Any, **options: Any) -> None:
-        """Give nothing back."""
+        """Do nothing: there is no record to restore."""
 
 
 class Channel(redis.Channel):
-    """kombu's channel with our hand, which survives whatever is in the queue, and whatever has the queue's name."""
+    """kombu's channel with our bookkeeping; it tolerates any item in the queue and keys of the wrong type."""
 
     QoS = Hand
-    # kombu's, which its stubs do not know.
+    # Attributes of kombu's class that its stubs lack.
     connection_errors: tuple[type[Exception], ...]
     keyprefix_binding_permanent: str
     _flush_brpop_reauth: Any
@@ -127,21 +128,21 @@ class Channel(redis.Channel):
         self._complaints = Complaints()
 
     def _brpop_read(self, **options: Any) -> bool:
-        """Read the answer to BRPOP as kombu does, but deliver a bell of our own making in its place."""
+        """Read the reply to BRPOP as kombu does, but deliver a wake-up built here in place of the item received."""
         try:
             queue, item = self._answer_to_brpop(**options)
             self._queue_cycle.rotate(queue)
             if not is_bell(item):
                 self._complaints.dropped(item, queue=queue, now=time.monotonic())
                 raise Empty
-            self.connection._deliver(new_bell(queue), queue)  # noqa: SLF001 - kombu's own way to its consumers
+            self.connection._deliver(new_bell(queue), queue)  # noqa: SLF001 - how kombu delivers to its consumers
             return True
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
 
     def _answer_to_brpop(self, **options: Any) -> tuple[str, bytes]:
-        """Return the queue that has an item, and the item; raises Empty when there is none."""
+        """Return the name of the queue and the item received; raises Empty if there is none."""
         connection = self.client.connection
         try:
             answer = self.client.parse_response(connection, "BRPOP", **options)
@@ -151,7 +152,7 @@ class Channel(redis.Channel):
             self._clear_the_way([key for queue in self.active_queues for key in self._keys_of(queue)])
             raise Empty from error
         except self.connection_errors:
-            # The next turn of the loop connects again.
+            # The next iteration of the event loop reconnects.
             connection.disconnect()
             raise
         if not answer:
@@ -163,7 +164,7 @@ class Channel(redis.Channel):
         return [self._q_for_pri(queue, step) for step in self.priority_steps]
 
     def _size(self, queue: str) -> int:
-        """Return how long a queue is; one whose keys had to be taken out of the way is empty."""
+        """Return the length of a queue; 0 if its keys were of the wrong type and have been renamed."""
         try:
             return int(super()._size(queue))
         except ResponseError as error:
@@ -173,7 +174,7 @@ class Channel(redis.Channel):
             return 0
 
     def _queue_bind(self, exchange: str, *args: Any) -> None:
-        """Note which queue an exchange leads to."""
+        """Bind a queue to an exchange; keys of the wrong type are renamed first."""
         try:
             super()._queue_bind(exchange, *args)  # type: ignore[misc]
         except ResponseError as error:
@@ -183,11 +184,11 @@ class Channel(redis.Channel):
             super()._queue_bind(exchange, *args)  # type: ignore[misc]
 
     def _clear_the_way(self, keys: Sequence[str]) -> None:
-        """Rename keys that are neither lists nor sets: the name is ours, what is in them may be somebody's."""
+        """Rename keys of the wrong type instead of deleting them, since their data may belong to another program."""
         try:
             with self.conn_or_acquire() as client:
                 for key in keys:
-                    # kombu keeps its bindings in sets; all others are lists.
+                    # kombu's bindings are sets; all other keys are lists.
                     expected = b"set" if key.startswith("_kombu.") else b"list"
                     if client.type(key) not in {b"none", expected}:
                         aside = f"{key}:not-ours:{uuid4().hex[:8]}"
@@ -199,11 +200,11 @@ class Channel(redis.Channel):
 
 
 def _is_wrong_type(error: ResponseError) -> bool:
-    # In a pipeline the command comes first.
+    # In a pipeline, the message begins with the command instead of the error code.
     return "WRONGTYPE" in str(error)
 
 
 class Transport(redis.Transport):
-    """kombu's transport with our channel."""
+    """kombu's Redis transport with our channel."""
 
     Channel = Channel

@@ -1,4 +1,4 @@
-"""What a worker's child does whose parent was killed: it settles what it has in flight, and then ends."""
+"""Exit of a worker's child process: it settles its requests in flight first, also when its parent was killed."""
 
 import logging
 import os
@@ -12,15 +12,16 @@ from deliveries import stopping
 
 log = logging.getLogger("hookhub.orphans")
 
-# How often a child looks whether its parent lives.
+# How often a child checks whether its parent is alive.
 LOOK_EVERY = timedelta(milliseconds=500)
 
-# Held by the thread that drains, and in the end by the one that ends the process: no drain is cut off, and none begins.
+# Held by the thread that runs the worker loop, and finally by the thread that exits the process, so that no run is
+# interrupted and no further one starts.
 at_work = threading.RLock()
 
 
 def end_without_parent() -> None:
-    """Have this process end once its parent is gone and nothing is in flight any more."""
+    """Make this process exit once its parent has died and its requests in flight are settled."""
     stopping.stop_without_parent()
     threading.Thread(target=_end_when_orphaned, name="orphans", daemon=True).start()
 
@@ -30,14 +31,14 @@ def _end_when_orphaned() -> None:
         time.sleep(LOOK_EVERY.total_seconds())
     log.warning("The parent of this process is gone; it ends when what it has in flight is settled")
     finish_before_exit()
-    # Nobody is left to hear of an ordinary exit, and the pool's own would wait for somebody.
+    # The pool's exit handler would wait for the dead parent.
     os._exit(0)
 
 
 def finish_before_exit() -> None:
-    """Wait until no thread of this process drains, and let none begin; call it when the process is about to exit.
+    """Wait until no thread runs the worker loop, and prevent further runs; call it when the process is about to exit.
 
-    Once the leases have run out there is nothing to wait for: results would change nothing.
+    Waits for at most one lease: after that the deliveries in flight belong to other workers.
     """
     if not at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
         log.error("What this process had in flight could not be settled; it will be repeated")

@@ -1,40 +1,41 @@
-"""The word that it is time to stop, heard by this process and every process forked from it."""
+"""The shutdown flag, shared by a process and every process forked from it."""
 
 import mmap
 import os
 
-# One byte of memory that stays shared across forks: a worker's parent gets the signal, its children do the sending.
+# A byte of memory shared across forks: a worker's parent gets the signal, and its children send the requests.
 _flag = mmap.mmap(-1, 1)
-# Who made it: in a worker's children that is their parent, which may have died before they come to ask for it.
+# The process that created the flag. In a worker's children that is their parent, even if it has died before they could
+# call ``getppid``.
 _maker = os.getpid()
-# The process that this one is not to outlive, if there is one.
+# The parent whose death counts as a shutdown request, if any.
 _parent: int | None = None
 
 
 def set_stopping() -> None:
-    """Ask every drain of this process and its children to begin nothing new."""
+    """Request shutdown: worker loops in this process and its children start no further requests."""
     _flag[0] = 1
 
 
 def stop_without_parent() -> None:
-    """Count it as time to stop as soon as this process's parent is gone."""
+    """Treat the death of this process's parent as a shutdown request."""
     global _parent  # noqa: PLW0603 - a process has one parent
     _parent = _maker if _maker != os.getpid() else os.getppid()
 
 
 def is_orphaned() -> bool:
-    """Tell whether the parent is gone that this process is to stop without."""
-    # Who loses its parent is given another one at that moment.
+    """Return whether the parent has died; always False unless ``stop_without_parent`` was called."""
+    # The kernel reparents an orphaned process at once.
     return _parent is not None and os.getppid() != _parent
 
 
 def is_set() -> bool:
-    """Tell whether it is time to stop."""
+    """Return whether shutdown is requested."""
     return _flag[0] == 1 or is_orphaned()
 
 
 def clear() -> None:
-    """Take the word back, before a new start."""
+    """Reset the request, before a new start."""
     global _parent  # noqa: PLW0603 - as above
     _flag[0] = 0
     _parent = None

@@ -1,4 +1,4 @@
-"""Celery's way into the pipeline."""
+"""The Celery task that runs the worker loop."""
 
 import logging
 from datetime import timedelta
@@ -12,18 +12,18 @@ from deliveries.drain import drain_once
 
 log = logging.getLogger("hookhub.drain")
 
-# Long enough to be worth its message, short enough that a worker that is to stop or to change its mind soon can.
+# Long enough to be worth a message, short enough that Celery regains control soon.
 SLICE = timedelta(seconds=10)
-# A little longer than the bell's own pause: what is accepted while it may not ring is found by the drain it woke.
+# A little longer than the minimum interval between wake-ups: an event accepted in that interval, for which no wake-up
+# may be sent yet, is found by the run that the last wake-up started.
 LINGER = APART * 1.2
 
 
 @shared_task(name="deliveries.drain")
 def drain() -> None:
-    """Do what is due; the message that brought us here says only that there is something.
+    """Run the worker loop; the message itself carries no data.
 
-    While the database is away there is nothing to be done, and nothing to be told that the operator could not read off
-    one line: the worker's clock rings again when it is back.
+    If the database is unavailable, log one line and return: the worker's scheduler sends a wake-up once it is back.
     """
     with orphans.at_work:
         try:

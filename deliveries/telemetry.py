@@ -1,4 +1,4 @@
-"""One wide log line for each attempt."""
+"""The attempt log: one wide log line per attempt."""
 
 import json
 import logging
@@ -8,18 +8,18 @@ from typing import Any
 
 attempts = logging.getLogger("hookhub.attempts")
 
-# What a worker's processes write into their common pipe stays in one piece up to so many bytes (POSIX: at least 512;
-# Linux: 4096); of a longer one the lines could be mixed with another's. The lines are ASCII.
+# Writes to a pipe are atomic up to this many bytes (POSIX: at least 512; Linux: 4096). Longer writes of a worker's
+# processes to their common pipe could be interleaved. The lines are ASCII.
 WHOLE = select.PIPE_BUF
 
 
 def tell_attempts(
     rows: Sequence[Mapping[str, Any]], *, ours: Container[int], known: Container[int] = frozenset()
 ) -> None:
-    """Log what a batch of attempts came to, a JSON object a line.
+    """Log a batch of attempts, one JSON object per line.
 
-    ``ours`` are the places of those whose lease held, ``known`` of those that were settled before, when it was not
-    heard whether they were.
+    ``ours`` holds the indexes of the rows whose lease held; ``known`` those of rows that an earlier transaction had
+    settled, whose COMMIT was not confirmed.
     """
     if attempts.isEnabledFor(logging.INFO):
         lines = [line_of(row, was_ours=None if place in known else place in ours) for place, row in enumerate(rows)]
@@ -28,7 +28,7 @@ def tell_attempts(
 
 
 def records_of(lines: Iterable[str]) -> Iterator[str]:
-    """Put lines together as far as they stay whole, for a record costs more than what there is to say of an attempt."""
+    """Join lines into records that are written atomically, because a log record costs more than its line."""
     record = ""
     for line in lines:
         if record and len(record) + len(line) + 2 > WHOLE:
@@ -40,11 +40,11 @@ def records_of(lines: Iterable[str]) -> Iterator[str]:
 
 
 def line_of(row: Mapping[str, Any], *, was_ours: bool | None) -> str:
-    """Tell of one attempt under the names a reader looks for; neither its headers nor its bodies are told.
+    """Return an attempt as a JSON object, without headers and bodies.
 
-    Whether a lease held when an attempt was settled before, and is gone since, nobody can tell any more.
+    ``was_ours`` says whether the lease held; None means that the attempt had been settled before, when it is unknown.
     """
-    # Written by hand, at half of what the encoder costs: none of these but an error can hold what JSON has to escape.
+    # Formatted by hand, at half the cost of the JSON encoder: only an error can contain characters to be escaped.
     standing = '"was_settled_before": true' if was_ours is None else f'"was_ours": {"true" if was_ours else "false"}'
     line = (
         f'{{"delivery": "{row["deliveries"]}", "webhook": {row["webhooks"]}, "attempt": {row["numbers"]}, '

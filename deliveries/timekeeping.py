@@ -1,4 +1,4 @@
-"""PostgreSQL's clock, kept in this process: workers on hosts whose clocks differ agree on leases and schedules."""
+"""The database server's time, tracked in this process: workers on hosts with different clocks agree on leases."""
 
 import time
 from datetime import datetime, timedelta
@@ -6,25 +6,25 @@ from typing import NamedTuple
 
 from deliveries import queue
 
-# How many times in a row the database is asked, if its answers take longer than a prompt one.
+# How many samples to take at most, if they take longer than PROMPT.
 LOOKS = 3
 PROMPT = timedelta(milliseconds=50)
-# How long one answer is gone by. PostgreSQL's own clock may be set while it runs.
+# How long a sample is valid. The clock of the database server may be set while it runs.
 HOLDS = timedelta(seconds=5)
-# By so much this machine's two clocks may drift apart meanwhile; more than that, and something happened to them.
+# If the wall clock and the steady clock diverge by more than this, one was set or the machine was suspended.
 JUMP = timedelta(seconds=1)
 
-# On Linux it goes on while the machine is suspended, which the ordinary steady clock does not.
+# On Linux, CLOCK_BOOTTIME also runs while the machine is suspended; CLOCK_MONOTONIC does not.
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def steady() -> float:
-    """Give the seconds of a clock that nobody sets."""
+    """Return the seconds of a clock that cannot be set."""
     return time.clock_gettime(_STEADY)
 
 
 class Answer(NamedTuple):
-    """What the database told, and between which two moments of the steady clock."""
+    """A sample of the database's time, and the steady clock before and after it was taken."""
 
     told: datetime
     asked_at: float
@@ -32,35 +32,35 @@ class Answer(NamedTuple):
 
     @property
     def took(self) -> timedelta:
-        """How long it was on its way, and so by how much it may be wrong."""
+        """The duration of the round trip, which bounds the sample's error."""
         return timedelta(seconds=self.heard_at - self.asked_at)
 
 
 class DatabaseClock:
-    """Tells the database's time, as of its last answer and the steady clock since then.
+    """The database's time: the last sample plus the steady clock since then.
 
-    It is wrong by at most as long as that answer took, and by what has happened to the clocks since. To read it asks
-    nobody and never fails; whoever goes by it for long has to keep it right.
+    Its error is at most the round trip of that sample, plus any drift or jump of the clocks since. Reading it never
+    queries the database and never fails; long-running callers must call ``keep_right`` regularly.
     """
 
     def __init__(self) -> None:
         self._go_by(_ask())
 
     def __call__(self) -> datetime:
-        """Give the database's time."""
+        """Return the database's time."""
         return self._at(steady())
 
     def keep_right(self) -> None:
-        """Ask the database again if its last answer is old or a clock of this machine has jumped; raises as it does.
+        """Take a new sample if the last one has expired or a clock of this machine has jumped.
 
-        A machine that stood still as a whole, as a virtual one does while it is moved, wakes with its steady clock
-        behind, and is then told the time of day.
+        Jumps happen for example when a virtual machine is paused for a migration: its steady clock then lags behind,
+        and its wall clock is corrected. Raises the database's errors.
         """
         if steady() < self._holds_until and abs(_offset() - self._offset) < JUMP.total_seconds():
             return
         answer = _ask_once()
-        # One that was long on its way says little, and to ask for a better one holds up what is in flight; it will do
-        # if it says nothing against the time we have.
+        # A slow sample is imprecise, and a second one would delay the requests in flight: if it agrees with our clock,
+        # extend the validity of the last sample.
         if answer.took > PROMPT and self._at(answer.asked_at) <= answer.told <= self._at(answer.heard_at):
             self._hold_on()
             return
@@ -78,7 +78,7 @@ class DatabaseClock:
 
 
 def _ask(*, first: Answer | None = None) -> Answer:
-    """Ask until an answer is prompt, a few times at most, and give the one that took least."""
+    """Take up to LOOKS samples until one is PROMPT, and return the fastest."""
     best = first or _ask_once()
     for _ in range(LOOKS - 1):
         if best.took <= PROMPT:
@@ -93,5 +93,5 @@ def _ask_once() -> Answer:
 
 
 def _offset() -> float:
-    """Give how far this machine's time of day is ahead of its steady clock: it changes only when one of them jumps."""
+    """Return by how many seconds the wall clock is ahead of the steady clock; it changes only if one of them jumps."""
     return time.time() - steady()

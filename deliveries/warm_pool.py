@@ -1,7 +1,7 @@
-"""Wakes the worker's own processes without Redis, by a pipe that they inherit when they are forked.
+"""Wake the worker's own processes without Redis, through a pipe that they inherit when forked.
 
-A worker that cannot reach Redis waits in Celery's connection loop and hands out no task. Its processes are there and
-warm all the same: one byte in the pipe has one of them run `deliveries.drain` on a second thread.
+A worker that cannot reach Redis waits in Celery's connection loop and dispatches no task. Its processes are idle but
+ready: one byte in the pipe makes one of them run `deliveries.drain` on a second thread.
 """
 
 import fcntl
@@ -25,15 +25,15 @@ from deliveries.doorbell import TASK
 
 log = logging.getLogger("hookhub.clock")
 
-# Celery's own waits grow to half a minute, and for as long a worker would not hear a Redis that is back.
+# Celery's own retry interval grows to half a minute; that long a worker would not notice that Redis is back.
 RETRY_SECONDS = {"interval_start": 1, "interval_step": 1, "interval_max": 2}
 
-# The pipe's two ends, the same in the worker and in every process forked from it.
+# The read and write ends of the pipe, shared by the worker and every process forked from it.
 _pipe: tuple[int, int] | None = None
 
 
 def open_pipe() -> None:
-    """Open the pipe of this process and of those forked from it; a pipe that was open before is closed."""
+    """Open the pipe for this process and those forked from it, and close a pipe opened before."""
     global _pipe  # noqa: PLW0603 - one pipe for each worker
     close_pipe()
     _pipe = os.pipe()
@@ -51,7 +51,7 @@ def close_pipe() -> None:
 
 
 def wake(processes: int) -> None:
-    """Wake up to so many idle processes; wake-ups that none has taken yet count, so that they cannot pile up."""
+    """Wake up to ``processes`` idle processes, counting wake-ups not yet received, so that these do not pile up."""
     if _pipe is None:
         raise RuntimeError("the pipe is not open")
     reader, writer = _pipe
@@ -64,7 +64,7 @@ def _unread(reader: int) -> int:
 
 
 def take(reader: int) -> bool | None:
-    """Take one wake-up from the pipe; return False if another process was faster, None if the pipe was closed."""
+    """Take one wake-up from the pipe; return False if another process was faster, None if the pipe is closed."""
     try:
         return bool(os.read(reader, 1)) or None
     except BlockingIOError:
@@ -72,7 +72,7 @@ def take(reader: int) -> bool | None:
 
 
 def listen() -> None:
-    """Run `deliveries.drain` on a thread of this process at each wake-up that it takes; nothing if no pipe is open."""
+    """Start a thread that runs `deliveries.drain` at each wake-up received; do nothing if no pipe is open."""
     if _pipe is not None:
         reader = os.dup(_pipe[0])
         threading.Thread(target=_drain_when_woken, args=(reader,), name="wake-ups", daemon=True).start()
@@ -82,7 +82,7 @@ def _drain_when_woken(reader: int) -> None:
     is_taken: bool | None = False
     while is_taken is not None:
         select.select([reader], [], [])
-        # A process that is draining already leaves the wake-up to an idle one.
+        # While this process runs the worker loop already, it leaves the wake-up to an idle process.
         with orphans.at_work:
             is_taken = take(reader)
             if is_taken:
@@ -93,23 +93,23 @@ def _drain_when_woken(reader: int) -> None:
 def _drain() -> None:
     try:
         current_app.tasks[TASK]()
-    except Exception:  # The thread must live on: without Redis nothing else runs a drain here.
+    except Exception:  # Without Redis, nothing but this thread runs the worker loop in this process.
         log.exception("A drain without Redis failed; the next wake-up starts another")
 
 
 def are_forked(pool: Any) -> bool:
-    """Tell whether a worker's tasks run in processes forked from it, which inherit the pipe."""
+    """Return whether a worker's tasks run in processes forked from it, which inherit the pipe."""
     return isinstance(pool, prefork.TaskPool) and get_start_method() == "fork"
 
 
 class PoolKeepingConsumer(Consumer):
-    """Celery's consumer, which replaces dead processes of the pool also while it waits for Redis.
+    """Celery's consumer, except that it replaces dead pool processes also while it waits for Redis.
 
-    Celery does so in its event loop, and the loop does not run until Redis is reached.
+    Celery does so in its event loop, which does not run until Redis is connected.
     """
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, trying again for ever; once a second the pool is mended meanwhile."""
+        """Connect, retrying for ever; meanwhile, dead pool processes are replaced once a second."""
         conn.ensure_connection = partial(self._connect, conn.ensure_connection)
         return super().ensure_connected(conn)
 

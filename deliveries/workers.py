@@ -1,4 +1,4 @@
-"""The workers of a deployment: each notes every few seconds that it lives, so that an operator sees when none does."""
+"""Worker heartbeats: each worker writes one every few seconds, so that an operator sees when none is alive."""
 
 import os
 import socket
@@ -7,32 +7,32 @@ from datetime import datetime, timedelta
 
 from deliveries import queue
 
-# A worker writes its row once in so long: a COMMIT of one small row, whatever it delivers.
+# How often a worker writes its heartbeat: a COMMIT of one small row, however much it delivers.
 HEARTBEAT_INTERVAL = timedelta(seconds=5)
-# A worker not heard of for so long counts as gone. A busy machine, or a slow database, may cost it a few heartbeats.
+# A worker without a heartbeat for this long counts as dead. A busy machine or a slow database may delay a few of them.
 ALIVE_FOR = timedelta(seconds=30)
-# The rows of workers long gone are removed by those that live. The last one ever heard of stays when none lives.
+# Workers delete the rows of others that are older than this. The most recent row stays if no worker is alive.
 KEPT_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Workers:
-    """How many workers live, and when any was heard of last; None when there has never been one."""
+    """The number of workers alive, and the time of the latest heartbeat, or None if there has never been one."""
 
     alive: int
     seen_at: datetime | None
 
 
 class Heartbeat:
-    """One worker's row; its clock calls ``beat`` at every tick."""
+    """One worker's heartbeat row; its scheduler calls ``beat`` at every tick."""
 
     def __init__(self, worker: str) -> None:
         self._worker = worker
         self._written_at: datetime | None = None
 
     def beat(self, *, now: datetime) -> bool:
-        """Note that this worker lives, if that was not noted just now, and return whether it was written."""
-        # The database's clock may be set, forwards or back; either way the row has to follow at once.
+        """Write a heartbeat if one is due; return whether it was written."""
+        # If the database's clock was set, forwards or back, the row must follow at once.
         if self._written_at is not None and abs(now - self._written_at) < HEARTBEAT_INTERVAL:
             return False
         queue.run(
@@ -49,19 +49,19 @@ class Heartbeat:
         return True
 
     def end(self) -> None:
-        """Note that this worker has been stopped, so that it does not pass for alive for another half a minute."""
+        """Record that this worker has stopped, so that it does not count as alive until ALIVE_FOR has passed."""
         if self._written_at is not None:
             queue.change(STOP_WORKER, {"id": self._worker, "now": queue.database_now()})
             self._written_at = None
 
 
 def seen(*, now: datetime) -> Workers:
-    """Return which workers have been heard of; ``now`` is the database's time, as the workers go by it."""
+    """Return the number of workers alive and the latest heartbeat; ``now`` is the database's time, as in heartbeats."""
     alive, seen_at = queue.run(COUNT_WORKERS, {"since": now - ALIVE_FOR})[0]
     return Workers(alive=alive, seen_at=seen_at)
 
 
-# The rows of two workers' deletions are locked in one order, and none waits for the other.
+# Rows to delete are locked in the order of their ids and locked ones skipped, so that two workers never wait.
 WRITE_HEARTBEAT = """
 WITH forgotten AS (
     DELETE FROM deliveries_worker WHERE id IN (
