@@ -1,1 +1,1 @@
-"""Publishing through Redis: producers append events to a stream, and every worker stores them and takes them out."""
+"""Publishing through a Redis stream: producers append events, and every worker moves them to the database."""

@@ -1,4 +1,4 @@
-"""One worker's place in the stream's consumer group: what it asks of Redis, in commands that Redis 6.2 has."""
+"""A worker's consumer in the stream's consumer group; uses only commands of Redis 6.2."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,20 +15,21 @@ from hookhub.stream.entries import Entry, Refused
 
 GROUP = "hookhub"
 START = "0-0"
-# What Redis may take to answer, beyond the time for which it was asked to wait.
+# The socket timeout. It is longer than any time for which Redis is asked to block.
 PATIENCE = timedelta(seconds=2)
 ERROR_LONGEST = 2000
-# So many commands go into one transaction when entries are set aside.
+# Entries that one transaction moves to the dead-letter stream.
 SET_ASIDE_AT_ONCE = 100
 
-# What a batch should be at most. One entry more may come, for nobody knows how long it is before it is looked at.
+# A batch ends with the entry that reaches this size: the size of an entry is known only once it has been read.
 MAX_BATCH_BYTES = 16 << 20
-# The newest refused entries are kept, so that a producer's rubbish does not fill Redis.
+# The dead-letter stream is trimmed to its newest entries, so that invalid events cannot fill Redis.
 MAX_REFUSED = 10_000
-# Redis makes the ids of its clock. After one far in the future, or the last there is, Redis may refuse the next XADD.
+# Redis generates ids from its clock, but a producer can choose one far in the future. XADD then fails for every
+# producer whose ids are lower, and after the highest possible id for all of them.
 MAX_ID_AHEAD = timedelta(days=1)
 
-# Entries are taken one by one until they are enough or too long, so that a batch's memory is bounded whatever comes.
+# Reads entries one at a time until there are enough of them or of their bytes, which bounds the memory of a batch.
 TAKE = """
 local entries, bytes, after = {}, 0, ARGV[3]
 while #entries < tonumber(ARGV[4]) and bytes < tonumber(ARGV[5]) do
@@ -61,7 +62,7 @@ repeat
 until cursor == '0-0' or #entries >= tonumber(ARGV[5]) or bytes >= tonumber(ARGV[6])
 return {cursor, entries}
 """
-# Deleted only while there is nothing in it and nothing in any worker's hands; the group is made anew by the next read.
+# Deletes the stream only while it is empty and no group has a pending entry; the next read creates the group again.
 REOPEN = """
 if redis.call('EXISTS', KEYS[1]) == 0 then
     return 0
@@ -85,8 +86,8 @@ end
 return redis.call('DEL', KEYS[1])
 """
 
-# A consumer is deleted with all that is pending for it, and what is pending for nobody is never read again. So it is
-# looked at and deleted in one step.
+# DELCONSUMER also drops the consumer's pending entries, and no consumer would ever read them again. The check and the
+# deletion are therefore one atomic script.
 FORGET = """
 local forgotten = 0
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
@@ -105,37 +106,40 @@ return forgotten
 
 
 def refused_of(stream: str) -> str:
-    """Name the stream in which another's refused entries are kept."""
+    """Return the name of a stream's dead-letter stream."""
     return f"{stream}:refused"
 
 
 def connect(url: str) -> Redis:
-    """Give a client that never waits long, repeats nothing by itself, and leaves entries as Redis tells them."""
-    # redis-py would listen for notices of maintenance on TCP connections, which takes the other protocol.
+    """Return a client with a short timeout and without retries that does not parse stream entries.
+
+    Raise ValueError for an invalid URL.
+    """
+    # On TCP connections redis-py would subscribe to maintenance notifications, which requires RESP3.
     pool = ConnectionPool.from_url(url, maint_notifications_config=MaintNotificationsConfig(enabled=False))
     patience = PATIENCE.total_seconds()
-    # Whatever the URL says of these is meant for others.
+    # REDIS_URL may set these options for its other users.
     pool.connection_kwargs |= {"protocol": 2, "socket_timeout": patience, "socket_connect_timeout": patience}
     pool.connection_kwargs |= {"retry": Retry(NoBackoff(), 0), "decode_responses": False}
     client = Redis.from_pool(pool)
-    # The library would make a dict of an entry's fields, which forgets their order and any that is there twice.
+    # redis-py would parse an entry's fields into a dict, which loses those whose name is repeated.
     for command in ("XREADGROUP", "XAUTOCLAIM", "XRANGE"):
         client.set_response_callback(command, _as_it_is)
     return client
 
 
 def ask(client: Any, *command: Any) -> Any:
-    """Send a command, through a client or within a transaction, and give what Redis tells."""
+    """Send a raw command through a client or a pipeline, and return the response."""
     return client.execute_command(*command)
 
 
 def entries_of(replied: Sequence[Any]) -> list[Entry]:
-    """Read entries as Redis tells them; one that was deleted meanwhile has no fields any more."""
+    """Parse the entries of a response; a pending entry that was deleted from the stream has no fields."""
     return [Entry(told[0].decode(), told[1] or ()) for told in replied if told is not None]
 
 
 class Consumer:
-    """One of the group, by a name of its own; every method raises redis-py's errors when Redis is not able."""
+    """One consumer of the group, under a unique name; every method raises redis-py's errors."""
 
     def __init__(self, client: Redis, *, stream: str, name: str) -> None:
         self._redis = client
@@ -143,7 +147,10 @@ class Consumer:
         self._name = name
 
     def new(self, most: int, *, block: timedelta | None = None) -> list[Entry]:
-        """Take entries that nobody has taken yet, waiting up to ``block`` for the first, which then comes alone."""
+        """Read up to ``most`` entries that no consumer has read yet.
+
+        If there are none, wait up to ``block`` for the first, and return it alone.
+        """
         entries = self._read(most, after=">")
         if entries or block is None:
             return entries
@@ -158,13 +165,14 @@ class Consumer:
         return entries_of(told[0][1]) if told else []
 
     def own(self, most: int) -> list[Entry]:
-        """Give the oldest entries that this consumer has taken and not finished."""
+        """Return up to ``most`` of this consumer's pending entries, oldest first."""
         return self._read(most, after=START)
 
     def abandoned(self, most: int, *, idle: timedelta, cursor: str) -> tuple[str, list[Entry]]:
-        """Take over entries that other consumers took and have left alone for so long; give where to go on, too.
+        """Claim entries that have been pending elsewhere for ``idle``; return the next cursor and the entries.
 
-        START as the place to go on means that there are no more. An entry that was deleted is among our ``own`` after.
+        A cursor of START means that the scan is complete. Of an entry that was deleted from the stream Redis 6.2
+        returns nothing here, but claims it all the same: it is then among this consumer's ``own``.
         """
         arguments = (GROUP, self._name, round(idle.total_seconds() * 1000), cursor, most, MAX_BATCH_BYTES)
         try:
@@ -176,7 +184,7 @@ class Consumer:
         return told[0].decode(), entries_of(told[1])
 
     def finish(self, entries: Sequence[Entry]) -> None:
-        """Take stored entries out of the stream."""
+        """Acknowledge stored entries and delete them from the stream."""
         ids = [entry.id for entry in entries]
         if ids:
             with self._redis.pipeline() as transaction:
@@ -185,7 +193,7 @@ class Consumer:
                 transaction.execute()
 
     def set_aside(self, refused: Sequence[Refused], *, now: datetime) -> None:
-        """Move entries that will not do to the stream of the refused, each with what is wrong with it."""
+        """Move invalid entries to the dead-letter stream, each with its error."""
         aside = refused_of(self._stream)
         for start in range(0, len(refused), SET_ASIDE_AT_ONCE):
             with self._redis.pipeline() as transaction:
@@ -197,24 +205,25 @@ class Consumer:
                     kept = _kept_of(each.entry)
                     ask(transaction, "XADD", aside, "MAXLEN", "~", MAX_REFUSED, "*", *ours, *kept)
                 done = transaction.execute()
-            # What another worker had finished first, while this one was held up, it has also set aside.
+            # If XACK counted none, another worker has claimed the entry meanwhile, and moved it: delete our copy.
             if doubled := [written for was_ours, _, written in zip(*[iter(done)] * 3, strict=True) if not was_ours]:
                 self._redis.xdel(aside, *doubled)
 
     def reopen(self, *, now: datetime) -> bool:
-        """Delete the stream if it is empty and its last id is far in the future, and return whether it was.
+        """Delete the stream if it is empty and its last id is far in the future; return whether it was deleted.
 
-        Such an id is a producer's own. After the last id there is, no producer can append anything more.
+        Only a producer that chooses its own ids can cause this. After the highest possible id no producer can append an
+        entry any more.
         """
         latest = round((now + MAX_ID_AHEAD).timestamp() * 1000)
         return bool(ask(self._redis, "EVAL", REOPEN, 1, self._stream, latest))
 
     def forget(self, *, idle: timedelta) -> int:
-        """Delete the consumers that have had nothing in hand and not been heard of for so long; give how many."""
+        """Delete the consumers that have no pending entries and have been idle for ``idle``; return their number."""
         return self._forget(idle, name="")
 
     def leave(self) -> None:
-        """Delete this consumer, unless it has entries in hand: those are taken over by another."""
+        """Delete this consumer, unless it has pending entries, which another consumer will claim."""
         self._forget(timedelta(0), name=self._name)
 
     def close(self) -> None:
@@ -241,22 +250,22 @@ class Consumer:
         return entries_of(told)
 
     def _found_group(self) -> None:
-        """Make the group, and the stream if need be, so that it reads from the very first entry."""
+        """Create the group, and the stream if necessary, to be read from its first entry."""
         try:
             self._redis.xgroup_create(self._stream, GROUP, id="0", mkstream=True)
         except ResponseError as error:
-            # Another worker was first.
+            # Another worker has just created it.
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
     @staticmethod
     def _is_group_gone(error: ResponseError) -> bool:
-        """Tell whether Redis does not know the stream or its group: it was emptied, or never asked before."""
+        """Return whether the stream or its group does not exist: Redis was flushed, or this is the first read."""
         return any(words in str(error) for words in ("NOGROUP", "UNBLOCKED", "no such key"))
 
 
 def _kept_of(entry: Entry) -> Sequence[bytes]:
-    """Return what is kept of a refused entry: everything, unless it is longer than any that could ever be published."""
+    """Return the fields to keep of a dead letter: all, unless it exceeds the limit and could never be published."""
     if entry.size <= settings.HOOKHUB_REQUEST_LIMIT:
         return entry.fields
     return [b"dropped", f"{entry.size} bytes, more than HOOKHUB_REQUEST_LIMIT".encode()]

@@ -1,4 +1,4 @@
-"""Entries of the stream as their producers wrote them, read into events; the same bytes always read the same."""
+"""Parses stream entries into events; deterministic, so that an entry read twice yields the same events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ from hookhub.api.parsers import without_bom
 
 FIELDS = ("event", "events", "organization", "hops")
 JSON, NDJSON = "application/json", "application/x-ndjson"
-# Redis makes ids of its clock, but a producer may bring its own, and then they need not be times at all.
+# Redis generates ids from its clock, but a producer may choose its own, which need not be timestamps.
 OLDEST = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: its id, and its fields as Redis gives them, name after value, for a name may be there twice.
+    """One entry: its id, and its fields as a flat list of names and values, since a name may be repeated.
 
-    Without any field it is one that was deleted from the stream while a worker had it in hand.
+    An entry without fields was deleted from the stream while it was pending.
     """
 
     id: str
@@ -30,16 +30,16 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """The bytes of its fields."""
+        """The length of its fields in bytes."""
         return sum(map(len, self.fields))
 
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """An entry that could be read; ``organization`` is the slug it names, or None when it names none.
+    """A parsed entry; each of its events has an idempotency key.
 
-    Every one of its events has an idempotency key. ``hops`` is the header HookHub-Hops of the delivery that made the
-    producer publish, or None.
+    ``organization`` is the slug that the entry names, or None. ``hops`` is the HookHub-Hops header of the delivery in
+    response to which the producer published, or None.
     """
 
     entry: Entry
@@ -50,14 +50,14 @@ class Readable:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An entry that will not do, and why: a sentence for its producer that names the field."""
+    """An invalid entry, with an error message for its producer that names the field."""
 
     entry: Entry
     error: str
 
 
 def read(entry: Entry) -> Readable | Refused:
-    """Read an entry's one event, or its several."""
+    """Parse an entry's event or events."""
     names = entry.fields[::2]
     given = dict(zip(names, entry.fields[1::2], strict=True))
     if len(given) < len(names):
@@ -81,14 +81,14 @@ def read(entry: Entry) -> Readable | Refused:
 
 
 def told(refusal: Refusal) -> str:
-    """Give what the HTTP API would answer as one text."""
+    """Return the error that the HTTP API would answer as one line of text."""
     text = "; ".join(f"{name}: {message}" for name, message in refusal.fields.items()) or refusal.message
-    # A name in it may hold half of a surrogate pair, which no log and no stream can take.
+    # A field name may hold a lone surrogate, which cannot be encoded in a log or a stream.
     return text.encode(errors="backslashreplace").decode()
 
 
 def moment_of(entry_id: str, *, now: datetime) -> datetime:
-    """Give when Redis took an entry, which its id tells; now, when the id cannot be a time of the past."""
+    """Return the time at which Redis accepted an entry, from its id, or ``now`` if that is no time of the last year."""
     try:
         moment = datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
@@ -97,7 +97,7 @@ def moment_of(entry_id: str, *, now: datetime) -> datetime:
 
 
 def _fault_in(given: Mapping[bytes, bytes]) -> str | None:
-    """Say what is wrong with an entry's fields, before anybody looks into them."""
+    """Return the error in an entry's fields, apart from the events in them, or None."""
     for name in given:
         shown = name[:100].decode(errors="backslashreplace")
         if shown not in FIELDS:
@@ -113,7 +113,7 @@ def _fault_in(given: Mapping[bytes, bytes]) -> str | None:
 
 
 def _slug(content: bytes) -> str | None:
-    """Read a slug, or give None when it cannot be one."""
+    """Decode a slug; return None for what cannot be one."""
     try:
         slug = content.decode()
     except UnicodeDecodeError:
@@ -122,7 +122,7 @@ def _slug(content: bytes) -> str | None:
 
 
 def _events(given: Mapping[bytes, bytes]) -> tuple[Intake, bytes]:
-    """Give the events of an entry and the text they were read from; raises a Refusal."""
+    """Return the events of an entry, and the bytes from which they were parsed; raise Refusal."""
     if b"event" in given:
         content = given[b"event"]
         taken = intake.read(content, JSON)
@@ -135,10 +135,10 @@ def _events(given: Mapping[bytes, bytes]) -> tuple[Intake, bytes]:
 
 
 def _with_keys(taken: Intake, entry: Entry, content: bytes) -> Intake:
-    """Give the events without an id one made of the entry's, so that storing the entry twice publishes it once."""
+    """Derive a key from the entry for each event without one, so that storing an entry twice publishes it once."""
     if all(event.key is not None for event in taken.events):
         return taken
-    # With what it says in it: in a Redis that was emptied or replaced an id may come again, for another entry.
+    # Include a hash of the content: after a flush or replacement of Redis, another entry may get the same id.
     made = f"stream:{entry.id}:{sha256(content).hexdigest()[:16]}"
     events = tuple(
         event if event.key is not None else replace(event, key=f"{made}:{position}" if taken.is_batch else made)

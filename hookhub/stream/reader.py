@@ -1,4 +1,4 @@
-"""What one worker does with the stream, a batch at a time: take entries, store them, and only then take them out."""
+"""Moves entries from the stream to the database in batches: read, store, and only then acknowledge and delete."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -16,20 +16,20 @@ Clock = Callable[[], datetime]
 
 log = logging.getLogger("hookhub.stream")
 
-# Entries of one batch: the first is small, because nobody knows yet how long they are, and each may be twice the last.
+# Entries in one batch. The first batch is small because the size of entries is unknown; each may double the last.
 FIRST = 16
 MOST = 500
-# What a batch should be at most, if its entries are like those before.
+# Target size of a batch, estimated from the entries of the last one.
 BYTES_MOST = 16 << 20
-# How often the reader looks for what was left behind, by itself or by others.
+# How often the reader looks for pending entries, its own and stale ones of other consumers.
 LOOK_BEHIND_EVERY = timedelta(seconds=10)
-# Consumers come with every start of a worker, and those that were killed are forgotten after a while.
+# Every start of a worker creates a consumer. One whose worker was killed is deleted once it has been idle this long.
 FORGET_AFTER = timedelta(hours=1)
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Behind(Enum):
-    """Where the reader looks before it takes anything new."""
+    """Which pending entries the reader processes before it reads new ones."""
 
     OWN = "what it took itself and did not finish"
     ABANDONED = "what others took and left alone"
@@ -37,7 +37,7 @@ class Behind(Enum):
 
 
 class Reader:
-    """Takes entries through one consumer; whatever goes wrong, each is pending until it is stored or set aside."""
+    """Reads the stream as one consumer; an entry stays pending until it has been stored or dead-lettered."""
 
     def __init__(self, consumer: Consumer, *, clock: Clock) -> None:
         self.consumer = consumer
@@ -49,25 +49,25 @@ class Reader:
         self._cursor = START
 
     def take(self, *, block: timedelta | None = None) -> int:
-        """Take one batch from the stream to the database, and give how many entries that was.
+        """Move one batch from the stream to the database, and return the number of its entries.
 
-        Waits up to ``block`` for the first one. Raises redis-py's and django.db's errors; to try again later is safe.
+        Wait up to ``block`` for the first one. Raise redis-py's and django.db's errors; retrying is safe.
         """
         try:
             entries = self._next(now=self._clock(), block=block)
             if entries:
-                # Asked again, because they may have been a while in coming.
+                # Read the clock again: the read may have blocked.
                 self._publish(entries, now=self._clock())
                 self._count = next_count(entries, before=self._count)
         except Exception:
-            # What was taken is still pending for us, and there may be more: an answer of Redis can get lost.
+            # The batch is still pending for this consumer, and so may be entries whose response from Redis was lost.
             self._behind, self._cursor, self._count = Behind.OWN, START, FIRST
             raise
         return len(entries)
 
     def _next(self, *, now: datetime, block: timedelta | None) -> list[Entry]:
-        """Take what was left behind, from time to time, and otherwise what is new."""
-        # A clock that was set back must not keep it from looking.
+        """Return the next batch: pending entries if there are any and a look is due, new entries otherwise."""
+        # The lower bound keeps the checks going after the clock was set back.
         if not self._looked_at <= now < self._looked_at + LOOK_BEHIND_EVERY:
             self._behind, self._looked_at = Behind.OWN, now
         if self._behind is Behind.OWN:
@@ -88,7 +88,7 @@ class Reader:
         return self.consumer.new(self._count, block=block)
 
     def _publish(self, entries: Sequence[Entry], *, now: datetime) -> None:
-        """Store a batch and then take it out of the stream; what will not do is set aside."""
+        """Store a batch, then acknowledge it; move its invalid entries to the dead-letter stream."""
         outcomes = [_read_or_refuse(entry) for entry in entries if entry.fields]
         refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
         refused += store([outcome for outcome in outcomes if isinstance(outcome, Readable)], now=now)
@@ -103,8 +103,8 @@ class Reader:
         try:
             self.consumer.set_aside(refused, now=now)
         except OutOfMemoryError:
-            # They wait in the stream for the next look behind. The others must be read meanwhile, or a Redis that is
-            # full of them would stay so.
+            # They stay pending until the next check. Meanwhile continue with other entries: only reading the stream
+            # frees memory in Redis.
             log.warning("Redis has no memory for what is set aside; it stays in the stream for now")
             if self._behind is Behind.OWN:
                 self._behind = Behind.ABANDONED
@@ -123,12 +123,12 @@ class Reader:
         try:
             self.consumer.forget(idle=FORGET_AFTER)
         except ResponseError as error:
-            # A list that grows by a name with each killed worker does no harm for a long time.
+            # Harmless for a long time: the list of consumers grows by one name with each killed worker.
             log.warning("Redis does not let workers that are gone be forgotten: %s", error)
 
 
 def next_count(entries: Sequence[Entry], *, before: int) -> int:
-    """Give how many entries to take next, so that a batch is neither many times the last one nor too many bytes."""
+    """Return the size of the next batch: at most twice the last one, and within the target in bytes."""
     size = max(1, sum(entry.size for entry in entries))
     return max(1, min(MOST, 2 * before, BYTES_MOST * len(entries) // size))
 
@@ -138,6 +138,6 @@ def _read_or_refuse(entry: Entry) -> Readable | Refused:
         return read(entry)
     except MemoryError:
         raise
-    except Exception as error:  # A bug of ours that one entry brings to light must not stop all those behind it.
+    except Exception as error:  # A bug of ours that one entry triggers must not block the entries behind it.
         log.exception("The entry %s cannot be read", entry.id)
         return Refused(entry, f"HookHub made a mistake with it: {error!r}")

@@ -1,4 +1,4 @@
-"""What an operator sees and does: how much waits in the stream, and the entries that were set aside."""
+"""The operator's view of the stream: counts, and the entries in the dead-letter stream, to retry or delete."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from hookhub.stream.consumer import GROUP, ask, entries_of, refused_of
 from hookhub.stream.entries import Entry
 
 PAGE = 100
-# The fields that come before the producer's own in an entry that was set aside.
+# The fields that precede the producer's own in a dead letter.
 OURS = (b"error", b"entry", b"refused_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many entries wait to be taken, were taken and are not stored yet, and were set aside.
+    """The number of entries that are unread, pending (read but not stored yet), and dead-lettered.
 
-    ``oldest_at`` is when Redis took the oldest of those in the stream, or None when it is empty.
+    ``oldest_at`` is the time at which Redis accepted the oldest entry of the stream, or None if the stream is empty.
     """
 
     waiting: int
@@ -31,7 +31,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """An entry that was refused: its id among the refused, what is wrong, and what its producer wrote, in order."""
+    """A dead letter: ``id`` in the dead-letter stream, ``entry_id`` in the stream, and the producer's own fields."""
 
     id: str
     error: str
@@ -41,7 +41,7 @@ class SetAside:
 
 
 def count(client: Redis, stream: str) -> Counts:
-    """Count what is in the stream and beside it."""
+    """Count the entries of the stream and of its dead-letter stream; raise redis-py's errors."""
     with client.pipeline(transaction=False) as asking:
         asking.xlen(stream)
         asking.xlen(refused_of(stream))
@@ -51,7 +51,7 @@ def count(client: Redis, stream: str) -> Counts:
     for answer in (length, refused, oldest):
         if isinstance(answer, Exception):
             raise answer
-    # Without a group no worker has looked yet.
+    # There is no group until a worker has read the stream for the first time.
     in_hand = 0 if isinstance(pending, ResponseError) else int(pending["pending"])
     first = entries_of(oldest)
     return Counts(
@@ -63,7 +63,7 @@ def count(client: Redis, stream: str) -> Counts:
 
 
 def set_aside(client: Redis, stream: str) -> Iterator[SetAside]:
-    """Give the refused entries, the oldest first; those refused from now on are not among them."""
+    """Yield the dead letters, oldest first, up to the newest one at the time of the call."""
     aside = refused_of(stream)
     last = ask(client, "XREVRANGE", aside, "+", "-", "COUNT", 1)
     if not last:
@@ -75,18 +75,18 @@ def set_aside(client: Redis, stream: str) -> Iterator[SetAside]:
 
 
 def find(client: Redis, stream: str, refused_id: str) -> SetAside | None:
-    """Give one refused entry, or None when there is none of that id any more."""
+    """Return one dead letter, or None if there is none with this id."""
     found = entries_of(ask(client, "XRANGE", refused_of(stream), refused_id, refused_id))
     return _read(found[0]) if found else None
 
 
 def retry(client: Redis, stream: str, refused_id: str) -> bool:
-    """Put a refused entry back into the stream as its producer wrote it; tell whether it was still there."""
+    """Move a dead letter back to the stream as its producer wrote it; return whether it was still there."""
     aside = refused_of(stream)
     while True:
         transaction: Any
         with client.pipeline() as transaction:
-            # Another operator may do the same at this moment, and it must not be put back twice.
+            # WATCH: it must not be moved back twice if two operators retry it at the same time.
             transaction.watch(aside)
             found = entries_of(ask(transaction, "XRANGE", aside, refused_id, refused_id))
             if not found:
@@ -102,7 +102,7 @@ def retry(client: Redis, stream: str, refused_id: str) -> bool:
 
 
 def delete(client: Redis, stream: str, refused_id: str) -> bool:
-    """Delete a refused entry for good; tell whether it was still there."""
+    """Delete a dead letter permanently; return whether it was still there."""
     return bool(client.xdel(refused_of(stream), refused_id))
 
 

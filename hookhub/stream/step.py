@@ -1,4 +1,4 @@
-"""The stream's reader in every worker: a thread of the parent process, from start to stop."""
+"""A Celery bootstep that runs the stream's reader in a thread of every worker's parent process."""
 
 import logging
 import os
@@ -19,9 +19,9 @@ from hookhub.stream.reader import Reader
 
 log = logging.getLogger("hookhub.stream")
 
-# How long Redis holds a question open when there is nothing new; a worker that is to stop waits for as long.
+# How long a read blocks in Redis when there is nothing new. It can delay the shutdown of a worker by as long.
 BLOCK = timedelta(milliseconds=500)
-# Between two tries while Redis or the database is away.
+# The pause between two attempts while Redis or the database is unavailable.
 CATCH_BREATH = timedelta(seconds=1)
 STOPS_WITHIN = timedelta(seconds=3)
 
@@ -29,10 +29,10 @@ STOPS_WITHIN = timedelta(seconds=3)
 class StreamStep(bootsteps.StartStopStep):
     """Reads the stream in the worker's parent process, which has little else to do, until the worker stops.
 
-    The thread is a daemon: a worker may end in the middle of a batch, which is read again by another then.
+    The thread is a daemon: a worker may exit in the middle of a batch, since another worker then claims the batch.
     """
 
-    # Started after the pool, so that the children do not inherit its connections, and stopped before it.
+    # Start after the pool, so that its children do not inherit our connections, and stop before it.
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
@@ -42,25 +42,25 @@ class StreamStep(bootsteps.StartStopStep):
         self._trouble = ""
 
     def include_if(self, worker: Any) -> bool:
-        """Take part unless publishing through Redis is switched off."""
+        """Return whether publishing through Redis is enabled."""
         del worker
         return bool(settings.HOOKHUB_STREAM)
 
     def start(self, worker: Any) -> None:
-        """Begin to read."""
+        """Start the reader's thread."""
         del worker
         self._thread = threading.Thread(target=self._read, name="stream", daemon=True)
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
-        """Finish the batch in hand and stop reading."""
+        """Finish the current batch and stop the thread."""
         del worker
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=STOPS_WITHIN.total_seconds())
 
     def terminate(self, worker: Any) -> None:
-        """Do the same when the worker is told to stop at once."""
+        """Do the same on an immediate shutdown."""
         self.stop(worker)
 
     def _read(self) -> None:
@@ -82,17 +82,17 @@ class StreamStep(bootsteps.StartStopStep):
         connection.close()
 
     def _take(self, reader: Reader) -> None:
-        """Take one batch; after a failure of whatever kind, wait for a moment."""
+        """Process one batch; pause after any failure."""
         try:
             close_old_connections()
             reader.take(block=BLOCK)
         except (RedisError, OSError) as error:
             self._wait(f"Redis is not able to give the stream's entries ({type(error).__name__})", error)
         except Error as error:
-            # The entries stay pending; another connection may fare better.
+            # The entries stay pending; the next attempt opens a new connection.
             connection.close()
             self._wait(f"The database is not able to take the stream's entries ({type(error).__name__})", error)
-        except Exception as error:  # noqa: BLE001 - told of below; without this thread nothing would be read any more
+        except Exception as error:  # noqa: BLE001 - logged below; without this thread the worker reads nothing more
             connection.close()
             self._wait(f"Reading the stream failed ({error!r})", error, is_bug=True)
         else:
@@ -101,7 +101,7 @@ class StreamStep(bootsteps.StartStopStep):
                 self._trouble = ""
 
     def _wait(self, trouble: str, error: Exception, *, is_bug: bool = False) -> None:
-        """Tell of a trouble once, however long it lasts, and pause."""
+        """Log a problem once, however long it lasts, and pause."""
         if trouble != self._trouble:
             log.warning("%s: %s; nothing is lost, and it is tried again", trouble, error, exc_info=is_bug)
             self._trouble = trouble
@@ -109,5 +109,5 @@ class StreamStep(bootsteps.StartStopStep):
 
 
 def name_of_this_process() -> str:
-    """Give a consumer's name that no other worker has or had, for what one has in hand must not look like another's."""
+    """Return a consumer name that no worker, present or past, shares: pending entries belong to a name."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

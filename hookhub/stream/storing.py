@@ -1,4 +1,4 @@
-"""Entries that were read, stored as events in few statements, none of them at the mercy of its neighbours."""
+"""Stores parsed entries as events, many in a statement; an invalid entry does not affect the others."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,29 +21,29 @@ from hookhub.stream.entries import Entry, Readable, Refused, moment_of, told
 
 Each = TypeVar("Each")
 
-# What checking one organization's entries of a batch may cost.
+# The validation budget for all of one organization's entries in a batch.
 STEPS_FOR_ALL = 5 * STEPS_MOST
 CONFLICT = "was used before for an event with other content; use a new one for a new event"
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """An entry as the engine takes it."""
+    """An entry with its events as the pipeline accepts them."""
 
     entry: Entry
     events: Sequence[NewEvent]
 
     @property
     def size(self) -> int:
-        """The bytes of its payloads."""
+        """The length of its payloads in bytes."""
         return sum(len(event.payload) for event in self.events)
 
 
 def store(read: Sequence[Readable], *, now: datetime) -> list[Refused]:
-    """Store the events of every entry that will do, and give the entries that will not.
+    """Store the events of all valid entries, and return the invalid entries; idempotent.
 
-    Storing an entry again publishes nothing again. Raises django.db's errors when the trouble is the database's and not
-    an entry's; some of the entries are stored then, and it is safe to come back with all of them.
+    Raise django.db's errors when the database fails and no entry is at fault. Some of the entries may be stored by
+    then; retrying with all of them is safe.
     """
     outcomes = prepare(read, now=now)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
@@ -53,7 +53,7 @@ def store(read: Sequence[Readable], *, now: datetime) -> list[Refused]:
 
 
 def prepare(read: Sequence[Readable], *, now: datetime) -> list[Ready | Refused]:
-    """Translate entries into the engine's terms, in order; refused is what names something that is not there."""
+    """Resolve names, validate and build the events of entries; return one outcome for each, in order."""
     organizations = _organizations({each.organization for each in read})
     outcomes: dict[str, Ready | Refused] = {}
     groups: dict[Organization, list[Readable]] = {}
@@ -70,7 +70,7 @@ def prepare(read: Sequence[Readable], *, now: datetime) -> list[Ready | Refused]
         if organization.validate_events:
             refused = _invalid(members, organization)
             outcomes |= refused
-            members = [each for each in members if each.entry.id not in refused]  # noqa: PLW2901 - what is left of them
+            members = [each for each in members if each.entry.id not in refused]  # noqa: PLW2901 - the valid ones
             if not members:
                 continue
         for outcome in _of_one_organization(members, organization, now=now):
@@ -79,7 +79,7 @@ def prepare(read: Sequence[Readable], *, now: datetime) -> list[Ready | Refused]
 
 
 def portions(ready: Sequence[Ready]) -> Iterator[list[Ready]]:
-    """Divide entries so that no portion is more than the HTTP API would take in one request."""
+    """Split entries into portions within the limits of one request to the HTTP API; an entry is never divided."""
     portion: list[Ready] = []
     count = size = 0
     for each in ready:
@@ -95,7 +95,7 @@ def portions(ready: Sequence[Ready]) -> Iterator[list[Ready]]:
 
 
 def _organizations(named: Collection[str | None]) -> dict[str | None, Organization]:
-    """Find organizations by the slugs that entries name; who names none means the only one there is."""
+    """Return the organizations by slug; None stands for the only organization, if there is just one."""
     slugs = [slug for slug in named if slug is not None]
     found: dict[str | None, Organization] = {}
     if slugs:
@@ -106,12 +106,13 @@ def _organizations(named: Collection[str | None]) -> dict[str | None, Organizati
 
 
 def _invalid(members: Sequence[Readable], organization: Organization) -> dict[str, Refused]:
-    """Give the entries, by id, with an event that is not as the schema of its type has it."""
+    """Return, by entry id, the entries with an event that does not match the schema of its type."""
     own = event_types.own(organization)
     refused = {}
     left = STEPS_FOR_ALL
     for each in members:
-        # None costs more than a request may, and all together not so much that another worker would take them over.
+        # An entry may cost as much as a request. The total is bounded, so that the batch is finished before another
+        # worker would claim it as stale.
         published = ((event.type, event.data) for event in each.taken.events)
         budget = Budget(most := min(left, Budget.of(len(each.taken.events)).steps))
         found = event_types.faults_in(published, organization=organization, own=own, budget=budget)
@@ -126,7 +127,7 @@ def _of_one_organization(
     members: Sequence[Readable], organization: Organization, *, now: datetime
 ) -> list[Ready | Refused]:
     together = Intake(tuple(event for each in members for event in each.taken.events), is_batch=True)
-    # An entry by itself is told of its fields by their own names.
+    # With a single entry the errors name the fields as the producer wrote them.
     taken = members[0].taken if len(members) == 1 else together
     try:
         events = iter(published_events(taken, organization=organization, now=now))
@@ -142,7 +143,7 @@ def _of_one_organization(
 
 
 def _dated(each: Readable, events: Iterator[NewEvent], *, now: datetime) -> list[NewEvent]:
-    """Take an entry's events from all; they happened when Redis took the entry, unless they say when."""
+    """Take an entry's events from the iterator; without a timestamp they get the time at which Redis accepted it."""
     taken_at = moment_of(each.entry.id, now=now)
     own = zip(each.taken.events, islice(events, len(each.taken.events)), strict=True)
     dated = [event if told.timestamp else replace(event, occurred_at=taken_at) for told, event in own]
@@ -150,7 +151,7 @@ def _dated(each: Readable, events: Iterator[NewEvent], *, now: datetime) -> list
 
 
 def _accept(ready: Sequence[Ready], *, now: datetime) -> list[Refused]:
-    """Accept all of them in one transaction, or else all but those that the engine refuses, which it gives."""
+    """Accept entries in one transaction, without those that are rejected; return the rejected ones."""
     if not ready:
         return []
     try:
@@ -160,7 +161,7 @@ def _accept(ready: Sequence[Ready], *, now: datetime) -> list[Refused]:
         guilty = {each.entry.id for each in refused}
         return refused + _accept([each for each in ready if each.entry.id not in guilty], now=now)
     except (DataError, IntegrityError, UnicodeError) as error:
-        # Only these are about what was to be stored; all others will say something else when they are asked again.
+        # Only these errors are about the data. All others are transient, and reach the caller.
         if len(ready) == 1:
             return [Refused(ready[0].entry, f"The database refuses it: {error}")]
         first, second = _halves(ready)
@@ -169,7 +170,7 @@ def _accept(ready: Sequence[Ready], *, now: datetime) -> list[Refused]:
 
 
 def _in_conflict(ready: Sequence[Ready], positions: set[int]) -> list[Refused]:
-    """Give the entries that own the events at these positions, each naming its first."""
+    """Return the entries that hold the events at these positions, each with an error for the first of its events."""
     refused = []
     start = 0
     for each in ready:
