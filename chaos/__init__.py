@@ -1,1 +1,1 @@
-"""The fault harness: real processes are killed, cut off and held up, and three independent records are compared."""
+"""The fault harness: injects faults into real HookHub processes and compares three independent histories."""

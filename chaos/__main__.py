@@ -1,4 +1,4 @@
-"""`python -m chaos [NAME …] [--seed N]`: runs scenarios, tells how they go, and ends each in one line of JSON."""
+"""`python -m chaos [NAME …] [--seed N]`: runs scenarios, reports progress, and prints one line of JSON for each."""
 
 import argparse
 import json
@@ -29,19 +29,19 @@ GROUPS = {
 }
 NAMED = {scenario.name: scenario for group in GROUPS.values() for scenario in group}
 MEANT = {scenario.name: rules for scenario, rules in HUNTS.values()}
-# A bug that shows only when a fault meets the right moment may get away on a machine that stalls.
+# On a machine that stalls, a mutant that only shows when a fault hits the right moment may survive one run.
 HUNT_TRIES = 3
 
 
 def tell(text: str) -> None:
-    """Say how it goes, beside the lines of JSON."""
+    """Print progress to standard error; standard output is for the JSON lines."""
     print(text, file=sys.stderr, flush=True)
 
 
 def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = None) -> list[Verdict]:
-    """Run scenarios one after another, on the same servers where they leave them whole, and return the verdicts.
+    """Run scenarios one after another and return their verdicts; scenarios that leave the servers intact share them.
 
-    A hunt that does not find its bug is repeated, each time with the next seed, and that is reported.
+    A mutant scenario that does not detect its mutant is repeated with the next seed, and the miss is reported.
     """
     verdicts = []
     with ExitStack() as stack:
@@ -61,7 +61,7 @@ def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = Non
 
 
 def run_one(scenario: Scenario, *, seed: int, shared: Ground | None, keep: Path | None) -> Verdict:
-    """Run one scenario, on shared servers unless it needs its own, and report how it went."""
+    """Run one scenario, on the shared servers unless it needs its own, and report its result."""
     began_at = time.monotonic()
     tell(f"{scenario.name}: {scenario.sentence or scenario.bug}")
     with ExitStack() as stack:
@@ -77,7 +77,7 @@ def run_one(scenario: Scenario, *, seed: int, shared: Ground | None, keep: Path 
 
 
 def is_as_meant(scenario: Scenario, verdict: Verdict) -> bool:
-    """Tell whether a scenario went without a breach, or a hunt's bug broke one of the rules that it has to break."""
+    """Return whether a scenario broke no rule, or a mutant broke at least one of the rules it is expected to break."""
     if scenario.bug:
         return bool(MEANT[scenario.name] & {breach.rule for breach in verdict.breaches})
     return not verdict.breaches
@@ -103,7 +103,7 @@ def main() -> None:
             print(f"{scenario.name:28}{scenario.sentence or scenario.bug}")
         return
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
-    # What it started is stopped on the way out, also when somebody stops it.
+    # On SIGTERM, too, unwind the stack so that the processes started here are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     tell(f"seed {seed}: `python -m chaos {' '.join(options.names)} --seed {seed}` does the same again")
     if options.names == ["soak"]:

@@ -1,4 +1,4 @@
-"""The accounting: seven rules, each a pure function from the records to what breaks it."""
+"""The checker: seven rules, each a pure function from the history to its violations."""
 
 from bisect import bisect_left
 from collections import defaultdict
@@ -19,18 +19,18 @@ from chaos.matching import pair_off
 from chaos.records import Arrival, Attempted, Breach, Hook, Owed, Published, Records, matches
 
 FAILED = frozenset({"refused", "lost"})
-# So many leases have to run out on a delivery before it may be given up as poisonous.
+# A delivery may be failed as a poison message only after this many of its leases were lost.
 POISONOUS_AFTER = 5
-# An entry of the stream is stored within so many seconds where nothing is in the way.
+# Seconds within which a stream entry is stored when nothing is disturbed.
 STORED_WITHIN = 2.5
-# What a receiver may see of a request after its attempt is over, where nothing was in the way.
+# Seconds after the end of an attempt within which its request may still reach the receiver when nothing is disturbed.
 SEEN_LATE = 1.0
-# A webhook whose receiver kept timing out rests, and is tried again with one request.
+# Seconds. A webhook whose receiver keeps timing out backs off, and is then probed with a single request.
 REST = 15.0
 
 
 def check(records: Records) -> list[Breach]:
-    """Give everything that breaks a rule, rule by rule."""
+    """Return every violation, ordered by rule."""
     return [Breach(number, what) for number, rule in RULES.items() for what in rule(records)]
 
 
@@ -38,7 +38,10 @@ def check(records: Records) -> list[Breach]:
 
 
 def losses(records: Records) -> Iterator[str]:
-    """Every accepted event and matching webhook: it arrived, or is in the log as failed or held with its attempts."""
+    """Yield each accepted event that is lost: neither received by a matching webhook, nor failed or held on record.
+
+    Also yields each webhook that is disabled or active against the rules.
+    """
     taken = {(arrival.key, arrival.path) for arrival in records.arrivals if arrival.is_taken}
     owed = {(one.key, one.path): one for one in records.owed}
     attempts, arrivals = by_delivery(records.attempts), by_delivery(records.arrivals)
@@ -57,10 +60,10 @@ def losses(records: Records) -> Iterator[str]:
 
 
 def accepted(records: Records) -> Iterator[Published]:
-    """Give the events that must be delivered: acknowledged ones, and any that is stored whatever its publisher heard.
+    """Yield the events that must be delivered: those acknowledged, and those stored, whatever the publisher heard.
 
-    Redis alone answers for an entry of the stream until a worker has stored it; what it forgot before is not held
-    against HookHub.
+    Until a worker has stored a stream entry, only Redis holds it. HookHub is not blamed for entries that Redis lost
+    before that.
     """
     for event in records.published:
         if event.key in records.stored or (event.said == "acknowledged" and not _is_forgotten(event, records)):
@@ -68,14 +71,17 @@ def accepted(records: Records) -> Iterator[Published]:
 
 
 def _is_forgotten(event: Published, records: Records) -> bool:
-    """Tell whether Redis may have forgotten an entry of the stream before a worker had stored it."""
+    """Return whether Redis may have lost a stream entry before a worker stored it."""
     return event.door == "stream" and any(
         event.at - SLACK <= at <= event.said_at + _stored_within(event, at, records) for at in records.forgotten_at
     )
 
 
 def _stored_within(event: Published, forgotten_at: float, records: Records) -> float:
-    """Give how long an entry may have waited in Redis; one in a dead worker's hand does until it is taken over."""
+    """Return for how many seconds an entry may have waited in Redis.
+
+    An entry pending at a dead worker waits until another worker claims it.
+    """
     span = (event.at - SLACK, forgotten_at)
     if is_overlapped(*span, records.interruptions, kinds={"process"}):
         return records.stored_within
@@ -83,14 +89,14 @@ def _stored_within(event: Published, forgotten_at: float, records: Records) -> f
 
 
 def is_owed(event: Published, hook: Hook, records: Records) -> bool:
-    """Tell whether a webhook is owed an event: whatever was accepted before it was disabled."""
+    """Return whether a webhook must get an event: it matches, and was accepted before the webhook was disabled."""
     if not matches(hook.topics, event.type):
         return False
     return hook.disabled_at is None or records.stored.get(event.key, event.at) < hook.disabled_at - SLACK
 
 
 def _fault_in_ending(one: Owed, hook: Hook, attempts: Sequence[Attempted], requests: Sequence[Arrival]) -> str | None:
-    """Say why a delivery that never arrived may not be at rest."""
+    """Return why a delivery that never arrived must not be in its final state, or None when it may be."""
     if one.state == "held":
         return None if hook.disabled_at is not None else "held, and the webhook is active"
     if one.state != "failed":
@@ -103,7 +109,7 @@ def _fault_in_ending(one: Owed, hook: Hook, attempts: Sequence[Attempted], reque
 def _fault_in_failure(
     ending: str | None, hook: Hook, attempts: Sequence[Attempted], requests: Sequence[Arrival]
 ) -> str | None:
-    """Say why a delivery may not be given up, or not as what it was given up."""
+    """Return why a delivery must not have failed, or not with this finish reason; None when both are right."""
     failures = sum(attempt.outcome in FAILED for attempt in attempts)
     unknown = len(attempts) - failures
     earned = {
@@ -117,7 +123,7 @@ def _fault_in_failure(
 
 
 def _fault_in_disabling(hook: Hook, records: Records) -> str | None:
-    """Say why a webhook may not be disabled, or has to be."""
+    """Return why a webhook must not be disabled, or must not be active; None when its status is right."""
     if hook.disabled_at is None:
         is_doomed = any(one.path == hook.path and one.ending == "exhausted" for one in records.owed)
         return "a whole schedule has failed, and it is active" if hook.disables and is_doomed else None
@@ -132,7 +138,11 @@ def _fault_in_disabling(hook: Hook, records: Records) -> str | None:
 
 
 def strangers(records: Records) -> Iterator[str]:
-    """Nothing arrives that was not published, under another's id, in other bytes, unsigned, or not asked for."""
+    """Yield each request that is unexpected.
+
+    Such a request carries an event that was not published or whose publishing was rejected, the id of another delivery,
+    different bytes, an invalid signature, or a type outside the subscription.
+    """
     published = {event.key: event for event in records.published}
     topics = {hook.path: hook.topics for hook in records.hooks}
     owed = {one.id: (one.key, one.path) for one in records.owed}
@@ -159,7 +169,7 @@ def strangers(records: Records) -> Iterator[str]:
 
 
 def unrecorded(records: Records) -> Iterator[str]:
-    """Every request has its attempt, and every attempt that was answered, or lost on the way, has its request."""
+    """Yield each request without an attempt, and each attempt answered or lost on the way without a request."""
     arrivals, attempts = by_delivery(records.arrivals), by_delivery(records.attempts)
     for delivery in arrivals.keys() | attempts.keys():
         requests, recorded = arrivals.get(delivery, []), attempts.get(delivery, [])
@@ -176,7 +186,7 @@ def unrecorded(records: Records) -> Iterator[str]:
 
 
 def _needs_a_request(one: Attempted, records: Records) -> bool:
-    """Tell whether a request of an attempt must have arrived; what was interrupted may not have come that far."""
+    """Return whether an attempt's request must have arrived; an interrupted attempt may not have sent one."""
     if one.outcome == "delivered" or one.status is not None:
         return True
     is_told_of = one.outcome == "lost" and one.ended_at is not None
@@ -184,7 +194,10 @@ def _needs_a_request(one: Attempted, records: Records) -> bool:
 
 
 def _covers(one: Attempted, at: float, records: Records) -> bool:
-    """Tell whether a request may be that of an attempt; a worker that was held up sends as late as it wakes."""
+    """Return whether a request may belong to an attempt.
+
+    A worker that was paused sends only after it is resumed.
+    """
     if at < one.started_at - SLACK:
         return False
     if one.outcome == "unknown" or one.ended_at is None or at <= one.ended_at + SEEN_LATE:
@@ -197,7 +210,7 @@ def _covers(one: Attempted, at: float, records: Records) -> bool:
 
 
 def duplicates(records: Records) -> Iterator[str]:
-    """An event is taken again by a webhook only if a kill or a cut met it in flight, once for each of them."""
+    """Yield each event that a webhook took again without a kill or cut in flight; each kill or cut explains one."""
     attempts = by_delivery(records.attempts)
     for (key, path), taken in taken_twice(records).items():
         met = sum(may_have_met(one, taken, attempts, records.interruptions) for one in records.interruptions)
@@ -206,7 +219,7 @@ def duplicates(records: Records) -> Iterator[str]:
 
 
 def taken_twice(records: Records) -> dict[tuple[str, str], list[Arrival]]:
-    """Give the requests of each event that a webhook took more than once, whatever ids they came under."""
+    """Return, by key and path, the requests of each event that a webhook took more than once, under whatever ids."""
     found: dict[tuple[str, str], list[Arrival]] = defaultdict(list)
     for arrival in records.arrivals:
         if arrival.is_taken:
@@ -215,7 +228,7 @@ def taken_twice(records: Records) -> dict[tuple[str, str], list[Arrival]]:
 
 
 def allowed_duplicates(records: Records) -> int:
-    """Give how many requests were in flight at kills and cuts: so many may have been repeated at most."""
+    """Return the most duplicates that the faults explain: the number of requests in flight at kills and cuts."""
     attempts = by_delivery(records.attempts)
     return sum(
         may_have_met(one, taken, attempts, records.interruptions)
@@ -228,9 +241,10 @@ def allowed_duplicates(records: Records) -> int:
 
 
 def untimely(records: Records) -> Iterator[str]:
-    """No retry comes earlier than its schedule promises, and none later than that, its jitter, and what was in its way.
+    """Yield each retry that is off schedule.
 
-    An attempt whose outcome nobody knew is repeated when its lease has run out at the latest, and uses up no step.
+    A retry is early before its step of the schedule is over. It is late after that step, its jitter and the faults in
+    between. An attempt with an unknown outcome is repeated when its lease expires at the latest, and uses up no step.
     """
     hooks = {hook.path: hook for hook in records.hooks}
     paths = {one.id: one.path for one in records.owed}
@@ -241,10 +255,11 @@ def untimely(records: Records) -> Iterator[str]:
             continue
         for one, following, (step, longest) in steps(attempts, hook.schedule, lease=records.lease):
             gap = following.started_at - (one.ended_at or 0)
-            # A receiver knows nothing of our clocks: it sees when it was asked, and when it was asked again.
+            # The receiver does not know HookHub's clocks: it sees only when each request arrived.
             seen = _seen_gap(requests.get(delivery, ()), one, following)
             is_early = gap < step - SLACK / 10 or (seen is not None and seen < step - SLACK)
-            # Whoever held it for longer than its lease had lost it, and the next attempt was due at once.
+            # A worker that held the delivery for longer than its lease had lost it, so the next attempt was due at
+            # once.
             if is_early and following.started_at < one.started_at + records.lease - SLACK:
                 yield (
                     f"{delivery} ({hook.path}): attempt {following.number} came {min(gap, seen or gap):.3f} s after "
@@ -272,10 +287,10 @@ def _too_late(
 def steps(
     attempts: Sequence[Attempted], schedule: Sequence[float], *, lease: float
 ) -> Iterator[tuple[Attempted, Attempted, tuple[float, float]]]:
-    """Give each failed attempt with the one that followed it, and the least and the longest wait between them.
+    """Yield each failed attempt with its successor, and the shortest and longest allowed wait between them in seconds.
 
-    One that nobody lived to tell of uses up no step. Where two attempts overlap, or may have because a lease ran out,
-    it is not clear from then on which step was taken.
+    An attempt with an unknown outcome uses up no step. Where two attempts overlap, or may overlap because a lease
+    expired, it is uncertain from there on which step applies.
     """
     ordered = sorted(attempts, key=lambda one: one.number)
     is_clear, failures = True, 0
@@ -292,7 +307,7 @@ def steps(
 
 
 def _seen_gap(requests: Sequence[Arrival], one: Attempted, following: Attempted) -> float | None:
-    """Give the time between two attempts' requests as the receiver saw it, counted from the end of the first."""
+    """Return the seconds between two attempts' requests as the receiver saw them, counted from the end of the first."""
     times = [request.at for request in requests]
     place = bisect_left(times, following.started_at - SLACK)
     if one.ended_at is None or place == 0 or place == len(times) or times[place - 1] < one.started_at - SLACK:
@@ -304,7 +319,11 @@ def _seen_gap(requests: Sequence[Arrival], one: Attempted, following: Attempted)
 
 
 def unrest(records: Records) -> Iterator[str]:
-    """In the end nothing is being sent or waits, no lease is left, the counts add up, and the ledger is right."""
+    """Yield whatever is not quiescent at the end.
+
+    At the end, no delivery is pending or in flight, no lease is left, the attempt counts match, and ``check_ledger`` is
+    clean.
+    """
     recorded = by_delivery(records.attempts)
     seen: set[tuple[str, str]] = set()
     for one in records.owed:
@@ -325,7 +344,10 @@ def unrest(records: Records) -> Iterator[str]:
 
 
 def sluggish(records: Records) -> Iterator[str]:
-    """Healthy webhooks hear of each event as soon as nothing is in the way, and of half of them at once if need be."""
+    """Yield each event that came late to a healthy webhook, beyond what the faults explain.
+
+    Where the scenario demands promptness, also checks the median delay.
+    """
     yield from _latecomers(records)
     if records.prompt_within is None:
         return
@@ -338,7 +360,7 @@ def sluggish(records: Records) -> Iterator[str]:
 
 
 def _latecomers(records: Records) -> Iterator[str]:
-    """Give the events of which a healthy webhook heard later than what was in the way explains."""
+    """Yield the events that reached a healthy webhook later than the faults explain."""
     healthy = {hook.path: hook for hook in records.hooks if hook.is_healthy}
     first: dict[tuple[str, str], float] = {}
     for arrival in records.arrivals:
@@ -348,7 +370,7 @@ def _latecomers(records: Records) -> Iterator[str]:
         since = _known_since(event, records)
         for path in healthy:
             at = first.get((event.key, path), since)
-            # Few are late, and excuses take their time.
+            # Few events are late, and computing tolerances is slow.
             if at - since > records.late_allowed:
                 latest = records.late_allowed + _excuse(event, since, at, records)
                 if at - since > latest:
@@ -356,9 +378,9 @@ def _latecomers(records: Records) -> Iterator[str]:
 
 
 def _known_since(event: Published, records: Records) -> float:
-    """Give when an event was HookHub's to deliver, by the clock of its publisher where that heard of it.
+    """Return when HookHub became responsible for an event, by the publisher's clock where it got an answer.
 
-    What a worker wrote down of an entry of the stream is by the worker's clock, which may be wrong.
+    The time that a worker stores for a stream entry comes from the worker's clock, which may be wrong.
     """
     if event.said == "acknowledged" or event.door == "stream":
         return event.said_at
@@ -366,7 +388,7 @@ def _known_since(event: Published, records: Records) -> float:
 
 
 def _excuse(event: Published, since: float, at: float, records: Records) -> float:
-    """Give by how much a healthy webhook may hear of an event later, for what was in the way."""
+    """Return how many seconds later an event may reach a healthy webhook because of the faults in between."""
     kinds = DELAYING_ENTRIES if event.door == "stream" else DELAYING
     excuse = held_up(since, at, records.interruptions, kinds=kinds)
     if is_overlapped(since, at, records.interruptions, kinds=kinds):

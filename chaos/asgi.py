@@ -1,4 +1,4 @@
-"""The web server's way in with a fault built in: `granian chaos.asgi:application`, by the fault harness only."""
+"""The web server's entry point with a mutation applied: `granian chaos.asgi:application`, used by the harness only."""
 
 from chaos import bugs
 from config.asgi import application

@@ -1,4 +1,4 @@
-"""Work that goes on beside a scenario, in a thread of its own."""
+"""Background work during a scenario, on its own thread."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ ENDS_WITHIN_SECONDS = 60
 
 @contextmanager
 def beside(work: Callable[[threading.Event], None], *, name: str) -> Iterator[None]:
-    """Do some work meanwhile; the event that it is given is set when it is to end."""
+    """Run ``work`` on a thread for the duration of the block; the event passed to it is set when it must end."""
     is_over = threading.Event()
     thread = threading.Thread(target=work, args=(is_over,), name=name, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Bugs on purpose, to see that the harness finds them: patches applied to running processes, never part of HookHub.
+"""Mutations that prove that the checker detects bugs: patches of running processes, never part of HookHub.
 
 Only chaos.celery and chaos.asgi apply them, by the name in CHAOS_BUG.
 """
@@ -16,14 +16,14 @@ from uuid import UUID
 from chaos.events import LONG
 
 BUG, CLOCK = "CHAOS_BUG", "CHAOS_CLOCK_SECONDS"
-# How much later than it is said to be an event is stored, under the bugs that are too quick.
+# Under the mutations that act too early, the event is stored this much later than announced.
 AHEAD = timedelta(seconds=0.5)
-# What may pass between two looks at a clock.
+# Tolerance for the time between two clock readings.
 CLOCK_SLACK = timedelta(seconds=60)
 
 
 def set_clock_wrong() -> None:
-    """Set this process's clock off by CHAOS_CLOCK_SECONDS; call it before anything else is imported."""
+    """Shift this process's clock by CHAOS_CLOCK_SECONDS; call it before anything else is imported."""
     off = float(os.environ.get(CLOCK, "0"))
     if not off:
         return
@@ -43,32 +43,32 @@ def set_clock_wrong() -> None:
 
 
 def prove_clock_wrong() -> None:
-    """Raise RuntimeError unless all that tells Django the time is off by CHAOS_CLOCK_SECONDS; Django must be ready."""
+    """Raise RuntimeError unless Django's clock is off by CHAOS_CLOCK_SECONDS; Django must be set up."""
     from django.utils import timezone
 
     wanted = float(os.environ.get(CLOCK, "0"))
     for told in (time.time(), timezone.now().timestamp()):
-        # The system's own clock is asked past all that was changed here.
+        # ``clock_gettime`` reads the system clock, which the patches above do not affect.
         off = told - time.clock_gettime(time.CLOCK_REALTIME)
         if abs(off - wanted) > CLOCK_SLACK.total_seconds():
             raise RuntimeError(f"the clock is off by {off:.1f} s and should be by {wanted:g} s")
 
 
 def apply() -> None:
-    """Apply the bug that CHAOS_BUG names, if any; Django must be ready."""
+    """Apply the mutation that CHAOS_BUG names, if any; Django must be set up."""
     if name := os.environ.get(BUG, ""):
         BUGS[name]()
 
 
 def settle_without_fencing() -> None:
-    """A worker whose lease ran out moves the delivery all the same."""
+    """Settle a delivery even when the worker's lease has expired."""
     from deliveries import queue
 
     _change(queue, "SETTLE", " AND d.lease = r.lease", "")
 
 
 def bell_inside_the_transaction() -> None:
-    """The bell is rung before the COMMIT, and a worker that hears it finds nothing."""
+    """Send the wake-up before the COMMIT, so that the worker that receives it finds nothing."""
     from deliveries import doorbell, pipeline, queue
 
     change = queue.change
@@ -83,7 +83,7 @@ def bell_inside_the_transaction() -> None:
 
 
 def claim_without_lease() -> None:
-    """What is claimed belongs to nobody in particular, and for ever."""
+    """Lease deliveries to no identifiable process and practically forever."""
     from deliveries import pipeline
     from deliveries.claiming import Leasing
 
@@ -97,7 +97,7 @@ def claim_without_lease() -> None:
 
 
 def lease_shorter_than_the_deadline() -> None:
-    """Another worker may take a delivery while the first still waits for its answer."""
+    """Lease for less than the request deadline, so that a second worker claims a delivery still in flight."""
     from deliveries import claiming, fanning_out
 
     short = "%(now)s::timestamptz + interval '0.4 s'"
@@ -106,7 +106,7 @@ def lease_shorter_than_the_deadline() -> None:
 
 
 def accept_answering_before_commit() -> None:
-    """202 is said of what is stored a moment later, if the process lives."""
+    """Answer 202 before the event is stored; if the process dies in between, the event is lost."""
     from deliveries import pipeline
     from deliveries.events import Accepted, NewEvent
     from deliveries.ids import uuid7s
@@ -126,7 +126,7 @@ def accept_answering_before_commit() -> None:
 
 
 def signature_over_reserialised_json() -> None:
-    """What is signed is not what is sent, unless the publisher happens to write JSON as Python does."""
+    """Sign re-serialized JSON, which differs from the body unless the publisher formats JSON exactly as Python does."""
     from deliveries.formats import standard_webhooks
 
     render = standard_webhooks.StandardWebhooks.render
@@ -139,7 +139,7 @@ def signature_over_reserialised_json() -> None:
 
 
 def retry_measured_from_the_wrong_time() -> None:
-    """The wait before a retry begins when the attempt began, and not when it ended."""
+    """Count the wait before a retry from the start of the attempt instead of its end."""
     from deliveries import attempts, pipeline
     from deliveries.retry import decide
 
@@ -154,7 +154,7 @@ def retry_measured_from_the_wrong_time() -> None:
 
 
 def large_bodies_never_sent() -> None:
-    """What fits into no single packet is said to be lost, and nobody tried."""
+    """Record a body too large for one packet as not answered, without sending it."""
     from deliveries import pipeline
 
     render = pipeline.render  # type: ignore[attr-defined]
@@ -168,7 +168,7 @@ def large_bodies_never_sent() -> None:
 
 
 def results_thrown_away_when_the_database_is_away() -> None:
-    """A drain that finds the database away forgets which requests ended meanwhile, and how."""
+    """Discard the results of requests that end while the database is unavailable."""
     from deliveries.drain import Drain
 
     is_time_to_settle = Drain._is_time_to_settle
@@ -182,7 +182,7 @@ def results_thrown_away_when_the_database_is_away() -> None:
 
 
 def always_the_first_step() -> None:
-    """However often a delivery has failed, the wait is that after its first attempt."""
+    """Wait after each failure as long as after the first, whatever the number of failures."""
     from deliveries import attempts
 
     schedule_of = attempts.schedule_of
@@ -190,7 +190,7 @@ def always_the_first_step() -> None:
 
 
 def ids_swapped() -> None:
-    """Two that are begun together at one webhook are sent under each other's ids."""
+    """Send two deliveries of one webhook that start together under each other's ids."""
     from deliveries import pipeline
 
     attempt, render = pipeline.attempt, pipeline.render  # type: ignore[attr-defined]
@@ -210,7 +210,7 @@ def ids_swapped() -> None:
 
 
 def stream_entries_finished_before_they_are_stored() -> None:
-    """Redis is told to forget its entries while PostgreSQL does not know them yet."""
+    """Acknowledge stream entries in Redis before PostgreSQL has stored their events."""
     from hookhub.stream.reader import Reader
 
     publish = Reader._publish
@@ -224,7 +224,7 @@ def stream_entries_finished_before_they_are_stored() -> None:
 
 
 def a_crash_uses_up_a_step() -> None:
-    """An attempt whose outcome nobody lived to tell counts as one that failed."""
+    """Count an attempt with an unknown outcome as a failure."""
     from deliveries import queue
 
     for name in ("RECLAIM_LEASES", "RECLAIM_EXPIRED"):
@@ -249,7 +249,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
 
 
 def _change(module: Any, name: str, words: str, others: str) -> None:
-    """Change a statement; raises ValueError when it does not say what the bug is about any more."""
+    """Replace text in an SQL statement; raise ValueError when the text is missing, so that no mutation does nothing."""
     sql = getattr(module, name)
     if words not in sql:
         raise ValueError(f"{name} does not say {words!r}: this bug has to be written anew")

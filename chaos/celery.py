@@ -1,4 +1,4 @@
-"""The Celery app with a fault built in: `celery -A chaos.celery worker`, started by the fault harness only."""
+"""The Celery app with a mutation applied: `celery -A chaos.celery worker`, started by the fault harness only."""
 
 import faulthandler
 import signal
@@ -6,10 +6,10 @@ import signal
 from chaos import bugs
 
 bugs.set_clock_wrong()
-# For whoever does not stop in time; inherited by the children.
+# Lets the harness dump the threads of a process that does not stop in time; children inherit it.
 faulthandler.register(signal.SIGUSR2)
 
-import django  # noqa: E402 - whatever is imported has to meet the wrong clock
+import django  # noqa: E402 - every import must see the wrong clock
 
 from config.celery import app  # noqa: E402
 

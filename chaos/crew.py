@@ -1,4 +1,4 @@
-"""A HookHub in pieces: its web server and workers as separate processes, to be killed and started again one by one."""
+"""One HookHub as separate processes, web server and workers, that can be killed and restarted one by one."""
 
 import subprocess
 import time
@@ -15,7 +15,7 @@ STOPS_WITHIN_SECONDS = 90
 
 
 class Ended(NamedTuple):
-    """A process of the crew that nobody told to stop: its name, its number, and its exit code."""
+    """A process that ended without having been stopped: its name, its process id, and its exit code."""
 
     name: str
     pid: int
@@ -23,10 +23,10 @@ class Ended(NamedTuple):
 
 
 class Crew:
-    """The processes of one HookHub, started with the very commands of the Procfile.
+    """The processes of one HookHub, started with the exact commands of the Procfile.
 
-    What follows a hyphen in a name tells several of a kind apart: ``worker-2`` is another worker. ``rewrite`` may
-    change a command, to start the same with a fault built in.
+    The part after a hyphen distinguishes processes of the same kind: ``worker-2`` is a second worker. ``rewrite`` may
+    change a command, to start the process with a mutation.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Crew:
         self.environment = dict(environment)
         self.rewrite = rewrite
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        # What sets a process apart from others of its kind, also when it is started again.
+        # Environment variables in which a process differs from others of its kind; kept across restarts.
         self.differences: dict[str, dict[str, str]] = {}
 
     def start(self, name: str, **environment: str) -> None:
-        """Start a process of the Procfile, in an environment that differs as it did the last time, and by more."""
+        """Start a process of the Procfile; its environment keeps earlier differences and adds those given."""
         self.differences[name] = {**self.differences.get(name, {}), **environment}
         command = self.rewrite(procfile.commands()[name.partition("-")[0]])
         with (self.logs / f"{name}.log").open("ab") as log:
@@ -53,7 +53,7 @@ class Crew:
             )
 
     def kill(self, name: str) -> None:
-        """SIGKILL a process with all its children."""
+        """SIGKILL a process and all its children."""
         process = self.processes.pop(name)
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.kill()
@@ -64,7 +64,7 @@ class Crew:
         wait_until_dead(children, seconds=10)
 
     def kill_parent(self, name: str) -> list[psutil.Process]:
-        """SIGKILL a process and none of its children; give those."""
+        """SIGKILL a process but none of its children; return the children."""
         process = self.processes.pop(name)
         children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
         process.kill()
@@ -72,7 +72,7 @@ class Crew:
         return children
 
     def tell_to_stop(self, name: str) -> "subprocess.Popen[bytes]":
-        """SIGTERM a process and its children, as a service manager does, and give it to be waited for."""
+        """SIGTERM a process and its children, as a service manager does; return the process without waiting for it."""
         family = self.family_of(name)
         process = self.processes.pop(name)
         for one in family:
@@ -81,11 +81,11 @@ class Crew:
         return process
 
     def stop(self, name: str) -> int:
-        """SIGTERM a process and its children, and give its exit code."""
+        """SIGTERM a process and its children, wait for it, and return its exit code."""
         return self.tell_to_stop(name).wait(STOPS_WITHIN_SECONDS)
 
     def family_of(self, name: str) -> list[psutil.Process]:
-        """Give a process with all its descendants, itself first; none when it has ended."""
+        """Return a process followed by all its descendants; empty when it has ended."""
         try:
             main = psutil.Process(self.processes[name].pid)
             return [main, *main.children(recursive=True)]
@@ -93,7 +93,7 @@ class Crew:
             return []
 
     def children_of(self, name: str) -> list[psutil.Process]:
-        """Give the living children of a process, oldest first."""
+        """Return the living children of a process, oldest first."""
         process = self.processes.get(name)
         try:
             children = psutil.Process(process.pid).children() if process else []
@@ -102,7 +102,7 @@ class Crew:
         return [child for child in children if is_alive(child)]
 
     def tend(self) -> list[Ended]:
-        """Start again what has ended without being told to, as a service manager does, and give it."""
+        """Restart the processes that ended without having been stopped, as a service manager does; return those."""
         ended = [
             Ended(name, process.pid, code)
             for name, process in self.processes.items()
@@ -113,13 +113,13 @@ class Crew:
         return ended
 
     def close(self) -> None:
-        """Kill whatever is left."""
+        """Kill the processes that are left."""
         for name in list(self.processes):
             self.kill(name)
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """Tell whether a process lives; one that is dead and not yet reaped does not."""
+    """Return whether a process is alive; a zombie is not."""
     try:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -127,7 +127,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def wait_until_dead(processes: Iterable[psutil.Process], *, seconds: float) -> list[psutil.Process]:
-    """Wait until processes are dead, whoever may have to reap them, and give those that live on."""
+    """Wait until processes are dead, reaped or not; return those still alive after ``seconds``."""
     give_up_at = time.monotonic() + seconds
     alive = [process for process in processes if is_alive(process)]
     while alive and time.monotonic() < give_up_at:

@@ -1,4 +1,4 @@
-"""Curves over time as a picture: SVG in plain words, one panel below another."""
+"""Charts over time as SVG, one panel below another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ TICKS = 4
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: its name, and its points as seconds and values."""
+    """One curve: its name, and its points as (seconds, value)."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -21,7 +21,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """Some lines over the same time and in the same unit."""
+    """Some curves over the same time and in the same unit."""
 
     title: str
     unit: str
@@ -29,7 +29,7 @@ class Panel:
 
 
 def draw(title: str, panels: Sequence[Panel], *, marks: Sequence[float] = (), until: float) -> str:
-    """Give the picture; ``marks`` are moments shown as strokes at the foot of each panel."""
+    """Return the chart as SVG; ``marks`` are times in seconds, drawn as ticks at the foot of each panel."""
     height = TOP + len(panels) * (PANEL + GAP)
     space = "http://www.w3.org/2000/svg"
     parts = [
@@ -43,13 +43,13 @@ def draw(title: str, panels: Sequence[Panel], *, marks: Sequence[float] = (), un
 
 
 def text(x: float, y: float, words: str, *, anchor: str, colour: str = INK) -> str:
-    """Write words that begin, end or have their middle at a point."""
+    """Return text anchored at a point: its start, its middle or its end."""
     place = f'x="{x}" y="{y}" text-anchor="{anchor}" fill="{colour}" font-family="sans-serif"'
     return f"<text {place}>{escape(words)}</text>"
 
 
 def line(x1: float, y1: float, x2: float, y2: float, *, colour: str) -> str:
-    """Draw a thin line."""
+    """Return a thin line."""
     return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}" stroke-width="0.7"/>'
 
 
@@ -84,7 +84,7 @@ def _panel(panel: Panel, *, top: float, marks: Sequence[float], until: float) ->
 
 
 def nice_above(value: float) -> float:
-    """Give the next number above that divides well: 1, 2, 4, 5 or 8 and zeros."""
+    """Return the smallest round number not below ``value``: 1, 2, 4, 5 or 8 times a power of ten."""
     if value <= 0:
         return 1.0
     unit = 1.0

@@ -1,11 +1,11 @@
-"""What the publishers publish: events in odd but legal JSON, and the very bytes that must arrive for each."""
+"""Generates the events to publish, in unusual but valid JSON, with the exact bytes that must arrive for each."""
 
 import hashlib
 import random
 from dataclasses import dataclass
 
 TYPES = ("push.a", "push.b", "issues.opened")
-# Every tenth event is longer than one packet.
+# Every tenth event is larger than one packet.
 LONG_EVERY = 10
 LONG = 6000
 TIMESTAMP = "2026-03-04T12:00:00.%03dZ"
@@ -13,7 +13,7 @@ TIMESTAMP = "2026-03-04T12:00:00.%03dZ"
 
 @dataclass(frozen=True)
 class Made:
-    """One event ready to be sent: the API's JSON in one line, and the hash of the body that receivers must get."""
+    """One event to publish: ``line`` is one line of JSON for the API, ``sha`` the hash of the body to be received."""
 
     key: str
     type: str
@@ -22,13 +22,13 @@ class Made:
 
 
 def make(number: int, *, seed: int, door: str) -> Made:
-    """Make the event of that number, the same for the same seed."""
+    """Return the event with that number; the same seed gives the same event."""
     chance = random.Random(f"{seed} {door} {number}")
     key = f"{seed}-{door}-{number}"
     event_type = chance.choice(TYPES)
     timestamp = TIMESTAMP % (number % 1000)
     filling = "x" * (LONG if number % LONG_EVERY == 0 else chance.randrange(200))
-    # Whoever reads this and writes it again writes something else: spaces, 1.50, 1e2, three ways to say é.
+    # Re-serializing this changes it: extra spaces, 1.50, 1e2, and three spellings of é.
     data = (
         f'{{"k":"{key}", "n" : 1.50,"e":1e2,"text":"é\\u00e9\\u00C9 \\/ 🎉","empty":[ ],"z":null,'
         f'"a":{{"b":{{}}}},"number":{number},"filling":"{filling}"}}'

@@ -1,29 +1,29 @@
-"""What was in the way: which interruptions explain a delay, a second request, or one that never came."""
+"""The tolerances: which interruptions explain a delay, a second request, or a request that never came."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from chaos.records import Arrival, Attempted, Interruption, Kind, Records
 
-# A clock that is read in one process and compared in another may be off by a look at the database.
+# Seconds. A time read by one process and compared in another may be off by one database query.
 SLACK = 0.25
-# What was answered is settled within so many seconds where nothing is in the way.
+# Seconds within which an answered request is settled when nothing is disturbed.
 SETTLED_WITHIN = 0.5
-# Nobody has the lease any more of what was answered so long ago.
+# Seconds after the answer at which every lease has expired.
 KEPT_MOST = 10.0
-# libcurl repeats a request by itself, at once, when a kept connection breaks before the first byte of an answer.
+# libcurl repeats a request at once when a reused connection breaks before the first byte of a response.
 UNANSWERED = frozenset({"reset"})
 REPEATED_WITHIN = 1.0
-# Of what can be in the way of a delivery. Redis and the web server cannot.
+# The interruptions that can delay a delivery. Those of Redis and the web server cannot.
 DELAYING: frozenset[Kind] = frozenset({"process", "database", "receiver", "machine"})
-# An entry of the stream waits for Redis, too.
+# A stream entry also waits for Redis.
 DELAYING_ENTRIES: frozenset[Kind] = frozenset((*DELAYING, "redis"))
 
 
 def held_up(
     begun_at: float, ended_at: float, interruptions: Iterable[Interruption], *, kinds: Iterable[Kind] = DELAYING
 ) -> float:
-    """Give for how long something was in the way within a span; where several things were, it counts once."""
+    """Return for how many seconds of a span something was interrupted; overlapping interruptions count once."""
     total, reached = 0.0, begun_at
     for one in sorted(interruptions, key=lambda one: one.at):
         if one.kind in kinds:
@@ -35,7 +35,7 @@ def held_up(
 def is_overlapped(
     begun_at: float, ended_at: float, interruptions: Iterable[Interruption], *, kinds: Iterable[Kind] = DELAYING
 ) -> bool:
-    """Tell whether anything was in the way within a span."""
+    """Return whether anything was interrupted within a span."""
     return any(
         one.kind in kinds and one.at <= ended_at + SLACK and begun_at - SLACK <= one.until for one in interruptions
     )
@@ -47,14 +47,14 @@ def may_have_met(
     attempts: Mapping[str, Sequence[Attempted]],
     interruptions: Sequence[Interruption],
 ) -> bool:
-    """Tell whether a request that was taken can have been in the hands that an interruption cut off."""
+    """Return whether a request that was taken may have been in flight, or unsettled, when an interruption hit."""
     if one.in_hand is None:
         return any(_is_in_hand(arrival, one.at, one.until, interruptions) for arrival in taken)
     held = [arrival for arrival in taken if arrival.delivery in one.in_hand]
-    # What a process holds when it is halted was sent shortly before.
+    # A process that is halted sent its requests shortly before.
     if any(_is_in_hand(arrival, one.at, one.at, interruptions) for arrival in held):
         return True
-    # What one that goes on later held may be sent only then.
+    # A process that is resumed may send what it had claimed only then.
     return not one.is_kill and any(
         one.until - SLACK <= arrival.at <= one.until + SETTLED_WITHIN + SLACK
         and _is_any_late(one, attempts.get(arrival.delivery, ()))
@@ -63,7 +63,7 @@ def may_have_met(
 
 
 def _is_in_hand(arrival: Arrival, begun_at: float, ended_at: float, interruptions: Sequence[Interruption]) -> bool:
-    """Tell whether a request may have been on its way, or its result not yet written down, at some time of a span."""
+    """Return whether a request may have been in flight, or its result unsettled, at some time within a span."""
     ago = begun_at - arrival.answered_at - SETTLED_WITHIN - SLACK
     if arrival.at > ended_at + SLACK or ago > KEPT_MOST:
         return False
@@ -71,7 +71,7 @@ def _is_in_hand(arrival: Arrival, begun_at: float, ended_at: float, interruption
 
 
 def _is_any_late(one: Interruption, attempts: Sequence[Attempted]) -> bool:
-    """Tell whether an attempt that began before a process was held up can have ended after it, or was overtaken."""
+    """Return whether an attempt may have spanned the pause of a process, or was overtaken by a later attempt."""
     ordered = sorted(attempts, key=lambda attempt: attempt.number)
     is_overtaken = any(earlier.started_at > later.started_at for earlier, later in pairwise(ordered))
     return is_overtaken or any(
@@ -81,13 +81,13 @@ def _is_any_late(one: Interruption, attempts: Sequence[Attempted]) -> bool:
 
 
 def may_have_been_repeated(requests: Sequence[Arrival], records: Records) -> int:
-    """Give how many of a delivery's requests libcurl may have made by itself: after each that was cut off, one."""
+    """Return how many of a delivery's requests libcurl may have repeated by itself: one for each request cut off."""
     longest = max((hook.timeout for hook in records.hooks), default=0.0)
     count = 0
     for request, following in pairwise(sorted(requests, key=lambda request: request.at)):
         is_cut = is_overlapped(request.at, following.at, records.interruptions, kinds={"receiver"})
         is_reset = request.answer in UNANSWERED
-        # Whoever was held up learns of it when it goes on.
+        # A process that was paused notices the broken connection only when it is resumed.
         within = longest if is_cut else REPEATED_WITHIN + held_up(request.at, following.at, records.interruptions)
         count += (is_cut or is_reset) and following.at - request.at <= within + SLACK
     return count

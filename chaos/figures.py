@@ -1,4 +1,4 @@
-"""Figures that are told of a scenario, from its records."""
+"""Metrics of a scenario, computed from its history."""
 
 import math
 from collections import defaultdict
@@ -12,14 +12,14 @@ Row = TypeVar("Row", Arrival, Attempted)
 
 
 def taken_by_delivery(records: Records) -> dict[str, list[Arrival]]:
-    """Give the requests that were answered with a 2xx, by delivery."""
+    """Return the requests that were answered with a 2xx, by delivery."""
     return by_delivery([arrival for arrival in records.arrivals if arrival.is_taken])
 
 
 def delays(records: Records) -> list[float]:
-    """Give how long each event took from its publisher's answer to its first arrival at each healthy webhook.
+    """Return, for each event and healthy webhook, the seconds from the publisher's answer to the first arrival.
 
-    It is HookHub's own part of the way; what never arrived is left out.
+    This is the part of the latency that HookHub causes; events that never arrived are left out.
     """
     said_at = {event.key: event.said_at for event in records.published if event.said == "acknowledged"}
     first = _first_arrivals(records)
@@ -28,9 +28,9 @@ def delays(records: Records) -> list[float]:
 
 
 def waits(records: Records) -> list[float]:
-    """Give how long each accepted event took from its publisher's first try to its arrival at each healthy webhook.
+    """Return, for each accepted event and healthy webhook, the seconds from the first publish attempt to the arrival.
 
-    It is the whole way as the publisher sees it, with what had to be repeated; infinite for what never arrived.
+    This is the latency that the publisher sees, repeated requests included; infinite for an event that never arrived.
     """
     first = _first_arrivals(records)
     return [
@@ -43,7 +43,7 @@ def waits(records: Records) -> list[float]:
 
 
 def longest_gap(records: Records) -> float:
-    """Give the longest time without an arrival at any healthy webhook between the first try to publish and the last."""
+    """Return the longest time in seconds without an arrival at any healthy webhook, while events were published."""
     healthy = {hook.path for hook in records.hooks if hook.is_healthy}
     tries = [event.at for event in records.published]
     if not healthy or not tries:
@@ -55,18 +55,18 @@ def longest_gap(records: Records) -> float:
 
 
 def percentile(seconds: Sequence[float], percent: int) -> float:
-    """Give a percentile, 0 when there is nothing."""
+    """Return a percentile of a list of seconds, 0 for an empty one."""
     ordered = sorted(seconds)
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else 0.0
 
 
 def told(seconds: float) -> float | None:
-    """Give seconds as JSON can tell them: to the millisecond, and None for what never came."""
+    """Return seconds in a form valid in JSON: rounded to the millisecond, and None for infinity."""
     return round(seconds, 3) if math.isfinite(seconds) else None
 
 
 def by_delivery(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Sort rows under their deliveries, in the order they are in."""
+    """Group rows by delivery, keeping their order."""
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         found[row.delivery].append(row)
@@ -74,7 +74,7 @@ def by_delivery(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _first_arrivals(records: Records) -> dict[tuple[str, str], float]:
-    """Give when each event first arrived, by its key and the webhook's path."""
+    """Return when each event first arrived, by its key and the webhook's path."""
     first: dict[tuple[str, str], float] = {}
     for arrival in records.arrivals:
         first.setdefault((arrival.key, arrival.path), arrival.at)
@@ -82,5 +82,8 @@ def _first_arrivals(records: Records) -> dict[tuple[str, str], float]:
 
 
 def _is_accepted(event: Published, records: Records) -> bool:
-    """Tell whether HookHub has taken an event: said so itself, or stored it; Redis alone says nothing for HookHub."""
+    """Return whether HookHub accepted an event: answered so itself, or stored it.
+
+    An acknowledgement by Redis alone does not count.
+    """
     return event.key in records.stored or (event.said == "acknowledged" and event.door != "stream")

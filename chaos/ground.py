@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL and Valkey that a scenario stands on, to be stalled, stopped, killed and started again."""
+"""The embedded PostgreSQL and Valkey of a scenario, which can be stalled, stopped, killed and restarted."""
 
 import shutil
 import subprocess
@@ -17,13 +17,13 @@ from redis import Redis
 from hookhub import embedded, procfile, service
 
 ORGANIZATION = "acme"
-# The file of a prepared home that holds its organization's key.
+# The file of a prepared home that holds the key of its organization.
 PREPARED = "prepared"
 
 
 @contextmanager
 def home_of_its_own(prefix: str = "hookhub-chaos-") -> Iterator[Path]:
-    """Make a home for embedded servers that goes in the end; where their own account can reach it."""
+    """Create a home for embedded servers, accessible to the account they run as; remove it at the end."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     folder.chmod(0o711)
     try:
@@ -33,19 +33,19 @@ def home_of_its_own(prefix: str = "hookhub-chaos-") -> Iterator[Path]:
 
 
 class Ground:
-    """The servers of one home; ``key`` opens the organization that every database made here begins with."""
+    """The servers of one home; ``key`` is an API key of the organization that every new database contains."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.key = ""
         self.redis_url = embedded.redis_url(home)
         self._stack = ExitStack()
-        # A further place among the servers' users for each time one of them is started again.
+        # Each restart of a server registers one more user of the servers here.
         self._revived = ExitStack()
         self._made = 0
 
     def __enter__(self) -> Self:
-        """Start the servers and make the database that others are copied from, unless the home was prepared."""
+        """Start the servers and create the template database, unless the home was prepared."""
         with ExitStack() as stack:
             stack.enter_context(embedded.running(self.home))
             prepared = self.home / PREPARED
@@ -54,7 +54,7 @@ class Ground:
         return self
 
     def _fill(self) -> str:
-        """Make the tables and the organization, and return its key."""
+        """Create the tables and the organization, and return its key."""
         environment = self.environment()
         service.run("migrate", environment=environment)
         return service.run(
@@ -63,13 +63,13 @@ class Ground:
         ).strip()  # fmt: skip
 
     def prepare(self) -> None:
-        """Fill the home and stop its servers cleanly, so that a copy of it starts with its database in place."""
+        """Create the template database and stop the servers cleanly, so that a copy of this home starts with it."""
         with embedded.running(self.home):
             key = self._fill()
         (self.home / PREPARED).write_text(key)
 
     def __exit__(self, *_: object) -> None:
-        """End the servers; what is in them is thrown away, so that nothing need be written to disk first."""
+        """Kill the servers; their data is discarded, so nothing has to be written to disk first."""
         for name in ("postgres", "valkey"):
             if server := self.find(name):
                 die(server)
@@ -77,7 +77,7 @@ class Ground:
         self._stack.close()
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Give what a process of HookHub on this ground is started with."""
+        """Return the environment for a HookHub process that uses these servers."""
         return {
             **procfile.environment(),
             "HOOKHUB_HOME": str(self.home),
@@ -89,7 +89,7 @@ class Ground:
         }
 
     def new_database(self) -> str:
-        """Make a database with the tables, the organization and its key, and empty Redis; give the database's URL."""
+        """Create a database with tables, organization and key, and flush Redis; return the database's URL."""
         self._made += 1
         name = f"chaos_{self._made}"
         with psycopg.connect(embedded.database_url(self.home, name="postgres"), autocommit=True) as connection:
@@ -100,7 +100,7 @@ class Ground:
         return embedded.database_url(self.home, name=name)
 
     def find(self, name: str) -> psutil.Process | None:
-        """Give the server of that name in this home, or None while it does not live."""
+        """Return the process of a server of this home, or None when it is not running."""
         for process in psutil.process_iter(["name", "cmdline", "status"]):
             words = process.info["cmdline"] or []
             is_here = any(str(self.home) in word for word in words)
@@ -109,29 +109,29 @@ class Ground:
         return None
 
     def server(self, name: str) -> psutil.Process:
-        """Give the server of that name; raises LookupError when it does not live."""
+        """Return the process of a server of this home; raise LookupError when it is not running."""
         found = self.find(name)
         if found is None:
             raise LookupError(f"no {name} runs in {self.home}")
         return found
 
     def revive(self) -> None:
-        """Start again whichever server is down."""
+        """Restart the servers that are down."""
         self._revived.enter_context(embedded.running(self.home))
 
     def redis(self) -> "Redis":
-        """Give a client of this ground's Redis that does not wait long."""
+        """Return a client for this Redis with 5 s timeouts."""
         timeouts: dict[str, Any] = {"socket_timeout": 5.0, "socket_connect_timeout": 5.0}
         return Redis.from_url(self.redis_url, **timeouts)
 
     def flush_redis(self) -> None:
-        """Have Redis forget everything."""
+        """Delete everything in Redis."""
         with self.redis() as redis:
             redis.flushall()
 
 
 def die(process: psutil.Process) -> None:
-    """SIGKILL a process with all its descendants, and wait until they are gone."""
+    """SIGKILL a process and all its descendants, and wait until they are gone."""
     family = [process, *process.children(recursive=True)]
     for one in family:
         try:
@@ -142,7 +142,7 @@ def die(process: psutil.Process) -> None:
 
 
 def run_helper(module: str, *arguments: str, log: Path) -> "subprocess.Popen[str]":
-    """Start one of the harness's own processes, which ends when its standard input does."""
+    """Start one of the harness's helper processes, which ends when its standard input is closed."""
     with log.open("a") as errors:
         return subprocess.Popen(
             [sys.executable, "-m", module, *arguments],

@@ -1,4 +1,4 @@
-"""Each bug on purpose, with a scenario in which it cannot hide, and the rules of which it breaks at least one."""
+"""One scenario for each mutant in which it cannot go unnoticed, and the rules of which it must break at least one."""
 
 from dataclasses import replace
 
@@ -9,10 +9,10 @@ SLOWLY_FAILING = Part(
     "/fails-slowly", topics=("push",), acts=(Act(first="slow-500"),), schedule=(1.5, 1.5), in_flight=50
 )
 
-# Refuses what a worker sends before it is held up, and takes what another sends then.
+# Rejects what a worker sends before it is paused, and accepts what another worker sends meanwhile.
 RECOVERING = Part("/recovering", topics=("push",), acts=(Act({"500": 1}, until=5), Act()), schedule=(1,) * 12)
 
-# Tired after one more try, so that it is soon known who was given up.
+# Its schedule ends after one retry, so deliveries fail early.
 IMPATIENT = Part("/impatient", schedule=(1,))
 FAILING = Part("/failing", topics=("push",), acts=(Act({"500": 1}),), schedule=(1, 15))
 SLOW_AND_FAILING = Part(
@@ -52,7 +52,7 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             "unleased",
             "",
             bug="claim-without-lease",
-            # Nobody can be seen to have anything in hand without leases, so that whoever is killed will do.
+            # Without leases the harness cannot see what a child has in flight, so it kills any child.
             faults=("kill-child", "kill-child"),
             every=1.5,
             parts=(SLOW,),
@@ -73,7 +73,7 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             bug="accept-answering-before-commit",
             faults=("kill-web",),
             parts=(STEADY,),
-            # What is started again must be up before it is told to stop.
+            # A web server that was restarted must be up before it is stopped.
             seconds=6,
             workers=1,
         ),
@@ -131,7 +131,7 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             "counted-crash",
             "",
             bug="a-crash-uses-up-a-step",
-            # Where something is in flight for sure.
+            # At this failpoint something is in flight for sure.
             faults=("kill-at-sent",),
             parts=(SLOW_AND_FAILING,),
             seconds=3,
@@ -141,10 +141,10 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
     ),
 }
 
-# What no machine is too slow to show: swapped ids, and a process killed at a failpoint with work in flight.
+# Detected even on a slow machine: swapped ids, and a process killed at a failpoint with work in flight.
 PROOF = tuple(HUNTS[bug][0] for bug in ("ids-swapped", "a-crash-uses-up-a-step"))
 
-# The same without the bug: what breaks a rule here as well would make a hunt find what is not there.
+# The same scenarios without the mutation: a rule broken here as well would make the mutant scenario meaningless.
 CONTROLS = tuple(
     replace(scenario, name=f"{scenario.name}-control", sentence=f"nothing is wrong without {bug}", bug="")
     for bug, (scenario, _) in HUNTS.items()

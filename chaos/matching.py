@@ -1,14 +1,17 @@
-"""Which request was which attempt's: a pairing that serves as many as can be served."""
+"""Matching of requests to attempts that covers as many as possible."""
 
 from collections.abc import Sequence
 
 
 def pair_off(fits: Sequence[Sequence[bool]], *, first: Sequence[int]) -> dict[int, int]:
-    """Give each column a row that fits it, all of the ``first`` rows served and as many columns as can be."""
+    """Return a fitting row for each column, by column.
+
+    The ``first`` rows are matched before the others; the matching is as large as possible.
+    """
     taken: dict[int, int] = {}
 
     def serve(row: int, seen: set[int]) -> bool:
-        """Find a column for a row, moving others along."""
+        """Find a column for a row, moving earlier rows to other columns where necessary."""
         for column, is_fitting in enumerate(fits[row]):
             if is_fitting and column not in seen:
                 seen.add(column)

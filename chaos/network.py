@@ -1,4 +1,4 @@
-"""Faults of the network between two parts, done by a proxy of our own."""
+"""Faults of the network between two components, injected by the harness's proxy."""
 
 import time
 from typing import Literal
@@ -10,9 +10,9 @@ Part = Literal["database", "redis", "web", "receiver"]
 
 
 def cut(part: Part, mode: str, *, seconds: float, delay: float = 0.0, bytes_most: int = 0, after: str = "") -> Fault:
-    """Make the fault that puts the proxy before a part into a mode for so long, and then ``after`` into another first.
+    """Return a fault that sets a component's proxy to ``mode`` for ``seconds``, then to ``after``, then to open.
 
-    Where requests or, for longer than results are kept, their settling were cut off, any delivery may be repeated.
+    Any delivery may be repeated where the fault cuts off requests, or their settling for longer than results are kept.
     """
 
     def fault(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""What a scenario is, and the plan that a seed makes of it: which fault begins when."""
+"""What a scenario is, and the schedule of faults that a seed determines."""
 
 import random
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from chaos.records import Door
 from chaos.script import Act, Script
 
-# The first fault waits until all is in motion.
+# The first fault waits until events flow.
 FIRST_AFTER_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
 class Part:
-    """One webhook of a scenario: what it asks for, how its receiver behaves, and its own settings."""
+    """One subscriber of a scenario: its event types, its receiver's behaviour, and its settings."""
 
     path: str
     topics: tuple[str, ...] = ("*",)
@@ -24,13 +24,13 @@ class Part:
 
     @property
     def is_healthy(self) -> bool:
-        """Whether its receiver always answers at once."""
+        """Return whether its receiver always answers at once."""
         return not self.acts
 
 
 STEADY = Part("/steady")
 NARROW = Part("/narrow", topics=("push",))
-# Fails the first request of each delivery, and some later ones in every way there is.
+# Fails the first request of each delivery, and later ones at random in every possible way.
 SHAKY = Part(
     "/shaky",
     topics=("issues", "push.a"),
@@ -46,60 +46,60 @@ RATES: Mapping[Door, float] = {"single": 12, "batch": 2, "stream": 8}
 
 @dataclass(frozen=True)
 class Scenario:
-    """A HookHub under load, and what is done to it meanwhile; ``sentence`` says what it is to prove."""
+    """A HookHub under load and the faults injected into it; ``sentence`` states what the scenario proves."""
 
     name: str
     sentence: str
     faults: tuple[str, ...] = ()
-    # How often which fault: all of them once in their order, or so many drawn from them.
+    # Number of faults drawn from ``faults``; 0 injects each once, in order.
     draws: int = 0
     every: float = 2.5
     first_after: float = FIRST_AFTER_SECONDS
-    # How many deliveries the kills have to meet in hand, all together.
+    # The least number of deliveries in flight at the kills, in total.
     in_hand_at_least: int = 0
-    # How long to publish at least.
+    # The least number of seconds to publish.
     seconds: float = 8
     before: tuple[str, ...] = ()
     parts: tuple[Part, ...] = USUAL
     rates: Mapping[Door, float] = field(default_factory=lambda: RATES)
     workers: int = 2
     settings: Mapping[str, str] = field(default_factory=dict)
-    # Processes that are never killed as a whole.
+    # Workers that are never killed or stopped as a whole.
     spared: tuple[str, ...] = ()
-    # By process: what is different in its environment.
+    # Additional environment variables by process.
     differences: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     proxied: tuple[str, ...] = ()
     needs_own_servers: bool = False
     commits_take: float = 0.0
     prompt_within: float | None = None
     late_allowed: float = 5.0
-    # How much later than its requests' deadline whoever is told to stop may end.
+    # Seconds beyond the request deadline within which a stopped process must end.
     stops_late: float = 5.0
-    # How long to wait in the end until nothing waits any more.
+    # Seconds to wait at the end for quiescence.
     rests_within: float = 90
-    # The least part of the requests at its rates that each door has to let in while nothing is in the way.
+    # The least fraction of its rate that each entry point must accept while no fault is active.
     let_in_least: float = 0.2
     bug: str = ""
 
     def script(self) -> Script:
-        """Give what the receiver does on which path."""
+        """Return the receiver's behaviour by path."""
         return {part.path: part.acts for part in self.parts}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One fault, so many seconds after the publishers began."""
+    """One fault, ``at`` seconds after the publishers start."""
 
     at: float
     fault: str
 
 
 def plan(scenario: Scenario, *, seed: int) -> list[Step]:
-    """Decide which fault begins when; the same for the same seed."""
+    """Return which fault begins when; the same seed gives the same plan."""
     chance = random.Random(f"{scenario.name} {seed}")
     faults = scenario.faults
     if scenario.draws:
-        # Each at least once as far as that goes, so that a seed cannot leave one out.
+        # Include each fault once as far as ``draws`` allows, so that no seed leaves one out.
         drawn = [*faults, *chance.choices(faults, k=max(0, scenario.draws - len(faults)))]
         chance.shuffle(drawn)
         faults = tuple(drawn[: scenario.draws])
