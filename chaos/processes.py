@@ -1,4 +1,4 @@
-"""Faults of HookHub's own processes: killed, told to stop, held up, anywhere or at one failpoint."""
+"""Faults of HookHub's own processes: killed, stopped or paused, at any time or at one failpoint."""
 
 import signal
 import subprocess
@@ -13,17 +13,17 @@ from bench.stage import wait_for
 from chaos.crew import is_alive, wait_until_dead
 from chaos.scene import NOBODY, Scene
 
-# For how long an order to halt waits for a process to come by.
+# Seconds to wait for a process to reach a failpoint.
 ORDER_WAITS_SECONDS = 60.0
-# Where whoever comes by has something in hand, or is of no use; one may come to "claimed" having found nothing.
+# At these failpoints only a process with leased deliveries is of use; a claim may have found nothing.
 WITH_WORK = frozenset({"claimed", "sent", "answered", "half-settled"})
 
 ORPHANS_END_WITHIN_SECONDS = 15
 UP_WITHIN_SECONDS = 120
-# What the kernel needs to be rid of the children of a process that has waited for them.
+# Seconds that the kernel needs to remove the children that a process has waited for.
 GONE_WITHIN_SECONDS = 1.0
 
-# Has a worker of the harness write down where it is.
+# Makes a worker of the harness log the stack of each of its threads.
 WHERE_SIGNAL = signal.SIGUSR2
 TO_WRITE_SECONDS = 0.3
 
@@ -32,7 +32,7 @@ Fault = Callable[[Scene], None]
 
 @dataclass(frozen=True)
 class Told:
-    """A process that was told to stop, with its family as it was then, itself included."""
+    """A process that was sent SIGTERM, with its descendants at that time, itself included."""
 
     name: str
     process: "subprocess.Popen[bytes]"
@@ -40,23 +40,23 @@ class Told:
 
 
 def wait_until_up(scene: Scene) -> None:
-    """Wait until there is something to be damaged; raises RuntimeError when it does not come up."""
+    """Wait until every process is up; raise RuntimeError when one does not come up."""
     wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
 
 
 def kill_child(scene: Scene) -> None:
-    """SIGKILL one of the worker's children, which do the sending."""
+    """SIGKILL one child of a worker; the children do the sending."""
     wait_until_up(scene)
     scene.kill([scene.chance.choice(children_of_workers(scene))], what="a worker's child killed")
 
 
 def children_of_workers(scene: Scene) -> list[psutil.Process]:
-    """Give the living children of all workers."""
+    """Return the living children of all workers."""
     return [child for name in scene.workers() for child in scene.crew.children_of(name)]
 
 
 def kill_worker(scene: Scene) -> None:
-    """SIGKILL a whole worker, parent and children, one with work in hand if there is any."""
+    """SIGKILL a whole worker, parent and children, one with leased deliveries if there is any."""
     wait_until_up(scene)
     name = scene.busy_victim()
     parent = psutil.Process(scene.crew.processes[name].pid)
@@ -64,12 +64,12 @@ def kill_worker(scene: Scene) -> None:
 
 
 def kill_parent(scene: Scene) -> None:
-    """SIGKILL a worker's parent alone; its children settle what they have in flight, and end."""
+    """SIGKILL the parent of a worker; its children settle what they have in flight, and end."""
     wait_until_up(scene)
     name = scene.victim()
     parent = psutil.Process(scene.crew.processes[name].pid)
     children = parent.children(recursive=True)
-    # Nothing that the children have in hand may be sent twice for it.
+    # Killing the parent must not repeat anything that its children have in flight.
     scene.kill([parent], what=f"the parent of {name} killed")
     alive = wait_until_dead(children, seconds=ORPHANS_END_WITHIN_SECONDS)
     if alive:
@@ -79,7 +79,7 @@ def kill_parent(scene: Scene) -> None:
 
 
 def kill_web(scene: Scene) -> None:
-    """SIGKILL a process of the web server, or all of it."""
+    """SIGKILL one process of the web server, or all of them."""
     wait_until_up(scene)
     main = psutil.Process(scene.crew.processes["web"].pid)
     children = main.children(recursive=True)
@@ -90,7 +90,7 @@ def kill_web(scene: Scene) -> None:
 
 
 def stop_worker(scene: Scene) -> None:
-    """SIGTERM a worker with work in flight, and start another; nothing may be sent twice because of it."""
+    """SIGTERM a worker with requests in flight, and start another; this must not repeat a request."""
     wait_until_up(scene)
     name = scene.victim()
     since = time.time()
@@ -101,7 +101,7 @@ def stop_worker(scene: Scene) -> None:
 
 
 def stop_everything(scene: Scene) -> None:
-    """SIGTERM everything at once under load, and start it again when all of it has ended."""
+    """SIGTERM everything at once under load, and restart it when all of it has ended."""
     wait_until_up(scene)
     since = time.time()
     told = tell_to_stop(list(scene.crew.processes), scene)
@@ -113,7 +113,7 @@ def stop_everything(scene: Scene) -> None:
 
 
 def tell_to_stop(names: Iterable[str], scene: Scene) -> list[Told]:
-    """SIGTERM processes of the crew with their children, and give them to be waited for."""
+    """SIGTERM processes and their children, and return them to be waited for."""
     told = []
     for name in names:
         family = scene.crew.family_of(name)
@@ -123,7 +123,7 @@ def tell_to_stop(names: Iterable[str], scene: Scene) -> list[Told]:
 
 
 def see_to_the_end_of(told: Sequence[Told], scene: Scene, *, since: float) -> float:
-    """Wait until all that was told to stop has ended, in time and without an error; give the seconds that it took."""
+    """Wait until all stopped processes have ended, in time and without an error; return the seconds that it took."""
     while time.time() - since < scene.stops_within and any(one.process.poll() is None for one in told):
         scene.wait(0.05)
     took = time.time() - since
@@ -140,7 +140,7 @@ def see_to_the_end_of(told: Sequence[Told], scene: Scene, *, since: float) -> fl
 
 
 def end_the_left_behind(told: Told, scene: Scene) -> None:
-    """Complain of whoever of a family has outlived the one that was to wait for him, and kill him."""
+    """Report and kill children that outlived their parent."""
     alive = wait_until_dead(told.family, seconds=GONE_WITHIN_SECONDS)
     if alive:
         kinds = ", ".join(kind_of(process) for process in alive)
@@ -149,24 +149,24 @@ def end_the_left_behind(told: Told, scene: Scene) -> None:
 
 
 def ask_where_it_is(process: psutil.Process) -> None:
-    """Have a worker and its children write into their log what each of their threads is at."""
+    """Make a worker and its children log the stack of each of their threads."""
     for one in (process, *process.children(recursive=True)):
-        # Whoever is not prepared for the signal would die of it.
+        # The signal would kill a process without a handler for it.
         if kind_of(one) == "worker":
             with suppress(psutil.NoSuchProcess):
                 one.send_signal(WHERE_SIGNAL)
-            # One after another: it is the same log.
+            # One after another, because all write to the same log.
             time.sleep(TO_WRITE_SECONDS)
 
 
 def hold_up_child(scene: Scene) -> None:
-    """Halt a worker's child for longer than its leases, and let it go on."""
+    """SIGSTOP a worker's child for longer than its leases, and resume it."""
     wait_until_up(scene)
     hold_up(scene.chance.choice(children_of_workers(scene)), scene, what="a worker's child held up beyond its leases")
 
 
 def hold_up(process: psutil.Process, scene: Scene, *, what: str) -> None:
-    """Halt a process for longer than its leases, and let it go on."""
+    """SIGSTOP a process for longer than its leases, and resume it."""
     since = time.time()
     halted = scene.halt([process])
     if not halted:
@@ -183,10 +183,13 @@ def hold_up(process: psutil.Process, scene: Scene, *, what: str) -> None:
 
 
 def halted_at(scene: Scene, point: str) -> psutil.Process | None:
-    """Order the next process of use that comes to a failpoint to halt there; give it, or complain when none comes."""
+    """Make the next suitable process that reaches a failpoint halt there; return it, or None when none comes.
+
+    A process that never comes is reported as a problem.
+    """
     give_up_at = time.monotonic() + ORDER_WAITS_SECONDS
     while (process := _next_at(scene, point, give_up_at=give_up_at)) and point in WITH_WORK:
-        # Before it stands still it cannot be told to go on, and what it has in hand it has by now.
+        # Only a process that has stopped can be resumed, and by then its leases are in the database.
         wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a process to halt at {point}", seconds=5)
         if scene.in_hand({process.pid}) != NOBODY:
             break
@@ -195,12 +198,12 @@ def halted_at(scene: Scene, point: str) -> psutil.Process | None:
 
 
 def _next_at(scene: Scene, point: str, *, give_up_at: float) -> psutil.Process | None:
-    """Give the next process that comes to a failpoint, or complain when none has come in time."""
+    """Return the next process that reaches a failpoint; report a problem and return None when none comes in time."""
     order = scene.orders / point
     order.touch()
     while order.exists():
         if time.monotonic() > give_up_at:
-            # Taken back, unless somebody is quicker.
+            # Withdraw the request, unless a process has just taken it.
             with suppress(FileNotFoundError):
                 order.unlink()
                 scene.complaints.append(f"nobody came to {point} in {ORDER_WAITS_SECONDS:g} s")
@@ -213,7 +216,7 @@ def _next_at(scene: Scene, point: str, *, give_up_at: float) -> psutil.Process |
 
 
 def kill_at(point: str) -> Fault:
-    """Make the fault that kills whoever comes to a failpoint, there."""
+    """Return a fault that kills a process at a failpoint."""
 
     def fault(scene: Scene) -> None:
         process = halted_at(scene, point)
@@ -224,7 +227,7 @@ def kill_at(point: str) -> Fault:
 
 
 def hold_up_at(point: str) -> Fault:
-    """Make the fault that holds up whoever comes to a failpoint for longer than its leases."""
+    """Return a fault that pauses a process at a failpoint for longer than its leases."""
 
     def fault(scene: Scene) -> None:
         process = halted_at(scene, point)
@@ -235,7 +238,7 @@ def hold_up_at(point: str) -> Fault:
 
 
 def kind_of(process: psutil.Process) -> str:
-    """Say what kind of process it is, from its command line."""
+    """Return the kind of a process according to its command line: web, drain, worker, or gone."""
     with suppress(psutil.NoSuchProcess):
         words = " ".join(process.cmdline())
         return "web" if "granian" in words else "drain" if " drain" in words else "worker"

@@ -1,4 +1,4 @@
-"""A TCP proxy that stands between two parts of HookHub and does to their conversation what a network can."""
+"""A TCP proxy between two components that injects network faults."""
 
 import asyncio
 import socket
@@ -8,14 +8,14 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Self
 
-# What can be done to connections: let pass; pass later; take everything and pass nothing; break with a RST; say one
-# side has nothing more to say; pass so many bytes of each connection and then break it; take no new ones.
+# What the proxy does to connections, in this order: forward; forward after a delay; read without forwarding; reset;
+# half-close; forward a number of bytes of each connection and then reset it; accept no new ones.
 MODES = ("open", "latency", "black-hole", "reset", "half-close", "cut", "refuse")
 CHUNK = 65536
 
 
 class Proxy:
-    """Listens on a port of its own and leads to a TCP address or a Unix socket; lives in a thread of this process."""
+    """A proxy on a free port before a TCP address or a Unix socket; runs in a thread of this process."""
 
     def __init__(self, target: str | tuple[str, int]) -> None:
         self.target = target
@@ -30,20 +30,23 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
     def __enter__(self) -> Self:
-        """Begin to listen."""
+        """Start to listen."""
         self._thread.start()
         self._is_listening.wait()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End every connection."""
+        """Reset every connection and stop."""
         self._call(self._break_all(with_reset=True))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def set(self, mode: str, *, seconds: float = 0.0, bytes_most: int = 0) -> None:
-        """Change what happens from now on, to the connections there are and to new ones."""
+        """Set the mode of existing and new connections.
+
+        ``seconds`` is the delay of "latency", ``bytes_most`` the limit of "cut".
+        """
         self._call(self._set(mode, seconds=seconds, bytes_most=bytes_most))
 
     def _call(self, what: Coroutine[Any, Any, None]) -> None:
@@ -65,7 +68,7 @@ class Proxy:
         if mode not in MODES:
             raise ValueError(f"{mode} is none of {', '.join(MODES)}")
         self.mode, self.seconds, self.bytes_most = mode, seconds, bytes_most
-        # Those that wait in a black hole look again.
+        # Wake the connections that wait in a black hole.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
         if mode in {"reset", "refuse"}:
@@ -100,8 +103,8 @@ class Proxy:
             break_off(one, with_reset=False)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: list[int]) -> None:
-        """Pass on what comes, as the mode of the moment wants it; ``passed`` counts both ways of one connection."""
-        # A write after the end that a half-close has put to it is a RuntimeError to asyncio.
+        """Forward data as the current mode says; ``passed`` counts the bytes of both directions of one connection."""
+        # asyncio raises RuntimeError on a write after a half-close.
         with suppress(OSError, RuntimeError):
             while chunk := await reader.read(CHUNK):
                 while self.mode == "black-hole":
@@ -110,7 +113,7 @@ class Proxy:
                     await asyncio.sleep(self.seconds)
                 if self.mode == "cut" and passed[0] + len(chunk) >= self.bytes_most:
                     writer.write(chunk[: max(0, self.bytes_most - passed[0])])
-                    # Sent before the end of the connection, or the end would throw it away.
+                    # Flush before the reset, which would discard the data.
                     await writer.drain()
                     raise ConnectionResetError
                 passed[0] += len(chunk)
@@ -123,9 +126,9 @@ class Proxy:
 
 
 def break_off(writer: asyncio.StreamWriter, *, with_reset: bool) -> None:
-    """End a connection, as a crashed machine's network does or as a polite one."""
+    """End a connection: with RST, as when a machine crashes, or with FIN."""
     opened: socket.socket | None = writer.get_extra_info("socket")
     if with_reset and opened is not None and opened.family != socket.AF_UNIX and opened.fileno() >= 0:
-        # Lingering for no time makes the end a RST.
+        # SO_LINGER with a timeout of 0 makes close send RST.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort() if with_reset else writer.close()

@@ -1,6 +1,6 @@
-"""A publisher of the fault harness: a process that writes down what it publishes before, and what it heard after.
+"""A publisher of the fault harness: a process that logs each event before it publishes it, and the outcome after it.
 
-`python -m chaos.publisher PLAN` publishes as the JSON in PLAN says until its standard input ends, and ends then.
+`python -m chaos.publisher PLAN` publishes according to the JSON in PLAN until its standard input is closed.
 """
 
 import http.client
@@ -24,16 +24,16 @@ from chaos.events import Made, make
 from chaos.records import Door, Said
 
 TIMEOUT_SECONDS = 4.0
-# A publisher that heard nothing may repeat its request as it is; every second one here does, so many times.
+# A publisher that got no answer may repeat its request unchanged. Every second request here is, up to this often.
 REPEATS = 8
 REPEAT_AFTER_SECONDS = 0.7
 
-# How many events a request of the door "batch" has.
+# Events in a request of the entry point "batch".
 BATCH = 10
 
 
 class Heard(NamedTuple):
-    """What came of one request: what that means, and its HTTP status, where there was an answer and it had one."""
+    """The outcome of one request, and its HTTP status if it had one."""
 
     said: Said
     status: int | None = None
@@ -44,7 +44,7 @@ Send = Callable[[list[Made]], Heard]
 
 @dataclass(frozen=True)
 class Plan:
-    """Where to publish, how much, and where to write it down; all of it fits into JSON."""
+    """Where to publish, at which rates, and where to log it; serializable as JSON."""
 
     url: str
     key: str
@@ -52,25 +52,25 @@ class Plan:
     stream: str
     journal: str
     seed: int
-    # Requests a second by door, and events in each.
+    # Requests a second by entry point.
     rates: dict[Door, float]
     batch: int = BATCH
     threads: int = 3
 
 
 class Journal:
-    """Two lines for each event: that it is about to be published, and what came of it."""
+    """A log with two lines for each event: before it is published, and with the outcome."""
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def begin(self, events: list[Made], *, door: Door) -> None:
-        """Note what is going to be published."""
+        """Log events about to be published."""
         at = time.time()
         self._write([{"key": one.key, "type": one.type, "sha": one.sha, "door": door, "at": at} for one in events])
 
     def end(self, events: list[Made], heard: Heard) -> None:
-        """Note what was heard of it."""
+        """Log the outcome of events."""
         told = {"said": heard.said, "said_at": time.time(), "status": heard.status}
         self._write([{"key": one.key, **told} for one in events])
 
@@ -79,7 +79,7 @@ class Journal:
 
 
 class Http:
-    """Publishes over one connection, and says what the answer means."""
+    """Publishes over one HTTP connection and interprets the answers."""
 
     def __init__(self, plan: Plan) -> None:
         self._host = urlsplit(plan.url).netloc
@@ -87,7 +87,7 @@ class Http:
         self._connection: http.client.HTTPConnection | None = None
 
     def send(self, events: list[Made]) -> Heard:
-        """Send one event as an object, several as lines."""
+        """Send one event as a JSON object, several as NDJSON."""
         headers = {
             "Authorization": f"Bearer {self._key}",
             "Content-Type": f"application/{'x-ndjson' if len(events) > 1 else 'json'}",
@@ -112,7 +112,7 @@ class Http:
 
 
 class Stream:
-    """Appends to the stream, and says what Redis said."""
+    """Appends to the stream and interprets the answers of Redis."""
 
     def __init__(self, plan: Plan) -> None:
         self._stream = plan.stream
@@ -120,7 +120,7 @@ class Stream:
         self._redis = Redis.from_url(plan.redis_url, retry=Retry(NoBackoff(), 0), **timeouts)
 
     def send(self, events: list[Made]) -> Heard:
-        """Append one entry for each event, and count them as one: acknowledged when all are."""
+        """Append an entry for each event, and return one outcome: acknowledged only when all of them are."""
         said: set[Said] = {self._append(one) for one in events}
         return Heard(said.pop() if len(said) == 1 else "unknown")
 
@@ -135,22 +135,23 @@ class Stream:
 
 
 def meaning_of(status: int) -> Said:
-    """Say what an HTTP status means to a publisher."""
+    """Return what an HTTP status means to a publisher."""
     if status == 202:
         return "acknowledged"
-    # What is wrong with the request is wrong with it for good; anything else may come after the COMMIT.
+    # A 4xx is final. Any other status may follow a COMMIT.
     return "refused" if is_rejection(status) else "unknown"
 
 
 def is_rejection(status: int | None) -> bool:
-    """Tell whether an HTTP status says that the request itself was wrong, which none here is."""
+    """Return whether an HTTP status says that the request itself was invalid; the harness sends only valid requests."""
     return status is not None and 400 <= status < 500
 
 
 def summary_of(heard: Sequence[Heard]) -> Heard:
-    """Give what all the tries of one request come to, with the status of a rejection if there was any.
+    """Return the combined outcome of all tries of one request, with the status of a rejection if there was any.
 
-    Refused after a try that was left open may have been stored by that one: then only an acknowledgement settles it.
+    A rejection after a try without an answer proves nothing, since that try may have stored the event; then only an
+    acknowledgement is certain.
     """
     last = heard[-1].said
     rejections = [one.status for one in heard if is_rejection(one.status)]
@@ -158,14 +159,14 @@ def summary_of(heard: Sequence[Heard]) -> Heard:
 
 
 def publish(plan: Plan, door: Door, *, number: int, of: int, stopped: threading.Event) -> None:
-    """Publish through one door at an even pace, beginning with a number of its own, until told to stop."""
+    """Publish through one entry point at a steady rate, starting at ``number``, until ``stopped`` is set."""
     journal = Journal(plan.journal)
     sender = Stream(plan) if door == "stream" else Http(plan)
     count = plan.batch if door == "batch" else 1
     every = of / plan.rates[door]
     due = time.monotonic() + number / plan.rates[door]
     while not stopped.wait(max(0.0, due - time.monotonic())):
-        # A service that stalls is not met by all that was due meanwhile at once.
+        # After a stall, do not send everything that was due meanwhile at once.
         due = max(due + every, time.monotonic() - 1.0)
         events = [make(number * count + place, seed=plan.seed, door=door) for place in range(count)]
         publish_one(sender.send, events, journal=journal, door=door, is_patient=number // of % 2 == 0, stopped=stopped)
@@ -175,7 +176,7 @@ def publish(plan: Plan, door: Door, *, number: int, of: int, stopped: threading.
 def publish_one(
     send: Send, events: list[Made], *, journal: Journal, door: Door, is_patient: bool, stopped: threading.Event
 ) -> None:
-    """Publish once, and if that is left open and the publisher is patient, again until it is not."""
+    """Publish once; if the outcome is unknown and the publisher is patient, repeat until it is known."""
     journal.begin(events, door=door)
     heard = [send(events)]
     for _ in range(REPEATS):
@@ -186,9 +187,9 @@ def publish_one(
 
 
 def main() -> None:
-    """Publish until the standard input ends, which it does at the latest when the harness does.
+    """Publish until standard input is closed, which happens at the latest when the harness ends.
 
-    Raises in the end what any of the threads raised, so that the process ends with an error and a traceback.
+    Re-raise at the end what any of the threads raised, so that the process ends with an error and a traceback.
     """
     plan = Plan(**json.loads(sys.argv[1]))
     stopped = threading.Event()

@@ -1,4 +1,4 @@
-"""The machine's own pulse: where a COMMIT takes seconds and nothing was done to it, whoever waited may be excused."""
+"""Watches the machine for stalls: a COMMIT that takes seconds without a fault explains delays elsewhere."""
 
 import threading
 import time
@@ -12,15 +12,15 @@ from chaos.beside import beside
 from chaos.scene import Scene
 
 EVERY_SECONDS = 0.25
-# Of a lease: a stall of this part of it can make somebody lose one that a healthy machine would have let him keep.
+# A stall longer than this fraction of a lease can expire it.
 TOO_LONG = 1 / 3
 
 
 @contextmanager
 def taken(scene: Scene) -> Iterator[None]:
-    """Feel the pulse meanwhile; each time it stood still is entered into the book as something that may have cut in.
+    """Watch for stalls during the block, and record each as an interruption that may have met any delivery.
 
-    On a machine that others use as well, a disk may stand still for longer than a scenario's short leases.
+    On a shared machine the disk may stall for longer than a scenario's short leases.
     """
     with beside(partial(_feel, scene), name="pulse"):
         yield
@@ -39,5 +39,5 @@ def _feel(scene: Scene, is_over: threading.Event) -> None:
                         what = f"the machine stood still for {time.time() - since:.1f} s"
                         scene.note(what, since=since, in_hand=None, kind="machine")
         except psycopg.Error:
-            # Somebody is at PostgreSQL, and enters it into the book himself.
+            # A fault hit PostgreSQL, and records its own interruption.
             is_over.wait(EVERY_SECONDS)

@@ -1,4 +1,4 @@
-"""The three records read back: the publishers' journals, the receiver's log, and the database."""
+"""Reads the three histories: the publishers' logs, the receiver's log, and the database."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from chaos.records import Arrival, Attempted, Hook, Owed, Published
 
 
 def read_journal(lines: Iterable[str]) -> list[Published]:
-    """Read what publishers wrote down; what has no second line was under way when its publisher ended."""
+    """Parse the publishers' log; an event without a second line was in progress when its publisher ended."""
     begun: dict[str, dict[str, Any]] = {}
     for line in lines:
         told = json.loads(line)
@@ -33,18 +33,18 @@ def read_journal(lines: Iterable[str]) -> list[Published]:
 
 
 def read_log(lines: Iterable[str]) -> list[Arrival]:
-    """Read what the receiver wrote down, in the order of arrival."""
+    """Parse the receiver's log, in order of arrival."""
     wanted = Arrival._fields
     return [Arrival(**{name: told[name] for name in wanted}) for told in map(json.loads, lines)]
 
 
 def lines_of(path: Path) -> list[str]:
-    """Give a file's lines; none of a file that was never begun."""
+    """Return a file's lines; none when the file does not exist."""
     return path.read_text().splitlines() if path.exists() else []
 
 
 def read_stored(connection: "psycopg.Connection[Any]") -> dict[str, float]:
-    """Give the events that the database has, by their keys, with when it accepted them."""
+    """Return when the database accepted each event, by idempotency key."""
     rows = connection.execute(
         "SELECT idempotency_key, extract(epoch FROM accepted_at)::float8 FROM deliveries_event"
         " WHERE idempotency_key IS NOT NULL"
@@ -53,7 +53,7 @@ def read_stored(connection: "psycopg.Connection[Any]") -> dict[str, float]:
 
 
 def read_owed(connection: "psycopg.Connection[Any]") -> list[Owed]:
-    """Give every delivery of a published event."""
+    """Return all deliveries."""
     rows = connection.execute(
         "SELECT d.id::text, e.idempotency_key, w.url, d.state, d.ending, d.attempts_made,"
         " num_nonnulls(d.lease, d.leased_at, d.leased_until) > 0"
@@ -64,7 +64,7 @@ def read_owed(connection: "psycopg.Connection[Any]") -> list[Owed]:
 
 
 def read_attempts(connection: "psycopg.Connection[Any]") -> list[Attempted]:
-    """Give every attempt, in the order of their numbers."""
+    """Return all attempts, ordered by delivery and number."""
     rows = connection.execute(
         "SELECT delivery_id::text, number, extract(epoch FROM started_at)::float8,"
         " extract(epoch FROM started_at + duration)::float8, outcome, status"
@@ -74,7 +74,7 @@ def read_attempts(connection: "psycopg.Connection[Any]") -> list[Attempted]:
 
 
 def read_hooks(connection: "psycopg.Connection[Any]", parts: Sequence[Part], *, timeout: float) -> list[Hook]:
-    """Give the webhooks as the scenario made them, and whether they were disabled."""
+    """Return the webhooks as the scenario created them, and when they were disabled."""
     rows = connection.execute("SELECT url, extract(epoch FROM disabled_at)::float8 FROM deliveries_webhook").fetchall()
     disabled_at = {urlsplit(url).path: at for url, at in rows}
     return [

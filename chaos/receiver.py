@@ -1,7 +1,7 @@
-"""The receiver of the fault harness: a process of its own that writes each request down before it answers.
+"""The receiver of the fault harness: a separate process that logs each request before it answers.
 
 `python -m chaos.receiver LOG` prints its port. Each line on its standard input is a JSON object with any of "secrets"
-(by path), "script", "seed" and "begun_at", answered by a line; when the input ends, so does the receiver.
+(by path), "script", "seed" and "begun_at", and is answered by a line. When the input is closed, the receiver ends.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from standardwebhooks import Webhook
 from chaos.script import SLOW_SECONDS, Script, answer_to, from_json
 
 DRIP_EVERY_SECONDS = 0.2
-# Longer than anybody's deadline; who is left hanging hangs up first.
+# Longer than any deadline, so that the client hangs up first.
 HANG_SECONDS = 60
 REASONS = {"200": "OK", "500": "Internal Server Error", "410": "Gone"}
 KEY = re.compile(rb'"k" ?: ?"([^"]+)"')
 
 
 class Receiver:
-    """One event loop; what it knows of HookHub are the secrets, what it knows of the scenario is its script."""
+    """One event loop; of HookHub it knows only the secrets, of the scenario only its script."""
 
     def __init__(self, log: int) -> None:
         self.log = log
@@ -40,7 +40,7 @@ class Receiver:
         self.seen: Counter[tuple[str, str]] = Counter()
 
     def learn(self, told: dict[str, Any]) -> None:
-        """Take in what the harness says."""
+        """Store what the harness sent."""
         self.verifiers |= {path: Webhook(secret) for path, secret in told.get("secrets", {}).items()}
         self.script = from_json(told["script"]) if "script" in told else self.script
         self.seed = told.get("seed", self.seed)
@@ -59,7 +59,7 @@ class Receiver:
             await writer.wait_closed()
 
     def take(self, path: str, headers: dict[str, str], body: bytes) -> str:
-        """Write a request down, and with it what is going to be done to it."""
+        """Log a request together with the answer it is going to get; return that answer."""
         at = time.time()
         delivery = headers.get("webhook-id", "")
         self.seen[path, delivery] += 1
@@ -77,24 +77,24 @@ class Receiver:
             "answer": answer,
             "headers": headers,
         }
-        # One write to a file opened for appending: whoever is killed next, the line is there whole.
+        # A single write in append mode, so the line is complete even if the process is killed next.
         os.write(self.log, json.dumps(line).encode() + b"\n")
         return answer
 
     def judge(self, path: str, headers: dict[str, str], body: bytes) -> str:
-        """Give a verdict on the signature, by a verifier that is not ours."""
+        """Return the verdict on a signature, by an independent verifier."""
         verifier = self.verifiers.get(path)
         if verifier is None:
             return "for a webhook that does not exist"
         try:
-            # What the body says is for nobody here to understand: it is held against what was published, by its hash.
+            # The body itself is checked elsewhere: its hash is compared with that of the published event.
             verifier.verify(body, headers, json_parse=False)
-        except Exception as error:  # noqa: BLE001 - whatever it trips over is written down as its verdict.
+        except Exception as error:  # noqa: BLE001 - any error of the verifier is logged as its verdict.
             return f"invalid: {error!r}"
         return "valid"
 
     async def answer(self, writer: asyncio.StreamWriter, answer: str) -> bool:
-        """Do what the script says; tell whether the connection may go on."""
+        """Answer as the script says; return whether the connection stays open."""
         if answer.startswith("slow"):
             await asyncio.sleep(SLOW_SECONDS)
         status = {"slow": "200", "slow-500": "500"}.get(answer, answer)
@@ -103,7 +103,7 @@ class Receiver:
             await writer.drain()
             return True
         if answer == "reset":
-            # Lingering for no time makes the end of a connection a RST.
+            # SO_LINGER with a timeout of 0 makes close send RST.
             opened: socket.socket = writer.get_extra_info("socket")
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif answer == "drip":
@@ -118,20 +118,20 @@ class Receiver:
 
 
 def read_head(head: bytes) -> tuple[str, dict[str, str]]:
-    """Give the path and the headers of a request, their names in lower case; no path where there is none to read."""
+    """Return a request's path and headers, names in lower case; the path is empty where it cannot be parsed."""
     first, *lines = head.decode("latin-1").split("\r\n")
     named = (line.partition(":") for line in lines if line)
     return first.partition(" ")[2].partition(" ")[0], {name.lower(): value.strip() for name, _, value in named}
 
 
 def length_of_body(headers: dict[str, str]) -> int:
-    """Give how many bytes the body has as its sender says; none where that is no number."""
+    """Return the Content-Length; 0 when it is missing or not a number."""
     said = headers.get("content-length", "0")
     return int(said) if said.isascii() and said.isdigit() else 0
 
 
 async def main() -> None:
-    """Serve until the standard input ends, which it does at the latest when the harness does."""
+    """Serve until standard input is closed, which happens at the latest when the harness ends."""
     log = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     receiver = Receiver(log)
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, backlog=1024, limit=1 << 20)

@@ -1,4 +1,4 @@
-"""What was written down during a scenario by publishers, receiver, database, and by whoever did the damage."""
+"""The history of a scenario: what publishers, receiver, database and nemesis recorded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from chaos.script import SLOW_SECONDS
 
 Said = Literal["acknowledged", "refused", "unknown"]
 Door = Literal["single", "batch", "stream"]
-# What was interrupted: HookHub's own processes, a server, the way to one, or the whole machine.
+# What was interrupted: HookHub's own processes, a server, the connection to one, or the whole machine.
 Kind = Literal["process", "database", "redis", "web", "receiver", "machine"]
 
 
 class Published(NamedTuple):
-    """One event as its publisher remembers it; ``sha`` is of the whole body that receivers must get."""
+    """One event as its publisher logged it; ``sha`` is the hash of the whole body that receivers must get."""
 
     key: str
     type: str
@@ -25,7 +25,7 @@ class Published(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """One request as the receiver logged it before it answered; ``answer`` is what it was about to do."""
+    """One request as the receiver logged it before it answered; ``answer`` is the answer it was about to give."""
 
     at: float
     path: str
@@ -37,12 +37,12 @@ class Arrival(NamedTuple):
 
     @property
     def is_taken(self) -> bool:
-        """Whether it was answered with a whole 2xx."""
+        """Return whether it was answered with a complete 2xx."""
         return self.answer in {"200", "slow"}
 
     @property
     def answered_at(self) -> float:
-        """When it was answered, if it was."""
+        """Return when it was answered, if it was."""
         return self.at + (SLOW_SECONDS if self.answer.startswith("slow") else 0)
 
 
@@ -59,7 +59,7 @@ class Owed(NamedTuple):
 
 
 class Attempted(NamedTuple):
-    """One attempt as the database has it; ``ended_at`` is None for one that nobody lived to tell of."""
+    """One attempt as the database has it; ``ended_at`` is None when the outcome is unknown."""
 
     delivery: str
     number: int
@@ -70,7 +70,7 @@ class Attempted(NamedTuple):
 
 
 class Hook(NamedTuple):
-    """One webhook: what it asked for, and whether its receiver is one that always behaves."""
+    """One webhook: its subscription, and whether its receiver always answers at once."""
 
     path: str
     topics: tuple[str, ...]
@@ -85,7 +85,7 @@ class Hook(NamedTuple):
 class Interruption(NamedTuple):
     """Something that may have cut requests short.
 
-    ``in_hand`` are the deliveries that the halted processes held; None says that it may have been any.
+    ``in_hand`` are the deliveries that the halted processes had leased; None means that any delivery may be affected.
     """
 
     what: str
@@ -98,7 +98,7 @@ class Interruption(NamedTuple):
 
 @dataclass(frozen=True)
 class Records:
-    """All of it; times are seconds of the one clock that the whole machine has."""
+    """The whole history of one run; times are in seconds of the machine's clock."""
 
     published: Sequence[Published]
     arrivals: Sequence[Arrival]
@@ -107,25 +107,25 @@ class Records:
     attempts: Sequence[Attempted]
     hooks: Sequence[Hook]
     interruptions: Sequence[Interruption] = ()
-    # When Redis forgot everything in it; how long an entry may wait there before a worker has stored it.
+    # When Redis lost all its data; for how many seconds an entry may wait there before a worker stores it.
     forgotten_at: Sequence[float] = ()
     stored_within: float = 0.0
-    # How long a lease lasts, and what was wrong with the ledger at the end.
+    # Seconds of a lease; the violations that ``check_ledger`` found at the end.
     lease: float = 0.0
     ledger: Sequence[str] = ()
-    # What is held against a scenario that was to be prompt: the median from the answer to the arrival.
+    # The longest allowed median in seconds from answer to arrival, if the scenario demands promptness.
     prompt_within: float | None = None
     late_allowed: float = 5.0
     notes: Sequence[str] = field(default_factory=tuple)
 
 
 class Breach(NamedTuple):
-    """One broken rule of the accounting, by its number."""
+    """A violation of a rule of the checker, with the rule's number; 0 for problems of the harness."""
 
     rule: int
     what: str
 
 
 def matches(topics: Sequence[str], event_type: str) -> bool:
-    """Tell whether a webhook that asked for these gets an event of that type."""
+    """Return whether a subscription to these topics matches an event type."""
     return any(topic in {"*", event_type} or event_type.startswith(f"{topic}.") for topic in topics)

@@ -1,4 +1,4 @@
-"""One scenario from its start to its verdict."""
+"""Runs one scenario from setup to verdict."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ from chaos.verdict import Verdict, judge
 from hookhub import service
 from hookhub.stream_client import DEFAULT_STREAM
 
-# An entry of the stream that a dead worker had in hand is taken over after a lease, at the next look behind.
+# A stream entry pending at a dead worker is claimed by another after a lease, at the next check for stale entries.
 STREAM_STORED_WITHIN_SECONDS = LEASE_SECONDS + 15
 UNREST = """
 SELECT (SELECT count(*) FROM deliveries_arrival),
@@ -65,9 +65,9 @@ def run(
     keep: Path | None = None,
     around: Callable[[Scene], AbstractContextManager[None]] = lambda _: nullcontext(),
 ) -> Verdict:
-    """Run a scenario on a ground, and judge what was written down meanwhile, which may be kept.
+    """Run a scenario, check its history, and return the verdict; ``keep`` is where logs and history go.
 
-    ``around`` is entered with the scene for as long as the publishers publish.
+    ``around`` is entered with the run context for as long as the publishers run.
     """
     with ExitStack() as stack:
         paths = folder_for(scenario, keep, stack)
@@ -88,7 +88,7 @@ def run(
         (paths / "attempts").write_text("".join(json.dumps(one._asdict()) + "\n" for one in records.attempts))
         verdict = judge(records, scenario=scenario.name, seed=seed, complaints=scene.complaints)
         if verdict.breaches and keep is None and not scenario.bug:
-            # What nobody expected may not come again.
+            # An unexpected violation may not be reproducible.
             kept = Path(tempfile.mkdtemp(prefix=f"hookhub-chaos-{scenario.name}-{seed}-"))
             shutil.copytree(paths, kept, dirs_exist_ok=True)
             tell(f"  the logs and the records of this are kept in {kept}")
@@ -96,7 +96,7 @@ def run(
 
 
 def prepare(scenario: Scenario, scene: Scene, receiver: "subprocess.Popen[str]", *, seed: int) -> None:
-    """Start everything, make the webhooks, and tell the receiver what it has to know of them."""
+    """Start everything, create the webhooks, and configure the receiver."""
     assert receiver.stdout is not None
     receiver_port = int(receiver.stdout.readline())
     for fault in scenario.before:
@@ -109,9 +109,9 @@ def prepare(scenario: Scenario, scene: Scene, receiver: "subprocess.Popen[str]",
 
 
 def play(scenario: Scenario, scene: Scene, *, seed: int) -> Span:
-    """Do what the plan says when it says so, and let the publishers publish for as long as the scenario wants.
+    """Inject the planned faults on time while the publishers run, for as long as the scenario says.
 
-    Gives from when to when that was, and complains of each fault that did nothing.
+    Returns when that began and ended, and reports each fault that did nothing.
     """
     since, begun_at = time.time(), time.monotonic()
     for step in plan(scenario, seed=seed):
@@ -127,7 +127,7 @@ def play(scenario: Scenario, scene: Scene, *, seed: int) -> Span:
 def shortcomings(
     scenario: Scenario, scene: Scene, records: Records, *, publishing: Span, folder: Path
 ) -> Iterator[str]:
-    """Give everything for which the run was no test, or in which somebody failed of whom no record tells."""
+    """Yield every reason why the run tested too little, and every failure that no history shows."""
     closed = [*((one.at, one.until) for one in scene.interruptions), *scene.web_outages, *scene.absences]
     seconds = open_seconds(*publishing, closed)
     yield from quiet_doors(records.published, scenario.rates, seconds=seconds, share=scenario.let_in_least)
@@ -140,7 +140,10 @@ def shortcomings(
 
 
 def come_to_rest(scene: Scene, *, within: float) -> None:
-    """Wait until nothing is waiting or being sent any more; what does not come to rest is for the accounting to say."""
+    """Wait until the system is quiescent: nothing pending, in flight, or in the stream.
+
+    If it does not become quiescent, the checker reports it.
+    """
     give_up_at = time.monotonic() + within
     while time.monotonic() < give_up_at:
         scene.wait(0.25)
@@ -159,7 +162,7 @@ def stop_all(scene: Scene) -> None:
         wait_until_up(scene)
     except RuntimeError as error:
         scene.complaints.append(str(error))
-    # Its processes may end before it knows that they are meant to, and so it has to be asked before.
+    # Read the log first: on SIGTERM web processes may end before their parent knows that they are meant to.
     meant = sum(one.name == "web" for one in scene.bereft) + scene.told_to_stop["web"]
     scene.complaints += web_crashes((scene.crew.logs / "web.log").read_text(errors="replace"), meant=meant)
     since = time.time()
@@ -167,7 +170,7 @@ def stop_all(scene: Scene) -> None:
 
 
 def gather(scenario: Scenario, scene: Scene, folder: Path) -> Records:
-    """Read the three records, and have the ledger checked."""
+    """Read the three histories, and run ``check_ledger``."""
     ledger = []
     try:
         service.run("check_ledger", "--settling", "0", "--grace", "0", environment={

@@ -1,4 +1,4 @@
-"""Every scenario: what is done to a HookHub under load, in the order in which `make chaos` goes through them."""
+"""Every scenario, in the order in which `make chaos` runs them."""
 
 import math
 from typing import Any
@@ -34,7 +34,8 @@ SCENARIOS = (
         "the bell is rung after the COMMIT, however long that takes",
         commits_take=0.25,
         parts=(STEADY,),
-        # So seldom that no event's bell does for another's, and with a single clock to find what was not rung for.
+        # So seldom that no event benefits from another's wake-up, and with one scheduler to find work without a
+        # wake-up.
         rates={"single": 0.6},
         seconds=12,
         workers=1,
@@ -93,7 +94,7 @@ SCENARIOS = (
         every=1.5,
         seconds=15,
         parts=(STEADY, NARROW, SHAKY),
-        # At least one at each point between the claim and the settling.
+        # At least one at each point between claiming and settling.
         in_hand_at_least=4,
     ),
     Scenario(
@@ -131,7 +132,7 @@ SCENARIOS = (
         faults=("stop-worker-while-redis-hangs",),
         draws=2,
         every=3,
-        # It asks Redis several questions on its way out.
+        # It talks to Redis several times while it shuts down.
         stops_late=11,
     ),
     Scenario("redis-full", "Redis out of memory costs no delivery", faults=("fill-redis",), seconds=9),
@@ -260,14 +261,13 @@ SCENARIOS = (
         needs_own_servers=True,
         in_hand_at_least=2,
         late_allowed=10,
-        # A fault before may still be in its way.
+        # The effects of an earlier fault may still delay it.
         stops_late=8,
     ),
 )
 
-# What `make test` has time for, while other tests run beside it.
-# What `make test` runs means the same on a machine that has other work to do: what is lost, doubled or too early is
-# judged, and how quickly things go is not.
+# What `make test` runs must pass on a busy machine: it checks that nothing is lost, duplicated or early, but not how
+# fast anything is.
 ANY_PACE: dict[str, Any] = {"late_allowed": math.inf, "let_in_least": 0.0, "rests_within": 300, "stops_late": 60}
 
 SHORT = (

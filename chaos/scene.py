@@ -1,4 +1,4 @@
-"""What a fault acts upon: the crew and its servers, and the book that is kept of what was done to them."""
+"""The run context on which faults act: processes, servers, and the record of the faults injected."""
 
 import random
 import signal
@@ -20,20 +20,20 @@ from chaos.proxy import Proxy
 from chaos.records import Interruption, Kind
 from hookhub import service
 
-# What a halted process had asked of the database before is done by then.
+# Seconds after which a query that a halted process had sent is finished.
 TO_COME_TO_REST_SECONDS = 0.15
-# Beyond an outage: how long an answered request waits to be settled at most, with the tries half a second apart.
+# Seconds beyond an outage within which an answered request is settled; retries are half a second apart.
 SETTLED_WITHIN_SECONDS = 2.5
 DIES_WITHIN_SECONDS = 10
 NOBODY: frozenset[str] = frozenset()
-# Granian ends when its only process dies twice within 5.5 s, and it ends at once.
+# Granian ends when its only process dies twice within 5.5 s, and it does so at once.
 WEB_FOLLOWS_WITHIN_SECONDS = 5.0
 
 Tell = Callable[[str], None]
 
 
 class Bereft(NamedTuple):
-    """A process of the crew that lost a child to a kill: its name, its number, and when."""
+    """A process that lost a child to a kill: its name, its process id, and when."""
 
     name: str
     pid: int
@@ -42,62 +42,62 @@ class Bereft(NamedTuple):
 
 @dataclass
 class Scene:
-    """One scenario while it is on; all times are in seconds, ``lease`` is that of its settings."""
+    """The context of a running scenario; all times are in seconds, ``lease`` is that of its settings."""
 
     ground: Ground
     crew: Crew
     database_url: str
     lease: float
-    # What is told to stop has to have ended by then.
+    # A stopped process must end within this time.
     stops_within: float
     proxies: dict[str, Proxy]
     orders: Path
     chance: random.Random
     tell: Tell
     spared: tuple[str, ...] = ()
-    # While a fault keeps PostgreSQL from answering.
+    # True while a fault keeps PostgreSQL from answering.
     is_at_the_database: bool = False
     interruptions: list[Interruption] = field(default_factory=list)
     forgotten_at: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    # When the web server was not there after what was done to it, since when it is not, and when something else was
-    # absent from the start.
+    # When the web server was down because of a fault, since when it is down, and when another server was missing from
+    # the start.
     web_outages: list[tuple[float, float]] = field(default_factory=list)
     web_is_down_since: float | None = None
     absences: list[tuple[float, float]] = field(default_factory=list)
-    # What faults have done, counted.
+    # The number of faults that were applied.
     deeds: int = 0
-    # Whose end is no wonder: what was killed, and what lost a child; and how often which name was told to stop.
+    # Processes whose end is expected: those killed, those that lost a child, and how often each name was stopped.
     killed: set[int] = field(default_factory=set)
     bereft: list[Bereft] = field(default_factory=list)
     told_to_stop: Counter[str] = field(default_factory=Counter)
 
-    # What is set up late and has to go in the end.
+    # What is set up late and must be closed at the end.
     stack: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
-        """End what is left of the scene."""
+        """Close what was set up late."""
         self.stack.close()
 
     def victim(self) -> str:
-        """Draw a worker that may be killed or stopped as a whole."""
+        """Pick a worker that may be killed or stopped as a whole."""
         return self.chance.choice([name for name in self.workers() if name not in self.spared])
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, and start again whatever ends by itself meanwhile."""
+        """Sleep, restarting processes that end meanwhile."""
         give_up_at = time.monotonic() + seconds
         while (left := give_up_at - time.monotonic()) > 0:
             self.tend()
             time.sleep(min(0.05, left))
 
     def busy_victim(self) -> str:
-        """Draw a worker that may be killed among those with work in hand, or among all when none has any."""
+        """Pick a worker that may be killed, preferably one with leased deliveries."""
         names = [name for name in self.workers() if name not in self.spared]
         busy = [name for name in names if self.in_hand({one.pid for one in self.crew.family_of(name)})]
         return self.chance.choice(busy or names)
 
     def tend(self) -> None:
-        """Start again what has ended, as a service manager does, and complain of what had no reason to end."""
+        """Restart ended processes, as a service manager does, and report those that had no reason to end."""
         for ended in self.crew.tend():
             self.tell(f"    {ended.name} had ended, and is started again")
             if not is_consequence(ended, killed=self.killed, bereft=self.bereft, now=time.time()):
@@ -106,31 +106,31 @@ class Scene:
                 self.web_goes_down()
 
     def is_up(self) -> bool:
-        """Tell whether the web server answers and every worker has its children."""
+        """Return whether the web server answers and every worker has children."""
         self.tend()
         return self.is_web_up() and all(self.crew.children_of(name) for name in self.workers())
 
     def is_web_up(self) -> bool:
-        """Tell whether the web server answers."""
+        """Return whether the web server answers."""
         return service.is_ready(self.url)
 
     def web_goes_down(self) -> None:
-        """Enter that the web server was killed, lost a process, or is only being started."""
+        """Record that the web server is down: it was killed, lost a process, or is starting."""
         self.web_is_down_since = self.web_is_down_since or time.time()
 
     def web_is_back(self, at: float) -> None:
-        """Enter the end of the web server's outage, if it had any."""
+        """Record the end of the web server's outage, if there was one."""
         if self.web_is_down_since is not None:
             self.web_outages.append((self.web_is_down_since, at))
             self.web_is_down_since = None
 
     @property
     def url(self) -> str:
-        """The web server's own address."""
+        """Return the web server's URL."""
         return f"http://127.0.0.1:{self.crew.environment['PORT']}"
 
     def workers(self) -> list[str]:
-        """Give the names of the workers that are up."""
+        """Return the names of the running workers."""
         return sorted(name for name in self.crew.processes if name.startswith("worker"))
 
     def note(
@@ -142,25 +142,25 @@ class Scene:
         is_kill: bool = False,
         kind: Kind = "process",
     ) -> None:
-        """Enter into the book what was done from ``since`` until now, or what happened by itself."""
+        """Record an interruption from ``since`` until now, injected or of the machine itself."""
         self.interruptions.append(Interruption(what, since, time.time(), in_hand, is_kill, kind))
         self.deeds += kind != "machine"
         held = "" if not in_hand else f", {len(in_hand)} in hand"
         self.tell(f"    {what}{held}")
 
     def note_outage(self, what: str, *, since: float) -> None:
-        """Enter an outage of the database; results in hand are kept meanwhile, but not for longer than their leases."""
+        """Record an outage of the database; workers keep results during it, but not for longer than their leases."""
         is_short = time.time() - since < self.lease - SETTLED_WITHIN_SECONDS
         self.note(what, since=since, in_hand=NOBODY if is_short else None, kind="database")
 
     def is_stalled_on_purpose(self, since: float) -> bool:
-        """Tell whether something that was done to the database explains why it did not answer from then on."""
+        """Return whether an injected fault explains why the database did not answer since then."""
         return self.is_at_the_database or any(
             one.kind == "database" and one.until >= since for one in self.interruptions
         )
 
     def halt(self, processes: Iterable[psutil.Process]) -> list[psutil.Process]:
-        """SIGSTOP processes, and give those that lived."""
+        """SIGSTOP processes; return those that were alive."""
         halted = []
         for process in processes:
             with suppress(psutil.NoSuchProcess):
@@ -170,9 +170,9 @@ class Scene:
         return [process for process in halted if is_alive(process)]
 
     def kill(self, processes: Iterable[psutil.Process], *, what: str, since: float | None = None) -> None:
-        """SIGKILL processes, and enter what exactly they had in hand.
+        """SIGKILL processes, and record exactly which deliveries they had leased.
 
-        ``since`` is when they were kept from going on, if that was before.
+        ``since`` is when they were halted, if that was earlier.
         """
         since = since or time.time()
         victims = list(processes)
@@ -196,7 +196,7 @@ class Scene:
         self.note(what, since=since, in_hand=in_hand, is_kill=True)
 
     def _parents_of(self, victims: Sequence[psutil.Process]) -> list[Bereft]:
-        """Give whoever of the crew loses a child, and is not a victim as well."""
+        """Return the processes that lose a child and are not killed themselves."""
         names = {process.pid: name for name, process in self.crew.processes.items()}
         dying = {process.pid for process in victims}
         parents = []
@@ -206,7 +206,7 @@ class Scene:
         return [Bereft(names[pid], pid, time.time()) for pid in parents if pid in names and pid not in dying]
 
     def in_hand(self, pids: set[int]) -> frozenset[str] | None:
-        """Give the deliveries that processes have leases on, or None when the database does not say."""
+        """Return the deliveries leased to processes, or None when the database does not answer."""
         try:
             with psycopg.connect(self.database_url, connect_timeout=2, autocommit=True) as connection:
                 connection.execute("SET statement_timeout = 2000")
@@ -219,9 +219,9 @@ class Scene:
 
 
 def is_consequence(ended: Ended, *, killed: Container[int], bereft: Iterable[Bereft], now: float) -> bool:
-    """Tell whether the harness itself ended a process, or a child of a web server that ends for that.
+    """Return whether the harness caused the end of a process: killed it, or killed a child of the web server.
 
-    A worker has to live on without its children.
+    A worker must survive the death of its children.
     """
     return ended.pid in killed or any(
         one.name == "web" and one.pid == ended.pid and now - one.at < WEB_FOLLOWS_WITHIN_SECONDS for one in bereft
@@ -229,5 +229,5 @@ def is_consequence(ended: Ended, *, killed: Container[int], bereft: Iterable[Ber
 
 
 def holder_of(lease: UUID) -> int:
-    """Give the process that a lease names in its third quarter."""
+    """Return the process id that a lease contains in its third quarter."""
     return int.from_bytes(lease.bytes[8:12])

@@ -1,4 +1,4 @@
-"""Faults of the servers: Redis and PostgreSQL killed, stopped, stalled, full, and forgetful."""
+"""Faults of the servers: Redis and PostgreSQL killed, stopped, stalled, out of memory, flushed, or read-only."""
 
 import signal
 import time
@@ -17,22 +17,22 @@ from chaos.processes import Fault, children_of_workers, kill_worker, stop_worker
 from chaos.scene import Scene
 
 BACK_WITHIN_SECONDS = 60
-# How often HookHub's connections are taken away until it has none.
+# How often HookHub's connections are terminated until it has none.
 ROUNDS = 20
-# So short that no lease runs out for it.
+# Too short for a lease to expire.
 READ_ONLY_SECONDS = 3.0
 FAN_OUT_WITHIN_SECONDS = 15
-# Any number will do that HookHub does not use.
+# Any number that HookHub does not use for advisory locks.
 FAN_OUT_LOCK = 7_305_663
 
 # Redis ---------------------------------------------------------------------------------------------------------------
 
 
 def kill_redis(scene: Scene) -> None:
-    """SIGKILL Redis, leave it dead for a while, and start it again, empty."""
+    """SIGKILL Redis, leave it down for a while, and restart it empty."""
     since = time.time()
     die(scene.ground.server("valkey"))
-    # Until then it took entries.
+    # Until then it accepted entries.
     scene.forgotten_at.append(time.time())
     scene.wait(scene.chance.uniform(1, 4))
     scene.ground.revive()
@@ -40,7 +40,7 @@ def kill_redis(scene: Scene) -> None:
 
 
 def flush_redis(scene: Scene) -> None:
-    """FLUSHALL."""
+    """Run FLUSHALL."""
     since = time.time()
     scene.ground.flush_redis()
     scene.forgotten_at.append(time.time())
@@ -48,7 +48,7 @@ def flush_redis(scene: Scene) -> None:
 
 
 def stall_redis(seconds: float) -> Fault:
-    """Make the fault that SIGSTOPs Redis for so long."""
+    """Return a fault that SIGSTOPs Redis for ``seconds``."""
 
     def fault(scene: Scene) -> None:
         since = time.time()
@@ -62,7 +62,7 @@ def stall_redis(seconds: float) -> Fault:
 
 
 def stop_worker_while_redis_hangs(scene: Scene) -> None:
-    """SIGTERM a worker while Redis takes connections and answers nothing."""
+    """SIGTERM a worker while Redis accepts connections and does not answer."""
     valkey = scene.ground.server("valkey")
     valkey.suspend()
     scene.wait(1)
@@ -73,7 +73,7 @@ def stop_worker_while_redis_hangs(scene: Scene) -> None:
 
 
 def fill_redis(scene: Scene) -> None:
-    """Have Redis refuse every write for a while, as one out of memory does, and start a worker meanwhile."""
+    """Make Redis reject every write for a while as if it were out of memory, and start a worker meanwhile."""
     since = time.time()
     with scene.ground.redis() as redis:
         redis.config_set("maxmemory", "1")
@@ -90,7 +90,7 @@ def fill_redis(scene: Scene) -> None:
 
 
 def stop_postgres(scene: Scene) -> None:
-    """Stop PostgreSQL at once, as `pg_ctl stop -m immediate` does, and start it again."""
+    """Stop PostgreSQL as `pg_ctl stop -m immediate` does, and restart it."""
     since = time.time()
     postgres = scene.ground.server("postgres")
     postgres.send_signal(signal.SIGQUIT)
@@ -101,7 +101,7 @@ def stop_postgres(scene: Scene) -> None:
 
 
 def kill_postgres(scene: Scene) -> None:
-    """SIGKILL PostgreSQL, every process of it, and start it again."""
+    """SIGKILL all processes of PostgreSQL, and restart it."""
     since = time.time()
     die(scene.ground.server("postgres"))
     bring_back(scene)
@@ -109,7 +109,7 @@ def kill_postgres(scene: Scene) -> None:
 
 
 def stall_postgres(seconds: float) -> Fault:
-    """Make the fault that SIGSTOPs every process of PostgreSQL for so long."""
+    """Return a fault that SIGSTOPs all processes of PostgreSQL for ``seconds``."""
 
     def fault(scene: Scene) -> None:
         since = time.time()
@@ -121,7 +121,7 @@ def stall_postgres(seconds: float) -> Fault:
         for process in halted:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
-        # Who waits for an answer of the database looks at no answer of a receiver, and may take it for late.
+        # A worker that waits for the database does not read responses, and may take them for late.
         scene.note_outage(f"PostgreSQL stalled for {seconds:g} s", since=since)
         scene.is_at_the_database = False
 
@@ -129,7 +129,7 @@ def stall_postgres(seconds: float) -> Fault:
 
 
 def terminate_backends(scene: Scene) -> None:
-    """Have PostgreSQL end every connection of HookHub's."""
+    """Terminate all of HookHub's connections to PostgreSQL."""
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
         wait_for_backends(connection)
         since = time.time()
@@ -138,7 +138,7 @@ def terminate_backends(scene: Scene) -> None:
 
 
 def kill_backend(scene: Scene) -> None:
-    """SIGKILL one backend, upon which the whole cluster recovers as from a crash."""
+    """SIGKILL one backend, so that the whole cluster goes through crash recovery."""
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
         pids = wait_for_backends(connection)
     since = time.time()
@@ -152,7 +152,7 @@ def kill_backend(scene: Scene) -> None:
 
 
 def exhaust_connections(scene: Scene) -> None:
-    """Take every connection that PostgreSQL has to give, for a while."""
+    """Take all connections of PostgreSQL for a while."""
     since = time.time()
     with crowd(scene):
         scene.wait(4)
@@ -160,7 +160,7 @@ def exhaust_connections(scene: Scene) -> None:
 
 
 def turn_read_only(scene: Scene) -> None:
-    """Have PostgreSQL refuse every change on every connection, as one does whose disk is nearly full."""
+    """Make PostgreSQL reject every write on every connection, as when its disk is nearly full."""
     since = time.time()
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
         try:
@@ -174,9 +174,9 @@ def turn_read_only(scene: Scene) -> None:
 
 
 def fail_over(scene: Scene) -> None:
-    """End every connection and give read-only ones for a while, as when a standby answers in the primary's name.
+    """Terminate all connections and accept only read-only ones for a while, as when a standby takes over.
 
-    Whoever keeps such a connection after that can never write again.
+    A process that keeps such a connection after that can never write again.
     """
     name = sql.Identifier(urlsplit(scene.database_url).path.removeprefix("/"))
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
@@ -193,21 +193,21 @@ def fail_over(scene: Scene) -> None:
 
 @contextmanager
 def crowd(scene: Scene) -> Iterator[None]:
-    """Hold all connections there are, HookHub's own included."""
+    """Hold all available connections, HookHub's own included."""
     with ExitStack() as stack:
         first = stack.enter_context(psycopg.connect(scene.database_url, autocommit=True))
         for _ in range(ROUNDS):
             with suppress(psycopg.OperationalError):
                 while True:
                     stack.enter_context(psycopg.connect(scene.database_url))
-            # Theirs come free, and have to be taken before they can have them back.
+            # Terminated connections become free, and must be taken before HookHub reconnects.
             if not first.execute(TERMINATE).fetchall():
                 break
         yield
 
 
 def kill_mid_fan_out(scene: Scene) -> None:
-    """Kill the workers' children while the statement of a fan-out runs, held up by a lock of its own."""
+    """Kill the workers' children during a fan-out statement, which an advisory lock delays."""
     wait_until_up(scene)
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
         connection.execute(HAVE_FAN_OUTS_WAIT)
@@ -232,7 +232,7 @@ RELOAD = "SELECT pg_reload_conf()"
 OTHERS = """
 SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'hookhub'
 """
-# Only a fan-out makes deliveries.
+# Only a fan-out inserts deliveries.
 HAVE_FAN_OUTS_WAIT = f"""
 CREATE OR REPLACE FUNCTION chaos_fan_out() RETURNS trigger LANGUAGE plpgsql AS
  'BEGIN PERFORM pg_advisory_xact_lock_shared({FAN_OUT_LOCK}); RETURN NULL; END';
@@ -247,7 +247,7 @@ WHERE locktype = 'advisory' AND objid = %s AND NOT granted
 
 
 def wait_for_backends(connection: "psycopg.Connection[Any]") -> list[int]:
-    """Give the backends that HookHub has, at least one; raises RuntimeError when it does not come back."""
+    """Return the backends of HookHub, at least one; raise RuntimeError when it does not reconnect."""
     pids: list[int] = []
 
     def find() -> bool:
@@ -259,13 +259,13 @@ def wait_for_backends(connection: "psycopg.Connection[Any]") -> list[int]:
 
 
 def bring_back(scene: Scene) -> None:
-    """Start PostgreSQL again if it is down, and wait until the web server has found it."""
+    """Restart PostgreSQL if it is down, and wait until it accepts connections."""
     scene.ground.revive()
     wait_for(lambda: can_connect(scene.database_url), "PostgreSQL to recover", seconds=BACK_WITHIN_SECONDS)
 
 
 def can_connect(url: str) -> bool:
-    """Tell whether the database answers."""
+    """Return whether the database accepts connections."""
     try:
         psycopg.connect(url, connect_timeout=2).close()
     except psycopg.OperationalError:
@@ -274,15 +274,15 @@ def can_connect(url: str) -> bool:
 
 
 def revive(scene: Scene) -> None:
-    """Start whatever server is down: the end of an absence from the start."""
+    """Start the servers that are down, after they were missing from the start."""
     since = time.time()
-    # Since before anything was published.
+    # Missing since before anything was published.
     scene.absences.append((scene.forgotten_at[-1], since))
     scene.ground.revive()
     scene.note("Redis there at last", since=since, kind="redis")
 
 
 def lose_redis(scene: Scene) -> None:
-    """Take Redis away before anything has seen it."""
+    """Stop Redis before any process connects to it."""
     scene.forgotten_at.append(time.time())
     die(scene.ground.server("valkey"))

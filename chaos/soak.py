@@ -1,4 +1,4 @@
-"""The soak: half an hour of load and kills, with memory, open files and dead rows watched, judged and drawn."""
+"""The soak: half an hour of load and kills; samples, checks and charts memory, open files and dead rows."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ from chaos.verdict import Verdict
 from deliveries.failpoints import FAILPOINTS
 
 MINUTES = 30.0
-# Kills come so often, and the other faults between them.
+# Seconds between two faults.
 EVERY_SECONDS = 6.5
 SAMPLE_EVERY_SECONDS = 5.0
 MEGABYTE = 1e6
@@ -47,9 +47,9 @@ SOAK = Scenario(
             "/shaky", topics=("issues",), acts=(Act({"200": 93, "500": 4, "reset": 2, "slow": 1}),), schedule=(1,) * 6
         ),
     ),
-    # The first worker's parent lives through all of it, and is the one whose memory tells.
+    # The parent of the first worker survives the whole soak, so its memory shows leaks.
     spared=("worker",),
-    # A fault before may still be in its way.
+    # The effects of an earlier fault may still delay it.
     stops_late=8,
     rates={"single": 6, "batch": 12, "stream": 4},
     late_allowed=15,
@@ -62,17 +62,17 @@ COUNT_ROWS = (
 
 @dataclass
 class Samples:
-    """What was seen of a scene over time: curves by name, as seconds and values."""
+    """What was sampled over time: curves by name, as (seconds, value)."""
 
     begun_at: float = field(default_factory=time.time)
     curves: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     def add(self, name: str, value: float) -> None:
-        """Note a value of this moment."""
+        """Add a sample."""
         self.curves.setdefault(name, []).append((time.time() - self.begun_at, value))
 
     def look(self, scene: Scene) -> None:
-        """Look at every process of the crew, and at the tables."""
+        """Sample the processes and the tables."""
         for name in ("web", "worker"):
             process = scene.crew.processes.get(name)
             if process is None:
@@ -84,7 +84,7 @@ class Samples:
                 self.add(f"{name}, its largest process", max(memory) / MEGABYTE)
                 self.add(f"{name}'s open files", float(sum(files)))
                 if name in SOAK.spared:
-                    # Nobody else lives long enough to tell of a leak.
+                    # No other process lives long enough to show a leak.
                     self.add(PARENT_MEMORY, memory[0] / MEGABYTE)
                     self.add(PARENT_FILES, float(files[0]))
         with suppress(psycopg.Error), psycopg.connect(scene.database_url, connect_timeout=2) as connection:
@@ -93,7 +93,7 @@ class Samples:
             self.add("live rows", live)
 
     def picture(self, kills: list[float], *, title: str) -> str:
-        """Draw it all, with the kills as strokes."""
+        """Return the chart of all curves as SVG, with the kills as ticks."""
 
         def panel(title: str, unit: str, *names: str) -> Panel:
             return Panel(title, unit, [Curve(name, self.curves.get(name, [])) for name in names])
@@ -108,7 +108,7 @@ class Samples:
 
 
 def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | None = None) -> Verdict:
-    """Run the soak for so long, write the picture, and give the verdict; what grew is a breach as well."""
+    """Run the soak for ``minutes``, write the chart, and return the verdict; growth is a violation, too."""
     samples = Samples()
     seconds = minutes * 60
     scenario = replace(SOAK, seconds=seconds, draws=max(1, int(seconds / EVERY_SECONDS)))
@@ -116,7 +116,7 @@ def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | N
 
     @contextmanager
     def watched(scene: Scene) -> Iterator[None]:
-        """Sample in a thread of its own for as long as the publishers publish, and judge what was seen then."""
+        """Sample on a separate thread while the publishers run, and check the samples at the end."""
         samples.begun_at = time.time()
 
         def sample(is_over: threading.Event) -> None:

@@ -1,4 +1,4 @@
-"""What a scenario stands on before it begins: database, proxies, crew, receiver, webhooks and publishers."""
+"""Sets up a scenario: database, proxies, processes, receiver, webhooks and publishers."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ from chaos.substance import ailments
 from hookhub.client import Client
 from hookhub.stream_client import DEFAULT_STREAM
 
-# Short, so that what a dead worker held is found again while one watches.
+# Short, so that the leases of a dead worker expire within the scenario.
 TIMEOUT_SECONDS, LEASE_SECONDS = 3.0, 6.0
 SETTINGS = {
     "HOOKHUB_TIMEOUT": f"{TIMEOUT_SECONDS:g}",
@@ -37,9 +37,9 @@ STARTS_WITHIN_SECONDS = 90
 
 
 def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
-    """Create the folder of a run's logs and records, to be kept or to be removed when the stack is closed.
+    """Create the folder of a run's logs and history; without ``keep`` it is removed when the stack is closed.
 
-    A scenario may run more than once: its second kept folder is called ``name-2``, and nothing kept is written over.
+    A scenario may run more than once: its second folder is called ``name-2``, and no kept folder is overwritten.
     """
     if keep is None:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hookhub-chaos-run-")))
@@ -52,7 +52,7 @@ def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
 
 @contextmanager
 def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell: Tell) -> Iterator[Scene]:
-    """Make the database, the proxies and the crew, none of it started yet; kill what is left of it in the end."""
+    """Create the database, the proxies and the processes, not yet started; kill the remaining processes at the end."""
     orders = folder / "orders"
     orders.mkdir()
     direct = ground.new_database()
@@ -98,9 +98,9 @@ def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell:
 
 
 def rewritten(command: str) -> str:
-    """Start the same by the harness's own entry points, which can build a bug or a wrong clock in.
+    """Return a Procfile command with the harness's entry points, which can apply a mutation or a wrong clock.
 
-    Raises ValueError when the command has none of the entry points that they stand for.
+    Raises ValueError when the command contains no entry point that they replace.
     """
     changed = command.replace("config.celery", "chaos.celery").replace("config.asgi", "chaos.asgi")
     if changed == command:
@@ -109,13 +109,13 @@ def rewritten(command: str) -> str:
 
 
 def socket_directory_of(database_url: str) -> str:
-    """Give where an embedded PostgreSQL's socket is, from its URL."""
+    """Return the directory of an embedded PostgreSQL's socket, from its URL."""
     return psycopg.conninfo.conninfo_to_dict(database_url)["host"]  # type: ignore[return-value]
 
 
 @contextmanager
 def helper(module: str, *arguments: str, folder: Path, complaints: list[str]) -> Iterator["subprocess.Popen[str]"]:
-    """Run one of the harness's own processes; told to end by the end of its input, waited for, and looked at."""
+    """Run a helper process of the harness, end it by closing its input, and add its problems to ``complaints``."""
     log = folder / f"{module}.log"
     process = run_helper(module, *arguments, log=log)
     was_killed = False
@@ -138,7 +138,7 @@ def helper(module: str, *arguments: str, folder: Path, complaints: list[str]) ->
 
 
 def say(receiver: "subprocess.Popen[str]", told: Mapping[str, Any]) -> None:
-    """Tell the receiver something, and wait until it has understood."""
+    """Send the receiver a message, and wait for its confirmation."""
     assert receiver.stdin is not None
     assert receiver.stdout is not None
     receiver.stdin.write(json.dumps(told) + "\n")
@@ -157,7 +157,7 @@ def start(scenario: Scenario, scene: Scene) -> None:
 
 
 def make_webhooks(scenario: Scenario, scene: Scene, receiver_port: int) -> dict[str, str]:
-    """Make the webhooks through the API, and give their secrets by path."""
+    """Create the webhooks through the API, and return their secrets by path."""
     port = receiver_port
     if "receiver" in scenario.proxied:
         scene.proxies["receiver"] = Proxy(("127.0.0.1", receiver_port))
@@ -177,7 +177,7 @@ def make_webhooks(scenario: Scenario, scene: Scene, receiver_port: int) -> dict[
 
 
 def publisher_plan(scenario: Scenario, scene: Scene, seed: int, folder: Path) -> str:
-    """Write down for the publishers' process what it is to do."""
+    """Return the plan for the publisher process as JSON."""
     web = scene.proxies["web"].port if "web" in scene.proxies else scene.crew.environment["PORT"]
     made = Plan(
         url=f"http://127.0.0.1:{web}",
@@ -192,7 +192,7 @@ def publisher_plan(scenario: Scenario, scene: Scene, seed: int, folder: Path) ->
 
 
 def make_commits_slow(scene: Scene, seconds: float) -> None:
-    """Have every COMMIT that stores an event take so long, by a trigger that PostgreSQL defers until then."""
+    """Delay every COMMIT that stores an event, with a deferred constraint trigger."""
     with psycopg.connect(scene.database_url, autocommit=True) as connection:
         connection.execute(
             f"CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS"

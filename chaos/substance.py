@@ -1,4 +1,4 @@
-"""Whether a run was a test at all: what had to happen in it and did not, and what happened that nobody meant."""
+"""Checks that a run is a valid test: nothing failed to happen that had to, and no process of the harness failed."""
 
 import re
 from collections import Counter
@@ -9,13 +9,13 @@ from chaos.records import Arrival, Door, Hook, Interruption, Published
 
 Span = tuple[float, float]
 
-# What is written of a worker's child that ended by itself, and of a web server's process.
+# How a worker logs that one of its children ended, and how the web server does.
 CHILD_ENDED = re.compile(r"Process '.*' pid:(\d+) exited with '(.*)'")
 WEB_CHILD_ENDED = "Unexpected exit from worker-"
 
 
 def open_seconds(begun_at: float, ended_at: float, spans: Iterable[Span]) -> float:
-    """Give how much of a time lies in none of the spans, in seconds."""
+    """Return how many seconds of an interval lie outside all spans."""
     is_open, since = 0.0, begun_at
     for span_at, span_until in sorted(spans):
         is_open += max(0.0, min(span_at, ended_at) - since)
@@ -26,10 +26,10 @@ def open_seconds(begun_at: float, ended_at: float, spans: Iterable[Span]) -> flo
 def quiet_doors(
     published: Iterable[Published], rates: Mapping[Door, float], *, seconds: float, share: float
 ) -> Iterator[str]:
-    """Name each door that let in less than a share of its rate, and less than one event, in seconds without a fault.
+    """Yield each entry point that accepted less than a share of its rate, or nothing, while no fault was active.
 
-    A rate counts requests; one of the door "batch" has ten events. Publishers wait for their answers, and a web server
-    that was killed is away for seconds beyond the kill, so that a share far below 1 is as it should be.
+    A rate counts requests; a request of the entry point "batch" has ten events. Publishers wait for their answers, and
+    a killed web server stays down for seconds after the kill, so the share must be far below 1.
     """
     got_through = Counter(event.door for event in published if event.said == "acknowledged")
     for door, rate in rates.items():
@@ -40,7 +40,7 @@ def quiet_doors(
 
 
 def deaf_hooks(arrivals: Iterable[Arrival], hooks: Iterable[Hook]) -> Iterator[str]:
-    """Name each webhook whose receiver always behaves and that heard of nothing."""
+    """Yield each webhook with a healthy receiver that received nothing."""
     heard = {arrival.path for arrival in arrivals}
     for hook in hooks:
         if hook.is_healthy and hook.path not in heard:
@@ -48,7 +48,7 @@ def deaf_hooks(arrivals: Iterable[Arrival], hooks: Iterable[Hook]) -> Iterator[s
 
 
 def silent_spans(arrivals: Sequence[Arrival], hooks: Iterable[Hook], spans: Iterable[Span]) -> Iterator[str]:
-    """Name each span in which something was absent and nothing arrived at a webhook that always behaves."""
+    """Yield each span with a server missing in which nothing arrived at a healthy webhook."""
     healthy = {hook.path for hook in hooks if hook.is_healthy}
     times = [arrival.at for arrival in arrivals if arrival.path in healthy]
     for at, until in spans:
@@ -57,14 +57,14 @@ def silent_spans(arrivals: Sequence[Arrival], hooks: Iterable[Hook], spans: Iter
 
 
 def idle_kills(interruptions: Iterable[Interruption], *, at_least: int) -> Iterator[str]:
-    """Say so when the kills met less work in hand than they were meant to."""
+    """Yield a message if the kills met fewer deliveries in flight than required."""
     met = sum(len(one.in_hand or ()) for one in interruptions if one.is_kill)
     if met < at_least:
         yield f"the kills met {met} deliveries in hand, and {at_least} are the least"
 
 
 def rejections(lines: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    """Name what publishers were told is wrong with their requests, by status; all of their requests are right."""
+    """Yield the statuses with which publishers' requests were rejected; all of their requests are valid."""
     found = [(line["status"], line["key"]) for line in lines if isinstance(line.get("status"), int)]
     rejected = [(status, key) for status, key in found if is_rejection(status)]  # type: ignore[arg-type]
     for status, count in sorted(Counter(status for status, _ in rejected).items(), key=str):
@@ -73,7 +73,7 @@ def rejections(lines: Iterable[Mapping[str, object]]) -> Iterator[str]:
 
 
 def ailments(module: str, *, ended_early: bool, was_killed: bool, code: int, log: str) -> Iterator[str]:
-    """Say what was wrong with one of the harness's own processes; without it the records have holes."""
+    """Yield what went wrong with a helper process of the harness, which leaves gaps in the history."""
     if ended_early:
         yield f"{module} ended before it was told to"
     if was_killed:
@@ -85,14 +85,14 @@ def ailments(module: str, *, ended_early: bool, was_killed: bool, code: int, log
 
 
 def worker_crashes(name: str, log: str, *, killed: Container[int]) -> Iterator[str]:
-    """Name the children of a worker that ended badly without anybody having killed them, from the worker's log."""
+    """Yield the children of a worker that ended without having been killed, according to the worker's log."""
     for pid, how in CHILD_ENDED.findall(log):
         if int(pid) not in killed:
             yield f"a child of {name} ended by itself, with {how}"
 
 
 def web_crashes(log: str, *, meant: int) -> Iterator[str]:
-    """Say so when more of the web server's processes ended than were killed or told to, from its log."""
+    """Yield a message if more web processes ended than were killed or stopped, according to the web server's log."""
     ended = log.count(WEB_CHILD_ENDED)
     if ended > meant:
         yield f"{ended} processes of the web server ended, and {meant} were killed or told to stop"

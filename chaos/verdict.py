@@ -1,4 +1,4 @@
-"""What came of a scenario: the figures of its one line of JSON, and everything that broke a rule."""
+"""The verdict on a scenario: the metrics of its JSON line, and every violation."""
 
 import json
 from collections import Counter
@@ -14,17 +14,17 @@ SHOWN_MOST = 8
 
 @dataclass(frozen=True)
 class Verdict:
-    """The figures by name, in the order in which they are told, and the breaches."""
+    """The metrics by name, in the order in which they are printed, and the violations."""
 
     figures: dict[str, object]
     breaches: Sequence[Breach]
 
     def line(self) -> str:
-        """Give the one line of JSON."""
+        """Return the verdict as one line of JSON."""
         return json.dumps(self.figures)
 
     def sentences(self) -> list[str]:
-        """Give the breaches in words, the first few of each rule."""
+        """Return the violations as text, the first few of each rule."""
         found: list[str] = []
         for rule, count in sorted(Counter(breach.rule for breach in self.breaches).items()):
             ours = [breach.what for breach in self.breaches if breach.rule == rule]
@@ -35,7 +35,7 @@ class Verdict:
 
 
 def judge(records: Records, *, scenario: str, seed: int, complaints: Sequence[str] = ()) -> Verdict:
-    """Hold the records against the seven rules; ``complaints`` are what the harness itself saw go wrong."""
+    """Check the history against the seven rules; ``complaints`` are the problems that the harness itself noticed."""
     breaches = accounting.check(records) + [Breach(0, complaint) for complaint in complaints]
     by_rule = Counter(breach.rule for breach in breaches)
     taken = taken_by_delivery(records)
@@ -52,8 +52,8 @@ def judge(records: Records, *, scenario: str, seed: int, complaints: Sequence[st
         "unexpected": by_rule[2],
         "kills": sum(one.is_kill for one in records.interruptions),
         "longest_gap_s": round(longest_gap(records), 3),
-        # Beyond what was asked for: what the duplicates may be at most, and how the healthy fared. The last is null
-        # when more than 1 % never arrived.
+        # Not required by any rule: the most duplicates that the faults explain, and the latency of healthy webhooks,
+        # which is null when more than 1 % of the events never arrived.
         "duplicates_allowed": accounting.allowed_duplicates(records),
         "p99_s": told(percentile(waits(records), 99)),
         "breaches": len(breaches),

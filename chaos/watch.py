@@ -1,4 +1,4 @@
-"""The watch for the web server's return: how long publishers found nobody there beyond the fault itself."""
+"""Watches for the web server's recovery: how long publishers could not reach it beyond the fault itself."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ EVERY_SECONDS = 0.2
 
 @contextmanager
 def kept(scene: Scene) -> Iterator[None]:
-    """Look meanwhile, in a thread of its own, whether a web server that was taken down answers again."""
+    """Check during the block, on a separate thread, whether a web server that went down answers again."""
     with beside(partial(_look, scene), name="watch"):
         yield
     scene.web_is_back(time.time())
