@@ -1,4 +1,4 @@
-"""The engine as a Django app."""
+"""The Django app configuration of the engine."""
 
 from django.apps import AppConfig
 
@@ -10,5 +10,5 @@ class DeliveriesConfig(AppConfig):
     verbose_name = "Deliveries"
 
     def ready(self) -> None:
-        """Teach the database's driver what the engine's statements are given, before anything connects."""
+        """Register the binary array types with psycopg before the first connection is opened."""
         arrays.register()

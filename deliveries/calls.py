@@ -1,4 +1,4 @@
-"""Single calls to receivers in the vocabulary of ``requests``, through the same sender and past the same guard."""
+"""A ``requests`` session for single calls to receivers, sent by the same sender and checked by the same SSRF guard."""
 
 from collections.abc import Hashable
 from datetime import timedelta
@@ -16,7 +16,7 @@ from deliveries.transfer import Exchange, Reply, Request
 
 
 class GuardedAdapter(BaseAdapter):
-    """Lets ``requests`` make single calls through the same sender, and so past the same guard."""
+    """A ``requests`` transport adapter that sends each call with its own single-slot Sender."""
 
     def send(
         self,
@@ -27,10 +27,10 @@ class GuardedAdapter(BaseAdapter):
         cert: object = None,
         proxies: object = None,
     ) -> requests.Response:
-        """Make one call; raises requests' own ConnectionError or Timeout."""
+        """Send one request and return its response. Raise requests.ConnectionError or requests.Timeout."""
         del stream, cert, proxies
         body = request.body or b""
-        # Ours is one deadline for everything, so what is allowed for connecting and for reading adds up.
+        # The sender has a single deadline, so the connect and read timeouts are added.
         limit = sum(part or 0 for part in timeout) if isinstance(timeout, tuple) else timeout
         sender = make_sender(slots=1)
         try:
@@ -53,7 +53,7 @@ class GuardedAdapter(BaseAdapter):
         return self._translate(request, ended[0][1])
 
     def close(self) -> None:
-        """Nothing stays open between calls."""
+        """Do nothing: no connection stays open between calls."""
 
     @staticmethod
     def _translate(request: requests.PreparedRequest, exchange: Exchange) -> requests.Response:
@@ -74,7 +74,7 @@ class GuardedAdapter(BaseAdapter):
 
 
 def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    """Join headers that came more than once, as a mapping must."""
+    """Return the headers as a mapping; the values of repeated headers are joined with commas."""
     block = HeaderBlock()
     for name, value in headers:
         block.add_header(name, value)
@@ -82,18 +82,18 @@ def _joined(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
 
 
 class _Session(requests.Session):
-    """Takes a redirect for the answer that it is, as deliveries do."""
+    """A session that follows no redirect, as deliveries do not."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Lead nowhere."""
+        """Return None, so that a redirect is the final response."""
         del resp
 
 
 def session() -> requests.Session:
-    """Give a ``requests`` session for single calls to receivers; it follows no redirect."""
+    """Return a ``requests`` session for single calls to receivers; it follows no redirects and ignores proxies."""
     made = _Session()
     made.trust_env = False
-    # The sender unpacks nothing, so nothing is to be packed.
+    # The sender does not decompress responses.
     made.headers["Accept-Encoding"] = "identity"
     made.mount("http://", GuardedAdapter())
     made.mount("https://", GuardedAdapter())

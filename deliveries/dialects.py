@@ -1,4 +1,4 @@
-"""The systems whose words an organization may speak: a new one is a line below and a file in ``catalogue/``."""
+"""The registry of vendor systems (dialects). To add one, add a line below and a file in ``catalogue/``."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ DEFAULT = "native"
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One system: its slug, its name as it writes it, and the wire format that its receivers expect."""
+    """One vendor system: its slug, its name as the vendor writes it, and the slug of its receivers' wire format."""
 
     slug: str
     title: str
@@ -28,5 +28,5 @@ DIALECTS: dict[str, Dialect] = {
 
 
 def choices() -> list[tuple[str, str]]:
-    """Give (slug, title) of every dialect, for model fields and forms."""
+    """Return (slug, title) of every dialect, for model fields and forms."""
     return [(slug, dialect.title) for slug, dialect in DIALECTS.items()]

@@ -1,4 +1,4 @@
-"""What an organization may have and do: the deployment's limits, and the operator's exceptions for one."""
+"""An organization's limits: the deployment's defaults and the operator's per-organization overrides."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
-# By name: the setting that holds where an organization has none of its own.
+# The name of each limit and the setting that holds its default.
 LIMITS: Mapping[str, str] = {
     "events_per_minute": "HOOKHUB_EVENTS_PER_ORGANIZATION",
     "requests_per_minute": "HOOKHUB_REQUESTS_PER_ORGANIZATION",
@@ -18,13 +18,13 @@ MAX_LIMIT = 1_000_000_000
 
 
 class Limited(Protocol):
-    """An organization, as far as its limits go."""
+    """The attribute of an organization that is needed to read its limits."""
 
     limits: Any
 
 
 def limit_of(organization: Limited, name: str) -> int:
-    """Return an organization's limit; 0 means that there is none."""
+    """Return an organization's limit; 0 means unlimited."""
     own = organization.limits
     if own and name in own:
         return int(own[name])
@@ -32,7 +32,7 @@ def limit_of(organization: Limited, name: str) -> int:
 
 
 def validate(value: object) -> None:
-    """Raise a ValidationError unless ``value`` can be an organization's own limits."""
+    """Raise Django's ValidationError unless ``value`` maps names of limits to integers from 0 to MAX_LIMIT."""
     if not isinstance(value, dict):
         raise ValidationError(f"must be an object with any of: {', '.join(LIMITS)}")
     for name, limit in value.items():

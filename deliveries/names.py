@@ -1,7 +1,7 @@
-"""Names of organizations and repositories: no two of them differ in case only, which unique constraints enforce.
+"""Uniqueness of organization and repository names regardless of case, which unique constraints enforce.
 
-Paths of GitHub's form name both in any case, so such a pair could not be told apart. Rows that had such names before
-that was refused keep them: ``kept_slug`` and ``kept_name`` say which.
+Paths in GitHub's form are case-insensitive, so names that differ only in case would be ambiguous. Rows that had such
+names before the constraints existed keep them and are marked by ``kept_slug`` and ``kept_name``.
 """
 
 from collections.abc import Collection
@@ -12,7 +12,7 @@ from django.db.models.functions import Lower
 
 from deliveries.models import Organization, Repository
 
-# By constraint, the field that a name violates it with.
+# The name of each unique constraint and the field that violates it.
 CONSTRAINTS = {
     "organization_slug_in_any_case_unique": "slug",
     "repository_name_in_any_case_unique": "name",
@@ -21,20 +21,20 @@ CONSTRAINTS = {
 
 
 def field_of(row: Organization | Repository) -> str:
-    """Return the field that holds the name."""
+    """Return the field that holds the row's name."""
     return "slug" if isinstance(row, Organization) else "name"
 
 
 def violated_field(error: IntegrityError) -> str | None:
-    """Return the field whose name was taken at the same moment, or None when the error is about something else."""
+    """Return the field whose name another transaction has taken, or None if the error has another cause."""
     diagnosis = getattr(error.__cause__, "diag", None)
     return CONSTRAINTS.get(getattr(diagnosis, "constraint_name", None) or "")
 
 
 def name_error(row: Organization | Repository, name: str) -> str | None:
-    """Return what is wrong with a name that a row is to have, beside the names of the others, or None.
+    """Return why ``row`` cannot have ``name`` next to the names of other rows, or None.
 
-    It finds the words for a refusal; where two rows get their names at once, the constraints refuse the second.
+    This check provides the error message. The unique constraints decide between concurrent transactions.
     """
     if isinstance(row, Organization):
         others = in_any_case([name], Organization.objects.exclude(pk=row.pk), field="slug")
@@ -50,7 +50,10 @@ def name_error(row: Organization | Repository, name: str) -> str | None:
 def in_any_case(
     names: Collection[str], rows: "QuerySet[Organization] | QuerySet[Repository]", *, field: str = "name"
 ) -> dict[str, str]:
-    """Return those of the names that a row has in any case, each with the name as the row has it."""
+    """Return those of ``names`` that equal a row's name except for case, each mapped to the row's spelling.
+
+    If several rows match, an exact match takes precedence, then the oldest row.
+    """
     same = rows.alias(folded=Lower(field)).filter(folded__in={name.lower() for name in names})
     found = list(same.order_by("-pk").values_list(field, flat=True))
     oldest = {name.lower(): name for name in found}

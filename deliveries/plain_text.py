@@ -1,4 +1,4 @@
-"""Names and descriptions on one line: what reaches e-mail subjects, log lines, headers and terminals."""
+"""Validation of names and descriptions: one line, because they reach e-mail subjects, logs, headers and terminals."""
 
 import unicodedata
 
@@ -7,27 +7,27 @@ from django.core.exceptions import ValidationError
 from deliveries import secret_text
 
 RULE = "must be one line without control characters"
-# The same for those who cannot run this code, as the OpenAPI document writes regular expressions.
+# The same rule as a regular expression, for the OpenAPI document.
 PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$"
-# Control characters, line and paragraph separators, half a surrogate pair, and format characters that turn text round.
+# Control characters, line and paragraph separators, unpaired surrogates; below, bidirectional formatting characters.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Zl", "Zp", "Cs"})
 _BIDIRECTIONAL = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def is_one_line(text: str) -> bool:
-    """Return whether a text has neither line breaks nor control characters, nor what makes it read otherwise."""
+    """Return whether a text has no line breaks, no control characters and no bidirectional formatting characters."""
     return not any(_is_refused(letter) for letter in text)
 
 
 def error_in(text: str) -> str | None:
-    """Return what is wrong with a name or a description, or None; many may read it, so it holds no key."""
+    """Return what is wrong with a name or a description, or None. It must contain no key, because many can read it."""
     if not is_one_line(text):
         return RULE
     return secret_text.RULE if secret_text.holds_secret(text) else None
 
 
 def validate(text: str) -> None:
-    """Raise Django's ValidationError for a text that cannot be a name or a description."""
+    """Raise Django's ValidationError if a text is invalid as a name or a description."""
     if not is_one_line(text):
         raise ValidationError(f"This {RULE}.", code="control_characters")
     if error := error_in(text):
@@ -35,7 +35,7 @@ def validate(text: str) -> None:
 
 
 def on_one_line(text: str) -> str:
-    """Return a text that may have been stored before as one line: each character that is refused is a space."""
+    """Return a text on one line, for texts stored before they were validated; refused characters become spaces."""
     return " ".join("".join(" " if _is_refused(letter) else letter for letter in text).split())
 
 

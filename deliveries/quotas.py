@@ -1,4 +1,4 @@
-"""How many webhooks there may be, and how fast they may be made: asked on every way to a new webhook or a new URL."""
+"""Quotas for webhooks: how many there may be and how fast they may be created or get new URLs."""
 
 import time
 
@@ -10,20 +10,20 @@ from deliveries.formats import Format
 from deliveries.limits import limit_of
 from deliveries.models import Host, Organization, Repository, Webhook
 
-# A new URL may make a name server wait for one that nobody answers for.
+# Each new URL may cost a DNS look-up that times out.
 CHANGES = rates.Policy("webhook-changes")
 
 
 def take_change(organization: Organization) -> None:
-    """Count a new webhook or a new URL of an organization; raises rates.TooMany."""
+    """Count a new webhook or a new URL of an organization. Raise rates.TooMany above the limit per minute."""
     limit = limit_of(organization, "webhook_changes_per_minute")
     rates.take(CHANGES, str(organization.pk), quota=limit, now=time.time())
 
 
 def require_room(organization: Organization) -> None:
-    """Raise BadTerms where an organization has as many webhooks as it may. Call it in a transaction.
+    """Raise BadTerms if an organization already has the maximum number of webhooks. Call it in a transaction.
 
-    The organization stays locked, so that two requests at once do not both take the last place.
+    It locks the organization, so that two concurrent requests cannot both use the last place.
     """
     limit = limit_of(organization, "webhooks")
     if not limit:
@@ -38,13 +38,16 @@ def require_room(organization: Organization) -> None:
 def require_room_at(
     url: str, *, wire_format: Format, organization: Organization, repository: Repository | None
 ) -> None:
-    """Raise BadTerms where too many webhooks lead to a URL, or to its host over all organizations."""
+    """Raise BadTerms if too many webhooks have this URL, or this host across all organizations.
+
+    Webhooks with the same URL are counted in the repository, or among the organization's own if it is None.
+    """
     limit = limit_of(organization, "webhooks_per_url")
-    # What is stored of a secret URL need not be all of it.
+    # For a format whose URL is secret, the stored URL is masked and identifies nothing.
     if limit and not wire_format.url_is_secret:
         shown = wire_format.show_url(url)
         alike = Webhook.objects.kept().filter(organization=organization, repository=repository, stored_url=shown)
-        # Of a URL with a query only the opened one tells whether it is the same.
+        # Query values are masked in the stored URL, so compare the decrypted URLs.
         if sum(webhook.has_url(url) for webhook in alike.only("uid", "stored_url", "sealed_url")) >= limit:
             where = "the organization" if repository is None else repository.name
             fault = f"{limit:,} webhooks of {where} have this URL, as many as may; change one of them"

@@ -1,4 +1,4 @@
-"""Send again: one delivery, many, or all that a filter finds; and the opposite, to call a delivery off."""
+"""Redelivery: send one delivery, many, or all that a filter selects again. Also cancellation, pings and test events."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,18 +16,18 @@ from deliveries.events import only_for
 from deliveries.ids import first_id_at, uuid7
 from deliveries.models import Delivery, Organization, Webhook
 
-# Those being sent are under way already.
+# Deliveries in the state "sending" are excluded, because an attempt is in progress.
 CAN_BE_SENT_AGAIN = ("delivered", "failed", "cancelled", "pending", "held")
 CAN_BE_CALLED_OFF = ("pending", "held")
-# Ids that an audit entry lists; it counts them all.
+# The number of delivery ids that an audit entry lists; its count covers all of them.
 DELIVERIES_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which deliveries a replay is about; what is None does not narrow it down.
+    """A filter for deliveries; fields that are None or empty do not restrict it.
 
-    ``after`` and ``before`` bound the moment a delivery was created, the first included and the second not.
+    ``after`` (inclusive) and ``before`` (exclusive) bound the time at which a delivery was created.
     """
 
     organization_id: int
@@ -41,7 +41,7 @@ class Selection:
     ids: tuple[UUID, ...] | None = None
 
     def deliveries(self) -> "QuerySet[Delivery]":
-        """Give the deliveries it selects."""
+        """Return a queryset of the selected deliveries."""
         narrowed = {
             "webhook_id": self.webhook_id,
             "event_id": self.event_id,
@@ -59,9 +59,9 @@ class Selection:
 
 
 def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
-    """Make deliveries due at once, their schedule afresh; give how many.
+    """Make deliveries due now and restart their retry schedules. Return how many.
 
-    Left alone are those being sent at this moment, and those whose webhook is disabled or deleted.
+    Skip deliveries that are being sent, and those whose webhook is disabled or deleted.
     """
     with transaction.atomic():
         ids = make_due(deliveries, now=now)
@@ -70,7 +70,7 @@ def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
 
 
 def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
-    """Do what ``redeliver`` does for a replay, whose start is in the audit log; return the ids."""
+    """Do what ``redeliver`` does, without audit entries: for replays, which record their start. Return the ids."""
     due = Delivery.objects.filter(
         id__in=list(deliveries),
         state__in=CAN_BE_SENT_AGAIN,
@@ -78,8 +78,8 @@ def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
         webhook__deleted_at=None,
     )
     with transaction.atomic():
-        # The ids are locked on the deliveries' own columns first; a filter over a join is not looked at again after
-        # waiting for a lock.
+        # Lock by the deliveries' own columns: after waiting for a row lock, PostgreSQL re-checks conditions on the
+        # locked row, but not those on joined rows.
         ids = list(
             Delivery.objects.select_for_update(of=("self",), no_key=True)
             .filter(id__in=due.values("id"), state__in=CAN_BE_SENT_AGAIN)
@@ -95,7 +95,7 @@ def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
 
 
 def cancel(deliveries: Iterable[UUID], *, now: datetime) -> int:
-    """Call off deliveries that wait or are held; give how many. What is being sent can no longer be called off."""
+    """Cancel pending and held deliveries and return how many. Deliveries that are being sent cannot be cancelled."""
     with transaction.atomic():
         waiting = Delivery.objects.filter(id__in=list(deliveries), state__in=CAN_BE_CALLED_OFF)
         ids = list(waiting.in_order(most=queue.AT_ONCE).values_list("id", flat=True))
@@ -106,7 +106,7 @@ def cancel(deliveries: Iterable[UUID], *, now: datetime) -> int:
 
 
 def _record(action: str, deliveries: Sequence[UUID], *, now: datetime) -> None:
-    """Write one audit entry for each organization: thousands may be sent again at once."""
+    """Write one audit entry per organization, not one per delivery: there may be thousands."""
     found: defaultdict[int, list[UUID]] = defaultdict(list)
     for delivery, organization_id in Delivery.objects.filter(id__in=deliveries).values_list("id", "organization_id"):
         found[organization_id].append(delivery)
@@ -119,7 +119,10 @@ def _record(action: str, deliveries: Sequence[UUID], *, now: datetime) -> None:
 
 
 def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webhook, int]:
-    """Enable a webhook, if asked with all that was held for it; give it and how many deliveries that released."""
+    """Enable a webhook and, with ``release_held``, release its held deliveries.
+
+    Return the webhook and how many deliveries were released at once; see ``webhooks.enable`` for the others.
+    """
     with transaction.atomic():
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
         released = webhooks.enable(webhook, release_held=release_held, now=now)
@@ -128,7 +131,7 @@ def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webho
 
 
 def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
-    """Disable a webhook on its owner's behalf; give it and how many deliveries are held now."""
+    """Disable a webhook for its owner. Return it and how many deliveries this call holds: 0 if it was not active."""
     with transaction.atomic():
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
         held = webhooks.disable(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now) if webhook.active else 0
@@ -136,9 +139,9 @@ def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
 
 
 def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
-    """Send a ping to one webhook, whatever it subscribes to; give its delivery. The webhook must be active.
+    """Send a ping event to one active webhook, whatever it subscribes to. Return its delivery.
 
-    ``data`` is what it says, where a system's receivers expect something of their own.
+    ``data`` is the payload; None means HookHub's default one.
     """
     if data is None:
         data = {"message": "HookHub can reach you.", "webhook": {"id": str(webhook.uid), "events": webhook.events}}
@@ -146,7 +149,7 @@ def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
 
 
 def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -> Delivery:
-    """Send one event to one webhook, whatever it subscribes to; give its delivery. The webhook must be active."""
+    """Publish an event for one active webhook only, whatever it subscribes to. Return its delivery."""
     event = only_for(
         webhook.pk,
         event_type,
@@ -157,7 +160,7 @@ def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -
     )
     with transaction.atomic():
         accepted = pipeline.accept([event], now=now)[0]
-        # Fanned out here and now, because whoever asked for it wants to watch this very delivery.
+        # Create the delivery here instead of in the fan-out, because the caller needs it in the response.
         Delivery.objects.bulk_create(
             [
                 Delivery(

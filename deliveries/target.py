@@ -1,4 +1,4 @@
-"""What a webhook's URL may look like, and whether it may be a target here."""
+"""Validation and normalization of webhook URLs: the syntax, and whether the SSRF guard allows the host and port."""
 
 import logging
 import re
@@ -18,25 +18,25 @@ from deliveries.lookups import resolver_of_this_process
 log = logging.getLogger("hookhub.guard")
 
 MAX_LENGTH = 2048
-# A thread of the web server waits for this answer, and the check at every dial makes up for one that does not come.
+# A web server thread waits for this look-up. If it times out, the check at every connection still applies.
 LOOKUP_BUDGET = timedelta(milliseconds=300)
-# Threads that wait for one at a time: names whose nameserver is silent must not keep all of a web server's.
+# Threads that may wait for a look-up at the same time: unresponsive name servers must not block all web threads.
 MAX_WAITING = 2
 
 _waiting = BoundedSemaphore(MAX_WAITING)
 
-# RFC 1035 gives a name 255 octets on the wire, which leaves this many characters.
+# RFC 1035 limits a name to 255 octets on the wire, which leaves this many characters.
 _MAX_HOST_LENGTH = 253
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# `urlsplit` silently drops tabs and newlines, and browsers read a backslash as a slash: two programs that read a URL
-# differently dial different hosts, so whatever they may disagree about is refused.
+# `urlsplit` silently drops tabs and newlines, and browsers read a backslash as a slash. Programs that parse a URL
+# differently connect to different hosts, so every character on which parsers disagree is refused.
 _UNREADABLE = re.compile(r"[\s\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?")
 _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)\]")
 _PORT = re.compile(r"[0-9]{1,5}")
-# Docker and Windows name hosts with underscores, so they pass although RFC 952 has none.
+# Underscores are allowed, against RFC 952, because Docker and Windows use them in host names.
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-# As browsers and libcurl do, a host whose last part is a number is an IPv4 address or nothing.
+# As in browsers and libcurl, a host whose last label is a number must be an IPv4 address.
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
@@ -44,7 +44,7 @@ Resolve = Callable[[str, int], list[str]]
 
 
 class BadTarget(ValueError):
-    """Say in a sentence, ``message``, why a URL is refused and what to do about it."""
+    """A URL is invalid or not allowed; ``message`` is a sentence that says why and how to correct it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -53,7 +53,7 @@ class BadTarget(ValueError):
 
 @dataclass(frozen=True)
 class _Target:
-    """Hold the parts of an acceptable URL; ``host`` is without brackets, ``path`` includes the query."""
+    """The parts of a valid URL; ``host`` has no brackets, ``path`` includes the query."""
 
     scheme: str
     host: str
@@ -62,7 +62,7 @@ class _Target:
 
     @property
     def origin(self) -> str:
-        """Give scheme, host and port, without a default port."""
+        """Return scheme, host and port, without a default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
@@ -74,21 +74,24 @@ class _Target:
 
     @property
     def url(self) -> str:
-        """Give the one normalised spelling."""
+        """Return the normalized URL."""
         return self.origin + self.path
 
 
 def normalise(url: object, *, https_only: bool = False) -> str:
-    """Give the one spelling in which ``url`` is stored, or raise BadTarget.
+    """Return ``url`` in its normalized form, which is the one that is stored. Raise BadTarget if it is invalid.
 
-    Scheme and host come in lower case and ASCII, addresses in their usual form, without a default port or a trailing
-    dot; path and query stay byte for byte, except that characters outside ASCII are percent-encoded as UTF-8.
+    Scheme and host become lower-case ASCII, and addresses their canonical form; a default port and a trailing dot are
+    removed. Path and query stay byte for byte, except that non-ASCII characters are percent-encoded as UTF-8.
     """
     return _parse(url, https_only=https_only).url
 
 
 def normalise_host(host: str) -> str:
-    """Give the one spelling of a host name or address (IPv6 in brackets; the answer has none), or raise BadTarget."""
+    """Return the normalized form of a host name or address. Raise BadTarget if it is invalid.
+
+    An IPv6 address is given in brackets and returned without them.
+    """
     if host.startswith("["):
         return _ipv6(host)
     if "%" in host:
@@ -105,26 +108,27 @@ def normalise_host(host: str) -> str:
 
 
 def host_of(url: str) -> str:
-    """Give the host of a normalised URL, an IPv6 address without its brackets."""
+    """Return the host of a normalized URL; an IPv6 address comes without brackets."""
     return _parse(url).host
 
 
 def host_and_port_of(url: str) -> tuple[str, int]:
-    """Return the host of a normalised URL, an IPv6 address without its brackets, and its port."""
+    """Return host and port of a normalized URL; an IPv6 address comes without brackets."""
     target = _parse(url)
     return target.host, target.port
 
 
 def origin_of(url: str) -> str:
-    """Give scheme, host and port of a normalised URL (``https://example.com:8443``), without a default port."""
+    """Return scheme, host and port of a normalized URL (``https://example.com:8443``), without a default port."""
     return _parse(url).origin
 
 
 def leads_elsewhere(url: str, before: str) -> bool:
-    """Return whether one normalised URL leads to another receiver than the other one.
+    """Return whether two normalized URLs lead to different receivers.
 
-    Only the query may differ, or http have become https on the default port: behind other paths of a host there may
-    be other people, as at gateways and at services that hand out addresses for tests.
+    They lead to the same one if they differ only in the query, or also in https having replaced http (the port stays,
+    or changes from 80 to 443). Another path counts as another receiver: on gateways and request-inspection services,
+    the paths of one host belong to different people.
     """
     was = _parse(before)
     encrypted = _parse(before.replace("http:", "https:", 1))
@@ -132,10 +136,10 @@ def leads_elsewhere(url: str, before: str) -> bool:
 
 
 def check(url: object, *, policy: guard.Policy, https_only: bool = False, resolve: Resolve | None = None) -> str:
-    """Give the normalised spelling of a URL that may be a webhook's, or raise BadTarget.
+    """Return the normalized form of ``url``. Raise BadTarget if it is invalid or not allowed for a webhook.
 
-    ``resolve`` turns a host name and a port into addresses; one forbidden address among them is enough to refuse.
-    Without an answer (it raises OSError or gives none) the URL is accepted, and the check at every dial decides.
+    ``resolve`` returns the addresses of a host name and port; a single forbidden address is enough to refuse the URL.
+    If it raises OSError or returns none, the URL is accepted, because the guard checks every connection anyway.
     """
     target = _parse(url, https_only=https_only)
     refusal = guard.port_refusal(target.port, subject=target.host)
@@ -150,11 +154,11 @@ def check(url: object, *, policy: guard.Policy, https_only: bool = False, resolv
 
 
 def resolve_quickly(host: str, port: int, *, budget: timedelta = LOOKUP_BUDGET) -> list[str]:
-    """Return the addresses of ``host`` as the system's resolver does, or raise OSError.
+    """Return the addresses that the system's resolver finds for ``host``. Raise OSError if it fails.
 
-    TimeoutError is raised past ``budget``, and at once when as many threads as may wait already do.
+    Raise TimeoutError, an OSError, after ``budget``, or at once if MAX_WAITING threads are already waiting.
     """
-    del port  # A name has the same addresses for every port.
+    del port  # The addresses of a name do not depend on the port.
     if not _waiting.acquire(blocking=False):
         raise TimeoutError("Too many host names are being looked up at once.")
     try:
@@ -164,11 +168,11 @@ def resolve_quickly(host: str, port: int, *, budget: timedelta = LOOKUP_BUDGET) 
 
 
 def _addresses(target: _Target, resolve: Resolve | None) -> list[str]:
-    """List the addresses that ``target`` is known to lead to; none when only the dial can tell."""
+    """Return the addresses of the target's host, or [] if they cannot be determined before connecting."""
     if ":" in target.host or _ENDS_IN_NUMBER.fullmatch(target.host):
         return [target.host]
     if target.host == "localhost" or target.host.endswith(".localhost"):
-        # RFC 6761, and libcurl keeps to it without asking any resolver.
+        # RFC 6761; libcurl implements it without asking a resolver.
         return ["127.0.0.1"]
     if resolve is None:
         return []
@@ -179,7 +183,7 @@ def _addresses(target: _Target, resolve: Resolve | None) -> list[str]:
 
 
 def _parse(url: object, *, https_only: bool = False) -> _Target:
-    """Read ``url`` into its parts, or raise BadTarget."""
+    """Split ``url`` into its normalized parts. Raise BadTarget if it is invalid."""
     text = _readable(url)
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
@@ -203,7 +207,7 @@ def _parse(url: object, *, https_only: bool = False) -> _Target:
 
 
 def _readable(url: object) -> str:
-    """Give ``url`` if it is a text of sane length in which everybody reads the same, or raise BadTarget."""
+    """Return ``url`` if it is a string of acceptable length that all parsers read alike, else raise BadTarget."""
     if not isinstance(url, str):
         raise BadTarget("The URL must be a string.")
     if not url:
@@ -219,7 +223,7 @@ def _readable(url: object) -> str:
 
 
 def _host_and_port(authority: str) -> tuple[str, int | None]:
-    """Split what stands between ``//`` and the path; the port is None when none is written."""
+    """Split the part between ``//`` and the path into host and port; the port is None if there is none."""
     if "@" in authority:
         raise BadTarget("The URL holds a user name or password; send credentials in a custom header instead.")
     split = _AUTHORITY.fullmatch(authority)
@@ -236,7 +240,7 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
 
 
 def _ipv6(bracketed: str) -> str:
-    """Give the usual form of an IPv6 address in brackets, without them, or raise BadTarget."""
+    """Return the compressed form of an IPv6 address given in brackets, without them. Raise BadTarget."""
     if "%" in bracketed:
         raise BadTarget("The URL's IPv6 address has a zone, which means something on one machine only; leave it out.")
     written = _IPV6.fullmatch(bracketed)
@@ -249,16 +253,16 @@ def _ipv6(bracketed: str) -> str:
 
 
 def _ipv4(name: str) -> str:
-    """Give the dotted form of an IPv4 address in any spelling that dialling it would understand, or raise BadTarget."""
+    """Return the dotted form of an IPv4 address in any spelling that a resolver accepts. Raise BadTarget."""
     try:
-        # Resolvers read 127.1, 0x7f.1, 0177.0.0.1 and 2130706433 by this very function, which opens no socket.
+        # Resolvers parse 127.1, 0x7f.1, 0177.0.0.1 and 2130706433 with this function. It opens no socket.
         return socket.inet_ntoa(socket.inet_aton(name))
     except OSError:
         raise BadTarget("The URL's host ends in a number but is not an IPv4 address; correct it.") from None
 
 
 def _mapped(host: str) -> str:
-    """Give ``host`` in lower case, look-alikes such as circled digits and ideographic full stops replaced (UTS 46)."""
+    """Return ``host`` in lower case, with UTS 46 mapping applied (circled digits, ideographic full stops)."""
     if host.isascii():
         return host.lower()
     try:
@@ -268,10 +272,10 @@ def _mapped(host: str) -> str:
 
 
 def _label(label: str) -> str:
-    """Give one part of a host name as DNS carries it, or raise BadTarget."""
+    """Return one label of a host name in its DNS (ASCII) form. Raise BadTarget if it is invalid."""
     try:
-        # Names that are in use, such as r3---sn.example, break the rules of IDNA; only what claims to be international
-        # has to keep them.
+        # ASCII names in real use, such as r3---sn.example, break the rules of IDNA, so only international labels are
+        # checked against them.
         ascii_label = label if label.isascii() and not label.startswith("xn--") else idna.alabel(label).decode()
     except idna.IDNAError:
         raise BadTarget("The URL's host is not a valid international domain name; correct it.") from None
