@@ -1,1 +1,1 @@
-"""Measurements of a real HookHub on this machine: `python -m bench NAME`."""
+"""Benchmarks of a real HookHub on this machine: `python -m bench NAME`."""

@@ -1,4 +1,4 @@
-"""`python -m bench NAME [--json] [--seconds N]`: runs one bench and ends in one JSON line."""
+"""`python -m bench NAME [--json] [--seconds N]`: runs one benchmark and ends with one line of JSON."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from bench import endtoend, fairness, fanout, latency, memory, scale, throughput
 from bench.tables import tables
 
-# Each gets the number of seconds it may measure and a function that tells of its progress, and gives its figures.
+# Each takes the seconds to measure and a function that prints progress, and returns its figures.
 BENCHES: Mapping[str, Callable[[float, Callable[[str], None]], dict[str, object]]] = {
     "endtoend": endtoend.run,
     "fairness": fairness.run,
@@ -34,7 +34,7 @@ def main() -> None:
     def tell(text: str) -> None:
         print(text, file=out, flush=True)
 
-    # What it started is stopped on the way out, also when somebody stops the bench.
+    # On SIGTERM, too, unwind the stack so that the processes started here are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     figures = BENCHES[options.name](options.seconds, tell)
     tell(tables(options.name, figures))

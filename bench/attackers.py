@@ -1,7 +1,7 @@
-"""The attackers of `python -m bench.hostile`, in a process of their own: `python -m bench.attackers PORT SECONDS`.
+"""The attackers of `python -m bench.hostile`, in a separate process: `python -m bench.attackers PORT SECONDS`.
 
-Reads an API key from its input. Says on a line of its output when all of them are at it, and ends in a line of JSON
-that counts what they did.
+Reads an API key from standard input. Prints a line when all attackers are running, and ends with a line of JSON that
+counts what they did.
 """
 
 import http.client
@@ -19,10 +19,10 @@ SUFFIX = ".silent.test"
 SILENT = 1024
 SLOW = 16
 CREATORS = 64
-# Each kind has an address of its own, so that no limit by address hides one behind another.
+# Each kind of attacker has its own address, so that no limit by address lets one hide another.
 CREATOR, IDLER, FLOODER = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 SLOW_PATHS = ("/admin/login/", "/v1/events", "/admin/", "/v1/webhooks")
-# What each repeats, between what, and its media type: 33 MB each.
+# For each body: prefix, repeated piece, repetitions, suffix, and media type. Each body has 33 MB.
 LONG_BODIES = (
     (b"[", b"{},", 11_000_000, b"{}]", "application/json"),
     (b"", b"{}\n", 11_000_000, b"", "application/x-ndjson"),
@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 30
 
 
 class Attack:
-    """What all attackers know, and the counts of what they did."""
+    """The shared state of all attackers, and the counts of what they did."""
 
     def __init__(self, port: int, key: str) -> None:
         self.port = port
@@ -46,7 +46,7 @@ class Attack:
             self.counts[what] += 1
 
     def post(self, path: str, content: bytes, content_type: str, *, source: str) -> int | None:
-        """Send one request on a connection of its own, and return its answer's status; None when there was none."""
+        """Send one request on a new connection; return the status of the response, or None when there was none."""
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.port, timeout=PATIENCE_SECONDS, source_address=(source, 0)
         )
@@ -63,7 +63,7 @@ class Attack:
             connection.close()
 
     def send_slowly(self, path: str) -> None:
-        """Send a body of 1,000 bytes at two bytes a second, and begin again when it is refused."""
+        """Send a body of 1,000 bytes at two bytes a second, and start over when it is rejected."""
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n"
         while not self.stop.is_set():
             with socket.create_connection(("127.0.0.1", self.port), source_address=(IDLER, 0)) as connection:
@@ -76,13 +76,13 @@ class Attack:
                     continue
 
     def send_long(self, before: bytes, piece: bytes, times: int, behind: bytes, content_type: str) -> None:
-        """Publish one body of 33 MB again and again."""
+        """Publish the same body of 33 MB repeatedly."""
         content = before + piece * times + behind
         while not self.stop.is_set():
             self.count(f"long bodies {self.post('/v1/events', content, content_type, source=FLOODER)}")
 
     def create_webhooks(self) -> None:
-        """Create webhooks at names that nobody answers for, whatever comes back."""
+        """Create webhooks with host names that no nameserver answers, whatever the responses are."""
         while not self.stop.is_set():
             wanted = {"url": f"https://{uuid.uuid4().hex}{SUFFIX}/", "events": ["other"]}
             status = self.post("/v1/webhooks", json.dumps(wanted).encode(), "application/json", source=CREATOR)
@@ -90,7 +90,7 @@ class Attack:
 
 
 def attack(port: int, key: str, *, seconds: float) -> Counter[str]:
-    """Do all of it at once for so long, and return the counts."""
+    """Run all attacks at once for ``seconds``, and return the counts."""
     made = Attack(port, key)
     jobs: list[tuple[Callable[..., None], tuple[object, ...]]] = [
         (made.send_slowly, (SLOW_PATHS[number % len(SLOW_PATHS)],)) for number in range(SLOW)

@@ -1,4 +1,4 @@
-"""The yardstick above: the same bodies to the same receiver out of a bare libcurl loop, without a database.
+"""The upper baseline: the same bodies sent to the same receiver by a bare libcurl loop without a database.
 
 Run as `python -m bench.ceiling URL COUNT BYTES`; prints requests per second.
 """
@@ -16,7 +16,7 @@ IN_FLIGHT = 128
 
 
 def measure(url: str, *, count: int, size: int) -> float:
-    """Post ``count`` bodies with ``IN_FLIGHT`` at a time, and give how many that was a second."""
+    """Send ``count`` POST requests, ``IN_FLIGHT`` at a time, and return the rate in requests per second."""
     multi = pycurl.CurlMulti()
     multi.setopt(pycurl.M_MAXCONNECTS, 2 * IN_FLIGHT)
     body = b'{"type":"push","timestamp":"2026-01-01T00:00:00.000Z","data":%s}' % json.dumps(payload(size)).encode()

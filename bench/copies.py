@@ -1,6 +1,6 @@
-"""Rows by the thousand out of one real row: its copies, with what matters replaced.
+"""Creates thousands of rows as copies of one real row, with some columns replaced.
 
-A column these statements have never heard of gets what the engine itself would write there.
+A column unknown to these statements keeps the value that the engine wrote.
 """
 
 import base64
@@ -17,7 +17,7 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 
 def columns_of(connection: Connection, table: str) -> list[str]:
-    """Give the names of a table's columns."""
+    """Return the names of a table's columns, in order."""
     asked = "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
     return [str(name) for (name,) in connection.execute(f"{asked} ORDER BY attnum".encode(), [table])]
 
@@ -25,10 +25,10 @@ def columns_of(connection: Connection, table: str) -> list[str]:
 def copying(
     connection: Connection, table: str, *, one: str, source: str, replaced: Mapping[str, str], returning: str = ""
 ) -> str:
-    """Give the statement that inserts a copy of one row for each row of ``source``.
+    """Return a statement that inserts a copy of one row for each row of ``source``.
 
-    ``one`` is the condition that finds the row; ``replaced`` has expressions over ``source`` by column, of which
-    DEFAULT leaves a column to its default.
+    ``one`` is the condition that finds the row. ``replaced`` maps columns to expressions over ``source``; DEFAULT
+    leaves a column to its default.
     """
     own = {name: replaced.get(name, f"sample.{name}") for name in columns_of(connection, table)}
     if strange := replaced.keys() - own.keys():
@@ -41,9 +41,9 @@ def copying(
 
 
 def copy_webhooks(connection: Connection, count: int, *, key: str, **replaced: str) -> None:
-    """Copy the newest webhook so many times; ``replaced`` has expressions over ``n``, which counts them from 0.
+    """Copy the newest webhook ``count`` times; ``replaced`` has expressions over ``n``, which counts from 0.
 
-    Each copy gets a secret of its own, sealed with ``key``: another row's would not open.
+    Each copy gets its own secret, encrypted with ``key``, because a secret can only be decrypted for its own row.
     """
     newest = "id = (SELECT max(id) FROM deliveries_webhook)"
     own = {"id": "DEFAULT", "uid": "deliveries_uuid7(clock_timestamp())", **replaced}
@@ -55,7 +55,10 @@ def copy_webhooks(connection: Connection, count: int, *, key: str, **replaced: s
 
 
 def _seal_own_secrets(connection: Connection, rows: Sequence[tuple[Any, ...]], *, key: str) -> None:
-    """Give each of the webhooks a secret of its own. A worker keeps what it has opened, and would open one but once."""
+    """Store a separate secret for each webhook.
+
+    A worker caches decrypted secrets, and would decrypt a shared one only once.
+    """
     sealed = []
     for _, uid in rows:
         content = json.dumps([["whsec_" + base64.b64encode(os.urandom(32)).decode(), None]])

@@ -1,4 +1,4 @@
-"""Taking in and delivering at once: the highest rate a HookHub keeps up with, and how late events are below it."""
+"""Accepting and delivering at the same time: the highest sustained rate of a HookHub, and the latency below it."""
 
 import json
 import subprocess
@@ -12,27 +12,27 @@ from bench.publisher import percentile
 from bench.stage import ROOT, Sink, Stage, Tell, stage, wait_for
 from hookhub import embedded, service
 
-# Each type of event goes to a webhook of its own, so that what one webhook may have in flight is not the limit.
+# Each event type has its own webhook, so that the in-flight limit of a webhook is not what is measured.
 KINDS = 20
 BATCH = 100
 IDLE_PER_S = 10
-# One way of publishing is measured with so many loads: some to find its highest rate, one at a half of it, one at 80 %.
+# The loads of each way of publishing: several to find its highest rate, one at half of that, and one at 80 %.
 TRIES = 8
 LOADS = TRIES + 2
-# Before them, so many events as fast as they are taken, from which follows where to begin.
+# Published as fast as HookHub accepts before the search, to choose its starting rate.
 PROBE = 5000
-# The search ends when the rate it fell behind at is so little above the one it kept up with.
+# The search ends when the lowest rate that was too high is within this factor of the highest sustained one.
 CLOSE_ENOUGH = 1.1
 SHORTEST_SECONDS = 1.5
 PATIENCE_SECONDS = 120
-# The last of a load may arrive so long after its publisher is done, and some part of the load's length later, before
-# it is said that the queue grows.
+# HookHub keeps up if the last event arrives within this many seconds, plus this fraction of the load's duration, after
+# the publisher ended; otherwise its queue grows.
 LATE_SECONDS, LATE_PART = 0.15, 0.05
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to publish: what bench.publisher is told about it."""
+    """One way to publish: the arguments for bench.publisher."""
 
     name: str
     target: tuple[str, ...]
@@ -41,7 +41,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Run:
-    """What became of one load: what was published, what arrived, how late the publisher and the last arrival were."""
+    """The result of one load.
+
+    ``behind`` is how late the publisher was at worst, ``trailing`` how long after its end the last event arrived; all
+    times are in seconds.
+    """
 
     accepted: int
     distinct: int
@@ -53,14 +57,14 @@ class Run:
 
     @property
     def kept_up(self) -> bool:
-        """Whether all went out about as fast as it came in."""
+        """Return whether the load arrived about as fast as it was published."""
         late = LATE_SECONDS + LATE_PART * self.seconds
         return self.behind <= late and self.trailing <= late
 
 
 @dataclass
 class Scene:
-    """A HookHub with its receiver, and every load that it was under so far."""
+    """A HookHub with its receiver, and the loads so far."""
 
     bench: Stage
     sink: Sink
@@ -68,29 +72,29 @@ class Scene:
 
     @property
     def redis_url(self) -> str:
-        """Where its Redis is."""
+        """Return the URL of its Redis."""
         return self.bench.environment["REDIS_URL"] or embedded.redis_url(self.bench.home)
 
     @property
     def stream(self) -> str:
-        """What its stream of published events is called."""
+        """Return the name of its stream of published events."""
         return f"{self.bench.environment['HOOKHUB_QUEUE']}:events"
 
     def ways(self) -> list[Way]:
-        """Give every way there is to publish: one event a request, batches, and the stream in Redis."""
+        """Return all ways to publish: one event per request, batches, and the stream in Redis."""
         api = (self.bench.url, "--key", self.bench.key)
         stream = (self.redis_url, "--stream", self.stream)
         return [Way("single", api, 1), Way("batch", api, BATCH), Way("stream", stream, BATCH)]
 
     def is_busy(self) -> bool:
-        """Tell whether any event is still in the stream, to be fanned out, or to be delivered."""
+        """Return whether any event is in the stream, not fanned out, or not delivered."""
         with Redis.from_url(self.redis_url) as redis:
             return bool(redis.xlen(self.stream)) or self.bench.unsettled()
 
     def load(self, way: Way, *, rate: float, seconds: float, most: int = 0) -> Run:
-        """Publish at one rate, or at 0 as fast as it is taken, wait until all is settled, and say what became of it.
+        """Publish at a rate (0: as fast as accepted), wait until everything is settled, and return the result.
 
-        With ``most`` it is over after about so many events.
+        With ``most``, publishing ends after about that many events.
         """
         self.sink.reset()
         command = [sys.executable, "-m", "bench.publisher", *way.target, "--events", str(way.events)]
@@ -116,7 +120,7 @@ class Scene:
 
 
 def run(seconds: float, tell: Tell) -> dict[str, object]:
-    """from the moment an event was meant to be published to its arrival, while all is busy."""
+    """from the planned publishing time of an event to its arrival, under sustained load."""
     figures: dict[str, object] = {}
     share = max(SHORTEST_SECONDS, seconds / LOADS)
     with Sink() as sink, stage() as bench, bench.running("web"), bench.running("worker"), bench.client() as client:
@@ -136,7 +140,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
 
 
 def measure(scene: Scene, way: Way, *, seconds: float, tell: Tell) -> dict[str, object]:
-    """Measure one way of publishing: its highest rate, and the latencies at a half and at 80 % of that."""
+    """Measure one way of publishing: its highest sustained rate, and the latencies at half and at 80 % of it."""
     best = highest(scene, way, seconds=seconds, tell=tell)
     figures: dict[str, object] = {f"{way.name}_sustained_per_s": round(best)}
     for part, suffix in ((0.5, "half"), (0.8, "80")):
@@ -148,7 +152,7 @@ def measure(scene: Scene, way: Way, *, seconds: float, tell: Tell) -> dict[str, 
 
 
 def highest(scene: Scene, way: Way, *, seconds: float, tell: Tell) -> float:
-    """Give the highest of the rates tried, in events a second, at which all goes out about as fast as it comes in."""
+    """Return the highest rate tried, in events per second, that HookHub sustains."""
     tell(f"{way.name}: {PROBE:,} events as fast as they are taken …")
     probe = scene.load(way, rate=0, seconds=PATIENCE_SECONDS, most=PROBE)
     rate = 0.7 * probe.accepted / (probe.seconds + probe.trailing)

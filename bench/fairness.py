@@ -1,4 +1,4 @@
-"""What three bad receivers do to the other 47: the same load with and without them, each on a HookHub of its own."""
+"""What three bad receivers do to the other 47: the same load with and without them, each on a fresh HookHub."""
 
 import time
 
@@ -8,23 +8,24 @@ from bench.stage import Sink, Stage, Tell, stage
 from hookhub.client import Client
 
 REPOSITORIES = 50
-# About a fifth of what two cores deliver: a system that is busy and not overloaded.
+# About a fifth of what two cores deliver: the system is busy but not overloaded.
 EVENTS_PER_S = 400
-# Each bad receiver gets as much of all events as six good ones together.
+# Each bad receiver gets as many events as six good ones together.
 BAD_SHARE = 0.12
 BAD = ("hang", "slow", "fail")
-# Shorter than the default, so that hanging requests fill their share of the slots more than once in a short bench.
+# Shorter than the default, so that hanging requests fill their share of the slots more than once in a short benchmark.
 TIMEOUT_SECONDS = 5
-# Before the measured part: by then every process has its connections, and the hanging one all it may have in flight.
+# Seconds before the measured part, after which all processes have their connections, and the hanging webhook has as
+# much in flight as it may.
 WARM_UP_SECONDS = 2
-# What has not arrived so long after the last event was published is lost.
+# An event that has not arrived this many seconds after the last one was published is lost.
 PATIENCE_SECONDS = 15
-# Below this the bench only proves that it works.
+# A shorter benchmark only proves that it works.
 SHORT_SECONDS = 5
 
 
 def run(seconds: float, tell: Tell) -> dict[str, object]:
-    """healthy webhooks beside one that hangs, one that is slow and one that fails."""
+    """healthy webhooks next to one that hangs, one that is slow and one that fails."""
     if seconds >= SHORT_SECONDS:
         seconds = max(seconds, 2 * TIMEOUT_SECONDS)
     figures: dict[str, object] = {"events_per_s": EVENTS_PER_S, "share_of_each_bad_one": BAD_SHARE}
@@ -39,7 +40,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
 
 
 def measure(seconds: float, *, bad: bool, tell: Tell) -> dict[str, float]:
-    """Publish to a HookHub started from nothing, and give how late the healthy webhooks got theirs."""
+    """Publish to a fresh HookHub, and return the latencies of the healthy webhooks."""
     with Sink() as sink, stage(HOOKHUB_TIMEOUT=str(TIMEOUT_SECONDS)) as bench:
         with bench.running("web"), bench.running("worker"), bench.client() as client:
             kinds = make_webhooks(bench, client, sink, bad=bad)
@@ -67,9 +68,9 @@ def measure(seconds: float, *, bad: bool, tell: Tell) -> dict[str, float]:
 
 
 def make_webhooks(bench: Stage, client: Client, sink: Sink, *, bad: bool) -> tuple[steady.Kind, ...]:
-    """Make a repository and its webhook for every stream of events; the bad ones' streams come first.
+    """Create a repository and a webhook for each stream of events; the bad ones come first.
 
-    Without the bad ones the same streams go to receivers that answer at once.
+    Without the bad ones, the same streams go to receivers that answer at once.
     """
     kinds = []
     for number in range(REPOSITORIES):
@@ -85,7 +86,7 @@ def make_webhooks(bench: Stage, client: Client, sink: Sink, *, bad: bool) -> tup
 
 
 def wait_for_arrivals(sink: Sink, count: int) -> None:
-    """Wait until so many have come to the healthy ones, or nothing more is to be expected."""
+    """Wait until ``count`` events have reached the healthy webhooks, or the rest can be considered lost."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while sink.report().get("/ok/healthy", {"distinct": 0})["distinct"] < count and time.monotonic() < give_up_at:
         time.sleep(0.1)

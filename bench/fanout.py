@@ -1,4 +1,4 @@
-"""One event that ten thousand webhooks want: when its publisher is let go, and when the last of them has it."""
+"""One event for ten thousand webhooks: when its publisher gets the answer, and when the last webhook gets it."""
 
 import statistics
 import time
@@ -12,24 +12,24 @@ from hookhub import service
 from hookhub.client import Client, Event
 
 WEBHOOKS = 10_000
-# Below this the bench only proves that it works.
+# A shorter benchmark only proves that it works.
 SHORT_SECONDS = 5
 WEBHOOKS_IF_SHORT = 500
 REPETITIONS_LEAST, REPETITIONS_MOST = 3, 20
-# Events for one webhook before each that goes to all of them, so that both are accepted under the same conditions.
+# Events for one webhook before each event for all, so that both are accepted under the same conditions.
 SINGLE_EVENTS = 10
-# Before each event, so that it meets workers that have gone to rest.
+# Before each event, so that it meets idle workers.
 PAUSE_SECONDS = 0.1
-# Events at once, after which every worker process has done some work and has what it keeps for the next.
+# Published at once, so that every worker process has done some work and has filled its caches.
 WARM_UP = 1000
-# A bench that stands still for so long has met a fault.
+# A benchmark that makes no progress for this long has hit a fault.
 PATIENCE_SECONDS = 120
 ALL, ONE = "/ok/all", "/ok/one"
 
 
 @dataclass(frozen=True)
 class Round:
-    """One event to everybody, and the single ones before it; spans in seconds."""
+    """One event for all webhooks, and the single events before it; durations in seconds."""
 
     accepted_one: list[float]
     accepted_all: float
@@ -41,7 +41,7 @@ class Round:
 
 
 def run(seconds: float, tell: Tell) -> dict[str, object]:
-    """one event to 10,000 webhooks, again and again."""
+    """one event to 10,000 webhooks, repeatedly."""
     webhooks = WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
     with (
         stage() as bench,
@@ -65,7 +65,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
 
 
 def make_webhooks(bench: Stage, client: Client, sink: Sink, webhooks: int, *, tell: Tell) -> None:
-    """Make one webhook for the single events and ``webhooks`` for those to everybody, each with a secret of its own."""
+    """Create one webhook for the single events and ``webhooks`` for the events to all, each with its own secret."""
     tell(f"Making {webhooks:,} webhooks …")
     client.webhooks.create(sink.url(ONE), events=["single"])
     client.webhooks.create(sink.url(ALL), events=["everybody"])
@@ -74,7 +74,7 @@ def make_webhooks(bench: Stage, client: Client, sink: Sink, webhooks: int, *, te
 
 
 def play(bench: Stage, client: Client, sink: Sink, webhooks: int) -> Round:
-    """Publish single events and then one to everybody, and wait until all of it is over."""
+    """Publish single events and then one for all webhooks, and wait until everything is settled."""
     accepted_one = [publish_one(client, sink) for _ in range(SINGLE_EVENTS)]
     sink.reset()
     time.sleep(PAUSE_SECONDS)
@@ -98,7 +98,7 @@ def play(bench: Stage, client: Client, sink: Sink, webhooks: int) -> Round:
 
 
 def publish_one(client: Client, sink: Sink) -> float:
-    """Publish an event for one webhook, wait until it has it, and give how long the publisher was kept."""
+    """Publish an event for one webhook and wait until it arrives; return how many seconds the publisher waited."""
     time.sleep(PAUSE_SECONDS)
     before = count(sink, ONE)
     started = time.monotonic()
@@ -109,13 +109,13 @@ def publish_one(client: Client, sink: Sink) -> float:
 
 
 def count(sink: Sink, path: str) -> int:
-    """Give how many requests came to a path."""
+    """Return how many requests reached a path."""
     row = sink.report().get(path)
     return row["count"] if row else 0
 
 
 def figures(rounds: list[Round], *, webhooks: int, before: Memory) -> dict[str, object]:
-    """Put the rounds together: medians of the spans, sums of what went wrong, and the most memory there was."""
+    """Combine the rounds: medians of durations, sums of losses and duplicates, and the highest memory use."""
     accepted_one = statistics.median(span for one in rounds for span in one.accepted_one)
     accepted_all = statistics.median(one.accepted_all for one in rounds)
     arrived = statistics.median(one.arrived_all for one in rounds)

@@ -1,6 +1,6 @@
-"""A long history for a HookHub, written by SQL in a minute: what years of use leave behind, without living them.
+"""Writes a long history into a HookHub with SQL within a minute, as if it had been used for years.
 
-`manage.py check_ledger` finds nothing wrong with it.
+`manage.py check_ledger` finds no violation in it.
 """
 
 import shutil
@@ -16,18 +16,18 @@ import psycopg
 from bench.copies import Connection, copy_webhooks, copying
 from bench.stage import Stage, Tell
 
-# As load.make_webhooks has it: four webhooks to a repository, each with a type of its own.
+# As in load.make_webhooks: four webhooks per repository, each for its own event type.
 PER_REPOSITORY = 4
-# Deliveries written by one statement; between two of them it tells how far it is.
+# Deliveries per statement; progress is printed after each.
 AT_ONCE = 50_000
-# As many statements at a time as there are cores on the machine that this is sized for.
+# Concurrent statements, one for each core of the machine that this is sized for.
 WRITERS = 2
-# Within the retention, or the chores would be deleting it while something is measured.
+# Within the retention period; otherwise maintenance would delete rows while something is measured.
 OLDEST, NEWEST = timedelta(days=20), timedelta(days=1)
-# Of a delivery with its event, its attempt, all their indexes and the log of the writing itself.
+# Disk space for one delivery with its event, its attempt, all their index entries, and the WAL.
 BYTES_EACH = 3_000
 
-# An event's id is the time at which it was accepted, and its deliveries' ids begin like its own.
+# An event's id contains the time of its acceptance, and the ids of its deliveries begin with the same bytes.
 DELIVERY_ID = (
     "encode(substring(uuid_send(made.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid"
 )
@@ -35,23 +35,23 @@ DELIVERY_ID = (
 
 @dataclass(frozen=True)
 class Era:
-    """A stretch of history: which real delivery its rows are copies of, and what is its own about them."""
+    """A part of the history: which real delivery its rows are copies of, and in what they differ."""
 
     name: str
-    # The condition on deliveries_delivery that finds the real one.
+    # The condition on deliveries_delivery that finds the real delivery.
     one: str
     oldest: timedelta
     newest: timedelta
-    # Types and topics of its events as expressions over ``crowd``, and how many webhooks each of them reaches.
+    # Types and topics of its events as expressions over ``crowd``, and how many webhooks each event reaches.
     event_type: str
     topics: str
     fan_out: int
     reached: str
-    # What its deliveries have of their own, as expressions over ``made``.
+    # Column values of its deliveries, as expressions over ``made``.
     deliveries: dict[str, str]
 
 
-# Each of these went to one webhook, which took it at once.
+# Each event went to one webhook, which accepted it at once.
 FINISHED = Era(
     name="finished deliveries",
     one="state = 'delivered'",
@@ -63,7 +63,7 @@ FINISHED = Era(
     reached="made JOIN crowd USING (repository_id, type)",
     deliveries={"finished_at": "made.accepted_at + interval '20 milliseconds'"},
 )
-# Each of these went to the four webhooks of a repository, failed once, and is due again in hours.
+# Each event went to the four webhooks of a repository, failed once, and is due again in hours.
 RETRIES = Era(
     name="scheduled retries",
     one="state = 'pending' AND attempts_made = 1 AND due_at > now() + interval '1 hour'",
@@ -79,14 +79,14 @@ RETRIES = Era(
 
 @contextmanager
 def connected(bench: Stage) -> Iterator[Connection]:
-    """Connect to write much: a crash would cost no more than the bench itself."""
+    """Connect for bulk writing without synchronous commits; losing the data in a crash does not matter here."""
     with psycopg.connect(bench.database_url, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
         yield connection
 
 
 def check_space(bench: Stage, deliveries: int) -> None:
-    """Raise RuntimeError where so many deliveries would not fit on the disk."""
+    """Raise RuntimeError if this many deliveries would not fit on the disk."""
     free, wanted = shutil.disk_usage(bench.home).free, deliveries * BYTES_EACH
     if free < wanted:
         raise RuntimeError(
@@ -96,7 +96,7 @@ def check_space(bench: Stage, deliveries: int) -> None:
 
 
 def add_crowd(bench: Stage, webhooks: int) -> None:
-    """Add so many webhooks, in repositories of four, as copies of the newest one."""
+    """Add copies of the newest webhook, four to a repository."""
     with connected(bench) as connection:
         connection.execute(
             "CREATE TABLE bench_repository AS WITH made AS ("
@@ -122,7 +122,7 @@ def add_crowd(bench: Stage, webhooks: int) -> None:
 
 
 def live(bench: Stage, era: Era, *, deliveries: int, webhooks: int, tell: Tell) -> None:
-    """Write an era of so many deliveries, spread over the webhooks of the crowd."""
+    """Write an era of ``deliveries`` deliveries, spread over the webhooks of ``crowd``."""
     now = datetime.now(UTC)
     events = deliveries // era.fan_out
     step = (era.oldest - era.newest) / events
@@ -148,9 +148,10 @@ def live(bench: Stage, era: Era, *, deliveries: int, webhooks: int, tell: Tell) 
 def chapter(
     connection: Connection, era: Era, *, one: tuple[UUID, UUID], span: tuple[int, int], moment: str, webhooks: int
 ) -> str:
-    """Give the statement that writes the events of a span of numbers, their deliveries and their attempts.
+    """Return a statement that writes the events of a range of numbers, their deliveries and their attempts.
 
-    ``one`` is the delivery, with its event, that all of them are copies of; ``moment`` says when the event ``n`` was.
+    ``one`` has the ids of the delivery that all are copies of and of its event; ``moment`` is an expression for the
+    time of event ``n``.
     """
     of_events = {
         "id": "deliveries_uuid7(at)",
@@ -197,7 +198,7 @@ def chapter(
 
 
 def settle_down(bench: Stage) -> None:
-    """Have done at once what the server would otherwise do while something is measured."""
+    """Vacuum, analyze and checkpoint, so that the server does not do it during a measurement."""
     with connected(bench) as connection:
         for table in ("deliveries_event", "deliveries_delivery", "deliveries_attempt", "deliveries_webhook"):
             connection.execute(f"VACUUM (ANALYZE) {table}".encode())

@@ -1,9 +1,9 @@
-"""What strangers and one bad tenant can do to the others: `python -m bench.hostile [SECONDS]`.
+"""What strangers and one malicious tenant can do to the others: `python -m bench.hostile [SECONDS]`.
 
-All at once: 1,024 silent connections, 16 slow bodies, bodies of 33 MB, and 64 loops that create webhooks at names for
-which no nameserver answers, without the limits by minute that would spare the server the work. Ends in one line of
-JSON, and with 1 unless health checks are answered within a second, and the events of two other tenants, one of them
-at the attackers' own address, are accepted in time and delivered once each.
+Runs at the same time: 1,024 silent connections, 16 slow bodies, bodies of 33 MB, and 64 loops that create webhooks with
+host names that no nameserver answers. The per-minute limits that would spare the server this load are off. Ends with
+one line of JSON. Exits with 1 unless health checks are answered within a second, and the events of two other tenants,
+one of them at an attacker's own address, are accepted in time and delivered exactly once.
 """
 
 import http.client
@@ -28,7 +28,7 @@ ACCEPTED_WITHIN_SECONDS = 3.0
 DELIVERED_WITHIN_SECONDS = 60.0
 PAUSE_SECONDS = 0.1
 PROBER = "127.0.0.8"
-# A tenant at an address of its own, and one behind the same address as an attacker, with a key of its own.
+# One tenant at its own address, and one that shares an attacker's address but has its own key.
 TENANTS = {"apart": "127.0.0.9", "beside": CREATOR}
 WITHOUT_LIMITS = {
     "HOOKHUB_REQUESTS_PER_ADDRESS": "0",
@@ -42,7 +42,7 @@ WITHOUT_LIMITS = {
 
 @dataclass
 class Watch:
-    """One who asks again and again, and how long each answer took; what was not answered well is in ``failures``."""
+    """A client that sends requests repeatedly; ``took`` has durations in seconds, ``failures`` unexpected answers."""
 
     port: int
     source: str
@@ -50,7 +50,7 @@ class Watch:
     failures: list[str] = field(default_factory=list)
 
     def ask(self, method: str, path: str, content: bytes | None, headers: dict[str, str], *, expected: int) -> None:
-        """Send one request on a connection of its own, as a program does that has just been started."""
+        """Send one request on a new connection, as a program does that has just started."""
         asked_at = time.monotonic()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30, source_address=(self.source, 0))
         try:
@@ -66,18 +66,18 @@ class Watch:
         self.took.append(time.monotonic() - asked_at)
 
     def slowest(self) -> float:
-        """Return the longest that an answer took, in seconds."""
+        """Return the longest duration of a request, in seconds."""
         return round(max(self.took, default=0.0), 3)
 
 
 def probe(watch: Watch, stop: threading.Event) -> None:
-    """Ask whether the web server lives."""
+    """Send health checks until ``stop`` is set."""
     while not stop.wait(PAUSE_SECONDS):
         watch.ask("GET", "/healthz", None, {}, expected=200)
 
 
 def publish(watch: Watch, key: str, stop: threading.Event) -> None:
-    """Publish one event after the other."""
+    """Publish one event after another until ``stop`` is set."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     while not stop.wait(PAUSE_SECONDS):
         event = {"type": "push", "data": {"number": len(watch.took)}}
@@ -85,14 +85,14 @@ def publish(watch: Watch, key: str, stop: threading.Event) -> None:
 
 
 def create_key(bench: Stage, organization: str) -> str:
-    """Create an organization with a key."""
+    """Create an organization, and return a key for it."""
     options = ("--organization", organization, "--create-organization", "--scope", "master")
     return service.run("create_api_key", *options, environment=bench.environment).strip()
 
 
 @contextmanager
 def web(bench: Stage) -> Iterator[None]:
-    """Run the web server by the Procfile's command, with names that no nameserver answers for."""
+    """Run the web server with the Procfile's command, and with host names that no nameserver answers."""
     command = procfile.commands()["web"].replace("config.asgi", "bench.silent_names")
     with bench.started("web", command):
         wait_for(lambda: service.is_ready(bench.url), "the web server", seconds=STARTS_WITHIN_SECONDS)
@@ -100,7 +100,7 @@ def web(bench: Stage) -> Iterator[None]:
 
 
 def watch_under_attack(bench: Stage, keys: dict[str, str], seconds: float) -> tuple[dict[str, Watch], dict[str, int]]:
-    """Return what the health checks and the tenants met while all attackers were at it, and what those did."""
+    """Return the requests of health checks and tenants during the attacks, and the attackers' counts."""
     port = int(bench.environment["PORT"])
     attacker_key = create_key(bench, "attacker")
     watches = {"health": Watch(port, PROBER), **{name: Watch(port, TENANTS[name]) for name in keys}}
@@ -127,7 +127,7 @@ def watch_under_attack(bench: Stage, keys: dict[str, str], seconds: float) -> tu
 
 
 def measure(seconds: float) -> dict[str, Any]:
-    """Return the figures of one run, with ``faults``, which is empty when all went as promised."""
+    """Return the figures of one run, with ``faults``, which is empty when all requirements were met."""
     with stage(**WITHOUT_LIMITS) as bench, Sink() as sink, web(bench), bench.running("worker"):
         keys = {name: create_key(bench, name) for name in TENANTS}
         for name, key in keys.items():
@@ -161,7 +161,7 @@ def measure(seconds: float) -> dict[str, Any]:
 
 
 def faults_in(figures: dict[str, Any]) -> list[str]:
-    """Return what was not as promised, attacks that did not take place included."""
+    """Return the requirements that were not met, including attacks that did not take place."""
     found = []
     if not figures["health_checks"] or figures["slowest_health_check_s"] > HEALTHY_WITHIN_SECONDS:
         found.append(f"a health check took {figures['slowest_health_check_s']} s")

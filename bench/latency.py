@@ -1,4 +1,4 @@
-"""How long an event takes through an idle HookHub: from before its POST to the first byte at the receiver."""
+"""Latency of an event on an idle HookHub: from before its POST to the first byte at the receiver."""
 
 import statistics
 import time
@@ -6,7 +6,7 @@ import time
 from bench.stage import Sink, Tell, stage, wait_for
 
 WARM_UP = 20
-# An event that takes longer than this has met a fault and no queue.
+# An event that takes longer has hit a fault.
 PATIENCE_SECONDS = 10
 # Between two events, so that each meets an idle system.
 PAUSE_SECONDS = 0.1
@@ -34,6 +34,6 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
 
 
 def percentiles(seconds: list[float], suffix: str = "") -> dict[str, float]:
-    """Give the usual percentiles of some spans in milliseconds, under names that end in ``suffix``."""
+    """Return the 50th, 95th and 99th percentile in milliseconds, under names that end in ``suffix``."""
     cuts = statistics.quantiles(seconds, n=100, method="inclusive")
     return {f"p{n}_ms{suffix}": round(cuts[n - 1] * 1000, 2) for n in (50, 95, 99)}

@@ -1,7 +1,7 @@
-"""How long a claim and an idle look take, measured where a worker would take them: `python -m bench.looks COUNT`.
+"""The duration of a claim and of an idle poll, measured in a worker's environment: `python -m bench.looks COUNT`.
 
-Fans out about COUNT of the events that wait, and claims from among them what fills a worker's slots, again and again,
-each time giving it back. Prints the medians in milliseconds as one line of JSON.
+Fans out about COUNT of the pending events, then repeatedly claims enough deliveries to fill a worker's slots and
+releases them. Prints the medians in milliseconds as one line of JSON.
 """
 
 import json
@@ -15,19 +15,19 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from django.conf import settings  # noqa: E402 - Django has to be set up first, for these and all below
+from django.conf import settings  # noqa: E402 - Django must be set up first, for this import and those below
 
 from deliveries import claiming, pipeline, queue  # noqa: E402
 from deliveries.timekeeping import DatabaseClock  # noqa: E402
 
 REPETITIONS = 40
-# Before that, so that the statements are prepared.
+# Repetitions before the measured ones, in which the statements are prepared.
 WARM_UP = 6
 SLOTS = 128
 
 
 def measure(count: int) -> dict[str, float]:
-    """Give the medians."""
+    """Return the medians in milliseconds."""
     queue.go_by_indexes()
     clock = DatabaseClock()
     fanned_out = 0

@@ -1,4 +1,4 @@
-"""What the figures were measured on, without which they say little."""
+"""Describes the machine and the software versions, without which the figures mean little."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ Facts = dict[str, str]
 
 
 def machine() -> Facts:
-    """Describe the machine."""
+    """Return processor, cores, memory and operating system."""
     return {
         "Processor": processor(),
         "Cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
@@ -27,7 +27,7 @@ def machine() -> Facts:
 
 
 def processor() -> str:
-    """Give the processor's name as far as the system knows it."""
+    """Return the processor's name as far as the system knows it."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -35,7 +35,7 @@ def processor() -> str:
 
 
 def versions(bench: Stage) -> Facts:
-    """Give the versions of what the figures depend on, and the settings of PostgreSQL that make it fast or safe."""
+    """Return the versions that the figures depend on, and PostgreSQL's settings for durability and memory."""
     with Redis.from_url(bench.environment["REDIS_URL"] or embedded.redis_url(bench.home)) as redis:
         told = redis.info("server")
     valkey = told.get("valkey_version")

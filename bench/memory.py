@@ -1,4 +1,4 @@
-"""How much memory a worker needs that has 256 requests in flight in one process."""
+"""Memory use of a worker that has 256 requests in flight in one process."""
 
 import time
 
@@ -10,7 +10,7 @@ from bench.stage import Memory, Sink, Tell, stage, wait_for
 from hookhub.client import Event
 
 IN_FLIGHT = 256
-# Delivered before, so that what a worker keeps from its work is there.
+# Events delivered beforehand, so that the worker's caches are filled.
 WARM_UP = 2000
 # Bodies of this size are in memory while their requests hang.
 SIZE = 10 * 1024
@@ -20,11 +20,11 @@ SETTINGS = {"HOOKHUB_SLOTS": str(IN_FLIGHT), "HOOKHUB_WORKER_PROCESSES": "1"}
 
 def run(seconds: float, tell: Tell) -> dict[str, object]:
     """a worker that holds 256 hanging requests."""
-    # The receiver goes first in the end, and so the worker need not wait for the deadline of what hangs.
+    # The receiver is stopped first, so that the worker does not wait for the deadline of hanging requests.
     with stage(**SETTINGS) as bench, bench.running("web"), bench.running("worker"), Sink() as sink:
         with bench.client() as client:
             client.webhooks.create(sink.url("/ok"), events=["warm-up"])
-            # One webhook for each: what hangs for a while would keep its webhook from having more in flight.
+            # One webhook per request, since a slow webhook would not be given more in flight.
             client.webhooks.create(sink.url("/hang"), events=["hang"])
             with psycopg.connect(bench.database_url, autocommit=True) as connection:
                 copy_webhooks(connection, IN_FLIGHT - 1, key=bench.encryption_key)
@@ -50,13 +50,13 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
 
 
 def hanging(sink: Sink) -> int:
-    """Give how many requests hang at this moment."""
+    """Return how many requests hang right now."""
     row = sink.report().get("/hang")
     return row["in_flight"] if row else 0
 
 
 def most_of(one: Memory, other: Memory) -> Memory:
-    """Give the higher of each figure."""
+    """Return the maximum of each figure."""
     return Memory(
         max(one.largest_process_mb, other.largest_process_mb),
         max(one.sum_pss_mb, other.sum_pss_mb),

@@ -1,6 +1,6 @@
-"""The yardstick below, as people write it: one Celery task for each delivery, `requests`, and ORM saves.
+"""The lower baseline, as such services are often written: a Celery task per delivery, `requests`, and ORM saves.
 
-`python -m bench.naive` puts a task on the queue for every pending delivery; `celery -A bench.naive worker` does them.
+`python -m bench.naive` enqueues a task for each pending delivery; `celery -A bench.naive worker` runs them.
 """
 
 import os
@@ -13,7 +13,7 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from django.conf import settings  # noqa: E402 - Django has to be set up first, for these and all below
+from django.conf import settings  # noqa: E402 - Django must be set up first, for this import and those below
 
 from deliveries import pipeline, vault  # noqa: E402
 from deliveries.formats import FORMATS, Message  # noqa: E402
@@ -26,10 +26,10 @@ app.conf.task_ignore_result = True
 session = requests.Session()
 
 
-# Named, because the publisher knows this module by another name than the worker.
+# Named explicitly, because the publisher imports this module under another name than the worker.
 @app.task(name="naive.deliver")
 def deliver(delivery_id: str) -> None:
-    """Send one delivery and save what became of it."""
+    """Send one delivery and save the result."""
     delivery = Delivery.objects.select_related("event", "webhook", "organization", "repository").get(pk=delivery_id)
     webhook, event, now = delivery.webhook, delivery.event, datetime.now(UTC)
     message = Message(

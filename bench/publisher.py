@@ -1,9 +1,8 @@
-"""A publisher that keeps to its timetable: `python -m bench.publisher URL`, a process of its own.
+"""An open-loop publisher that keeps to a fixed timetable: `python -m bench.publisher URL`, a separate process.
 
-Every request is meant for a moment that is fixed beforehand, whether or not the service keeps up, and all that is
-measured counts from that moment: a service that stalls is charged for everybody who had to wait meanwhile. With a rate
-of 0 there is no timetable, and each connection sends as soon as it has its answer. In the end one line of JSON tells
-what became of the requests.
+The time of each request is fixed beforehand, whether or not the service keeps up, and latencies count from that time;
+so the delay of a stall is charged for every request due during it (no coordinated omission). With a rate of 0 there is
+no timetable: each connection sends as soon as it has its response. Ends with one line of JSON with the results.
 """
 
 import argparse
@@ -20,15 +19,15 @@ from urllib.parse import urlsplit
 
 from bench.load import payload
 
-# How long the answers to the last requests are waited for.
+# Seconds to wait for the last responses.
 PATIENCE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What one request holds: so many events, of so many bytes each, about that repository if about any.
+    """The content of one request: ``events`` events of ``size`` bytes each, for ``repository`` if not empty.
 
-    Their types are push.0, push.1 and so on, by turns, of so many ``kinds``.
+    Their types are push.00, push.01 and so on, round-robin over ``kinds`` types.
     """
 
     events: int
@@ -38,7 +37,7 @@ class Shape:
 
 
 class Events:
-    """Events ready but for their types and ids and the moment they are meant for."""
+    """Prepared events, complete except for type, id and planned time."""
 
     def __init__(self, shape: Shape) -> None:
         rest = json.dumps(payload(shape.size), separators=(",", ":")).removeprefix('{"t":0,')
@@ -51,20 +50,20 @@ class Events:
         self.size = len(self.make(0.0)[0])
 
     def make(self, meant_at: float) -> list[bytes]:
-        """Give the next request's, each of the same size."""
+        """Return the events of the next request; all have the same size."""
         first, self._made = self._made, self._made + self._shape.events
         return [self._event % (number % self._shape.kinds, number, meant_at) for number in range(first, self._made)]
 
 
 class Letters(Protocol):
-    """What a Publisher sends."""
+    """A source of requests for a Publisher."""
 
     def write(self, meant_at: float) -> bytes:
-        """Give the next request."""
+        """Return the next request."""
 
 
 class Posts:
-    """Requests to the HTTP API, one object or a line for each event."""
+    """Requests to the HTTP API: one JSON object, or NDJSON with a line for each event."""
 
     def __init__(self, url: str, key: str, shape: Shape) -> None:
         self._events = Events(shape)
@@ -76,12 +75,12 @@ class Posts:
         ).encode()
 
     def write(self, meant_at: float) -> bytes:
-        """Give the next request."""
+        """Return the next request."""
         return self._head + b"\n".join(self._events.make(meant_at))
 
 
 def was_accepted(answer: bytes) -> bool | None:
-    """Tell whether an HTTP answer is a 202, or None as long as not all of it is there."""
+    """Return whether an HTTP response is a 202, or None while it is incomplete."""
     head, found, rest = answer.partition(b"\r\n\r\n")
     _, _, length = head.lower().partition(b"\r\ncontent-length:")
     if not found or len(rest) < int(length.partition(b"\r")[0] or 0):
@@ -90,7 +89,7 @@ def was_accepted(answer: bytes) -> bool | None:
 
 
 class Entries:
-    """Commands that append to the stream in Redis, an entry for each event."""
+    """Commands that append to the stream in Redis, one entry for each event."""
 
     def __init__(self, stream: str, shape: Shape) -> None:
         self._events = Events(shape)
@@ -100,14 +99,14 @@ class Entries:
         )  # fmt: skip
 
     def write(self, meant_at: float) -> bytes:
-        """Give the next commands."""
+        """Return the next commands."""
         return b"".join([self._head + event + b"\r\n" for event in self._events.make(meant_at)])
 
 
 def was_appended(answer: bytes, *, count: int) -> bool | None:
-    """Tell whether Redis gave an id for each entry, or None as long as not all of its answers are there."""
+    """Return whether Redis returned an id for each entry, or None while the replies are incomplete."""
     ids, errors = answer.count(b"$"), answer.count(b"\r\n-") + answer.startswith(b"-")
-    # An id takes two lines, its length and itself.
+    # The reply for an entry has two lines: the id's length and the id.
     if ids + errors < count or answer.count(b"\r\n") < 2 * ids + errors:
         return None
     return errors == 0
@@ -115,7 +114,7 @@ def was_appended(answer: bytes, *, count: int) -> bool | None:
 
 @dataclass(slots=True, eq=False)
 class Line:
-    """One connection, and the request it is busy with."""
+    """A connection and its current request."""
 
     socket: socket.socket
     meant_at: float = 0
@@ -128,7 +127,7 @@ class Line:
 
 @dataclass
 class Publisher:
-    """Sends letters over a few connections and keeps book of the answers."""
+    """Sends requests over a few connections and records the responses."""
 
     url: str
     letters: Letters
@@ -137,7 +136,7 @@ class Publisher:
     latencies: list[float] = field(default_factory=list)
     refused: int = 0
     broken: int = 0
-    # How late a request was sent at worst, for want of a connection that was free.
+    # The longest delay of a request in seconds because no connection was free.
     behind: float = 0.0
 
     def __post_init__(self) -> None:
@@ -146,9 +145,9 @@ class Publisher:
         self._waiting: dict[int, Line] = {}
 
     def publish(self, *, every: float, seconds: float, most: float = float("inf")) -> None:
-        """Send a request ``every`` so many seconds, or back to back if that is 0, and wait for the last answers.
+        """Send a request every ``every`` seconds, or back to back if 0, and wait for the last responses.
 
-        After ``seconds``, or when so many requests are answered, no more are sent.
+        No more requests are sent after ``seconds``, or once ``most`` of them are answered.
         """
         begun_at = time.monotonic()
         end_at = begun_at + seconds
@@ -174,7 +173,7 @@ class Publisher:
 
     @property
     def unanswered(self) -> int:
-        """Requests that were sent and never answered."""
+        """Return the number of requests that were never answered."""
         return len(self._waiting)
 
     def _connect(self) -> Line:
@@ -185,7 +184,7 @@ class Publisher:
         else:
             made = socket.create_connection((parts.hostname, parts.port))
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setblocking(False)  # noqa: FBT003 - the only form there is
+        made.setblocking(False)  # noqa: FBT003 - accepts only a positional argument
         return Line(made)
 
     def _send(self, line: Line, meant_at: float) -> None:
@@ -204,7 +203,7 @@ class Publisher:
         (self._sending.add if line.unsent else self._sending.discard)(line)
 
     def _listen(self, seconds: float) -> None:
-        # select() waits to the microsecond, epoll only to the millisecond.
+        # select() has a resolution of microseconds, epoll only of milliseconds.
         readable, writable, _ = select.select(self._waiting.values(), self._sending, (), seconds)
         for line in writable:
             self._go_on(line)
@@ -242,7 +241,7 @@ class Publisher:
 
 
 def percentile(seconds: list[float], percent: int) -> float:
-    """Give a percentile in milliseconds, 0 when nothing came."""
+    """Return a percentile in milliseconds, 0 for an empty list."""
     ordered = sorted(seconds)
     return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000, 2) if ordered else 0.0
 

@@ -1,6 +1,6 @@
-"""`python -m bench.report [NAME …]`: runs every bench, or those named, and puts the figures into docs/benchmarks.md.
+"""`python -m bench.report [NAME …]`: runs benchmarks (default: all), and writes their figures to docs/benchmarks.md.
 
-The figures stand between pairs of marks; what people wrote around them stays as it is.
+The figures are written between pairs of markers; the text around them is not changed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from bench.stage import ROOT, stage
 from bench.tables import table, tables
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
-# How long each may measure, so that all of them together, with their starts and stops, take five to six minutes.
+# Seconds to measure. All benchmarks together, with startup and shutdown, take five to six minutes.
 SECONDS: Mapping[str, float] = {
     "endtoend": 10,
     "fairness": 12,
@@ -28,12 +28,12 @@ SECONDS: Mapping[str, float] = {
     "scale": 5,
     "throughput": 5,
 }
-# The one block that is no bench.
+# The one block that is not a benchmark.
 MACHINE = "machine"
 
 
 class MarksMissing(ValueError):
-    """The document has no place for some figures."""
+    """The document has no markers for some figures."""
 
 
 def main() -> None:
@@ -45,26 +45,26 @@ def main() -> None:
     if strange := set(names) - BENCHES.keys():
         parser.error(f"there is no bench {', '.join(sorted(strange))}; there are {', '.join(sorted(BENCHES))}")
     try:
-        # Before minutes are spent on it.
+        # Fail before minutes are spent on measuring.
         replace(options.document.read_text(), dict.fromkeys([MACHINE, *names], ""))
     except (OSError, MarksMissing) as error:
         parser.error(str(error))
-    # What a bench started is stopped on the way out, also when somebody stops the report.
+    # On SIGTERM, too, unwind the stack so that the processes started by a benchmark are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     write(options.document, names)
 
 
 def write(document: Path, names: Sequence[str]) -> None:
-    """Run these benches, and put the figures of each into the document as soon as they are there.
+    """Run benchmarks, and write the figures of each to the document as soon as it ends.
 
-    A bench that fails keeps its old figures and does not keep the others from being run; raises ExceptionGroup then.
+    When a benchmark fails, its old figures stay, the others still run, and ExceptionGroup is raised at the end.
     """
     started = time.monotonic()
     failures = []
     for name in [MACHINE, *names]:
         try:
             content = about_the_machine() if name == MACHINE else run(name)
-        except Exception as error:  # noqa: BLE001 - raised again when all the others have had their turn
+        except Exception as error:  # noqa: BLE001 - raised again after the other benchmarks have run
             say(f"{name} failed: {error}")
             failures.append(error)
             continue
@@ -75,7 +75,7 @@ def write(document: Path, names: Sequence[str]) -> None:
 
 
 def run(name: str) -> str:
-    """Run a bench, print its JSON line, and give its block."""
+    """Run a benchmark, print its JSON line, and return its block."""
     seconds = SECONDS.get(name, 10)
     say(f"== {name}")
     started = time.monotonic()
@@ -86,24 +86,24 @@ def run(name: str) -> str:
 
 
 def say(text: str) -> None:
-    """Tell of the progress, while it happens."""
+    """Print progress."""
     print(text, flush=True)
 
 
 def block(name: str, figures: Mapping[str, object], *, seconds: float, on: datetime) -> str:
-    """Give what stands between a bench's marks."""
+    """Return the content between a benchmark's markers."""
     return f"{tables(name, figures)}\n\n`python -m bench {name} --seconds {seconds:g}`, {on:%Y-%m-%d}"
 
 
 def about_the_machine() -> str:
-    """Give the block about the machine and the versions."""
+    """Return the block about the machine and the versions."""
     with stage() as bench:
         facts = machine() | versions(bench)
     return table(["", "measured on"], [list(fact) for fact in facts.items()])
 
 
 def replace(document: str, blocks: Mapping[str, str]) -> str:
-    """Give the document with each block between the marks of its name, and else as it was; raises MarksMissing."""
+    """Return the document with each block between its markers; raise MarksMissing if there are none."""
     missing = []
     for name, content in blocks.items():
         begin, end = marks(name)
@@ -119,7 +119,7 @@ def replace(document: str, blocks: Mapping[str, str]) -> str:
 
 
 def marks(name: str) -> tuple[str, str]:
-    """Give the lines between which a block stands."""
+    """Return the markers before and after a block."""
     return f"<!-- figures of {name}: written by `make bench` -->", f"<!-- end of {name} -->"
 
 

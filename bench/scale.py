@@ -1,4 +1,4 @@
-"""What a long history and a crowd of waiting retries cost: the same work on an empty HookHub and on a full one."""
+"""The cost of a long history and of many scheduled retries: the same work on an empty HookHub and on a full one."""
 
 import json
 import os
@@ -12,16 +12,16 @@ from bench.stage import ROOT, Sink, Stage, Tell, stage, wait_for
 from hookhub import service
 
 ROWS = 1_000_000
-# With the 200 that the measured events go to, ten thousand.
+# Together with the 200 webhooks of the measured events, ten thousand.
 WEBHOOKS = 9_800
 DELIVERIES = 30_000
-# Below this the bench only proves that it works.
+# A shorter benchmark only proves that it works.
 SHORT_SECONDS = 5
 ROWS_IF_SHORT, DELIVERIES_IF_SHORT = 50_000, 2_000
-# Of the deliveries, so many are ready when the claims are measured.
+# One in this many deliveries is ready when claims are measured.
 READY_PART = 4
 SIZE = 1024
-# A retry of this webhook is due so late that no bench lives to see it.
+# A retry of this webhook is due long after the benchmark has ended.
 FAR_OFF_SECONDS = 6 * 3600
 PATIENCE_SECONDS = 120
 
@@ -29,7 +29,7 @@ PATIENCE_SECONDS = 120
 def run(seconds: float, tell: Tell) -> dict[str, object]:
     """throughput and claims with an empty log, and with millions of deliveries in it."""
     rows, deliveries = sizes(seconds)
-    # A few retries for each webhook, or it would not be a crowd; a multiple of a repository's four.
+    # A few retries for each webhook; a multiple of the four webhooks of a repository.
     webhooks = min(WEBHOOKS, max(4, rows // 100 // 4 * 4))
     figures: dict[str, object] = {"rows": rows, "webhooks": webhooks + 200, "deliveries": deliveries}
     rates, costs = {}, {}
@@ -50,13 +50,13 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
         service.run("check_ledger", "--settling", "0", environment=bench.environment)
     for suffix in ("finished", "full"):
         figures[f"ratio_{suffix}_to_empty"] = round(rates[suffix] / rates["empty"], 3)
-        # The same in processor time for a delivery, which a busy neighbour on the machine changes less.
+        # The same ratio in CPU time per delivery, which other load on the machine distorts less.
         figures[f"cpu_ratio_{suffix}_to_empty"] = round(costs[suffix] / costs["empty"], 3)
     return figures
 
 
 def sizes(seconds: float) -> tuple[int, int]:
-    """Give how many rows of each kind to fill in, and how many deliveries to measure; BENCH_ROWS sets the former."""
+    """Return how many rows of each kind to write, and how many deliveries to measure; BENCH_ROWS sets the former."""
     short = seconds < SHORT_SECONDS
     given = os.environ.get("BENCH_ROWS", "")
     if given and not (given.isdecimal() and int(given) >= 400):
@@ -66,7 +66,7 @@ def sizes(seconds: float) -> tuple[int, int]:
 
 
 def prepare(bench: Stage, sink: Sink, tell: Tell) -> None:
-    """Make the webhooks of the measured events, and one real delivery of each kind that history is made of."""
+    """Create the webhooks of the measured events, and one real delivery of each kind that the history consists of."""
     tell("Starting HookHub from nothing …")
     with bench.running("web"), bench.client() as client:
         far_off = {"retry_schedule": [FAR_OFF_SECONDS]}
@@ -80,7 +80,7 @@ def prepare(bench: Stage, sink: Sink, tell: Tell) -> None:
 
 
 def measure(bench: Stage, sink: Sink, deliveries: int, tell: Tell) -> dict[str, Any]:
-    """Give claim times, throughput and memory as they are with what the database holds now."""
+    """Return claim times, throughput and memory with the current content of the database."""
     already = bench.ask("SELECT count(*) FROM deliveries_delivery")
     idle = look(bench, ready=0)
     with bench.running("web"), bench.client() as client:
@@ -99,7 +99,7 @@ def measure(bench: Stage, sink: Sink, deliveries: int, tell: Tell) -> dict[str, 
 
 
 def look(bench: Stage, *, ready: int) -> dict[str, float]:
-    """Have claims and looks measured by a process of its own, with about so many deliveries ready."""
+    """Measure claims and polls in a separate process, with about ``ready`` deliveries ready."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.looks", str(ready)],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""The web server's way in with names that no nameserver answers for: `granian bench.silent_names:application`."""
+"""The web server with host names that no nameserver answers: `granian bench.silent_names:application`."""
 
 import socket
 import time
@@ -7,14 +7,14 @@ from typing import Any
 from bench.attackers import SUFFIX
 from config.asgi import application
 
-# For as long as the C library tries when its nameservers are silent.
+# The time after which the C library gives up when its nameservers do not answer.
 SILENT_SECONDS = 30.0
 
 _ask = socket.getaddrinfo
 
 
 def _ask_or_wait(host: Any, *arguments: Any, **options: Any) -> Any:
-    """Look a name up, or wait in vain for one that has no answer."""
+    """Resolve a host name; for a silent one, wait and fail as the C library does."""
     if isinstance(host, str) and host.endswith(SUFFIX):
         time.sleep(SILENT_SECONDS)
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")

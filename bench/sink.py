@@ -1,8 +1,8 @@
-"""The receiver of every bench: a process of its own that answers as the path says, and counts what it got by itself.
+"""The receiver of all benchmarks: a separate process that answers according to the path and counts its requests.
 
-`/ok…` is answered at once, `/fail…` with 500, `/slow…` after two seconds, `/hang…` never. `GET /report` gives the
-counts, `GET /count` their sum, `GET /samples?path=…` what arrived when; `POST /reset` forgets it all but what still
-waits for its answer.
+`/ok…` is answered at once, `/fail…` with 500, `/slow…` after two seconds, `/hang…` never. `GET /report` returns the
+counts, `GET /count` their sum, `GET /samples?path=…` the arrival times; `POST /reset` clears everything except the
+requests still waiting for their response.
 """
 
 import argparse
@@ -24,7 +24,7 @@ FAILED = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 2\r\n\r\nno"
 
 @dataclass(slots=True)
 class Arrivals:
-    """What came to one path: delivery ids, and for each the moment it was meant to be sent and that of its arrival."""
+    """The requests of one path: delivery ids, planned publishing times, and arrival times."""
 
     ids: list[bytes] = field(default_factory=list)
     meant: list[float] = field(default_factory=list)
@@ -42,18 +42,18 @@ class Arrivals:
 
 
 class Receiver:
-    """One epoll loop; a request costs it about ten microseconds, so that it is not what is measured."""
+    """One epoll loop. A request costs it about ten microseconds, so it is not the bottleneck."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        self.listener.setblocking(False)  # noqa: FBT003 - the only form there is
+        self.listener.setblocking(False)  # noqa: FBT003 - accepts only a positional argument
         self.port = self.listener.getsockname()[1]
         self.epoll = select.epoll()
         self.epoll.register(self.listener.fileno(), select.EPOLLIN)
         self.open: dict[int, socket.socket] = {}
         self.begun: dict[int, bytearray] = {}
         self.arrivals: dict[bytes, Arrivals] = {}
-        # The paths of the requests that wait for their answers, by connection; how many that is, and was at most.
+        # The paths of requests waiting for their response, by connection; their number by path, current and maximum.
         self.waiting: dict[int, bytes] = {}
         self.in_flight: Counter[bytes] = Counter()
         self.most_in_flight: Counter[bytes] = Counter()
@@ -80,7 +80,7 @@ class Receiver:
                 connection, _ = self.listener.accept()
             except BlockingIOError:
                 return
-            connection.setblocking(False)  # noqa: FBT003 - the only form there is
+            connection.setblocking(False)  # noqa: FBT003 - accepts only a positional argument
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.open[connection.fileno()] = connection
             self.epoll.register(connection.fileno(), select.EPOLLIN)
@@ -113,7 +113,7 @@ class Receiver:
         self.take(connection, chunk, end)
 
     def take(self, connection: socket.socket, request: bytes, end: int) -> None:
-        """Note one request, and answer it as its path says."""
+        """Record a request, and answer according to its path."""
         path = request[request.index(b" ") + 1 : request.index(b" HTTP/")]
         if request.startswith(b"GET ") or path == b"/reset":
             self.tell(connection, path)
@@ -141,7 +141,7 @@ class Receiver:
         self.most_in_flight[path] = max(self.most_in_flight[path], self.in_flight[path])
 
     def let_go(self, descriptor: int) -> None:
-        """Count it no more, answered or given up."""
+        """Stop counting a request as waiting: it was answered, or its connection closed."""
         path = self.waiting.pop(descriptor, None)
         if path is not None:
             self.in_flight[path] -= 1
@@ -157,7 +157,7 @@ class Receiver:
             return
 
     def tell(self, connection: socket.socket, path: bytes) -> None:
-        """Answer the bench's own questions."""
+        """Answer the benchmark's own requests: counts, reports and reset."""
         parts = urlsplit(path.decode())
         told: object = {}
         if parts.path == "/count":
@@ -171,18 +171,18 @@ class Receiver:
             self.arrivals.clear()
             self.most_in_flight = Counter(self.in_flight)
         body = json.dumps(told).encode()
-        connection.setblocking(True)  # noqa: FBT003 - the only form there is
+        connection.setblocking(True)  # noqa: FBT003 - accepts only a positional argument
         connection.sendall(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
         )
         connection.sendall(body)
-        connection.setblocking(False)  # noqa: FBT003 - the only form there is
+        connection.setblocking(False)  # noqa: FBT003 - accepts only a positional argument
 
 
 def facts_of(request: bytes, end: int) -> tuple[bytes, float]:
-    """Read the delivery's id from the head, which ends at ``end``, and from the body when it was meant to be sent.
+    """Return the delivery's id from the head, which ends at ``end``, and the planned publishing time from the body.
 
-    The moment is 0 in a body that has no "t" before its last member.
+    The time is 0 in a body without "t" before its last member.
     """
     at = request.find(b"webhook-id: ", 0, end)
     delivery_id = request[at + 12 : request.index(b"\r", at)]
@@ -191,7 +191,7 @@ def facts_of(request: bytes, end: int) -> tuple[bytes, float]:
 
 
 def length_of(head: bytes) -> int:
-    """Read the Content-Length of a request's head."""
+    """Return the Content-Length of a request's head; 0 when it has none."""
     at = head.find(b"Content-Length: ")
     if at < 0:
         return 0

@@ -1,4 +1,4 @@
-"""What every bench stands on: a HookHub of its own, started from nothing in its parts, and a receiver beside it."""
+"""Starts what every benchmark needs: a fresh HookHub as separate processes, and a receiver."""
 
 import os
 import socket
@@ -30,9 +30,9 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Memory:
-    """Of several processes, in megabytes of a million bytes each.
+    """Memory of several processes, in units of a million bytes.
 
-    What they share, most of it since the fork, is counted whole in the largest one and once in the sum.
+    Shared memory, most of it from before the fork, counts fully for the largest process and once in the sum.
     """
 
     largest_process_mb: float
@@ -41,7 +41,7 @@ class Memory:
 
 @dataclass
 class Stage:
-    """The servers of one bench and how to start the rest; ``environment`` is what its processes are started with."""
+    """The servers of one benchmark, and how to start the rest; ``environment`` is the environment of its processes."""
 
     home: Path
     url: str
@@ -53,7 +53,7 @@ class Stage:
 
     @contextmanager
     def running(self, name: str, **environment: str) -> Iterator[psutil.Process]:
-        """Run one of the Procfile's processes, by its very command, and stop it as a service manager does."""
+        """Run one of the Procfile's processes with its exact command, and stop it as a service manager does."""
         with self.started(name, procfile.commands()[name], **environment) as process:
             if name == "web":
                 wait_for(lambda: service.is_ready(self.url), "the web server", seconds=STARTS_WITHIN_SECONDS)
@@ -61,7 +61,7 @@ class Stage:
 
     @contextmanager
     def started(self, name: str, command: str, **environment: str) -> Iterator[psutil.Process]:
-        """Run a command in the stage's environment, its output in a file of that name."""
+        """Run a command in the benchmark's environment, with its output in ``NAME.log``."""
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", command], cwd=ROOT, env={**self.environment, **environment}, stdout=log, stderr=log
@@ -75,7 +75,7 @@ class Stage:
             try:
                 process.wait(STOPS_WITHIN_SECONDS)
             except subprocess.TimeoutExpired:
-                # With its children, which would otherwise go on without anybody.
+                # Include its children, which would otherwise keep running.
                 for one in [*psutil.Process(process.pid).children(recursive=True), process]:
                     with suppress(psutil.NoSuchProcess):
                         one.kill()
@@ -83,11 +83,11 @@ class Stage:
 
     @property
     def encryption_key(self) -> str:
-        """The key that seals the webhooks' secrets."""
+        """Return the key that encrypts the webhooks' secrets."""
         return self.environment["HOOKHUB_ENCRYPTION_KEYS"]
 
     def client(self) -> Client:
-        """Give a client with a key to an organization of its own, ``bench``."""
+        """Return a client with a key for the organization ``bench``, created on first use."""
         if not self.key:
             self.key = service.run(
                 "create_api_key", "--organization", "bench", "--create-organization", "--scope", "master",
@@ -96,22 +96,22 @@ class Stage:
         return Client(self.url, self.key)
 
     def ask(self, question: str, *parameters: object) -> Any:
-        """Ask the database one question, and give the first column of the first row."""
-        # One connection for all questions: a new one for each would cost more than what is being watched.
+        """Run one query, and return the first column of the first row, or None when there is no row."""
+        # Reuse one connection: opening one for each query would cost more than what is measured.
         if self._asking is None or self._asking.closed:
             self._asking = psycopg.connect(self.database_url, autocommit=True)
         row = self._asking.execute(question.encode(), parameters or None).fetchone()
         return row[0] if row else None
 
     def close(self) -> None:
-        """Ask no more."""
+        """Close the database connection."""
         if self._asking is not None:
             self._asking.close()
 
     def unsettled(self) -> bool:
-        """Tell whether any event is still to be fanned out, or any delivery due or in flight."""
-        # Ordered as the indexes are: the planner believes that it would soon meet such a row anywhere in the table, and
-        # in a large one without any it would read it all.
+        """Return whether any event is not fanned out, or any delivery is due or in flight."""
+        # Ordered like the indexes: the planner expects to find such a row early anywhere in the table, and would scan
+        # all of a large table that has none.
         return bool(
             self.ask(
                 "SELECT EXISTS (SELECT FROM deliveries_arrival)"
@@ -125,7 +125,7 @@ class Stage:
         )
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Give the processor time used so far by each process tree of the stage, and by PostgreSQL."""
+        """Return the CPU seconds used so far by each process tree of the benchmark, and by PostgreSQL."""
         spent = {name: of_tree(psutil.Process(process.pid)) for name, process in self.processes.items()}
         pid_file = self.home / "postgres" / "postmaster.pid"
         if pid_file.exists():
@@ -133,20 +133,20 @@ class Stage:
         return spent
 
     def memory(self, name: str) -> Memory:
-        """Tell how much memory the processes have that were started under that name."""
+        """Return the memory of the processes started under a name."""
         return memory_of_tree(psutil.Process(self.processes[name].pid))
 
 
 @contextmanager
 def stage(**settings: str) -> Iterator[Stage]:
-    """Give servers with an empty, migrated database: embedded ones in a home that goes when the bench ends.
+    """Provide servers with an empty, migrated database: embedded ones in a home that is removed at the end.
 
-    Where DATABASE_URL and REDIS_URL name servers, those are used, with a database of the bench's own.
+    If DATABASE_URL and REDIS_URL name servers, those are used, with a separate database.
     """
-    # Not in the checkout: a bench must not find, or leave, anything there.
+    # Not in the checkout: a benchmark must not find or leave anything there.
     with tempfile.TemporaryDirectory(prefix="hookhub-bench-") as folder, ExitStack() as stack:
         home = Path(folder)
-        # As the embedded servers make their own homes: they may run as a user of theirs, who has to pass.
+        # Like the homes that embedded servers create: they may run as another user, which must be able to traverse it.
         home.chmod(0o711)
         given_database, given_redis = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
         stack.enter_context(embedded.running(home, postgres=not given_database, redis=not given_redis))
@@ -172,7 +172,7 @@ def stage(**settings: str) -> Iterator[Stage]:
 
 @contextmanager
 def scratch_database(url: str) -> Iterator[str]:
-    """Make a database on a given server, and drop it in the end."""
+    """Create a database on a given server, and drop it at the end."""
     name = f"hookhub_bench_{os.getpid()}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -183,7 +183,7 @@ def scratch_database(url: str) -> Iterator[str]:
 
 
 def of_tree(process: psutil.Process) -> float:
-    """Give the processor time of a process, its living descendants, and those it has outlived."""
+    """Return the CPU seconds of a process, its living descendants, and its reaped ones."""
     spent = 0.0
     for one in [process, *process.children(recursive=True)]:
         try:
@@ -196,7 +196,7 @@ def of_tree(process: psutil.Process) -> float:
 
 
 def memory_of_tree(process: psutil.Process) -> Memory:
-    """Tell how much memory a process and its descendants have."""
+    """Return the memory of a process and its descendants."""
     largest = shares = 0
     for one in [process, *process.children(recursive=True)]:
         try:
@@ -204,13 +204,13 @@ def memory_of_tree(process: psutil.Process) -> Memory:
         except psutil.NoSuchProcess:
             continue
         largest = max(largest, told.rss)
-        # Only Linux knows the proportional shares; what is a process's own alone is the least of it.
+        # Only Linux reports proportional shares; elsewhere count the unique memory, which is a lower bound.
         shares += getattr(told, "pss", told.uss)
     return Memory(round(largest / 1e6, 1), round(shares / 1e6, 1))
 
 
 def wait_for(is_so: Callable[[], object], what: str, *, seconds: float, pause: float = 0.02) -> None:
-    """Wait for the thing itself; raises RuntimeError when it does not come."""
+    """Poll until a condition holds; raise RuntimeError after ``seconds``."""
     give_up_at = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > give_up_at:
@@ -219,14 +219,14 @@ def wait_for(is_so: Callable[[], object], what: str, *, seconds: float, pause: f
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on at this moment."""
+    """Return a port that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 class Sink:
-    """The receiver's process (bench/sink.py), and what it says it got."""
+    """The receiver's process (bench/sink.py), and access to its counts."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -251,20 +251,20 @@ class Sink:
         return f"http://127.0.0.1:{self.port}{path}"
 
     def report(self) -> dict[str, dict[str, Any]]:
-        """Give what arrived, path by path: count, distinct, duplicated, first_at and last_at (monotonic seconds)."""
+        """Return the counts by path: count, distinct, duplicated, first_at and last_at (monotonic seconds)."""
         report: dict[str, dict[str, Any]] = self._session.get(self.url("/report"), timeout=30).json()
         return report
 
     def count(self) -> int:
-        """Give how many requests arrived on all paths; cheap enough to be asked again and again."""
+        """Return how many requests arrived on all paths; cheap enough for polling."""
         return int(self._session.get(self.url("/count"), timeout=30).json())
 
     def total(self, what: str = "count") -> int:
-        """Give a count over all paths."""
+        """Return one of the counts, summed over all paths."""
         return sum(row[what] for row in self.report().values())
 
     def latencies(self, path: str = "/ok", *, since: float = 0, until: float = float("inf")) -> list[float]:
-        """Give in seconds, in order of arrival, how late each came that was meant to be sent in that span."""
+        """Return the latencies in seconds, in order of arrival, of requests planned between ``since`` and ``until``."""
         found = self._session.get(self.url("/samples"), params={"path": path}, timeout=60).json()
         return [
             arrived - meant
@@ -273,5 +273,5 @@ class Sink:
         ]
 
     def reset(self) -> None:
-        """Have it forget what came so far."""
+        """Clear what was received so far."""
         self._session.post(self.url("/reset"), timeout=30)

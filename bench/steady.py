@@ -1,6 +1,6 @@
-"""A steady load of several kinds of events, published by a process of its own that keeps to its timetable.
+"""A steady load of several kinds of events, published on a fixed timetable by a separate process.
 
-`python -m bench.steady` reads a plan as JSON, carries it out, and prints what became of it.
+`python -m bench.steady` reads a plan as JSON, executes it, and prints the result.
 """
 
 import json
@@ -17,15 +17,15 @@ from bench.load import payload
 from bench.publisher import Publisher
 from bench.stage import ROOT
 
-# A batch of a few events costs little more than one event, and so the publisher leaves the machine to what is measured.
+# Publishing a batch of a few events costs little more than one event, so the publisher hardly loads the machine.
 EVERY_SECONDS = 0.02
-# Enough for batches to go out on time while the answers to others are late.
+# Enough to send batches on time while some responses are late.
 CONNECTIONS = 8
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One sort of event: its type, its repository, and how large its part of all events is."""
+    """One kind of event: its type, its repository, and its fraction of all events."""
 
     type: str
     repository: str
@@ -34,7 +34,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Plan:
-    """So many events a second for so long, drawn from ``kinds`` in an order that is the same every time."""
+    """``per_second`` events for ``seconds`` seconds, drawn from ``kinds`` in the same order every time."""
 
     url: str
     key: str
@@ -46,7 +46,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Told:
-    """What was published and accepted: since when, how many of each kind, and how late a batch was at worst."""
+    """What was accepted: start time, number of events by kind, and the longest delay of a batch."""
 
     begun_at: float
     published: tuple[int, ...]
@@ -54,19 +54,19 @@ class Told:
 
 
 class Mix:
-    """Batches of events of all kinds, each event telling under "t" when its batch was meant to be sent."""
+    """Batches of events of all kinds; "t" in each event is the planned time of its batch."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._events = [event_of(kind, size=plan.size) for kind in plan.kinds]
-        # Drawn and not by turns: what is regular can miss, or always hit, the rhythm of what is measured.
+        # Random instead of round-robin: a regular pattern may miss, or always hit, the rhythm of what is measured.
         self._random = random.Random(1)
         self._run = f"{time.time_ns():x}"
         self.published = [0] * len(plan.kinds)
         self._batches = 0
 
     def write(self, meant_at: float) -> bytes:
-        """Give the next request."""
+        """Return the next request."""
         per_batch, shares = self._plan.per_second * EVERY_SECONDS, [kind.share for kind in self._plan.kinds]
         count = round(per_batch * (self._batches + 1)) - round(per_batch * self._batches)
         self._batches += 1
@@ -84,14 +84,14 @@ class Mix:
 
 
 def event_of(kind: Kind, *, size: int) -> bytes:
-    """Give an event as the API takes it, with places for its id and for the moment it is meant for."""
+    """Return an event in the API's format, with placeholders for its id and its planned time."""
     event = {"type": kind.type, "repository": kind.repository, "id": "", "data": payload(size)}
     text = json.dumps(event, separators=(",", ":")).replace("%", "%%")
     return text.replace('"id":""', '"id":"%b"', 1).replace('"t":0,', '"t":%.6f,', 1).encode()
 
 
 def carry_out(plan: Plan) -> Told:
-    """Publish batch after batch at its time; raises RuntimeError when any of it was not accepted."""
+    """Publish all batches on time; raise RuntimeError when any was not accepted."""
     mix = Mix(plan)
     publisher = Publisher(plan.url, mix, connections=CONNECTIONS)
     begun_at = time.monotonic()
@@ -102,7 +102,7 @@ def carry_out(plan: Plan) -> Told:
 
 
 def publish(plan: Plan) -> Told:
-    """Have a process of its own carry out the plan, and wait for it; raises CalledProcessError when it could not."""
+    """Execute a plan in a separate process and wait for it; raise CalledProcessError when that fails."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.steady"],
         cwd=ROOT,

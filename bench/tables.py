@@ -1,11 +1,11 @@
-"""Figures as tables, the same for a terminal and for Markdown."""
+"""Formats figures as Markdown tables that are also readable in a terminal."""
 
 from collections.abc import Mapping, Sequence
 
 Figures = Mapping[str, object]
 
-# What distinguishes the columns of a bench's table: a figure's name begins or ends so, and the rest names its row. The
-# empty one takes figures that have a namesake in another column.
+# The columns of a benchmark's table: a figure belongs to a column if its name has this prefix or suffix; the rest of
+# the name is the row. The empty one takes figures that also occur in another column.
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "endtoend": {
         "single_": "one event a request",
@@ -25,7 +25,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 
 
 def tables(bench: str, figures: Figures) -> str:
-    """Give a bench's figures as Markdown: a table of what comes several times, and one of what comes once."""
+    """Return a benchmark's figures as Markdown: a table of figures with several columns, and one of single figures."""
     columns = COLUMNS.get(bench, {})
     grid: dict[str, dict[str, object]] = {}
     for name, value in figures.items():
@@ -43,9 +43,9 @@ def tables(bench: str, figures: Figures) -> str:
 
 
 def place(name: str, columns: Mapping[str, str]) -> tuple[str, str]:
-    """Give the column and the row in which a figure stands; the column is empty when it bears no mark of one."""
+    """Return the column and the row of a figure; the column is empty when the name has no prefix or suffix of one."""
     for mark in columns:
-        # What compares two columns stands in neither.
+        # A figure that compares two columns belongs to neither.
         if mark.startswith("_") and name.endswith(mark) and not name.endswith(f"_to{mark}"):
             return mark, name.removesuffix(mark)
         if mark.endswith("_") and name.startswith(mark):
@@ -54,7 +54,7 @@ def place(name: str, columns: Mapping[str, str]) -> tuple[str, str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Give a Markdown table that is aligned to be read as it stands: names to the left, figures to the right."""
+    """Return a Markdown table aligned for reading as plain text: names left, figures right."""
     widths = [max(3, *(len(row[column]) for row in [head, *rows])) for column in range(len(head))]
     ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [head, ruler, *rows]
@@ -64,7 +64,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def shown(value: object) -> str:
-    """Write a figure as people read it, and nothing for none."""
+    """Return a figure with thousands separators, and an empty string for None."""
     match value:
         case None:
             return ""

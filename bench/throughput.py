@@ -1,4 +1,4 @@
-"""How many deliveries a second a HookHub settles, beside a bare libcurl loop and beside what people write."""
+"""Deliveries settled per second, compared with a bare libcurl loop and with a naive implementation."""
 
 import subprocess
 import sys
@@ -9,13 +9,13 @@ from bench import load
 from bench.stage import ROOT, Sink, Stage, Tell, stage, wait_for
 from hookhub import service
 
-# A bench that stands still for so long has met a fault.
+# A benchmark that makes no progress for this long has hit a fault.
 PATIENCE_SECONDS = 300
-# Rough rates, from which follows how much to measure in the given time; a wrong guess only makes it longer or shorter.
+# Rough rates that determine how much to measure in the given time; a wrong guess only changes the duration.
 GUESSED_PER_S = 5000
 NAIVE_GUESSED_PER_S = 300
 KB = 1024
-# What the figures of a load are marked with, how many bytes an event has, and to how many webhooks it goes.
+# For each load: suffix of its figures, bytes per event, and webhooks per event.
 SHAPES = (("", KB, 1), ("_fan_out_10", KB, 10), ("_10kb", 10 * KB, 1), ("_10kb_to_10", 10 * KB, 10))
 
 
@@ -24,7 +24,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
     figures: dict[str, object] = {}
     count = max(2000, int(seconds * GUESSED_PER_S))
     for suffix, size, fan_out in SHAPES:
-        # Two yardsticks and the thing itself within moments of each other, on the same receiver.
+        # HookHub and both baselines are measured shortly after one another, on the same receiver.
         part = count if not suffix else count // 2
         tell(f"{part:,} deliveries of {size:,} bytes, each event to {fan_out} …")
         found = measure(part, size=size, fan_out=fan_out, naive=not suffix, seconds=seconds, tell=tell)
@@ -33,7 +33,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
 
 
 def measure(count: int, *, size: int, fan_out: int, naive: bool, seconds: float, tell: Tell) -> dict[str, object]:
-    """Measure one shape of load; ``naive`` adds the yardstick that takes the longest."""
+    """Measure one load; ``naive`` adds the baseline that takes longest."""
     with Sink() as sink, stage() as bench:
         with bench.running("web"), bench.client() as client:
             load.make_webhooks(bench, client, sink.url(), fan_out=fan_out)
@@ -52,9 +52,9 @@ def measure(count: int, *, size: int, fan_out: int, naive: bool, seconds: float,
 
 
 def drain(bench: Stage, sink: Sink, tell: Tell, *, already: int = 0) -> dict[str, Any]:
-    """Start a worker, and measure from the first request until all is settled.
+    """Start a worker, and measure from the first request until everything is settled.
 
-    ``already`` is how many deliveries there were before what is to be drained was published.
+    ``already`` is the number of deliveries that existed before the events to be measured were published.
     """
     sink.reset()
     delivered_before = bench.ask("SELECT count(*) FROM deliveries_delivery WHERE state = 'delivered'")
@@ -84,7 +84,7 @@ def drain(bench: Stage, sink: Sink, tell: Tell, *, already: int = 0) -> dict[str
 
 
 def ceiling(sink: Sink, *, size: int, count: int = 20_000) -> float:
-    """Give how many requests a second a bare libcurl loop makes to the same receiver."""
+    """Return how many requests per second a bare libcurl loop sends to the same receiver."""
     command = [sys.executable, "-m", "bench.ceiling", sink.url("/ok/ceiling"), str(count), str(size)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     sink.reset()
@@ -92,7 +92,7 @@ def ceiling(sink: Sink, *, size: int, count: int = 20_000) -> float:
 
 
 def naive_rate(bench: Stage, sink: Sink, count: int, *, size: int, tell: Tell) -> float:
-    """Give how many deliveries a second the naive worker makes of as many new events."""
+    """Return how many deliveries per second the naive worker makes of ``count`` new events."""
     tell("The same as a task for each delivery …")
     with bench.running("web"), bench.client() as client:
         load.publish(client, load.events(count, size=size, fan_out=1), tell)
