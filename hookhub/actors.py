@@ -1,4 +1,4 @@
-"""Who a request comes from, as the audit log names them."""
+"""Identifies the actor of a request for the audit log."""
 
 from django.contrib.auth.models import User
 from django.http import HttpRequest
@@ -11,12 +11,12 @@ MAX_REQUEST_ID_LENGTH = 100
 
 
 def actor_of_key(key: ApiKey, request: HttpRequest) -> Actor:
-    """Return the API key that a request was authenticated with as its actor."""
+    """Return the API key that authenticated a request as its actor."""
     return Actor("api_key", key.key_id, key.name, address_of(request.META), request_id_of(request))
 
 
 def actor_of_session(request: HttpRequest) -> Actor:
-    """Return the person who is logged in as a request's actor."""
+    """Return the logged-in user as a request's actor, or the anonymous actor."""
     user = getattr(request, "user", None)
     if not isinstance(user, User):
         return Actor("anonymous", "", "", address_of(request.META), request_id_of(request))
@@ -24,6 +24,6 @@ def actor_of_session(request: HttpRequest) -> Actor:
 
 
 def request_id_of(request: HttpRequest) -> str:
-    """Return the id that the client or a proxy gave the request, or nothing."""
+    """Return the request id set by the client or a proxy, or "" if it is missing or not printable ASCII."""
     given = request.headers.get("X-Request-Id", "")[:MAX_REQUEST_ID_LENGTH]
     return given if given.isascii() and given.isprintable() else ""

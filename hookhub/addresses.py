@@ -1,6 +1,7 @@
-"""Every address that HookHub tells of itself: with the path prefix it is served under, and absolute where it has to be.
+"""The URLs of this deployment, with the path prefix it is served under and absolute where they must be.
 
-A prefix comes from the server as SCRIPT_NAME, or from the path of HOOKHUB_PUBLIC_URL; paths here are without it.
+The prefix comes from the server as SCRIPT_NAME, or from the path of HOOKHUB_PUBLIC_URL. Paths in this module are
+without it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -15,38 +16,38 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 
 
 class Asked(Protocol):
-    """A request, as far as an address is made of it."""
+    """The part of a request that building an absolute URL needs."""
 
     def build_absolute_uri(self, location: str | None = None) -> str:
-        """Return an absolute address at the host that the request was sent to."""
+        """Return an absolute URL on the host that the request was sent to."""
         ...
 
 
 def path_of(path: str) -> str:
-    """Return a path of this deployment with the prefix that it is served under."""
+    """Return a path of this deployment with the prefix prepended."""
     return f"{get_script_prefix().rstrip('/')}{path}"
 
 
 def address_of(path: str, request: Asked) -> str:
-    """Return the absolute address of a path of this deployment, at the host that the client called."""
+    """Return the absolute URL of a path of this deployment, on the host that the client called."""
     return request.build_absolute_uri(path_of(path))
 
 
 class PrefixedStaticFiles(StaticFilesStorage):
-    """Static files whose addresses have the prefix of the request; Django's would have that of the first one."""
+    """Static files with the prefix of the current request in their URLs; Django's storage keeps the first one."""
 
     def url(self, name: str | None) -> str:
-        """Return the path of a static file."""
+        """Return the URL path of a static file."""
         return path_of(super().url(name))
 
 
 def without_prefix(path: str, prefix: str) -> str:
-    """Return a path without the prefix; one that a proxy has taken the prefix off already stays as it is."""
+    """Return a path without the prefix, unchanged if a proxy has stripped it already."""
     return (path.removeprefix(prefix) or "/") if prefix and f"{path}/".startswith(f"{prefix}/") else path
 
 
 def mounted_front(front: Front, *, prefix: str) -> Front:
-    """Wrap an ASGI application in the same way; it takes the prefix off itself, which ASGI calls the root path."""
+    """Wrap an ASGI application so that it gets the prefix as its ``root_path`` and strips it itself."""
 
     async def answer(scope: Environ, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
@@ -57,7 +58,7 @@ def mounted_front(front: Front, *, prefix: str) -> Front:
 
 
 def mounted(application: Application, *, prefix: str) -> Application:
-    """Wrap a WSGI application so that it is found under a prefix, whether or not a proxy takes the prefix off."""
+    """Wrap a WSGI application so that it is served under a prefix, whether or not a proxy strips the prefix."""
 
     def answer(environ: Environ, start_response: Any) -> Iterable[bytes]:
         path = without_prefix(environ.get("PATH_INFO", ""), prefix)

@@ -1,4 +1,4 @@
-"""What can be done to an API key that exists: change it, and give it a new secret while the old one still works."""
+"""Changes to existing API keys: name, expiry, networks, and a new secret with an overlap for the old one."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -16,14 +16,17 @@ MAX_OVERLAP = timedelta(days=30)
 
 
 def expiry_error(expires_at: datetime | None, *, now: datetime) -> str | None:
-    """Return what is wrong with the expiry that a key is to have, or None."""
+    """Return why a key cannot have this expiry, or None if it can."""
     if expires_at is not None and expires_at <= now:
         return "must be in the future"
     return None
 
 
 def change(key: ApiKey, changes: Mapping[str, object], *, now: datetime) -> ApiKey:
-    """Change a key's name, expiry or networks and return it; raises BadTerms for more of a revoked key."""
+    """Change a key's name, expiry or allowed networks and return the key.
+
+    Raise BadTerms if the key is revoked and more than its name is to change.
+    """
     with transaction.atomic():
         found = _locked(key, for_more_than_its_name=changes.keys() != {"name"})
         before = found.as_state()
@@ -44,9 +47,11 @@ def change(key: ApiKey, changes: Mapping[str, object], *, now: datetime) -> ApiK
 def roll(
     key: ApiKey, *, now: datetime, overlap: timedelta | None = None, expires_at: datetime | None = None
 ) -> tuple[ApiKey, str]:
-    """Give a key a new secret and return it with its new text; raises BadTerms for a revoked or expired key.
+    """Replace a key's secret and return the key with its new text.
 
-    The old secret is accepted for ``overlap`` longer, of which zero is none; one from before that ends at once.
+    The old secret is accepted for ``overlap`` longer, by default HOOKHUB_SECRET_OVERLAP; zero ends it at once. The
+    secret before that one is not accepted any more. Raise BadTerms if the key is revoked, or has expired and gets no
+    new expiry.
     """
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():

@@ -1,4 +1,4 @@
-"""The doors as a Django app."""
+"""The Django app of the API, the admin, memberships and API keys."""
 
 from django.apps import AppConfig
 

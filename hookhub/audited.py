@@ -1,4 +1,4 @@
-"""What the audit log shows of people, groups, memberships, API keys, event types and replays."""
+"""What the audit log shows of organizations, users, groups, memberships, API keys, event types and replays."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ USER_FIELDS = (
 
 
 def audited(found: Model) -> tuple[Target, State]:
-    """Return a row as the target of a change, and its fields; raises TypeError for a kind that is not audited."""
+    """Return a row as an audit target, with its audited fields; raise TypeError for a model that is not audited."""
     match found:
         case Organization():
             return organization_target(found), organization_state(found)
@@ -42,7 +42,7 @@ def audited(found: Model) -> tuple[Target, State]:
 
 
 def replay_target(replay: Replay) -> Target:
-    """Return a replay as the target of a change."""
+    """Return a replay as an audit target."""
     return Target("replay", str(replay.pk), str(replay.pk), replay.organization)
 
 

@@ -1,7 +1,6 @@
-"""Changes that other processes make, heard of at once: PostgreSQL announces them, and a thread of each web process
-forgets what they concern.
+"""Evicts cached rows when another process changes them: a thread per web process listens for PostgreSQL's NOTIFY.
 
-Without the connection, what is in memory still expires after ``remembering.SPAN``.
+While the connection is down, cached entries still expire after ``remembering.SPAN``.
 """
 
 import logging
@@ -23,12 +22,12 @@ log = logging.getLogger("hookhub.changes")
 
 CHANNEL = "hookhub_changes"
 RETRY_DELAY = timedelta(seconds=2)
-# How soon a listener that is to stop looks up.
+# How often the listener checks whether it must stop.
 POLL_INTERVAL = timedelta(seconds=1)
 
 
 def forget(notice: str) -> None:
-    """Forget, in this process, what a notice of the database is about."""
+    """Evict from this process's caches what a database notification is about."""
     kind, _, name = notice.partition(":")
     match kind:
         case "api_key":
@@ -40,8 +39,8 @@ def forget(notice: str) -> None:
             event_types.forget_organization(int(name))
             publishing.forget_organization(int(name))
         case _:
-            # Of a newer version perhaps, or of whatever else may say NOTIFY here: too much forgotten costs a few
-            # queries, too little a stranger's access.
+            # From a newer version, or from another program that notifies this channel. Evicting too much costs a few
+            # queries; evicting too little may let a revoked key in.
             forget_everything()
 
 
@@ -50,24 +49,24 @@ def _is_number(text: str) -> bool:
 
 
 def forget_everything() -> None:
-    """Forget all that this process keeps in memory of the database's answers."""
+    """Empty this process's caches of database rows."""
     authentication.forget_all()
     event_types.forget_all()
     publishing.forget_all()
 
 
 class Listener:
-    """A thread that listens on a connection of its own, and connects again for as long as it runs."""
+    """A thread that listens on its own database connection and reconnects until it is stopped."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
-        # Set while notices arrive.
+        # Set while the thread receives notifications.
         self.is_listening = threading.Event()
 
     def ensure_started(self) -> None:
-        """Start the thread unless it runs already."""
+        """Start the thread unless it is running."""
         if self._thread is not None:
             return
         with self._lock:
@@ -76,7 +75,7 @@ class Listener:
                 self._thread.start()
 
     def stop(self) -> None:
-        """Close the connection and wait until the thread has ended."""
+        """Stop the thread and wait until it has closed its connection."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -95,7 +94,7 @@ class Listener:
     def _listen(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-        # What changed before this moment was announced to nobody here.
+        # Changes made before LISTEN took effect were not received.
         forget_everything()
         self.is_listening.set()
         while not self._stopping.is_set():
@@ -107,7 +106,7 @@ _listener = Listener()
 
 
 def listening(application: "WSGIApplication") -> "WSGIApplication":
-    """Return a WSGI application whose first request has its process listen for other processes' changes."""
+    """Wrap a WSGI application so that its first request starts the process's listener."""
 
     def listen_and_answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         _listener.ensure_started()

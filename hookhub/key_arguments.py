@@ -1,4 +1,4 @@
-"""How the commands are told for how long an API key works, from where, and how long its old secret is accepted."""
+"""Command-line arguments of API keys: expiry, allowed networks and the overlap of the old secret."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,12 +7,12 @@ from django.utils.dateparse import parse_datetime
 
 from hookhub import api_keys, networks
 
-# More days than any key is kept for, and few enough for every calendar.
+# Longer than any key is used, and short enough for every date to be representable.
 MAX_DAYS = 36_500
 
 
 def expiry(*, days: int | None, at: str | None, now: datetime) -> datetime | None:
-    """Return when a key is to expire, from ``--expires-in`` or ``--expires-at``, or None; raises CommandError."""
+    """Return a key's expiry from ``--expires-in`` or ``--expires-at``, or None without either; raise CommandError."""
     if days is not None:
         if not 1 <= days <= MAX_DAYS:
             raise CommandError(f"--expires-in: use 1 to {MAX_DAYS} days.")
@@ -22,7 +22,7 @@ def expiry(*, days: int | None, at: str | None, now: datetime) -> datetime | Non
     try:
         found = parse_datetime(at)
         if found is not None:
-            # In UTC, where the last hours of the last year may be none.
+            # Conversion to UTC can overflow in the last hours of the last year.
             found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         found = None
@@ -35,7 +35,7 @@ def expiry(*, days: int | None, at: str | None, now: datetime) -> datetime | Non
 
 
 def allowed_networks(given: list[str]) -> list[str]:
-    """Return the networks from ``--network`` in one notation; raises CommandError."""
+    """Return the networks from ``--network`` in canonical notation; raise CommandError."""
     try:
         return networks.normalized(given)
     except networks.InvalidNetworks as error:
@@ -43,7 +43,7 @@ def allowed_networks(given: list[str]) -> list[str]:
 
 
 def overlap(seconds: int | None) -> timedelta | None:
-    """Return how long the old secret is accepted, or None for the setting's time; raises CommandError."""
+    """Return how long the old secret stays valid, or None for the setting's default; raise CommandError."""
     if seconds is None:
         return None
     if not 0 <= seconds <= api_keys.MAX_OVERLAP.total_seconds():

@@ -18,9 +18,9 @@ log = logging.getLogger("hookhub.notices")
 
 
 def warn_of_expiring_keys(*, now: datetime) -> int:
-    """Warn the owners of keys that expire within HOOKHUB_KEY_EXPIRY_WARNING; return how many keys that was about.
+    """E-mail the owners of keys that expire within HOOKHUB_KEY_EXPIRY_WARNING; return how many keys were handled.
 
-    What cannot be sent now is tried again at the next tick. A key that has expired unannounced is warned of too.
+    What cannot be sent is retried at the next tick. A key that expired before any e-mail was sent is included.
     """
     soon = now + settings.HOOKHUB_KEY_EXPIRY_WARNING
     keys = ApiKey.objects.filter(revoked_at=None, expiry_warned_at=None, expires_at__lte=soon)
@@ -29,19 +29,19 @@ def warn_of_expiring_keys(*, now: datetime) -> int:
         try:
             _write_to(recipients_of(key), key)
         except REFUSED:
-            # No second try will find this address better, and the e-mails after it must not wait for one.
+            # A retry would be rejected too, and later e-mails must not wait for it.
             log.exception("The e-mail about the API key %s is refused by the mail server", key.key_id)
         except (SMTPException, OSError) as error:
             log.warning("The mail server does not take the e-mail about the API key %s: %s", key.key_id, error)
             break
-        # Only if the expiry is still the same: moved meanwhile, it will be warned of in its time.
+        # Only if the expiry is unchanged: a new one gets its own e-mail.
         same = ApiKey.objects.filter(pk=key.pk, expires_at=key.expires_at)
         warned += same.update(expiry_warned_at=now)
     return warned
 
 
 def recipients_of(key: ApiKey) -> list[str]:
-    """Return the e-mail addresses of the owners of a key's organization; of an operator's key, of the superusers."""
+    """Return the e-mail addresses of the owners of a key's organization, or for an operator's key of the superusers."""
     people: QuerySet[User] = User.objects.filter(is_active=True).exclude(email="")
     if key.organization_id is None:
         people = people.filter(is_superuser=True)
@@ -56,7 +56,7 @@ def _write_to(addresses: list[str], key: ApiKey) -> None:
     if not addresses:
         return
     whose = on_one_line(str(key.organization)) if key.organization else "operator"
-    # A line break in a name would let its author write lines of the e-mail.
+    # A line break in a name would let its author inject lines into the e-mail.
     name = on_one_line(key.name)
     context = {"key": key, "name": name, "whose": whose, "public_url": settings.HOOKHUB_PUBLIC_URL}
     letter = render_to_string("hookhub/api_key_expires.txt", context)

@@ -1,4 +1,4 @@
-"""Attempts to log in: counted before a password is hashed, and recorded with address and name."""
+"""Rate-limits login attempts before a password is hashed, and logs each with its address and user name."""
 
 import hashlib
 import logging
@@ -24,22 +24,22 @@ WINDOW = timedelta(minutes=5)
 BY_ADDRESS = Policy("logins-of-address", WINDOW)
 BY_NAME = Policy("logins-of-name", WINDOW)
 VIEWS = frozenset({"admin:login", "rest_framework:login"})
-# A browser in which a person has logged in before is counted apart, so that strangers who try the person's name do not
-# keep the person out.
+# Attempts from a browser in which the user has logged in before are counted separately, so that strangers who try the
+# user's name cannot lock the user out.
 KNOWN_DEVICE = timedelta(days=90)
 SALT = "hookhub.logins.device"
-# Of Django's users. The form refuses a longer one before it looks for anybody.
+# The maximum length of Django's user names. The form rejects a longer one before it looks up the user.
 MAX_NAME_LENGTH = 150
 
 
 class LimitLogins:
-    """Refuse attempts beyond the limits; what succeeds is not counted."""
+    """Middleware that rejects login attempts beyond the limits; successful ones do not count."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer, and record how an attempt ended."""
+        """Call the view, and log how a login attempt ended."""
         answered = self.get_response(request)
         attempt: Attempt | None = request.META.get("hookhub.login")
         if attempt is not None:
@@ -49,7 +49,7 @@ class LimitLogins:
     def process_view(
         self, request: HttpRequest, view: object, args: object, kwargs: Mapping[str, Any]
     ) -> HttpResponse | None:
-        """Count an attempt before the view hashes its password."""
+        """Count an attempt before the view hashes its password; return a 429 response beyond the limits."""
         del view, args, kwargs
         matched = request.resolver_match
         if request.method != "POST" or matched is None or matched.view_name not in VIEWS:
@@ -68,7 +68,7 @@ class LimitLogins:
 
 
 class Attempt:
-    """One attempt to log in."""
+    """One login attempt."""
 
     def __init__(self, request: HttpRequest) -> None:
         self.name = name_in(request.POST.get("username", ""))
@@ -82,12 +82,12 @@ class Attempt:
         )
 
     def count(self) -> None:
-        """Count it, as long as it is not known to succeed; raises TooMany."""
+        """Count the attempt, which is taken back if it succeeds; raise TooMany."""
         for policy, subject, quota in self.counted:
             rates.take(policy, subject, quota=quota, now=time.time())
 
     def conclude(self, request: HttpRequest, answered: HttpResponse) -> None:
-        """Record how it ended; one that succeeded is taken back, and the browser is known from then on."""
+        """Log how the attempt ended; if it succeeded, take back its count and mark the browser as known."""
         if answered.status_code != 302 or not request.user.is_authenticated:
             log.warning("login failed: name %r, address %s", secret_text.masked(self.name), self.address)
             return
@@ -107,16 +107,16 @@ class Attempt:
 
 
 def name_in(given: str) -> str:
-    """Return the name that Django's form looks up: without space around it, in one spelling, cut where none is so long.
+    """Return the name that Django's form looks up: stripped, normalized to NFKC, and cut if it is too long to exist.
 
-    By the name as it is sent, one person's password could be tried under as many names as Unicode has spellings of it.
+    Counted as it was sent, one user's password could be tried under each of the name's many Unicode spellings.
     """
     name = given.strip()
     return name[:MAX_NAME_LENGTH] if len(name) > MAX_NAME_LENGTH else unicodedata.normalize("NFKC", name)
 
 
 def device_of(request: HttpRequest, digest: str) -> str | None:
-    """Return what a browser in which this name has logged in before is called, or None."""
+    """Return the id of a browser in which this name has logged in before, or None."""
     try:
         known = signing.loads(request.COOKIES.get(settings.HOOKHUB_DEVICE_COOKIE, ""), salt=SALT, max_age=KNOWN_DEVICE)
     except signing.BadSignature:

@@ -1,4 +1,4 @@
-"""Memberships, API keys and replays."""
+"""Create memberships, API keys and replays."""
 
 import deliveries.models
 import django.db.models.deletion

@@ -1,4 +1,4 @@
-"""Event types that organizations register; a table of its own, which the version before does not look at."""
+"""Create the table of registered event types, which the previous version ignores."""
 
 import django.db.models.deletion
 import django.utils.timezone

@@ -1,4 +1,4 @@
-"""API keys expire, roll with an overlap and are bound to networks; keys from before do none of it."""
+"""Add expiry, rolling with an overlap and allowed networks to API keys; existing keys stay unrestricted."""
 
 import django.contrib.postgres.fields
 from django.db import migrations, models

@@ -1,8 +1,8 @@
-"""Every change of what web processes keep in memory is announced by the database itself, whoever makes it."""
+"""Create triggers that notify web processes of every change to the rows they cache, however it is made."""
 
 from django.db import migrations
 
-# Only columns that decide whether a request is accepted: that a key was used is written once a minute.
+# Only columns that decide whether a request is accepted: ``last_used_at`` is written once a minute.
 ANNOUNCE = """
 CREATE FUNCTION hookhub_announce_change() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE

@@ -1,4 +1,4 @@
-"""Names must be one line; nothing of the database changes, and what is stored is made one line where it is shown."""
+"""Restrict API key names to one line. No SQL: stored names are put on one line where they are displayed."""
 
 import deliveries.plain_text
 from django.db import migrations, models

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend with cheaper health checks, and with errors told apart by whom they are about."""
+"""Django's PostgreSQL backend with cheap health checks, and with session errors separated from data errors."""

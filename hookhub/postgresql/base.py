@@ -1,4 +1,4 @@
-"""Django's connection to PostgreSQL, cheaper to keep and closed in time: when nobody needs it, or it does not serve."""
+"""Django's PostgreSQL connection with a cheaper health check, closed when its thread ends or its session fails."""
 
 import os
 import select
@@ -13,44 +13,44 @@ from hookhub.postgresql.errors import ErrorWrapper
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Looks at the socket before each request, where Django asks the server a question; ends with its thread."""
+    """Checks the socket before each request instead of querying the server; closes the connection with its thread."""
 
-    # Django's own, of which its stubs do not know.
+    # Django's attributes, missing from its stubs.
     health_check_enabled: bool
     health_check_done: bool
     errors_occurred: bool
 
-    # Whether the server answers here and yet will not do what it is there for.
+    # Whether the session answers but is unusable, for example because it is read-only.
     is_to_be_left = False
 
     @cached_property
     def wrap_database_errors(self) -> ErrorWrapper:
-        """Tell errors that are no value's fault from those that are."""
+        """Return the wrapper that separates session errors from data errors."""
         return ErrorWrapper(self)
 
     def is_usable(self) -> bool:
-        """Tell whether the server answers and does what it is asked."""
+        """Return whether the server answers and the session can be used."""
         return not self.is_to_be_left and bool(super().is_usable())
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> "psycopg.Connection[Any]":
-        """Connect, until the thread ends at the latest."""
+        """Return a new connection, which is closed when its thread ends at the latest."""
         connection: psycopg.Connection[Any] = super().get_new_connection(conn_params)
         self.is_to_be_left = False
         _of_this_thread.closers[id(self)] = Closer(connection)
         return connection
 
     def init_connection_state(self) -> None:
-        """Set the session's parameters, which ``SESSION`` in the settings of the database names."""
+        """Set the session parameters listed under ``SESSION`` in the database's settings."""
         super().init_connection_state()
         session: dict[str, str] = self.settings_dict.get("SESSION", {})
         self.connection.execute(SET_PARAMETERS, [list(session), list(session.values())], prepare=False)
 
     def close_if_health_check_failed(self) -> None:
-        """Leave a connection that the server has left.
+        """Close the connection if the server has closed it.
 
-        A server that ends a connection says so or hangs up, and either is something to read where between two requests
-        there should be nothing; only then is it asked. A network that went away in silence is noticed by neither: the
-        question would wait for its answer for as long as the statement after it.
+        A server that ends a connection sends a message or closes the socket. Either makes the socket readable, which it
+        should not be between two requests; only then is the server queried. Neither detects a network that went away
+        silently: the query would block for as long as the statement after it.
         """
         is_to_be_checked = self.health_check_enabled and not self.health_check_done
         if is_to_be_checked and self.connection is not None and is_quiet(self.connection):
@@ -62,10 +62,10 @@ SET_PARAMETERS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], 
 
 
 class Closer:
-    """Closes a connection when the last one who holds this lets go of it: the thread that made the connection.
+    """Closes a connection when it is garbage-collected: only the thread that opened the connection refers to it.
 
-    The web server ends threads that have been idle for a while. Their connections are part of cycles, and would stay
-    open until the garbage collector comes round to them, which in an idle process is never.
+    The web server ends threads that have been idle for a while. Their connections are part of reference cycles and
+    would stay open until the garbage collector runs, which in an idle process is never.
     """
 
     def __init__(self, connection: "psycopg.Connection[Any]") -> None:
@@ -73,13 +73,13 @@ class Closer:
         self._pid = os.getpid()
 
     def __del__(self) -> None:
-        """Close it, unless it is only a fork's copy: closing that would end the parent's."""
+        """Close the connection, unless this is a forked child's copy: closing that would end the parent's."""
         if self._pid == os.getpid():
             self._connection.close()
 
 
 class _Closers(threading.local):
-    """Those of one thread, by the wrapper they belong to."""
+    """The closers of one thread, by the ``id()`` of their ``DatabaseWrapper``."""
 
     def __init__(self) -> None:
         self.closers: dict[int, Closer] = {}
@@ -89,7 +89,7 @@ _of_this_thread = _Closers()
 
 
 def is_quiet(connection: "psycopg.Connection[Any]") -> bool:
-    """Tell whether a connection is open, and nothing has come through it that nobody asked for."""
+    """Return whether the connection is open and has no unread data."""
     if connection.closed:
         return False
     look = select.poll()

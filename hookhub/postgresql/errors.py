@@ -1,4 +1,4 @@
-"""What PostgreSQL says of a session, of a role or of itself, kept apart from what it says of somebody's values."""
+"""Separates errors of the session, the role or the server from errors caused by the data."""
 
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -10,25 +10,25 @@ from django.db.utils import DatabaseErrorWrapper
 if TYPE_CHECKING:
     from hookhub.postgresql.base import DatabaseWrapper
 
-# How the SQLSTATEs begin that no value has brought about, so that another connection, or the same later on, may fare
-# better, and of which psycopg nevertheless makes something else than an OperationalError, as it does of those that say
-# that the server shuts down, is full, or has met a lock, a deadlock or a time limit.
+# SQLSTATE prefixes caused by the session or the server, not by the data, so that a retry on another connection, or
+# later, may succeed. psycopg does not map these to OperationalError, as it does a server that shuts down or is full,
+# locks, deadlocks and timeouts.
 OF_THE_SESSION = (
-    # The transaction is read-only, as all are on a server that became a standby or whose provider saves its last disk
-    # space; or it was ended for taking too long.
+    # The transaction is read-only, as on a standby or where the provider blocks writes to save disk space; or it was
+    # ended for taking too long.
     "25",
-    # A plan was kept for longer than the columns it is about.
+    # A cached plan has outlived a change of its columns.
     "0A000",
-    # A prepared statement is not there, or there already: behind a pooler this is another session than it was.
+    # A prepared statement is missing or already exists: behind a pooler this is a different session.
     "26000",
     "42P05",
-    # The role may not: another way of providers to have a database written to no more.
+    # The role lacks the privilege: another way in which providers block writes.
     "42501",
 )
 
 
 class ErrorWrapper(DatabaseErrorWrapper):
-    """Raises what Django makes of psycopg's errors, and an OperationalError for all that is no value's fault."""
+    """Raises Django's exception for an error of psycopg, and OperationalError for every session error."""
 
     wrapper: "DatabaseWrapper"
 
@@ -38,7 +38,7 @@ class ErrorWrapper(DatabaseErrorWrapper):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Raise it; a connection that it speaks against is not to be used for longer than what is under way."""
+        """Raise the error; after a session error mark the connection so that it is not reused."""
         if isinstance(exc_value, psycopg.Error) and (exc_value.sqlstate or "").startswith(OF_THE_SESSION):
             self.wrapper.errors_occurred = self.wrapper.is_to_be_left = True
             raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
