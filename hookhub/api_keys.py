@@ -49,9 +49,8 @@ def roll(
 ) -> tuple[ApiKey, str]:
     """Replace a key's secret and return the key with its new text.
 
-    The old secret is accepted for ``overlap`` longer, by default HOOKHUB_SECRET_OVERLAP; zero ends it at once. The
-    secret before that one is not accepted any more. Raise BadTerms if the key is revoked, or has expired and gets no
-    new expiry.
+    The old secret is accepted for ``overlap`` longer (default HOOKHUB_SECRET_OVERLAP, zero for not at all); one from an
+    earlier roll ends at once. Raise BadTerms if the key is revoked, or if it has expired and gets no new expiry.
     """
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():

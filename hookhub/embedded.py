@@ -91,7 +91,7 @@ def redis_url(home: Path) -> str:
 
 @contextmanager
 def running(home: Path, *, durable: bool = True, postgres: bool = True, redis: bool = True) -> Iterator[None]:
-    """Keep this home's servers running within the context; the last caller to leave stops them.
+    """Start this home's servers unless they run, and keep them running; the last caller to leave stops them.
 
     Any number of processes and threads may be inside. ``durable=False`` (for tests) takes effect only for the caller
     that starts PostgreSQL. Each caller holds a shared flock, which the kernel releases even after SIGKILL; servers left

@@ -1,4 +1,4 @@
-"""What is answered before any view: health checks, hosts that are not served, and programs that publish."""
+"""Middleware: health checks, served hosts, the publishing fast path, rate limits by address, and loop detection."""
 
 import logging
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 
 def answer_health_checks(get_response: Handler) -> Handler:
-    """Answer /healthz and /readyz whatever the Host header says: probes go by address."""
+    """Answer /healthz and /readyz regardless of the Host header, because probes call by IP address."""
     checks = {"/healthz": readiness.live, "/readyz": readiness.ready}
 
     def answer(request: HttpRequest) -> HttpResponse:
@@ -37,13 +37,13 @@ def answer_health_checks(get_response: Handler) -> Handler:
 
 
 def require_a_served_host(get_response: Handler) -> Handler:
-    """Refuse requests for a host that is not served here, with one line in the log."""
+    """Reject requests for a host that is not served here, with one line in the log."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         try:
             request.get_host()
         except DisallowedHost:
-            # Quoted and cut, because a stranger wrote it.
+            # Escaped and cut, because it is untrusted input.
             host = ascii(request.META.get("HTTP_HOST", "")[:100])
             log.warning("Refused a request for the host %s, which is not in HOOKHUB_SERVED_HOSTS.", host)
             message = f"This server does not serve the host {host}. Its operator can add it to HOOKHUB_SERVED_HOSTS."
@@ -57,7 +57,7 @@ def require_a_served_host(get_response: Handler) -> Handler:
 
 
 def name_the_actor(get_response: Handler) -> Handler:
-    """Have the changes of a request recorded as made by the person who is logged in, or by its API key."""
+    """Attribute a request's changes in the audit log to the logged-in user or to its API key."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         with audit.acting(lambda: actor_of_session(request)):
@@ -67,12 +67,12 @@ def name_the_actor(get_response: Handler) -> Handler:
 
 
 def refuse_unreadable(get_response: Handler) -> Handler:
-    """Refuse paths, queries and cookies that hold NUL, which no text in the database can, or are not UTF-8."""
+    """Reject paths, cookies and queries with NUL, which PostgreSQL's text cannot store, and queries not in UTF-8."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         if "\0" in request.path_info:
             return not_found(request)
-        # In quotes a cookie may spell it as an octal number.
+        # A quoted cookie may encode NUL as an octal escape.
         if "\\" in request.META.get("HTTP_COOKIE", "") and any("\0" in each for each in request.COOKIES.values()):
             refusal = invalid({"Cookie": "must not contain NUL"})
             return as_plain(shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields))
@@ -89,7 +89,7 @@ def refuse_unreadable(get_response: Handler) -> Handler:
 
 
 def faults_in_query(query: str) -> dict[str, str]:
-    """Return what is wrong with a query string, by parameter."""
+    """Return the errors in a query string, by parameter."""
     faults = {}
     for part in query.encode("latin-1", "replace").split(b"&"):
         name, _, value = part.replace(b"+", b" ").partition(b"=")
@@ -106,10 +106,10 @@ def faults_in_query(query: str) -> dict[str, str]:
 
 
 def limit_addresses(get_response: Handler) -> Handler:
-    """Refuse the requests of an address that has made as many as it may.
+    """Reject requests from an address that has used up its limit.
 
-    Events that were accepted do not count, nor does what a database that is away keeps from being answered: who tries
-    again until it is back is not refused then.
+    Accepted events do not count, nor do requests that a database outage fails with 503: a client that retries until the
+    database is back must not be rejected then.
     """
 
     def answer(request: HttpRequest) -> HttpResponse:
@@ -119,7 +119,7 @@ def limit_addresses(get_response: Handler) -> Handler:
         except TooMany as error:
             return in_callers_shape(request, throttled(error))
         answered = get_response(request)
-        # Keys and organizations have limits of their own for events.
+        # Events are limited by key and organization instead.
         is_accepted = answered.status_code == 202 and request.path_info == "/v1/events"
         if not is_accepted and answered.status_code != 503:
             rate_limits.count_address(address)
@@ -131,7 +131,7 @@ def limit_addresses(get_response: Handler) -> Handler:
 
 
 def accept_events(get_response: Handler) -> Handler:
-    """Accept what programs publish before all that only people need: sessions, cookies, messages, pages."""
+    """Serve the publishing fast path before the middleware that only browsers need: sessions, cookies, messages."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         is_published = request.method == "POST" and request.path_info == "/v1/events"
@@ -142,7 +142,7 @@ def accept_events(get_response: Handler) -> Handler:
 
 
 def end_loops(get_response: Handler) -> Handler:
-    """Refuse deliveries that would change something here: only publishing counts how often it was done in a row."""
+    """Reject deliveries that would change something here; publishing is exempt, because it counts hops itself."""
     name = f"HTTP_{hops.HEADER.upper().replace('-', '_')}"
     harmless = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -1,4 +1,4 @@
-"""Who may come in, and what they brought along: memberships, API keys, event types of their own, replays."""
+"""Memberships, API keys, registered event types and replays."""
 
 import hashlib
 import hmac
@@ -19,7 +19,7 @@ from hookhub import key_text
 
 
 class Scope(models.TextChoices):
-    """What a key or a member may do; each but ``publish`` includes all below it."""
+    """What a key or a member may do; each scope but ``publish`` includes all those below it."""
 
     MASTER = "master", "everything, API keys included"
     MANAGE = "manage", "manage webhooks, publish and read"
@@ -36,7 +36,7 @@ INCLUDED = {
 
 
 class Membership(models.Model):
-    """A person in an organization; the owners among them hear of disabled webhooks."""
+    """A user's role in an organization; owners are e-mailed about disabled webhooks and expiring keys."""
 
     class Role(models.TextChoices):
         OWNER = "owner"
@@ -57,20 +57,20 @@ class Membership(models.Model):
 
     @property
     def scope(self) -> Scope:
-        """Give what the role amounts to."""
+        """Return the scope that the role grants."""
         return self.SCOPES[self.Role(self.role)]
 
 
-# Of an API key; with the moment until which a rolled key's old secret is accepted.
+# The fields of an API key in the audit log, with the time until which a rolled key's old secret is accepted.
 AUDITED_FIELDS = (
     "name", "scope", "revoked_at", "expires_at", "allowed_networks", "rolled_at", "previous_secret_expires_at",
 )  # fmt: skip
 
 
 class ApiKey(models.Model):
-    """A program's credentials; of a key's secret only a hash is stored.
+    """A client's credentials; only a hash of the key's secret is stored.
 
-    A key without an organization is the operator's own and acts for every organization.
+    A key without an organization belongs to the operator and acts for every organization.
     """
 
     organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True, related_name="api_keys")
@@ -78,15 +78,15 @@ class ApiKey(models.Model):
     scope = models.CharField(max_length=10, choices=Scope, default=Scope.PUBLISH)
     key_id = models.CharField(max_length=16, unique=True, editable=False)
     secret_hash = models.BinaryField(editable=False)
-    # The secret before the last roll, which is accepted until then.
+    # The secret before the last roll, and until when it is accepted.
     previous_secret_hash = models.BinaryField(null=True, editable=False)
     previous_secret_expires_at = models.DateTimeField(null=True, editable=False)
-    # Networks from which the key may be used; empty for anywhere.
+    # Networks from which the key may be used; empty for any.
     allowed_networks = ArrayField(models.CharField(max_length=50), default=list, db_default=[], blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     rolled_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
-    # When the owners were warned of the expiry.
+    # When the owners were e-mailed about the expiry.
     expiry_warned_at = models.DateTimeField(null=True, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -106,7 +106,7 @@ class ApiKey(models.Model):
         return self.name or self.key_id
 
     def as_target(self) -> audit.Target:
-        """Return the key as the target of a change."""
+        """Return the key as an audit target."""
         return audit.Target("api_key", self.key_id, str(self), self.organization)
 
     def as_state(self) -> audit.State:
@@ -117,11 +117,11 @@ class ApiKey(models.Model):
         }
 
     def has_expired(self, *, now: datetime) -> bool:
-        """Return whether the key is past its expiry."""
+        """Return whether the key has expired."""
         return self.expires_at is not None and self.expires_at <= now
 
     def is_secret(self, hashed: bytes, *, now: datetime) -> bool:
-        """Return whether this is the hash of the key's secret, or of the previous one during the overlap."""
+        """Return whether ``hashed`` is the hash of the current secret, or of the previous one during the overlap."""
         is_current = hmac.compare_digest(bytes(self.secret_hash), hashed)
         until = self.previous_secret_expires_at
         if is_current or self.previous_secret_hash is None or until is None or until <= now:
@@ -129,7 +129,7 @@ class ApiKey(models.Model):
         return hmac.compare_digest(bytes(self.previous_secret_hash), hashed)
 
     def revoke(self, *, now: datetime) -> bool:
-        """Revoke the key; return whether it was valid until now."""
+        """Revoke the key; return False if it was revoked already."""
         with transaction.atomic():
             valid = ApiKey.objects.select_for_update(of=("self",), no_key=True).filter(pk=self.pk, revoked_at=None)
             if not valid.exists():
@@ -153,7 +153,7 @@ class ApiKey(models.Model):
         expires_at: datetime | None = None,
         allowed_networks: Sequence[str] = (),
     ) -> tuple["ApiKey", str]:
-        """Create a key and return it with its text, which cannot be shown a second time."""
+        """Create a key and return it with its text, which is not stored and cannot be shown again."""
         key_id = key_text.new_id()
         secret = key_text.new_secret(key_id)
         with transaction.atomic():
@@ -166,17 +166,17 @@ class ApiKey(models.Model):
 
 
 def digest(secret: str) -> bytes:
-    """Hash a key's secret; with 256 random bits in it, a slow hash would add nothing but slowness."""
+    """Return the SHA-256 of a key's secret; a slow hash would not protect 256 random bits any better."""
     return hashlib.sha256(secret.encode()).digest()
 
 
 class OwnEventType(models.Model):
-    """An event type that an organization has registered; it takes the place of one that its dialect documents."""
+    """An event type that an organization has registered; it replaces the dialect's definition of the same type."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="event_types")
     type = models.CharField(max_length=TYPE_LONGEST)
     description = models.CharField(max_length=500, blank=True)
-    # JSON as text: what its owner wrote may hold what jsonb cannot.
+    # JSON as text, because jsonb cannot store all JSON, such as \u0000.
     schema = models.TextField(null=True, blank=True)
     example = models.TextField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -191,7 +191,7 @@ class OwnEventType(models.Model):
 
 
 class Replay(models.Model):
-    """A wish to send many deliveries again, worked off in batches; its numbers are its progress."""
+    """A request to redeliver many deliveries, processed in batches; its counters are its progress."""
 
     class State(models.TextChoices):
         RUNNING = "running"
@@ -200,19 +200,19 @@ class Replay(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="replays")
-    # The filter in the caller's words, to show; and in the engine's, to find the next batch by.
+    # The filter as the caller wrote it, for display, and as the engine needs it to find the next batch.
     asked = models.JSONField()
     selection = models.JSONField()
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)
     total = models.PositiveIntegerField()
     examined = models.PositiveIntegerField(default=0)
     redelivered = models.PositiveIntegerField(default=0)
-    # Every delivery up to this one has been dealt with.
+    # Every delivery up to and including this id has been processed.
     done_upto = models.UUIDField(null=True)
-    # Deliveries created later are not meant, or a replay could run after its own tail.
+    # Deliveries created after the replay are excluded, or it might never end.
     upto = models.UUIDField()
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Each gets its turn: one tenant's million must not keep the others waiting.
+    # Replays take turns, least recently touched first: one organization's million deliveries must not delay others.
     touched_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
 

@@ -7,16 +7,16 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 Network = IPv4Network | IPv6Network
 
 MAX_NETWORKS = 100
-# The bits of an IPv6 address before the IPv4 address that it stands for.
+# The bits before the IPv4 address in an IPv4-mapped IPv6 address.
 IPV4_MAPPED_PREFIX = 96
 
 
 class InvalidNetworks(Exception):
-    """Something in a list is no address and no network."""
+    """The list of networks is invalid; the message says why."""
 
 
 def normalized(given: object) -> list[str]:
-    """Return a list of addresses and networks in one notation, each once; raises InvalidNetworks with a sentence."""
+    """Return addresses and networks in canonical notation without duplicates; raise InvalidNetworks."""
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
         raise InvalidNetworks('must be a list of addresses and networks, like ["192.0.2.7", "2001:db8::/32"]')
     if len(given) > MAX_NETWORKS:
@@ -34,7 +34,7 @@ def normalized(given: object) -> list[str]:
 
 
 def contains(networks: Sequence[str], address: str) -> bool:
-    """Return whether one of the networks contains an address; what is no address is in none of them."""
+    """Return whether one of the networks contains an address; False if it is not an IP address."""
     try:
         found = ip_address(address)
     except ValueError:
@@ -45,7 +45,7 @@ def contains(networks: Sequence[str], address: str) -> bool:
 
 
 def _plain(network: Network) -> Network:
-    """Return a network of IPv4 addresses that is written as one of IPv6 (::ffff:0:0/96) in its own notation."""
+    """Return an IPv4-mapped IPv6 network (within ::ffff:0:0/96) as an IPv4 network, and any other unchanged."""
     mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
     if mapped is None or network.prefixlen < IPV4_MAPPED_PREFIX:
         return network

@@ -1,4 +1,4 @@
-"""Letters to owners: a webhook that was disabled owes its owners the news until it has been sent."""
+"""E-mails to owners about disabled webhooks, retried until they are sent."""
 
 import logging
 from datetime import datetime
@@ -15,14 +15,14 @@ from hookhub.models import Membership
 log = logging.getLogger("hookhub.notices")
 
 REFUSED = (SMTPRecipientsRefused, SMTPSenderRefused, SMTPDataError)
-# One tick's worth: a mail server that takes its time must not stop the clock for long.
+# E-mails per tick: a slow mail server must not block the scheduler for long.
 BATCH = 10
 
 
 def tell_owners(*, now: datetime) -> int:
-    """Write to the owners of newly disabled webhooks; give how many webhooks that was about.
+    """E-mail the owners of newly disabled webhooks; return how many webhooks were handled.
 
-    What cannot be sent now is tried again at the next tick.
+    What cannot be sent is retried at the next tick.
     """
     news = Webhook.objects.kept().filter(disabled_at__isnull=False, owner_told_at=None).select_related("organization")
     told = 0
@@ -30,18 +30,18 @@ def tell_owners(*, now: datetime) -> int:
         try:
             _write_to(owners_of(webhook), webhook)
         except REFUSED:
-            # No second try will find this address better, and the letters after it must not wait for one.
+            # A retry would be rejected too, and later e-mails must not wait for it.
             log.exception("The letter about webhook %s is refused by the mail server", webhook.uid)
         except (SMTPException, OSError) as error:
             log.warning("The mail server does not take the letter about webhook %s: %s", webhook.uid, error)
             break
-        # Only if it is still the same disabling: enabled and disabled again meanwhile, it is news once more.
+        # Only if the webhook has not been enabled and disabled again meanwhile: that needs another e-mail.
         told += Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at).update(owner_told_at=now)
     return told
 
 
 def owners_of(webhook: Webhook) -> list[str]:
-    """Give the e-mail addresses of the owners of a webhook's organization."""
+    """Return the e-mail addresses of the active owners of a webhook's organization."""
     members = Membership.objects.filter(
         organization=webhook.organization_id, role=Membership.Role.OWNER, user__is_active=True
     ).exclude(user__email="")
@@ -57,7 +57,7 @@ def _write_to(addresses: list[str], webhook: Webhook) -> None:
     subject = f"[HookHub] {on_one_line(str(webhook.organization))}: a webhook has been disabled"
     letter = render_to_string(
         "hookhub/webhook_disabled.txt",
-        # A line break in a name would let its author write lines of the e-mail.
+        # A line break in a name would let its author inject lines into the e-mail.
         {
             "webhook": webhook,
             "name": on_one_line(webhook.name),

@@ -1,4 +1,4 @@
-"""The Procfile's processes: the one place that says how the web server and the worker are started."""
+"""The Procfile's processes: the one definition of how the web server and the worker are started."""
 
 import os
 import sys
@@ -11,13 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def commands() -> dict[str, str]:
-    """Give the shell command of each process by name; in each the shell gives way to the program, for signals' sake."""
+    """Return each process's shell command by name, with ``exec``, so that signals reach the program and not a shell."""
     found = parse_procfile((ROOT / "Procfile").read_text()).processes
     return {name: f"exec {command}" for name, command in found.items()}
 
 
 def environment(**more: str) -> Mapping[str, str]:
-    """Give the environment the processes need: this one's, and the programs beside this very Python on the path."""
+    """Return the environment of the processes: this one's, with the directory of this Python first on the PATH."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return {
         **os.environ,

@@ -1,4 +1,4 @@
-"""The limits that requests meet: by address before anything is read, by key and organization once they are known."""
+"""Rate limits: by address before a request is read, by key and organization once they are known."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ EVENTS_BY_ORGANIZATION = Policy("events-of-organization")
 
 
 def require_address(address: str) -> None:
-    """Raise TooMany where an address has made as many requests as it may; nothing is counted."""
+    """Raise TooMany if an address has used up its requests; count nothing."""
     quota = settings.HOOKHUB_REQUESTS_PER_ADDRESS
     if quota:
         standing = rates.counters().look(BY_ADDRESS, subject_of(address), quota=quota, now=time.time())
@@ -36,12 +36,12 @@ def count_address(address: str) -> None:
 
 
 def take_request(caller: str, organization: Organization | None) -> list[Standing]:
-    """Count one request of a key or a person, and of the organization where it is known; raises TooMany."""
+    """Count one request of a key or user, and of the organization if known; return the limits or raise TooMany."""
     return rates.take_all(_limits_of_requests(caller, organization), now=time.time())
 
 
 def require_events(key: ApiKey) -> None:
-    """Raise TooMany where a key may publish nothing at present; asked before its events are read."""
+    """Raise TooMany if a key has used up its events; checked before the events are read."""
     for standing in rates.look_all(_limits_of_events(key.key_id, key.organization), now=time.time()):
         if standing.remaining < 1:
             raise rates.TooMany(standing)
@@ -49,10 +49,10 @@ def require_events(key: ApiKey) -> None:
 
 @contextmanager
 def taking_events(count: int, *, caller: str, organization: Organization) -> Iterator[list[Standing]]:
-    """Count events of a key or a person and of its organization while they are stored; raises TooMany.
+    """Count events of a key or user and of its organization while they are stored; raise TooMany.
 
-    Where storing them raises, they are taken back: a publisher that repeats a request until the database answers must
-    not be refused for that when it does.
+    If storing them raises, the count is taken back: a publisher that retries until the database is back must not be
+    rejected then.
     """
     limits = _limits_of_events(caller, organization)
     standings = rates.take_all(limits, count, now=time.time())
@@ -80,7 +80,7 @@ def _limits_of_events(caller: str, organization: Organization | None) -> list[tu
 
 
 def headers_of(standings: Sequence[Standing]) -> dict[str, str]:
-    """Return RateLimit and RateLimit-Policy as draft-ietf-httpapi-ratelimit-headers has them; none without limits."""
+    """Return RateLimit and RateLimit-Policy as in draft-ietf-httpapi-ratelimit-headers; nothing without limits."""
     if not standings:
         return {}
     seconds = [f"{each.policy.window.total_seconds():g}" for each in standings]
@@ -90,5 +90,5 @@ def headers_of(standings: Sequence[Standing]) -> dict[str, str]:
 
 
 def refusal_headers(standing: Standing) -> dict[str, str]:
-    """Return the headers of a 429."""
+    """Return the headers of a 429 response."""
     return {"Retry-After": str(standing.reset), **headers_of([standing])}

@@ -1,4 +1,4 @@
-"""Whether this deployment can accept events, and whether any worker is there to deliver them: what `/readyz` says."""
+"""Health checks: whether this deployment can accept events, and whether a worker is alive to deliver them."""
 
 import logging
 from typing import Any
@@ -11,19 +11,19 @@ log = logging.getLogger("hookhub.api")
 
 
 def live() -> tuple[int, dict[str, Any]]:
-    """Return the status and the body of `/healthz`: this process answers."""
+    """Return the status and the body of `/healthz`: 200 whenever the process responds."""
     return 200, {"status": "ok"}
 
 
 def ready() -> tuple[int, dict[str, Any]]:
-    """Return the status and the body of `/readyz`: events need a database that can be written to, and nothing else.
+    """Return the status and the body of `/readyz`: 200 if the database can be written, else 503.
 
-    Without a worker events are stored and wait, so that is a warning and no reason to take a web server out of service.
+    A missing worker is only a warning: events are stored and wait, so the web server must stay in service.
     """
     try:
         queue.require_writable()
     except Error as error:
-        # Out of the way, so that the next look begins with a new connection.
+        # Close it, so that the next check opens a new connection.
         connection.close()
         log.warning("No events can be accepted: %s", error)
         return unavailable()
@@ -31,16 +31,16 @@ def ready() -> tuple[int, dict[str, Any]]:
 
 
 def unavailable() -> tuple[int, dict[str, Any]]:
-    """Return what `/readyz` says while the database does not answer, or takes no events."""
+    """Return the status and the body of `/readyz` while the database does not answer or cannot be written."""
     return 503, {"status": "unavailable", "reason": "the database does not answer, or takes no events"}
 
 
 def report_on_workers() -> dict[str, Any]:
-    """Return how many workers live and when any was heard of last, with a warning when none lives."""
+    """Return how many workers are alive and when one was last seen, with a warning if none is alive."""
     try:
         found = workers.seen(now=queue.database_now())
     except Error as error:
-        # Events can be stored all the same, and this is not the place where a database that just went away is noticed.
+        # Events can be stored without this count, and it is not what detects a database outage.
         connection.close()
         log.warning("The workers could not be counted: %s", error)
         return {"workers": None}

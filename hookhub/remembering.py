@@ -1,4 +1,4 @@
-"""Answers of the database that hold good for a few seconds, so that not every request has to ask again."""
+"""A cache of database rows that is valid for a few seconds, so that not every request queries the database."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -8,33 +8,33 @@ from typing import Generic, TypeVar
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
-# Without a connection that listens for changes, a key that another process has revoked is accepted for so long at most.
+# While the process cannot listen for changes, it accepts a key that another process revoked for this long at most.
 SPAN = timedelta(seconds=5)
 MOST = 4096
 
 
 class Memory(Generic[Question, Answer]):
-    """One process's memory of what there is; that something is missing is never remembered, for it may come."""
+    """A per-process cache of existing rows; misses are not cached, because the row may be created at any moment."""
 
     def __init__(self) -> None:
-        # Counts what was forgotten: an answer that was asked for before is not learned after.
+        # Incremented by every eviction: a row that was read before an eviction must not be cached after it.
         self.generation = 0
         self._known: dict[Question, tuple[datetime, Answer]] = {}
         self._learning = Lock()
 
     def recall(self, question: Question, *, now: datetime) -> Answer | None:
-        """Give the answer, or None when it was never learned or too long ago."""
+        """Return the cached answer, or None if there is none or it has expired."""
         found = self._known.get(question)
-        # A clock that was set back must not make an answer hold for longer.
+        # An entry from the future means that the clock was set back; it must not live longer for that.
         if found is None or not timedelta(0) <= now - found[0] < SPAN:
             return None
         return found[1]
 
     def learn(self, question: Question, answer: Answer, *, now: datetime, generation: int) -> None:
-        """Remember the answer from ``now``, which is when the database was asked, and forget the oldest beyond MOST.
+        """Cache an answer from ``now``, when the database was queried; evict the oldest beyond MOST.
 
-        ``generation`` is what it was before the database was asked; when something was forgotten in between, the answer
-        may be older than that change, and is not remembered.
+        ``generation`` is the value from before the query. If it has changed, the answer may predate the change that
+        caused the eviction, and is not cached.
         """
         with self._learning:
             if generation != self.generation:
@@ -45,18 +45,18 @@ class Memory(Generic[Question, Answer]):
             self._known[question] = (now, answer)
 
     def forget(self, question: Question) -> None:
-        """Have it asked for again."""
+        """Evict one entry."""
         with self._learning:
             self.generation += 1
             self._known.pop(question, None)
 
     def forget_where(self, concerns: Callable[[Question, Answer], bool]) -> None:
-        """Have everything asked for again that a change concerns."""
+        """Evict the entries for which ``concerns`` returns true."""
         with self._learning:
             self.generation += 1
             for question in [question for question, (_, answer) in self._known.items() if concerns(question, answer)]:
                 del self._known[question]
 
     def clear(self) -> None:
-        """Have everything asked for again."""
+        """Evict all entries."""
         self.forget_where(lambda _question, _answer: True)

@@ -1,4 +1,4 @@
-"""Replays at work: a filter's deliveries sent again in batches, each batch and its progress in one transaction."""
+"""Runs replays: redelivers what a filter selects in batches, each with its progress in one transaction."""
 
 import logging
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from hookhub.models import Replay
 log = logging.getLogger("hookhub.replays")
 
 BATCH = 500
-# What one tick of the clock may spend on all replays together.
+# The limit of one scheduler tick for all replays together.
 BATCHES_A_TICK = 10
 
 
@@ -30,7 +30,7 @@ def start(
     asked: Mapping[str, object] | None = None,
     now: datetime,
 ) -> Replay:
-    """Begin a replay; the workers' clock carries it on from here. ``asked`` is the filter in the caller's words."""
+    """Create a replay, which the workers' scheduler runs; ``asked`` is the filter as the caller wrote it."""
     wanted = selection.deliveries()
     with transaction.atomic():
         replay = Replay.objects.create(
@@ -48,7 +48,7 @@ def start(
 
 
 def cancel(replay: Replay, *, now: datetime) -> bool:
-    """Stop a running replay; return whether it was running."""
+    """Cancel a running replay; return whether it was running."""
     with transaction.atomic():
         running = Replay.objects.filter(pk=replay.pk, state="running")
         if not running.update(state="cancelled", finished_at=now):
@@ -58,9 +58,9 @@ def cancel(replay: Replay, *, now: datetime) -> bool:
 
 
 def run_replays(*, now: datetime) -> int:
-    """Carry the running replays on by a few batches, each in its turn; give how many deliveries that made due.
+    """Process the next batches of the running replays in turn; return how many deliveries became due.
 
-    Replays that have long finished are forgotten.
+    Also delete replays that finished longer ago than HOOKHUB_RETENTION.
     """
     made_due = 0
     for _ in range(BATCHES_A_TICK):
@@ -68,7 +68,7 @@ def run_replays(*, now: datetime) -> int:
         replay, last = running.first(), running.last()
         if replay is None or last is None:
             break
-        # Its next turn comes after everybody else's, also when this one fails.
+        # Move it behind all others first, so that it does not block them if this batch fails.
         Replay.objects.filter(pk=replay.pk).update(touched_at=max(now, last.touched_at) + timedelta(microseconds=1))
         try:
             made_due += _run_batch(replay.pk, now=now)
@@ -81,7 +81,7 @@ def run_replays(*, now: datetime) -> int:
 
 @transaction.atomic
 def _run_batch(replay_id: UUID, *, now: datetime) -> int:
-    """Send one batch of a replay again, with its progress; nothing when another worker has it in hand."""
+    """Process one batch of a replay and save its progress; do nothing if another worker has locked the replay."""
     running = Replay.objects.select_for_update(skip_locked=True, no_key=True).filter(pk=replay_id, state="running")
     replay = running.first()
     if replay is None:
@@ -97,14 +97,15 @@ def _run_batch(replay_id: UUID, *, now: datetime) -> int:
         replay.done_upto = batch[-1]
     if len(batch) < BATCH:
         replay.state, replay.finished_at = Replay.State.FINISHED, now
-        # What was deleted or changed state meanwhile is not met any more, and progress must still reach its end.
+        # Deliveries that were deleted or changed state meanwhile were not selected, but the progress must still reach
+        # the total.
         replay.total = replay.examined
     replay.save()
     return count
 
 
 def as_json(selection: Selection) -> dict[str, object]:
-    """Spell a selection out for the table, leaving out what does not narrow it down."""
+    """Return a selection as stored in the table, without the conditions that it does not use."""
     found: dict[str, object] = {
         "webhook_id": selection.webhook_id,
         "event_id": str(selection.event_id) if selection.event_id else None,
@@ -119,7 +120,7 @@ def as_json(selection: Selection) -> dict[str, object]:
 
 
 def selection_of(replay: Replay) -> Selection:
-    """Read a selection back from the table."""
+    """Return the stored selection of a replay."""
     kept = replay.selection
     return Selection(
         organization_id=replay.organization_id,

@@ -1,4 +1,4 @@
-"""Repositories that are created by the first event about them, where an organization wants that."""
+"""Creates repositories for the first events about them, if the organization allows it."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -12,15 +12,15 @@ from deliveries.models import NAME, Organization, Repository
 from deliveries.names import in_any_case
 from hookhub.audited import audited
 
-# A key that may only publish must not fill the database with names.
+# A publish-only key must not be able to fill the database with repositories.
 MAX_REPOSITORIES = 10_000
 MAX_AT_ONCE = 100
 
 
 def creatable(names: Collection[str], *, organization: Organization) -> set[str]:
-    """Return the names that events may create repositories of, none of which is there; no name at all past a bound.
+    """Return the missing ``names`` whose repositories events may create, or an empty set beyond a limit.
 
-    A name that another repository has in another case is none of them, nor are two that differ in case only.
+    A name that differs only in case from an existing repository or from another name is left out.
     """
     valid = {name for name in names if _is_name(name)}
     if len(valid) > MAX_AT_ONCE:
@@ -33,9 +33,9 @@ def creatable(names: Collection[str], *, organization: Organization) -> set[str]
 
 
 def in_another_case(names: Collection[str], *, organization: Organization) -> dict[str, str]:
-    """Return those of the names, none of which is there, that differ from another in case only, each with that one.
+    """Return the missing ``names`` that differ from another name only in case, each with that other name.
 
-    The other one is a repository's, or where events create repositories one of these names too.
+    The other name is an existing repository's or, if events create repositories, also one of ``names``.
     """
     valid = sorted(name for name in names if _is_name(name))[:MAX_AT_ONCE]
     twins = {}
@@ -45,12 +45,12 @@ def in_another_case(names: Collection[str], *, organization: Organization) -> di
 
 
 def create(names: Collection[str], *, organization: Organization, now: datetime) -> dict[str, int]:
-    """Create repositories, and return the ids of these and of those that another request was first to create.
+    """Create repositories and return their ids by name, including those that a concurrent request created.
 
-    Where a name was taken in another case meanwhile, none is created.
+    If a name is taken in another case meanwhile, create none and return only those that existed before.
     """
     with transaction.atomic():
-        # One request after the other, so that each sees what the one before has created.
+        # Serialize requests, so that each sees what the previous one created.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         known = dict(Repository.objects.filter(organization=organization, name__in=names).values_list("name", "id"))
         found = dict(known)
@@ -59,7 +59,7 @@ def create(names: Collection[str], *, organization: Organization, now: datetime)
                 with transaction.atomic():
                     repository = Repository.objects.create(organization=organization, name=name, created_at=now)
             except IntegrityError:
-                # Created by hand at this moment, which takes no such lock.
+                # Created concurrently by a user, whose request does not take this lock.
                 there = dict(Repository.objects.filter(organization=organization, name=name).values_list("name", "id"))
                 if not there:
                     transaction.set_rollback(True)
@@ -78,5 +78,5 @@ def _is_name(name: str) -> bool:
         plain_text.validate(name)
     except ValidationError:
         return False
-    # Paths are normalised by clients and proxies before they reach an API under such a name.
+    # Clients and proxies resolve these path segments before an API request reaches us.
     return name not in {".", ".."}

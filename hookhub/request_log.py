@@ -1,4 +1,4 @@
-"""The id of every request, and its line in the access log: one JSON object, with nothing in it that is secret."""
+"""Request ids and the access log: one JSON object per request, without secrets."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger("hookhub.access")
 
 Handler = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,100}")
-# Parameters whose values say what was asked for; every other value may be a secret that strayed into a URL.
+# Parameters that are logged with their values; any other value may be a secret that ended up in the URL.
 SHOWN_PARAMETERS = frozenset(
     {"organization", "repository", "type", "state", "status", "active", "after", "before", "hours", "limit", "page",
      "per_page", "format", "o", "p"}
@@ -30,7 +30,7 @@ MAX_LENGTH = 500
 
 
 def identify(get_response: Handler) -> Handler:
-    """Give every request an id, the client's own if it brings a sane one, and every answer the same."""
+    """Assign each request an id (the client's own if well-formed), return it in the response, and log the request."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         given = request.META.get("HTTP_X_REQUEST_ID", "")
@@ -48,7 +48,7 @@ def identify(get_response: Handler) -> Handler:
 
 
 def line_of(request: HttpRequest, answered: HttpResponse, *, took: float) -> str:
-    """Return a request's line; ``took`` is in seconds."""
+    """Return a request's line for the access log; ``took`` is in seconds."""
     line: dict[str, object] = {
         "method": request.method,
         "path": secret_text.masked(request.path)[:MAX_LENGTH],
@@ -68,14 +68,14 @@ def line_of(request: HttpRequest, answered: HttpResponse, *, took: float) -> str
 
 
 def shown_query(query: str) -> str:
-    """Return a query string with the values masked that could be secret."""
+    """Return a query string with masked values wherever they may be secret."""
     pairs = parse_qsl(query[:4096], keep_blank_values=True)
     shown = [(name, secret_text.masked(value) if name in SHOWN_PARAMETERS else MASK) for name, value in pairs]
     return urlencode(shown, safe="*")[:MAX_LENGTH]
 
 
 def name_caller(environ: dict[str, Any], key: ApiKey) -> None:
-    """Have the line tell which key a request brought, and its organization."""
+    """Add a request's API key and its organization to the access log."""
     caller = {"key": key.key_id}
     if key.organization is not None:
         caller["organization"] = key.organization.slug

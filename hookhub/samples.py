@@ -1,4 +1,4 @@
-"""Test events: examples of what a webhook asks for, from what its organization and the systems say of their types."""
+"""Test events for a webhook: examples of subscribed types, registered by its organization or from a catalogue."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ OWN = "own"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A test event for a webhook; ``name`` is what to call it, ``issues.closed`` for ``issues`` with that action."""
+    """A test event for a webhook; ``name`` is what to call it: ``issues.closed`` for ``issues`` with that action."""
 
     name: str
     type: str
@@ -25,7 +25,7 @@ class Sample:
 
 
 def choose(webhook: Webhook, wanted: object = None) -> Sample:
-    """Give an example of the wanted type, or of the first that the webhook asks for; raises BadTerms."""
+    """Return an example of the given type, or of the first one the webhook subscribes to; raise BadTerms."""
     found = samples_for(webhook)
     if wanted is None:
         if not found:
@@ -44,35 +44,35 @@ def choose(webhook: Webhook, wanted: object = None) -> Sample:
 
 
 def samples_for(webhook: Webhook) -> dict[str, Sample]:
-    """Give an example of each type that a webhook asks for, by name: its organization's, and its systems'."""
+    """Return an example of each type that a webhook subscribes to, by name; its organization's take precedence."""
     found: dict[str, Sample] = {}
     for each in _catalogues(webhook):
-        # The first to say something of a type is the one who is believed.
+        # The first catalogue that defines a type takes precedence.
         for sample in _samples_in(each, webhook):
             found.setdefault(sample.name, sample)
     if not found:
-        # Nobody concerned knows what it asks for, and any example is better than none.
+        # None of the webhook's catalogues has an example, and one from another system is better than none.
         found = {sample.name: sample for each in _others(webhook) for sample in _samples_in(each, webhook)}
     return found
 
 
 def listed(webhook: Webhook) -> str:
-    """Write down the beginning of what a webhook asks for."""
+    """Return the first event types that a webhook subscribes to, as text."""
     return ", ".join(webhook.events[:10]) + (", …" if len(webhook.events) > 10 else "")
 
 
 def _catalogues(webhook: Webhook) -> list[Catalogue]:
-    """Give who has a say in what a webhook's events look like: the organization, its dialect, the wire format's."""
+    """Return the webhook's catalogues: its organization's, its dialect's, and those of systems with its wire format."""
     return [event_types.own(webhook.organization), *map(catalogue.of, _dialects(webhook))]
 
 
 def _others(webhook: Webhook) -> list[Catalogue]:
-    """Give those who have no say in it."""
+    """Return the catalogues of all other systems."""
     return [catalogue.of(slug) for slug in DIALECTS if slug not in _dialects(webhook)]
 
 
 def _dialects(webhook: Webhook) -> list[str]:
-    # HookHub's own format is what everybody may be sent anything in.
+    # HookHub's own system does not count here, because events of any system can be sent in its format.
     of_the_format = [
         dialect.slug
         for dialect in DIALECTS.values()
@@ -97,7 +97,7 @@ def _examples_of(name: str, webhook: Webhook) -> Iterator[Sample]:
 
 
 def _sample(entry: EventType, name: str, source: Catalogue) -> Sample | None:
-    """Give an example of a type under a name, which may have an action joined to it, or None when there is none."""
+    """Return an example of a type under a name that may include an action, or None if there is none."""
     data = entry.example
     if entry.example_text is None:
         return None
@@ -105,7 +105,7 @@ def _sample(entry: EventType, name: str, source: Catalogue) -> Sample | None:
         if not isinstance(data, dict):
             return None
         data = {**data, "action": name.removeprefix(f"{entry.type}.")}
-    # Other systems' receivers are to get what their system documents, and not a word more.
+    # Receivers of other systems' events get exactly what that system documents, without the marker.
     if source.dialect in {OWN, DEFAULT} and isinstance(data, dict):
         marked = {**data, "test": True}
         if entry.schema_text is None or not schemas.faults_in(marked, entry.schema_text, budget=Budget()):
@@ -119,11 +119,11 @@ def _is_asked_for(sample: Sample, webhook: Webhook) -> bool:
 
 def _topics(sample: Sample) -> set[str]:
     topics = set(topics_of(sample.type, sample.data))
-    # What HookHub tells of itself is no part of everything, here as when it happens.
+    # HookHub's own system events do not match ``*``, for tests as for real events.
     return topics - {EVERYTHING} if sample.type == "ping" or sample.type.startswith(RESERVED) else topics
 
 
 def _precedence(sample: Sample, webhook: Webhook) -> tuple[int, bool]:
-    """Put first what a webhook names first; and of several a push, which is what most are made for."""
+    """Return a sort key: the order of the webhook's event types, then ``push`` first, as most receivers expect it."""
     topics = _topics(sample)
     return next(place for place, word in enumerate(webhook.events) if word in topics), sample.type != "push"

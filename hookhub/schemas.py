@@ -1,7 +1,7 @@
-"""JSON Schemas of strangers: which may be registered, and data checked against them in a bounded number of steps.
+"""JSON Schemas from users: which may be registered, and validation in a bounded number of steps.
 
-What could make a check fetch anything, run for ever or take a regular expression to pieces is not among the words a
-schema may use, and what is left is counted while it works.
+Keywords that could fetch something, run without end or evaluate a regular expression are not allowed. The steps of the
+others are counted while they run.
 """
 
 import json
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 TEXT_LONGEST = 64 * 1024
 DEPTH_MOST = 32
 FAULTS_MOST = 20
-# What checking may cost: so much, and a little more for each of several events (docs/decisions/0013-schemas.md).
+# The budget of a validation, and a little more for each of several events (docs/decisions/0013-schemas.md).
 STEPS_MOST = 300_000
 STEPS_AN_EVENT = 1000
-# The library makes an object of each fault that it finds, also of those that turn out not to matter, and writes the
-# data at fault into it: what that takes in memory, and what so many characters of its message take in time.
+# jsonschema creates an object for each error, even for one that turns out not to matter, and formats the invalid data
+# into its message. The first constant charges for the memory, the second for the time that formatting takes.
 STEPS_A_FAULT = 20
 CHARACTERS_A_STEP = 200
 
@@ -55,7 +55,7 @@ WHY_NOT = {
 
 
 def fault_in_schema(schema: object) -> str | None:
-    """Say what is wrong with a schema that somebody brings, or None."""
+    """Return why a schema from a user is invalid, or None if it is valid."""
     if not isinstance(schema, dict):
         return "must be a JSON Schema, which is an object"
     if fault := fault_in_size(schema, most=TEXT_LONGEST):
@@ -67,12 +67,12 @@ def fault_in_schema(schema: object) -> str | None:
     except BadReference as error:
         return str(error)
     except RecursionError:
-        # In a default or an example, which nobody reads and the standard lets be anything.
+        # In a ``default`` or ``examples``, which are not checked here and may be anything by the standard.
         return "is nested too deeply"
 
 
 def fault_in_size(value: object, *, most: int) -> str | None:
-    """Say why a value cannot be written down, or None."""
+    """Return why a value cannot be stored as JSON of at most ``most`` characters, or None if it can."""
     try:
         length = len(json.dumps(value, allow_nan=False))
     except ValueError:
@@ -83,7 +83,7 @@ def fault_in_size(value: object, *, most: int) -> str | None:
 
 
 def _faults(schema: object, path: str, *, depth: int) -> Iterator[tuple[str, str]]:
-    """Find the words that a schema may not use, each with where it stands."""
+    """Yield the path of each keyword that a schema may not use, with the error."""
     if depth > DEPTH_MOST:
         yield path, f"is nested more than {DEPTH_MOST} deep"
     elif isinstance(schema, dict):
@@ -102,7 +102,7 @@ def _fault_in_word(word: str, value: object, *, is_top: bool) -> str | None:
         return "is possible at the top only"
     if word in VALUES:
         listed = value if word == "enum" and isinstance(value, list) else [value]
-        # To compare a large value with a large value, over and over, is not counted.
+        # Comparing large values repeatedly would not be counted.
         is_plain = not any(isinstance(each, dict | list) for each in listed)
         return None if is_plain else "takes texts, numbers, true, false and null only"
     if word in WORDS:
@@ -111,7 +111,7 @@ def _fault_in_word(word: str, value: object, *, is_top: bool) -> str | None:
 
 
 def _schemas_in(word: str, value: object) -> Iterable[tuple[str, object]]:
-    """Give the schemas that a word holds, each with its step; what is no list or object is the standard's to refuse."""
+    """Return a keyword's subschemas, each with its path step; a malformed keyword is left to the metaschema."""
     if word in ONE_SCHEMA:
         return [("", value)]
     if word in LISTED_SCHEMAS and isinstance(value, list):
@@ -122,7 +122,7 @@ def _schemas_in(word: str, value: object) -> Iterable[tuple[str, object]]:
 
 
 def _fault_by_the_standard(schema: Any) -> str | None:
-    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - as for the class below.
+    from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - for the reason given in _bounded.
 
     try:
         Draft202012Validator.check_schema(schema)
@@ -139,31 +139,31 @@ TOO_MANY_STEPS = "takes too many steps to be checked against its schema; publish
 
 
 class TooManySteps(Exception):
-    """The check was given up: what it may cost is used up."""
+    """The validation was abandoned, because its budget is used up."""
 
 
 @dataclass
 class Budget:
-    """What checks may still cost, in steps; one step is about one word of a schema looked at for one value."""
+    """What validation may still cost; one step is about one keyword applied to one value."""
 
     steps: int = STEPS_MOST
 
     @classmethod
     def of(cls, events: int) -> "Budget":
-        """Give what checking so many events may cost together."""
+        """Return the budget for validating that many events together."""
         return cls(STEPS_MOST + STEPS_AN_EVENT * events)
 
     def spend(self, steps: int) -> None:
-        """Take off what is about to be done; raises TooManySteps."""
+        """Deduct steps before they are done; raise TooManySteps if the budget does not cover them."""
         self.steps -= steps
         if self.steps < 0:
             raise TooManySteps
 
 
 def faults_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
-    """Give what is wrong with data, by path: ``data.issue.number``; nothing when all is well.
+    """Return the errors in data by path, such as ``data.issue.number``; empty if it is valid.
 
-    The first FAULTS_MOST only; and a single one, at ``data``, when it would take more steps than the budget has left.
+    At most FAULTS_MOST errors, or a single one, at ``data``, if validation would exceed the budget.
     """
     found: dict[str, str] = {}
     token = _budget.set(budget)
@@ -187,14 +187,14 @@ _budget: ContextVar[Budget] = ContextVar("budget")
 
 @lru_cache(maxsize=512)
 def _validator(schema_text: str) -> "Validator":
-    from referencing import Registry  # noqa: PLC0415 - as for the class below.
+    from referencing import Registry  # noqa: PLC0415 - for the reason given in _bounded.
 
-    # With a registry of its own, and an empty one, the library has nowhere to fetch anything from.
+    # With an explicit, empty registry the library cannot fetch anything.
     return _bounded()(_with_paths(inlined(json.loads(schema_text))), registry=Registry())
 
 
 def _with_paths(schema: Any) -> Any:
-    """Give the schema with another way to say that a member must not be: for ``false`` the library gives no path."""
+    """Return the schema with ``{"not": {}}`` for forbidden members: for ``false`` the library reports no path."""
     if isinstance(schema, list):
         return [_with_paths(each) for each in schema]
     if not isinstance(schema, dict):
@@ -208,7 +208,8 @@ def _with_paths(schema: Any) -> Any:
 
 @cache
 def _bounded() -> "type[Validator]":
-    # Loading the library takes as long as a tenth of Django, and whoever does not validate never needs it.
+    # Importing the library takes a tenth as long as importing Django, and a process that does not validate never needs
+    # it.
     from jsonschema import Draft202012Validator, validators  # noqa: PLC0415
 
     counted = {word: _counted(check) for word, check in Draft202012Validator.VALIDATORS.items()}
@@ -217,14 +218,14 @@ def _bounded() -> "type[Validator]":
 
 
 def _counted(check: Any) -> Any:
-    """Make a word's check pay for what it does before it does it."""
+    """Wrap the check of a keyword, so that its cost is deducted before it runs."""
 
     def pay_and_check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
         budget = _budget.get()
         budget.spend(1 + _size(value) + _size(instance))
         for error in check(validator, value, instance, schema) or ():
             budget.spend(STEPS_A_FAULT + len(error.message) // CHARACTERS_A_STEP)
-            # A schema can have the same megabyte at fault a thousand times.
+            # A schema can report the same invalid megabyte a thousand times.
             error.message = error.message[:CHARACTERS_A_STEP]
             yield error
 
@@ -235,7 +236,7 @@ def _size(value: object) -> int:
     return len(value) if isinstance(value, dict | list) else 0
 
 
-# What was found, in words --------------------------------------------------------------------------------------------
+# Error messages ------------------------------------------------------------------------------------------------------
 
 NEVER: dict[str, Any] = {"not": {}}
 SENTENCES = {
@@ -262,7 +263,7 @@ SENTENCES = {
 
 
 def _told(error: Any) -> Iterable[tuple[str, str]]:
-    """Give where an error is and what it says; a member that is missing, or should be, is where it would stand."""
+    """Return the paths and messages of an error; a missing or forbidden member is reported at its own path."""
     path, value, instance = _path(error.absolute_path), error.validator_value, error.instance
     if error.validator == "required":
         return [(path + _step(name), "is required") for name in value if name not in instance]
@@ -270,7 +271,7 @@ def _told(error: Any) -> Iterable[tuple[str, str]]:
         known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
         return [(path + _step(name), "is not a member that the schema knows") for name in instance if name not in known]
     if error.validator in {"anyOf", "oneOf"} and error.context:
-        # The branch that went furthest is the one that was meant: of “null or a commit”, the commit.
+        # The branch that failed deepest is most likely the intended one: of “null or a commit”, the commit.
         deepest = max(error.context, key=lambda inner: len(inner.absolute_path))
         if len(deepest.absolute_path) > len(error.absolute_path):
             return _told(deepest)
@@ -302,7 +303,7 @@ def _path(steps: Iterable[object]) -> str:
 
 
 def _step(step: object) -> str:
-    """Write one step of a path: ``.name``, ``[3]``, and what is no plain word in quotes."""
+    """Return one step of a path: ``.name``, ``[3]``, or a quoted name that is not an identifier."""
     if isinstance(step, int):
         return f"[{step}]"
     name = str(step)[:100]

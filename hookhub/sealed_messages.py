@@ -1,4 +1,4 @@
-"""Messages between two pages, kept sealed in the session: some of them show a new key or secret, this once."""
+"""Django's messages, encrypted in the session: some show a new key or secret, only once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from deliveries import vault
 
 
 class SealedSessionStorage(SessionStorage):
-    """Django's storage in the session, which never leaves the server, with its content sealed at rest."""
+    """Django's message storage in the server-side session, with its content encrypted at rest."""
 
     def serialize_messages(self, messages: Sequence[Any]) -> str:
-        """Return the messages as sealed text."""
+        """Return the messages as encrypted text."""
         return vault.seal_text(super().serialize_messages(messages), column="session", of="messages")
 
     def deserialize_messages(self, data: Any) -> Any:
-        """Return the messages that were sealed; none when the key that sealed them is gone."""
+        """Return the decrypted messages; none if the encryption key is gone."""
         if not data:
             return []
         try:

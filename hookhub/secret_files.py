@@ -1,4 +1,4 @@
-"""Secrets that commands read from a file or standard input, because arguments are seen in the list of processes."""
+"""Reads secrets from a file or standard input, because arguments are visible in the process list."""
 
 import sys
 from pathlib import Path
@@ -7,11 +7,12 @@ from django.core.management.base import CommandError
 
 
 def read(name: str, *, option: str) -> str:
-    """Return what a file, or standard input for ``-``, holds, without space around it; raises CommandError."""
+    """Return the stripped content of a file, or of standard input for ``-``; raise CommandError."""
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
     except OSError as error:
-        # Without the name, and without the error that has it: some give the secret itself where its file is asked for.
+        # Omit the name, and the original error, which contains it: it may be the secret itself, passed instead of a
+        # file.
         raise CommandError(f"The file of {option} cannot be read: {error.strerror}.") from None
     except ValueError:
         raise CommandError(f"The file of {option} cannot be read: it is not text in UTF-8.") from None

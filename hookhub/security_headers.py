@@ -1,4 +1,4 @@
-"""What browsers are told with every page: what it may load, who may frame it, and that nothing of it is kept."""
+"""Response headers for browsers (content security policy, permissions, caching), and the expiry of sessions."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,12 +9,12 @@ from django.http import HttpRequest, HttpResponse
 
 Handler = Callable[[HttpRequest], HttpResponse]
 
-# Scripts and styles are files of our own and never part of a page. The browsable API's templates have style attributes,
-# which can dress up their own element and nothing else.
+# Scripts and styles are static files and never inline. The browsable API's templates have style attributes, which can
+# only style their own element.
 POLICY: Mapping[str, str] = {
     "default-src": "'none'",
     "script-src": "'self'",
-    # The framework's "Log out" link and nothing else: the hash is of its onclick.
+    # Only for the framework's "Log out" link: the hash is of its onclick.
     "script-src-attr": "'unsafe-hashes' 'sha256-tHTC1YgZ5UbAs8E2Ib4NjuSS8R05d1nfPHtbmXq05WA='",
     "style-src": "'self'",
     "style-src-attr": "'unsafe-inline'",
@@ -25,7 +25,7 @@ POLICY: Mapping[str, str] = {
     "base-uri": "'none'",
     "frame-ancestors": "'none'",
 }
-# Swagger UI and the browsable API, where it colours code, bring style elements.
+# Swagger UI and the browsable API's syntax highlighting use style elements.
 API, API_POLICY = "/v1/", {**POLICY, "style-src": "'self' 'unsafe-inline'"}
 PERMISSIONS = ", ".join(
     f"{name}=()"
@@ -42,17 +42,17 @@ PERMISSIONS = ", ".join(
 )
 
 BEGAN, SEEN = "hookhub_began", "hookhub_seen"
-# Often enough for an end after idleness, seldom enough not to write a session with every request.
+# Seconds; often enough to detect idleness, rarely enough not to write a session with every request.
 SEEN_EVERY = 60.0
 
 
 def written(policy: Mapping[str, str]) -> str:
-    """Return a policy as the header has it."""
+    """Return a policy as a header value."""
     return "; ".join(f"{name} {sources}" for name, sources in policy.items())
 
 
 def protect_pages(get_response: Handler) -> Handler:
-    """Set the headers that Django sets none of; a view that has set one keeps its own."""
+    """Set the security headers that Django does not set, unless the view has set them."""
     usual, of_api = written(POLICY), written(API_POLICY)
 
     def answer(request: HttpRequest) -> HttpResponse:
@@ -67,7 +67,7 @@ def protect_pages(get_response: Handler) -> Handler:
 
 
 def end_sessions(get_response: Handler) -> Handler:
-    """End a session that is older, or has been idle for longer, than the settings allow."""
+    """End a session that is older, or has been idle longer, than the settings allow."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         has_session = settings.SESSION_COOKIE_NAME in request.COOKIES
@@ -80,7 +80,7 @@ def end_sessions(get_response: Handler) -> Handler:
             elif now - seen > SEEN_EVERY:
                 request.session[SEEN] = now
         answered = get_response(request)
-        # Looked at only where it was used, so that requests without one do not ask the database for it.
+        # Check only a session that was used, so that requests without one do not query the database for it.
         if request.session.accessed and SESSION_KEY in request.session and BEGAN not in request.session:
             request.session[BEGAN] = request.session[SEEN] = time.time()
         return answered

@@ -1,4 +1,4 @@
-"""`/.well-known/security.txt` (RFC 9116): where to report a vulnerability of this deployment."""
+"""Serves `/.well-known/security.txt` (RFC 9116): where to report a vulnerability of this deployment."""
 
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ VALID_FOR = timedelta(days=180)
 
 
 def security_txt(request: HttpRequest) -> HttpResponse:
-    """Answer with the deployment's contacts; there is no such file where none is set."""
+    """Return the deployment's security contacts; raise Http404 if none is configured."""
     del request
     if not settings.HOOKHUB_SECURITY_CONTACT:
         raise Http404
@@ -18,7 +18,7 @@ def security_txt(request: HttpRequest) -> HttpResponse:
 
 
 def written(contacts: tuple[str, ...], *, now: datetime) -> str:
-    """Return the file's text."""
+    """Return the file's content, which expires VALID_FOR after ``now``."""
     lines = [f"Contact: {contact}" for contact in contacts]
     lines += [f"Expires: {now + VALID_FOR:%Y-%m-%dT00:00:00Z}", "Preferred-Languages: en"]
     lines.append(f"Canonical: {settings.HOOKHUB_PUBLIC_URL}/.well-known/security.txt")

@@ -1,4 +1,4 @@
-"""Server processes that outlive their starter: who runs them, what they may reach, how they start and end."""
+"""Server processes that outlive their starter: their account, their access to files, their start and stop."""
 
 import contextlib
 import fcntl
@@ -16,17 +16,17 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Crash recovery after a power cut can take most of a minute on a slow disk; a server that ended is noticed at once.
+# Crash recovery after a power failure can take most of a minute on a slow disk; a server that exits is noticed at once.
 PATIENCE_SECONDS = 60
 _POLL_SECONDS = 0.02
 
 _ACCOUNT_NAME = "pgserver"
 
-# Nothing of the caller's environment reaches a server: PGPORT would change it, and secrets are not its business.
-# LC_ALL keeps the log in English, and keeps macOS from starting a locale thread that PostgreSQL refuses.
+# Servers do not inherit the caller's environment: PGPORT would change their port, and they need no secrets. LC_ALL
+# keeps the log in English, and keeps macOS from starting a locale thread that PostgreSQL refuses.
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
-# The shell ends at once, so init adopts the server: nobody here has a child to reap or to be blamed for.
+# The shell exits at once, so init adopts the server and no caller has to reap it.
 _DETACH = '"$@" >&2 </dev/null & echo $!'
 
 
@@ -36,14 +36,14 @@ class EmbeddedServersError(RuntimeError):
 
 @dataclass(frozen=True)
 class Account:
-    """Who runs the servers; ``switch`` is false when that is the caller, who then has no account to change to."""
+    """The account that runs the servers; ``switch`` is False if it is the caller's own."""
 
     uid: int
     gid: int
     switch: bool
 
     def run(self, command: list[str], *, stdout: int, stderr: int) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end as this account, in a session of its own, so that Ctrl-C does not reach it."""
+        """Run a command to completion as this account, in a separate session, so that Ctrl-C does not reach it."""
         return subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -63,27 +63,27 @@ class Account:
 
 @dataclass(frozen=True)
 class Server:
-    """One server: how to start, recognise, ask and stop it."""
+    """One server: how to start, recognize, probe and stop it."""
 
     name: str
     program: str
-    # The first arguments, which no other server has: its data directory, its socket.
+    # The first arguments, unique to this server: its data directory or its socket.
     identity: tuple[str, ...]
     options: tuple[str, ...]
     pid_file: Path
     log: Path
-    # Files of a dead server that would keep a new one from starting.
+    # Files of a dead server that would prevent a new one from starting.
     leftovers: tuple[Path, ...]
     stop_signal: signal.Signals
-    # What keeps the server from answering; None when it answers.
+    # Returns why the server does not answer, or None if it does.
     trouble: Callable[[], str | None]
-    # What the log says when a start failed for a reason that passes by itself.
+    # Text in the log after a start that failed for a temporary reason.
     passing_trouble: str | None = None
 
     def pid(self) -> int | None:
-        """Return the process id of this server while it lives, else None.
+        """Return the server's process id while it is alive, else None.
 
-        The file alone proves nothing, because the kernel gives old numbers to new processes.
+        The file alone proves nothing, because the kernel reuses process ids.
         """
         try:
             pid = int(self.pid_file.read_text().split()[0])
@@ -92,12 +92,12 @@ class Server:
         return pid if self.is_process(pid) else None
 
     def is_process(self, pid: int) -> bool:
-        """Tell whether the process lives and is this very server."""
+        """Return whether the process is alive and is this server."""
         return f"/{self.program} {' '.join(self.identity)} " in _command_line(pid)
 
 
 def account_for_servers() -> Account:
-    """Return the account that runs the servers: the caller, or for root (PostgreSQL refuses it) an unprivileged one."""
+    """Return the account for the servers: the caller's, or an unprivileged one for root, which PostgreSQL refuses."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), switch=False)
     entry = _passwd_entry() or _create_account()
@@ -105,7 +105,7 @@ def account_for_servers() -> Account:
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user, or the number of one who has no name here."""
+    """Return the name of a user, or ``uid N`` if it has none on this machine."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -113,7 +113,7 @@ def user_name(uid: int) -> str:
 
 
 def let_pass(account: Account, path: Path) -> None:
-    """Let the account pass through a directory and its ancestors, granting the search permission that is missing."""
+    """Grant the account the missing search permissions on a directory and its ancestors."""
     for directory in (path, *path.parents) if account.switch else ():
         facts = directory.stat()
         if facts.st_uid != account.uid and not facts.st_mode & stat.S_IXOTH:
@@ -122,7 +122,7 @@ def let_pass(account: Account, path: Path) -> None:
 
 
 def let_read(account: Account, tree: Path) -> None:
-    """Let the account read a tree, and execute what its owner may execute there; without a tree do nothing."""
+    """Grant the account read access to a tree, and execute access to what its owner may execute."""
     changed = 0
     for path in (tree, *tree.rglob("*")) if account.switch and tree.exists() else ():
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -135,9 +135,9 @@ def let_read(account: Account, tree: Path) -> None:
 
 
 def bring_up(server: Server, *, binary: Path, account: Account) -> None:
-    """Return once the server answers: one that lives is waited for, else one is started over what a dead one left.
+    """Start the server unless it is alive, and return once it answers; remove the files of a dead one first.
 
-    Raise EmbeddedServersError with the end of the log when it ended or stayed silent.
+    Raise EmbeddedServersError with the end of the log if it exits or does not answer in time.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     launched: int | None = None
@@ -154,7 +154,7 @@ def bring_up(server: Server, *, binary: Path, account: Account) -> None:
 
 
 def shut_down(server: Server) -> None:
-    """Stop the server and return once its process is gone; one that does not live is stopped already."""
+    """Stop the server and return once its process is gone; do nothing if it is not running."""
     pid = server.pid()
     if pid is None:
         return
@@ -169,12 +169,12 @@ def shut_down(server: Server) -> None:
 
 
 def failure(log: Path, sentence: str, *, since: int) -> EmbeddedServersError:
-    """Return the error that says what failed, where the log is, and how it ends."""
+    """Return an error with what failed, the log's path and the end of the log."""
     return EmbeddedServersError(f"{sentence}. The end of {log}:\n{_tail(log, since) or '(nothing was written)'}")
 
 
 def open_log(log: Path) -> int:
-    """Return a descriptor that appends to a log which nobody else may read: a server's complaints may quote data."""
+    """Return a descriptor that appends to a log readable by its owner only, because error messages may quote data."""
     return os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
@@ -190,7 +190,7 @@ def _launch(server: Server, binary: Path, account: Account) -> int:
 
 
 def _command_line(pid: int) -> str:
-    """Return the words of a live process, joined by spaces; empty for one that is gone, or dead and not yet reaped."""
+    """Return the command line of a live process, joined by spaces, or "" if it is gone or a zombie."""
     if not Path("/proc/self/cmdline").exists():
         ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
         return subprocess.run(ps, stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
@@ -224,7 +224,7 @@ def _create_account() -> pwd.struct_passwd:
     if useradd is None:
         raise EmbeddedServersError(f"PostgreSQL does not run as root, and there is no useradd here: {advice}")
     command = [useradd, "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
-    # Two useradds at once both succeed, the second replacing the first one's entry with another number.
+    # Two concurrent useradd calls both succeed, and the second replaces the first one's entry, with another uid.
     lock = os.open("/etc/.pwd.lock", os.O_RDONLY | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

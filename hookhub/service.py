@@ -1,4 +1,4 @@
-"""A whole HookHub as a child process, from its start to a clean stop: what the demo, the benches and the tests run."""
+"""Runs a complete HookHub as a child process until a clean stop, for the demo, the benchmarks and the tests."""
 
 import os
 import signal
@@ -18,14 +18,15 @@ STOPS_WITHIN = timedelta(seconds=60)
 
 
 class ServiceError(RuntimeError):
-    """It did not start, or did not stop cleanly; the message has the end of its log."""
+    """HookHub did not start, did not stop cleanly, or a command failed; the message has the end of the output."""
 
 
 @contextmanager
 def running(*options: str, port: int, log: Path, environment: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run ``manage.py up`` on ``port`` with its output in ``log``, and give its address once it answers.
+    """Run ``manage.py up`` on ``port`` with its output in ``log``, and yield its URL once it is ready.
 
-    ``options`` are of the command, ``environment`` is added to this process's own. Raises ServiceError.
+    ``options`` are passed to the command, and ``environment`` is added to this process's. Raise ServiceError if HookHub
+    does not start, or does not stop cleanly.
     """
     url = f"http://127.0.0.1:{port}"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +37,7 @@ def running(*options: str, port: int, log: Path, environment: Mapping[str, str] 
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(environment or {})},
-            # In a session of its own, so that a Ctrl-C at the terminal is ours to pass on.
+            # In a separate session, so that Ctrl-C at the terminal does not reach it directly.
             start_new_session=True,
         )
     try:
@@ -49,7 +50,7 @@ def running(*options: str, port: int, log: Path, environment: Mapping[str, str] 
 
 
 def run(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
-    """Run one management command and give what it printed; raises ServiceError when it fails."""
+    """Run one management command and return its standard output; raise ServiceError if it fails."""
     done = subprocess.run(
         [sys.executable, str(MANAGE), *arguments],
         capture_output=True,
@@ -63,9 +64,9 @@ def run(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
 
 
 def is_ready(url: str) -> bool:
-    """Tell whether the service answers and can accept events."""
+    """Return whether the service answers and can accept events."""
     with requests.Session() as session:
-        # It is this machine, to which no proxy of the environment leads.
+        # The service is local, so a proxy configured in the environment must not be used.
         session.trust_env = False
         try:
             return session.get(f"{url}/readyz", timeout=1).ok
@@ -74,7 +75,7 @@ def is_ready(url: str) -> bool:
 
 
 def tail(log: Path) -> str:
-    """Give the end of a log."""
+    """Return the end of a log."""
     return log.read_text(errors="replace")[-3000:]
 
 
@@ -87,7 +88,7 @@ def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> int:
-    """Stop it as Ctrl-C would; kill what does not stop in time."""
+    """Stop the process as Ctrl-C would, or kill it if it takes too long; return its exit code."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
