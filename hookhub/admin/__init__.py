@@ -1,4 +1,4 @@
-"""The operator's view: what the system owes, what it has done, and the levers to change both."""
+"""The admin site: the state of the system, its logs, and actions on webhooks and deliveries."""
 
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ __all__ = ["access", "audit_log", "event_types", "events", "log", "organizations
 
 admin.site.site_header = admin.site.site_title = "HookHub"
 admin.site.index_title = "At a glance"
-# The few pages that matter are in the header, and the lists need the room.
+# The most used pages are linked in the header, and the lists need the width.
 admin.site.enable_nav_sidebar = False
 admin.site.index_template = "hookhub/admin/index.html"
 admin.site.password_change = people.change_own_password  # type: ignore[method-assign, assignment]
@@ -21,7 +21,7 @@ _index = admin.site.index
 
 
 def index(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-    """Show the front page; its template asks for the state, which costs nothing where it may not be seen."""
+    """Show the dashboard; its template loads the state, so that nothing is queried if the user may not see it."""
     return _index(request, {"at_a_glance": partial(at_a_glance, request), **(extra_context or {})})
 
 

@@ -1,4 +1,4 @@
-"""Who may come in: memberships and API keys; and the replays that somebody asked for."""
+"""The admin's pages of memberships, API keys and replays."""
 
 import json
 from datetime import datetime
@@ -38,7 +38,7 @@ class MembershipAdmin(Audited, Plain):
     autocomplete_fields = ("user", "organization")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Keep whose membership it is and where: of another it would say nothing in this organization's audit log."""
+        """Make user and organization read-only: the old organization's audit log would not show a move to another."""
         del request
         return () if obj is None else ("user", "organization")
 
@@ -95,7 +95,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         return when(obj.created_at, now=timezone.now())
 
     def get_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        """Ask for what a key may do; of one that exists show what has become of it."""
+        """Return the fields to create a key with, or the settings and the history of an existing one."""
         if obj is None:
             everywhere = ("acts_for_all",) if is_unrestricted(request) else ()
             return ("name", "organization", *everywhere, "scope", "expires_at", "networks")
@@ -106,14 +106,14 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         )  # fmt: skip
 
     def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> tuple[str, ...]:
-        """Keep whose key it is and what it may do: that was decided when it was handed out."""
+        """Make organization and scope read-only: they are fixed when a key is issued."""
         if obj is None:
             return ()
         can_change = () if obj.revoked_at is not None else ("expires_at", "networks")
         return tuple(name for name in self.get_fields(request, obj) if name not in {"name", *can_change})
 
     def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
-        """Return the form without the fields of its own that this person, or this key, has not got."""
+        """Return the form without those extra fields that this user, or this key, does not have."""
         form = super().get_form(request, obj, change, **kwargs)
         shown = set(self.get_fields(request, obj)) - set(self.get_readonly_fields(request, obj))
         for name in {"acts_for_all", "networks"} - shown:
@@ -121,7 +121,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         return form
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Issue a key and show its text this once, or change one."""
+        """Issue a key and show its text once, or change an existing key."""
         now = timezone.now()
         if change:
             api_keys.change(obj, form.changes(), now=now)
@@ -139,17 +139,17 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         self.show_key(request, text)
 
     def show_key(self, request: HttpRequest, text: str) -> None:
-        """Show the text of a key; there is no second time."""
+        """Show the text of a key, which is not shown again."""
         shown = format_html("The key is <code>{}</code> It is not shown again.", text)
         self.message_user(request, shown, messages.WARNING)
 
     def record_saved(self, saved: ApiKey, form: Any, *, change: bool) -> None:
-        """Do nothing: the functions that issue and change keys record what they do."""
+        """Do nothing: the functions that issue and change keys write the audit log themselves."""
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show one key, with buttons to roll and to revoke it while it is valid."""
+        """Show one key, with buttons to roll and revoke it while it is valid."""
         found = self.get_object(request, object_id)
         may_revoke = found is not None and found.revoked_at is None and self.has_act_permission(request, found)
         context = {
@@ -161,7 +161,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
 
     @admin.action(description="Roll: a new secret, the old one works a while longer", permissions=["act"])
     def roll(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """Give each selected key a new secret, shown this once."""
+        """Replace the secret of each selected key, and show the new one once."""
         rolled, left_alone = [], []
         for key in queryset.order_by("pk"):
             try:
@@ -177,7 +177,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
 
     @admin.action(description="Revoke at once", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        """Make the selected keys worthless from now on."""
+        """Revoke the selected keys with immediate effect."""
         chosen, now = list(queryset.select_related("organization")), timezone.now()
         valid = [key for key in chosen if key.revoke(now=now)]
         count, too_late = len(valid), len(chosen) - len(valid)
@@ -189,7 +189,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
 
 
 def condition_badge(key: ApiKey, *, now: datetime) -> SafeString:
-    """Say in a word and a colour whether a key is accepted."""
+    """Return a colored label that says whether a key is accepted."""
     if key.revoked_at is not None:
         return badge("revoked", "bad")
     if key.has_expired(now=now):
@@ -207,11 +207,11 @@ class ReplayAdmin(LogAdmin):
     columns = ("id", "organization_id", "state", "total", "examined", "redelivered", "created_at")
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Name the filter; there are few replays, and any way through them will do."""
+        """Return all filters: there are few replays, so any scan of them is cheap."""
         return set(wanted)
 
     def shown_with(self) -> list["Prefetch[Any]"]:
-        """Give the names of the organizations."""
+        """Return the prefetch of the organizations' slugs."""
         return [Prefetch("organization", NAMED_ORGANIZATION)]
 
     @admin.display(description="Replay")
@@ -239,7 +239,7 @@ class ReplayAdmin(LogAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show one replay and how far it has come."""
+        """Show one replay and its progress."""
         del form_url, extra_context
         replay: Replay = self.find(request, object_id)
         now = timezone.now()

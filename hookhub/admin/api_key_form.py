@@ -1,4 +1,4 @@
-"""The form of an API key: what it may do, for how long, and from where."""
+"""The form of an API key: its scope, expiry and allowed networks."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,12 +11,12 @@ from hookhub.models import ApiKey
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[ApiKey]
 else:
-    # Only the stubs know the class as generic.
+    # Generic in the type stubs only, not at run time.
     ModelForm = forms.ModelForm
 
 
 class ApiKeyForm(ModelForm):
-    """Asks for an organization unless a superuser ticks that the key acts for every one."""
+    """Requires an organization, unless a superuser ticks that the key acts for every one."""
 
     acts_for_all = forms.BooleanField(
         required=False,
@@ -41,7 +41,7 @@ class ApiKeyForm(ModelForm):
             self.initial["networks"] = "\n".join(self.instance.allowed_networks)
 
     def clean_networks(self) -> list[str]:
-        """Return the networks in one notation."""
+        """Return the networks in canonical notation."""
         lines = self.cleaned_data["networks"].replace(",", "\n").splitlines()
         try:
             return networks.normalized([line for line in lines if line.strip()])
@@ -49,7 +49,7 @@ class ApiKeyForm(ModelForm):
             raise forms.ValidationError(f"The list {error}." if "entries" in str(error) else f"{error}.") from error
 
     def clean_expires_at(self) -> Any:
-        """Refuse an expiry that is over, unless it was so before."""
+        """Reject an expiry in the past, unless it is unchanged."""
         expires_at = self.cleaned_data["expires_at"]
         error = api_keys.expiry_error(expires_at, now=timezone.now())
         if error is not None and "expires_at" in self.changed_data:
@@ -57,7 +57,7 @@ class ApiKeyForm(ModelForm):
         return expires_at
 
     def clean(self) -> dict[str, Any]:
-        """Require an organization or the tick, and never both."""
+        """Require either an organization or the tick, and not both."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if "organization" not in self.fields or "organization" in self.errors:
             return cleaned
@@ -70,6 +70,6 @@ class ApiKeyForm(ModelForm):
         return cleaned
 
     def changes(self) -> dict[str, object]:
-        """Return what was changed of an existing key, by the names that the API uses."""
+        """Return the changed fields of an existing key, by their names in the API."""
         names = {"name": "name", "expires_at": "expires_at", "networks": "allowed_networks"}
         return {names[name]: self.cleaned_data[name] for name in self.changed_data if name in names}

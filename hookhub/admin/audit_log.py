@@ -1,4 +1,4 @@
-"""The audit log: who changed what. It is read, and nothing in it can be changed."""
+"""The audit log: who changed what. It is read-only."""
 
 import json
 from typing import Any, ClassVar
@@ -63,7 +63,7 @@ class AuditAdmin(LogAdmin):
     served_alone: ClassVar = ("target", "actor", "action", "organization")
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Name the filters that one index of the table finds in order."""
+        """Return the filters that one index of the table serves in the list's order."""
         if {"organization", "action"} <= wanted.keys() and not {"target", "actor"} & wanted.keys():
             return {"organization", "action"} | filters.TIMES
         return {name for name in self.served_alone if name in wanted and name == self._first(wanted)} | filters.TIMES
@@ -72,7 +72,7 @@ class AuditAdmin(LogAdmin):
         return next(name for name in self.served_alone if name in wanted)
 
     def found_by(self, wanted: Any) -> Q:
-        """Take an id as an entry's."""
+        """Return the condition for the id of an entry."""
         return Q(id=wanted)
 
     @admin.display(description="Action")
@@ -118,12 +118,12 @@ class AuditAdmin(LogAdmin):
 
 
 def indented(text: str) -> str:
-    """Return a state as JSON to read."""
+    """Return a state as indented JSON."""
     return printable(json.dumps(json.loads(text), indent=2))
 
 
 def without_nul(value: str) -> str:
-    """Return a filter's text; raises ValueError for one that no column can hold."""
+    """Return a filter's stripped text; raise ValueError if it has NUL, which no column can store."""
     if "\0" in value:
         raise ValueError("there is none with such characters")
     return value.strip()

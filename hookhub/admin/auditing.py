@@ -1,4 +1,4 @@
-"""Changes that are made by the admin's own forms, recorded in the audit log in the same transaction."""
+"""Records changes made with the admin's own forms in the audit log, in the same transaction."""
 
 from typing import Any
 
@@ -13,22 +13,22 @@ from hookhub.audited import audited
 
 
 class Audited(Guarded):
-    """Records what its form saves and what is deleted here; put it before the class that saves."""
+    """Records what its form saves and what is deleted here; list it before the class that saves."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Note how the row is before it is saved."""
+        """Remember the state of the row before it is saved."""
         if change:
             found = self.model.objects.select_for_update(of=("self",), no_key=True).filter(pk=obj.pk).first()
             form.state_before = None if found is None else audited(found)[1]
         super().save_model(request, obj, form, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - as above
-        """Record the change, now that groups and permissions are saved too."""
+        """Record the change after groups and permissions are saved too."""
         super().save_related(request, form, formsets, change)
         self.record_saved(form.instance, form, change=change)
 
     def record_saved(self, saved: Any, form: Any, *, change: bool) -> None:
-        """Record what a form has saved; a class whose row is saved by a function that records it does nothing here."""
+        """Record what a form has saved; override it to do nothing where the function that saves also records."""
         target, after = audited(self.model.objects.get(pk=saved.pk))
         if not change:
             audit.record(f"{target.kind}.created", target=target, after=after, now=timezone.now())
@@ -37,20 +37,20 @@ class Audited(Guarded):
             audit.record_update(action, target=target, before=form.state_before, after=after, now=timezone.now())
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete one row and record that."""
+        """Delete one row; record its deletion and that of the rows deleted with it."""
         with transaction.atomic():
             for lost in (*self.lost_with(obj), obj):
                 record_deletion(lost)
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: "QuerySet[Any]") -> None:
-        """Delete several rows and record each."""
+        """Delete several rows and record each of them."""
         with transaction.atomic():
             for obj in queryset.select_for_update(of=("self",)).order_by("pk"):
                 self.delete_model(request, obj)
 
     def lost_with(self, obj: Any) -> list[Model]:
-        """Return the audited rows that the database deletes together with one."""
+        """Return the audited rows that the database deletes together with ``obj``."""
         del obj
         return []
 

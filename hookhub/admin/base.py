@@ -1,4 +1,4 @@
-"""What every page of the admin has in common: permissions, and buttons that are the list's actions."""
+"""The base of the admin's pages: permissions by organization, and the list's actions as buttons."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,38 +21,38 @@ from hookhub.models import Scope
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
 else:
-    # Only the stubs know the class as generic.
+    # Generic in the type stubs only, not at run time.
     ModelAdmin = admin.ModelAdmin
 
 
 class Guarded(ModelAdmin):
-    """What every page of the admin is built on: the rows of the own organizations, and no lookup but the listed ones.
+    """The base of every page: shows the rows of the user's organizations, and allows only the declared lookups.
 
-    ``organization_path`` leads from a row to its organization's id; None keeps the rows for superusers.
-    ``view_scope`` is what the person's membership must include to see a row, ``change_scope`` to add, change or delete
-    one; both are what the API asks for.
+    ``organization_path`` is the lookup from a row to its organization; None leaves the rows to superusers.
+    ``view_scope`` is what the user's membership must include to see a row, and ``change_scope`` to add, change or
+    delete one; both are the same as in the API.
     """
 
     organization_path: ClassVar[str | None] = None
     view_scope: ClassVar[Scope] = Scope.READ
     change_scope: ClassVar[Scope] = Scope.MANAGE
-    # Links from other pages find a row by these.
+    # Links from other pages use these to find a row.
     key_lookups: ClassVar[Sequence[str]] = ("pk", "pk__exact", "id", "id__exact")
 
     # Rows ------------------------------------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Return the rows that the person may see."""
+        """Return the rows that the user may see."""
         return self.own_rows(request, super().get_queryset(request), scope=self.view_scope)
 
     def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
-        """Return the rows of the organizations in which the person has ``scope``; all of them for a superuser."""
+        """Return the rows of the organizations in which the user has ``scope``; all rows for a superuser."""
         if is_unrestricted(request):
             return rows
         return rows_of(rows, self.organization_path, organizations_of(request, scope=scope))
 
     def may_change(self, request: HttpRequest, obj: Model | None) -> bool:
-        """Return whether the person's membership is enough to change ``obj``, or anything at all when that is None."""
+        """Return whether the user's membership allows to change ``obj``, or any row at all if that is None."""
         if is_unrestricted(request):
             return True
         if self.organization_path is None:
@@ -63,29 +63,29 @@ class Guarded(ModelAdmin):
         return self.own_rows(request, rows, scope=self.change_scope).exists()
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Let those look who have the permission; which rows they see is decided where rows are read."""
+        """Require the permission only; ``get_queryset`` decides which rows the user sees."""
         return super().has_view_permission(request, obj) and (
             self.organization_path is not None or is_unrestricted(request)
         )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Require a membership besides the permission."""
+        """Require a membership in addition to the permission."""
         return super().has_add_permission(request) and self.may_change(request, None)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Require a membership besides the permission."""
+        """Require a membership in addition to the permission."""
         return super().has_change_permission(request, obj) and self.may_change(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Require a membership besides the permission."""
+        """Require a membership in addition to the permission."""
         return super().has_delete_permission(request, obj) and self.may_change(request, obj)
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *where: Any) -> Any:
-        """Run an action on those of the selected rows that the person may change."""
+        """Run an action on those selected rows that the user may change."""
         return super().response_action(request, self.own_rows(request, queryset, scope=self.change_scope), *where)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Offer, and accept, only rows of organizations in which the person may make the change."""
+        """Offer and accept only rows of organizations in which the user may make the change."""
         related = self.admin_site._registry.get(db_field.remote_field.model)  # noqa: SLF001 - as Django's own widgets do
         if isinstance(related, Guarded) and "queryset" not in kwargs:
             rows = related.model._default_manager.all()  # noqa: SLF001 - Django documents it
@@ -95,12 +95,12 @@ class Guarded(ModelAdmin):
     # Lookups ---------------------------------------------------------------------------------------------------------
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Allow the filters on the page and the exact id: by any other lookup a secret column could be guessed."""
+        """Allow the declared filters and the exact id: any other lookup could be used to guess a secret column."""
         del value
         return lookup in self.allowed_lookups(request)
 
     def allowed_lookups(self, request: HttpRequest | None) -> frozenset[str]:
-        """Return the names of query parameters that may narrow the list."""
+        """Return the names of the query parameters that may narrow the list."""
         declared = self.list_filter if request is None else self.get_list_filter(request)
         found = {word for each in declared for word in self._lookups_of(each)}
         return frozenset(found.union(self.key_lookups))
@@ -115,88 +115,89 @@ class Guarded(ModelAdmin):
         yield from (exact, f"{name}__isnull")
 
     def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
-        """Let other pages refer to a row by its primary key and by no other column."""
+        """Allow other pages to refer to a row by its primary key only."""
         del request
         return to_field in {"pk", self.opts.pk.name}
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Refuse characters that no column can hold."""
+        """Reject NUL characters, which no column can store."""
         if any("\0" in word for name, values in request.GET.lists() for word in (name, *values)):
             raise DisallowedModelAdminLookup("The address holds a NUL character.")
         return super().get_changelist_instance(request)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
-        """Find nothing by a character that no column can hold."""
+        """Find nothing for a term with NUL, which no column can store."""
         if "\0" in search_term:
             return queryset.none(), False
         return super().get_search_results(request, queryset, search_term)
 
 
 class Plain(Guarded):
-    """What its form alone changes: the fields that a person touched, where they still are."""
+    """Saves only those fields that the user has changed in the form."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Save what was touched, and nothing that was read with it.
+        """Save the changed fields of a row that still exists.
 
-        To save all of it would bring back what was deleted since, and let a key that was revoked open doors again.
+        Saving all fields would restore values that were changed since the form was opened, and could undo the
+        revocation of a key.
         """
         if not change:
             super().save_model(request, obj, form, change)
         else:
-            # Gone, it would be an error of the database's.
+            # Respond with 404 if the row is gone, instead of a database error.
             get_object_or_404(self.model.objects.select_for_update(no_key=True), pk=obj.pk)
             obj.save(update_fields=form.changed_data)
 
 
 class Titled(Guarded):
-    """Calls a list by what is in it, and not by what one could do there."""
+    """Titles a list with what it contains, instead of an instruction to select something."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Give the list a plain title."""
+        """Show the list under the plural name of its model."""
         title = {"title": str(self.opts.verbose_name_plural).capitalize()}
         return super().changelist_view(request, {**title, **(extra_context or {})})
 
 
 class ReadOnly(Guarded):
-    """Pages to look at: nothing is added, changed or deleted here."""
+    """Read-only pages: nothing can be added, changed or deleted."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse."""
+        """Return False."""
         del request
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Refuse."""
+        """Return False."""
         del request, obj
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Refuse."""
+        """Return False."""
         del request, obj
         return False
 
 
 class SelectedOnly(ActionForm):
-    """Django's form of actions, which takes what is ticked on this page and never a whole list."""
+    """Django's action form, limited to the rows ticked on this page."""
 
     def clean_select_across(self) -> bool:
-        """Refuse the wish for everything: nobody has looked at what is on the other pages."""
+        """Return False: a user who selects all pages has not seen what is on the others."""
         return False
 
 
 class Acting(Guarded):
-    """Gives each object's page buttons for the list's actions; both run the same code."""
+    """Adds the list's actions to each object's page as buttons; both run the same code."""
 
     action_form = SelectedOnly
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address that the buttons post to."""
+        """Add the URL that the buttons post to."""
         name = f"{self.opts.app_label}_{self.opts.model_name}_act"
         mine = path("<path:object_id>/act/", self.admin_site.admin_view(self.act_view), name=name)
         return [mine, *super().get_urls()]
 
     def act_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
-        """Run the posted action on one object and go back to its page."""
+        """Run the posted action on one object and redirect to its page."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         found = self.get_object(request, unquote(object_id))
@@ -205,7 +206,7 @@ class Acting(Guarded):
         action = self.get_actions(request).get(request.POST.get("action", ""))
         if action is None:
             raise PermissionDenied
-        # The stubs mistake what is called here for the action's name.
+        # The stubs declare the callable as the action's name.
         run: Any = action[0]
         rows = self.own_rows(request, self.get_queryset(request), scope=self.change_scope).filter(pk=found.pk)
         if not rows.exists():
@@ -214,29 +215,29 @@ class Acting(Guarded):
         return redirect(page_of(found)) if answer is None else answer
 
     def has_act_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Let those act who may change such objects, even where no form offers that."""
+        """Require the change permission and a membership, even where no form offers a change."""
         may = request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
         return may and self.may_change(request, obj)
 
     def tell(self, request: HttpRequest, done: str, left_alone: list[str]) -> None:
-        """Say what was done, and in a message of its own what was left alone and why."""
+        """Show what was done, and in a second message what was skipped and why."""
         if done:
             self.message_user(request, done, messages.SUCCESS)
         if left_alone:
             self.message_user(request, f"Left alone: {'; '.join(left_alone)}.", messages.WARNING)
 
     def note(self, request: HttpRequest, objects: Sequence[Model], what: str) -> None:
-        """Write into the admin's own history who did what."""
+        """Record the action in the admin's own history."""
         if objects and request.user.pk is not None:
             LogEntry.objects.log_actions(request.user.pk, list(objects), CHANGE, what)
 
 
 def page_of(found: Model) -> str:
-    """Give the address of an object's page."""
+    """Return the path of an object's page."""
     opts = found._meta  # noqa: SLF001 - Django documents it; the underscore only keeps it apart from fields
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(str(found.pk))])
 
 
 def tally(reasons: list[str]) -> list[str]:
-    """Count equal reasons together: ``2 are being sent``."""
+    """Return each distinct reason with its count: ``2 are being sent``."""
     return [f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons))]

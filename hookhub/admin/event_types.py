@@ -1,4 +1,4 @@
-"""Event types that organizations have registered."""
+"""The admin's pages of registered event types."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -19,21 +19,21 @@ from hookhub.models import OwnEventType
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[OwnEventType]
 else:
-    # Only the stubs know the class as generic.
+    # Generic in the type stubs only, not at run time.
     ModelForm = forms.ModelForm
 
 
 class EventTypeForm(ModelForm):
-    """Asks for what the API asks for; schema and example are JSON, and both may be left empty."""
+    """The same fields as in the API; schema and example are JSON, and both are optional."""
 
     class Meta:
         model = OwnEventType
         fields = ("organization", "type", "description", "schema", "example")
 
     def clean(self) -> dict[str, Any]:
-        """Check by the same rules as the API, and put each fault beside its field."""
+        """Validate by the same rules as the API, and show each error next to its field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        # What is written once is not asked for again, and what is no JSON can be neither checked nor kept.
+        # Read-only fields are missing from the form, and invalid JSON can be neither validated nor stored.
         self.wanted: dict[str, object] = {name: cleaned[name] for name in ("type", "description") if name in cleaned}
         for name in ("schema", "example"):
             if (value := self._read(name, cleaned.get(name))) is not None or not self.errors.get(name):
@@ -68,12 +68,12 @@ class EventTypeAdmin(Guarded):
     autocomplete_fields = ("organization",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Keep a type what and whose it is."""
+        """Make the organization and the type of an existing event type read-only."""
         del request
         return () if obj is None else ("organization", "type", "created_at", "changed_at")
 
     def save_model(self, request: HttpRequest, obj: OwnEventType, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Register or change it as the API does."""
+        """Register or change the event type as the API does."""
         del request
         now = timezone.now()
         if change:
@@ -89,7 +89,7 @@ class EventTypeAdmin(Guarded):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Take a fault that shows only when the type is stored, such as one too many, to the person."""
+        """Show an error that occurs only when the type is stored, such as one type too many."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except BadTerms as error:
@@ -99,13 +99,13 @@ class EventTypeAdmin(Guarded):
         return HttpResponseRedirect(request.get_full_path())
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
-        """Delete one as the API does."""
+        """Delete one event type as the API does."""
         del request
         if isinstance(obj, OwnEventType):
             event_types.forget(obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        """Delete several as the API does."""
+        """Delete several event types as the API does."""
         del request
         for row in queryset:
             event_types.forget(row, now=timezone.now())

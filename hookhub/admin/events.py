@@ -1,4 +1,4 @@
-"""Events: what happened, byte for byte, and whom it was owed to."""
+"""The admin's pages of events, with their exact payload and their deliveries."""
 
 from typing import Any
 
@@ -38,16 +38,16 @@ class EventAdmin(LogAdmin):
     columns = ("id", "type", "organization_id", "repository_id", "accepted_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
-        """Return the events that a person may see, each knowing whether it is still to be fanned out."""
+        """Return the events that the user may see, annotated with whether they are still to be fanned out."""
         events: QuerySet[Event] = super().get_queryset(request)
         return events.annotate(is_waiting=is_waiting())
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Name the filters that one index of the table finds in order."""
+        """Return the filters that one index of the table serves in the list's order."""
         return filters.TIMES | ({"organization"} & wanted.keys())
 
     def shown_with(self) -> list["Prefetch[Any]"]:
-        """Give the names of what an event belongs to."""
+        """Return the prefetches of the names of an event's organization and repository."""
         return [Prefetch("organization", NAMED_ORGANIZATION), Prefetch("repository", NAMED_REPOSITORY)]
 
     @admin.display(description="Event")
@@ -63,14 +63,14 @@ class EventAdmin(LogAdmin):
         return when(obj.accepted_at, now=timezone.now())
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the address of the exact payload."""
+        """Add the URL of the exact payload."""
         mine = path(
             "<path:object_id>/payload/", self.admin_site.admin_view(self.payload_view), name="deliveries_event_payload"
         )
         return [mine, *super().get_urls()]
 
     def payload_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Give the payload byte for byte, to be saved and never shown by the browser."""
+        """Return the exact payload as a download, which the browser must not render."""
         event: Event = self.find(request, object_id)
         answer = HttpResponse(bytes(event.payload), content_type="application/octet-stream")
         answer["Content-Disposition"] = f'attachment; filename="{event.pk}.json"'
@@ -79,7 +79,7 @@ class EventAdmin(LogAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show one event with its payload and whom it was owed to."""
+        """Show one event with its payload and its deliveries."""
         del form_url, extra_context
         event: Event = self.find(request, object_id)
         now = timezone.now()

@@ -1,4 +1,4 @@
-"""Why a delivery is where it is, and why a lever does nothing to it: sentences for a tired reader."""
+"""Explains why a delivery is in its state, and why an action does not apply to it."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ State = Delivery.State
 
 
 def explain(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
-    """Say why a delivery is in its state, and what would move it on."""
+    """Return a sentence that says why a delivery is in its state, and what happens next."""
     match delivery.state:
         case State.PENDING:
             return _explain_waiting(delivery, webhook, now=now)
@@ -43,7 +43,7 @@ def _at_attempt(delivery: Delivery) -> str:
 
 
 def why_not_sent_again(delivery: Delivery) -> str | None:
-    """Say why a delivery cannot be sent again now, to stand behind a count; or None when it can."""
+    """Return why a delivery cannot be redelivered now, worded to follow a count, or None if it can."""
     if delivery.state == State.SENDING:
         return "being sent at this moment"
     if delivery.webhook.deleted_at is not None:
@@ -54,7 +54,7 @@ def why_not_sent_again(delivery: Delivery) -> str | None:
 
 
 def why_not_called_off(delivery: Delivery) -> str | None:
-    """Say why a delivery cannot be cancelled, to stand behind a count; or None when it can."""
+    """Return why a delivery cannot be cancelled, worded to follow a count, or None if it can."""
     if delivery.state in CAN_BE_CALLED_OFF:
         return None
     return "being sent at this moment" if delivery.state == State.SENDING else f"already {delivery.state}"

@@ -1,4 +1,4 @@
-"""The filters beside a list: chosen from a few words, or typed in."""
+"""The filters of the admin's lists: with a few choices, or with a text field."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,24 +29,24 @@ PERIODS = {
 
 
 class LogFilter(SimpleListFilter):
-    """A filter on a log; which index serves it is for the log to know."""
+    """A filter of a log; the log's class declares which filters an index serves."""
 
     title: str
     parameter_name: str
     options: ClassVar[dict[str, str]] = {}
 
     def __init__(self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any) -> None:
-        # Known before the base class asks for the choices.
+        # Set first, because the base class asks for the choices in its constructor.
         self.request = request
         super().__init__(request, params, model, model_admin)
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Iterable[tuple[str, str]]:
-        """Give the words to choose from."""
+        """Return the choices as (value, label) pairs."""
         del request, model_admin
         return self.options.items()
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
-        """Narrow the rows down to what was chosen; a word that is none of them is refused and finds nothing."""
+        """Return the filtered rows; an invalid value shows an error message and finds nothing."""
         value = self.value()
         if not value:
             return queryset
@@ -57,7 +57,7 @@ class LogFilter(SimpleListFilter):
             return queryset.none()
 
     def narrow(self, rows: Rows, value: str) -> Rows:
-        """Give the rows that are wanted; raises ValueError with what is wrong."""
+        """Return the rows that match ``value``; raise ValueError with the reason if it is invalid."""
         raise NotImplementedError
 
 
@@ -106,7 +106,7 @@ class ConditionFilter(LogFilter):
     }  # fmt: skip
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
-        """Leave the deleted ones out unless they are asked for."""
+        """Leave out deleted webhooks, unless they are selected."""
         if self.value() != "deleted":
             queryset = queryset.filter(deleted_at=None)
         return super().queryset(request, queryset)
@@ -133,18 +133,18 @@ class FormatFilter(LogFilter):
 
 
 class TypedFilter(LogFilter):
-    """A filter with a field to type into, which needs no list of all there is."""
+    """A filter with a text field, which needs no list of all values."""
 
     template = "hookhub/admin/typed_filter.html"
     placeholder = ""
     input_type = "text"
 
     def has_output(self) -> bool:
-        """Always have something to show."""
+        """Return True: the field is always shown."""
         return True
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """Give what the form needs: the other parameters, to be sent along."""
+        """Yield the context of the form, including the other parameters for its hidden fields."""
         others = {name: value for name, value in changelist.params.items() if name != self.parameter_name}
         yield {
             "others": others,
@@ -183,7 +183,7 @@ class WebhookFilter(TypedFilter):
 
 
 class TypeFilter(TypedFilter):
-    """By an event's exact type; ``column`` is where a table keeps it."""
+    """Filters by exact event type; ``column`` is the table's column."""
 
     title = "event type"
     parameter_name = "type"
@@ -199,7 +199,7 @@ class TypeOfEventFilter(TypeFilter):
 
 
 class TimeFilter(TypedFilter):
-    """By the moment of creation, which an id begins with."""
+    """Filters by creation time, which is the prefix of an id."""
 
     input_type = "datetime-local"
     bound = ""
@@ -228,19 +228,19 @@ class BeforeFilter(TimeFilter):
     bound = "lt"
 
 
-# Those that are a range of ids, and so cost nothing wherever a log is walked by id.
+# Filters that are a range of ids, and therefore free wherever a log is read in the order of ids.
 TIMES = {PeriodFilter.parameter_name, AfterFilter.parameter_name, BeforeFilter.parameter_name}
 
 
 def known(value: str, options: dict[str, str]) -> str:
-    """Give the word if it is one of the options; raises ValueError."""
+    """Return ``value`` if it is one of the options; raise ValueError otherwise."""
     if value not in options:
         raise ValueError(f"{value[:100]!r} is none of {', '.join(options)}")
     return value
 
 
 def read_id(text: str) -> UUID:
-    """Read an id; raises ValueError with a sentence."""
+    """Return the UUID in ``text``; raise ValueError with a message if it is not one."""
     try:
         return UUID(text.strip())
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The delivery log: deliveries with their attempts. It is read, and never edited."""
+"""The read-only log of deliveries and their attempts."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ class DeliveryAdmin(Acting, LogAdmin):
     )  # fmt: skip
 
     def order_for(self, wanted: dict[str, str]) -> Order:
-        """Give what waits in the order of its index, line by line or the soonest first; all else newest first."""
+        """Return the order of an index: due deliveries by webhook, scheduled ones by due time, others newest first."""
         match wanted.get("state"):
             case "due":
                 return Order(("webhook_id", "line", "due_at", "id"), descending=False)
@@ -58,7 +58,7 @@ class DeliveryAdmin(Acting, LogAdmin):
         return super().order_for(wanted)
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Name the filters that one index of the table finds in order."""
+        """Return the filters that one index of the table serves in the list's order."""
         match wanted:
             case {"state": "due", **rest}:
                 return {"state", "webhook"} & {"state", *rest}
@@ -75,11 +75,11 @@ class DeliveryAdmin(Acting, LogAdmin):
         return filters.TIMES
 
     def found_by(self, wanted: Any) -> Q:
-        """Take an id as a delivery's or an event's."""
+        """Return the condition for the id of a delivery or of an event."""
         return Q(id=wanted) | Q(event_id=wanted)
 
     def shown_with(self) -> list["Prefetch[Any]"]:
-        """Give the names of what a delivery belongs to."""
+        """Return the prefetches of the names of a delivery's webhook, organization and repository."""
         return [
             Prefetch("webhook", NAMED_WEBHOOK),
             Prefetch("organization", NAMED_ORGANIZATION),
@@ -120,7 +120,7 @@ class DeliveryAdmin(Acting, LogAdmin):
 
     @admin.action(description="Send again", permissions=["act"])
     def redeliver(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
-        """Make the selected deliveries due at once."""
+        """Make the selected deliveries due immediately."""
         chosen = chosen_of(queryset)
         count = replay.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
         reasons = [reason for delivery in chosen if (reason := why_not_sent_again(delivery)) is not None]
@@ -130,7 +130,7 @@ class DeliveryAdmin(Acting, LogAdmin):
 
     @admin.action(description="Cancel…", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
-        """Call the selected deliveries off, once that is confirmed."""
+        """Cancel the selected deliveries after a confirmation."""
         chosen = chosen_of(queryset)
         reasons = [reason for delivery in chosen if (reason := why_not_called_off(delivery)) is not None]
         if "confirmed" not in request.POST:
@@ -156,7 +156,7 @@ class DeliveryAdmin(Acting, LogAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show all there is to know about one delivery."""
+        """Show everything about one delivery."""
         del form_url, extra_context
         delivery: Delivery = self.find(request, object_id)
         now = timezone.now()
@@ -195,20 +195,21 @@ class AttemptAdmin(LogAdmin):
     columns = ("id", "delivery_id", "number", "outcome", "status", "url", "duration", "started_at")
 
     def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
-        """Return the attempts for the webhooks of the organizations in which the person has ``scope``."""
+        """Return the attempts for webhooks of the organizations in which the user has ``scope``."""
         if is_unrestricted(request):
             return rows
         organizations = organizations_of(request, scope=scope)
-        # Read first: the planner knows how many attempts each webhook has, and otherwise walks through everybody's.
+        # Load the ids first: given constants, the planner knows how many attempts each webhook has. Otherwise it scans
+        # the attempts of all organizations.
         webhooks = list(Webhook.objects.filter(organization__in=organizations).values_list("pk", flat=True))
         return rows.filter(webhook__in=webhooks)
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Name the filters that one index of the table finds in order."""
+        """Return the filters that one index of the table serves in the list's order."""
         return filters.TIMES | ({"webhook"} & wanted.keys())
 
     def found_by(self, wanted: Any) -> Q:
-        """Take an id as an attempt's or a delivery's."""
+        """Return the condition for the id of an attempt or of a delivery."""
         return Q(id=wanted) | Q(delivery_id=wanted)
 
     @admin.display(description="Attempt")
@@ -238,7 +239,7 @@ class AttemptAdmin(LogAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Lead to the attempt's place on its delivery's page."""
+        """Redirect to the attempt's section on its delivery's page."""
         del form_url, extra_context
         attempt: Attempt = self.find(request, object_id)
         page = reverse("admin:deliveries_delivery_change", args=[attempt.delivery_id])
@@ -246,13 +247,13 @@ class AttemptAdmin(LogAdmin):
 
 
 def chosen_of(queryset: QuerySet[Delivery]) -> list[Delivery]:
-    """Give the deliveries an action is about with their webhooks: never more than a page of them.
+    """Return the deliveries that an action applies to, with their webhooks: one page at most.
 
-    Whole filters are sent again by a replay, which works them off in batches.
+    Everything that a filter selects is redelivered by a replay instead, which works in batches.
     """
     return list(queryset.prefetch_related("webhook")[: LogAdmin.list_per_page])
 
 
 def deliveries(count: int) -> str:
-    """Write how many deliveries."""
+    """Return a count of deliveries as text."""
     return "1 delivery" if count == 1 else f"{count:,} deliveries"

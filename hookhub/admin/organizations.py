@@ -1,4 +1,4 @@
-"""Organizations and their repositories."""
+"""The admin's pages of organizations and their repositories."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,34 +20,34 @@ from hookhub.models import Scope
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
 else:
-    # Only the stubs know the class as generic.
+    # Generic in the type stubs only, not at run time.
     ModelForm = forms.ModelForm
 
 
 class Lasting(Plain):
-    """What cannot be deleted here: with it would go all that belongs to it, the log included."""
+    """Rows that cannot be deleted here: all that belongs to them would be deleted too, the log included."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Refuse."""
+        """Return False."""
         del request, obj
         return False
 
 
 class NamedForm(ModelForm):
-    """Refuses a name that another row has in any case, beside its field."""
+    """Rejects a name that another row has in any case, with an error next to its field."""
 
     def _post_clean(self) -> None:
-        """Compare the name once the other fields are in their places."""
+        """Compare the name after the other fields of the instance are set."""
         super()._post_clean()  # type: ignore[misc]  # the stubs do not have it
         row, field = self.instance, names.field_of(self.instance)
         is_new_name = field in self.changed_data and field in self.cleaned_data
-        # Without its organization a repository has nothing to be compared with.
+        # A repository's name is compared within its organization, so a valid organization is needed.
         if is_new_name and "organization" not in self.errors and (error := names.name_error(row, str(row))):
             self.add_error(field, f"This name {error}.")
 
 
 class Named(Lasting):
-    """What has a name that no other row may have in any case."""
+    """Rows with a name that is unique regardless of case."""
 
     def changeform_view(
         self,
@@ -56,7 +56,7 @@ class Named(Lasting):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Tell the person where somebody else took the name after the form had compared it."""
+        """Show an error if another request took the name after the form compared it."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except IntegrityError as error:
@@ -75,12 +75,12 @@ class OrganizationAdmin(Audited, Named):
     ordering = ("slug",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Let superusers alone give an organization limits of its own."""
+        """Allow only superusers to change an organization's limits."""
         del obj
         return ("created_at",) if request.user.is_superuser else ("created_at", "limits")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Let only superusers create organizations, as the API lets only the operator."""
+        """Allow only superusers to create organizations, as the API allows only the operator."""
         return super().has_add_permission(request) and is_unrestricted(request)
 
     form = forms.modelform_factory(
@@ -112,6 +112,6 @@ class RepositoryAdmin(Audited, Named):
     autocomplete_fields = ("organization",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Keep a repository where its webhooks and its log are."""
+        """Make the organization of an existing repository read-only: its webhooks and its log belong to it too."""
         del request
         return ("created_at",) if obj is None else ("organization", "created_at")

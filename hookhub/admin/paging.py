@@ -1,4 +1,4 @@
-"""Paging through a log by key: page ten thousand costs what page one costs, and nothing is ever counted."""
+"""Keyset pagination of a log: page ten thousand costs what page one costs, and nothing is counted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from django.template.response import TemplateResponse
 from hookhub.admin.base import ReadOnly, Titled
 from hookhub.admin.filters import LogFilter
 
-# How many rows one page may look at for a filter that no index serves. It is never more than this however rare the
-# wanted rows are, and the page says from where to go on.
+# How many rows one page may scan for a filter that no index serves. However rare the matching rows are, a page scans no
+# more than this, and shows where to continue.
 REACH = 50_000
 OLDER, NEWER = "older", "newer"
 
@@ -29,31 +29,31 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The columns a log is walked by, all in one direction; the last of them is unique."""
+    """The sort columns of a log, all in one direction; the last of them is unique."""
 
     columns: tuple[str, ...]
     descending: bool
 
     def turned(self) -> "Order":
-        """Give the same walk backwards."""
+        """Return the reverse order."""
         return Order(self.columns, not self.descending)
 
     def names(self) -> list[str]:
-        """Give what ``order_by`` takes."""
+        """Return the arguments for ``order_by``."""
         return [f"-{column}" if self.descending else column for column in self.columns]
 
     def behind(self, key: Key, *, inclusive: bool = False) -> Q:
-        """Select what comes after ``key``."""
+        """Return the condition for the rows after ``key``."""
         step = "lt" if self.descending else "gt"
         *lead, (last, value) = zip(self.columns, key, strict=True)
         wanted = Q(**{f"{last}__{step}{'e' if inclusive else ''}": value})
         for column, value in reversed(lead):
-            # Written so that the index on the leading column is used for the whole of it.
+            # In this form the index on the leading column serves the whole condition.
             wanted = Q(**{f"{column}__{step}e": value}) & (Q(**{f"{column}__{step}": value}) | wanted)
         return wanted
 
     def read(self, text: str, model: type[Model]) -> Key:
-        """Read a key from an address; raises ValueError."""
+        """Return the key in a URL parameter; raise ValueError if it is invalid."""
         words = text.split("~")
         if len(words) != len(self.columns):
             raise ValueError("it belongs to another list")
@@ -66,21 +66,22 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some rows in order, and the keys from which the pages on either side begin."""
+    """The rows of a page in order, and the keys at which the adjacent pages start."""
 
     rows: list[Any]
     newer: str | None
     older: str | None
-    # Whether the looking ended before the log did, so that more may follow although the page is not full.
+    # Whether the scan ended before the log did, so that more rows may follow although the page is not full.
     was_cut: bool = False
 
 
 def read_page(
     rows: QuerySet[Any], *, order: Order, start: Key | None, backwards: bool, size: int, served: QuerySet[Any] | None
 ) -> Page:
-    """Read the page behind ``start``, or before it when ``backwards``.
+    """Return the page after ``start``, or the one before it if ``backwards``.
 
-    ``served`` is what an index finds of the filter when it does not find all; the rest is looked for among REACH rows.
+    If no index serves the whole filter, ``served`` are the rows that an index finds for a part of it, and REACH of them
+    are scanned for the rest; else it is None.
     """
     walk, all_rows = order.turned() if backwards else order, rows
     if start is not None:
@@ -99,7 +100,7 @@ def read_page(
         back = None if start is None else _key_of(found[0], order) if found else edge or start
         return Page(found, newer=_write(back), older=_write(onward), was_cut=was_cut)
     if onward is None:
-        # The top is reached: a full first page reads better than the few rows that lie above the last one.
+        # The start of the log is reached: return a full first page instead of the few rows before the last one.
         return read_page(all_rows, order=order, start=None, backwards=False, size=size, served=served)
     found.reverse()
     back = _key_of(found[-1], order) if found else edge
@@ -107,7 +108,7 @@ def read_page(
 
 
 def _edge_of_reach(served: QuerySet[Any], *, walk: Order, start: Key | None) -> Key | None:
-    """Give the key of the last row that one page may look at, or None when the log ends before."""
+    """Return the key of the last row that one page may scan, or None if the log ends before it."""
     if start is not None:
         served = served.filter(walk.behind(start))
     keys = served.order_by(*walk.names()).values_list(*walk.columns)[REACH - 1 : REACH]
@@ -125,13 +126,13 @@ def _write(key: Key | None) -> str | None:
 
 
 class LogChangeList(ChangeList):
-    """Django's list of objects, read page by page by key."""
+    """Django's change list with keyset pagination."""
 
     model_admin: "LogAdmin"
     page: Page
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: list[str | None] | None = None) -> QuerySet[Any]:
-        """Give all that the filters find, the place in the log not being one of them."""
+        """Return the rows that the filters find; the position in the log is not a filter."""
         for name in (OLDER, NEWER):
             self.params.pop(name, None)
             self.filter_params.pop(name, None)
@@ -139,18 +140,18 @@ class LogChangeList(ChangeList):
         return found
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str | Combinable]:
-        """Give the log's own order; it cannot be sorted otherwise."""
+        """Return the log's own order, which cannot be changed."""
         del request, queryset
         return [*self.order.names()]
 
     @property
     def order(self) -> Order:
-        """The walk that suits the filters."""
+        """Return the order that suits the filters."""
         return self.model_admin.order_for(self.wanted)
 
     @property
     def wanted(self) -> dict[str, str]:
-        """The filters in use, by parameter."""
+        """Return the values of the active filters, by parameter."""
         return {spec.parameter_name: value for spec in self._specs if (value := spec.value())}
 
     @property
@@ -158,7 +159,7 @@ class LogChangeList(ChangeList):
         return [spec for spec in self.filter_specs if isinstance(spec, LogFilter)]
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read one page; nothing is counted."""
+        """Read one page, without counting anything."""
         backwards = NEWER in request.GET
         rows = self.queryset.prefetch_related(*self.model_admin.shown_with())
         self.page = read_page(
@@ -186,9 +187,9 @@ class LogChangeList(ChangeList):
             return None
 
     def _served_by_index(self, request: HttpRequest) -> QuerySet[Any] | None:
-        """Give what an index finds of the filters, or None when it finds all of it."""
+        """Return what an index finds of the filters, or None if it serves all of them."""
         served = self.model_admin.served_by_index(self.wanted)
-        # An id leads straight to its row, whatever else is asked for.
+        # A search by id uses the primary key, whatever the filters are.
         if self.query or served >= self.wanted.keys() or self.queryset.query.is_empty():
             return None
         rows = self.root_queryset
@@ -199,60 +200,60 @@ class LogChangeList(ChangeList):
 
     @property
     def newer_address(self) -> str | None:
-        """Where the page before this one is."""
+        """Return the URL of the previous page, or None on the first one."""
         return self.page.newer and self.get_query_string({NEWER: self.page.newer})
 
     @property
     def older_address(self) -> str | None:
-        """Where the page after this one is."""
+        """Return the URL of the next page, or None on the last one."""
         return self.page.older and self.get_query_string({OLDER: self.page.older})
 
     @property
     def first_address(self) -> str:
-        """Where the list begins."""
+        """Return the URL of the first page."""
         return self.get_query_string()
 
     @property
     def reach(self) -> int:
-        """How many rows were looked at, for the note under a page that was cut."""
+        """Return the limit of rows to scan, for the note under a page that was cut."""
         return REACH
 
 
 class LogAdmin(Titled, ReadOnly):
-    """A log to read, newest first: no counting, no sorting, no deep offsets, and no filter but the ones named."""
+    """A read-only log, newest first: no counting, no sorting, no deep offsets, and only the declared filters."""
 
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
     sortable_by = ()
     list_per_page = 100
     change_list_template = "hookhub/admin/log.html"
-    # An id is searched for.
+    # The search finds a row by its id.
     key_lookups = ()
-    # What the list shows; large columns stay where they are.
+    # The columns that the list loads; large ones are left out.
     columns: Sequence[str] = ()
 
     def order_for(self, wanted: dict[str, str]) -> Order:
-        """Give the walk that suits the filters."""
+        """Return the order that suits the filters."""
         del wanted
         return Order(("id",), descending=True)
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Name those of the filters that one index finds in the order of the walk."""
+        """Return those filters that one index serves in the list's order."""
         raise NotImplementedError
 
     def shown_with(self) -> list["Prefetch[Any]"]:
-        """Give what is shown of other tables, to be fetched for the page at once."""
+        """Return the prefetches for what the list shows of other tables."""
         return []
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """Give the list that pages by key."""
+        """Return the change list with keyset pagination."""
         del request, kwargs
         return LogChangeList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find by exact id."""
+        """Return the rows with an exact id; a term that is not an id shows an error message."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -264,7 +265,7 @@ class LogAdmin(Titled, ReadOnly):
         return queryset.filter(self.found_by(wanted)), False
 
     def found_by(self, wanted: UUID) -> Q:
-        """Select what an id may mean here."""
+        """Return the condition for what an id may refer to in this log."""
         return Q(id=wanted)
 
     def show(self, request: HttpRequest, template: str, shown: Model, **context: object) -> HttpResponse:
@@ -284,7 +285,7 @@ class LogAdmin(Titled, ReadOnly):
         )
 
     def find(self, request: HttpRequest, object_id: str) -> Any:
-        """Give the object of a page, provided the person may see it; raises Http404."""
+        """Return the object with this id; raise PermissionDenied, or Http404 if the user cannot see it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         found = self.get_object(request, unquote(object_id))

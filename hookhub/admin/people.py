@@ -1,4 +1,4 @@
-"""People, their groups and their passwords: Django's own pages, with every change in the audit log."""
+"""Users, groups and passwords: Django's own pages, with every change in the audit log."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from hookhub.models import Membership, Scope
 if TYPE_CHECKING:
     PlainUserAdmin = UserAdmin[User]
 else:
-    # Only the stubs know the class as generic.
+    # Generic in the type stubs only, not at run time.
     PlainUserAdmin = UserAdmin
 
 admin.site.unregister(User)
@@ -28,27 +28,27 @@ admin.site.unregister(Group)
 
 @admin.register(User)
 class PersonAdmin(Audited, PlainUserAdmin):
-    """Others than superusers see the people of their organizations, and change nobody but themselves elsewhere."""
+    """Users, whom only superusers may change; other staff see the members of their organizations."""
 
-    # Whoever may set a password or tick "superuser" acts as anybody.
+    # A user who may set passwords or tick "superuser" can act as any other user.
     def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
-        """Return the members of the person's organizations."""
+        """Return the members of the organizations in which the user has ``scope``; everyone for a superuser."""
         if is_unrestricted(request):
             return rows
         colleagues = Membership.objects.filter(organization__in=organizations_of(request, scope=scope))
         return rows.filter(pk__in=colleagues.values("user_id"))
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Let those look who have the permission."""
+        """Allow users with the view permission; ``own_rows`` decides which users they see."""
         return request.user.has_perm("auth.view_user") or super().has_view_permission(request, obj)
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Leave out the filter by group where groups, which belong to no organization, are not the person's to see."""
+        """Leave out the filter by group, except for superusers: groups belong to no organization."""
         declared = super().get_list_filter(request)
         return declared if is_unrestricted(request) else [name for name in declared if name != "groups"]
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
-        """Set a person's password and record who did."""
+        """Set a user's password and record it in the audit log."""
         with transaction.atomic():
             found: Any = self.get_object(request, id)
             before = None if found is None else audited(found)[1]
@@ -58,7 +58,7 @@ class PersonAdmin(Audited, PlainUserAdmin):
         return response
 
     def lost_with(self, obj: Any) -> list[Model]:
-        """Return the memberships that go with a person."""
+        """Return the memberships that are deleted with a user."""
         return list(Membership.objects.filter(user=obj).select_related("user", "organization"))
 
 
@@ -68,7 +68,7 @@ class PeoplesGroupAdmin(Audited, GroupAdmin):
 
 
 def change_own_password(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
-    """Let a person change the own password, and record that."""
+    """Change the password of the logged-in user and record it in the audit log."""
     with transaction.atomic():
         user = User.objects.filter(username=request.user.get_username()).first()
         before = None if user is None else audited(user)[1]
@@ -82,6 +82,6 @@ _change_password = admin.site.password_change
 
 
 def record_password(pk: int, before: audit.State) -> None:
-    """Record a new password, if there is one."""
+    """Record a new password in the audit log, unless the password is unchanged."""
     target, after = audited(User.objects.get(pk=pk))
     audit.record_update("user.password_changed", target=target, before=before, after=after, now=timezone.now())

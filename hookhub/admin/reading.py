@@ -1,4 +1,4 @@
-"""How a delivery, its attempts and its event are set out for reading: plain values for the templates."""
+"""Prepares a delivery, its attempts and its event for the templates."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from deliveries.models import Attempt, Delivery, Event, Organization, Repository
 from hookhub.admin.base import page_of
 from hookhub.admin.showing import beginning, exact, pretty, printable, relative, span, state_badge, when
 
-# A delivery that was sent again a thousand times has as many attempts; the page shows the latest.
+# A delivery that was redelivered a thousand times has as many attempts; its page shows the latest.
 ATTEMPTS_SHOWN = 100
 
 NAMED_WEBHOOK = Webhook.objects.only("id", "uid", "name", "stored_url", "format", "disabled_at", "deleted_at")
@@ -20,12 +20,12 @@ NAMED_REPOSITORY = Repository.objects.select_related("organization").only("id", 
 
 
 def moment(at: datetime | None, *, now: datetime) -> SafeString | str:
-    """Show a moment in full: the exact one and how far off it is."""
+    """Return a time as text, absolute and relative; a dash for None."""
     return "–" if at is None else format_html("{} <small>({})</small>", exact(at), relative(at, now=now))
 
 
 def facts_of(delivery: Delivery, webhook: Webhook, *, now: datetime) -> list[tuple[str, object]]:
-    """Give what a delivery's page says about it, by title."""
+    """Return the facts on a delivery's page as (title, value) pairs."""
     facts: list[tuple[str, object]] = [
         ("Event", format_html('{} <a href="{}"><code>{}</code></a>', delivery.event_type,
                               reverse("admin:deliveries_event_change", args=[delivery.event_id]), delivery.event_id)),
@@ -49,7 +49,7 @@ def facts_of(delivery: Delivery, webhook: Webhook, *, now: datetime) -> list[tup
 
 
 def shown_attempt(attempt: Attempt) -> dict[str, object]:
-    """Give an attempt as its section of the page shows it, all of the receiver's words as harmless text."""
+    """Return the context of an attempt's section, with everything from the receiver as printable text."""
     body = bytes(attempt.response_body)
     return {
         "number": attempt.number,
@@ -64,13 +64,13 @@ def shown_attempt(attempt: Attempt) -> dict[str, object]:
         "size": len(body),
         "is_truncated": len(body) >= settings.HOOKHUB_RESPONSE_KEPT,
         "error": printable(attempt.error),
-        # Those that say why something went wrong are opened for the reader.
+        # Attempts that did not succeed are expanded.
         "is_open": attempt.outcome != Attempt.Outcome.DELIVERED,
     }
 
 
 def shown_payload(event: Event | None) -> dict[str, object] | None:
-    """Give an event's payload set out for reading and as it is, both cut to what one page shows."""
+    """Return an event's payload, indented and as published, both cut to what one page shows; None without an event."""
     if event is None:
         return None
     raw = bytes(event.payload)
@@ -87,7 +87,7 @@ def shown_payload(event: Event | None) -> dict[str, object] | None:
 
 
 def row_of(delivery: Delivery, *, now: datetime) -> dict[str, object]:
-    """Give one line of a short list of deliveries."""
+    """Return the context of one row in a short list of deliveries."""
     return {
         "page": page_of(delivery),
         "id": delivery.pk,

@@ -1,4 +1,4 @@
-"""How moments, spans, states and strangers' bytes are put before a person."""
+"""Formats times, durations, states and untrusted bytes for display."""
 
 import json
 from datetime import datetime, timedelta
@@ -7,9 +7,9 @@ from django.db.models import Model, QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-# What is counted is counted no further than this, so that a number never costs more than its page.
+# Counting stops here, so that a number never costs more than its page.
 COUNTED_MOST = 10_000
-# A browser shows this much in one piece without stuttering.
+# Characters that a browser shows in one piece without stuttering.
 SHOWN_MOST = 64 * 1024
 
 TONES = {
@@ -19,7 +19,7 @@ TONES = {
     "running": "busy", "finished": "good",
 }  # fmt: skip
 
-# From this length on, a span is given in that unit: 90 s say more than 1 min does.
+# From the first length on, a duration is shown in the second as its unit: 90 s says more than 1 min.
 _STEPS = (
     (timedelta(days=2), timedelta(days=1), "d"),
     (timedelta(hours=2), timedelta(hours=1), "h"),
@@ -29,7 +29,7 @@ _STEPS = (
 
 
 def span(length: timedelta) -> str:
-    """Say how long, in one unit: 380 ms, 12 s, 5 min, 3 h, 4 d."""
+    """Return a duration in one unit: 380 ms, 12 s, 5 min, 3 h, 4 d."""
     for least, unit, name in _STEPS:
         if length >= least:
             return f"{length // unit} {name}"
@@ -38,14 +38,14 @@ def span(length: timedelta) -> str:
 
 
 def relative(moment: datetime, *, now: datetime) -> str:
-    """Say how far off a moment is: ``5 min ago``, ``in 3 h``, ``now``."""
+    """Return the distance of a time from ``now``: ``5 min ago``, ``in 3 h``, ``now``."""
     if abs(moment - now) < timedelta(seconds=1):
         return "now"
     return f"{span(now - moment)} ago" if moment < now else f"in {span(moment - now)}"
 
 
 def when(moment: datetime | None, *, now: datetime) -> SafeString | str:
-    """Show a moment as its distance, the exact one in the tooltip; a dash when there is none."""
+    """Return a time as its distance from ``now``, with the exact time as a tooltip; a dash for None."""
     if moment is None:
         return "–"
     return format_html(
@@ -54,34 +54,34 @@ def when(moment: datetime | None, *, now: datetime) -> SafeString | str:
 
 
 def exact(moment: datetime) -> str:
-    """Write a moment to the second."""
+    """Return a UTC time to the second."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def badge(text: str, tone: str) -> SafeString:
-    """Show a word on a colour: good, bad, warning, waiting, busy or quiet."""
+    """Return a colored label; its tone is good, bad, warning, waiting, busy or quiet."""
     return format_html('<span class="hh-badge hh-{}">{}</span>', tone, text)
 
 
 def state_badge(state: str) -> SafeString:
-    """Show a state or an outcome in its colour."""
+    """Return a state or an outcome as a colored label."""
     return badge(state, TONES.get(state, "quiet"))
 
 
 def count_up_to(rows: QuerySet[Model], *, most: int = COUNTED_MOST) -> str:
-    """Count rows, but never more than ``most``: beyond that the answer is ``10,000+``."""
+    """Return a number of rows as text, counting no further than ``most``: beyond that it is ``10,000+``."""
     return at_most(rows.order_by()[: most + 1].count(), most=most)
 
 
 def at_most(count: int, *, most: int = COUNTED_MOST) -> str:
-    """Write a count that was given up after ``most``."""
+    """Return a count as text, where counting stopped after ``most``."""
     return f"{most:,}+" if count > most else f"{count:,}"
 
 
 def printable(raw: bytes | str) -> str:
-    r"""Give strangers' bytes as text with nothing hidden in it.
+    r"""Return untrusted bytes as text with nothing hidden in it.
 
-    What is not UTF-8, control characters and those that reorder a line become escapes such as ``\x00``; line breaks
+    Invalid UTF-8, control characters and characters that reorder a line become escapes such as ``\x00``; line breaks
     and tabs stay.
     """
     text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
@@ -92,7 +92,7 @@ def printable(raw: bytes | str) -> str:
 
 
 def pretty(raw: bytes) -> str | None:
-    """Give JSON set out for reading, or None when that cannot be done. Numbers may come out in another notation."""
+    """Return JSON with indentation, or None if it cannot be parsed; the notation of numbers may change."""
     try:
         return json.dumps(json.loads(raw), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -100,5 +100,5 @@ def pretty(raw: bytes) -> str | None:
 
 
 def beginning(text: str) -> tuple[str, bool]:
-    """Give as much of a text as one page shows, and whether that was not all."""
+    """Return as much of a text as one page shows, and whether it was cut."""
     return text[:SHOWN_MOST], len(text) > SHOWN_MOST

@@ -1,4 +1,4 @@
-"""The state of the whole system in a handful of bounded queries: nothing here reads more than it can afford."""
+"""The state of the system for the dashboard, in a handful of queries whose cost is bounded."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,13 +18,13 @@ from hookhub.admin.paging import REACH
 from hookhub.admin.showing import COUNTED_MOST, at_most, count_up_to, relative, span, when
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 
-# The workers' clock looks once a second, so what has waited this long tells of a system that does not keep up.
+# The workers' scheduler ticks once a second, so a delivery this late means that the system does not keep up.
 LATE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number on the front page and where it leads."""
+    """One number on the dashboard, with the link behind it."""
 
     title: str
     value: str
@@ -34,7 +34,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that the front page shows; ``verdict`` is one sentence, and ``tone`` its colour."""
+    """Everything that the dashboard shows; ``verdict`` is one sentence, and ``tone`` its color."""
 
     verdict: str
     tone: str
@@ -47,7 +47,7 @@ class State:
 
 
 def at_a_glance(request: HttpRequest) -> State:
-    """Look at the system now, or at the part of it that belongs to the person's organizations."""
+    """Return the current state of the system, or of the part that belongs to the user's organizations."""
     now = timezone.now()
     own = None if is_unrestricted(request) else list(organizations_of(request).values_list("pk", flat=True))
     oldest = oldest_due(own, now=now)
@@ -68,34 +68,34 @@ def at_a_glance(request: HttpRequest) -> State:
 
 
 def events_of(own: list[int] | None) -> QuerySet[Arrival]:
-    """Return the events that are not fanned out yet, all of them or those of the organizations ``own``."""
+    """Return the events that are not fanned out yet, of all organizations or of those in ``own``."""
     events = Arrival.objects.all()
     if own is None:
         return events
-    # By their sources, for the table of what waits is ordered by those, and others may have a million events in it.
+    # Filter by source, which the outbox is indexed by: other organizations may have a million events in it.
     repositories = Repository.objects.filter(organization__in=own).values_list("pk", flat=True)
     return events.filter(source__in=[*(-pk for pk in own), *repositories])
 
 
 def latest_attempt_at(own: list[int] | None) -> datetime | None:
-    """Return when the latest attempt was made, of all or, to the second, of those for the organizations ``own``."""
+    """Return when the latest attempt was made, of all or, to the second, of those for the organizations in ``own``."""
     if own is None:
         return Attempt.objects.order_by("-id").values_list("started_at", flat=True).first()
-    # As their webhooks have it: in the log it may lie a million attempts of others away.
+    # Read from the webhooks: in the log it may be behind a million attempts of other organizations.
     webhooks = Webhook.objects.filter(organization__in=own)
     found: datetime | None = webhooks.aggregate(latest=Max("last_delivery_at"))["latest"]
     return found
 
 
 def oldest_due(own: list[int] | None, *, now: datetime) -> Delivery | None:
-    """Return the delivery that has been due for longest, among all or in the organizations ``own``."""
+    """Return the delivery that has been due longest, in all organizations or in those in ``own``."""
     candidates = [stats.longest_due(now=now)] if own is None else longest_due_of_each(own, now=now)
     found = Delivery.objects.filter(id__in=[candidate for candidate in candidates if candidate is not None])
     return found.order_by("due_at").select_related("webhook").first()
 
 
 def longest_due_of_each(own: list[int], *, now: datetime) -> list[UUID | None]:
-    """Return the delivery that has been due for longest in each line of each webhook of the organizations ``own``."""
+    """Return the delivery due longest, for each webhook of the organizations in ``own`` and each ready state."""
     due = Delivery.objects.filter(webhook=OuterRef("pk"), state="pending", due_at__lte=now).order_by("due_at", "id")
     lines = {
         f"line_{line.value}": Subquery(due.filter(line=line).values("pk")[:1])
@@ -106,7 +106,7 @@ def longest_due_of_each(own: list[int], *, now: datetime) -> list[UUID | None]:
 
 
 def no_worker(found: Workers, *, now: datetime) -> str:
-    """Return the sentence that says since when there has been no worker; empty while one lives."""
+    """Return a sentence that says since when no worker is alive, or "" if one is."""
     if found.alive:
         return ""
     if found.seen_at is None:
@@ -117,9 +117,9 @@ def no_worker(found: Workers, *, now: datetime) -> str:
 def judge(
     oldest: Delivery | None, last_attempt_at: datetime | None, *, no_worker: str, is_work: bool, now: datetime
 ) -> tuple[str, str]:
-    """Return one sentence that says whether deliveries go out in time, with its tone.
+    """Return one sentence that says whether deliveries are sent in time, with its tone.
 
-    ``no_worker`` says since when there has been no worker, and is empty while one lives.
+    ``no_worker`` says since when no worker is alive, and is empty if one is.
     """
     if no_worker:
         if is_work:
@@ -139,12 +139,12 @@ def judge(
 
 
 def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
-    """Count what matters in all organizations, or in ``own``, each as far as is worth knowing."""
+    """Return the numbers of the dashboard, for all organizations or those in ``own``, each counted up to a limit."""
     all_deliveries, events, kept = Delivery.objects.all(), events_of(own), Webhook.objects.kept()
     if own is not None:
         kept = kept.filter(organization__in=own)
-        # By webhook, for every index of what is queued begins with that; read first, because the planner knows how many
-        # deliveries each webhook has, and not how many an organization has.
+        # Filter by webhook, which is the first column of every index of queued deliveries. Load the ids first, because
+        # the planner knows how many deliveries each webhook has, but not how many an organization has.
         webhooks = list(Webhook.objects.filter(organization__in=own).values_list("pk", flat=True))
         all_deliveries = all_deliveries.filter(webhook__in=webhooks)
     log, hooks = reverse("admin:deliveries_delivery_changelist"), reverse("admin:deliveries_webhook_changelist")
@@ -167,10 +167,10 @@ def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
 
 
 def failed_since(moment: datetime, *, own: list[int] | None) -> str:
-    """Count the deliveries that failed since then among the latest ones, for only those are looked at.
+    """Return how many of the latest deliveries have failed since ``moment``, as text.
 
-    Those are the latest failed ones, or for the organizations ``own`` the latest of each one's log, whatever became of
-    them: the index of what failed is of all organizations together.
+    For all organizations these are the latest failed deliveries. For those in ``own`` they are the latest deliveries of
+    each organization in any state, because the index of failed deliveries covers all organizations together.
     """
     if own is None:
         most, looked_at = COUNTED_MOST, [Delivery.objects.filter(state="failed")]
@@ -181,7 +181,7 @@ def failed_since(moment: datetime, *, own: list[int] | None) -> str:
         latest = rows.order_by("-id").values("id", "state", "finished_at")[: most + 1]
         has_failed = Q(state="failed", finished_at__gte=moment)
         found = latest.aggregate(all=Count("id"), recent=Count("id", filter=has_failed))
-        # An older one may still have failed lately, so a count that did not see all of them can only be a lower bound.
+        # An older delivery may have failed recently too, so a count that did not see all of them is only a lower bound.
         is_cut = is_cut or found["all"] > most
         recent += found["recent"]
     return f"{min(recent, COUNTED_MOST):,}+" if is_cut else at_most(recent)

@@ -1,8 +1,7 @@
-"""Which rows of the admin belong to a person: those of the organizations that the person is a member of.
+"""Limits the admin's rows to the organizations of which the user is a member.
 
-A superuser sees and changes everything. Every other member of staff sees the rows of the own organizations only, and
-changes them with a membership whose role is enough for the same change through the API; without any membership there
-is nothing to see.
+A superuser sees and changes everything. Other staff see only the rows of their own organizations, and can change them
+if their role allows the same change through the API. Without a membership they see nothing.
 """
 
 from typing import Any
@@ -16,12 +15,12 @@ from hookhub.models import INCLUDED, Membership, Scope
 
 
 def is_unrestricted(request: HttpRequest) -> bool:
-    """Return whether the person sees the rows of every organization."""
+    """Return whether the user sees the rows of every organization."""
     return bool(request.user.is_active and request.user.is_superuser)
 
 
 def organizations_of(request: HttpRequest, *, scope: Scope = Scope.READ) -> QuerySet[Organization]:
-    """Return the organizations in which the person has ``scope``; all of them for a superuser."""
+    """Return the organizations in which the user has ``scope``; all of them for a superuser."""
     if is_unrestricted(request):
         return Organization.objects.all()
     if not isinstance(request.user, User):
@@ -32,8 +31,8 @@ def organizations_of(request: HttpRequest, *, scope: Scope = Scope.READ) -> Quer
 
 
 def rows_of(rows: QuerySet[Any], path: str | None, organizations: QuerySet[Organization]) -> QuerySet[Any]:
-    """Return those rows whose organization, found along ``path``, is one of these; none without a path."""
+    """Return the rows whose organization, found along ``path``, is one of the given ones; none without a path."""
     if path is None:
         return rows.none()
-    # Read first: a list of constants lets the planner use the index that a log is walked by.
+    # Load the ids first: given constants, the planner can use the index that the log is sorted by.
     return rows.filter(**{f"{path}__in": list(organizations.values_list("pk", flat=True))})

@@ -1,4 +1,4 @@
-"""The form an operator edits a webhook with: it obeys the same terms as any other door."""
+"""The form of a webhook, which validates with the same rules as the API."""
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,18 +10,18 @@ from deliveries.models import Organization, Webhook
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Webhook]
 else:
-    # Only the stubs know the class as generic.
+    # Generic in the type stubs only, not at run time.
     ModelForm = forms.ModelForm
 
 CONTENT_TYPES = list(
     dict.fromkeys(name for wire_format in formats.FORMATS.values() for name in wire_format.content_types)
 )
-# What is typed instead of waits to say that nothing is ever tried again.
+# Entered instead of a schedule to disable retries.
 NO_RETRIES = "none"
 
 
 class WebhookForm(ModelForm):
-    """The fields of ``terms.CHECKS`` as a person types them; ``wanted`` has them as the engine takes them."""
+    """The fields of ``terms.CHECKS`` as a user types them; ``wanted`` has them as the engine expects them."""
 
     url = forms.CharField(label="URL", max_length=2048, widget=forms.TextInput(attrs={"class": "vLargeTextField"}))
     events = forms.CharField(
@@ -70,16 +70,16 @@ class WebhookForm(ModelForm):
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
         field = self.fields.get(name)
         if isinstance(field, forms.ChoiceField):
-            # An existing webhook has one of these, and only a new one can leave it to others.
+            # An existing webhook has a value; only for a new one can it be left to the default.
             field.choices = [("", "the usual"), *choices] if self.is_new else choices
             field.required = not self.is_new
             field.help_text = field.help_text if self.is_new else ""
 
     def _post_clean(self) -> None:
-        """Leave the instance alone: the engine creates and changes webhooks, and checks them by its own terms."""
+        """Leave the instance unchanged: the engine creates, changes and validates webhooks."""
 
     def clean(self) -> dict[str, Any]:
-        """Check by the engine's terms, and put each fault beside its field."""
+        """Validate by the engine's rules, and show each error next to its field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         self.wanted = self._read_wanted(cleaned)
         organization, repository = cleaned.get("organization"), cleaned.get("repository")
@@ -98,17 +98,17 @@ class WebhookForm(ModelForm):
         return cleaned
 
     def show(self, error: terms.BadTerms) -> None:
-        """Put each fault beside its field."""
+        """Show each error next to its field."""
         for name, fault in error.faults.items():
             self.add_error(name if name in self.fields else None, fault)
 
     def _read_wanted(self, cleaned: dict[str, Any]) -> dict[str, object]:
-        """Give what was typed as terms.check takes it: of an existing webhook only what is different."""
+        """Return the input as ``terms.check`` expects it; for an existing webhook only the changed fields."""
         changed = {name for name in self.changed_data if name in cleaned}
         wanted: dict[str, object] = {}
         for name in changed & {*self.OWN, "secret"}:
             value = cleaned[name]
-            # An empty field of a new webhook leaves it to the format and the organization.
+            # An empty field of a new webhook means the default of the format or the organization.
             if not (self.is_new and value in {"", None}):
                 wanted[name] = value
         if "events" in wanted:
@@ -150,14 +150,14 @@ class WebhookForm(ModelForm):
 
 
 def choices_for(webhook: Webhook) -> list[tuple[str, str]]:
-    """Give the formats to choose from, with the one that a webhook has even if only another version knows it."""
+    """Return the formats to choose from, including the webhook's own if this version does not know it."""
     choices = formats.choices()
     is_known = webhook.pk is None or webhook.format in formats.FORMATS
     return choices if is_known else [*choices, (webhook.format, f"{webhook.format} (not known to this version)")]
 
 
 def as_typed(webhook: Webhook) -> dict[str, object]:
-    """Give a webhook's fields as a person would type them."""
+    """Return a webhook's fields as a user would type them."""
     schedule = webhook.retry_schedule
     return {
         "url": webhook.shown_url,
@@ -174,7 +174,7 @@ def as_typed(webhook: Webhook) -> dict[str, object]:
 
 
 def masked_headers_of(webhook: Webhook) -> list[str]:
-    """Return its own headers as lines to edit, their values masked; none where they cannot be read."""
+    """Return a webhook's custom headers as lines to edit, with masked values; none if they cannot be decrypted."""
     try:
         return [f"{name}: {formats.MASK}" for name in vault.headers_of(webhook)]
     except vault.Unreadable:

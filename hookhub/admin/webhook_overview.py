@@ -1,4 +1,4 @@
-"""One webhook's health: in a badge for the list, and in figures for its page."""
+"""The health of a webhook: as a label for the list, and as numbers for its page."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,13 +10,13 @@ from deliveries.formats import MASK, format_of
 from deliveries.models import Attempt, Delivery, Webhook
 from hookhub.admin.showing import badge, count_up_to, exact, relative, span
 
-# The latest so many attempts say how it has been doing.
+# How many of the latest attempts the numbers are computed from.
 MEASURED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """How the latest attempts went; all but the count are None when there were none."""
+    """Numbers of the latest attempts; all but the count are None if there were none."""
 
     attempts: int
     success_rate: float | None = None
@@ -26,7 +26,7 @@ class Measures:
 
 
 def health(webhook: Webhook, *, now: datetime) -> SafeString:
-    """Say in a word and a colour how a webhook is."""
+    """Return a colored label that says how healthy a webhook is."""
     if webhook.deleted_at is not None:
         return badge("deleted", "quiet")
     if webhook.disabled_at is not None:
@@ -41,18 +41,18 @@ def health(webhook: Webhook, *, now: datetime) -> SafeString:
 
 
 def was_meant(webhook: Webhook) -> bool:
-    """Tell whether it was a person who disabled it."""
+    """Return whether the webhook was disabled by its owner."""
     return webhook.disabled_reason == Webhook.DisabledReason.BY_OWNER
 
 
 def measure(webhook: Webhook) -> Measures:
-    """Measure the latest attempts."""
+    """Return the numbers of a webhook's latest attempts."""
     latest = Attempt.objects.filter(webhook=webhook).order_by("-id").values_list("outcome", "duration")[:MEASURED]
     return summarise(list(latest))
 
 
 def summarise(attempts: list[tuple[str, timedelta | None]]) -> Measures:
-    """Sum up attempts, each an outcome and a duration; percentiles are values that did occur (nearest rank)."""
+    """Return the numbers of (outcome, duration) pairs; percentiles use nearest rank, so they are measured values."""
     if not attempts:
         return Measures(0)
     good = sum(outcome == Attempt.Outcome.DELIVERED for outcome, _ in attempts)
@@ -67,12 +67,12 @@ def summarise(attempts: list[tuple[str, timedelta | None]]) -> Measures:
 
 
 def nearest_rank(ordered: list[timedelta], percent: int) -> timedelta | None:
-    """Give the smallest value that at least ``percent`` of all do not exceed, or None of nothing."""
+    """Return the smallest value that at least ``percent`` of all do not exceed, or None if there are none."""
     return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None
 
 
 def figures(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
-    """Give a webhook's numbers by title, each from a bounded query."""
+    """Return a webhook's numbers as (title, value) pairs, each from a query of bounded cost."""
     measures = measure(webhook)
     log = Delivery.objects.filter(webhook=webhook)
     rate = "–" if measures.success_rate is None else f"{measures.success_rate:.1%}"
@@ -92,7 +92,7 @@ def figures(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
 
 
 def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
-    """Say of each live secret until when it signs, and never what it is."""
+    """Return until when each live secret signs, and never the secret itself."""
     try:
         live = [secret for secret in vault.secrets_of(webhook) if secret.is_live(now)]
     except vault.Unreadable as error:
@@ -104,12 +104,12 @@ def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
 
 
 def signs(webhook: Webhook) -> bool:
-    """Tell whether its format has secrets at all."""
+    """Return whether the webhook's format uses secrets at all."""
     return format_of(webhook.format).signs != "never"
 
 
 def headers_of(webhook: Webhook) -> list[str]:
-    """Name its own headers, their values masked."""
+    """Return the webhook's custom headers with masked values."""
     try:
         return [f"{name}: {MASK}" for name in vault.headers_of(webhook)]
     except vault.Unreadable as error:

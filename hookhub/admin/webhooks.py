@@ -1,4 +1,4 @@
-"""Webhooks as an operator sees them: who is ill, why, and the levers."""
+"""The admin's pages of webhooks: their health, its causes, and actions."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -30,10 +30,10 @@ from hookhub.models import Scope
 LATEST = 20
 ONE_PAGE = 100
 
-# The formats whose URLs everybody may see.
+# The formats whose URLs are not secret.
 SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is_secret]
 
-# What a button says, and of which webhooks it makes sense.
+# Each button's action and label, and to which webhooks it applies.
 BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable", "Enable", lambda webhook: not webhook.active),
     ("enable_and_release", "Enable and send what is held", lambda webhook: not webhook.active),
@@ -72,12 +72,12 @@ class WebhookAdmin(Titled, Acting):
     delete_selected_confirmation_template = "hookhub/admin/webhook_delete_selected.html"
 
     def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
-        """Return the webhooks of the person's organizations; where only master keys may see them, of the owned ones."""
+        """Return the webhooks of the user's organizations; where the API requires a master key, only an owner's."""
         own = super().own_rows(request, rows, scope=scope)
         return own.exclude(organization__in=self._closed_to(request))
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Let nobody create a webhook in an organization, or for a repository of one, where they may see none."""
+        """Leave out the organizations whose webhooks the user may not see, and their repositories."""
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if field is not None:
             own = "pk" if db_field.name == "organization" else "organization"
@@ -85,7 +85,7 @@ class WebhookAdmin(Titled, Acting):
         return field
 
     def _closed_to(self, request: HttpRequest) -> QuerySet[Organization]:
-        """Return the organizations whose webhooks only master keys and owners may touch, and this person not."""
+        """Return the organizations whose webhooks require a master key or an owner, and this user is not one."""
         if is_unrestricted(request):
             return Organization.objects.none()
         owned = organizations_of(request, scope=Scope.MASTER)
@@ -127,8 +127,8 @@ class WebhookAdmin(Titled, Acting):
         return obj.shown_url
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
-        """Search the URLs that are shown; in the others a secret could be guessed letter by letter."""
-        # An earlier version stored queries in the clear.
+        """Search only URLs that are shown: in the others a secret could be guessed letter by letter."""
+        # Rows from an earlier version have the query string in plain text.
         before_query = Func(F("stored_url"), Value("?"), Value(1), function="split_part", output_field=TextField())
         seen = Case(When(format__in=SHOWN, then=before_query), default=Value(""), output_field=TextField())
         return super().get_search_results(request, queryset.annotate(seen_url=seen), search_term)
@@ -136,7 +136,7 @@ class WebhookAdmin(Titled, Acting):
     # The form --------------------------------------------------------------------------------------------------------
 
     def get_fieldsets(self, request: HttpRequest, obj: Webhook | None = None) -> Any:
-        """Give the form's parts; who may not change a webhook sees no field to type into."""
+        """Return the sections of the form; a user who may not change the webhook gets no URL to edit."""
         if obj is None:
             where: tuple[str, ...] = ("organization", "repository", "name")
             what: tuple[str, ...] = ("url", "events", "format", "content_type", "headers", "secret")
@@ -149,20 +149,20 @@ class WebhookAdmin(Titled, Acting):
         return [(None, {"fields": where}), ("What is sent", {"fields": what}), ("How", {"fields": how})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Webhook | None = None) -> tuple[str, ...]:
-        """Keep a webhook in the organization and the repository it was made for."""
+        """Make the organization and the repository of an existing webhook read-only."""
         del request
         return () if obj is None else ("organization", "repository")
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Let nobody change what is deleted."""
+        """Allow no change to a deleted webhook."""
         return super().has_change_permission(request, obj) and not is_deleted(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Let nobody delete twice."""
+        """Allow no second deletion of a webhook."""
         return super().has_delete_permission(request, obj) and not is_deleted(obj)
 
     def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Create or change it through the engine, and show a new secret this once."""
+        """Create or change the webhook through the engine, and show a new secret once."""
         now, secret = timezone.now(), None
         if change:
             if form.wanted:
@@ -178,7 +178,7 @@ class WebhookAdmin(Titled, Acting):
             self.show_secret(request, obj, secret)
 
     def show_secret(self, request: HttpRequest, webhook: Webhook, secret: str) -> None:
-        """Tell a new secret; there is no second time."""
+        """Show a new secret, which is not shown again."""
         shown = format_html("The secret of {} is now <code>{}</code> It is not shown again.", str(webhook), secret)
         self.message_user(request, shown, messages.WARNING)
 
@@ -189,7 +189,7 @@ class WebhookAdmin(Titled, Acting):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Take a fault that the form did not find, such as a name that has just stopped resolving, to the person."""
+        """Show an error that the form did not find, such as a host name that has just stopped resolving."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except (terms.BadTerms, TooMany, vault.Unreadable) as error:
@@ -209,17 +209,17 @@ class WebhookAdmin(Titled, Acting):
     def get_deleted_objects(
         self, objs: Iterable[Any], request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Name the webhooks themselves: their log stays, and nothing else goes with them."""
+        """Return only the webhooks themselves: their log stays, and nothing else is deleted with them."""
         names = [str(webhook) for webhook in objs]
         lacking = set() if self.has_delete_permission(request) else {"webhook"}
         return names, {"webhooks": len(names)}, lacking, []
 
     def delete_model(self, request: HttpRequest, obj: Webhook) -> None:
-        """Delete one as its owner would."""
+        """Delete one webhook through the engine."""
         self.delete_queryset(request, Webhook.objects.filter(pk=obj.pk))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Delete each as its owner would: the log stays, what it was still owed is cancelled."""
+        """Delete webhooks through the engine: their log stays, and their pending and held deliveries are cancelled."""
         cancelled, now = 0, timezone.now()
         for webhook_id in ids_of(queryset):
             with transaction.atomic():
@@ -232,12 +232,12 @@ class WebhookAdmin(Titled, Acting):
 
     @admin.action(description="Enable", permissions=["act"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Enable those that are disabled; what is held for them stays held."""
+        """Enable the disabled ones of the selected webhooks; their held deliveries stay held."""
         self._enable(request, queryset, release_held=False)
 
     @admin.action(description="Enable and send what is held", permissions=["act"])
     def enable_and_release(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Enable those that are disabled, and make due what is held for any of them."""
+        """Enable the disabled ones of the selected webhooks, and make the held deliveries of all of them due."""
         self._enable(request, queryset, release_held=True)
 
     def _enable(self, request: HttpRequest, queryset: QuerySet[Webhook], *, release_held: bool) -> None:
@@ -257,7 +257,7 @@ class WebhookAdmin(Titled, Acting):
 
     @admin.action(description="Disable", permissions=["act"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Disable those that are active, and hold what they are owed."""
+        """Disable the active ones of the selected webhooks, and hold their deliveries."""
         done, left_alone, held = [], [], 0
         for webhook in chosen_of(queryset):
             if not webhook.active:
@@ -273,7 +273,7 @@ class WebhookAdmin(Titled, Acting):
 
     @admin.action(description="Send a ping", permissions=["act"])
     def ping(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Send a test event to those that are active, with links to watch it arrive."""
+        """Send a ping to the active ones of the selected webhooks, and link to the deliveries."""
         done, left_alone = [], []
         for webhook in chosen_of(queryset):
             if not webhook.active:
@@ -290,7 +290,7 @@ class WebhookAdmin(Titled, Acting):
 
     @admin.action(description="Send a test event", permissions=["act"])
     def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Send each an example of what it asks for: of the type that is posted, or else of the first."""
+        """Send each selected webhook an example of the posted type, or of the first type it subscribes to."""
         done, left_alone = [], []
         for webhook in chosen_of(queryset.select_related("organization")):
             if not webhook.active:
@@ -315,7 +315,7 @@ class WebhookAdmin(Titled, Acting):
 
     @admin.action(description="Rotate the secret", permissions=["act"])
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Give each a new secret, shown this once; the old one goes on signing for a while."""
+        """Replace the secret of each selected webhook and show it once; the old one signs until the overlap ends."""
         done, left_alone = [], []
         for webhook in chosen_of(queryset):
             if webhook.deleted_at is not None:
@@ -336,7 +336,7 @@ class WebhookAdmin(Titled, Acting):
 
 
 def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
-    """Give what stands above a webhook's form."""
+    """Return the context for the part of the page above a webhook's form."""
     now = timezone.now()
     latest = Delivery.objects.filter(webhook=webhook).order_by("-id").prefetch_related("webhook")[:LATEST]
     able = may_act and webhook.deleted_at is None
@@ -355,25 +355,25 @@ def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
 
 
 def chosen_of(queryset: QuerySet[Webhook]) -> list[Webhook]:
-    """Give the webhooks an action is about, never more than a page of them."""
+    """Return the webhooks that an action applies to, one page at most."""
     return list(queryset.order_by("id")[:ONE_PAGE])
 
 
 def ids_of(queryset: QuerySet[Webhook]) -> list[int]:
-    """Give the ids in the order in which webhooks are locked."""
+    """Return the ids in the order in which webhooks are locked."""
     return sorted(queryset.values_list("pk", flat=True))
 
 
 def holds(webhook: Webhook) -> bool:
-    """Tell whether deliveries are held for it."""
+    """Return whether the webhook has held deliveries."""
     return Delivery.objects.filter(webhook=webhook, state="held").exists()
 
 
 def is_deleted(found: Model | None) -> bool:
-    """Tell whether it is a webhook that is deleted."""
+    """Return whether ``found`` is a deleted webhook."""
     return isinstance(found, Webhook) and found.deleted_at is not None
 
 
 def named(chosen: list[Webhook]) -> str:
-    """Write how many webhooks, or which one."""
+    """Return the name of a single webhook, or the number of several."""
     return str(chosen[0]) if len(chosen) == 1 else f"{len(chosen)} webhooks"
