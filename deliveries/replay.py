@@ -78,8 +78,8 @@ def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
         webhook__deleted_at=None,
     )
     with transaction.atomic():
-        # Lock by the deliveries' own columns: after waiting for a row lock, PostgreSQL re-checks conditions on the
-        # locked row, but not those on joined rows.
+        # The locking query repeats the condition on the state: after waiting for a row lock, PostgreSQL re-checks the
+        # conditions on the locked row itself, but not those inside the subquery with the join.
         ids = list(
             Delivery.objects.select_for_update(of=("self",), no_key=True)
             .filter(id__in=due.values("id"), state__in=CAN_BE_SENT_AGAIN)

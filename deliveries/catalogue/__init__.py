@@ -1,12 +1,13 @@
-"""The event types that each system documents: one line, a JSON Schema and an example for each.
+"""The event types that each vendor system documents, each with a description, a JSON Schema and an example.
 
     sigmagit = catalogue.of("sigmagit")          # a dialect's slug; see deliveries.dialects
     sigmagit.types["issues.opened"].example      # EventType: type, family, description, schema, example, actions
-    sigmagit.knows("issues")                     # may a webhook's ``events`` list hold this word: True
-    sigmagit.find("issues", {"action": "opened"})  # the EventType that an event as published is of, or None
+    sigmagit.knows("issues")                     # whether a webhook's ``events`` list may contain this topic: True
+    sigmagit.find("issues", {"action": "opened"})  # the EventType of a published event, or None
 
-There is a file of JSON beside this for each dialect, read on first use. ``definitions`` are what its schemas have in
-common; ``families`` says whether the system lets a list name a family such as ``issues`` for ``issues.opened``.
+Each dialect has a JSON file in this directory, which is read on first use. Its ``definitions`` are shared by its
+schemas. ``families`` says whether the system allows a family such as ``issues``, which stands for ``issues.opened``
+and others, in an ``events`` list.
 """
 
 import json
@@ -25,9 +26,9 @@ from deliveries.topics import EVERYTHING, families_of, joined
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One type: its name, what makes it happen, and what its data looks like.
+    """One event type: its name, the description of its cause, and the JSON Schema and an example of its data.
 
-    Schema and example are kept as their text and read anew each time, so that nobody can change what others share.
+    Schema and example are stored as text and parsed on each access, so that no caller can modify a shared object.
     """
 
     type: str
@@ -37,28 +38,28 @@ class EventType:
 
     @classmethod
     def of(cls, name: str, description: str, *, schema: object = None, example: object = None) -> "EventType":
-        """Make one of plain values; None stands for no schema and for no example."""
+        """Return an EventType made of plain values; None means no schema or no example."""
         schema_text = None if schema is None else compact_json.encode(schema).decode()
         return cls(name, description, schema_text, None if example is None else compact_json.encode(example).decode())
 
     @property
     def family(self) -> str:
-        """Give the first word of its name, by which a webhook may ask for all of them."""
+        """Return the first word of the name, the topic for all types of the family."""
         return self.type.partition(".")[0]
 
     @property
     def schema(self) -> Any:
-        """Give its JSON Schema, which refers to nothing outside itself, or None when it has none."""
+        """Return its JSON Schema, which contains no references, or None if it has none."""
         return None if self.schema_text is None else json.loads(self.schema_text)
 
     @property
     def example(self) -> Any:
-        """Give an example of its data, or None when there is none."""
+        """Return an example of its data, or None if there is none."""
         return None if self.example_text is None else json.loads(self.example_text)
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """Give what its data may name as its ``action``, as far as the schema limits that."""
+        """Return the values that the schema allows for ``action`` in its data; () if it does not restrict them."""
         schema = self.schema
         properties = schema.get("properties") if isinstance(schema, dict) else None
         limits = properties.get("action") if isinstance(properties, dict) else None
@@ -68,7 +69,7 @@ class EventType:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What one system documents."""
+    """The event types of one vendor system."""
 
     dialect: str
     types: Mapping[str, EventType]
@@ -76,12 +77,12 @@ class Catalogue:
 
     @cached_property
     def families(self) -> frozenset[str]:
-        """Give the words that stand for several types: ``issues`` for ``issues.opened`` and its like."""
+        """Return the families that are not types themselves, such as ``issues`` for ``issues.opened``."""
         return frozenset(family for name in self.types for family in families_of(name)) - self.types.keys()
 
     @cached_property
     def joined(self) -> Mapping[str, EventType]:
-        """Give the types that name their actions in the data, by type and action joined: ``issues.opened``."""
+        """Return the types whose data contains an action, keyed by type and action joined (``issues.opened``)."""
         return {
             name: event_type
             for event_type in self.types.values()
@@ -90,13 +91,13 @@ class Catalogue:
         }
 
     def knows(self, name: str) -> bool:
-        """Tell whether the system lets a webhook's ``events`` list hold this word: a type, a family, or ``*``."""
+        """Return whether a webhook's ``events`` list may contain ``name``: a type, a family if allowed, or ``*``."""
         return name == EVERYTHING or name in self.types or (self.lists_families and name in self.families)
 
     def find(self, event_type: str, data: object) -> EventType | None:
-        """Give the type that an event as published is of, or None when the system documents none such.
+        """Return the type of a published event, or None if the system documents none for it.
 
-        Who publishes ``issues.opened`` and who publishes ``issues`` with that action in the data mean the same.
+        ``issues.opened``, and ``issues`` with the action "opened" in its data, have the same type.
         """
         found = self.types.get(event_type)
         if found is None and (name := joined(event_type, data)) is not None:
@@ -106,7 +107,7 @@ class Catalogue:
 
 @cache
 def of(dialect: str) -> Catalogue:
-    """Give a dialect's catalogue; raises LookupError for a slug that is none's."""
+    """Return a dialect's catalogue. Raise LookupError for an unknown slug."""
     if dialect not in DIALECTS:
         raise LookupError(f"{dialect!r} is not a dialect; these are: {', '.join(DIALECTS)}")
     content = json.loads(Path(__file__).with_name(f"{dialect}.json").read_bytes())

@@ -1,23 +1,23 @@
-"""A schema's references to its own definitions, replaced by what they refer to, so that none is left to be followed."""
+"""Inlining of a JSON Schema's references to its own definitions, so that validators have no references to resolve."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# So many values a schema may hold when every reference in it is replaced: a few lines can refer to millions.
+# The maximum number of values in an inlined schema: a few lines with nested references can expand to millions.
 VALUES_MOST = 5000
-# Where definitions are kept, and how a reference to one begins.
+# The keywords that contain definitions.
 HOMES = ("definitions", "$defs")
 
 
 class BadReference(ValueError):
-    """A reference that cannot be replaced; the message is a sentence without its subject."""
+    """A reference cannot be inlined; the message is a sentence without its subject."""
 
 
 def inlined(schema: Any, *, definitions: Mapping[str, Any] | None = None) -> Any:
-    """Give the schema with the definition in the place of each ``#/definitions/…`` or ``#/$defs/…``.
+    """Return the schema with each ``#/definitions/…`` or ``#/$defs/…`` reference replaced by its definition.
 
-    Definitions are the schema's own and the ones given. Raises BadReference for a reference to anything else, for one
-    that comes back to itself, and where the whole would grow beyond VALUES_MOST values.
+    ``definitions`` are additional to the schema's own, which take precedence. Raise BadReference for a reference to
+    anything else, for a circular one, and if the result has more than VALUES_MOST values.
     """
     known = {"definitions": definitions or {}}
     if isinstance(schema, dict):
@@ -29,7 +29,7 @@ def inlined(schema: Any, *, definitions: Mapping[str, Any] | None = None) -> Any
 
 
 class _Inliner:
-    """Counts what it gives while it replaces."""
+    """Replaces references recursively and counts the values of the result."""
 
     def __init__(self, known: Mapping[str, Mapping[str, Any]]) -> None:
         self._known = known
@@ -61,6 +61,6 @@ class _Inliner:
         self._within.pop()
         if not beside:
             return found
-        # What stands beside a reference holds as well.
+        # Keywords next to a reference apply as well.
         held = self.replace(beside)
         return {**held, "allOf": [*held.get("allOf", []), found]}

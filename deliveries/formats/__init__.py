@@ -1,4 +1,4 @@
-"""The registry of wire formats: a new one is a file beside this, a line below, and a folder of golden bytes."""
+"""The registry of wire formats. To add one: a module in this package, a line below, and a folder of golden files."""
 
 from deliveries.formats.base import MASK, Format, Message, Policy, Rendered
 from deliveries.formats.campfire import Campfire
@@ -35,10 +35,10 @@ FORMATS: dict[str, Format] = {
 
 
 def format_of(slug: str) -> Format:
-    """Give the format that a webhook has, or what stands for one that this version does not know."""
+    """Return the format with this slug, or an Unknown placeholder if this version does not know it."""
     return FORMATS.get(slug) or Unknown(slug)
 
 
 def choices() -> list[tuple[str, str]]:
-    """Give (slug, title) of every format, for model fields and forms."""
+    """Return (slug, title) of every format, for model fields and forms."""
     return [(slug, wire_format.title) for slug, wire_format in FORMATS.items()]

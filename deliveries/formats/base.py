@@ -1,4 +1,4 @@
-"""What a wire format is: a pure way from a delivery to the headers and bytes that are sent."""
+"""The base class of wire formats: pure functions from a delivery to the headers and bytes of the request."""
 
 import secrets
 from abc import ABC, abstractmethod
@@ -7,20 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-# ``rejected`` is a refusal of this one message that no further try would change; ``gone`` is one of all that may come.
+# ``refused``: the attempt failed and may be retried. ``rejected``: this message would fail on every retry. ``gone``:
+# every later message would fail, too.
 Verdict = Literal["delivered", "refused", "rejected", "gone"]
 
-# What is shown in place of a secret.
+# Shown in place of a secret.
 MASK = "********"
 
 
 class Message(NamedTuple):
-    """All that a format may put on the wire for one attempt of one delivery.
+    """The input of ``Format.render``: everything that a format can send in one attempt of one delivery.
 
-    ``payload`` is the event's data as the publisher wrote it: bytes of one JSON value. ``secrets`` are the live ones,
-    newest first; there is always one unless ``Format.signs`` says otherwise. ``occurred_at`` belongs to the event and
-    never changes; ``sent_at`` is the moment of this attempt. ``webhook_number`` is for systems whose ids are integers,
-    and ``scope_number`` is that of the organization or the repository whose webhook it is.
+    ``payload`` is the event's data, one JSON value, byte for byte as published. ``secrets`` are the live ones, newest
+    first; there is at least one, unless ``Format.signs`` is not "always". ``occurred_at`` is the event's time and the
+    same in all attempts; ``sent_at`` is the time of this attempt. ``webhook_number`` and ``scope_number`` are integer
+    ids, for systems that use such: of the webhook, and of the organization or repository that it belongs to.
     """
 
     delivery_id: str
@@ -41,7 +42,7 @@ class Message(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """The headers and the body of one request, complete but for what the webhook's owner adds."""
+    """The headers and the body of one request, without the owner's custom headers."""
 
     headers: tuple[tuple[str, str], ...]
     body: bytes
@@ -49,7 +50,7 @@ class Rendered(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a format's own documentation promises its receivers; None leaves it to the deployment."""
+    """What the vendor's documentation promises to receivers; None means the deployment's setting."""
 
     timeout: timedelta | None = None
     retry_schedule: tuple[timedelta, ...] | None = None
@@ -57,60 +58,60 @@ class Policy:
 
 
 class Format(ABC):
-    """One wire format. The registry in ``deliveries.formats`` names them all."""
+    """One wire format. ``deliveries.formats.FORMATS`` lists all of them."""
 
     slug: ClassVar[str]
     title: ClassVar[str]
     content_types: ClassVar[tuple[str, ...]] = ("json",)
     policy: ClassVar[Policy] = Policy()
-    # Names that an owner's custom headers may not take, in lower case.
+    # Headers that the format sends itself and custom headers must not override, in lower case.
     own_headers: ClassVar[frozenset[str]]
-    # Whether a webhook of this format has a secret: each one, those whose owners want it, or none.
+    # Whether webhooks of this format have a secret: all, those whose owner sets one, or none.
     signs: ClassVar[Literal["always", "if asked", "never"]] = "always"
-    # Whether the URL alone lets anybody post, so that it is shown to nobody.
+    # Whether knowing the URL is enough to post to the receiver, so that it must be masked.
     url_is_secret: ClassVar[bool] = False
 
     @abstractmethod
     def render(self, message: Message) -> Rendered:
-        """Turn a message into the request that carries it."""
+        """Return the headers and body of the request for ``message``."""
 
     def judge(self, status: int, body: bytes = b"") -> Verdict | None:
-        """Overrule what an answer means, or leave it to the engine with None; ``body`` may be cut off."""
+        """Return this format's verdict on a response, or None for the engine's default. ``body`` may be truncated."""
         del status, body
         return None
 
     def show_url(self, url: str) -> str:
-        """Return a webhook's URL as it may be shown: without its path where that is a secret, query values masked.
+        """Return a URL with its secret parts masked: query values and, if ``url_is_secret``, the whole path.
 
-        What is masked already stays as it is.
+        A URL that is already masked stays as it is.
         """
         if not self.url_is_secret:
             return mask_query(url)
         return mask_path(url)
 
     def make_secret(self) -> str:
-        """Make a new secret in the form this format's receivers expect."""
+        """Return a new random secret in the form that this format's receivers expect."""
         return "whsec_" + secrets.token_hex(24)
 
     def fault_in_secret(self, secret: str) -> str | None:
-        """Say what is wrong with a secret that an owner brings, or None."""
+        """Return what is wrong with a secret that an owner supplies, or None if it is valid."""
         return None if 8 <= len(secret) <= 255 and secret.isprintable() else "use 8 to 255 printable characters"
 
 
 def mask_path(url: str) -> str:
-    """Return no more of a URL than its scheme and host."""
+    """Return a URL with everything after the host masked."""
     scheme, host, *_ = urlsplit(url)
     return f"{scheme}://{host}/{MASK}"
 
 
 def mask_query(url: str) -> str:
-    """Return a URL with a mask for each value of its query, which may be a token; names stay."""
+    """Return a URL with each value in its query masked, because it may be a token; the names stay."""
     before, mark, query = url.partition("?")
     parts = [f"{part.partition('=')[0]}={MASK}" if "=" in part else part and MASK for part in query.split("&")]
     return before + mark + "&".join(parts)
 
 
 def stamp(moment: datetime, *, milliseconds: bool = False) -> str:
-    """Write a moment as RFC 3339 in UTC with a Z, to the second or the millisecond."""
+    """Return a time as RFC 3339 in UTC with a Z, to the second or the millisecond."""
     text = moment.astimezone(UTC).isoformat(timespec="milliseconds" if milliseconds else "seconds")
     return f"{text[:-6]}Z"

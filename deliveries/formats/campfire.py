@@ -1,4 +1,4 @@
-"""Campfire's rooms: what happened, in one line of plain text."""
+"""Campfire's wire format: a summary of the event as one line of plain text, for a chat room."""
 
 from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, Verdict
@@ -7,12 +7,12 @@ from deliveries.formats.text import fit
 
 LINE_MOST, URL_MOST = 1000, 1000
 
-# A token that was revoked stays so, and a room that is gone does not come back under its number.
+# A revoked token stays revoked, and the number of a deleted room is not reused.
 VERDICTS: dict[int, Verdict] = {401: "gone", 403: "gone", 404: "gone"}
 
 
 class Campfire(Format):
-    """Nothing is signed: the token goes along as the user name of Basic, in a header of the owner's."""
+    """Unsigned: a custom header carries the bot's token as the user name of Basic authentication."""
 
     slug = "campfire"
     title = "Campfire"
@@ -32,7 +32,7 @@ class Campfire(Format):
 
 
 def write(said: Summary) -> str:
-    """Write a summary as one line, for of several lines Campfire makes a block in which no link is one."""
+    """Return a summary as one line: Campfire shows several lines as a block in which URLs are not links."""
     told = ": ".join(part for part in (said.headline, said.title) if part)
     line = fit(" ".join(f"[{said.place}] {told}".split()), LINE_MOST, escape=str)
     return f"{line} {said.url}" if said.url and len(said.url) <= URL_MOST else line

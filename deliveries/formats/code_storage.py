@@ -1,11 +1,11 @@
-"""Code Storage's wire format: the publisher's JSON as it is, signed together with the time of sending."""
+"""Code Storage's wire format: the payload unchanged, signed together with the time of sending."""
 
 from deliveries.formats.base import Format, Message, Rendered
 from deliveries.signing import sha256_hex
 
 
 class CodeStorage(Format):
-    """Receivers refuse what was signed more than five minutes ago, so every attempt is signed afresh."""
+    """Receivers refuse signatures older than five minutes, so every attempt is signed with its own time."""
 
     slug = "code-storage"
     title = "Code Storage"

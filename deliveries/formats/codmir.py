@@ -6,7 +6,7 @@ from deliveries.signing import sha256_hex
 
 
 class Codmir(Format):
-    """Its document names no headers beside the signature; the event and the delivery are told as its like do."""
+    """Its documentation names only the signature header; the event and delivery headers follow similar systems."""
 
     slug = "codmir"
     title = "codmir"

@@ -1,4 +1,4 @@
-"""Discord's webhooks: what happened, as an embed within Discord's limits."""
+"""Discord's wire format: a summary of the event as an embed within Discord's limits."""
 
 import re
 from datetime import datetime
@@ -8,24 +8,24 @@ from deliveries.formats.base import Format, Message, Rendered, Verdict, stamp
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
 
-# Each below what Discord allows, and all of them together below the 6,000 that one message may have.
+# Each is within Discord's limit for the part, and their sum is below the limit of 6,000 for one message.
 TITLE_MOST, AUTHOR_MOST, FIELD_MOST, LINE_MOST = 256, 256, 250, 150
 DESCRIPTION_MOST = 4096
-# With characters outside the BMP Discord takes less.
+# Discord's limit is lower for text with characters outside the BMP.
 ASTRAL_MOST = 2000
 TITLE_IN_DESCRIPTION_MOST = 300
 
-# Wrong tokens stay wrong and deleted webhooks deleted; a message that Discord cannot read fares no better next time.
+# A wrong token stays wrong, a deleted webhook stays deleted, and a rejected message would be rejected again.
 VERDICTS: dict[int, Verdict] = {400: "rejected", 401: "gone", 403: "gone", 404: "gone"}
 
-# A URL is left whole, since Discord would take the backslashes for part of it.
+# URLs are not escaped, because Discord would read the backslashes as part of the URL.
 MARKDOWN = re.compile(
     r"(https?://[^\s<>`|*\\\[\]]+)|([\\`*_~|\[\]<@])|^([ ]*)([-+#>])|^([ ]*[0-9]+)([.)])", re.MULTILINE
 )
 
 
 class Discord(Format):
-    """Nothing is signed: whoever knows the URL may post, so the URL is the secret."""
+    """Unsigned: knowing the URL is enough to post, so the URL is the secret."""
 
     slug = "discord"
     title = "Discord"
@@ -34,7 +34,7 @@ class Discord(Format):
     url_is_secret = True
 
     def render(self, message: Message) -> Rendered:
-        # Whatever a stranger writes, nobody is called by it.
+        # The event's text must not notify anyone by a mention.
         body = {"embeds": [write(summarise(message))], "allowed_mentions": {"parse": []}}
         return Rendered(
             headers=(("Content-Type", "application/json"), ("User-Agent", "HookHub/1.0")),
@@ -47,7 +47,7 @@ class Discord(Format):
 
 
 def write(said: Summary) -> dict[str, object]:
-    """Write a summary as an embed."""
+    """Return a summary as a Discord embed."""
     author = {"name": fit(said.place, AUTHOR_MOST, escape=str), "url": said.place_url}
     embed: dict[str, object] = {
         "author": {name: value for name, value in author.items() if value},
@@ -61,12 +61,12 @@ def write(said: Summary) -> dict[str, object]:
         "color": said.colour,
         "timestamp": _moment(said.happened_at),
     }
-    # Discord refuses what is there and empty.
+    # Discord rejects empty fields.
     return {name: value for name, value in embed.items() if value}
 
 
 def escape(text: str) -> str:
-    """Escape Discord's markdown, at the beginning of a line also what is markup only there."""
+    """Return the text with Discord's Markdown escaped, including characters special only at the start of a line."""
     return MARKDOWN.sub(_escaped, text)
 
 
@@ -101,7 +101,7 @@ def _line(line: Line, *, url: str = "") -> str:
 
 
 def _moment(text: str) -> str:
-    """Give a moment as Discord reads it, or nothing where it would not."""
+    """Return a time in the form that Discord accepts, or "" if ``text`` is no time with a zone."""
     try:
         moment = datetime.fromisoformat(text)
         return stamp(moment, milliseconds=True) if moment.tzinfo else ""

@@ -1,11 +1,11 @@
-"""GitHub's wire format, to the header: what receivers written for GitHub accept."""
+"""GitHub's wire format, header for header, so that receivers written for GitHub accept it."""
 
 from deliveries.formats import hub
 from deliveries.formats.base import Format, Message, Rendered
 
 
 class GitHub(Format):
-    """Says of itself what GitHub says: which hook sends, and of which repository or organization it is."""
+    """Like GitHub, it sends the ids of the webhook and of the repository or organization it belongs to."""
 
     slug = "github"
     title = "GitHub"
@@ -22,7 +22,7 @@ class GitHub(Format):
             headers=(
                 ("Accept", "*/*"),
                 content_type,
-                # Receivers tell GitHub's requests by what stands before the slash.
+                # Receivers recognize GitHub by the part before the slash.
                 ("User-Agent", "GitHub-Hookshot/hookhub"),
                 ("X-GitHub-Delivery", message.delivery_id),
                 ("X-GitHub-Event", hub.family_of(message.event_type)),

@@ -1,4 +1,4 @@
-"""Sigmagit's wire format: the publisher's JSON as it is, signed over the raw body."""
+"""Sigmagit's wire format: the payload unchanged, signed over the raw body."""
 
 import secrets
 from datetime import timedelta
@@ -8,7 +8,7 @@ from deliveries.signing import sha256_hex
 
 
 class Sigmagit(Format):
-    """Promises its receivers thirty seconds and five retries, whatever the deployment's own schedule is."""
+    """Its documentation promises a timeout of thirty seconds and five retries, which override the deployment's."""
 
     slug = "sigmagit"
     title = "Sigmagit"

@@ -1,4 +1,4 @@
-"""Slack's incoming webhooks: what happened, in words, within Slack's limits."""
+"""Slack's incoming webhooks: a summary of the event as a message within Slack's limits."""
 
 import json
 import re
@@ -8,19 +8,19 @@ from deliveries.formats.base import Format, Message, Rendered, Verdict
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
 
-# What Slack cuts or refuses; two links and their texts fit together into one section.
+# Lengths up to which Slack neither truncates nor refuses. Two links with their texts fit into one section.
 TEXT_MOST, SECTION_MOST, FIELD_MOST, URL_MOST = 3000, 3000, 300, 1000
 PLACE_MOST, HEADLINE_MOST, TITLE_MOST, LINE_MOST = 200, 500, 300, 150
 
-# 400 and 403 are about this message and no repetition mends them; 404 and 410 say that the webhook is no more.
+# 400 and 403 concern this message and would recur on every retry; 404 and 410 mean that the webhook was removed.
 VERDICTS: dict[int, Verdict] = {400: "rejected", 403: "rejected", 404: "gone", 410: "gone"}
-# An answer that only says whether it went well is shorter by far.
+# A response that only reports success is far shorter than this.
 ANSWER_MOST = 16 << 10
 ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 class Slack(Format):
-    """Nothing is signed: whoever knows the URL may post, so the URL is the secret."""
+    """Unsigned: knowing the URL is enough to post, so the URL is the secret."""
 
     slug = "slack"
     title = "Slack"
@@ -35,14 +35,14 @@ class Slack(Format):
         )
 
     def judge(self, status: int, body: bytes = b"") -> Verdict | None:
-        # What answers 200 with something else is not Slack but something in front of it.
+        # A 2xx with another body comes from something in front of Slack, such as a proxy.
         if 200 <= status <= 299:
             return "delivered" if body.strip() == b"ok" or says_success(body) else "refused"
         return VERDICTS.get(status)
 
 
 def says_success(body: bytes) -> bool:
-    """Return whether a JSON answer says that the message was posted, as Rocket.Chat's and Zulip's do."""
+    """Return whether a JSON response reports that the message was posted, as Rocket.Chat's and Zulip's do."""
     if len(body) > ANSWER_MOST or not body.lstrip().startswith(b"{"):
         return False
     try:
@@ -53,10 +53,10 @@ def says_success(body: bytes) -> bool:
 
 
 def write(said: Summary) -> dict[str, object]:
-    """Write a summary as a message: a line of its own, and what there is to read beside a coloured bar."""
+    """Return a summary as a Slack message: the headline as a section, the rest as an attachment with a colored bar."""
     whole = f"{said.place}: {said.headline}" + (f": {said.title}" if said.title else "")
     headline = fit(said.headline, HEADLINE_MOST, escape=escape)
-    # With a title the link is on that.
+    # If there is a title, it carries the link.
     told = headline if said.title else link(said.url, headline)
     opening = f"*{link(said.place_url, fit(said.place, PLACE_MOST, escape=escape))}*: {told}"
     fallback = fit(whole, TEXT_MOST, escape=escape)
@@ -80,19 +80,19 @@ def write(said: Summary) -> dict[str, object]:
 
 
 def escape(text: str) -> str:
-    """Escape Slack's three characters, without which nobody can write a mention or a link."""
+    """Return the text with Slack's three special characters escaped, which also disables mentions and links."""
     return re.sub("[&<>]", lambda found: ESCAPES[found[0]], text)
 
 
 def link(url: str, text: str) -> str:
-    """Write a link around escaped text; without a URL, or with a monstrous one, the text alone."""
+    """Return a link around escaped text, or the text alone if there is no URL or it is longer than URL_MOST."""
     target = escape(url)
-    # A bar would end the link's text early where it stands in the text, which no escape prevents.
+    # A vertical bar separates URL and text and cannot be escaped, so replace it in the text.
     return f"<{target}|{text.replace('|', '¦')}>" if 0 < len(target) <= URL_MOST and text else text
 
 
 def _text_of(said: Summary) -> str:
-    """Give the body, or the commits one a line: with links if all of them have room for theirs."""
+    """Return the summary's text, or its commits one per line, with links if all of them fit."""
     if not said.lines:
         return fit(said.text, SECTION_MOST, escape=escape)
     more = [escape(said.text)] if said.text else []

@@ -1,11 +1,11 @@
-"""SocialGateway's wire format: the publisher's JSON as a body or in a form, signed if its owner wants that."""
+"""SocialGateway's wire format: the payload as the body or as a form field, signed if the webhook has a secret."""
 
 from deliveries.formats import hub
 from deliveries.formats.base import Format, Message, Rendered
 
 
 class SocialGateway(Format):
-    """An exact clone of GitHub's first webhooks, under names of its own."""
+    """An exact clone of GitHub's first webhooks, with different header names."""
 
     slug = "social-gateway"
     title = "SocialGateway"

@@ -15,7 +15,7 @@ PREFIX = "whsec_"
 # A secret signs thousands of times a second.
 @lru_cache(maxsize=4096)
 def key_of(secret: str) -> bytes:
-    """Give the signing key inside a ``whsec_`` secret; raises ValueError when it is not base64."""
+    """Return the signing key inside a ``whsec_`` secret. Raise ValueError if it is not base64."""
     try:
         return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error as error:
@@ -23,7 +23,7 @@ def key_of(secret: str) -> bytes:
 
 
 class StandardWebhooks(Format):
-    """https://www.standardwebhooks.com: signed with id and time, one signature for each live secret."""
+    """https://www.standardwebhooks.com: signs id, time and body, with one signature for each live secret."""
 
     slug = "standard-webhooks"
     title = "Standard Webhooks"

@@ -1,4 +1,4 @@
-"""What an event says, in words for people: read from Sigmagit's shapes, from GitHub's, or from any JSON at all."""
+"""Human-readable summaries of events, read from payloads in Sigmagit's or GitHub's shape, or from any other JSON."""
 
 import json
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ COLOURS = {
 
 
 class Line(NamedTuple):
-    """One commit: its short id, where to read it, and the first line of its message."""
+    """One commit: its short id, the URL of its page, and the first line of its message."""
 
     label: str
     url: str
@@ -24,7 +24,7 @@ class Line(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """An event in words; every text is as its author wrote it, may be long, and may be empty. URLs are http(s)."""
+    """A summary of an event. Texts are not escaped and may be long or empty. URLs are http(s) or empty."""
 
     place: str
     place_url: str
@@ -39,7 +39,7 @@ class Summary(NamedTuple):
 
 
 def summarise(message: Message) -> Summary:
-    """Tell what a message is about; what has none of the known shapes is shown as it is."""
+    """Return a summary of a message; a payload of no known shape becomes the text, as JSON."""
     try:
         data = json.loads(message.payload)
         if message.event_type.partition(".")[0] == "push" and text_at(data, "ref"):
@@ -48,19 +48,19 @@ def summarise(message: Message) -> Summary:
             if isinstance(at(data, key), dict):
                 return _thread(data, data[key], noun=noun, message=message)
         shown = json.dumps(data, ensure_ascii=False)
-    # A number of thousands of digits, or brackets nested deeper than Python follows.
+    # A number with thousands of digits, or nesting deeper than Python's recursion limit.
     except (ValueError, RecursionError):
         data, shown = None, message.payload.decode(errors="replace")
     return Summary(*place_of(data, message), message.event_type, text=clean(shown))
 
 
 def _thread(data: Any, thread: dict[str, Any], *, noun: str, message: Message) -> Summary:
-    """Sum up an issue or a pull request, or what happened in one."""
+    """Return the summary of an event about an issue or a pull request, or a comment or review in one."""
     family, _, rest = message.event_type.partition(".")
     is_merged = thread.get("merged") is True
     action = first(text_at(data, "action"), rest)
     action = "merged" if action == "closed" and is_merged else action
-    # A comment that is created is not an issue that is created.
+    # If a comment was created, the issue was not.
     is_itself = family in {"issues", "issue", "pull_request"}
     done = action if is_itself else joined(" ", family, action)
     number, sender = text_at(thread, "number"), login_of(at(data, "sender"))
@@ -86,11 +86,11 @@ def _thread(data: Any, thread: dict[str, Any], *, noun: str, message: Message) -
 
 
 def _push(data: Any, message: Message) -> Summary:
-    """Sum up a push: what it did to which branch or tag, and its newest commits."""
+    """Return the summary of a push: what it did to which branch or tag, and its newest commits."""
     ref, before, after = (text_at(data, name) for name in ("ref", "before", "after"))
     kind, name = ("tag", ref[10:]) if ref.startswith("refs/tags/") else ("branch", ref.removeprefix("refs/heads/"))
     commits = [commit for commit in listed(at(data, "commits")) if isinstance(commit, dict)]
-    # Long pushes tell of their newest commits only, and how many there were.
+    # The payload of a long push lists only the newest commits, and their total number.
     told = [text_at(data, key) for key in ("totalCommits", "size")]
     count = max(len(commits), *(int(text) for text in told if text.isascii() and text.isdigit()), 0)
     many = f"{count:,} commit{'' if count == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""The stand-in for a wire format that this version of HookHub does not know, as while another is rolled out or back."""
+"""The placeholder for a wire format that this version does not know, for example during a rollout or a rollback."""
 
 from typing import ClassVar, Literal
 
@@ -6,12 +6,12 @@ from deliveries.formats.base import Format, Message, Rendered
 
 
 class Unknown(Format):
-    """Sends nothing, and shows nothing that a format it knows nothing of might keep secret."""
+    """Sends nothing, and masks everything that the real format might keep secret."""
 
     slug: ClassVar[str] = "unknown"
     title: ClassVar[str] = "Unknown"
     own_headers: ClassVar[frozenset[str]] = frozenset()
-    # There is no secret that could be of any use.
+    # No secret can be used.
     signs: ClassVar[Literal["always", "if asked", "never"]] = "never"
     url_is_secret: ClassVar[bool] = True
 
@@ -19,7 +19,7 @@ class Unknown(Format):
         self.known_elsewhere_as = known_elsewhere_as
 
     def render(self, message: Message) -> Rendered:
-        """Raise a LookupError that says what is unknown, and what to do about it."""
+        """Raise a LookupError that names the unknown format and the remedies."""
         del message
         raise LookupError(
             f"the version of HookHub that this worker runs does not know the wire format {self.known_elsewhere_as!r}; "

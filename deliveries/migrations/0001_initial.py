@@ -1,4 +1,4 @@
-"""The six nouns: tables, indexes and the invariants the database keeps."""
+"""Create the tables of organizations, repositories, webhooks, events, deliveries and attempts."""
 
 import deliveries.formats
 import deliveries.models

@@ -1,8 +1,8 @@
-"""What makes the tables a queue: ids made by the database, room for updates, and vacuuming that keeps pace."""
+"""Prepare the tables for use as a queue: ids generated in SQL, fill factors, and more frequent autovacuum."""
 
 from django.db import migrations
 
-# RFC 9562 version 7 out of the given moment and the random bits of a version 4, so that PostgreSQL 15 to 17 have it too.
+# A UUIDv7 (RFC 9562) from the given time and the random bits of a UUIDv4: PostgreSQL 15 to 17 have no uuidv7().
 UUID7 = """
 CREATE OR REPLACE FUNCTION deliveries_uuid7(moment timestamptz) RETURNS uuid
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
@@ -23,7 +23,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
 $$
 """
 
-# A delivery is updated at least twice in its life; room on its page and early vacuuming keep the indexes small.
+# A delivery is updated at least twice. Free space on its page and early vacuuming keep the indexes small.
 TUNING = """
 ALTER TABLE deliveries_delivery SET (
     fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,

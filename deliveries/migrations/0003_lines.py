@@ -1,4 +1,4 @@
-"""Fair claims: pending deliveries stand in lines, and a webhook remembers how fast its receiver is."""
+"""Add the readiness of pending deliveries and the average response time of webhooks, for fair claims."""
 
 from django.db import migrations, models
 from django.db.models import Q
@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                     (2, "of those tried before, sent again, or released"),
                 ],
                 default=1,
-                # The database's own default, so that the processes of the version before go on through the change.
+                # A default in the database, so that processes of the previous version keep working during the rollout.
                 db_default=1,
             ),
         ),

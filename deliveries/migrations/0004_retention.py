@@ -1,10 +1,10 @@
-"""Retention in batches: attempts vacuumed as early as the rest, and deleted webhooks found without looking at all."""
+"""Prepare retention in batches: vacuum attempts early, and index deleted webhooks."""
 
 from django.db import migrations, models
 from django.db.models import Q
 
-# An attempt is written once, so that retention alone makes room in its table. Left to the default, a fifth of the table
-# would be dead before anybody cleaned up, and then at a fraction of the speed at which rows are deleted.
+# Attempts are never updated, so only retention leaves dead rows. With the defaults, autovacuum would start when a fifth
+# of the table is dead, and then be much slower than the deletions.
 TUNING = """
 ALTER TABLE deliveries_attempt SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0)
 """

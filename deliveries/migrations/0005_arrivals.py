@@ -1,4 +1,4 @@
-"""Events that wait for their fan-out stand in a table of their own, so that no event is ever written twice."""
+"""Create the outbox table of events to be fanned out, so that event rows are never updated."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -10,7 +10,7 @@ INSERT INTO {TABLE} (source, event_id)
 SELECT coalesce(repository_id, -organization_id), id FROM deliveries_event WHERE fanned_out_at IS NULL
 """
 
-# Its rows come and go with every event. An event is written once and stays as it is, so that its pages may be full.
+# Each event inserts and deletes one row of this table. Event rows are never updated, so their pages can be full.
 TUNING = f"""
 ALTER TABLE {TABLE} SET (
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
@@ -21,7 +21,7 @@ ALTER TABLE deliveries_event RESET (fillfactor);
 
 UNTUNING = "ALTER TABLE deliveries_event SET (fillfactor = 90)"
 
-# Where it is put back, an event has been fanned out unless it is among the arrivals; when, nobody knows any more.
+# For the reverse migration: events without an outbox row were fanned out. The time is unknown, so use accepted_at.
 UNFILL = f"""
 UPDATE deliveries_event e SET fanned_out_at = accepted_at
 WHERE NOT EXISTS (SELECT FROM {TABLE} a WHERE a.event_id = e.id)

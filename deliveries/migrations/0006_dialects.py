@@ -1,7 +1,7 @@
-"""The system whose words an organization uses, a default format that may be left to it, and events checked or not.
+"""Add the organization's dialect and the validation of its events; make its default format optional.
 
-Both columns have the database's own default, so that the processes of the version before go on through the change. A
-default format that is set stays set; only organizations made from here on may have none.
+Both columns have a default in the database, so that processes of the previous version keep working during the rollout.
+Existing organizations keep their default format; only new ones may have none.
 """
 
 import deliveries.dialects

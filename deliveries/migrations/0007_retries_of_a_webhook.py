@@ -1,4 +1,4 @@
-"""What a webhook is owed later is found without reading its log, when it is disabled or deleted."""
+"""Index a webhook's scheduled deliveries, so that disabling or deleting it does not read its whole log."""
 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
@@ -6,13 +6,13 @@ from django.db.models import Q
 
 
 class Migration(migrations.Migration):
-    # Deliveries go on while a long log is read for the new index.
+    # The index is built concurrently, so that deliveries continue meanwhile.
     atomic = False
 
     dependencies = [("deliveries", "0006_dialects")]
 
     operations = [
-        # As long as it takes, on this connection; what is set when a connection is made comes back.
+        # Lift the timeouts on this connection; RESET restores the values set at connection time.
         migrations.RunSQL("SET statement_timeout = 0; SET lock_timeout = 0", migrations.RunSQL.noop),
         AddIndexConcurrently(
             "delivery",

@@ -1,11 +1,11 @@
-"""The audit log, which only grows: a trigger refuses to change its entries, or to delete any that retention may not."""
+"""Create the append-only audit log: triggers reject updates, truncation, and deletions except retention's."""
 
 import django.db.models.deletion
 from django.db import migrations, models
 
 import deliveries.models
 
-# Retention names the moment up to which it deletes, for its own transaction; even then nothing of the last day goes.
+# Retention sets a transaction-local limit up to which it deletes; entries of the last day are protected even so.
 APPEND_ONLY = """
 CREATE FUNCTION deliveries_audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -1,4 +1,4 @@
-"""Workers note that they live, so that a deployment without any is visible."""
+"""Create the table of worker heartbeats, so that a deployment without running workers is noticed."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""An event remembers through which deployments it came, so that loops end."""
+"""Store which deployments an event has passed through, so that loops can be stopped."""
 
 from django.db import migrations, models
 

@@ -1,4 +1,4 @@
-"""An organization may want its repositories created by the first event about them."""
+"""Add the organization's option to create repositories on the first event about them."""
 
 from django.db import migrations, models
 

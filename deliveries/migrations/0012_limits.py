@@ -1,4 +1,4 @@
-"""Organizations may have limits of their own, and webhooks are counted by the host they lead to."""
+"""Add per-organization limits, and an index to count webhooks by the host of their URL."""
 
 import deliveries.limits
 import deliveries.models
@@ -7,14 +7,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    # Requests go on while all webhooks are read for the new index.
+    # The index is built concurrently, so that requests continue meanwhile.
     atomic = False
 
     dependencies = [("deliveries", "0011_create_repositories")]
 
     operations = [
         migrations.RunSQL("SET statement_timeout = 0; SET lock_timeout = 0", migrations.RunSQL.noop),
-        # What an earlier run has left that was interrupted. The column comes last, so that this can be run again.
+        # Drop the index that an interrupted run may have left. The column is added last, so that a rerun succeeds.
         migrations.RunSQL("DROP INDEX CONCURRENTLY IF EXISTS webhook_host", migrations.RunSQL.noop),
         AddIndexConcurrently(
             "webhook",

@@ -1,7 +1,7 @@
-"""URLs that may not be shown are sealed: the column keeps what may be shown, and a new one the sealed URL.
+"""Encrypt secret URLs: the existing column keeps the masked URL, and a new column holds the encrypted one.
 
-What is there stays as it is, so that the processes of the version before go on sending; `manage.py reencrypt_secrets`
-seals it once every process has been updated.
+Existing rows stay as they are, so that processes of the previous version can still send. `manage.py reencrypt_secrets`
+encrypts them once every process has been updated.
 """
 
 from django.db import migrations, models
@@ -13,9 +13,9 @@ class Migration(migrations.Migration):
     dependencies = [("deliveries", "0012_limits")]
 
     operations = [
-        # The index is on the column, which keeps its name.
+        # The database column keeps its name, so the index stays.
         migrations.SeparateDatabaseAndState(state_operations=[migrations.RemoveIndex("webhook", "webhook_host")]),
-        # With the column named, what follows is the model's business alone.
+        # With the column named explicitly, renaming the field does not change the database.
         migrations.AlterField("webhook", "url", models.CharField(db_column="url", max_length=2048)),
         migrations.RenameField("webhook", "url", "stored_url"),
         migrations.AlterField(

@@ -1,4 +1,4 @@
-"""Organizations and repositories are found by their names in any case, as GitHub's paths have them."""
+"""Index organizations and repositories by lower-case name, for GitHub's case-insensitive paths."""
 
 from django.db import migrations, models
 from django.db.models.functions import Lower

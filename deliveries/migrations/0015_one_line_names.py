@@ -1,4 +1,4 @@
-"""Names must be one line; nothing of the database changes, and what is stored is made one line where it is shown."""
+"""Validate that names are one line. The database does not change; stored names become one line when displayed."""
 
 import deliveries.plain_text
 from django.db import migrations, models

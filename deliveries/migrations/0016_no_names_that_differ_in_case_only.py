@@ -1,10 +1,13 @@
-"""No two names of organizations, or of one organization's repositories, differ in case only; those that do are kept."""
+"""Make the names of organizations, and of an organization's repositories, unique regardless of case.
+
+Existing rows whose names differ only in case are exempt.
+"""
 
 from django.db import migrations, models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-# The oldest of those that are the same in any case holds the name for all that come; the others may keep theirs.
+# The oldest of several rows with the same name is covered by the unique constraint; the others are marked as exempt.
 KEEP_SLUGS = """
 UPDATE deliveries_organization AS later SET kept_slug = slug
 WHERE EXISTS (

@@ -1,4 +1,4 @@
-"""Names must not hold an API key or a secret; nothing of the database changes."""
+"""Validate that names contain no API key or secret. The database does not change."""
 
 import django.core.validators
 from django.db import migrations, models

@@ -1,4 +1,4 @@
-"""``manage.py check_ledger``: proves that nothing was lost, or says what was."""
+"""``manage.py check_ledger``: check the invariants of events, deliveries and attempts, and report violations."""
 
 import json
 from argparse import ArgumentTypeError
@@ -16,7 +16,7 @@ NAMES = {"ok": "ok", "fault": "FAULT", "waiting": "waiting"}
 
 
 class Command(BaseCommand):
-    """Go through the ledger while everything runs; exit with 1 when a promise is broken."""
+    """Check all invariants of the running system; exit with status 1 if any is violated."""
 
     help = (
         "Check that every event has its deliveries, every delivery its attempts and a legal state. "
@@ -24,7 +24,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare how strict to be, and for whom to write."""
+        """Add the options for tolerances and for the output format."""
         parser.add_argument("--json", action="store_true", help="one JSON object instead of the report")
         parser.add_argument(
             "--grace",
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Check, report line by line, and fail when anything is off."""
+        """Check the invariants, report each result, and raise CommandError if any is violated."""
         now = timezone.now()
         findings = []
         for finding in ledger.examine(
@@ -72,7 +72,7 @@ class Command(BaseCommand):
             self.stdout.write(self.style.SUCCESS("The ledger is right."))
 
     def tell(self, finding: Finding) -> None:
-        """Write a check's line, and below it what broke the promise."""
+        """Print the result of one check and, below it, a sample of the rows that violate it."""
         style = {"ok": self.style.SUCCESS, "fault": self.style.ERROR, "waiting": self.style.WARNING}[finding.verdict]
         self.stdout.write(f"{style(f'{NAMES[finding.verdict]:<8}')} {finding.check.promise}{how_many(finding)}")
         if finding.count:
@@ -81,19 +81,19 @@ class Command(BaseCommand):
                 self.stdout.write(f"           {line}")
             if finding.count > len(finding.sample):
                 self.stdout.write("           …")
-        # A check may take a while, and whoever pipes the report wants to see it grow.
+        # A check may take a while, and the report should appear line by line even in a pipe.
         self.stdout.flush()
 
 
 def how_many(finding: Finding) -> str:
-    """Give the end of a check's line: how many rows break the promise."""
+    """Return the end of a check's line: the number of rows that violate it, or "" for none."""
     if not finding.count:
         return ""
     return f": not so for {'more than ' if finding.is_at_least else ''}{finding.count:,}"
 
 
 def sentence(totals: Totals) -> str:
-    """Say how much was looked at."""
+    """Return a sentence with the numbers of events, attempts and deliveries, the latter also by state."""
     order = {state: place for place, state in enumerate(Delivery.State.values)}
     states = sorted(totals.states, key=lambda state: order.get(state, len(order)))
     by_state = ", ".join(f"{state} {totals.states[state]:,}" for state in states)
@@ -104,12 +104,12 @@ def sentence(totals: Totals) -> str:
 
 
 def count(number: int, one: str, many: str = "") -> str:
-    """Give a number with its noun."""
+    """Return a number with its noun in the singular or plural."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def as_json(findings: list[Finding], totals: Totals, *, now: datetime) -> dict[str, object]:
-    """Spell the report out for machines."""
+    """Return the report as a JSON-serializable dict."""
     return {
         "ok": not any(finding.verdict == "fault" for finding in findings),
         "checked_at": now.isoformat(),
@@ -134,22 +134,22 @@ def as_json(findings: list[Finding], totals: Totals, *, now: datetime) -> dict[s
 
 
 def span(text: str) -> timedelta:
-    """Read a number of seconds, from 0 to a century's."""
+    """Return the timedelta for a number of seconds, up to a century."""
     return read(text, unit=timedelta(seconds=1), name="seconds")
 
 
 def days(text: str) -> timedelta:
-    """Read a number of days, from 0 to a century's."""
+    """Return the timedelta for a number of days, up to a century."""
     return read(text, unit=timedelta(days=1), name="days")
 
 
 def read(text: str, *, unit: timedelta, name: str) -> timedelta:
-    """Read a number of units of time; raises ArgumentTypeError, which argparse shows."""
+    """Return the timedelta for a number of units, up to a century. Raise ArgumentTypeError, which argparse shows."""
     try:
         number = float(text)
     except ValueError:
         number = -1
-    # Written so that it holds for "nan", too.
+    # This form of the condition also rejects NaN.
     if not 0 <= number <= timedelta(days=36500) / unit:
         raise ArgumentTypeError(f"{text!r} is not a number of {name}")
     return number * unit

@@ -1,4 +1,4 @@
-"""`manage.py drain`: run the pipeline without Celery until nothing is due."""
+"""``manage.py drain``: run the delivery pipeline in this process, without Celery, until nothing is due."""
 
 import signal
 from argparse import ArgumentParser
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args
-        # A handler that raised could do so in the middle of a COMMIT, so it only leaves word.
+        # The handler only sets a flag, because an exception could be raised in the middle of a COMMIT.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set_stopping())
         go_by_indexes()

@@ -1,4 +1,4 @@
-"""``manage.py prune``: deletes at once what retention would delete bit by bit."""
+"""``manage.py prune``: delete expired deliveries and events now, instead of gradually by retention."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from deliveries.retention import Forgotten, Round
 
 
 class Command(BaseCommand):
-    """Forget what is old, in batches small enough not to hold up the queue."""
+    """Delete expired rows in batches that are small enough not to delay the queue."""
 
     help = (
         "Delete finished deliveries with their attempts, and events without deliveries, that are past retention. "
@@ -25,7 +25,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare how old is old."""
+        """Add the options for the age limit and for a dry run."""
         parser.add_argument(
             "--older-than", type=int, metavar="DAYS", help="keep only the last DAYS [HOOKHUB_RETENTION_DAYS]"
         )
@@ -33,7 +33,7 @@ class Command(BaseCommand):
 
     @audit.by_command("prune")
     def handle(self, *_: Any, **options: Any) -> None:
-        """Say what is to go, and let it go."""
+        """Report what will be deleted and delete it."""
         horizon = timezone.now() - retention_of(options["older_than"])
         deliveries, events = count_old(horizon)
         what = f"{deliveries:,} deliveries with their attempts and {events:,} events"
@@ -47,11 +47,11 @@ class Command(BaseCommand):
         self.stdout.write(self.style.SUCCESS(f"Deleted {done:,} deliveries and events."))
 
     def _forget(self, everything: Round, *, expected: int) -> int:
-        """Go through all that is old, and say so at every hundredth; give how many deliveries and events went."""
+        """Delete all expired rows, report progress at each percent, and return how many were deleted."""
         done, shown = Forgotten(), 0
         while not everything.is_over:
             done.add(everything.forget_a_batch())
-            # The workers' own retention may have taken some of them meanwhile, and more may have become old enough.
+            # Meanwhile, the workers' retention may have deleted some of them, and more may have expired.
             total = max(done.rows, expected)
             if total and 100 * done.rows // total > shown:
                 shown = 100 * done.rows // total
@@ -61,7 +61,7 @@ class Command(BaseCommand):
 
 
 def record(horizon: datetime, *, deliveries: int, events: int) -> None:
-    """Record what is about to be deleted, before the first batch: if this process dies, some of it is gone."""
+    """Write the audit entry before the first batch, so that it exists even if the process dies halfway."""
     after = {"before": horizon, "deliveries": deliveries, "events": events}
     with transaction.atomic():
         target = Target("delivery_log", "", "delivery log", None)
@@ -69,18 +69,18 @@ def record(horizon: datetime, *, deliveries: int, events: int) -> None:
 
 
 def retention_of(days: int | None) -> timedelta:
-    """Give how much of the past is kept; raises CommandError when that is too little or too much."""
+    """Return the retention for ``--older-than``, or the setting's. Raise CommandError if it is out of range."""
     if days is None:
         retention: timedelta = settings.HOOKHUB_RETENTION
         return retention
-    # Within a day a worker may still come back to write down an attempt.
+    # A worker may still record an attempt up to a day later.
     if not 1 <= days <= 3650:
         raise CommandError(f"--older-than: {days} will not do; give a whole number of days from 1 to 3650.")
     return timedelta(days=days)
 
 
 def count_old(horizon: datetime) -> tuple[int, int]:
-    """Count the deliveries and events that will go, for as long as that takes."""
+    """Return how many deliveries and events have expired, counted without a statement timeout."""
     goes = Q(id__lt=first_id_at(horizon), finished_at__lt=horizon)
     stays = Delivery.objects.filter(~goes, event_id=OuterRef("pk"))
     events = Event.objects.filter(~Exists(stays), ~is_waiting(), id__lt=first_id_at(horizon))

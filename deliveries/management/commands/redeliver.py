@@ -1,4 +1,4 @@
-"""``manage.py redeliver``: sends deliveries again, named one by one or found by a filter."""
+"""``manage.py redeliver``: send deliveries again, selected by id or by filters."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from deliveries.topics import TYPE_RULE, is_type
 
 BATCH = 500
 FILTERS = ("webhook", "organization", "event", "state", "type", "after", "before")
-# Ids begin at the epoch; nothing was delivered before.
+# UUIDv7 ids cannot express an earlier time.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# As many organizations as an error lists.
+# The number of organizations that an error message lists.
 SHOWN_MOST = 20
 
 CHANGED_MEANWHILE = "changed state meanwhile"
 
 
 class Command(BaseCommand):
-    """Make deliveries due at once, their schedules afresh."""
+    """Make deliveries due now and restart their retry schedules."""
 
     help = (
         "Send deliveries again: those whose ids are given, or all that the filters find together. "
@@ -34,7 +34,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the ids and the filters."""
+        """Add the argument for ids and the options for filters."""
         parser.add_argument("deliveries", nargs="*", metavar="DELIVERY_ID", help="as in the log and at the receiver")
         parser.add_argument("--webhook", metavar="UID")
         parser.add_argument("--organization", metavar="SLUG")
@@ -49,7 +49,7 @@ class Command(BaseCommand):
 
     @audit.by_command("redeliver")
     def handle(self, *_: Any, **options: Any) -> None:
-        """Find them and make them due, batch by batch."""
+        """Select the deliveries and make them due, batch by batch."""
         now = timezone.now()
         selections = select_ids(options) if options["deliveries"] else select_by_filter(options)
         due, examined = 0, 0
@@ -70,8 +70,8 @@ class Command(BaseCommand):
 
 
 def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[tuple[UUID, str | None]]]:
-    """Give what is selected in order of ids: each delivery with what keeps it from being sent, or None."""
-    # What is accepted while this runs is not meant, or it could run after its own tail.
+    """Yield batches of (delivery id, reason why it cannot be sent or None), in the order of ids per selection."""
+    # Deliveries created while this runs are excluded; otherwise it might never end.
     end = first_id_at(now + timedelta(milliseconds=1))
     for selection in selections:
         wanted = selection.deliveries().filter(id__lt=end).order_by("id")
@@ -82,7 +82,7 @@ def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[t
 
 
 def obstacle(state: str, disabled_at: datetime | None, deleted_at: datetime | None) -> str | None:
-    """Say why a delivery cannot be sent again, or give None when it can."""
+    """Return why a delivery cannot be sent again, or None if it can."""
     if state == Delivery.State.SENDING:
         return "being sent"
     if deleted_at is not None:
@@ -93,7 +93,7 @@ def obstacle(state: str, disabled_at: datetime | None, deleted_at: datetime | No
 
 
 def select_ids(options: dict[str, Any]) -> list[Selection]:
-    """Give the selection of the ids named, by organization; raises CommandError for one that is not there."""
+    """Return one selection per organization for the given ids. Raise CommandError if an id does not exist."""
     if any(options[name] for name in FILTERS):
         raise CommandError("Give either delivery ids or filters, not both.")
     wanted = dict.fromkeys(as_uuid(text, of="DELIVERY_ID") for text in options["deliveries"])
@@ -110,7 +110,7 @@ def select_ids(options: dict[str, Any]) -> list[Selection]:
 
 
 def select_by_filter(options: dict[str, Any]) -> list[Selection]:
-    """Give one selection for each organization that the filters may find something in; raises CommandError."""
+    """Return one selection per organization in which the filters may match. Raise CommandError if they are invalid."""
     if not any(options[name] for name in FILTERS):
         raise CommandError(
             "That would be everything. Name deliveries, or narrow it down with "
@@ -145,7 +145,7 @@ def select_by_filter(options: dict[str, Any]) -> list[Selection]:
 
 
 def find_webhook(text: str) -> Webhook:
-    """Give the webhook with this id."""
+    """Return the webhook with this id. Raise CommandError if there is none."""
     webhook = Webhook.objects.filter(uid=as_uuid(text, of="--webhook")).first()
     if webhook is None:
         raise CommandError(f"--webhook: there is no webhook {text}.")
@@ -153,7 +153,7 @@ def find_webhook(text: str) -> Webhook:
 
 
 def find_event(text: str) -> Event:
-    """Give the event with this id, without its payload."""
+    """Return the event with this id, without its payload. Raise CommandError if there is none."""
     event = Event.objects.filter(pk=as_uuid(text, of="--event")).only("id", "organization_id").first()
     if event is None:
         raise CommandError(f"--event: there is no event {text}.")
@@ -161,7 +161,7 @@ def find_event(text: str) -> Event:
 
 
 def find_organizations(slug: str | None) -> list[Organization]:
-    """Give the one named, or all."""
+    """Return the organization with this slug, or all for None. Raise CommandError for an unknown slug."""
     everyone = Organization.objects.order_by("slug")
     if slug is None:
         return list(everyone)
@@ -174,7 +174,7 @@ def find_organizations(slug: str | None) -> list[Organization]:
 
 
 def as_uuid(text: str, *, of: str) -> UUID:
-    """Read an id."""
+    """Return the UUID in ``text``. Raise CommandError, naming the option ``of``, if it is none."""
     try:
         return UUID(text)
     except ValueError as error:
@@ -184,7 +184,7 @@ def as_uuid(text: str, *, of: str) -> UUID:
 
 
 def as_moment(text: str | None, *, of: str) -> datetime | None:
-    """Read a date or a moment, in UTC unless it says otherwise; give None for None."""
+    """Return the time for an ISO 8601 date or time, in UTC without an offset; None for None. Raise CommandError."""
     if text is None:
         return None
     try:

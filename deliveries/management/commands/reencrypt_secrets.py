@@ -1,4 +1,4 @@
-"""``manage.py reencrypt_secrets``: seals all secrets with the first encryption key, after a new one came."""
+"""``manage.py reencrypt_secrets``: re-encrypt all secrets with the first encryption key, after a key rotation."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from deliveries import audit, vault, webhooks
 from deliveries.audit import Target
 from deliveries.models import Webhook
 
-# As many as help to see which part of the webhooks it is.
+# The number of unreadable webhooks that the error message lists.
 SHOWN_MOST = 10
 TOLD_EVERY = 1000
 
 
 class Command(BaseCommand):
-    """Seal all secrets anew; what cannot be opened stops it before anything is changed."""
+    """Re-encrypt all secrets. If any cannot be decrypted, fail before anything is changed."""
 
     help = (
         "Seal the secrets and headers of all webhooks with the first of HOOKHUB_ENCRYPTION_KEYS, and in today's form. "
@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     @audit.by_command("reencrypt_secrets")
     def handle(self, *_: Any, **options: Any) -> None:
-        """Look whether all can be opened, and seal them."""
+        """Check that all secrets can be decrypted, and re-encrypt them."""
         del options
         total = Webhook.objects.kept().count()
         self.stdout.write(f"Opening the secrets of {total:,} webhooks.")
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         )
 
     def _reseal(self, total: int) -> int:
-        """Seal all anew and say so now and then; return how many were not sealed so already."""
+        """Re-encrypt all webhooks, reporting progress; return how many were not in the current form yet."""
         done = 0
         for looked_at, was_stale in enumerate(webhooks.reseal_all(), start=1):
             done += was_stale
@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
 
 def find_unreadable() -> tuple[list[str], int]:
-    """Give the first webhooks whose secrets or headers no key opens, and how many there are."""
+    """Return the ids of the first SHOWN_MOST webhooks that cannot be decrypted, and the number of all of them."""
     first: list[str] = []
     count = 0
     for webhook in (
