@@ -1,1 +1,1 @@
-"""The web server's front: it reads each request whole, within limits, before one of Django's threads sees it."""
+"""The web server's front end: it reads each request completely, within limits, before a Django thread handles it."""

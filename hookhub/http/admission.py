@@ -1,4 +1,4 @@
-"""Who may send a long body: only a caller that is known by its API key or session, before more of the body is read."""
+"""Admits long bodies: the caller must be known by API key or session before more of the body is read."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,8 +16,9 @@ from hookhub.http.limits import Refusal
 
 
 def refusal_of_caller(environ: Mapping[str, Any]) -> Refusal | None:
-    """Return why the caller of a request may not send a long body, or None."""
-    # As before each request: a connection that the server has ended is no reason to refuse one.
+    """Return the refusal of a caller that must not send a long body, or None."""
+    # As Django does before each request: discard a connection that PostgreSQL has closed, or the request would fail on
+    # it.
     close_old_connections()
     try:
         return None if _is_logged_in(environ) else _refusal_of_key(environ)
@@ -31,7 +32,7 @@ def _refusal_of_key(environ: Mapping[str, Any]) -> Refusal | None:
         now = timezone.now()
         key_id, secret = authentication.read_header(header)
         key = authentication.find_or_recall(key_id, now=now)
-        # Where it comes from is asked when the request is whole.
+        # The address is checked once the request has been read completely.
         authentication.verified(key, secret, request=None, now=now)
     except AuthenticationFailed as error:
         return Refusal(401, "unauthenticated", str(error.detail))
@@ -39,7 +40,7 @@ def _refusal_of_key(environ: Mapping[str, Any]) -> Refusal | None:
 
 
 def _is_logged_in(environ: Mapping[str, Any]) -> bool:
-    """Return whether a request without a key comes from a browser in which somebody has logged in."""
+    """Return whether a request without an API key carries the session cookie of a logged-in user."""
     if "HTTP_AUTHORIZATION" in environ or "HTTP_X_API_KEY" in environ:
         return False
     session = parse_cookie(environ.get("HTTP_COOKIE", "")).get(settings.SESSION_COOKIE_NAME, "")

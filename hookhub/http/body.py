@@ -1,4 +1,4 @@
-"""Reads the body of a request on the event loop: within a size, a total time and a least rate."""
+"""Reads the body of a request on the event loop, within a maximum size, a deadline and a minimum rate."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -9,36 +9,36 @@ from hookhub.http.limits import Head, Limits, Refusal, max_body, seconds_allowed
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-# A client that is refused in the midst of sending gets to read the answer, as long as it does not go on for ever: a
-# connection that is closed with unread bytes is reset, and the answer is lost on the way.
+# A client that is refused while it is sending must get to read the response, but closing a connection with unread bytes
+# resets it and loses the response. So the rest of the body is discarded first, up to these bounds.
 MAX_DISCARDED = 64 * 1024 * 1024
 DISCARDED_WITHIN_SECONDS = 5.0
 
 
 class Disconnected(Exception):
-    """The client has gone before its body was complete; nobody waits for an answer."""
+    """The client disconnected, or closed its sending side, before its body was complete."""
 
 
 class Budget:
-    """The memory that long bodies may take in one process together."""
+    """The bytes of memory that all long bodies together may take in one process."""
 
     def __init__(self, most: int) -> None:
         self._left = most
 
     def take(self, size: int) -> bool:
-        """Take ``size`` bytes if they are left, and return whether they were."""
+        """Reserve ``size`` bytes; return False if fewer are left."""
         if size > self._left:
             return False
         self._left -= size
         return True
 
     def give_back(self, size: int) -> None:
-        """Return what was taken."""
+        """Release ``size`` bytes."""
         self._left += size
 
 
 class Body:
-    """One body while it is read; ``close`` returns the memory it took from the budget."""
+    """A body being read; ``close`` releases the memory that it reserved from the budget."""
 
     def __init__(self, head: Head, *, limits: Limits, budget: Budget, short: int) -> None:
         self._head = head
@@ -46,13 +46,13 @@ class Body:
         self._budget = budget
         self._short = short
         self._taken = 0
-        # The whole of it has come, as far as the server tells.
+        # Set once the server has delivered the last part of the body.
         self.is_complete = False
 
     async def read(self, receive: Receive, *, admit: Callable[[], Awaitable[Refusal | None]]) -> bytes | Refusal:
-        """Return the whole body, or why it is refused; raise Disconnected when the client has gone.
+        """Return the complete body, or the refusal of it; raise Disconnected if the client disconnects.
 
-        Up to ``short`` bytes are read from anyone. ``admit`` is asked once before more is, and may refuse.
+        Up to ``short`` bytes are read from any caller. Before more is read, ``admit`` is awaited once, and may refuse.
         """
         loop = asyncio.get_running_loop()
         began_at = loop.time()
@@ -88,7 +88,7 @@ class Body:
                 return too_large(self._head, most)
             if size > self._short:
                 if not self._taken:
-                    # The client waits for us meanwhile, and its time stands still.
+                    # The client is waiting for us, so this check does not count against its time.
                     timeout.reschedule(None)
                     asked_at = asyncio.get_running_loop().time()
                     if refusal := await admit():
@@ -104,7 +104,7 @@ class Body:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def discard(self, receive: Receive) -> None:
-        """Read on and forget what comes of a refused body, for a moment, so that its sender gets to the answer."""
+        """Read and discard the rest of a refused body for a moment, so that its sender gets to read the response."""
         left = MAX_DISCARDED
         if len(self._head.content_length) > len(str(left)):
             return
@@ -118,6 +118,6 @@ class Body:
             return
 
     def close(self) -> None:
-        """Return the memory to the budget."""
+        """Release the reserved memory."""
         self._budget.give_back(self._taken)
         self._taken = 0

@@ -1,4 +1,4 @@
-"""An ASGI request in the terms of WSGI (PEP 3333), with its body read."""
+"""Translates an ASGI request with its body into a WSGI environment (PEP 3333)."""
 
 import io
 import sys
@@ -19,12 +19,12 @@ CONSTANT: dict[str, Any] = {
     "wsgi.multiprocess": True,
     "wsgi.run_once": False,
 }
-# A body in chunks is handed over with its length; what described its chunks would describe nothing.
+# A chunked body is passed on with a Content-Length, so the headers that describe its chunks must be removed.
 UNCHUNKED = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_TRAILER", "HTTP_TE"})
 
 
 def head_of(environ: Mapping[str, Any]) -> Head:
-    """Return the part of a request that decides how its body is read."""
+    """Return the parts of a request that decide how its body is read."""
     get = environ.get
     content_length = get("CONTENT_LENGTH") or ""
     return Head(
@@ -39,7 +39,7 @@ def head_of(environ: Mapping[str, Any]) -> Head:
 
 
 def environ_of(scope: Scope) -> dict[str, Any]:
-    """Return the environment of a WSGI request but for its body."""
+    """Return the WSGI environment of a request, without its body."""
     prefix, path = path_of(scope)
     client, server = scope.get("client"), scope.get("server") or ("", "")
     environ = {
@@ -61,9 +61,9 @@ def environ_of(scope: Scope) -> dict[str, Any]:
 
 
 def drop_charset(environ: dict[str, Any]) -> None:
-    """Leave of a request's media type what counts: bodies and queries are UTF-8, whatever its parameters say.
+    """Remove the parameters of the media type: bodies and queries are UTF-8, whatever they say.
 
-    Django would read the query by any codec of Python's that a client names, before anything can catch an error.
+    Django would decode the query with any Python codec that a client names, before an error can be caught.
     """
     content_type = environ.get("CONTENT_TYPE")
     if content_type and ";" in content_type:
@@ -71,10 +71,10 @@ def drop_charset(environ: dict[str, Any]) -> None:
 
 
 def add_body(environ: dict[str, Any], body: bytes) -> None:
-    """Put a whole body into the environment of its request."""
+    """Add a complete body to the environment of its request."""
     environ["wsgi.input"] = io.BytesIO(body)
     environ["wsgi.input_terminated"] = True
-    # WSGI lets a server write an empty length where there is none.
+    # WSGI lets a server set an empty CONTENT_LENGTH where the request has none.
     if not environ.get("CONTENT_LENGTH") and body:
         for name in UNCHUNKED:
             environ.pop(name, None)
@@ -82,7 +82,7 @@ def add_body(environ: dict[str, Any], body: bytes) -> None:
 
 
 def path_of(scope: Scope) -> tuple[str, str]:
-    """Return the prefix under which the deployment is reached and the path below it, as WSGI writes bytes."""
+    """Return the prefix that the deployment is served under and the path below it, as WSGI text (bytes in Latin-1)."""
     raw: bytes | None = scope.get("raw_path")
     if raw is None:
         path = scope["path"].encode().decode("latin-1")
@@ -103,17 +103,17 @@ def _add_headers(environ: dict[str, Any], headers: Iterable[tuple[bytes, bytes]]
             continue
         text = value.decode("latin-1")
         if key in environ:
-            # RFC 9110 joins repeated fields by commas and RFC 6265 cookies by semicolons.
+            # Repeated fields are joined by commas (RFC 9110), cookies by semicolons (RFC 6265).
             text = f"{environ[key]}{'; ' if key == 'HTTP_COOKIE' else ','}{text}"
         environ[key] = text
 
 
-# Clients send a few names over and over, and a hostile one may make up any number.
+# Clients repeat a few header names, but a hostile one can invent any number, so the cache is bounded.
 @lru_cache(maxsize=512)
 def _key(name: bytes) -> str | None:
-    """Return the name of a header in WSGI, or None for one that could pass for another there.
+    """Return the WSGI name of a header, or None for one that WSGI would confuse with another.
 
-    WSGI writes hyphens as underscores, so ``X_Forwarded_Proto`` would be taken for the proxy's ``X-Forwarded-Proto``.
+    WSGI writes hyphens as underscores, so ``X_Forwarded_Proto`` would pass for the proxy's ``X-Forwarded-Proto``.
     """
     text = name.decode("latin-1")
     if "_" in text:

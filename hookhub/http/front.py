@@ -1,4 +1,4 @@
-"""The ASGI application in front of Django: no thread is taken before a request is complete and within its limits."""
+"""The ASGI application in front of Django: it reads each request completely, within limits, before taking a thread."""
 
 import asyncio
 import logging
@@ -20,12 +20,13 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Admit = Callable[[Mapping[str, Any]], Refusal | None]
 Headers = list[tuple[bytes, bytes]]
 
-# Answers up to here are sent whole. Of longer ones a thread makes a piece at a time, and none waits for the reader.
+# Responses of up to this many bytes are sent whole. A thread produces a longer one piece by piece, so that no thread
+# waits for a slow reader.
 PIECE = 256 * 1024
-# With these, the same request may well succeed a moment later.
+# Seconds to wait, by status, where the same request may succeed a moment later.
 RETRY_AFTER = {503: b"1"}
 SLOW = 408
-# Requests that are refused for want of threads are not in the access log; one line in so many seconds says so.
+# Requests refused for want of threads do not appear in the access log; a warning with their number does, this often.
 OVERLOAD_LOGGED_EVERY = timedelta(seconds=10)
 LIVE: Report = (200, {"status": "ok"})
 OVERLOADED = Refusal(503, "overloaded", "HookHub has too many requests waiting. Repeat this one in a moment.")
@@ -34,7 +35,7 @@ FAILED = Refusal(500, "internal", "An error occurred in HookHub. The server's lo
 
 
 class Answer(NamedTuple):
-    """A response as far as it is made; ``rest`` makes what is not."""
+    """A response, complete or begun; ``rest`` yields the remaining pieces, and ``close`` releases their source."""
 
     status: int
     headers: Headers
@@ -44,7 +45,7 @@ class Answer(NamedTuple):
 
 
 class Front:
-    """Reads requests, answers health checks, and hands whole requests to a WSGI application in a pool of threads."""
+    """Reads requests, answers health checks, and runs complete requests through a WSGI application in a thread pool."""
 
     def __init__(
         self,
@@ -58,9 +59,11 @@ class Front:
         turn_of: Callable[[Mapping[str, Any]], Turn] = lambda environ: Turn(str(environ["REMOTE_ADDR"])),
         prepare: Callable[[], None] = lambda: None,
     ) -> None:
-        """``admit`` says, in a thread, why a request with this environment may not be a long one, or None.
+        """Take the WSGI application, what limits it, and three callbacks.
 
-        ``turn_of`` says whose turn a request takes. ``prepare`` is called once, when this process starts.
+        ``admit`` is called in a thread with a request's environment; it returns why the body must not be long, or None.
+        ``turn_of`` returns the address and the caller that a waiting request is queued under. ``prepare`` is called
+        once, when this process starts.
         """
         self._application = application
         self._limits = limits
@@ -74,7 +77,7 @@ class Front:
         self._overload_logged_at: float | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or follow the server's start and end."""
+        """Handle one request, or the server's start and shutdown."""
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -110,7 +113,7 @@ class Front:
                     await self._hand_over(environ, head, read, send)
             except Disconnected:
                 log.debug("The client has gone: %s %s", head.method, head.path)
-                # It is heard by a client that has closed its side only, or whose chunks cannot be read.
+                # A client that closed only its sending side, or sent malformed chunks, can still read the response.
                 await _send_refusal(send, environ, BROKEN)
             finally:
                 body.close()
@@ -126,7 +129,7 @@ class Front:
         return found
 
     def _note_overload(self) -> None:
-        """Count a request that is refused because too many wait, and log how many these are now and then."""
+        """Count a request refused because the queue is full; log the count at most every ``OVERLOAD_LOGGED_EVERY``."""
         self._overloaded += 1
         now = asyncio.get_running_loop().time()
         seconds = OVERLOAD_LOGGED_EVERY.total_seconds()
@@ -135,7 +138,7 @@ class Front:
             self._overloaded, self._overload_logged_at = 0, now
 
     async def _hand_over(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> None:
-        """Have a thread make the answer, and send it."""
+        """Run the request in a thread and send its response."""
         add_body(environ, content)
         turn = partial(self._turn_of, environ)
         try:
@@ -164,7 +167,7 @@ class Front:
         *,
         turn: Callable[[], Turn],
     ) -> None:
-        """Send a long answer piece by piece; a failure breaks the connection, so that the reader sees it is cut."""
+        """Send a long response piece by piece; an error closes the connection, so that the reader sees the cut."""
         try:
             while piece:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
@@ -175,7 +178,7 @@ class Front:
         await send({"type": "http.response.body", "body": b""})
 
     async def _in_turn(self, call: Callable[[], Any], *, turn: Callable[[], Turn]) -> Any:
-        """Make a call in a thread as soon as the queue takes it: an answer that was begun is not given up."""
+        """Run a call in a thread, retrying while the queue is full: a response that has begun must not be abandoned."""
         while True:
             try:
                 return await self._pool.run(call, turn=turn)
@@ -185,16 +188,16 @@ class Front:
     async def _refuse(
         self, environ: dict[str, Any], refusal: Refusal, receive: Receive, send: Send, *, body: Body
     ) -> None:
-        """Take in the rest of the body before the answer, for a moment: a client in the midst of sending reads none."""
+        """Discard the rest of the body for a moment, then send the refusal: a client that is sending reads nothing."""
         body.close()
-        # A slow body will not end soon, and a client that expects "100 Continue" first sends none after a refusal.
+        # A slow body will not end soon, and a client that expects "100 Continue" sends no body after a refusal.
         if refusal.status != SLOW and "HTTP_EXPECT" not in environ:
             await body.discard(receive)
         await _send_refusal(send, environ, refusal)
 
 
 def _make(application: Wsgi, environ: dict[str, Any]) -> Answer:
-    """Call the application, and return its answer, whole if it is short."""
+    """Call the application and return its response, complete if it is short."""
     started: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
@@ -219,7 +222,7 @@ def _make(application: Wsgi, environ: dict[str, Any]) -> Answer:
 
 
 def _begin(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
-    """Return what the pieces begin with, and whether that is all."""
+    """Return the first pieces joined, up to the one that exceeds ``PIECE`` bytes, and whether they are all."""
     taken: list[bytes] = []
     size = 0
     for piece in pieces:
@@ -243,7 +246,7 @@ async def _send_json(send: Send, head: Head, report: Report) -> None:
 
 
 async def _send_refusal(send: Send, environ: dict[str, Any], refusal: Refusal) -> None:
-    """Send a refusal as a page for people or in the API's one shape for programs."""
+    """Send a refusal as HTML to browsers, and as the API's JSON error to programs."""
     content_type, content = written(refusal, accept=environ.get("HTTP_ACCEPT", ""))
     headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(content))]
     headers += [(name.lower().encode(), value.encode()) for name, value in REFUSAL_HEADERS]

@@ -1,4 +1,4 @@
-"""Answers health checks apart from the threads that requests wait for, at a cost that a flood does not raise."""
+"""Answers health checks outside of the request threads, at a cost that does not grow with the number of probes."""
 
 import asyncio
 import json
@@ -13,21 +13,21 @@ log = logging.getLogger("hookhub.http")
 
 Report = tuple[int, dict[str, Any]]
 
-# A probe a second is what load balancers do; more learn nothing new.
+# Load balancers probe about once a second; a fresher report would be of no use.
 FRESH_FOR = timedelta(seconds=1)
 # Probes give up after a second or two themselves.
 ANSWERS_WITHIN = timedelta(seconds=2)
 
 
 class Known(NamedTuple):
-    """A report, and when it was made by the event loop's clock."""
+    """A report, and the event loop's time in seconds at which it was made."""
 
     report: Report
     at: float
 
 
 class Readiness:
-    """Looks whether events can be accepted, in a thread of its own, one look at a time for all that ask."""
+    """Checks whether events can be accepted, in a dedicated thread, with one check at a time shared by all probes."""
 
     def __init__(self, look: Callable[[], Report], *, otherwise: Report) -> None:
         self._look = look
@@ -38,7 +38,7 @@ class Readiness:
         self._is_started = False
 
     async def report(self) -> Report:
-        """Return a report that is a second old at most; the one for an unavailable database if none comes in time."""
+        """Return a report no older than ``FRESH_FOR``, or ``otherwise`` if the check exceeds ``ANSWERS_WITHIN``."""
         loop = asyncio.get_running_loop()
         if self._known and loop.time() - self._known.at < FRESH_FOR.total_seconds():
             return self._known.report
@@ -49,14 +49,16 @@ class Readiness:
         done, _ = await asyncio.wait([self._look_under_way], timeout=ANSWERS_WITHIN.total_seconds())
         if done:
             return next(iter(done)).result()
-        # The look goes on, and while it does probes do not wait for it again.
+        # The check goes on. For as long as this report is fresh, probes get it at once instead of waiting for the
+        # check.
         self._known = Known(self._otherwise, loop.time())
         return self._otherwise
 
     def _start(self) -> None:
         if not self._is_started:
             self._is_started = True
-            # One for good, because it keeps its connection to the database. A daemon, because that may not answer.
+            # One permanent thread, because it keeps its database connection; a daemon, because the database may not
+            # respond.
             Thread(target=self._work, name="readiness", daemon=True).start()
 
     def _work(self) -> None:
@@ -70,7 +72,7 @@ class Readiness:
             try:
                 loop.call_soon_threadsafe(self._learn, report)
             except RuntimeError:
-                # The web server stops, and no probe waits any more.
+                # The event loop has closed, so no probe is waiting.
                 return
 
     def _learn(self, report: Report) -> None:
@@ -81,5 +83,5 @@ class Readiness:
 
 
 def as_json(body: dict[str, Any]) -> bytes:
-    """Return a report's body as bytes."""
+    """Return the body of a report as JSON bytes."""
     return json.dumps(body).encode()

@@ -1,4 +1,4 @@
-"""What a request's body may be, decided from its head alone, before a byte of the body is read."""
+"""Decides from a request's head which body it may have, before a byte of the body is read."""
 
 import html
 import json
@@ -9,24 +9,24 @@ from typing import NamedTuple
 KIB = 1024
 
 PUBLISHING = frozenset({("POST", "/v1/events"), ("POST", "/v1/events/validate")})
-# Forms that anyone may send, with a user name and a password in them.
+# The login forms, which any client may send: they hold only a user name and a password.
 LOGIN_PATHS = frozenset({"/admin/login/", "/v1/auth/login/"})
 FORM_PATHS = ("/admin/", "/v1/auth/")
-# An event type may have a schema and an example of 64 KiB each, and a form spells most characters with three.
+# An event type may have a schema and an example of 64 KiB each, and form encoding triples most characters.
 EVENT_TYPE_PATHS = ("/v1/event-types", "/admin/hookhub/owneventtype/")
 
 MAX_FORM = 4 * KIB
 MAX_BODY = 64 * KIB
 MAX_EVENT_TYPE = 512 * KIB
 
-# A line may lose a few packets before the first byte of a body arrives.
+# Packet loss may delay the first byte of a body.
 GRACE = timedelta(seconds=5)
 
 
 class Head(NamedTuple):
-    """The part of a request that decides how its body is read; ``path`` is without the prefix of the deployment.
+    """The parts of a request that decide how its body is read; ``path`` excludes the prefix of the deployment.
 
-    ``is_unmeasured`` is a body without a Content-Length: in chunks, or in HTTP/2.
+    ``is_unmeasured`` means that the body has no Content-Length, because it is chunked or sent by HTTP/2.
     """
 
     method: str
@@ -40,7 +40,7 @@ class Head(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The deployment's limits: bytes of a publishing request, its time in all, and bytes per second at least."""
+    """The deployment's limits: bytes of a publishing request, total time for a body, minimum bytes per second."""
 
     publish: int
     deadline: timedelta = timedelta(seconds=10)
@@ -48,7 +48,7 @@ class Limits:
 
 
 class Refusal(NamedTuple):
-    """An answer made without the application: a status, a code for programs, and a sentence for people."""
+    """A response made without the application: HTTP status, code for programs, message for people."""
 
     status: int
     code: str
@@ -56,9 +56,9 @@ class Refusal(NamedTuple):
 
 
 def max_body(head: Head, *, limits: Limits) -> int:
-    """Return how many bytes the body of a request with this head may have."""
+    """Return the maximum size, in bytes, of the body of a request with this head."""
     if (head.method, head.path) in PUBLISHING:
-        # Without a key it will be refused, so it need not be read any further than other bodies.
+        # Without a key it will be refused, so no more is read of it than of other requests.
         return limits.publish if head.has_key else min(MAX_BODY, limits.publish)
     if head.path in LOGIN_PATHS or (head.path.startswith(FORM_PATHS) and not head.has_session):
         return MAX_FORM
@@ -66,13 +66,13 @@ def max_body(head: Head, *, limits: Limits) -> int:
 
 
 def refusal_of(head: Head, *, limits: Limits) -> Refusal | None:
-    """Return why a request is refused before its body is read, or None when the body may be read."""
-    # Django takes more for white space than HTTP does.
+    """Return the refusal of a request whose body must not be read, or None."""
+    # ``strip`` removes what Django takes for white space, which is more than HTTP does.
     if head.content_type.strip()[:10].lower() == "multipart/":
         return Refusal(415, "unsupported_media_type", "Multipart bodies and file uploads are not accepted; send JSON.")
     if not head.content_length:
         return None
-    # Python reads "+1" and "1_000" as numbers too; a proxy in front may not.
+    # Python also parses "+1" and "1_000" as numbers; a proxy in front may not.
     if not (head.content_length.isascii() and head.content_length.isdigit() and len(head.content_length) < 20):
         return Refusal(400, "malformed", "The Content-Length is not a number of bytes.")
     most = max_body(head, limits=limits)
@@ -86,11 +86,11 @@ def too_large(head: Head, most: int) -> Refusal:
 
 
 def seconds_allowed(received: int, *, limits: Limits) -> float:
-    """Return how long after its first wait a body of which ``received`` bytes came may take to send its next byte."""
+    """Return how many seconds after reading began the next byte is due, once ``received`` bytes have arrived."""
     return min(limits.deadline.total_seconds(), GRACE.total_seconds() + received / limits.min_rate)
 
 
-# Of every refusal, for it may be a page: it loads nothing, nothing frames it, and nothing keeps it.
+# Sent with every refusal, because it may be a page: it loads nothing, cannot be framed, and is not cached.
 REFUSAL_HEADERS = (
     ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     ("X-Content-Type-Options", "nosniff"),
@@ -99,7 +99,7 @@ REFUSAL_HEADERS = (
 
 
 def written(refusal: Refusal, *, accept: str) -> tuple[str, bytes]:
-    """Return a refusal's media type and content: a page for browsers, the API's one shape for programs."""
+    """Return a refusal's media type and content: HTML for browsers, the API's JSON error for programs."""
     if "text/html" in accept:
         page = f"<!doctype html><title>{refusal.status}</title><p>{html.escape(refusal.message)}</p>"
         return "text/html; charset=utf-8", page.encode()

@@ -1,4 +1,4 @@
-"""A bounded pool of threads with a bounded, fair queue: addresses take turns, and the callers at an address do."""
+"""A bounded thread pool with a bounded fair queue: round-robin over client addresses, then over callers at each."""
 
 import asyncio
 import logging
@@ -10,33 +10,34 @@ from typing import Any, NamedTuple
 
 log = logging.getLogger("hookhub.http")
 
-# Jobs handed to the threads beyond their number, so that none waits for the event loop between two jobs.
+# Jobs handed to the threads beyond their number, so that no thread waits for the event loop between two jobs.
 AHEAD = 1
 
 
 class Job(NamedTuple):
-    """A call to make in a thread, and the future that takes its result."""
+    """A call to make in a thread, and the future for its result."""
 
     call: Callable[[], Any]
     done: "asyncio.Future[Any]"
 
 
 class Turn(NamedTuple):
-    """By what a request waits: its client's address, and the credentials it was sent with, not yet verified."""
+    """What a waiting request is queued under: its client's address, and its credentials, which are not yet verified."""
 
     address: str
     caller: str = ""
 
 
 class Full(Exception):
-    """Too many requests wait; raised for the newest of those of which there are most."""
+    """The queue is full; raised for the newest job of the busiest caller at the busiest address."""
 
 
 class Waiting:
-    """Jobs that wait for a thread, at most ``limit``.
+    """Jobs that wait for a thread, at most ``limit``, taken round-robin.
 
-    Behind a proxy that does not name its clients many tenants have one address, so its callers take turns too. They are
-    the inner circle, because a client can make up any number of credentials and only one address.
+    Behind a proxy that does not forward client addresses many tenants share one address, so the callers at an address
+    take turns too. They are the inner ring, because a client can invent any number of credentials but has only one
+    address.
     """
 
     def __init__(self, *, limit: int) -> None:
@@ -45,17 +46,17 @@ class Waiting:
         self._counts: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
-        """Return whether any job waits."""
+        """Return whether any job is waiting."""
         return bool(self._circles)
 
     def add(self, job: Job, turn: Turn) -> Job | None:
-        """Let a job wait, and return the one that has to give way for it, perhaps itself."""
+        """Add a job; if that exceeds the limit, remove one, possibly the same, and return it."""
         self._circles.setdefault(turn.address, OrderedDict()).setdefault(turn.caller, deque()).append(job)
         self._counts[turn.address] += 1
         return self._push_out(newest=turn) if self._counts.total() > self._limit else None
 
     def take(self) -> Job:
-        """Return the oldest job of the caller that has waited longest for its turn at the address that has."""
+        """Return the oldest job of the caller whose turn it is, at the address whose turn it is."""
         address, circle = self._circles.popitem(last=False)
         caller, queue = circle.popitem(last=False)
         job = queue.popleft()
@@ -67,8 +68,8 @@ class Waiting:
         return job
 
     def _push_out(self, *, newest: Turn) -> Job:
-        """Take out the newest job of the caller with the most at the address with the most."""
-        # Between equals, the one that has just come, or else one that came late.
+        """Remove and return the newest job of the caller with the most jobs, at the address with the most jobs."""
+        # Ties go to the address and the caller of the newest job, or else to those whose turn is last.
         address = max(reversed(self._circles), key=lambda one: (self._counts[one], one == newest.address))
         circle = self._circles[address]
         caller = max(reversed(circle), key=lambda one: (len(circle[one]), Turn(address, one) == newest))
@@ -87,7 +88,7 @@ class Waiting:
 
 
 class Pool:
-    """Threads that make calls; all methods are for the event loop's own thread, so that they need no lock."""
+    """Threads that make calls. Use it from the event loop's thread only: its methods need no lock."""
 
     def __init__(self, *, threads: int, max_waiting: int) -> None:
         self._threads = threads
@@ -97,9 +98,9 @@ class Pool:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, call: Callable[[], Any], *, turn: Callable[[], Turn]) -> "asyncio.Future[Any]":
-        """Return the result of a call to come; it is Full when too many wait already, or too many more come.
+        """Return the future result of a call; it raises Full if the queue is full or the job is removed from it.
 
-        ``turn`` is asked only when the call has to wait.
+        ``turn`` is called only if the job has to wait.
         """
         loop = self._started()
         job = Job(call, loop.create_future())
@@ -112,7 +113,7 @@ class Pool:
         return job.done
 
     def close(self) -> None:
-        """Let the threads end once they have made the calls that were handed to them."""
+        """Stop the threads once they have made the calls already handed to them."""
         if self._loop is not None:
             for _ in range(self._threads):
                 self._jobs.put(None)
@@ -122,7 +123,7 @@ class Pool:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
             for number in range(self._threads):
-                # A daemon, because a process must be able to end while its database does not answer.
+                # A daemon, because a process must be able to exit while its database does not respond.
                 Thread(target=self._work, args=(self._loop,), name=f"request-{number}", daemon=True).start()
         return self._loop
 
@@ -139,10 +140,10 @@ class Pool:
             try:
                 loop.call_soon_threadsafe(self._finish, job.done, result, error)
             except RuntimeError:
-                # The event loop has ended, and the answer has no connection to go to.
+                # The event loop has closed, so the response has no connection to go to.
                 log.warning("A request was completed after the web server had stopped; its answer is lost.")
                 return
-            # Nothing of a request outlives it, least of all a body of 32 MB.
+            # No data of a request must outlive it, least of all a body of 32 MB.
             del job, result, error
 
     def _finish(self, done: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:

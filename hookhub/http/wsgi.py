@@ -1,4 +1,4 @@
-"""The limits for HookHub behind any WSGI server, as far as an application can hold a server to them."""
+"""Enforces the limits behind any WSGI server, as far as an application can."""
 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -15,9 +15,9 @@ LENGTH_REQUIRED = Refusal(
 
 
 class Limited:
-    """A WSGI application that is called only for requests within the limits.
+    """A WSGI application that calls another one only for requests within the limits.
 
-    How slowly a body may come, and how many may come at once, is up to the server: it reads them.
+    The minimum rate of a body, and how many bodies arrive at once, are up to the server, because it reads them.
     """
 
     def __init__(self, application: Application, *, limits: Limits) -> None:
@@ -25,7 +25,7 @@ class Limited:
         self._limits = limits
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """Answer one request."""
+        """Handle one request."""
         head = head_of(environ)
         refusal = refusal_of(head, limits=self._limits)
         if refusal is None and head.is_unmeasured:
@@ -41,9 +41,9 @@ class Limited:
         return [content]
 
     def _measure(self, environ: dict[str, Any], most: int) -> Refusal | None:
-        """Read a body without a length, and put it back with one; return why that cannot be done, or None."""
+        """Read a body without a length and put it back with one; return the refusal if that is impossible, or None."""
         if not environ.get("wsgi.input_terminated"):
-            # Nothing tells where it ends, and reading on would wait for ever.
+            # Nothing marks the end of the body, so reading could block forever.
             return LENGTH_REQUIRED
         content: bytes = environ["wsgi.input"].read(most + 1)
         if len(content) > most:
