@@ -1,4 +1,4 @@
-"""One shape for every error: a code for programs, a sentence for people, and the fields it is about."""
+"""The one format of all errors: a code for programs, a message for people, and the fields concerned."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from hookhub import rate_limits
 log = logging.getLogger("hookhub.api")
 
 MUST_NOT_BE_EMPTY = "must not be empty; leave it out"
-# How long a client is to wait when the database does not answer.
+# Seconds for which a client should wait when the database does not respond.
 RETRY_AFTER_SECONDS = "1"
 
 UNREADABLE = (
@@ -36,7 +36,7 @@ UNREADABLE = (
 
 
 class Refusal(exceptions.APIException):
-    """A request that is not carried out: ``fields`` maps what is wrong to a sentence each."""
+    """An error response; ``fields`` maps each invalid field to a message."""
 
     def __init__(self, status_code: int, code: str, message: str, *, fields: Mapping[str, str] | None = None) -> None:
         super().__init__(message, code)
@@ -47,28 +47,28 @@ class Refusal(exceptions.APIException):
 
 
 def bad_request(message: str) -> Refusal:
-    """The request cannot be understood."""
+    """Return a 400: the request is malformed."""
     return Refusal(status.HTTP_400_BAD_REQUEST, "malformed", message)
 
 
 def invalid(fields: Mapping[str, str]) -> Refusal:
-    """The request is understood, and some of its fields will not do."""
+    """Return a 422 for invalid fields; ``fields`` maps each of them to a message."""
     named = ", ".join(list(fields)[:5])
     return Refusal(status.HTTP_422_UNPROCESSABLE_ENTITY, "invalid", f"Some fields will not do: {named}.", fields=fields)
 
 
 def conflict(message: str, *, fields: Mapping[str, str] | None = None) -> Refusal:
-    """The request does not go with how things are."""
+    """Return a 409: the request conflicts with what is stored."""
     return Refusal(status.HTTP_409_CONFLICT, "conflict", message, fields=fields)
 
 
 def too_large(message: str, *, fields: Mapping[str, str] | None = None) -> Refusal:
-    """The request, or a part of it, is longer than allowed."""
+    """Return a 413: the request, or a part of it, is too long."""
     return Refusal(status.HTTP_413_REQUEST_ENTITY_TOO_LARGE, "too_large", message, fields=fields)
 
 
 def loop_detected(message: str) -> Refusal:
-    """The event came back to where it was published too often."""
+    """Return a 422: the event has come back to HookHub too often."""
     return Refusal(status.HTTP_422_UNPROCESSABLE_ENTITY, "loop_detected", message, fields={hops.HEADER: message})
 
 
@@ -89,7 +89,7 @@ CODES = {
 
 
 def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # noqa: C901, PLR0911 - one for each kind
-    """Turn what a view raised into the one shape, or give None for a bug, which Django reports."""
+    """Return the response for an exception raised by a view, or None for a bug, which Django reports."""
     del context
     match error:
         case Refusal():
@@ -101,7 +101,7 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
         case exceptions.ValidationError():
             return answer(invalid(dict(flattened(error.detail))), {})
         case Http404() | ObjectDoesNotExist():
-            # What was there a moment ago may have been deleted meanwhile.
+            # A row may have been deleted since the view first read it.
             return shape(404, "not_found", "There is no such thing, or it is not yours to see.")
         case PermissionDenied():
             return shape(403, "forbidden", "This is not allowed.")
@@ -120,20 +120,20 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
 
 
 def throttled(error: TooMany) -> Response:
-    """Answer where a limit is used up."""
+    """Return the 429 for an exceeded rate limit."""
     return shape(429, "throttled", str(error), headers=rate_limits.refusal_headers(error.standing))
 
 
 def unavailable(error: OperationalError | InterfaceError) -> Response:
-    """Answer when the database does not, or not in time."""
-    # Even an event whose COMMIT got no answer may have been stored; its idempotency key makes a repeat safe.
+    """Return the 503 for a database that does not respond, or not in time."""
+    # Even an event whose COMMIT got no response may have been stored; its idempotency key makes a repeat safe.
     log.error("The database does not answer: %s", error)
     message = "The database does not answer. Repeat the request with the same idempotency key."
     return shape(503, "unavailable", message, headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
 def as_plain(answer: Response) -> HttpResponse:
-    """Give such an answer where there is no view to render it."""
+    """Convert such a response for use where no view renders it."""
     headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}
     return JsonResponse(answer.data, status=answer.status_code, headers=headers)
 
@@ -146,18 +146,18 @@ def shape(
     fields: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """Give the one shape as a response."""
+    """Return a response in the one format of all errors."""
     return Response(body(code, message, fields), status=status_code, headers=dict(headers or {}))
 
 
 def body(code: str, message: str, fields: Mapping[str, str] | None = None) -> dict[str, object]:
-    """Give the one shape."""
+    """Return the body of a response in the one format of all errors."""
     rows = [{"field": name, "message": text} for name, text in (fields or {}).items()]
     return {"error": {"code": code, "message": message, "fields": rows}}
 
 
 def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Give DRF's nested error details as (path, sentence), like ``events[3].type``."""
+    """Yield DRF's nested error details as pairs of path and message; a path looks like ``events[3].type``."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             yield from flattened(inner, f"{path}.{name}" if path else str(name))
@@ -171,10 +171,10 @@ def flattened(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def malformed_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that Django itself refuses: a wrong Host, too many fields, a form that cannot be read."""
+    """Return the response to a request that Django itself rejects: wrong Host, too many fields, unreadable form."""
     if _is_for_people(request):
         return defaults.bad_request(request, exception)
-    # The exception's text may repeat what was sent, or name settings; the log has it.
+    # The text of the exception may repeat what was sent, or name settings; it is in the log.
     match exception:
         case RequestDataTooBig():
             return JsonResponse(body("too_large", "The request is too large."), status=413)
@@ -190,14 +190,14 @@ def malformed_request(request: HttpRequest, exception: Exception) -> HttpRespons
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer a request that is not allowed, where no view has said so in its own way."""
+    """Return the 403 for a request that was rejected outside of the API's views."""
     if _is_for_people(request):
         return defaults.permission_denied(request, exception)
     return JsonResponse(body("forbidden", "This is not allowed."), status=403)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer a browser's form without the token that shows that a page of HookHub's own has sent it."""
+    """Return the 403 for a browser's form without the CSRF token of one of HookHub's own pages."""
     if _is_for_people(request):
         return csrf.csrf_failure(request, reason)
     message = "The CSRF token is missing or wrong. Programs authenticate with an API key and need none."
@@ -205,17 +205,17 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def _is_for_people(request: HttpRequest) -> bool:
-    """Return whether the answer is a page of the admin; everything else is for programs."""
+    """Return whether the response is a page of the admin; all others are for programs."""
     return request.path_info.startswith("/admin/")
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer for an address that leads nowhere."""
+    """Return the 404 for an unknown path."""
     del exception
     return JsonResponse(body("not_found", f"There is nothing at {request.path[:200]}."), status=404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer for a bug of ours; the log has what a person needs."""
+    """Return the 500 for a bug; the log has the details."""
     del request
     return JsonResponse(body("internal", "HookHub made a mistake. It is in the server's log."), status=500)

@@ -1,4 +1,4 @@
-"""Reads the objects of a published body one by one, and stops where one, or what is in it, is more than allowed."""
+"""Parses the objects of a published body one by one, and stops as soon as one of them exceeds a limit."""
 
 import json
 import re
@@ -8,14 +8,15 @@ from hookhub.api.errors import bad_request
 from hookhub.api.parsers import refuse_constant
 
 FIELDS = ("type", "data", "repository", "organization", "id", "timestamp")
-# Members that are no fields, of which each gets a line in the refusal.
+# Each unknown member of an event gets a row in the error response, so their number is limited.
 MAX_MEMBERS = 100
-# Characters of a field other than the data: more than any of them may have, for a refusal that says how many those are.
+# Characters of a field other than the data: more than any of them may have, so that the error can state that field's
+# limit.
 MAX_SHORT_FIELD = 64 * 1024
-# A value in a long text is looked for in so many characters first: most are short, and a copy of a megabyte for each
-# would cost more than reading them.
+# A value in a long text is first decoded within a window of this many characters: most are short, and copying a
+# megabyte for each would cost more than parsing it.
 WINDOWS = (4096, 64 * 1024)
-# How near the end of a window an error may be due to the cut: a literal or an escape is shorter.
+# An error so close to the end of a window may be caused by the cut: literals and escapes are shorter.
 CUT_WITHIN = 16
 
 Member = tuple[object, str]
@@ -24,12 +25,12 @@ Member = tuple[object, str]
 NOT_KEPT: Member = (None, "")
 
 _decoder = json.JSONDecoder(parse_constant=refuse_constant)
-# While a look lasts no other thread of the process can do anything.
+# A match holds the GIL, so no other thread of the process can run meanwhile.
 MAX_SPACE_IN_ONE_LOOK = 64 * 1024
 _space = re.compile(rf"[ \t\r\n]{{0,{MAX_SPACE_IN_ONE_LOOK}}}")
-# A member's name as it is usually written, with its colon; and what comes after a value. One look each, where going
-# character by character would cost more than reading the values. Neither matches where there is more space than a
-# document that is indented for people has: ``_skip`` passes over that, in bounded looks.
+# A member's name as it is usually written, with its colon; and what follows a value. One match each, because going
+# character by character would cost more than parsing the values. Neither matches more white space than an indented
+# document has: ``_skip`` passes over that in bounded matches.
 _SOME_SPACE = r"[ \t\r\n]{0,64}"
 _plain_name = re.compile(rf'"([^"\\\x00-\x1f]{{0,255}})"{_SOME_SPACE}:{_SOME_SPACE}(?![ \t\r\n])')
 _after_value = re.compile(rf"{_SOME_SPACE}(?:(}})|,{_SOME_SPACE}(?![ \t\r\n]))")
@@ -44,7 +45,7 @@ class TooLong(Exception):
 
 
 def document(text: str, *, most: int) -> tuple[Iterator[dict[str, Member]], bool]:
-    """Return the objects of a JSON text to come, and whether it is an array of them.
+    """Return an iterator over the objects of a JSON text, and whether the text is an array of them.
 
     The iterator raises ValueError where the text is not JSON, and TooLong for a value longer than ``most``.
     """
@@ -55,8 +56,8 @@ def document(text: str, *, most: int) -> tuple[Iterator[dict[str, Member]], bool
 
 
 def lines(text: str, *, most: int) -> Iterator[dict[str, Member]]:
-    """Return the objects of a text with one on each line, to come; it raises as that of ``document`` does."""
-    # All blank lines in a row are one step.
+    """Yield the objects of a text with one on each line; raise as the iterator of ``document`` does."""
+    # One step skips all blank lines in a row.
     at = _skip(text, 0)
     while at < len(text):
         end = text.find("\n", at)
@@ -79,7 +80,7 @@ def _single(text: str, start: int, most: int) -> Iterator[dict[str, Member]]:
 
 
 def _array(text: str, start: int, most: int) -> Iterator[dict[str, Member]]:
-    """Read an array of objects from its bracket on."""
+    """Yield the objects of an array, starting at its bracket."""
     at = _skip(text, start + 1)
     if text[at : at + 1] == "]":
         _expect_end(text, at + 1)
@@ -95,7 +96,7 @@ def _array(text: str, start: int, most: int) -> Iterator[dict[str, Member]]:
 
 
 def _object(text: str, start: int, most: int) -> tuple[dict[str, Member], int]:
-    """Read an object from its brace on, keeping the text of each field's value."""
+    """Parse an object from its brace on; return its members, each field with its source text, and where it ends."""
     found: dict[str, Member] = {}
     is_short = len(text) <= most
     at = _skip(text, _expect(text, start, "{"))
@@ -110,7 +111,7 @@ def _object(text: str, start: int, most: int) -> tuple[dict[str, Member], int]:
             value, at = _value(text, begin, name, most if name == "data" else min(most, MAX_SHORT_FIELD))
         if name in found:
             raise ValueError(f'"{name[:100]}" is given twice')
-        # Of what is no field only the name matters, and many long values would take much memory.
+        # Of an unknown member only the name matters, and many long values would take much memory.
         found[name] = (value, text[begin:at]) if name in FIELDS else NOT_KEPT
         if len(found) > MAX_MEMBERS:
             raise bad_request(f"An event has more than {MAX_MEMBERS} members; these are known: {', '.join(FIELDS)}.")
@@ -121,7 +122,7 @@ def _object(text: str, start: int, most: int) -> tuple[dict[str, Member], int]:
 
 
 def _value(text: str, begin: int, name: str, most: int) -> tuple[object, int]:
-    """Read a value of ``most`` characters at most, and no further than that."""
+    """Parse a value of at most ``most`` characters; return it and where it ends. Raise TooLong for a longer one."""
     for size in (*(size for size in WINDOWS if size <= most), most + 1):
         window = text[begin : begin + size]
         try:
@@ -131,21 +132,21 @@ def _value(text: str, begin: int, name: str, most: int) -> tuple[object, int]:
             if is_whole or (error.pos < len(window) - CUT_WITHIN and not error.msg.startswith("Unterminated")):
                 raise json.JSONDecodeError(error.msg, text, begin + error.pos) from error
             continue
-        # A number that ends with the window may go on behind it.
+        # A number at the very end of the window may continue after it.
         if end < len(window) or begin + end == len(text):
             return value, begin + end
     raise TooLong(name)
 
 
 def _name(text: str, start: int) -> tuple[str, int]:
-    """Read a member's name however it is written, and give it with where its value begins."""
+    """Parse a member's name, however it is written; return it and where its value starts."""
     _expect(text, start, '"')
     name, at = _decoder.raw_decode(text, start)
     return name, _skip(text, _expect(text, _skip(text, at), ":"))
 
 
 def _after(text: str, at: int) -> tuple[bool, int]:
-    """Read what follows a value however it is written: whether its object ends there, and where to go on."""
+    """Parse what follows a value, however it is written; return whether the object ends, and where to continue."""
     at = _skip(text, at)
     if text[at : at + 1] == "}":
         return True, at + 1

@@ -1,4 +1,4 @@
-"""`/v1/events`: where everything begins."""
+"""`/v1/events`: publishing events and reading them."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -40,12 +40,12 @@ from hookhub.models import Scope
 from hookhub.repositories import in_another_case
 from hookhub.schemas import Budget
 
-# What a batch's key is lengthened by for each of its events must still fit.
+# A batch appends the position of each event to the key, and the result must still fit.
 HEADER_KEY_LONGEST = intake.KEY_LONGEST - 10
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    # The printable characters of Latin-1, in which headers are written.
+    # The printable characters of Latin-1, in which headers are encoded.
     {"type": "string", "pattern": "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$", "maxLength": HEADER_KEY_LONGEST},
     location=OpenApiParameter.HEADER,
     description="A repeat with the same key gets the first answer and publishes nothing.",
@@ -62,13 +62,14 @@ RECEIPTS = PolymorphicProxySerializer(
 
 
 class EventsView(GenericAPIView[Event]):
-    """Publish events, and read what was published.
+    """Publish events, or list published events, newest first.
 
-    POST takes one event, a JSON array of them, or NDJSON (`Content-Type: application/x-ndjson`), up to 1,000. All of a
-    request is accepted or none. 202 means stored: the deliveries will happen whatever dies.
+    POST takes one event, a JSON array of events, or NDJSON (`Content-Type: application/x-ndjson`), up to 1,000 events.
+    Either all events of a request are accepted or none. A 202 means that the events are stored: they will be delivered
+    even if processes of HookHub crash.
 
-    A repeat with the same `id` — or the same `Idempotency-Key` header — gets the first answer and publishes nothing;
-    the same key with other content is 409.
+    To retry safely, send an `id` with each event, or an `Idempotency-Key` header. Repeating a request with the same key
+    returns the first response and publishes nothing; using the key again with different content returns 409.
     """
 
     parser_classes = (RawParser,)
@@ -91,7 +92,7 @@ class EventsView(GenericAPIView[Event]):
     def post(self, request: Request) -> Response:
         now = timezone.now()
         require_scope(request, Scope.PUBLISH)
-        # Of an empty body the framework makes an empty form before any parser sees it.
+        # The framework turns an empty body into an empty form, without calling a parser.
         read: object = request.data
         content = read if isinstance(read, bytes) else b""
         taken = intake.read_once(request.META, content, request.content_type or "")
@@ -112,15 +113,15 @@ class EventsView(GenericAPIView[Event]):
         return Response(body, status=202, headers=headers | rate_limits.headers_of(standings))
 
     def get_throttles(self) -> list[BaseThrottle]:
-        """Count events where they are published, and requests where they are read."""
+        """Return no throttle for POST, which is limited by events; all other methods are limited by requests."""
         return [] if self.request.method == "POST" else super().get_throttles()
 
 
 class ValidateView(GenericAPIView[Event]):
-    """Check what would be published, and publish nothing.
+    """Validate events without publishing them.
 
-    Takes what `POST /v1/events` takes, from the same keys, and refuses what that refuses, but for an idempotency key
-    that was used before. Repositories that the first event would create count as there.
+    Takes the same body and the same API keys as `POST /v1/events`, and returns the same errors, except for an
+    idempotency key that was used before. Repositories that publishing would create count as existing.
     """
 
     parser_classes = (RawParser,)
@@ -147,7 +148,7 @@ class ValidateView(GenericAPIView[Event]):
 
 
 class EventView(GenericAPIView[Event]):
-    """One event with what was published and where it is owed."""
+    """Retrieve an event, with its data and its deliveries."""
 
     serializer_class = EventDetailSerializer
     queryset = Event.objects.none()
@@ -161,7 +162,7 @@ class EventView(GenericAPIView[Event]):
 
 
 def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
-    """Give the organization's events that the query parameters ask for."""
+    """Return the organization's events that match the query parameters; raise a 422 for invalid ones."""
     known_only(request, "type", "repository", "after", "before")
     events = Event.objects.filter(organization=organization).defer("payload", "topics", "fingerprint")
     if event_type := request.query_params.get("type"):
@@ -177,7 +178,7 @@ def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
 
 
 def named_in(taken: intake.Intake) -> str | None:
-    """Give the one organization that a request's events name, or None when they name none."""
+    """Return the organization that the events name, or None if they name none; raise a 422 if they name several."""
     named = {event.organization for event in taken.events}
     if len(named) > 1:
         raise invalid({"organization": "all events of a request must be of one organization"})
@@ -185,9 +186,9 @@ def named_in(taken: intake.Intake) -> str | None:
 
 
 def names_within(organization: Organization, taken: intake.Intake) -> dict[str, str]:
-    """Give the name that each repository that the events are about, written short or in full, has in the organization.
+    """Map each repository name in the events, short or full, to the repository's name within the organization.
 
-    That of another organization's is empty, which is the name of none.
+    The full name of another organization's repository maps to the empty string, which no repository has as its name.
     """
     names = {}
     for written in {event.repository for event in taken.events if event.repository is not None}:
@@ -197,14 +198,14 @@ def names_within(organization: Organization, taken: intake.Intake) -> dict[str, 
 
 
 def repositories_named(organization: Organization, names: Collection[str]) -> dict[str, int]:
-    """Give the ids of those of an organization's repositories that have one of these names, by name."""
+    """Return the ids, by name, of those of an organization's repositories that have one of these names."""
     return dict(Repository.objects.filter(organization=organization, name__in=names).values_list("name", "id"))
 
 
 def repositories_for(taken: intake.Intake, *, organization: Organization) -> tuple[dict[str, int], set[str]]:
-    """Return the ids of the repositories that the events are about, by name, and the names of those to create for them.
+    """Return the ids of the repositories that the events name, by name, and the names of those to create.
 
-    Only an organization that wants it has any created, and only those whose names a repository can have.
+    Names are to be created only if they are valid, and if the organization has creation on publish enabled.
     """
     names = set(names_within(organization, taken).values())
     found = repositories_named(organization, names) if names else {}
@@ -221,9 +222,9 @@ def published_events(
     hops: str | None = None,
     now: datetime,
 ) -> list[NewEvent]:
-    """Translate what was published into the engine's terms, and create the repositories that it is the first about.
+    """Convert published events to the engine's, and create the repositories that they are the first to name.
 
-    ``finish`` is what is done to the events besides; a request that it refuses creates no repository.
+    ``finish`` completes the converted events; if it raises, no repository is created.
     """
     found, missing = repositories_for(taken, organization=organization)
     if missing:
@@ -241,10 +242,10 @@ def new_events(
     hops: str | None = None,
     now: datetime,
 ) -> list[NewEvent]:
-    """Translate what was published into the engine's terms; raises a 422 for repositories that are not there.
+    """Convert published events to the engine's; raise a 422 for unknown repositories.
 
-    ``repositories`` are the organization's by name, as far as the events name them. ``hops`` is what
-    ``intake.hops_of`` returned for the request.
+    ``repositories`` holds the ids, by name, of those of the organization's repositories that the events name. ``hops``
+    is what ``intake.hops_of`` returned for the request.
     """
     names = names_within(organization, taken)
     ids: dict[str | None, int] = {
@@ -276,20 +277,20 @@ def new_events(
 
 
 def no_repository(organization: Organization, similar: str | None) -> str:
-    """Return the words for a repository that is not there; ``similar`` is a name that differs in case only."""
+    """Return the error for an unknown repository; ``similar`` is an existing name that differs in case only."""
     if similar is not None:
         return f"differs from {similar} in case only; write it the same way"
     return f"{organization.slug} has no such repository; create it first with POST /v1/repositories"
 
 
 def require_validity(taken: intake.Intake, *, organization: Organization, own: Catalogue | None = None) -> None:
-    """Raise a 422 for what is not as the schema of its type has it, where the organization wants that.
+    """Raise a 422 for data that violates the schema of its type, if the organization has validation enabled.
 
-    ``own`` are the types that the organization has registered; without it they are looked up.
+    ``own`` holds the organization's custom event types; without it they are read from the database.
     """
     if not organization.validate_events:
         return
-    # One by one: all of their data at once may be twenty times as long as the body.
+    # A generator, because the parsed data of all events together may take twenty times the memory of the body.
     published = ((event.type, event.data) for event in taken.events)
     own = event_types.own(organization) if own is None else own
     found = event_types.faults_in(published, organization=organization, own=own, budget=Budget.of(len(taken.events)))
@@ -298,7 +299,7 @@ def require_validity(taken: intake.Intake, *, organization: Organization, own: C
 
 
 def with_keys(events: list[NewEvent], taken: intake.Intake, *, header: str | None, content: bytes) -> list[NewEvent]:
-    """Give events without a key of their own one made of the request's; see that no key is used twice in it."""
+    """Derive a key from the header for each event without one; raise a 422 for an invalid or repeated key."""
     if header is not None:
         if (fault := intake.fault_in_key(header)) or len(header) > HEADER_KEY_LONGEST:
             raise invalid({"Idempotency-Key": fault or f"must be at most {HEADER_KEY_LONGEST} characters"})
@@ -314,19 +315,19 @@ def with_keys(events: list[NewEvent], taken: intake.Intake, *, header: str | Non
 
 
 def keyed(event: NewEvent, header: str, taken: intake.Intake, position: int, content: bytes) -> NewEvent:
-    """Give the event the request's key, unless it has its own."""
+    """Return the event with a key derived from the request's, or unchanged if it has one already."""
     if event.idempotency_key is not None:
         return event
     if not taken.is_batch:
         return replace(event, idempotency_key=header, fingerprint=taken.events[0].fingerprint())
-    # The key stands for the whole request: with one event more or less it is another request.
+    # The key stands for the whole request: with one event more or less it is a different request.
     return replace(event, idempotency_key=f"{header}#{position}", fingerprint=sha256(content).digest())
 
 
 def publish(
     events: Sequence[NewEvent], taken: intake.Intake, *, premises: Premises = NO_PREMISES, now: datetime
 ) -> tuple[object, dict[str, str]]:
-    """Accept the events and give what to answer, a body and headers; raises a 409 for a key used for something else."""
+    """Store the events and return the response's body and headers; raise a 409 for a key used with other content."""
     try:
         receipts = pipeline.accept(events, premises=premises, now=now)
     except IdempotencyConflict as error:
@@ -342,10 +343,10 @@ def publish(
 
 
 def written_as_utc(moment: datetime) -> str:
-    """Write a moment as the framework writes one in every other answer."""
+    """Return a timestamp in UTC, in the format that the framework uses in all other responses."""
     return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def field_of(taken: intake.Intake, position: int, name: str) -> str:
-    """Name a field of one of the events, as errors name it."""
+    """Return the path by which errors name a field of one of the events."""
     return f"events[{position}].{name}" if taken.is_batch else name

@@ -1,4 +1,4 @@
-"""Published events, read so that each payload's bytes stay exactly as they were sent."""
+"""Parses published events so that the bytes of each payload stay exactly as they were sent."""
 
 import hashlib
 import json
@@ -26,14 +26,15 @@ NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/j
 
 MAX_FAULTS = 100
 MAX_NAME_SHOWN = 100
-# Of the data read, so many bytes are kept as values too, which take up to twenty times as much memory as their text.
+# Bytes of a request's event data that are also kept as parsed values, which take up to twenty times the memory of their
+# text.
 MAX_VALUES_KEPT = 1024 * 1024
-# Where a request's environment holds what its body was read as.
+# The key of a request's environment under which its parsed body is kept.
 READ = "hookhub.intake"
 
 
 class _Unread:
-    """In place of a value that is not kept."""
+    """Stands for a parsed value that was not kept."""
 
 
 UNREAD = _Unread()
@@ -54,31 +55,31 @@ class Published:
 
     @property
     def data(self) -> object:
-        """Return its data, read again unless that is kept."""
+        """Return the parsed ``data``, parsing ``payload`` again if the value was not kept."""
         return json.loads(self.payload) if self.value is UNREAD else self.value
 
     def fingerprint(self) -> bytes:
-        """Give what its idempotency key stands for."""
+        """Return the SHA-256 of the event, which distinguishes a repeat of its idempotency key from a conflict."""
         moment = self.timestamp.isoformat() if self.timestamp else ""
         return hashlib.sha256(_head(self.type, self.repository, self.organization, moment) + self.payload).digest()
 
 
 @lru_cache(maxsize=1024)
 def _head(*facts: str | None) -> bytes:
-    """Give the part of a fingerprint that a publisher's events have in common."""
+    """Return the start of a fingerprint's input, which a publisher's events often have in common."""
     return json.dumps(facts).encode() + b"\0"
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """A request's events in order; ``is_batch`` tells an array or NDJSON from a single object."""
+    """A request's events in order; ``is_batch`` is true for an array or NDJSON, false for a single object."""
 
     events: tuple[Published, ...]
     is_batch: bool
 
 
 def read_once(environ: MutableMapping[str, Any], content: bytes, content_type: str) -> Intake:
-    """Read a request's body as ``read`` does, and the next time return the same, or raise the same refusal."""
+    """Parse a request's body as ``read`` does, once: later calls return the same result or raise the same error."""
     known = environ.get(READ)
     if known is None:
         try:
@@ -92,7 +93,7 @@ def read_once(environ: MutableMapping[str, Any], content: bytes, content_type: s
 
 
 def read(content: bytes, content_type: str) -> Intake:
-    """Read a body of one object, an array, or NDJSON; raises a 400, 413 or 422 that says what and where."""
+    """Parse a body of one object, an array or NDJSON; raise a 400, 413 or 422 that says what is wrong and where."""
     most: int = settings.HOOKHUB_PAYLOAD_LIMIT
     try:
         text = without_bom(content).decode()
@@ -110,7 +111,7 @@ def read(content: bytes, content_type: str) -> Intake:
 
 
 def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: int) -> list[Published]:
-    """Check every event as it is read, and raise with the faults of all of them if there are any."""
+    """Validate every event while parsing; return all of them, or raise a single error for all that are invalid."""
     found: list[Published] = []
     faults: dict[str, str] = {}
     position, kept = 0, 0
@@ -144,7 +145,7 @@ def _too_long(name: str, position: int, *, is_batch: bool, most: int) -> Refusal
 
 
 def _field(name: str, position: int, *, is_batch: bool) -> str:
-    """Return how an error names a field; what a client made up is cut."""
+    """Return the path by which errors name a field; a name invented by the client is truncated."""
     name = name if len(name) <= MAX_NAME_SHOWN else f"{name[:MAX_NAME_SHOWN]}…"
     return f"events[{position}].{name}" if is_batch else name
 
@@ -175,7 +176,7 @@ def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
 
 
 def hops_of(header: str | None) -> str | None:
-    """Return what to remember of a request's HookHub-Hops, or raise a 422 that ends the loop."""
+    """Return the hop counts to store for a HookHub-Hops header, or None; raise a 422 for an invalid header or loop."""
     try:
         return hops.require_few(header, deployment=settings.HOOKHUB_DEPLOYMENT_ID, limit=settings.HOOKHUB_MAX_HOPS)
     except hops.TooManyHops as error:
@@ -185,19 +186,19 @@ def hops_of(header: str | None) -> str | None:
 
 
 def fault_in_key(key: object) -> str | None:
-    """Say what is wrong with an idempotency key, or None."""
+    """Return what is wrong with an idempotency key, or None."""
     if isinstance(key, str) and 1 <= len(key) <= KEY_LONGEST and key.isprintable():
         return None
     return f"must be a text of 1 to {KEY_LONGEST} printable characters"
 
 
 def is_name(value: object) -> bool:
-    """Tell whether a value can be the name of something that is stored."""
+    """Return whether a value can be the name of a stored object."""
     return isinstance(value, str) and len(value) <= 255 and value.isprintable()
 
 
 def is_deeper_than(most: int, value: object) -> bool:
-    """Tell whether a value is nested deeper: what is taken in must also be possible to show."""
+    """Return whether a value is nested more than ``most`` deep: what is accepted must also be possible to render."""
     level = [value]
     for _ in range(most + 1):
         level = [inner for outer in level for inner in _inside(outer)]
@@ -213,11 +214,11 @@ def _inside(value: object) -> Iterable[object]:
 
 
 def read_moment(text: object) -> datetime | None:
-    """Read an RFC 3339 moment as UTC, or None when it is not one."""
+    """Parse an RFC 3339 timestamp and return it in UTC, or None if it is not one."""
     if not isinstance(text, str) or not RFC_3339.fullmatch(text):
         return None
     try:
-        # RFC 3339 has t and z in either case, and Python in capitals only.
+        # RFC 3339 allows t and z in either case, Python in upper case only.
         moment = datetime.fromisoformat(text.upper())
         return moment.astimezone(UTC) if moment.tzinfo is not None else None
     except (ValueError, OverflowError):
@@ -225,7 +226,7 @@ def read_moment(text: object) -> datetime | None:
 
 
 def _published(members: Mapping[str, Member], payload: bytes, *, is_kept: bool) -> Published:
-    """Give the event that these members, found to be without fault, are."""
+    """Return the event of these members, which have been validated."""
 
     def given(name: str) -> Any:
         return members[name][0] if name in members else None

@@ -1,4 +1,4 @@
-"""The short way in for programs: `POST /v1/events` with an API key, without sessions, choices or a query too many."""
+"""The fast path of `POST /v1/events` with an API key: no session, no content negotiation, few database queries."""
 
 import json
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ from hookhub.request_log import name_caller
 
 JSON = "application/json"
 CONTENT_TYPES = intake.NDJSON | {JSON}
-# What programs say that read JSON; who says anything else is to have the framework choose.
+# Accept headers sent by programs that read JSON; any other one needs the framework's content negotiation.
 ACCEPTED = frozenset({"*/*", JSON, "application/json, */*", "application/json, text/plain, */*"})
 
 _organizations = Memory[tuple[int, str], Organization]()
@@ -41,11 +41,11 @@ _repositories = Memory[tuple[int, str], int]()
 
 
 def accept(request: HttpRequest) -> HttpResponse | None:
-    """Accept what a program publishes and give the 202; None for everything else, which then goes the long way.
+    """Store published events and return the 202, or return None for a request that the DRF path must handle.
 
-    Here, answers of the database a few seconds old will do, and so they only ever let in: whoever would have to be
-    refused goes the long way too, where all is asked afresh, and where the words for a refusal are. Names are looked at
-    again by the statement that stores the events.
+    Lookups here may be a few seconds stale, so this path only accepts: a request that it would refuse returns None, and
+    the DRF view decides it against the database and renders the error. The statement that stores the events re-checks
+    cached names. Only an exceeded rate limit (429) and an unavailable database (503) are answered here.
     """
     if not _is_plain(request):
         return None
@@ -56,7 +56,7 @@ def accept(request: HttpRequest) -> HttpResponse | None:
     except (APIException, Http404, PermissionDenied, DataError, UnicodeEncodeError, Outdated):
         return None
     except (OperationalError, InterfaceError) as error:
-        # Not to be tried again by anybody but the caller: the events may have been stored.
+        # Only the caller may retry: the events may have been stored.
         return errors.as_plain(errors.unavailable(error))
     content = json.dumps(body, separators=(",", ":")).encode()
     headers["Content-Length"] = str(len(content))
@@ -64,7 +64,7 @@ def accept(request: HttpRequest) -> HttpResponse | None:
 
 
 def _is_plain(request: HttpRequest) -> bool:
-    """Tell whether a request brings a key and JSON, and takes JSON for an answer."""
+    """Return whether a request has credentials and a JSON body and accepts a JSON response."""
     told = request.META
     return (
         "HTTP_AUTHORIZATION" in told
@@ -81,7 +81,7 @@ def _names_organization_alone(request: HttpRequest) -> bool:
 
 
 def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, str]]:
-    """Do what the view does, with what is remembered."""
+    """Do what the DRF view does, with cached lookups."""
     key_id, secret = authentication.read_header(request.META["HTTP_AUTHORIZATION"])
     key = authentication.verified(authentication.find_or_recall(key_id, now=now), secret, request=request, now=now)
     if settings.HOOKHUB_ACCESS_LOG:
@@ -105,7 +105,7 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
 
 
 def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: datetime) -> Organization:
-    """Give the organization that a key acts in; which one is the only one is not remembered, for another may come."""
+    """Return the organization a key acts in; an implied only one is not cached, because another may be created."""
     if named is None and request.META.get("QUERY_STRING"):
         named = request.GET.get("organization")
     if key.organization is not None or named is None:
@@ -119,7 +119,7 @@ def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: 
 
 
 def _ids_of(organization: Organization, names: Iterable[str], *, now: datetime) -> dict[str, int]:
-    """Give the ids of those of an organization's repositories that have one of these names, by name."""
+    """Return the ids, by name, of those of an organization's repositories that have one of these names."""
     found = {name: _repositories.recall((organization.pk, name), now=now) for name in names}
     known = {name: repository_id for name, repository_id in found.items() if repository_id is not None}
     if len(known) < len(found):
@@ -131,12 +131,12 @@ def _ids_of(organization: Organization, names: Iterable[str], *, now: datetime) 
 
 
 def forget_organization(organization_id: int) -> None:
-    """Forget an organization that has changed or is gone, with its repositories, in this process."""
+    """Drop a changed or deleted organization and its repositories from this process's cache."""
     _organizations.forget_where(lambda _, organization: organization.pk == organization_id)
     _repositories.forget_where(lambda question, _: question[0] == organization_id)
 
 
 def forget_all() -> None:
-    """Forget every organization and repository, in this process."""
+    """Clear this process's cache of organizations and repositories."""
     _organizations.clear()
     _repositories.clear()

@@ -1,4 +1,4 @@
-"""Whose words are spoken at `/v1/webhooks`: its organization's, or HookHub's own for who asks for them."""
+"""Chooses the response shape at `/v1/webhooks`: that of the organization's dialect, or native on request."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -17,43 +17,43 @@ from hookhub.dialects.native import Native
 from hookhub.models import ApiKey, Scope
 
 NATIVE = Native()
-# Every other system has addresses of its own, and here its organizations hear HookHub's own words.
+# All other systems have separate paths, and their organizations get native responses here.
 SHARING: Mapping[str, Native] = {system.slug: system for system in (Coregit(), Codmir())}
 
 HEADER = "HookHub-Dialect"
 
 
 class Speaking(APIView):
-    """A view that answers in the words of the organization it acts in."""
+    """A view that responds in the shape of its organization's dialect."""
 
-    # Before it is known who asks, HookHub's own.
+    # Native until the caller is known.
     spoken: Native = NATIVE
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Learn from the key whose words to use, so that a body that cannot be read is refused in them too."""
+        """Choose the shape from the API key, so that even the error for an unreadable body has it."""
         super().initial(request, *args, **kwargs)
         if isinstance(request.auth, ApiKey) and request.auth.organization is not None:
             self.spoken = spoken_in(request.auth.organization, request)
 
     def enter(self, request: Request, *, needs: Scope, named: object = None) -> Organization:
-        """Give the organization the request acts in, as permissions.enter does, and speak its words from here on."""
+        """Return the organization as ``permissions.enter`` does, and respond in its dialect's shape from here on."""
         organization = enter(request, needs=needs, named=named)
         self.spoken = spoken_in(organization, request)
-        # Refused in the words that are spoken.
+        # After the choice of the shape, so that a refusal has it.
         return enter_webhooks(request, needs=needs, named=named)
 
     def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], Response | None]:
-        """Tell refusals in the words that are spoken when they happen."""
+        """Return a handler that renders errors in the shape chosen by the time they happen."""
         return lambda error, context: answer(error, context, tell=self.spoken.tell)
 
 
 def sharing(organization: Organization) -> Native:
-    """Give the way of the organization's system, if it is one that shares these addresses."""
+    """Return the dialect of the organization's system if it shares these paths, or else the native one."""
     return SHARING.get(organization.default_dialect, NATIVE)
 
 
 def spoken_in(organization: Organization, request: Request) -> Native:
-    """Give whose words to use in answer to a request that acts in an organization."""
+    """Return the dialect to respond in to a request for an organization; raise a 422 for an invalid HookHub-Dialect."""
     asked = request.headers.get(HEADER)
     if asked not in {None, NATIVE.slug}:
         raise invalid({HEADER: f"can only be {NATIVE.slug}; leave it out to speak as the organization does"})
