@@ -1,4 +1,4 @@
-"""`/v1/deliveries` and `/v1/replays`: the log, and sending again."""
+"""`/v1/deliveries` and `/v1/replays`: the delivery log, redelivery and replays."""
 
 from collections.abc import Mapping
 from uuid import UUID
@@ -35,7 +35,7 @@ SELECTORS = ("webhook", "event", "repository", "state", "type", "after", "before
 
 
 class DeliveriesView(GenericAPIView[Delivery]):
-    """The delivery log, newest first."""
+    """List the organization's deliveries, newest first."""
 
     serializer_class = DeliverySerializer
     queryset = Delivery.objects.none()
@@ -64,7 +64,7 @@ class DeliveriesView(GenericAPIView[Delivery]):
 
 
 class DeliveryView(GenericAPIView[Delivery]):
-    """One delivery with every attempt that was made for it."""
+    """Retrieve a delivery with all of its attempts."""
 
     serializer_class = DeliveryDetailSerializer
     queryset = Delivery.objects.none()
@@ -74,7 +74,7 @@ class DeliveryView(GenericAPIView[Delivery]):
 
 
 class RedeliverView(GenericAPIView[Delivery]):
-    """Make one delivery due at once, under the same id and with its schedule afresh."""
+    """Redeliver a delivery: it becomes due immediately, with the same id and its retry schedule restarted."""
 
     serializer_class = DeliverySerializer
     queryset = Delivery.objects.none()
@@ -88,7 +88,7 @@ class RedeliverView(GenericAPIView[Delivery]):
 
 
 class CancelView(GenericAPIView[Delivery]):
-    """Call off a delivery that waits or is held."""
+    """Cancel a pending or held delivery."""
 
     serializer_class = DeliverySerializer
     queryset = Delivery.objects.none()
@@ -102,7 +102,11 @@ class CancelView(GenericAPIView[Delivery]):
 
 
 class ReplaysView(GenericAPIView[Replay]):
-    """Send many deliveries again: those in `deliveries`, or all that a filter finds. The answer is a job to watch."""
+    """List replays, or start one.
+
+    A replay redelivers many deliveries: those listed in `deliveries`, or all that match the filter. It runs in the
+    background; retrieve it to follow its progress.
+    """
 
     serializer_class = ReplaySerializer
     queryset = Replay.objects.none()
@@ -127,7 +131,7 @@ class ReplaysView(GenericAPIView[Replay]):
         empty = {name: MUST_NOT_BE_EMPTY for name, value in given.items() if value in EMPTY}
         if empty:
             raise invalid(empty)
-        # A filter that narrows nothing would send all that ever was.
+        # An empty filter would redeliver every delivery there is.
         if not given:
             raise invalid({"body": f"name at least one of: deliveries, {', '.join(SELECTORS)}"})
         selection = selection_of(given, organization=organization)
@@ -136,7 +140,7 @@ class ReplaysView(GenericAPIView[Replay]):
 
 
 class ReplayView(GenericAPIView[Replay]):
-    """A replay and how far it has come."""
+    """Retrieve a replay with its progress."""
 
     serializer_class = ReplaySerializer
     queryset = Replay.objects.none()
@@ -147,7 +151,7 @@ class ReplayView(GenericAPIView[Replay]):
 
 
 class CancelReplayView(GenericAPIView[Replay]):
-    """Stop a replay; what it has made due already stays due."""
+    """Cancel a replay. Deliveries that it has already made due stay due."""
 
     serializer_class = ReplaySerializer
     queryset = Replay.objects.none()
@@ -162,13 +166,13 @@ class CancelReplayView(GenericAPIView[Replay]):
 
 
 def find(request: Request, uid: str, *, needs: Scope) -> Delivery:
-    """Give a delivery of the caller's organization, provided it may be touched so."""
+    """Return a delivery of the caller's organization; raise a 403 without scope ``needs``, a 404 if unknown."""
     organization = enter(request, needs=needs)
     return get_object_or_404(with_names(Delivery.objects.filter(organization=organization)), id=read_uuid(uid))
 
 
 def with_names(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
-    """Fetch along what showing a delivery needs of its webhook and repository, and no more of them."""
+    """Load the webhook and the repository with each delivery, limited to the columns needed to show it."""
     return deliveries.select_related("webhook", "repository").only(
         *DELIVERY_COLUMNS, "webhook__uid", "webhook__disabled_at", "webhook__deleted_at", "repository__name"
     )
@@ -181,7 +185,7 @@ DELIVERY_COLUMNS = (
 
 
 def selection_of(given: Mapping[str, object], *, organization: Organization) -> Selection:
-    """Read a filter, from a query or a body; raises a 422 naming what will not do."""
+    """Parse a filter from a query or a body; raise a 422 that names the invalid fields."""
     states = given.get("state", ())
     states = [states] if isinstance(states, str) else states
     if not isinstance(states, list | tuple) or any(state not in Delivery.State.values for state in states):
@@ -214,7 +218,7 @@ def _webhook_id(value: object, organization: Organization) -> int | None:
     uid = read_id(value, "webhook")
     if uid is None:
         return None
-    # A deleted webhook's log may still be read.
+    # The deliveries of a deleted webhook may still be read.
     webhook = Webhook.objects.filter(organization=organization, uid=uid).only("id").first()
     if webhook is None:
         raise invalid({"webhook": "there is no such webhook"})
@@ -228,7 +232,7 @@ def _repository_id(value: object, organization: Organization) -> int | None:
 
 
 def why_not(delivery: Delivery, states: tuple[str, ...], deed: str) -> str:
-    """Say why nothing could be done with a delivery."""
+    """Return why a delivery could not be redelivered or cancelled."""
     if delivery.state not in states:
         return f"A delivery that is {delivery.state} cannot be {deed}; only one that is {', '.join(states)}."
     if not delivery.webhook.active:

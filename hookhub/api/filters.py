@@ -1,4 +1,4 @@
-"""Query parameters, read strictly: what cannot be understood is refused and not passed over."""
+"""Parses query parameters strictly: invalid ones are refused and not ignored."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -17,7 +17,7 @@ TIME_PARAMETERS = [
     OpenApiParameter("after", OpenApiTypes.DATETIME, description="Created at or after this moment."),
     OpenApiParameter("before", OpenApiTypes.DATETIME, description="Created before this moment."),
 ]
-# For the document: a text that is not empty.
+# For the OpenAPI document: a non-empty string.
 TEXT = {"type": "string", "minLength": 1}
 HOURS = OpenApiParameter(
     "hours",
@@ -27,7 +27,7 @@ HOURS = OpenApiParameter(
 
 
 def read_uuid(text: str) -> UUID:
-    """Read an id from a path; one that is none cannot lead to anything."""
+    """Parse an id from a path; raise a 404 for an invalid one, because nothing can have it."""
     try:
         return UUID(text)
     except ValueError as error:
@@ -35,7 +35,7 @@ def read_uuid(text: str) -> UUID:
 
 
 def read_id(value: object, name: str) -> UUID | None:
-    """Read an id from a query parameter or a field; raises a 422 naming it."""
+    """Parse an id from a query parameter or a field, or return None if it is absent; raise a 422 that names it."""
     if value is None:
         return None
     try:
@@ -45,10 +45,10 @@ def read_id(value: object, name: str) -> UUID | None:
 
 
 def whole_number(text: str, *, most: int, least: int = 1) -> int | None:
-    """Return the number that a text from a path or a query writes, or None unless it is from ``least`` to ``most``.
+    """Return the whole number in a text from a path or a query, or None unless it is from ``least`` to ``most``.
 
-    The one place where numbers of requests are read: ASCII digits, no longer than the largest one allowed, so that no
-    text is too long to convert and no number too large for the database.
+    All numbers in requests are parsed here: ASCII digits only, and no more of them than ``most`` has, so that no text
+    takes long to convert and no number is too large for the database.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(most))):
         return None
@@ -60,7 +60,7 @@ ALWAYS_KNOWN = frozenset({"organization", "cursor", "limit", "format"})
 
 
 def known_only(request: Request, *names: str) -> None:
-    """Refuse query parameters that mean nothing here, or are empty: neither must pass for no filter."""
+    """Raise a 422 for unknown or empty query parameters: neither must pass for an absent filter."""
     known = ALWAYS_KNOWN | set(names)
     errors = {
         name: f"is not a parameter; these are: {', '.join(sorted(known))}" if name not in known else MUST_NOT_BE_EMPTY
@@ -72,24 +72,24 @@ def known_only(request: Request, *names: str) -> None:
 
 
 def moment(value: object, name: str) -> datetime | None:
-    """Read a moment, or return None if there is none; raises a 422 naming the field."""
+    """Parse a timestamp, or return None if it is absent; raise a 422 that names the field."""
     if value is None:
         return None
-    # A plus in a query string that nobody escaped has become a space.
+    # An unescaped plus in a query string has been decoded as a space.
     found = read_moment(value.replace(" ", "+") if isinstance(value, str) else value)
     if found is None:
         raise invalid({name: "must be a date and time with a zone, like 2026-03-04T12:00:00Z"})
-    # Ids begin with the time since then, and nothing is older.
+    # Ids begin with the time since the epoch, so nothing is older.
     return max(found, EPOCH)
 
 
 def between(request: Request) -> tuple[datetime | None, datetime | None]:
-    """Give the bounds ``after`` and ``before`` of the query."""
+    """Return the bounds ``after`` and ``before`` of the query, each None if absent."""
     return moment(request.query_params.get("after"), "after"), moment(request.query_params.get("before"), "before")
 
 
 def read_window(request: Request) -> timedelta:
-    """Give the ``hours`` of the query as a span, a day if absent."""
+    """Return the ``hours`` of the query as a duration, one day if absent; raise a 422 if invalid."""
     most = WINDOW_MOST // timedelta(hours=1)
     hours = whole_number(request.query_params.get("hours", "24"), most=most)
     if hours is None:

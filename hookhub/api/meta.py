@@ -1,4 +1,4 @@
-"""`/v1/`, `/v1/meta` and the OpenAPI document: what HookHub says of itself."""
+"""`/v1/`, `/v1/meta` and the OpenAPI document."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -28,7 +28,7 @@ VERSION = "0.1.0"
 
 @extend_schema(exclude=True)
 class RootView(APIView):
-    """Where to go from here. Log in, or send `Authorization: Bearer hh_…`."""
+    """The resources of this API. Log in, or send `Authorization: Bearer hh_…`."""
 
     permission_classes = (AllowAny,)
 
@@ -49,26 +49,26 @@ class RootView(APIView):
 
 
 class OneFormat(DefaultContentNegotiation):
-    """Answers in the one format there is, whatever is asked for."""
+    """Responds in the only format there is, whatever the Accept header asks for."""
 
     def select_renderer(
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        """Give the first renderer and its media type."""
+        """Return the first renderer and its media type."""
         del request, format_suffix
         first = next(iter(renderers))
         return first, first.media_type or ""
 
 
 class DocumentView(SpectacularJSONAPIView):
-    """The OpenAPI document, as JSON, to programs and browsers alike."""
+    """The OpenAPI document as JSON, for programs and browsers alike."""
 
     renderer_classes = [OpenApiJsonRenderer2]  # noqa: RUF012 - the type is the framework's
     content_negotiation_class = OneFormat
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Return the document, the same for every query: the framework would make one for each language and version."""
+        """Return the document, the same for every query: the framework would generate one per language and version."""
         del request, args, kwargs
         headers = {"Content-Disposition": 'inline; filename="HookHub.json"'}
         return HttpResponse(document(), content_type="application/json", headers=headers)
@@ -78,8 +78,8 @@ _making = Lock()
 
 
 def document() -> bytes:
-    """Return the OpenAPI document, which each process makes once: it costs a second of processor time."""
-    # One thread makes it while the others wait; each would make its own otherwise.
+    """Return the OpenAPI document, generated once per process because that takes a second of CPU time."""
+    # One thread generates it while the others wait; otherwise each would generate one.
     with _making:
         return _made()
 
@@ -92,7 +92,10 @@ def _made() -> bytes:
 
 
 class MetaView(APIView):
-    """What this deployment is and keeps to; open to all, so that receivers can read the addresses it sends from."""
+    """Retrieve the version, the defaults and the limits of this deployment.
+
+    No API key is needed, so that receivers can read the addresses that requests are sent from.
+    """
 
     permission_classes = (AllowAny,)
 

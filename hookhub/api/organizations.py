@@ -1,4 +1,4 @@
-"""`/v1/organizations` and `/v1/repositories`: the tenants and what they own."""
+"""`/v1/organizations` and `/v1/repositories`: the tenants and their repositories."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ from hookhub.models import INCLUDED, ApiKey, Scope
 
 
 class OrganizationsView(GenericAPIView[Organization]):
-    """The organizations the caller acts for; the operator may create more."""
+    """List the organizations that the caller acts for, or create one. Only the operator can create organizations."""
 
     serializer_class = OrganizationSerializer
     queryset = Organization.objects.none()
@@ -48,7 +48,7 @@ class OrganizationsView(GenericAPIView[Organization]):
 
 
 class OrganizationView(GenericAPIView[Organization]):
-    """One organization."""
+    """Retrieve or change an organization."""
 
     serializer_class = OrganizationSerializer
     queryset = Organization.objects.none()
@@ -67,7 +67,7 @@ class OrganizationView(GenericAPIView[Organization]):
 
 
 class RepositoriesView(GenericAPIView[Repository]):
-    """The organization's repositories."""
+    """List the organization's repositories, or create one."""
 
     serializer_class = RepositorySerializer
     queryset = Repository.objects.none()
@@ -90,7 +90,10 @@ class RepositoriesView(GenericAPIView[Repository]):
 
 
 class RepositoryView(GenericAPIView[Repository]):
-    """One repository. Deleting it deletes its webhooks; its events and their log stay until retention takes them."""
+    """Retrieve, change or delete a repository.
+
+    Deleting a repository deletes its webhooks. Its events and deliveries are kept until their retention ends.
+    """
 
     serializer_class = RepositorySerializer
     queryset = Repository.objects.none()
@@ -111,16 +114,16 @@ class RepositoryView(GenericAPIView[Repository]):
         return Response(change(serializer, locked, name="name"))
 
     def delete(self, request: Request, name: str) -> Response:
-        # Its webhooks go with it, so it takes what deleting them takes.
+        # This deletes its webhooks too, so it requires the scope for deleting them.
         enter_webhooks(request, needs=Scope.MANAGE)
         repository = self.find(request, name, needs=Scope.MANAGE)
         with transaction.atomic():
-            # A webhook being created for it at this moment waits for this lock, and then finds no repository.
+            # A request that is creating a webhook for it waits for this lock, and then finds no repository.
             Repository.objects.select_for_update().get(pk=repository.pk)
             for webhook in Webhook.objects.select_for_update(no_key=True).filter(repository=repository).order_by("id"):
                 if webhook.deleted_at is None:
                     webhooks.delete(webhook, now=timezone.now())
-            # A deleted webhook's log outlives its repository.
+            # The log of a deleted webhook outlives the repository.
             Webhook.objects.filter(repository=repository).exclude(deleted_at=None).update(repository=None)
             target, state = audited(repository)
             repository.delete()
@@ -129,7 +132,7 @@ class RepositoryView(GenericAPIView[Repository]):
 
 
 def visible(request: Request) -> QuerySet[Organization]:
-    """Give the organizations that the caller acts for."""
+    """Return the organizations that the caller acts for; raise a 403 for a key without the scope read."""
     if isinstance(request.auth, ApiKey) and Scope.READ not in INCLUDED[Scope(request.auth.scope)]:
         raise PermissionDenied(f"This needs the scope read; yours is {request.auth.scope}.")
     if is_operator(request):
@@ -145,7 +148,7 @@ def visible(request: Request) -> QuerySet[Organization]:
 def save(
     serializer: "BaseSerializer[Organization] | BaseSerializer[Repository]", *, name: str, **more: object
 ) -> object:
-    """Save what is asked for and show it; raises a 422 for wrong or unknown fields, a 409 when its name is taken."""
+    """Validate and save the fields and return the result; raise a 422 for invalid fields, a 409 for a taken name."""
     refuse_unknown_fields(serializer)
     serializer.is_valid(raise_exception=True)
     before = None if serializer.instance is None else audited(serializer.instance)[1]
@@ -165,7 +168,7 @@ def save(
 
 
 def refuse_taken(serializer: "BaseSerializer[Organization] | BaseSerializer[Repository]", **more: Any) -> None:
-    """Raise a 409 where another row has the name, in any case, that is asked for."""
+    """Raise a 409 if another row has the requested name, in any case."""
     row = serializer.instance or getattr(serializer, "Meta").model(**more)  # noqa: B009 - the stubs do not have it
     name = names.field_of(row)
     wanted = serializer.validated_data.get(name, getattr(row, name))
@@ -179,10 +182,9 @@ def change(
     *,
     name: str,
 ) -> object:
-    """Change what is asked for and nothing else, as ``save`` does; raises a 404 when it has just been deleted."""
+    """Change only the given fields, as ``save`` does; raise a 404 if the row has been deleted meanwhile."""
     with transaction.atomic():
-        # Read again under a lock: what was read before may have been deleted, and saving it would bring it back, or
-        # changed, and saving it would undo that.
+        # Read again under a lock: saving the copy read before could restore a deleted row or undo a concurrent change.
         if (found := locked.first()) is None:
             raise Http404
         serializer.instance = found
@@ -190,7 +192,7 @@ def change(
 
 
 def refuse_unknown_fields(serializer: "BaseSerializer[Any]") -> None:
-    """Refuse fields that cannot be set: passing over a misspelt one would look like success."""
+    """Raise a 422 for fields that cannot be set: ignoring a misspelled one would look like success."""
     fields = getattr(serializer, "fields", {})
     settable = [field for field in fields if not fields[field].read_only]
     unknown = {

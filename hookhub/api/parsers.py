@@ -1,4 +1,4 @@
-"""Request bodies: strict JSON, and raw bytes where exactly those count."""
+"""Parses request bodies: strict JSON, and raw bytes where the exact bytes matter."""
 
 import codecs
 import json
@@ -16,7 +16,7 @@ from hookhub.api.errors import Refusal, bad_request, too_large
 
 
 def read_body(stream: IO[bytes], context: Mapping[str, Any]) -> bytes:
-    """Read the whole body, provided it is not longer than allowed."""
+    """Return the whole body; raise a 413 if it is longer than allowed, a 400 if it is incomplete."""
     limit = settings.HOOKHUB_REQUEST_LIMIT
     request = context["request"]
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
@@ -25,7 +25,7 @@ def read_body(stream: IO[bytes], context: Mapping[str, Any]) -> bytes:
 
 
 def whole(content: bytes, request: HttpRequest) -> bytes:
-    """Give a body if all of it came; of NDJSON, what was cut off behind a line would look like all there is."""
+    """Return a complete body; raise a 400 for a truncated one, as NDJSON cut off after a line would look complete."""
     length = int(request.META.get("CONTENT_LENGTH") or 0)
     if len(content) < length:
         raise bad_request(f"The body ended after {len(content):,} of {length:,} bytes.")
@@ -36,14 +36,14 @@ FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 class StrictJSONParser(BaseParser):
-    """JSON as RFC 8259 has it: UTF-8, no NaN, not nested beyond reason."""
+    """JSON as in RFC 8259: UTF-8, without NaN and Infinity, and not nested beyond the parser's limit."""
 
     media_type = "application/json"
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """Give the parsed body; raises a 400 that says where it is wrong."""
+        """Return the parsed body; raise a 400 that says where it is malformed."""
         del media_type
         content = read_body(stream, parser_context or {})
         try:
@@ -59,28 +59,28 @@ class StrictJSONParser(BaseParser):
 
 
 class RawParser(BaseParser):
-    """JSON in whatever wrapping, as its exact bytes."""
+    """JSON under any media type, as its exact bytes."""
 
     media_type = "*/*"
 
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        """Give the body's bytes; forms are not for machines."""
+        """Return the bytes of the body; raise a 415 for a form, which only browsers send."""
         if media_type and media_type.partition(";")[0].strip().lower() in FORMS:
             raise UnsupportedMediaType(media_type)
         return read_body(stream, parser_context or {})
 
 
 def without_bom(content: bytes) -> bytes:
-    """Return a body without the byte order mark that some programs on Windows begin it with; RFC 8259 allows that."""
+    """Return a body without the byte order mark that some Windows programs put first, as RFC 8259 allows."""
     return content.removeprefix(codecs.BOM_UTF8)
 
 
 def unreadable(error: ValueError, text: str) -> Refusal:
-    """Return the 400 for a text that the JSON reader refused with ``error``."""
+    """Return the 400 for a text that the JSON parser rejected with ``error``."""
     reason = error.__cause__ or error
-    # The reader does not say where it met a number that it does not convert: its time would grow with its square.
+    # Python does not convert very long integers, because that takes quadratic time, and does not say where it met one.
     if not isinstance(reason, json.JSONDecodeError) and (at := position_of_long_integer(text)) is not None:
         most = sys.get_int_max_str_digits()
         return bad_request(
@@ -89,12 +89,12 @@ def unreadable(error: ValueError, text: str) -> Refusal:
     return bad_request(f"The body is not JSON: {error}.")
 
 
-# A string, or a number; what makes a number no integer is the last group.
+# A string, or a number, which is an integer if its last group is empty.
 _string_or_number = re.compile(r'"(?:[^"\\]|\\.)*"|-?([0-9]+)((?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)', re.DOTALL)
 
 
 def position_of_long_integer(text: str) -> int | None:
-    """Return where the first integer of more digits than Python converts begins, counted from 0, or None."""
+    """Return the offset, from 0, of the first integer with more digits than Python converts, or None."""
     most = sys.get_int_max_str_digits()
     for found in _string_or_number.finditer(text):
         if found[1] and not found[2] and len(found[1]) > most:
@@ -103,5 +103,5 @@ def position_of_long_integer(text: str) -> int | None:
 
 
 def refuse_constant(name: str) -> NoReturn:
-    """JSON has no NaN and no Infinity, though Python's reader takes them."""
+    """Raise ValueError for NaN and Infinity, which Python's parser accepts although JSON does not have them."""
     raise ValueError(f"{name} is not a JSON value")

@@ -1,4 +1,4 @@
-"""How the nouns look from outside."""
+"""How the API represents organizations, repositories, API keys, webhooks, events, deliveries and replays."""
 
 import json
 import math
@@ -32,9 +32,9 @@ from hookhub.models import ApiKey, Replay, Scope
 Row = TypeVar("Row", bound=models.Model)
 
 NAMED_BY_OPERATORS = "Needed with an operator's key only."
-# Replays of so many single deliveries at once.
+# Maximum number of single deliveries in one replay.
 IDS_MOST = 1000
-# A URL as far as a pattern can say: where it may lead is looked up.
+# What a pattern can check of a URL; whether its host may be called is checked after resolving it.
 URL_PATTERN = (
     r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#@]+([/?][^\u0000-\u0020\u007f-\u009f\s\\#]*)?$"
 )
@@ -44,37 +44,37 @@ WITHOUT_CONTROL_CHARACTERS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 
 
 class StrictBooleanField(serializers.BooleanField):
-    """Takes true and false alone, as the document says: the framework's own would read "no", "f" and 0 as false."""
+    """Accepts only true and false, as documented; the framework's field would parse "no", "f" and 0 as false."""
 
     def to_internal_value(self, data: Any) -> bool:
-        """Return the boolean, or raise the framework's error for what is none."""
+        """Return the boolean; raise the framework's validation error for any other value."""
         if not isinstance(data, bool):
             self.fail("invalid", input=data)
         return data
 
 
 class StrictCharField(serializers.CharField):
-    """Takes strings alone, as the document says: the framework's own would make one of a number."""
+    """Accepts only strings, as documented; the framework's field would convert numbers."""
 
     def to_internal_value(self, data: Any) -> str:
-        """Return the text, or raise the framework's error for what is none."""
+        """Return the string; raise the framework's validation error for any other value."""
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
 class StrictIntegerField(serializers.IntegerField):
-    """Takes whole numbers alone, as the document says: the framework's own would read them out of strings."""
+    """Accepts only integers, as documented; the framework's field would parse them from strings."""
 
     def to_internal_value(self, data: Any) -> int:
-        """Return the number, or raise the framework's error for what is none."""
+        """Return the integer; raise the framework's validation error for any other value."""
         if isinstance(data, bool) or not isinstance(data, int):
             self.fail("invalid")
         return super().to_internal_value(data)
 
 
 class StrictModelSerializer(serializers.ModelSerializer[Row]):
-    """Makes strict fields of a model's."""
+    """Uses ``StrictCharField`` for a model's text columns."""
 
     serializer_field_mapping: ClassVar = {
         **serializers.ModelSerializer.serializer_field_mapping,
@@ -84,7 +84,7 @@ class StrictModelSerializer(serializers.ModelSerializer[Row]):
 
 @extend_schema_field({"type": "string", "maxLength": 200, "pattern": plain_text.PATTERN})
 class OneLineField(StrictCharField):
-    """A name for people."""
+    """A display name of one line."""
 
 
 @extend_schema_field(
@@ -96,7 +96,7 @@ class OneLineField(StrictCharField):
     }
 )
 class LimitsField(serializers.JSONField):
-    """An organization's own limits, by name."""
+    """The limits of one organization, by name."""
 
 
 class OrganizationSerializer(StrictModelSerializer[Organization]):
@@ -129,7 +129,7 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
         )
         read_only_fields = ("created_at",)
         extra_kwargs: ClassVar = {
-            # Whether it is taken the database says, as a conflict.
+            # Without a uniqueness validator, because a taken slug is a 409 and not an invalid field.
             "slug": {"validators": [NAME, plain_text.validate]},
             "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
             "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
@@ -159,13 +159,13 @@ class NewRepositorySerializer(RepositorySerializer):
 @extend_schema_field(
     {
         "type": "array",
-        # Which of these are an address or a network is more than a pattern can say.
+        # A pattern cannot express which of these are an address or a network.
         "items": {"type": "string", "pattern": r"^\s*([0-9.]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(/[0-9.]+)?\s*$"},
         "maxItems": networks.MAX_NETWORKS,
     }
 )
 class Networks(serializers.Field[Any, Any, Any, Any]):
-    """A list of addresses and networks."""
+    """A list of IP addresses and networks."""
 
     def to_representation(self, value: Any) -> list[str]:
         return list(value)
@@ -197,14 +197,14 @@ class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
         read_only_fields = ("created_at", "rolled_at", "previous_secret_expires_at", "last_used_at", "revoked_at")
 
     def validate_expires_at(self, value: datetime | None) -> datetime | None:
-        """Refuse an expiry that is over."""
+        """Raise a validation error for an expiry in the past."""
         if error := api_keys.expiry_error(value, now=timezone.now()):
             raise serializers.ValidationError(error)
         return value
 
 
 class ApiKeyChangesSerializer(ApiKeySerializer):
-    """What can be changed of a key; what it may do was decided when it was handed out."""
+    """Changes to an API key. Its scope cannot be changed."""
 
     class Meta(ApiKeySerializer.Meta):
         read_only_fields = (*ApiKeySerializer.Meta.read_only_fields, "scope")  # type: ignore[assignment]  # one more
@@ -213,7 +213,7 @@ class ApiKeyChangesSerializer(ApiKeySerializer):
 
 
 class RollSerializer(serializers.Serializer[Any]):
-    """How to roll a key."""
+    """The options of rolling an API key."""
 
     overlap_seconds = StrictIntegerField(
         required=False,
@@ -224,14 +224,14 @@ class RollSerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(required=False, help_text="A new expiry; without one the old one stays.")
 
     def validate_expires_at(self, value: datetime) -> datetime:
-        """Refuse an expiry that is over."""
+        """Raise a validation error for an expiry in the past."""
         if error := api_keys.expiry_error(value, now=timezone.now()):
             raise serializers.ValidationError(error)
         return value
 
 
 class ApiKeyWithTextSerializer(ApiKeySerializer):
-    """What creating answers: the one time the key itself is shown."""
+    """An API key with the text of the key itself, which is shown only once."""
 
     key = serializers.CharField(read_only=True)
 
@@ -241,7 +241,7 @@ class ApiKeyWithTextSerializer(ApiKeySerializer):
 
 @extend_schema_field(OpenApiTypes.DOUBLE)
 class Seconds(serializers.Field[Any, Any, Any, Any]):
-    """A span of time as a number of seconds."""
+    """A duration as a number of seconds."""
 
     def to_representation(self, value: Any) -> float:
         return float(value.total_seconds())
@@ -252,18 +252,18 @@ class Seconds(serializers.Field[Any, Any, Any, Any]):
 
 @extend_schema_field({"type": "number", "format": "double", "minimum": 1, "maximum": RETRY_WAIT_MOST.total_seconds()})
 class RetryWait(Seconds):
-    """How long to wait before a retry."""
+    """Seconds to wait before a retry."""
 
 
 @extend_schema_field(
     {"type": "number", "format": "double", "minimum": 1, "maximum": settings.HOOKHUB_TIMEOUT_MOST.total_seconds()}
 )
 class Timeout(Seconds):
-    """How long an attempt may take."""
+    """Seconds that an attempt may take."""
 
 
 class WebhookHeaders(serializers.DictField):
-    """A webhook's own headers, by name, each value masked."""
+    """A webhook's custom headers by name, with each value masked."""
 
     child = serializers.RegexField(f"^{HEADER_VALUE.pattern}$", max_length=MAX_HEADER_LENGTH)
 
@@ -314,7 +314,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     auto_disable = serializers.BooleanField(required=False)
     active = serializers.BooleanField(required=False)
     disabled_at = serializers.DateTimeField(read_only=True, allow_null=True)
-    # No enumeration: clients that openapi-generator makes for Java fail at one that is null.
+    # No enumeration: Java clients made by openapi-generator fail on a nullable one.
     disabled_reason = serializers.CharField(
         read_only=True,
         allow_null=True,
@@ -343,7 +343,7 @@ class NewWebhookSerializer(WebhookSerializer):
 
 @extend_schema_serializer(component_name="Webhook")
 class WebhookChangesSerializer(WebhookSerializer):
-    """What can be changed of a webhook."""
+    """Changes to a webhook."""
 
     repository = serializers.CharField(read_only=True, allow_null=True)
     url = serializers.RegexField(
@@ -352,25 +352,25 @@ class WebhookChangesSerializer(WebhookSerializer):
 
 
 class WebhookWithSecretSerializer(WebhookSerializer):
-    """A webhook and its secret, which is shown this once."""
+    """A webhook with its secret, which is shown only once."""
 
     secret = serializers.CharField(required=False, help_text="Absent in a format that signs nothing.")
 
 
 class ChangedWebhookSerializer(WebhookSerializer):
-    """A webhook after a change; moving it to another host gives it a new secret, which is shown this once."""
+    """A webhook after a change. Moving it to another receiver generates a new secret, which is shown only once."""
 
     secret = serializers.CharField(required=False)
 
 
 class EnabledWebhookSerializer(WebhookSerializer):
-    """A webhook that was enabled."""
+    """A webhook after it was enabled."""
 
     released = serializers.IntegerField(read_only=True, help_text="How many held deliveries were released.")
 
 
 class DisabledWebhookSerializer(WebhookSerializer):
-    """A webhook that was disabled."""
+    """A webhook after it was disabled."""
 
     held = serializers.IntegerField(read_only=True, help_text="How many pending deliveries are held now.")
 
@@ -407,12 +407,12 @@ class StatsSerializer(serializers.Serializer[Any]):
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": TYPE_LONGEST, "pattern": f"^{TYPE.pattern}$"})
 class EventTypeName(serializers.CharField):
-    """A word, or several joined by dots."""
+    """The name of an event type: words joined by dots."""
 
 
 @extend_schema_field({"type": "string", "maxLength": event_types.DESCRIPTION_LONGEST, "pattern": plain_text.PATTERN})
 class DescriptionField(serializers.CharField):
-    """A line for people."""
+    """One line of text for people."""
 
 
 @extend_schema_field({"type": "object", "nullable": True, "additionalProperties": {}})
@@ -446,7 +446,7 @@ class NewEventTypeSerializer(EventTypeSerializer):
 
 
 class EventTypeListSerializer(serializers.Serializer[Any]):
-    """Event types: the organization's own first."""
+    """Event types, with the organization's custom ones first."""
 
     results = EventTypeSerializer(many=True)
 
@@ -477,7 +477,7 @@ class NewEventSerializer(serializers.Serializer[Any]):
 
 
 class ReceiptSerializer(serializers.Serializer[Any]):
-    """An event that is stored."""
+    """The receipt of a stored event."""
 
     id = serializers.UUIDField()
     type = serializers.CharField()
@@ -485,7 +485,7 @@ class ReceiptSerializer(serializers.Serializer[Any]):
 
 
 class ValidatedSerializer(serializers.Serializer[Any]):
-    """What would have been published."""
+    """The result of a successful validation."""
 
     valid = serializers.BooleanField()
     organization = serializers.CharField()
@@ -493,7 +493,7 @@ class ValidatedSerializer(serializers.Serializer[Any]):
 
 
 class ReceiptBatchSerializer(serializers.Serializer[Any]):
-    """The events of an array or of NDJSON, stored, in the order in which they were sent."""
+    """The receipts of an array or of NDJSON, in the order in which the events were sent."""
 
     events = ReceiptSerializer(many=True)
 
@@ -510,7 +510,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
 
 
 class DeliveryOfEventSerializer(serializers.Serializer[Any]):
-    """One of an event's deliveries, in short."""
+    """A delivery of an event, in brief."""
 
     id = serializers.UUIDField()
     webhook = serializers.UUIDField()
@@ -549,14 +549,14 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 
 
 class SentSerializer(serializers.Serializer[Any]):
-    """The request of an attempt; secrets in it are masked."""
+    """The request of an attempt, with secrets masked."""
 
     url = serializers.CharField()
     headers = serializers.CharField(help_text="One `Name: value` a line.")
 
 
 class AnsweredSerializer(serializers.Serializer[Any]):
-    """The receiver's answer to an attempt."""
+    """The receiver's response to an attempt."""
 
     headers = serializers.CharField(help_text="One `Name: value` a line.")
     body = serializers.CharField(help_text="Its beginning, as text.")
@@ -579,7 +579,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     def get_response(self, attempt: Attempt) -> dict[str, str] | None:
         if attempt.status is None:
             return None
-        # Shown as text whatever it is: a receiver's answer is never to be rendered.
+        # Shown as text whatever it is: a receiver's response must never be rendered.
         text = bytes(attempt.response_body).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
         return {"headers": attempt.response_headers, "body": text}
 
@@ -597,7 +597,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
 
 
 class NewReplaySerializer(serializers.Serializer[Any]):
-    """A filter; name at least one of these."""
+    """A filter for deliveries; at least one field besides `organization` is required."""
 
     organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
     deliveries = serializers.ListField(child=serializers.UUIDField(), required=False, min_length=1, max_length=IDS_MOST)
@@ -619,7 +619,7 @@ class ReplaySerializer(serializers.ModelSerializer[Replay]):
 
 
 class MetaSerializer(serializers.Serializer[Any]):
-    """What this deployment is and keeps to."""
+    """The version and the configuration of this deployment."""
 
     version = serializers.CharField()
     dialects = serializers.ListField(child=serializers.CharField())
@@ -634,7 +634,7 @@ class MetaSerializer(serializers.Serializer[Any]):
 
 
 def read_payload(payload: bytes) -> Any:
-    """Read a payload to be shown; a number too large to be one in JavaScript's sense is shown as its text."""
+    """Parse a payload for display; a number beyond the range of a double is returned as its text."""
 
     def number(text: str) -> float | str:
         return value if math.isfinite(value := float(text)) else text

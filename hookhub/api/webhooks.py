@@ -1,4 +1,4 @@
-"""`/v1/webhooks`: create, list, change, enable and disable, rotate the secret, ping, test, look at the health."""
+"""`/v1/webhooks`: create, list, change, enable, disable, ping and test webhooks, rotate secrets, get statistics."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -40,11 +40,13 @@ from hookhub.models import Scope
 
 
 class WebhooksView(Speaking, GenericAPIView[Webhook]):
-    """The organization's webhooks. The answer to a POST shows the new webhook's secret, this once.
+    """List the organization's webhooks, or create one.
 
-    Coregit and codmir have this very address. An organization whose dialect is `coregit` is answered exactly as
-    Coregit does, also here: POST with `id`, `url`, `events`, `secret` and `active`; GET with all its webhooks under
-    `webhooks`. `HookHub-Dialect: native` asks for what is described here all the same.
+    The response to POST contains the webhook's secret, which is shown only once.
+
+    The APIs of Coregit and codmir use this same path. In an organization whose dialect is `coregit`, responses have
+    exactly Coregit's shapes: POST returns `id`, `url`, `events`, `secret` and `active`, and GET returns all webhooks
+    under `webhooks`. Send `HookHub-Dialect: native` to get the shapes described here.
     """
 
     serializer_class = WebhookSerializer
@@ -86,16 +88,17 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
 
 
 class WebhookView(Speaking, GenericAPIView[Webhook]):
-    """One webhook.
+    """Retrieve, change or delete a webhook.
 
-    PATCH changes the fields it names. `headers` replaces all of the webhook's own headers; single ones are set and
-    removed at `/v1/webhooks/{id}/headers`. What reads back as `********` may be sent back and keeps the value that is
-    stored: of a header under that name, of `secret`, of a masked `url`. Where nothing is stored it is refused.
+    PATCH changes only the fields that it names. `headers` replaces all custom headers of the webhook; to set or remove
+    single ones, use `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored
+    value: a header of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
 
-    A URL that leads elsewhere (anything but its query differs) gives the webhook a new secret, shown in this answer
-    once, and drops its own headers, unless both are sent along.
+    Changing the URL, other than its query, generates a new secret, which is shown only once, in this response. It also
+    removes the custom headers. Send `secret` and `headers` along to set them instead.
 
-    In an organization whose dialect is `coregit` it is shown as Coregit does, and DELETE answers 200 with `deleted`.
+    In an organization whose dialect is `coregit`, the webhook has Coregit's shape, and DELETE returns 200 with
+    `deleted`.
     """
 
     serializer_class = WebhookSerializer
@@ -128,10 +131,10 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
 
 
 class HeadersView(Speaking, GenericAPIView[Webhook]):
-    """Set or remove single headers of the webhook's own, without knowing the others.
+    """Set or remove single custom headers of a webhook.
 
-    `{"headers": {"X-New": "value", "X-Old": null}}` sets `X-New`, removes `X-Old`, and leaves all other headers as they
-    are. A name is the same in whatever case. To replace all of them, PATCH the webhook's `headers`.
+    `{"headers": {"X-New": "value", "X-Old": null}}` sets `X-New`, removes `X-Old`, and leaves all other headers
+    unchanged. Header names are case-insensitive. To replace all custom headers, PATCH the webhook's `headers`.
     """
 
     serializer_class = HeaderChangesSerializer
@@ -149,7 +152,10 @@ class HeadersView(Speaking, GenericAPIView[Webhook]):
 
 
 class EnableView(Speaking, GenericAPIView[Webhook]):
-    """Owe it new events again; with `release_held` also send all that was held while it was disabled."""
+    """Enable a webhook, so that deliveries are created for new events.
+
+    With `release_held`, the deliveries that were held while it was disabled are sent too.
+    """
 
     serializer_class = EnableSerializer
     queryset = Webhook.objects.none()
@@ -167,7 +173,7 @@ class EnableView(Speaking, GenericAPIView[Webhook]):
 
 
 class DisableView(Speaking, GenericAPIView[Webhook]):
-    """Owe it nothing new, and hold what it is owed."""
+    """Disable a webhook: no deliveries are created for new events, and pending deliveries are held."""
 
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
@@ -179,7 +185,10 @@ class DisableView(Speaking, GenericAPIView[Webhook]):
 
 
 class RotateSecretView(Speaking, GenericAPIView[Webhook]):
-    """Give it a new secret, shown this once. The old ones sign beside it for a day, or `overlap` seconds."""
+    """Rotate a webhook's secret. The response contains the new secret, which is shown only once.
+
+    Requests are also signed with the previous secrets for `overlap` seconds, one day by default.
+    """
 
     serializer_class = RotationSerializer
     queryset = Webhook.objects.none()
@@ -204,7 +213,7 @@ class RotateSecretView(Speaking, GenericAPIView[Webhook]):
 
 
 class PingView(Speaking, GenericAPIView[Delivery]):
-    """Send it a `ping`, whatever it subscribes to, and give the delivery to watch."""
+    """Send a `ping` event to a webhook, whatever it subscribes to, and return the delivery."""
 
     serializer_class = DeliverySerializer
     queryset = Delivery.objects.none()
@@ -218,10 +227,11 @@ class PingView(Speaking, GenericAPIView[Delivery]):
 
 
 class TestView(Speaking, GenericAPIView[Delivery]):
-    """Send it a test event: an example of a `type` that it asks for, to this webhook only; give the delivery to watch.
+    """Send a test event to this webhook only, and return the delivery.
 
-    The example is the catalogue's, or that of the organization's own type, in exactly the shape that its system
-    documents. HookHub's own types and the organization's say `"test": true` in it.
+    The event is an example of `type`, or of an event type that the webhook subscribes to if `type` is absent. It comes
+    from the catalogue, in exactly the shape that its system documents, or from the organization's custom event type.
+    Examples of HookHub's event types and of custom ones contain `"test": true`.
     """
 
     serializer_class = TestSerializer
@@ -240,7 +250,10 @@ class TestView(Speaking, GenericAPIView[Delivery]):
 
 
 class StatsView(Speaking, GenericAPIView[Webhook]):
-    """How it has been doing: deliveries by state, success rate, latencies; over the last day, or `hours`."""
+    """Retrieve statistics of a webhook: deliveries by state, success rate and latency percentiles.
+
+    They cover the last 24 hours, or the last `hours`.
+    """
 
     queryset = Webhook.objects.none()
     serializer_class = StatsSerializer
@@ -253,7 +266,7 @@ class StatsView(Speaking, GenericAPIView[Webhook]):
 
 
 def find(view: Speaking, request: Request, uid: str, *, needs: Scope) -> Webhook:
-    """Give a webhook of the caller's organization, provided it may be touched so."""
+    """Return a webhook of the caller's organization; raise a 403 without scope ``needs``, a 404 if unknown."""
     organization = view.enter(request, needs=needs)
     found = Webhook.objects.kept().select_related("organization", "repository")
     webhook = found.filter(organization=organization, uid=read_uuid(uid)).first()
@@ -263,7 +276,7 @@ def find(view: Speaking, request: Request, uid: str, *, needs: Scope) -> Webhook
 
 
 def repository_of(organization: Organization, name: object) -> Repository:
-    """Give one of the organization's repositories by its name, short or full; raises a 422 when there is none."""
+    """Return the organization's repository with this name, short or full; raise a 422 if there is none."""
     owner, _, short = str(name).rpartition("/")
     known = owner in {"", organization.slug} and "\0" not in short
     repository = Repository.objects.filter(organization=organization, name=short).first() if known else None
@@ -275,20 +288,20 @@ def repository_of(organization: Organization, name: object) -> Repository:
 
 
 def fields_of(data: object) -> dict[str, Any]:
-    """Return the fields of a body, none of an empty one; raises a 422 for JSON that is no object."""
+    """Return the fields of a JSON object, none for an empty body; raise a 422 for any other JSON."""
     if isinstance(data, Mapping):
         return dict(data)
     raise invalid({"body": "must be a JSON object"})
 
 
 def known_fields_only(wanted: Mapping[str, object], *names: str) -> None:
-    """Refuse fields that mean nothing here: a misspelt one must not pass for one that was left out."""
+    """Raise a 422 for unknown fields: a misspelled one must not pass for an absent one."""
     if unknown := wanted.keys() - set(names):
         raise invalid(dict.fromkeys(map(str, unknown), f"is not a field here; these are: {', '.join(names)}"))
 
 
 def read_active(wanted: dict[str, Any]) -> bool | None:
-    """Take ``active`` out of the wanted fields, or give None when it is not among them; raises a 422."""
+    """Remove ``active`` from the fields and return it, or None if it is absent; raise a 422 unless it is a boolean."""
     if "active" not in wanted:
         return None
     active = wanted.pop("active")
