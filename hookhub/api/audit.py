@@ -1,4 +1,4 @@
-"""`/v1/audit`: who changed what, for those who may do everything in an organization."""
+"""`/v1/audit`: the log of changes, for callers with the scope master."""
 
 import json
 from datetime import datetime
@@ -22,7 +22,7 @@ FILTERS = ("action", "actor", "target", "since", "until")
 
 
 class ActorSerializer(serializers.Serializer[Any]):
-    """For the document: who made a change."""
+    """The key, person, command or part of HookHub that made a change."""
 
     kind = serializers.ChoiceField(["api_key", "person", "command", "system", "anonymous"])
     id = serializers.CharField(help_text="The key's id, the person's login or the command's name.")
@@ -32,7 +32,7 @@ class ActorSerializer(serializers.Serializer[Any]):
 
 
 class TargetSerializer(serializers.Serializer[Any]):
-    """For the document: what was changed."""
+    """The object that was changed."""
 
     kind = serializers.CharField()
     id = serializers.CharField(help_text="Empty where several were changed at once; see `after`.")
@@ -40,7 +40,7 @@ class TargetSerializer(serializers.Serializer[Any]):
 
 
 class AuditEntrySerializer(serializers.Serializer[Any]):
-    """For the document: one change."""
+    """A change in the audit log."""
 
     id = serializers.UUIDField()
     recorded_at = serializers.DateTimeField()
@@ -53,9 +53,10 @@ class AuditEntrySerializer(serializers.Serializer[Any]):
 
 
 class AuditView(GenericAPIView[AuditEntry]):
-    """The audit log, newest first: every change by API, admin, command or HookHub itself, with who made it.
+    """List the audit log, newest first: every change by API, admin, command or HookHub itself, and its author.
 
-    It takes the scope `master`. The operator reads all of it, or with `organization` one organization's.
+    Requires the scope `master`. The operator gets the entries of all organizations, or with `organization` those of
+    one.
     """
 
     serializer_class = AuditEntrySerializer
@@ -85,7 +86,7 @@ class AuditView(GenericAPIView[AuditEntry]):
 
 
 def visible(request: Request) -> "QuerySet[AuditEntry]":
-    """Return the entries that the caller may read; raises a 403 for less than the scope master."""
+    """Return the entries that the caller may read; raise a 403 for less than the scope master."""
     if is_operator(request) and not request.query_params.get("organization"):
         if isinstance(request.auth, ApiKey):
             require(Scope.MASTER, of=Scope(request.auth.scope))
@@ -94,7 +95,7 @@ def visible(request: Request) -> "QuerySet[AuditEntry]":
 
 
 def between(entries: "QuerySet[AuditEntry]", since: datetime | None, until: datetime | None) -> "QuerySet[AuditEntry]":
-    """Narrow entries down to a span of time, which their ids begin with."""
+    """Limit entries to a span of time, which their ids begin with; a bound may be None."""
     if since is not None:
         entries = entries.filter(id__gte=first_id_at(since))
     return entries if until is None else entries.filter(id__lt=first_id_at(until))

@@ -1,4 +1,4 @@
-"""API keys at the door: `Authorization: Bearer hh_<id>_<secret>`, or `X-Api-Key` as Coregit's clients have it."""
+"""Authentication by API key: `Authorization: Bearer hh_<id>_<secret>`, or `X-Api-Key` as Coregit's clients send it."""
 
 import logging
 from datetime import datetime, timedelta
@@ -24,7 +24,7 @@ from hookhub.request_log import name_caller
 
 log = logging.getLogger("hookhub.api")
 
-# Often enough to see which keys are in use, seldom enough not to write on every request.
+# Often enough to show which keys are in use, seldom enough not to write on every request.
 LAST_USED_EVERY = timedelta(minutes=1)
 
 UNKNOWN = "This API key is unknown or has been revoked. Make one with `manage.py create_api_key`."
@@ -32,19 +32,19 @@ MISTYPED = "This API key is incomplete or mistyped: its checksum is wrong. Copy 
 
 
 class KeyHolder(AnonymousUser):
-    """Whoever came with a valid key: no person, yet let in."""
+    """The user of a request that was authenticated by an API key and so belongs to no person."""
 
     @property
     def is_authenticated(self) -> bool:  # type: ignore[override]  # django-stubs pins it to False
-        """Let in."""
+        """Return True, because the key was verified."""
         return True
 
 
 class KeyAuthentication(BaseAuthentication):
-    """Lets in whoever brings a key that is not revoked."""
+    """Authenticates requests that carry a valid API key."""
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, ApiKey] | None:
-        """Give the key's holder and the key, or None when there is no header with one at all."""
+        """Return the key holder and the key, or None if the request has no header for a key."""
         header = request.headers.get("Authorization", "")
         if not header and (bare := request.headers.get("X-Api-Key", "")):
             header = f"Bearer {bare}"
@@ -57,13 +57,13 @@ class KeyAuthentication(BaseAuthentication):
         return KeyHolder(), key
 
     def authenticate_header(self, request: Request) -> str:
-        """Have a missing key answered with 401."""
+        """Return the WWW-Authenticate header, with which a missing key is a 401 and not a 403."""
         del request
         return 'Bearer realm="hookhub"'
 
 
 def read_header(header: str) -> tuple[str, str]:
-    """Give the id and the secret that an Authorization header holds; raises AuthenticationFailed."""
+    """Return the id and the secret in an Authorization header; raise AuthenticationFailed if it holds no key."""
     scheme, _, text = header.partition(" ")
     found = read_key(text.strip()) if scheme.lower() == "bearer" else None
     if found is None:
@@ -72,18 +72,18 @@ def read_header(header: str) -> tuple[str, str]:
 
 
 def read_key(text: str) -> tuple[str, str] | None:
-    """Return the id and the secret of a key's text, or None for another text; raises AuthenticationFailed."""
+    """Return the id and the secret in a key's text, or None for other text; raise AuthenticationFailed if mistyped."""
     found = KEY.fullmatch(text)
     if found is None:
         return None
-    # Before the database is asked for it.
+    # Before the database is queried for it.
     if is_mistyped(found["id"], found["secret"]):
         raise AuthenticationFailed(MISTYPED)
     return found["id"], found["secret"]
 
 
 def find(key_id: str) -> ApiKey | None:
-    """Give the key with this id unless it is revoked, with its organization, as the database has it now."""
+    """Return the key with this id and its organization from the database, or None if it is unknown or revoked."""
     return ApiKey.objects.select_related("organization").filter(key_id=key_id, revoked_at=None).first()
 
 
@@ -91,7 +91,7 @@ _remembered = Memory[str, ApiKey]()
 
 
 def find_or_recall(key_id: str, *, now: datetime) -> ApiKey | None:
-    """Give the same, at most a few seconds old; treat it as read-only, for many requests share it."""
+    """Return the same, at most a few seconds old, from a cache; requests share the key, so treat it as read-only."""
     key = _remembered.recall(key_id, now=now)
     if key is not None:
         return key
@@ -102,27 +102,27 @@ def find_or_recall(key_id: str, *, now: datetime) -> ApiKey | None:
 
 
 def forget(key_id: str) -> None:
-    """Have a key that was revoked open nothing more in this process."""
+    """Drop a changed or revoked key from this process's cache."""
     _remembered.forget(key_id)
 
 
 def forget_organization(organization_id: int) -> None:
-    """Forget the keys of an organization that has changed or is gone, in this process."""
+    """Drop the keys of a changed or deleted organization from this process's cache."""
     _remembered.forget_where(lambda _, key: key.organization_id == organization_id)
 
 
 def forget_all() -> None:
-    """Forget every key, in this process."""
+    """Clear this process's cache of keys."""
     _remembered.clear()
 
 
 def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request | None, now: datetime) -> ApiKey:
-    """Return the key if this is its secret and it may be used now and from there, and record its use.
+    """Return the key if the secret is right and the key may be used at this time and from this address; record its use.
 
-    Raises AuthenticationFailed, and PermissionDenied for an address outside of the key's networks; without a request
-    the address is not looked at.
+    Raise AuthenticationFailed otherwise, or PermissionDenied for an address outside of the key's networks. Without a
+    request the address is not checked.
     """
-    # Hashed in any case, so that an unknown id takes as long as a wrong secret.
+    # Hash in any case, so that an unknown id takes as long as a wrong secret.
     hashed = digest(secret)
     if key is None or not key.is_secret(hashed, now=now):
         raise AuthenticationFailed(UNKNOWN)
@@ -134,13 +134,14 @@ def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request 
     if key.allowed_networks and request is not None:
         _require_address(key, address_of(request.META))
     if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
-        # First here, so that other threads with the same key in hand see it done; the database tells other processes.
+        # Set first in memory, for other threads that share the cached key; the query's filter does the same for other
+        # processes.
         key.last_used_at = now
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_EVERY)
         try:
             ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
         except OperationalError as error:
-            # A database that only answers questions is no reason to answer none.
+            # A database that is read-only at the moment can still serve reads, so this is no reason to fail.
             log.warning("The use of the key %s is not noted: %s", key.key_id, error)
     return key
 
@@ -153,12 +154,12 @@ def _require_address(key: ApiKey, address: str) -> None:
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's own
-    """Tells the OpenAPI document how to come in."""
+    """Describes authentication by API key in the OpenAPI document."""
 
     target_class = "hookhub.api.authentication.KeyAuthentication"
     name = "ApiKey"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
-        """Give the scheme as OpenAPI has it."""
+        """Return the security scheme in the form that OpenAPI defines."""
         del auto_schema
         return {"type": "http", "scheme": "bearer", "bearerFormat": "hh_<id>_<secret>"}

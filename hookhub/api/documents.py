@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of every operation: a summary, the media types, and the errors it may answer."""
+"""Adds to the OpenAPI document each operation's summary, media types and possible errors."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -33,45 +33,45 @@ WITH_A_BODY = frozenset({408, 411, 413, 415})
 
 
 class ErrorFieldSerializer(serializers.Serializer[Any]):
-    """One field of a request, and what is wrong with it."""
+    """A field of the request and what is wrong with it."""
 
     field = serializers.CharField(help_text="Its path, such as url or events[3].type.")
     message = serializers.CharField()
 
 
 class ErrorDetailSerializer(serializers.Serializer[Any]):
-    """What went wrong: a code for programs, a sentence for people, and the fields it is about."""
+    """What went wrong: a code for programs, a message for people, and the fields concerned."""
 
     code = serializers.CharField(help_text="Stable, such as invalid, not_found or throttled.")
     message = serializers.CharField()
-    # The name is the answer's own; the framework's attribute of that name is never used on this class.
+    # The name is part of the API; the framework's attribute of the same name is never used on this class.
     fields = ErrorFieldSerializer(many=True)  # type: ignore[assignment]
 
 
 class ErrorSerializer(serializers.Serializer[Any]):
-    """Every error has this shape."""
+    """The format of every error."""
 
     error = ErrorDetailSerializer()
 
 
 class DescribedSchema(AutoSchema):
-    """Adds to what the framework reads from a view: a summary, and the errors that every operation may answer."""
+    """Adds to drf-spectacular's description of a view a summary and the errors that every operation may return."""
 
     error_serializer: type[serializers.Serializer[Any]] = ErrorSerializer
-    # Statuses that these operations never answer in this shape.
+    # Statuses that these operations never return in this format.
     never: ClassVar[frozenset[int]] = frozenset()
 
     def get_summary(self) -> str | None:
-        """Return one line for the list of operations."""
+        """Return the one-line summary shown in the list of operations, or None."""
         return SUMMARIES.get(f"{self.method} {self.path}")
 
     def map_parsers(self) -> list[str]:
-        """Return the media types to document: what is read whatever its name is documented as JSON."""
+        """Return the media types to document: only JSON, even where a parser accepts any name for it."""
         return [JSON]
 
     def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
         body: dict[str, Any] | None = super()._get_request_body(direction)  # type: ignore[no-untyped-call]  # drf-spectacular's
-        # Alternatives have no required fields of their own by which the framework would know that one is required.
+        # drf-spectacular derives whether a body is required from its required fields, and a choice of schemas has none.
         return {**body, "required": True} if body and "application/x-ndjson" in body["content"] else body
 
     def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
@@ -91,7 +91,7 @@ class DescribedSchema(AutoSchema):
 
 
 def inline_nullable_references(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Replace each reference that may also be null by what it refers to: in OpenAPI 3.0 a reference never is null."""
+    """Inline each nullable reference: in OpenAPI 3.0 a reference cannot be null."""
     schemas = result["components"]["schemas"]
 
     def visit(node: Any) -> Any:
@@ -110,7 +110,7 @@ def inline_nullable_references(result: dict[str, Any], **_: Any) -> dict[str, An
 
 
 def drop_nullable_of_anything(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Remove ``nullable`` from schemas without a type: those allow null anyway, and linters call it an error there."""
+    """Remove ``nullable`` from schemas without a type: they allow null anyway, and linters report it as an error."""
 
     def visit(node: Any) -> Any:
         if isinstance(node, list):
@@ -124,7 +124,7 @@ def drop_nullable_of_anything(result: dict[str, Any], **_: Any) -> dict[str, Any
 
 
 def state_restrictions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Say of the bodies under /v1 what no serializer can: they have no other fields, and some must not be empty."""
+    """Restrict the bodies under /v1 as no serializer can: no additional fields, and some must not be empty."""
     schemas = result["components"]["schemas"]
     for path, operations in result["paths"].items():
         if not path.startswith("/v1/"):
@@ -134,7 +134,7 @@ def state_restrictions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
                 _close(content["schema"], schemas)
     for name in ("NewReplayRequest", "PatchedHeaderChangesRequest"):
         schemas[name]["minProperties"] = 1
-    # A body without which there is nothing to do.
+    # Without a body there is nothing to do.
     for method, path in (("post", "/v1/replays"), ("patch", "/v1/webhooks/{uid}/headers")):
         result["paths"][path][method]["requestBody"]["required"] = True
     _forget_rules_of_requests(schemas)
@@ -142,7 +142,7 @@ def state_restrictions(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _forget_rules_of_requests(schemas: dict[str, Any]) -> None:
-    """Leave the rule for names out of answers: what is stored may be older."""
+    """Remove the pattern for names from responses: what is stored may be older than the rule."""
     for name, schema in schemas.items():
         if not name.endswith("Request"):
             for field in schema.get("properties", {}).values():
@@ -151,7 +151,7 @@ def _forget_rules_of_requests(schemas: dict[str, Any]) -> None:
 
 
 def _close(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Allow the objects that a body may be no fields but those they name, and the lists 1 to 1,000 members."""
+    """Forbid additional fields in the objects of a request's body, and limit its arrays to 1 to 1,000 items."""
     if "$ref" in schema:
         _close(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     for choice in schema.get("oneOf", []):
@@ -163,7 +163,7 @@ def _close(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
 
 
 def drop_choices_of_nothing(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Replace the choice between a text with a pattern and an empty one by the text: our patterns allow both."""
+    """Replace the choice between a string with a pattern and an empty string by the first: our patterns allow both."""
 
     def visit(node: Any) -> Any:
         if isinstance(node, list):
@@ -179,7 +179,7 @@ def drop_choices_of_nothing(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def drop_unused_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Remove the schemas that nothing refers to, such as those that were only meant by what is inlined."""
+    """Remove the schemas that nothing refers to, such as those of inlined references."""
     schemas = result["components"]["schemas"]
     used: set[str] = set()
     waiting: list[Any] = [result["paths"]]

@@ -1,4 +1,4 @@
-"""`/v1/event-types`: what the systems document, and what the organization has registered itself."""
+"""`/v1/event-types`: the types that the systems document, and the organization's custom ones."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ DIALECT = OpenApiParameter("dialect", enum=list(DIALECTS), description="Whose ty
 
 
 class EventTypesView(GenericAPIView[OwnEventType]):
-    """Event types, each with its JSON Schema and an example: the organization's own, then those of a dialect.
+    """List event types, or register a custom one. Each has a JSON Schema and an example.
 
-    What the systems document is open to all; without a key the list is HookHub's own, or that of `dialect`. Types that
-    are not listed may be published and subscribed to just the same. One that is registered takes the place of the one
-    that the dialect documents under the same name.
+    The organization's custom event types are listed first, then those that a dialect documents. Documented types can be
+    read without an API key; the list then has HookHub's types, or those of `dialect`. Types that are not listed can be
+    published and subscribed to as well. A custom type replaces the documented type of the same name.
     """
 
     permission_classes = (AllowAny,)
@@ -67,7 +67,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
 
 
 class EventTypeView(GenericAPIView[OwnEventType]):
-    """One event type. Only those that the organization has registered can be changed or deleted."""
+    """Retrieve, change or delete an event type. Only custom event types can be changed or deleted."""
 
     permission_classes = (AllowAny,)
     serializer_class = EventTypeSerializer
@@ -96,7 +96,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         return Response(status=204)
 
     def find(self, request: Request, name: str) -> OwnEventType:
-        """Give one of the organization's own, provided the caller may change it."""
+        """Return a custom event type of the organization; raise a 403, 404 or 409 unless the caller may change it."""
         require_caller(request)
         organization = enter(request, needs=Scope.MANAGE)
         row = OwnEventType.objects.filter(organization=organization, type=name).first()
@@ -108,27 +108,27 @@ class EventTypeView(GenericAPIView[OwnEventType]):
 
 
 def visited(request: Request) -> Organization | None:
-    """Give the organization whose types the caller may see, or None for somebody who did not say who it is."""
+    """Return the organization whose types the caller may see, or None for an unauthenticated caller."""
     if not is_known(request):
         return None
-    # Who publishes events may know what they have to look like, as may everybody else in the organization.
+    # A key that may only publish needs to know what its events must look like, so it may read the types too.
     is_publisher = isinstance(request.auth, ApiKey) and request.auth.scope == Scope.PUBLISH
     return enter(request, needs=Scope.PUBLISH if is_publisher else Scope.READ)
 
 
 def is_known(request: Request) -> bool:
-    """Tell whether a caller has a key or is logged in."""
+    """Return whether the caller has a key or is logged in."""
     return bool(request.user and request.user.is_authenticated)
 
 
 def require_caller(request: Request) -> None:
-    """Raise a 401 for whoever did not say who it is."""
+    """Raise a 401 for an unauthenticated caller."""
     if not is_known(request):
         raise NotAuthenticated
 
 
 def shown(each: EventType, dialect: str | None) -> dict[str, Any]:
-    """Show an event type, and who documents it."""
+    """Return an event type as the API shows it; ``dialect`` is the one that documents it, None for a custom type."""
     return {
         "type": each.type,
         "family": each.family,

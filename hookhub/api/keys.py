@@ -1,4 +1,4 @@
-"""`/v1/api-keys`: the organization's keys, for whoever may do everything in it."""
+"""`/v1/api-keys`: the organization's API keys, for callers with the scope master."""
 
 from datetime import timedelta
 
@@ -20,7 +20,10 @@ from hookhub.models import ApiKey, Scope
 
 
 class ApiKeysView(GenericAPIView[ApiKey]):
-    """The organization's API keys. The answer to a POST shows the new key, this once."""
+    """List the organization's API keys, or create one.
+
+    The response to POST contains the new key, which is shown only once.
+    """
 
     serializer_class = ApiKeySerializer
     queryset = ApiKey.objects.none()
@@ -51,7 +54,10 @@ class ApiKeysView(GenericAPIView[ApiKey]):
 
 
 class ApiKeyView(GenericAPIView[ApiKey]):
-    """One API key; PATCH changes its name, expiry or networks, and DELETE revokes it for good."""
+    """Retrieve, change or revoke an API key.
+
+    PATCH changes its name, expiry or networks. DELETE revokes it permanently.
+    """
 
     serializer_class = ApiKeySerializer
     queryset = ApiKey.objects.none()
@@ -81,7 +87,10 @@ class ApiKeyView(GenericAPIView[ApiKey]):
 
 
 class RollView(ApiKeyView):
-    """Give a key a new secret, which the answer shows this once; the old one is accepted until an overlap ends."""
+    """Roll an API key. The response contains the key with its new secret, which is shown only once.
+
+    The old secret is accepted until the overlap ends.
+    """
 
     http_method_names = ("post", "options")
 
@@ -99,6 +108,6 @@ class RollView(ApiKeyView):
 
 
 def with_text(key: ApiKey, text: str, *, status: int = 200) -> Response:
-    """Return a key with its text as a response that nothing on the way may store."""
+    """Return a response with a key and its text, which must not be cached."""
     headers = {"Cache-Control": "no-store"}
     return Response({**ApiKeySerializer(key).data, "key": text}, status=status, headers=headers)

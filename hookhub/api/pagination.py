@@ -1,4 +1,4 @@
-"""Lists by cursor: what a page costs does not grow with how far one has paged."""
+"""Keyset pagination: the cost of a page does not depend on how far into the list it is."""
 
 import re
 from typing import Any
@@ -12,9 +12,9 @@ from rest_framework.views import APIView
 from hookhub.api.errors import invalid
 from hookhub.api.filters import whole_number
 
-# What base64 is written in.
+# The alphabet of base64.
 ENCODED = re.compile(r"[A-Za-z0-9+/=]+")
-# Positions are ids: of some lists UUIDs, of the others whole numbers that a bigint holds.
+# Positions are ids: UUIDs in some lists, in the others integers that fit into a bigint.
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NUMBER = re.compile(r"[0-9]{1,18}")
 
@@ -22,7 +22,7 @@ NOT_OURS = "is not a cursor of this list; start again without it"
 
 
 class Cursor(CursorPagination):
-    """Newest first, by an id that sorts by time."""
+    """Pages in order of the newest first, by an id that sorts by time."""
 
     ordering = "-id"
     page_size = 50
@@ -31,7 +31,7 @@ class Cursor(CursorPagination):
     position = NUMBER
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
-        """Give the page that the request asks for; a limit or cursor that will not do is the caller's mistake."""
+        """Return the requested page; raise a 422 for an invalid limit or cursor."""
         is_by_uuid = isinstance(queryset.model._meta.pk, UUIDField)  # noqa: SLF001 - Django documents _meta
         self.position = UUID if is_by_uuid else NUMBER
         if whole_number(request.query_params.get("limit", "1"), most=self.max_page_size) is None:
@@ -39,7 +39,7 @@ class Cursor(CursorPagination):
         return super().paginate_queryset(queryset, request, view)
 
     def decode_cursor(self, request: Request) -> Any:
-        """Read the cursor; a bad one is the caller's mistake and not a missing page."""
+        """Decode the cursor; raise a 422 for an invalid one, where the framework would raise a 404."""
         given = request.query_params.get(self.cursor_query_param)
         if given and not ENCODED.fullmatch(given):
             raise invalid({"cursor": NOT_OURS})
@@ -52,7 +52,7 @@ class Cursor(CursorPagination):
         return cursor
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        """Return the document's parameters of a page, with the bounds of ``limit``."""
+        """Return the OpenAPI parameters of a page, with the bounds of ``limit``."""
         parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
         for parameter in parameters:
             if parameter["name"] == self.page_size_query_param:
@@ -62,7 +62,7 @@ class Cursor(CursorPagination):
         return parameters
 
     def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
-        """Return the document's schema of a page, without the framework's examples: one of them is no URI."""
+        """Return the OpenAPI schema of a page, without the framework's examples, one of which is not a URI."""
         page: dict[str, Any] = super().get_paginated_response_schema(schema)
         for link in ("next", "previous"):
             page["properties"][link].pop("example", None)
@@ -70,12 +70,12 @@ class Cursor(CursorPagination):
 
 
 class Whole(Cursor):
-    """For the vendors' lists, which have no pages: all there is at once, and of very many a way to the rest."""
+    """For vendors' lists, which have no pages: one response with all rows, or with very many a link to the rest."""
 
     page_size = 1000
     max_page_size = 1000
 
     def links(self) -> dict[str, str]:
-        """Give the header that leads to the rest, if there is one (RFC 8288)."""
+        """Return the Link header that leads to the rest, if there is any (RFC 8288)."""
         rest = self.get_next_link()
         return {"Link": f'<{rest}>; rel="next"'} if rest else {}

@@ -1,4 +1,4 @@
-"""Who may do what: a caller, an organization and the scope that a request needs."""
+"""Authorizes requests: determines the organization a request acts in and checks the caller's scope there."""
 
 from typing import cast
 
@@ -11,22 +11,23 @@ from deliveries.models import Organization
 from hookhub.api.errors import MUST_NOT_BE_EMPTY, invalid
 from hookhub.models import INCLUDED, ApiKey, Membership, Scope
 
-# Systems whose webhooks nothing less than a master key may read or change.
+# Systems whose webhooks only a master key may read or change.
 MASTER_ONLY = frozenset({"coregit"})
 
 
 def is_operator(request: Request) -> bool:
-    """Tell whether the caller acts for every organization: the operator's own key, or a superuser."""
+    """Return whether the caller acts for every organization: with an operator's key, or as a superuser."""
     if isinstance(request.auth, ApiKey):
         return request.auth.organization_id is None
     return bool(request.user.is_superuser)
 
 
 def enter(request: Request, *, needs: Scope, named: object = None) -> Organization:
-    """Give the organization that a request acts in, provided the caller has the scope it needs.
+    """Return the organization that a request acts in; raise a 403 unless the caller has the scope ``needs``.
 
-    ``named`` is the organization that the request's body names; the query parameter ``organization`` may name it too.
-    Another's organization is 404, as if it did not exist. Who has a single one need not name it.
+    ``named`` is the organization named in the request's body; the query parameter ``organization`` may name it instead.
+    A caller with only one organization need not name it; with several, naming none is a 422. An organization that the
+    caller does not belong to is a 404, as if it did not exist.
     """
     asked = request.query_params.get("organization")
     if asked == "":
@@ -45,7 +46,7 @@ def enter(request: Request, *, needs: Scope, named: object = None) -> Organizati
 
 
 def enter_webhooks(request: Request, *, needs: Scope, named: object = None) -> Organization:
-    """Return what ``enter`` does, for a request that reads or changes webhooks, whichever system's API it comes by."""
+    """Return what ``enter`` does, for a request for webhooks; those of some systems need a master key in any API."""
     organization = enter(request, needs=needs, named=named)
     if organization.default_dialect in MASTER_ONLY:
         enter(request, needs=Scope.MASTER, named=named)
@@ -53,19 +54,19 @@ def enter_webhooks(request: Request, *, needs: Scope, named: object = None) -> O
 
 
 def require(needs: Scope, *, of: Scope) -> None:
-    """Raise a 403 unless the scope that somebody has includes the one that is needed."""
+    """Raise a 403 unless the caller's scope ``of`` includes the scope ``needs``."""
     if needs not in INCLUDED[of]:
         raise PermissionDenied(f"This needs the scope {needs.value}; yours is {of.value}.")
 
 
 def require_scope(request: Request, needs: Scope) -> None:
-    """Raise a 403 for an API key without this scope, before anything of the request's body is looked at."""
+    """Raise a 403 for an API key without this scope, before the body is parsed."""
     if isinstance(request.auth, ApiKey):
         require(needs, of=Scope(request.auth.scope))
 
 
 def may_manage_webhooks(request: Request, organization: Organization) -> bool:
-    """Tell whether the caller may change webhooks of an organization that ``enter`` has returned for its request."""
+    """Return whether the caller may change the webhooks of an organization that ``enter`` has returned to it."""
     if isinstance(request.auth, ApiKey):
         scope = Scope(request.auth.scope)
     else:
@@ -75,7 +76,7 @@ def may_manage_webhooks(request: Request, organization: Organization) -> bool:
 
 
 def organization_of(key: ApiKey, named: str | None) -> Organization:
-    """Give the organization that a key acts in when a request names that one, or none."""
+    """Return the organization that a key acts in; raise a 404 if the request names another one."""
     if key.organization is None:
         return _named(named)
     if named not in {None, key.organization.slug}:
@@ -103,7 +104,7 @@ def _named(slug: str | None) -> Organization:
         if organization is None:
             raise Http404
         return organization
-    # On an installation for a single organization nobody has to name it.
+    # In an installation with a single organization, requests need not name it.
     few = list(Organization.objects.order_by("pk")[:2])
     if len(few) != 1:
         raise invalid({"organization": "is required with an operator's key: add ?organization=<slug>"})

@@ -1,4 +1,4 @@
-"""The rate of requests of a key or a person, asked by the framework before every view."""
+"""Limits the request rate of each key or person; the framework checks it before every view."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,15 @@ from deliveries.rates import Standing, TooMany
 from hookhub import rate_limits
 from hookhub.models import ApiKey
 
-# Where a request remembers what was counted for it.
+# The key of a request's META under which its rate limit standings are kept.
 STANDINGS = "hookhub.standings"
 
 
 class RequestRate(BaseThrottle):
-    """Raises TooMany beyond the limit, and leaves where the caller stands with the request."""
+    """Raises TooMany above the limit, and keeps the caller's standings with the request."""
 
     def allow_request(self, request: Request, view: object) -> bool:
-        """Count the request; strangers are counted by their address only."""
+        """Count the request, unless it is unauthenticated: those are limited by address only."""
         del view
         caller = caller_of(request)
         if caller is not None:
@@ -33,13 +33,13 @@ class RequestRate(BaseThrottle):
 
 
 def standings_of(request: Request) -> Sequence[Standing] | None:
-    """Return where the caller stands after this request, or None where none was counted."""
+    """Return the caller's standings after this request, or None if it was not counted."""
     found: Sequence[Standing] | None = request.META.get(STANDINGS)
     return found
 
 
 def caller_of(request: Request) -> str | None:
-    """Return what a caller is counted as, or None for a stranger."""
+    """Return the name under which a caller's requests are counted, or None for an unauthenticated one."""
     if isinstance(request.auth, ApiKey):
         return request.auth.key_id
     return None if request.user is None or request.user.pk is None else f"person-{request.user.pk}"

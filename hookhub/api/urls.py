@@ -1,4 +1,4 @@
-"""The addresses under /v1/."""
+"""The URL patterns under /v1/."""
 
 from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
@@ -10,7 +10,7 @@ urlpatterns = [
     path("meta", meta.MetaView.as_view(), name="meta"),
     path("event-types", event_types.EventTypesView.as_view(), name="event-types"),
     path("event-types/<str:name>", event_types.EventTypeView.as_view()),
-    # Where people log in to the browsable API; the admin's own login is for staff.
+    # The login for the browsable API; the admin's own login is for staff.
     path("auth/", include("rest_framework.urls")),
     path("openapi.json", meta.DocumentView.as_view(), name="openapi"),
     path(

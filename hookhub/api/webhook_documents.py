@@ -1,7 +1,7 @@
-"""What the OpenAPI document says of `/v1/webhooks`: HookHub's own shapes, and the header that asks for them.
+"""The OpenAPI description of `/v1/webhooks`: HookHub's shapes, and the header that selects them.
 
-Coregit's shapes at this address are in docs/dialects/coregit.md: as alternatives here they would make every generated
-client ask of each answer which one it is.
+Coregit's shapes at this path are in docs/dialects/coregit.md. As alternatives here they would make every generated
+client check which of the two each response has.
 """
 
 from drf_spectacular.utils import OpenApiParameter

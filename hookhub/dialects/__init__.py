@@ -1,6 +1,6 @@
-"""The registry of dialects: a new one is a package beside this, a line below, and a folder of golden exchanges.
+"""The registry of dialects: add a package here, a line below and a folder of golden exchanges to add one.
 
-Coregit and codmir are not in it: they have no addresses of their own, but share HookHub's (hookhub.api.speaking).
+Coregit and codmir are not in it: they have no paths of their own, but share HookHub's (hookhub.api.speaking).
 """
 
 from hookhub.dialects.base import Dialect

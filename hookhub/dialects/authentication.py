@@ -1,4 +1,4 @@
-"""API keys as the clients of other systems send them: Basic, `token` and `Bearer`."""
+"""Authentication by API key as other systems' clients send it: Basic, `token` and `Bearer`."""
 
 import base64
 import binascii
@@ -15,15 +15,15 @@ from hookhub.api.authentication import UNKNOWN, KeyHolder, find, read_key, verif
 from hookhub.models import ApiKey
 from hookhub.request_log import name_caller
 
-# No session: a dialect is for programs, and a browser that is logged in must not be made to speak it.
+# No authentication by session: a dialect is for programs, and a logged-in browser must not be tricked into calling it.
 HOW = "Send your API key: `Authorization: Bearer hh_…`, `token hh_…`, or Basic with the key as the password."
 
 
 class CredentialsAuthentication(BaseAuthentication):
-    """Lets in whoever brings a key that is not revoked, in any of the ways clients have."""
+    """Authenticates requests that carry a valid API key, in any of the ways that clients send one."""
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, ApiKey] | None:
-        """Give the key's holder and the key, or None when there is no Authorization header at all."""
+        """Return the key holder and the key, or None if the request has no Authorization header."""
         header = request.headers.get("Authorization", "")
         if not header:
             return None
@@ -34,13 +34,13 @@ class CredentialsAuthentication(BaseAuthentication):
         return KeyHolder(), key
 
     def authenticate_header(self, request: Request) -> str:
-        """Have a missing key answered with 401."""
+        """Return the WWW-Authenticate header, with which a missing key is a 401 and not a 403."""
         del request
         return 'Bearer realm="hookhub"'
 
 
 def read_credentials(header: str) -> tuple[str, str]:
-    """Give the id and the secret of the key that an Authorization header holds; raises AuthenticationFailed."""
+    """Return the id and the secret of the key in an Authorization header; raise AuthenticationFailed without one."""
     scheme, _, rest = header.partition(" ")
     match scheme.lower():
         case "bearer" | "token":
@@ -56,7 +56,7 @@ def read_credentials(header: str) -> tuple[str, str]:
 
 
 def _basic(encoded: str) -> list[str]:
-    """Give what may be the key: the password, or the user name where the password only fills the place."""
+    """Return what may be the key: the password, or the user name for clients that send a placeholder password."""
     try:
         user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, ValueError) as error:
@@ -65,13 +65,13 @@ def _basic(encoded: str) -> list[str]:
 
 
 class CredentialsScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's own
-    """Tells the OpenAPI document how to come in."""
+    """Describes these ways to authenticate in the OpenAPI document."""
 
     target_class = "hookhub.dialects.authentication.CredentialsAuthentication"
     name = ["ApiKeyAsBearer", "ApiKeyAsPassword"]  # noqa: RUF012 - the type is the framework's
 
     def get_security_definition(self, auto_schema: object) -> list[dict[str, str]]:
-        """Give the schemes as OpenAPI has them."""
+        """Return the security schemes in the form that OpenAPI defines."""
         del auto_schema
         return [
             {"type": "http", "scheme": "bearer", "bearerFormat": "hh_<id>_<secret>"},

@@ -1,4 +1,4 @@
-"""What every dialect is built on: who comes in, what is read, and how refusals are told."""
+"""The base of all dialects: authentication, parsing of bodies and paths, and rendering of errors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,14 +35,13 @@ WITH_A_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Another system's webhook API, as the registry in ``hookhub.dialects`` names it.
+    """Another system's webhook API, as the registry in ``hookhub.dialects`` lists it.
 
-    ``routes`` are mounted under each of ``prefixes``, which are empty or end in a slash. They name the parts of a
-    path ``owner``, ``repo``, ``webhook``, ``delivery``, and ``rest`` for what leads nowhere; ``webhook_id`` and
-    ``delivery_id`` give what stands for one in a path.
-    ``fixed`` are routes that have one address each, whatever the prefixes.
-    ``default_format`` is what a webhook made here is sent in, unless its organization prefers another that its clients
-    can have; ``catalogue`` is the slug of the event types it knows.
+    ``routes`` are mounted under each of ``prefixes``, which are empty or end in a slash. Their path parameters are
+    ``owner``, ``repo``, ``webhook`` and ``delivery``, and ``rest`` in paths that lead nowhere; ``webhook_id`` and
+    ``delivery_id`` return the value of such a parameter. ``fixed`` are routes outside of the prefixes.
+    ``default_format`` is the wire format of a webhook created here, unless its organization prefers another one that
+    this dialect offers. ``catalogue`` is the slug of its event types.
     """
 
     slug: str
@@ -57,39 +56,39 @@ class Dialect:
 
 
 class AnyJSONParser(StrictJSONParser):
-    """JSON under whatever name: clients send vendors' media types, and curl says it is a form."""
+    """JSON under any media type: clients send vendors' media types, and curl's default is that of a form."""
 
     media_type = "*/*"
 
 
 class DialectSchema(DescribedSchema):
-    """Groups a dialect's operations in the OpenAPI document, and names them apart from the other dialects'."""
+    """Groups a dialect's operations in the OpenAPI document and makes their ids unique across dialects."""
 
-    # Every Accept header gets the one answer there is; a length that is missing, a slow body and a bug are answered in
-    # HookHub's shape, before or after this dialect has its say.
+    # Any Accept header gets the only format there is. A missing length, a slow body and a bug get HookHub's error
+    # format, because they are answered before or after this dialect's views run.
     never = frozenset({406, 408, 411, 500})
 
     @property
     def error_serializer(self) -> type[serializers.Serializer[Any]]:  # type: ignore[override]
-        """Return the dialect's own shape."""
+        """Return the serializer of the dialect's errors."""
         return cast("DialectView", self.view).error_serializer
 
     def get_auth(self) -> list[dict[str, list[str]]]:
-        """Return the ways to send a key, of which one is enough."""
+        """Return the ways to send a key as alternatives, of which one is enough."""
         return [{name: []} for scheme in super().get_auth() for name in scheme]
 
     def get_tags(self) -> list[str]:
-        """Give the dialect's title, under which its operations stand together."""
+        """Return the dialect's title, under which its operations are grouped."""
         return [cast("DialectView", self.view).title]
 
     def get_operation_id(self) -> str:
-        """Give a name that is made of method and path, which no other operation shares."""
+        """Return a unique id, made of the dialect's slug, the method and the path."""
         parts = [part.strip("{}") for part in self.path.split("/") if part]
         return "_".join([cast("DialectView", self.view).slug.replace("-", "_"), self.method.lower(), *parts])
 
 
 class DialectView(APIView):
-    """A view that takes what real clients send; a dialect derives its own from this and says ``tell``."""
+    """Accepts what real clients send; a dialect derives its own base view from this and implements ``tell``."""
 
     slug: ClassVar[str]
     title: ClassVar[str]
@@ -99,29 +98,29 @@ class DialectView(APIView):
     permission_classes = (IsAuthenticated,)
     parser_classes = (AnyJSONParser,)
     renderer_classes = (JSONRenderer,)
-    # An empty Accept, a vendor's media type, a version in it: there is one answer, and everybody gets it.
+    # An empty Accept header, a vendor's media type, a version in it: all get the only format there is.
     content_negotiation_class = OneFormat
 
-    # The fields of the request's body; empty where there is none.
+    # The fields of the request's body, empty if there is none.
     body: dict[str, object]
 
     @staticmethod
     def tell(problem: Problem) -> Response:
-        """Put a refusal in the dialect's own shape."""
+        """Return an error response in the dialect's shape."""
         raise NotImplementedError
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Let nobody in without a key, and read the body before anything is done."""
+        """Reject callers without a key, and parse the body before the operation starts."""
         super().initial(request, *args, **kwargs)
         self.body = object_in(request) if request.method in WITH_A_BODY else {}
 
     def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], Response | None]:
-        """Tell refusals in the dialect's shape."""
+        """Return a handler that renders errors in the dialect's shape."""
         return lambda error, context: answer(error, context, tell=self.tell)
 
 
 def answer(error: Exception, context: Mapping[str, Any], *, tell: Tell) -> Response | None:
-    """Turn what a view raised into a dialect's shape, or give None for a bug, which Django reports."""
+    """Return the response for an exception in a dialect's shape, or None for a bug, which Django reports."""
     problem = problem_of(error, context)
     if problem is None:
         return None
@@ -132,7 +131,7 @@ def answer(error: Exception, context: Mapping[str, Any], *, tell: Tell) -> Respo
 
 
 def object_in(request: Request) -> dict[str, object]:
-    """Give the fields of a request's body; raises a 400 unless it is a JSON object or empty."""
+    """Return the fields of a request's body; raise a 400 unless it is empty or a JSON object of limited depth."""
     read: object = request.data
     if not isinstance(read, Mapping):
         raise not_an_object()
@@ -142,14 +141,14 @@ def object_in(request: Request) -> dict[str, object]:
 
 
 def organization_at(request: Request, owner: str, *, needs: Scope) -> Organization:
-    """Return the organization that a path names in any case, provided the caller has the scope there."""
+    """Return the organization named in a path, in any case; raise a 403 without scope ``needs``, a 404 if unknown."""
     return enter(request, needs=needs, named=slug_of(request, owner))
 
 
 def slug_of(request: Request, owner: str) -> str:
-    """Return the slug of the organization that a path names in any case; one that names none stays as it is."""
+    """Return the slug of the organization named in a path, in any case; the name as it is if there is none."""
     own = request.auth.organization if isinstance(request.auth, ApiKey) else None
-    # A key that acts in one organization needs no look-up to learn how its name is written.
+    # For a key of one organization no query is needed to find the spelling of its slug.
     if own is not None:
         return own.slug if own.slug.lower() == owner.lower() else owner
     found = in_any_case(Organization.objects.all(), "slug", owner)
@@ -159,9 +158,10 @@ def slug_of(request: Request, owner: str) -> str:
 def repository_at(
     request: Request, owner: str, repo: str, *, needs: Scope, any_case: bool = False, for_webhooks: bool = True
 ) -> Repository:
-    """Return the repository at a path, provided the caller may do so much with its webhooks; another's is a 404.
+    """Return the repository at a path; raise a 403 without scope ``needs``, a 404 if the caller cannot see it.
 
-    With ``any_case`` the path names both in any case, as GitHub's paths do.
+    With ``any_case`` the path names both in any case, as GitHub's paths do. With ``for_webhooks`` the request is for
+    the repository's webhooks, which need a master key in some systems.
     """
     entered = enter_webhooks if for_webhooks else enter
     organization = entered(request, needs=needs, named=slug_of(request, owner) if any_case else owner)
@@ -173,14 +173,14 @@ def repository_at(
 
 
 def in_any_case(rows: "QuerySet[Row]", field: str, name: str) -> "Row | None":
-    """Return the row with this name, or with the same one in another case: exactly written, or else the oldest."""
+    """Return the row with this name in any case: the exact spelling, or else the oldest; None if there is none."""
     same = rows.alias(folded=Lower(field)).filter(folded=Lower(Value(name)))
     found = list(same.order_by("pk"))
     return next((row for row in found if getattr(row, field) == name), found[0] if found else None)
 
 
 def read_number(text: str) -> int:
-    """Read a number from a path; what is none, or larger than any, cannot lead to anything."""
+    """Parse a number from a path; raise a 404 if it is invalid or too large, because nothing can have it."""
     number = whole_number(text, most=NUMBER_MOST, least=0)
     if number is None:
         raise Http404

@@ -1,4 +1,4 @@
-"""codmir at `/v1/webhooks`: HookHub's own shapes, codmir's event types and wire format."""
+"""codmir at `/v1/webhooks`: HookHub's shapes with codmir's event types and wire format."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -9,10 +9,10 @@ from hookhub.dialects.vocabulary import refuse_unknown
 
 
 class Codmir(Native):
-    """Its document shows one request and no answer, so all it has of its own is the vocabulary."""
+    """Differs from native in its event types only, because codmir documents one request and no response."""
 
     slug: ClassVar[str] = "codmir"
 
     def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
-        """Refuse events it does not have."""
+        """Raise a 422 for event types that codmir does not have."""
         refuse_unknown(wanted, dialect=self.slug, organization=organization)

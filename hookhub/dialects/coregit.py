@@ -1,4 +1,4 @@
-"""Coregit at `/v1/webhooks`: its shapes to the letter, for master keys only."""
+"""Coregit at `/v1/webhooks`: exactly its shapes, for master keys only."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,7 +18,7 @@ from hookhub.dialects.native import Native, sentence_of
 from hookhub.dialects.problems import Problem
 from hookhub.dialects.vocabulary import refuse_unknown
 
-# Coregit's API overview gives every error a sentence and one of these; what it has no word for keeps ours.
+# Coregit's API overview gives every error a message and one of these codes; errors without one keep HookHub's code.
 CODES = {
     400: "VALIDATION_ERROR",
     401: "UNAUTHORIZED",
@@ -51,32 +51,32 @@ class CoregitNewWebhookSerializer(serializers.Serializer[Any]):
 
 
 class CoregitListSerializer(serializers.Serializer[Any]):
-    """For the document."""
+    """All webhooks, as Coregit lists them."""
 
     webhooks = CoregitWebhookSerializer(many=True)
 
 
 class CoregitDeletedSerializer(serializers.Serializer[Any]):
-    """For the document."""
+    """The response to deleting a webhook."""
 
     deleted = serializers.BooleanField()
 
 
 class Coregit(Native):
-    """Whose keys are all master keys, and whose receivers all speak TLS."""
+    """The dialect of Coregit, where every key is a master key and every receiver uses TLS."""
 
     slug: ClassVar[str] = "coregit"
 
     def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
-        """Refuse events it does not have, and URLs without TLS but for those on one's desk in development mode."""
+        """Raise a 422 for unknown event types, and for URLs without TLS except in development mode."""
         url = wanted.get("url")
-        # What is no text, or no URL at all, the engine has more to say about.
+        # For a value that is not a string or not a URL the engine has a more specific error.
         if isinstance(url, str) and url.lower().startswith("http:") and not settings.HOOKHUB_DEVELOPMENT:
             raise invalid({"url": "must use HTTPS; only in development mode (HOOKHUB_DEVELOPMENT=1) may it be http"})
         refuse_unknown(wanted, dialect=self.slug, organization=organization)
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
-        """Show a webhook as its list does."""
+        """Return a webhook as Coregit lists it, with ``secret`` if it is new."""
         row = {
             "id": str(webhook.uid),
             "url": webhook.shown_url,
@@ -87,22 +87,22 @@ class Coregit(Native):
         return row if secret is None else {**row, "secret": secret}
 
     def created(self, webhook: Webhook, secret: str | None) -> dict[str, Any]:
-        """Show a new webhook, which has a secret and no date."""
+        """Return a new webhook in Coregit's shape, which has a secret and no date."""
         row = {**self.shown(webhook), "url": webhook.url_when_created, "secret": secret}
         return {name: row[name] for name in ("id", "url", "events", "secret", "active")}
 
     def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:
-        """Answer with all webhooks at once; of very many, the header Link leads to the rest."""
+        """Return all webhooks in one response; if there are very many, the Link header leads to the rest."""
         paginator = Whole()
         page: Sequence[Webhook] = paginator.paginate_queryset(found, request, view) or []
         return Response({"webhooks": [self.shown(webhook) for webhook in page]}, headers=paginator.links())
 
     def deleted(self) -> Response:
-        """Answer that a webhook is gone."""
+        """Return the response to deleting a webhook."""
         return Response({"deleted": True})
 
     def tell(self, problem: Problem) -> Response:
-        """Give a refusal as a sentence and a code; a field that will not do is a bad request here."""
+        """Return an error as a message and a code; an invalid field is a 400 here."""
         status = 400 if problem.status == 422 else problem.status
         sentence = "Webhook not found" if status == 404 else sentence_of(problem)
         return Response({"error": sentence, "code": CODES.get(status) or problem.code.upper()}, status=status)

@@ -1,4 +1,4 @@
-"""HookHub's own way at `/v1/webhooks`, and what a system that shares the address may say otherwise."""
+"""HookHub's own shapes at `/v1/webhooks`, and the base of the dialects that share this path."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -16,38 +16,38 @@ from hookhub.dialects.problems import Problem
 
 
 class Native:
-    """What is asked and answered at `/v1/webhooks`; Coregit and codmir are this with exceptions."""
+    """Requests and responses at `/v1/webhooks`; Coregit and codmir override parts of this."""
 
     slug: ClassVar[str] = "native"
 
     def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
-        """Refuse what the system would not have though the engine might; raises a 422 naming the fields."""
+        """Raise a 422 for fields that the system rejects although the engine would accept them."""
         del wanted, organization
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
-        """Show a webhook, with its secret if that is new."""
+        """Return a webhook as shown, with ``secret`` if it is new."""
         row = dict(WebhookSerializer(webhook).data)
         return row if secret is None else {**row, "secret": secret}
 
     def created(self, webhook: Webhook, secret: str | None) -> dict[str, Any]:
-        """Show a new webhook and, this once, its secret."""
+        """Return a new webhook with its secret, which is shown only once."""
         return {**self.shown(webhook, secret), "url": webhook.url_when_created}
 
     def listed(self, found: "QuerySet[Webhook]", request: Request, view: APIView) -> Response:
-        """Answer with the page of webhooks that the request asks for."""
+        """Return the page of webhooks that the request asks for."""
         paginator = Cursor()
         page: Sequence[Webhook] = paginator.paginate_queryset(found, request, view) or []
         return paginator.get_paginated_response([self.shown(webhook) for webhook in page])
 
     def deleted(self) -> Response:
-        """Answer that a webhook is gone."""
+        """Return the response to deleting a webhook."""
         return Response(status=204)
 
     def tell(self, problem: Problem) -> Response:
-        """Put a refusal in the system's own shape."""
+        """Return an error response in the system's shape."""
         return shape(problem.status, problem.code, problem.message, fields=problem.fields)
 
 
 def sentence_of(problem: Problem) -> str:
-    """Give a refusal as one line, with each field that it is about."""
+    """Return an error as one line that names each invalid field."""
     return "; ".join(f"{field}: {fault}" for field, fault in problem.fields.items()) or problem.message

@@ -1,11 +1,11 @@
-"""Addresses that lead nowhere, answered in the shape that the caller's system has for it."""
+"""Answers unknown paths in the error format of the API that the caller uses."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.response import Response
 
 from hookhub.api import errors
 
-# The first words of GitHub's paths at which HookHub has nothing.
+# First segments of the paths of GitHub's API.
 GITHUB = frozenset(
     {
         "app", "applications", "emojis", "enterprises", "feeds", "gists", "gitignore", "hooks", "installation",
@@ -16,7 +16,7 @@ GITHUB = frozenset(
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer for an address that leads nowhere, as the API does whose clients call such addresses."""
+    """Return the 404 for an unknown path, in the format of the API whose clients call such paths."""
     if is_of_github(request):
         return JsonResponse({"message": "Not Found"}, status=404)
     if request.path_info.startswith("/api/"):
@@ -25,7 +25,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def in_callers_shape(request: HttpRequest, refusal: Response) -> HttpResponse:
-    """Return a refusal that comes before any view in the shape of the API whose path was called."""
+    """Convert an error from before any view to the format of the API whose path was called."""
     error = refusal.data["error"]
     if is_of_github(request):
         refusal.data = {"message": error["message"]}
@@ -36,7 +36,7 @@ def in_callers_shape(request: HttpRequest, refusal: Response) -> HttpResponse:
 
 
 def is_of_github(request: HttpRequest) -> bool:
-    """Return whether a request is one of a client of GitHub's API."""
+    """Return whether a request comes from a client of GitHub's API."""
     if request.path_info.startswith(("/v1/", "/admin/")):
         return False
     # The path of "OPTIONS *" has no slash.

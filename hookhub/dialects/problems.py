@@ -1,4 +1,4 @@
-"""What can go wrong with a request, before a dialect puts it in its own words."""
+"""Errors before a dialect renders them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ NOT_AN_OBJECT = "not_an_object"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A refusal in HookHub's own terms: ``code`` as in hookhub.api.errors.CODES, ``fields`` a sentence for each.
+    """An error in HookHub's terms: ``code`` as in hookhub.api.errors.CODES, ``fields`` maps each field to a message.
 
-    ``headers`` are to be sent whatever the shape: they ask for a key, or for patience. ``error`` is what was raised,
-    for a dialect that has errors of its own.
+    ``headers`` are sent whatever the shape: WWW-Authenticate or Retry-After. ``error`` is the exception raised, for a
+    dialect that defines additional errors.
     """
 
     error: Exception
@@ -29,17 +29,17 @@ class Problem:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-# A dialect's own shape: the body, and the status where the dialect has another one for it.
+# Renders a problem in a dialect's shape: the body, and the status where the dialect uses a different one.
 Tell = Callable[[Problem], Response]
 
 
 def not_an_object() -> Refusal:
-    """The body is JSON, but not an object."""
+    """Return a 400: the body is JSON, but not an object."""
     return Refusal(status.HTTP_400_BAD_REQUEST, NOT_AN_OBJECT, "The body must be a JSON object.")
 
 
 def problem_of(error: Exception, context: Mapping[str, Any]) -> Problem | None:
-    """Give the problem behind what a view raised, or None for a bug, which Django reports."""
+    """Return the problem for an exception raised by a view, or None for a bug, which Django reports."""
     answer = errors.answer(error, context)
     if answer is None:
         return None

@@ -1,4 +1,4 @@
-"""Which words a system lets a webhook's list of events hold."""
+"""Validates a webhook's event types against those that a system has."""
 
 from collections.abc import Mapping
 
@@ -10,9 +10,9 @@ from hookhub.api.errors import invalid
 
 
 def refuse_unknown(wanted: Mapping[str, object], *, dialect: str, organization: Organization) -> None:
-    """Refuse a list of events with a word that neither the system nor the organization has; raises a 422.
+    """Raise a 422 if ``events`` has a type that neither the system nor the organization has.
 
-    What is no list of words at all is left to the engine, which has more to say about it.
+    A value that is not a list is left to the engine, which has a more specific error for it.
     """
     events = wanted.get("events")
     if not isinstance(events, list):
