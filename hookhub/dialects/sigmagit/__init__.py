@@ -1,4 +1,4 @@
-"""Sigmagit: webhooks of repositories, under `/api/`."""
+"""Sigmagit: the webhooks of repositories, under `/api/`."""
 
 from django.urls import path
 

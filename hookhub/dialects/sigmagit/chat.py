@@ -1,4 +1,4 @@
-"""Which wire format a URL given to Sigmagit calls for: Slack and Discord understand their own only."""
+"""Chooses the wire format of a webhook by its URL: Slack and Discord accept no other than their own."""
 
 from urllib.parse import urlsplit
 
@@ -16,9 +16,9 @@ DISCORD_HOSTS = frozenset(
 
 
 def format_for(url: object) -> str:
-    """Give the format that the receiver at ``url`` understands; what is no URL at all is for others to refuse.
+    """Return the format that the receiver at ``url`` accepts; an invalid URL is left to later validation.
 
-    Raises a 422 for those of Discord's addresses that take other systems' messages.
+    Raise a 422 for Discord's URLs that accept the messages of other systems.
     """
     if not isinstance(url, str):
         return OWN

@@ -1,4 +1,4 @@
-"""A webhook's log as Sigmagit shows it: one row an attempt, each with its event's payload byte for byte."""
+"""A webhook's log in Sigmagit's shape: one row per attempt, each with its event's payload byte for byte."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,12 +16,12 @@ from deliveries.models import Attempt, Event, Webhook
 from hookhub.dialects.sigmagit.showing import written
 
 ROWS_MOST = 100
-# A hundred payloads may be a hundred megabytes; so much of them is in memory at once.
+# A hundred payloads may be a hundred megabytes; at most this many bytes of them are in memory at once.
 PAYLOADS_AT_ONCE = 4 * 1024 * 1024
 
 
 class SigmagitAttemptSerializer(serializers.Serializer[Any]):
-    """A row of the log."""
+    """An attempt in a webhook's log."""
 
     id = serializers.UUIDField()
     webhookId = serializers.UUIDField()  # noqa: N815 - Sigmagit's names
@@ -33,7 +33,7 @@ class SigmagitAttemptSerializer(serializers.Serializer[Any]):
 
 
 def answer_with_log(webhook: Webhook) -> HttpResponseBase:
-    """Answer with the newest attempts: at once where they are small, as a stream where they are not."""
+    """Return the newest attempts, in one piece if they are small, or else as a stream."""
     attempts = newest(webhook)
     batches = list(in_batches(sizes_of(attempts)))
     rows = written_rows(webhook, attempts, batches)
@@ -44,7 +44,7 @@ def answer_with_log(webhook: Webhook) -> HttpResponseBase:
 
 
 def newest(webhook: Webhook) -> list[dict[str, Any]]:
-    """Give the newest attempts made for a webhook, with what their events were."""
+    """Return the newest attempts for a webhook as rows, with the ids and types of their events."""
     log = Attempt.objects.filter(webhook=webhook).order_by("-id")
     log_of_events = log.annotate(event_id=F("delivery__event_id"), event_type=F("delivery__event_type"))
     columns = ("id", "event_id", "event_type", "started_at", "duration", "status", "response_body", "error")
@@ -52,14 +52,14 @@ def newest(webhook: Webhook) -> list[dict[str, Any]]:
 
 
 def sizes_of(attempts: Iterable[dict[str, Any]]) -> dict[UUID, int]:
-    """Give the length of each payload, in the order in which the attempts need them."""
+    """Return the payload size in bytes by event id, in the order in which the attempts need the payloads."""
     wanted = list(dict.fromkeys(attempt["event_id"] for attempt in attempts))
     known = dict(Event.objects.filter(id__in=wanted).values_list("id", Length("payload")))
     return {event: known[event] for event in wanted if event in known}
 
 
 def in_batches(sizes: dict[UUID, int]) -> Iterator[list[UUID]]:
-    """Cut a list of events into parts whose payloads fit into memory; one by itself always does."""
+    """Yield batches of events whose payloads fit into memory together; a larger one is a batch by itself."""
     batch: list[UUID] = []
     taken = 0
     for event, size in sizes.items():
@@ -73,12 +73,12 @@ def in_batches(sizes: dict[UUID, int]) -> Iterator[list[UUID]]:
 
 
 def written_rows(webhook: Webhook, attempts: list[dict[str, Any]], batches: list[list[UUID]]) -> Iterator[bytes]:
-    """Write the rows as members of a JSON array, with the payloads of one batch in hand at a time."""
+    """Yield the rows as items of a JSON array, with the payloads of one batch in memory at a time."""
     batch_of = {event: batch for batch in batches for event in batch}
     in_hand: list[UUID] = []
     payloads: dict[UUID, bytes] = {}
     for position, attempt in enumerate(attempts):
-        # What retention took away since is in no batch, or has no payload in it.
+        # A payload that retention has deleted meanwhile is in no batch, or missing from its batch.
         batch = batch_of.get(attempt["event_id"], in_hand)
         if batch is not in_hand:
             found = Event.objects.filter(id__in=batch).values_list("id", "payload")
@@ -87,7 +87,7 @@ def written_rows(webhook: Webhook, attempts: list[dict[str, Any]], batches: list
 
 
 def row(webhook: Webhook, attempt: dict[str, Any], payload: bytes) -> bytes:
-    """Write one attempt; its payload goes in as it is."""
+    """Return an attempt as JSON, with its event's payload unchanged."""
     ended_at = attempt["started_at"] + (attempt["duration"] or timedelta(0))
     before = {"id": str(attempt["id"]), "webhookId": str(webhook.uid), "eventType": attempt["event_type"]}
     after = {"statusCode": attempt["status"], "response": said(attempt), "deliveredAt": written(ended_at)}
@@ -95,7 +95,7 @@ def row(webhook: Webhook, attempt: dict[str, Any], payload: bytes) -> bytes:
 
 
 def said(attempt: dict[str, Any]) -> str:
-    """Give what the receiver answered, as text whatever it is, or why it did not."""
+    """Return the body of the receiver's response as text, or the error if there was no response."""
     if attempt["status"] is None:
         return str(attempt["error"])
     return bytes(attempt["response_body"]).decode("utf-8", "backslashreplace").replace("\0", "\\x00")

@@ -1,4 +1,4 @@
-"""How webhooks and refusals look to Sigmagit's clients: camelCase under `data`, a sentence under `error`."""
+"""Sigmagit's shapes of webhooks and errors: camelCase under `data`, and a message under `error`."""
 
 from datetime import datetime
 from typing import Any
@@ -11,18 +11,18 @@ from deliveries.formats.base import stamp
 from deliveries.models import Repository, Webhook
 from hookhub.dialects.problems import Problem
 
-# Sigmagit's repositories have UUIDs and HookHub's have numbers; a repository is given the same one every time.
+# Sigmagit's repositories have UUIDs and HookHub's have numbers, so each number always maps to the same UUID.
 REPOSITORIES = UUID("6f1d5f0e-0d5b-4c55-9d6e-2f3a8f0c7b11")
 
 
 class SigmagitErrorSerializer(serializers.Serializer[Any]):
-    """Why a request was refused, in a sentence."""
+    """An error, with a message that says why the request was refused."""
 
     error = serializers.CharField()
 
 
 class SigmagitNewWebhookSerializer(serializers.Serializer[Any]):
-    """A new webhook and its secret."""
+    """A new webhook with its secret."""
 
     id = serializers.UUIDField()
     url = serializers.CharField()
@@ -47,7 +47,7 @@ class SigmagitWebhookSerializer(serializers.Serializer[Any]):
 
 
 def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
-    """Show a webhook as a row of Sigmagit's table, with its secret only when that is new."""
+    """Return a webhook in Sigmagit's shape, with ``secret`` if it is new."""
     row = {
         "id": str(webhook.uid),
         "repositoryId": None if webhook.repository is None else repository_id(webhook.repository),
@@ -64,29 +64,29 @@ def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
 
 
 def shown_as_new(webhook: Webhook, secret: str | None) -> dict[str, Any]:
-    """Show a new webhook and, this once, its secret."""
+    """Return a new webhook with its secret, which is shown only once."""
     return {"id": str(webhook.uid), "url": webhook.url_when_created, "events": webhook.events, "secret": secret}
 
 
 def repository_id(repository: Repository) -> str:
-    """Give the id under which Sigmagit's clients know a repository."""
+    """Return the UUID by which Sigmagit's clients know a repository."""
     return str(uuid5(REPOSITORIES, str(repository.pk)))
 
 
 def in_one_word(status: str | None) -> str | None:
-    """Give how the last attempt went: what HookHub keeps is its HTTP status, or the kind of its loss."""
+    """Return how the last attempt went, from its stored HTTP status or kind of failure; None before the first."""
     if status is None:
         return None
     return "success" if status.isdigit() and 200 <= int(status) <= 299 else "failed"
 
 
 def written(moment: datetime | None) -> str | None:
-    """Write a moment as JavaScript does."""
+    """Return a timestamp in JavaScript's format, or None."""
     return None if moment is None else stamp(moment, milliseconds=True)
 
 
 def told(problem: Problem, *, missing: str) -> Response:
-    """Put a refusal as Sigmagit does; ``missing`` is what it says of a thing that is not there."""
+    """Return an error in Sigmagit's shape; ``missing`` is the message of a 404."""
     match problem.status:
         case 403:
             sentence = "Unauthorized"

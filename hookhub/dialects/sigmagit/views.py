@@ -1,4 +1,4 @@
-"""Sigmagit's six addresses, under `/api/`."""
+"""Sigmagit's six operations, under `/api/`."""
 
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -42,12 +42,12 @@ DEFAULT_EVENTS = ["issues.opened", "pull_request.opened", "push"]
 
 
 def data(name: str, inner: serializers.BaseSerializer[Any]) -> serializers.Serializer[Any]:
-    """Describe an answer under Sigmagit's envelope."""
+    """Return the OpenAPI description of a response in Sigmagit's envelope."""
     return inline_serializer(f"Sigmagit{name}Answer", {"data": inner})
 
 
 def events_to_set(**options: Any) -> serializers.ListField:
-    """Describe a list of events in a request; null says nothing."""
+    """Return the OpenAPI description of a list of events in a request, where null is the same as absent."""
     word = serializers.RegexField(EVENT_PATTERN, max_length=TYPE_LONGEST)
     return serializers.ListField(
         child=word, min_length=1, max_length=EVENTS_MOST, required=False, allow_null=True, **options
@@ -55,7 +55,7 @@ def events_to_set(**options: Any) -> serializers.ListField:
 
 
 class SigmagitView(DialectView):
-    """What all of them have in common."""
+    """The base of Sigmagit's views."""
 
     slug: ClassVar[str] = SLUG
     title: ClassVar[str] = TITLE
@@ -63,18 +63,18 @@ class SigmagitView(DialectView):
 
 
 class RepositoryWebhooksView(SigmagitView):
-    """The webhooks of one repository."""
+    """List a repository's webhooks, or create one."""
 
     @staticmethod
     def tell(problem: Problem) -> Response:
-        """Say what Sigmagit says, which does not tell a repository of somebody else's from none."""
+        """Return an error in Sigmagit's shape, which does not distinguish missing and inaccessible repositories."""
         return told(problem, missing="Repository not found or unauthorized")
 
     @extend_schema(
         summary="List a repository's webhooks", responses=data("Webhooks", SigmagitWebhookSerializer(many=True))
     )
     def get(self, request: Request, owner: str, repo: str) -> Response:
-        """List them all; of more than a thousand, the header Link leads to the rest."""
+        """List a repository's webhooks. If there are more than 1,000, the Link header leads to the rest."""
         repository = repository_at(request, owner, repo, needs=Scope.READ)
         found = Webhook.objects.kept().filter(repository=repository).select_related("repository")
         paginator = Whole()
@@ -93,7 +93,10 @@ class RepositoryWebhooksView(SigmagitView):
         responses=data("NewWebhook", SigmagitNewWebhookSerializer()),
     )
     def post(self, request: Request, owner: str, repo: str) -> Response:
-        """Create one; Sigmagit answers 200, and shows the secret this once. For Slack and Discord there is none."""
+        """Create a webhook. The response is a 200 and contains the secret, which is shown only once.
+
+        Webhooks for Slack and Discord have no secret.
+        """
         repository = repository_at(request, owner, repo, needs=Scope.MANAGE)
         wanted = said(self.body, "url", "events")
         wanted.setdefault("events", DEFAULT_EVENTS)
@@ -106,16 +109,16 @@ class RepositoryWebhooksView(SigmagitView):
 
 
 class OneWebhookView(SigmagitView):
-    """What is asked about one webhook."""
+    """The base of the views of one webhook."""
 
     @staticmethod
     def tell(problem: Problem) -> Response:
-        """Say what Sigmagit says; somebody else's webhook is one that is not there."""
+        """Return an error in Sigmagit's shape, which does not distinguish missing and inaccessible webhooks."""
         return told(problem, missing="Webhook not found")
 
 
 class WebhookView(OneWebhookView):
-    """One webhook of the organization."""
+    """Change or delete a webhook."""
 
     @extend_schema(
         summary="Change a webhook",
@@ -130,13 +133,16 @@ class WebhookView(OneWebhookView):
         responses=data("Webhook", SigmagitWebhookSerializer()),
     )
     def patch(self, request: Request, webhook: str) -> Response:
-        """Change URL, events or activity. A secret in the answer is a new one: another host or path has another."""
+        """Change a webhook's URL, events or active state.
+
+        A new host or path generates a new secret, which is then part of the response and shown only once.
+        """
         found = find(request, webhook, needs=Scope.MANAGE)
         wanted = said(self.body, "url", "events", "active")
         active = wanted.pop("active", None)
         if active is not None and not isinstance(active, bool):
             raise invalid({"active": "must be true or false"})
-        # A masked URL is the one that is there; and a format that somebody chose elsewhere is not ours to change.
+        # The masked URL stands for the stored one. A format that was chosen through another API must not change here.
         if wanted.get("url", found.shown_url) != found.shown_url and found.format in {OWN, SLACK, DISCORD}:
             wanted["format"] = format_for(wanted["url"])
         refuse_unknown(wanted, dialect=SLUG, organization=found.organization)
@@ -148,7 +154,7 @@ class WebhookView(OneWebhookView):
         responses={200: inline_serializer("SigmagitDeleted", {"success": serializers.BooleanField()})},
     )
     def delete(self, request: Request, webhook: str) -> Response:
-        """Delete it, and cancel what it is owed."""
+        """Delete a webhook and cancel its unfinished deliveries."""
         found = find(request, webhook, needs=Scope.MANAGE)
         with transaction.atomic():
             locked = webhooks.lock(found.pk)
@@ -159,18 +165,18 @@ class WebhookView(OneWebhookView):
 
 
 class WebhookDeliveriesView(OneWebhookView):
-    """A webhook's log."""
+    """List a webhook's attempts."""
 
     @extend_schema(
         summary="List a webhook's attempts", responses=data("Deliveries", SigmagitAttemptSerializer(many=True))
     )
     def get(self, request: Request, webhook: str) -> HttpResponseBase:
-        """List the newest hundred attempts."""
+        """List the 100 newest attempts of a webhook."""
         return answer_with_log(find(request, webhook, needs=Scope.READ))
 
 
 class WebhookStatsView(OneWebhookView):
-    """A webhook's success."""
+    """Count a webhook's attempts."""
 
     @extend_schema(
         summary="Count a webhook's attempts",
@@ -188,19 +194,23 @@ class WebhookStatsView(OneWebhookView):
         ),
     )
     def get(self, request: Request, webhook: str) -> Response:
-        """Count its attempts: all, those answered 2xx, those answered 400 and above, and the second in per cent."""
+        """Count a webhook's attempts.
+
+        `success` counts those answered with 2xx, `failed` those answered with 400 or above. `successRate` is in
+        percent.
+        """
         tally = stats.tally_of(find(request, webhook, needs=Scope.READ))
         rate = tally.success / tally.total * 100 if tally.total else 0
         return Response({"data": {**asdict(tally), "successRate": rate}})
 
 
 def find(request: Request, webhook: str, *, needs: Scope) -> Webhook:
-    """Give a webhook of the caller's organization, provided it may be touched so."""
+    """Return a webhook of the caller's organization; raise a 403 without scope ``needs``, a 404 if unknown."""
     organization = enter_webhooks(request, needs=needs)
     found = Webhook.objects.kept().select_related("organization", "repository")
     return found.get(organization=organization, uid=read_uuid(webhook))
 
 
 def said(body: dict[str, object], *names: str) -> dict[str, object]:
-    """Give those fields that say something: Sigmagit takes null for nothing said, and passes over all others."""
+    """Return the named fields that are not null: Sigmagit treats null as absent, and ignores all other fields."""
     return {name: body[name] for name in names if body.get(name) is not None}

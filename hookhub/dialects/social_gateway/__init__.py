@@ -1,4 +1,4 @@
-"""SocialGateway: GitHub's v3 API for the hooks of a repository, so that GitHub's own clients work here unchanged."""
+"""SocialGateway: GitHub's REST API v3 for a repository's hooks, so that GitHub's clients work unchanged."""
 
 from hookhub.dialects.base import Dialect
 from hookhub.dialects.social_gateway.numbers import number_of
@@ -10,7 +10,7 @@ SOCIAL_GATEWAY = Dialect(
     title="SocialGateway",
     default_format=WEB_FORMATS[0],
     catalogue=CATALOGUE,
-    # The second is what clients of an Enterprise installation call.
+    # The second is what clients of GitHub Enterprise call.
     prefixes=("", "api/v3/"),
     routes=ROUTES,
     fixed=FIXED,

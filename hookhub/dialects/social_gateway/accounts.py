@@ -1,4 +1,4 @@
-"""What GitHub's clients ask first: who a token is, which addresses there are, how many requests are left."""
+"""What GitHub's clients request first: a key's account, the list of the API's URLs, the rate limit."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from hookhub.models import ApiKey, Scope
 RESOURCES = (
     "core", "search", "graphql", "integration_manifest", "source_import", "code_scanning_upload", "code_search",
 )  # fmt: skip
-# Every address that GitHub's root names; those of hooks, accounts and limits lead somewhere here.
+# All URLs in GitHub's root document; those of hooks, accounts and limits exist here.
 TEMPLATES = {
     "current_user_url": "/user",
     "current_user_authorizations_html_url": "/settings/connections/applications{/client_id}",
@@ -57,7 +57,7 @@ ONLY_VIEWER = "GraphQL is answered only as far as `viewer { login }`; use the RE
 
 
 class UserView(SocialGatewayView):
-    """The account that a key belongs to: its organization."""
+    """Retrieve the account that a key belongs to, which is its organization."""
 
     @extend_schema(summary="Get the account of the key", responses=AccountShown)
     def get(self, request: Request) -> Response:
@@ -65,7 +65,7 @@ class UserView(SocialGatewayView):
 
 
 class AccountView(SocialGatewayView):
-    """An organization that the key can see, as GitHub shows every account."""
+    """Retrieve an organization that the key can see, in the shape of a GitHub account."""
 
     @extend_schema(summary="Get an account", responses=AccountShown)
     def get(self, request: Request, owner: str) -> Response:
@@ -74,7 +74,7 @@ class AccountView(SocialGatewayView):
 
 
 class OrganizationView(SocialGatewayView):
-    """The same organization, as GitHub shows organizations."""
+    """Retrieve an organization that the key can see, in the shape of a GitHub organization."""
 
     @extend_schema(summary="Get an organization", responses=OrganizationShown)
     def get(self, request: Request, owner: str) -> Response:
@@ -83,7 +83,7 @@ class OrganizationView(SocialGatewayView):
 
 
 class RateLimitView(SocialGatewayView):
-    """The limit of requests that the key is nearest to, in GitHub's shape; its window is a minute."""
+    """Retrieve the rate limit with the fewest requests left, in GitHub's shape. Its window is one minute."""
 
     @extend_schema(summary="Get the rate limit", responses=RateLimitShown)
     def get(self, request: Request) -> Response:
@@ -93,7 +93,7 @@ class RateLimitView(SocialGatewayView):
 
 @extend_schema(exclude=True)
 class RootView(SocialGatewayView):
-    """The addresses of the API, by which clients find out that there is one."""
+    """The API's root document, by which clients detect the API."""
 
     def get(self, request: Request) -> Response:
         root = shapes.root_of(request)
@@ -102,7 +102,7 @@ class RootView(SocialGatewayView):
 
 @extend_schema(exclude=True)
 class GraphQLView(SocialGatewayView):
-    """The one question that GitHub's command line asks in GraphQL: whose token this is."""
+    """Answers the one GraphQL query of GitHub's command line: the login of the key's account."""
 
     def post(self, request: Request) -> Response:
         query = self.body.get("query")

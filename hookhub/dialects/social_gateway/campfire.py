@@ -1,4 +1,4 @@
-"""Campfire's settings, which name a room and not a URL: subdomain, room and token."""
+"""Campfire's settings, which name a room instead of a URL: subdomain, room and token."""
 
 import re
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ PLACE = re.compile(r"https://(?P<subdomain>[a-z0-9-]+)\.campfirenow\.com/room/(?
 
 
 def shown(webhook: Webhook) -> dict[str, str]:
-    """Give the settings of a hook as they may be read; of one that leads elsewhere than to a room, the URL."""
+    """Return a hook's settings with the token masked; if it does not lead to a room, its URL instead."""
     token = {"token": MASK} if credentials.HEADER in vault.headers_to_show(webhook) else {}
-    # A room's URL has no query, and so nothing of it is masked.
+    # A room's URL has no query, so none of it is masked.
     found = PLACE.fullmatch(webhook.shown_url)
     if found is None:
         return {"url": webhook.shown_url, **token}
@@ -35,10 +35,10 @@ def shown(webhook: Webhook) -> dict[str, str]:
 
 
 def terms_of(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool) -> dict[str, object]:
-    """Translate the settings to the engine's terms; raises ValidationFailed.
+    """Convert the settings to the engine's fields; raise ValidationFailed.
 
-    The token is masked where it stays the one there is, which it cannot when the room is another subdomain's. Another
-    room of the same subdomain keeps it: a token is a person's at that subdomain.
+    A masked token keeps the stored one. That is an error if the subdomain changes, because a token belongs to one
+    person at one subdomain; a different room of the same subdomain keeps it.
     """
     there = {} if before is None else shown(before)
     if not is_whole:
@@ -57,11 +57,11 @@ def terms_of(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool
     url = f"https://{given['subdomain']}.campfirenow.com/room/{quote(given['room'], safe='')}/speak.json"
     if stays:
         return {"url": url, **_kept_token(before)}
-    # The password is not looked at.
+    # Campfire ignores the password.
     return {"url": url, "headers": {credentials.HEADER: credentials.as_header(f"{quote(given['token'])}:X")}}
 
 
 def _kept_token(webhook: Webhook | None) -> dict[str, object]:
-    """Return the token's header as it is, said again so that the engine keeps it in another room."""
+    """Return the stored token's header, because a changed URL removes the headers that are not sent along."""
     stored = {} if webhook is None else vault.headers_of(webhook)
     return {"headers": {name: value for name, value in stored.items() if name == credentials.HEADER}}

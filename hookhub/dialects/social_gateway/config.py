@@ -1,4 +1,4 @@
-"""A hook's `config` and what it means to the engine, in both directions."""
+"""Converts a hook's `config` to the engine's fields, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +14,14 @@ from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, mi
 
 Row = dict[str, str]
 
-# Kept as texts, whatever was given.
+# Returned as strings, whatever type was sent.
 TRUE, FALSE = "1", "0"
 FLAGS: dict[object, bool] = {"1": True, "0": False}
 SAY_IT_AGAIN = "is masked, and this URL leads elsewhere; send it again"
 
 
 def shown(webhook: Webhook) -> dict[str, str]:
-    """Give a hook's config as it may be read: secrets masked, booleans as "1" and "0"."""
+    """Return a hook's config with secrets masked, and with booleans as "1" and "0"."""
     if webhook.format == campfire.SLUG:
         return campfire.shown(webhook)
     found = {
@@ -35,9 +35,9 @@ def shown(webhook: Webhook) -> dict[str, str]:
 def terms_of(
     config: object, *, wire_format: str, before: Webhook | None = None, is_whole: bool = True
 ) -> dict[str, object]:
-    """Translate a config to the engine's terms; raises ValidationFailed.
+    """Convert a config to the engine's fields; raise ValidationFailed.
 
-    ``before`` is the webhook that is changed. A config that is not whole changes only what it names.
+    ``before`` is the webhook that is being changed. Unless ``is_whole``, only the settings that are present change.
     """
     if not isinstance(config, Mapping):
         raise ValidationFailed(invalid("config", "must be an object"))
@@ -57,7 +57,7 @@ def terms_of(
 
 
 def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, faults: list[Row]) -> dict[str, object]:
-    """Give the URL, and its user name and password among the owner's headers."""
+    """Return the URL, and the custom headers with its user name and password among them; append any errors."""
     if "url" not in given:
         faults += [missing("url")] if is_whole else []
         return {}
@@ -73,7 +73,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
     if userinfo is not None and MASK in unquote(userinfo).split(":"):
         if userinfo != MASK or kept is None or is_moved:
             faults.append(invalid("url", f"holds a user name that {SAY_IT_AGAIN}"))
-        # As it was.
+        # Without ``headers`` the stored ones are kept.
         return {"url": url}
     if is_moved:
         headers = {}
@@ -86,7 +86,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
 
 
 def leads_elsewhere(url: str, before: Webhook) -> bool:
-    """Tell whether a URL leads to another receiver than a webhook's; the masked one does not, nor one to be refused."""
+    """Return whether a URL leads to a different receiver; not so the masked URL, and one that will be rejected."""
     if url == before.shown_url:
         return False
     try:
@@ -100,7 +100,7 @@ def _content_type(
 ) -> dict[str, object]:
     possible = format_of(wire_format).content_types
     if "content_type" not in given:
-        # The first is what the format's own clients get when they ask for none; GitHub's get a form.
+        # The first one is what clients of this format expect by default; clients of GitHub expect a form.
         return {"content_type": possible[0]} if is_whole else {}
     if given["content_type"] not in possible:
         faults.append(invalid("content_type", f"use one of: {', '.join(possible)}"))
@@ -111,7 +111,7 @@ def _insecure_ssl(given: Mapping[str, Any], *, is_whole: bool, faults: list[Row]
     if "insecure_ssl" not in given:
         return {"verify_ssl": True} if is_whole else {}
     value = given["insecure_ssl"]
-    # True and 1 are the same to Python, and to the clients that send either.
+    # True equals 1 in Python, and clients send either.
     is_insecure = FLAGS.get(str(int(value)) if value in {True, False} else value) if _is_plain(value) else None
     if is_insecure is None:
         faults.append(invalid("insecure_ssl", f'use "{FALSE}" or "{TRUE}"'))
@@ -134,7 +134,7 @@ def _secret(
     is_whole: bool,
     faults: list[Row],
 ) -> dict[str, object]:
-    """Give the secret, empty for none; nothing where the one there is stays."""
+    """Return the secret, empty for none, or no field if the stored secret is kept; append any errors."""
     has_one = before is not None and vault.has_secret(before)
     is_moved = before is not None and "url" in terms and leads_elsewhere(str(terms["url"]), before)
     signs = format_of(wire_format).signs

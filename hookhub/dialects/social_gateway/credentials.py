@@ -1,4 +1,4 @@
-"""User names and passwords in URLs, which GitHub's clients put there and which are sent as a header of the owner's."""
+"""User names and passwords in URLs, as GitHub's clients send them; deliveries carry them as a custom header."""
 
 import base64
 import re
@@ -8,14 +8,14 @@ from urllib.parse import unquote
 from deliveries.formats import MASK
 
 HEADER = "Authorization"
-# What stands before the @ of the host; where anything is doubtful the URL stays whole, and is refused as it is.
+# Matches what precedes the @ of the host. A doubtful URL does not match, stays whole, and is then rejected.
 USERINFO = re.compile(
     r"(?P<scheme>https?://)(?P<userinfo>[^@/?#\\\s]+)@(?P<rest>[^@/?#\\\s]+([/?#].*)?)", re.IGNORECASE | re.DOTALL
 )
 
 
 def split(url: str) -> tuple[str, str | None]:
-    """Give a URL without its user name and password, and these as they stand there, or None."""
+    """Return a URL without its user name and password, and these as written there, or None."""
     found = USERINFO.fullmatch(url)
     if found is None:
         return url, None
@@ -23,7 +23,7 @@ def split(url: str) -> tuple[str, str | None]:
 
 
 def as_header(userinfo: str) -> str:
-    """Write a user name and a password as the header that carries them; raises ValueError for a name with a colon."""
+    """Return the header value for a user name and password; raise ValueError for a name with a colon."""
     user, _, password = userinfo.partition(":")
     if ":" in unquote(user):
         raise ValueError("a user name cannot have a colon in it")
@@ -32,12 +32,12 @@ def as_header(userinfo: str) -> str:
 
 
 def is_of_a_url(value: str) -> bool:
-    """Tell whether a header's value is one that a URL's user name and password became."""
+    """Return whether the value of a header may come from a URL's user name and password."""
     return value.startswith("Basic ")
 
 
 def shown(url: str, headers: Mapping[str, str]) -> str:
-    """Give a URL with a mask where the user name and the password were."""
+    """Return a URL with a mask in place of its user name and password."""
     if not is_of_a_url(headers.get(HEADER, "")):
         return url
     scheme, _, rest = url.partition("://")

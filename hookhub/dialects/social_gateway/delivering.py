@@ -1,4 +1,4 @@
-"""`/repos/:owner/:repo/hooks/:id/deliveries`: the log of a hook's attempts, and sending again."""
+"""`/repos/:owner/:repo/hooks/:id/deliveries`: the log of a hook's attempts, and redelivery."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ CANNOT_BE_SENT = "The hook is not active, or this delivery is being sent right n
 
 
 class DeliveriesView(SocialGatewayView):
-    """Every attempt that was made for a hook, newest first."""
+    """List a hook's attempts, newest first."""
 
     @extend_schema(
         summary="List a hook's deliveries",
@@ -54,7 +54,7 @@ class DeliveriesView(SocialGatewayView):
 
 
 class DeliveryView(SocialGatewayView):
-    """One attempt: what was sent, and what came back."""
+    """Retrieve an attempt, with its request and its response."""
 
     @extend_schema(summary="Get a delivery", responses=DeliveryShown)
     def get(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
@@ -77,12 +77,12 @@ class DeliveryView(SocialGatewayView):
 
 
 class AttemptsView(SocialGatewayView):
-    """Send the same event once more, under the same guid."""
+    """Redeliver an event, with the same guid."""
 
     @extend_schema(summary="Redeliver a delivery", request=None, responses={202: dict})
     def post(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
-        # Should several have this number, what was meant is among them, and the others lose nothing.
+        # If several attempts have this number, the right one is among them, and redelivering the others does no harm.
         ids = [attempt.delivery_id for attempt in numbered(found, delivery)]
         if not replay.redeliver(ids, now=timezone.now()):
             raise ValidationFailed(custom(CANNOT_BE_SENT))
@@ -90,7 +90,7 @@ class AttemptsView(SocialGatewayView):
 
 
 def with_status(attempts: Any, status: str) -> Any:
-    """Narrow attempts down to those that went well, or to those that did not; raises a 422."""
+    """Limit attempts to those that succeeded, or to those that did not; raise a 422 for any other status."""
     if status not in STATUSES:
         raise ValidationFailed(invalid("status", f"use one of: {', '.join(STATUSES)}"))
     went_well = {"outcome": Attempt.Outcome.DELIVERED}
@@ -98,7 +98,7 @@ def with_status(attempts: Any, status: str) -> Any:
 
 
 def numbered(webhook: Webhook, text: str) -> list[Attempt]:
-    """Give the attempts of a webhook that a path means; a number that leads to none is a 404."""
+    """Return the attempts of a webhook that have the number in a path; raise a 404 if there is none."""
     found = attempts_numbered(webhook, read_number(text), now=timezone.now())
     if not found:
         raise Http404
@@ -106,7 +106,7 @@ def numbered(webhook: Webhook, text: str) -> list[Attempt]:
 
 
 def headers_of(lines: str) -> dict[str, str]:
-    """Give headers by name; of those that came several times, as HTTP joins them."""
+    """Return headers by name; repeated ones are joined by commas, as in HTTP."""
     found: dict[str, str] = {}
     for line in filter(None, lines.split("\n")):
         name, _, value = line.partition(": ")

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of this dialect's bodies; the views read and write them themselves."""
+"""The OpenAPI description of this dialect's bodies; the views parse and render them without serializers."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from deliveries.topics import TYPE_LONGEST
 from hookhub.api.serializers import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 from hookhub.dialects.social_gateway.services import SERVICES
 
-# As at /v1/webhooks, and with a user name and a password.
+# As at /v1/webhooks, but a user name and a password are allowed.
 URL_PATTERN = (
     r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#]+([/?][^\u0000-\u0020\u007f-\u009f\s\\#]*)?$"
 )

@@ -1,4 +1,4 @@
-"""How SocialGateway refuses: a message, and for fields a list of errors with GitHub's codes."""
+"""SocialGateway's errors: a message, and for invalid fields a list of errors with GitHub's codes."""
 
 from collections.abc import Mapping
 
@@ -18,13 +18,13 @@ MESSAGES = {
     "malformed": "Problems parsing JSON",
     NOT_AN_OBJECT: "Body should be a JSON object",
     "not_found": "Not Found",
-    # There is nothing at an address for a method that it does not have.
+    # A path does not exist for a method that it does not support.
     "method_not_allowed": "Not Found",
 }
 
 
 class ValidationFailed(Refusal):
-    """Some fields will not do; ``errors`` are rows as GitHub writes them."""
+    """Some fields are invalid; ``errors`` are rows in GitHub's shape."""
 
     def __init__(self, *errors: Mapping[str, str]) -> None:
         super().__init__(status.HTTP_422_UNPROCESSABLE_ENTITY, "invalid", "Validation Failed")
@@ -32,22 +32,22 @@ class ValidationFailed(Refusal):
 
 
 def missing(field: str) -> dict[str, str]:
-    """Say that a field is required and not there."""
+    """Return the row for a required field that is missing."""
     return {"resource": RESOURCE, "field": field, "code": MISSING}
 
 
 def invalid(field: str, message: str) -> dict[str, str]:
-    """Say that a field will not do, and why."""
+    """Return the row for an invalid field, with the reason."""
     return {"resource": RESOURCE, "field": field, "code": INVALID, "message": message}
 
 
 def custom(message: str) -> dict[str, str]:
-    """Say what no code says."""
+    """Return a row for an error that has no code."""
     return {"resource": RESOURCE, "code": "custom", "message": message}
 
 
 def tell(problem: Problem) -> Response:
-    """Put a refusal in GitHub's shape."""
+    """Return an error response in GitHub's shape."""
     match problem.error:
         case ValidationFailed() as error:
             return Response({"message": error.message, "errors": error.errors}, status=422)

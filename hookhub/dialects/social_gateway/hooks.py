@@ -1,4 +1,4 @@
-"""`/repos/:owner/:repo/hooks`: list, create, get, edit, delete, try."""
+"""`/repos/:owner/:repo/hooks`: list, create, retrieve, change, delete, ping and test hooks."""
 
 from typing import cast
 
@@ -27,7 +27,7 @@ X_SOCIAL_GATEWAY = (
 
 
 class HooksView(SocialGatewayView):
-    """The hooks of a repository, oldest first, and a new one."""
+    """List a repository's hooks, oldest first, or create one."""
 
     @extend_schema(
         summary="List a repository's hooks",
@@ -55,12 +55,12 @@ class HooksView(SocialGatewayView):
 
 
 def notice(wire_format: str) -> dict[str, str]:
-    """Return the header that tells a new hook's owner of the header names which receivers for GitHub do not read."""
+    """Return the header that warns of header names which receivers for GitHub do not read, if the format has them."""
     return {"X-HookHub-Notice": X_SOCIAL_GATEWAY} if wire_format == "social-gateway" else {}
 
 
 class HookView(SocialGatewayView):
-    """One hook."""
+    """Retrieve, change or delete a hook."""
 
     @extend_schema(summary="Get a hook", responses=HookShown)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
@@ -85,7 +85,7 @@ class HookView(SocialGatewayView):
 
 
 class ConfigView(SocialGatewayView):
-    """A hook's settings alone; PATCH changes those it names and no others."""
+    """Retrieve or change a hook's settings. PATCH changes only those that it names."""
 
     @extend_schema(summary="Get a hook's configuration", responses=ConfigBody)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
@@ -100,7 +100,7 @@ class ConfigView(SocialGatewayView):
 
 
 class TestView(SocialGatewayView):
-    """Send the repository's latest push once more, to this hook alone, if it asks for pushes."""
+    """Send the repository's latest push to this hook only, if it subscribes to pushes."""
 
     @extend_schema(summary="Send the latest push to a hook", request=None, responses={204: None})
     def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
@@ -110,7 +110,7 @@ class TestView(SocialGatewayView):
 
 
 class PingView(SocialGatewayView):
-    """Send a ping, whatever the hook asks for."""
+    """Send a ping to a hook, whatever it subscribes to."""
 
     @extend_schema(summary="Ping a hook", request=None, responses={204: None})
     def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
@@ -126,7 +126,7 @@ class PingView(SocialGatewayView):
 
 
 class ServicesView(SocialGatewayView):
-    """What a hook may be called, with the events and the settings of each."""
+    """List the kinds of hooks, with the events and the settings of each."""
 
     @extend_schema(summary="List the kinds of hooks", responses=ServiceRow(many=True))
     def get(self, request: Request) -> Response:
@@ -141,7 +141,7 @@ class ServicesView(SocialGatewayView):
 
 
 def find(request: Request, owner: str, repo: str, number: str, *, needs: Scope) -> tuple[Repository, Webhook]:
-    """Give a repository and a webhook of it, provided the caller may do so much; another's is a 404."""
+    """Return a repository and one of its webhooks; raise a 403 without scope ``needs``, a 404 if unknown."""
     repository = repository_at(request, owner, repo, needs=needs, any_case=True)
     webhook = repository.webhooks.kept().filter(pk=read_number(number)).first()
     if webhook is None:
@@ -150,5 +150,5 @@ def find(request: Request, owner: str, repo: str, number: str, *, needs: Scope) 
 
 
 def fresh(webhook: Webhook) -> Webhook:
-    """Give a webhook as it is now, with its last attempt."""
+    """Return a webhook read again from the database, with its last attempt."""
     return shapes.with_last_attempt(Webhook.objects.kept()).get(pk=webhook.pk)

@@ -1,10 +1,10 @@
-"""How many requests a key has left, in GitHub's words."""
+"""A key's rate limits in GitHub's shape."""
 
 from collections.abc import Mapping, Sequence
 
 from deliveries.rates import Standing
 
-# Shown where this deployment has no limit: what GitHub allows in an hour. Clients stop by themselves at 0.
+# Shown where this deployment has no limit: GitHub's own limit per hour. Clients stop at 0.
 UNLIMITED = 5000
 HOUR_SECONDS = 3600
 NAMES = {
@@ -16,7 +16,7 @@ NAMES = {
 
 
 def row_of(standings: Sequence[Standing], *, now: int) -> dict[str, int]:
-    """Return the limit with the least left, as GET /rate_limit shows it; `reset` is in seconds since 1970."""
+    """Return the limit with the fewest requests left, as GET /rate_limit shows it; `reset` is in seconds since 1970."""
     if not standings:
         return {"limit": UNLIMITED, "remaining": UNLIMITED, "used": 0, "reset": now + HOUR_SECONDS}
     nearest = min(standings, key=lambda standing: standing.remaining)
@@ -25,5 +25,5 @@ def row_of(standings: Sequence[Standing], *, now: int) -> dict[str, int]:
 
 
 def headers_of(row: Mapping[str, int]) -> dict[str, str]:
-    """Return the headers by which GitHub's clients pace themselves and know a used up limit from another refusal."""
+    """Return the headers by which GitHub's clients pace themselves and recognize that a limit is exceeded."""
     return {**{NAMES[field]: str(value) for field, value in row.items()}, "X-RateLimit-Resource": "core"}

@@ -1,4 +1,4 @@
-"""Lists in pages, and the Link header that leads from one to the next."""
+"""Lists in pages, and the Link header that leads from one page to the next."""
 
 import re
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid
 
 PER_PAGE = 30
 PER_PAGE_MOST = 100
-# Far behind the end of any list, and still an offset that the database understands.
+# Beyond the end of any list, and still an offset that the database accepts.
 PAGE_MOST = 10**9
 CURSOR = re.compile(r"v1_([0-9a-f]{32})")
 
 
 def whole(request: Request, name: str, *, default: int, most: int) -> int:
-    """Give a number of the query; like GitHub, what will not do is passed over and what is too large is cut."""
+    """Return a number from the query; as at GitHub, an invalid one is ignored, and one that is too large is capped."""
     text = request.query_params.get(name, "")
     if not (text.isascii() and text.isdigit()) or not text.strip("0"):
         return default
@@ -26,12 +26,12 @@ def whole(request: Request, name: str, *, default: int, most: int) -> int:
 
 
 def per_page(request: Request) -> int:
-    """Give how many rows a page has."""
+    """Return the number of rows of a page."""
     return whole(request, "per_page", default=PER_PAGE, most=PER_PAGE_MOST)
 
 
 def cursor(request: Request) -> UUID | None:
-    """Give the id that the page begins below, or None for the first page; raises a 422."""
+    """Return the id below which the page starts, or None for the first page; raise a 422 for an invalid cursor."""
     text = request.query_params.get("cursor")
     if not text:
         return None
@@ -42,7 +42,7 @@ def cursor(request: Request) -> UUID | None:
 
 
 def pages_link(request: Request, *, page: int, last: int) -> dict[str, str]:
-    """Give the header that leads to the other pages, in the order in which GitHub names them, if any."""
+    """Return the header that leads to the other pages, in GitHub's order; empty if there is only one."""
     numbers = {"prev": min(page - 1, last), "next": page + 1, "last": last, "first": 1}
     shown = {
         name: number
@@ -53,12 +53,12 @@ def pages_link(request: Request, *, page: int, last: int) -> dict[str, str]:
 
 
 def cursor_link(request: Request, *, below: UUID | None) -> dict[str, str]:
-    """Give the header that leads to the rows below an id, or nothing when there are none."""
+    """Return the header that leads to the rows below an id; empty if there are none."""
     return {} if below is None else link({"next": address(request, {"cursor": f"v1_{below.hex}"})})
 
 
 def address(request: Request, changed: Mapping[str, str]) -> str:
-    """Give the address that was called, host and port as the client has them, with part of its query changed."""
+    """Return the URL that was called, with the host and port that the client used, and part of its query changed."""
     query = request.query_params.copy()
     for name, value in changed.items():
         query[name] = value
@@ -66,7 +66,7 @@ def address(request: Request, changed: Mapping[str, str]) -> str:
 
 
 def link(addresses: Mapping[str, str]) -> dict[str, str]:
-    """Give a Link header to letters that simple clients cut it up by."""
+    """Return a Link header, in exactly the notation that simple clients parse; empty without addresses."""
     if not addresses:
         return {}
     return {"Link": ", ".join(f'<{there}>; rel="{name}"' for name, there in addresses.items())}

@@ -1,4 +1,4 @@
-"""`/repos/:owner/:repo`, which clients ask for before its hooks."""
+"""`/repos/:owner/:repo`, which clients request before its hooks."""
 
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
@@ -15,7 +15,7 @@ from hookhub.models import Scope
 
 
 class RepositoryView(SocialGatewayView):
-    """One repository."""
+    """Retrieve a repository."""
 
     @extend_schema(summary="Get a repository", responses=RepositoryShown)
     def get(self, request: Request, owner: str, repo: str) -> Response:
@@ -26,7 +26,7 @@ class RepositoryView(SocialGatewayView):
 
 @extend_schema(exclude=True)
 class NowhereView(SocialGatewayView):
-    """What is asked of a repository and is not here."""
+    """Responds with a 404 to all other requests about a repository."""
 
     def get(self, request: Request, rest: str) -> Response:
         del request, rest

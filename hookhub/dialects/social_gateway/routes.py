@@ -1,4 +1,4 @@
-"""SocialGateway's addresses. Its hub for PubSubHubbub will be at ``hub``, beside these."""
+"""SocialGateway's URL patterns. The path ``hub`` is reserved for its PubSubHubbub hub."""
 
 from django.urls import path
 
@@ -17,7 +17,7 @@ from hookhub.dialects.social_gateway.repositories import NowhereView, Repository
 HOOKS = "repos/<str:owner>/<str:repo>/hooks"
 HOOK = f"{HOOKS}/<str:webhook>"
 
-# The API's own root, with and without the slash at the end, and GraphQL, where an Enterprise installation has them.
+# The root of the API, with and without a trailing slash, and GraphQL, where GitHub Enterprise has them.
 FIXED = (
     path("api/v3", RootView.as_view()),
     path("api/v3/", RootView.as_view()),
@@ -34,12 +34,12 @@ ROUTES = (
     path(HOOK, HookView.as_view()),
     path(f"{HOOK}/config", ConfigView.as_view()),
     path(f"{HOOK}/tests", TestView.as_view()),
-    # What it was called before, and what `test_url` leads to.
+    # GitHub's older name of the path, to which `test_url` leads.
     path(f"{HOOK}/test", TestView.as_view()),
     path(f"{HOOK}/pings", PingView.as_view()),
     path(f"{HOOK}/deliveries", DeliveriesView.as_view()),
     path(f"{HOOK}/deliveries/<str:delivery>", DeliveryView.as_view()),
     path(f"{HOOK}/deliveries/<str:delivery>/attempts", AttemptsView.as_view()),
-    # Last: whatever else is asked of a repository is answered in this dialect's words.
+    # Last, so that this dialect answers all other requests about a repository.
     path("repos/<path:rest>", NowhereView.as_view()),
 )

@@ -1,17 +1,17 @@
-"""What a hook may be called: `web`, of which a repository may have many, and services, of which it has one each."""
+"""The kinds of hooks: `web`, any number of them in a repository, and services, at most one of each."""
 
 from dataclasses import dataclass
 
 from deliveries.models import Organization
 
 CATALOGUE = "social-gateway"
-# What a hook called `web` is sent in: the first, or the other where the organization has chosen it.
+# Wire formats of a hook of the kind `web`: the first, or the second if the organization has chosen it.
 WEB_FORMATS = ("social-gateway", "github")
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A name that a hook may have: the wire format behind it, None for the organization's choice, and its settings.
+    """A kind of hook: its wire format, or None for the organization's choice, and its settings.
 
     ``schema`` has the type and the name of each setting, as GitHub lists them.
     """
@@ -38,7 +38,7 @@ SERVICES = {
 
 
 def format_of(service: Service, organization: Organization) -> str:
-    """Give the wire format of a new hook."""
+    """Return the wire format of a new hook."""
     if service.wire_format is not None:
         return service.wire_format
     preferred = organization.wire_format
@@ -46,5 +46,5 @@ def format_of(service: Service, organization: Organization) -> str:
 
 
 def service_of(wire_format: str) -> Service:
-    """Give the service that a webhook of this format is; `web` unless it talks to a chat."""
+    """Return the service that has this wire format, or ``web`` if none has."""
     return next((service for service in SERVICES.values() if service.wire_format == wire_format), WEB)

@@ -1,4 +1,4 @@
-"""How HookHub's nouns look to GitHub's clients."""
+"""HookHub's objects in the shapes of GitHub's API."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -16,10 +16,10 @@ from hookhub.dialects.social_gateway import config
 from hookhub.dialects.social_gateway.numbers import number_of
 from hookhub.dialects.social_gateway.services import service_of
 
-# What clients of an Enterprise installation put before every path.
+# The prefix of all paths in GitHub Enterprise.
 ENTERPRISE = "/api/v3"
 
-# Of a repository's addresses HookHub serves its own and that of its hooks; clients read them all before they work.
+# HookHub serves only the URLs of a repository and of its hooks, but clients parse them all before they start.
 TEMPLATES: Mapping[str, str] = {
     "archive_url": "/{archive_format}{/ref}",
     "assignees_url": "/assignees{/user}",
@@ -68,34 +68,34 @@ FEATURES = ("has_discussions", "has_downloads", "has_issues", "has_pages", "has_
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a repository is found, as the client called it: host, port and prefix are those of the request."""
+    """Where the client finds a repository: host, port and prefix are those of its request."""
 
     root: str
     repository: Repository
 
     @classmethod
     def of(cls, request: Request, repository: Repository) -> "Place":
-        """Give the place of a repository that a request was made about."""
+        """Return the place of the repository that a request is about."""
         return cls(root_of(request), repository)
 
     @property
     def url(self) -> str:
-        """Give the repository's address."""
+        """Return the URL of the repository."""
         return f"{self.root}/repos/{self.repository.full_name}"
 
     def hook(self, webhook: Webhook) -> str:
-        """Give a hook's address."""
+        """Return the URL of a hook."""
         return f"{self.url}/hooks/{webhook.pk}"
 
 
 def root_of(request: Request) -> str:
-    """Return the address under which a client called this API, with its prefix and without a slash at the end."""
+    """Return the URL at which the client called this API, with its prefix and without a trailing slash."""
     prefix = ENTERPRISE if request.path_info.startswith(ENTERPRISE) else ""
     return address_of(f"{prefix}/", request).rstrip("/")
 
 
 def with_last_attempt(webhooks: "QuerySet[Webhook]") -> "QuerySet[Webhook]":
-    """Have each webhook bring the outcome of its last attempt along."""
+    """Annotate each webhook with the outcome, status and error of its last attempt."""
     last = Attempt.objects.filter(webhook=OuterRef("pk")).order_by("-id")
     return webhooks.annotate(
         last_outcome=Subquery(last.values("outcome")[:1]),
@@ -105,7 +105,7 @@ def with_last_attempt(webhooks: "QuerySet[Webhook]") -> "QuerySet[Webhook]":
 
 
 def hook(webhook: Webhook, place: Place) -> dict[str, Any]:
-    """Show a webhook, which brings its last attempt along."""
+    """Return a webhook in the shape of a hook; ``with_last_attempt`` annotates what it needs."""
     there = place.hook(webhook)
     return {
         "type": "Repository",
@@ -125,7 +125,7 @@ def hook(webhook: Webhook, place: Place) -> dict[str, Any]:
 
 
 def last_response(webhook: Webhook) -> dict[str, Any]:
-    """Tell how the last attempt went, with the annotations of ``with_last_attempt``; a new webhook has none."""
+    """Return the result of the last attempt, from the annotations of ``with_last_attempt``; a new webhook has none."""
     outcome = getattr(webhook, "last_outcome", None)
     if outcome is None:
         return {"code": None, "status": "unused", "message": None}
@@ -135,7 +135,7 @@ def last_response(webhook: Webhook) -> dict[str, Any]:
 
 
 def message(outcome: str, code: int | None, error: str) -> str:
-    """Say how an attempt went, in GitHub's words where it has any."""
+    """Return how an attempt went, in GitHub's words if it has any."""
     if outcome == Attempt.Outcome.DELIVERED:
         return "OK"
     if code is not None:
@@ -144,13 +144,13 @@ def message(outcome: str, code: int | None, error: str) -> str:
 
 
 def topics_by_event(attempts: Iterable[Attempt]) -> dict[UUID, list[str]]:
-    """Give the topics of the events behind some attempts, without their payloads."""
+    """Return the topics of some attempts' events by event id, without reading their payloads."""
     ids = {attempt.delivery.event_id for attempt in attempts}
     return dict(Event.objects.filter(id__in=ids).values_list("id", "topics"))
 
 
 def delivery(attempt: Attempt, *, topics: Iterable[str]) -> dict[str, Any]:
-    """Show one attempt: GitHub calls each a delivery, and those for the same event share the guid."""
+    """Return an attempt in the shape of a GitHub delivery; all attempts for the same event share the guid."""
     owed = attempt.delivery
     family = owed.event_type.partition(".")[0]
     return {
@@ -170,7 +170,7 @@ def delivery(attempt: Attempt, *, topics: Iterable[str]) -> dict[str, Any]:
 
 
 def action_of(event_type: str, topics: Iterable[str]) -> str | None:
-    """Give what happened to whatever the event is about, whichever way it was published."""
+    """Return the action of an event, from its type or else from its topics; None if it has none."""
     family, _, action = event_type.partition(".")
     if action:
         return action
@@ -178,7 +178,7 @@ def action_of(event_type: str, topics: Iterable[str]) -> str | None:
 
 
 def repository(found: Repository, place: Place, *, may_manage: bool) -> dict[str, Any]:
-    """Show a repository with every field that GitHub's clients require, though HookHub knows little but its name."""
+    """Return a repository with all fields that GitHub's clients require, though HookHub knows little but its name."""
     created_at = stamp(found.created_at)
     return {
         "id": found.pk,
@@ -208,7 +208,7 @@ def repository(found: Repository, place: Place, *, may_manage: bool) -> dict[str
         "web_commit_signoff_required": False,
         "default_branch": "main",
         "topics": [],
-        # At GitHub it takes an admin to manage hooks.
+        # GitHub requires the permission ``admin`` to manage hooks.
         "permissions": {**dict.fromkeys(("admin", "maintain", "push", "triage"), may_manage), "pull": True},
         "created_at": created_at,
         "updated_at": created_at,
@@ -217,18 +217,18 @@ def repository(found: Repository, place: Place, *, may_manage: bool) -> dict[str
 
 
 def owner(organization: Organization, root: str) -> dict[str, Any]:
-    """Show an organization as the owner of a repository."""
+    """Return an organization in the short shape of a repository's owner."""
     return _simple_account(organization.slug, organization.pk, root, kind="Organization")
 
 
 def account(organization: Organization, root: str) -> dict[str, Any]:
-    """Show an organization in full, as any account."""
+    """Return an organization in the full shape of an account."""
     made_at = stamp(organization.created_at)
     return {**owner(organization, root), **_profile(organization.name or organization.slug, made_at)}
 
 
 def organization(found: Organization, root: str) -> dict[str, Any]:
-    """Show an organization in full, as GitHub shows no other account."""
+    """Return an organization in the full shape that only organizations have."""
     simple = owner(found, root)
     there = f"{root}/orgs/{found.slug}"
     made_at = stamp(found.created_at)
@@ -250,13 +250,13 @@ def organization(found: Organization, root: str) -> dict[str, Any]:
 
 
 def operator(root: str) -> dict[str, Any]:
-    """Show the account of the operator's key, which belongs to no organization."""
+    """Return the account of an operator's key, which belongs to no organization."""
     simple = _simple_account("operator", 0, root, kind="User")
     return {**simple, "url": f"{root}/user", **_profile("The operator", "1970-01-01T00:00:00Z")}
 
 
 def node_id(kind: str, number: int) -> str:
-    """Return the id that GitHub's GraphQL would have for something, as GitHub used to write it."""
+    """Return the node id that GitHub's GraphQL would use for an object, in its older format."""
     return base64.b64encode(f"{len(kind):03}:{kind}{number}".encode()).decode()
 
 
@@ -266,7 +266,7 @@ def _simple_account(login: str, number: int, root: str, *, kind: str) -> dict[st
         "login": login,
         "id": number,
         "node_id": node_id(kind, number),
-        # An address, for clients that read it as one; there is no picture.
+        # A URL, because clients parse it as one; there is no picture.
         "avatar_url": f"{there}.png",
         "gravatar_id": "",
         "url": there,
@@ -286,7 +286,7 @@ def _simple_account(login: str, number: int, root: str, *, kind: str) -> dict[st
 
 
 def _profile(name: str, created_at: str) -> dict[str, Any]:
-    """Return what an account's own address shows beside what its repositories show of it."""
+    """Return the fields that an account has in its full shape only."""
     unknown = ("company", "location", "email", "hireable", "bio", "twitter_username")
     moments = {"created_at": created_at, "updated_at": created_at}
     return {"name": name, "blog": "", **dict.fromkeys(unknown), **dict.fromkeys(ACCOUNT_COUNTS, 0), **moments}

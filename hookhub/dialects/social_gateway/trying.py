@@ -1,4 +1,4 @@
-"""Trying a hook: a ping, and the latest push once more."""
+"""Test deliveries of a hook: a ping, and the latest push."""
 
 from datetime import datetime
 from typing import Any
@@ -14,22 +14,22 @@ from hookhub.dialects.social_gateway.services import CATALOGUE
 
 PUSH = "push"
 ZEN = "Nothing owed is forgotten."
-# So far back in the organization's log a repository's latest push is looked for: far enough for a person who tries a
-# hook, and never a walk through millions of rows.
+# How many of the organization's newest events are searched for the repository's latest push: enough for a person who
+# tries a hook, and never a scan of millions of rows.
 EVENTS_LOOKED_AT = 10_000
 
 
 def ping(webhook: Webhook, *, hook: dict[str, Any], repository: dict[str, Any], now: datetime) -> None:
-    """Send a ping that shows the hook; to one that is not active nothing is sent."""
+    """Send a ping that describes the hook; do nothing if the hook is not active."""
     if webhook.active:
         told = {"zen": ZEN, "hook_id": webhook.pk, "hook": hook, "repository": repository}
         replay.ping(webhook, data=told, now=now)
 
 
 def test(webhook: Webhook, repository: Repository, *, now: datetime) -> None:
-    """Send the latest push once more, to this hook alone; to one that asks for no pushes nothing is sent.
+    """Send the latest push again, to this hook only; do nothing if it does not subscribe to pushes or is not active.
 
-    Of a repository without a push it is the one that the documentation shows.
+    If the repository has no push, send the example from the documentation.
     """
     if not webhook.active or not {EVERYTHING, PUSH} & set(webhook.events):
         return
@@ -50,7 +50,7 @@ def test(webhook: Webhook, repository: Repository, *, now: datetime) -> None:
 
 
 def latest_push(repository: Repository) -> bytes | None:
-    """Give what was published about the latest push to a repository, or None."""
+    """Return the payload of the latest push to a repository, or None."""
     recent = Event.objects.filter(organization_id=repository.organization_id).order_by("-id")[:EVENTS_LOOKED_AT]
     pushes = Event.objects.filter(id__in=recent.values("id"), repository=repository, type=PUSH, webhook=None).order_by(
         "-id"

@@ -1,4 +1,4 @@
-"""What SocialGateway's views have in common: their name, their words for refusals, and the limit in every answer."""
+"""The base of SocialGateway's views: their names, error format and rate limit headers."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from hookhub.dialects.social_gateway.errors import tell
 
 
 class SocialGatewayView(DialectView):
-    """A view of this dialect."""
+    """The base of this dialect's views."""
 
     slug = "social-gateway"
     title = "SocialGateway"
@@ -22,7 +22,7 @@ class SocialGatewayView(DialectView):
     tell = staticmethod(tell)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
-        """Say how many requests are left, in the headers that GitHub's clients read, where a key was counted."""
+        """Add the headers by which GitHub's clients learn how many requests are left, if the request was counted."""
         answer = super().finalize_response(request, response, *args, **kwargs)
         standings = standings_of(request)
         if standings is not None:

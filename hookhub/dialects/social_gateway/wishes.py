@@ -1,4 +1,4 @@
-"""What a client asks of a hook, read and carried out: create it, and edit it."""
+"""Creates and edits hooks as a client requests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ Body = Mapping[str, object]
 
 
 def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
-    """Create a hook, or update the one that the repository has of a service; raises ValidationFailed and BadTerms."""
+    """Create a hook, or update the repository's existing hook of a service; raise ValidationFailed or BadTerms."""
     organization = repository.organization
     service = read_service(body.get("name"))
     if body.get("config") is None:
@@ -40,7 +40,7 @@ def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
         webhook = create_once(wanted, repository=repository, active=bool(active), now=now)
     if webhook is not None:
         return webhook
-    # Of two who configure a service at once, one has just done so.
+    # A concurrent request has just configured the same service.
     configured = configured or of_format(repository, slug).first()
     if service is WEB or configured is None:
         raise ValidationFailed(custom(ALREADY))
@@ -49,11 +49,11 @@ def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
 
 
 def create_once(wanted: Body, *, repository: Repository, active: bool, now: datetime) -> Webhook | None:
-    """Create a webhook, or give None and leave nothing behind when the repository has it already."""
-    # The name in its URL is looked up before the first statement, and so before the transaction really begins.
+    """Create a webhook; if the repository has it already, roll back and return None."""
+    # The host in its URL is resolved before the first statement, and so before the transaction really begins.
     with transaction.atomic():
         webhook, _ = webhooks.create(wanted, organization=repository.organization, repository=repository, now=now)
-        # Of two at once the second waits here, and then sees what the first has made.
+        # A concurrent request waits here, and then sees what the first one has created.
         Repository.objects.select_for_update(no_key=True).get(pk=repository.pk)
         if is_there_already(webhook, repository):
             transaction.set_rollback(True)
@@ -64,7 +64,7 @@ def create_once(wanted: Body, *, repository: Repository, active: bool, now: date
 
 
 def is_there_already(webhook: Webhook, repository: Repository) -> bool:
-    """Tell whether the repository has another hook of this service, or one that sends the same to the same place."""
+    """Return whether the repository has another hook of this service, or one with the same URL and a common event."""
     others = repository.webhooks.kept().exclude(pk=webhook.pk).filter(format=webhook.format)
     if webhook.format in {service.wire_format for service in SERVICES.values()}:
         return others.exists()
@@ -77,7 +77,7 @@ def is_there_already(webhook: Webhook, repository: Repository) -> bool:
 
 
 def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
-    """Change what the body names, leave the rest, and give the webhook; raises ValidationFailed and BadTerms."""
+    """Change the fields in the body, keep all others, and return the webhook; raise ValidationFailed or BadTerms."""
     active = read_active(body.get("active"), default=None)
     changes = Changes.read(body, webhook=webhook)
     changes.apply_to(webhook.events)
@@ -87,7 +87,7 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
     if wanted:
         webhook, _ = webhooks.change(webhook.pk, wanted, now=now)
     if changes:
-        # Under a lock, so that of two who add an event at once both are heard.
+        # Under a lock, so that of two concurrent requests that add an event neither is lost.
         with transaction.atomic():
             webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook.pk)
             webhook, _ = webhooks.change(webhook.pk, {"events": changes.apply_to(webhook.events)}, now=now)
@@ -100,7 +100,7 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
 
 
 def change_config(body: Body, *, webhook: Webhook, now: datetime) -> None:
-    """Change the settings that the body names and no others; raises ValidationFailed and BadTerms."""
+    """Change only the settings in the body; raise ValidationFailed or BadTerms."""
     wanted = config.terms_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
     if wanted:
         webhooks.change(webhook.pk, wanted, now=now)
@@ -108,7 +108,7 @@ def change_config(body: Body, *, webhook: Webhook, now: datetime) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What becomes of a list of events: others in its place, some more, some less."""
+    """The changes to a list of events: its replacement, additions and removals."""
 
     instead: Sequence[str] | None
     added: Sequence[str]
@@ -116,7 +116,7 @@ class Changes:
 
     @classmethod
     def read(cls, body: Body, *, webhook: Webhook) -> "Changes":
-        """Read the changes that a body asks for; raises ValidationFailed."""
+        """Parse the changes in a body; raise ValidationFailed."""
         lists = {
             name: read_events(body[name], name, organization=webhook.organization, known=webhook.events)
             for name in ("events", "add_events", "remove_events")
@@ -128,7 +128,7 @@ class Changes:
         return self.instead is not None or bool(self.added or self.removed)
 
     def apply_to(self, events: Sequence[str]) -> list[str]:
-        """Give the list that follows; raises ValidationFailed when nothing is left of it, or too much."""
+        """Return the changed list; raise ValidationFailed if it is empty or too long."""
         kept = [*(events if self.instead is None else self.instead), *self.added]
         found = [event for event in dict.fromkeys(kept) if event not in self.removed]
         if not found:
@@ -139,7 +139,7 @@ class Changes:
 
 
 def read_service(name: object) -> Service:
-    """Read what a hook is to be called; clients of today leave it out."""
+    """Return the service with this name, ``web`` if None, as current clients omit it; raise ValidationFailed."""
     if name is None:
         return WEB
     if not isinstance(name, str) or name not in SERVICES:
@@ -148,7 +148,7 @@ def read_service(name: object) -> Service:
 
 
 def read_active(value: object, *, default: bool | None) -> bool | None:
-    """Read whether a hook is to be triggered."""
+    """Return whether a hook is to be active, or ``default`` if absent; raise ValidationFailed."""
     if value is None:
         return default
     if not isinstance(value, bool):
@@ -157,7 +157,7 @@ def read_active(value: object, *, default: bool | None) -> bool | None:
 
 
 def read_events(value: object, field: str, *, organization: Organization, known: Sequence[str] = ()) -> Sequence[str]:
-    """Read a list of events: this system's, the organization's own, `*`, and those in ``known``."""
+    """Return a list of events: this system's, the organization's, `*`, those in ``known``; raise ValidationFailed."""
     if not isinstance(value, list) or len(value) > EVENTS_MOST:
         raise ValidationFailed(invalid(field, f"must be a list of at most {EVENTS_MOST} events"))
     types = catalogue.of(CATALOGUE)
@@ -171,5 +171,5 @@ def read_events(value: object, field: str, *, organization: Organization, known:
 
 
 def of_format(repository: Repository, wire_format: str) -> "QuerySet[Webhook]":
-    """Give the repository's webhooks of a format, the first one first."""
+    """Return the repository's webhooks of a format, oldest first."""
     return repository.webhooks.kept().filter(format=wire_format).order_by("pk")
