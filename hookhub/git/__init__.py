@@ -1,10 +1,10 @@
-"""The git side: tells HookHub about every push, from a git host that has only Python 3.9 and git.
+"""The post-receive hook: publishes events for every push, from a git host that has only Python 3.9 and git.
 
-Everything in this package runs without Django and without ``requests``, because the installed hook is this package
-alone, packed into one file. The order of a push, and the order in which to read:
+The package needs neither Django nor ``requests``: the installed hook is this package alone, packed into one file. The
+steps of a push, which is also the order in which to read:
 
-1. ``hook`` writes down what git said (``spool``) and leaves; the pusher waits for nothing else.
-2. A detached sender, one per repository, asks git what those refs brought (``repository``), builds the events
-   (``payloads``) and keeps them in the spool as they will be sent.
-3. It sends them in order (``sending``) and removes what HookHub has accepted.
+1. ``hook`` writes the changed refs to the spool (``spool``) and exits; the pusher waits for nothing else.
+2. A detached sender, one per repository, asks git for the commits of those refs (``repository``, ``history``), builds
+   the events (``telling``, ``shapes``) and writes them to the spool as the requests to send.
+3. The sender sends the requests in order (``draining``, ``sending``) and deletes those that HookHub has accepted.
 """

@@ -1,4 +1,4 @@
-"""Runs the hook: ``python -m hookhub.git``, and the start of the installed file."""
+"""Runs the hook as ``python -m hookhub.git``."""
 
 import sys
 

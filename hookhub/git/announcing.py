@@ -1,4 +1,4 @@
-"""Has a push that is in the spool sent by a process of its own."""
+"""Starts a detached sender for a push that is in the spool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hookhub.git.payloads import Push, as_text
 from hookhub.git.settings import NotConfigured, read_settings
 from hookhub.git.spool import Spool
 
-# The pusher waits for it.
+# The pusher waits for the listing.
 LISTING_TIMEOUT_SECONDS = 5
 
 
@@ -28,12 +28,12 @@ def announce(
     foreground: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Note where the branches stand, and leave a sender behind; raise NotConfigured when it is not known where to send.
+    """Record the tips of all branches and start a detached sender; raise NotConfigured if the settings are incomplete.
 
-    In the foreground, wait for its report for as long as the budget lasts.
+    In the foreground, wait up to ``budget_seconds`` for the sender's report.
     """
     spool = Spool(git_dir)
-    # Later they may have moved on. Without the note the sender takes them as they are then.
+    # Later pushes may move the branches. Without this record the sender uses the tips as they are when it runs.
     with suppress(GitFailed, OSError):
         listing = list_branches(
             git_dir,
@@ -47,7 +47,8 @@ def announce(
     except NotConfigured as problem:
         spool.record_problem(str(problem))
         raise
-    # What this push's environment says of the repository is written down with it, and not about the others that wait.
+    # Repository settings from this push's environment are stored with the push. Remove them from the sender's
+    # environment: they do not apply to other pushes in the spool.
     common = {name: value for name, value in environment.items() if name[len("HOOKHUB_") :].lower() not in push.named}
     report = detach(lambda: _drain(git_dir, common, api_key=settings.api_key))
     try:
@@ -60,13 +61,13 @@ def announce(
 
 
 def _drain(git_dir: Path, environment: Mapping[str, str], *, api_key: str) -> str:
-    # Loading what sends (http, ssl, e-mail) takes several times as long as all that the pusher waits for.
-    from hookhub.git.draining import drain  # noqa: PLC0415 - in the detached sender, which keeps no pusher waiting.
+    # Importing the HTTP modules (http, ssl, email) takes several times as long as everything the pusher waits for.
+    from hookhub.git.draining import drain  # noqa: PLC0415 - imported in the detached sender; no pusher waits.
     from hookhub.git.sending import without_key  # noqa: PLC0415 - as above.
 
     try:
         return str(drain(git_dir, environment=environment))
-    except Exception as bug:  # noqa: BLE001 - recorded in the spool, the only place left to say it.
+    except Exception as bug:  # noqa: BLE001 - recorded in the spool; the process has no streams.
         said = without_key(f"{type(bug).__name__}: {bug}", api_key)
         Spool(git_dir).record_problem(said)
         return said

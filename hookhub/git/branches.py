@@ -1,4 +1,4 @@
-"""Where the branches stood before a push: what it brought is what none of them had."""
+"""Reconstructs the branch tips before a push: the commits that none of them contains are new with it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hookhub.git.payloads import Push, as_name
 
-# Asking git whether one commit contains another costs a process each.
+# Each question whether one commit contains another takes a git process.
 MAX_QUESTIONS = 64
 
 
 def parse(listing: bytes, *, prefix: str = "") -> dict[str, str]:
-    """Read ``for-each-ref``'s listing of branches: the names without their namespace, each with its commit's id.
+    """Parse a listing of branches from ``for-each-ref``; return commit ids by ref name, without the ``prefix``.
 
-    Symbolic refs are left out: what such a name stands on moves with another branch.
+    Symbolic refs are left out: they only follow another branch.
     """
     found = {}
     for line in listing.splitlines():
@@ -33,11 +33,12 @@ def before(
     announced: Mapping[str, str] | None = None,
     contains: Callable[[str, str], bool] = operator.eq,
 ) -> dict[str, str]:
-    """Return where the branches stood before a push.
+    """Return the branch tips (ref name to commit id) before a push.
 
-    ``seen`` is where they stood when its hook ran, or later. By then pushes that came ``later`` may have moved them, or
-    something that runs no hook. A branch that contains the push's commits and stood elsewhere in ``announced``, which
-    is where the branches were seen last, has got them from the push, and is put back there.
+    ``seen`` holds the tips when the push's hook ran, or later. By then they may have been moved by a push in ``later``,
+    or by a command that runs no hook, such as ``git branch -f``. ``announced`` holds the tips after the previous push
+    that was processed. A branch that contains commits of this push, and had another tip in ``announced``, got them from
+    this push and is set back to that tip.
     """
     stood = dict(seen)
     for each in reversed(later):

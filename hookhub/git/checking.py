@@ -1,4 +1,4 @@
-"""Asks HookHub, with one request that publishes nothing, whether what was installed will work."""
+"""Checks an installation against HookHub with one request that publishes nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNAUTHENTICATED, _FORBIDDEN = 401, 403
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found, in words, and whether pushes will be announced as things are."""
+    """The result of a check: whether pushes will be published with these settings, and a message for the user."""
 
     works: bool
     sentence: str
@@ -30,7 +30,7 @@ def _bad(sentence: str) -> Finding:
 
 
 def check(settings: Settings) -> Finding:
-    """Ask whether the address, the key and the repository are right."""
+    """Check the URL, the API key and the repository name."""
     name = settings.identity.name
     event: dict[str, object] = {"type": "push", "repository": name, "data": {}}
     answer = _post("/v1/events/validate", event, settings)
@@ -48,13 +48,13 @@ def check(settings: Settings) -> Finding:
         hint = "Say it with --repository." if answer.refusal.is_about_case else how_to_create(settings)
         return _bad(f"{answer.refusal}\n{hint}")
     if answer.refusal.is_of_these_bytes:
-        # Only the organization's own rules for events can refuse the made-up one, and a real one may obey them.
+        # Only the organization's own schemas can reject this made-up event; real events may match them.
         return _good(f"{settings.url} answers and takes this key; it checks events: {answer.refusal}")
     return _bad(f"{settings.url}: {answer}")
 
 
 def create(settings: Settings) -> Finding:
-    """Create the repository, unless it is there."""
+    """Create the repository at HookHub, unless it exists already."""
     identity = settings.identity
     wanted: dict[str, object] = {"name": identity.short, "private": identity.private}
     if identity.owner:
@@ -71,7 +71,7 @@ def create(settings: Settings) -> Finding:
 
 
 def how_to_create(settings: Settings) -> str:
-    """Return the command that creates the repository; the key it needs is not the hook's."""
+    """Return instructions to create the repository, which takes a key of a wider scope than the hook's."""
     identity = settings.identity
     wanted = {"name": identity.short, **({"organization": identity.owner} if identity.owner else {})}
     return (

@@ -1,4 +1,4 @@
-"""Reads commits one at a time, with the paths they change, from one git process."""
+"""Reads commits and the paths they change, one at a time, from a long-running git process."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from pathlib import Path
 from hookhub.git.listing import GitFailed
 from hookhub.git.payloads import as_text
 
-# An import can add a million files in one commit; nobody reads them in a webhook.
+# An import can add a million files in one commit, too many for a webhook.
 MAX_PATHS = 3000
-# Twelve bytes is the most one character can cost as escaped JSON, and a whole event must stay below 1 MiB.
+# A character takes up to twelve bytes as escaped JSON, and the whole event must stay below 1 MiB.
 MAX_MESSAGE = 16_384
 MAX_NAME = 1_000
-# More than the longest message that is kept, at four bytes a character.
+# More than the longest message that is kept, at up to four bytes per character in UTF-8.
 MAX_TOKEN_BYTES = 1 << 17
-# The last second that RFC 3339 can write.
+# The last second of the year 9999, the maximum in RFC 3339.
 MAX_SECONDS = 253_402_300_799
 
 _FIELDS = ("%H", "%T", "%an", "%ae", "%cn", "%ce", "%cI", "%ct", "%B")
@@ -32,7 +32,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]([01]\d|2[0-3]):[0-5
 
 @dataclass(frozen=True)
 class Person:
-    """An author or committer, as the commit names them."""
+    """The author or committer of a commit."""
 
     name: str
     email: str
@@ -46,7 +46,7 @@ class Commit:
     tree_id: str
     message: str
     timestamp: str
-    # The same in seconds since 1970.
+    # ``timestamp`` as a Unix time in seconds.
     committed_at: int
     author: Person
     committer: Person
@@ -57,24 +57,27 @@ class Commit:
 
 
 class CommitReader:
-    """One ``git diff-tree`` that is asked for commit after commit, so that a single one is in memory."""
+    """Reads commits from one ``git diff-tree --stdin``, holding one commit in memory at a time."""
 
     def __init__(self, *, git_dir: Path, environment: Mapping[str, str], timeout_seconds: float) -> None:
         self._git_dir = git_dir
         self._environment = environment
         self._timeout_seconds = timeout_seconds
         self._process: subprocess.Popen[bytes] | None = None
-        # Random, so that no commit message and no file name can pass for the start of a commit or the end of it. The
-        # end is no object id: git repeats such a line, and flushes what it has written so far.
+        # Random markers, which no commit message or file name can imitate. The end marker is not an object id: git
+        # echoes such a line and flushes its output.
         self._start = secrets.token_hex(16).encode()
         self._end = b"end-" + secrets.token_hex(16).encode() + b"\n"
 
     def read(self, commit: str, parent: str) -> Commit | None:
-        """Return a commit compared with its first parent ("" for a root), or None when it is not there."""
+        """Return a commit with its changes against ``parent`` ("" for a root commit), or None if it does not exist.
+
+        Raise GitFailed.
+        """
         try:
             process = self._running()
-            assert process.stdin is not None  # noqa: S101 - we asked for a pipe; this tells the type checker.
-            # A parent on the line overrides the real ones: a merge is compared with its first parent, in every git.
+            assert process.stdin is not None  # noqa: S101 - it is a pipe; for the type checker.
+            # A parent on the line overrides the real ones, so that every git version compares a merge with its first.
             process.stdin.write(f"{commit} {parent}".rstrip().encode() + b"\n" + self._end)
             process.stdin.flush()
             return _read_commit(self._tokens(process), start=self._start)
@@ -83,7 +86,7 @@ class CommitReader:
             raise GitFailed(f"git diff-tree: {error}") from error
 
     def close(self) -> None:
-        """End the process; the next commit gets another."""
+        """Kill the git process; the next read starts a new one."""
         if self._process is not None:
             process, self._process = self._process, None
             process.kill()
@@ -108,7 +111,7 @@ class CommitReader:
         return self._process
 
     def _tokens(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-        """Yield what stands between zero bytes until the end line, and of what is very long the beginning."""
+        """Yield the NUL-terminated tokens up to the end marker, each cut at ``MAX_TOKEN_BYTES``; raise GitFailed."""
         assert process.stdout is not None  # noqa: S101 - as above.
         descriptor = process.stdout.fileno()
         until = time.monotonic() + self._timeout_seconds
@@ -128,7 +131,7 @@ class CommitReader:
             token += rest
             if token.endswith(self._end):
                 return
-            # Keep the beginning, and what may be the beginning of the end line.
+            # Keep the beginning of the token, and its tail, which may be the start of the end marker.
             del token[MAX_TOKEN_BYTES : -len(self._end)]
 
 
@@ -142,7 +145,7 @@ def _read_commit(tokens: Iterator[bytes], *, start: bytes) -> Commit | None:
     changed: dict[str, list[str]] = {"A": [], "D": [], "M": []}
     count = 0
     for token in tokens:
-        # The line feed that ends the header sticks to the first status letter; paths are taken as they are.
+        # The line feed that ends the header precedes the first status letter. Paths are verbatim.
         status = as_text(token.lstrip(b"\n"))
         if not status:
             continue
@@ -154,13 +157,13 @@ def _read_commit(tokens: Iterator[bytes], *, start: bytes) -> Commit | None:
 
 
 def _filled(placeholder: str, text: str) -> str:
-    """Return a field's text; git repeats the placeholder of what a damaged commit does not have."""
+    """Return a field's text; for a field that a damaged commit lacks, git prints the placeholder itself."""
     return "" if text == placeholder else text
 
 
 def _commit(fields: list[str], changed: dict[str, list[str]], *, truncated: bool) -> Commit:
     oid, tree, author, author_email, committer, committer_email, written, seconds, message = fields
-    # Git ends every message with a line feed of its own; nobody wrote it and GitHub does not show it.
+    # Git appends a line feed to every message, which GitHub does not show.
     message = message.removesuffix("\n")
     timestamp, committed_at = moment(written, seconds)
     return Commit(
@@ -179,15 +182,16 @@ def _commit(fields: list[str], changed: dict[str, list[str]], *, truncated: bool
 
 
 def moment(written: str, seconds: str) -> tuple[str, int]:
-    """Return when a commit was made, in RFC 3339 and in seconds since 1970, from what git makes of its date.
+    """Return a commit's date in RFC 3339 and as a Unix time, from git's ``%cI`` and ``%ct``.
 
-    A date that RFC 3339 cannot write becomes the nearest that it can, and one that git cannot read is 1970.
+    A date outside the range of RFC 3339, or before 1970, becomes the nearest valid one; one that git cannot parse
+    becomes 1970-01-01.
     """
     is_number = seconds.isascii() and seconds.lstrip("-").isdecimal() and len(seconds) < 20
     at = min(max(int(seconds), 0), MAX_SECONDS) if is_number else 0
     if is_number and int(seconds) == at and _MOMENT.fullmatch(written):
         try:
-            # Python before 3.11 does not read the letter.
+            # ``fromisoformat`` accepts "Z" from Python 3.11 on.
             if datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp() == at:
                 return written, at
         except (ValueError, OverflowError):

@@ -1,4 +1,4 @@
-"""Runs work in a process that outlives the hook, and holds none of its streams."""
+"""Runs a function in a daemon process that outlives the hook and keeps none of its streams open."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import os
 import signal
 from collections.abc import Callable
 
-# A backstop far beyond anything a healthy sender does, for what no time limit in Python reaches: a hung resolver. What
-# it has done by then is on disk.
+# A backstop against hangs that no timeout in Python covers, such as a DNS resolver. It is far above the run time of a
+# healthy sender, and its progress by then is on disk.
 LONGEST_LIFE_SECONDS = 1800
 MAX_REPORT_BYTES = 4096
 
 
 def detach(work: Callable[[], str]) -> int:
-    """Run ``work``, which must not raise, in a process of its own; return a descriptor to read its result from."""
+    """Run ``work``, which must not raise, in a daemon process; return a file descriptor to read its result from."""
     reading, writing = os.pipe()
     child = os.fork()
     if child:
         os.close(writing)
         os.waitpid(child, 0)
         return reading
-    # From here on this is the copy, and must never return into the program that was copied.
+    # The child process: it must never return into the hook's code.
     try:
         os.setsid()
         if not os.fork():
             _let_go_of_streams(writing)
-            # The hook may have ended; that is no reason to die of SIGPIPE in the middle of the work.
+            # The hook may have exited: writing the report must not kill the process with SIGPIPE.
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""Empties a repository's spool: turns pushes into events and sends them, in order, one sender at a time."""
+"""Drains a repository's spool: builds the events of pushes and sends them in order, one sender at a time."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ from hookhub.git.telling import build_events
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 15.0
-# Pushes whose hooks ran at the same time as another's may have moved a branch before that one looked.
+# Later pushes to undo when the tips were recorded by the hook: concurrent ones may have moved a branch before that.
 CONCURRENT_PUSHES = 64
-# Without a look at the time of the push, all that came later have moved branches since.
+# Later pushes to undo when the hook recorded no tips: all of them have moved branches since.
 LATER_PUSHES = 1_000
 
 
 @dataclass
 class Drained:
-    """What a sender came to."""
+    """The result of a sender's run.
+
+    ``sent`` counts events; ``rejected`` and ``waiting`` count files in the spool. ``problem`` is the reason why files
+    wait. ``elsewhere`` is True if another sender holds the lock.
+    """
 
     sent: int = 0
     rejected: int = 0
@@ -38,7 +42,7 @@ class Drained:
     elsewhere: bool = False
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return a summary in one line."""
         said = [f"{self.sent} events sent"] if self.sent or not self.elsewhere else []
         said += [f"{self.rejected} files set aside in hookhub-spool/rejected"] if self.rejected else []
         said += [f"{self.waiting} files wait: {self.problem}"] if self.waiting else []
@@ -49,9 +53,10 @@ class Drained:
 def drain(
     git_dir: Path, *, environment: Mapping[str, str], patience_seconds: float | None = None, wait_seconds: float = 0
 ) -> Drained:
-    """Send everything that waits, trying for ``patience_seconds``; what is left stays for the next sender.
+    """Send everything in the spool, retrying for ``patience_seconds``; the rest stays for the next sender.
 
-    Raises NotConfigured, with the reason in the spool too, when it is not known where to send.
+    Wait up to ``wait_seconds`` for the lock. Raise NotConfigured, also recorded in the spool, if the settings are
+    incomplete or invalid.
     """
     spool = Spool(git_dir)
     try:
@@ -67,13 +72,14 @@ def drain(
                 sender.drained.elsewhere = True
                 return sender.drained
             sender.run()
-        # A push that came between our last look and the end of our lock found the lock taken, and left it to us.
+        # The sender of a push that arrived between our last check and the release of the lock found it taken and
+        # exited, so check again.
         if sender.drained.problem is not None or not (spool.pushes() or spool.batches()):
             return sender.drained
 
 
 class _Sender:
-    """The one process that works on a spool."""
+    """Drains a spool; its caller holds the lock."""
 
     def __init__(
         self, spool: Spool, git_dir: Path, settings: Settings, environment: Mapping[str, str], *, until: float
@@ -87,7 +93,7 @@ class _Sender:
         self.drained = Drained()
 
     def run(self) -> None:
-        """Build and send until nothing is left, or nothing more can be done now."""
+        """Build and send events until the spool is empty, or a problem blocks the rest."""
         drained = self.drained
         while True:
             drained.problem = self._expand()
@@ -106,7 +112,7 @@ class _Sender:
         )
 
     def _send_all(self, batches: list[Path]) -> bool:
-        """Send requests in order; return whether to look for more."""
+        """Send requests in order; return False if one of them blocks those behind it."""
         for path in batches:
             while path.exists():
                 lines = path.read_bytes()
@@ -129,7 +135,7 @@ class _Sender:
         return True
 
     def _wait(self, answer: Unavailable) -> bool:
-        """Wait before the next try; return False when patience ends first."""
+        """Wait before the next attempt; return False if the deadline comes first."""
         self.drained.problem = answer.problem
         self._spool.record_problem(answer.problem)
         wait = max(self._pause, answer.retry_after_seconds)
@@ -140,9 +146,9 @@ class _Sender:
         return True
 
     def _settle(self, path: Path, answer: Answer, *, lines: bytes) -> bool:
-        """Do what an answer asks for; return False when nothing behind this request can be sent either.
+        """Act on a response; return False if it blocks the requests behind it as well.
 
-        What is hopeless is found by halving, so that one bad event takes no good one with it.
+        A rejected request is bisected until the invalid event is alone, so that no valid one is rejected with it.
         """
         if isinstance(answer, Accepted):
             self._spool.remove(path)
@@ -159,7 +165,7 @@ class _Sender:
         return False
 
     def _parts_of(self, path: Path) -> list[Path]:
-        """List what a request was split into; it stands before everything else."""
+        """Return the parts of a request that was split; they sort before all later requests."""
         return [each for each in self._spool.batches() if each.stem.startswith(path.stem)]
 
     def _reject(self, path: Path, *, reason: str) -> None:
@@ -167,7 +173,7 @@ class _Sender:
         self.drained.rejected += 1
 
     def _expand(self) -> str | None:
-        """Turn every kept push into the requests to send; return the problem that stopped it, or None."""
+        """Convert every push in the spool to requests; return the problem that stopped it, or None."""
         paths = self._spool.pushes()
         for index, path in enumerate(paths):
             try:
@@ -181,7 +187,7 @@ class _Sender:
                         self._spool.record_problem(_progress_of(push, progress))
             except (SpoolFull, GitFailed, OSError) as failed:
                 return str(failed)
-            except Exception:  # noqa: BLE001 - recorded with the push set aside: one that cannot be built must not stop the rest.
+            except Exception:  # noqa: BLE001 - recorded with the rejected push, which must not block the rest.
                 self._reject(path, reason=traceback.format_exc())
         return None
 
@@ -216,7 +222,7 @@ class _Sender:
         )
 
     def _readable(self, paths: list[Path], push: Push) -> Iterator[Push]:
-        """Read the pushes to the same namespace; one that cannot be read is dealt with in its turn."""
+        """Yield the pushes to the same namespace; skip an unreadable one, which is rejected in its turn."""
         for path in paths:
             with suppress(ValueError, OSError):
                 other = self._spool.read_push(path)

@@ -1,4 +1,4 @@
-"""Which of git's environment variables hold for the processes that the sender starts, and why.
+"""Chooses the ``GIT_*`` environment variables for the git processes that the sender starts.
 
 receive-pack, http-backend, ssh and forges (Gitaly, Gitea) start the hook with ``GIT_*`` variables of three kinds:
 
@@ -7,12 +7,12 @@ receive-pack, http-backend, ssh and forges (Gitaly, Gitea) start the hook with `
   ``GIT_HTTP_*``, ``GIT_PROJECT_ROOT``, ``GIT_SSH*``, ``GIT_PREFIX``, ``GIT_INDEX_FILE``, ``GIT_WORK_TREE``,
   ``GIT_COMMON_DIR``, ``GIT_CEILING_DIRECTORIES``, ``GIT_CONFIG_COUNT``/``GIT_CONFIG_PARAMETERS`` (``git -c`` of that
   command), ``GIT_DEFAULT_HASH`` (for new repositories), ``GIT_TRACE*`` (may write to a stream that is closed by then,
-  or between git's complaints), and those that change what plumbing prints (``GIT_DIFF_OPTS``, ``GIT_*_PATHSPECS``).
-  All are dropped, and so is any that a later git invents: the sender names its repository itself, and asks nothing
-  that these could answer.
-- *Of the host*: where git's programs and its configuration files are. They are kept.
+  or into git's error messages), and those that change the output of plumbing commands (``GIT_DIFF_OPTS``,
+  ``GIT_*_PATHSPECS``). All of them are dropped, and so are any that a later git introduces: the sender passes the
+  repository explicitly and needs none of them.
+- *Of the host*: the locations of git's programs and configuration files. They are kept.
 - *Of the repository*: ``GIT_NAMESPACE`` and the object directories, unless these are the push's quarantine. They are
-  written down with the push, because a sender started by a timer does not have them.
+  stored with the push, because a sender started by a timer does not have them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TEMPORARY_NAMES = ("incoming-", "tmp_objdir-", "quarantine-")
 
 
 def of_the_repository(environment: Mapping[str, str], *, git_dir: Path) -> dict[str, str]:
-    """Return the variables by which a later process finds the refs and objects of the push that runs now."""
+    """Return the variables with which a later process finds the refs and objects of the current push."""
     found = {}
     if environment.get(_NAMESPACE):
         found[_NAMESPACE] = environment[_NAMESPACE]
@@ -48,23 +48,26 @@ def of_the_repository(environment: Mapping[str, str], *, git_dir: Path) -> dict[
 
 
 def for_git(environment: Mapping[str, str], *, git_dir: Path, own: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a git process that reads ``git_dir``; ``own`` is what its push has on record."""
+    """Return the environment of a git process that reads ``git_dir``.
+
+    ``own`` holds the variables stored with the push, from ``of_the_repository``.
+    """
     chosen = {name: value for name, value in environment.items() if not name.startswith("GIT_") or name in _OF_THE_HOST}
     chosen.update({name: own[name] for name in (_OBJECTS, _ALTERNATES) if name in own})
-    # With GIT_DIR given, git neither searches nor asks who owns the directory (safe.directory, safe.bareRepository):
-    # an administrator may flush another user's spool. Replacement objects would make the ids we report differ from
-    # those that were pushed; missing objects are not worth a connection to another server.
+    # With GIT_DIR set, git skips both discovery and the ownership checks (safe.directory, safe.bareRepository), so that
+    # an administrator can flush another user's spool. Replacement objects would make the reported ids differ from the
+    # pushed ones. Fetching missing objects lazily would open a connection to another server.
     chosen.update({"GIT_DIR": str(git_dir), "GIT_NO_REPLACE_OBJECTS": "1", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"})
     return chosen
 
 
 def ref_prefix(own: Mapping[str, str]) -> str:
-    """Return what git puts before every ref of the namespace that a push went to; "" without one."""
+    """Return the prefix of every ref in the push's namespace; "" without a namespace."""
     return "".join(f"refs/namespaces/{part}/" for part in own.get(_NAMESPACE, "").split("/") if part)
 
 
 def _is_lasting(directory: Path, quarantine: str | None) -> bool:
-    """Return whether an object directory is still there when receive-pack has ended."""
+    """Return whether an object directory outlives receive-pack."""
     directory = directory.resolve()
     if quarantine is not None and _is_within(directory, Path(quarantine).resolve()):
         return False
@@ -76,7 +79,7 @@ def _is_within(directory: Path, outer: Path) -> bool:
 
 
 def _directories(alternates: str) -> Iterator[Path]:
-    """Yield the directories of a list as git writes one: divided by colons, in C's quotes where that is ambiguous."""
+    """Yield the directories of a list in git's notation: separated by colons, with C-style quotes where ambiguous."""
     while alternates:
         if alternates.startswith('"'):
             path, alternates = _unquoted(alternates)
@@ -87,7 +90,7 @@ def _directories(alternates: str) -> Iterator[Path]:
 
 
 def _unquoted(text: str) -> tuple[str, str]:
-    """Split off a quoted path; git writes only quotes and backslashes with a backslash before them in most paths."""
+    """Split off a quoted path; return it and the rest. Only escaped quotes and backslashes are supported."""
     path, position = "", 1
     while position < len(text) and text[position] != '"':
         position += text[position] == "\\"

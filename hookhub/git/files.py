@@ -1,4 +1,4 @@
-"""Files that are complete from the moment they have their name, owned as the repository is."""
+"""Atomic, durable file writes, with the files owned by the repository's owner."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def write(path: Path, content: bytes, *, owned_like: Path, durably: bool = True) -> None:
-    """Write a file whole under its name, and unless told otherwise onto the disk."""
+    """Write a file atomically, with the owner of ``owned_like``; ``durably`` also syncs it and its directory."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
@@ -28,7 +28,7 @@ def write(path: Path, content: bytes, *, owned_like: Path, durably: bool = True)
 
 
 def sync(directory: Path) -> None:
-    """Make a rename or removal in a directory durable."""
+    """Sync a directory, which makes a rename or removal in it durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -37,7 +37,7 @@ def sync(directory: Path) -> None:
 
 
 def locked(descriptor: int) -> bool:
-    """Take the lock of an open file, and return whether it could be had at once."""
+    """Try to lock an open file exclusively without waiting; return whether that succeeded."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -46,9 +46,9 @@ def locked(descriptor: int) -> bool:
 
 
 def give_to_owner_of(directory: Path, descriptor: int) -> None:
-    """Let the repository's own user remove what root has made for it."""
+    """Give a file or directory created by root to the owner of ``directory``, so that the owner can delete it."""
     if os.geteuid() == 0:
         owner, given = directory.stat(), os.fstat(descriptor)
-        # A file with a second name may be one of root's that the repository's user has linked here.
+        # A file with several hard links may be one of root's that the repository's owner has linked here.
         if given.st_uid == 0 and (stat.S_ISDIR(given.st_mode) or given.st_nlink == 1):
             os.fchown(descriptor, owner.st_uid, owner.st_gid)

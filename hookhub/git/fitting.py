@@ -1,4 +1,4 @@
-"""What has room in one event."""
+"""Limits the size of an event's list of commits."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-# Below the API's 1 MiB per event, measured as escaped ASCII so that no re-encoding on the way can exceed it.
+# Below the API's 1 MiB per event. Measured as escaped ASCII, so that no re-encoding in transit can exceed it.
 MAX_PUSH_BYTES = 900_000
 MAX_COMMIT_BYTES = 300_000
 
 
 def size_of(data: dict[str, Any]) -> int:
-    """Return the bytes that an object takes in a list."""
+    """Return the bytes that an object takes in a JSON list."""
     return len(json.dumps(data)) + len(", ")
 
 
 def trimmed(commit: dict[str, Any]) -> dict[str, Any]:
-    """Halve a commit's lists of paths until it fits its share, and say so with ``truncated``."""
+    """Halve a commit's lists of paths until it is within ``MAX_COMMIT_BYTES``, and set ``truncated`` if any was cut."""
     keep = max(len(commit[name]) for name in ("added", "removed", "modified"))
     while size_of(commit) > MAX_COMMIT_BYTES and keep:
         keep //= 2
@@ -27,7 +27,7 @@ def trimmed(commit: dict[str, Any]) -> dict[str, Any]:
 
 
 def fitting(newest: Iterable[dict[str, Any]], *, room: int) -> list[dict[str, Any]]:
-    """Keep the newest commits that fit into ``room`` bytes, oldest first; the event says how many there were."""
+    """Return the newest commits that fit into ``room`` bytes, oldest first."""
     kept: list[dict[str, Any]] = []
     for commit in newest:
         room -= size_of(commit)

@@ -1,4 +1,4 @@
-"""GitHub's shape of a push, and of refs that come and go."""
+"""Builds payloads in GitHub's shape: ``push``, ``create`` and ``delete``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hookhub.git.fitting import MAX_PUSH_BYTES, fitting, size_of, trimmed
 from hookhub.git.history import History
 from hookhub.git.payloads import Change, Identity, Push
 
-# JavaScript reads whole numbers exactly up to here.
+# The largest integer that JavaScript represents exactly.
 MAX_ID = (1 << 53) - 1
 
 
 def created(history: History, push: Push, identity: Identity, change: Change) -> dict[str, Any]:
-    """Return a new ref."""
+    """Return the payload for a created ref."""
     return {
         "ref": change.short,
         "ref_type": change.kind,
@@ -29,7 +29,7 @@ def created(history: History, push: Push, identity: Identity, change: Change) ->
 
 
 def deleted(history: History, push: Push, identity: Identity, change: Change) -> dict[str, Any]:
-    """Return a ref that is gone."""
+    """Return the payload for a deleted ref."""
     return {
         "ref": change.short,
         "ref_type": change.kind,
@@ -40,7 +40,7 @@ def deleted(history: History, push: Push, identity: Identity, change: Change) ->
 
 
 def pushed(history: History, push: Push, identity: Identity, change: Change) -> dict[str, Any]:
-    """Return a ref that moved, with its newest commits."""
+    """Return the payload for a push to a ref, with its newest commits."""
     moved, page = history.moved(change), identity.html_url
     found = history.head(change, moved)
     head = None if found is None else _commit(found[0], page=page, distinct=found[1])
@@ -65,7 +65,7 @@ def pushed(history: History, push: Push, identity: Identity, change: Change) -> 
 
 
 def repository(identity: Identity, *, default_branch: str | None) -> dict[str, Any]:
-    """Return the repository as far as a git host knows it, with every key that typed readers of GitHub's need."""
+    """Return the repository, with every key that a typed GitHub client requires; null where the host has no value."""
     number = number_of("Repository", identity.name, given=identity.id)
     owner = identity.owner
     return {
@@ -86,13 +86,13 @@ def repository(identity: Identity, *, default_branch: str | None) -> dict[str, A
 
 
 def sender(push: Push, identity: Identity) -> dict[str, Any]:
-    """Return the person who pushed."""
+    """Return the pusher as a GitHub user."""
     return _user(push.pusher_name, identity, given=push.pusher_id)
 
 
 def number_of(kind: str, name: str, *, given: str | None) -> int:
-    """Return the number that stands for a name: the one given, if it is one, or always the same made from the name."""
-    # GitLab's are like "user-7".
+    """Return a numeric id: ``given`` if it is one, or a stable hash of the kind and name."""
+    # GitLab's user ids look like "user-7".
     digits = (given or "").rpartition("-")[2] if (given or "").startswith("user-") else given or ""
     if digits.isascii() and digits.isdecimal() and len(digits) < 17 and 0 < int(digits) <= MAX_ID:
         return int(digits)
@@ -101,7 +101,7 @@ def number_of(kind: str, name: str, *, given: str | None) -> int:
 
 
 def node_id(kind: str, number: int) -> str:
-    """Return the opaque id that goes with a number, made as GitHub makes it."""
+    """Return the opaque node id for a numeric id, encoded as GitHub does."""
     return b64encode(f"0{len(kind)}:{kind}{number}".encode()).decode()
 
 
@@ -118,7 +118,7 @@ def _user(login: str, identity: Identity, *, given: str | None) -> dict[str, Any
     page = identity.html_url
     if page is None or not login:
         return known
-    # The page of a person is beside that of a repository's owner, as at GitHub.
+    # As on GitHub, the pages of users are siblings of the repository owner's page.
     site = page.removesuffix(f"/{identity.name}")
     own = f"{site}/{login}"
     lists = ("followers", "following", "gists", "starred", "subscriptions", "repos", "events", "received_events")

@@ -1,4 +1,4 @@
-"""What the changes of one push brought, whatever shape the events have."""
+"""The commits of each change in a push, independent of the dialect of the events."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _NOTHING = Walk()
 
 @dataclass(frozen=True)
 class Moved:
-    """One change with its commits' ids: the newest, newest first, each with its parent and whether it is distinct.
+    """The commits of one change: ``newest`` holds (id, first parent, is distinct), newest first.
 
-    Distinct is what no branch had before the push, and no other change of the push has told of.
+    A commit is distinct if no branch contained it before the push, and no earlier change of the push includes it.
+    ``size`` and ``distinct_size`` count all commits, also those beyond the limit of ``newest``.
     """
 
     newest: tuple[tuple[str, str, bool], ...]
@@ -27,7 +28,7 @@ class Moved:
 
 
 class History:
-    """The changes of one push; commits are read when they are asked for, and not kept."""
+    """The history of one push; commits are read on demand and not cached."""
 
     def __init__(self, push: Push, *, repository: Repository, before: Mapping[str, str]) -> None:
         self._repository = repository
@@ -40,14 +41,14 @@ class History:
         self._branches_on = _branches_on(push, before)
 
     def close(self) -> None:
-        """End the process that reads commits."""
+        """Stop the git process that reads commits."""
         self._reader.close()
 
     def moved(self, change: Change) -> Moved:
-        """Return what a change brought; nothing when git cannot say, for that the ref moved is news by itself."""
-        # A tag's push carries no commits, at GitHub and here: the branch's push has told of them.
+        """Return the commits of a change, or none if git fails: that the ref moved is worth an event by itself."""
+        # As on GitHub, the push of a tag lists no commits; they belong to the push of a branch.
         if change.deleted or change.kind != "branch":
-            # A client moves a tag only by force, whatever its old and new commits have in common.
+            # Moving a tag always takes a forced push, even if the new commit descends from the old one.
             is_moved_tag = change.kind == "tag" and not change.created and not change.deleted
             return Moved((), size=0, distinct_size=0, forced=is_moved_tag)
         distinct = self._distinct.get(change.ref, _NOTHING)
@@ -61,7 +62,7 @@ class History:
         return Moved(newest, size=walk.size, distinct_size=distinct.size, forced=walk.forced)
 
     def commits(self, moved: Moved, *, oldest_first: bool = False) -> Iterator[tuple[Commit, bool]]:
-        """Yield a change's commits, each with whether it is distinct, as far as git can read them."""
+        """Yield a change's commits, each with whether it is distinct; skip those that git cannot read."""
         for commit, parent, is_distinct in reversed(moved.newest) if oldest_first else moved.newest:
             try:
                 read = self._reader.read(commit, parent)
@@ -71,7 +72,7 @@ class History:
                 yield read, is_distinct
 
     def head(self, change: Change, moved: Moved) -> tuple[Commit, bool] | None:
-        """Return the commit that a ref stands on now, with whether it is distinct; None when it stands on none."""
+        """Return the commit that the ref points to after the push, and whether it is distinct, or None."""
         tip = self._tips.get(change.new)
         if tip is None:
             return None
@@ -83,7 +84,7 @@ class History:
         return None if read is None else (read, is_distinct)
 
     def base_ref(self, change: Change) -> str | None:
-        """Return the branch that a new ref was made from, to show: one that stands on the very same commit."""
+        """Return a branch from which a new ref was created: one with the same tip, preferably the default branch."""
         tip = self._tips.get(change.new)
         if not change.created or tip is None:
             return None
@@ -95,7 +96,10 @@ class History:
         return ref != change.ref and ref in self._branches_on.get(tip, {})
 
     def _find_tips(self, push: Push) -> tuple[dict[str, str], dict[str, str]]:
-        """Find the commit behind every new value, and that commit's first parent, for all refs at once."""
+        """Return the commit of every new ref value, by value, and the first parent of each such commit.
+
+        All refs are resolved by two git processes.
+        """
         try:
             tips = self._repository.peel(
                 change.new for change in push.changes if change.kind is not None and not change.deleted
@@ -105,10 +109,10 @@ class History:
             return {}, {}
 
     def _find_distinct(self, push: Push, before: Mapping[str, str]) -> dict[str, Walk]:
-        """Find what no branch had before, for all branches at once.
+        """Return the commits that no branch contained before, by ref, from one walk for all branches.
 
-        What two new branches share is told with the first of them only, so that a push of a thousand branches does not
-        tell the same history a thousand times.
+        A commit shared by several new branches counts for the first of them only, so that a push of a thousand branches
+        does not list the same history a thousand times.
         """
         moved = [change for change in push.changes if change.kind == "branch" and not change.deleted]
         try:
@@ -119,7 +123,7 @@ class History:
 
 
 def _branches_on(push: Push, before: Mapping[str, str]) -> dict[str, dict[str, None]]:
-    """Return the branches that stand on each commit after a push, in the order of their names."""
+    """Return the branches that point to each commit after a push, sorted by name."""
     after = dict(before)
     for change in push.changes:
         if change.kind == "branch":

@@ -1,15 +1,15 @@
-"""The post-receive hook: writes the push down, leaves a sender behind, and never makes the pusher wait or fail.
+"""The post-receive hook: writes the push to the spool, starts a detached sender, and never delays or fails the push.
 
-Always spool first, then send from a detached process. Sending at once would tie every push to HookHub's health: even
-with a time limit each push would pay that limit while HookHub hangs. This way a push costs one small durable write,
-whatever HookHub does, however much was pushed, and events outlive a crash between the two.
+Spool first, then send from a detached process. Sending from the hook would couple every push to HookHub's health: while
+HookHub hangs, each push would wait for the timeout. A push costs one small durable write instead, whatever its size and
+the state of HookHub, and its events survive a crash before they are sent.
 
-Nothing that can fail comes before the spool: no settings, no git, no module that a minimal Python may lack. That is why
-what comes after it is imported only then.
+Nothing that can fail precedes the write to the spool: no settings, no git process, no module that a minimal Python may
+lack. This is why the modules for the later steps are imported only then.
 
-Git waits until the hook has closed its standard streams, so the sender gives up all of them. Where the system ends
-every process of a session with the session (systemd's KillUserProcesses), the sender may die; the spool stays, and the
-next push, or ``post-receive --flush`` from a timer, sends it.
+Git waits until the hook has closed its standard streams, so the sender closes all of them. Where a session's processes
+are killed with the session (systemd's KillUserProcesses), the sender may die. The spool remains, and the next push
+sends it, or ``post-receive --flush`` from a timer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from hookhub.git.spool import Spool, SpoolFull
 if TYPE_CHECKING:
     import argparse
 
-# Servers that let people push name them in one of these; our own login is the last resort.
+# Git servers pass the name of the pusher in one of these variables. The fallback is the hook's own login name.
 _PUSHER_NAMES = ("HOOKHUB_PUSHER", "GL_USERNAME", "GL_USER", "GITEA_PUSHER_NAME", "REMOTE_USER")
 _PUSHER_IDS = ("HOOKHUB_PUSHER_ID", "GL_ID", "GITEA_PUSHER_ID")
 _PUSHER_EMAILS = ("HOOKHUB_PUSHER_EMAIL", "GITEA_PUSHER_EMAIL", "GIT_COMMITTER_EMAIL")
@@ -41,7 +41,7 @@ _LINE = re.compile(rb"([0-9a-f]{40}|[0-9a-f]{64}) ([0-9a-f]{40}|[0-9a-f]{64}) (.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Be the program: git's hook without arguments, or ``--flush [REPOSITORY]``."""
+    """Run as git's hook (without arguments), or with ``--flush`` or ``--retry-rejected``; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     foreground = os.environ.get("HOOKHUB_FOREGROUND", "0") not in ("", "0")
     if arguments:
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    import argparse  # noqa: PLC0415 - git gives the hook no arguments, and waits for it.
+    import argparse  # noqa: PLC0415 - git passes no arguments, and the pusher waits.
 
     parser = argparse.ArgumentParser(prog="post-receive", description="Announces every push at HookHub.")
     parser.add_argument("--flush", nargs="?", const=".", metavar="REPOSITORY", help="send now what waits in the spool")
@@ -69,7 +69,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def receive(lines: IO[bytes], *, environment: Mapping[str, str], foreground: bool, say: Callable[[str], None]) -> None:
-    """Write a push down and have it sent; whatever goes wrong is one line to ``say`` and no more."""
+    """Store a push in the spool and start its sender; report any failure as one line to ``say`` and never raise."""
     try:
         changes = read_changes(lines)
         if not changes:
@@ -80,11 +80,11 @@ def receive(lines: IO[bytes], *, environment: Mapping[str, str], foreground: boo
     except SpoolFull as full:
         say(f"this push is not announced: {full}")
         return
-    except Exception as bug:  # noqa: BLE001 - reported; the push has already happened and must not look failed.
+    except Exception as bug:  # noqa: BLE001 - reported; git has accepted the push, so it must not appear to fail.
         say(f"this push may not be announced: {type(bug).__name__}: {bug}")
         return
     try:
-        from hookhub.git.announcing import announce  # noqa: PLC0415 - the push is safe if even this fails.
+        from hookhub.git.announcing import announce  # noqa: PLC0415 - the push is in the spool even if this fails.
 
         announce(push, path=path, git_dir=git_dir, environment=environment, foreground=foreground, say=say)
     except Exception as problem:  # noqa: BLE001 - reported; the push waits in the spool.
@@ -95,11 +95,12 @@ def receive(lines: IO[bytes], *, environment: Mapping[str, str], foreground: boo
 def flush(
     repository: str, *, environment: Mapping[str, str], say: Callable[[str], None], retry_rejected: bool = False
 ) -> int:
-    """Send what waits, in this process, once; return the exit status: 0 when nothing is left.
+    """Send the spool in this process, trying each request once; return the exit status, 0 if nothing is left.
 
-    Run by root, this becomes the user who owns the repository, who may have put anything into its place.
+    When run by root, the process first switches to the repository's owner, since the owner controls what is in the
+    directory, including symbolic links.
     """
-    from hookhub.git.draining import drain  # noqa: PLC0415 - git's hook does not need it.
+    from hookhub.git.draining import drain  # noqa: PLC0415 - not needed by git's hook.
     from hookhub.git.owner import become_owner_of  # noqa: PLC0415 - as above.
     from hookhub.git.settings import NotConfigured  # noqa: PLC0415 - as above.
 
@@ -117,7 +118,7 @@ def flush(
 
 
 def read_changes(lines: IO[bytes]) -> tuple[Change, ...]:
-    """Read git's ``old new ref`` lines; a line of any other form is a ValueError."""
+    """Parse git's ``old new ref`` lines; raise ValueError for any other line."""
     changes = []
     for line in lines:
         match = _LINE.fullmatch(line.rstrip(b"\n"))
@@ -146,7 +147,7 @@ def _first(names: Sequence[str], environment: Mapping[str, str]) -> str | None:
 
 def _login() -> str:
     try:
-        import pwd  # noqa: PLC0415 - not in every Python, and seldom asked.
+        import pwd  # noqa: PLC0415 - not in every Python, and rarely needed.
 
         return pwd.getpwuid(os.geteuid()).pw_name
     except (ImportError, KeyError):
@@ -154,8 +155,8 @@ def _login() -> str:
 
 
 def _complain(sentence: str) -> None:
-    """Say one line to the pusher, who sees it as ``remote: hookhub: …``."""
-    # The pusher may have hung up already.
+    """Print one line, which the pusher sees as ``remote: hookhub: …``."""
+    # The pusher may have disconnected already.
     try:
         print(f"hookhub: {' '.join(shown(sentence).split())}", file=sys.stderr, flush=True)
     except OSError:

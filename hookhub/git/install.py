@@ -1,4 +1,4 @@
-"""Installs the hook: this package as one executable file, and its settings beside the repository's refs."""
+"""Installs the hook: packs this package into one executable file and writes its settings into the repository."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hookhub.git.payloads import as_text
 from hookhub.git.settings import FILE_NAME, Settings, checked_dialect, checked_key, checked_url, name_of, read_settings
 
 _MARK = "hookhub/git/hook.py"
-# Not 'install.py' and 'checking.py': what is installed does not install.
+# Without install.py and checking.py, which the installed hook does not need.
 _MODULES = (
     *("__init__", "announcing", "branches", "commits", "detaching", "draining", "environment", "files", "fitting"),
     *(
@@ -36,17 +36,17 @@ _MODULES = (
     *("spool", "telling"),
 )
 _START = "import sys\n\nfrom hookhub.git.hook import main\n\nsys.exit(main())\n"
-# The same bytes for the same version: an administrator can compare two hosts.
+# A fixed date makes the build reproducible, so that an administrator can compare two hosts.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 class Refused(Exception):
-    """Nothing was installed; the message says why and what can be done."""
+    """Nothing was installed; the message gives the reason and a remedy."""
 
 
 @dataclass(frozen=True)
 class Installed:
-    """What was written; ``note`` is what the administrator should know of where."""
+    """The installed files, the previous hook if it was renamed, and a note about an unusual location of the hook."""
 
     git_dir: Path
     hook: Path
@@ -55,13 +55,13 @@ class Installed:
     note: str | None = None
 
     def read_settings(self) -> Settings:
-        """Return the settings as the hook will read them, with nothing from this process's environment."""
+        """Return the settings as the hook reads them, ignoring the environment of this process."""
         return read_settings(self.git_dir, environment={})
 
 
 @dataclass(frozen=True)
 class _Hooks:
-    """Where git looks for a repository's hooks, and the configuration that says so; None is the usual place."""
+    """The directory in which git looks for hooks, and the file that configures it (None for the default directory)."""
 
     directory: Path
     origin: str | None = None
@@ -83,15 +83,16 @@ def install(
     interpreter: str = "/usr/bin/env python3",
     force: bool = False,
 ) -> Installed:
-    """Write the hook and its settings into a repository; raise Refused when another hook is there already.
+    """Write the hook and its settings into a repository; raise Refused, or NotConfigured for invalid settings.
 
-    With ``force`` the other hook is set aside beside ours. Installing over our own hook renews it.
+    Another post-receive hook is an error, unless ``force`` is given, which renames it. An earlier version of our own
+    hook is replaced.
     """
     try:
         git_dir = places.find(repository)
     except places.NoRepository as error:
         raise Refused(str(error)) from error
-    # All that may be refused comes before the first write.
+    # Validate everything before the first write.
     chosen: dict[str, Any] = {
         "url": checked_url(url),
         "api_key": checked_key(api_key),
@@ -116,7 +117,7 @@ def install(
 
 
 def _make_room(hook: Path, *, force: bool) -> Path | None:
-    """Set another hook aside, and return where to; raise Refused unless that is wanted."""
+    """Rename another hook and return its new path, or None if there is none; raise Refused without ``force``."""
     if not hook.exists() or _is_ours(hook):
         return None
     if not force:
@@ -129,12 +130,12 @@ def _make_room(hook: Path, *, force: bool) -> Path | None:
 
 
 def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
-    """Pack this package into one executable file: a Python zip application that needs nothing but Python 3.9."""
+    """Return this package as one executable file, a Python zip application that needs only Python 3.9."""
     buffer = io.BytesIO()
     buffer.write(
         f"#!{interpreter}\n# HookHub's post-receive hook, a Python zip application: unzip it to read it.\n".encode()
     )
-    # Not compressed: unpacking would need zlib, which a minimal Python may lack, and cost every push time.
+    # Not compressed: decompression needs zlib, which a minimal Python may lack, and would take time on every push.
     with zipfile.ZipFile(buffer, "a", compression=zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _START)
         archive.writestr(zipfile.ZipInfo("hookhub/__init__.py", _EPOCH), "")
@@ -145,9 +146,10 @@ def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
 
 
 def _hooks_of(git_dir: Path) -> _Hooks:
-    """Find where git looks for hooks when the repository's owner receives a push.
+    """Return where git looks for hooks when the repository's owner receives a push; raise Refused.
 
-    ``core.hooksPath`` may lead elsewhere, and another user's own configuration does not hold for the owner.
+    ``core.hooksPath`` may point elsewhere. It is read as the owner, since the configuration of another user does not
+    apply to the owner's processes.
     """
     owner = git_dir.stat().st_uid
     inherited = dict(os.environ) if owner == os.geteuid() else environment_of(owner, os.environ)
@@ -165,7 +167,7 @@ def _hooks_of(git_dir: Path) -> _Hooks:
     if asked.returncode:
         raise Refused(f"git cannot tell where hooks belong: {as_text(asked.stderr).strip()}")
     scope, origin, path = asked.stdout.split(b"\0")[:3]
-    # Git runs this hook in the repository's directory, which is what a relative path is relative to.
+    # A relative path is relative to the repository's directory, in which git runs the hook.
     directory = (git_dir / os.fsdecode(path)).resolve()
     return _Hooks(directory, origin=as_text(origin), is_of_this_user=scope == b"global")
 
@@ -203,13 +205,13 @@ or install beside it with --hook-name {beside.name} and let your hook call ours.
 
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:
-    """Write a file whole, with its mode from the first moment."""
+    """Write a file atomically; it never exists with a wider mode."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-        # The umask has had its say in the mode; the file's purpose has the last word.
+        # Set the exact mode: the umask was applied when the file was created.
         os.fchmod(file.fileno(), mode)
         file.flush()
         os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""Lists a repository's branches. The pusher waits for this, so it loads next to nothing."""
+"""Lists a repository's branches. The pusher waits for this, so the module imports very little."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-# What ``branches.parse`` reads: the commit, the name, and for a symbolic ref the name that it stands for.
+# Parsed by ``branches.parse``: the commit id, the ref name, and the target of a symbolic ref.
 FORMAT = "%(objectname) %(refname) %(symref)"
 
 
 class GitFailed(Exception):
-    """Git could not answer; the message is its own last line."""
+    """A git process failed; the message names the command and the last line of its error output."""
 
 
 def list_branches(git_dir: Path, *, environment: Mapping[str, str], prefix: str, timeout_seconds: float) -> bytes:
-    """Return every branch of a namespace as it is now, one a line; raise GitFailed."""
+    """Return the current branches of a namespace, one per line in ``FORMAT``; raise GitFailed."""
     try:
         asked = subprocess.run(
             ["git", "for-each-ref", f"--format={FORMAT}", f"{prefix}refs/heads/"],

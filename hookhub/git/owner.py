@@ -1,4 +1,4 @@
-"""Root works in another user's repository as that user: its owner decides what is in it, links included."""
+"""Drops root's privileges in another user's repository, whose owner may have put symbolic links into it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 
 def become_owner_of(directory: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Give up root's rights for those of a directory's owner, and return the environment for what is started then."""
+    """Switch a root process permanently to a directory's owner; return the environment for its child processes."""
     owner = directory.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return environment
-    # Python loads this with the first connection, and root's Python may be where that user cannot read.
+    # Python imports this codec on the first connection, and the owner may be unable to read root's Python.
     codecs.lookup("idna")
     os.setgroups([])
     os.setgid(owner.st_gid)
@@ -25,7 +25,7 @@ def become_owner_of(directory: Path, environment: Mapping[str, str]) -> Mapping[
 
 @contextmanager
 def acting_as_owner_of(directory: Path) -> Iterator[None]:
-    """Have the owner's rights for a while, when root would have its own."""
+    """Run the body of a ``with`` statement with the privileges of a directory's owner, if the process is root's."""
     owner = directory.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         yield
@@ -43,7 +43,7 @@ def acting_as_owner_of(directory: Path) -> Iterator[None]:
 
 
 def environment_of(uid: int, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which git reads that user's configuration, and not root's, which it may not read."""
+    """Return an environment in which git reads the configuration of user ``uid``; root's would be unreadable."""
     own = {name: value for name, value in environment.items() if name not in ("HOME", "XDG_CONFIG_HOME")}
     try:
         own["HOME"] = pwd.getpwuid(uid).pw_dir

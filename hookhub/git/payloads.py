@@ -1,6 +1,6 @@
-"""What git told the hook, and what the administrator told it of the repository.
+"""The data model: a push as git reports it to the hook, and the repository as the administrator describes it.
 
-The hook imports this before the push is in the spool, so it imports nothing that a minimal Python may lack.
+The hook imports this module before the push is in the spool, so it imports nothing that a minimal Python may lack.
 """
 
 from __future__ import annotations
@@ -11,84 +11,84 @@ from typing import Any
 
 
 def is_zero(oid: str) -> bool:
-    """Return whether an object id is git's "nothing" (all zeros, of either hash)."""
+    """Return whether an object id is git's null id (all zeros, in SHA-1 or SHA-256)."""
     return not oid.strip("0")
 
 
 def as_name(raw: bytes) -> str:
-    """Return bytes as text from which they can be had back: two refs never become one."""
+    """Decode bytes reversibly (surrogateescape), so that two different refs never become equal."""
     return raw.decode("utf-8", errors="surrogateescape")
 
 
 def as_text(raw: bytes) -> str:
-    """Return bytes as text to show; what is not UTF-8 becomes U+FFFD, for JSON has no other bytes."""
+    """Decode bytes for display or JSON; what is not valid UTF-8 becomes U+FFFD."""
     return raw.decode("utf-8", errors="replace")
 
 
 def shown(name: str) -> str:
-    """Return a name from ``as_name``, the environment or a file as text to show, the same way."""
+    """Return a name from ``as_name``, the environment or a file for display; what is not UTF-8 becomes U+FFFD."""
     try:
         return name.encode("utf-8", errors="surrogateescape").decode("utf-8", errors="replace")
     except UnicodeEncodeError:
-        # JSON can spell half of a surrogate pair, which stands for no byte.
+        # A JSON escape can produce a lone surrogate that stands for no byte.
         return name.encode("utf-8", errors="replace").decode("utf-8")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One ref, moved from one object id to another (all zeros: it was not there, or is no longer)."""
+    """The update of one ref from one object id to another; all zeros mean that it did not exist, or was deleted."""
 
     old: str
     new: str
-    # As ``as_name`` has it; what receivers read is ``shown``.
+    # From ``as_name``; use ``shown`` in events.
     ref: str
 
     @property
     def created(self) -> bool:
-        """Return whether the ref is new."""
+        """Return whether the ref was created."""
         return is_zero(self.old)
 
     @property
     def deleted(self) -> bool:
-        """Return whether the ref is gone."""
+        """Return whether the ref was deleted."""
         return is_zero(self.new)
 
     @property
     def kind(self) -> str | None:
-        """Return "branch" or "tag"; None is for the refs that no event is about (notes, reviews)."""
+        """Return "branch" or "tag", or None for a ref without events (notes, reviews)."""
         if self.ref.startswith("refs/heads/"):
             return "branch"
         return "tag" if self.ref.startswith("refs/tags/") else None
 
     @property
     def shown(self) -> str:
-        """Return the ref's full name to show."""
+        """Return the ref's full name for display."""
         return shown(self.ref)
 
     @property
     def short(self) -> str:
-        """Return the ref's name to show, without its namespace."""
+        """Return the ref's name for display without ``refs/heads/`` or ``refs/tags/``."""
         return self.shown.split("/", 2)[-1]
 
 
 @dataclass(frozen=True)
 class Push:
-    """What git told the hook, with the time, the pusher and a nonce that makes this push unlike any other."""
+    """A push: the ref updates from git, the time (RFC 3339), the pusher, and a nonce that makes event ids unique."""
 
     nonce: str
     pushed_at: str
     pusher_name: str
     pusher_email: str | None
     changes: tuple[Change, ...]
-    # The fields from here on are not in what a hook of an earlier version has left in the spool.
+    # The fields from here on may be missing in a spool written by an earlier version of the hook.
     pusher_id: str | None = None
-    # Settings about the repository that the push's own environment named; never an address or a key.
+    # Repository settings from the environment of this push; never the URL or the API key.
     named: Mapping[str, str] = field(default_factory=dict)
-    # Where git finds this push's refs and objects, when the server's environment said so.
+    # The ``GIT_*`` variables with which git finds the refs and objects of this push, if the server set any.
     git: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the form in which the spool keeps it."""
+        """Return the JSON form that is stored in the spool."""
         return {
             "nonce": self.nonce,
             "pushed_at": self.pushed_at,
@@ -102,25 +102,25 @@ class Push:
 
     @classmethod
     def from_json(cls, kept: dict[str, Any]) -> Push:
-        """Read it back from the spool."""
+        """Create a push from the JSON form in the spool."""
         return cls(**{**kept, "changes": tuple(Change(*change) for change in kept["changes"])})
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What events say about the repository; None is for what the git host does not know."""
+    """The repository as described in events; None for what the git host does not know."""
 
     name: str
     html_url: str | None = None
     clone_url: str | None = None
     private: bool = True
-    # What some systems call the repository and whose it is; its name does where there is none.
+    # The ids of the repository and its owner in dialects that have them; without them, the name is used.
     id: str | None = None
     customer_id: str | None = None
 
     @property
     def owner(self) -> str | None:
-        """Return what stands before the repository's own name."""
+        """Return the part of the name before the last slash, or None."""
         return self.name.rpartition("/")[0] or None
 
     @property

@@ -1,7 +1,7 @@
-"""Which directory is the repository: one answer for the hook, ``--flush`` and ``--install``, without asking git.
+"""Locates the repository's directory for the hook, ``--flush`` and ``--install`` alike, without running git.
 
-Git itself refuses to look at another user's repository, or at a bare one, unless it is configured to; here the
-administrator has named the directory, so there is nothing to discover and nothing to distrust.
+Git refuses to open another user's repository, and optionally a bare one, unless it is configured to. Here the
+administrator has named the directory, so there is nothing to discover and no reason for distrust.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 
 
 class NoRepository(Exception):
-    """The directory is not a git repository; the message says which and what was expected."""
+    """The directory is not a git repository; the message names it and what was expected."""
 
 
 def of_hook(environment: Mapping[str, str]) -> Path:
-    """Return the repository that git runs a hook for, which is the current directory unless it says otherwise."""
+    """Return the repository for which git runs a hook: GIT_DIR, or else the current directory."""
     return common(Path(environment.get("GIT_DIR") or ".").resolve())
 
 
 def find(named: Path) -> Path:
-    """Return the directory with the refs of the repository at a path, bare or not; raise NoRepository."""
+    """Return the common git directory of the repository at a path, bare or not; raise NoRepository."""
     if not named.exists():
         raise NoRepository(f"{named} does not exist")
     for candidate in (named, named / ".git"):
@@ -32,7 +32,7 @@ def find(named: Path) -> Path:
 
 
 def common(git_dir: Path) -> Path:
-    """Return the directory that the working trees of a repository share: the one with the refs, objects and hooks."""
+    """Return the directory that all worktrees of a repository share, which holds its refs, objects and hooks."""
     try:
         shared = os.fsdecode((git_dir / "commondir").read_bytes().rstrip(b"\n"))
     except OSError:
@@ -41,7 +41,7 @@ def common(git_dir: Path) -> Path:
 
 
 def _linked(file: Path) -> Path:
-    """Follow the file that stands for ``.git`` in linked worktrees and submodules."""
+    """Return the directory to which a ``.git`` file points, in linked worktrees and submodules."""
     content = file.read_bytes()[:4096].rstrip(b"\n")
     if not content.startswith(b"gitdir: "):
         return file

@@ -1,4 +1,4 @@
-"""What a push brought, asked of git itself in a number of processes that does not grow with its commits."""
+"""Reads a repository through the ``git`` program; the number of processes does not grow with the commits of a push."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hookhub.git.commits import CommitReader
 from hookhub.git.listing import GitFailed, list_branches
 from hookhub.git.payloads import as_name, as_text
 
-# Like GitHub: a consumer that wants more asks the repository itself.
+# GitHub's limit. A consumer that needs more commits reads the repository itself.
 MAX_COMMITS = 2048
-# Of a push of many branches: what is listed of all of them together, and of each in any case.
+# In a push of many branches: the limit for all of them together, and the number that each may list in any case.
 MAX_COMMITS_OF_PUSH = 200_000
 MIN_COMMITS = 20
-# Nobody waits for these processes, but a sender that hangs in one would hold the spool's lock for ever.
+# No pusher waits for these processes, but a sender that hangs in one would hold the spool's lock for ever.
 GIT_TIMEOUT_SECONDS = 300
 
 Pair = tuple[str, str]
@@ -30,7 +30,11 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Walk:
-    """Commits between two points: the newest, newest first, each with its first parent, and how many there are."""
+    """The result of walking a range of commits.
+
+    ``newest`` is limited and sorted newest first; ``size`` counts all commits. ``forced`` is True if commits were
+    removed from the branch.
+    """
 
     newest: tuple[Pair, ...] = ()
     size: int = 0
@@ -38,7 +42,7 @@ class Walk:
 
 
 class Repository:
-    """A repository on disk, read through the ``git`` program; ``own`` is the environment its push has on record."""
+    """A repository on disk; ``own`` holds the environment variables stored with the push."""
 
     def __init__(self, git_dir: Path, *, inherited: Mapping[str, str], own: Mapping[str, str]) -> None:
         self._git_dir = git_dir
@@ -46,7 +50,7 @@ class Repository:
         self.ref_prefix = environment.ref_prefix(own)
 
     def branches(self) -> dict[str, str]:
-        """Return every branch as it is now: full ref name to commit id."""
+        """Return the current branches: full ref name to commit id; raise GitFailed."""
         listing = list_branches(
             self._git_dir,
             environment=self._environment,
@@ -56,7 +60,7 @@ class Repository:
         return branches.parse(listing, prefix=self.ref_prefix)
 
     def default_branch(self) -> str | None:
-        """Return the branch that HEAD points at (it need not exist yet), or None when HEAD is detached."""
+        """Return the branch that HEAD points to, which may not exist yet, or None if HEAD is detached."""
         try:
             with self._run("symbolic-ref", "--quiet", f"{self.ref_prefix}HEAD") as output:
                 name = as_name(output.read().rstrip(b"\n"))
@@ -66,7 +70,7 @@ class Repository:
         return name[len(heads) :] if name.startswith(heads) else None
 
     def contains(self, descendant: str, commit: str) -> bool:
-        """Return whether a commit is another or one of its ancestors; False when git does not know them."""
+        """Return whether ``commit`` equals ``descendant`` or is its ancestor; False if either does not exist."""
         try:
             with self._run("merge-base", "--is-ancestor", commit, descendant) as output:
                 output.read()
@@ -75,7 +79,10 @@ class Repository:
         return True
 
     def walk_update(self, old: str, new: str) -> Walk:
-        """Walk what ``new`` has and ``old`` has not; forced when ``old`` has something that ``new`` has not."""
+        """Walk the commits reachable from ``new`` but not from ``old``; forced if some are reachable from ``old`` only.
+
+        Raise GitFailed.
+        """
         newest: list[Pair] = []
         size, forced = 0, False
         with self._run("rev-list", "--topo-order", "--parents", "--left-right", f"{old}...{new}") as output:
@@ -90,9 +97,10 @@ class Repository:
         return Walk(tuple(newest), size=size, forced=forced)
 
     def walk_new(self, tips: Sequence[str], *, hidden: Iterable[str]) -> list[Walk]:
-        """Walk what the tips have and none of ``hidden`` has, each commit with the first tip that has it.
+        """Walk the commits reachable from the tips but not from ``hidden``; return one Walk for each tip.
 
-        One walk for all of them: unknown ids among ``hidden`` hide nothing.
+        A commit reachable from several tips counts for the first of them. There is one git process for all tips.
+        Unknown ids in ``hidden`` are ignored. Raise GitFailed.
         """
         if not tips:
             return []
@@ -102,7 +110,7 @@ class Repository:
             return _assigned(output, tips)
 
     def first_parents(self, commits: Iterable[str]) -> dict[str, str]:
-        """Return each commit's first parent, "" for a root."""
+        """Return each commit's first parent, "" for a root commit; raise GitFailed."""
         asked = list(commits)
         if not asked:
             return {}
@@ -111,7 +119,7 @@ class Repository:
         return {commit: parents[0] if parents else "" for commit, *parents in found}
 
     def peel(self, oids: Iterable[str]) -> dict[str, str]:
-        """Follow annotated tags to the commits they name; ids that lead to no commit are left out."""
+        """Return the commit of each object id, following annotated tags; omit ids of other objects. Raise GitFailed."""
         asked = list(dict.fromkeys(oids))
         if not asked:
             return {}
@@ -120,13 +128,13 @@ class Repository:
         return {oid: answer[0] for oid, answer in zip(asked, answers) if answer[1:2] == ["commit"]}
 
     def reader(self) -> CommitReader:
-        """Return what reads single commits of this repository, until it is closed."""
+        """Return a reader of single commits, which the caller closes."""
         return CommitReader(git_dir=self._git_dir, environment=self._environment, timeout_seconds=GIT_TIMEOUT_SECONDS)
 
     @contextmanager
     def _run(self, *arguments: str, lines: Iterable[str] = ()) -> Iterator[IO[bytes]]:
-        """Run git and yield its output as a stream; raise GitFailed when it fails."""
-        # Files and not pipes: git may fill its output before it has read its input, and both sides would wait.
+        """Run git with ``lines`` as its input and yield its output stream; raise GitFailed if it fails."""
+        # Temporary files instead of pipes: git may fill its output pipe before it has read its input, a deadlock.
         with tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as complaints:
             questions.write("".join(f"{line}\n" for line in lines).encode())
             questions.seek(0)
@@ -146,7 +154,7 @@ class Repository:
             deadline.start()
             try:
                 with process:
-                    assert process.stdout is not None  # noqa: S101 - we asked for a pipe; this tells the type checker.
+                    assert process.stdout is not None  # noqa: S101 - it is a pipe; for the type checker.
                     yield process.stdout
             finally:
                 deadline.cancel()
@@ -157,7 +165,10 @@ class Repository:
 
 
 def _assigned(output: Iterable[bytes], tips: Sequence[str]) -> list[Walk]:
-    """Read a walk of several tips, where commits come before their parents; only its frontier is in memory."""
+    """Assign each commit of a walk to the first tip from which it is reachable.
+
+    Children precede their parents in the output, so that only the frontier of the walk is held in memory.
+    """
     most = min(MAX_COMMITS, max(MIN_COMMITS, MAX_COMMITS_OF_PUSH // len(tips)))
     newest: list[list[Pair]] = [[] for _ in tips]
     sizes = [0] * len(tips)
@@ -166,7 +177,7 @@ def _assigned(output: Iterable[bytes], tips: Sequence[str]) -> list[Walk]:
         first_tip.setdefault(tip, index)
     for line in output:
         commit, *parents = as_text(line).split()
-        # A tip may be given by a tag, which the walk leads past.
+        # A tip may be the id of an annotated tag, which the walk does not list.
         index = first_tip.pop(commit, 0)
         for parent in parents:
             first_tip[parent] = min(index, first_tip.get(parent, index))
