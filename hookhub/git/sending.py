@@ -1,4 +1,4 @@
-"""One request to HookHub's API, and what its answer means for the events in it."""
+"""Sends one request to the HookHub API, and classifies the response by what to do with the events."""
 
 from __future__ import annotations
 
@@ -10,45 +10,49 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import IO, Any, Union
 
-# The receipts of a full batch are a tenth of it.
+# Ten times the receipts of a full batch.
 MAX_ANSWER_BYTES = 1 << 20
-# Shorter ones are no secrets, and would tear holes into sentences.
+# A shorter key is no secret, and redacting it would garble ordinary text.
 MIN_KEY = 8
 _TOO_SLOW = 408
 _PASSING = frozenset({_TOO_SLOW, 425, 429})
-# A server that cuts off a slow request is seldom heard saying so. Less than this comes in time on any line.
+# The 408 of a server that aborts a slow request rarely reaches the client, which sees a reset connection instead. A
+# body smaller than this arrives in time on any uplink, so that a reset then has another cause.
 MIN_SLOW_BYTES = 64 << 10
 _TOO_LARGE = 413
 _ACCEPTED = frozenset({200, 201, 202})
-# In a batch, errors name a field by the event that it is in.
+# In the errors of a batch, a field is prefixed with its event.
 _IN_EVENT = re.compile(r"events\[\d+\]\.(.*)", re.DOTALL)
-# Fields of an event that no other bytes would cure, nor need to: what they name can come to be.
+# Fields whose errors can be fixed without changing the event, by creating what they name.
 _CURED_ELSEWHERE = frozenset({"organization", "repository"})
 _OF_AN_EVENT = frozenset({"type", "data", "id", "timestamp", "request"})
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """HookHub has the events."""
+    """HookHub has stored the events."""
 
 
 @dataclass(frozen=True)
 class Hopeless:
-    """HookHub will never take these bytes."""
+    """The content of an event is invalid; retrying cannot help."""
 
     problem: str
 
 
 @dataclass(frozen=True)
 class TooLarge:
-    """HookHub, or a proxy before it, takes less at once."""
+    """The request exceeds the size limit of HookHub or of a proxy; send it in smaller parts."""
 
     problem: str
 
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Nobody knows whether HookHub has the events; repeat in a while, or in parts that a slow line can take."""
+    """It is unknown whether HookHub has stored the events; retry later.
+
+    ``may_be_too_slow`` is True if smaller parts may succeed on a slow uplink.
+    """
 
     problem: str
     retry_after_seconds: float = 0
@@ -57,7 +61,7 @@ class Unavailable:
 
 @dataclass(frozen=True)
 class Misconfigured:
-    """No repetition will help until somebody changes a setting, here or at HookHub."""
+    """Retrying cannot help until a setting is changed, on this host or at HookHub."""
 
     problem: str
 
@@ -67,34 +71,34 @@ Answer = Union[Accepted, Hopeless, TooLarge, Unavailable, Misconfigured]
 
 @dataclass(frozen=True)
 class Refusal:
-    """HookHub's own error body."""
+    """An error in the format of the HookHub API: its message, and a (field, message) pair for each invalid field."""
 
     message: str
     fields: tuple[tuple[str, str], ...]
 
     @property
     def is_of_these_bytes(self) -> bool:
-        """Return whether it is about what the events hold, and not about who sends them, where, or how."""
+        """Return whether the content of an event is invalid, as opposed to the key, the address or the request."""
         return any(_is_content(name) for name, _ in self.fields)
 
     @property
     def names_repository(self) -> bool:
-        """Return whether HookHub does not have the repository that the events are about."""
+        """Return whether the events name a repository that does not exist at HookHub."""
         return any(_field_in_event(name) == "repository" for name, _ in self.fields)
 
     @property
     def is_about_case(self) -> bool:
-        """Return whether HookHub has a repository of this name, written in another case."""
+        """Return whether HookHub has a repository whose name differs only in case."""
         return any(" in case only" in message for _, message in self.fields)
 
     def __str__(self) -> str:
-        """Return it in one line."""
+        """Return the error in one line."""
         return "; ".join([self.message, *(f"{name}: {message}" for name, message in self.fields[:5])])
 
 
 @dataclass(frozen=True)
 class Response:
-    """What came back: ``refusal`` is HookHub's own error, None when something else was said or answered."""
+    """An HTTP response; ``refusal`` is the API's error, or None for a success or a response that is not the API's."""
 
     status: int
     body: bytes
@@ -102,7 +106,7 @@ class Response:
     retry_after_seconds: float = 0
 
     def __str__(self) -> str:
-        """Return it in words."""
+        """Return a description of the response for the user."""
         if self.refusal is not None:
             return f"HookHub answered {self.status}: {self.refusal}"
         beginning = self.body[:200].decode("utf-8", errors="replace")
@@ -110,7 +114,7 @@ class Response:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Take a redirect for what it is here, a wrong address: following it would turn POST into GET and leak the key."""
+    """Treats a redirect as a wrong URL: following it would turn POST into GET and send the key to another host."""
 
     def redirect_request(self, *_: object) -> None:
         return None
@@ -120,7 +124,7 @@ _opener = urllib.request.build_opener(_NoRedirects)
 
 
 def send(lines: bytes, *, url: str, api_key: str, timeout_seconds: float) -> Answer:
-    """Post events, one JSON object a line, to the HookHub at ``url``."""
+    """Post events, one JSON object per line, to the HookHub at ``url``."""
     answer = post(
         "/v1/events", lines, "application/x-ndjson", url=url, api_key=api_key, timeout_seconds=timeout_seconds
     )
@@ -130,8 +134,8 @@ def send(lines: bytes, *, url: str, api_key: str, timeout_seconds: float) -> Ans
 def post(
     path: str, body: bytes, content_type: str, *, url: str, api_key: str, timeout_seconds: float
 ) -> Response | Unavailable:
-    """Make one request and return what came back, in which the key is not repeated."""
-    request = urllib.request.Request(  # noqa: S310 - the address is the administrator's, checked when it was read.
+    """Send one POST request and return the response, with the API key redacted."""
+    request = urllib.request.Request(  # noqa: S310 - the administrator's URL, validated when it was read.
         f"{url.rstrip('/')}{path}",
         data=body,
         method="POST",
@@ -156,7 +160,7 @@ def post(
 
 
 def without_key(text: str, api_key: str) -> str:
-    """Return a text in which the key is not shown: a server may send back what it was sent, and so may an exception."""
+    """Redact the API key in a text; a server's response or an exception may echo it."""
     return text.replace(api_key, "[the API key]") if len(api_key) >= MIN_KEY else text
 
 
@@ -178,7 +182,7 @@ def _judge(answer: Response, *, url: str) -> Answer:
 
 def _is_content(field: str) -> bool:
     inner = _field_in_event(field)
-    # What is in an event and is unknown here, such as a field that a later HookHub takes, is content too.
+    # An unknown field of an event, such as one from a later version of the API, is content too.
     is_in_event = _IN_EVENT.fullmatch(field) is not None
     return inner in _OF_AN_EVENT or (is_in_event and inner not in _CURED_ELSEWHERE)
 
@@ -203,7 +207,7 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def _refusal(body: bytes) -> Refusal | None:
-    """Read an error body of HookHub's own form; None for every other."""
+    """Parse an error body in the API's format; return None for any other body."""
     document = _document(body)
     error = document.get("error") if isinstance(document, dict) else None
     if not isinstance(error, dict) or not isinstance(error.get("code"), str):

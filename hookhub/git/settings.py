@@ -1,4 +1,4 @@
-"""Where HookHub is and what this repository is called, from ``hookhub.json`` beside the refs and the environment."""
+"""Reads the hook's settings from ``hookhub.json`` in the git directory and from the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from hookhub.git.payloads import Identity, shown
 
 FILE_NAME = "hookhub.json"
-# The keys of ``shapes.SHAPES``, which the pusher does not wait to have loaded.
+# The keys of ``shapes.SHAPES``. Importing that module would make the pusher wait.
 DIALECTS = ("native", "coregit", "code-storage", "sigmagit", "social-gateway")
 DEFAULT = DIALECTS[0]
 
@@ -24,28 +24,28 @@ _MAX_SECONDS = 86_400
 
 
 class NotConfigured(Exception):
-    """The hook cannot know where to send; the message names the setting."""
+    """A setting is missing or invalid; the message names it."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the hook can be told."""
+    """The settings of the hook in one repository."""
 
     url: str
-    # Not in what is printed of it: tracebacks must not tell it.
+    # Not in the repr, so that tracebacks do not show it.
     api_key: str = field(repr=False)
     identity: Identity
-    # The system whose events and shapes pushes are told in.
+    # The vendor system whose event types and payload shapes are published.
     dialect: str = DEFAULT
-    # How long a push may wait for its events to be sent when HOOKHUB_FOREGROUND asks for that at all.
+    # With HOOKHUB_FOREGROUND: how long a push waits for the sender's report.
     budget_seconds: float = 2.0
-    # How long one request may be silent.
+    # The socket timeout of a request.
     timeout_seconds: float = 10.0
-    # How long a sender keeps trying before it leaves the rest to the next push or to --flush.
+    # How long a sender retries before it leaves the rest to the next push or to --flush.
     patience_seconds: float = 60.0
 
     def for_push(self, named: Mapping[str, str]) -> Settings:
-        """Return the settings for a push whose own environment named some of them."""
+        """Return the settings for one push, overridden by those from the push's environment."""
         identity = self.identity
         own = Identity(
             name=named.get("repository") or identity.name,
@@ -60,10 +60,11 @@ class Settings:
 
 
 def read_settings(git_dir: Path, *, environment: Mapping[str, str]) -> Settings:
-    """Read the settings of one repository; raise NotConfigured with the sentence to show.
+    """Read the settings of one repository; raise NotConfigured.
 
-    The environment wins, but for the address and the key: these come from one source together, and the file's win.
-    A pusher may have a part in the environment, who is not to have the file's key sent to an address of his own.
+    The environment takes precedence over the file, except for the URL and the API key: both come from the file, or both
+    from the environment if the file has neither. A pusher may control part of the environment, and could otherwise have
+    the file's key sent to a server of the pusher's choice.
     """
     path = git_dir / FILE_NAME
     given = _read_file(path)
@@ -81,16 +82,16 @@ def read_settings(git_dir: Path, *, environment: Mapping[str, str]) -> Settings:
 
 
 def checked_dialect(dialect: str) -> str:
-    """Return the dialect if pushes can be told in it; raise NotConfigured when they cannot."""
+    """Return the dialect; raise NotConfigured if it has no events for pushes."""
     if dialect not in DIALECTS:
         raise NotConfigured(f"dialect must be one of {', '.join(DIALECTS)}: no other tells of pushes; not {dialect!r}")
     return dialect
 
 
 def checked_url(url: str) -> str:
-    """Return HookHub's address without a trailing slash or ``/v1``; raise NotConfigured when it is none."""
+    """Return HookHub's URL without a trailing slash or ``/v1``; raise NotConfigured if it is invalid."""
     url = url.strip()
-    # What is before an @ may be a password, and is not repeated.
+    # The part before an @ may hold a password, so the message must not quote it.
     quoted = "" if "@" in url else f", not {shown(url)[:200]!r}"
     rule = f"url must look like https://hooks.example.org{quoted}"
     try:
@@ -109,7 +110,7 @@ def checked_url(url: str) -> str:
 
 
 def checked_key(api_key: str) -> str:
-    """Return the key without white space around it; raise NotConfigured, without showing it, when it cannot be one."""
+    """Return the API key without surrounding white space; raise NotConfigured, without quoting it, if it is invalid."""
     key = api_key.strip().strip("\ufeff").strip()
     if not re.fullmatch(r"[!-~]{1,1000}", key):
         raise NotConfigured(
@@ -120,7 +121,7 @@ def checked_key(api_key: str) -> str:
 
 
 def name_of(git_dir: Path) -> str:
-    """Guess a repository's name from its directory: ``/srv/git/widgets.git`` and ``widgets/.git`` are both widgets."""
+    """Derive a repository's name from its directory: "widgets" for ``/srv/git/widgets.git`` and ``widgets/.git``."""
     directory = git_dir.parent if git_dir.name == ".git" else git_dir
     name = directory.name
     return shown(name.removesuffix(".git"))
@@ -138,7 +139,7 @@ def _identity(given: Mapping[str, Any], git_dir: Path) -> Identity:
 
 
 def _address_and_key(path: Path, given: Mapping[str, Any], named: Mapping[str, str]) -> tuple[str, str]:
-    """Choose the source that has both."""
+    """Return the URL and the key from the file, or from the environment; raise NotConfigured unless one has both."""
     source: Mapping[str, Any] = given if given.get("url") or given.get("api_key") else named
     missing = [name for name in ("url", "api_key") if not source.get(name)]
     if not missing:
@@ -153,7 +154,7 @@ def _address_and_key(path: Path, given: Mapping[str, Any], named: Mapping[str, s
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        # As bytes: editors of Windows put a byte order mark before UTF-8, or write UTF-16.
+        # As bytes, whose encoding json detects: Windows editors write UTF-8 with a byte order mark, or UTF-16.
         given = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
@@ -168,7 +169,7 @@ def _read_file(path: Path) -> dict[str, Any]:
     wrong += [name for name in ("private",) if not isinstance(given.get(name, True), bool)]
     if wrong:
         raise NotConfigured(f"{path}: {_listed(wrong)} has the wrong type")
-    # The address and the key are checked as they are: to repair one would be to make up another.
+    # The URL and the key are validated verbatim: replacing invalid characters would produce a different value.
     readable = _TEXT - {"url", "api_key"}
     return {name: shown(value) if name in readable else value for name, value in given.items()}
 

@@ -1,8 +1,8 @@
-"""What a push is told as: the events, and the shape of each, that the users of one system expect.
+"""Builds the events of a ref change in each dialect: the event types and payloads that the vendor's users expect.
 
-A shape is a function from a change and its history to (type, data) pairs, in the order in which they are to be told.
-The creation of a ref comes before its push and its deletion after it, so that a consumer that makes and drops things
-never sees a push to something it has not heard of.
+A shape is a function that yields the (type, data) pairs of one change in the order in which to publish them. The
+creation of a ref precedes its push, and its deletion follows it, so that a consumer that mirrors refs never sees a push
+to a ref that it does not know.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Told = Iterator[tuple[str, dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Scene:
-    """What the events of one change have in common; ``is_first`` when it is the first that the repository has seen."""
+    """The context of one change; ``is_first`` is True for the first change ever published for the repository."""
 
     push: Push
     identity: Identity
@@ -30,11 +30,11 @@ class Scene:
     is_first: bool
 
 
-# GitHub's, and HookHub's own, which has grown from it ----------------------------------------------------------------
+# GitHub's shape, and the native one, which is based on it ------------------------------------------------------------
 
 
 def native(scene: Scene, change: Change) -> Told:
-    """Tell a push as GitHub does, and what was created or deleted by types of its own: ``branch.created``."""
+    """Yield GitHub's ``push``, with the native types ``branch.created``, ``tag.deleted`` and so on."""
     if change.created:
         yield f"{change.kind}.created", github.created(scene.history, scene.push, scene.identity, change)
     yield "push", github.pushed(scene.history, scene.push, scene.identity, change)
@@ -43,7 +43,7 @@ def native(scene: Scene, change: Change) -> Told:
 
 
 def social_gateway(scene: Scene, change: Change) -> Told:
-    """Tell a push as GitHub does: ``create``, ``push``, ``delete``."""
+    """Yield GitHub's ``create``, ``push`` and ``delete``."""
     if change.created:
         yield "create", github.created(scene.history, scene.push, scene.identity, change)
     yield "push", github.pushed(scene.history, scene.push, scene.identity, change)
@@ -51,11 +51,11 @@ def social_gateway(scene: Scene, change: Change) -> Told:
         yield "delete", github.deleted(scene.history, scene.push, scene.identity, change)
 
 
-# Coregit's -----------------------------------------------------------------------------------------------------------
+# Coregit -------------------------------------------------------------------------------------------------------------
 
 
 def coregit(scene: Scene, change: Change) -> Told:
-    """Tell what became of branches, each with the commit it stands or stood on; it knows no tags."""
+    """Yield Coregit's events for branches, each with the new tip, or the last one after a deletion; none for tags."""
     repo, moved = scene.identity.short, scene.history.moved(change)
     if scene.is_first:
         yield "repo.created", {"repo": repo}
@@ -67,16 +67,16 @@ def coregit(scene: Scene, change: Change) -> Told:
         return
     if change.created:
         yield "branch.created", {**branch, "commit_sha": change.new}
-    # A push is of new commits, and a branch made from another brings none.
+    # A branch created at the tip of another one has no new commits, and therefore no push event.
     if not change.created or moved.distinct_size:
         yield "push", {**branch, "commit_sha": change.new}
 
 
-# Code Storage's ------------------------------------------------------------------------------------------------------
+# Code Storage --------------------------------------------------------------------------------------------------------
 
 
 def code_storage(scene: Scene, change: Change) -> Told:
-    """Tell that a branch moved, from where and to where; zeros are for one that was not there, or is no longer."""
+    """Yield a ``push`` for a branch with its old and new tip; all zeros if it was created or deleted."""
     if change.kind != "branch":
         return
     identity = scene.identity
@@ -96,11 +96,11 @@ def code_storage(scene: Scene, change: Change) -> Told:
     )
 
 
-# Sigmagit's ----------------------------------------------------------------------------------------------------------
+# Sigmagit ------------------------------------------------------------------------------------------------------------
 
 
 def sigmagit(scene: Scene, change: Change) -> Told:
-    """Tell a push with its commits, and then each commit that no branch had before by itself, the oldest first."""
+    """Yield a ``push`` with its commits, then a ``commit`` event for each distinct commit, oldest first."""
     identity, push = scene.identity, scene.push
     moved = scene.history.moved(change)
     person = {"id": push.pusher_id or push.pusher_name, "username": push.pusher_name}

@@ -1,9 +1,9 @@
-"""Where events wait inside the repository until HookHub has accepted them: plain files, each complete or not there.
+"""Stores pushes and events in the repository until HookHub has accepted them, as files that are written atomically.
 
-``<name>.push`` is what git told the hook, and ``<name>.refs`` where the branches stood then. A sender turns them into
-``<name>.<part>.events``: the lines of one request, exactly as they will be sent, however often. ``<name>.progress`` has
-the place it has reached in a push of many parts. Names sort in the order of the pushes. ``rejected/`` holds what
-HookHub will never accept, each with the reason beside it; ``put_back`` returns them.
+``<name>.push`` holds the ref updates that git passed to the hook, and ``<name>.refs`` the branch tips at that time. A
+sender converts them to ``<name>.<part>.events``: the lines of one request, byte for byte as they are sent on every
+attempt. ``<name>.progress`` records how far a push of several parts has been converted. Names sort in the order of the
+pushes. ``rejected/`` holds what HookHub will never accept, each file with a ``.reason``; ``put_back`` requeues them.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ ANNOUNCED_REFS = "announced-refs"
 MAX_FILES = 10_000
 MAX_BYTES = 512 << 20
 MAX_REJECTED = 1_000
-# What one request may carry: no more than one event may have, so that every line is fast enough for both.
+# The limits of one request. The bytes are those of one maximal event, so that an uplink that is fast enough for every
+# event is fast enough for every request.
 MAX_BATCH_EVENTS = 1_000
 MAX_BATCH_BYTES = 1 << 20
-# Longer than any write takes: a temporary file this old belongs to a process that died.
+# Longer than any write takes: a temporary file of this age was left by a process that died.
 ABANDONED_SECONDS = 3600
 
 
 class SpoolFull(Exception):
-    """The spool has reached its bounds; the message says what to do."""
+    """The spool has reached its limits; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How much of a push is in batches: where its next event is, and how many batches are before it."""
+    """How far a push has been converted to batches: the position of its next event, and the number of batches."""
 
     change: int = 0
     place: int = 0
@@ -47,7 +48,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Line:
-    """One event as a line of a request: the event in this place of those of this change."""
+    """One event as a line of a request, and its position: the index of the change, and of the event within it."""
 
     change: int
     place: int
@@ -64,7 +65,7 @@ class Spool:
         self._max_bytes = max_bytes
 
     def keep(self, push: Push, *, at_ns: int) -> Path:
-        """Write a push down durably and give its file; raise SpoolFull."""
+        """Store a push durably and return its file; raise SpoolFull."""
         self._make(self.directory)
         self._demand_room()
         path = self.directory / f"{at_ns:020d}-{push.nonce}.push"
@@ -72,51 +73,52 @@ class Spool:
         return path
 
     def pushes(self) -> list[Path]:
-        """List the pushes that are not yet turned into events, oldest first."""
+        """Return the files of pushes that are not converted to events yet, oldest first."""
         return self._named("*.push")
 
     def batches(self) -> list[Path]:
-        """List the requests waiting to be sent, in order."""
+        """Return the files of requests to send, in order."""
         return self._named("*.events")
 
     def read_push(self, path: Path) -> Push:
-        """Read a kept push; raise ValueError when the file is not one."""
+        """Read a push; raise ValueError if the file does not hold one."""
         try:
             return Push.from_json(json.loads(path.read_bytes()))
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a kept push: {error!r}") from error
 
     def keep_refs(self, push_path: Path, refs: bytes) -> None:
-        """Keep where the branches stood when a push was over."""
+        """Store the listing of branch tips right after a push."""
         self._write(push_path.with_suffix(".refs"), refs, durably=False)
 
     def refs_of(self, push_path: Path) -> bytes | None:
-        """Return what ``keep_refs`` was given, or None when nothing was kept."""
+        """Return the listing stored by ``keep_refs``, or None."""
         with contextlib.suppress(FileNotFoundError):
             return push_path.with_suffix(".refs").read_bytes()
         return None
 
     def announced_refs(self, namespace: str) -> bytes | None:
-        """Return where the branches stood at the last push that was turned into events, or None before the first."""
+        """Return the listing of branch tips at the last push that was converted to events, or None before the first."""
         with contextlib.suppress(FileNotFoundError):
             return self._announced(namespace).read_bytes()
         return None
 
     def progress_of(self, push_path: Path) -> Progress:
-        """Return how much of a push is in batches already."""
+        """Return how far a push has been converted to batches."""
         try:
             return Progress(**json.loads(push_path.with_suffix(".progress").read_bytes()))
         except FileNotFoundError:
             return Progress()
 
     def replace(self, push_path: Path, lines: Iterable[Line], *, namespace: str = "") -> Iterator[Progress]:
-        """Put a push's events in its place, cut into requests, and yield after each; raise SpoolFull before the first.
+        """Replace a push by requests with its events, and yield after each one; raise SpoolFull before the first.
 
-        The lines begin where ``progress_of`` says. Whatever ends this early keeps the push, and what was yielded.
+        ``lines`` must start at ``progress_of``. If the iteration ends early, the push and the requests written so far
+        remain in the spool.
         """
         progress = self.progress_of(push_path)
         self._unlink_parts(push_path, first=progress.batches)
-        # Asked once: a single push larger than the bounds must still get through when it is alone.
+        # Checked only once, so that a single push larger than the limits can pass an empty spool.
         self._demand_room()
         for batch, is_last in _batches(lines):
             content = b"".join(line.text.encode() + b"\n" for line in batch)
@@ -130,23 +132,24 @@ class Spool:
         try:
             push_path.with_suffix(".refs").replace(self._announced(namespace))
         except FileNotFoundError:
-            # What is there is about an earlier push, and a branch moved by this one would look moved by nothing.
+            # Delete the outdated listing of an earlier push: branches moved by this push would seem to have moved
+            # without one.
             self._announced(namespace).unlink(missing_ok=True)
 
     def halve(self, path: Path) -> bool:
-        """Split a request in two, so that what is wrong with it can be found; tell whether it could be split."""
+        """Split a request in two, to isolate an invalid event; return False if it has only one event."""
         lines = path.read_bytes().splitlines(keepends=True)
         if len(lines) < 2:
             return False
         middle = len(lines) // 2
-        # The second half first: a crash in between repeats events, which their ids make harmless, and loses none.
+        # Write the second half first: a crash in between repeats events, which is idempotent, and loses none.
         self._write(path.with_suffix(".1.events"), b"".join(lines[middle:]))
         self._write(path.with_suffix(".0.events"), b"".join(lines[:middle]))
         self.remove(path)
         return True
 
     def reject(self, path: Path, *, reason: str) -> None:
-        """Set a file aside for good, with the reason beside it; the oldest make room for the newest."""
+        """Move a file to ``rejected/`` with a ``.reason`` file; delete the oldest ones beyond the limit."""
         self._make(self.rejected)
         self._write(self.rejected / f"{path.name}.reason", f"{reason}\n".encode())
         path.rename(self.rejected / path.name)
@@ -157,7 +160,7 @@ class Spool:
             oldest.with_name(f"{oldest.name}.reason").unlink(missing_ok=True)
 
     def put_back(self) -> int:
-        """Return what was set aside to where it waits to be sent, and how many files that were."""
+        """Move all rejected files back to the spool, and return their number."""
         returned = 0
         for path in sorted(self.rejected.glob("*")):
             if path.suffix in (".push", ".events"):
@@ -168,12 +171,12 @@ class Spool:
         return returned
 
     def remove(self, path: Path) -> None:
-        """Forget a file whose content is safe elsewhere."""
+        """Delete a file whose content is stored elsewhere."""
         path.unlink()
         files.sync(self.directory)
 
     def record_problem(self, problem: str | None) -> None:
-        """Write the reason why things wait to ``last-problem``; None removes it."""
+        """Write the reason why the spool is not empty to ``last-problem``; None deletes the file."""
         path = self.directory / "last-problem"
         if problem is None:
             path.unlink(missing_ok=True)
@@ -181,19 +184,25 @@ class Spool:
             self._write(path, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {problem}\n".encode())
 
     def is_creation_told(self, namespace: str = "") -> bool:
-        """Return whether this repository was announced before: one that lost all its branches is not a new one."""
+        """Return whether events of this repository were published before.
+
+        This distinguishes a repository that lost all its branches from a new one.
+        """
         return self._for(namespace, CREATION_TOLD).exists()
 
     def note_creation(self, namespace: str = "") -> None:
-        """Remember that the repository was announced."""
+        """Record that events of this repository were published."""
         if not self.is_creation_told(namespace):
             self._write(self._for(namespace, CREATION_TOLD), b"")
 
     @contextlib.contextmanager
     def only_sender(self, *, wait_seconds: float = 0) -> Iterator[bool]:
-        """Yield True while we alone may send, or False when another still does after ``wait_seconds``."""
+        """Hold the spool's lock and yield True, or yield False if another sender still holds it after ``wait_seconds``.
+
+        Leftovers of dead processes are deleted first.
+        """
         self._make(self.directory)
-        # Not through a link, which could lead out of the repository.
+        # Do not follow a symbolic link, which could point outside of the repository.
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             files.give_to_owner_of(self.directory, lock)
@@ -213,7 +222,7 @@ class Spool:
         for entry in os.scandir(self.directory):
             if entry.name.endswith((".push", ".events")):
                 files += 1
-                # A sender may remove what we have just listed.
+                # A sender may delete a file just after it was listed.
                 with contextlib.suppress(FileNotFoundError):
                     size += entry.stat().st_size
         if files >= self._max_files or size >= self._max_bytes:
@@ -226,21 +235,21 @@ class Spool:
         return sorted(self.directory.glob(pattern))
 
     def _for(self, namespace: str, name: str) -> Path:
-        """Return the file of a namespace (a prefix of refs, which holds slashes); the usual one has none."""
+        """Return the file of a namespace; its name is encoded in hex, because it holds slashes."""
         return self.directory / (f"{name}-{namespace.encode('utf-8', 'surrogateescape').hex()}" if namespace else name)
 
     def _announced(self, namespace: str) -> Path:
         return self._for(namespace, ANNOUNCED_REFS)
 
     def _unlink_parts(self, push_path: Path, *, first: int) -> None:
-        """Remove the batches from a number on: a sender died before it had written down that they are complete."""
+        """Delete the batches from number ``first`` on: a sender died before it had recorded them as progress."""
         for part in self._named(f"{push_path.stem}.*.events"):
             if int(part.name[len(push_path.stem) + 1 :].split(".")[0]) >= first:
                 part.unlink()
 
     def _make(self, directory: Path) -> None:
         if not directory.is_dir():
-            # Payloads tell what is in a private repository.
+            # Only for the owner: payloads expose the content of private repositories.
             directory.mkdir(mode=0o700, exist_ok=True)
             made = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -252,7 +261,7 @@ class Spool:
         files.write(path, content, owned_like=self.directory, durably=durably)
 
     def _sweep(self) -> None:
-        """Remove what processes that died have left: half-written files, and what belonged to a push that is done."""
+        """Delete the leftovers of dead processes: partly written files, and files of pushes that are complete."""
         for temporary in (*self._named(".*.tmp"), *self._named("*.refs"), *self._named("*.progress")):
             with contextlib.suppress(FileNotFoundError):
                 is_old = time.time() - temporary.stat().st_mtime > ABANDONED_SECONDS
@@ -261,7 +270,7 @@ class Spool:
 
 
 def _batches(lines: Iterable[Line]) -> Iterator[tuple[list[Line], bool]]:
-    """Cut lines into requests, each with whether it is the last."""
+    """Split lines into requests within the limits; yield each with whether it is the last."""
     batch: list[Line] = []
     size = 0
     for line in lines:

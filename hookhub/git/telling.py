@@ -1,4 +1,4 @@
-"""From one push to its events."""
+"""Builds the events of a push."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ def build_events(
     is_first: bool,
     since: Progress,
 ) -> Iterator[Line]:
-    """Yield the events of a push in order, each as one line of JSON ready for the API, from ``since`` on."""
-    # No event is about notes and reviews.
+    """Yield the events of a push in order from ``since`` on, each as one line of JSON for the API.
+
+    Event ids are deterministic, so that building a push again publishes nothing twice.
+    """
+    # Notes and review refs have no events.
     changes = [change for change in push.changes if change.kind is not None]
     if not changes:
         return
