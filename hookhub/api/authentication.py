@@ -91,7 +91,7 @@ _remembered = Memory[str, ApiKey]()
 
 
 def find_or_recall(key_id: str, *, now: datetime) -> ApiKey | None:
-    """Return the same, at most a few seconds old, from a cache; requests share the key, so treat it as read-only."""
+    """Return what ``find`` does, from a cache of a few seconds; requests share the key, so treat it as read-only."""
     key = _remembered.recall(key_id, now=now)
     if key is not None:
         return key

@@ -66,7 +66,7 @@ class DescribedSchema(AutoSchema):
         return SUMMARIES.get(f"{self.method} {self.path}")
 
     def map_parsers(self) -> list[str]:
-        """Return the media types to document: only JSON, even where a parser accepts any name for it."""
+        """Return the media types to document: only JSON, even where a parser accepts any."""
         return [JSON]
 
     def _get_request_body(self, direction: str = "request") -> dict[str, Any] | None:
@@ -151,7 +151,7 @@ def _forget_rules_of_requests(schemas: dict[str, Any]) -> None:
 
 
 def _close(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Forbid additional fields in the objects of a request's body, and limit its arrays to 1 to 1,000 items."""
+    """Forbid additional fields in a request's objects, and empty or overlong arrays of them."""
     if "$ref" in schema:
         _close(schemas[schema["$ref"].rpartition("/")[2]], schemas)
     for choice in schema.get("oneOf", []):

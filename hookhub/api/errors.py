@@ -133,7 +133,7 @@ def unavailable(error: OperationalError | InterfaceError) -> Response:
 
 
 def as_plain(answer: Response) -> HttpResponse:
-    """Convert such a response for use where no view renders it."""
+    """Convert an error response to a plain Django one, for use where no view renders it."""
     headers = {name: value for name, value in answer.headers.items() if name != "Content-Type"}
     return JsonResponse(answer.data, status=answer.status_code, headers=headers)
 

@@ -22,7 +22,7 @@ NOT_OURS = "is not a cursor of this list; start again without it"
 
 
 class Cursor(CursorPagination):
-    """Pages in order of the newest first, by an id that sorts by time."""
+    """Pages from newest to oldest, by an id that sorts by time."""
 
     ordering = "-id"
     page_size = 50

@@ -66,7 +66,7 @@ def require_scope(request: Request, needs: Scope) -> None:
 
 
 def may_manage_webhooks(request: Request, organization: Organization) -> bool:
-    """Return whether the caller may change the webhooks of an organization that ``enter`` has returned to it."""
+    """Return whether the caller may change the webhooks of an organization returned by ``enter``."""
     if isinstance(request.auth, ApiKey):
         scope = Scope(request.auth.scope)
     else:

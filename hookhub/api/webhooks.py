@@ -94,8 +94,8 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
     single ones, use `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored
     value: a header of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
 
-    Changing the URL, other than its query, generates a new secret, which is shown only once, in this response. It also
-    removes the custom headers. Send `secret` and `headers` along to set them instead.
+    Changing any part of the URL except its query generates a new secret, which is shown only once, in this response,
+    and removes the custom headers. To set them yourself, send `secret` and `headers` along.
 
     In an organization whose dialect is `coregit`, the webhook has Coregit's shape, and DELETE returns 200 with
     `deleted`.

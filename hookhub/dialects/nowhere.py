@@ -25,7 +25,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def in_callers_shape(request: HttpRequest, refusal: Response) -> HttpResponse:
-    """Convert an error from before any view to the format of the API whose path was called."""
+    """Convert an error raised before any view to the format of the API whose path was called."""
     error = refusal.data["error"]
     if is_of_github(request):
         refusal.data = {"message": error["message"]}

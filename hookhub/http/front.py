@@ -26,7 +26,7 @@ PIECE = 256 * 1024
 # Seconds to wait, by status, where the same request may succeed a moment later.
 RETRY_AFTER = {503: b"1"}
 SLOW = 408
-# Requests refused for want of threads do not appear in the access log; a warning with their number does, this often.
+# Requests refused for want of threads are not in the access log. A warning states their number, at most this often.
 OVERLOAD_LOGGED_EVERY = timedelta(seconds=10)
 LIVE: Report = (200, {"status": "ok"})
 OVERLOADED = Refusal(503, "overloaded", "HookHub has too many requests waiting. Repeat this one in a moment.")

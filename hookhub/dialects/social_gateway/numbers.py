@@ -1,4 +1,4 @@
-"""The numbers by which GitHub's clients identify an attempt, derived from its id so that it can be found by them."""
+"""Derives from an attempt's id the number by which GitHub's clients identify it, and finds the attempt by it."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

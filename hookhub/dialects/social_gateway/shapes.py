@@ -19,7 +19,7 @@ from hookhub.dialects.social_gateway.services import service_of
 # The prefix of all paths in GitHub Enterprise.
 ENTERPRISE = "/api/v3"
 
-# HookHub serves only the URLs of a repository and of its hooks, but clients parse them all before they start.
+# HookHub serves only a repository's own URL and that of its hooks, but clients require all of these.
 TEMPLATES: Mapping[str, str] = {
     "archive_url": "/{archive_format}{/ref}",
     "assignees_url": "/assignees{/user}",
