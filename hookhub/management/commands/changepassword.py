@@ -1,4 +1,4 @@
-"""``manage.py changepassword``: Django's command, with the change in the audit log."""
+"""``manage.py changepassword``: Django's command, with an entry in the audit log."""
 
 import getpass
 from typing import Any
@@ -22,13 +22,13 @@ class Command(changepassword.Command):
 
     @audit.by_command("changepassword")
     def handle(self, *_: Any, **options: Any) -> None:
-        """Ask for a new password, and store it together with its audit entry."""
+        """Prompt for a new password, and store it with its audit entry in one transaction."""
         username = options["username"] or getpass.getuser()
         user = User.objects.filter(username=username).first()
         if user is None:
             raise CommandError(f"user {username!r} does not exist")
         self.stdout.write(f"Changing password for user {username!r}")
-        # Before the transaction: a person may take longer to type than a transaction may stay open.
+        # Prompt before the transaction, which must not stay open while a person types.
         password = self._ask(user)
         with transaction.atomic():
             user = User.objects.select_for_update(no_key=True).get(pk=user.pk)

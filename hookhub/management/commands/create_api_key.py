@@ -1,4 +1,4 @@
-"""``manage.py create_api_key``: lets a program in."""
+"""``manage.py create_api_key``: creates an API key, and on request its organization."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from hookhub import key_arguments
 from hookhub.audited import audited
 from hookhub.models import ApiKey, Scope
 
-# As many organizations as an error lists.
+# The number of organizations that an error message lists.
 SHOWN_MOST = 20
 
 
 class Command(BaseCommand):
-    """Make an API key and print it, this once."""
+    """Create an API key and print it; it cannot be shown again."""
 
     help = (
         "Make an API key and print it alone on standard output: KEY=$(manage.py create_api_key --organization acme). "
@@ -29,7 +29,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare whom the key is for, and what it may do."""
+        """Declare the options."""
         parser.add_argument("--organization", metavar="SLUG", help="may be left out when there is only one")
         parser.add_argument("--operator", action="store_true", help="a key that acts for every organization")
         parser.add_argument(
@@ -59,7 +59,7 @@ class Command(BaseCommand):
 
     @audit.by_command("create_api_key")
     def handle(self, *_: Any, **options: Any) -> None:
-        """Find the organization, make the key, and print nothing else on standard output."""
+        """Create the key and print it alone on standard output; messages go to standard error."""
         name = options["name"].strip()
         if len(name) > 200 or "\0" in name:
             raise CommandError("--name: use at most 200 characters.")
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         self.stdout.write(text)
 
     def organization_for(self, options: dict[str, Any]) -> Organization | None:
-        """Give the organization that the key is for, or None for an operator's; raises CommandError."""
+        """Return the organization of the key, or None for an operator's key; raise CommandError."""
         slug = options["organization"]
         if not options["create_organization"] and (options["dialect"] or options["format"]):
             raise CommandError("--dialect and --format are of an organization that is created: --create-organization.")
@@ -108,7 +108,7 @@ class Command(BaseCommand):
         return few[0]
 
     def create(self, slug: str, *, dialect: str | None, wire_format: str | None) -> Organization:
-        """Create the organization unless it is there already; one that is there stays as it is."""
+        """Create the organization, or return an existing one unchanged; raise CommandError."""
         try:
             Organization(slug=slug).full_clean(validate_unique=False, validate_constraints=False)
         except ValidationError as error:
@@ -129,12 +129,12 @@ class Command(BaseCommand):
         return organization
 
     def tell(self, sentence: str) -> None:
-        """Say something beside the key."""
+        """Print a message on standard error."""
         self.stderr.write(sentence, self.style.NOTICE)
 
 
 def those_there_are() -> str:
-    """List the organizations, or the first of very many."""
+    """Return a sentence that lists the organizations, up to ``SHOWN_MOST`` of them."""
     slugs = list(Organization.objects.order_by("slug").values_list("slug", flat=True)[: SHOWN_MOST + 1])
     if not slugs:
         return "There is none yet."

@@ -1,4 +1,4 @@
-"""``manage.py createsuperuser``: Django's command, with the new superuser in the audit log."""
+"""``manage.py createsuperuser``: Django's command, with an entry in the audit log."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from hookhub.audited import audited
 
 
 class RecordingUsers:
-    """The manager of users, as far as Django's command uses it."""
+    """A proxy for the user manager, as far as Django's command uses it, that writes an audit entry."""
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
@@ -21,12 +21,12 @@ class RecordingUsers:
         return getattr(self._manager, name)
 
     def db_manager(self, using: str) -> "RecordingUsers":
-        """Return the manager for one database."""
+        """Return the proxy for one database."""
         return RecordingUsers(self._manager.db_manager(using))
 
     def create_superuser(self, **fields: Any) -> User:
-        """Create the superuser together with its audit entry."""
-        # Only here: a person may take longer to type than a transaction may stay open.
+        """Create the superuser and its audit entry in one transaction."""
+        # The transaction starts here, after the prompts: it must not stay open while a person types.
         with transaction.atomic():
             user: User = self._manager.create_superuser(**fields)
             target, state = audited(user)
@@ -35,17 +35,17 @@ class RecordingUsers:
 
 
 class RecordingUser:
-    """The class of users with that manager."""
+    """A proxy for the user model with the recording manager."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._default_manager = RecordingUsers(model._default_manager)  # noqa: SLF001 - Django documents it
+        self._default_manager = RecordingUsers(model._default_manager)  # noqa: SLF001 - documented by Django
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
     def __call__(self, **fields: Any) -> User:
-        """Make a user that is not stored, to hold a password against."""
+        """Return an unsaved user, against which Django's command validates the password."""
         user: User = self._model(**fields)
         return user
 
@@ -53,7 +53,7 @@ class RecordingUser:
 class Command(createsuperuser.Command):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.UserModel = RecordingUser(self.UserModel)  # type: ignore[assignment]  # it answers to the same names
+        self.UserModel = RecordingUser(self.UserModel)  # type: ignore[assignment]  # it has the same attributes
 
     @audit.by_command("createsuperuser")
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`manage.py demo`: real pushes to a real repository, delivered, retried and checked before your eyes."""
+"""``manage.py demo``: pushes to a real git repository, and checks that the events are delivered and retried."""
 
 import contextlib
 import os
@@ -32,14 +32,14 @@ from hookhub.management.commands.up import first_free_port
 from hookhub.models import ApiKey, Scope
 
 PATIENCE = timedelta(seconds=60)
-# Seconds instead of minutes, so that the recovery can be watched; the one that hangs keeps the ordinary schedule.
+# Seconds instead of minutes, so that the recovery can be watched. The hanging webhook keeps the default schedule.
 QUICK_SCHEDULE = [1, 2, 4]
 SIGNATURE_OK = "signature ok"
 
 
 @dataclass
 class Subscriber:
-    """One webhook of the demo with the receiver behind it."""
+    """One webhook of the demo and its receiver."""
 
     name: str
     behaviour: dict[str, Any]
@@ -50,12 +50,12 @@ class Subscriber:
 
     @property
     def answers(self) -> bool:
-        """Whether deliveries to it can succeed."""
+        """Return whether deliveries to it can succeed."""
         return not self.behaviour.get("hang")
 
 
 def cast() -> list[Subscriber]:
-    """Give the three receivers: one well, one that fails each delivery twice, one that never answers."""
+    """Return three subscribers: one healthy, one that fails each delivery twice, one that never answers."""
     return [
         Subscriber("healthy", {}, {"format": "coregit"}),
         Subscriber("recovering", {"fail": 2}, {"retry_schedule": QUICK_SCHEDULE}),
@@ -82,7 +82,7 @@ class Command(BaseCommand):
         with contextlib.ExitStack() as stack:
             port, log = first_free_port("127.0.0.1"), embedded.home() / "demo.log"
             self._say(f"Starting HookHub on port {port} (its output goes to {log}) …")
-            # The login and the key of the first start are for the one who starts it, and are shown once.
+            # --no-first-steps: the login and the key of a first start are shown only once, and a user should see them.
             url = stack.enter_context(service.running("--no-first-steps", port=port, log=log))
             call_command("migrate", verbosity=0)
             operator, operator_key = ApiKey.issue(
@@ -105,9 +105,9 @@ class Command(BaseCommand):
             raise CommandError("The demo did not come out as it should; the log is above.")
 
     def _furnish(self, url: str, operator_key: str, organization: str) -> str:
-        """Create an organization with a repository through the API, and a key of its own; give the key."""
+        """Create an organization with a repository through the API; return an API key of the organization."""
         with requests.Session() as session:
-            # It is this machine, to which no proxy of the environment leads.
+            # The server is on this machine; ignore proxies from the environment.
             session.trust_env = False
             session.headers["Authorization"] = f"Bearer {operator_key}"
             for path, fields in (("organizations", {"slug": organization}), ("repositories", {"name": "widgets"})):
@@ -128,7 +128,7 @@ class Command(BaseCommand):
 
     @contextlib.contextmanager
     def _subscribed(self, client: Client, subscriber: Subscriber) -> Iterator[None]:
-        """Open a receiver and a webhook that sends to it."""
+        """Start a receiver, and create the webhook that sends to it."""
         subscriber.server = server = open_server(subscriber.receiver, host="127.0.0.1", port=0)
         created = client.webhooks.create(
             f"http://127.0.0.1:{server.server_port}/{subscriber.name}",
@@ -137,7 +137,7 @@ class Command(BaseCommand):
             settings=subscriber.terms,
         )
         subscriber.webhook_id = created["id"]
-        # The receiver learns its secret as a person would: from the answer that shows it once.
+        # The secret is only in the response that creates the webhook.
         subscriber.receiver.behaviour = Behaviour(
             secrets=(created["secret"],), format=created["format"], **subscriber.behaviour
         )
@@ -151,7 +151,7 @@ class Command(BaseCommand):
             server.server_close()
 
     def _push(self, folder: Path, *, url: str, key: str) -> None:
-        """Make a bare repository with our hook, and push commits, branches and a tag to it."""
+        """Create a bare repository with the post-receive hook, and push commits, branches and a tag to it."""
         bare, work = folder / "widgets.git", folder / "work"
         git("init", "--quiet", "--bare", "--initial-branch=main", str(bare))
         install(bare, url=url, api_key=key, name="widgets", interpreter=sys.executable)
@@ -182,7 +182,7 @@ class Command(BaseCommand):
         self._say(f"Pushed {', '.join(what for _, what in pushes)}.")
 
     def _wait_until_settled(self, client: Client, subscribers: list[Subscriber]) -> int:
-        """Wait until whoever answers has everything, and the one that hangs has been tried; give how many events."""
+        """Wait until all answering webhooks have every event and the hanging one was tried; return the event count."""
         seen = 0
 
         def is_settled() -> bool:
@@ -199,13 +199,13 @@ class Command(BaseCommand):
             return seen >= EVENTS and all(good)
 
         self._say("Waiting for every delivery …")
-        # What is late is told by the verdict, with the log beside it.
+        # After a timeout, continue: the delivery log and the verdict show what is missing.
         with contextlib.suppress(CommandError):
             self._until(is_settled, "the deliveries")
         return seen
 
     def _show_log(self, client: Client, subscribers: list[Subscriber]) -> None:
-        """Print the delivery log as a table, oldest first."""
+        """Print the delivery log as a table, by webhook and oldest first."""
         names = {subscriber.webhook_id: subscriber.name for subscriber in subscribers}
         rows = sorted(client.deliveries.list(), key=lambda row: (row["webhook"], row["id"]))
         self._say(f"\n{'delivery':<38}{'webhook':<12}{'event':<16}{'state':<11}{'attempts':>8}  {'last':<6}next")
@@ -217,7 +217,7 @@ class Command(BaseCommand):
             )
 
     def _verdict(self, client: Client, subscribers: list[Subscriber], *, events: int) -> "Verdict":
-        """Count, in what the receivers saw and in what the log says, whether all came out well."""
+        """Check the receivers' records and the delivery log against the expected counts."""
         per_subscriber = [log_of(client, subscriber) for subscriber in subscribers if subscriber.answers]
         arrived = [sum(row["state"] == "delivered" for row in rows) for rows in per_subscriber]
         hanging = [row for subscriber in subscribers if not subscriber.answers for row in log_of(client, subscriber)]
@@ -252,13 +252,13 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-# What the four pushes amount to: two branches and a tag created, one branch deleted, and a push each.
+# The events of the four pushes: two branches and a tag created, one branch deleted, and one push event for each.
 EVENTS = 8
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The demo's last line, and whether it is a good one."""
+    """The demo's summary line, and whether every check passed."""
 
     line: str
     is_good: bool
@@ -266,7 +266,7 @@ class Verdict:
 
 @audit.by_command("demo")
 def delete_key(key: ApiKey) -> None:
-    """Delete the operator's key that the demo made for itself."""
+    """Delete the operator key that the demo created for itself."""
     with transaction.atomic():
         target, state = key.as_target(), key.as_state()
         key.delete()
@@ -274,12 +274,12 @@ def delete_key(key: ApiKey) -> None:
 
 
 def log_of(client: Client, subscriber: Subscriber) -> list[dict[str, Any]]:
-    """Give a webhook's deliveries."""
+    """Return a webhook's deliveries."""
     return list(client.deliveries.list(webhook=subscriber.webhook_id, page_size=200))
 
 
 def next_of(row: dict[str, Any]) -> str:
-    """Say when a delivery is tried next, from now."""
+    """Return the number of the next attempt and the seconds until it, as text; "-" if there is none."""
     if row["due_at"] is None:
         return "-"
     wait = datetime.fromisoformat(row["due_at"]) - datetime.now(UTC)
@@ -287,7 +287,7 @@ def next_of(row: dict[str, Any]) -> str:
 
 
 def git(*words: str, at: Path | None = None) -> None:
-    """Run git as somebody whose own settings play no part."""
+    """Run git with a fixed author and without the user's configuration; raise CommandError."""
     person = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in PERSON.items()}
     environment = {**os.environ, **person, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
     done = subprocess.run(["git", *words], cwd=at, env=environment, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""``manage.py listen``: a receiver that verifies and shows what arrives, or misbehaves on request."""
+"""``manage.py listen``: a receiver that verifies and prints webhook requests, and can fail on purpose."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from hookhub.receiving import FORMATS, VerificationFailed, verify
 MAX_BODY_BYTES = 25 << 20
 SHOWN_LINES = 40
 SHOWN_COLUMNS = 160
-# Header names by which formats tell the event's type and the delivery; the first present wins.
+# The headers in which formats send the event type and the delivery id; the first one present counts.
 _TYPES = (
     "X-CoreGit-Event", "X-Pierre-Event", "X-Sigmagit-Event", "X-SocialGateway-Event", "X-GitHub-Event",
     "X-Codmir-Event", "X-Gitlab-Event", "X-Gitea-Event",
@@ -33,12 +33,12 @@ _DELIVERIES = (
 
 @dataclass(frozen=True)
 class Behaviour:
-    """How the receiver answers."""
+    """How the receiver responds to requests."""
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    # The webhook's wire format; None lets each request's headers decide, and its sender with them.
+    # The webhook's wire format. None determines it from the request's headers, which the sender controls.
     format: str | None = None
-    # The first so many requests of each delivery are answered with 500.
+    # The number of requests of each delivery to answer with 500 at first.
     fail: int = 0
     status: int = 200
     delay: timedelta = timedelta(0)
@@ -48,7 +48,7 @@ class Behaviour:
 
 @dataclass
 class Receiver:
-    """What all requests share: how to answer, where to show it, and what was seen."""
+    """The state shared by all requests: how to respond, where to print, and what was received."""
 
     behaviour: Behaviour
     show: Callable[[str], None]
@@ -59,20 +59,20 @@ class Receiver:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def status_for(self, delivery: str) -> int:
-        """Decide the answer to a request, counting the requests of each delivery."""
+        """Count a request of the delivery and return the status of its response."""
         with self._lock:
             self.seen[delivery] += 1
             return 500 if self.seen[delivery] <= self.behaviour.fail else self.behaviour.status
 
     def record(self, shown: str, *, verdict: str, answered: str) -> None:
-        """Show one request whole, never mixed with another."""
+        """Count and print one request; the output of concurrent requests is never interleaved."""
         with self._lock:
             self.verdicts[verdict] += 1
             self.answers[answered] += 1
             self.show(shown)
 
     def tally(self) -> str:
-        """Sum up, for the end."""
+        """Return a summary in one line."""
         with self._lock:
             counts = [f"{sum(self.answers.values())} requests for {len(self.seen)} deliveries"]
             counts += [f"{count} × {what}" for what, count in (*self.verdicts.items(), *self.answers.items())]
@@ -80,13 +80,13 @@ class Receiver:
 
 
 class Command(BaseCommand):
-    """Listen until Ctrl-C."""
+    """Receive webhooks until Ctrl-C."""
 
     help = "Receive webhooks on this machine: verify, print and answer them."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare where to listen and how to behave."""
+        """Declare the options."""
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=9000, help="0 takes any free one")
         parser.add_argument(
@@ -113,7 +113,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object a request")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Serve until Ctrl-C, then sum up."""
+        """Serve until SIGINT or SIGTERM, then print a summary."""
         if not 200 <= options["status"] <= 599:
             raise CommandError("--status must be between 200 and 599.")
         behaviour = Behaviour(
@@ -130,7 +130,7 @@ class Command(BaseCommand):
             server = open_server(receiver, host=options["host"], port=options["port"])
         except (OSError, OverflowError) as error:
             raise CommandError(f"Cannot listen on {options['host']}:{options['port']}: {error}") from error
-        # Asked for by name: a shell starts its background jobs deaf to SIGINT, and a service manager sends SIGTERM.
+        # Set explicitly: a shell starts background jobs with SIGINT ignored, and a service manager sends SIGTERM.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         with server:
@@ -145,12 +145,12 @@ class Command(BaseCommand):
 
     def _show(self, shown: str) -> None:
         self.stdout.write(shown)
-        # A pipe would otherwise keep it until there is more.
+        # Output to a pipe is buffered otherwise.
         self.stdout.flush()
 
 
 def secrets_of(options: dict[str, Any]) -> tuple[str, ...]:
-    """Return the webhook's secrets, from a file and arguments, else from the environment; raises CommandError."""
+    """Return the webhook's secrets from file and arguments, or else from the environment; raise CommandError."""
     given = list(options["secret"])
     if options["secret_file"] is not None:
         lines = secret_files.read(options["secret_file"], option="--secret-file").splitlines()
@@ -159,7 +159,7 @@ def secrets_of(options: dict[str, Any]) -> tuple[str, ...]:
 
 
 def secrets_for(wire_format: str | None, secrets: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the secrets; raises CommandError where there are none, or a webhook of the format cannot have them."""
+    """Return the secrets; raise CommandError if a format is given and there are none, or they are invalid for it."""
     if wire_format is None:
         return secrets
     if not secrets:
@@ -174,11 +174,11 @@ def secrets_for(wire_format: str | None, secrets: tuple[str, ...]) -> tuple[str,
 
 
 def open_server(receiver: Receiver, *, host: str, port: int) -> ThreadingHTTPServer:
-    """Bind a server that hands every request to ``receiver``; the caller runs and closes it."""
+    """Return a bound server that passes every request to ``receiver``; the caller runs and closes it. Raise OSError."""
 
     server = ThreadingHTTPServer((host, port), partial(_Handler, receiver))
     server.daemon_threads = True
-    # Requests that hang on purpose must not hold up Ctrl-C.
+    # Requests that hang on purpose must not delay Ctrl-C.
     server.block_on_close = False
     return server
 
@@ -186,22 +186,22 @@ def open_server(receiver: Receiver, *, host: str, port: int) -> ThreadingHTTPSer
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "HookHub-listen"
-    # A sender that promises a body and does not send it gives its thread back.
+    # In seconds; frees the thread of a sender that announces a body and does not send it.
     timeout = 30
 
     def __init__(self, receiver: Receiver, *connection: Any) -> None:
-        # First, because http.server serves the whole connection from within its constructor.
+        # Before super().__init__, in which http.server serves the whole connection.
         self.receiver = receiver
         super().__init__(*connection)
 
     def do_POST(self) -> None:
-        """Take a webhook."""
+        """Receive a webhook request."""
         self._take()
 
-    do_PUT = do_PATCH = do_DELETE = do_GET = do_HEAD = do_POST  # noqa: N815 - the names http.server looks for.
+    do_PUT = do_PATCH = do_DELETE = do_GET = do_HEAD = do_POST  # noqa: N815 - the names that http.server requires.
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's own name for it.
-        """Say nothing: what there is to say is printed with the request."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's parameter name.
+        """Log nothing; requests are printed by ``_show``."""
 
     def _take(self) -> None:
         behaviour = self.receiver.behaviour
@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._show(body, verdict=verdict, answered=answered)
 
     def _read_body(self) -> bytes | None:
-        """Read the body; None when its length is not given or too much."""
+        """Return the body, or None if its length is unknown or above ``MAX_BODY_BYTES``."""
         if "Transfer-Encoding" in self.headers:
             return None
         length = self.headers.get("Content-Length", "0")
@@ -268,7 +268,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def pretty(body: bytes) -> str:
-    """Lay a JSON body out over lines, shortened to what fits a screen; other bodies as they are."""
+    """Return a body for display, JSON indented, limited to ``SHOWN_LINES`` lines of ``SHOWN_COLUMNS`` columns."""
     try:
         text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -281,7 +281,7 @@ def pretty(body: bytes) -> str:
 
 
 def _printable(text: str) -> str:
-    """Show control characters instead of obeying them: what arrives may be meant for the terminal."""
+    """Escape control characters: a request may contain escape sequences for the terminal."""
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)
 
 
@@ -296,7 +296,7 @@ def _verdict(body: bytes, headers: dict[str, str], *, secrets: tuple[str, ...], 
 
 
 def shown_format(headers: dict[str, str]) -> str | None:
-    """Return the format that a request's headers show it to be signed in, or None where that is not one."""
+    """Return the format that a request's headers indicate, or None if they indicate none, or several."""
     names = {name.lower() for name in headers}
     found = [slug for slug, one in FORMATS.items() if one.told_by in names]
     return found[0] if len(found) == 1 else None

@@ -1,4 +1,4 @@
-"""``manage.py post_receive``: git's hook where this project is installed, and the installer for where it is not."""
+"""``manage.py post_receive``: git's post-receive hook on a host with HookHub, and its installer for other hosts."""
 
 import os
 import sys
@@ -16,13 +16,13 @@ from hookhub.git.shapes import SHAPES
 
 
 class Command(BaseCommand):
-    """Read a push from git on standard input, install the hook, or send what waits."""
+    """Read a push from git on standard input, install the hook, or send the spool."""
 
     help = "Tell HookHub about a git push (run by git), install the hook in a repository, or send what waits in one."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the three uses and their settings."""
+        """Declare the modes of use and the settings."""
         use = parser.add_mutually_exclusive_group()
         use.add_argument("--install", metavar="REPO", help="write hooks/post-receive and hookhub.json into REPO")
         use.add_argument("--flush", metavar="REPO", help="send now what waits in REPO's spool")
@@ -51,11 +51,11 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="set another hook aside")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Do the one thing asked for."""
+        """Run in the mode that the options select."""
         if options["install"]:
             self._install(options)
             return
-        # The same names as the installed hook reads, so that there is one place where settings come together.
+        # Pass the options as the environment variables of the installed hook, so that settings are merged in one place.
         named = {"REPOSITORY": "repository", "HTML_URL": "html_url", "CLONE_URL": "clone_url", "DIALECT": "dialect"}
         named |= {"REPOSITORY_ID": "repository_id", "CUSTOMER_ID": "customer_id"}
         given = {f"HOOKHUB_{name}": options[option] for name, option in named.items() if options[option]}
@@ -100,14 +100,14 @@ class Command(BaseCommand):
         self._report(installed, creates=options["create"])
 
     def _key(self, options: dict[str, Any]) -> str | None:
-        """Return the key from where it was given."""
+        """Return the API key from the file, the argument or the environment, or None; raise CommandError."""
         source = options["api_key_file"]
         if source:
             return secret_files.read(source, option="--api-key-file")
         return options["api_key"] or os.environ.get("HOOKHUB_API_KEY")
 
     def _report(self, installed: Installed, *, creates: bool) -> None:
-        """Say whether pushes will be announced; the hook is installed in any case, and its pushes wait."""
+        """Check the installation and print the result; on a failure the hook stays installed, and its pushes wait."""
         settings = installed.read_settings()
         findings: list[Finding] = [create(settings)] if creates else []
         findings.append(check(settings))
@@ -118,7 +118,7 @@ class Command(BaseCommand):
                 self.stderr.write(f"Attention {finding.sentence}")
 
     def _say(self, sentence: str) -> None:
-        """Say one line to the pusher, who may have hung up already."""
+        """Print one line for the pusher, which may have disconnected already."""
         try:
             self.stderr.write(f"hookhub: {' '.join(sentence.split())}")
         except OSError:

@@ -1,4 +1,4 @@
-"""``manage.py roll_api_key``: gives an API key a new secret."""
+"""``manage.py roll_api_key``: generates a new secret for an API key."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from hookhub.models import ApiKey
 
 
 class Command(BaseCommand):
-    """Roll an API key and print its new text, this once."""
+    """Roll an API key and print it with its new secret; it cannot be shown again."""
 
     help = (
         "Give an API key a new secret and print the key alone on standard output: KEY=$(manage.py roll_api_key ID). "
@@ -20,7 +20,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare which key it is, and how long its old secret is accepted."""
+        """Declare the options."""
         parser.add_argument("id", help="the 12 characters after hh_, which are no secret")
         parser.add_argument(
             "--overlap",
@@ -34,7 +34,7 @@ class Command(BaseCommand):
 
     @audit.by_command("roll_api_key")
     def handle(self, *_: Any, **options: Any) -> None:
-        """Find the key, roll it, and print nothing else on standard output."""
+        """Roll the key and print it alone on standard output; messages go to standard error."""
         now = timezone.now()
         overlap = key_arguments.overlap(options["overlap"])
         expires_at = key_arguments.expiry(days=options["expires_in"], at=options["expires_at"], now=now)

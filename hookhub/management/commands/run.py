@@ -1,4 +1,4 @@
-"""`manage.py run web` and `manage.py run worker`: one process of the Procfile, in place of this one."""
+"""``manage.py run web`` and ``manage.py run worker``: replaces this process by one process of the Procfile."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""``manage.py send_event``: publishes one event through the API, as any other program would."""
+"""``manage.py send_event``: publishes one event through the HTTP API, like any other client."""
 
 import json
 import os
@@ -19,7 +19,7 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the event and where it goes."""
+        """Declare the options."""
         parser.add_argument("type", help="for example push")
         parser.add_argument("--data", default="{}", help="JSON, @FILE, or - for standard input")
         parser.add_argument("--repository", help="a name, or owner/name")
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Publish; say what to do when that fails."""
+        """Publish the event; raise CommandError with a remedy."""
         key = key_of(options)
         if not options["url"] or not key:
             raise CommandError("Say where to send: --url and --api-key-file, or HOOKHUB_URL and HOOKHUB_API_KEY.")
@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
 
 def key_of(options: dict[str, Any]) -> str | None:
-    """Return the API key: from the file if one is named, else as given or from the environment."""
+    """Return the API key from the file, or else from the argument or the environment, or None; raise CommandError."""
     name = options["api_key_file"]
     if name is None:
         return options["api_key"] or None
@@ -65,7 +65,7 @@ def key_of(options: dict[str, Any]) -> str | None:
 
 
 def read_data(argument: str) -> Any:
-    """Read JSON from the argument itself, from ``@FILE``, or from standard input (``-``)."""
+    """Return the JSON in the argument itself, in ``@FILE``, or on standard input (``-``); raise CommandError."""
     try:
         if argument == "-":
             return json.load(sys.stdin)

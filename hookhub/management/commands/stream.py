@@ -1,4 +1,4 @@
-"""``manage.py stream``: what waits in the stream of published events, and what was set aside."""
+"""``manage.py stream``: shows the stream of published events, and lists, retries or deletes its dead letters."""
 
 import json
 import re
@@ -25,14 +25,14 @@ from hookhub.stream.refused import Counts, SetAside
 WHAT = ("counts", "refused", "show", "retry", "delete")
 ID = re.compile(r"\d+-\d+")
 SHOWN_OF_A_FIELD = 100
-# Ids that an audit entry lists; it counts them all.
+# The number of ids that an audit entry lists; its count is complete.
 ENTRIES_LISTED = 20
-# A worker takes an entry within milliseconds.
+# Workers normally store an entry within milliseconds.
 LATE = timedelta(minutes=1)
 
 
 class Command(BaseCommand):
-    """Show how the stream stands, and see to entries that were set aside."""
+    """Show the stream's counts; list, show, retry or delete its dead letters."""
 
     help = (
         "Show how many entries of the stream wait, are in hand and were set aside (counts), list those set aside and "
@@ -41,7 +41,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare what there is to do and to which entries."""
+        """Declare the options."""
         parser.add_argument("what", nargs="?", default="counts", choices=WHAT)
         parser.add_argument("ids", nargs="*", metavar="ID", help="as listed by `stream refused`")
         parser.add_argument("--all", action="store_true", help="everything that is set aside at this moment")
@@ -50,7 +50,7 @@ class Command(BaseCommand):
 
     @audit.by_command("stream")
     def handle(self, *_: Any, **options: Any) -> None:
-        """Do the one thing asked for; say what to do when Redis is away."""
+        """Run the requested action; raise CommandError if Redis fails."""
         stream = settings.HOOKHUB_STREAM
         if not stream:
             raise CommandError("Publishing through Redis is switched off: HOOKHUB_STREAM=off.")
@@ -110,7 +110,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{printable(name)}: {printable(value)}")
 
     def _each(self, act: Callable[[Redis, str, str], bool], client: Redis, stream: str, options: dict[str, Any]) -> int:
-        """Do something to the entries that are named, or to all; give to how many."""
+        """Apply ``act`` to the given dead letters, or to all; return the number of successes."""
         if bool(options["ids"]) == options["all"]:
             raise CommandError("Which? Give ids from `stream refused`, or --all.")
         ids = [each.id for each in refused.set_aside(client, stream)] if options["all"] else options["ids"]
@@ -125,7 +125,7 @@ class Command(BaseCommand):
 
 
 def record(what: str, stream: str, ids: Sequence[str]) -> None:
-    """Record what is about to be done to refused entries: Redis shares no transaction with the audit log."""
+    """Record an action on dead letters before it is carried out: Redis and the audit log share no transaction."""
     if ids:
         action = {"retry": "stream.entries_retried", "delete": "stream.entries_deleted"}[what]
         after = {"count": len(ids), "entries": ids[:ENTRIES_LISTED]}
@@ -134,7 +134,7 @@ def record(what: str, stream: str, ids: Sequence[str]) -> None:
 
 
 def told(counts: Counts, *, now: datetime) -> str:
-    """Say how the stream stands, in one line."""
+    """Return the counts in one line."""
     oldest = now - counts.oldest_at if counts.oldest_at else timedelta(0)
     line = f"{counts.waiting:,} waiting, {counts.in_hand:,} in hand, {counts.refused:,} refused"
     if oldest >= LATE:
@@ -143,6 +143,6 @@ def told(counts: Counts, *, now: datetime) -> str:
 
 
 def brief(each: SetAside) -> str:
-    """Give the beginning of what was published."""
+    """Return the beginning of what was published, for a list."""
     pairs = zip(each.fields[::2], each.fields[1::2], strict=True)
     return " ".join(f"{printable(name)} {printable(value[:SHOWN_OF_A_FIELD])}" for name, value in islice(pairs, 3))

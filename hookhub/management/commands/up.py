@@ -1,4 +1,4 @@
-"""`manage.py up`: everything in one terminal; Ctrl-C stops all of it."""
+"""``manage.py up``: runs all of HookHub's processes in one terminal; Ctrl-C stops them."""
 
 import os
 import secrets
@@ -27,9 +27,9 @@ from hookhub.models import ApiKey, Membership, Scope
 DEFAULT_PORT = 8000
 PORTS_TRIED = 50
 READY_WITHIN_SECONDS = 60
-# The names of a demo's organizations, which end in the moment at which it began.
+# The slugs of organizations created by ``demo``, which end in its start time.
 LEFT_BY_A_DEMO = r"^demo-[0-9]{8}-[0-9]{6}$"
-# The worker lets its requests in flight come to their end before it stops.
+# A worker finishes its in-flight requests before it stops; this is the margin on top of the longest timeout.
 GRACE_SECONDS = 5
 
 
@@ -84,12 +84,12 @@ class Command(BaseCommand):
             greeting.append(
                 "Development mode: receivers on this machine are allowed. Set HOOKHUB_DEVELOPMENT=0 elsewhere."
             )
-        # What is forked from here must not share this process's connection.
+        # The child processes must not share this process's database connection.
         connections.close_all()
         self._supervise(url, greeting, environment={"HOST": host, "PORT": str(port)})
 
     def _supervise(self, url: str, greeting: list[str], *, environment: dict[str, str]) -> None:
-        """Run the Procfile's processes until one ends or we are told to stop."""
+        """Run the Procfile's processes until one exits, or a signal stops all of them."""
         honcho.KILL_WAIT = settings.HOOKHUB_TIMEOUT_MOST.total_seconds() + GRACE_SECONDS
         crew = honcho.Manager(Printer(sys.stdout))
         public_url = os.environ.get("HOOKHUB_PUBLIC_URL", url)
@@ -103,13 +103,13 @@ class Command(BaseCommand):
             raise CommandError(f"A process ended by itself (code {crew.returncode}); see its last lines above.")
 
     def _greet(self, url: str, greeting: list[str]) -> None:
-        """Say where to go, as soon as there is somebody at home."""
+        """Print the greeting as soon as the web server is ready."""
         give_up_at = time.monotonic() + READY_WITHIN_SECONDS
         while time.monotonic() < give_up_at:
             if service.is_ready(url):
                 break
             time.sleep(0.1)
-        # Said in any case: a first login is shown this once.
+        # Print it even if the server is not ready: it may hold the first login, which is not shown again.
         self._say("\n".join(["", *greeting, ""]))
 
     def _say(self, text: str) -> None:
@@ -120,10 +120,10 @@ class Command(BaseCommand):
 @transaction.atomic
 @audit.by_command("up")
 def first_steps() -> list[str]:
-    """On the very first start make a login, an organization and an API key, and give the lines that tell of them.
+    """On the very first start, create a login, an organization and an API key; return the lines that show them.
 
-    What a demo left behind belongs to nobody, and is no start. Outside development mode what is printed here is kept in
-    the logs of a service manager or a cloud, so that nothing is made whose secret would be among it.
+    Organizations left by ``demo`` do not count as a start. Outside development mode the output is kept in the logs of a
+    service manager or a cloud provider, so no secret is created or printed there.
     """
     if not settings.HOOKHUB_DEVELOPMENT:
         return [] if User.objects.exists() else [NO_LOGIN_YET]
@@ -145,7 +145,7 @@ def first_steps() -> list[str]:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Tell whether nobody listens there."""
+    """Return whether no process listens on the port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -157,7 +157,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def first_free_port(host: str) -> int:
-    """Give the first free port from the usual one on."""
+    """Return the first free port from ``DEFAULT_PORT`` on; raise CommandError."""
     for port in range(DEFAULT_PORT, DEFAULT_PORT + PORTS_TRIED):
         if is_free(host, port):
             return port
