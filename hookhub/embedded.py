@@ -75,7 +75,7 @@ def socket_directory(home: Path) -> Path:
     if length <= _LONGEST_SOCKET_PATH and _PLAIN_PATH.fullmatch(str(inside)):
         return inside
     name = hashlib.sha256(os.fsencode(home)).hexdigest()[:10]
-    return Path("/tmp") / f"hookhub-{os.geteuid()}-{name}"  # noqa: S108 - Its owner is checked before it is used.
+    return Path("/tmp") / f"hookhub-{os.geteuid()}-{name}"  # noqa: S108 - its owner is checked before use
 
 
 def database_url(home: Path, *, name: str = _DATABASE) -> str:

@@ -109,7 +109,7 @@ class Attempt:
 def name_in(given: str) -> str:
     """Return the name that Django's form looks up: stripped, normalized to NFKC, and cut if it is too long to exist.
 
-    Counted as it was sent, one user's password could be tried under each of the name's many Unicode spellings.
+    If names were counted as sent, one user's password could be tried under each Unicode spelling of the user's name.
     """
     name = given.strip()
     return name[:MAX_NAME_LENGTH] if len(name) > MAX_NAME_LENGTH else unicodedata.normalize("NFKC", name)

@@ -16,7 +16,7 @@ def live() -> tuple[int, dict[str, Any]]:
 
 
 def ready() -> tuple[int, dict[str, Any]]:
-    """Return the status and the body of `/readyz`: 200 if the database can be written, else 503.
+    """Return the status and the body of `/readyz`: 200 if the database is writable, else 503.
 
     A missing worker is only a warning: events are stored and wait, so the web server must stay in service.
     """
@@ -31,7 +31,7 @@ def ready() -> tuple[int, dict[str, Any]]:
 
 
 def unavailable() -> tuple[int, dict[str, Any]]:
-    """Return the status and the body of `/readyz` while the database does not answer or cannot be written."""
+    """Return the status and the body of `/readyz` while the database does not answer or is not writable."""
     return 503, {"status": "unavailable", "reason": "the database does not answer, or takes no events"}
 
 

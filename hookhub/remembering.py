@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
-# While the process cannot listen for changes, it accepts a key that another process revoked for this long at most.
+# While no connection listens for changes, a key that another process has revoked is accepted for this long at most.
 SPAN = timedelta(seconds=5)
 MOST = 4096
 

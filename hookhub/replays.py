@@ -58,9 +58,9 @@ def cancel(replay: Replay, *, now: datetime) -> bool:
 
 
 def run_replays(*, now: datetime) -> int:
-    """Process the next batches of the running replays in turn; return how many deliveries became due.
+    """Process the next batches of the running replays, in turn; return how many deliveries became due.
 
-    Also delete replays that finished longer ago than HOOKHUB_RETENTION.
+    Also delete replays that finished longer than HOOKHUB_RETENTION ago.
     """
     made_due = 0
     for _ in range(BATCHES_A_TICK):
@@ -97,8 +97,8 @@ def _run_batch(replay_id: UUID, *, now: datetime) -> int:
         replay.done_upto = batch[-1]
     if len(batch) < BATCH:
         replay.state, replay.finished_at = Replay.State.FINISHED, now
-        # Deliveries that were deleted or changed state meanwhile were not selected, but the progress must still reach
-        # the total.
+        # Deliveries that were deleted or changed state meanwhile are no longer selected, but the progress must still
+        # reach the total.
         replay.total = replay.examined
     replay.save()
     return count

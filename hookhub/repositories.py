@@ -18,9 +18,10 @@ MAX_AT_ONCE = 100
 
 
 def creatable(names: Collection[str], *, organization: Organization) -> set[str]:
-    """Return the missing ``names`` whose repositories events may create, or an empty set beyond a limit.
+    """Return the ``names`` that events may create repositories with, or an empty set beyond a limit.
 
-    A name that differs only in case from an existing repository or from another name is left out.
+    No repository has any of ``names``. A name that differs only in case from an existing repository's, or from another
+    of ``names``, is left out.
     """
     valid = {name for name in names if _is_name(name)}
     if len(valid) > MAX_AT_ONCE:
@@ -33,9 +34,10 @@ def creatable(names: Collection[str], *, organization: Organization) -> set[str]
 
 
 def in_another_case(names: Collection[str], *, organization: Organization) -> dict[str, str]:
-    """Return the missing ``names`` that differ from another name only in case, each with that other name.
+    """Return those ``names`` that differ from another name only in case, each with that other name.
 
-    The other name is an existing repository's or, if events create repositories, also one of ``names``.
+    No repository has any of ``names``. The other name is an existing repository's or, if events create repositories,
+    one of ``names``.
     """
     valid = sorted(name for name in names if _is_name(name))[:MAX_AT_ONCE]
     twins = {}

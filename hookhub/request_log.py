@@ -68,7 +68,7 @@ def line_of(request: HttpRequest, answered: HttpResponse, *, took: float) -> str
 
 
 def shown_query(query: str) -> str:
-    """Return a query string with masked values wherever they may be secret."""
+    """Return a query string in which every value that may be a secret is masked."""
     pairs = parse_qsl(query[:4096], keep_blank_values=True)
     shown = [(name, secret_text.masked(value) if name in SHOWN_PARAMETERS else MASK) for name, value in pairs]
     return urlencode(shown, safe="*")[:MAX_LENGTH]

@@ -1,4 +1,4 @@
-"""Test events for a webhook: examples of subscribed types, registered by its organization or from a catalogue."""
+"""Test events for a webhook: examples of the types it subscribes to, from its organization or from a catalogue."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def _sample(entry: EventType, name: str, source: Catalogue) -> Sample | None:
         if not isinstance(data, dict):
             return None
         data = {**data, "action": name.removeprefix(f"{entry.type}.")}
-    # Receivers of other systems' events get exactly what that system documents, without the marker.
+    # An example from another system's catalogue stays exactly as that system documents it, without ``test``.
     if source.dialect in {OWN, DEFAULT} and isinstance(data, dict):
         marked = {**data, "test": True}
         if entry.schema_text is None or not schemas.faults_in(marked, entry.schema_text, budget=Budget()):

@@ -21,7 +21,7 @@ _index = admin.site.index
 
 
 def index(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-    """Show the dashboard; its template loads the state, so that nothing is queried if the user may not see it."""
+    """Show the dashboard; its template loads the state only if the user may see it, so it costs nothing otherwise."""
     return _index(request, {"at_a_glance": partial(at_a_glance, request), **(extra_context or {})})
 
 

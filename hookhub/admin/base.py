@@ -52,7 +52,7 @@ class Guarded(ModelAdmin):
         return rows_of(rows, self.organization_path, organizations_of(request, scope=scope))
 
     def may_change(self, request: HttpRequest, obj: Model | None) -> bool:
-        """Return whether the user's membership allows to change ``obj``, or any row at all if that is None."""
+        """Return whether the user's membership allows changing ``obj``, or any row at all if that is None."""
         if is_unrestricted(request):
             return True
         if self.organization_path is None:
@@ -136,10 +136,9 @@ class Plain(Guarded):
     """Saves only those fields that the user has changed in the form."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """Save the changed fields of a row that still exists.
+        """Save only the changed fields, and only of a row that still exists.
 
-        Saving all fields would restore values that were changed since the form was opened, and could undo the
-        revocation of a key.
+        Saving all fields would create a deleted row again, and could undo the revocation of a key.
         """
         if not change:
             super().save_model(request, obj, form, change)
@@ -150,7 +149,7 @@ class Plain(Guarded):
 
 
 class Titled(Guarded):
-    """Titles a list with what it contains, instead of an instruction to select something."""
+    """Titles a list with what it contains, where Django's title tells the user to select a row."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the list under the plural name of its model."""

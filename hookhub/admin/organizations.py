@@ -38,7 +38,7 @@ class NamedForm(ModelForm):
 
     def _post_clean(self) -> None:
         """Compare the name after the other fields of the instance are set."""
-        super()._post_clean()  # type: ignore[misc]  # the stubs do not have it
+        super()._post_clean()  # type: ignore[misc]  # missing from the stubs
         row, field = self.instance, names.field_of(self.instance)
         is_new_name = field in self.changed_data and field in self.cleaned_data
         # A repository's name is compared within its organization, so a valid organization is needed.

@@ -100,7 +100,7 @@ def read_page(
         back = None if start is None else _key_of(found[0], order) if found else edge or start
         return Page(found, newer=_write(back), older=_write(onward), was_cut=was_cut)
     if onward is None:
-        # The start of the log is reached: return a full first page instead of the few rows before the last one.
+        # The start of the log is reached: a full first page is more useful than the few rows before the previous page.
         return read_page(all_rows, order=order, start=None, backwards=False, size=size, served=served)
     found.reverse()
     back = _key_of(found[-1], order) if found else edge
@@ -187,7 +187,7 @@ class LogChangeList(ChangeList):
             return None
 
     def _served_by_index(self, request: HttpRequest) -> QuerySet[Any] | None:
-        """Return what an index finds of the filters, or None if it serves all of them."""
+        """Return the rows found by those filters that an index serves, or None if it serves all of them."""
         served = self.model_admin.served_by_index(self.wanted)
         # A search by id uses the primary key, whatever the filters are.
         if self.query or served >= self.wanted.keys() or self.queryset.query.is_empty():

@@ -28,11 +28,11 @@ admin.site.unregister(Group)
 
 @admin.register(User)
 class PersonAdmin(Audited, PlainUserAdmin):
-    """Users, whom only superusers may change; other staff see the members of their organizations."""
+    """Users. Only superusers may change them; other staff see the members of their organizations."""
 
     # A user who may set passwords or tick "superuser" can act as any other user.
     def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
-        """Return the members of the organizations in which the user has ``scope``; everyone for a superuser."""
+        """Return the members of the organizations in which the user has ``scope``; all users for a superuser."""
         if is_unrestricted(request):
             return rows
         colleagues = Membership.objects.filter(organization__in=organizations_of(request, scope=scope))

@@ -19,7 +19,7 @@ TONES = {
     "running": "busy", "finished": "good",
 }  # fmt: skip
 
-# From the first length on, a duration is shown in the second as its unit: 90 s says more than 1 min.
+# From which duration on, in which unit, by which name: 90 s says more than 1 min.
 _STEPS = (
     (timedelta(days=2), timedelta(days=1), "d"),
     (timedelta(hours=2), timedelta(hours=1), "h"),

@@ -72,13 +72,13 @@ def events_of(own: list[int] | None) -> QuerySet[Arrival]:
     events = Arrival.objects.all()
     if own is None:
         return events
-    # Filter by source, which the outbox is indexed by: other organizations may have a million events in it.
+    # Filter by source, by which the outbox is indexed: other organizations may have a million events in it.
     repositories = Repository.objects.filter(organization__in=own).values_list("pk", flat=True)
     return events.filter(source__in=[*(-pk for pk in own), *repositories])
 
 
 def latest_attempt_at(own: list[int] | None) -> datetime | None:
-    """Return when the latest attempt was made, of all or, to the second, of those for the organizations in ``own``."""
+    """Return when the latest attempt was made; for the organizations in ``own`` it may be a second too early."""
     if own is None:
         return Attempt.objects.order_by("-id").values_list("started_at", flat=True).first()
     # Read from the webhooks: in the log it may be behind a million attempts of other organizations.
@@ -95,7 +95,7 @@ def oldest_due(own: list[int] | None, *, now: datetime) -> Delivery | None:
 
 
 def longest_due_of_each(own: list[int], *, now: datetime) -> list[UUID | None]:
-    """Return the delivery due longest, for each webhook of the organizations in ``own`` and each ready state."""
+    """Return the ids of the delivery due longest, per webhook of the organizations in ``own`` and per ready state."""
     due = Delivery.objects.filter(webhook=OuterRef("pk"), state="pending", due_at__lte=now).order_by("due_at", "id")
     lines = {
         f"line_{line.value}": Subquery(due.filter(line=line).values("pk")[:1])
@@ -143,8 +143,8 @@ def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
     all_deliveries, events, kept = Delivery.objects.all(), events_of(own), Webhook.objects.kept()
     if own is not None:
         kept = kept.filter(organization__in=own)
-        # Filter by webhook, which is the first column of every index of queued deliveries. Load the ids first, because
-        # the planner knows how many deliveries each webhook has, but not how many an organization has.
+        # Filter by webhook, because each queued state has an index that starts with the webhook. Load the ids first,
+        # because the planner knows how many deliveries each webhook has, but not how many an organization has.
         webhooks = list(Webhook.objects.filter(organization__in=own).values_list("pk", flat=True))
         all_deliveries = all_deliveries.filter(webhook__in=webhooks)
     log, hooks = reverse("admin:deliveries_delivery_changelist"), reverse("admin:deliveries_webhook_changelist")

@@ -77,7 +77,7 @@ class WebhookAdmin(Titled, Acting):
         return own.exclude(organization__in=self._closed_to(request))
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Leave out the organizations whose webhooks the user may not see, and their repositories."""
+        """Leave out organizations whose webhooks the user cannot see, and their repositories."""
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if field is not None:
             own = "pk" if db_field.name == "organization" else "organization"

@@ -49,8 +49,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Close the connection if the server has closed it.
 
         A server that ends a connection sends a message or closes the socket. Either makes the socket readable, which it
-        should not be between two requests; only then is the server queried. Neither detects a network that went away
-        silently: the query would block for as long as the statement after it.
+        should not be between two requests; only then is the server queried. A network that went away silently is
+        detected neither this way nor by a query, which would block for as long as the statement after it.
         """
         is_to_be_checked = self.health_check_enabled and not self.health_check_done
         if is_to_be_checked and self.connection is not None and is_quiet(self.connection):
@@ -62,7 +62,7 @@ SET_PARAMETERS = "SELECT set_config(name, value, false) FROM unnest(%s::text[], 
 
 
 class Closer:
-    """Closes a connection when it is garbage-collected: only the thread that opened the connection refers to it.
+    """Closes its connection when it is garbage-collected, which is when the thread that opened the connection ends.
 
     The web server ends threads that have been idle for a while. Their connections are part of reference cycles and
     would stay open until the garbage collector runs, which in an idle process is never.
