@@ -102,9 +102,6 @@ def _os_user() -> str:
         return f"uid {os.getuid()}"
 
 
-# Recording ------------------------------------------------------------------------------------------------------------
-
-
 def record(
     action: str,
     *,
@@ -186,8 +183,6 @@ def _storable(text: str) -> str:
     plain = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     return plain[:MAX_LABEL_LENGTH]
 
-
-# Retention ------------------------------------------------------------------------------------------------------------
 
 # The table's trigger rejects deletions, except of entries older than this transaction-local setting.
 ALLOW_PRUNING = "SELECT set_config('hookhub.audit_expired_before', %s, true)"

@@ -192,7 +192,7 @@ def _unwrapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def _refused_as(address: IPv4Address | IPv6Address) -> str | None:
-    """Return the range that ``address`` is refused for, with its purpose, or None."""
+    """Return a phrase for the range that ``address`` is refused for (``in 10.0.0.0/8 (private networks)``), or None."""
     # Compare integers: `address in network` takes ten times as long, and a connection waits for this.
     number = int(address)
     if isinstance(address, IPv6Address) and not _ALLOWED_IPV6_RANGE[0] <= number <= _ALLOWED_IPV6_RANGE[1]:

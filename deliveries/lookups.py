@@ -38,7 +38,7 @@ def name_in(url: str) -> Name | None:
     try:
         parts = pycurl.CurlUrl(url)
     except (UnicodeEncodeError, pycurl.error):
-        # The URL was not normalized, so we cannot know which host libcurl would resolve.
+        # The URL was not normalized, so we cannot know which host libcurl would resolve. Leave that to libcurl.
         return None
     host = (parts.host or "").lower()
     is_known = _ADDRESS.fullmatch(host) or f".{host}".removesuffix(".").endswith(".localhost")

@@ -210,7 +210,7 @@ class Webhook(models.Model):
 
     @property
     def url_when_created(self) -> str:
-        """Return the URL for the response to the creation request, the only one that shows the query unmasked."""
+        """Return the URL for the response to the creation request: unmasked, unless the whole URL is a secret."""
         return self.shown_url if formats.format_of(self.format).url_is_secret else self.url
 
     @property
@@ -438,7 +438,7 @@ class Attempt(models.Model):
     started_at = models.DateTimeField()
     duration = models.DurationField(null=True)
     url = models.TextField()
-    # "Name: value" lines, with the values of headers that may be secret masked.
+    # "Name: value" lines; the values of the webhook's custom headers are masked. Response headers are as received.
     request_headers = models.TextField()
     outcome = models.CharField(max_length=10, choices=Outcome)
     status = models.PositiveSmallIntegerField(null=True)

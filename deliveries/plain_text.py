@@ -20,7 +20,7 @@ def is_one_line(text: str) -> bool:
 
 
 def error_in(text: str) -> str | None:
-    """Return what is wrong with a name or a description, or None. It must contain no key, because many can read it."""
+    """Return what is wrong with a name or a description, or None. API keys and secrets are errors: many can read it."""
     if not is_one_line(text):
         return RULE
     return secret_text.RULE if secret_text.holds_secret(text) else None

@@ -25,7 +25,7 @@ DELIVERIES_LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A filter for deliveries; fields that are None or empty do not restrict it.
+    """A filter for deliveries. A field that is None does not restrict it, and neither do empty ``states``.
 
     ``after`` (inclusive) and ``before`` (exclusive) bound the time at which a delivery was created.
     """

@@ -21,7 +21,7 @@ RETRIES_MOST = 20
 RETRY_WAIT_MOST = timedelta(days=7)
 IN_FLIGHT_MOST = 1000
 
-# RFC 9110: a token, and a value of visible ASCII with single spaces or tabs inside.
+# RFC 9110: a name is a token; a value is visible ASCII, with spaces and tabs allowed except at its ends.
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 HEADER_VALUE = re.compile(r"[!-~]([ -~\t]*[!-~])?")
 MAX_HEADER_LENGTH = 2000

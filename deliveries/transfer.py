@@ -53,7 +53,7 @@ class Reply(NamedTuple):
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """Return the value of the first header with this lower-case name, or None."""
+        """Return the value of the first header with this name, which must be lower-case, or None."""
         return next((value for key, value in self.headers if key.lower() == name), None)
 
 

@@ -55,7 +55,7 @@ class NoLiveSecret(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One signing secret; it signs until ``expires_at``, or for ever if that is None."""
+    """One signing secret; it signs until ``expires_at``, or forever if that is None."""
 
     # Not part of the repr, so that it does not appear in tracebacks and logs.
     text: str = field(repr=False)
@@ -195,9 +195,6 @@ def _open_headers(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> tuple[t
 @lru_cache(maxsize=4096)
 def _open_url(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> str:
     return str(json.loads(decrypt(sealed, place, keys)))
-
-
-# The two forms -------------------------------------------------------------------------------------------------------
 
 
 def place_of(column: str, row: UUID | str) -> bytes:

@@ -56,7 +56,7 @@ def create(
     """Create a webhook. Return it with its secret, which is shown only here, or with None if it has no secret.
 
     ``wanted`` maps the names in terms.CHECKS to values; only ``url`` and ``events`` are required. Without ``secret``,
-    one is generated. There is no secret if the format signs nothing, or signs only on request and ``secret`` is "".
+    one is generated. There is no secret if the format never signs, or if signing is optional and ``secret`` is "".
     With ``active=False`` the webhook starts disabled by its owner. Raise BadTerms for invalid fields and rates.TooMany
     if the organization changes webhooks too often.
     """
@@ -133,7 +133,7 @@ def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datet
 def _change_by(
     webhook_id: int, wanted_of: Callable[[Webhook], Mapping[str, object]], *, active: bool | None, now: datetime
 ) -> tuple[Webhook, str | None]:
-    """Apply the changes that ``wanted_of`` computes from the current webhook. Return what ``change`` returns."""
+    """Apply the changes that ``wanted_of`` returns for the current webhook. Return and raise as ``change`` does."""
     while True:
         # Validate before locking, because validating a URL may resolve its host name.
         before = Webhook.objects.kept().get(pk=webhook_id)
@@ -373,14 +373,11 @@ def _some(webhook: Webhook, *parts: Part) -> DeliveryQuerySet:
     return Delivery.objects.filter(id__in=ids, state__in=states).in_order(most=queue.AT_ONCE)
 
 
-# For the review -----------------------------------------------------------------------------------------------------
-
-
 def to_review() -> list[int]:
     """Return the ids of up to REVIEW_BATCH webhooks that the review must examine."""
     wanted = Q(review_since__isnull=False) | Q(gone_at__isnull=False)
     if settings.HOOKHUB_DISABLE_AFTER_FAILURES:
-        # Webhooks without auto_disable would match for ever and could fill every batch.
+        # Webhooks without auto_disable would match forever and could fill every batch.
         most = settings.HOOKHUB_DISABLE_AFTER_FAILURES
         wanted |= Q(disabled_at=None, deleted_at=None, auto_disable=True, failure_count__gte=most)
     return list(Webhook.objects.filter(wanted).order_by("id").values_list("id", flat=True)[:REVIEW_BATCH])

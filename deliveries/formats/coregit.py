@@ -8,7 +8,7 @@ from deliveries.signing import sha256_hex
 
 
 class Coregit(Format):
-    """Documented as fire-and-forget: ten seconds, no retries, and so never disabled for failing."""
+    """Documented as fire-and-forget: a timeout of ten seconds and no retries, so its webhooks are never disabled."""
 
     slug = "coregit"
     title = "Coregit"

@@ -3,8 +3,8 @@
 from django.db import migrations, models
 from django.db.models import Q
 
-# Attempts are never updated, so only retention leaves dead rows. With the defaults, autovacuum would start when a fifth
-# of the table is dead, and then be much slower than the deletions.
+# Attempts are rarely updated, so nearly all dead rows come from retention. With the defaults, autovacuum would start
+# when a fifth of the table is dead, and then be much slower than the deletions.
 TUNING = """
 ALTER TABLE deliveries_attempt SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0)
 """

@@ -1,4 +1,4 @@
-"""Store which deployments an event has passed through, so that loops can be stopped."""
+"""Store with an event how often it has passed through each deployment, so that loops can be stopped."""
 
 from django.db import migrations, models
 

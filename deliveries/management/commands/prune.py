@@ -69,7 +69,7 @@ def record(horizon: datetime, *, deliveries: int, events: int) -> None:
 
 
 def retention_of(days: int | None) -> timedelta:
-    """Return the retention for ``--older-than``, or the setting's. Raise CommandError if it is out of range."""
+    """Return how long rows are kept: ``days``, or HOOKHUB_RETENTION. Raise CommandError if ``days`` is out of range."""
     if days is None:
         retention: timedelta = settings.HOOKHUB_RETENTION
         return retention

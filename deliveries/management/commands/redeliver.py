@@ -70,7 +70,7 @@ class Command(BaseCommand):
 
 
 def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[tuple[UUID, str | None]]]:
-    """Yield batches of (delivery id, reason why it cannot be sent or None), in the order of ids per selection."""
+    """Yield batches of (delivery id, obstacle or None), selection by selection, each in the order of ids."""
     # Deliveries created while this runs are excluded; otherwise it might never end.
     end = first_id_at(now + timedelta(milliseconds=1))
     for selection in selections:
