@@ -97,11 +97,11 @@ class ConnectionFailed(HookHubError):
 class Event:
     """An event to publish.
 
-    ``type`` is a dotted name such as ``issues.opened``; ``data`` is any value that ``json.dumps`` accepts, at most 1
-    MiB as JSON. ``repository`` is ``widgets`` or ``acme/widgets``. ``id`` is the idempotency key, at most 255
-    characters and unique within the organization; without one the client generates it. ``timestamp`` says when the
-    event happened and needs a time zone; the default is the time of acceptance. ``organization`` (a slug) is for
-    operator keys only.
+    ``type`` is a dotted name such as ``issues.opened``. ``data`` is any value that ``json.dumps`` accepts, up to 1 MiB
+    of JSON unless the server is configured otherwise. ``repository`` is ``widgets`` or ``acme/widgets``. ``id`` is the
+    idempotency key, at most 255 characters and unique within the organization; without one the client generates it.
+    ``timestamp`` says when the event happened and needs a time zone; the default is the time of acceptance.
+    ``organization`` (a slug) is for operator keys only.
     """
 
     type: str
@@ -299,8 +299,10 @@ class Webhooks:
 
         ``events`` are the topics to subscribe to: event types such as ``issues.opened``, families such as ``issues``,
         or ``*`` for all. Without ``repository`` the webhook covers the whole organization. ``format`` is the wire
-        format. ``settings`` holds any other field of the API, for example ``{"timeout": 10, "retry_schedule": [60,
-        300]}``, in seconds. Not retried after a timeout, since the webhook may have been created.
+        format. ``settings`` holds any other field of the API; durations are in seconds. The request is not retried
+        after a timeout, since the webhook may have been created.
+
+            hookhub.webhooks.create(url, events=["push"], settings={"timeout": 10, "retry_schedule": [60, 300]})
         """
         told = {"url": url, "events": list(events), "repository": repository, "organization": organization}
         told |= {"name": name, "format": format, **(settings or {})}
@@ -473,7 +475,7 @@ class _Calls:
             before = query
             query = parse_qsl(following.partition("#")[0].partition("?")[2])
             if query == before:
-                # A link back to the same page would loop for ever.
+                # A link back to the same page would loop forever.
                 raise _not_hookhub(answer)
 
     def call(

@@ -21,7 +21,7 @@ MAX_COMMITS = 2048
 # In a push of many branches: the limit for all of them together, and the number that each may list in any case.
 MAX_COMMITS_OF_PUSH = 200_000
 MIN_COMMITS = 20
-# No pusher waits for these processes, but a sender that hangs in one would hold the spool's lock for ever.
+# No pusher waits for these processes, but a sender that hangs in one would hold the spool's lock forever.
 GIT_TIMEOUT_SECONDS = 300
 
 Pair = tuple[str, str]

@@ -63,7 +63,7 @@ def verify(
     ``tolerance`` is the maximum age of a request whose own time is signed (``standard-webhooks``, ``code-storage``);
     ``timedelta(0)`` turns the check off. ``coregit`` and ``codmir`` sign the time of the event, which is the same on
     every retry: ``max_event_age`` rejects older events, None accepts any age. The other formats sign no time, so that a
-    captured request can be replayed at any time: use TLS, and deduplicate.
+    captured request can be replayed at any time: receive those over TLS only.
 
     ``now`` (with a time zone) replaces the clock in tests.
 

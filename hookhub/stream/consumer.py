@@ -212,8 +212,7 @@ class Consumer:
     def reopen(self, *, now: datetime) -> bool:
         """Delete the stream if it is empty and its last id is far in the future; return whether it was deleted.
 
-        Only a producer that chooses its own ids can cause this. After the highest possible id no producer can append an
-        entry any more.
+        Only a producer that chooses its own ids can cause this. After the highest possible id every XADD fails.
         """
         latest = round((now + MAX_ID_AHEAD).timestamp() * 1000)
         return bool(ask(self._redis, "EVAL", REOPEN, 1, self._stream, latest))

@@ -120,7 +120,7 @@ class Command(BaseCommand):
 @transaction.atomic
 @audit.by_command("up")
 def first_steps() -> list[str]:
-    """On the very first start, create a login, an organization and an API key; return the lines that show them.
+    """Create a login, an organization and an API key on the very first start; return the lines that show them.
 
     Organizations left by ``demo`` do not count as a start. Outside development mode the output is kept in the logs of a
     service manager or a cloud provider, so no secret is created or printed there.
