@@ -47,7 +47,8 @@ class TooLong(Exception):
 def document(text: str, *, most: int) -> tuple[Iterator[dict[str, Member]], bool]:
     """Return an iterator over the objects of a JSON text, and whether the text is an array of them.
 
-    The iterator raises ValueError where the text is not JSON, and TooLong for a value longer than ``most``.
+    The iterator raises ValueError where the text is not JSON, TooLong for a value longer than ``most``, and a 400 for
+    an object with too many members.
     """
     start = _skip(text, 0)
     if text[start : start + 1] == "[":

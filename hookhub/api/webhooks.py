@@ -94,8 +94,8 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
     single ones, use `/v1/webhooks/{id}/headers`. A value returned as `********` may be sent back to keep the stored
     value: a header of the same name, `secret`, or a masked `url`. If nothing is stored, this is an error.
 
-    Changing any part of the URL except its query generates a new secret, which is shown only once, in this response,
-    and removes the custom headers. To set them yourself, send `secret` and `headers` along.
+    Changing the URL generates a new secret, which is shown only once, in this response, and removes the custom headers,
+    unless only the query changes or https replaces http. To set them yourself, send `secret` and `headers` along.
 
     In an organization whose dialect is `coregit`, the webhook has Coregit's shape, and DELETE returns 200 with
     `deleted`.

@@ -135,7 +135,7 @@ class WebhookView(OneWebhookView):
     def patch(self, request: Request, webhook: str) -> Response:
         """Change a webhook's URL, events or active state.
 
-        A new host or path generates a new secret, which is then part of the response and shown only once.
+        Moving it to another host or path generates a new secret, which is then in the response and shown only once.
         """
         found = find(request, webhook, needs=Scope.MANAGE)
         wanted = said(self.body, "url", "events", "active")
