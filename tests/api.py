@@ -1,4 +1,4 @@
-"""Callers of the REST API, for the tests."""
+"""Clients of the REST API for the tests."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from hookhub.models import ApiKey, Scope
 
 @dataclass
 class Caller:
-    """Somebody with an API key."""
+    """A client with an API key."""
 
     key: str
     client: Client = field(default_factory=lambda: Client(raise_request_exception=False))
@@ -52,5 +52,5 @@ class Caller:
 
 
 def faults(answer: Any) -> dict[str, str]:
-    """The fields an error names."""
+    """Return the message for each field that an error response names."""
     return {row["field"]: row["message"] for row in answer.json()["error"]["fields"]}

@@ -1,4 +1,4 @@
-"""Certificates made on the spot: an authority of our own, and what it or nobody vouches for."""
+"""Generates certificates for the tests, signed by a test authority or self-signed."""
 
 import ssl
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class Identity:
     def make(
         cls, path: Path, name: str, *, issuer: Self | None = None, address: str | None = None, expired: bool = False
     ) -> Self:
-        """Make one for ``address``, signed by ``issuer`` or by itself."""
+        """Create a certificate for ``address``, signed by ``issuer`` or self-signed."""
         key = ec.generate_private_key(ec.SECP256R1())
-        # A strange name is what some of the tests are about, so the library's own limits are off.
+        # Some tests use invalid names, so the library's own validation is off.
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name, _validate=False)])
         now = datetime.now(UTC)
         builder = (
@@ -55,7 +55,7 @@ class Identity:
         return cls(path, certificate, key)
 
     def server_context(self) -> ssl.SSLContext:
-        """Give what a server needs to present it."""
+        """Return an SSL context for a server that presents this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.path)
         return context

@@ -1,4 +1,4 @@
-"""Finds a Chromium for the browser tests, or installs Debian's; without one they say plainly that they did not run."""
+"""Finds a Chromium for the browser tests, or installs Debian's; without one the tests are skipped visibly."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = (("apt-get", "update"), ("apt-get", "install", "-y", "--no-install-recommends", "chromium"))
-# As root there is no sandbox to be had, and nothing is to be fetched from anywhere but the server under test.
+# Chromium's sandbox does not work for root. Nothing may be loaded except from the server under test.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -37,7 +37,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
 
 @cache
 def find() -> str | None:
-    """Give the path of a Chromium, installing Debian's when this is root on such a system; or None."""
+    """Return the path of a Chromium, installing Debian's package when running as root there; or None."""
     found = look()
     if found is None and "CHROMIUM" not in os.environ and os.geteuid() == 0 and shutil.which("apt-get"):
         for command in INSTALL:
@@ -49,7 +49,7 @@ def find() -> str | None:
 
 
 def look() -> str | None:
-    """Give the path of a Chromium that is there already, or None; CHROMIUM names one or rules them all out."""
+    """Return the path of an installed Chromium, or None; CHROMIUM sets the path or disables the search."""
     named = os.environ.get("CHROMIUM")
     for name in NAMES if named is None else (named,):
         path = shutil.which(name)
@@ -60,14 +60,14 @@ def look() -> str | None:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Give a headless Chromium; where there is none the test is skipped, and on a build server it fails."""
+    """Provide a headless Chromium; without one, skip the test, or fail on a build server."""
     path = find()
     if path is None:
         if os.environ.get("CI") == "true":
             pytest.fail(MISSING)
         pytest.skip(MISSING)
     with sync_playwright() as playwright, pytest.MonkeyPatch.context() as patch:
-        # Playwright keeps an event loop in this thread, which makes Django refuse the tests' own queries.
+        # Playwright keeps an event loop in this thread, so Django would refuse the tests' own queries.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         started = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         try:
@@ -77,7 +77,7 @@ def browser() -> Iterator[Browser]:
 
 
 def note_violations(page: Page, noted: list[str]) -> None:
-    """Note whatever a page's Content-Security-Policy forbids it, and every error in its console."""
+    """Record each violation of a page's Content-Security-Policy, and each error in its console."""
 
     def note(message: ConsoleMessage) -> None:
         if message.type == "error":

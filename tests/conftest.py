@@ -1,4 +1,4 @@
-"""What any test may ask for: a receiver, a forge with a repository, and a moment to start from."""
+"""Fixtures for all tests: a receiver, an organization with a repository, API clients, and a fixed time."""
 
 import itertools
 import os
@@ -29,10 +29,10 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one half of the processes begin with the acceptance tests, the other half with the rest.
+    """Make half of the xdist processes start with the acceptance tests, the other half with the other tests.
 
-    Acceptance tests mostly wait, the others compute: side by side they keep the machine busy, one after the other
-    they do not. xdist cuts the list into one run of neighbours for each process.
+    Acceptance tests mostly wait, and the others compute, so the machine is only busy when both run at the same time.
+    xdist gives each process a contiguous part of the list.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     waiting = [item for item in items if item.get_closest_marker("acceptance")]
@@ -51,10 +51,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_settings() -> Iterator[None]:
-    """Do without what is slow on purpose, or slow once a process, and took most of the tests' time.
+    """Replace settings that are slow on purpose, or once per process, and took most of the tests' time.
 
-    The slowness of passwords keeps guessers away. Every test client makes the middlewares anew, and one of them lists
-    all static files when it is made; the other way it looks each file up when it is asked for.
+    Password hashing is slow to stop guessing. Every test client creates the middlewares anew, and WhiteNoise's would
+    list all static files each time; with autorefresh it looks up each file on request.
     """
     with override_settings(
         PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"], WHITENOISE_AUTOREFRESH=True
@@ -64,7 +64,7 @@ def quick_settings() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    """Let tests that really commit empty the tables afterwards, the audit log too, which otherwise refuses."""
+    """Let transactional tests empty all tables afterwards, including the audit log, whose trigger forbids it."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE deliveries_auditentry DISABLE TRIGGER audit_log_is_not_emptied")
 
@@ -77,7 +77,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def now() -> datetime:
-    """Noon on a day like any other."""
+    """Return noon of an ordinary day."""
     return datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 
 
@@ -90,7 +90,7 @@ def sender() -> Iterator[Sender]:
 
 @pytest.fixture
 def forge(db: None, receiver: Receiver) -> Forge:
-    """An organization with a repository, ready to have webhooks and events."""
+    """Return an organization with a repository, and helpers to create webhooks and events."""
     return Forge.make(receiver)
 
 
@@ -106,25 +106,25 @@ def repository(organization: Organization) -> Repository:
 
 @pytest.fixture
 def api(organization: Organization) -> Caller:
-    """Somebody who may do everything in the organization."""
+    """Return a client with all permissions in the organization."""
     return Caller.of(organization)
 
 
 @pytest.fixture
 def other(db: None) -> Caller:
-    """Somebody who may do everything in another organization."""
+    """Return a client with all permissions in another organization."""
     return Caller.of(Organization.objects.create(slug="other"))
 
 
 @pytest.fixture
 def operator(db: None) -> Caller:
-    """The operator, who acts for every organization."""
+    """Return a client of the operator, which may act for every organization."""
     return Caller.of(None)
 
 
 @pytest.fixture
 def stream(settings: Settings) -> Iterator[str]:
-    """A stream of this test's own in the real Valkey."""
+    """Return the name of a stream in the real Valkey, unique to this test."""
     settings.HOOKHUB_STREAM = f"test:{uuid4().hex}"
     url = settings.REDIS_URL
     yield settings.HOOKHUB_STREAM
@@ -134,11 +134,11 @@ def stream(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def read_only(transactional_db: None) -> Iterator[ReadOnly]:
-    """The switch that makes the real PostgreSQL's database read-only, for those who are in it and those who come."""
+    """Return a switch that makes the database in the real PostgreSQL read-only, for existing and new connections."""
     connection.ensure_connection()
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as link:
         switch = ReadOnly(link)
         yield switch
         switch.off()
-    # Not every test has anybody leave it.
+    # Some tests leave this thread's connection read-only.
     connection.close()

@@ -1,4 +1,4 @@
-"""The OpenAPI document that is served, and whether an answer is what it says."""
+"""Checks responses against the OpenAPI document that HookHub serves."""
 
 import json
 from collections.abc import Iterator
@@ -27,14 +27,14 @@ class Document:
         self._strict = {"schemas": {name: closed(s) for name, s in self.content["components"]["schemas"].items()}}
 
     def operations(self) -> Iterator[tuple[Operation, dict[str, Any]]]:
-        """Every operation, with what the document says of it."""
+        """Yield every operation, with its description in the document."""
         for path, methods in self.content["paths"].items():
             for method in METHODS:
                 if method in methods:
                     yield Operation(method.upper(), path), methods[method]
 
     def showing_secrets(self) -> set[Operation]:
-        """The operations with an answer that has a field for a secret or for the text of a key."""
+        """Return the operations whose response has a field for a secret or for the text of a key."""
         return {
             operation
             for operation, said in self.operations()
@@ -42,7 +42,7 @@ class Document:
         }
 
     def faults(self, operation: Operation, answer: Any) -> list[str]:
-        """What in an answer is not as the document says; none if all is."""
+        """Return the differences between a response and the document; empty if there are none."""
         said = self.content["paths"][operation.path][operation.method.lower()]["responses"]
         where = f"{operation.method} {operation.path}: {answer.status_code}"
         response = said.get(str(answer.status_code))
@@ -53,7 +53,8 @@ class Document:
         media_type = answer.headers["Content-Type"].partition(";")[0]
         if media_type not in response["content"]:
             return [f"{where} is {media_type}"]
-        # GitHub's shapes have more fields than are worth documenting; HookHub's own have none that are not.
+        # GitHub's shapes have more fields than are worth documenting; in HookHub's own shapes every field is
+        # documented.
         components = self._strict if operation.path.startswith("/v1/") else self.content["components"]
         if (operation, answer.status_code) not in self._validators:
             schema = {**response["content"][media_type]["schema"], "components": components}
@@ -65,12 +66,12 @@ class Document:
 
 
 def read(body: bytes) -> Any:
-    """The JSON of an answer."""
+    """Return the JSON value of a response body."""
     return json.loads(body)
 
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema that allows no properties but those it names."""
+    """Return a schema that allows only the properties it names."""
     found = deepcopy(schema)
     if "properties" in found and "additionalProperties" not in found:
         found["additionalProperties"] = False
@@ -78,7 +79,7 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _has_secret(node: Any, content: dict[str, Any]) -> bool:
-    """Whether a schema, or one that it refers to, has such a field."""
+    """Return whether a schema, or one that it refers to, has such a field."""
     if isinstance(node, list):
         return any(_has_secret(inner, content) for inner in node)
     if not isinstance(node, dict):

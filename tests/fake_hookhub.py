@@ -1,4 +1,4 @@
-"""A stand-in for HookHub's API: a real HTTP server on loopback that accepts events, or does what a test tells it to."""
+"""A fake of HookHub's API: a real HTTP server on loopback that accepts events, or answers as a test configures."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ ACCEPTED_AT = "2026-03-04T05:06:07Z"
 
 @dataclass(frozen=True)
 class Asked:
-    """One request as it came in."""
+    """One received request."""
 
     method: str
     path: str
@@ -29,7 +29,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: a JSON value, or bytes as they are. ``hang`` says nothing, ``hang_up`` closes the connection."""
+    """One response: a JSON value or raw bytes.
+
+    ``hang`` sends no response, ``hang_up`` closes the connection.
+    """
 
     status: int = 200
     body: Any = None
@@ -46,7 +49,7 @@ def refusal(status: int, code: str, message: str, *fields: tuple[str, str], **he
 
 @dataclass
 class FakeHookHub:
-    """What came in, what was accepted, and how to answer next: ``answers`` first, then ``otherwise``."""
+    """The requests received, the events accepted, and the next responses: ``answers`` first, then ``otherwise``."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
@@ -65,7 +68,7 @@ class FakeHookHub:
             return answer
 
     def wait_for(self, condition: Callable[["FakeHookHub"], bool]) -> None:
-        """Wait until something is true of what has come in."""
+        """Wait until a condition on the requests received holds."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: condition(self), timeout=60), self.asked
 
@@ -75,7 +78,7 @@ class FakeHookHub:
         return self.otherwise(asked) if self.otherwise else self.accept(asked)
 
     def accept(self, asked: Asked) -> Answer:
-        """Accept events as the real one does: a repeated id is the same event, unless it says something else."""
+        """Accept events as HookHub does: a repeated id is the same event, or a conflict if its content differs."""
         if asked.path == "/v1/events/validate":
             return Answer(200, {"events": []})
         stored = []
@@ -101,8 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
         fake.connections += 1
         super().__init__(*connection)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's own name for it.
-        """Say nothing."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server uses
+        """Log nothing."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -122,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.status != 204:
             self.wfile.write(content)
 
-    do_GET = do_PATCH = do_DELETE = do_POST  # noqa: N815 - the names http.server looks for.
+    do_GET = do_PATCH = do_DELETE = do_POST  # noqa: N815 - the names that http.server calls
 
 
 @contextmanager

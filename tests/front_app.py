@@ -1,4 +1,4 @@
-"""The front with small limits before an application that tells what it was handed, for granian to serve in tests."""
+"""The HTTP front with small limits before an application that reports its input, for granian to serve in tests."""
 
 import json
 import os
@@ -18,7 +18,7 @@ LONG = 8 * 1024 * 1024
 
 
 def tell(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer with the request's environment and the length of its body, or as its path says."""
+    """Answer with the request's environ and the length of its body, or as its path says."""
     path = environ["PATH_INFO"]
     if path == "/long":
         start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(LONG))])

@@ -1,4 +1,4 @@
-"""A receiver that speaks HTTP/2, for granian to serve: it answers with what it was sent."""
+"""An HTTP/2 receiver for granian to serve, which answers with what it received."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -9,7 +9,7 @@ Message = MutableMapping[str, Any]
 async def app(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    """Answer 202 with the protocol, the length of the body and the webhook-id, or with what the path says."""
+    """Answer 202 with the protocol, the length of the body and the webhook-id, or as the path says."""
     if scope["type"] != "http":
         return
     size, more = 0, True

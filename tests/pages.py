@@ -1,11 +1,11 @@
-"""What an HTML page loads and runs, and which of it its own Content-Security-Policy forbids."""
+"""Checks what an HTML page loads and runs against its Content-Security-Policy."""
 
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
-# The directive that governs what an element loads from, or sends to, the address in its attribute.
+# For each element and attribute, the directive that governs loading from or sending to the URL in it.
 LOADED_BY = {
     ("script", "src"): "script-src", ("img", "src"): "img-src", ("input", "src"): "img-src",
     ("iframe", "src"): "frame-src", ("embed", "src"): "object-src", ("object", "data"): "object-src",
@@ -15,7 +15,7 @@ LOADED_BY = {
 }  # fmt: skip
 LINKS = {"stylesheet": "style-src", "icon": "img-src", "preload": "script-src", "manifest": "manifest-src"}
 FOLLOWED = {"href", "src", "action", "formaction", "data"}
-# A block of data is run by nobody.
+# A data block: browsers do not execute it.
 DATA = {"application/json", "application/ld+json", "text/template", "text/html"}
 # These directives do not fall back to default-src.
 WITHOUT_FALLBACK = {"form-action", "base-uri", "frame-ancestors"}
@@ -28,7 +28,7 @@ def read_policy(header: str) -> dict[str, list[str]]:
 
 
 class Page(HTMLParser):
-    """Notes every breach of a policy in a page served from ``origin``."""
+    """Records every violation of a policy in a page served from ``origin``."""
 
     def __init__(self, policy: dict[str, list[str]], *, origin: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -77,7 +77,7 @@ class Page(HTMLParser):
             self.require_inline(content, f"{tag}-src-elem", f"{tag}-src", what=f"<{tag}>")
 
     def require_inline(self, content: str, *directives: str, what: str) -> None:
-        """Note inline content that the policy allows neither as a whole nor by its hash."""
+        """Record inline content that the policy allows neither generally nor by its hash."""
         sources = self.sources(*directives)
         digest = b64encode(sha256(content.encode()).digest()).decode()
         is_element = directives[0].endswith("-elem")
@@ -86,7 +86,7 @@ class Page(HTMLParser):
             self.breaches.append(f"{what} {directives[0]}: {content[:80]!r}")
 
     def require_origin(self, address: str, directive: str) -> None:
-        """Note an address that is loaded, or sent to, and that the policy does not list."""
+        """Record a URL that the page loads or sends to, and that the policy does not list."""
         parts = urlsplit(address.strip())
         sources = self.sources(directive)
         if parts.scheme == "data":
@@ -99,7 +99,7 @@ class Page(HTMLParser):
 
 
 def breaches(content: str, policy: str, *, origin: str = "http://testserver") -> list[str]:
-    """Return what in a page its policy forbids."""
+    """Return the violations of a policy in a page."""
     page = Page(read_policy(policy), origin=origin)
     page.feed(content)
     page.close()

@@ -1,4 +1,4 @@
-"""A real HTTP receiver on loopback that does to each request what its script says, and remembers what came."""
+"""A real HTTP receiver on loopback that handles requests as a test configures, and records them."""
 
 import socket
 import ssl
@@ -12,7 +12,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it arrived."""
+    """One received request."""
 
     method: str
     path: str
@@ -22,7 +22,7 @@ class Received:
 
 @dataclass
 class Answer:
-    """What to answer; ``raw`` replaces it byte for byte."""
+    """One response; ``raw`` replaces all of its bytes."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
@@ -37,14 +37,14 @@ class Answer:
         return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + self.body
 
 
-# A misbehaviour gets the open socket and what arrived, and does its worst.
+# A script gets the open socket and the request, and may do anything with the connection.
 Script = Callable[[socket.socket, Received], None]
-# It may begin earlier still, before anything is read.
+# Called when a connection is accepted, before anything is read.
 Greeting = Callable[[socket.socket], None]
 
 
 class Receiver:
-    """Answers 200 until told otherwise by ``answers`` (by path), ``script`` or ``greeting``; over TLS if given one."""
+    """Answers 200 unless ``answers`` (by path), ``script`` or ``greeting`` say otherwise; TLS if given a context."""
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.tls = tls
@@ -52,10 +52,10 @@ class Receiver:
         self.received: list[Received] = []
         self.answers: dict[str, list[Answer] | Answer] = {}
         self.script: Script | None = None
-        # Seconds before each answer.
+        # Seconds before each response.
         self.delay = 0.0
         self.connections = 0
-        # Set when the test ends, so that a script that hangs can let go.
+        # Set when the test ends, so that a script that hangs can end.
         self.closing = threading.Event()
         self._arrival = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -71,13 +71,13 @@ class Receiver:
 
     def close(self) -> None:
         self.closing.set()
-        # shutdown() wakes the thread that sits in accept(); close() alone would not.
+        # shutdown() wakes the thread blocked in accept(); close() alone would not.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def wait_for(self, count: int, *, seconds: float = 30) -> list[Received]:
-        """Wait until ``count`` requests have arrived, and give them."""
+        """Wait until ``count`` requests have arrived, and return them."""
         with self._arrival:
             assert self._arrival.wait_for(lambda: len(self.received) >= count, seconds), (
                 f"{len(self.received)} of {count} requests arrived"
@@ -145,7 +145,7 @@ def _requests(stream: "socket.SocketIO") -> Iterator[Received]:
 
 @contextmanager
 def refusing_port() -> Iterator[int]:
-    """Give a port where nobody listens, kept from others for as long as it is used."""
+    """Yield a port where connections are refused, reserved for as long as it is used."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield int(taken.getsockname()[1])

@@ -1,4 +1,4 @@
-"""A pytest plugin: one PostgreSQL and one Valkey for the whole run, named to the settings before they are read."""
+"""A pytest plugin: one PostgreSQL and one Valkey for the whole run, configured before the settings are read."""
 
 import os
 import socket
@@ -9,21 +9,21 @@ import pytest
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 
-# Set before anything imports the settings: a run must not touch the data of the `make up` beside it.
+# Set before anything imports the settings: a run must not touch the data of a `make up` in the same checkout.
 os.environ.setdefault("HOOKHUB_HOME", str(Path(__file__).resolve().parent.parent / ".hookhub" / "tests"))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # All tests come from one address.
 os.environ.setdefault("HOOKHUB_REQUESTS_PER_ADDRESS", "0")
 
-from hookhub import embedded  # noqa: E402 - reads the variable above
+from hookhub import embedded  # noqa: E402 - reads the variables above
 
-# The workers of a parallel run inherit the controller's choice, which is not theirs.
+# xdist workers inherit the controller's REDIS_URL, which must be replaced by their own.
 OWN_REDIS = not os.environ.get("REDIS_URL") or os.environ.get("HOOKHUB_TESTS_OWN_REDIS") == "1"
 OWN_POSTGRES = not os.environ.get("DATABASE_URL")
 if OWN_REDIS:
     os.environ["HOOKHUB_TESTS_OWN_REDIS"] = "1"
-    # Each worker rings a bell of its own.
+    # Each xdist worker uses its own Redis database, so that no wake-up reaches another worker.
     number = int(WORKER.removeprefix("gw")) % 16
     os.environ["REDIS_URL"] = embedded.redis_url(embedded.home()).replace("db=0", f"db={number}")
 
@@ -32,9 +32,9 @@ _connect = socket.socket.connect
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the servers running from before the first test until after the last one of the last worker.
+    """Keep the servers running from the first test to the last one of the last xdist worker.
 
-    `make fast` runs tests that need none: HOOKHUB_TESTS_WITHOUT_SERVERS.
+    `make fast` sets HOOKHUB_TESTS_WITHOUT_SERVERS, because its tests need no servers.
     """
     if not config.option.collectonly and not os.environ.get("HOOKHUB_TESTS_WITHOUT_SERVERS"):
         _running.enter_context(embedded.running(embedded.home(), durable=False, postgres=OWN_POSTGRES, redis=OWN_REDIS))
@@ -42,13 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Leave the servers to the others, or stop them."""
+    """Release the servers; the last process to do so stops them."""
     socket.socket.connect = _connect  # type: ignore[method-assign]
     _running.close()
 
 
 def _connect_nearby(self: socket.socket, address: object) -> None:
-    """Connect within this machine, and refuse everywhere else: no test may depend on the world."""
+    """Connect on this machine only, and fail otherwise: no test may depend on external hosts."""
     if isinstance(address, tuple) and self.family in {socket.AF_INET, socket.AF_INET6}:
         host = str(address[0])
         if not (host.startswith("127.") or host in {"localhost", "::1"}):

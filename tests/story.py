@@ -1,4 +1,4 @@
-"""The vocabulary that tests tell their stories in."""
+"""Helpers in which tests describe organizations, webhooks, events, and steps of the pipeline."""
 
 import json
 import threading
@@ -38,22 +38,22 @@ class Stopped:
         return self.moment
 
     def keep_right(self) -> None:
-        """It is right as it is."""
+        """Do nothing, since the clock is always right."""
 
 
 @dataclass
 class ReadOnly:
-    """Turns a database read-only as a failover or a full disk does, from outside."""
+    """Makes a database read-only from outside, as a failover or a full disk does."""
 
     link: "psycopg.Connection[Any]"
 
     def on(self) -> None:
-        """Have it refuse every change, also on the connection of this thread."""
+        """Reject all writes, also on this thread's connection."""
         self._set("SET default_transaction_read_only = on")
         queue.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", {})
 
     def off(self) -> None:
-        """Have connections that are made from now on take changes again."""
+        """Accept writes again on new connections."""
         self._set("RESET default_transaction_read_only")
 
     def _set(self, what: str) -> None:
@@ -62,7 +62,7 @@ class ReadOnly:
 
 @dataclass
 class Forge:
-    """One organization with one repository and a receiver to send to."""
+    """One organization with one repository, and a receiver."""
 
     organization: Organization
     repository: Repository
@@ -77,12 +77,12 @@ class Forge:
     def webhook(
         self, *, now: datetime, path: str = "/", repository: Repository | None = None, **wanted: Any
     ) -> Webhook:
-        """A webhook on the receiver; all events of the organization unless told otherwise."""
+        """Create a webhook for the receiver; by default it gets all events of the organization."""
         terms = {"url": self.receiver.url(path), "events": ["*"], **wanted}
         return webhooks.create(terms, organization=self.organization, repository=repository, now=now)[0]
 
     def event(self, event_type: str = "push", data: Any = None, *, now: datetime, **more: Any) -> NewEvent:
-        """An event of the repository."""
+        """Return an event of the repository."""
         data = {"ref": "refs/heads/main"} if data is None else data
         return NewEvent(
             organization_id=self.organization.pk,
@@ -95,14 +95,14 @@ class Forge:
         )
 
     def accept(self, count: int = 1, *, now: datetime, **more: Any) -> list[UUID]:
-        """Accept and fan out some events."""
+        """Accept and fan out ``count`` events; return their ids."""
         accepted = pipeline.accept([self.event(now=now, **more) for _ in range(count)], now=now)
         pipeline.fan_out(now=now)
         return [receipt.id for receipt in accepted]
 
 
 def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> list[Result]:
-    """Send what was claimed and wait for every answer; nothing is settled yet."""
+    """Send claimed deliveries and wait for all responses; nothing is settled yet."""
     results = pipeline.attempt(claims, sender=sender, now=now)
     while sender.in_flight:
         for (claimed, request, started_at), exchange in sender.wait(timedelta(seconds=1)):
@@ -111,13 +111,13 @@ def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> li
 
 
 def claim_due(limit: int, *, now: datetime) -> list[Claim]:
-    """Put in line what is due and claim it, as a worker does."""
+    """Promote due deliveries to ready and claim them, as a worker does."""
     pipeline.line_up(now=now)
     return pipeline.claim(limit, now=now)
 
 
 def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
-    """Take the pipeline once from claim to review at one moment; give the deliveries that were settled."""
+    """Run the pipeline once from claim to review at one time; return the ids of the deliveries settled."""
     results = attempt_all(claim_due(1000, now=now), sender, now=now)
     settled = pipeline.settle(results, now=now).ours
     pipeline.review(now=now)
@@ -125,7 +125,7 @@ def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
 
 
 def forget_old(*, now: datetime, retention: timedelta | None = None) -> Forgotten:
-    """Let retention go once through everything; give what it forgot."""
+    """Run one complete retention pass; return what it deleted."""
     everything = Round(now - (settings.HOOKHUB_RETENTION if retention is None else retention))
     done = Forgotten()
     while not everything.is_over:
@@ -134,7 +134,7 @@ def forget_old(*, now: datetime, retention: timedelta | None = None) -> Forgotte
 
 
 def together(*actions: Callable[[], Answered]) -> list[Answered]:
-    """Let the actions run at the same time, each in a thread with its own database connection; give their answers."""
+    """Run the actions concurrently, each in a thread with its own database connection; return their results."""
     start = threading.Barrier(len(actions))
 
     def act(action: Callable[[], Answered]) -> Answered:
@@ -150,7 +150,7 @@ def together(*actions: Callable[[], Answered]) -> list[Answered]:
 
 @contextmanager
 def counted_statements() -> Iterator[list[str]]:
-    """Collect the statements that are run meanwhile, the pipeline's own and those of the ORM."""
+    """Collect all SQL statements executed during the block, the pipeline's own and the ORM's."""
     seen: list[str] = []
     execute = psycopg.Cursor.execute
 

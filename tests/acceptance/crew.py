@@ -1,4 +1,4 @@
-"""A HookHub in pieces: its servers, web server and worker as separate processes, to be killed one by one."""
+"""One HookHub as separate processes (servers, web server, worker) that can be killed one by one."""
 
 import atexit
 import subprocess
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 90
 
 
 def wait_until(is_so: Callable[[], object], what: str) -> None:
-    """Wait for the thing itself, and say what it was when it does not come."""
+    """Poll until a condition holds; fail with ``what`` after PATIENCE_SECONDS."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while not is_so():
         assert time.monotonic() < give_up_at, f"waited {PATIENCE_SECONDS} s for {what} in vain"
@@ -30,16 +30,16 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
 
 @contextmanager
 def home_of_its_own() -> Iterator[Path]:
-    """A home for embedded servers; not in pytest's own folder, whose mode shuts the servers' account out."""
+    """Create a home for embedded servers outside pytest's own folder, which the servers' account could not access."""
     with ground.home_of_its_own("hookhub-test-") as folder:
         yield folder
 
 
 @contextmanager
 def prepared_home() -> Iterator[Path]:
-    """The same with a database in place, which costs three programs' starts only once in each process of a run."""
+    """Create a home with a prepared database; copying it saves starting three programs for each test."""
     with home_of_its_own() as folder:
-        # With its owners, for the servers may have an account of their own.
+        # Preserve ownership, because the servers may run under another account.
         subprocess.run(["cp", "-a", f"{_template()}/.", folder], check=True)
         yield folder
 
@@ -54,7 +54,7 @@ def _template() -> Path:
 
 
 class Crew(crew.Crew):
-    """The processes of one HookHub on servers of its own, and a client of it."""
+    """The processes of one HookHub on its own servers, and a client for it."""
 
     def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
@@ -78,11 +78,11 @@ class Crew(crew.Crew):
         self.ground.__exit__()
 
     def server(self, name: str) -> psutil.Process:
-        """The embedded server of that name in this home."""
+        """Return an embedded server of this home."""
         return self.ground.server(name)
 
     def revive_servers(self) -> None:
-        """Start again whichever server has been killed."""
+        """Restart the servers that were killed."""
         self.ground.revive()
 
     def flush_redis(self) -> None:
@@ -92,7 +92,7 @@ class Crew(crew.Crew):
         return service.is_ready(self.url)
 
     def states(self) -> dict[str, int]:
-        """How many deliveries are in which state."""
+        """Return the number of deliveries by state."""
         found: dict[str, int] = {}
         for row in self.client.deliveries.list(page_size=200):
             found[row["state"]] = found.get(row["state"], 0) + 1

@@ -1,4 +1,4 @@
-"""The settings of a deployment: a PostgreSQL and a Redis given by URL, and nothing of development."""
+"""The settings of a deployment: PostgreSQL and Redis given by URL, and no development mode."""
 
 import os
 import subprocess
@@ -17,21 +17,21 @@ from tests.acceptance.crew import wait_until
 
 
 class Valkey(NamedTuple):
-    """The URLs of a Valkey over TCP for its two users: web servers and workers, and programs that publish."""
+    """The URLs of a Valkey over TCP for its two users: web servers and workers, and publishing programs."""
 
     url: str
     producer_url: str
 
 
 def settings_of_a_deployment(home: Path, *, port: int, programs: Path | None = None, **more: str) -> dict[str, str]:
-    """Return the variables of a deployment on the servers of ``home``, which run already.
+    """Return the environment of a deployment that uses the running servers of ``home``.
 
     ``programs`` is the folder whose python and granian are used; by default this interpreter's.
     """
     return {
         "DATABASE_URL": embedded.database_url(home),
         "REDIS_URL": embedded.redis_url(home),
-        # Nothing of a deployment may come from an embedded home.
+        # A deployment must not use anything from an embedded home.
         "HOOKHUB_HOME": "/nonexistent",
         "HOOKHUB_DEVELOPMENT": "0",
         "HOOKHUB_SECRET_KEY": "a long and random text for this test only",
@@ -45,7 +45,7 @@ def settings_of_a_deployment(home: Path, *, port: int, programs: Path | None = N
 
 @contextmanager
 def valkey_of_a_deployment(folder: Path) -> Iterator[Valkey]:
-    """Run the Valkey of docker-compose.yml, by its own script and with its users, on a port of loopback."""
+    """Run the Valkey of docker-compose.yml with its own script and users, on a loopback port."""
     port, password, producer = free_port(), "0123456789abcdef", "fedcba9876543210"
     environment = {
         "PATH": f"{embedded.valkey_binary().parent}{os.pathsep}{os.environ['PATH']}",

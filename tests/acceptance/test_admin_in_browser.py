@@ -1,4 +1,4 @@
-"""What an operator does at night, in a real browser against a real server, with and without JavaScript."""
+"""The tasks of an operator in a real browser against a real server, with and without JavaScript."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,7 +18,7 @@ from tests.story import Forge, deliver_due, the_delivery
 pytestmark = [pytest.mark.acceptance, pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 PASSWORD = "op-password-1"
-# Loopback answers at once; whatever takes longer is broken.
+# Loopback answers at once, so anything slower is broken.
 PATIENCE_MS = 10_000
 
 
@@ -30,7 +30,7 @@ def chrome() -> Iterator[Browser]:
 
 @pytest.fixture(params=[True, False], ids=["javascript", "no-javascript"])
 def tab(request: pytest.FixtureRequest, chrome: Browser, live_server: LiveServer) -> Iterator[Page]:
-    """A tab of a browser in which the operator has logged in; it ends up failing when any page had an error."""
+    """Return a browser tab with the operator logged in; fail at the end if any page had an error."""
     User.objects.create_superuser("op", "op@example.com", PASSWORD)
     context = chrome.new_context(base_url=live_server.url, java_script_enabled=request.param)
     context.set_default_timeout(PATIENCE_MS)
@@ -50,7 +50,7 @@ def tab(request: pytest.FixtureRequest, chrome: Browser, live_server: LiveServer
 
 @pytest.fixture
 def forge(transactional_db: None, receiver: Receiver) -> Forge:
-    """The same as everywhere, but committed, for the server is another thread with a connection of its own."""
+    """Return the usual forge, but committed, because the server is another thread with its own connection."""
     return Forge.make(receiver)
 
 
@@ -143,7 +143,7 @@ def test_a_list_is_paged_there_and_back_by_clicking(forge: Forge, tab: Page, now
 def test_no_page_does_what_its_own_content_security_policy_forbids(
     forge: Forge, tab: Page, sender: Sender, now: datetime
 ) -> None:
-    """The tab fails for every violation that the browser reports; each page has the time to run its scripts."""
+    """The tab fails for every violation that the browser reports; each page gets time to run its scripts."""
     webhook = forge.webhook(now=now, name="Chat bridge")
     forge.accept(now=now)
     deliver_due(sender, now=now)

@@ -1,4 +1,4 @@
-"""The smallest form of a bench, from its start to its last line."""
+"""The shortest run of a benchmark, from startup to its last line."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from bench.stage import ROOT
 
 pytestmark = pytest.mark.acceptance
 
-# Every server and process that a bench needs is in this one, and it makes its webhooks by SQL.
+# This benchmark starts every server and process that the others need, and creates its webhooks with SQL.
 COMMAND = [sys.executable, "-m", "bench", "fanout", "--json", "--seconds", "1"]
 
 
 def test_a_bench_ends_in_one_line_of_json_and_nothing_is_lost() -> None:
-    # With servers of its own, as when somebody runs it by hand.
+    # With its own servers, as when run by hand.
     environment = {**os.environ, "DATABASE_URL": "", "REDIS_URL": ""}
 
     done = subprocess.run(COMMAND, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)

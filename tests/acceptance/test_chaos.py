@@ -1,4 +1,4 @@
-"""The fault harness in its short form: nothing is lost, and two bugs are found; `make chaos` has the rest."""
+"""The short form of the fault harness: nothing is lost, and two mutants are detected; `make chaos` runs the rest."""
 
 import json
 import subprocess
@@ -12,12 +12,12 @@ from hookhub import procfile
 
 pytestmark = pytest.mark.acceptance
 
-# A run is the same for the same seed as far as a machine lets it.
+# The same seed gives the same run, as far as the machine allows.
 SEED = 20261121
 
 
 def chaos(*arguments: str) -> list[dict[str, object]]:
-    """Run scenarios as anybody would, and give their lines of JSON; raises with what was told when it is not well."""
+    """Run scenarios from the command line and return their lines of JSON; raise with the output when it fails."""
     command = [sys.executable, "-m", "chaos", *arguments, "--seed", str(SEED)]
     done = subprocess.run(command, cwd=procfile.ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Processes killed and servers gone, for real: nothing is lost, and it ends by itself."""
+"""Processes killed and servers stopped for real: nothing is lost, and HookHub recovers by itself."""
 
 import random
 import signal
@@ -23,7 +23,7 @@ SEED = 20260304
 
 @pytest.fixture
 def crew() -> Iterator[Crew]:
-    # A short lease, so that what a killed worker had in hand is found again soon.
+    # A short lease, so that the deliveries of a killed worker are soon claimed again.
     with prepared_home() as home, Crew(
         home, HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="5"
     ) as running:  # fmt: skip
@@ -36,7 +36,7 @@ def arrived(receiver: Receiver) -> Counter[str]:
 
 def test_workers_killed_at_random_lose_nothing(crew: Crew, receiver: Receiver) -> None:
     chance = random.Random(SEED)
-    # Each answer takes its time, so that the kills meet requests in flight.
+    # Slow responses, so that requests are in flight at each kill.
     receiver.delay = 0.03
     for number in range(WEBHOOKS):
         crew.client.webhooks.create(receiver.url(f"/{number}"), events=["*"])
@@ -60,7 +60,7 @@ def test_workers_killed_at_random_lose_nothing(crew: Crew, receiver: Receiver) -
     wait_until(lambda: crew.states() == {"delivered": DELIVERIES}, "every delivery")
     counts = arrived(receiver)
     assert len(counts) == DELIVERIES
-    # At least once: only what was in flight at a kill may have come twice.
+    # At least once: only requests in flight at a kill may be repeated.
     assert sum(counts.values()) - DELIVERIES <= KILLS * WEBHOOKS * 5
     crew.check_ledger()
 
@@ -85,7 +85,7 @@ def test_redis_hung_killed_flushed_or_back_again_delays_and_loses_nothing(crew: 
     publish(while_="killed")
     crew.revive_servers()
     publish(while_="back, and empty")
-    # Wherever the message of an event is at that moment, it is not what the event depends on.
+    # Wherever the wake-up for an event is at that moment, delivery does not depend on it.
     crew.client.publish("push", {"while": "flushed"})
     crew.flush_redis()
     expected += 1
@@ -97,7 +97,7 @@ def test_redis_hung_killed_flushed_or_back_again_delays_and_loses_nothing(crew: 
 
 def test_a_worker_that_never_saw_redis_delivers_all_the_same(crew: Crew, receiver: Receiver) -> None:
     crew.client.webhooks.create(receiver.url(), events=["*"])
-    # Nothing rung before may be at work any more: this worker starts when there is no Redis to hear a bell from.
+    # No earlier wake-up may help: this worker starts without a Redis to receive one from.
     crew.kill("worker")
     crew.server("valkey").kill()
     crew.start("worker")
@@ -118,7 +118,7 @@ def test_a_worker_whose_child_dies_before_redis_is_there_lives_on(crew: Crew, re
         crew.start("worker")
         wait_until(lambda: len(crew.children_of("worker")) == 2, "the worker's children")
         crew.children_of("worker")[0].kill()
-        # Long enough to try Redis, and be told nothing.
+        # Long enough to try to connect to Redis, without an answer.
         time.sleep(3)
     finally:
         valkey.resume()
@@ -183,23 +183,23 @@ def test_a_worker_told_to_stop_while_redis_hangs_stops(crew: Crew, receiver: Rec
     finally:
         valkey.resume()
 
-    # It takes its leave of Redis with several questions, none of which is answered.
+    # On shutdown the worker sends Redis several commands, none of which is answered.
     assert (code, took < 20) == (0, True)
 
 
 def test_a_worker_told_to_stop_while_a_bell_is_on_its_way_to_a_child_stops(crew: Crew, receiver: Receiver) -> None:
-    # The pool discards a task that no child has told of yet, and a child that had it stayed until somebody heard of its
-    # end: half a minute.
+    # The pool discards a task that no child has acknowledged. A child that had received it would stay until its end was
+    # noticed: half a minute.
     crew.client.webhooks.create(receiver.url(), events=["*"])
     crew.client.publish("push", {"a": 1})
     wait_until(lambda: crew.states() == {"delivered": 1}, "the worker to be at work")
-    # Until nobody has a task in hand.
+    # Until no child has a task.
     time.sleep(1)
     children = crew.children_of("worker")
     for child in children:
         child.suspend()
     crew.client.publish("push", {"a": 2})
-    # The clock rings for it every second, too.
+    # The scheduler sends a wake-up every second, too.
     time.sleep(2.5)
     worker = crew.tell_to_stop("worker")
     time.sleep(2.5)

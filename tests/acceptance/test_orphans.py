@@ -1,4 +1,4 @@
-"""A worker's parent killed and its children left: they settle what they have in flight, and end by themselves."""
+"""Children of a killed worker parent settle what they have in flight, and end by themselves."""
 
 import time
 from collections import Counter
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture
 def crew() -> Iterator[Crew]:
-    # A lease so long that no test here waits for it in vain.
+    # The lease is so long that no test passes by waiting for it.
     with prepared_home() as home, Crew(home, HOOKHUB_LEASE="600") as running:
         yield running
 
@@ -33,8 +33,8 @@ def test_children_whose_parent_is_killed_under_load_settle_what_is_in_flight_and
 
     assert children
     assert wait_until_dead(children, seconds=15) == []
-    # There was more to do than they did, and of what they did nothing is in doubt.
-    # What is not fanned out yet has no state.
+    # More was queued than they delivered, and the outcome of everything they sent is known. Events not fanned out yet
+    # have no state.
     states = crew.states()
     assert set(states) <= {"delivered", "pending"}
     assert states["delivered"] == len(receiver.received) < 60
@@ -47,7 +47,7 @@ def test_children_whose_parent_is_killed_under_load_settle_what_is_in_flight_and
 
 def test_idle_children_whose_parent_is_killed_end(crew: Crew) -> None:
     wait_until(lambda: len(crew.children_of("worker")) >= 2, "the worker's children")
-    # They ring once a second at most, and idle in between.
+    # They send a wake-up at most once a second, and idle in between.
     time.sleep(1.0)
 
     children = crew.kill_parent("worker")

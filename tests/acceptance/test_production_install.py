@@ -1,4 +1,4 @@
-"""What an operator gets who installs requirements.txt and nothing else: everything that runs in production."""
+"""Everything that runs in production works with requirements.txt alone installed."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from tests.receiver import Receiver
 
 pytestmark = pytest.mark.acceptance
 
-# What a process inherits from this one; no variable that could lend it a package of this environment.
+# Variables to inherit; none that could make a package of this environment importable.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 IMPORT_EVERYTHING = """
@@ -46,9 +46,9 @@ print(*sorted(ours))
 
 @pytest.fixture(scope="module")
 def programs() -> Iterator[Path]:
-    """Return the folder of programs of an environment with requirements.txt and nothing else."""
+    """Yield the folder of programs of an environment with only requirements.txt installed."""
     with tempfile.TemporaryDirectory(prefix="hookhub-install-") as folder:
-        # Debian packs Python without ensurepip; this environment's pip installs into the new one.
+        # Debian packages Python without ensurepip; this environment's pip installs into the new one.
         venv.create(folder, with_pip=False)
         found = Path(folder) / "bin"
         subprocess.run(
@@ -65,7 +65,7 @@ def started_with(settings: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def running(command: list[str], environment: dict[str, str], *, log: Path) -> Iterator[None]:
-    """Run a process as a service manager does, and have it end well."""
+    """Run a process as a service manager does, and require that it stops cleanly."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
     try:
@@ -108,7 +108,8 @@ def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: 
         ):
             wait_until(lambda: service.is_ready(url), "the web server")
             with Client(url, key) as client:
-                # What any program with the password can do; the worker has to live on, or nothing would arrive.
+                # Any program with the password can send this; the worker must survive it, or nothing would be
+                # delivered.
                 with Redis.from_url(valkey.url) as redis:
                     redis.lpush("hookhub", b"x", b"{}", b'{"headers": {"task": ["deliveries.drain"]}}')
                     wait_until(lambda: redis.llen("hookhub") == 0, "the worker to take what is no bell")

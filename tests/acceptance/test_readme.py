@@ -1,4 +1,4 @@
-"""The README's blocks work when they are pasted one after the other, as a newcomer pastes them."""
+"""The README's code blocks work when pasted one after the other, as a new user does."""
 
 import os
 import re
@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks() -> list[str]:
-    """Every block of the README, in order."""
+    """Return every code block of the README, in order."""
     return BLOCK.findall((ROOT / "README.md").read_text())
 
 

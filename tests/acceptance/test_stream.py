@@ -1,4 +1,4 @@
-"""Events published through Redis arrive once each, although the worker that reads them is killed again and again."""
+"""Events published through Redis arrive exactly once each, although the worker that reads them is killed repeatedly."""
 
 import json
 from collections import Counter
@@ -17,13 +17,13 @@ from tests.receiver import Receiver
 pytestmark = pytest.mark.acceptance
 
 KILLS = 3
-# So many that a kill, which comes as soon as a worker has some of them in hand, finds it in the middle.
+# So many that a kill hits the worker in the middle, although it comes as soon as entries are pending.
 AT_ONCE = 1500
 
 
 @pytest.fixture
 def crew() -> Iterator[Crew]:
-    # A short lease, so that what a killed worker had in hand is found again soon.
+    # A short lease, so that the entries of a killed worker are soon claimed again.
     with prepared_home() as home, Crew(
         home, HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="50"
     ) as running:  # fmt: skip
@@ -41,7 +41,7 @@ def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_tw
         return int(redis.xpending(DEFAULT_STREAM, "hookhub")["pending"])  # type: ignore[index, call-overload]
 
     def hold_with_entries_in_hand() -> None:
-        """Stop the worker in its tracks between taking a batch and taking it out of the stream."""
+        """Suspend the worker between reading a batch and deleting it from the stream."""
         worker = psutil.Process(crew.processes["worker"].pid)
         while redis.xlen(DEFAULT_STREAM):
             worker.suspend()
@@ -54,7 +54,7 @@ def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_tw
         wait_until(lambda: crew.states() == {"delivered": 1}, "the first event")
         for kill in range(KILLS):
             hookhub.publish_batch(Event("push", [kill, "helper", number]) for number in range(AT_ONCE // 2))
-            # As any other program would: no client, and no id but the entry's.
+            # Like any other program: without the client, and with no id except the entry's.
             with redis.pipeline(transaction=False) as writing:
                 for number in range(AT_ONCE // 2):
                     writing.xadd(

@@ -1,4 +1,4 @@
-"""The whole of it through its own doors: the Python client, a live HookHub, and an independent verifier."""
+"""End to end through the public interfaces: the Python client, a live HookHub, and an independent verifier."""
 
 import json
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def test_a_days_work_with_the_client(crew: Crew, receiver: Receiver) -> None:
         client.publish("issues.opened", {"n": 2}, id="once")
     wait_until(lambda: crew.states() == {"delivered": 1501, "failed": 1}, "every delivery")
 
-    # What arrived is what was published, and somebody else's code finds it genuine.
+    # The body that arrived is the one published, and independent code accepts its signature.
     verifier = IndependentVerifier(created["secret"])
     arrived = [request for request in receiver.received if request.path == "/all"]
     assert len({request.headers["webhook-id"] for request in arrived}) == len(arrived) == len(published) + 1
@@ -44,7 +44,7 @@ def test_a_days_work_with_the_client(crew: Crew, receiver: Receiver) -> None:
         assert verifier.verify(request.body, request.headers)["type"] in {"push", "issues.opened"}
     assert conflict.value.status == 409
 
-    # Sending again: one, then all that failed, now that the receiver is well.
+    # Redeliver: first one, then all failed deliveries, after the receiver has recovered.
     [failed] = client.deliveries.list(state="failed")
     attempts = client.deliveries.get(failed["id"])["attempts"]
     assert [(attempt["outcome"], attempt["status"]) for attempt in attempts] == [("refused", 503)] * 2
@@ -55,7 +55,8 @@ def test_a_days_work_with_the_client(crew: Crew, receiver: Receiver) -> None:
     client.deliveries.redeliver(failed["id"])
     wait_until(lambda: client.deliveries.get(failed["id"])["attempts_made"] == 4, "the redelivery")
 
-    # Disabled: nothing new is owed, which is certain once another has got it. Enabled again: what was held goes out.
+    # While it is disabled, no delivery is created, which is certain once another webhook has the event. When it is
+    # enabled again, held deliveries are sent.
     client.webhooks.disable(created["id"])
     client.webhooks.update(failing["id"], {"events": ["push"]})
     client.publish("push", {"while": "disabled"})
@@ -91,6 +92,6 @@ def test_a_worker_writes_a_line_of_json_for_each_attempt_unless_it_is_to_be_quie
 
 
 def told(crew: Crew) -> list[dict[str, Any]]:
-    """What the worker's log tells of attempts."""
+    """Return the log records about attempts in the worker's log."""
     lines = (crew.logs / "worker.log").read_text().splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]

@@ -1,4 +1,4 @@
-"""`up`, `demo` and a deployment's own settings, as a newcomer meets them."""
+"""`up`, `demo` and the settings of a deployment, as a new user meets them."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def settings_for(home: Path, **more: str) -> dict[str, str]:
 
 
 def first_key(log: Path) -> str:
-    """The API key that a first `up` shows."""
+    """Return the API key that the first `up` prints."""
     wait_until(lambda: "API key" in log.read_text(), "the first key")
     found = re.search(r"API key\s+(hh_\S+)", log.read_text())
     assert found is not None
@@ -73,7 +73,7 @@ def test_up_finds_its_data_again_and_a_crash_blocks_nothing() -> None:
             wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
             created = requests.post(f"{url}/v1/webhooks", json=wanted, headers=header, timeout=10).json()
 
-        # A second start: the same key, the same webhook, and no first steps any more. Then everything dies at once.
+        # A second start: the same key, the same webhook, and no "first steps" again. Then everything is killed at once.
         process, url = start_up(home)
         listed = requests.get(f"{url}/v1/webhooks", headers=header, timeout=10).json()["results"]
         family = [*psutil.Process(process.pid).children(recursive=True), *servers_of(home)]
@@ -109,7 +109,7 @@ def test_up_stops_cleanly_on_a_ctrl_c_to_the_whole_group() -> None:
     with home_of_its_own() as home:
         process, _ = start_up(home)
 
-        # What a terminal does: everybody in the foreground gets it at once.
+        # Like Ctrl-C in a terminal: every process of the foreground group gets it at the same time.
         os.killpg(process.pid, signal.SIGINT)
 
         assert process.wait(60) == 0, (home / "second.log").read_text()
@@ -152,7 +152,7 @@ def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
             honcho.terminate()
             honcho.wait(60)
 
-        # A deployment is not in development mode, so this very machine is out of bounds.
+        # A deployment is not in development mode, so URLs on this machine are rejected.
         assert refused.status_code == 422
         assert "HOOKHUB_ALLOWED_NETWORKS" in refused.json()["error"]["fields"][0]["message"]
 

@@ -16,13 +16,13 @@ pytestmark = pytest.mark.acceptance
 
 @pytest.fixture
 def crew() -> Iterator[Crew]:
-    # A lease so long that no test here waits for it in vain.
+    # The lease is so long that no test passes by waiting for it.
     with prepared_home() as home, Crew(home, HOOKHUB_LEASE="600") as running:
         yield running
 
 
 def start_without_redis(crew: Crew) -> None:
-    """Start the worker anew where there is no Redis that could wake it."""
+    """Restart the worker without a Redis that could wake it."""
     crew.kill("worker")
     crew.server("valkey").kill()
     crew.start("worker")
@@ -42,7 +42,7 @@ def test_children_whose_worker_is_killed_settle_what_is_in_flight_and_end(crew: 
     children = crew.kill_parent("worker")
 
     assert wait_until_dead(children, seconds=30) == []
-    # What is not fanned out yet has no state.
+    # Events not fanned out yet have no state.
     states = crew.states()
     assert set(states) <= {"delivered", "pending"}
     assert states["delivered"] == len(receiver.received) < 60
@@ -71,7 +71,7 @@ def test_children_that_die_while_redis_is_away_are_replaced_and_left_alone_when_
     crew: Crew, receiver: Receiver
 ) -> None:
     crew.client.webhooks.create(receiver.url(), events=["*"])
-    # This worker has seen Redis; the other tests' has not.
+    # This worker has seen Redis before; those of the other tests have not.
     crew.client.publish("push", 1)
     receiver.wait_for(1)
     crew.server("valkey").kill()
@@ -100,13 +100,13 @@ def test_a_worker_told_to_stop_waits_for_its_children(crew: Crew, receiver: Rece
     receiver.wait_for(5)
     children: list[psutil.Process] = crew.children_of("worker")
 
-    # The worker alone is told: its children hear it from the worker.
+    # Only the worker gets the signal; it passes it on to its children.
     parent = crew.processes.pop("worker")
     parent.terminate()
 
     assert parent.wait(60) == 0
     assert not any(is_alive(child) for child in children)
-    # What is not fanned out yet has no state.
+    # Events not fanned out yet have no state.
     states = crew.states()
     assert set(states) <= {"delivered", "pending"}
     assert states["delivered"] == len(receiver.received) < 60

@@ -1,4 +1,4 @@
-"""What users of HookHub meet, derived from the code and compared with `golden/`: nothing of it changes by accident.
+"""The external interface of HookHub, derived from the code and compared with `golden/` to find accidental changes.
 
-`pages` names the golden files. `make contract` rewrites them after a change on purpose.
+`pages` lists the golden files. `make contract` rewrites them after an intended change.
 """

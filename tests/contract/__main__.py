@@ -1,4 +1,4 @@
-"""`python -m tests.contract --write`: write the golden files as the code is now."""
+"""`python -m tests.contract --write`: write the golden files from the current code."""
 
 import argparse
 import os

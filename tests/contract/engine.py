@@ -28,12 +28,12 @@ from tests.unit.made_up import NOW, a_claim, a_reply, a_result
 
 OURS = ("deliveries", "hookhub")
 EVENT = b'{"type":"push","data":{"n":1},"repository":"widgets","id":"1","timestamp":"2026-03-04T12:00:00Z"}'
-# What an attempt can meet.
+# The possible results of an attempt.
 ANSWERS = {"200": a_reply(200), "410": a_reply(410), "500": a_reply(500), "no answer": Lost("timeout", "no answer")}
 
 
 def formats() -> Iterator[str]:
-    """Yield what a receiver sees of each format: its headers, and what its answers mean."""
+    """Yield what receivers see of each format, its headers, and how it classifies their responses."""
     yield f"verdicts {' '.join(get_args(Verdict))}"
     for slug, wire_format in FORMATS.items():
         yield f"{slug} title={wire_format.title} content_types={','.join(wire_format.content_types)}"
@@ -64,7 +64,7 @@ def event_types() -> Iterator[str]:
 
 
 def choices() -> Iterator[str]:
-    """Yield the values that stored fields may have, which the API, the admin and the command line show."""
+    """Yield the values of stored fields, which the API, the admin and the command line show."""
     for app in OURS:
         for model in apps.get_app_config(app).get_models():
             for field in model._meta.get_fields():
@@ -77,7 +77,7 @@ def choices() -> Iterator[str]:
 
 
 def admin_pages() -> Iterator[str]:
-    """Yield the permissions that people can be given in the admin, and the actions of its pages."""
+    """Yield the permissions that users can have in the admin, and the actions of its pages."""
     for model, page in sorted(admin.site._registry.items(), key=lambda pair: pair[0]._meta.label):
         yield from (f"action {model._meta.label} {name}" for name in page.actions or ())
     for app in OURS:
@@ -109,7 +109,7 @@ def messages() -> Iterator[str]:
         yield f"postgresql session setting {name}"
     for column in (vault.SECRETS, vault.HEADERS, vault.URL):
         yield f"sealed for {column} prefix={vault.PREFIX.decode()}"
-    # Stored with every event that has a key: another one would make conflicts of honest repeats.
+    # Stored with every event that has a key. A different fingerprint would turn legitimate repeats into conflicts.
     [event] = intake.read(EVENT, "application/json").events
     yield f"fingerprint {event.fingerprint().hex()} of {EVENT.decode()}"
     yield f"git hook known by {install._MARK}"
@@ -143,7 +143,7 @@ def _person() -> object:
 
 
 def _runs(statuses: list[str]) -> str:
-    """Return statuses in ascending order, neighbours as a range."""
+    """Return statuses in ascending order, consecutive ones as a range."""
     found: list[list[int]] = []
     for status in map(int, statuses):
         if found and found[-1][-1] == status - 1:

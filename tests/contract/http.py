@@ -1,4 +1,4 @@
-"""The HTTP APIs: addresses, operations, parameters and fields, as the OpenAPI document and the router have them."""
+"""The HTTP APIs: addresses, operations, parameters and fields, as in the OpenAPI document and the router."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,14 +28,14 @@ def operations() -> Iterator[str]:
 
 
 def addresses() -> Iterator[str]:
-    """Yield a line for each address: its route, the name by which it can be reversed, and its methods."""
+    """Yield a line for each route: its path, the name by which it can be reversed, and its methods."""
     found = set()
     for route, pattern in _routes(get_resolver(), ""):
         view = getattr(pattern.callback, "view_class", None) or getattr(pattern.callback, "cls", None)
         words = [f"/{route}"]
         if pattern.name:
             words.append(f"name={pattern.name}")
-        # Django's and the framework's own views answer what they like.
+        # The methods of Django's and the framework's own views are not part of the contract.
         if view is not None and view.__module__.split(".")[0] not in {"django", "rest_framework", "drf_spectacular"}:
             words += sorted(
                 name.upper() for name in view.http_method_names if hasattr(view, name) and name != "options"
@@ -79,7 +79,7 @@ def _operation(called: str, operation: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _content(where: str, schema: Mapping[str, Any], end: str) -> Iterator[str]:
-    """Yield a line for content that a named schema describes, or one for each of its fields."""
+    """Yield a line for content with a named schema, or one for each of its fields."""
     if "properties" in schema:
         yield from _fields(where, schema, separator=" ")
     else:

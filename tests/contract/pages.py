@@ -1,4 +1,4 @@
-"""The golden files: a page for each kind of what users meet."""
+"""The golden files, one for each kind of interface."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -28,12 +28,12 @@ PAGES: Mapping[str, Callable[[], Iterable[str]]] = {
 
 
 def text_of(page: str) -> str:
-    """Return a page as it is now."""
+    """Return the current text of a page."""
     return "".join(f"{line}\n" for line in PAGES[page]())
 
 
 def write() -> list[str]:
-    """Write the golden files, and return the names of those that were different."""
+    """Write the golden files, and return the names of those that changed."""
     changed = []
     for page in PAGES:
         text, path = text_of(page), GOLDEN / f"{page}.txt"

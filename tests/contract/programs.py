@@ -1,4 +1,4 @@
-"""What is typed: management commands, make targets, settings, harnesses, the git hook, and what programs import."""
+"""What users type: management commands, make targets, settings, harnesses, the git hook, and importable modules."""
 
 import argparse
 import ast
@@ -34,7 +34,7 @@ from tests.contract import source
 from tests.contract.source import ROOT
 
 OURS = ("deliveries", "hookhub")
-# What Django gives every command.
+# The options that Django adds to every command.
 FROM_DJANGO = {
     "help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks",
 }  # fmt: skip
@@ -43,7 +43,7 @@ SHELLS = ("Procfile", "docker-compose.yml", "deploy/valkey.sh", "deploy/nginx.co
 
 
 class _Asked(dict[str, str]):
-    """An environment that remembers which variables it was asked for."""
+    """An environment that records which variables are read."""
 
     def __init__(self, **variables: str) -> None:
         super().__init__(variables)
@@ -61,7 +61,7 @@ class _Parsing(Exception):
 
 
 def commands() -> Iterator[str]:
-    """Yield every management command of HookHub's, with its arguments and the statuses it chooses to exit with."""
+    """Yield every management command of HookHub, with its arguments and its explicit exit statuses."""
     for name, app in sorted(get_commands().items()):
         if app in OURS:
             parser = load_command_class(app, name).create_parser("manage.py", name)
@@ -73,7 +73,7 @@ def commands() -> Iterator[str]:
 
 
 def reports() -> Iterator[str]:
-    """Yield the keys of what programs print as JSON, and the names of what is checked."""
+    """Yield the keys of the JSON that programs print, and the names of the checks."""
     finding = Finding(CHECKS[0], count=0, is_at_least=False, sample=())
     report = check_ledger.as_json([finding], Totals(0, 0, 0, {}), now=datetime.now(UTC))
     yield from (f"check_ledger --json {key}" for key in _keys(report))
@@ -85,7 +85,7 @@ def reports() -> Iterator[str]:
 
 
 def harnesses() -> Iterator[str]:
-    """Yield the programs that are started as modules, with their arguments and the names they know."""
+    """Yield the programs that run as modules, with their arguments and the names that they accept."""
     for name in ("bench", "bench.report", "chaos"):
         yield from _arguments(f"python -m {name}", _parser_of(_main_of(name)))
     yield from _arguments("post-receive", _parser_of(hook.main))
@@ -105,7 +105,7 @@ def targets() -> Iterator[str]:
 
 
 def settings() -> Iterator[str]:
-    """Yield every environment variable, with its default and the value that the setting has without any of them."""
+    """Yield every environment variable, with its default and the setting's value when none is set."""
     with tempfile.TemporaryDirectory() as home:
         outside = {"PATH": os.environ.get("PATH", ""), "HOOKHUB_HOME": home}
         with patch.dict(os.environ, outside, clear=True):
@@ -121,7 +121,7 @@ def settings() -> Iterator[str]:
 
 
 def hook_files() -> Iterator[str]:
-    """Yield the git hook's settings, and the files it writes into a repository: HEX and N for what varies."""
+    """Yield the git hook's settings, and the files it writes into a repository; HEX and N stand for variable parts."""
     known = vars(hook_settings)["_TEXT"] | vars(hook_settings)["_SECONDS"] | {"private"}
     yield from (f"{hook_settings.FILE_NAME} {name}" for name in sorted(known))
     yield from (f"dialect {name}" for name in hook_settings.DIALECTS)
@@ -139,7 +139,7 @@ def hook_files() -> Iterator[str]:
         spool.note_creation()
         spool.note_creation("refs/namespaces/a/")
         with spool.only_sender():
-            # As large as a batch may be, so that a part of the push waits for the next.
+            # Lines of the largest batch size, so that part of the push waits for the next batch.
             parts = spool.replace(path, (Line(0, place, "x" * (2 << 20)) for place in range(3)))
             progress = next(parts)
             found |= _files(directory)
@@ -151,7 +151,7 @@ def hook_files() -> Iterator[str]:
 
 
 def python() -> Iterator[str]:
-    """Yield what programs import: the clients and the receivers' verification, with every public signature."""
+    """Yield what programs import: the clients and the verification for receivers, with every public signature."""
     for module in (client, stream_client, receiving):
         exported = getattr(module, "__all__", None)
         for name, value in sorted(vars(module).items()):
@@ -161,7 +161,7 @@ def python() -> Iterator[str]:
 
 
 def _keys(report: object, where: str = "") -> Iterator[str]:
-    """Yield the path of each value in what becomes JSON."""
+    """Yield the path of each value in a JSON report."""
     if isinstance(report, Mapping):
         for name, value in report.items():
             yield f"{where}{name}"
@@ -192,7 +192,7 @@ def _public(where: str, value: Any) -> Iterator[str]:
 
 
 def _attributes(value: type) -> dict[str, str]:
-    """Return what a class's ``__init__`` gives its instances."""
+    """Return the attributes that a class's ``__init__`` sets."""
     found = {}
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(value)))):
         match node:
@@ -208,7 +208,7 @@ def _signature(value: Callable[..., Any]) -> str:
     try:
         return re.sub(r"<function [\w.]*?(\w+) at 0x\w+>", r"\1", str(inspect.signature(value)))
     except ValueError:
-        # An exception that takes whatever exceptions take.
+        # An exception with the constructor of its base class.
         return "(...)"
 
 
@@ -240,7 +240,7 @@ def _main_of(module: str) -> Callable[[], Any]:
 
 
 def _parser_of(main: Callable[[], Any]) -> argparse.ArgumentParser:
-    """Return the parser with which a program reads its arguments."""
+    """Return the parser that a program uses for its arguments."""
 
     def stop(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         raise _Parsing(parser)
@@ -262,7 +262,7 @@ def _printed(main: Callable[[], Any], *arguments: str) -> list[str]:
 
 
 def _read_settings(module: Mapping[str, Any]) -> dict[str, str]:
-    """Return of each environment variable that the settings read its type, its least value and its default."""
+    """Return the type, minimum and default of each environment variable that the settings read."""
     found = {}
     for node in ast.walk(ast.parse(SETTINGS.read_text())):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args):
@@ -278,7 +278,7 @@ def _read_settings(module: Mapping[str, Any]) -> dict[str, str]:
 def _meaning(
     signature: inspect.Signature, args: Sequence[ast.expr], given: Mapping[str, ast.expr], module: Mapping[str, Any]
 ) -> str:
-    """Return what a call that reads an environment variable says of it."""
+    """Return what a call that reads an environment variable says about it."""
     bound = signature.bind(*args, **given).arguments
     if "default" not in signature.parameters:
         return "required"

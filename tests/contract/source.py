@@ -1,4 +1,4 @@
-"""What only the source tells: literals and calls, read from every module wherever it stands."""
+"""What only the source shows: literals and calls, read from every module regardless of its place."""
 
 import ast
 import re
@@ -13,20 +13,20 @@ from deliveries.failpoints import FAILPOINTS
 from deliveries.rates import Policy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Not part of what is installed, or started from it.
+# Not installed, and not started from an installation.
 LEFT_OUT = {"tests", "bench", "chaos", "testbed", "build", "dist"}
 HEADER = r"[A-Z][A-Za-z0-9]*(-[A-Z][A-Za-z0-9]*)+"
 
 
 class Module(NamedTuple):
-    """A module's nodes by their type, and its own constants of text."""
+    """A module's nodes by type, and its string constants."""
 
     nodes: Mapping[type[ast.AST], Sequence[ast.AST]]
     constants: Mapping[str, str]
 
 
 def names() -> Iterator[str]:
-    """Yield the names that stand in the code alone: headers, error codes, actions of the audit log, cookies, places."""
+    """Yield names found only in code: headers, error codes, actions of the audit log, cookies, places."""
     yield from (f"header {name}" for name in headers())
     yield from (f"request header {name}" for name in matching(r"HTTP_[A-Z_]+"))
     yield from (f"rate limit {name}" for name in calls(Policy.__name__))
@@ -41,7 +41,7 @@ def names() -> Iterator[str]:
 
 @cache
 def modules() -> dict[Path, Module]:
-    """Return every module of HookHub's own, without tests, harnesses and migrations."""
+    """Return every module of HookHub, without tests, harnesses and migrations."""
     found = {}
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).parts
@@ -63,7 +63,7 @@ def every(kind: type[ast.AST]) -> Iterator[tuple[ast.AST, Mapping[str, str]]]:
 
 @cache
 def texts() -> frozenset[str]:
-    """Return every string in the code, the parts of f-strings and ASCII bytes too, without the docstrings."""
+    """Return every string in the code, including parts of f-strings and ASCII bytes, but not docstrings."""
     found = set()
     prose = {id(node.value) for node, _ in every(ast.Expr)}  # type: ignore[attr-defined]
     for node, _ in every(ast.Constant):
@@ -76,7 +76,7 @@ def texts() -> frozenset[str]:
 
 
 def matching(pattern: str) -> list[str]:
-    """Return the strings that match a pattern from their first to their last character."""
+    """Return the strings that match a pattern completely."""
     return sorted(text for text in texts() if re.fullmatch(pattern, text))
 
 
@@ -86,9 +86,9 @@ def within(pattern: str) -> list[str]:
 
 
 def arguments(name: str) -> list[str]:
-    """Return the literals given anywhere as a value of this name: to a parameter, a field, a variable, a JSON key.
+    """Return the literals used anywhere as a value of this name: of a parameter, a field, a variable, or a JSON key.
 
-    A part that is made at run time is an asterisk.
+    A part computed at run time becomes an asterisk.
     """
     places = _positions(name)
     found: set[str] = set()
@@ -100,7 +100,7 @@ def arguments(name: str) -> list[str]:
 
 
 def calls(function: str) -> list[str]:
-    """Return the literals given as the first argument wherever a function of this name is called."""
+    """Return the literals passed as the first argument in all calls of functions with this name."""
     found: set[str] = set()
     for node, _ in every(ast.Call):
         if isinstance(node, ast.Call) and node.args and _name_of(node.func) == function:
@@ -109,7 +109,7 @@ def calls(function: str) -> list[str]:
 
 
 def headers() -> list[str]:
-    """Return the headers that are read or written by name: by their form, or because they stand beside such."""
+    """Return the headers that are read or written by name: those that look like one, and others in the same dict."""
     found = {*matching(HEADER), *matching(r"x-[a-z0-9-]+|webhook-(id|timestamp|signature)")}
     for node, _ in every(ast.Dict):
         keys = node.keys if isinstance(node, ast.Dict) else []
@@ -124,19 +124,19 @@ def headers() -> list[str]:
 
 
 def redis_keys() -> list[str]:
-    """Return the keys in Redis that are made at run time, with asterisks for what varies."""
+    """Return the keys in Redis that are composed at run time, with asterisks for variable parts."""
     found = {text for node, _ in every(ast.JoinedStr) for text in _literals(node, {})}
     return sorted(text for text in found if re.fullmatch(r"\*:[a-z]+(:([a-z]+|\*))*", text))
 
 
 def channels() -> list[str]:
-    """Return the channels on which PostgreSQL announces changes, as triggers and listeners name them."""
+    """Return the channels on which PostgreSQL notifies of changes, as named in triggers and listeners."""
     files = [path.read_text() for path in (*modules(), *ROOT.glob("*/migrations/*.py"))]
     return sorted({name for text in files for name in re.findall(r"(?:pg_notify\('|CHANNEL = \")(\w+)", text)})
 
 
 def locks() -> list[int]:
-    """Return the keys of advisory locks, which versions that run side by side have to share."""
+    """Return the keys of advisory locks, which versions running at the same time must share."""
     found = []
     for node, _ in every(ast.Assign):
         match node:
@@ -151,7 +151,7 @@ def session_settings() -> list[str]:
 
 
 def exits(path: Path) -> list[str]:
-    """Return the statuses with which a module ends its process."""
+    """Return the statuses with which a module exits."""
     nodes = modules()[path].nodes
     found = set()
     for node in (*nodes[ast.Call], *nodes[ast.keyword]):
@@ -164,7 +164,7 @@ def exits(path: Path) -> list[str]:
 
 
 def _positions(name: str) -> dict[str, set[int]]:
-    """Return at which position callables take the parameter; classes by their fields or ``__init__``."""
+    """Return the positions at which callables take a parameter; classes by their fields or ``__init__``."""
     found: dict[str, set[int]] = defaultdict(set)
     for kind in (ast.ClassDef, ast.FunctionDef):
         for node, _ in every(kind):
@@ -175,7 +175,7 @@ def _positions(name: str) -> dict[str, set[int]]:
 
 
 def _signatures(node: ast.AST) -> Iterator[list[str]]:
-    """Yield the names of the positional parameters with which a function or a class can be called."""
+    """Yield the names of the positional parameters of a function or a class."""
     if isinstance(node, ast.FunctionDef):
         named = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
         yield named[1:] if named[:1] in (["self"], ["cls"]) else named
@@ -188,7 +188,7 @@ def _signatures(node: ast.AST) -> Iterator[list[str]]:
 
 
 def _given(node: ast.AST, name: str, places: Mapping[str, set[int]]) -> Iterator[ast.expr]:
-    """Yield what a node gives a name, as a call, an assignment or a dict."""
+    """Yield the values that a node binds to a name, as a call, an assignment or a dict."""
     if isinstance(node, ast.Call):
         yield from (keyword.value for keyword in node.keywords if keyword.arg == name)
         yield from (node.args[place] for place in places.get(_name_of(node.func), ()) if place < len(node.args))

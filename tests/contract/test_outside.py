@@ -1,4 +1,4 @@
-"""Nothing that users meet changes by accident: names, fields, options and values are as the golden files have them."""
+"""The external interface does not change by accident: names, fields, options and values match the golden files."""
 
 import difflib
 

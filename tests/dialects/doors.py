@@ -1,4 +1,4 @@
-"""Every door of every dialect, with something behind it to knock for."""
+"""Every endpoint of every dialect, and rows for its paths to address."""
 
 import re
 from collections.abc import Iterator
@@ -22,25 +22,25 @@ class Door(NamedTuple):
 
     @property
     def names(self) -> set[str]:
-        """The parts of its path that name something."""
+        """Return the names of its path parameters."""
         return set(PART.findall(self.route))
 
     def address(self, behind: "Behind", **instead: str) -> str:
-        """Its path to what is behind it, or with other words ``instead`` to somewhere else."""
+        """Return its path to the rows in ``behind``; ``instead`` overrides path parameters."""
         words = {**behind.words(DIALECTS[self.dialect]), **instead}
         return "/" + PART.sub(lambda found: words[found[1]], self.route)
 
 
 @dataclass
 class Behind:
-    """What the paths lead to: a repository, a webhook of it, and an attempt made for it."""
+    """The rows that paths lead to: a repository, a webhook of it, and an attempt of a delivery to that webhook."""
 
     repository: Repository
     webhook: Webhook
     attempt: Attempt
 
     def words(self, dialect: Dialect) -> dict[str, str]:
-        """What stands for each part of a path."""
+        """Return the value of each path parameter."""
         return {
             "owner": self.repository.organization.slug,
             "repo": self.repository.name,
@@ -51,7 +51,7 @@ class Behind:
 
 
 def doors() -> Iterator[Door]:
-    """Every method of every route under every prefix."""
+    """Yield every method of every route under every prefix."""
     for dialect in DIALECTS.values():
         for prefix in dialect.prefixes:
             for pattern in dialect.routes:
@@ -60,12 +60,12 @@ def doors() -> Iterator[Door]:
 
 
 def methods_of(view: type[DialectView]) -> list[str]:
-    """The methods that a view answers, but for the framework's own."""
+    """Return the methods that a view implements, without the framework's own."""
     return [name.upper() for name in view.http_method_names if name not in {"head", "options"} and hasattr(view, name)]
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text in a JSON value."""
+    """Yield every string in a JSON value."""
     if isinstance(value, dict):
         for inner in value.values():
             yield from texts_in(inner)

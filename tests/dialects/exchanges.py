@@ -1,8 +1,8 @@
-"""Golden exchanges: what a dialect's documentation shows, as a file of requests and the answers they get, in order.
+"""Golden exchanges: a dialect's documented examples, as a file of requests and expected responses, in order.
 
-Lines with ``>`` are a request, lines with ``<`` its answer; others are for the reader. A text ``{{name}}`` in an answer
-stands for whatever comes there the first time, and for the same thing from then on; ``{{*}}`` for anything at all. An
-answer's headers are those that matter; its body is compared as JSON, whole.
+Lines with ``>`` are a request, lines with ``<`` its response; other lines are comments. ``{{name}}`` in a response
+matches any text the first time, and the same text from then on; ``{{*}}`` matches anything. Only the headers listed are
+compared; the body is compared as JSON, completely.
 """
 
 import json
@@ -20,14 +20,14 @@ PLACE = re.compile(r"\{\{(\*|\w+)\}\}")
 
 @dataclass
 class Exchange:
-    """One request and its answer, as text."""
+    """One request and its response, as text."""
 
     asked: list[str] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
 
 
 def read(file: Path) -> list[Exchange]:
-    """The exchanges of a file."""
+    """Return the exchanges of a file."""
     found: list[Exchange] = []
     for line in file.read_text().splitlines():
         if line.startswith(">"):
@@ -40,7 +40,7 @@ def read(file: Path) -> list[Exchange]:
 
 
 def tell(file: Path, *, caller: Caller) -> dict[str, str]:
-    """Make the requests and compare the answers; give what each place stood for."""
+    """Send the requests and compare the responses; return the text that each placeholder matched."""
     places: dict[str, str] = {}
     exchanges = read(file)
     assert exchanges, f"{file} has no exchange in it"
@@ -60,7 +60,7 @@ def tell(file: Path, *, caller: Caller) -> dict[str, str]:
 
 
 def parted(lines: list[str]) -> tuple[list[str], dict[str, str], str]:
-    """The words of the first line, the headers, and the body."""
+    """Return the text of the first line, the headers, and the body."""
     end = lines.index("") if "" in lines else len(lines)
     headers = dict(line.split(": ", 1) for line in lines[1:end])
     return lines[0].split(), headers, "\n".join(lines[end + 1 :])
@@ -71,7 +71,7 @@ def filled(text: str, places: dict[str, str]) -> str:
 
 
 def compare(found: Any, wanted: Any, places: dict[str, str], *, where: str) -> None:
-    """Fail unless what was found is what was wanted, and learn what the places stand for."""
+    """Fail unless a value matches the expected one; record what its placeholders match."""
     if isinstance(wanted, dict):
         assert isinstance(found, dict), where
         assert found.keys() == wanted.keys(), where
@@ -89,7 +89,7 @@ def compare(found: Any, wanted: Any, places: dict[str, str], *, where: str) -> N
 
 
 def match_places(found: str, wanted: str, places: dict[str, str], *, where: str) -> None:
-    """Match a text with places in it; a name that is known has to be the same again."""
+    """Match a text that contains placeholders; a placeholder already recorded must match the same text."""
     pattern, end, seen = "", 0, set()
     for place in PLACE.finditer(wanted):
         pattern, name = pattern + re.escape(wanted[end : place.start()]), place[1]

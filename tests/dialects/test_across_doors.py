@@ -1,4 +1,4 @@
-"""A webhook made at one door, seen and managed at the others."""
+"""A webhook created through one dialect is visible and can be managed through the others."""
 
 from datetime import datetime
 from typing import Any
@@ -73,7 +73,7 @@ def test_what_was_made_at_coregits_door_is_managed_at_sigmagits_by_its_id(forge:
 
     changed = caller.patch(f"/api/webhooks/{uid}", {"active": False}).json()["data"]
     seen = caller.get(f"/v1/webhooks/{uid}").json()
-    # It is the organization's, and no repository's list has it.
+    # It belongs to the organization, so no repository's list contains it.
     listed = [caller.get(AT_SIGMAGIT).json()["data"], caller.get(AT_SOCIAL_GATEWAY).json()]
     deleted = caller.delete(f"/api/webhooks/{uid}").json()
 

@@ -1,4 +1,4 @@
-"""The request of codmir's webhook document, and the event it promises."""
+"""The request in codmir's webhook documentation, and the event that it promises."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What holds for every dialect, asked of every method of every route that the registry has."""
+"""What holds for every dialect, tested on every method of every route in the registry."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ from tests.story import Forge, deliver_due
 pytestmark = pytest.mark.django_db
 
 DOORS = list(doors())
-# Behind a second prefix are the same views.
+# A second prefix leads to the same views.
 ONCE = [door for door in DOORS if door.prefix == DIALECTS[door.dialect].prefixes[0]]
 WITH_A_BODY = [door for door in DOORS if door.method in {"POST", "PUT", "PATCH"}]
 WITH_A_BODY_ONCE = [door for door in WITH_A_BODY if door in ONCE]
@@ -44,7 +44,7 @@ every_door = pytest.mark.parametrize("door", DOORS, ids=names)
 
 @pytest.fixture
 def behind(forge: Forge, sender: Sender, now: datetime) -> Behind:
-    """A repository's webhook that a push was delivered to."""
+    """Create a webhook of a repository, and deliver a push to it."""
     webhook = forge.webhook(
         now=now, repository=forge.repository, format="coregit", secret=SECRET, headers={"X-Token": TOKEN}
     )
@@ -59,7 +59,7 @@ def owner(behind: Behind) -> Caller:
 
 
 def everything() -> list[Any]:
-    """All that a request could have changed."""
+    """Return all rows that a request could have changed."""
     models: list[Any] = [Webhook, Delivery, Attempt, Repository]
     return [list(model.objects.order_by("pk").values()) for model in models]
 
@@ -80,7 +80,7 @@ def test_the_registry_is_well_formed() -> None:
             assert door.names <= {"owner", "repo", "webhook", "delivery", "rest"}
 
 
-# What changes nothing is asked of one door in one test: to make what is behind it costs more than to ask.
+# Requests that change nothing share one test for each endpoint, because creating the rows costs more than the requests.
 @every_door
 def test_without_a_key_it_is_401_and_nothing_happens(behind: Behind, door: Door) -> None:
     before = everything()
@@ -202,7 +202,7 @@ def test_a_body_is_read_as_json_whatever_it_calls_itself(
         answer = owner.send(door.method, door.address(behind), content, content_type=content_type)
         return int(answer.status_code)
 
-    # What is broken is told from what is not, and so it was read; nobody is answered 415.
+    # Malformed JSON is distinguished from valid JSON, so the body was parsed; the status is never 415.
     assert answer_to(b"{") == 400
     assert answer_to(b"{}") not in {400, 415, 500}
 
@@ -222,7 +222,7 @@ def test_a_key_comes_in_every_way_that_clients_have(behind: Behind, owner: Calle
 
 @every_door
 def test_secrets_are_never_read_back(behind: Behind, owner: Caller, door: Door) -> None:
-    # A door that rotates or creates shows the new secret once; the one that is there already it shows never.
+    # An endpoint that creates or rotates a secret shows the new one once, and never the existing one.
     answer = owner.send(door.method, door.address(behind), {})
 
     shown = "\n".join(
@@ -273,7 +273,7 @@ FIELDS = [
 
 
 def pairwise(*numbers: int) -> list[Any]:
-    """Return a third of the hostile values, such that each of them meets every door and every field, if not both."""
+    """Return a third of the hostile values, so that each meets every endpoint and every field, if not each pair."""
     return HOSTILE[sum(numbers) % 3 :: 3]
 
 

@@ -1,4 +1,4 @@
-"""Every request and answer of Coregit's webhook document, to the letter."""
+"""Every request and response of Coregit's webhook documentation, literally."""
 
 import hashlib
 import hmac
@@ -22,7 +22,7 @@ from tests.story import Forge, deliver_due
 
 pytestmark = pytest.mark.django_db
 
-# An address that no name server has to be asked for.
+# An IP address, so that no DNS lookup is needed.
 URL = "https://93.184.215.14/webhooks/coregit"
 
 
@@ -100,7 +100,7 @@ def test_update(master: Caller, webhook_id: str) -> None:
     assert answer.status_code == 200
     assert answer.json() == {
         "id": webhook_id,
-        # The query may be a token, and is shown by the creating answer only.
+        # The query may contain a token, so only the response to the creating request shows it.
         "url": f"{URL}?v=********",
         "events": ["*"],
         "active": False,
@@ -227,7 +227,7 @@ def test_the_key_may_come_as_coregits_own_clients_send_it(master: Caller, webhoo
         client.get("/v1/webhooks", headers={"X-Api-Key": key})
         for key in ("x", "Bearer x", f"{master.key}x", f"x {master.key}")
     ]
-    # Of two keys the one in the usual place counts.
+    # Of two keys, the one in the usual header counts.
     both = client.get("/v1/webhooks", headers={"X-Api-Key": master.key, "Authorization": "Bearer x"})
 
     assert [row["id"] for row in listed.json()["webhooks"]] == [webhook_id]
@@ -248,7 +248,7 @@ def test_no_key_but_a_master_key_will_do(organization: Organization, webhook_id:
         caller.get(address),
         caller.patch(address, {"active": False}),
         caller.delete(address),
-        # What Coregit does not have is no way around it, and HookHub's own words are none either.
+        # Endpoints that Coregit does not have are no way around this, and neither is HookHub's native dialect.
         caller.post(f"{address}/disable"),
         caller.post(f"{address}/rotate-secret"),
     ]

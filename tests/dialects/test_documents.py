@@ -1,4 +1,4 @@
-"""Every curl of the documents about dialects, pasted into a shell as they stand, and what they say it answers."""
+"""Every curl command of the documents about dialects works when pasted into a shell, and returns what they show."""
 
 import json
 import os
@@ -21,10 +21,10 @@ from tests.receiver import Receiver
 
 PAGES = sorted((ROOT / "docs" / "dialects").glob("*.md"))
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# What the documents say, where a test has its own.
+# The documents use these URLs; a test replaces them with its own.
 SERVICE, RECEIVER = "http://127.0.0.1:8000", "http://127.0.0.1:9000"
-# Each block runs in a shell that knows what the ones before it have set, as a reader's terminal does. A refusal ends
-# it, and its body says why.
+# Each block runs in a shell with the variables that earlier blocks set, as in a reader's terminal. An error response
+# ends the block, and its body is printed.
 SHELL = """set -euo pipefail
 set -o allexport
 curl() { command curl --fail-with-body "$@"; }
@@ -56,7 +56,7 @@ def test_what_is_pasted_from_the_document_does_what_it_says(
         if position in promised:
             said = done.stdout.replace(live_server.url, SERVICE).replace(receiver.url("").rstrip("/"), RECEIVER)
             assert same(json.loads(said), promised[position]), (said, promised[position])
-        # What a worker would do meanwhile.
+        # What a worker would do in the meantime.
         drain_once(timedelta(seconds=30))
 
 
@@ -65,7 +65,7 @@ def test_every_dialect_has_a_page() -> None:
 
 
 def promised_answers(blocks: list[tuple[str, str]]) -> dict[int, Any]:
-    """What the documents say is answered, by the number of the block of commands that it stands behind."""
+    """Return the responses that the documents show, by the number of the block of commands that they follow."""
     found: dict[int, Any] = {}
     commands = -1
     for position, (kind, text) in enumerate(blocks):
@@ -77,7 +77,7 @@ def promised_answers(blocks: list[tuple[str, str]]) -> dict[int, Any]:
 
 
 def same(found: Any, told: Any) -> bool:
-    """Whether an answer is what a document tells, where an ellipsis stands for what cannot be told; so do moments."""
+    """Return whether a response is what a document shows, where an ellipsis or a timestamp matches any other value."""
     if isinstance(told, dict):
         return (
             isinstance(found, dict) and found.keys() == told.keys() and all(same(found[key], told[key]) for key in told)
@@ -87,7 +87,7 @@ def same(found: Any, told: Any) -> bool:
     if isinstance(told, str) and re.fullmatch(r"[\d-]{10}T[\d:.]+Z", told):
         return re.fullmatch(re.sub(r"\d", r"\\d", re.escape(told)), found) is not None
     if isinstance(told, str) and told.endswith("…"):
-        # Of an id or a secret in hex nothing can be told; a prefix such as whsec_ can.
+        # Nothing of an id or a hex secret is known; a prefix such as whsec_ is.
         start = "" if re.fullmatch(r"[0-9a-f-]*…", told) else told[:-1]
         return isinstance(found, str) and found.startswith(start) and len(found) > len(told)
     return bool(found == told)

@@ -1,4 +1,4 @@
-"""Who makes a hook by way of GitHub's API reads which header names its deliveries will have."""
+"""Creating a hook through GitHub's API shows the header names that its deliveries will have."""
 
 import pytest
 

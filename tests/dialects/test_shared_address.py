@@ -1,4 +1,4 @@
-"""What holds at `/v1/webhooks` whichever system's words are spoken there: the dialects' contract, asked here too."""
+"""What holds at `/v1/webhooks` for every system whose dialect it speaks: the dialects' contract, tested here, too."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def test_without_a_key_it_is_401(webhook: Webhook, system: str, door: tuple[str,
         *at(door, webhook), b"{}", "application/json", headers={} if header is None else {"Authorization": header}
     )
 
-    # Whose words would be spoken nobody knows yet.
+    # Without a key the organization, and so its dialect, is unknown.
     assert (answer.status_code, has_the_shape_of("native", answer)) == (401, True)
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="hookhub"'
 
@@ -125,7 +125,7 @@ FIELDS = ["url", "events", "active", "secret", "format", "headers", "retry_sched
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("door", WITH_A_BODY, ids=names)
-# codmir is HookHub's own shapes with a vocabulary, and both are here.
+# codmir has HookHub's own shapes with another vocabulary, and both of these are tested here.
 @pytest.mark.parametrize("system", ["native", "coregit"])
 def test_no_value_of_any_field_breaks_it(
     webhook: Webhook, owner: Caller, system: str, door: tuple[str, str], field: str
@@ -152,7 +152,7 @@ def test_no_query_breaks_it(webhook: Webhook, owner: Caller, system: str, door: 
     answer = owner.get(f"{at(door, webhook)[1]}?{query}")
 
     assert answer.status_code in {200, 400, 404, 422}
-    # What no text can hold is refused before it is known whose organization it is, and so whose words are spoken.
+    # A query that cannot be decoded is rejected before the organization, and so its dialect, is known.
     is_readable = not {"%00", "%F0"} & set(re.findall("%..", query))
     assert answer.status_code == 200 or has_the_shape_of(system if is_readable else "native", answer)
 
@@ -166,7 +166,7 @@ def test_secrets_are_never_read_back(webhook: Webhook, owner: Caller, system: st
     assert TOKEN.removeprefix("Bearer ") not in answer.content.decode()
 
 
-# Whose words ----------------------------------------------------------------------------------------------------------
+# Which dialect answers ------------------------------------------------------------------------------------------------
 
 
 @every_system

@@ -1,4 +1,4 @@
-"""What Sigmagit's webhook document shows: its routes, its payloads on the wire, its log and its numbers."""
+"""What Sigmagit's webhook documentation shows: its routes, its payloads on the wire, its log and its statistics."""
 
 import hashlib
 import hmac
@@ -184,7 +184,7 @@ def test_a_receiver_gets_the_data_itself_signed(
     assert request.headers["user-agent"] == "Sigmagit-Webhook/1.0"
 
 
-# The log and the numbers ---------------------------------------------------------------------------------------------
+# The log and the statistics ------------------------------------------------------------------------------------------
 
 
 def test_the_log_has_one_row_an_attempt_newest_first(
@@ -264,7 +264,7 @@ def test_of_very_many_attempts_the_latest_are_counted(
 
 
 def fill_log(forge: Forge, webhook: Webhook, payloads: list[bytes], *, now: datetime, attempts: int = 1) -> None:
-    """Put events with these payloads into the log, each with so many attempts, taking turns."""
+    """Create deliveries of events with these payloads, with ``attempts`` attempts each, interleaved."""
     deliveries = []
     for number, payload in enumerate(payloads):
         event = Event.objects.create(
@@ -298,7 +298,7 @@ def test_large_payloads_come_as_a_stream_and_whole(
 ) -> None:
     monkeypatch.setattr(log, "PAYLOADS_AT_ONCE", 100)
     webhook = forge.webhook(now=now)
-    # Each by itself is more than is to be in hand at once, and every payload is needed several times by turns.
+    # Each payload alone exceeds the limit of what is loaded at once, and each is needed several times, in turns.
     payloads = [json.dumps([str(number) * 120, "\ud800"]).encode() for number in range(3)]
     fill_log(forge, webhook, payloads, now=now, attempts=3)
 
@@ -405,7 +405,7 @@ def test_a_format_chosen_elsewhere_stays_when_the_url_changes(forge: Forge, call
 
 def test_an_issue_reaches_slack_in_words(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:
     created = create(caller, SLACK)
-    # Slack itself is out of reach; the same webhook is led to a receiver of ours.
+    # Slack itself is unreachable in tests, so the webhook is redirected to the test's receiver.
     Webhook.objects.filter(uid=created["id"]).update(stored_url=forge.receiver.url(), sealed_url=None)
     forge.receiver.answers["/"] = Answer(200, body=b"ok")
     forge.accept(now=now, event_type="issues.opened", data=ISSUE)

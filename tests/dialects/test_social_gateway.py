@@ -1,4 +1,4 @@
-"""SocialGateway beyond its examples: secrets, moves, credentials, services, the log, and everybody else's doors."""
+"""SocialGateway beyond its examples: secrets, URL changes, credentials, services, the log, other dialects' webhooks."""
 
 import json
 from datetime import datetime, timedelta
@@ -57,13 +57,13 @@ def faults(answer: Any) -> list[tuple[str, str]]:
 
 
 def deliver(sender: Sender) -> None:
-    """Send what was published just now."""
+    """Send everything published so far."""
     now = timezone.now() + timedelta(seconds=1)
     pipeline.fan_out(now=now)
     deliver_due(sender, now=now)
 
 
-# Secrets and moves --------------------------------------------------------------------------------------------------
+# Secrets and URL changes --------------------------------------------------------------------------------------------
 
 
 def test_a_hook_without_a_secret_has_none_and_signs_nothing(caller: Caller, receiver: Receiver, sender: Sender) -> None:
@@ -159,7 +159,7 @@ def test_headers_set_at_another_door_stay(forge: Forge, caller: Caller, now: dat
     assert headers_of(hook) == {"X-Team": "a"}
 
 
-# Everybody's webhooks -----------------------------------------------------------------------------------------------
+# Webhooks of every dialect ------------------------------------------------------------------------------------------
 
 
 def test_one_webhook_is_the_same_through_every_door(forge: Forge, caller: Caller) -> None:
@@ -176,7 +176,7 @@ def test_one_webhook_is_the_same_through_every_door(forge: Forge, caller: Caller
     caller.post(f"/v1/webhooks/{row['id']}/disable")
     seen = caller.get(f"{HOOKS}/{hook['id']}").json()
     assert (seen["events"], seen["active"]) == (["push", "issues.opened"], False)
-    # What this system has no word for may stay, though it could not be asked for here.
+    # Event types that this system cannot express may stay, although they could not be subscribed to here.
     kept = edit(caller, hook, events=["issues.opened", "push"], active=True)
     assert (kept["events"], kept["active"]) == (["issues.opened", "push"], True)
     caller.delete(f"/v1/webhooks/{row['id']}")
@@ -212,7 +212,7 @@ def test_a_webhook_in_another_format_is_edited_within_that_formats_means(
     form = edit(caller, hook, status=422, config={"url": webhook.url, "content_type": "form"})
     moved = edit(caller, hook, status=422, config={"url": ELSEWHERE})
 
-    # It signs always, so a config without a secret leaves the one there is.
+    # The format always signs, so a config without a secret keeps the existing one.
     assert (secrets_of(hook), faults(form), faults(moved)) == (
         ["s" * 20], [("content_type", "invalid")], [("secret", "missing_field")],
     )  # fmt: skip
@@ -240,7 +240,7 @@ def test_the_organizations_own_types_can_be_asked_for(caller: Caller) -> None:
     assert create(caller, events=["build.done", "push"])["events"] == ["build.done", "push"]
 
 
-# Once, though two ask -----------------------------------------------------------------------------------------------
+# Concurrent requests take effect once -------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
@@ -293,7 +293,7 @@ def test_hooks_may_share_a_place_but_no_event(
     assert Webhook.objects.count() == (2 if is_same else 3)
 
 
-# Trying a hook ------------------------------------------------------------------------------------------------------
+# Pings and tests of a hook ------------------------------------------------------------------------------------------
 
 
 def test_a_test_sends_the_latest_push_to_this_hook_alone(
@@ -487,7 +487,7 @@ def test_a_campfire_is_a_room_and_a_token(caller: Caller) -> None:
     assert (answer.status_code, hook["name"], hook["config"]) == (201, "campfire", shown)
     assert Webhook.objects.get().url == "https://widgets.campfirenow.com/room/Commits%20%26%20more/speak.json"
     assert headers_of(hook) == {"Authorization": "Basic YWJjMTIzOlg="}
-    # What was read can be sent back, and another room of the same house keeps the token.
+    # What was read can be sent back, and the token is kept for another room of the same subdomain.
     assert edit(caller, hook, config={**shown, "room": "7"})["config"] == {**shown, "room": "7"}
     assert headers_of(hook) == {"Authorization": "Basic YWJjMTIzOlg="}
     elsewhere = edit(caller, hook, status=422, config={**shown, "subdomain": "evil"})

@@ -1,4 +1,4 @@
-"""What the clients of GitHub's API require before they work."""
+"""What clients of GitHub's API require before they work."""
 
 import time
 from typing import Any
@@ -13,22 +13,22 @@ from tests.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 
-# Every field that GitHub shows of an owner: octocrab's `models::UserProfile` requires them all.
+# Every field that GitHub shows of an owner; octocrab's `models::UserProfile` requires all of them.
 OCTOCRAB_AUTHOR = {
     "login", "id", "node_id", "avatar_url", "gravatar_id", "url", "html_url", "followers_url", "following_url",
     "gists_url", "starred_url", "subscriptions_url", "organizations_url", "repos_url", "events_url",
     "received_events_url", "type", "site_admin",
 }  # fmt: skip
-# What octocrab's `orgs::Organization` requires, and no user has.
+# Required by octocrab's `orgs::Organization`, and absent from users.
 OCTOCRAB_ORGANIZATION = {
     "login", "id", "node_id", "url", "repos_url", "events_url", "hooks_url", "issues_url", "members_url",
     "public_members_url", "avatar_url",
 }  # fmt: skip
-# What octocrab's `hooks::Hook` needs beside `config`.
+# Required by octocrab's `hooks::Hook` in addition to `config`.
 OCTOCRAB_HOOK = {"id", "type", "name", "active", "events", "config", "url", "deliveries_url"}
-# hub4j's `GHApiInfo`: an address without it is taken for no API at all.
+# hub4j's `GHApiInfo` does not accept a URL as an API without this.
 HUB4J_ROOT = {"rate_limit_url"}
-# The resources whose limits GitHub's clients look at.
+# The resources whose limits GitHub's clients read.
 HUB4J_RESOURCES = {"core", "search", "graphql", "integration_manifest"}
 LEFT = ("limit", "remaining", "used", "reset", "resource")
 ROOTS = ("/api/v3", "/api/v3/")
@@ -36,7 +36,7 @@ PREFIXES = ("", "/api/v3")
 
 
 def left_in(answer: Any) -> dict[str, str]:
-    """What an answer's X-RateLimit headers say, by their last words."""
+    """Return the X-RateLimit headers of a response, by the last part of their names."""
     names = {name: f"X-RateLimit-{name.capitalize()}" for name in LEFT}
     return {name: answer.headers[header] for name, header in names.items() if header in answer.headers}
 
@@ -52,7 +52,7 @@ def test_a_repository_has_what_octocrab_and_github3_require(api: Caller, reposit
         "assignees_url", "clone_url", "compare_url", "contents_url", "git_refs_url", "hooks_url", "issues_url",
         "keys_url", "milestones_url", "notifications_url", "pulls_url", "releases_url", "statuses_url", "trees_url",
     }  # fmt: skip
-    # The owner's address leads to the same account.
+    # The owner's URL leads to the same account.
     account = api.get(shown["owner"]["url"].removeprefix("http://testserver")).json()
     assert (account["id"], account["login"]) == (shown["owner"]["id"], "acme")
 
@@ -72,7 +72,7 @@ def test_an_organization_has_the_addresses_that_only_organizations_have(
 
     assert shown.keys() >= OCTOCRAB_ORGANIZATION
     assert (shown["url"], shown["hooks_url"], shown["type"]) == (there, f"{there}/hooks", "Organization")
-    # GitHub has no null for what an organization does not say of itself, but for its description.
+    # For unset fields of an organization GitHub uses no null, except in the description.
     assert {name for name, value in shown.items() if value is None} == {"description", "archived_at"}
 
 
@@ -160,7 +160,7 @@ def test_a_used_up_limit_is_one_to_githubs_clients(api: Caller, settings: Any) -
 
     refused = api.get("/user")
 
-    # go-github's RateLimitError and hub4j's handler go by these.
+    # go-github's RateLimitError and hub4j's handler read these.
     left = left_in(refused)
     assert (refused.status_code, left["limit"], left["remaining"], left["used"]) == (429, "1", "0", "1")
     assert abs(int(left["reset"]) - time.time() - int(refused.headers["Retry-After"])) <= 5
@@ -176,7 +176,7 @@ def test_a_repositorys_permissions_are_those_of_the_key(
     organization: Organization, repository: Repository, scope: Scope, dialect: str, may: bool
 ) -> None:
     Organization.objects.update(default_dialect=dialect)
-    # Coregit lets nothing less than a master key manage webhooks.
+    # In Coregit's dialect only a master key may manage webhooks.
     may = may and (dialect != "coregit" or scope is Scope.MASTER)
 
     shown = Caller.of(organization, scope).get("/repos/acme/widgets").json()["permissions"]
@@ -256,7 +256,7 @@ def test_a_name_that_differs_from_another_in_case_only_is_taken(
     assert faults(refusals[0]) == {"name": "differs from widgets in case only; choose another"}
     assert sorted(Repository.objects.values_list("name", flat=True)) == ["gadgets", "widgets"]
     assert Organization.objects.count() == 1
-    # Its own name in another case is not another's.
+    # A repository's own name in another case is not a conflict.
     assert api.patch("/v1/repositories/widgets", {"name": "Widgets"}).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""Every example of SocialGateway's documentation: the request it shows, and the answer it shows, to the letter."""
+"""Every example of SocialGateway's documentation: the request and the response that it shows, literally."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -18,12 +18,13 @@ pytestmark = pytest.mark.django_db
 HOOKS = "/repos/octocat/Hello-World/hooks"
 CREATED_AT = datetime(2011, 9, 6, 17, 26, 27, tzinfo=UTC)
 UPDATED_AT = datetime(2011, 9, 6, 20, 39, 23, tzinfo=UTC)
-# The documentation's examples show no more than this of a hook; what GitHub has added since is in the golden exchanges.
+# The documentation's examples show only these fields of a hook; the golden exchanges have those that GitHub added
+# since.
 DOCUMENTED = ("url", "updated_at", "created_at", "name", "events", "active", "config", "id")
 
 
 class Documented:
-    """api.socialgateway.net as the documentation has it, with octocat's repository Hello-World."""
+    """api.socialgateway.net as documented, with octocat's repository Hello-World."""
 
     def __init__(self) -> None:
         self.organization = Organization.objects.create(slug="octocat")
@@ -37,7 +38,7 @@ class Documented:
         )  # fmt: skip
 
     def hook(self) -> Webhook:
-        """The hook of the examples: created and updated when they say."""
+        """Create the hook of the examples, with their times of creation and update."""
         wanted = {
             "url": "http://example.com", "content_type": "json", "events": ["push", "pull_request"],
             "format": "social-gateway", "secret": "",
@@ -49,14 +50,14 @@ class Documented:
 
 @pytest.fixture
 def documented(db: None, settings: Settings) -> Documented:
-    # The documentation's own host, and more hooks with the one URL of its examples than are allowed elsewhere.
+    # The documentation's own host, and more hooks with the same URL than the limits allow.
     settings.ALLOWED_HOSTS = ["api.socialgateway.net"]
     settings.HOOKHUB_WEBHOOKS_PER_URL = 0
     return Documented()
 
 
 def example(number: int, *, updated_at: datetime = UPDATED_AT, created_at: datetime = CREATED_AT) -> dict[str, Any]:
-    """The answer that the documentation shows."""
+    """Return the response that the documentation shows."""
     return {
         "url": f"https://api.socialgateway.net/repos/octocat/Hello-World/hooks/{number}",
         "updated_at": f"{updated_at:%Y-%m-%dT%H:%M:%SZ}",
@@ -64,7 +65,7 @@ def example(number: int, *, updated_at: datetime = UPDATED_AT, created_at: datet
         "name": "web",
         "events": ["push", "pull_request"],
         "active": True,
-        # GitHub shows the default of insecure_ssl since.
+        # GitHub has since added the default of insecure_ssl to its responses.
         "config": {"url": "http://example.com/", "content_type": "json", "insecure_ssl": "0"},
         "id": number,
     }

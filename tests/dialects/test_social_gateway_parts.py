@@ -1,4 +1,4 @@
-"""SocialGateway's small parts: numbers of deliveries, credentials in URLs, headers."""
+"""SocialGateway's small parts: delivery ids, credentials in URLs, headers."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

@@ -1,1 +1,1 @@
-"""Requests made of the OpenAPI document itself, valid and invalid ones, sent to a HookHub of its own."""
+"""Fuzzing of a separate HookHub with valid and invalid requests generated from its OpenAPI document."""

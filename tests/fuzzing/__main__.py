@@ -1,6 +1,7 @@
-"""Fuzz a HookHub of its own by its OpenAPI document: `python -m tests.fuzzing [--seed N] [--examples N] [OPTIONS]`.
+"""Fuzz a separate HookHub by its OpenAPI document: `python -m tests.fuzzing [--seed N] [--examples N] [OPTIONS]`.
 
-Runs Schemathesis with all its checks in all its phases, and ends with 1 if anything is found that is not meant.
+Runs Schemathesis with all its checks in all its phases, and exits with 1 if it finds anything that is not an accepted
+exception.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> int:
             ],
             cwd=ROOT, env={**os.environ, **running.environment}, check=False,
         )  # fmt: skip
-        # Had the key been revoked on the way, every answer since would have been a well documented 401.
+        # If the key had been revoked during the run, every later response would have been a well-documented 401.
         if not running.is_whole():
             print("The run has spoilt what it stands on; see tests/fuzzing/hooks.py.", flush=True)
             return 1

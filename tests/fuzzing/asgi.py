@@ -1,6 +1,6 @@
-"""The web server's way in with no nameserver at all: `granian tests.fuzzing.asgi:application`.
+"""The web server with DNS disabled: `granian tests.fuzzing.asgi:application`.
 
-Made-up URLs have made-up hosts, and none of them is to be asked for.
+Generated URLs have arbitrary hosts, none of which may be looked up.
 """
 
 import re
@@ -15,7 +15,7 @@ _ask = socket.getaddrinfo
 
 
 def _ask_nobody(host: Any, *arguments: Any, **options: Any) -> Any:
-    """Look up what is known without asking, and know nothing else."""
+    """Resolve addresses that need no DNS lookup, and fail for all others."""
     if isinstance(host, str) and not KNOWN.fullmatch(host):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
     return _ask(host, *arguments, **options)

@@ -1,4 +1,4 @@
-"""A HookHub of its own to be fuzzed, with something of everything in it."""
+"""A separate HookHub for fuzzing that contains rows of every kind."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,22 +19,22 @@ LIMITS = {**WITHOUT_LIMITS, "HOOKHUB_WEBHOOKS_PER_URL": "0", "HOOKHUB_EVENTS_PER
 
 @dataclass(frozen=True)
 class Ground:
-    """Where it is, and the variables that `schemathesis.toml` and the hooks read."""
+    """Its URL and key, and the variables that `schemathesis.toml` and the hooks read."""
 
     url: str
     key: str
     environment: dict[str, str]
 
     def is_whole(self) -> bool:
-        """Return whether the key still opens the organization and the repository."""
+        """Return whether the key is still valid and the organization and the repository still exist."""
         return requests.get(f"{self.url}{rows.HOOKS}", headers={"Authorization": f"Bearer {self.key}"}, timeout=10).ok
 
 
 @contextmanager
 def running() -> Iterator[Ground]:
-    """Run a web server on embedded servers in a home of its own, which goes in the end.
+    """Run a web server on embedded servers in a temporary home.
 
-    Deliveries are made while the rows are, and none afterwards: made-up URLs may lead anywhere.
+    Deliveries are only made while the rows are created: generated URLs may lead anywhere.
     """
     with prepared_home() as home, Receiver() as receiver:
         crew = Crew(home, **LIMITS)

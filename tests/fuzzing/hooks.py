@@ -1,4 +1,4 @@
-"""What Schemathesis asks of us in a run: which failures are meant, and what must not be fuzzed away."""
+"""Hooks for Schemathesis: which failures are accepted, and what a run must not change."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from tests.fuzzing import meant
 from tests.fuzzing.meant import Finding
 
 MEANT = meant.read()
-# Where a run stands, as JSON: by name of a part of a path, what has to stay as it is and what may be spoilt instead.
+# JSON by path parameter: the value that must be preserved, and the one to use instead in changing requests.
 SPARED = "HOOKHUB_FUZZ_SPARED"
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -31,7 +31,7 @@ schemathesis.openapi.media_type(
 
 @schemathesis.hook
 def filter_failure(context: Any, failure: Failure, case: Any, response: Response) -> bool:
-    """Keep every failure that is not on the list of those that are meant."""
+    """Keep every failure that is not on the list of accepted exceptions."""
     del context
     found = Finding.of(
         case.operation.label,
@@ -45,7 +45,7 @@ def filter_failure(context: Any, failure: Failure, case: Any, response: Response
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
-    """Keep a request from spoiling what the rest of the run stands on: its key, its organization, its repository."""
+    """Redirect a request that would change what the whole run depends on: its key, its organization, its repository."""
     del context, kwargs
     if case.method not in CHANGING or not case.path_parameters or not case.path.startswith("/v1/"):
         return

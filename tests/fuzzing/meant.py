@@ -1,4 +1,4 @@
-"""The answers that differ from the OpenAPI document and are meant to: `meant.toml`, read and applied."""
+"""Accepted differences between responses and the OpenAPI document: reads and applies `meant.toml`."""
 
 import json
 import re
@@ -14,9 +14,9 @@ LIST = Path(__file__).parent / "meant.toml"
 
 @dataclass(frozen=True)
 class Meant:
-    """An exception: of some operations, one check's failures that ``says`` matches, and why they are meant.
+    """An exception: for some operations, the failures of one check that ``says`` matches, and the reason.
 
-    What has to match is each of the faults that a refusal names, or what the check says of anything else.
+    For a rejected request, ``says`` must match each error in the response; otherwise, the message of the check.
     """
 
     operations: tuple[str, ...]
@@ -35,17 +35,17 @@ class Finding:
 
     @classmethod
     def of(cls, operation: str, *, checks: Sequence[str], message: str, status: int, body: bytes) -> "Finding":
-        """Return the finding that an answer led a check to."""
+        """Return the finding for a response that a check failed on."""
         return cls(operation, checks, (faults_in(body) if status in REFUSED else []) or [message])
 
     def is_meant(self, exceptions: Sequence[Meant]) -> bool:
-        """Return whether all that it says is covered by exceptions for its operation and check."""
+        """Return whether exceptions for its operation and check cover all of its texts."""
         about = [one for one in exceptions if self.operation in one.operations and one.check in self.checks]
         return all(any(one.says.fullmatch(text) for one in about) for text in self.texts)
 
 
 def read(path: Path = LIST) -> list[Meant]:
-    """Return the exceptions of a list."""
+    """Return the exceptions in a list."""
     rows: list[dict[str, Any]] = tomllib.loads(path.read_text())["meant"]
     return [
         Meant(
@@ -59,7 +59,7 @@ def read(path: Path = LIST) -> list[Meant]:
 
 
 def faults_in(body: bytes) -> list[str]:
-    """Return what an answer says is wrong, as `field: sentence` each, or its one sentence."""
+    """Return the errors in a response body as `field: sentence`, or its single sentence."""
     try:
         said = json.loads(body)
     except ValueError:

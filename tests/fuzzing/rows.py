@@ -1,4 +1,4 @@
-"""Something of everything, for requests to lead to."""
+"""Creates rows of every kind for requests to address."""
 
 import json
 from collections.abc import Callable
@@ -16,14 +16,14 @@ EVENTS = 3
 
 
 class Call(Protocol):
-    """Calls the API with a master key of the organization, and returns the JSON of a success."""
+    """Calls the API with a master key of the organization, and returns the JSON of a successful response."""
 
     def __call__(self, method: str, path: str, body: object = None) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Rows:
-    """What was made for paths to lead to: of the two of a kind one may be deleted, and the key may be spoilt."""
+    """The rows that paths lead to: one of each pair may be deleted, and the spare key may be revoked."""
 
     hook: str
     hook_to_delete: str
@@ -34,9 +34,9 @@ class Rows:
 
 
 def make(call: Call, receiver: Receiver, *, deliver: Callable[[], object]) -> Rows:
-    """Make rows of every kind, deliveries that went well and badly among them.
+    """Create rows of every kind, including successful and failed deliveries.
 
-    The organization is there; ``deliver`` has every delivery attempted that is due.
+    The organization must exist; ``deliver`` attempts all due deliveries.
     """
     for name in (REPOSITORY, SPARE):
         call("POST", "/v1/repositories", {"name": name})
@@ -62,7 +62,7 @@ def make(call: Call, receiver: Receiver, *, deliver: Callable[[], object]) -> Ro
 
 def environment(rows: Rows, *, key: str, operator_key: str) -> dict[str, str]:
     """Return the variables that `schemathesis.toml` and the hooks read."""
-    # What a whole run stands on, by the part of a path that leads to it, and what is changed in its place.
+    # What the whole run depends on, by path parameter, and what to change instead.
     spared = {
         "key_id": (key.split("_")[1], rows.spare_key),
         "slug": (ORGANIZATION, SPARE),

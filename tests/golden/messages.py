@@ -10,7 +10,7 @@ from typing import Any
 from deliveries.formats import FORMATS, Format, Message, Rendered
 
 HERE = Path(__file__).parent
-# Bodies longer than this are kept as their length and hash.
+# Longer bodies are stored as their length and hash.
 KEPT_MOST = 4096
 
 NEWEST = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -37,7 +37,7 @@ PUSH = Message(
 
 
 def about(event_type: str, data: object, **more: Any) -> Message:
-    """A message with such data, written as JavaScript writes it."""
+    """Return a message with this data, serialized as JavaScript does."""
     written = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
     return PUSH._replace(event_type=event_type, payload=written, **more)
 
@@ -110,7 +110,7 @@ SIGMAGIT_PUSH: dict[str, Any] = {
     "totalCommits": 12,
     "sender": {"id": "u1", "username": "ada"},
 }
-# GitHub's.
+# GitHub's shapes.
 GITHUB_REPOSITORY = {
     "id": 79929171,
     "name": "engine",
@@ -167,7 +167,7 @@ MESSAGES = {
     "push": PUSH,
     "empty-object": PUSH._replace(payload=b"{}"),
     "utf-8": PUSH._replace(event_type="issues.opened", payload='{"title":"Grüße, 世界 🎉","null":"\\u0000"}'.encode()),
-    # What the publisher wrote is what is sent: blanks, doubled keys and long numbers too.
+    # The publisher's bytes are sent unchanged, including whitespace, duplicate keys and long numbers.
     "verbatim": PUSH._replace(payload=b'{ "a" : 1,\n\t"a":1e400, "b":\r\n0.10000000000000000000001 }'),
     "scalar": PUSH._replace(payload=b"null", repository=None, scope="organization", scope_number=7),
     "one-mebibyte": PUSH._replace(payload=b'{"x":"' + b"a" * (2**20 - 8) + b'"}'),
@@ -187,7 +187,7 @@ MESSAGES = {
 
 
 def messages_for(wire_format: Format) -> dict[str, Message]:
-    """Give the messages that a format's webhooks can be owed, by name."""
+    """Return the messages that webhooks of a format can get, by name."""
     if wire_format.signs == "never":
         return {name: message._replace(secrets=()) for name, message in MESSAGES.items()}
     found = dict(MESSAGES)
@@ -200,7 +200,7 @@ def messages_for(wire_format: Format) -> dict[str, Message]:
 
 
 def as_golden(rendered: Rendered) -> bytes:
-    """Write a request as it goes over the wire, of a long body only its length and hash."""
+    """Return a request as bytes on the wire; a long body is replaced by its length and hash."""
     body = rendered.body
     if len(body) > KEPT_MOST:
         body = f"{len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}".encode()
@@ -208,7 +208,7 @@ def as_golden(rendered: Rendered) -> bytes:
 
 
 def golden_of(slug: str, name: str) -> Path:
-    """Give the file that holds the bytes of one message in one format."""
+    """Return the file that holds the bytes of one message in one format."""
     return HERE / slug / f"{name}.http"
 
 

@@ -1,4 +1,4 @@
-"""What the partner tests share: one receiver in Node for all of them."""
+"""Fixtures of the partner tests: one receiver in Node for all of them."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ WRONG = "It's a Secret to Nobody"
 
 @pytest.fixture(scope="session")
 def node_receiver() -> Iterator[Running]:
-    """tests/partners/receiver.mjs, running."""
+    """Run tests/partners/receiver.mjs."""
     with node.running("receiver.mjs", given={"secret": SECRET, "wrong": WRONG}) as running:
         yield running
 
 
 @pytest.fixture
 def partner(node_receiver: Running) -> "Running":
-    """The receiver in Node, as if it had just been started."""
+    """Return the receiver in Node, reset as if it had just started."""
     node_receiver.ask({"status": 200, "take": True})
     return node_receiver

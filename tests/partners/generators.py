@@ -1,4 +1,4 @@
-"""The generators and linters of OpenAPI documents that HookHub's is tested with, and how they are installed."""
+"""The generators and linters of OpenAPI documents that the tests use, and their installation."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.partners import node
 
 GENERATED = Path(__file__).parent / "generated"
-# Outside the repository's files, so that a second run finds what the first installed.
+# Not tracked by Git; kept so that a second run finds what the first installed.
 TOOLS = Path(__file__).parents[2] / ".hookhub" / "generators"
 PYTHON = TOOLS / "python"
 NPM = TOOLS / "npm"
@@ -23,12 +23,12 @@ NEEDED = {"go": "Go 1.26", "java": "a JDK, 11 or newer", "javac": "a JDK, 11 or 
 
 
 def missing() -> list[str]:
-    """Return the programs that have to be on the machine and are not."""
+    """Return the programs that are required on the machine but missing."""
     return [f"{program} ({what})" for program, what in NEEDED.items() if not shutil.which(program)]
 
 
 def run(*command: str | Path, cwd: Path, seconds: float = 600, complaints: bool = False, **environment: str) -> str:
-    """Run a program to its end and return its output, with its complaints if asked; fails with all that it said."""
+    """Run a program and return its output, with standard error if ``complaints``; fail with all of its output."""
     done = subprocess.run(
         ["env", *(f"{name}={value}" for name, value in environment.items()), *command],
         cwd=cwd, capture_output=True, text=True, timeout=seconds, check=False,
@@ -38,7 +38,7 @@ def run(*command: str | Path, cwd: Path, seconds: float = 600, complaints: bool 
 
 
 def install() -> None:
-    """Install the pinned versions; what is there already is installed again only where its pins changed."""
+    """Install the pinned versions; reinstall only what has changed pins."""
     if absent := missing():
         raise AssertionError(f"not on this machine: {', '.join(absent)}")
     for folder in (PYTHON, NPM, GO, JAVA):

@@ -1,4 +1,4 @@
-"""GitHub's clients in Go, Java and Rust, and GitHub's command line: how they are built, installed and driven."""
+"""GitHub's clients in Go, Java and Rust, and GitHub's command line: how to build, install and run them."""
 
 import json
 import shutil
@@ -12,14 +12,15 @@ from tests.partners.generators import TOOLS as GENERATORS
 from tests.partners.generators import run
 
 SOURCES = Path(__file__).parent / "github"
-# Outside the repository's files, so that a second run finds what the first built.
+# Not tracked by Git; kept so that a second run finds what the first built.
 TOOLS = GENERATORS.parent / "github"
 GO = TOOLS / "go" / "hooks"
 JAVA = TOOLS / "java"
 RUST = TOOLS / "rust"
 GH = TOOLS / "gh" / "bin" / "gh"
 
-# How each is run; their sources, in the folders of `github`, do the same as far as the clients know it.
+# How to run each program. Their sources, in subfolders of `github`, do the same steps as far as the clients support
+# them.
 PROGRAMS: dict[str, tuple[str | Path, ...]] = {
     "go-github": (GO,),
     "hub4j": ("java", "-cp", f"{JAVA / 'classes'}:{JAVA / 'lib'}/*", "Hooks"),
@@ -31,14 +32,14 @@ NEEDED = {
 
 
 def missing() -> list[str]:
-    """Return the programs that have to be on the machine and are not."""
+    """Return the programs that are required on the machine but missing."""
     return [f"{program} ({what})" for program, what in NEEDED.items() if not shutil.which(program)]
 
 
 def drive(client: str, *, url: str, key: str, receiver: str, deliver: Callable[[], None]) -> dict[str, Any]:
-    """Run a client's program to its end, calling ``deliver`` wherever it asks for it, and return all that it saw."""
+    """Run a client's program, calling ``deliver`` whenever it asks for it, and return everything it saw."""
     command = [*PROGRAMS[client], url, key, receiver]
-    # What it complains of goes where pytest shows it.
+    # Its standard error goes where pytest captures it.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -54,7 +55,7 @@ def drive(client: str, *, url: str, key: str, receiver: str, deliver: Callable[[
 
 
 def install() -> None:
-    """Build the programs and install the pinned gh; what has not changed since is not built again."""
+    """Build the programs and install the pinned gh, unless they are unchanged since the last build."""
     if absent := missing():
         raise AssertionError(f"not on this machine: {', '.join(absent)}")
     for folder in (GO.parent, JAVA, RUST):

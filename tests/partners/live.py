@@ -1,4 +1,4 @@
-"""A HookHub with real sockets on loopback: Django's own server in threads, and the pipeline in the test's."""
+"""A HookHub with real sockets on loopback: Django's own server in threads, and the pipeline in the test's thread."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +13,7 @@ from tests.api import Caller
 
 @dataclass
 class Live:
-    """Where it is, who calls, and about which repository."""
+    """The URL of the server, the caller, and the repository."""
 
     url: str
     key: str
@@ -28,11 +28,11 @@ class Live:
         return cls(url, key, organization, repository)
 
     def publish(self, event_type: str, data: object) -> None:
-        """Publish through the native API, as the forge does."""
+        """Publish through the native API, as a forge does."""
         event = {"type": event_type, "repository": self.repository.name, "data": data}
         assert Caller(self.key).post("/v1/events", event).status_code == 202
 
 
 def deliver() -> None:
-    """Send all that is due, as a worker does."""
+    """Send all due deliveries, as a worker does."""
     drain_once(timedelta(seconds=30))

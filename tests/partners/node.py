@@ -1,4 +1,4 @@
-"""Node and the partners from npm: where they are, how they are installed, and how a test runs a script beside them."""
+"""Node and the partners from npm: where they are, how to install them, and how a test runs a script."""
 
 import json
 import subprocess
@@ -10,45 +10,45 @@ from typing import Any
 
 HERE = Path(__file__).parent
 MODULES = HERE / "node_modules"
-# npm writes this file last, so a folder without it was left in the middle of an installation.
+# npm writes this file last, so without it the installation was interrupted.
 INSTALLED = MODULES / ".package-lock.json"
 HOW = "The partners from npm are not installed; run: make partners"
 
 
 def node() -> Path:
-    """Give the Node that requirements-dev.txt pins, the same on every machine; fails saying how to get it."""
+    """Return the path of the Node that requirements-dev.txt pins; fail with instructions if it is missing."""
     return _wheel() / "bin" / "node"
 
 
 def install(folder: Path = HERE) -> None:
-    """Install exactly what the folder's package-lock.json says; no package's own scripts are run."""
+    """Install exactly what the folder's package-lock.json lists, without running the packages' own scripts."""
     npm = _wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     quietly = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-    # Node brings certificates of its own, and behind a company's proxy only the system knows the proxy's.
+    # Node ships its own certificates; behind a corporate proxy only the system trusts the proxy's certificate.
     subprocess.run([node(), "--use-system-ca", npm, "ci", *quietly], cwd=folder, check=True)
 
 
 def require() -> None:
-    """Fail, saying how to mend it, unless the partners are installed as package-lock.json has them."""
+    """Fail with instructions unless the partners are installed exactly as in package-lock.json."""
     if not INSTALLED.exists():
         raise AssertionError(HOW)
     wanted, found = (
         {name: package["version"] for name, package in json.loads(path.read_text())["packages"].items() if name}
         for path in (HERE / "package-lock.json", INSTALLED)
     )
-    # What is for other systems only is in the lock and not in the folder.
+    # Packages for other systems are in the lock file but not in the folder.
     if not found.items() <= wanted.items() or not {f"node_modules/{name}" for name in chosen()} <= found.keys():
         raise AssertionError(f"{HOW} (those that are here are not the ones in package-lock.json)")
 
 
 def chosen() -> Mapping[str, str]:
-    """Give the packages we asked for, each with its version."""
+    """Return the packages that we depend on directly, with their versions."""
     packages: dict[str, str] = json.loads((HERE / "package.json").read_text())["dependencies"]
     return packages
 
 
 def run(script: str, *args: str, given: Any = None, seconds: float = 30) -> Any:
-    """Run a script of this folder to its end; ``given`` is its standard input and the answer its output, as JSON."""
+    """Run a script of this folder; ``given`` is its standard input and the result its output, both as JSON."""
     require()
     done = subprocess.run(
         [node(), HERE / script, *args],
@@ -60,10 +60,10 @@ def run(script: str, *args: str, given: Any = None, seconds: float = 30) -> Any:
 
 @contextmanager
 def running(script: str, *args: str, given: Any = None) -> Iterator["Running"]:
-    """Keep a script of this folder running; it has written one line of JSON, ``told``, when the block begins."""
+    """Run a script of this folder during the block, which starts when it has printed one line of JSON, ``told``."""
     require()
     command = [node(), HERE / script, *args]
-    # What it complains of goes where pytest shows it.
+    # Its standard error goes where pytest captures it.
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=HERE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -74,19 +74,19 @@ def running(script: str, *args: str, given: Any = None) -> Iterator["Running"]:
             assert line, f"{script} ended before it said anything; its complaint is on standard error"
             yield Running(process, json.loads(line))
         finally:
-            # Its standard input ends with us, and a script that reads it to the end goes by itself.
+            # If this process dies, its standard input is closed, and a script that reads it to the end exits by itself.
             process.kill()
 
 
 class Running:
-    """A script that runs, and what it said first."""
+    """A running script, and the first line it printed."""
 
     def __init__(self, process: "subprocess.Popen[str]", told: Any) -> None:
         self.told = told
         self._process = process
 
     def ask(self, question: Any) -> Any:
-        """Write one line of JSON and give the line it answers."""
+        """Send one line of JSON and return the line it answers."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(question) + "\n")

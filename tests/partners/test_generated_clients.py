@@ -1,4 +1,4 @@
-"""Clients that generators make of the OpenAPI document compile and work, and linters find no fault in it."""
+"""Clients generated from the OpenAPI document compile and work, and linters find no fault in the document."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.partners.live import Live
 pytestmark = [pytest.mark.generated, pytest.mark.django_db(transaction=True)]
 
 RECEIVER = "http://127.0.0.1:9009/hook"
-# The generator knows no NDJSON; it makes the operation's JSON form.
+# The generator does not support NDJSON; it generates the JSON form of these operations.
 PYTHON_SKIPS = ["POST /v1/events", "POST /v1/events/validate"]
 
 
@@ -29,24 +29,24 @@ def live(live_server: LiveServer) -> Live:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A folder with the served document as openapi.json."""
+    """Return a folder with the served document as openapi.json."""
     (tmp_path / "openapi.json").write_bytes(Client().get("/v1/openapi.json").content)
     return tmp_path
 
 
 def operations(work: Path) -> set[str]:
-    """The operationIds of the document."""
+    """Return the operationIds of the document."""
     paths = json.loads((work / "openapi.json").read_text())["paths"]
     return {said["operationId"] for methods in paths.values() for said in methods.values() if "operationId" in said}
 
 
 def plain(names: list[str] | set[str]) -> set[str]:
-    """Names as they are without the case and the separators of a language."""
+    """Return names without the case and the separators of a programming language."""
     return {name.replace("_", "").lower() for name in names}
 
 
 def assert_worked(answer: Any, live: Live) -> None:
-    """The webhook, the list and the event that a round trip reports are the ones that are stored."""
+    """Assert that the webhook, the list and the event that a round trip reports match what is stored."""
     webhook = Webhook.objects.get()
     event = Event.objects.get(type="push")
     assert answer == {"created": str(webhook.uid), "listed": [str(webhook.uid)], "event": str(event.pk)}

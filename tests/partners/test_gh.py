@@ -1,4 +1,4 @@
-"""GitHub's command line, unmodified: it logs in over TLS at the servers that production runs, and manages hooks."""
+"""GitHub's command line, unmodified, logs in over TLS to the servers used in production, and manages hooks."""
 
 import json
 import os
@@ -22,20 +22,20 @@ pytestmark = pytest.mark.github
 
 HOOKS = "repos/acme/widgets/hooks"
 STRANGER = "hh_000000000000_" + "a" * 43
-# The pinned version, and the one of the system if it has one.
+# The pinned version, and the system's if it has one.
 VERSIONS = [GH, *([Path(found)] if (found := shutil.which("gh")) else [])]
 Said = tuple[int, str, str]
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A gh that knows one host, and trusts the authority that vouches for it."""
+    """A gh configured for one host, which trusts that host's certificate authority."""
 
     program: Path
     environment: dict[str, str]
 
     def run(self, *words: str, given: str = "", **environment: str) -> Said:
-        """Return how it ended, and what it wrote to either output."""
+        """Return the exit status and both outputs."""
         done = subprocess.run(
             [self.program, *words], input=given, env=self.environment | environment, capture_output=True, text=True,
             timeout=60, check=False,
@@ -43,13 +43,13 @@ class CommandLine:
         return done.returncode, done.stdout, done.stderr
 
     def api(self, *words: str, given: str = "") -> Any:
-        """Return what `gh api` got, read as JSON; nothing for an empty answer."""
+        """Return the response of `gh api`, parsed as JSON; None for an empty one."""
         code, out, complaint = self.run("api", *words, given=given)
         assert (code, complaint) == (0, "")
         return json.loads(out) if out else None
 
     def refusal(self, *words: str) -> tuple[Any, str]:
-        """Return the body and the complaint of a `gh api` that is refused."""
+        """Return the response body and the error message of a rejected `gh api`."""
         code, out, complaint = self.run("api", *words)
         assert code == 1
         return json.loads(out), complaint.strip()
@@ -81,7 +81,7 @@ def test_auth_status_tells_a_key_from_none(gh: CommandLine) -> None:
     code, out, complaint = gh.run("auth", "status")
     refused, _, reason = gh.run("auth", "status", GH_ENTERPRISE_TOKEN=STRANGER)
 
-    # Versions differ in the stream and in the words.
+    # Versions of gh differ in the output stream and the wording.
     assert (code, "acme" in out + complaint, "GH_ENTERPRISE_TOKEN" in out + complaint) == (0, True, True)
     assert (refused, "GH_ENTERPRISE_TOKEN is" in reason) == (1, True)
 
@@ -91,7 +91,7 @@ def test_a_hooks_life(gh: CommandLine) -> None:
         url = receiver.url("/hook")
         typed = ("-f", "name=web", "-f", f"config[url]={url}", "-f", "config[content_type]=json")
         hook = gh.api(HOOKS, *typed, "-f", "events[]=push", "-F", "active=true")
-        # Its length is not known beforehand: it is sent in chunks.
+        # gh does not know the length beforehand, so it sends the body in chunks.
         others = [gh.api(HOOKS, "--input", "-", given=json.dumps({"config": {"url": f"{url}/{n}"}})) for n in range(3)]
         ids = [hook["id"], *(other["id"] for other in others)]
         path = f"{HOOKS}/{hook['id']}"

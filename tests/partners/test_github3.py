@@ -1,4 +1,4 @@
-"""github3.py, unmodified, finds a repository and manages its hooks here as it does at GitHub."""
+"""github3.py, unmodified, finds a repository and manages its hooks as it does at GitHub."""
 
 import pytest
 from django.conf import settings
@@ -32,7 +32,7 @@ def test_a_hooks_life(hub: GitHubEnterprise, receiver: Receiver) -> None:
 
 def test_whose_token_it_is_and_how_many_requests_are_left(hub: GitHubEnterprise) -> None:
     assert hub.me().login == "octocat"
-    # The key's own limit, less the two requests that were just made.
+    # The key's own limit, minus the two requests just made.
     assert hub.ratelimit_remaining == settings.HOOKHUB_REQUESTS_PER_KEY - 2
     with pytest.raises(NotFoundError):
         hub.repository("octocat", "nowhere")

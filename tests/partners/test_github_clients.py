@@ -1,4 +1,4 @@
-"""GitHub's clients in Go, Java and Rust, and GitHub's command line, unmodified, find here what they require."""
+"""GitHub's clients in Go, Java and Rust, and GitHub's command line, unmodified, get everything they require."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ MASKED = "********"
 
 
 class Driven:
-    """What a client's program saw of its life here, and what this HookHub knows of it."""
+    """What a client's program saw, and what this HookHub stored."""
 
     def __init__(self, client: str, live: Live, receiver: Receiver) -> None:
         self.url = receiver.url("/hook")

@@ -1,4 +1,4 @@
-"""GitHub's own payloads, as the makers of its clients collect them, held against the catalogue."""
+"""GitHub's own payloads, as collected by the makers of its clients, match the catalogue."""
 
 import json
 from typing import Any
@@ -40,7 +40,7 @@ def test_every_action_that_github_names_is_in_the_catalogue_and_can_be_asked_for
     github = catalogue.of("social-gateway")
 
     for event in collected:
-        # The action of a repository_dispatch is whatever a program calls it.
+        # The action of a repository_dispatch is chosen by the calling program.
         if event["name"] != "repository_dispatch":
             assert set(event["actions"]) <= set(github.types[event["name"]].actions), event["name"]
         for payload in event["examples"]:

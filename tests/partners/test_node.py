@@ -1,4 +1,4 @@
-"""Node and the partners from npm are the ones that are pinned."""
+"""Node and the partners from npm have the pinned versions."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Octokit, unmodified, manages the hooks of a repository here as it does at GitHub."""
+"""Octokit, unmodified, manages the hooks of a repository as it does at GitHub."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ PUSH = {"ref": "refs/heads/main", "commits": []}
 
 
 class Octokit:
-    """Octokit in a process of its own, and the repository it is asked about."""
+    """Octokit in a separate process, and the repository it works on."""
 
     def __init__(self, script: node.Running) -> None:
         self.script = script

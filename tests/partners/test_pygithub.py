@@ -1,4 +1,4 @@
-"""PyGithub, unmodified, manages the hooks of a repository here as it does at GitHub."""
+"""PyGithub, unmodified, manages the hooks of a repository as it does at GitHub."""
 
 import hashlib
 import hmac
@@ -29,8 +29,8 @@ def hub(live: Live) -> Iterator[Github]:
 
 
 def client(live: Live, auth: Auth.Auth) -> Github:
-    # It waits between requests to be polite to GitHub. It keeps its connections until it is closed, and the server a
-    # thread for each, with a session of the database.
+    # Without pauses between requests, which spare GitHub. PyGithub keeps its connections until it is closed, and the
+    # server keeps a thread with a database session for each.
     return Github(base_url=live.url, auth=auth, retry=None, seconds_between_requests=0, seconds_between_writes=0)
 
 

@@ -1,4 +1,4 @@
-"""The bytes that go over HTTP, read by the programs that other people wrote to read them."""
+"""The bytes sent over HTTP, read by third-party programs written to read them."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ HOW_MANY = 329
 
 @pytest.fixture(scope="module")
 def examples() -> list[tuple[str, Any]]:
-    """Every payload of @octokit/webhooks-examples with its event's name."""
+    """Return every payload of @octokit/webhooks-examples with its event's name."""
     node.require()
     found = [(kind["name"], one) for kind in json.loads(EXAMPLES.read_text()) for one in kind["examples"]]
     assert len(found) == HOW_MANY
@@ -42,12 +42,12 @@ def examples() -> list[tuple[str, Any]]:
 
 
 def hook(forge: Forge, url: str, *, now: datetime, **wanted: Any) -> Webhook:
-    """A webhook that is tried once with many requests at a time."""
+    """Create a webhook that tries each delivery once and allows many requests in flight."""
     return forge.webhook(now=now, url=url, **{"retry_schedule": [], "max_in_flight": 50, **wanted})
 
 
 def publish(forge: Forge, events: list[tuple[str, Any]], *, now: datetime) -> None:
-    """Accept and fan out events whose data is written as JavaScript writes it."""
+    """Accept and fan out events with data serialized as JavaScript does."""
     pipeline.accept([as_javascript(forge, name, data, now=now) for name, data in events], now=now)
     while pipeline.fan_out(now=now).events:
         pass
@@ -59,7 +59,7 @@ def as_javascript(forge: Forge, name: str, data: Any, *, now: datetime) -> Any:
 
 
 def deliver_all(sender: Sender, *, now: datetime) -> None:
-    """Drain whatever is due at one moment."""
+    """Deliver everything that is due at one time."""
     while deliver_due(sender, now=now):
         pass
 
@@ -165,7 +165,7 @@ def test_both_sdks_of_code_storage_accept_a_first_attempt_and_a_retry_after_more
     hook(forge, forge.receiver.url(), now=now, format="code-storage", secret=SECRET, **schedule)
     forge.receiver.answers["/"] = [Answer(500), Answer(200)]
 
-    # The receiver's clock shows when each request arrives; it accepts the first and fails all the same.
+    # The receiver's clock shows when each request arrives; it verifies the first request and still answers 500.
     partner.ask({"clock": now.timestamp() * 1000, "status": 500})
     publish(forge, [("push", PUSH)], now=now)
     deliver_all(sender, now=now)
@@ -184,7 +184,7 @@ def test_both_sdks_of_code_storage_accept_a_first_attempt_and_a_retry_after_more
             assert verdict.get("error") is None
             assert (verdict["valid"], verdict["event_type"]) == (True, "push")
             assert verify(request.body, request.headers, secrets=SECRET).data == PUSH
-    # What makes the second one good is its own time: the first one's signature has become too old by then.
+    # The second signature has its own timestamp; by then, that of the first is too old.
     first, second = in_python
     assert first.body == second.body == base64.b64decode(in_node[0]["body"]) == base64.b64decode(in_node[1]["body"])
     assert first.headers["x-pierre-signature"] != second.headers["x-pierre-signature"]
@@ -268,8 +268,8 @@ def test_the_code_that_its_own_document_shows_verifies_what_is_sent(
     arrived = partner.ask({"take": True})
     assert sorted(one["is_valid"] for one in arrived) == [False] * 3 + [True] * 3
     if slug == "sigmagit":
-        # Its receiver's example hands the text to a function that writes its argument as JSON once more, and so refuses
-        # everything, its own sender's requests too; handed the parsed body it verifies.
+        # Sigmagit's example receiver passes the text to a function that serializes its argument as JSON again, so it
+        # rejects everything, even requests of Sigmagit itself. Given the parsed body, it verifies them.
         assert [one["is_valid_parsed"] for one in arrived] == [one["is_valid"] for one in arrived]
         assert not any(one["is_valid_as_text"] for one in arrived)
 

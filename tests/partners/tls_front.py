@@ -1,4 +1,4 @@
-"""What stands before a HookHub that clients call over TLS, as nginx would: it ends TLS and says so in a header."""
+"""A TLS-terminating proxy before a HookHub, as nginx would be: it reports TLS in a header."""
 
 import socket
 import ssl
@@ -11,13 +11,13 @@ MOST = 65536
 
 @contextmanager
 def tls_before(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """Pass on what arrives at the port that is returned, one request for each connection."""
+    """Yield a port that forwards to ``port``, with one request per connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threading.Thread(target=_accept, args=(listener, port, context), daemon=True).start()
         try:
             yield int(listener.getsockname()[1])
         finally:
-            # Wakes the thread that sits in accept().
+            # Wakes the thread blocked in accept().
             listener.shutdown(socket.SHUT_RDWR)
 
 
@@ -29,7 +29,7 @@ def _accept(listener: socket.socket, port: int, context: ssl.SSLContext) -> None
 
 
 def _pass_on(client: socket.socket, port: int, context: ssl.SSLContext) -> None:
-    # A client that does not trust the certificate goes away in the middle.
+    # A client that does not trust the certificate disconnects during the handshake.
     with (
         suppress(OSError),
         client,

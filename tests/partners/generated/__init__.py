@@ -1,1 +1,1 @@
-"""Programs that use what generators make of the OpenAPI document; tests copy them beside the generated code."""
+"""Programs that use generated clients of the OpenAPI document; tests copy them next to the generated code."""

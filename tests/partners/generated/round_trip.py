@@ -1,4 +1,4 @@
-"""Create a webhook, list webhooks and publish an event with what openapi-python-client generated."""
+"""Create a webhook, list webhooks and publish an event with the code that openapi-python-client generated."""
 
 import json
 import sys
