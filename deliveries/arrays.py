@@ -1,4 +1,4 @@
-"""PostgreSQL arrays in their binary form: a batch's columns at a tenth of what psycopg's own lists cost."""
+"""Encode PostgreSQL arrays in binary format, at a tenth of the cost of psycopg's lists."""
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-# What the elements are called in PostgreSQL's catalogue, the same in every version.
+# Type OIDs of the elements, the same in every version of PostgreSQL.
 BOOLEAN, BYTEA, BIGINT, TEXT, TIMESTAMPTZ, INTERVAL, UUID_ = 16, 17, 20, 25, 1184, 1186, 2950
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
@@ -25,54 +25,54 @@ _sized_uuid = _sized(16)
 
 
 class Array(bytes):
-    """A whole array as PostgreSQL reads it; the statement says by a cast of what type it is."""
+    """An array in PostgreSQL's binary format; the statement must cast the parameter to its type."""
 
 
 class ArrayDumper(Dumper):
-    """Hands an array over as it is: it is written already, and a list of a thousand is one value to psycopg."""
+    """Passes an Array through unchanged, so that psycopg handles one value instead of one per element."""
 
     format = Format.BINARY
 
     def dump(self, obj: Array) -> bytes:
-        """Give the bytes."""
+        """Return the array's bytes."""
         return obj
 
 
 def register() -> None:
-    """Teach psycopg arrays; connections opened before do not know them."""
+    """Register the dumper with psycopg, for connections opened after this call."""
     psycopg.adapters.register_dumper(Array, ArrayDumper)
 
 
 def columns(
     rows: Sequence[Mapping[str, Any]], writers: Mapping[str, Callable[[Iterable[Any]], Array]]
 ) -> dict[str, Array]:
-    """Turn rows into one array for each column, as ``unnest`` wants them."""
+    """Return one array per column of ``rows``, for ``unnest``; ``writers`` maps each column to its encoder."""
     return {name: write([row[name] for row in rows]) for name, write in writers.items()}
 
 
 def byteas(values: Iterable[bytes | None]) -> Array:
-    """Give a ``bytea[]``."""
+    """Return a ``bytea[]``."""
     return _array(BYTEA, [_NULL if value is None else _sized(len(value)) + value for value in values])
 
 
 def texts(values: Iterable[str | None]) -> Array:
-    """Give a ``text[]``; raises UnicodeEncodeError for half of a pair of surrogates."""
+    """Return a ``text[]``; raises UnicodeEncodeError for a lone surrogate."""
     written = (None if value is None else value.encode() for value in values)
     return _array(TEXT, [_NULL if value is None else _sized(len(value)) + value for value in written])
 
 
 def bigints(values: Iterable[int | None]) -> Array:
-    """Give a ``bigint[]``."""
+    """Return a ``bigint[]``."""
     return _array(BIGINT, [_NULL if value is None else _sized_bigint(8, value) for value in values])
 
 
 def uuids(values: Iterable[UUID]) -> Array:
-    """Give a ``uuid[]``."""
+    """Return a ``uuid[]``."""
     return _array(UUID_, [_sized_uuid + value.bytes for value in values])
 
 
 def moments(values: Iterable[datetime | None]) -> Array:
-    """Give a ``timestamptz[]``."""
+    """Return a ``timestamptz[]``."""
     return _array(
         TIMESTAMPTZ,
         [_NULL if value is None else _sized_bigint(8, (value - _EPOCH) // _MICROSECOND) for value in values],
@@ -80,17 +80,17 @@ def moments(values: Iterable[datetime | None]) -> Array:
 
 
 def spans(values: Iterable[timedelta]) -> Array:
-    """Give an ``interval[]``; of PostgreSQL's three parts only the microseconds are used."""
+    """Return an ``interval[]``; days and months are 0, the whole value is in microseconds."""
     return _array(INTERVAL, [_sized_interval(16, value // _MICROSECOND, 0, 0) for value in values])
 
 
 def flags(values: Iterable[bool]) -> Array:
-    """Give a ``boolean[]``."""
+    """Return a ``boolean[]``."""
     return _array(BOOLEAN, [_TRUE if value else _FALSE for value in values])
 
 
 def _array(element: int, items: list[bytes]) -> Array:
-    """Put a head before the elements, each of which has its length before it."""
+    """Return the array of elements that are encoded with their length prefix."""
     if not items:
         return Array(struct.pack(">iii", 0, 0, element))
     return Array(_head(1, 1, element, len(items), 1) + b"".join(items))

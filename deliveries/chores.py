@@ -1,4 +1,4 @@
-"""What has to be done now and then, by whichever worker holds the clock."""
+"""Maintenance tasks, run by the scheduler of one worker at a time."""
 
 import logging
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from deliveries.retry import APART, LEASE_LOSSES_MOST
 log = logging.getLogger("hookhub.chores")
 
 RECLAIM_BATCH = 500
-# Deleted webhooks whose log is still kept may be many; a tick looks at so many of them.
+# How many deleted webhooks a tick reads; there may be many of them while their deliveries are retained.
 DELETED_AT_ONCE = 100
 
 
 def reclaim_expired_leases(*, now: datetime) -> int:
-    """Take back what dead workers had in hand; give how many deliveries that was."""
+    """Rescue deliveries with expired leases, whose workers have died; return how many."""
     how = {"now": now, "limit": RECLAIM_BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}
     rows = queue.run(queue.RECLAIM_EXPIRED, how)
     if rows:
@@ -28,12 +28,12 @@ def reclaim_expired_leases(*, now: datetime) -> int:
 
 
 def review_webhooks(*, now: datetime) -> int:
-    """Review what a worker that died after settling left unreviewed; give how many webhooks that disabled."""
+    """Review webhooks left unreviewed by a worker that died after settling; return how many were disabled."""
     return len(pipeline.review(now=now))
 
 
 def release_the_rest(*, now: datetime) -> int:
-    """Go on releasing what was held for webhooks enabled again; give how many deliveries that was."""
+    """Continue to release the held deliveries of webhooks that were enabled again; return how many."""
     released = 0
     for webhook_id in Webhook.objects.filter(releasing_since__isnull=False).order_by("id").values_list("id", flat=True):
         with transaction.atomic():
@@ -50,12 +50,12 @@ def release_the_rest(*, now: datetime) -> int:
 
 @dataclass
 class Cancelling:
-    """Goes around the deleted webhooks, some at each tick, and remembers in this process where it is."""
+    """A sweep over the deleted webhooks, some at each tick; its position is kept in memory only."""
 
     after: int = 0
 
     def tick(self, *, now: datetime) -> int:
-        """Cancel some of what the next deleted webhooks are owed; give how many deliveries that was."""
+        """Cancel some deliveries of the next deleted webhooks; return how many."""
         looked_at, last, cancelled = queue.run(
             CANCEL_WHAT_IS_OWED_TO_THE_DELETED,
             {"now": now, "after": self.after, "webhooks": DELETED_AT_ONCE, "limit": queue.AT_ONCE},
@@ -68,12 +68,12 @@ _of_this_process = Cancelling()
 
 
 def cancel_what_the_deleted_are_owed(*, now: datetime) -> int:
-    """Cancel what deleted webhooks are still owed, a bounded number at a time; give how many deliveries that was."""
+    """Cancel deliveries of deleted webhooks, a bounded number per call; return how many."""
     return _of_this_process.tick(now=now)
 
 
-# A deletion cancels so many at once, and what was in flight meanwhile comes back. What waits for its time is in no line
-# and is looked at when it has come: the claim then holds it.
+# Deleting a webhook cancels a bounded number of its deliveries, and those in flight at that time may be retried later.
+# Scheduled deliveries are left until they are due: then the claim holds them and the next sweep cancels them.
 CANCEL_WHAT_IS_OWED_TO_THE_DELETED = """
 WITH looked AS MATERIALIZED (
     SELECT id FROM deliveries_webhook

@@ -1,4 +1,4 @@
-"""When a webhook has failed for too long: pure decisions, made by the review."""
+"""Decide when a webhook has failed for too long: pure, called by the review."""
 
 from datetime import datetime
 from typing import Literal
@@ -15,11 +15,11 @@ def should_disable(
     failure_count: int,
     failures_allowed: int,
 ) -> Reason | None:
-    """Say why a webhook is to be disabled, or None to leave it be.
+    """Return why a webhook must be disabled, or None to leave it enabled.
 
-    ``gave_up_since`` is the first attempt of the latest delivery that used up a schedule with retries in it. One
-    success since then shows the receiver alive, so that a short outage never disables a healthy webhook.
-    ``failures_allowed`` is the operator's strict count of failed attempts in a row; 0 means there is none.
+    ``gave_up_since`` is the time of the first attempt of the latest delivery that exhausted a schedule with retries.
+    One success since then proves the receiver alive, so that a short outage never disables a healthy webhook.
+    ``failures_allowed`` is the number of failed attempts in a row at which the operator disables it; 0 is no limit.
     """
     if gone:
         return "gone"

@@ -1,8 +1,8 @@
-"""Places where a process can be halted on purpose, to see what becomes of the work when it goes no further.
+"""Failpoints: places where a test can halt a process, to see how the system recovers.
 
-Without HOOKHUB_FAILPOINTS, and so everywhere but under `python -m chaos`, ``reach`` is an empty function. With it, the
-variable names a directory; a file there that is called like a failpoint is an order to halt, carried out once, by
-whichever process comes by first. What then happens to the halted process is for whoever gave the order to decide.
+The variable HOOKHUB_FAILPOINTS names a directory. A file there with the name of a failpoint halts the first process
+that reaches it, once; the test then decides what to do with the halted process. Without the variable, and so
+everywhere but under `python -m chaos`, ``reach`` does nothing.
 """
 
 import os
@@ -10,16 +10,16 @@ import signal
 import threading
 from pathlib import Path
 
-# In the order in which an event meets them.
+# In the order in which an event reaches them.
 FAILPOINTS = (
-    "event-stored",  # in a transaction that is not committed yet, where accept needs one
-    "event-committed",  # and the bell not rung
-    "fanning-out",  # in a transaction that is not committed yet
-    "fanned-out",  # and committed, with what is claimed at once
-    "claimed",  # and committed
-    "sent",  # or on its way, and not all answered
-    "answered",  # and not settled
-    "half-settled",  # the attempts are recorded in a transaction that is not committed yet
+    "event-stored",  # not yet committed if accept runs in a transaction
+    "event-committed",  # before the wake-up is requested
+    "fanning-out",  # events taken from the outbox, not yet committed
+    "fanned-out",  # committed, including deliveries claimed at once
+    "claimed",  # committed
+    "sent",  # requests in flight
+    "answered",  # before settling
+    "half-settled",  # delivery states updated, not yet committed
     "settled",
 )
 
@@ -29,11 +29,11 @@ _orders = os.environ.get("HOOKHUB_FAILPOINTS", "")
 def _carry_out_an_order(name: str) -> None:
     order = Path(_orders, name)
     try:
-        # Only one can rename it, and the new name tells who did.
+        # Only one process can rename it, and the new name says which.
         order.rename(order.with_name(f"{name}.{os.getpid()}"))
     except FileNotFoundError:
         return
-    # Sent to the process, any of its threads may take it, and this one go on for a moment.
+    # Signal this thread: with a signal to the process it could continue until another thread has handled it.
     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
 

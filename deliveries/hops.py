@@ -1,27 +1,27 @@
-"""How often an event has passed through HookHub: the header that ends loops of deliveries that publish events.
+"""Loop detection for deliveries that cause new events: the header that counts an event's hops through HookHub.
 
-Every delivery carries ``HookHub-Hops: <deployment>=<times>, …``, one entry for each deployment that the event has
-passed through. Entries are only ever added up, so a header that was copied twice counts for more and never for less.
+Every delivery carries ``HookHub-Hops: <deployment>=<times>, …``, with one entry per deployment that the event has
+passed through. Duplicate entries are summed, so a header that was copied twice can only increase the count.
 """
 
 import re
 
 HEADER = "HookHub-Hops"
-# More deployments than this do not follow one another by design, and the header has to stay small.
+# No sensible setup chains more deployments than this, and the header must stay small.
 MAX_DEPLOYMENTS = 16
 _ENTRY = re.compile(r"([0-9a-f]{12})=([1-9][0-9]{0,3})")
 
 
 class InvalidHops(ValueError):
-    """The header is not as HookHub writes it, or an event has passed too often; the message is a sentence."""
+    """The header is malformed or a limit is exceeded; the message is a sentence for the publisher."""
 
 
 class TooManyHops(InvalidHops):
-    """The event has passed through this deployment as often as it may."""
+    """The event has passed through this deployment, or through different deployments, too often."""
 
 
 def read(text: str) -> dict[str, int]:
-    """Return how often an event has passed through each deployment; raises InvalidHops."""
+    """Return the number of hops through each deployment; raises InvalidHops, TooManyHops for too many deployments."""
     counts: dict[str, int] = {}
     for part in text.split(",", MAX_DEPLOYMENTS * 4):
         entry = _ENTRY.fullmatch(part.strip())
@@ -37,7 +37,10 @@ def read(text: str) -> dict[str, int]:
 
 
 def require_few(text: str | None, *, deployment: str, limit: int) -> str | None:
-    """Return what to remember with an event that was published with this header; raises InvalidHops, TooManyHops."""
+    """Return the header in normal form, to store with the event, or None without a header.
+
+    Raises InvalidHops if it is malformed, and TooManyHops if it counts more than ``limit`` hops through ``deployment``.
+    """
     if text is None:
         return None
     counts = read(text)
@@ -50,7 +53,7 @@ def require_few(text: str | None, *, deployment: str, limit: int) -> str | None:
 
 
 def after_this_one(text: str | None, *, deployment: str) -> str:
-    """Return the header of a delivery of an event that was published with the header ``text``, or without one."""
+    """Return the header of a delivery: one hop more through ``deployment`` than ``text``, the event's own header."""
     if text is None:
         return f"{deployment}=1"
     counts = read(text)
@@ -59,5 +62,5 @@ def after_this_one(text: str | None, *, deployment: str) -> str:
 
 
 def written(counts: dict[str, int]) -> str:
-    """Return the counts as the header has them."""
+    """Return the counts as a header value."""
     return ", ".join(f"{deployment}={count}" for deployment, count in counts.items())

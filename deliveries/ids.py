@@ -1,4 +1,4 @@
-"""Ids that sort by time: UUID version 7 (RFC 9562), made here so that the moment can be passed in."""
+"""Generate UUIDs of version 7 (RFC 9562), which sort by time, for a time that is passed in."""
 
 import os
 import struct
@@ -8,10 +8,11 @@ from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-# Threads read their clocks and come here in another order, and a full millisecond borrows from the next ones: an id
-# asked for at most this late follows the last one made. Who is further behind has travelled, and gets its own time.
+# The time passed in may lag behind the last id, because threads read the clock and arrive here in different orders and
+# because a full millisecond borrows from the next. Up to this many milliseconds, the new id follows the last one; with
+# a larger lag the clock was set back, and the id gets the time passed in.
 _LATE_MOST = 100
-# The bits that tell the ids of one millisecond apart; when there are more ids than that, the millisecond counts on.
+# The bits of the counter within a millisecond; if it overflows, the ids continue in the next millisecond.
 _COUNTER_BITS = 12
 _COUNTER = (1 << _COUNTER_BITS) - 1
 _lock = threading.Lock()
@@ -19,13 +20,13 @@ _last = 0
 
 
 def uuid7(at: datetime) -> UUID:
-    """Give an id of that moment that sorts after every id this process made for it or shortly before."""
+    """Return an id for the time ``at`` that sorts after every id this process has made for it or shortly before."""
     return uuid7s(at, 1)[0]
 
 
 def uuid7s(at: datetime, count: int) -> list[UUID]:
-    """Give so many ids of that moment, in order, which sort after every id this process made before them."""
-    global _last  # noqa: PLW0603 - the counter that keeps ids of one millisecond in order is the process's own
+    """Return ``count`` ascending ids for the time ``at``; like ``uuid7``, they sort after those made before."""
+    global _last  # noqa: PLW0603 - one counter per process keeps the ids of a millisecond in order
     millisecond = (at - _EPOCH) // _MILLISECOND
     with _lock:
         late = (_last >> _COUNTER_BITS) - millisecond
@@ -45,5 +46,5 @@ def uuid7s(at: datetime, count: int) -> list[UUID]:
 
 
 def first_id_at(at: datetime) -> UUID:
-    """Give the smallest id of the given moment: every id made earlier sorts below it."""
+    """Return the smallest id for the time ``at``: every id made for an earlier time sorts before it."""
     return UUID(int=((at - _EPOCH) // _MILLISECOND) << 80 | 0x7 << 76 | 0b10 << 62)

@@ -1,7 +1,7 @@
-"""The ledger: what must hold between events, deliveries and attempts at every moment, as questions for the database.
+"""Check the invariants that hold between events, deliveries and attempts at all times, with one query each.
 
-Each statement is one snapshot, and every step of the pipeline commits whole, so that a fault is a fault also while
-workers are busy. A statement gives one line of text for each row that breaks its promise, and nothing when all is well.
+Each query reads one snapshot, and each step of the pipeline is one transaction, so a violation is real even while
+workers are busy. A query returns one line of text per row that violates its invariant.
 """
 
 from collections.abc import Iterator
@@ -18,18 +18,18 @@ Verdict = Literal["ok", "fault", "waiting"]
 
 SAMPLE_MOST = 20
 COUNT_MOST = 10_000
-# How long an event may wait to be fanned out, and an expired lease to be taken back: the clock looks once a second.
+# How long an event may wait for fan-out, and an expired lease for rescue: the scheduler checks for both once a second.
 GRACE = timedelta(minutes=1)
-# A change of a webhook bears the time at which it was asked for and commits somewhat later, after a name server was
-# asked; an event fanned out in between meets the old terms.
+# A change of a webhook is dated when it was requested but commits a little later, after a DNS lookup. An event fanned
+# out in between is matched against the old subscription.
 SETTLING = timedelta(seconds=10)
-# Retention goes on while the checks run.
+# Pruning continues while the checks run.
 RETENTION_MARGIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise, the statement that finds what breaks it, and what that means to an operator."""
+    """One invariant, the query for its violations, and what a violation means to an operator."""
 
     name: str
     promise: str
@@ -40,7 +40,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of one check: how many rows broke the promise, at most COUNT_MOST counted, and the first of them."""
+    """The result of one check: the number of violations, counted up to COUNT_MOST, and the first of them."""
 
     check: Check
     count: int
@@ -49,13 +49,13 @@ class Finding:
 
     @property
     def verdict(self) -> Verdict:
-        """Give ``ok``, or how bad it is."""
+        """Return ``ok``, or the severity of a violation of this check."""
         return self.check.broken if self.count else "ok"
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How much the ledger holds: rows of each kind, and deliveries by state."""
+    """The number of rows in each table, and of deliveries by state."""
 
     events: int
     deliveries: int
@@ -66,11 +66,12 @@ class Totals:
 def examine(
     *, now: datetime, grace: timedelta = GRACE, settling: timedelta = SETTLING, within: timedelta | None = None
 ) -> Iterator[Finding]:
-    """Go through CHECKS and give each one's finding as soon as it is there.
+    """Run CHECKS one after another and yield the finding of each.
 
-    Only events fanned out ``within`` that span, by default the retention, are asked for their deliveries: those of
-    older events may have been deleted. A webhook changed less than ``settling`` before an event is given the benefit
-    of the doubt.
+    ``grace`` is how long an event or an expired lease may wait before it counts as a violation. Missing deliveries are
+    only reported for events accepted ``within`` that time before ``now`` (default: the retention period), since those
+    of older events may have been pruned. They are reported as doubtful, not as lost, if the webhook was changed less
+    than ``settling`` before the event.
     """
     horizon = now - (settings.HOOKHUB_RETENTION if within is None else within) + RETENTION_MARGIN
     parameters = {
@@ -86,20 +87,20 @@ def examine(
 
 
 def count_all() -> Totals:
-    """Count what the ledger holds."""
+    """Return the totals; reads whole tables."""
     events, attempts = _run_unhurried(COUNT_EVENTS_AND_ATTEMPTS, {})[0]
     states: dict[str, int] = dict(_run_unhurried(COUNT_STATES, {}))
     return Totals(events=events, deliveries=sum(states.values()), attempts=attempts, states=states)
 
 
 def _run_unhurried(sql: str, parameters: dict[str, object]) -> list[queue.Row]:
-    """Run a statement that reads whole tables, for as long as that takes."""
+    """Run a statement that reads whole tables, without a statement timeout."""
     with transaction.atomic():
         queue.run("SET LOCAL statement_timeout = 0", {})
         return queue.run(sql, parameters)
 
 
-# However much is broken, what leaves the database is a number and a few lines.
+# Bounds the result to a count and a few lines, however many violations there are.
 FIRST_OF = """
 WITH found (what) AS MATERIALIZED ({what_breaks_it} LIMIT %(count_most)s)
 SELECT (SELECT count(*) FROM found), ARRAY(SELECT what FROM found ORDER BY what LIMIT %(sample_most)s)
@@ -113,14 +114,14 @@ COUNT_STATES = "SELECT state, count(*) FROM deliveries_delivery GROUP BY state O
 
 # Events --------------------------------------------------------------------------------------------------------------
 
-# A claim joins the event's organization, so that the delivery of such an event would be claimed and never sent.
+# A claim joins the event's organization, so the delivery of such an event would be claimed but never sent.
 EVENTS_WITHOUT_ORGANIZATION = """
 SELECT e.id::text FROM deliveries_event e
 WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = e.organization_id)
 """
 
-# Says in its own words what the fan-out promises. What a webhook wished for at the time is known only if it has not
-# changed since; changes of its health do not count.
+# Restates the matching rule of the fan-out independently. A webhook's subscription at the time of an event is only
+# known if the webhook has not been changed since; updates of its health are not changes.
 OWED_AND_MISSING = f"""
 SELECT e.id || ' to webhook ' || w.uid
 FROM deliveries_event e
@@ -130,13 +131,13 @@ JOIN deliveries_webhook w ON w.organization_id = e.organization_id
 WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
   AND {queue.IS_FANNED_OUT}
   AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
 EVENTS_WITHOUT_DELIVERY = (
     OWED_AND_MISSING + "AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at"
 )
 
-# Whether the event was fanned out before or after the change cannot be told any more.
+# Whether the event was fanned out before or after the change is unknown.
 EVENTS_IN_DOUBT = (
     OWED_AND_MISSING
     + """
@@ -172,7 +173,7 @@ SELECT d.id::text FROM deliveries_delivery d
 WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = d.organization_id)
 """
 
-# An organization that does not exist is the business of the statements above.
+# Missing organizations are found by the queries above.
 DELIVERIES_ACROSS_ORGANIZATIONS = """
 SELECT d.id::text
 FROM deliveries_delivery d
@@ -184,7 +185,7 @@ WHERE e.organization_id <> d.organization_id OR w.organization_id <> d.organizat
 
 # Deliveries: their state ---------------------------------------------------------------------------------------------
 
-# The tables' own constraints forbid most of these; a restore or a hand at psql may have gone without them.
+# Table constraints forbid most of these, but a restore or a manual change may have bypassed them.
 DELIVERIES_IN_NO_STATE = """
 SELECT d.id::text FROM deliveries_delivery d
 WHERE d.state NOT IN ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled')
@@ -227,8 +228,8 @@ WHERE d.state = 'delivered'
   AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.delivery_id = d.id AND a.outcome = 'delivered')
 """
 
-# Numbers are unique and begin at 1, so that as many rows as the highest number leave no gap. The attempt in hand has
-# its number from the claim on, and its row only once it is over.
+# Attempt numbers are unique and begin at 1, so there is no gap if there are as many rows as the highest number. An
+# attempt gets its number with the claim, but its row only when it has ended.
 DELIVERIES_WITH_OTHER_ATTEMPTS = """
 SELECT d.id::text
 FROM deliveries_delivery d

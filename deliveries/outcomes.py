@@ -1,4 +1,4 @@
-"""What one attempt can come to, read off the answer."""
+"""The outcomes of an attempt, and their classification from the response."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,7 +8,7 @@ from typing import Literal
 from deliveries.formats import Format
 from deliveries.formats.base import Verdict
 
-# Nobody may slow us for longer than this, whatever they ask.
+# The longest Retry-After honored, whatever a receiver sends.
 RETRY_AFTER_MOST = timedelta(hours=24)
 
 LossKind = Literal["timeout", "unreachable", "forbidden", "tls", "protocol", "unrenderable"]
@@ -16,16 +16,16 @@ LossKind = Literal["timeout", "unreachable", "forbidden", "tls", "protocol", "un
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver took it."""
+    """The receiver accepted the delivery."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The receiver answered, but not with success; ``retry_after`` is what a 429 or 503 asked for.
+    """The receiver responded, but not with success; ``retry_after`` is the wait that a 429 or 503 asked for.
 
-    A final one is about this very message, so that neither trying again nor disabling the webhook would help.
+    With ``is_final`` it rejected this particular message, so neither a retry nor disabling the webhook would help.
     """
 
     status: int
@@ -35,14 +35,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """The receiver said never to come again."""
+    """The receiver asked for no further deliveries, ever."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """No complete answer came; ``error`` says why in words for the webhook's owner."""
+    """There was no complete response; ``error`` explains why to the webhook's owner."""
 
     kind: LossKind
     error: str
@@ -52,7 +52,7 @@ Outcome = Delivered | Refused | Gone | Lost
 
 
 def judge(status: int, *, retry_after: str | None, body: bytes = b"", wire_format: Format, now: datetime) -> Outcome:
-    """Read an answer as an outcome, by its status and Retry-After header unless the format knows better."""
+    """Return the outcome of a response, by the format's own rules if it has any for it, else by its status."""
     match wire_format.judge(status, body) or verdict_on(status):
         case "delivered":
             return Delivered(status)
@@ -66,19 +66,19 @@ def judge(status: int, *, retry_after: str | None, body: bytes = b"", wire_forma
 
 
 def verdict_on(status: int) -> Verdict:
-    """Give what a status means where the format has no say: 2xx is success, 410 is for ever, all else a refusal."""
+    """Return the default verdict on a status: 2xx is a success, 410 is final for the webhook, the rest is retried."""
     if 200 <= status <= 299:
         return "delivered"
     return "gone" if status == 410 else "refused"
 
 
 def read_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
-    """Read either form of Retry-After as a wait of 0 to 24 hours, or None when it is neither (RFC 9110, 10.2.3)."""
+    """Parse Retry-After, as seconds or a date (RFC 9110, 10.2.3); return a wait of 0 to 24 hours, None if invalid."""
     if value is None:
         return None
     value = value.strip()
     if value.isascii() and value.isdigit():
-        # A number too long for a timedelta is still only a wish for the longest wait.
+        # A number too large for a timedelta asks for the longest wait.
         return min(timedelta(seconds=int(value.lstrip("0")[:9] or "0")), RETRY_AFTER_MOST)
     try:
         moment = parsedate_to_datetime(value)

@@ -1,9 +1,8 @@
-"""How often something may be done in a minute, counted in each process and added up in Redis a few times a second.
+"""Rate limits over sliding windows, counted per process and synchronized through Redis a few times a second.
 
-A decision takes no round trip: it looks at what this process knows. What all processes together have used is known to
-each some hundred milliseconds later, so a limit may be overrun by what they admit meanwhile
-(docs/decisions/0016-rates.md).
-Without Redis each process counts for itself.
+A decision takes no round trip, because it uses the counts known to this process. Each process learns the usage of all
+others some hundred milliseconds later, so a limit may be exceeded by what they admit until then
+(docs/decisions/0016-rates.md). Without Redis each process enforces the limits on its own counts.
 """
 
 import logging
@@ -26,18 +25,18 @@ log = logging.getLogger("hookhub.rates")
 
 WINDOW = timedelta(minutes=1)
 SYNC_EVERY = timedelta(milliseconds=250)
-# What Redis may take to answer, and how long it is left alone after it did not.
+# The timeout of a command to Redis, and how long no command is sent after a failure.
 REDIS_TIMEOUT = timedelta(milliseconds=200)
 REDIS_COOLDOWN = timedelta(seconds=1)
-# Beyond this the subject that was seen first is forgotten: strangers must not fill the memory with their addresses.
+# Beyond this the subject added first is dropped, so that clients with many addresses cannot exhaust the memory.
 MAX_SUBJECTS = 20_000
-# More of them at once would take longer than Redis is given to answer.
+# A larger sync could exceed REDIS_TIMEOUT.
 MAX_SUBJECTS_IN_A_SYNC = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A limit by name: how many a ``window`` for each subject."""
+    """A named rate limit per subject and ``window``; the quota itself is passed to each call."""
 
     name: str
     window: timedelta = WINDOW
@@ -45,7 +44,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a subject stands with a policy: what remains of its quota, and the seconds until there is more."""
+    """A subject's state under a policy: the remaining quota, and the seconds until it increases (``reset``)."""
 
     policy: Policy
     quota: int
@@ -54,7 +53,7 @@ class Standing:
 
 
 class TooMany(Exception):
-    """A limit is used up; ``standing`` says which one and for how long."""
+    """A rate limit is exceeded; ``standing`` says which one and when to retry."""
 
     def __init__(self, standing: Standing) -> None:
         super().__init__(
@@ -66,7 +65,7 @@ class TooMany(Exception):
 
 @dataclass(slots=True)
 class Count:
-    """What a subject has used: in the window before, and in this one, here and by the other processes."""
+    """A subject's usage: in the previous window, and in the current one by this process and by the others."""
 
     seconds: float
     window: int
@@ -76,11 +75,11 @@ class Count:
 
     @property
     def current(self) -> int:
-        """What it has used in this window."""
+        """The usage of all processes in the current window."""
         return self.own + self.others
 
     def roll(self, window: int) -> None:
-        """Go on to a later window; a clock that is set back a little changes nothing."""
+        """Advance to a later window; a clock set back by up to one window changes nothing."""
         if self.window - 1 <= window <= self.window:
             return
         is_next = window == self.window + 1
@@ -88,7 +87,7 @@ class Count:
         self.window, self.own, self.others = window, 0, 0
 
     def used(self, *, share: float) -> float:
-        """Return what counts against the quota when ``share`` of the window has passed."""
+        """Return the usage that counts against the quota when the fraction ``share`` of the window has passed."""
         return self.current + self.before * (1 - share)
 
 
@@ -97,7 +96,7 @@ Key = tuple[str, str]
 
 
 class Used(NamedTuple):
-    """What Redis is to be told of a subject: all that this process has counted in a window."""
+    """What a process writes to Redis for a subject: its whole count in a window of ``seconds``."""
 
     seconds: float
     window: int
@@ -105,12 +104,12 @@ class Used(NamedTuple):
 
 
 class Counters:
-    """One process's counts by policy and subject; ``in_background`` a thread adds them to everybody's."""
+    """One process's counts by policy and subject; with ``in_background``, a thread syncs them through Redis."""
 
     def __init__(self, connect: Callable[[], Redis], *, prefix: str, in_background: bool = True) -> None:
         self._in_background = in_background
         self._pid = os.getpid()
-        # Its name in Redis, beside those of the other processes.
+        # This process's field in the Redis hashes.
         self._name = secrets.token_hex(8)
         self._connect = connect
         self._prefix = prefix
@@ -123,11 +122,11 @@ class Counters:
 
     @property
     def is_ours(self) -> bool:
-        """Whether this process made it: a thread does not survive a fork."""
+        """Whether this process created it: its thread does not survive a fork."""
         return self._pid == os.getpid()
 
     def look(self, policy: Policy, subject: str, *, quota: int, now: float) -> Standing:
-        """Return where a subject stands; ``now`` is in seconds since 1970."""
+        """Return a subject's state without counting anything; ``now`` is in seconds since 1970."""
         seconds = policy.window.total_seconds()
         window, passed = divmod(now, seconds)
         count = self._counts.get((policy.name, subject))
@@ -141,7 +140,7 @@ class Counters:
         return Standing(policy, quota, remaining, _seconds_until_more(count, quota=quota, share=share, window=seconds))
 
     def spend(self, policy: Policy, subject: str, amount: int = 1, *, now: float) -> None:
-        """Count ``amount`` for a subject; a negative one takes back what was counted too early."""
+        """Add ``amount`` to a subject's count; a negative one undoes an earlier call."""
         seconds = policy.window.total_seconds()
         window = int(now // seconds)
         key = (policy.name, subject)
@@ -161,7 +160,7 @@ class Counters:
             self._start()
 
     def sync(self) -> bool:
-        """Tell Redis what was used here and read what was used everywhere; return whether it answered."""
+        """Write this process's counts to Redis and read the totals; return False if Redis did not respond."""
         with self._lock:
             found = [(key, self._counts[key]) for key in islice(self._dirty, MAX_SUBJECTS_IN_A_SYNC)]
             taken = {key: Used(count.seconds, count.window, count.own) for key, count in found}
@@ -183,15 +182,15 @@ class Counters:
                 count = self._counts.get(key)
                 if count is not None and count.window == used.window:
                     count.others = total - used.own
-                    # While Redis was away it heard of nothing, and this process still knows of its own.
+                    # After an outage Redis lacks counts of the previous window that this process still has.
                     count.before = max(count.before, before)
         return True
 
     def _exchange(self, taken: dict[Key, Used]) -> Sequence[tuple[int, int]]:
-        """Add up in Redis; return each subject's totals of this window and of the one before.
+        """Write the counts to Redis; return each subject's totals in the current and in the previous window.
 
-        Each process writes its own count and adds nothing to a common one: a Redis that is too slow to answer may have
-        done what it was asked, and must not count the same again when it is asked again.
+        Each process writes its own count and never increments a shared one, so that a retry is idempotent: a command
+        that timed out may have been executed.
         """
         pipe = self._connect().pipeline(transaction=False)
         for (policy, subject), used in taken.items():
@@ -222,21 +221,21 @@ class Counters:
             try:
                 if not self.sync():
                     self._wake.set()
-            except Exception:  # The thread must live on: without it no process would hear of the others' counts again.
+            except Exception:  # Without this thread the counts of the processes would never be synced again.
                 log.exception("The counts of limits could not be added up")
             time.sleep(SYNC_EVERY.total_seconds())
 
 
 def _seconds_until_more(count: Count, *, quota: int, share: float, window: float) -> int:
-    """Return the seconds until at least one more is possible, if none else is used; the window's rest if one is now."""
+    """Return the seconds until one more is allowed, without further usage; the rest of the window if one is already."""
     rest = (1 - share) * window
     current, before = count.current, count.before
     if quota - count.used(share=share) >= 1 or quota < 1:
         return math.ceil(rest)
     if current <= quota - 1:
-        # Enough of the window before has to slide out of sight.
+        # Until enough of the previous window has slid out.
         return max(math.ceil((1 - (quota - 1 - current) / before - share) * window), 1)
-    # All of this window's has to: it becomes the window before, of which a part counts.
+    # Until the current window has become the previous one and enough of it has slid out.
     return max(math.ceil(rest + (1 - max(quota - 1, 0) / current) * window), 1)
 
 
@@ -245,14 +244,14 @@ _counters: Counters | None = None
 
 def counters() -> Counters:
     """Return this process's counters."""
-    global _counters  # noqa: PLW0603 - one for each process, made anew after a fork
+    global _counters  # noqa: PLW0603 - one per process, created anew after a fork
     if _counters is None or not _counters.is_ours:
         _counters = Counters(_Link(), prefix=settings.HOOKHUB_QUEUE)
     return _counters
 
 
 class _Link:
-    """Makes the connection on first use, in the process and thread that syncs."""
+    """Creates the Redis client on first use, in the process and thread that syncs."""
 
     def __init__(self) -> None:
         self._redis: Redis | None = None
@@ -267,15 +266,18 @@ class _Link:
 
 
 def take(policy: Policy, subject: str, amount: int = 1, *, quota: int, now: float) -> Standing | None:
-    """Count ``amount`` unless the quota is used up; return where the subject stands, None without a quota.
+    """Count ``amount`` unless the quota is used up; return the subject's state, or None if ``quota`` is 0.
 
-    A batch is taken whole where anything of the quota remains. Raises TooMany, and then nothing is counted.
+    A batch is admitted as a whole if any quota remains. Raises TooMany without counting anything.
     """
     return next(iter(take_all([(policy, subject, quota)], amount, now=now)), None)
 
 
 def take_all(limits: Sequence[tuple[Policy, str, int]], amount: int = 1, *, now: float) -> list[Standing]:
-    """Count ``amount`` for each policy and subject with a quota, or for none of them where one of these is used up."""
+    """Count ``amount`` for each (policy, subject, quota); a quota of 0 is no limit.
+
+    Return the states of those with a quota. Raises TooMany without counting anything if any quota is used up.
+    """
     standings = look_all(limits, now=now)
     for standing in standings:
         if standing.remaining < 1:
@@ -287,5 +289,5 @@ def take_all(limits: Sequence[tuple[Policy, str, int]], amount: int = 1, *, now:
 
 
 def look_all(limits: Sequence[tuple[Policy, str, int]], *, now: float) -> list[Standing]:
-    """Return where the subjects with a quota stand; nothing is counted."""
+    """Return the states of the subjects with a quota, without counting anything."""
     return [counters().look(policy, subject, quota=quota, now=now) for policy, subject, quota in limits if quota]

@@ -1,4 +1,4 @@
-"""Retention: what is finished and past its age is forgotten, a little at a time and in nobody's way."""
+"""Prune finished deliveries past the retention period, in small batches that do not block the pipeline."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,34 +11,35 @@ from django.db import transaction
 from deliveries import queue, stopping
 from deliveries.ids import first_id_at
 
-# Rows that one batch looks at: with more of them a row costs no less, and a batch takes longer.
+# The maximum number of rows that one batch reads: larger batches take longer and are no cheaper per row.
 LOOK_MOST = 1000
-# A batch that takes longer is followed by a smaller one. What it costs to delete a row is not known before: a payload
-# of a megabyte is five hundred rows of its own.
+# The target duration of a batch; one that takes longer is followed by a smaller one. The cost of deleting a row is not
+# known in advance: a payload of a megabyte occupies five hundred TOAST rows.
 BATCH_AIM = timedelta(milliseconds=50)
-# What one tick of the clock, a second, may spend on it: several times what two busy cores can fill in that second.
+# The time spent per tick of a second. In that time several times as many rows are pruned as two busy cores can create
+# per second.
 TICK_BUDGET = timedelta(milliseconds=300)
-# What a round has to leave, because it is not finished or in somebody's hands, is looked at again in the next one.
+# How often a pass starts. Rows that a pass skips, because they are unfinished or locked, are read again by the next.
 ROUND_EVERY = timedelta(hours=1)
-# Any number will do, as long as every process of a deployment uses the same.
+# An arbitrary number, the same in every process of a deployment.
 BATCH_LOCK = 7_305_663
 
 Id = UUID | int
 
-# Batches of several processes follow one another: two that each delete one of an event's two deliveries would both
-# leave the event to the other. Nobody waits for the disk, since a batch that a crash undoes is simply made again.
+# Batches of different processes are serialized: if two of them each deleted one of an event's two deliveries, both
+# would keep the event. The commit need not wait for the WAL flush, since a batch lost in a crash is simply repeated.
 BEGIN_BATCH = """
 SELECT pg_advisory_xact_lock(%(key)s), set_config('synchronous_commit', 'off', true)
 """
 
-# Each statement looks at the next rows in the order of their ids, which is that of time, and needs no index of its own.
-# What somebody else has locked is passed over, so that nothing here waits for the pipeline and no ring of waiting can
-# come about; who wants a row of ours, such as the key of an event that goes, waits for one batch at most. All give how
-# many rows they looked at, the last of them, and how many deliveries and events went.
+# Each statement reads the next rows in the order of their ids, which is the order of time, so it needs no further
+# index. Locked rows are skipped, so that pruning never waits for the pipeline and cannot deadlock with it. Other
+# transactions wait for one batch at most, for example to store an event with the idempotency key of a deleted one.
+# Each statement returns how many rows it read, the id of the last one, and how many deliveries and events it deleted.
 
-# The rows are locked and judged again before they go: one that is being sent again at this very moment is finished no
-# more. Only what is finished has a finished_at, which a constraint guarantees. An attempt that a worker is just writing
-# down more than a day late is left to FORGET_ATTEMPTS.
+# Rows are locked and checked again before deletion, since one that is being redelivered at this moment is no longer
+# finished. Only finished rows have a finished_at, which a constraint guarantees. An attempt that a worker is recording
+# at this moment is left to FORGET_ATTEMPTS.
 FORGET_DELIVERIES = f"""
 WITH looked AS MATERIALIZED (
     SELECT id, finished_at FROM deliveries_delivery
@@ -63,9 +64,9 @@ WITH looked AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
        (SELECT count(*) FROM old), (SELECT count(*) FROM events)
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
-# Events that nobody was owed.
+# Events without deliveries.
 FORGET_EVENTS = f"""
 WITH looked AS MATERIALIZED (
     SELECT id FROM deliveries_event
@@ -78,9 +79,9 @@ WITH looked AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
        0, (SELECT count(*) FROM events)
-"""  # noqa: S608 - put together of constants
+"""  # noqa: S608 - built from constants
 
-# What a worker wrote down after its delivery had been forgotten.
+# Attempts that a worker recorded after their delivery had been pruned.
 FORGET_ATTEMPTS = """
 WITH looked AS MATERIALIZED (
     SELECT id, delivery_id FROM deliveries_attempt
@@ -96,7 +97,7 @@ WITH looked AS MATERIALIZED (
 SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1), 0, 0
 """
 
-# A deleted webhook's row stays for as long as the log speaks of it.
+# The row of a deleted webhook stays for as long as a delivery or an attempt refers to it.
 FORGET_WEBHOOKS = """
 WITH looked AS MATERIALIZED (
     SELECT id FROM deliveries_webhook
@@ -113,7 +114,7 @@ WITH looked AS MATERIALIZED (
 SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1), 0, 0
 """
 
-# Each of them walks its table from the first id on.
+# The statements in order, each with the id to start after.
 WALKS: tuple[tuple[str, Id], ...] = (
     (FORGET_DELIVERIES, UUID(int=0)),
     (FORGET_EVENTS, UUID(int=0)),
@@ -124,7 +125,7 @@ WALKS: tuple[tuple[str, Id], ...] = (
 
 @dataclass(slots=True)
 class Forgotten:
-    """What went, and how many rows had to be looked at for it."""
+    """The number of rows read, and of deliveries and events deleted."""
 
     looked_at: int = 0
     deliveries: int = 0
@@ -132,11 +133,11 @@ class Forgotten:
 
     @property
     def rows(self) -> int:
-        """How many deliveries and events went together."""
+        """The number of deliveries and events deleted."""
         return self.deliveries + self.events
 
     def add(self, other: "Forgotten") -> None:
-        """Add what another batch did."""
+        """Add the counts of another batch."""
         self.looked_at += other.looked_at
         self.deliveries += other.deliveries
         self.events += other.events
@@ -144,9 +145,9 @@ class Forgotten:
 
 @dataclass
 class Round:
-    """One way through all tables, from their oldest rows to those of the horizon, batch by batch.
+    """One pass through all tables in batches, from the oldest rows up to the horizon.
 
-    Where it is, it keeps to itself: whoever takes over from a process that died begins anew, and finds what is left.
+    The position is kept in memory only: after the death of a process, another one starts a new pass.
     """
 
     horizon: datetime
@@ -156,11 +157,11 @@ class Round:
 
     @property
     def is_over(self) -> bool:
-        """Whether everything has been looked at."""
+        """Whether all tables have been read."""
         return not self._walks
 
     def forget_a_batch(self) -> Forgotten:
-        """Look at the next rows and delete those that may go, in one short transaction."""
+        """Read the next rows and delete those that have expired, in one short transaction; return the counts."""
         (statement, first), asked = self._walks[0], self._look
         parameters = {
             "after": first if self._after is None else self._after,
@@ -174,9 +175,9 @@ class Round:
                 queue.run(BEGIN_BATCH, {"key": BATCH_LOCK})
                 looked_at, last, deliveries, events = queue.run(statement, parameters)[0]
         finally:
-            # Also after a failure: what took too long is tried again with less.
+            # Also after a failure: a batch that timed out is retried with fewer rows.
             self._look = look_next(asked, took=timedelta(seconds=time.monotonic() - started))
-        # Only now that it is committed.
+        # Advance only after the commit.
         self._after = last
         if looked_at < asked:
             self._after = None
@@ -185,7 +186,7 @@ class Round:
 
 
 def look_next(looked: int, *, took: timedelta) -> int:
-    """Give how many rows the next batch looks at, after one that took so long."""
+    """Return how many rows the next batch reads, after one that read ``looked`` rows and took ``took``."""
     if took > BATCH_AIM:
         return max(1, looked * BATCH_AIM // took)
     return min(2 * looked, LOOK_MOST)
@@ -193,19 +194,19 @@ def look_next(looked: int, *, took: timedelta) -> int:
 
 @dataclass
 class Retention:
-    """What one process's clock remembers from tick to tick: the round it is in, and when that began."""
+    """The state of one process's scheduler between ticks: the current pass, and when the last one started."""
 
     _round: Round | None = None
     _began_at: datetime | None = None
 
     def tick(self, *, now: datetime, budget: timedelta) -> Forgotten:
-        """Go on with the round for about ``budget``, or begin one if it is time to; give what went.
+        """Continue the current pass, or start one if it is due, for about ``budget``; return the counts.
 
-        While there is a round to go on with, at least one batch is done.
+        Runs at least one batch if there is a pass.
         """
         done, over_at = Forgotten(), time.monotonic() + budget.total_seconds()
         if self._round is None:
-            # A clock that was set back must not keep the next round waiting for the hour of the last one.
+            # If the clock was set back, start at once instead of waiting until an hour after the last start.
             if self._began_at is not None and timedelta(0) <= now - self._began_at < ROUND_EVERY:
                 return done
             self._round = Round(now - settings.HOOKHUB_RETENTION)
@@ -223,5 +224,5 @@ _of_this_process = Retention()
 
 
 def forget_the_old(*, now: datetime) -> int:
-    """Forget some of what is past retention; give how many deliveries and events that was."""
+    """Prune some of the rows past the retention period; return the number of deliveries and events deleted."""
     return _of_this_process.tick(now=now, budget=TICK_BUDGET).rows

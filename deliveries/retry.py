@@ -7,16 +7,18 @@ from typing import Literal
 
 from deliveries.outcomes import Delivered, Gone, Lost, Outcome, Refused
 
-# The most a wait is lengthened at random, so that what failed together does not come back together.
+# The maximum fraction by which a wait is lengthened at random, so that deliveries that failed together do not retry
+# together.
 JITTER = 0.10
 
-# A delivery that takes its worker down with it this often in a row is given up.
+# A delivery that loses its lease this often in a row, because its worker died, fails as a poison message.
 LEASE_LOSSES_MOST = 5
-# From its second loss on it waits by chance up to 255 times this, twice as long after its third, and so on: whichever
-# delivery takes workers down is soon in hand alone, and the others that were in hand with it are not given up.
+# From its second loss on, a delivery waits a random time of up to 255 times this, after the third up to twice as long,
+# and so on. That soon separates a poison message from the deliveries that were leased together with it, so that these
+# do not fail along with it.
 APART = timedelta(milliseconds=40)
 
-# A receiver that timed out this often in a row is left alone for a while, all its deliveries together.
+# After this many timeouts in a row a webhook backs off: none of its deliveries is sent for a while.
 TIMEOUTS_BEFORE_REST = 10
 REST_LEAST = timedelta(seconds=10)
 REST_MOST = timedelta(minutes=5)
@@ -24,19 +26,19 @@ REST_MOST = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """It is delivered."""
+    """The delivery has succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryAt:
-    """It is tried again at this moment, not earlier."""
+    """The delivery is retried at ``due_at``, not earlier."""
 
     due_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """It has failed for good."""
+    """The delivery has failed permanently."""
 
     ending: Literal["exhausted", "gone"]
 
@@ -45,7 +47,7 @@ Decision = Finish | RetryAt | GiveUp
 
 
 def decide(outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], now: datetime, jitter: float) -> Decision:
-    """Decide what follows an attempt.
+    """Decide what happens to a delivery after an attempt.
 
     ``failures`` counts the failed attempts before this one, ``now`` is when this one ended, and ``jitter`` is a random
     number from 0 to 1.
@@ -64,17 +66,17 @@ def decide(outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], no
 
 
 def wait(outcome: Refused | Lost, *, step: timedelta, jitter: float) -> timedelta:
-    """Give the wait before the next attempt: the schedule's step and its jitter, or longer when the receiver asked."""
+    """Return the wait before the next attempt: the schedule's step with jitter, or Retry-After if that is longer."""
     promised = step * (1 + JITTER * jitter)
     asked = outcome.retry_after if isinstance(outcome, Refused) else None
     return max(promised, asked) if asked is not None else promised
 
 
 def rest_after(timeouts_in_a_row: int, *, at_once: int) -> timedelta | None:
-    """Give how long a webhook that keeps timing out is left alone, or None while it is not yet so bad.
+    """Return how long a webhook backs off after ``timeouts_in_a_row``, or None if they are too few.
 
-    It has ``at_once`` requests in flight until it rests, and those all time out of one cause: only what comes after
-    them, one trial at a time, says that it goes on.
+    Before its first backoff it has ``at_once`` requests in flight, which may all time out for a single cause. So the
+    backoff doubles only with the timeouts after those, which come from one probe request at a time.
     """
     if timeouts_in_a_row < TIMEOUTS_BEFORE_REST:
         return None

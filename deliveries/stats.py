@@ -1,4 +1,4 @@
-"""How a webhook has been doing lately: counts, success rate, latencies."""
+"""Recent statistics of a webhook: counts, success rate, latencies."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from deliveries import queue
 from deliveries.ids import first_id_at
 from deliveries.models import Webhook
 
-# Percentiles over the latest so many attempts: enough to be steady, few enough to be read in milliseconds.
+# Percentiles cover at most this many of the latest attempts: enough to be stable, few enough to read in milliseconds.
 ATTEMPTS_MOST = 10_000
 
 COUNT_STATES = """
@@ -28,15 +28,16 @@ FROM (
 ) AS latest
 """
 
-# By status alone, which is how receivers and the vendors' dashboards count: what got no answer is in the total only.
+# By status alone, as receivers and the vendors' dashboards count: attempts without a response are only in the total.
 COUNT_ANSWERS = """
 SELECT count(*), count(*) FILTER (WHERE status BETWEEN 200 AND 299), count(*) FILTER (WHERE status >= 400)
 FROM (SELECT status FROM deliveries_attempt WHERE webhook_id = %(webhook)s ORDER BY id DESC LIMIT %(limit)s) AS latest
 """
-# Counting costs about a microsecond an attempt, and a dashboard may ask often.
+# Counting takes about a microsecond per attempt, and a dashboard may poll often.
 COUNTED_MOST = 1_000_000
 
-# The head of each line of each webhook, found by stepping from line to line, and the first of those that wait.
+# The oldest due delivery: a loose index scan finds the first one per webhook and readiness, and the first scheduled one
+# that is due is added.
 LONGEST_DUE = """
 WITH RECURSIVE heads AS (
     (SELECT webhook_id, line, due_at, id FROM deliveries_delivery
@@ -60,9 +61,10 @@ ORDER BY due_at, id LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Deliveries created since ``since`` by state; attempts, their success rate (0 to 1) and latencies in milliseconds.
+    """Statistics of a webhook since ``since``.
 
-    Rate and latencies are None where there were no attempts.
+    ``deliveries`` counts those created, by state. ``attempts`` and ``succeeded`` cover at most the latest ATTEMPTS_MOST
+    attempts, ``success_rate`` (0 to 1) and the latency percentiles in milliseconds too; these are None without data.
     """
 
     since: datetime
@@ -77,7 +79,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """The latest attempts of a webhook, up to a million; those of them answered 2xx, and 400 or above."""
+    """Counts over a webhook's latest attempts, up to a million: all, those with status 2xx, those with 400 or above."""
 
     total: int
     success: int
@@ -85,18 +87,18 @@ class Tally:
 
 
 def tally_of(webhook: Webhook) -> Tally:
-    """Count what a webhook's attempts came to."""
+    """Return the counts of a webhook's latest attempts by status."""
     return Tally(*queue.run(COUNT_ANSWERS, {"webhook": webhook.pk, "limit": COUNTED_MOST})[0])
 
 
 def longest_due(*, now: datetime) -> UUID | None:
-    """Give the delivery that has been due for the longest time, or None when nothing is due."""
+    """Return the id of the delivery that has been due for the longest time, or None if none is due."""
     rows = queue.run(LONGEST_DUE, {"now": now})
     return rows[0][0] if rows else None
 
 
 def stats_of(webhook: Webhook, *, window: timedelta, now: datetime) -> Stats:
-    """Measure the last ``window`` of a webhook's life."""
+    """Return the statistics of a webhook for the last ``window`` before ``now``."""
     since = now - window
     bounds = {"webhook": webhook.pk, "since": first_id_at(since), "limit": ATTEMPTS_MOST}
     deliveries: dict[str, int] = dict(queue.run(COUNT_STATES, bounds))
