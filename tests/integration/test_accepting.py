@@ -1,4 +1,4 @@
-"""Accepting and fanning out: once for each key, once for each webhook that asked, however many ask at once."""
+"""Accepting and fan-out: one event per key and one delivery per matching webhook, even with concurrent requests."""
 
 import random
 import time
@@ -173,11 +173,11 @@ def test_two_batches_that_meet_in_the_middle_do_not_hold_what_the_other_needs(fo
 
     with ThreadPoolExecutor(2) as threads:
         with transaction.atomic():
-            # Both have to wait for this one, with what they have stored before it in hand.
+            # Both batches must wait for this one, holding what they have stored before it.
             pipeline.accept([keyed(forge, "m", now=now)], now=now)
             batches = [threads.submit(publish, *keys) for keys in ("amz", "zma")]
             until = time.monotonic() + 10
-            # A transaction sees one and the same list of sessions all along, so another one has to look.
+            # Within a transaction pg_stat_activity is a snapshot, so another connection must query it.
             while together(number_of_waiting) < [2]:
                 assert time.monotonic() < until
                 time.sleep(0.005)
@@ -217,7 +217,7 @@ def test_the_bell_rings_after_the_commit_and_only_for_something_new(
 # Fan out -------------------------------------------------------------------------------------------------------------
 
 
-# What a webhook asks for, what happened, and whether it is owed that.
+# A webhook's event types, an event's type and data, and whether the webhook gets it.
 MATCHES = {
     "everything": (["*"], "push", {}, True),
     "its type": (["push"], "push", {}, True),
@@ -297,7 +297,7 @@ def test_fanning_out_twice_owes_nothing_twice(forge: Forge, now: datetime) -> No
 
     assert pipeline.fan_out(now=now)[:2] == (3, 3)
     assert pipeline.fan_out(now=now)[:2] == (0, 0)
-    # Even when it is forgotten that it was done.
+    # Even when the outbox has the events again.
     Arrival.objects.bulk_create(Arrival(pk=event.arrival) for event in Event.objects.all())
     assert pipeline.fan_out(now=now)[:2] == (3, 0)
     assert Delivery.objects.count() == 3
@@ -367,7 +367,7 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, now
         counts.append((len(first), len(again), len(fanned_out)))
 
     assert counts[0] == counts[1]
-    # Two, between the beginning and the end of a transaction.
+    # Two statements, plus the begin and the end of a transaction.
     assert counts[0][2] == 4
 
 

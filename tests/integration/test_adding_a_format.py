@@ -1,4 +1,4 @@
-"""docs/adding-a-format.md, followed to the letter: three touches, and the contract holds for a tenth format."""
+"""docs/adding-a-format.md works literally: after three changes the contract tests hold for a tenth format."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from cryptography.fernet import Fernet
 from hookhub.procfile import ROOT
 
 COPIED = ("config", "deliveries", "hookhub", "tests", "manage.py", "pyproject.toml")
-# Nothing here talks to them.
+# Nothing here connects to these servers.
 NOWHERE = {
     "DATABASE_URL": "postgresql://localhost:1/nowhere",
     "REDIS_URL": "redis://localhost:1/0",
@@ -55,7 +55,7 @@ def test_what_the_page_shows_is_a_tenth_format_and_needs_nothing_else(tmp_path: 
     run(checkout, *command.split())
 
     assert (checkout / "tests" / "golden" / "gitea" / "push.http").read_text().startswith("Content-Type: ")
-    # Every test of one format, and those of the registry as a whole.
+    # All tests of one format, and those of the registry.
     chosen = "gitea or every_golden_file or registry or default_exists"
     counted = run(checkout, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_formats.py", "-k", chosen)
     assert int(re.findall(r"(\d+) passed", counted)[0]) > 100

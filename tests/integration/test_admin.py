@@ -1,4 +1,4 @@
-"""The operator's pages: they read little, show strangers' bytes as text, and act only through the engine."""
+"""The operator's pages read few rows, show untrusted bytes as text, and act only through the engine."""
 
 import re
 from datetime import datetime, timedelta
@@ -53,7 +53,7 @@ def page(client: Client, address: str) -> str:
 
 
 def act(client: Client, address: str, action: str, *chosen: Any, **more: str) -> list[str]:
-    """Run a list's action as its form does, and give the messages it leaves behind."""
+    """Run an action of a list as its form does, and return the messages it shows."""
     answer = client.post(
         address,
         {"action": action, "_selected_action": [str(row.pk) for row in chosen], "index": "0", **more},
@@ -64,7 +64,7 @@ def act(client: Client, address: str, action: str, *chosen: Any, **more: str) ->
 
 
 def press(client: Client, row: Any, action: str, **more: str) -> list[str]:
-    """Press a button on an object's own page."""
+    """Press a button on an object's page, and return the messages it shows."""
     answer = client.post(
         f"{page_of(row)}act/".replace("/change/act/", "/act/"), {"action": action, **more}, follow=True
     )
@@ -92,7 +92,7 @@ def secret_in(messages: list[str]) -> str:
 
 
 def in_every_state(forge: Forge, sender: Sender, *, now: datetime) -> dict[str, Delivery]:
-    """One delivery in each state, each of a webhook of its own."""
+    """Return one delivery in each state, each of a separate webhook."""
     made = {}
     for state in ("delivered", "failed", "held", "cancelled", "sending", "pending"):
         webhook = forge.webhook(now=now, path=f"/{state}", name=state, events=[state], retry_schedule=[])
@@ -113,7 +113,7 @@ def in_every_state(forge: Forge, sender: Sender, *, now: datetime) -> dict[str, 
     return made
 
 
-# Who comes in ---------------------------------------------------------------------------------------------------------
+# Access ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("address", ["/admin/", LOG, EVENTS, ATTEMPTS, HOOKS, KEYS, "/admin/hookhub/replay/"])
@@ -174,7 +174,7 @@ def test_history_is_read_only(forge: Forge, operator: Client, sender: Sender, no
     assert (Event.objects.values().get(), Delivery.objects.values().get(), Attempt.objects.values().get()) == before
 
 
-# Reading little -------------------------------------------------------------------------------------------------------
+# Reading few rows -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_no_list_of_the_log_is_counted_or_skipped_through(
     with CaptureQueriesContext(connection) as queries:
         answer = operator.get(log + query.format(id=delivery_id))
 
-    # A filter that the list does not offer is refused before anything is read.
+    # A filter that the list does not offer is rejected before anything is read.
     assert answer.status_code == (
         400 if ("state" in query and log != LOG) or ("type" in query and log == ATTEMPTS) else 200
     )
@@ -277,7 +277,7 @@ def test_only_the_filters_on_the_page_reach_the_log(operator: Client, query: str
 
 
 def walk(client: Client, address: str) -> tuple[list[Any], list[Any]]:
-    """Follow the list to its end and back to its beginning; give the rows met on the way there and on the way back."""
+    """Page to the end of a list and back; return the ids seen on the way forward and on the way back."""
     there, back = [], []
     answer = client.get(address)
     while True:
@@ -310,7 +310,7 @@ def walk(client: Client, address: str) -> tuple[list[Any], list[Any]]:
 def test_paging_reaches_every_row_exactly_once_there_and_back(
     forge: Forge, operator: Client, now: datetime, monkeypatch: pytest.MonkeyPatch, query: str, wanted: Any, order: Any
 ) -> None:
-    # Pages of three, each looking at seven rows for what no index finds.
+    # Pages of three rows; filters without an index scan seven rows each time.
     monkeypatch.setattr(paging, "REACH", 7)
     monkeypatch.setattr(DeliveryAdmin, "list_per_page", 3)
     webhook = forge.webhook(now=now)
@@ -325,7 +325,7 @@ def test_paging_reaches_every_row_exactly_once_there_and_back(
     there, back = walk(operator, LOG + query.format(uid=webhook.uid))
 
     assert there == expected
-    # On the way back the last page is not met again, and the first one may show some rows once more to be full.
+    # On the way back the last page is not repeated, and the first page may repeat some rows to be full.
     assert list(dict.fromkeys(back)) == expected[: len(dict.fromkeys(back))]
     assert len(expected) - len(dict.fromkeys(back)) <= 3
 
@@ -384,7 +384,7 @@ def test_a_walk_by_two_columns_takes_rows_of_equal_first_column_by_the_second() 
     assert str(order.turned().behind(start)).count("lt") == 3
 
 
-# Finding --------------------------------------------------------------------------------------------------------------
+# Searching and filtering ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("state", ["delivered", "failed", "held", "cancelled", "sending", "pending"])
@@ -601,7 +601,7 @@ def test_an_events_page_shows_its_payload_and_gives_the_exact_bytes(
 def test_what_is_not_there_is_not_there(operator: Client, address: str, object_id: str) -> None:
     answer = operator.get(f"{address}{object_id}/change/")
 
-    # Django's own pages lead back to the front page with a message.
+    # Django's own pages redirect to the front page with a message.
     assert answer.status_code == (404 if address in {LOG, EVENTS, ATTEMPTS} else 302)
 
 
@@ -724,7 +724,7 @@ def test_an_action_touches_what_was_selected_whatever_else_the_form_says(
     forge.accept(3, now=now)
     one = Delivery.objects.order_by("id")[0]
 
-    # Django's own lists offer to take all their pages at once.
+    # Django's own lists offer to select all pages.
     assert "Select all 3" not in page(operator, LOG)
     operator.post(
         LOG, {"action": "cancel", "_selected_action": [one.pk], "select_across": "1", "confirmed": "yes"}, follow=True
@@ -737,7 +737,7 @@ def test_an_action_touches_what_was_selected_whatever_else_the_form_says(
 
 
 def form(**fields: Any) -> dict[str, Any]:
-    """What the browser sends for a webhook, its usual state unless told otherwise."""
+    """Return what the browser sends for a new webhook, with default values except ``fields``."""
     usual = {
         "name": "", "events": "*", "format": "", "content_type": "", "headers": "", "verify_ssl": "on",
         "auto_disable": "on", "retry_schedule": "", "timeout": "", "max_in_flight": "", "repository": "",
@@ -746,7 +746,7 @@ def form(**fields: Any) -> dict[str, Any]:
 
 
 def as_sent(client: Client, webhook: Webhook, **fields: Any) -> dict[str, Any]:
-    """What the browser sends back for an existing webhook, but for ``fields``."""
+    """Return what the browser sends back for an existing webhook, with ``fields`` changed."""
     shown = client.get(page_of(webhook)).context["adminform"].form
     sent = {name: field.value() for name, field in ((name, shown[name]) for name in shown.fields)}
     return {name: value for name, value in (sent | fields).items() if value not in {None, False, ""}}

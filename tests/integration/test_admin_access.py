@@ -1,4 +1,4 @@
-"""What staff reach in the admin: rows of their own organizations, and columns that no lookup can guess."""
+"""What staff can access in the admin: only rows of their own organizations, and no columns through lookups."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,7 +33,7 @@ LOOKUPS = (
     "exact", "iexact", "startswith", "istartswith", "contains", "endswith", "regex", "iregex", "gt", "gte", "lt",
     "lte", "in", "range", "isnull", "len", "overlap", "contained_by", "0", "year",
 )  # fmt: skip
-# One of each kind: every value is tried with every parameter of every list.
+# One of each kind, because every value is tried with every parameter of every list.
 ODD_VALUES = (
     "", "a\0b", "'\"\\", "([{", "x" * 3000, "-1", "99999999999999999999999", "1e999", "NaN", "None", "¹", "２",
     "\ud83d".encode("utf-8", "surrogatepass"), "2026-13-45", "9999-12-31T23:59", "0001-01-01T00:00", "~", "a~b",
@@ -46,7 +46,7 @@ def path_of(model: type[Model]) -> str:
 
 
 def staff(organization: Organization | None, role: str = "owner", *, name: str = "sam") -> Client:
-    """Somebody with every permission there is who is no superuser."""
+    """Return the client of a staff user with every permission, but not a superuser."""
     user = User.objects.create_user(name, f"{name}@example.com", is_staff=True)
     user.user_permissions.set(Permission.objects.all())
     if organization is not None:
@@ -64,7 +64,7 @@ def superuser(db: None) -> Client:
 
 
 def tenant(slug: str, receiver: Receiver, sender: Sender, *, now: datetime) -> dict[type[Model], Any]:
-    """One row of every kind, all of one organization."""
+    """Create one row of every model, all in one organization."""
     forge = Forge.make(receiver, slug)
     webhook = forge.webhook(now=now, path=f"/{slug}", name=f"hook of {slug}")
     forge.accept(now=now)
@@ -98,7 +98,7 @@ def test_every_page_is_built_on_the_one_guarded_class() -> None:
 
 
 def names_of(model: type[Model], *, depth: int = 3) -> Iterator[str]:
-    """Every column that a query could reach from a model, through relations in both directions."""
+    """Yield every column that a query can reach from a model, through relations in both directions."""
     for field in model._meta.get_fields():
         yield field.name
         if depth > 1 and field.is_relation and field.related_model not in {None, model}:
@@ -108,7 +108,7 @@ def names_of(model: type[Model], *, depth: int = 3) -> Iterator[str]:
 
 @every_model
 def test_no_lookup_is_allowed_but_the_filters_on_the_page(model: type[Model]) -> None:
-    """View-only staff read masked URLs letter by letter with ``?url__startswith=``."""
+    """Otherwise view-only staff could read masked URLs letter by letter with ``?url__startswith=``."""
     page = admin.site._registry[model]
     request = RequestFactory().get("/")
     request.user = User(is_superuser=True, is_staff=True, is_active=True)
@@ -187,7 +187,7 @@ def test_odd_values_are_never_an_error_of_the_server(model: type[Model], superus
             request = RequestFactory().get("/", {name: value})
             request.user, request.session = user, SessionStore()
             request._messages = SealedSessionStorage(request)
-            # What Django answers with a 400 or by going back to the whole list; any other exception is a 500.
+            # Django answers these with 400 or with the unfiltered list; any other exception would be a 500.
             with suppress(SuspiciousOperation, IncorrectLookupParameters), transaction.atomic():
                 list(page.get_changelist_instance(request).result_list)
     for value, expected in (("\0", {422}), ("x", {200, 302, 400}), ("9" * 30, {200, 302, 400})):
@@ -434,7 +434,7 @@ def test_a_manager_among_staff_grants_no_membership_and_issues_no_key(tenants: A
     assert not Organization.objects.filter(slug="mine-too").exists()
 
 
-# Secrets between two pages --------------------------------------------------------------------------------------------
+# Secrets across two requests ------------------------------------------------------------------------------------------
 
 
 def test_a_new_key_is_shown_once_and_crosses_no_cookie(superuser: Client, tenants: Any) -> None:

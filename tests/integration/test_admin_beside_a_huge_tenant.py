@@ -1,4 +1,4 @@
-"""The front page of staff with one small organization costs the same however much another organization has."""
+"""The admin's front page for staff of one small organization costs the same however large another organization is."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -22,13 +22,13 @@ from tests.story import Forge
 pytestmark = pytest.mark.django_db
 
 MANY = 3000
-# Of the rows of others, not more than a few index entries may be looked at by any statement.
+# No statement may read more than a few index entries of other organizations' rows.
 MAX_ROWS = 300
 
 
 @pytest.fixture
 def small(receiver: Receiver, now: datetime) -> Forge:
-    """An organization with one webhook and little of everything, beside one that has thousands of everything."""
+    """Create an organization with one webhook and few rows, next to one with thousands of rows."""
     small, huge = Forge.make(receiver, "small"), Forge.make(receiver, "huge")
     for forge, count in ((small, 3), (huge, MANY)):
         forge.webhook(now=now)
@@ -61,7 +61,7 @@ def small(receiver: Receiver, now: datetime) -> Forge:
 
 
 def rows_read(plan: dict[str, Any]) -> int:
-    """How many rows the steps of a plan that read tables looked at, those that they threw away included."""
+    """Return how many rows the scans of a query plan read, including rows that were filtered out."""
     removed = sum(plan.get(name, 0) for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck"))
     own = (plan["Actual Rows"] + removed) * plan["Actual Loops"] if "Relation Name" in plan else 0
     return int(own) + sum(rows_read(inner) for inner in plan.get("Plans", ()))
@@ -69,7 +69,7 @@ def rows_read(plan: dict[str, Any]) -> int:
 
 @contextmanager
 def measured() -> Iterator[dict[str, int]]:
-    """Give how many rows each SELECT reads that is made meanwhile."""
+    """Collect how many rows each SELECT reads during the block."""
     read: dict[str, int] = {}
 
     def measure(execute: Callable[..., object], sql: str, parameters: Any, *others: Any) -> object:

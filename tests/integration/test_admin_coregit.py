@@ -1,4 +1,4 @@
-"""What only a master key may do in Coregit's API, only owners may do in the admin: see and change webhooks."""
+"""Where Coregit's API requires a master key, the admin requires an owner: to see and change webhooks."""
 
 from datetime import datetime
 
@@ -18,7 +18,7 @@ NEW = {"url": "https://93.184.215.14/new", "events": "push"}
 
 @pytest.fixture
 def webhook(forge: Forge, now: datetime) -> Webhook:
-    """A webhook of an organization in Coregit's mode, with a delivery."""
+    """Create a webhook with a delivery, in an organization with Coregit's dialect."""
     Organization.objects.update(default_dialect="coregit")
     webhook = forge.webhook(now=now, name="mirror")
     forge.accept(now=now)
@@ -26,7 +26,7 @@ def webhook(forge: Forge, now: datetime) -> Webhook:
 
 
 def acted(client: Client, webhook: Webhook) -> list[int]:
-    """Try everything that the admin offers of a webhook, and return how each was answered."""
+    """Try everything that the admin offers for a webhook, and return the status of each response."""
     page = f"{HOOKS}{webhook.pk}/"
     answers = [
         client.get(f"{page}change/"),
@@ -54,7 +54,7 @@ def test_staff_who_own_no_coregit_organization_neither_see_nor_change_its_webhoo
     found = client.get(f"{HOOKS}?q=mirror")
 
     assert list(listed.context["cl"].result_list) == list(found.context["cl"].result_list) == []
-    # Django answers for a row that one does not see as for one that is not there.
+    # For a row that a user may not see, Django answers as if it did not exist.
     assert set(statuses) <= {302, 403, 404}
     assert Webhook.objects.values().get() == before
     assert (AuditEntry.objects.count(), Delivery.objects.count()) == (entries, 1)

@@ -1,4 +1,4 @@
-"""Where only owners may touch webhooks, as with a master key at the API, the admin creates none for others either."""
+"""Where only owners may manage webhooks, as with a master key at the API, the admin lets no one else create any."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who may send a long body, asked of the real database."""
+"""Which callers may send a long body, checked against the real database."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def test_a_known_key_and_a_browser_that_is_logged_in_may_and_others_may_not(orga
     wrong = {"HTTP_AUTHORIZATION": "Bearer hh_000000000000_wrong-wrong-wrong-wrong"}
     nul = 'sessionid="abcdefghijklmnopqrstuvwxyzabcdef\\000"'
     callers: list[dict[str, Any]] = [{}, wrong, {COOKIE: "sessionid=unknown-unknown"}, {COOKIE: nul}]
-    # A key that is sent is what counts, as it is for the views.
+    # If a key is sent, it alone counts, as in the views.
     callers.append({**wrong, COOKIE: f"sessionid={session}"})
 
     refused = [refusal_of_caller(caller) for caller in callers]

@@ -1,4 +1,4 @@
-"""Any course of events: the pipeline on a real database against a model of it in plain Python, step by step."""
+"""Random sequences of events: compares the pipeline on a real database with a model in plain Python, step by step."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ from deliveries.transfer import Exchange, Reply
 SCHEDULE = [timedelta(minutes=1), timedelta(minutes=5)]
 LEASE = timedelta(seconds=60)
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
-# name: what it listens to, and how much it may have in flight
+# name: (subscribed topics, in-flight limit)
 WEBHOOKS = {"one": (["a"], 1), "two": (["a", "b"], 2), "all": (["*"], 3)}
 
 ANSWERS: dict[str, Reply | Lost] = {
@@ -49,7 +49,7 @@ ANSWERS: dict[str, Reply | Lost] = {
 
 @dataclass
 class Owed:
-    """What the model knows of one delivery."""
+    """The model's state of one delivery."""
 
     event: UUID
     webhook: str
@@ -62,13 +62,13 @@ class Owed:
     first_attempt_at: datetime | None = None
     lease: UUID | None = None
     leased_until: datetime = NOON
-    # The outcome of each attempt; None while it is in hand.
+    # The outcome of each attempt; None while it is in flight.
     attempts: list[str | None] = field(default_factory=list)
 
 
 @dataclass
 class Hook:
-    """What the model knows of one webhook."""
+    """The model's state of one webhook."""
 
     name: str
     off_since: datetime | None = None
@@ -84,7 +84,7 @@ class Hook:
 
 
 class Course(RuleBasedStateMachine):
-    """Does anything at all that may happen to deliveries, and compares the database with the model after each step."""
+    """Runs random steps of the delivery pipeline, and compares the database with the model after each."""
 
     claims = Bundle("claims")
 
@@ -92,7 +92,7 @@ class Course(RuleBasedStateMachine):
         super().__init__()
         self.savepoint = transaction.savepoint()
         self.now = NOON
-        # Of each: its type, when it was accepted, and whether it has been fanned out.
+        # By event: its type, when it was accepted, and whether it has been fanned out.
         self.events: dict[UUID, tuple[str, datetime, bool]] = {}
         self.owed: dict[UUID, Owed] = {}
         self.hooks = {name: Hook(name) for name in WEBHOOKS}
@@ -109,12 +109,12 @@ class Course(RuleBasedStateMachine):
                       "retry_schedule": [wait.total_seconds() for wait in SCHEDULE]}  # fmt: skip
             webhook, _ = webhooks.create(wanted, organization=self.organization, repository=None, now=self.now)
             self.names[webhook.pk] = name
-        # Something to begin with, so that no course is empty.
+        # Initial events, so that no run is empty.
         self.accept("a", 4)
         self.accept("b", 2)
         self.fan_out(6)
 
-    # What happens ----------------------------------------------------------------------------------------------------
+    # Steps -----------------------------------------------------------------------------------------------------------
 
     @rule(kind=st.sampled_from("ab"), count=st.integers(1, 3))
     def accept(self, kind: str, count: int) -> None:
@@ -138,7 +138,7 @@ class Course(RuleBasedStateMachine):
             if self.may_be_owed(event, self.hooks[name]) and topics_known_of(self.events[event][0]) & set(kinds)
         }
 
-        # What stands in line is not overtaken.
+        # New deliveries do not overtake ready ones.
         could = {
             name: min(self.share_of(name) - self.in_flight(name), sum(webhook == name for _, webhook in expected))
             for name in WEBHOOKS
@@ -183,7 +183,7 @@ class Course(RuleBasedStateMachine):
             one = self.owed[claimed.delivery_id]
             assert self.may_be_claimed(one)
             self.take(claimed)
-        # Off webhooks have what they are owed held as soon as their turn comes.
+        # The claim holds ready deliveries of disabled webhooks.
         off = {
             key: one for key, one in self.owed.items() if one.state == "pending" and not self.hooks[one.webhook].is_on
         }
@@ -194,7 +194,7 @@ class Course(RuleBasedStateMachine):
         return multiple(*claims)
 
     def take(self, claimed: Claim) -> None:
-        """Do to the model what a claim does to a delivery."""
+        """Apply a claim to the model."""
         one = self.owed[claimed.delivery_id]
         assert self.hooks[one.webhook].is_on
         one.state, one.lease, one.leased_until, one.due_at = "sending", claimed.lease, self.now + LEASE, None
@@ -217,7 +217,7 @@ class Course(RuleBasedStateMachine):
         self.settle(claimed, answer)
 
     def settle(self, claimed: Claim, answer: str) -> None:
-        """Settle in time or late: a worker that was given up for dead may still report."""
+        """Settle in time or late: a worker presumed dead may still report."""
         one = self.owed[claimed.delivery_id]
         result = self.result_of(claimed, answer)
         is_ours = one.state == "sending" and one.lease == claimed.lease
@@ -231,7 +231,7 @@ class Course(RuleBasedStateMachine):
 
     @rule(claimed=consumes(claims))
     def crash(self, claimed: Claim) -> None:
-        """A worker dies with a claim in hand: nobody hears of it again before its lease runs out."""
+        """Lose a claim: the worker dies, and nothing happens until its lease expires."""
 
     @rule()
     def reclaim(self) -> None:
@@ -300,15 +300,15 @@ class Course(RuleBasedStateMachine):
             hook.review_since, hook.is_gone = None, False
         for webhook in disabled:
             self.turn_off(self.names[webhook.pk])
-        # Each is told of in an event of its own, which nobody here has asked for.
+        # Each is announced by its own event, to which no webhook here subscribes.
         for event in Event.objects.filter(type="webhook.disabled").exclude(id__in=self.events):
             self.events[event.id] = ("webhook.disabled", self.now, False)
 
-    # What must hold ---------------------------------------------------------------------------------------------------
+    # Invariants -------------------------------------------------------------------------------------------------------
 
     @invariant()
     def the_database_says_what_the_model_says(self) -> None:
-        # Tuples, for thousands of steps read them.
+        # Tuples instead of models, because thousands of steps read them.
         rows = Delivery.objects.values_list(
             "id", "webhook_id", "state", "ending", "attempts_made", "failures", "lease_losses", "due_at", "lease"
         )
@@ -333,21 +333,21 @@ class Course(RuleBasedStateMachine):
         for key, one in self.owed.items():
             known = [(number, came) for number, came in enumerate(one.attempts, 1) if came is not None]
             assert told[key] == known
-            # Only the last one can be in hand.
+            # Only the last attempt can be in flight.
             assert None not in one.attempts[:-1]
             assert all(later[0] == earlier[0] + 1 for earlier, later in pairwise(told[key]))
 
-    # The model's own knowledge ----------------------------------------------------------------------------------------
+    # Helpers of the model ---------------------------------------------------------------------------------------------
 
     def in_order(self) -> list[UUID]:
-        """The deliveries in an order that is the same each time: half of their ids is chance."""
+        """Return the deliveries in a reproducible order, since half of each id is random."""
         return sorted(self.owed, key=lambda key: (self.owed[key].event, self.owed[key].webhook))
 
     def key_of(self, name: str) -> int:
         return next(key for key, known in self.names.items() if known == name)
 
     def may_be_owed(self, event: UUID, hook: Hook) -> bool:
-        """What was accepted before the webhook was disabled is owed to it, and will be held."""
+        """Return whether a webhook gets an event: it does if the event was accepted first, and then it may be held."""
         return hook.off_since is None or hook.off_since > self.events[event][1]
 
     def is_due(self, one: Owed) -> bool:
@@ -375,7 +375,7 @@ class Course(RuleBasedStateMachine):
     def has_failed(self, hook: Hook) -> bool:
         since = hook.review_since
         last = hook.last_success_at
-        # A success is written down to the second.
+        # Successes are stored with a resolution of one second.
         return hook.is_gone or (since is not None and (last is None or last + timedelta(seconds=1) < since))
 
     def turn_off(self, name: str) -> None:
@@ -390,7 +390,7 @@ class Course(RuleBasedStateMachine):
         return conclude(claimed, request, exchange, started_at=self.now, now=self.now, jitter=0.0)
 
     def move_on(self, one: Owed, answer: str) -> None:
-        """Do to the model what an answer does to a delivery and to its webhook."""
+        """Apply a response to the model's delivery and webhook."""
         hook = self.hooks[one.webhook]
         one.lease, one.losses = None, 0
         if answer == "ok":
@@ -401,7 +401,7 @@ class Course(RuleBasedStateMachine):
         counts = hook.enabled_at is None or (one.first_attempt_at or self.now) >= hook.enabled_at
         if answer == "gone":
             one.state, one.ending = "failed", "gone"
-            # It is the request's own start that counts here, and each of them starts when it ends.
+            # What counts is when the request started, and here each request starts when it ends.
             hook.is_gone = True
         elif one.failures > len(SCHEDULE):
             one.state, one.ending = "failed", "exhausted"
@@ -418,13 +418,13 @@ class Course(RuleBasedStateMachine):
 
 
 def topics_known_of(kind: str) -> set[str]:
-    """Who asks for everything is not told of our own affairs."""
+    """Return the topics that match an event type; ``*`` does not match system events."""
     return {kind} if kind.startswith("webhook.") else {"*", kind}
 
 
 @pytest.mark.django_db
 def test_whatever_happens_nothing_is_lost_and_nothing_is_sent_that_may_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    # How long what is lost again waits is chance, and a course must be the same whenever it is taken.
+    # The delay after a lost lease is random, and a run must be reproducible.
     monkeypatch.setattr(chores, "APART", timedelta(0))
     run_state_machine_as_test(
         Course,

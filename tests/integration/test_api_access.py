@@ -1,4 +1,4 @@
-"""Who may come in, how far, and what everybody else is told."""
+"""Authentication and permissions of the API, and what unauthorized callers see."""
 
 import json
 import os
@@ -212,7 +212,7 @@ def test_the_openapi_document_is_valid_and_covers_every_address(db: None) -> Non
     assert "/v1/webhooks/{uid}/rotate-secret" in document["paths"]
     assert set(document["paths"]["/v1/events"]) == {"get", "post"}
     assert "ApiKey" in document["components"]["securitySchemes"]
-    # Exits with an error at the first thing that cannot be described.
+    # Exits with an error at the first operation that cannot be described.
     call_command("spectacular", "--validate", "--fail-on-warn", file=os.devnull)
 
 
@@ -236,7 +236,7 @@ def test_a_database_that_is_read_only_is_not_ready_and_one_that_is_so_no_more_is
     read_only.on()
     answers = [Client().get(address).status_code for address in ("/readyz", "/healthz", "/readyz")]
     read_only.off()
-    # The connection of the last look was left.
+    # The read-only connection of the previous request was closed.
     answers.append(Client().get("/readyz").status_code)
 
     assert answers == [503, 200, 503, 200]

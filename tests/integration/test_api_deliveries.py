@@ -1,4 +1,4 @@
-"""The delivery log through the API, and sending again: one, many, by filter."""
+"""The delivery log through the API, and redelivery: of one, of several, and by filter."""
 
 from datetime import datetime, timedelta
 

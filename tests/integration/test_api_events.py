@@ -1,4 +1,4 @@
-"""`POST /v1/events` and reading events back, through the door a publisher uses."""
+"""`POST /v1/events` and reading events back, as a publisher does."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(params=["", "application/json;q=1"], ids=["the short way", "the long way"])
 def api(request: pytest.FixtureRequest, organization: Organization) -> Caller:
-    """Somebody who may do everything; whoever is choosy about the answer publishes through the framework's view."""
+    """Return a client with all permissions; its Accept header selects the fast path or the DRF path."""
     return Caller.of(organization, accept=request.param)
 
 
@@ -158,7 +158,7 @@ def test_a_thousand_events_take_as_many_statements_as_one(
 ) -> None:
     batch = [{"type": "push", "data": n, "id": f"k{n}", "repository": "acme/widgets"} for n in range(1000)]
 
-    # Those through Django: the key, the repositories, the transaction; the engine's own are counted elsewhere.
+    # Statements through Django: the key, the repositories, the transaction; the engine's own are counted elsewhere.
     with django_assert_max_num_queries(6):
         answer = api.post("/v1/events", json.dumps(batch).encode())
 

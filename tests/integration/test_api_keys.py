@@ -1,4 +1,4 @@
-"""API keys: their checksum, expiry, rolling and networks, and how soon other processes hear of a change."""
+"""API keys: their checksum, expiry, rolling and networks, and how soon other processes see a change."""
 
 import io
 from datetime import datetime, timedelta
@@ -199,12 +199,12 @@ def test_a_key_is_accepted_from_its_networks_only(
     assert Event.objects.count() == (2 if status == 202 else 0)
 
 
-# Notices --------------------------------------------------------------------------------------------------------------
+# Notifications --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_database_announces_every_change_of_what_is_kept_in_memory(api: Caller, organization: Organization) -> None:
-    """A key revoked by another process went on publishing for 4.7 s."""
+    """Without notifications, a key revoked by another process could still publish for 4.7 s."""
     connection.ensure_connection()
     key, own = record_of(api), {"type": "acme.thing"}
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as link:
@@ -237,7 +237,7 @@ def test_a_notice_has_this_process_refuse_a_revoked_key_at_once(
 ) -> None:
     assert api.post("/v1/events", EVENT).status_code == 202
     key = record_of(api)
-    # As another process does it, which cannot reach this one's memory.
+    # As another process does it, which cannot invalidate this one's cache.
     ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now())
     assert api.post("/v1/events", EVENT).status_code == 202
 
@@ -278,7 +278,7 @@ def test_webhooks_that_only_master_keys_may_touch_are_so_at_every_address(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_key_revoked_by_another_process_is_forgotten_by_notice(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Nothing but the notice can have it forgotten.
+    # The cached key can only be invalidated by the notification.
     monkeypatch.setattr(remembering, "SPAN", timedelta(days=1))
     listener = Listener()
     listener.ensure_started()

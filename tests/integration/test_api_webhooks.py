@@ -1,4 +1,4 @@
-"""Webhooks through the native API: their life, their secrets, and what is refused."""
+"""Webhooks through the native API: their lifecycle, their secrets, and invalid requests."""
 
 from typing import Any
 

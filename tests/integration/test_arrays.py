@@ -1,4 +1,4 @@
-"""Arrays in PostgreSQL's binary form: what goes in comes out."""
+"""Arrays in PostgreSQL's binary format are read back unchanged."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID

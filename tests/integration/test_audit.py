@@ -1,4 +1,4 @@
-"""The audit log: every change with who made it, in the change's own transaction, for good."""
+"""The audit log has every change and its author, written in the change's own transaction, and is append-only."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -173,7 +173,7 @@ def snapshot() -> list[Any]:
     with connection.cursor() as cursor:
         for table in ("deliveries_webhook", "deliveries_repository", "deliveries_organization", "hookhub_apikey",
                       "hookhub_owneventtype", "hookhub_replay", "deliveries_auditentry"):  # fmt: skip
-            # When a key was last used is not a change.
+            # The time of last use is not configuration.
             cursor.execute(f"SELECT to_jsonb(t) - 'last_used_at' FROM {table} t ORDER BY id")
             rows.append((table, cursor.fetchall()))
     return rows
@@ -202,7 +202,7 @@ def test_an_entry_cannot_be_written_outside_of_a_transaction(transactional_db: N
     assert AuditEntry.objects.count() == 0
 
 
-# For good ----------------------------------------------------------------------------------------------------------
+# Append-only -------------------------------------------------------------------------------------------------------
 
 
 def write(now: datetime, *, action: str = "webhook.updated") -> AuditEntry:

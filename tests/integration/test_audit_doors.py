@@ -1,4 +1,4 @@
-"""Every way to change something leaves an entry in the audit log; one that is new and not listed here fails."""
+"""Every way to change something writes an audit entry; a new way that is not listed here fails."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db
 
 @dataclass
 class World:
-    """One of each thing that can be changed, in one organization."""
+    """One row of each kind that can be changed, in one organization."""
 
     api: Caller
     operator: Caller
@@ -57,7 +57,7 @@ class World:
 
 @pytest.fixture
 def world(forge: Forge, sender: Sender, settings: Settings) -> World:
-    # Slow hashes on purpose are for real passwords.
+    # Password hashing is slow on purpose, which the tests do not need.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     now = timezone.now()
     webhook = forge.webhook(now=now, repository=forge.repository)
@@ -89,7 +89,7 @@ def world(forge: Forge, sender: Sender, settings: Settings) -> World:
 
 
 def written_by(act: Callable[[], object]) -> list[AuditEntry]:
-    """Act, and return what that has written into the audit log."""
+    """Run ``act``, and return the audit entries it has written."""
     known = set(AuditEntry.objects.values_list("id", flat=True))
     act()
     return list(AuditEntry.objects.exclude(id__in=known).order_by("id"))
@@ -204,11 +204,11 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
     },
 }
 
-# What changes nothing, or is not configuration: publishing, and the sessions of people.
+# Operations that change nothing, or nothing that is configuration: publishing, and user sessions.
 NOT_RECORDED = {
     ("POST", "v1/events"),
     ("POST", "v1/events/validate"),
-    # It answers who the caller is.
+    # It only answers with the caller's identity.
     ("POST", "api/graphql"),
     ("POST", "v1/auth/login/"),
     ("PUT", "v1/auth/login/"),
@@ -224,7 +224,7 @@ NOT_RECORDED = {
 
 
 def operations(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Find every operation of the URL configuration that may change something, but those of the admin."""
+    """Yield every operation of the URL configuration that may change something, except the admin's."""
     for pattern in get_resolver().url_patterns if patterns is None else patterns:
         route = prefix + str(pattern.pattern)
         if route.removeprefix("^").startswith("admin/"):
@@ -282,7 +282,7 @@ def post(page: str, **fields: object) -> Deed:
 
 
 def edit(row: Callable[[World], Any], **fields: object) -> Deed:
-    """Change some fields of a row's form, and leave the others as the form shows them."""
+    """Change some fields of a row's form, and send the others as the form shows them."""
 
     def act(world: World, client: Client) -> Any:
         found = row(world)
@@ -317,7 +317,7 @@ def run(action: str, row: Callable[[World], Any], **fields: str) -> Deed:
 
 
 def disabled_and_run(action: str) -> Deed:
-    """Disable a webhook as another person would, and run an action on it."""
+    """Disable a webhook as another user would, and run an action on it."""
 
     def act(world: World, client: Client) -> Any:
         run("disable", lambda w: w.disabled)(world, client)
@@ -443,11 +443,11 @@ JOINED = {"date_joined_0": "2026-03-04", "date_joined_1": "12:00:00"}
 
 
 def ways_in_admin() -> Iterator[tuple[str, str]]:
-    """Find all that a superuser can do in the admin."""
+    """Yield everything that a superuser can do in the admin."""
     request = RequestFactory().get("/admin/")
     request.user = User(is_superuser=True, is_staff=True, is_active=True)
     for model, page in admin.site._registry.items():
-        # An inline form saves another model: it needs an entry of its own.
+        # An inline form saves another model, which would need its own audit entry.
         assert not page.inlines, f"{model._meta.label}: inlines are not recorded"
         assert not getattr(page, "list_editable", ()), f"{model._meta.label}: list_editable is not recorded"
         may = {
@@ -489,7 +489,7 @@ COMMANDS: dict[str, tuple[str, Callable[[World], object]]] = {
     "reencrypt_secrets": ("secrets.reencrypted", lambda w: call("reencrypt_secrets")),
     "up": ("user.created", lambda w: first_steps()),
 }
-# These read, deliver, publish, or start what is listed above; `demo` and `stream` have tests of their own below.
+# These read, deliver, publish, or start commands listed above; `demo` and `stream` have their own tests below.
 READ_ONLY = {"check_ledger", "drain", "listen", "post_receive", "run", "send_event"}
 OTHERS = {"demo", "stream"}
 OURS = {name for name, app in get_commands().items() if app in {"deliveries", "hookhub", "django.contrib.auth"}}

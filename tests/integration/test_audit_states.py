@@ -1,4 +1,4 @@
-"""What the audit log shows of a change: every field that a person can change, and none that stayed as it was."""
+"""The audit log shows every field that a change modified, and no others."""
 
 import json
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What earlier versions and interrupted upgrades left in the database: wiped, or begun again."""
+"""Data left by earlier versions or interrupted upgrades is erased, or the migration is repeated."""
 
 from datetime import datetime
 from importlib import import_module
@@ -38,7 +38,7 @@ def test_an_interrupted_migration_to_limits_is_run_again_to_its_end() -> None:
     migration = import_module("deliveries.migrations.0012_limits").Migration("0012_limits", "deliveries")
     state = MigrationLoader(connection).project_state(("deliveries", "0011_create_repositories"))
     with connection.cursor() as cursor:
-        # As if it had ended between its statements: the index is there, and perhaps good for nothing.
+        # As if interrupted between its statements: the index exists, but may be invalid.
         cursor.execute("ALTER TABLE deliveries_organization DROP COLUMN limits")
         cursor.execute("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'webhook_host'::regclass")
 

@@ -1,4 +1,4 @@
-"""The history that the benches fill in is one that the engine could have lived."""
+"""The history that the benchmarks write is one that the engine could have written."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
     crowd = Webhook.objects.filter(name__startswith="crowd-")
     assert {webhook.deliveries.filter(state="delivered").count() for webhook in crowd} == {10}
     assert {webhook.deliveries.filter(state="pending").count() for webhook in crowd} == {5}
-    # In hours, and none of them stands in a line of what is due.
+    # They are due in hours, and none of them is ready.
     later = Delivery.objects.filter(state="pending", due_at__gt=timezone.now() + timedelta(hours=1))
     assert later.count() == 41
     assert pipeline.line_up(now=timezone.now()) == 0

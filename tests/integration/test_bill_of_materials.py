@@ -1,4 +1,4 @@
-"""`make sbom`: what a production install consists of, in a form that programs read."""
+"""`make sbom` writes the components of a production installation in a machine-readable format."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Booleans of the API are true or false: a text or a number that looks like one is refused."""
+"""Booleans of the API are true or false; a string or number that looks like one is rejected."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Single calls in the vocabulary of ``requests``, past the same guard."""
+"""Single HTTP calls with the interface of ``requests``, through the same SSRF guard."""
 
 import gzip
 import json

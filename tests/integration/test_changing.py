@@ -1,4 +1,4 @@
-"""What is changed while somebody else deletes it or changes it too: nothing comes back, and nothing is undone."""
+"""Concurrent changes and deletions of the same row: no deleted row is restored, and no change is undone."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 
 def interrupted(read: Callable[..., Any], by: Callable[[], object]) -> Callable[..., Any]:
-    """Give a way to read a row after which somebody else does something first."""
+    """Return a wrapper of ``read`` that calls ``by`` after reading a row."""
 
     def read_and_pause(*args: Any, **options: Any) -> Any:
         row = read(*args, **options)
@@ -104,7 +104,7 @@ def test_a_secret_is_checked_by_the_format_that_another_has_given_the_webhook_me
 
     monkeypatch.setattr(terms, "check", check_and_pause)
 
-    # Good enough for github, and nothing that standard-webhooks could sign with.
+    # Valid for github, but not usable for signing by standard-webhooks.
     with pytest.raises(terms.BadTerms, match="secret"):
         webhooks.change(webhook.pk, {"secret": "not in base64!"}, now=now)
 
@@ -123,7 +123,7 @@ def staff(client: Client) -> Client:
 
 
 def change(client: Client, row: Model, **fields: str) -> int:
-    """Send a row's form; give the status."""
+    """Submit a row's form, and return the status."""
     meta = row._meta
     return client.post(f"/admin/{meta.app_label}/{meta.model_name}/{row.pk}/change/", fields).status_code
 
@@ -153,7 +153,7 @@ def test_a_membership_that_is_ended_while_it_is_changed_stays_ended(
     monkeypatch.setattr(MembershipAdmin, "get_object", interrupted(MembershipAdmin.get_object, delete))
 
     fields = {"user": str(person.pk), "organization": str(organization.pk), "role": Membership.Role.OWNER}
-    # The deletion is part of this test's own transaction, and goes back with it.
+    # The deletion is part of this test's own transaction, and is rolled back with it.
     assert change(staff, membership, **fields) == 404
 
 

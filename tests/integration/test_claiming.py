@@ -1,4 +1,4 @@
-"""Claiming: nobody gets what another has, nobody gets too much, and nobody is forgotten."""
+"""Claiming: no delivery is claimed twice, no webhook exceeds its limit, and none is starved."""
 
 import threading
 from collections import Counter
@@ -22,14 +22,14 @@ pytestmark = pytest.mark.django_db
 
 
 def finish(claims: list[Claim], *, now: datetime) -> None:
-    """Have the claimed deliveries over and done with, without sending them."""
+    """Finish claimed deliveries without sending them."""
     Delivery.objects.filter(id__in=[claimed.delivery_id for claimed in claims]).update(
         state="delivered", ending="delivered", finished_at=now, lease=None, leased_at=None, leased_until=None
     )
 
 
 def owe(forge: Forge, counts: dict[str, int], *, now: datetime) -> dict[int, str]:
-    """Have a webhook for each name with so many deliveries due; give the names by the webhooks' keys."""
+    """Create a webhook for each name with this many due deliveries; return the names by webhook id."""
     names = {}
     for name, count in counts.items():
         names[forge.webhook(now=now, path=f"/{name}", events=[name]).pk] = name
@@ -245,7 +245,7 @@ def test_a_line_that_stands_alone_has_the_whole_share(forge: Forge, now: datetim
     assert len(pipeline.claim(100, now=now)) == 6
 
 
-# Slow ones and those that keep timing out ----------------------------------------------------------------------------
+# Slow webhooks, and those that keep timing out -----------------------------------------------------------------------
 
 
 def test_slow_receivers_get_no_more_than_their_room_and_the_others_all_the_rest(forge: Forge, now: datetime) -> None:
@@ -298,13 +298,13 @@ def test_after_its_rest_one_that_kept_timing_out_is_tried_with_a_single_request(
     assert pipeline.claim(100, now=rested) == []
     assert Delivery.objects.filter(state="pending", attempts_made=0).count() == 8
 
-    # Any answer closes the breaker, and the webhook has its whole share again.
+    # Any response closes the circuit breaker, and the webhook gets its whole in-flight limit again.
     finish(probe, now=rested)
     Webhook.objects.filter(pk=webhook.pk).update(timeouts_in_a_row=0)
     assert len(pipeline.claim(100, now=rested)) == 5
 
 
-# Many at once --------------------------------------------------------------------------------------------------------
+# Concurrent claims ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
@@ -364,7 +364,7 @@ def test_claiming_settling_and_changing_at_the_same_time_neither_block_nor_lose_
 
     done = sum(together(work, work, work, work, change, change))
 
-    # A webhook that was locked by another at the last look is skipped, so that a last round may be needed.
+    # A webhook that was locked by another thread at the last claim was skipped, so one more round may be needed.
     done += work()
     assert done == 200
     assert max(most.values()) <= 3
@@ -413,8 +413,8 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, sen
             assert len(pipeline.settle(results, now=now).ours) == size * len(webhooks)
         counts.append((len(claiming), len(settling)))
 
-    # Two statements and three, and the two of the savepoint that stands for a transaction here; and one more while
-    # nothing is known of the webhooks' health.
+    # Two statements to claim, and three to settle, plus two each for the savepoint that replaces a transaction here;
+    # one more while the webhooks' health is not yet known.
     assert counts == [(4, 6), (4, 5)]
 
 

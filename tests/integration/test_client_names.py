@@ -1,4 +1,4 @@
-"""What the client makes of events, at a real server."""
+"""How the client handles names in events, against a real server."""
 
 from hookhub.client import Client
 from tests.fake_hookhub import fake_hookhub

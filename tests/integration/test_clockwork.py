@@ -1,4 +1,4 @@
-"""The clock that every worker carries: it rings for what is due and does the chores, on one worker at a time."""
+"""The scheduler in every worker: it sends wake-ups for due work, and runs maintenance on one worker at a time."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ def clock() -> Iterator[Clock]:
 
 @pytest.fixture
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """The answers that the bell will give; each ring takes one away."""
+    """Return the results of the next wake-ups; each wake-up pops one."""
     answers = [True] * 100
     monkeypatch.setattr(doorbell, "ring_now", answers.pop)
     return answers
@@ -80,7 +80,7 @@ def test_a_bell_that_redis_takes_and_nobody_hears_does_not_keep_deliveries_waiti
     clock._ring_for_due_work(now)
     assert woken == [100 - clockwork.UNHEARD_TICKS]
 
-    # Somebody sends, so somebody hears.
+    # Some worker claims, so wake-ups are received.
     pipeline.fan_out(now=now)
     pipeline.claim(1, now=now)
     pipeline.accept([forge.event(now=now)], now=now)
@@ -103,7 +103,7 @@ def test_a_worker_without_forked_processes_drains_in_its_own_where_redis_is_away
     clock._ring_for_due_work(now)
 
     if is_forked:
-        # There is one wake-up for each process, and no thread of this one takes any.
+        # There is one wake-up for each process, and no thread of this process consumes any.
         assert warm_pool.take(reader_of_the_pipe())
         assert warm_pool.take(reader_of_the_pipe())
         assert not warm_pool.take(reader_of_the_pipe())
@@ -118,7 +118,7 @@ def reader_of_the_pipe() -> int:
 
 
 class WithProcesses(TaskPool):
-    """A pool that is not started; Celery calls it one of processes, however they are started."""
+    """A process pool that is not started; Celery treats it as one of processes, whatever the start method."""
 
     def __init__(self) -> None:
         super().__init__(limit=2)
@@ -149,7 +149,7 @@ def test_a_worker_told_to_stop_waits_for_the_drain_of_its_own_process(clock: Clo
     assert order == ["settled", "stopped"]
 
 
-# Chores are named by their paths, and these are ours.
+# Maintenance functions are configured by import path, so these are module-level.
 done: list[tuple[str, datetime]] = []
 inside, may_go_on = threading.Event(), threading.Event()
 
@@ -211,7 +211,7 @@ def test_one_worker_at_a_time_does_the_chores(forge: Forge, clock: Clock, now: d
     together(lambda: clock._do_chores(now), second_clock)
     assert done == [("slow", now)]
 
-    # The lock is free again for the next tick, whoever ticks.
+    # The lock is free for the next tick of any scheduler.
     together(lambda: Clock(None)._do_chores(now))
     assert len(done) == 2
 

@@ -1,4 +1,4 @@
-"""The operator's commands as they are typed: what they do, what they say, and how they fail."""
+"""The operator's commands: what they do, what they print, and how they fail."""
 
 import json
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ HOUR = timedelta(hours=1)
 
 
 def run(*arguments: str, at: datetime | None = None) -> str:
-    """Run a command, at some moment if given, and give what it wrote to standard output."""
+    """Run a command, optionally at a frozen time, and return its standard output."""
     out = StringIO()
     if at is None:
         call_command(*arguments, stdout=out, stderr=StringIO(), no_color=True)
@@ -41,7 +41,7 @@ def run(*arguments: str, at: datetime | None = None) -> str:
 
 
 def complaint(*arguments: str, at: datetime | None = None) -> str:
-    """Run a command that fails, and give what it complains of."""
+    """Run a command that must fail, and return its error message."""
     with pytest.raises(CommandError) as failure:
         run(*arguments, at=at)
     assert failure.value.returncode == 1
@@ -49,7 +49,7 @@ def complaint(*arguments: str, at: datetime | None = None) -> str:
 
 
 def states() -> dict[str, int]:
-    """How many deliveries are in each state."""
+    """Return the number of deliveries by state."""
     return ledger.count_all().states
 
 
@@ -151,7 +151,7 @@ def test_a_span_that_is_none_is_refused(option: str, db: None) -> None:
 
 
 def old_and_new(forge: Forge, sender: Sender, *, now: datetime) -> None:
-    """Five events delivered and one still failing forty days ago, three delivered ten days ago, two today."""
+    """Create five events delivered and one still failing forty days ago, three delivered ten days ago, two today."""
     forge.webhook(now=now - timedelta(days=50))
     forge.webhook(now=now - timedelta(days=50), path="/fails", events=["issues"], retry_schedule=[86400] * 20)
     forge.receiver.answers["/fails"] = Answer(500)
@@ -188,7 +188,7 @@ def test_pruning_deletes_what_the_dry_run_announced(
     assert lines[1:-1] == ([f"{total} of {total} gone"] if total else [])
     after = ledger.count_all()
     assert (before.deliveries - after.deliveries, before.events - after.events) == (deliveries, events)
-    # The failing delivery stays, however old, with its attempt and its event.
+    # The failing delivery is kept, however old, with its attempt and its event.
     assert after.states["pending"] == 1
     assert not Attempt.objects.exclude(delivery__in=Delivery.objects.all()).exists()
 
@@ -248,7 +248,7 @@ def test_ids_of_several_organizations_may_be_mixed_and_repeated(
 
 
 def redelivery_story(forge: Forge, receiver: Receiver, sender: Sender, *, now: datetime) -> tuple[Webhook, Webhook]:
-    """On each of three days a push and an issue to one webhook that takes them and one that fails at once."""
+    """Deliver a push and an issue on each of three days to one webhook that succeeds and one that fails at once."""
     good = forge.webhook(now=now)
     bad = forge.webhook(now=now, path="/fails", retry_schedule=[], auto_disable=False)
     receiver.answers["/fails"] = Answer(500)
@@ -306,7 +306,7 @@ def test_it_says_what_was_left_alone_and_why(forge: Forge, sender: Sender, now: 
     disabled, deleted = forge.webhook(now=now), forge.webhook(now=now)
     Webhook.objects.filter(pk=disabled.pk).update(disabled_at=now, disabled_reason="by_owner")
     Webhook.objects.filter(pk=deleted.pk).update(deleted_at=now)
-    # Held for a webhook that is active again: that one can be sent.
+    # Held, but its webhook is active again, so it can be sent.
     Delivery.objects.filter(id__in=ids[:1]).update(state="held", due_at=None)
     Delivery.objects.filter(id__in=ids[1:3]).update(
         state="sending", attempts_made=1, lease=uuid4(), leased_at=now, leased_until=now, due_at=None
@@ -486,7 +486,7 @@ def test_a_key_that_is_no_key_is_named_as_the_fault(forge: Forge, now: datetime,
 
 
 def make_key(*options: str) -> tuple[ApiKey, str, str]:
-    """Make a key and give its row, what standard output got, and what standard error got."""
+    """Create a key; return its row, standard output, and standard error."""
     out, err = StringIO(), StringIO()
     call_command("create_api_key", *options, stdout=out, stderr=err, no_color=True)
     return ApiKey.objects.latest("pk"), out.getvalue(), err.getvalue()

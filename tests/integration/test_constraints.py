@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes to it."""
+"""What the database itself rejects, whatever writes to it."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db
 
 LEASED = "lease = gen_random_uuid(), leased_at = now(), leased_until = now()"
 ENDED = "finished_at = now(), ending = 'delivered'"
-# From a pending delivery: what is written, and the constraint that refuses it.
+# Changes to a pending delivery, and the constraint that rejects each.
 DELIVERY = {
     "state unknown": ("state = 'lost'", "delivery_state_known"),
     "state empty": ("state = ''", "delivery_state_known"),
@@ -75,7 +75,7 @@ def test_every_state_that_does_exist_can_be_written(forge: Forge, now: datetime,
 
 
 def copied(table: str, **columns: str) -> str:
-    """The statement that stores every row a second time, some columns changed."""
+    """Return the statement that inserts a copy of every row, with some columns changed."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT column_name FROM information_schema.columns WHERE table_name = %s AND is_identity = 'NO'", [table]

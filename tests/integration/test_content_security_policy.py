@@ -1,4 +1,4 @@
-"""No page of the admin, of the browsable API and of its document holds what its own Content-Security-Policy forbids."""
+"""No page of the admin, the browsable API or its documentation violates its own Content-Security-Policy."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def client(db: None) -> Client:
 
 @pytest.fixture
 def full(forge: Forge, sender: Sender, client: Client) -> Forge:
-    """An organization with a row of every kind, and strangers' text in most of them."""
+    """Create an organization with a row of every kind, and untrusted text in most of them."""
     now = timezone.now()
     odd = "<script>alert(1)</script><img src=//evil.example/x onerror=alert(1)>"
     forge.receiver.answers["/"] = Answer(500, {"X-Odd": odd}, odd.encode())
@@ -46,7 +46,7 @@ def full(forge: Forge, sender: Sender, client: Client) -> Forge:
 
 
 def pages_of_the_admin(client: Client) -> list[str]:
-    """Every address that leads to a page: of each model its list, its form, and of one row each page there is."""
+    """Return the URL of every page: of each model its list, its add form, and all pages of one row."""
     found = ["/admin/", "/admin/password_change/", "/admin/nowhere/", "/admin/jsi18n/"]
     for model, pages in admin.site._registry.items():
         base = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"

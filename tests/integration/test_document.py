@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: every operation is called, and every answer, success or error, is what it says."""
+"""The OpenAPI document is correct: every operation is called, and every response, success or error, matches it."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ SHOWING_SECRETS = {
 
 
 class Exerciser:
-    """Calls operations of the document, notes which, and keeps what was not as the document says."""
+    """Calls operations of the document, and records which succeeded and what differed from the document."""
 
     def __init__(self, document: Document, caller: Caller) -> None:
         self.document = document
@@ -37,7 +37,7 @@ class Exerciser:
         self.may_be_stored: set[Operation] = set()
 
     def call(self, method: str, path: str, body: object = None, *, query: str = "", **parts: object) -> Any:
-        """Call an operation and expect it to succeed."""
+        """Call an operation and require success."""
         operation = Operation(method, path)
         address = path.format(**parts) + query
         answer = self.caller.send(method, address, body)
@@ -72,7 +72,7 @@ def test_every_operation_succeeds_as_the_document_says(
 
     assert exerciser.faults == []
     assert {operation for operation, _ in document.operations()} - exerciser.succeeded == set()
-    # An answer that shows a secret is stored by no proxy and no browser.
+    # No proxy or browser may store a response that shows a secret.
     assert exerciser.may_be_stored & document.showing_secrets() == set()
     assert document.showing_secrets() >= SHOWING_SECRETS
 
@@ -107,7 +107,7 @@ def organizations(exerciser: Exerciser) -> None:
 
 
 def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
-    """The ids of two webhooks: one that answers, and one that fails first."""
+    """Return the ids of two webhooks: one that succeeds, and one that fails first."""
     call = exerciser.call
     receiver.answers["/bad"] = [Answer(500, body=b"no")]
     url = receiver.url("/good")
@@ -208,7 +208,7 @@ def test_every_operation_fails_as_the_document_says(
 
     for operation, said in document.operations():
         for position, (method, address, body) in enumerate(tries(operation, "requestBody" in said)):
-            # Who may not come in at all is refused whatever else is wrong.
+            # A caller without access is rejected, whatever else is wrong with the request.
             callers = [masters[position % 2]] if position > 1 else [*masters, *refused]
             for answer in [caller.send(method, address, body) for caller in callers]:
                 faults += document.faults(operation, answer)
@@ -224,7 +224,7 @@ def test_every_operation_fails_as_the_document_says(
 
 
 def tries(operation: Operation, has_body: bool) -> Iterator[tuple[str, str, object]]:
-    """Requests that cannot succeed, or do no harm: things that are not there, and bodies that are none."""
+    """Yield requests that fail or are harmless: for rows that do not exist, and with invalid bodies."""
     parts = {"owner": "acme", "repo": "widgets", "webhook": NOWHERE, "delivery": "1", "slug": "nowhere"}
     there = operation.path.format(**parts, uid=NOWHERE, key_id="0" * 12, name="nowhere")
     bodies: list[object] = [b"{", b"[]", b'{"unknown": 1}', b"\xff", b"null"] if has_body else [None]

@@ -1,4 +1,4 @@
-"""The bell: rings through a real Valkey, and keeps nobody waiting where there is none, or one that hangs."""
+"""The notifier: sends wake-ups through a real Valkey, and blocks no caller when Redis is missing or hangs."""
 
 import os
 import re
@@ -24,7 +24,7 @@ def broker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 @pytest.fixture
 def present(settings: Settings) -> str:
-    """The URL of a database of the real Valkey into which no other test rings."""
+    """Return the URL of a database of the real Valkey that no other test uses for wake-ups."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     return re.sub(r"virtual_host=\d+", f"virtual_host={8 + worker % 8}", settings.CELERY_BROKER_URL)
 
@@ -48,14 +48,14 @@ def bell() -> Iterator[Bell]:
 
 @pytest.fixture
 def hanging() -> Iterator[str]:
-    """The URL of a server that accepts connections and never says a word."""
+    """Yield the URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
 
 
 @pytest.fixture
 def absent(tmp_path: Path) -> str:
-    """The URL of a socket where nobody listens."""
+    """Return the URL of a socket without a listener."""
     return f"redis+socket://{tmp_path}/nobody.sock?virtual_host=0"
 
 
@@ -95,7 +95,7 @@ def test_asking_a_thousand_times_rings_a_few_times_and_the_last_wish_is_not_lost
         bell.want()
     wait_until(lambda: unheard(valkey) >= 1)
 
-    # During the pause behind a ring: this is the wish that must not get lost.
+    # Requested during the pause after a wake-up; this request must not be lost.
     before = unheard(valkey)
     bell.want()
     wait_until(lambda: unheard(valkey) == before + 1)
@@ -152,7 +152,7 @@ def test_the_bell_rings_again_once_redis_is_back(
     broker(present)
     assert not bell.try_to_ring()
 
-    # As if the silence were over.
+    # As if the circuit breaker's cooldown were over.
     bell._silent_until -= SILENCE.total_seconds()
 
     assert bell.try_to_ring()
@@ -162,7 +162,7 @@ def test_the_bell_rings_again_once_redis_is_back(
 def test_flushing_everything_does_not_silence_it(bell: Bell, valkey: redis.Redis) -> None:
     assert bell.try_to_ring()
 
-    # What FLUSHALL does to us; FLUSHALL itself would reach the tests beside this one.
+    # Has the same effect here as FLUSHALL, which would affect tests running at the same time.
     valkey.flushdb()
 
     assert bell.try_to_ring()
@@ -245,7 +245,7 @@ def test_after_a_fork_the_child_has_a_bell_of_its_own(monkeypatch: pytest.Monkey
     monkeypatch.setattr(doorbell, "_bell", parents)
     assert doorbell._our_bell() is parents
 
-    # What the child sees: the bell of another process.
+    # From the child's point of view: the notifier belongs to another process.
     parents._pid -= 1
 
     assert doorbell._our_bell() is not parents

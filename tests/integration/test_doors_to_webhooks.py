@@ -1,4 +1,4 @@
-"""Doors beside the main ones: a repository, a hook of Campfire, a notice, a list of networks, a membership."""
+"""Less common ways to change things: a repository, a Campfire hook, a notification, networks, a membership."""
 
 from datetime import datetime
 
@@ -71,7 +71,7 @@ def test_a_network_of_ipv4_written_as_ipv6_is_the_network_of_ipv4(
 ) -> None:
     assert networks.normalized([given]) == [stored]
     assert networks.contains([stored], address) is is_in
-    # As it may have been stored before.
+    # As earlier versions may have stored it.
     assert networks.contains([given], address) is is_in
 
 

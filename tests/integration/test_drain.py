@@ -1,4 +1,4 @@
-"""The drain: slots kept full, nobody kept waiting, and results written down whatever happens to the database."""
+"""The worker loop: slots are kept full, no webhook blocks another, and results survive failures of the database."""
 
 import json
 import logging
@@ -42,7 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(sender: Sender, *, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> Drained:
-    """Drain at one moment of the world."""
+    """Run the loop with a clock that stands still."""
     return Drain(sender, Stopped(now), LONG, is_stopping=is_stopping).run()
 
 
@@ -154,7 +154,7 @@ def test_one_that_hangs_does_not_keep_the_others_waiting(forge: Forge, few_slots
         forge.receiver.wait_for(100)
         wait_until(lambda: Delivery.objects.filter(state="delivered").count() == 100)
 
-        # The quick ones are delivered and written down while the slow ones still hang.
+        # The quick deliveries are settled while the slow ones still hang.
         assert Delivery.objects.filter(state="sending", webhook=slow).count() == 2
         draining.join()
     assert set(Delivery.objects.filter(webhook=slow).values_list("state", flat=True)) == {"pending"}
@@ -293,7 +293,7 @@ def test_a_commit_whose_outcome_is_unknown_is_repeated_and_counts_once(
     run(few_slots, now=now)
 
     webhook.refresh_from_db()
-    # Whatever the first call wrote is written again, with what ended meanwhile.
+    # The results of the first call are written again, together with those that came in since.
     assert calls[1] >= calls[0]
     assert webhook.failure_count == 3
     assert set(Delivery.objects.values_list("state", "failures")) == {("pending", 1)}
@@ -398,7 +398,7 @@ def test_told_to_stop_while_the_database_is_away_it_waits_a_while_and_then_gives
 
     assert done.attempts == 0
     assert len(tries) >= 3
-    # The lease runs out, and the delivery is repeated.
+    # It stays leased; when the lease expires, it is repeated.
     assert Delivery.objects.get().state == "sending"
 
 
@@ -415,7 +415,7 @@ def test_while_the_database_is_read_only_results_wait_and_nothing_is_sent_twice(
             read_only.on()
         if len(tries) == 5:
             read_only.off()
-            # What had been connected to a server that is read-only was left.
+            # The connection to the read-only server was closed.
             assert queue.run("SHOW default_transaction_read_only", {}) == [("off",)]
         return settle(results, **how)  # type: ignore[arg-type]
 
@@ -532,7 +532,7 @@ def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(
         ("pending", 0, now, None, None)
     }
     assert forge.receiver.received == []
-    # What somebody else has claimed since then is not given back.
+    # A delivery that has been claimed again since then is not released.
     again = pipeline.claim(10, now=late)
     pipeline.release(claims)
     assert {delivery.lease for delivery in Delivery.objects.all()} == {again[0].lease}

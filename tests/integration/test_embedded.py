@@ -1,4 +1,4 @@
-"""The embedded servers' whole life: shared, left behind, killed, found again; with real processes and real kills."""
+"""The lifecycle of the embedded servers: shared, left running, killed, found again; with real processes and kills."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ from hookhub.embedded import EmbeddedServersError, database_url, redis_url, runn
 
 CHECKOUT = Path(embedded.__file__).parent.parent
 
-# Enters, says so, and leaves when its standard input ends; its child would keep the lock if it had inherited it.
+# Enters the block, reports it, and leaves when its standard input is closed; its child must not inherit the lock.
 HOLDER = """
 import subprocess, sys
 from pathlib import Path
@@ -35,7 +35,7 @@ with running(Path(sys.argv[1]), durable=sys.argv[2] == "durable"):
     child.wait()
 """
 
-# A child that leaves the block while its parent is still inside, as the unwinding of a forked worker would.
+# A child that leaves the block while its parent is still inside it, as when a forked worker unwinds its stack.
 FORKING_HOLDER = """
 import os, sys
 from pathlib import Path
@@ -52,9 +52,9 @@ with embedded.running(home, durable=False):
 
 @contextmanager
 def new_home() -> Iterator[Path]:
-    """Lend a home that does not exist yet, under a directory that the servers of root may enter.
+    """Yield a home that does not exist yet, in a directory that the servers' account can traverse.
 
-    Not tmp_path: every start of pytest closes its parent to all others again, under the feet of running servers.
+    Not tmp_path: every start of pytest makes its parent private again while the servers are running.
     """
     directory = Path(tempfile.mkdtemp(prefix="hookhub-test-")).resolve()
     directory.chmod(0o711)
@@ -79,7 +79,7 @@ def used_home() -> Iterator[Path]:
 
 @pytest.fixture
 def home(fresh_home: Path, used_home: Path) -> Path:
-    """A home that was used before: a copy, because initdb takes longer than all the rest."""
+    """Return a copy of a home that was used before, because initdb takes longer than everything else."""
     subprocess.run(["cp", "-a", str(used_home), str(fresh_home)], check=True)
     return fresh_home
 
@@ -92,7 +92,7 @@ def clear(home: Path) -> None:
 
 
 def pids(home: Path) -> list[int | None]:
-    """Return the process ids of PostgreSQL and Valkey, None for one that does not live."""
+    """Return the process ids of PostgreSQL and Valkey, None for one that is not running."""
     return [embedded._postgres(home, durable=False).pid(), embedded._valkey(home).pid()]
 
 
@@ -106,7 +106,7 @@ def kill(numbers: list[int | None]) -> None:
 
 @contextmanager
 def holder(home: Path, *, durable: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """Run another process that is inside, and that leaves at the end of the block unless it was killed."""
+    """Run another process that uses the servers until the end of the block, unless it is killed."""
     command = [sys.executable, "-c", HOLDER, str(home), "durable" if durable else "forgetful"]
     with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -116,7 +116,7 @@ def holder(home: Path, *, durable: bool = False) -> Iterator[subprocess.Popen[st
         finally:
             if process.returncode == -signal.SIGKILL:
                 os.kill(child, signal.SIGKILL)
-    # A holder that was not killed has left when Popen closed its input and waited for its end.
+    # A process that was not killed exited when Popen closed its input and waited for it.
     assert process.returncode in {0, -signal.SIGKILL}
 
 
@@ -164,7 +164,7 @@ def test_both_servers_answer_inside_and_are_gone_afterwards(fresh_home: Path) ->
         postgres, valkey = pids(fresh_home)
         assert postgres is not None
         assert valkey is not None
-        # Ctrl-C reaches the terminal's session only.
+        # Ctrl-C only reaches the terminal's session.
         assert os.getsid(0) not in {os.getsid(postgres), os.getsid(valkey)}
         with psycopg.connect(database_url(fresh_home)) as connection:
             settings = connection.execute(
@@ -268,7 +268,7 @@ def test_a_server_that_recovers_from_a_crash_is_waited_for(home: Path, monkeypat
     connect, refusals = psycopg.connect, iter(["in recovery mode", "starting up"])
 
     def connect_later(*where: str, **how: Any) -> "psycopg.Connection[Any]":
-        # It crashes just after the first look at it.
+        # The server crashes just after the first check.
         if "autocommit" in how and (refusal := next(refusals, None)):
             raise psycopg.OperationalError(f"FATAL:  the database system is {refusal}")
         return connect(*where, **how)
@@ -283,7 +283,7 @@ def test_everything_killed_at_once_comes_back_with_its_data(home: Path) -> None:
     with holder(home, durable=True) as process:
         remember(home)
         with closing(psycopg.connect(database_url(home))) as connection:
-            # A backend at work, which a killed postmaster leaves behind for a moment.
+            # A busy backend, which survives a killed postmaster for a moment.
             connection.pgconn.send_query(b"SELECT pg_sleep(60)")
             before = pids(home)
             process.kill()
@@ -303,7 +303,7 @@ def test_files_naming_another_living_process_do_not_block(home: Path) -> None:
         remember(home)
         postmaster_pid = (home / "postgres" / "postmaster.pid").read_text()
         socket_lock = (home / "run" / ".s.PGSQL.5432.lock").read_text()
-    # A process of the same user, whom PostgreSQL itself would believe to be the old server.
+    # A process of the same user, which PostgreSQL itself would take for the old server.
     account = server_processes.account_for_servers()
     user = account.uid if account.switch else None
     with subprocess.Popen(["sleep", "60"], user=user) as stranger:

@@ -1,4 +1,4 @@
-"""What Django refuses before any view has the API's one shape of errors, outside of the admin's pages."""
+"""What Django rejects before any view is called has the API's error shape, except on pages of the admin."""
 
 from typing import Any
 

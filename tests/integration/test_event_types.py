@@ -1,4 +1,4 @@
-"""Event types: what systems document, what organizations register, and events checked against them at every door."""
+"""Event types: documented ones, custom ones of organizations, and validation of events wherever they come in."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ TURNED = {
 }
 
 
-# What there is -------------------------------------------------------------------------------------------------------
+# Documented types ----------------------------------------------------------------------------------------------------
 
 
 def names(answer: Any) -> list[str]:
@@ -103,7 +103,7 @@ def test_a_dialect_that_is_none_is_refused(client: Any) -> None:
     assert list(faults(client.get(f"{TYPES}?dialekt=native"))) == ["dialekt"]
 
 
-# Types of one's own --------------------------------------------------------------------------------------------------
+# Custom types --------------------------------------------------------------------------------------------------------
 
 
 def test_a_type_is_registered_changed_and_deleted(api: Caller) -> None:
@@ -239,7 +239,7 @@ def test_a_list_may_hold_types_of_ones_own_in_every_dialect(organization: Organi
 
 @pytest.fixture
 def strict(organization: Organization) -> Organization:
-    """An organization of Sigmagit's words that wants its events checked."""
+    """Return an organization with Sigmagit's dialect and event validation."""
     Organization.objects.update(default_dialect="sigmagit", validate_events=True)
     organization.refresh_from_db()
     return organization
@@ -367,7 +367,7 @@ def test_what_another_process_has_registered_refuses_nobody_wrongly(strict: Orga
     event = {"type": "widget.turned", "data": {"radians": 1}}
     assert caller.post("/v1/events", event).status_code == 422
 
-    # As another process would, past this one's memory.
+    # As another process would, which cannot invalidate this one's cache.
     OwnEventType.objects.update(schema='{"required": ["radians"]}', example=None)
 
     assert caller.post("/v1/events", event).status_code == 202
@@ -405,7 +405,7 @@ def test_the_push_of_every_system_is_another(api: Caller, organization: Organiza
             ]
 
     assert found == {
-        # GitHub's push is what HookHub's own has grown from.
+        # HookHub's own push event is derived from GitHub's.
         "native": ["native", "social-gateway"],
         "coregit": ["coregit"],
         "code-storage": ["code-storage"],
@@ -423,7 +423,7 @@ def test_a_check_that_takes_too_long_refuses_the_event_and_not_the_server(strict
     assert (answer.status_code, faults(answer)) == (422, {"data": TOO_MANY_STEPS})
 
 
-# The other doors -----------------------------------------------------------------------------------------------------
+# Other entry points --------------------------------------------------------------------------------------------------
 
 
 def entry(number: int, content: object, field: bytes = b"event") -> Readable:
@@ -466,7 +466,8 @@ def test_where_every_entry_of_the_stream_breaks_its_schema_all_are_refused(stric
 def test_one_organizations_bomb_in_the_stream_holds_up_no_other(
     strict: Organization, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As with the real limit most bombs find nothing left of it, after one of them instead of five.
+    # The budget is used up by the first schema bomb instead of the fifth, so most find no budget left, as with the real
+    # limit.
     monkeypatch.setattr(storing, "STEPS_FOR_ALL", STEPS_MOST)
     Organization.objects.create(slug="loose")
     Caller.of(strict).post(TYPES, {"type": "bomb", "schema": {"items": {"allOf": [{"type": "integer"}] * 1000}}})

@@ -1,4 +1,4 @@
-"""What can be sent at once is claimed as it is owed; what cannot stands in line; no source holds up another."""
+"""Fan-out claims at once what fits; the rest becomes ready; no repository delays another."""
 
 import threading
 from collections import Counter
@@ -29,7 +29,7 @@ def states_of(webhook: Webhook) -> dict[str, int]:
 
 
 def publish(forge: Forge, count: int, *, now: datetime, repository: Repository | None = None) -> list[UUID]:
-    """Accept some events, of another repository if it is given."""
+    """Accept some events, of another repository if given."""
     events = [forge.event(now=now) for _ in range(count)]
     if repository is not None:
         events = [replace(event, repository_id=repository.pk) for event in events]
@@ -170,7 +170,7 @@ def test_where_each_source_has_little_more_of_them_give(forge: Forge, now: datet
     for repository in repositories:
         publish(forge, 1, now=now, repository=repository)
 
-    # So few were all that the caller had asked for, if there are no more: a worker then looks elsewhere for a while.
+    # A smaller number would mean that nothing is left, and a worker would not fan out again for a while.
     assert pipeline.fan_out(TURNS + 1, wanted=PLENTY, now=now).events == TURNS + 1
     assert pipeline.fan_out(TURNS + 1, wanted=PLENTY, now=now).events == TURNS - 1
 
@@ -252,7 +252,7 @@ def test_a_webhook_in_somebody_s_hands_is_not_waited_for(forge: Forge, now: date
 
     together(disable, fan_out)
 
-    # It was fanned out while the webhook was being disabled, and is held when its turn comes.
+    # It was fanned out while the webhook was being disabled; the next claim holds it.
     assert states_of(webhook) == {"pending": 1}
     assert pipeline.claim(10, now=now) == []
     assert states_of(webhook) == {"held": 1}

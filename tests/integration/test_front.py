@@ -1,4 +1,4 @@
-"""The front, served by granian as the Procfile has it: what strangers can do to it, over real sockets."""
+"""The HTTP front, served by granian as in the Procfile: what untrusted clients can do to it over real sockets."""
 
 import json
 import select
@@ -30,7 +30,7 @@ def free_port() -> int:
 def served(
     deadline: str, *, release: Path = Path("/"), options: str = ""
 ) -> Iterator[tuple[int, "subprocess.Popen[bytes]"]]:
-    """Serve tests/front_app.py by the Procfile's own command, in one process, with more options perhaps."""
+    """Serve tests/front_app.py with the Procfile's own command in one process, with additional options."""
     port = free_port()
     command = procfile.commands()["web"].replace("config.asgi:application", f"{options} tests.front_app:application")
     environment = {
@@ -80,7 +80,7 @@ def connect(port: int) -> socket.socket:
 
 
 def rest_of(connection: socket.socket) -> bytes:
-    """Read until the server closes."""
+    """Read until the server closes the connection."""
     parts = []
     while part := connection.recv(1 << 16):
         parts.append(part)
@@ -228,7 +228,7 @@ def test_more_long_bodies_than_there_is_memory_for_are_put_off(port: int) -> Non
     known = b"Authorization: Bearer known\r\n"
     with connect(port) as first:
         first.sendall(post(1_000_000, "/v1/events", known) + b"x" * 999_999)
-        # Once the first is nearly read, there is room for half of another.
+        # Once the first body is nearly received, there is memory for only half of another.
         until = time.monotonic() + WAIT
         while (found := answer_to(port, post(900_000, "/v1/events", known), b"x" * 900_000))[0] == 200:
             assert time.monotonic() < until
@@ -332,7 +332,7 @@ def test_a_client_that_goes_away_in_the_midst_of_its_body_leaves_nothing_behind(
         with connect(port) as connection:
             connection.sendall(post(1_000_000, "/v1/events", known) + b"x" * 900_000)
 
-    # Of the memory for long bodies, which has room for one of these, nothing is missing in the end.
+    # All memory for long bodies, which has room for one of these, is released in the end.
     until = time.monotonic() + WAIT
     while answer_to(port, post(1_000_000, "/v1/events", known), b"x" * 1_000_000)[0] != 200:
         assert time.monotonic() < until
@@ -353,7 +353,7 @@ def test_a_thousand_silent_connections_shut_nobody_out(port: int) -> None:
 def test_a_request_under_way_is_answered_when_the_server_is_told_to_stop() -> None:
     with served("30") as (port, process), connect(port) as connection:
         connection.sendall(post(3) + b"ab")
-        # It has been taken in once a later one is answered.
+        # When a later request is answered, this one has been accepted.
         told(port, b"GET /x HTTP/1.1\r\n" + CLOSE + b"\r\n")
         process.terminate()
         connection.sendall(b"c")

@@ -1,4 +1,4 @@
-"""API keys and secrets at the command line: their expiry, their networks, rolling them, and where secrets come from."""
+"""API keys and secrets on the command line: expiry, networks, rolling, and the sources of secrets."""
 
 import io
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A key or a secret given where a name is asked for is refused, and repeated by no error, log, list or audit entry."""
+"""A key or secret given where a name is expected is rejected, and appears in no error, log, list or audit entry."""
 
 import logging
 import subprocess

@@ -1,4 +1,4 @@
-"""Leases: what a dead or late worker leaves behind, and that settling is fenced by them and harmless to repeat."""
+"""Leases: what a dead or late worker leaves behind, and that settling is fenced and idempotent."""
 
 import os
 import threading
@@ -65,7 +65,7 @@ def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
     assert unknown.id.version == 7
     assert "did not live to tell" in unknown.error
 
-    # The schedule goes on where it was: one more wait, and one last attempt.
+    # The schedule continues where it was: one more wait, and one last attempt.
     deliver_due(sender, now=late)
     assert the_delivery().failures == 2
     assert the_delivery().lease_losses == 0
@@ -109,7 +109,7 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
     assert (delivery.attempts_made, delivery.failures, outcomes_of(delivery)) == (5, 0, ["unknown"] * 5)
     assert claim_due(1, now=moment + timedelta(days=1)) == []
 
-    # A person may still try again, with a clean slate.
+    # It can still be redelivered by hand, with its counts reset.
     assert replay.redeliver([delivery.pk], now=moment) == 1
     assert (the_delivery().state, the_delivery().lease_losses) == ("pending", 0)
 
@@ -117,13 +117,14 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
 def test_a_delivery_that_takes_workers_down_is_soon_in_hand_alone(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=100)
     forge.accept(60, now=now)
-    # What is chance in their ids, evenly spread.
+    # Spread the random part of the ids evenly.
     for number, key in enumerate(list(Delivery.objects.order_by("id").values_list("id", flat=True))):
         Delivery.objects.filter(pk=key).update(id=UUID(bytes=key.bytes[:15] + bytes([4 * number])))
     poison = Delivery.objects.order_by("id")[30].pk
     moment = now
 
-    # Whoever has it in hand dies with all that it has in hand; whoever has not, delivers. One looks every half second.
+    # A worker dies with everything it has claimed if that includes the poison message; otherwise it delivers. One
+    # claims every half second.
     while Delivery.objects.filter(state="pending").exists():
         claims = claim_due(100, now=moment)
         moment += timedelta(milliseconds=500)
@@ -300,7 +301,7 @@ def test_an_outcome_that_is_known_is_never_changed(forge: Forge, sender: Sender,
     assert bytes(attempt.response_body) == b"first"
 
 
-# A webhook's health, from batch to batch ----------------------------------------------------------------------------
+# A webhook's health across batches ----------------------------------------------------------------------------------
 
 SLOW, REFUSED = Lost("timeout", "Too slow."), Reply(500, "", (), b"")
 
@@ -310,13 +311,13 @@ def asking(seconds: int) -> Reply:
 
 
 def pretend(claims: Sequence[Claim], came: Reply | Lost, *, now: datetime) -> list[Result]:
-    """The results of attempts that came to this, without making them."""
+    """Return the results of attempts with this outcome, without sending anything."""
     request = Request("http://127.0.0.1/", (), b"", timedelta(seconds=1))
     exchange = Exchange(timedelta(milliseconds=1), came)
     return [pipeline.finish(claimed, request, exchange, started_at=now, now=now) for claimed in claims]
 
 
-# What came, one batch after another, a second apart; what the webhook's row then says.
+# Outcomes, each settled in its own batch a second apart, and the webhook's row afterwards.
 BATCHES = {
     "timeouts add up": ([SLOW] * 9, {"timeouts_in_a_row": 9, "resting_until": None}),
     "ten timeouts in a row": ([SLOW] * 10, {"timeouts_in_a_row": 10, "resting_until": 19}),
@@ -349,7 +350,7 @@ def test_health_is_carried_on_from_batch_to_batch(
 
 
 OK = Reply(200, "", (), b"")
-# What came of a webhook that is well, in one batch in this order; what its row then says.
+# Outcomes of a healthy webhook in one batch, in this order, and the webhook's row afterwards.
 WITH_A_SUCCESS_BEHIND = {
     "a request to wait": ([asking(600), OK], {"resting_until": 600, "failure_count": 0}),
     "an address that is gone": ([Reply(410, "", (), b""), OK], {"gone_at": 0, "failure_count": 0}),
@@ -451,7 +452,7 @@ def test_a_webhook_in_somebodys_hands_holds_up_nobody_elses_results(forge: Forge
         try:
             first = pipeline.settle(results, now=now)
             assert states_by_webhook() == {kept.pk: "sending", other.pk: "pending"}
-            # Before the lease is over it is settled in any case, or it would be sent twice.
+            # In the last part of the lease it is settled regardless of the lock, or it would be sent twice.
             return first, pipeline.settle(first.left, now=now + LEASE * 3 / 4)
         finally:
             is_done.set()
@@ -479,7 +480,7 @@ def test_taking_back_a_lease_while_its_worker_settles_stands_in_nobodys_way(
     def meet(point: str) -> None:
         if point == "half-settled":
             is_half_settled.set()
-            # The other either passes it over or waits for it; if it waits, it has locked nothing that is needed here.
+            # The other thread either skips it or waits for it; if it waits, it holds no lock that is needed here.
             is_tried.wait(2)
 
     def take_back() -> int:
@@ -552,11 +553,11 @@ def test_the_databases_own_ids_are_of_version_7_and_of_the_moment_given(now: dat
     assert connection.in_atomic_block
 
 
-# Whose lease it is ---------------------------------------------------------------------------------------------------
+# The process that holds a lease --------------------------------------------------------------------------------------
 
 
 def claim_in_a_child(now: datetime) -> int:
-    """Have a forked process claim one delivery and die with it; give its number."""
+    """Claim one delivery in a forked process that then dies; return its process id."""
     connection.close()
     pid = os.fork()
     if pid == 0:

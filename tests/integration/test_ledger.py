@@ -1,4 +1,4 @@
-"""The ledger is clean after any honest story, and names exactly the promise that was broken by hand."""
+"""``check_ledger`` is clean after regular operation, and names exactly the invariant that was violated by hand."""
 
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 
 def verdicts(*, now: datetime, **more: timedelta) -> dict[str, tuple[str, int]]:
-    """What is not as it should be: each broken promise with its verdict and count."""
+    """Return the violated invariants, each with its verdict and count."""
     findings = ledger.examine(now=now, **more)
     return {finding.check.name: (finding.verdict, finding.count) for finding in findings if finding.verdict != "ok"}
 
@@ -30,7 +30,7 @@ def execute(*statements: str) -> None:
 
 
 def story(forge: Forge, sender: Sender, *, now: datetime) -> None:
-    """Two webhooks, one of which fails at first: two deliveries with one attempt, two with two, and two to come."""
+    """Create two webhooks, one failing at first: two deliveries with one attempt, two with two, and two to come."""
     forge.webhook(now=now - HOUR)
     forge.webhook(now=now - HOUR, path="/wavers", repository=forge.repository)
     forge.receiver.answers["/wavers"] = Answer(500)
@@ -42,7 +42,7 @@ def story(forge: Forge, sender: Sender, *, now: datetime) -> None:
 
 
 def insert_delivery(*, event: object, webhook: object, organization: object, now: datetime) -> UUID:
-    """One more pending delivery that nobody accepted anything for."""
+    """Insert a pending delivery for which nothing was accepted; return its id."""
     delivery = Delivery(due_at=now, event_type="push", created_at=now)
     delivery.event_id, delivery.webhook_id, delivery.organization_id = event, webhook, organization
     delivery.save(force_insert=True)
@@ -66,7 +66,7 @@ def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sende
     story(forge, sender, now=now)
     assert verdicts(now=now + timedelta(minutes=3)) == {}
 
-    # Claimed and being sent; one of them given back.
+    # Claimed and sent; one of them released.
     moment = now + timedelta(minutes=4)
     claims = pipeline.claim(10, now=moment)
     assert len(claims) == 2
@@ -74,14 +74,14 @@ def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sende
     queue.run(queue.RELEASE, {"ids": [claims[0].delivery_id], "leases": [claims[0].lease]})
     assert verdicts(now=moment) == {}
 
-    # The other's worker dies, and both are sent after all.
+    # The worker of the other one dies, and both are sent in the end.
     moment += timedelta(minutes=2)
     assert chores.reclaim_expired_leases(now=moment) == 1
     assert verdicts(now=moment) == {}
     deliver_due(sender, now=moment)
     assert verdicts(now=moment) == {}
 
-    # Once more, to a receiver that is gone.
+    # Once more, to a receiver that answers 410 Gone.
     forge.receiver.answers["/wavers"] = Answer(410)
     assert replay.redeliver(Delivery.objects.values_list("id", flat=True), now=moment) == 6
     assert verdicts(now=moment) == {}
@@ -89,7 +89,7 @@ def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sende
     assert Webhook.objects.exclude(disabled_at=None).count() == 1
     assert verdicts(now=moment) == {}
 
-    # Held, called off, pinged and deleted.
+    # Held, cancelled, pinged and deleted.
     moment += HOUR
     steady = Webhook.objects.get(disabled_at=None)
     replay.ping(steady, now=moment)
@@ -149,7 +149,7 @@ def test_what_was_broken_by_hand_is_found_and_nothing_else(
     name: str, constraints: list[str], statement: str, forge: Forge, sender: Sender, now: datetime
 ) -> None:
     story(forge, sender, now=now)
-    # One that waits, and one that was delivered at the second attempt.
+    # A pending delivery, and one delivered at the second attempt.
     some = Delivery.objects.filter(state="pending").order_by("id")[0]
     done = Delivery.objects.filter(state="delivered", attempts_made=2).order_by("id")[0]
 
@@ -170,7 +170,7 @@ def test_a_reference_to_nothing_is_found(forge: Forge, sender: Sender, now: date
     there = {"event": event.pk, "webhook": webhook.pk, "organization": forge.organization.pk}
 
     for noun, nothing in (("event", uuid4()), ("webhook", 10**9), ("organization", 10**9)):
-        # The pair of event and webhook is unique, so an event that nobody has a delivery of stands in.
+        # The pair of event and webhook is unique, so use an event without deliveries.
         spare = pipeline.accept([forge.event(now=now, webhook_id=10**9)], now=now)[0]
         pipeline.fan_out(now=now)
         lost = insert_delivery(**{**there, "event": spare.id, noun: nothing}, now=moment)
@@ -230,7 +230,7 @@ def test_pending_for_a_disabled_webhook_is_waiting_not_a_fault(forge: Forge, now
     webhook = forge.webhook(now=now - HOUR)
     forge.accept(now=now)
 
-    # As if the fan-out had slipped past the disabling.
+    # As if the fan-out had run concurrently with the disabling.
     Webhook.objects.filter(pk=webhook.pk).update(disabled_at=now, disabled_reason="by_owner", changed_at=now)
 
     assert verdicts(now=now) == {"deliveries-to-be-held": ("waiting", 1)}
@@ -315,7 +315,7 @@ def test_what_retention_has_deleted_is_not_missing(forge: Forge, sender: Sender,
     forge.accept(now=now)
     deliver_due(sender, now=now)
 
-    # One of the event's deliveries is finished and goes, the other keeps the event.
+    # One of the event's deliveries is finished and deleted; the other keeps the event.
     later = now + timedelta(days=31)
     assert forget_old(now=later).rows == 1
     assert forget_old(now=later).rows == 0

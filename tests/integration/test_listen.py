@@ -1,4 +1,4 @@
-"""``manage.py listen`` and ``manage.py send_event``, as a person at a terminal uses them."""
+"""``manage.py listen`` and ``manage.py send_event``, as used in a terminal."""
 
 import base64
 import json

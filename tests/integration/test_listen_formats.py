@@ -1,4 +1,4 @@
-"""``manage.py listen`` verifies by the format that the webhook has, not by one that the sender chooses."""
+"""``manage.py listen`` verifies with the webhook's format, not with one that the sender chooses."""
 
 import json
 from hashlib import sha256
@@ -20,7 +20,7 @@ MISSING = "The webhook-id header is missing."
 
 
 def heard(behaviour: Behaviour, body: bytes, sent: dict[str, str]) -> dict[str, Any]:
-    """What is shown of one request."""
+    """Return what is shown for one request."""
     with listening(behaviour) as (url, _, shown), requests.Session() as session:
         session.trust_env = False
         assert session.post(url, data=body, headers=sent).status_code == 200
@@ -29,7 +29,7 @@ def heard(behaviour: Behaviour, body: bytes, sent: dict[str, str]) -> dict[str, 
 
 
 def in_github() -> dict[str, str]:
-    """Headers of a request that is signed as GitHub signs, which says nothing of the time."""
+    """Return the headers of a request signed in GitHub's format, whose signature does not cover the time."""
     signature = digest(SECRET.encode(), BODY, sha256).hex()
     return {"X-GitHub-Event": "push", "X-GitHub-Delivery": "msg_1", "X-Hub-Signature-256": f"sha256={signature}"}
 

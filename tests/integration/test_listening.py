@@ -1,4 +1,4 @@
-"""A worker that takes messages off the bell's queue, and a Redis that forgets, refuses or goes away meanwhile."""
+"""A worker that consumes wake-up messages while Redis loses data, rejects commands or goes away."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def valkey(settings: Settings) -> Iterator[redis.Redis]:
 
 
 class Listener:
-    """A consumer as a worker's, with room for one message."""
+    """A consumer like a worker's, with a prefetch count of 1."""
 
     def __init__(self, link: Connection, queue: str) -> None:
         self.link = link
@@ -37,7 +37,7 @@ class Listener:
         current_app.send_task(TASK, connection=self.link, queue=self.queue, ignore_result=True)
 
     def listen(self) -> int:
-        """Wait for one message, and give how many are in hand."""
+        """Wait for one message, and return how many were received."""
         self.link.drain_events(timeout=5)
         return len(self.heard)
 
@@ -58,7 +58,7 @@ def test_a_message_that_could_not_be_struck_out_does_not_make_a_worker_deaf(
     assert listener.listen() == 1
     assert not listener.channel.qos.can_consume()
 
-    # Nobody can be told of it: Redis ends the connection whenever it is asked.
+    # The acknowledgement fails, because Redis cannot be reached.
     listener.channel.client.connection_pool.disconnect()
     listener.channel.client.connection_pool.connection_kwargs["path"] = "/nowhere"
     listener.heard[0].ack_log_error(None, (redis.RedisError,))
@@ -106,7 +106,7 @@ STRANGE = {
     "a task that is no text": bell(headers={"task": [TASK], "id": "1"}),
     "a huge body": bell(body="A" * MAX_BELL_BYTES),
 }
-# Whatever else they say is not read: what Celery gets is made by us.
+# The rest of a message is not read: the message that Celery gets is built locally.
 BELLS = {
     "bad base64": bell(body="%%%"),
     "no body": bell(body=None),

@@ -1,4 +1,4 @@
-"""Locking: whatever is done to the same deliveries at the same time, nobody waits for anybody in a ring."""
+"""Locking: concurrent operations on the same deliveries never deadlock."""
 
 from datetime import datetime, timedelta
 
@@ -17,7 +17,7 @@ def test_whatever_is_done_to_the_same_deliveries_at_the_same_time_nothing_fails(
     webhook = forge.webhook(now=now, max_in_flight=1000)
     forge.accept(200, now=now)
     ids = list(Delivery.objects.order_by("id").values_list("id", flat=True))
-    # Due in the opposite order of their ids, so that an index that is followed leads the other way.
+    # Due in reverse order of ids, so that an index scan by due time visits them in the opposite order.
     for position, delivery_id in enumerate(ids):
         Delivery.objects.filter(pk=delivery_id).update(due_at=now - timedelta(seconds=position))
 
@@ -26,7 +26,7 @@ def test_whatever_is_done_to_the_same_deliveries_at_the_same_time_nothing_fails(
             for action in actions:
                 action()  # type: ignore[operator]
 
-    # A deadlock would be an error in one of these.
+    # A deadlock would raise in one of these threads.
     together(
         lambda: again_and_again(lambda: replay.redeliver(ids, now=now)),
         lambda: again_and_again(lambda: replay.redeliver(ids[::-1], now=now)),

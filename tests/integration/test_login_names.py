@@ -1,4 +1,4 @@
-"""Attempts to log in are counted by the person whose password is tried, however the name is written."""
+"""Login attempts are counted by the user whose password is tried, however the name is spelled."""
 
 from unittest import mock
 
@@ -12,13 +12,13 @@ from deliveries import rates
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "correct horse battery"
-# What Django's form reads as "mona": it takes spaces off and normalises what is left (NFKC).
+# Django's form reads these as "mona": it strips spaces and applies NFKC normalization.
 SPELLINGS = ("ｍona", "𝐦ona", "m𝓸na", " mona ", "\u3000mona", "ｍｏｎａ")
 
 
 @pytest.fixture(autouse=True)
 def counted_here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counters that know of nothing and tell nobody."""
+    """Use counters that start empty and are not synchronized."""
     alone = rates.Counters(mock.Mock(), prefix="test", in_background=False)
     monkeypatch.setattr(rates, "_counters", alone)
 

@@ -1,4 +1,4 @@
-"""Attempts to log in: how many there may be, and what is recorded of them."""
+"""Login attempts: their limits, and what is recorded about them."""
 
 import logging
 from unittest import mock
@@ -20,7 +20,7 @@ DOORS = ["/admin/login/", "/v1/auth/login/"]
 
 @pytest.fixture(autouse=True)
 def counted_here_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counters that know of nothing and tell nobody."""
+    """Use counters that start empty and are not synchronized."""
     alone = rates.Counters(mock.Mock(), prefix="test", in_background=False)
     monkeypatch.setattr(rates, "_counters", alone)
 

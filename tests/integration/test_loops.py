@@ -1,4 +1,4 @@
-"""Deliveries that publish events: they end, wherever they come in."""
+"""Deliveries that publish events end, at whichever entry point the events come in."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is shown in place of a secret and sent back keeps the value that is stored, or is refused: at every API."""
+"""A mask shown in place of a secret and sent back keeps the stored value, or is rejected, in every API."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The migrations: complete, from nothing, and back again."""
+"""The migrations are complete, run from an empty database, and can be reversed."""
 
 from collections.abc import Iterator
 from io import StringIO
@@ -14,7 +14,7 @@ SCRATCH = "scratch"
 
 @pytest.fixture
 def scratch(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """The alias of a database without a single table."""
+    """Yield the alias of a database without any table."""
     name = f"{connection.settings_dict['NAME']}_scratch"
     with django_db_blocker.unblock():
         parameters = connection.get_connection_params()
@@ -108,7 +108,7 @@ def test_names_that_differ_in_case_only_are_kept_through_the_migrations_and_no_m
         assert cursor.fetchall() == [
             ("Widgets", None), ("widgets", "widgets"), ("WIDGETS", "WIDGETS"), ("widgets", None), ("gadgets", None),
         ]  # fmt: skip
-        # As the version before writes rows, which knows nothing of the new columns.
+        # As the previous version writes rows, without the new columns.
         for name in ("wIDGETS", "GADGETS"):
             with pytest.raises(IntegrityError):
                 cursor.execute(

@@ -1,4 +1,4 @@
-"""Names that differ in case only are one name, whichever way a row comes to be or is renamed."""
+"""Names that differ only in case are the same name, however a row is created or renamed."""
 
 import threading
 from datetime import datetime
@@ -39,7 +39,7 @@ def superuser(db: None) -> Client:
 
 @pytest.fixture
 def creating(repository: Repository) -> Caller:
-    """A publisher whose events create repositories; acme/widgets is there."""
+    """Return a publisher whose events create repositories; acme/widgets exists."""
     Organization.objects.update(create_repositories=True)
     return Caller.of(Organization.objects.get(), Scope.PUBLISH)
 
@@ -101,7 +101,7 @@ def test_without_the_setting_an_event_about_a_name_in_another_case_is_told_how_i
 def test_a_name_that_is_taken_in_another_case_while_events_create_theirs_leaves_nothing_behind(
     creating: Caller, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
-    """As when somebody creates a repository by hand between the look and the insertion."""
+    """As when a repository is created by hand between the lookup and the insert."""
     organization, entries = Organization.objects.get(), AuditEntry.objects.count()
     monkeypatch.setattr(repositories, "in_any_case", lambda *_, **__: {})
 

@@ -1,4 +1,4 @@
-"""A proxy of the environment leads to the world, and not back to this very machine."""
+"""A proxy from the environment is used for external hosts, but not for this machine."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.receiver import Answer, Receiver
 
 @pytest.fixture
 def proxied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy at which nobody listens, for every scheme, and no exceptions from it."""
+    """Set a proxy that refuses connections, for every scheme, without exceptions."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
         monkeypatch.setenv(name.upper(), "http://127.0.0.1:9")

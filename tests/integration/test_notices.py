@@ -1,4 +1,4 @@
-"""Letters to owners: one for each disabling, and again until it could be sent."""
+"""E-mails to owners: one for each disabling, retried until it was sent."""
 
 from datetime import datetime, timedelta
 from smtplib import SMTPException

@@ -1,4 +1,4 @@
-"""API keys where they do not belong, and expiries and networks that no key can have."""
+"""API keys in the wrong places, and invalid expiries and networks of keys."""
 
 import json
 import logging

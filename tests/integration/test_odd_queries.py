@@ -1,4 +1,4 @@
-"""Addresses that programs which try everything ask for."""
+"""URLs that vulnerability scanners request."""
 
 import json
 
@@ -53,7 +53,7 @@ def test_the_openapi_document_is_made_once_whatever_is_asked_of_it(monkeypatch: 
     assert {(answer.status_code, answer.content) for answer in answers} == {(200, plain.content)}
     assert plain["Content-Disposition"] == 'inline; filename="HookHub.json"'
     assert len(made) == 1
-    # Django keeps what it reads of a language for as long as the process lives.
+    # Django caches what it reads of a language for the lifetime of the process.
     assert set(trans_real._translations) == languages
 
 

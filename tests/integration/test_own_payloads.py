@@ -1,4 +1,4 @@
-"""What HookHub writes itself is JSON as JavaScript's JSON.stringify writes it, so that receivers may sign either."""
+"""HookHub writes its own JSON as JavaScript's JSON.stringify does, so that receivers may verify either form."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.story import Forge, deliver_due
 
 
 def stringified(body: bytes) -> bytes:
-    """Return a JSON text as ``JSON.stringify(JSON.parse(text))`` does; refuses numbers that JavaScript may rewrite."""
+    """Return a JSON text as ``JSON.stringify(JSON.parse(text))`` does; fail on numbers that JavaScript may rewrite."""
 
     def refuse(number: str) -> float:
         raise AssertionError(f"{number} is written in another way by JavaScript")
@@ -67,14 +67,14 @@ def test_every_documented_example_is_what_javascript_would_sign(dialect: str) ->
         ).payload
 
         assert payload == stringified(payload)
-        # JavaScript moves names that are numbers to the front.
+        # JavaScript moves numeric names to the front.
         assert not [name for name in texts_in(event_type.example) if name.isdecimal()]
 
 
 @pytest.mark.parametrize("slug", FORMATS)
 def test_every_format_writes_around_a_payload_as_javascript_would(slug: str) -> None:
     for message in messages_for(FORMATS[slug]).values():
-        # A repository's or an organization's name is of ASCII, an event type too; the function does not lean on it.
+        # Real names and event types are ASCII, but the function must not depend on it.
         compact = message._replace(
             payload=stringified(message.payload) if message.payload[:2] != b"{ " else b'{"a":1}',
             content_type="json",

@@ -1,4 +1,4 @@
-"""The life of a delivery on a real Postgres, with a real receiver, and time passed in."""
+"""The lifecycle of a delivery on a real PostgreSQL, with a real receiver, and time as an argument."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def states(**filters: Any) -> dict[str, int]:
-    """How many deliveries are in which state."""
+    """Return the number of deliveries by state."""
     found = Delivery.objects.filter(**filters).values_list("state").annotate(Count("id")).order_by("state")
     return dict(found)
 
@@ -88,7 +88,7 @@ def test_the_whole_schedule_is_travelled_and_then_the_webhook_is_disabled(
     assert Event.objects.get(type="webhook.disabled").accepted_at == moment
 
 
-# What a receiver's answer leads to -----------------------------------------------------------------------------------
+# What a receiver's response leads to ---------------------------------------------------------------------------------
 
 
 def test_gone_disables_at_once_and_holds_what_waits(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -138,7 +138,7 @@ def test_a_receiver_that_asks_for_peace_gets_it_for_all_its_deliveries_and_nobod
     deliver_due(sender, now=almost)
     paths = [request.path for request in forge.receiver.received]
     assert (paths.count("/asking"), paths.count("/other")) == (1, 4)
-    # Waiting is no attempt.
+    # A delivery that waits uses up no attempt.
     assert sorted(Delivery.objects.filter(webhook=asking).values_list("attempts_made", flat=True)) == [0, 0, 0, 1]
 
     for _ in range(4):
@@ -174,7 +174,7 @@ def test_a_healthy_webhook_is_not_disabled_by_a_short_outage(forge: Forge, sende
     webhook.refresh_from_db()
     assert webhook.failure_count == 20
 
-    # One success in between, and the giving up of all the others disables nothing.
+    # After one success in between, exhausting all the others does not disable the webhook.
     forge.receiver.answers["/"] = [Answer(200), Answer(502)]
     deliver_due(sender, now=outage + timedelta(minutes=4))
 
@@ -397,7 +397,7 @@ def test_a_delivery_fanned_out_while_its_webhook_was_being_disabled_is_held_by_t
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
     replay.disable(webhook.pk, now=now)
-    # As fan-out leaves it whose snapshot is older than the disabling.
+    # As left by a fan-out whose snapshot is older than the disabling.
     Delivery.objects.update(state="pending", due_at=now)
 
     assert claim_due(10, now=now) == []
@@ -417,7 +417,7 @@ def test_what_is_in_flight_while_its_webhook_is_disabled_counts_and_is_not_sent_
     assert replay.disable(webhook.pk, now=now)[1] == 0
     pipeline.settle(results, now=now)
 
-    # The one that failed is held as soon as its turn comes.
+    # The failed delivery is held by the first claim after it is due.
     assert claim_due(10, now=now + timedelta(days=1)) == []
     assert states() == {"delivered": 1, "held": 1}
 
@@ -455,8 +455,8 @@ def test_a_failure_from_before_it_was_enabled_again_does_not_disable_a_webhook(
     assert Delivery.objects.get().ending == "gone"
 
 
-# The second is how PostgreSQL goes about it at times, by what it believes of its tables: a part of a statement is run
-# again for every row.
+# The second variant forces a plan that PostgreSQL sometimes chooses, depending on its statistics: part of a statement
+# is executed again for every row.
 AGAIN_FOR_EVERY_ROW = "".join(
     f"SET LOCAL enable_{way} = off; " for way in ("hashjoin", "mergejoin", "sort", "hashagg", "material")
 )
@@ -516,7 +516,7 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
     assert (vault.secrets_of(webhook), webhook.sealed_headers, webhook.active) == ((), None, False)
     assert states() == {"cancelled": 1, "sending": 1}
 
-    # What was in flight fails, and is called off when its time comes instead of being tried again.
+    # The delivery in flight fails, and is cancelled when it is due instead of being retried.
     forge.receiver.answers["/"] = Answer(500)
     pipeline.settle(attempt_all([claimed], sender, now=now), now=now)
     assert claim_due(10, now=now + timedelta(days=1)) == []
@@ -525,7 +525,7 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
     assert forge.receiver.received[1:] == []
 
 
-# Sending again -------------------------------------------------------------------------------------------------------
+# Redelivery ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_redelivery_keeps_the_id_numbers_its_attempts_on_and_starts_the_schedule_afresh(
@@ -577,7 +577,7 @@ def test_cancelling_stops_what_waits_and_nothing_else(forge: Forge, sender: Send
     assert replay.redeliver([waiting.pk], now=now) == 1
 
 
-# What may not go wrong in a batch ------------------------------------------------------------------------------------
+# Isolation of deliveries in a batch ----------------------------------------------------------------------------------
 
 
 def test_whatever_bytes_come_back_are_recorded_and_harm_no_neighbour(
@@ -603,14 +603,14 @@ def test_whatever_bytes_come_back_are_recorded_and_harm_no_neighbour(
 
 
 class Broken(StandardWebhooks):
-    """Cannot render anything, and says so in words that Postgres cannot store."""
+    """Raises on rendering, with a message that PostgreSQL cannot store."""
 
     def render(self, message: Message) -> Rendered:
         raise ValueError("nothing\0 to see")
 
 
 class Injecting(StandardWebhooks):
-    """Makes up a header that cannot be sent."""
+    """Adds a header that cannot be sent."""
 
     def render(self, message: Message) -> Rendered:
         return Rendered((("X-Half", "\ud800"),), b"{}")
@@ -658,7 +658,7 @@ def test_a_format_that_only_another_version_knows_costs_its_own_delivery_an_atte
     webhook = Webhook.objects.get(format="of-tomorrow")
     assert (webhook.last_delivery_status, webhook.failure_count) == ("unrenderable", 2)
 
-    # A worker that knows it takes up the schedule where it is.
+    # A worker that knows the format continues the schedule where it was.
     Webhook.objects.filter(format="of-tomorrow").update(format="standard-webhooks")
     deliver_due(sender, now=now + timedelta(minutes=2))
     assert states() == {"delivered": 4}
@@ -691,7 +691,7 @@ def test_secrets_whose_key_is_missing_cost_an_attempt_and_the_owner_reads_why(
     assert [request.path for request in forge.receiver.received] == ["/b"]
     assert "HOOKHUB_ENCRYPTION_KEYS" in Attempt.objects.get(outcome="lost").error
 
-    # With the old key put back, the next attempt goes through.
+    # With the old key restored, the next attempt succeeds.
     settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
     deliver_due(sender, now=now + timedelta(minutes=2))
     assert states() == {"delivered": 2}

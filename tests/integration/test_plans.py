@@ -1,4 +1,4 @@
-"""How PostgreSQL goes about the pipeline's statements, planned while every table is as good as empty."""
+"""PostgreSQL's plans for the pipeline's statements, planned while all tables are almost empty."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.django_db
 
 SCAN = re.compile(r"(?P<how>Seq|Index|Index Only|Bitmap Heap) Scan (using \w+ )?on (?P<table>deliveries_\w+)")
 
-# A scan of all that there is, or of all that is a webhook's; to look its ids up in the same index is another thing.
+# Matches a scan of the whole log, or of all of a webhook's log, but not lookups by id in the same index.
 WHOLE_LOG = re.compile(r"Seq Scan|delivery_log\w* on [\w ]+\n +Index Cond: \(webhook_id")
 
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, object]]:
-    """Give what the pipeline asks of the database from now on: its statements, each with the parameters of one run."""
+    """Record the statements that the pipeline executes from here on, each with the parameters of one execution."""
     asked: dict[str, Mapping[str, object]] = {}
     run, change = queue.run, queue.change
 
@@ -51,7 +51,7 @@ def plan_of(sql: str, parameters: Mapping[str, object]) -> list[str]:
 
 
 def whole_scans(plan: list[str]) -> list[str]:
-    """Give the steps of a plan that read a table from one end to the other."""
+    """Return the steps of a plan that read a whole table."""
     found = []
     for place, line in enumerate(plan):
         if scan := SCAN.search(line):
@@ -77,7 +77,7 @@ def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
     pipeline.review(now=later)
 
     with connection.cursor() as cursor:
-        # As on a new installation, whatever this database has seen of other tests.
+        # As on a new installation, whatever statistics other tests have left.
         cursor.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'deliveries%'")
     assert len(statements) >= 9
     scans = {sql: found for sql, parameters in statements.items() if (found := whole_scans(plan_of(sql, parameters)))}

@@ -1,4 +1,4 @@
-"""The git hook: real repositories, real pushes, a real server that answers, refuses, hangs or is not there."""
+"""The git hook: real repositories, real pushes, and a real server that answers, rejects, hangs or is missing."""
 
 import ast
 import json
@@ -25,7 +25,7 @@ from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
 
 ROOT = Path(__file__).resolve().parents[2]
 ZERO = "0" * 40
-# No user's or machine's settings, and the same commit ids in every run.
+# No user or system configuration, and the same commit ids in every run.
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "HOME": "/nonexistent",
@@ -44,7 +44,7 @@ ENVIRONMENT = {
 
 
 def git(*arguments: str | bytes, cwd: Path, stdin: bytes = b"", **more: str) -> str:
-    """Run git to success and give its output; a push that takes a minute has been blocked."""
+    """Run git, require success, and return its output; a push that takes a minute was blocked."""
     done = subprocess.run(
         ["git", *arguments],
         cwd=cwd,
@@ -79,7 +79,7 @@ class Host:
         return git("rev-parse", "HEAD", cwd=self.clone)
 
     def push(self, *arguments: str, **environment: str) -> str:
-        """Push, which must succeed, and give what the pusher saw of the hook."""
+        """Push, require success, and return the output of the hook that the pusher sees."""
         pushed = subprocess.run(
             ["git", "push", "--porcelain", "origin", *arguments],
             cwd=self.clone,
@@ -96,7 +96,7 @@ class Host:
         return Spool(self.bare)
 
     def wait_until(self, condition: Callable[[Spool], bool]) -> None:
-        """Watch the spool, which detached processes work on, without taking part: not even its lock is touched."""
+        """Poll the spool, on which detached processes work, without touching it or its lock."""
         until = time.monotonic() + 60
         while not condition(self.spool):
             assert time.monotonic() < until, list(self.spool.directory.iterdir())
@@ -149,7 +149,7 @@ def host(tmp_path: Path, fake: FakeHookHub) -> Host:
 
 
 def told(fake: FakeHookHub, host: Host) -> list[dict[str, Any]]:
-    """Give what has been accepted since the last time, once nothing is on its way any more."""
+    """Return the events accepted since the last call, after everything spooled was sent."""
     host.wait_until(lambda spool: not (spool.pushes() or spool.batches()))
     events = [{"type": event["type"], **event["data"]} for event in fake.accepted.values()]
     fake.accepted.clear()
@@ -477,7 +477,7 @@ def test_a_repository_with_a_working_tree_is_told_like_a_bare_one(tmp_path: Path
 
 
 def many_commits(count: int, *, message: str = "m", files: int = 1) -> bytes:
-    """Write a history for git fast-import, thousands of commits in no time."""
+    """Return a history for git fast-import, which creates thousands of commits quickly."""
     lines = [b"blob\nmark :1\ndata 1\nx\n"]
     for number in range(count):
         said = f"{message} {number}".encode()
@@ -526,7 +526,7 @@ def test_the_number_of_git_processes_does_not_grow_with_the_push(host: Host, fak
     wrapper.write_text(f'#!/bin/sh\necho x >> {log}\nexec {real} "$@"\n')
     wrapper.chmod(0o755)
     counts = []
-    # Set by hand and not in the environment of the push: git puts its own directory first in its hooks' PATH.
+    # The hook is run directly instead of by a push, because git puts its own directory first in the PATH of hooks.
     lines = []
     for number, commits in enumerate((1, 300)):
         git("fast-import", "--quiet", "--force", cwd=host.bare, stdin=many_commits(commits, message=str(number)))
@@ -555,7 +555,7 @@ def test_a_push_does_not_wait_for_a_hookhub_that_hangs_and_is_told_once_later(ho
 
     host.push("main")
 
-    # The push is over, and the one request it caused is still without an answer.
+    # The push is over, and its one request is still unanswered.
     fake.wait_for(lambda f: len(f.asked) == 1)
     assert fake.accepted == {}
     host.commit(a="2")
@@ -588,7 +588,7 @@ def test_events_outlive_a_hookhub_that_is_not_there(host: Host, fake: FakeHookHu
 
 
 def wait_for_problem(host: Host) -> str:
-    """Give the reason a sender left behind, once it has given up."""
+    """Return the problem that a sender recorded when it gave up."""
     path = host.spool.directory / "last-problem"
     host.wait_until(lambda _: path.exists())
     return path.read_text()

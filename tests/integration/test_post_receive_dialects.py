@@ -1,4 +1,4 @@
-"""The git hook in each system's words: real pushes, and every event as the system's own catalogue has it."""
+"""The git hook in each system's vocabulary: real pushes, and every event matches the system's catalogue."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from hookhub.schemas import Budget
 from tests.fake_hookhub import FakeHookHub, fake_hookhub
 from tests.integration.test_post_receive import ZERO, Host, make_host, told
 
-# When ENVIRONMENT says that everything was committed.
+# The commit time set in ENVIRONMENT.
 COMMITTED_AT = 1772597168
 
 
@@ -35,7 +35,7 @@ def types(events: list[dict[str, Any]]) -> list[str]:
 
 
 def a_busy_day(host: Host, fake: FakeHookHub) -> list[dict[str, Any]]:
-    """Everything that can happen to refs, told."""
+    """Push every kind of change to refs, and return the events."""
     events = []
 
     def push(*arguments: str) -> None:
@@ -83,7 +83,7 @@ def test_coregits_users_are_told_of_branches_and_of_the_repository(host: Host, f
         {"type": "branch.created", **main},
         {"type": "push", **main, "commit_sha": first},
         {"type": "push", **main},
-        # Made of main, so that it brings no commits of its own.
+        # Created from main, so it adds no commits.
         {"type": "branch.created", "repo": "widgets", "branch": "topic", "commit_sha": third},
         {"type": "push", **main, "commit_sha": first},
         {"type": "branch.deleted", "repo": "widgets", "branch": "topic", "commit_sha": third},

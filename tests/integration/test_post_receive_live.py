@@ -1,4 +1,4 @@
-"""The git hook against HookHub itself: from a repository that is not there to its first event."""
+"""The git hook against HookHub itself: from a repository that does not exist to its first event."""
 
 import json
 import os

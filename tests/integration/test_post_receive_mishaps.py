@@ -1,4 +1,4 @@
-"""The git hook where something is wrong: at HookHub, on the way, with the key, in git's environment, with a commit."""
+"""The git hook under failures: of HookHub, the network, the key, git's environment, or a commit."""
 
 import fcntl
 import json
@@ -45,9 +45,9 @@ def host(tmp_path: Path, fake: FakeHookHub) -> Host:
 
 @contextmanager
 def no_sender(host: Host) -> Iterator[None]:
-    """Hold the lock that a sender needs, so that pushes stay as the hook wrote them down.
+    """Hold the lock that a sender needs, so that pushes stay in the spool as the hook wrote them.
 
-    Pushes are to wait for their sender's report, so that none comes when the lock is free again: ``WAITING``.
+    Pushes must wait for their sender's report (``WAITING``), so that no sender starts when the lock is released.
     """
     host.spool.directory.mkdir(exist_ok=True)
     settings = json.loads((host.bare / "hookhub.json").read_text())
@@ -71,7 +71,7 @@ def run_hook(host: Host, *arguments: str, stdin: bytes = b"", **more: str) -> su
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-# What HookHub, or something before it, refuses -----------------------------------------------------------------------
+# Rejections by HookHub or by a proxy ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_what_one_push_names_holds_for_it_and_for_no_other_that_waits(host: Host
     assert names == ["acme/widgets", "acme/other", "acme/widgets"]
 
 
-# What a push brought -------------------------------------------------------------------------------------------------
+# The content of a push -----------------------------------------------------------------------------------------------
 
 
 def distinct(fake: FakeHookHub, host: Host) -> list[tuple[int, list[bool]]]:
@@ -547,7 +547,7 @@ def test_a_namespace_has_branches_of_its_own(host: Host, fake: FakeHookHub) -> N
 
     assert [event["type"] for event in first] == ["branch.created", "push"]
     assert (first[1]["size"], second[0]["size"], second[0]["distinct_size"]) == (1, 1, 1)
-    # In the repository proper nothing of it has been seen.
+    # The repository itself has not seen any of these commits.
     assert (third[0]["type"], third[1]["size"], third[1]["distinct_size"]) == ("branch.created", 2, 2)
     assert environment.ref_prefix({"GIT_NAMESPACE": "a/b"}) == "refs/namespaces/a/refs/namespaces/b/"
 
@@ -688,7 +688,7 @@ def many_branches(count: int) -> bytes:
 
 
 def import_branches(host: Host, count: int) -> bytes:
-    """Have branches in the repository, each with a commit of its own, and return the lines that git gives its hook."""
+    """Create branches with one commit each, and return the lines that git passes to its hook."""
     git("fast-import", "--quiet", cwd=host.bare, stdin=many_branches(count))
     listed = git("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/b*", cwd=host.bare)
     return "".join(f"{ZERO} {line}\n" for line in listed.splitlines()).encode()
@@ -737,7 +737,7 @@ def test_a_push_that_was_half_built_is_finished_and_told_once(host: Host, fake: 
     with no_sender(host):
         run_hook(host, stdin=lines, GIT_DIR=".", **WAITING)
     (path,) = host.spool.pushes()
-    # What a sender leaves that is killed after a first request of 21 events.
+    # As left by a sender that was killed after a first request of 21 events.
     path.with_suffix(".000000.events").write_bytes(b'{"type": "first", "id": "1", "data": {}}\n')
     path.with_suffix(".progress").write_text(json.dumps({"change": 10, "place": 1, "batches": 1}))
 
@@ -752,7 +752,7 @@ def test_a_push_that_was_half_built_is_finished_and_told_once(host: Host, fake: 
 
 
 def manage(*arguments: str, **more: str) -> tuple[str, str]:
-    """Run the command in an environment like a push's, and return what it wrote to its two streams."""
+    """Run the command in an environment like a push's, and return its standard output and standard error."""
     out, err = StringIO(), StringIO()
     with mock.patch.dict(os.environ, {**ENVIRONMENT, **more}, clear=True):
         call_command("post_receive", *arguments, stdout=out, stderr=err)
@@ -884,7 +884,7 @@ def test_an_address_that_is_none_is_a_sentence_and_no_traceback(host: Host) -> N
         manage("--install", str(host.bare), "--url", "http://[::1", "--api-key", KEY)
 
 
-# What belongs to the shape of a push ---------------------------------------------------------------------------------
+# Fields that depend on the system's shape of a push ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The connection to PostgreSQL: what it asks, what it notices, and when it ends."""
+"""The connection to PostgreSQL: its settings, how it detects failures, and when it is closed."""
 
 import gc
 import os
@@ -31,14 +31,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def onlooker() -> Iterator["psycopg.Connection[tuple[int]]"]:
-    """A connection of nobody's, to look at the others."""
+    """Yield a separate connection to inspect the others."""
     connection.ensure_connection()
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as looking:
         yield looking
 
 
 def end(onlooker: "psycopg.Connection[tuple[int]]", pid: int) -> None:
-    """End somebody's connection from the server's side, and wait until it is so."""
+    """Terminate a connection from the server's side, and wait until it has ended."""
     assert onlooker.execute("SELECT pg_terminate_backend(%s, 10000)", [pid]).fetchone() == (True,)
 
 
@@ -126,7 +126,7 @@ def test_a_connection_that_is_read_only_is_left_for_another(*, is_asked_first: b
     with pytest.raises(OperationalError):
         queue.require_writable()
     if is_asked_first:
-        # That it answers changes nothing.
+        # It is left even though it answers queries.
         assert backend() == before
     connection.close_if_unusable_or_obsolete()
 
@@ -143,13 +143,13 @@ def test_a_connection_ends_with_its_thread_and_no_sooner() -> None:
     def work() -> None:
         seen.append(backend())
         made.append(connection.connection)
-        # A second connection of the same thread leaves the first one alone.
+        # Closing a second connection of the same thread does not close the first.
         second = connections["default"].copy()
         second.ensure_connection()
         second.close()
         seen.append(backend())
 
-    # Nobody is to rely on the garbage collector for this.
+    # Closing must not depend on the garbage collector.
     gc.disable()
     try:
         thread = threading.Thread(target=work)
@@ -168,7 +168,7 @@ def test_a_fork_that_ends_leaves_its_parents_connection_open() -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            # What a forked worker does, without a word to the server.
+            # As a forked worker does, without sending anything to the server.
             connections["default"].connection = None
             connection.ensure_connection()
         finally:
@@ -182,7 +182,7 @@ def test_a_server_that_vanishes_without_a_word_is_noticed_by_tcp_within_half_a_m
     parameters = connection.get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         parameters.pop(name, None)
-    # Embedded, it is on a Unix socket; what stands before it makes a TCP connection of that.
+    # The embedded server uses a Unix socket; the proxy before it makes that a TCP connection.
     at = f"{parameters['host']}/.s.PGSQL.{parameters.get('port') or 5432}"
     target = at if at.startswith("/") else (parameters["host"], int(parameters.get("port") or 5432))
 
@@ -203,6 +203,6 @@ def test_a_server_that_vanishes_without_a_word_is_noticed_by_tcp_within_half_a_m
         }
 
     assert options["SO_KEEPALIVE"]
-    # A connection on which nothing is said, and one on which what is said is not received.
+    # The first limit is for an idle connection, the second for one with unacknowledged data.
     assert options["TCP_KEEPIDLE"] + options["TCP_KEEPINTVL"] * options["TCP_KEEPCNT"] <= 30
     assert 0 < options["TCP_USER_TIMEOUT"] <= 30_000

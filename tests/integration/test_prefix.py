@@ -1,4 +1,4 @@
-"""Under a path prefix every page, header and document leads to addresses under that prefix."""
+"""Under a path prefix, every page, header and document links to URLs under that prefix."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ ADDRESS = re.compile(r"https?://testserver[^\s\"'<>,;{}\\]*")
 
 @pytest.fixture(autouse=True)
 def under_the_prefix() -> Iterator[None]:
-    """What Django's WSGI handler does with SCRIPT_NAME, and its test client does not."""
+    """Set the script prefix as Django's WSGI handler does from SCRIPT_NAME, and its test client does not."""
     before = get_script_prefix()
     set_script_prefix(f"{PREFIX}/")
     yield
@@ -38,7 +38,7 @@ def under_the_prefix() -> Iterator[None]:
 
 
 class Links(HTMLParser):
-    """The addresses that a page leads to."""
+    """Collects the links of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Links(HTMLParser):
 
 
 class Crawler:
-    """Follows what it finds, as a browser behind the proxy does: what is not under the prefix is another's."""
+    """Follows links as a browser behind the proxy does; a link outside the prefix leads to another site."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -86,7 +86,7 @@ class Crawler:
         return headers | links.found
 
 
-# A static file's answer ends the request, and with it the connection to the database.
+# The response with a static file ends the request, and closes the database connection.
 @pytest.mark.django_db(transaction=True)
 def test_every_page_of_the_admin_and_of_the_api_leads_to_pages_under_the_prefix(
     receiver: Receiver, api: Caller, repository: Repository

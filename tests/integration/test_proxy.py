@@ -1,4 +1,4 @@
-"""The fault harness's own network: each mode does to a conversation what it says."""
+"""The fault harness's proxy: each mode affects connections as documented."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ from chaos.proxy import MODES, Proxy
 
 @pytest.fixture
 def echo() -> Iterator[int]:
-    """A server that gives back what it gets, and ends a connection when its peer does."""
+    """Run a server that echoes its input and closes a connection when its peer does."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve(connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""What an owner reads of a refused address, and the operator's rules about TLS for webhooks that exist already."""
+"""What an owner reads about a rejected URL, and the operator's TLS rules for existing webhooks."""
 
 import logging
 from collections.abc import Iterator

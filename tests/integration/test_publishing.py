@@ -1,4 +1,4 @@
-"""The short way in for programs: what it costs, what it remembers, and that it says what the long way says."""
+"""The fast path: its cost, its caches, and that it answers exactly as the DRF path does."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ def publisher(organization: Organization) -> Caller:
 
 @pytest.fixture
 def choosy(organization: Organization) -> Caller:
-    """Somebody whose requests the framework has to see to."""
+    """Return a publisher whose Accept header requires the DRF path."""
     return Caller.of(organization, Scope.PUBLISH, accept=CHOOSY)
 
 
@@ -72,7 +72,7 @@ def test_what_programs_usually_say_goes_the_short_way(
         assert caller.post("/v1/events", EVENT, content_type=content_type).status_code == 202
 
 
-# Both ways say the same ----------------------------------------------------------------------------------------------
+# Both paths answer the same ------------------------------------------------------------------------------------------
 
 REQUESTS = {
     "an event": (EVENT, {}),
@@ -165,7 +165,7 @@ def test_of_a_body_that_was_cut_off_nothing_is_accepted(organization: Organizati
     assert not Event.objects.exists()
 
 
-# What is remembered --------------------------------------------------------------------------------------------------
+# Caching -------------------------------------------------------------------------------------------------------------
 
 
 def revoke(caller: Caller) -> None:
@@ -325,7 +325,7 @@ def test_a_connection_that_ended_while_nobody_looked_costs_no_publisher_an_answe
     assert publisher.post("/v1/events", EVENT).status_code == 202
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [connection.connection.info.backend_pid])
-    # What Django does between two requests.
+    # As Django does between two requests.
     connection.close_if_unusable_or_obsolete()
 
     assert publisher.post("/v1/events", EVENT).status_code == 202
@@ -348,10 +348,10 @@ def test_a_read_only_database_is_503_and_the_next_request_has_another_connection
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
     assert answer.headers["Retry-After"] == "1"
     assert Event.objects.count() == is_remembered
-    # Who only reads is served by a database that can be read.
+    # A read-only database still serves readers.
     assert caller.get("/v1/events").status_code == 200
     read_only.off()
-    # What Django does between two requests.
+    # As Django does between two requests.
     connection.close_if_unusable_or_obsolete()
     assert caller.post("/v1/events", EVENT).status_code == 202
 

@@ -1,4 +1,4 @@
-"""Limits of rates and numbers: who is refused, for how long, and that other people are not."""
+"""Limits of rates and counts: which callers are rejected, for how long, and that others are not affected."""
 
 import json
 import threading
@@ -36,7 +36,7 @@ def redis(settings: Settings) -> Any:
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counters that know of nothing."""
+    """Start with empty counters."""
     monkeypatch.setattr(rates, "_counters", None)
 
 
@@ -44,7 +44,7 @@ def a_process(redis: Any) -> Counters:
     return Counters(lambda: redis, prefix="test-rates", in_background=False)
 
 
-# How it is counted ---------------------------------------------------------------------------------------------------
+# Counting ------------------------------------------------------------------------------------------------------------
 
 
 def test_two_processes_know_of_each_other_once_they_have_told_redis(redis: Any) -> None:
@@ -110,7 +110,7 @@ def test_without_redis_a_process_counts_for_itself_and_tells_redis_later(redis: 
 
 
 class LateRedis:
-    """Does what it is asked, and answers the first few times when nobody listens any more."""
+    """Executes commands, but answers the first few times only after the client's timeout."""
 
     def __init__(self, redis: Any, *, late: int) -> None:
         self.redis = redis

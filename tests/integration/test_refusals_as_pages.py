@@ -1,4 +1,4 @@
-"""Refusals that come before any view are pages for browsers too, with the policy that every page has."""
+"""Rejections before any view are HTML pages for browsers, with the same Content-Security-Policy as every page."""
 
 import asyncio
 from typing import Any

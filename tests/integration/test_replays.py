@@ -1,4 +1,4 @@
-"""Replays: a filter's deliveries sent again batch by batch, and none that came after the start."""
+"""Replays redeliver the deliveries of a filter batch by batch, and none that were created after the start."""
 
 from datetime import datetime, timedelta
 

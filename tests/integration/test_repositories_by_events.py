@@ -1,4 +1,4 @@
-"""Repositories that come to be with the first event about them, where their organization wants that."""
+"""Repositories created by the first event about them, where their organization allows it."""
 
 import threading
 
@@ -144,7 +144,7 @@ def test_the_setting_is_one_of_the_api(organization: Organization) -> None:
     assert (before, after) == (False, True)
 
 
-# Checking without publishing -----------------------------------------------------------------------------------------
+# Validation without publishing ---------------------------------------------------------------------------------------
 
 
 def test_validating_says_what_publishing_would_and_publishes_nothing(

@@ -1,4 +1,4 @@
-"""The access log, the ids of requests, and requests that nobody can read."""
+"""The access log, request ids, and malformed requests."""
 
 import json
 import logging
@@ -102,7 +102,7 @@ def test_a_path_with_a_nul_leads_nowhere(api: Caller, address: str) -> None:
     answer = api.get(address)
 
     found = answer.json()
-    # In the words of the API whose path it is.
+    # In the error shape of the API that the path belongs to.
     words = found.get("message") or (found["error"] if isinstance(found["error"], str) else found["error"]["code"])
     assert (answer.status_code, words.lower().replace(" ", "_")) == (404, "not_found")
 

@@ -1,4 +1,4 @@
-"""Retention: what is past it goes, in batches, and nothing that anybody still needs."""
+"""Retention: expired rows are deleted in batches, and nothing that is still needed."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 DAY = timedelta(days=1)
 MONTH = 30 * DAY
-# For a tick that is to do all there is to do.
+# The budget of a tick that does everything there is to do.
 NO_HURRY = DAY
 
 
@@ -42,25 +42,25 @@ def is_stopping() -> Iterator[None]:
 
 
 def counts() -> tuple[int, int, int]:
-    """How many deliveries, attempts and events there are."""
+    """Return the number of deliveries, attempts and events."""
     return Delivery.objects.count(), Attempt.objects.count(), Event.objects.count()
 
 
 def faults(*, now: datetime) -> set[str]:
-    """What the ledger finds wrong, but for deliveries that are missing because they were forgotten."""
+    """Return the violated invariants, except deliveries that are missing because they were pruned."""
     findings = ledger.examine(now=now, within=timedelta(0))
     return {finding.check.name for finding in findings if finding.verdict == "fault"}
 
 
 def delivered(count: int, forge: Forge, sender: Sender, *, now: datetime) -> None:
-    """So many events delivered at once to the one webhook."""
+    """Create ``count`` events that are delivered at once to one webhook."""
     if not Webhook.objects.exists():
         forge.webhook(now=now, max_in_flight=1000)
     forge.accept(count, now=now)
     deliver_due(sender, now=now)
 
 
-# What goes and what stays ---------------------------------------------------------------------------------------------
+# What is deleted and what is kept -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_nothing_at_all_is_nothing_to_do(now: datetime, db: None) -> None:
     assert forget_old(now=now).looked_at == 0
 
 
-# What deleted webhooks are owed ---------------------------------------------------------------------------------------
+# Deliveries of deleted webhooks ---------------------------------------------------------------------------------------
 
 
 def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: datetime) -> None:
@@ -191,7 +191,7 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
     forge.accept(now=now)
     with transaction.atomic():
         webhooks.delete(webhook, now=now)
-    # As a worker leaves it that had them in hand at that moment.
+    # As left by a worker that had them in flight at that moment.
     Delivery.objects.filter(webhook=webhook).update(state="held", ending=None, finished_at=None)
 
     assert chores.cancel_what_the_deleted_are_owed(now=now + DAY) == 3
@@ -275,15 +275,15 @@ def test_a_tick_over_many_old_deliveries_that_are_held_reads_a_bounded_number_of
 
     for ticks in (1, 2, 3):
         assert ticking.tick(now=now + 2 * MONTH, budget=timedelta(0)).looked_at <= 100
-        # The database's own count: a tick goes on where the last one ended, and looks at nothing twice. The planner
-        # reads a row or two besides, to see how far the ids go.
+        # By the database's own count: a tick continues where the last one ended, and reads nothing twice. The planner
+        # reads one or two more rows to determine the range of ids.
         assert rows_read() - before <= 110 * ticks
 
     assert Delivery.objects.count() == 3000
 
 
 def rows_read() -> int:
-    """How many rows of deliveries this transaction has read so far, by PostgreSQL's own count."""
+    """Return how many rows of deliveries this transaction has read so far, by PostgreSQL's own count."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables "
@@ -300,7 +300,7 @@ def test_the_next_batch_is_smaller_after_one_that_took_long_and_grows_again() ->
     assert look_next(LOOK_MOST, took=timedelta(0)) == LOOK_MOST
 
 
-# Rounds ---------------------------------------------------------------------------------------------------------------
+# Passes ---------------------------------------------------------------------------------------------------------------
 
 
 def test_what_a_round_had_to_leave_goes_in_a_later_one(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -317,7 +317,7 @@ def test_what_a_round_had_to_leave_goes_in_a_later_one(forge: Forge, sender: Sen
     soon = later + ROUND_EVERY - timedelta(milliseconds=1)
     with counted_statements() as statements:
         assert ticking.tick(now=soon, budget=NO_HURRY).rows == 0
-    # Between two rounds a tick costs nothing.
+    # Between two passes a tick executes no statement.
     assert statements == []
     assert ticking.tick(now=later + ROUND_EVERY, budget=NO_HURRY).rows == 2
 
@@ -337,7 +337,7 @@ def test_whoever_takes_over_from_a_process_that_died_finds_what_is_left(
     died = Round(now + MONTH)
     died.forget_a_batch()
 
-    # Whatever has gone went as a whole.
+    # A delivery is deleted together with its attempts and its event.
     assert counts() == (3, 3, 3)
     assert faults(now=now) == set()
     assert forget_old(now=now + 2 * MONTH).rows == 6
@@ -362,7 +362,7 @@ def test_a_batch_that_fails_is_undone_and_made_again(
 
 def test_what_lost_its_delivery_is_found(forge: Forge, sender: Sender, now: datetime) -> None:
     delivered(3, forge, sender, now=now)
-    # As somebody leaves it who deletes by hand.
+    # As after deleting rows by hand.
     Delivery.objects.all().delete()
 
     assert forget_old(now=now + MONTH).rows == 0
@@ -382,7 +382,7 @@ def test_an_attempt_written_down_after_its_delivery_was_forgotten_goes_in_its_tu
     replay.cancel([Delivery.objects.get().pk], now=now + DAY)
     forget_old(now=now + MONTH + 2 * DAY)
 
-    # The worker was asleep for all that time.
+    # The worker was suspended for all that time.
     assert pipeline.settle(results, now=now + MONTH + 2 * DAY).ours == set()
 
     assert counts() == (0, 1, 0)
@@ -392,7 +392,7 @@ def test_an_attempt_written_down_after_its_delivery_was_forgotten_goes_in_its_tu
     assert counts() == (0, 0, 0)
 
 
-# Beside others --------------------------------------------------------------------------------------------------------
+# Concurrency ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
@@ -404,7 +404,8 @@ def test_what_is_being_sent_again_at_this_very_moment_is_not_forgotten(
 
     with transaction.atomic():
         assert replay.redeliver([chosen], now=now + 2 * MONTH) == 1
-        # The redelivery is not committed yet, so that the other sees it finished, and does not wait for it either.
+        # The redelivery is not committed yet, so the other connection sees a finished delivery, and must not wait for
+        # it.
         [forgotten] = together(lambda: forget_old(now=now + 2 * MONTH))
 
     assert (forgotten.deliveries, forgotten.events) == (1, 1)
@@ -453,7 +454,7 @@ def test_forgetting_while_the_same_deliveries_are_sent_again_called_off_and_sett
         with_sender = claim_due(20, now=later + number * DAY)
         pipeline.release(with_sender[::2])
 
-    # A deadlock would be an error in one of these.
+    # A deadlock would raise in one of these threads.
     together(
         lambda: [replay.redeliver(ids[start::7], now=later) for start in range(7)],
         lambda: [replay.redeliver(ids[start::5][::-1], now=later) for start in range(5)],

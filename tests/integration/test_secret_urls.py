@@ -1,4 +1,4 @@
-"""Where the URL alone lets anybody post, nobody is shown it: on every way out, in every format that says so."""
+"""Where a URL is itself a secret, it is shown nowhere: in no output, and for every format that declares it."""
 
 import logging
 from datetime import datetime, timedelta
@@ -108,7 +108,7 @@ def test_another_format_does_not_unmask_it(forge: Forge, now: datetime, slug: st
     assert set(raised.value.faults) == {"url"}
     webhook.refresh_from_db()
     assert webhook.format == slug
-    # Who knows it may do as they like, and one chat's mask is as good as the other's.
+    # A caller that knows the URL may change the format, and another chat format masks it just as well.
     webhooks.change(webhook.pk, {"format": next(other for other in MASKED if other != slug)}, now=now)
     changed, _ = webhooks.change(webhook.pk, {"format": "coregit", "url": forge.receiver.url(PATH)}, now=now)
     assert changed.shown_url == forge.receiver.url(PATH.replace("=true", f"={MASK}"))
@@ -125,7 +125,7 @@ def test_the_log_masks_it_whether_delivered_refused_lost_or_unknown(
 
     deliver_due(sender, now=now)
     deliver_due(sender, now=now + timedelta(hours=1))
-    # This worker dies with the delivery in its hands.
+    # This worker dies with the delivery in flight.
     claim_due(10, now=now + timedelta(hours=2))
     reclaim_expired_leases(now=now + timedelta(hours=3))
     deliver_due(sender, now=now + timedelta(hours=4))
@@ -251,7 +251,7 @@ def test_an_operator_who_rotates_secrets_leaves_those_alone_that_have_none(forge
 
 
 def row_of(webhook: Webhook) -> str:
-    """Everything the table holds of a webhook, as a dump of it shows it."""
+    """Return everything that the table holds about a webhook, as a dump would show it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT w::text FROM deliveries_webhook w WHERE id = %s", [webhook.pk])
         return str(cursor.fetchone()[0])

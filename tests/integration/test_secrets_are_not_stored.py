@@ -1,4 +1,4 @@
-"""Every answer and page that shows a secret or a key tells browsers and proxies to store nothing of it."""
+"""Every response and page that shows a secret or a key forbids browsers and proxies to store it."""
 
 import re
 from datetime import datetime
@@ -81,7 +81,7 @@ def test_pages_of_the_admin_that_show_a_secret_or_a_key_are_stored_nowhere(forge
     for what, answer in answers.items():
         assert SECRET.search(answer.content.decode()), what
         assert is_stored_nowhere(answer), what
-        # What led there says nothing that could be shown again.
+        # The redirects on the way contain no secret.
         assert all(not SECRET.search(address) for address, _ in getattr(answer, "redirect_chain", [])), what
-    # Shown once, a secret is on no page that follows.
+    # A secret is shown only once, and on no later page.
     assert not SECRET.search(client.get(KEYS).content.decode())

@@ -1,4 +1,4 @@
-"""What browsers are told, how long a session lasts, and that a deployment's settings are as Django wants them."""
+"""Security headers, the lifetime of sessions, and that a deployment's settings pass Django's checks."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The sender against real sockets: many at once, one deadline for all of it, and every misbehaviour of a receiver."""
+"""The sender against real sockets: many requests at once, one deadline for each, and all kinds of bad receivers."""
 
 import gzip
 import itertools
@@ -19,7 +19,7 @@ from deliveries.transfer import BODY_MOST, HEADERS_MOST, Exchange, Reply, Reques
 from tests.receiver import Answer, Received, Receiver, refusing_port
 
 SOON = timedelta(seconds=0.3)
-# Generous beside SOON, and still far from what a receiver would take that is not cut off.
+# Much longer than SOON, and much shorter than a receiver would take that is not cut off.
 LATE = timedelta(seconds=3)
 LONG = timedelta(seconds=10)
 
@@ -29,7 +29,7 @@ def a_request(url: str, *, body: bytes = b"{}", timeout: timedelta = LONG, **mor
 
 
 def exchange_all(sender: Sender, requests: list[Request]) -> list[Exchange]:
-    """Make the requests all at once, and give what became of each in their order."""
+    """Send all requests at once, and return their exchanges in the same order."""
     for token, request in enumerate(requests):
         sender.start(request, token=token)
     ended: dict[object, Exchange] = {}
@@ -53,7 +53,7 @@ def kind_of(found: Exchange) -> str:
     return found.result.kind
 
 
-# What goes right -----------------------------------------------------------------------------------------------------
+# Successful exchanges ------------------------------------------------------------------------------------------------
 
 
 def test_a_request_arrives_as_it_was_given_and_the_answer_comes_back_whole(sender: Sender, receiver: Receiver) -> None:
@@ -189,7 +189,7 @@ def test_a_connection_that_the_receiver_closed_meanwhile_is_replaced(sender: Sen
     assert [status_of(exchange(sender, a_request(receiver.url()))) for _ in range(20)] == [200] * 20
 
 
-# What stays at home --------------------------------------------------------------------------------------------------
+# What is not sent ----------------------------------------------------------------------------------------------------
 
 
 def test_cookies_are_not_kept(sender: Sender, receiver: Receiver) -> None:
@@ -253,7 +253,7 @@ def test_compressed_answers_are_not_unpacked(sender: Sender, receiver: Receiver)
     assert "accept-encoding" not in receiver.received[0].headers
 
 
-# Answers, byte for byte ----------------------------------------------------------------------------------------------
+# Responses, byte for byte --------------------------------------------------------------------------------------------
 
 OK = b"HTTP/1.1 200 OK\r\n"
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -273,7 +273,7 @@ ANSWERS: dict[str, tuple[bytes, int | str]] = {
     "chunked with a trailer": (OK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX-Late: 1\r\n\r\n", 200),
     "NUL and broken UTF-8 in the body": (OK + b"Content-Length: 4\r\n\r\n\0\xff\xfe\0", 200),
     "broken UTF-8 in a header": (OK + b"X: \xff\xfe\r\nContent-Length: 0\r\n\r\n", 200),
-    # Odd, yet complete: nothing is lost by believing it.
+    # Malformed but complete, so accepting it loses nothing.
     "length beyond counting": (OK + b"Content-Length: " + b"9" * 40 + b"\r\n\r\nok", 200),
     "status of four digits": (b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", 200),
     "nothing": (b"", "protocol"),
@@ -360,7 +360,7 @@ def test_the_headers_are_those_of_the_final_answer(sender: Sender, receiver: Rec
     assert found.result.reason == "Later"
 
 
-# What goes on too long -----------------------------------------------------------------------------------------------
+# Responses that take too long ----------------------------------------------------------------------------------------
 
 
 def drip_body(connection: socket.socket, _: Received) -> None:
@@ -380,7 +380,7 @@ def drip_status(connection: socket.socket, _: Received) -> None:
 
 
 def drip(connection: socket.socket) -> None:
-    # Ends when the other side hangs up.
+    # Ends when the other side closes the connection.
     while True:
         connection.sendall(b"x")
         time.sleep(0.05)
@@ -475,7 +475,7 @@ def test_those_that_hang_do_not_keep_the_others_waiting(sender: Sender, receiver
         sender.close()
 
 
-# What is too long ----------------------------------------------------------------------------------------------------
+# Responses that are too long -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, BODY_MOST - 1, BODY_MOST, BODY_MOST + 1, 3 * BODY_MOST])
@@ -529,7 +529,7 @@ def test_an_endless_body_is_cut_off_and_judged_by_its_status(
 
     assert status_of(found) == 200
     assert hung_up.wait(10)
-    # What the kernel's buffers hold is more than what we took.
+    # The kernel's buffers hold more than the sender has read.
     assert sent[0] < 50 * 2**20
 
 
@@ -579,7 +579,7 @@ def test_the_owner_reads_how_long_headers_may_be(sender: Sender, receiver: Recei
     )
 
 
-# Connections that break, or say too much -----------------------------------------------------------------------------
+# Connections that break, or carry extra data -------------------------------------------------------------------------
 
 
 def reset(connection: socket.socket) -> None:
@@ -594,7 +594,7 @@ def reset(connection: socket.socket) -> None:
 )
 def test_a_reset_before_the_answer_is_complete_is_no_success(sender: Sender, receiver: Receiver, head: bytes) -> None:
     def answer_and_reset(connection: socket.socket, request: Received) -> None:
-        # A body that was not read makes the kernel send RST and not FIN, whatever has been sent before.
+        # A close with unread data makes the kernel send RST instead of FIN, whatever was sent before.
         connection.sendall(head)
         reset(connection)
 
@@ -652,7 +652,7 @@ def test_an_answer_that_comes_unasked_on_an_idle_connection_is_not_taken(sender:
     assert receiver.connections == 2
 
 
-# The guard, at the very dial -----------------------------------------------------------------------------------------
+# The SSRF guard at connection time -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -662,7 +662,7 @@ def strict() -> Iterator[Sender]:
     made.close()
 
 
-# As libcurl gets them here, past every check of the URL: what it makes of them is what counts.
+# These bypass the validation of URLs; what counts is how libcurl interprets them.
 WAYS_HOME = [
     "127.0.0.1", "localhost", "localhost.", "LOCALHOST", "a.localhost", "127.1", "0", "0.0.0.0", "2130706433",
     "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "①②⑦.⓪.⓪.①", "127。0。0。1", "%31%32%37.0.0.1",
@@ -677,7 +677,7 @@ def test_no_spelling_of_this_machine_is_dialled(strict: Sender, receiver: Receiv
     try:
         found = exchange(strict, a_request(f"http://{host}:{receiver.port}/", timeout=LATE))
     except (UnicodeError, ValueError):
-        # The URL cannot even be handed over.
+        # libcurl does not accept the URL.
         assert strict.in_flight == 0
     else:
         assert kind_of(found) in {"forbidden", "unreachable", "protocol"}
@@ -721,7 +721,7 @@ def test_an_allowed_host_is_dialled_by_its_name_only(receiver: Receiver) -> None
 
     assert kind_of(exchange(sender, a_request(receiver.url()))) == "forbidden"
     assert status_of(exchange(sender, a_request(f"http://localhost:{receiver.port}/"))) == 200
-    # The connection that is open now must not serve the address, which is still forbidden.
+    # The open connection must not be reused for the IP address, which is still forbidden.
     assert kind_of(exchange(sender, a_request(receiver.url()))) == "forbidden"
     sender.close()
 
@@ -743,7 +743,7 @@ def test_nothing_but_http_is_spoken(sender: Sender, url: str) -> None:
     assert kind_of(exchange(sender, a_request(url, timeout=LATE))) in {"protocol", "unreachable"}
 
 
-# Nothing is left behind ----------------------------------------------------------------------------------------------
+# Cleanup -------------------------------------------------------------------------------------------------------------
 
 
 def open_files() -> int:

@@ -1,4 +1,4 @@
-"""The sender and open files: as many as it may have, one for each connection, and the truth about a shortage."""
+"""The sender and file descriptors: as many as allowed, one for each connection, and a clear error when they run out."""
 
 import itertools
 import resource
@@ -18,7 +18,7 @@ from tests.receiver import Receiver
 
 @pytest.fixture
 def few_files() -> Iterator[int]:
-    """Leave this process room for a few more files only, and give how many."""
+    """Lower this process's limit to a few more open files, and yield how many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = 40
     taken = {int(path.name) for path in Path("/proc/self/fd").iterdir()}

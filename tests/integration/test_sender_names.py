@@ -1,4 +1,4 @@
-"""The sender and host names: looked up once for all, at nobody else's cost, and judged at the dial all the same."""
+"""The sender and DNS: one lookup for all requests, without delaying others, and addresses are checked on connect."""
 
 import socket
 import threading
@@ -28,7 +28,7 @@ from tests.receiver import Answer, Receiver
 
 
 class Nameserver:
-    """Stands in for the system's resolver: knows some names, is silent about others, and denies the rest."""
+    """Replaces the system's resolver: resolves some names, does not answer for others, and fails for the rest."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, list[str]] = {}
@@ -110,7 +110,7 @@ def test_many_requests_to_one_silent_name_ask_once_and_go_on_together(
 
 
 def exchange_others(sender: Sender, receiver: Receiver) -> int:
-    """Make a request to a name that is known, while others wait, and give its status."""
+    """Send a request to a known name while others wait, and return its status."""
     sender.start(a_request(at("good.example", receiver)), token="good")
     [(token, found)] = sender.wait(LONG)
     assert token == "good"
@@ -128,7 +128,7 @@ def test_the_deadline_covers_the_look_up(sender: Sender, receiver: Receiver, nam
         assert SOON <= found.duration < LATE
     assert nameserver.asked == ["slow.example"]
 
-    # What was given up does not come back, and the handle that had it serves others.
+    # The canceled request is not sent later, and its curl handle is reused for others.
     nameserver.may_answer.set()
     assert status_of(exchange(sender, a_request(at("slow.example", receiver)))) == 200
     assert len(receiver.received) == 1
@@ -178,7 +178,7 @@ def test_addresses_are_kept_for_new_connections_but_not_for_ever(
         assert status_of(exchange(sender, a_request(at("good.example", receiver)))) == 200
         assert (receiver.connections, nameserver.asked) == (n, ["good.example"])
 
-    # libcurl's own rule, which has them expire after a minute.
+    # libcurl's cache, whose entries expire after a minute by default.
     [transfer] = sender._idle
     transfer.curl.setopt(pycurl.DNS_CACHE_TIMEOUT, 1)
     nameserver.addresses["good.example"] = []

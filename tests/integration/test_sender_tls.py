@@ -1,4 +1,4 @@
-"""The sender over TLS: whom it believes, and HTTP/2 where that is offered."""
+"""The sender over TLS: which certificates it accepts, and HTTP/2 where it is offered."""
 
 import os
 import socket
@@ -34,7 +34,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Identity:
 
 @pytest.fixture
 def secure_sender(authority: Identity) -> Iterator[Sender]:
-    """A sender that believes our authority."""
+    """Return a sender that trusts the test authority."""
     made = Sender(slots=8, policy=LOOPBACK, certificates=str(authority.path))
     yield made
     made.close()
@@ -86,7 +86,7 @@ def test_who_asked_not_to_verify_gets_every_certificate_and_no_more_than_that(
         careful = a_request(receiver.url(), timeout=LATE)
 
         assert status_of(exchange(secure_sender, careless)) == 200
-        # The connection is still open, and must not serve a webhook that wants its receiver verified.
+        # The open connection must not be reused for a webhook that requires verification.
         careful_one = exchange(secure_sender, careful)
         assert isinstance(careful_one.result, Reply) == (make is IDENTITIES["vouched for"][0])
         assert status_of(exchange(secure_sender, careless)) == 200
@@ -152,7 +152,7 @@ def test_an_answer_that_comes_unasked_on_an_idle_connection_is_not_taken_over_tl
         with context.wrap_socket(raw, server_side=True) as connection:
             connection.recv(65536)
             connection.sendall(answer + b"\r\n")
-            # Not in one go: what OpenSSL has read already nobody can see from outside.
+            # Sent separately, because data that OpenSSL has already read cannot be detected from outside.
             assert may_speak.wait(10)
             connection.sendall(answer + b"X-Unasked: 1\r\n\r\n")
             has_spoken.set()
@@ -189,7 +189,7 @@ def listens(port: int) -> bool:
 
 @pytest.fixture(scope="module")
 def http2(authority: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server of another make, which offers HTTP/2 over TLS."""
+    """Yield the URL of an independent server that offers HTTP/2 over TLS."""
     home = tmp_path_factory.mktemp("http2")
     identity = Identity.make(home / "receiver.pem", "receiver", issuer=authority, address="127.0.0.1")
     with refusing_port() as port:

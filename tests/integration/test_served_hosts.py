@@ -1,4 +1,4 @@
-"""Which host names are answered, and what the others get."""
+"""Which Host headers are answered, and how others are rejected."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the operator says of the addresses HookHub sends from is what a receiver can check."""
+"""The source addresses that the operator configures are those that receivers can check."""
 
 import os
 import subprocess

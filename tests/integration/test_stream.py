@@ -1,4 +1,4 @@
-"""Publishing through a real Valkey: every entry is stored once or set aside, whatever happens on the way."""
+"""Publishing through a real Valkey: every entry is stored exactly once or dead-lettered, whatever happens."""
 
 import json
 from collections.abc import Iterator
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def stream(settings: Settings) -> Iterator[str]:
-    """A stream of this test's own in the real Valkey."""
+    """Return the name of a stream in the real Valkey, unique to this test."""
     settings.HOOKHUB_STREAM = f"test:{uuid4().hex}"
-    # Whatever is idle at all counts as abandoned.
+    # Any pending entry counts as stale.
     settings.HOOKHUB_LEASE = timedelta(0)
     yield settings.HOOKHUB_STREAM
     with Redis.from_url(settings.REDIS_URL) as client:
@@ -46,7 +46,7 @@ def valkey(settings: Settings) -> Iterator[Redis]:
 
 
 class Workers:
-    """Readers by name, each as a worker of its own would have it."""
+    """Readers by name, each like that of a separate worker."""
 
     def __init__(self, client: Redis, stream: str, now: datetime) -> None:
         self.client, self.stream, self.now = client, stream, now
@@ -58,7 +58,7 @@ class Workers:
         return self._readers[name]
 
     def take(self, name: str = "first", *, later: timedelta = LOOK_BEHIND_EVERY) -> int:
-        """Take one batch; the time goes on far enough to look behind, unless told otherwise."""
+        """Read one batch, with the clock advanced by ``later``, by default far enough to claim stale entries."""
         self.now += later
         return self.reader(name).take()
 
@@ -72,14 +72,14 @@ class Workers:
 @pytest.fixture
 def workers(valkey: Redis, stream: str, now: datetime) -> Workers:
     made = Workers(valkey, stream, now)
-    # The first look makes the group.
+    # The first read creates the consumer group.
     assert made.take() == 0
     return made
 
 
 @pytest.fixture
 def add(valkey: Redis, stream: str) -> Any:
-    """Append an entry of one event, as a producer would; give its id."""
+    """Append an entry with one event, as a producer would; return its id."""
 
     def add(data: Any = None, *, fields: dict[Any, Any] | None = None, **event: Any) -> str:
         event = {"type": "push", "data": data, **event}
@@ -89,7 +89,7 @@ def add(valkey: Redis, stream: str) -> Any:
 
 
 def stored() -> list[Any]:
-    """The data of what was published, in order."""
+    """Return the data of the stored events, in order."""
     return [json.loads(bytes(payload)) for payload in Event.objects.order_by("id").values_list("payload", flat=True)]
 
 
@@ -102,7 +102,7 @@ def errors(valkey: Redis, stream: str) -> list[str]:
     return [each.error for each in refused.set_aside(valkey, stream)]
 
 
-# What is published --------------------------------------------------------------------------------------------------
+# What is stored -----------------------------------------------------------------------------------------------------
 
 
 def test_an_entry_is_published_byte_for_byte_and_leaves_the_stream(
@@ -313,7 +313,7 @@ def test_two_workers_that_have_the_same_entries_publish_and_set_aside_once(
     store = reading.store
 
     def be_slow(*args: Any, **more: Any) -> Any:
-        """Hold the first worker up, until another has taken its entries over and dealt with them."""
+        """Delay the first worker until another has claimed and processed its entries."""
         monkeypatch.setattr(reading, "store", store)
         assert workers.take("second") == 2
         return store(*args, **more)
@@ -325,7 +325,7 @@ def test_two_workers_that_have_the_same_entries_publish_and_set_aside_once(
     assert counts(valkey, stream) == (0, 0, 1)
 
 
-# What will not do ---------------------------------------------------------------------------------------------------
+# Invalid entries ----------------------------------------------------------------------------------------------------
 
 
 def test_what_will_not_do_is_set_aside_and_its_neighbours_are_published(
@@ -430,7 +430,7 @@ def test_a_bug_that_one_entry_brings_to_light_does_not_stop_the_others(
     assert errors(valkey, stream) == ["HookHub made a mistake with it: KeyError('a bug')"]
 
 
-# Trouble ------------------------------------------------------------------------------------------------------------
+# Failures -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), InternalError("read-only"), RuntimeError("a bug")])
@@ -476,7 +476,7 @@ def test_redis_emptied_between_any_two_steps_costs_only_what_was_in_it(
 ) -> None:
     add("before")
     workers.take()
-    # What FLUSHALL does to us; FLUSHALL itself would reach the tests beside this one.
+    # Has the same effect here as FLUSHALL, which would affect tests running at the same time.
     valkey.delete(stream)
     add("after")
     assert workers.take() == 1

@@ -1,4 +1,4 @@
-"""The producers' client: what it writes to a real Valkey is what workers read, and it says what went wrong."""
+"""The client for producers: workers can read what it writes to a real Valkey, and it reports errors."""
 
 import socket
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def publisher(settings: Settings, stream: str) -> Iterator[StreamPublisher]:
 
 
 def read_all(settings: Settings, stream: str, *, now: datetime) -> int:
-    """Take everything to the database, as a worker does."""
+    """Store all entries in the database, as a worker does."""
     with connect(settings.REDIS_URL) as client:
         reader = Reader(Consumer(client, stream=stream, name="reader"), clock=lambda: now)
         reader.take()

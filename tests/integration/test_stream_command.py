@@ -1,4 +1,4 @@
-"""``manage.py stream`` as it is typed: the counts, what was set aside, and putting it back."""
+"""``manage.py stream``: its counts, the dead letters, and requeuing them."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def add(valkey: Redis, stream: str, **event: object) -> str:
 
 @pytest.fixture
 def set_aside(forge: Forge, reader: Reader, valkey: Redis, stream: str, now: datetime) -> list[str]:
-    """The ids of three refused entries."""
+    """Return the ids of three dead-lettered entries."""
     for number in range(3):
         add(valkey, stream, data=number, repository="gadgets")
     reader.take()
@@ -68,7 +68,7 @@ def test_a_stream_that_nobody_has_used_is_empty(stream: str) -> None:
 def test_the_counts_say_what_waits_and_since_when(
     set_aside: list[str], reader: Reader, valkey: Redis, stream: str
 ) -> None:
-    # Ids of that day come after none of today's.
+    # Ids of that day are lower than today's, so they can only be added to a new stream.
     valkey.delete(stream)
     valkey.xadd(stream, {"event": "{}"}, id="1772625600000-0")
     valkey.xadd(stream, {"event": "{}"}, id="1772625600000-1")
@@ -146,7 +146,7 @@ def test_two_operators_at_once_put_an_entry_back_once(
     entries_of, others = refused.entries_of, []
 
     def be_overtaken(replied: object) -> object:
-        """Let another operator be faster, between our look and our transaction."""
+        """Simulate another operator acting between the read and the transaction."""
         if not others:
             others.append("on its way")
             with connect(settings.REDIS_URL) as other:

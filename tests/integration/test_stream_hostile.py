@@ -1,4 +1,4 @@
-"""What a program can do to the stream that may append to it and nothing else, and how the workers go on."""
+"""What a program that may only append to the stream can do to it, and that the workers keep working."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -23,7 +23,7 @@ LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 @pytest.fixture
 def consumer(settings: Settings, stream: str) -> Consumer:
     made = Consumer(connect(settings.REDIS_URL), stream=stream, name="first")
-    # The first look makes the group.
+    # The first read creates the consumer group.
     made.new(1)
     return made
 
@@ -43,7 +43,7 @@ def test_a_stream_shut_by_the_last_id_there_is_is_read_to_its_end_and_made_anew(
     with pytest.raises(ResponseError):
         valkey.xadd(stream, {"event": EVENT})
 
-    # Only at its next look behind does the reader find that nothing is left.
+    # Only at its next check for stale entries does the reader find that nothing is left.
     assert reader.take() == 2
     moment += LOOK_BEHIND_EVERY
     assert reader.take() == 0
@@ -92,7 +92,7 @@ def test_the_oldest_refused_entries_make_room_for_new_ones(
 
     consumer.set_aside([Refused(entry, "no") for entry in entries], now=now)
 
-    # Redis trims by whole nodes of a hundred.
+    # Redis trims by whole nodes of a hundred entries.
     assert 100 <= valkey.xlen(refused_of(stream)) <= 200
     assert valkey.xlen(stream) == 0
 

@@ -1,4 +1,4 @@
-"""The stream's thread in a worker: it reads what is published, through all trouble, and stops when it is told to."""
+"""The stream's thread in a worker: it reads what is published despite failures, and stops on request."""
 
 import json
 import logging
@@ -42,14 +42,14 @@ def step(monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamStep]:
 
 @pytest.fixture
 def hanging() -> Iterator[str]:
-    """The URL of a server that accepts connections and never says a word."""
+    """Yield the URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
         yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
 
 
 @pytest.fixture
 def absent(tmp_path: Path) -> str:
-    """The URL of a socket where nobody listens."""
+    """Return the URL of a socket without a listener."""
     return f"unix://{tmp_path}/nobody.sock?db=0"
 
 
@@ -98,7 +98,7 @@ def test_a_stream_that_vanishes_while_it_waits_is_made_again(
     step.start(None)
     wait_until(lambda: valkey.exists(stream))
 
-    # What FLUSHALL does to us; FLUSHALL itself would reach the tests beside this one.
+    # Has the same effect here as FLUSHALL, which would affect tests running at the same time.
     valkey.delete(stream)
     add(valkey, stream, "after")
 

@@ -1,4 +1,4 @@
-"""What the document forbids is refused, with the name of what is wrong, and changes nothing."""
+"""What the OpenAPI document forbids is rejected with the name of the invalid field, and changes nothing."""
 
 import pytest
 from django.utils import timezone

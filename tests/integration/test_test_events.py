@@ -1,4 +1,4 @@
-"""Test events: an example of what a webhook asks for, to that webhook only."""
+"""Test events: an example of a subscribed event type, sent to that webhook only."""
 
 import json
 from datetime import datetime
@@ -28,7 +28,7 @@ def speak(forge: Forge, dialect: str) -> None:
 
 
 def sent(webhook: Webhook, caller: Caller, body: object = None) -> tuple[str, Any]:
-    """Ask for a test, and give the type and the data that are on their way."""
+    """Request a test event, and return the type and the data being delivered."""
     answer = caller.post(f"/v1/webhooks/{webhook.uid}/test", body)
     assert answer.status_code == 202, answer.content
     event = Event.objects.latest("id")
@@ -175,7 +175,7 @@ def test_only_who_manages_the_webhook_may_and_only_while_it_is_active(
 def test_an_event_that_would_be_refused_when_published_is_no_test_either(
     forge: Forge, ours: Caller, now: datetime
 ) -> None:
-    """What systems document satisfies itself, so that whoever validates can be sent every test."""
+    """Documented examples match their own schemas, so test events also work with validation."""
     Organization.objects.update(validate_events=True, default_dialect="sigmagit")
     forge.organization.refresh_from_db()
     webhook = forge.webhook(now=now, events=["*"], format="standard-webhooks")

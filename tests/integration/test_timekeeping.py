@@ -1,4 +1,4 @@
-"""The database's clock as a worker keeps it: whatever happens to clocks, leases must not be made in the past."""
+"""The database's clock as a worker tracks it: whatever happens to clocks, no lease may start in the past."""
 
 import time
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ SECOND = timedelta(seconds=1)
 
 
 class World:
-    """Two machines' clocks, in seconds since the start: ours that nobody sets, ours on the wall, and the database's."""
+    """Three clocks in seconds since the start: our steady clock, our wall clock, and the database's clock."""
 
     def __init__(self) -> None:
         self.steady = self.wall = self.database = 0.0
         self.asked = 0
-        # How long the next answers are on their way.
+        # Seconds that each of the next answers takes.
         self.ways: Iterator[float] = iter(())
 
     def go_on(self, seconds: float) -> None:
@@ -94,7 +94,7 @@ def test_a_clock_of_the_databases_that_is_set_is_followed(world: World, step: fl
 def test_a_machine_that_stood_still_asks_at_once(world: World) -> None:
     clock = DatabaseClock()
 
-    # The world has gone on without it, and its wall clock was told so.
+    # The machine was suspended: its steady clock stopped, and its wall clock was corrected.
     world.wall, world.database = world.wall + 60, world.database + 60
     assert world.error_of(clock) == timedelta(seconds=-60)
     clock.keep_right()

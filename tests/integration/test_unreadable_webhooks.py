@@ -1,4 +1,4 @@
-"""A webhook whose secrets, headers or URL no key opens: it is read and deleted, harms no other, and is set up anew."""
+"""A webhook whose secrets, headers or URL cannot be decrypted: it can be read, deleted and set up again."""
 
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,7 @@ def forge(organization: Organization, receiver: Receiver) -> Forge:
 
 @pytest.fixture
 def lost(forge: Forge, now: datetime, settings: Settings) -> Webhook:
-    """A webhook with all three sealed, whose key is gone."""
+    """Create a webhook with all three encrypted, and remove their key."""
     headers = {"X-Token": "t0ken", "Authorization": "Basic eDp5"}
     webhook = forge.webhook(now=now, repository=forge.repository, path="/in?token=1", headers=headers, format="github")
     assert all(getattr(webhook, name) for name in SEALED)

@@ -1,4 +1,4 @@
-"""Webhooks from creation to deletion: what is stored, what is shown once, and what a change takes away."""
+"""Webhooks from creation to deletion: what is stored, what is shown once, and what a change removes."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,7 +107,7 @@ def test_of_a_format_that_only_another_version_knows_nothing_is_changed_that_it_
         assert refused.value.faults.keys() == {"format"}
     with pytest.raises(BadTerms):
         webhooks.rotate_secret(webhook.pk, now=now)
-    # It may be one that keeps its URL secret.
+    # Its URL may be one that is masked as a secret.
     with pytest.raises(BadTerms, match="url: is required"):
         webhooks.change(webhook.pk, {"format": "coregit"}, now=now)
     assert Webhook.objects.values().get() == before
@@ -236,7 +236,7 @@ def test_to_encrypt_from_now_on_is_no_move(forge: Forge, now: datetime) -> None:
     assert webhooks.change(webhook.pk, {"url": "https://8.8.8.8/"}, now=now)[1] is None
     assert (secrets_of(webhook), headers_of(webhook)) == ([WHSEC], {"A": "b"})
 
-    # Another port is another door, encrypted or not.
+    # A URL with another port is another endpoint, encrypted or not.
     assert webhooks.change(webhook.pk, {"url": "https://8.8.8.8:8443/"}, now=now)[1] is not None
 
 
@@ -281,7 +281,7 @@ def test_a_new_format_keeps_a_secret_that_will_do_and_replaces_one_that_will_not
     assert secrets_of(plain) == [secret]
 
 
-# Format and secret before, the change, and what the secret is after it: kept, none, or a new one.
+# Format and secret before, the change, and the secret afterwards: kept, none, or a new one.
 FORMAT_CHANGES = {
     "a chat to a signed one": ("slack", None, {"format": "coregit", "url": "https://8.8.4.4/"}, "new"),
     "a signed one to a chat": ("coregit", WHSEC, {"format": "slack"}, None),
@@ -344,7 +344,7 @@ def test_a_new_format_may_not_double_a_header_of_the_owners(forge: Forge, now: d
     assert set(raised.value.faults) == {"headers"}
     webhook.refresh_from_db()
     assert webhook.format == "coregit"
-    # With headers that will do, the change goes through.
+    # With valid headers, the change succeeds.
     webhooks.change(webhook.pk, {"format": "standard-webhooks", "headers": {"A": "b"}}, now=now)
     assert headers_of(webhook) == {"A": "b"}
 
@@ -389,7 +389,7 @@ def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, n
 
     assert (untouched.active, untouched.events) == (True, ["*"])
     assert (asleep.active, asleep.disabled_reason, asleep.events, held) == (False, "by_owner", ["push"], "held")
-    # Said twice it is still disabled since the first time.
+    # Disabling it again keeps the time of the first.
     assert still.disabled_at == later
     assert (awake.active, Delivery.objects.get().state) == (True, "held")
 
@@ -497,7 +497,7 @@ def test_a_bad_secret_rotates_nothing(forge: Forge, now: datetime) -> None:
     assert secrets_of(webhook) == [WHSEC]
 
 
-# Resealed ------------------------------------------------------------------------------------------------------------
+# Reencrypted ---------------------------------------------------------------------------------------------------------
 
 
 def test_all_secrets_are_sealed_anew_with_the_first_key(forge: Forge, now: datetime, settings: Settings) -> None:
@@ -512,7 +512,7 @@ def test_all_secrets_are_sealed_anew_with_the_first_key(forge: Forge, now: datet
     assert headers_of(hooks[0]) == {"A": "b"}
 
 
-# Heard of ------------------------------------------------------------------------------------------------------------
+# Notifications about webhooks ----------------------------------------------------------------------------------------
 
 
 def test_who_asked_for_it_hears_that_another_webhook_was_disabled_and_who_asked_for_everything_does_not(

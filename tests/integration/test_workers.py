@@ -1,4 +1,4 @@
-"""A deployment whose workers are gone says so where an operator looks: at `/readyz` and on the admin's front page."""
+"""A deployment without running workers shows it where an operator looks: at `/readyz` and on the admin's front page."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ SECOND = timedelta(seconds=1)
 
 @pytest.fixture
 def database_now(db: None) -> datetime:
-    """By which workers go, and what is said of them."""
+    """Return the database's time, which workers and the checks use."""
     return queue.database_now()
 
 
@@ -156,7 +156,7 @@ def test_a_worker_notes_that_it_lives_at_its_clocks_tick_and_that_it_has_stopped
 
     clock._ring_for_due_work(database_now)
     alive = workers.seen(now=database_now)
-    # Stopped before its first own tick, so that its thread only takes its leave.
+    # Stopped before its own first tick, so its thread only deregisters the worker.
     clock._stopped.set()
     clock._ring()
     stopping.clear()
