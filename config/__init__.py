@@ -1,4 +1,4 @@
-"""How HookHub is put together and set up."""
+"""HookHub's configuration: settings, URLs, the Celery app, and the ASGI and WSGI entry points."""
 
 from config.celery import app as celery_app
 

@@ -1,4 +1,4 @@
-"""The web server's way in: `granian --interface asgi config.asgi:application`."""
+"""The ASGI entry point of the web server: `granian --interface asgi config.asgi:application`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ from hookhub.readiness import ready, unavailable
 
 
 def turn_of(environ: Mapping[str, Any]) -> Turn:
-    """Return by what a request waits for a thread."""
+    """Return the queueing key of a request that waits for a thread: its client's address and its credentials."""
     credentials = environ.get("HTTP_AUTHORIZATION") or environ.get("HTTP_X_API_KEY") or environ.get("HTTP_COOKIE", "")
     return Turn(subject_of(address_of(environ)), credentials)
 
@@ -33,7 +33,7 @@ front = Front(
         min_rate=settings.HOOKHUB_BODY_MIN_RATE,
     ),
     pool=Pool(threads=settings.WEB_THREADS, max_waiting=settings.HOOKHUB_WEB_QUEUE),
-    # A few of the longest at a time: a process that reads more of them at once has nothing to gain.
+    # Enough for four bodies of the maximum size at a time; reading more of them at once would gain nothing.
     budget=Budget(4 * settings.HOOKHUB_REQUEST_LIMIT),
     readiness=Readiness(ready, otherwise=unavailable()),
     admit=refusal_of_caller,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from billiard import pool
-from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # its stubs are older than it
+from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # missing in its stubs
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from kombu.transport import TRANSPORT_ALIASES
@@ -19,47 +19,48 @@ from deliveries.queue import go_by_indexes
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# Under kombu's own names, so that REDIS_URL stays what everybody knows.
+# Replaces kombu's Redis transport under its own names, so that REDIS_URL keeps the usual format.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.listening:Transport"))
 
-# How long a worker's child that is to end waits for its parent to hear of the last task.
+# How long a pool child that exits waits for its parent to receive the result of its last task.
 HEARD_WITHIN = timedelta(seconds=2)
 
 app = Celery("hookhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-# Celery would close the database connection before and after each task, and the first statements of a new one take a
-# hundred times as long. The drain itself leaves a connection that is broken or too old. There is no "never" to set.
+# By default Celery closes the database connection before and after each task, and the first statements on a new one
+# take a hundred times as long. The worker loop itself replaces connections that are broken or too old. This setting has
+# no value for "never".
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks(["deliveries"])
-# By its name, because its models can be imported only once Django is ready, and this module comes before.
+# StreamStep by name: its models can only be imported once Django is set up, which is after this module is loaded.
 app.steps["worker"].update({Clock, "hookhub.stream.step:StreamStep"})
 
 
 @setup_logging.connect
 def leave_logging_to_django(**_: object) -> None:
-    """Have LOGGING of the settings hold in workers as well.
+    """Do nothing, so that workers use LOGGING of the settings.
 
-    Where nobody says so Celery sets the root logger's level to that of its command line, whether or not it may hijack
-    that logger, and the lines of the attempts were not written.
+    Without a receiver of this signal, Celery sets the level of the root logger to that of its command line, even if it
+    must not hijack that logger, and the attempt log is not written.
     """
 
 
 @worker_process_init.connect
 def leave_stopping_to_the_parent(**_: object) -> None:
-    """Have a worker's child not die of a SIGTERM with requests in flight.
+    """Make a pool child ignore SIGTERM, so that it does not die with requests in flight.
 
-    A service manager tells the whole process group at once. The parent hears it too, and its clock passes the word on.
-    Nothing but ignoring the signal lasts: Celery's pool replaces every handler that is set here.
+    A service manager signals the whole process group. The parent receives the signal too, and its scheduler step
+    requests shutdown. Ignoring is the only disposition that persists: Celery's pool replaces any handler set here.
     """
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @worker_process_init.connect
 def outlive_the_parent_for_a_moment(**_: object) -> None:
-    """Have a child whose parent is killed settle what it has in flight before it ends.
+    """Make a pool child settle its requests in flight, and then exit, when its parent is killed.
 
-    Celery has the kernel kill it in the same moment where the system can, and what was in flight would be repeated
-    when its leases run out; where it cannot, the child would go on for as long as there is something to do.
+    On Linux, Celery makes the kernel kill the child together with its parent; the deliveries in flight would then be
+    repeated once their leases expire. On other systems the child would run for as long as there is work.
     """
     with suppress(OSError):
         set_pdeathsig(0)
@@ -68,23 +69,23 @@ def outlive_the_parent_for_a_moment(**_: object) -> None:
 
 @worker_process_init.connect
 def be_woken_without_redis(**_: object) -> None:
-    """Have a worker's child drain when the worker's clock wakes it directly."""
+    """Make a pool child run the worker loop when the worker's scheduler wakes it through the pipe."""
     warm_pool.listen()
 
 
 @worker_process_shutdown.connect
 def settle_before_exit(**_: object) -> None:
-    """Have a child that exits wait for a drain that the clock woke: Celery knows of its own tasks only."""
+    """Make a pool child that exits wait for a run started through the pipe: Celery only waits for its own tasks."""
     orphans.finish_before_exit()
 
 
 @worker_process_init.connect
 def end_though_nobody_listens(**_: object) -> None:
-    """Have a worker's child that is to end wait for a moment only until its parent has heard of the last task.
+    """Limit how long a pool child that exits waits until its parent has received the result of its last task.
 
-    The parent stops listening once it knows of no task in hand, and one that it gave out as it was told to stop it has
-    struck out by then. The child would wait half a minute for it, and the worker for the child. Nobody needs to hear:
-    what became of the deliveries is in the database.
+    The parent stops reading results once it knows of no active task, and it has already dropped a task dispatched while
+    it was shutting down. The child would then wait for half a minute, and the worker for the child. The result is not
+    needed, because the outcomes of the deliveries are in the database.
     """
     tries = HEARD_WITHIN.total_seconds() / pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = int(tries)
@@ -92,9 +93,9 @@ def end_though_nobody_listens(**_: object) -> None:
 
 @worker_process_init.connect
 def settle_down_to_work(**_: object) -> None:
-    """Have a worker's child do nothing twice: neither choose a plan nor look at what will never be garbage."""
+    """Tune a pool child: plan queries with indexes, and run the garbage collector rarely."""
     go_by_indexes()
-    # All that was loaded before the fork stays for good, and a batch of deliveries is thousands of objects without one
-    # cycle: the collector took a twenty-fifth of the processor's time to find nothing.
+    # Objects loaded before the fork live for ever, and a batch of deliveries consists of thousands of objects without a
+    # reference cycle: with the defaults, the collector takes 4 % of CPU time and finds nothing.
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)

@@ -1,4 +1,4 @@
-"""Every setting of HookHub, read from the environment in one place, with a default that works out of the box."""
+"""All settings of HookHub, read from environment variables, with defaults that work out of the box."""
 
 import hmac
 import os
@@ -23,7 +23,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def read(name: str, parse: Callable[[str], Value], default: Value, *, expects: str) -> Value:
-    """Give the environment variable ``name`` parsed, or ``default`` when it is unset or empty."""
+    """Return the environment variable ``name`` parsed, or ``default`` if it is unset or empty.
+
+    Raises ImproperlyConfigured, which names what the variable ``expects``, if ``parse`` raises ValueError.
+    """
     text = os.environ.get(name, "").strip()
     if not text:
         return default
@@ -74,7 +77,7 @@ def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def contacts(value: str) -> tuple[str, ...]:
-    """Read the addresses to which vulnerabilities are reported."""
+    """Parse the contacts to which vulnerabilities are reported; raises ValueError."""
     found = tuple(part.strip() for part in value.split(",") if part.strip())
     for part in found:
         if not part.startswith(("mailto:", "https://", "tel:")) or not part.isprintable() or " " in part:
@@ -83,14 +86,14 @@ def contacts(value: str) -> tuple[str, ...]:
 
 
 def generated(file_name: str, make: Callable[[], str]) -> str:
-    """Give the secret kept in the embedded home as ``file_name``, made on first use, for its owner to read only."""
+    """Return the secret in the file ``file_name`` of the embedded home, created on first use with mode 0600."""
     path = embedded.home() / file_name
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{file_name}.{os.getpid()}")
     if not path.exists():
         draft.touch(mode=0o600)
         draft.write_text(make())
-        # link() fails when another process was first, so that two starting at once agree on one secret.
+        # link() fails if another process was first, so that two processes that start at once use the same secret.
         try:
             os.link(draft, path)
         except FileExistsError:
@@ -100,19 +103,23 @@ def generated(file_name: str, make: Callable[[], str]) -> str:
     return path.read_text().strip()
 
 
-# Where things are ---------------------------------------------------------------------------------------------------
+# Deployment ---------------------------------------------------------------------------------------------------------
 
 EMBEDDED_DATABASE = not text("DATABASE_URL")
 EMBEDDED_REDIS = not text("REDIS_URL")
 DATABASE_URL = text("DATABASE_URL") or embedded.database_url(embedded.home())
 REDIS_URL = text("REDIS_URL") or embedded.redis_url(embedded.home())
 
-# Development mode allows receivers on this very machine and generates the secrets; a deployment names its database.
+# Development mode allows receivers on this machine and generates the secrets. It is the default without a DATABASE_URL,
+# which a production deployment sets.
 HOOKHUB_DEVELOPMENT = flag("HOOKHUB_DEVELOPMENT", default=EMBEDDED_DATABASE)
 
 
 def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
-    """Give a secret from the environment; in development mode one is made and kept in the embedded home."""
+    """Return a secret from the environment; in development mode, generate one and store it in the embedded home.
+
+    Raises ImproperlyConfigured if it is not set and this is not development mode.
+    """
     value = text(name)
     if value:
         return value
@@ -129,7 +136,7 @@ make_hint = {
 }
 
 SECRET_KEY = secret("HOOKHUB_SECRET_KEY", "secret_key", lambda: random.token_urlsafe(50))
-# The first encrypts, all decrypt: put a new one in front to rotate, then run `manage.py reencrypt_secrets`.
+# The first key encrypts, all of them decrypt. To rotate, prepend a new key, then run `manage.py reencrypt_secrets`.
 HOOKHUB_ENCRYPTION_KEYS = tuple(
     part.strip()
     for part in secret("HOOKHUB_ENCRYPTION_KEYS", "encryption_keys", lambda: Fernet.generate_key().decode()).split(",")
@@ -148,16 +155,17 @@ DEBUG = flag("HOOKHUB_DEBUG", default=False)
 CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
 CSRF_FAILURE_VIEW = "hookhub.api.errors.csrf_failure"
 HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
-# Where the web server listens; a webhook to it would publish what it delivers.
+# The port of the web server. A webhook to it could cause a loop, by publishing the events it is sent.
 HOOKHUB_PORT = whole("PORT", 8000)
-# Where the public address has a path, everything is served under it; else the server may say so with SCRIPT_NAME.
+# If the public URL has a path, everything is served under it; otherwise the web server may set SCRIPT_NAME.
 FORCE_SCRIPT_NAME = urlsplit(HOOKHUB_PUBLIC_URL).path or None
 
 
 def served_by_default(public_url: str) -> tuple[str, ...]:
-    """Return the host names served where none are set: this machine's own, and the one that people are sent to.
+    """Return the default of ALLOWED_HOSTS: the names of this machine, and the host of the public URL.
 
-    Any other name could be a foreign page's that has its name lead to this machine, to act with its visitor's login.
+    Any other name is rejected to prevent DNS rebinding, where a foreign page resolves its name to this machine and
+    acts with its visitor's session.
     """
     public = urlsplit(public_url).netloc.rpartition("@")[2]
     host = public.partition("]")[0] + "]" if public.startswith("[") else public.partition(":")[0]
@@ -169,12 +177,12 @@ HOOKHUB_BEHIND_TLS_PROXY = flag("HOOKHUB_BEHIND_TLS_PROXY", default=False)
 if HOOKHUB_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
-    # With this prefix browsers take them from this very host alone.
+    # With this prefix browsers accept the cookies only from this host, not from a sibling domain.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
     HOOKHUB_DEVICE_COOKIE = "__Host-device"
     SECURE_HSTS_SECONDS = 31_536_000
-    # The proxy redirects people to https; programs whose key went over http are better refused than redirected. What
-    # else lives under this domain is not for HookHub to say.
+    # The proxy redirects browsers to https; a program that sent its key over http should get an error, not a redirect
+    # (W008). Whether HSTS may cover subdomains and be preloaded (W005, W021) is not for HookHub to decide.
     SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 else:
     HOOKHUB_DEVICE_COOKIE = "hookhub_device"
@@ -190,7 +198,7 @@ def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
     return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
 
 
-# The proxies whose X-Forwarded-For is believed. Where there is one, it is next door unless something else is said.
+# The proxies whose X-Forwarded-For is trusted. By default, behind a TLS proxy, those in private networks.
 PRIVATE = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
 HOOKHUB_TRUSTED_PROXIES = read(
     "HOOKHUB_TRUSTED_PROXIES",
@@ -203,28 +211,28 @@ HOOKHUB_TRUSTED_PROXIES = read(
 
 
 def database(url: str) -> dict[str, Any]:
-    """Translate a libpq URI into Django's terms."""
+    """Return Django's database settings for a libpq URI; raises ImproperlyConfigured."""
     try:
         parts = conninfo_to_dict(url)
     except Exception as error:
-        # Nothing of it is repeated: there may be a password in it.
+        # The message must not repeat the URI, which may contain a password.
         raise ImproperlyConfigured(
             "DATABASE_URL is not a PostgreSQL URI: postgresql://user:password@host/name"
         ) from error
     known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     found: dict[str, Any] = {known[key]: value for key, value in parts.items() if key in known}
     rest = {key: value for key, value in parts.items() if key not in known}
-    # Set after connecting: PgBouncer refuses or drops settings that come with the connection's first message.
+    # Set after connecting: PgBouncer rejects or drops settings in the startup message.
     session = {
         "statement_timeout": str(whole("HOOKHUB_STATEMENT_TIMEOUT_MS", 30_000)),
         "lock_timeout": "10000",
-        # An old snapshot left open is what kills a queue table, so no session may sit in a transaction.
+        # An old snapshot keeps VACUUM from removing dead rows, which ruins a queue table, so no transaction may idle.
         "idle_in_transaction_session_timeout": "30000",
-        # A plan made once, for batches of any size: how the queue goes about its work must not depend on what the
-        # day's statistics make of a table that was empty when they were taken.
+        # Plan each statement once, for batches of any size: the plans of the queue must not depend on statistics that
+        # may have been taken while a table was empty.
         "plan_cache_mode": "force_generic_plan",
     }
-    # A server or a network that vanishes without a word is noticed in half a minute; by itself TCP takes two hours.
+    # Detects a server or network that disappears silently within half a minute; TCP's defaults take two hours.
     vigilance = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
     return {
         "ENGINE": "hookhub.postgresql",
@@ -241,56 +249,56 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The engine ---------------------------------------------------------------------------------------------------------
 
-# Waits after the first, second, … failed attempt of a delivery.
+# The waits after the first, second, … failed attempt of a delivery.
 HOOKHUB_RETRY_SCHEDULE: tuple[timedelta, ...] = read(
     "HOOKHUB_RETRY_SCHEDULE",
     lambda value: tuple(timedelta(seconds=float(part)) for part in value.split(",")),
     (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6)),
     expects="a comma-separated list of seconds",
 )
-# Total deadline of one attempt: name look-up, connection, request and answer together.
+# The total time of one attempt: DNS lookup, connection, request and response together.
 HOOKHUB_TIMEOUT = seconds("HOOKHUB_TIMEOUT", timedelta(seconds=15))
 HOOKHUB_TIMEOUT_MOST = timedelta(seconds=30)
-# How long a claimed delivery belongs to its worker; after that another may take it.
+# How long a claimed delivery belongs to its worker; after that another worker may claim it.
 HOOKHUB_LEASE = seconds("HOOKHUB_LEASE", timedelta(seconds=60))
-# Requests one worker process keeps in flight, and of those to one webhook over all processes.
+# The maximum number of requests in flight: per worker process, and per webhook over all processes.
 HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", 128, least=1)
 HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", 10, least=1)
-# 0 leaves disabling to the schedule; a number disables a webhook after so many failed attempts in a row.
+# Disables a webhook after this many failed attempts in a row; with 0, only exhausted retry schedules disable one.
 HOOKHUB_DISABLE_AFTER_FAILURES = whole("HOOKHUB_DISABLE_AFTER_FAILURES", 0)
 HOOKHUB_PAYLOAD_LIMIT = whole("HOOKHUB_PAYLOAD_LIMIT", 1024 * 1024, least=1)
 HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", 32 * 1024 * 1024, least=1)
-# A request's body has to be complete within this time, and to arrive at this many bytes per second or more.
+# The maximum time to receive a request's body, and the minimum rate in bytes per second.
 HOOKHUB_BODY_TIMEOUT = seconds("HOOKHUB_BODY_TIMEOUT", timedelta(seconds=10))
 HOOKHUB_BODY_MIN_RATE = whole("HOOKHUB_BODY_MIN_RATE", 1000, least=1)
-# Threads that answer requests in one web process, and the whole requests that may wait for one of them.
+# The threads that handle requests in one web process, and how many fully received requests may wait for one.
 WEB_THREADS = whole("WEB_THREADS", 4, least=1)
 HOOKHUB_WEB_QUEUE = whole("HOOKHUB_WEB_QUEUE", 256, least=1)
-# The least is enough for what a format has to read in order to judge an answer.
+# How many bytes of a response body to store; the minimum is enough for a format to classify a response.
 HOOKHUB_RESPONSE_KEPT = whole("HOOKHUB_RESPONSE_KEPT", 16 * 1024, least=64)
 HOOKHUB_RETENTION = timedelta(days=whole("HOOKHUB_RETENTION_DAYS", 30, least=1))
 HOOKHUB_AUDIT_RETENTION = timedelta(days=whole("HOOKHUB_AUDIT_RETENTION_DAYS", 365, least=1))
-# Limits of a minute, in requests and in events; 0 is no limit. An organization may have its own.
+# Rate limits per minute, in requests and in events; 0 is no limit. An organization may have its own limits.
 HOOKHUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_REQUESTS_PER_ADDRESS", 6000)
 HOOKHUB_REQUESTS_PER_KEY = whole("HOOKHUB_REQUESTS_PER_KEY", 6000)
 HOOKHUB_REQUESTS_PER_ORGANIZATION = whole("HOOKHUB_REQUESTS_PER_ORGANIZATION", 12_000)
 HOOKHUB_EVENTS_PER_KEY = whole("HOOKHUB_EVENTS_PER_KEY", 1_200_000)
 HOOKHUB_EVENTS_PER_ORGANIZATION = whole("HOOKHUB_EVENTS_PER_ORGANIZATION", 1_200_000)
-# Attempts to log in that fail, in five minutes.
+# Failed logins per five minutes.
 HOOKHUB_LOGINS_PER_ADDRESS = whole("HOOKHUB_LOGINS_PER_ADDRESS", 30)
 HOOKHUB_LOGINS_PER_NAME = whole("HOOKHUB_LOGINS_PER_NAME", 10)
 HOOKHUB_WEBHOOK_CHANGES = whole("HOOKHUB_WEBHOOK_CHANGES", 600)
 HOOKHUB_WEBHOOKS_PER_ORGANIZATION = whole("HOOKHUB_WEBHOOKS_PER_ORGANIZATION", 10_000)
 HOOKHUB_WEBHOOKS_PER_URL = whole("HOOKHUB_WEBHOOKS_PER_URL", 20)
 HOOKHUB_WEBHOOKS_PER_HOST = whole("HOOKHUB_WEBHOOKS_PER_HOST", 10_000)
-# How often an event may be published here because of its own delivery; with k webhooks that lead back to HookHub one
-# event becomes at most k to this power.
+# How often an event may be published again because of its own delivery. With k webhooks that lead back to HookHub, one
+# event becomes at most k to the power of this number.
 HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS", 3)
-# What this deployment is called in HookHub-Hops: the same on every host, and telling nothing of the key.
+# This deployment's id in the HookHub-Hops header: the same on every host, without revealing the key.
 HOOKHUB_DEPLOYMENT_ID = hmac.digest(SECRET_KEY.encode(), b"hookhub-hops", "sha256").hex()[:12]
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
 HOOKHUB_KEY_EXPIRY_WARNING = timedelta(days=whole("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", 7, least=1))
-# Where to report a vulnerability: an address (mailto:), a page (https:) or several; empty serves no security.txt.
+# Where to report a vulnerability, as one or several mailto:, https: or tel: URIs; if empty, no security.txt is served.
 HOOKHUB_SECURITY_CONTACT: tuple[str, ...] = read(
     "HOOKHUB_SECURITY_CONTACT", contacts, (), expects="a comma-separated list of mailto: and https: addresses"
 )
@@ -302,7 +310,7 @@ if HOOKHUB_TIMEOUT + timedelta(seconds=2) > HOOKHUB_LEASE:
         f"HOOKHUB_LEASE ({HOOKHUB_LEASE}) must exceed HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) by at least 2 seconds, "
         "or a delivery could be given to a second worker while the first still waits for its answer."
     )
-# A webhook may ask for a longer deadline than the default, but never for one its lease would not outlive.
+# A webhook may set a longer timeout than the default, but never one that exceeds the lease.
 HOOKHUB_TIMEOUT_MOST = min(HOOKHUB_TIMEOUT_MOST, HOOKHUB_LEASE - timedelta(seconds=2))
 
 # Receivers ----------------------------------------------------------------------------------------------------------
@@ -316,19 +324,22 @@ HOOKHUB_ALLOWED_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = read(
 HOOKHUB_ALLOWED_HOSTS = frozenset(normalise_host(host) for host in words("HOOKHUB_ALLOWED_HOSTS"))
 HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY", default=False)
 HOOKHUB_REQUIRE_TLS_VERIFICATION = flag("HOOKHUB_REQUIRE_TLS_VERIFICATION", default=False)
-# The certificates receivers are checked against; empty means the system's, or certifi's where there are none.
+# The CA bundle for verifying receivers; if empty, the system's, or certifi's if the system has none.
 HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE")
 
 
 def addresses(value: str) -> tuple[str, ...]:
-    """Read addresses and networks, and give them as they are written; a slip here would lock receivers' doors."""
+    """Parse addresses and networks and return them as written; raises ValueError.
+
+    They are validated because receivers build their firewall rules from them.
+    """
     found = tuple(part.strip() for part in value.split(",") if part.strip())
     for part in found:
         ip_network(part)
     return found
 
 
-# The addresses this deployment sends from, told to receivers at /v1/meta so that they can open their firewalls.
+# The addresses this deployment sends from, published at /v1/meta so that receivers can allow them in their firewalls.
 HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
     "HOOKHUB_SOURCE_ADDRESSES",
     addresses,
@@ -340,7 +351,7 @@ HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
 
 
 def broker(url: str) -> str:
-    """Translate redis-py's ``unix://`` into the scheme kombu knows for the same socket."""
+    """Return a Redis URL as kombu expects it, which has another scheme for redis-py's ``unix://``."""
     if not url.startswith("unix://"):
         return url
     path, _, query = url.removeprefix("unix://").partition("?")
@@ -349,7 +360,7 @@ def broker(url: str) -> str:
 
 
 CELERY_BROKER_URL = broker(REDIS_URL)
-# Two deployments may share one Redis; the prefix keeps their bells apart.
+# The name of the queue. Two deployments that share one Redis need different ones.
 HOOKHUB_QUEUE = text("HOOKHUB_QUEUE", "hookhub")
 CELERY_TASK_DEFAULT_QUEUE = HOOKHUB_QUEUE
 CELERY_TASK_IGNORE_RESULT = True
@@ -358,18 +369,18 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = whole("HOOKHUB_WORKER_PROCESSES", 2, least=1)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
-# Replaces dead processes of the pool also while Redis is away.
+# Replaces dead pool processes also while Redis is unavailable.
 CELERY_WORKER_CONSUMER = "deliveries.warm_pool:PoolKeepingConsumer"
-# Celery kills a child whose start it has not been told of within this time, and it reads no such message while it waits
-# for Redis: without Redis it would kill children with deliveries in flight on the first tick after Redis is back.
+# Celery kills a child that has not reported its start within this time, and it reads no such reports while it waits for
+# Redis: once Redis is back, it would kill children with deliveries in flight.
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = timedelta(days=7).total_seconds()
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# The default gives up after a hundred tries, and the worker would stay up and deaf.
+# The default gives up after a hundred tries; the worker would keep running without receiving wake-ups.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# A Redis that refuses a command, for want of memory perhaps, is asked again; a worker would end otherwise.
+# Retry if Redis rejects a command, for example because it is out of memory; by default the worker would exit.
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
-# A worker that is to stop takes its leave of Redis with several questions, and each may go without an answer.
+# Short timeouts, because a worker that shuts down sends Redis several commands, and each of them may time out.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 2,
     "socket_timeout": 2,
@@ -379,7 +390,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 
 def stream(value: str) -> str:
-    """Read the name of the stream that producers write to; empty when it is switched off."""
+    """Parse the name of the stream that producers write to; return "" if it is switched off. Raises ValueError."""
     if value.lower() in {"off", "no", "false", "0"}:
         return ""
     if not value.isprintable() or " " in value:
@@ -389,10 +400,10 @@ def stream(value: str) -> str:
     return value
 
 
-# Named after the queue, so that who keeps two deployments on one Redis apart has to think of one name only.
+# Derived from the queue's name, so that two deployments on one Redis differ in a single setting.
 HOOKHUB_STREAM = read("HOOKHUB_STREAM", stream, f"{HOOKHUB_QUEUE}:events", expects="the name of a stream")
 
-# What the worker's clock does besides ringing for due work, each about once a second on one worker at a time.
+# The maintenance tasks of the worker's scheduler; each runs about once a second, on one worker at a time.
 HOOKHUB_CHORES = (
     "deliveries.chores.reclaim_expired_leases",
     "deliveries.chores.review_webhooks",
@@ -467,10 +478,10 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "hookhub.addresses.PrefixedStaticFiles"},
 }
-# Static files are served straight from the packages, so that there is no collecting step to forget.
+# Static files are served directly from the packages, so that no collectstatic step is needed.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
-# Some messages show a new key or secret; a cookie would take it through logs and browsers.
+# Some messages show a new key or secret, which must not be stored in a cookie.
 MESSAGE_STORAGE = "hookhub.sealed_messages.SealedSessionStorage"
 LOGIN_URL = "rest_framework:login"
 LOGIN_REDIRECT_URL = "root"
@@ -481,7 +492,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 DATA_UPLOAD_MAX_MEMORY_SIZE = HOOKHUB_REQUEST_LIMIT
-# There is nothing to upload, so no file is ever written to the disk.
+# No endpoint accepts file uploads, so none is ever written to disk.
 FILE_UPLOAD_HANDLERS: list[str] = []
 
 REST_FRAMEWORK = {
@@ -500,7 +511,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "hookhub.api.documents.DescribedSchema",
     "EXCEPTION_HANDLER": "hookhub.api.errors.answer",
     "UNAUTHENTICATED_USER": None,
-    # Payloads may hold half a pair of surrogates, which JSON can escape and UTF-8 cannot write.
+    # Payloads may contain lone surrogates, which JSON can escape but UTF-8 cannot encode.
     "UNICODE_JSON": False,
 }
 SPECTACULAR_SETTINGS = {
@@ -531,7 +542,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "Sigmagit", "description": "Sigmagit's API for the webhooks of repositories."},
         {"name": "SocialGateway", "description": "GitHub's API for the hooks of repositories."},
     ],
-    # null is said by `nullable`; an enum whose only member is null is more than code generators can read.
+    # Null is expressed by `nullable`; code generators cannot handle an enum whose only member is null.
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": True,
     "ENUM_NAME_OVERRIDES": {
@@ -553,7 +564,7 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
-# Mail ---------------------------------------------------------------------------------------------------------------
+# E-mail -------------------------------------------------------------------------------------------------------------
 
 EMAIL_HOST = text("HOOKHUB_EMAIL_HOST")
 EMAIL_PORT = whole("HOOKHUB_EMAIL_PORT", 587)
@@ -566,7 +577,7 @@ DEFAULT_FROM_EMAIL = text("HOOKHUB_EMAIL_FROM", "HookHub <hookhub@localhost>")
 
 # Logging ------------------------------------------------------------------------------------------------------------
 
-# One JSON line for each request; a terminal in development is for other things.
+# Whether to log one JSON line per request; off in development, to keep the terminal readable.
 HOOKHUB_ACCESS_LOG = flag("HOOKHUB_ACCESS_LOG", default=not HOOKHUB_DEVELOPMENT)
 LOGGING = {
     "version": 1,
@@ -581,10 +592,10 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": text("HOOKHUB_LOG_LEVEL", "INFO")},
     "loggers": {
-        # Ordinary refusals (404, 401) are in the access log; only our own failures belong here.
+        # Client errors such as 401 and 404 are in the access log; this logger is for server errors only.
         "django.request": {"level": "ERROR"},
         "celery": {"level": "WARNING"},
-        # Lines of JSON and nothing before them, for programs to read.
+        # Pure JSON lines without a prefix, for programs to parse.
         "hookhub.attempts": {"handlers": ["bare"], "propagate": False},
         "hookhub.access": {"handlers": ["bare"], "level": "INFO", "propagate": False},
     },

@@ -1,4 +1,4 @@
-"""Which address opens which door."""
+"""The URL configuration: the API under /v1/, the admin, and the paths of the dialects."""
 
 from django.contrib import admin
 from django.urls import include, path, re_path
@@ -12,7 +12,8 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="root")),
     path(".well-known/security.txt", security_txt),
     path("v1/", include("hookhub.api.urls")),
-    # Nothing has a page elsewhere, and the admin's way to one would say what exists in other organizations.
+    # The admin's "view on site" redirect: no object has a page on the site, and the redirect would reveal which objects
+    # exist in other organizations.
     re_path(r"^admin/r/", not_found),
     path("admin/", admin.site.urls),
     *[route for dialect in DIALECTS.values() for route in dialect.fixed],

@@ -1,4 +1,4 @@
-"""The way in for WSGI servers other than the Procfile's, such as `gunicorn config.wsgi:application`."""
+"""The WSGI entry point, for servers other than the Procfile's, such as `gunicorn config.wsgi:application`."""
 
 import os
 
@@ -8,7 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 django = get_wsgi_application()
 
-from django.conf import settings  # noqa: E402 - nothing of Django's is ready before
+from django.conf import settings  # noqa: E402 - only usable after Django is set up
 
 from hookhub.addresses import mounted  # noqa: E402
 from hookhub.change_notices import listening  # noqa: E402
