@@ -1,4 +1,4 @@
-"""Claims and results made up from nothing, for tests that need neither a database nor a network."""
+"""Claims and results for tests that need neither a database nor a network."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def a_claim(**facts: Any) -> Claim:
-    """A claim of webhook 1 with a schedule of one retry, sealed with the settings' keys."""
+    """Return a claim of webhook 1 with a schedule of one retry, encrypted with the settings' keys."""
     to: dict[str, Any] = {
         "webhook_id": 1,
         "webhook_uid": WEBHOOK,
@@ -61,7 +61,7 @@ def a_reply(status: int, *, headers: dict[str, str] | None = None, body: bytes =
 def a_result(
     came: Reply | Lost, *, at: datetime = NOW, request_headers: tuple[tuple[str, str], ...] = (), **facts: Any
 ) -> Result:
-    """What an attempt that ended ``at`` comes to, with no jitter."""
+    """Return the result of an attempt that ended ``at``, without jitter."""
     request = Request("https://receiver.example/hook", request_headers, b"", timedelta(seconds=1))
     exchange = Exchange(timedelta(milliseconds=5), came)
     return conclude(a_claim(**facts), request, exchange, started_at=at, now=at, jitter=0.0)

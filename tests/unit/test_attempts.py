@@ -1,4 +1,4 @@
-"""One attempt, from the claim to the row in the log."""
+"""One attempt, from the claim to its row in the attempt log."""
 
 import json
 from collections.abc import Sequence

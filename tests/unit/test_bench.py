@@ -1,4 +1,4 @@
-"""What the benches compute by themselves: percentiles, plans, tables, and a document whose prose survives."""
+"""What the benchmarks compute: percentiles, plans, tables, and a document whose other text is preserved."""
 
 import json
 from itertools import pairwise
@@ -55,7 +55,7 @@ def test_a_steady_load_is_batches_of_events_that_tell_when_they_were_meant_to_be
         events.append([json.loads(line) for line in body.split(b"\n")])
         assert {event["data"]["t"] for event in events[-1]} == {10.25 + number}
     counts = [len(batch) for batch in events]
-    # 6.6 a batch.
+    # 6.6 per batch.
     assert sum(counts) == 330
     assert set(counts) == {6, 7}
     assert max(abs(one - other) for one, other in pairwise(counts)) == 1

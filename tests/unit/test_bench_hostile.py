@@ -1,4 +1,4 @@
-"""What the hostile bench calls broken."""
+"""Which figures the hostile benchmark reports as faults."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What each system documents: complete, true to its own examples, and not to be changed by whoever reads it."""
+"""Each system's documented event types: complete, consistent with their own examples, and immutable."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The fault harness's accounting: what is right passes, and each of the seven rules has records that break it."""
+"""The fault harness's checker: a correct history passes, and each of the seven rules rejects a broken one."""
 
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,7 @@ from chaos.matching import pair_off
 from chaos.records import Arrival, Attempted, Breach, Hook, Interruption, Owed, Published, Records, matches
 from chaos.verdict import judge
 
-# One event of each kind of fate: taken at once, taken on the second try, and never.
+# Deliveries of one event: taken at once, taken at the second attempt, and never taken.
 GOOD, AGAIN, NEVER = "0190-good", "0190-again", "0190-never"
 
 
@@ -68,7 +68,7 @@ GOOD_ONE, *OTHERS = BOOKS.arrivals
 
 
 def first_changed(kind: str, **changed: Any) -> Records:
-    """The books with the first row of a kind changed, which is the one about the webhook that takes all at once."""
+    """Return the history with the first row of a kind changed; it is about the webhook that takes the event at once."""
     first, *others = getattr(BOOKS, kind)
     return replace(BOOKS, **{kind: [first._replace(**changed), *others]})
 
@@ -78,14 +78,14 @@ def without_first(kind: str) -> list[Any]:
 
 
 def retried(**changed: Any) -> Records:
-    """The books with another second attempt of the webhook that takes it then."""
+    """Return the history with a changed second attempt of the webhook that takes the event then."""
     attempts = list(BOOKS.attempts)
     attempts[2] = attempts[2]._replace(**changed)
     return replace(BOOKS, attempts=attempts)
 
 
 def with_first_again(*interruptions: Interruption, at: float = 17.0) -> Records:
-    """The books with a second request that was taken, each with its attempt."""
+    """Return the history with a second request that was taken, and its attempt."""
     return replace(
         BOOKS,
         arrivals=[*BOOKS.arrivals, arrival(at)],
@@ -102,7 +102,7 @@ def test_books_that_are_right_break_no_rule() -> None:
 DOOMED = Hook("/doomed", ("*",), (1,), 3, is_healthy=False, disabled_at=11.0)
 
 BROKEN = {
-    # 1: what was accepted arrives, or is in the log as failed or held with its attempts.
+    # 1: an accepted event arrives, or is failed or held with all its attempts on record.
     "an acknowledged event that nobody knows": (
         1,
         replace(BOOKS, published=[published(), published("two")]),
@@ -286,7 +286,7 @@ BROKEN = {
         replace(BOOKS, arrivals=[*BOOKS.arrivals, arrival(14.0, NEVER, path="/never", answer="500")]),
         f"{NEVER}: a request to /never at 14.000 is in no attempt",
     ),
-    # 4: twice only what was in flight at a kill, and never without one.
+    # 4: only what was in flight at a kill is duplicated.
     "twice under two ids": (
         4,
         replace(
@@ -329,7 +329,7 @@ BROKEN = {
         ),
         "one was taken 2 times by /good, and cut short 0 times",
     ),
-    # 5: not before its time, and not long after.
+    # 5: no retry is early, or much too late.
     "a retry before its time": (
         5,
         retried(started_at=10.6, ended_at=10.7),
@@ -389,7 +389,7 @@ BROKEN = {
         ),
         f"{AGAIN}: attempt 2 came 9.900 s after attempt 1; 6.1 s are the most",
     ),
-    # 6: rest.
+    # 6: the system is quiescent at the end.
     "something still being sent": (6, first_changed("owed", state="sending"), f"{GOOD} (/good) is sending"),
     "something pending": (6, first_changed("owed", state="pending"), f"{GOOD} (/good) is pending"),
     "a lease that is left": (6, first_changed("owed", has_lease=True), f"{GOOD} (/good) has a lease"),
@@ -404,7 +404,7 @@ BROKEN = {
         "one is owed twice to /good",
     ),
     "a ledger that is off": (6, replace(BOOKS, ledger=["a fault"]), "check_ledger: a fault"),
-    # 7: promptness, where a scenario is held to it.
+    # 7: no event is late, where a scenario demands promptness.
     "events that take their time": (
         7,
         replace(first_changed("arrivals", at=10.9), prompt_within=0.5),
@@ -552,7 +552,7 @@ def test_what_was_in_the_way_twice_at_a_time_counts_once() -> None:
 
 
 def test_requests_are_paired_so_that_every_attempt_that_needs_one_has_one() -> None:
-    # The first attempt would take either request, the second only the first of them.
+    # The first attempt fits either request, the second only the first one.
     assert pair_off([[True, True], [True, False]], first=[1]) == {0: 1, 1: 0}
     assert pair_off([[True], [True]], first=[1]) == {0: 1}
     assert pair_off([[False], [False]], first=[]) == {}

@@ -1,4 +1,4 @@
-"""The bugs on purpose: what is to be built in is built in, or whoever asked for it hears so."""
+"""Mutations are applied, or fail loudly."""
 
 import time
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The figures that are told of a scenario: what never came, came late, or came to nobody is in them."""
+"""The metrics of a scenario include events that never came, came late, or had no subscriber."""
 
 import json
 import math
@@ -20,7 +20,7 @@ def arrival(key: str, at: float, **changed: Any) -> Arrival:
     return Arrival(at, "/good", f"0190-{key}", key, "abc", "valid", "200")._replace(**changed)
 
 
-# Three events, a second apart, each heard of at once.
+# Three events, a second apart, each of which arrives at once.
 BOOKS = Records(
     published=[published("a", 10), published("b", 11), published("c", 12)],
     arrivals=[arrival("a", 10.25), arrival("b", 11.25), arrival("c", 12.25)],
@@ -63,7 +63,7 @@ def test_an_event_that_its_publisher_had_to_repeat_waits_from_the_first_try_on()
     patient = replace(BOOKS, published=[published("a", 6, said_at=10.0), *BOOKS.published[1:]])
 
     assert figures.waits(patient) == [4.25, 0.25, 0.25]
-    # What is HookHub's own part of it begins with the answer.
+    # HookHub's own part of the latency begins with the answer.
     assert figures.delays(patient) == pytest.approx([0.25, 0.15, 0.15])
 
 

@@ -1,10 +1,10 @@
-"""What the soak is judged by: growth is told from ups and downs, and too few kills from enough."""
+"""The checks of the soak distinguish growth from fluctuation, and detect too few kills."""
 
 import pytest
 
 from chaos.growth import CEILINGS, DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, Points, grown, medians, too_few_kills
 
-# As many samples as half an hour has.
+# The number of samples in half an hour.
 SAMPLES = 360
 
 
@@ -19,7 +19,7 @@ def rising(start: float, end: float, samples: int = SAMPLES) -> Points:
 WELL = {
     PARENT_MEMORY: rising(120, 122),
     PARENT_FILES: rising(30, 30),
-    # Autovacuum comes by once a minute.
+    # Autovacuum runs once a minute.
     DEAD_ROWS: [(5.0 * place, 2_500.0 * (place % 12)) for place in range(SAMPLES)],
 }
 

@@ -1,4 +1,4 @@
-"""Where the fault harness keeps the logs and records of its runs."""
+"""Where the fault harness keeps the logs and histories of its runs."""
 
 from contextlib import ExitStack
 from pathlib import Path

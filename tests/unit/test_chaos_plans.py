@@ -1,4 +1,4 @@
-"""What the fault harness decides by a seed, writes down and draws: the same each time."""
+"""What the fault harness derives from a seed, serializes and charts is the same each time."""
 
 import hashlib
 import json
@@ -85,7 +85,7 @@ def test_an_event_is_the_same_each_time_it_is_made_and_names_the_bytes_that_must
     assert made.key == "1-single-7"
     told = json.loads(made.line)
     assert (told["id"], told["type"], told["data"]["k"]) == (made.key, made.type, made.key)
-    # Put together by hand, as the format's document has it.
+    # Composed by hand, as the format's documentation specifies.
     data = made.line[made.line.index(b'"data":') + 7 : -1]
     body = b'{"type":"%s","timestamp":"2026-03-04T12:00:00.007Z","data":%s}' % (made.type.encode(), data)
     assert made.sha == hashlib.sha256(body).hexdigest()

@@ -1,4 +1,4 @@
-"""What the fault harness's publishers take an answer for, and what they do when they fail themselves."""
+"""How the fault harness's publishers interpret answers, and what they do when they fail themselves."""
 
 import io
 import json
@@ -57,7 +57,7 @@ def test_the_status_of_a_rejection_is_written_down(tmp_path: Path) -> None:
 
 
 def test_a_thread_that_fails_fails_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No thread can open its journal.
+    # No thread can open its log.
     plan = Plan(
         "http://127.0.0.1:1", "", "redis://127.0.0.1:1/0", "s", str(tmp_path / "no" / "journal"), 1, {"single": 9}
     )

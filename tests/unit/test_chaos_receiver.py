@@ -1,4 +1,4 @@
-"""The fault harness's receiver writes down whatever comes, with a verdict of its own on the signature."""
+"""The fault harness's receiver logs every request with its own verdict on the signature."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What makes a run of the fault harness no test at all is said, and what is ordinary in one is not."""
+"""The harness reports what invalidates a run, and ignores what is normal in one."""
 
 import pytest
 

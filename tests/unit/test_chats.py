@@ -1,4 +1,4 @@
-"""Slack and Discord: their limits hold whatever was published, and nobody's words become anybody's markup."""
+"""Slack and Discord: their limits hold for any event, and published text is never interpreted as markup."""
 
 import json
 import re
@@ -77,7 +77,7 @@ def check_discord(said: Any) -> None:
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text that Slack shows; a link's target is none."""
+    """Yield every text that Slack shows, which excludes link targets."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -105,7 +105,7 @@ LONG = {
 
 
 def filled(value: Any, text: str) -> Any:
-    """The same shape with one text everywhere, except in what is a link."""
+    """Return the same shape with ``text`` as every string, except in links."""
     if isinstance(value, dict):
         return {name: one if "url" in name else filled(one, text) for name, one in value.items()}
     if isinstance(value, list):
@@ -143,7 +143,7 @@ def test_whatever_stands_where_a_text_was_meant_a_message_comes_out(data: st.Dat
                 continue
             place[name] = data.draw(JSON)
             break
-    # Halves of surrogate pairs too, as JSON can write them.
+    # Unpaired surrogates, too, which JSON can contain.
     message = PUSH._replace(event_type=event_type, payload=json.dumps(shape).encode())
 
     check_slack(json.loads(FORMATS["slack"].render(message).body))
@@ -169,7 +169,7 @@ def test_whatever_was_published_a_message_comes_out(event_type: str, payload: by
     check_discord(json.loads(FORMATS["discord"].render(message).body))
 
 
-# What is said ---------------------------------------------------------------------------------------------------------
+# The text of messages -------------------------------------------------------------------------------------------------
 
 COMMIT = GITHUB_PUSH["commits"][0]
 ZEROS = "0" * 40
@@ -250,7 +250,7 @@ def test_the_seeds_own_fields_are_where_sigmagits_example_has_them() -> None:
     assert embed["timestamp"] == "2026-03-04T11:59:00.000Z"
 
 
-# Escapes and cuts -----------------------------------------------------------------------------------------------------
+# Escaping and truncation ----------------------------------------------------------------------------------------------
 
 SLACK_ESCAPES = {
     "<!channel> & <@U1>": "&lt;!channel&gt; &amp; &lt;@U1&gt;",
@@ -292,7 +292,7 @@ def test_a_cut_breaks_neither_a_character_nor_an_escape(text: str, most: int, es
 def test_a_cut_counts_characters_and_not_bytes() -> None:
     assert fit("ü" * 10, 10, escape=str) == "ü" * 10
     assert fit("ü" * 11, 10, escape=str) == "ü" * 9 + "…"
-    # An emoji counts twice where the limit is one of UTF-16.
+    # Where the limit counts UTF-16 units, an emoji counts twice.
     assert fit("🎉" * 5, 10, escape=str) == "🎉" * 5
     assert fit("🎉" * 6, 10, escape=str) == "🎉" * 4 + "…"
     assert fit("&&&", 10, escape=escape_for_slack) == "&amp;…"

@@ -27,7 +27,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHookHub]:
 
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Record the pauses between attempts instead of making them."""
+    """Record the pauses between attempts instead of sleeping."""
     recorded: list[float] = []
     monkeypatch.setattr(module.time, "sleep", recorded.append)
     return recorded
@@ -213,7 +213,7 @@ def test_a_wait_longer_than_anyone_would_wait_is_an_error(
         ("120", timedelta(seconds=120)),
         ("-1", timedelta(0)),
         ("soon", timedelta(0)),
-        # At which Python 3.9's own reader stumbles.
+        # Python 3.9's own parser raises on this.
         ("UTC\tJan , -", timedelta(0)),
         ("Wed, 04 Mar 2026 05:07:07 GMT", timedelta(seconds=60)),
         ("Wed, 04 Mar 2026 05:05:07 GMT", timedelta(0)),

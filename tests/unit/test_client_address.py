@@ -1,4 +1,4 @@
-"""The client's address: a forwarded one counts as far as trusted proxies wrote it."""
+"""The client's address: a forwarded address counts only as far as trusted proxies wrote it."""
 
 from ipaddress import ip_network
 

@@ -1,4 +1,4 @@
-"""A server that answers with nonsense, and keys that are none: the client raises HookHubError, and shows no key."""
+"""For malformed responses and invalid keys, the client raises HookHubError, and never shows a key."""
 
 import json
 import socketserver
@@ -18,7 +18,7 @@ KEY = "hh_1_verysecretkey"
 
 
 class Handler(socketserver.BaseRequestHandler):
-    """Read a request, write the bytes that the test has chosen, close."""
+    """Read a request, send the bytes that the test has chosen, and close the connection."""
 
     def handle(self) -> None:
         data = b""

@@ -1,4 +1,4 @@
-"""docker-compose.yml: nothing starts without its passwords, listens beyond this host, or may do more than it has to."""
+"""docker-compose.yml: no service starts without its passwords, listens beyond this host, or has needless privileges."""
 
 import re
 from typing import Any
@@ -28,7 +28,7 @@ def test_every_service_has_no_capability_no_new_privilege_and_no_file_to_write(n
     assert "cap_add" not in service
     assert "privileged" not in service
     assert any(mount.startswith("/tmp") for mount in service["tmpfs"])
-    # From an image of others it runs as the user that it names; ours names one itself.
+    # A third-party image runs as the user set here; our own image sets a user itself.
     assert service.get("user") not in {None, "root", "0"} if "image" in service else "build" in service
 
 
@@ -46,7 +46,7 @@ def test_compose_refuses_to_start_without_a_secret_and_says_where_it_belongs(nam
 
     assert used
     assert set(used) == {f"${{{name}:?set {name} in .env}}"}
-    # Named in the example, and not filled in.
+    # It is in the example, without a value.
     assert re.search(rf"^{name}=$", (ROOT / "docs" / "example.env").read_text(), re.MULTILINE)
 
 

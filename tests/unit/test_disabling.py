@@ -1,4 +1,4 @@
-"""When a webhook has failed for too long: the whole truth table."""
+"""When a webhook has failed for too long: the complete truth table."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -10,7 +10,7 @@ from deliveries.disabling import Reason, should_disable
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 BEFORE, AFTER = NOON - timedelta(microseconds=1), NOON + timedelta(microseconds=1)
 
-# Has it given up since noon, and when was the last success: does it fail?
+# label: (when a delivery was exhausted since noon, last success, is the webhook failing)
 FAILING = {
     "never gave up, never succeeded": (None, None, False),
     "never gave up, succeeded": (None, AFTER, False),
@@ -19,7 +19,7 @@ FAILING = {
     "gave up, succeeded with its first attempt": (NOON, NOON, False),
     "gave up, succeeded since": (NOON, AFTER, False),
 }
-# The count of failures and what is allowed: is it too many?
+# label: (number of failures, allowed number, are there too many)
 COUNTS = {
     "no strict count, no failure": (0, 0, False),
     "no strict count, many failures": (10_000, 0, False),

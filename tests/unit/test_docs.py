@@ -1,4 +1,4 @@
-"""The documents and the code say the same."""
+"""The documents and the code agree."""
 
 import re
 from pathlib import Path
@@ -58,5 +58,5 @@ def test_every_dialect_has_a_row_in_the_table_of_compatibility() -> None:
     linked = {found[1] for line in rows if (found := re.match(r"\| \[[^]]+\]\(dialects/([a-z-]+)\.md\)", line))}
 
     assert linked >= set(DIALECTS)
-    # A system, and of it six things.
+    # A column for the system, and six others.
     assert {line.count("|") for line in rows} == {8}

@@ -1,4 +1,4 @@
-"""``docs/example.env`` shows every setting that an operator may set, with the default that it has."""
+"""``docs/example.env`` shows every setting that an operator may set, with its default."""
 
 import re
 
@@ -10,17 +10,17 @@ TABLE = OPERATIONS[OPERATIONS.index("## Settings") : OPERATIONS.index("## Comman
 ROW = re.compile(r"^\| (`[A-Z_`, ]+`) \| ([^|]+) \|", re.MULTILINE)
 LINE = re.compile(r"^(# )?([A-Z_]+)=(.*)$", re.MULTILINE)
 
-# Left out on purpose: what docker-compose.yml sets itself, and what has no place in a deployment.
+# Left out on purpose: what docker-compose.yml sets itself, and what a deployment must not set.
 SET_BY_COMPOSE = {"DATABASE_URL", "REDIS_URL", "HOST", "PORT"}
 FOR_DEVELOPMENT = {"HOOKHUB_HOME", "HOOKHUB_DEVELOPMENT", "HOOKHUB_DEBUG"}
 
 
 def defaults() -> dict[str, str]:
-    """The settings in the table, each with what the table says its default is."""
+    """Return the settings in the table, each with its documented default."""
     found = {}
     for names, said in ROW.findall(TABLE):
         listed = re.findall(r"`([A-Z_]+)`", names)
-        # Of several settings in a row each has its own default, between commas outside the backquotes.
+        # Where several settings share a row, each has its own default, separated by commas outside the backquotes.
         parts = re.findall(r"`[^`]*`|[^,`]+", said.strip()) if len(listed) > 1 else [said.strip()]
         values = [part.strip() for part in parts if part.strip(" ,")]
         assert len(values) == len(listed), names
@@ -42,7 +42,7 @@ def test_a_setting_that_is_commented_out_shows_its_default() -> None:
     wrong = {
         name: (value, said[name])
         for comment, name, value in LINE.findall(EXAMPLE)
-        # The ones without a fixed default have an example.
+        # Settings without a fixed default have an example value.
         if comment and name in said and re.fullmatch(r"`[^`<]+`", said[name]) and said[name] != f"`{value}`"
     }
 

@@ -1,10 +1,10 @@
-"""How many events a source gives before the next one has its turn."""
+"""How many events of one repository are fanned out before the next repository's turn."""
 
 import pytest
 
 from deliveries.fanning_out import TURNS, turns_of
 
-# limit, room, turns
+# label: (limit, free slots, events per turn)
 CASES = {
     "as many events as there is room for": (128, 128, TURNS),
     "more events than there is room for": (32, 5, TURNS),

@@ -1,4 +1,4 @@
-"""Every wire format: one contract over the whole registry, golden bytes, and signatures checked by strangers."""
+"""Every wire format: one contract for the whole registry, golden bytes, and signatures verified independently."""
 
 import ast
 import base64
@@ -95,7 +95,7 @@ def test_headers_are_safe_on_the_wire_and_exactly_those_the_format_claims(
         assert HEADER_VALUE.fullmatch(value)
     names = [header.lower() for header, _ in rendered.headers]
     assert len(names) == len(set(names))
-    # Without a secret there is nothing to sign with; everything else is always sent.
+    # Without a secret nothing is signed; all other headers are always sent.
     left_out = {"x-hub-signature", "x-hub-signature-256"} if not message.secrets else set()
     assert set(names) == wire_format.own_headers - left_out
     assert not set(names) & HEADERS_KEPT_BACK
@@ -108,7 +108,7 @@ MEDIA_TYPES = {"json": "application/json", "form": "application/x-www-form-urlen
 
 
 def data_in(wire_format: Format, body: bytes) -> bytes | None:
-    """What the body carries of the publisher's bytes by the format's own rules; None where it is told in words."""
+    """Return the publisher's bytes that the body contains by the format's rules; None for formats that render text."""
     if wire_format.slug in {"slack", "discord", "campfire"}:
         return None
     if wire_format.slug in {"standard-webhooks", "coregit", "codmir"}:
@@ -223,7 +223,7 @@ def test_its_verdicts_and_its_policy_are_within_bounds(wire_format: Format) -> N
 def test_a_format_without_signatures_keeps_its_url_to_itself(wire_format: Format) -> None:
     url = "https://hooks.example:8443/services/T0/B0/s3cret?token=x"
 
-    # Campfire's URL only names a room; what lets one post there is a token in a header.
+    # Campfire's URL only identifies a room; a token in a header authorizes posting.
     assert wire_format.url_is_secret is (wire_format.signs == "never" and wire_format.slug != "campfire")
     shown = "https://hooks.example:8443/services/T0/B0/s3cret?token=********"
     assert wire_format.show_url(url) == ("https://hooks.example:8443/********" if wire_format.url_is_secret else shown)
@@ -260,7 +260,7 @@ def test_formats_import_neither_django_nor_the_network_nor_the_clock_nor_the_eng
         if name in {"deliveries.signing", "deliveries.compact_json"} or name.startswith("deliveries.formats")
     }
     assert imported - ours <= allowed
-    # `datetime` is there for its types; whoever asks it for the time is no longer pure.
+    # A pure function uses `datetime` for its types only, not to read the time.
     assert not re.search(r"\.(now|utcnow|today)\(", path.read_text())
 
 
@@ -285,7 +285,7 @@ def test_times_are_written_in_utc_with_a_z(moment: datetime, text: str, *, milli
     assert stamp(moment, milliseconds=milliseconds) == text
 
 
-# Standard Webhooks, checked by its own library and by hand -----------------------------------------------------------
+# Standard Webhooks, verified by its own library and by hand ----------------------------------------------------------
 
 
 def standard(message: Message) -> Rendered:
@@ -355,7 +355,7 @@ def test_what_is_not_base64_is_no_key(secret: str) -> None:
         key_of(secret)
 
 
-# Coregit, checked by hand --------------------------------------------------------------------------------------------
+# Coregit, verified by hand -------------------------------------------------------------------------------------------
 
 
 @every_message
@@ -374,7 +374,7 @@ def test_coregit_signs_the_raw_body_with_the_text_of_the_newest_secret(message: 
     assert re.fullmatch(r"2026-03-04T12:00:00\.\d{3}Z", envelope["timestamp"])
 
 
-# The others, checked by hand ------------------------------------------------------------------------------------------
+# The others, verified by hand -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("slug", ["social-gateway", "github"])

@@ -1,4 +1,4 @@
-"""Which addresses may be dialled: every range to its edges, every port, every exception."""
+"""Which addresses may be connected to: every range to its limits, every port, every exception."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -19,7 +19,7 @@ def policy(*networks: str, hosts: tuple[str, ...] = (), allows_loopback: bool = 
     )
 
 
-# Each range with its first and last address, and its neighbours outside where those may be dialled.
+# Each range with its first and last address, and its neighbors outside if connecting to those is allowed.
 RANGES = [
     ("0.0.0.0/8", "0.0.0.0", "0.255.255.255", None, "1.0.0.0"),
     ("10.0.0.0/8", "10.0.0.0", "10.255.255.255", "9.255.255.255", "11.0.0.0"),
@@ -215,7 +215,7 @@ def test_a_refusal_names_the_address_the_list_and_the_settings(asked, said):
 
 
 EXCEPTIONS = {
-    # label: (policy, address, host, may be dialled)
+    # label: (policy, address, host, is connecting allowed)
     "the network holds it": (policy("10.0.0.0/8"), "10.1.2.3", "", True),
     "the first of the network": (policy("10.1.0.0/16"), "10.1.0.0", "", True),
     "the last of the network": (policy("10.1.0.0/16"), "10.1.255.255", "", True),
@@ -310,7 +310,7 @@ def test_the_well_known_services_keep_clear_of_the_ports_systems_hand_out_at_ran
     assert max(SERVICE_PORTS) < 32768
 
 
-@settings(deadline=None)  # A busy machine is no failure.
+@settings(deadline=None)  # Must not fail on a busy machine.
 @given(number=st.integers(0, 2**32 - 1))
 def test_an_ipv4_address_is_judged_by_the_list_however_it_is_wrapped(number):
     address = IPv4Address(number)

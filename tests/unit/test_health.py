@@ -1,4 +1,4 @@
-"""What a batch of results says about each webhook's health: counted in order, each webhook by itself."""
+"""The health that a batch of results gives each webhook: counted in order, each webhook separately."""
 
 from datetime import datetime, timedelta
 
@@ -18,13 +18,13 @@ def at(second: int) -> datetime:
 
 
 def health_after(*came: Reply | Lost) -> Health:
-    """The health after answers that came one second apart, handed over in another order."""
+    """Return the health after outcomes one second apart, whose results are passed in another order."""
     results = [a_result(one, at=at(second)) for second, one in enumerate(came)]
     [health] = health_of(results[::-2] + results[-2::-2])
     return health
 
 
-# succeeded, failures since the last success, timeouts in a row at the end, nothing but timeouts
+# label: (outcomes, (succeeded, failures since the last success, timeouts in a row at the end, only timeouts))
 COUNTED = {
     "one success": ([OK], (True, 0, 0, False)),
     "one failure": ([OOPS], (False, 1, 0, False)),

@@ -1,4 +1,4 @@
-"""The header that counts how often an event has passed through HookHub, and which URLs lead back to it."""
+"""The header that counts how often an event passed through HookHub, and the detection of URLs that lead back to it."""
 
 import pytest
 

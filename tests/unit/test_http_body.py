@@ -1,4 +1,4 @@
-"""Bodies as they are read: whose time counts."""
+"""Reading bodies: which waiting time counts toward a client's deadline."""
 
 import asyncio
 from datetime import timedelta

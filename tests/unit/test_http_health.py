@@ -1,4 +1,4 @@
-"""Health checks: what a flood of them costs, and a database that does not answer."""
+"""Health checks: the cost of a flood of them, and a database that does not respond."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""What a request's body may be, by its head."""
+"""Limits on a request's body, decided from its head."""
 
 from datetime import timedelta
 

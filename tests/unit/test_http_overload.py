@@ -1,4 +1,4 @@
-"""What an operator sees of a web server that has more requests than it can answer."""
+"""What an overloaded web server logs for the operator."""
 
 import asyncio
 import threading
@@ -42,7 +42,7 @@ def test_a_full_queue_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -
             readiness=Readiness(lambda: (200, {}), otherwise=(503, {})),
             admit=lambda _: None,
         )
-        # One is with the thread, one is handed out ahead and one waits.
+        # The thread has one, one is handed out ahead, and one waits.
         requests = [asyncio.create_task(front(dict(SCOPE), receive, send)) for _ in range(6)]
         while statuses.count(503) < 3:
             await asyncio.sleep(0)

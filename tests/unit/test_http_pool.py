@@ -1,4 +1,4 @@
-"""Threads for requests: how many wait, and whose turn it is."""
+"""The thread pool for requests: how many may wait, and in which order they run."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ def test_clients_take_turns_however_many_requests_one_has_waiting() -> None:
 
     async def scenario() -> None:
         pool = Pool(threads=1, max_waiting=10)
-        # One is with the thread and one is handed out ahead.
+        # The thread has one, and one is handed out ahead.
         first = [pool.run(gate.wait, turn=A), pool.run(gate.wait, turn=A)]
         later = [
             pool.run(lambda name=name: done.append(name), turn=partial(Turn, name[0]))
@@ -54,7 +54,7 @@ def test_the_callers_at_one_address_take_turns_and_have_no_more_of_them_for_bein
 
 
 def outcomes(turns: list[Turn], *, max_waiting: int) -> list[bool]:
-    """Return of each request that comes while the only thread is taken whether it was made in the end."""
+    """Return, for each request that arrives while the only thread is busy, whether it was executed in the end."""
     gate = threading.Event()
 
     async def scenario() -> list[bool]:

@@ -1,4 +1,4 @@
-"""The limits behind other WSGI servers."""
+"""The limits under other WSGI servers."""
 
 import io
 import json
@@ -17,7 +17,7 @@ UPLOAD = {**HEAD, "CONTENT_TYPE": "multipart/form-data"}
 
 
 class Called:
-    """What the application was handed, and what was answered."""
+    """Records the body that the application read, and the status that was sent."""
 
     def __init__(self) -> None:
         self.body: bytes | None = None

@@ -8,7 +8,7 @@ import pytest
 
 from deliveries.ids import first_id_at, uuid7, uuid7s
 
-# Far from every moment that other tests make ids for.
+# Far from all times for which other tests create ids.
 NOON = datetime(2031, 3, 4, 12, 0, 0, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 

@@ -1,4 +1,4 @@
-"""Published bodies that are more than allowed: reading stops where that is seen, and nothing is read twice."""
+"""Published bodies that exceed a limit: parsing stops as soon as that is known, and nothing is parsed twice."""
 
 import json
 import tracemalloc
@@ -43,7 +43,7 @@ def test_a_flood_is_refused_in_little_more_memory_than_it_has(content: bytes, co
 
 
 def test_reading_stops_at_the_first_event_too_many() -> None:
-    # What follows is no JSON, and nobody looks at it.
+    # The rest is not JSON, and must not be parsed.
     assert refusal((EVENT + b"\n") * 1001 + b"nonsense", NDJSON).status_code == 413
     assert refusal(b"[" + (EVENT + b",") * 1001 + b"nonsense").status_code == 413
     assert len(intake.read((EVENT + b"\n") * 1000, NDJSON).events) == 1000

@@ -1,4 +1,4 @@
-"""The lanes: prompt receivers keep their slots whatever the slow ones do."""
+"""Slot accounting: fast receivers keep their slots, whatever the slow ones do."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_a_worker_of_few_slots_has_one_for_slow_receivers(slots: int) -> None:
     assert Lanes(slots).wanted(at=0).slow_room == 1
 
 
-# in flight: (how many, how old in seconds, slow) and what is wanted: limit, room for slow ones
+# label: (in flight: (count, age in seconds, is slow), (free slots, free slots for slow webhooks))
 IN_FLIGHT = {
     "prompt and young": ([(3, 0.5, False)], (5, 2)),
     "prompt and of the very age": ([(3, 1.0, False)], (8, 0)),

@@ -1,4 +1,4 @@
-"""What is right though written otherwise: times in lower case, and chats that say in JSON that they posted."""
+"""Valid input in unusual notation: timestamps in lower case, and chats that confirm in JSON."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Look-ups of host names: one for all who ask, in so many threads and no more, none of which keeps a process alive."""
+"""DNS lookups: one for all requests for a name, on a fixed number of threads that do not keep a process alive."""
 
 import select
 import socket
@@ -15,7 +15,7 @@ from deliveries.lookups import Inbox, Name, Resolver, name_in
 
 
 class Nameserver:
-    """Stands in for the system's resolver: answers each name with an address, but only when it may."""
+    """Replaces the system's resolver: resolves every name, but only when allowed to answer."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -1,4 +1,4 @@
-"""What runs at receivers and publishers is written for Python 3.9, whose syntax and standard library it keeps to."""
+"""Code that runs at receivers and publishers uses only the syntax and the standard library of Python 3.9."""
 
 import ast
 import sys
@@ -11,7 +11,7 @@ from hookhub.procfile import ROOT
 HOOKHUB = ROOT / "hookhub"
 SOURCES = [*sorted((HOOKHUB / "receiving").glob("*.py")), HOOKHUB / "client.py", HOOKHUB / "stream_client.py"]
 NEEDED = {"client.py": {"requests", "urllib3"}, "stream_client.py": {"redis"}}
-# Names that came after 3.9, of the modules that this code could want; ruff's target has no eye for them.
+# Names added after 3.9 to modules that this code might use; ruff's target version does not check these.
 YOUNGER = {
     "datetime": {"UTC"},
     "typing": {"Self", "TypeAlias", "ParamSpec", "assert_never", "override", "Never", "LiteralString", "NotRequired"},
@@ -26,7 +26,7 @@ YOUNGER_ARGUMENTS = {"slots", "kw_only"}
 
 
 def at_runtime(tree: ast.AST) -> list[ast.AST]:
-    """Every node but those that only type checkers see."""
+    """Return every node except those that only type checkers see."""
     found: list[ast.AST] = []
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -50,10 +50,10 @@ def test_it_is_written_for_python_3_9(source: Path) -> None:
     assert not modules & YOUNGER_MODULES
     assert [pair for pair in names if pair[1] in YOUNGER.get(pair[0] or "", ())] == []
     assert [word.arg for call in calls for word in call.keywords if word.arg in YOUNGER_ARGUMENTS] == []
-    # `match` is refused by the parser above; `X | Y` works in annotations that nobody evaluates, and nowhere else.
+    # `match` is rejected by the parser above; `X | Y` works only in annotations that are not evaluated.
     assert any(alias == ("__future__", "annotations") for alias in names) or not has_unions(tree)
     assert [union.lineno for union in unions_at_runtime(tree)] == []
-    # 3.9 and 3.10 read no Z, and no number of decimals but three and six.
+    # 3.9 and 3.10 do not parse "Z", or fractions with other than three or six digits.
     parsed = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "fromisoformat"]
     assert all(isinstance(call.args[0], ast.JoinedStr) for call in parsed)
 
@@ -63,7 +63,7 @@ def has_unions(tree: ast.AST) -> bool:
 
 
 def unions_at_runtime(tree: ast.Module) -> list[ast.BinOp]:
-    """Unions of types outside of annotations: as an alias, or as what isinstance() is asked about."""
+    """Return unions of types outside annotations: in aliases, and in isinstance() calls."""
     values = [node.value for node in tree.body if isinstance(node, ast.Assign)]
     values += [
         node.args[1]

@@ -1,4 +1,4 @@
-"""What an answer comes to: every status, and every form of Retry-After a receiver may think of."""
+"""The outcome of a response: every status, and every form of Retry-After that a receiver may send."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -35,7 +35,7 @@ def test_a_status_at_an_edge_or_a_redirect_is_no_success(status: int) -> None:
 
 
 class Discordant(StandardWebhooks):
-    """Overrules what three statuses mean."""
+    """Overrides the meaning of some statuses."""
 
     def judge(self, status: int, body: bytes = b"") -> Verdict | None:
         verdicts: dict[int, Verdict] = {404: "gone", 410: "refused", 302: "delivered", 400: "rejected"}

@@ -1,4 +1,4 @@
-"""The receiver's side: what verifies, what does not, and what the refusal says."""
+"""The receiver's helper: what it verifies, what it rejects, and the error messages."""
 
 import base64
 import hashlib

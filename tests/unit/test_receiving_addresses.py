@@ -1,4 +1,4 @@
-"""Which addresses a request may come from, and who it really was behind proxies."""
+"""The addresses that requests may come from, and the real client's address behind proxies."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The examples of docs/receiving.md, run: each framework's own client sends them what HookHub sends."""
+"""The examples of docs/receiving.md, executed: each framework's own test client sends them what HookHub sends."""
 
 import asyncio
 import re
@@ -19,12 +19,12 @@ from tests.golden.messages import MESSAGES, NEWEST, OLDER, PUSH
 
 PAGE = (ROOT / "docs" / "receiving.md").read_text()
 
-# Sends a body and headers to an example; gives the status it answers.
+# Sends a body and headers to an example, and returns the status.
 Send = Callable[[bytes, dict[str, str]], int]
 
 
 def example(heading: str, monkeypatch: pytest.MonkeyPatch, *, wire_format: str) -> dict[str, Any]:
-    """Run the code under a heading as it is printed but for the format, and give what it defines."""
+    """Run the code under a heading with its format replaced, and return what it defines."""
     [code] = re.findall(rf"^### {heading}\n\n```python\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE)
     monkeypatch.setenv("WEBHOOK_SECRETS", f"{NEWEST} {OLDER}")
     assert code.count('FORMAT = "standard-webhooks"') == 1

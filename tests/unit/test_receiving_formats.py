@@ -1,4 +1,4 @@
-"""Every format that signs is verified by the receiver's side, and whatever a stranger sends is refused in words."""
+"""The receiver's helper verifies every format that signs, and rejects any other request with a message."""
 
 import json
 from base64 import b64decode, b64encode
@@ -38,7 +38,7 @@ def sent(slug: str, message: Message = PUSH) -> tuple[bytes, dict[str, str]]:
 
 
 def refusal(body: bytes, headers: Any, *, slug: str | None = None, now: datetime = SENT, **more: Any) -> str:
-    """The words in which a request is refused; whatever else is raised fails the test."""
+    """Return the message with which a request is rejected; any other exception fails the test."""
     with pytest.raises(VerificationFailed) as raised:
         verify(body, headers, secrets=NEWEST, format=slug, now=now, **more)
     return str(raised.value)
@@ -156,7 +156,7 @@ def test_whatever_stands_in_a_header_is_refused_in_words(slug: str, value: objec
             assert refusal(body, {**headers, name: value}, slug=slug)
 
 
-# What a header says that nothing signs is believed, or not looked at.
+# Headers that no signature covers, so that changed values are accepted or ignored.
 NOT_SIGNED = {
     "X-CoreGit-Event", "X-CoreGit-Webhook-Id", "X-Pierre-Event", "X-Sigmagit-Event", "X-SocialGateway-Event",
     "X-SocialGateway-Delivery", "X-GitHub-Event", "X-GitHub-Delivery", "X-GitHub-Hook-ID",
@@ -203,10 +203,10 @@ def test_an_envelope_that_is_signed_and_lacks_something_is_refused(slug: str, bo
 
 
 def signed_by_hand(slug: str, body: bytes) -> dict[str, str]:
-    """Headers that are right for any body at all."""
+    """Return valid headers for an arbitrary body."""
     _, headers = sent(slug)
     if slug == "standard-webhooks":
-        # Signed as its format signs, around a body that the format would never make.
+        # Signed correctly, but for a body that the format would never produce.
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
         key = b64decode(NEWEST.removeprefix("whsec_"))
         return {**headers, "webhook-signature": f"v1,{b64encode(digest(key, signed, sha256)).decode()}"}
@@ -217,7 +217,7 @@ def signed_by_hand(slug: str, body: bytes) -> dict[str, str]:
     return {**headers, name: f"sha256={sha256_hex(NEWEST.encode(), body)}"}
 
 
-# Code Storage, in its own words ---------------------------------------------------------------------------------------
+# Code Storage, with its own error messages ----------------------------------------------------------------------------
 
 
 def pierre(body: bytes, moment: object) -> str:
@@ -276,7 +276,7 @@ GOOD_AGES = [0, 1, 299, 300, -1, -59, -60]
 def test_code_storage_accepts_five_minutes_back_and_one_ahead(age: int) -> None:
     headers = {"X-Pierre-Event": "push", "X-Pierre-Signature": pierre(BODY, T - age)}
 
-    # Half a second later it is the same second still.
+    # Half a second later, the time in whole seconds is the same.
     for now in (NOW, NOW + timedelta(milliseconds=500)):
         assert verify(BODY, headers, secrets=NEWEST, now=now).data == {"ref": "refs/heads/main"}
 

@@ -1,4 +1,4 @@
-"""Requests by strangers: whatever bytes and headers they hold, a receiver gets VerificationFailed and nothing else."""
+"""Hostile requests: whatever bytes and headers they have, a receiver gets VerificationFailed and nothing else."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from hookhub.receiving.request import digest_of
 from tests.golden.messages import NEWEST, PUSH
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-# Every kind of secret that some format may have: the plain ones are no Standard Webhooks secrets.
+# All kinds of secrets that some format accepts; Standard Webhooks does not accept the plain ones.
 SECRETS = ["plain text secret", "whsec_!!!", "whsec_", "ünïcode secret", "whsec_a", "=", NEWEST, "a" * 300]
 HEADERS = sorted(
     {each.told_by for each in FORMATS.values()}
@@ -55,7 +55,7 @@ def test_whatever_comes_is_refused_as_unproven(body: bytes, headers: Any, secret
     with pytest.raises(VerificationFailed) as failed:
         verify(body, headers, secrets=secrets, format=slug, now=NOW)
 
-    # It becomes an answer's body, which must be encodable.
+    # It becomes the body of a response, so it must be encodable.
     assert str(failed.value).encode()
 
 
@@ -104,7 +104,7 @@ def test_an_event_older_than_the_receiver_takes_is_refused_where_its_time_is_sig
         return received.type
 
     assert (at(NOW), at(NOW + day), at(NOW - timedelta(minutes=5))) == ("push", "push", "push")
-    # A retry or a redelivery has the event's own time, so without a limit its age is not looked at.
+    # Retries and redeliveries carry the event's own time, so its age is not checked without a limit.
     assert at(NOW + 30 * day, None) == "push"
     for wrong in (NOW + day + timedelta(seconds=1), NOW - timedelta(minutes=6)):
         with pytest.raises(VerificationFailed, match="at most 86400 seconds ago are allowed"):
@@ -136,5 +136,5 @@ def test_a_secret_in_another_alphabet_of_base64_is_none() -> None:
 
 
 def signed(slug: str, body: bytes) -> dict[str, str]:
-    """The headers of a request with this very body."""
+    """Return the headers of a request with this body."""
     return {FORMATS[slug].told_by: "sha256=" + digest_of(b"plain text secret", body).hex()}

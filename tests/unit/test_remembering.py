@@ -1,4 +1,4 @@
-"""What is remembered of the database's answers, and for how long."""
+"""Which database lookups are cached, and for how long."""
 
 from datetime import UTC, datetime, timedelta
 

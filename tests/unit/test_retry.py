@@ -1,4 +1,4 @@
-"""When to try again: the schedule, its jitter, what a receiver may ask for, and the rest of those that time out."""
+"""When to retry: the schedule, its jitter, Retry-After, and the backoff of webhooks that time out."""
 
 from datetime import UTC, datetime, timedelta
 

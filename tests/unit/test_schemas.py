@@ -1,4 +1,4 @@
-"""JSON Schemas of strangers: which may be registered, what they find, and that none of them can hold a server up."""
+"""Untrusted JSON Schemas: which may be registered, which errors they find, and that none can block a server."""
 
 import json
 import time

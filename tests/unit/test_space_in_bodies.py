@@ -1,4 +1,4 @@
-"""Published bodies that are mostly white space: each look at them is bounded, and so is the sum of all looks."""
+"""Published bodies that are mostly white space: the length of each pattern match is bounded, and so is their sum."""
 
 import re
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from hookhub.api.event_objects import MAX_SPACE_IN_ONE_LOOK, document, lines
 
 MEMBERS = 5
 SPACES = 300_000
-# A name has up to 255 characters and two quotes, and up to 64 of space on either side of its colon.
+# A name has up to 255 characters and two quotes, and up to 64 of white space on either side of its colon.
 MAX_OTHER_LOOK = 255 + 2 + 64 + 1 + 64
 
 
 class Counting:
-    """A pattern that notes how many characters each look passed over."""
+    """A pattern that records the length of each match."""
 
     def __init__(self, pattern: "re.Pattern[str]", looks: list[int]) -> None:
         self.pattern, self.looks = pattern, looks
@@ -36,7 +36,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[int]]]:
 
 
 def spaced(space: str, *, members: int = MEMBERS) -> str:
-    """An object with so much space in every place that may have any."""
+    """Return an object with this white space wherever any is allowed."""
     inner = f"{space},{space}".join(f'"m{number}"{space}:{space}{number}' for number in range(members))
     return f"{space}{{{space}{inner}{space}}}{space}"
 
@@ -53,7 +53,7 @@ def test_megabytes_of_space_between_the_parts_of_an_event_are_passed_over_in_bou
     assert (list(event), is_array) == ([f"m{number}" for number in range(MEMBERS)], False)
     assert max(looks["_space"]) <= MAX_SPACE_IN_ONE_LOOK
     assert max(looks["_plain_name"] + looks["_after_value"]) <= MAX_OTHER_LOOK
-    # Every character is passed over once, but for the two ends, which are looked at again, and what one look misses.
+    # Every character is matched once, except at both ends, which are matched again, and the rest that one match leaves.
     assert sum(looks["_space"]) <= len(text) + 2 * SPACES
     assert len(looks["_space"]) <= len(text) // MAX_SPACE_IN_ONE_LOOK + 8 * MEMBERS
 

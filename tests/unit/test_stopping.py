@@ -1,4 +1,4 @@
-"""The word to stop: it reaches processes that are forked, and those whose parent is gone give it to themselves."""
+"""The stop flag reaches forked processes, and a process whose parent has died sets it itself."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ def nobody_stops() -> Iterator[None]:
 
 
 def in_a_child(tell: Callable[[], object]) -> bool:
-    """Give what a forked process finds to be so."""
+    """Return what a function returns in a forked process."""
     pid = os.fork()
     if pid == 0:
         os._exit(bool(tell()))
@@ -56,7 +56,7 @@ def test_a_child_whose_parent_dies_is_to_stop() -> None:
                 time.sleep(0.001)
             os.write(writing, b"yes" if stopping.is_set() else b"no ")
             os._exit(0)
-        # It dies when its own parent, the test, says so.
+        # The test, its parent, kills it.
         time.sleep(60)
         os._exit(0)
 
@@ -72,7 +72,7 @@ def test_a_child_whose_parent_died_before_it_asked_is_to_stop(monkeypatch: pytes
         stopping.stop_without_parent()
         return stopping.is_set()
 
-    # Whoever made the flag is not the parent any more.
+    # The process that created the flag is not the parent.
     monkeypatch.setattr(stopping, "_maker", os.getppid())
 
     assert in_a_child(look)

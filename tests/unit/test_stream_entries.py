@@ -1,4 +1,4 @@
-"""Entries of the stream read into events: what will do, what will not and why, and keys that stay the same."""
+"""Parsing entries of the stream into events: which are valid, which are not and why, and stable keys."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""What a webhook's URL may look like: every spelling of a forbidden address, every malformed URL, and the good ones."""
+"""Validation of webhook URLs: every spelling of a forbidden address, every malformed URL, and valid ones."""
 
 import socket
 import threading
@@ -23,7 +23,7 @@ LOOPBACK = "in 127.0.0.0/8 (loopback)"
 PRIVATE = "private networks"
 METADATA = "in 169.254.0.0/16 (link-local, where clouds keep their metadata)"
 
-# The host as written, the address it is judged as, and the list that refuses it.
+# The host as written, the address it is checked as, and the list that rejects it.
 FORBIDDEN_HOSTS = [
     ("127.0.0.1", "127.0.0.1", LOOPBACK),
     ("127.0.0.1.", "127.0.0.1", LOOPBACK),
@@ -79,7 +79,7 @@ FORBIDDEN_HOSTS = [
 
 
 def answers(*addresses):
-    """Give a resolver that always gives ``addresses`` and remembers what it was asked."""
+    """Return a resolver that always returns ``addresses``, and records its calls."""
 
     def resolve(host, port):
         resolve.asked.append((host, port))
@@ -116,7 +116,7 @@ def test_localhost_is_refused_without_asking_any_resolver(host):
     assert resolve.asked == []
 
 
-# What a resolver may say, in the forms in which it says it.
+# Addresses in the forms in which a resolver returns them.
 FORBIDDEN_ANSWERS = sorted({row[1].partition(" ")[0] for row in FORBIDDEN_HOSTS} | {"::ffff:127.0.0.1", "fe80::1%eth0"})
 
 
@@ -498,7 +498,7 @@ def test_the_host_and_origin_of_what_is_no_url_are_refused():
             ask("http://ci.internal:x@10.0.0.1/")
 
 
-# Pieces on which parsers are known to disagree, so that a random URL is a hostile one and often still acceptable.
+# Pieces that parsers are known to interpret differently, so random URLs are hostile but often valid.
 HOSTS = st.lists(
     st.sampled_from(
         [*"aZ09.-_x%:[]@;,①。．／ü", "xn--", "0x", "127", "localhost", "\u00ad", "\u200d", "ß", "[::1]", "[2A00::]"]
@@ -513,12 +513,12 @@ URLS = st.builds(
     st.sampled_from(["", ":", ":80", ":443", ":0", ":8080"]),
     st.text() | st.sampled_from(["", "/", "?", "/a/../b", "?@b", "/\u00e9?\u00fc", "//x", "/%zz"]),
 )
-# A busy machine is no failure.
+# Must not fail on a busy machine.
 patiently = settings(deadline=None, max_examples=300)
 
 
 def accepted(url):
-    """Give ``url`` normalised, or None when it is refused with a sentence; any other error is the test's."""
+    """Return ``url`` normalized, or None when it is rejected with a message; any other exception fails the test."""
     try:
         return normalise(url)
     except BadTarget as bad:
@@ -556,7 +556,7 @@ def test_every_parser_finds_the_same_host_in_what_is_stored(url):
     assert f"{split.scheme}://{split.netloc}" == origin_of(stored)
     assert (split.username, split.password, split.fragment) == (None, None, "")
     dialled = pycurl.CurlUrl(stored)
-    # libcurl writes IPv6 addresses in the C library's way, which is another spelling of the same.
+    # libcurl formats IPv6 addresses as the C library does, which is another spelling of the same address.
     assert normalise_host(dialled.host) == host_of(stored)
     assert dialled.port == (str(split.port) if split.port else None)
     assert (dialled.user, dialled.password, dialled.fragment) == (None, None, None)
@@ -568,7 +568,7 @@ def test_libcurl_dials_the_host_that_is_stored(stored):
 
 
 def resolver_gives(monkeypatch, found):
-    """Let the system's resolver call ``found`` instead of asking anybody."""
+    """Replace the system's resolver with ``found``."""
     monkeypatch.setattr(socket, "getaddrinfo", found)
 
 
@@ -639,7 +639,7 @@ def test_names_that_nobody_answers_for_keep_two_threads_waiting_and_no_more(monk
 
     with pytest.raises(TimeoutError, match="Too many host names"):
         resolve_quickly("third.example", 443, budget=patience)
-    # Without an answer a name is accepted, and the check at every dial decides.
+    # Without an answer the name is accepted; the check at connection time decides.
     assert check("https://third.example/", policy=Policy(), resolve=resolve_quickly) == "https://third.example/"
 
     answered.set()

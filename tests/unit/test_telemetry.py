@@ -1,4 +1,4 @@
-"""The line that is logged for an attempt is JSON, whatever its error says."""
+"""The log line of an attempt is valid JSON, whatever its error contains."""
 
 import json
 from datetime import UTC, datetime, timedelta

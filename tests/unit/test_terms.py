@@ -1,4 +1,4 @@
-"""What a webhook may ask for: every field with what is granted and what is refused."""
+"""Validation of a webhook's fields: valid and invalid values of every field."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -65,7 +65,7 @@ WRONG_KINDS: list[object] = [1, 1.5, True, None, "x", b"x", [], ["x"], {}, {"a":
 
 
 def kinds_but(*kinds: object) -> list[object]:
-    """Every wrong kind but these, told apart by type, since True equals 1."""
+    """Return every wrong kind except these, distinguished by type, since True equals 1."""
     return [kind for kind in WRONG_KINDS if not any(type(kind) is type(one) and kind == one for one in kinds)]
 
 

@@ -1,4 +1,4 @@
-"""The words by which a webhook can ask for an event."""
+"""The topics with which a webhook can subscribe to an event."""
 
 import pytest
 

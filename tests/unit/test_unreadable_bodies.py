@@ -1,4 +1,4 @@
-"""Bodies that the JSON reader does not take, though they are JSON to others."""
+"""Bodies that the JSON parser rejects although other parsers accept them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Secrets at rest: sealed, rotated, unreadable and tampered with."""
+"""Secrets at rest: encrypted, rotated, unreadable and tampered with."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

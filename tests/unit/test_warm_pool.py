@@ -1,4 +1,4 @@
-"""The pipe by which a worker wakes its own processes."""
+"""The pipe with which a worker wakes its own processes."""
 
 import os
 import threading
