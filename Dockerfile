@@ -1,4 +1,5 @@
-# One image for web, worker and every management command. It has no embedded servers: give it DATABASE_URL and REDIS_URL.
+# One image for the web server, the worker and all management commands. It has no embedded servers: set DATABASE_URL and
+# REDIS_URL.
 ARG PYTHON_IMAGE=python:3.11.14-slim-bookworm
 FROM ${PYTHON_IMAGE}
 
@@ -8,11 +9,11 @@ WORKDIR /app
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
 
-# Nothing of it belongs to the user that runs it.
+# The user that runs it must not own the files.
 COPY . .
 RUN useradd --system --no-create-home --uid 10001 hookhub
 USER 10001
 
 EXPOSE 8000
-# The commands are the Procfile's.
+# `run` starts the commands of the Procfile.
 CMD ["python", "manage.py", "run", "web"]

@@ -1,18 +1,20 @@
 #!/bin/sh
-# Starts Valkey with the users of a deployment, whose passwords come from the environment; none can connect without one.
+# Start Valkey with the users of a deployment. Their passwords come from the environment; no user can connect without
+# a password.
 set -eu
 umask 077
 users="${TMPDIR:-/tmp}/users.acl"
 {
     echo "user default off"
-    # Web servers and workers: everything but to reconfigure or empty the server.
+    # Web servers and workers: all commands except those that reconfigure or empty the server.
     echo "user hookhub on >${VALKEY_PASSWORD:?} ~* &* +@all -@admin -@dangerous"
-    # Programs that publish through the stream, if there are any: docs/publishing.md says what this lets them do.
+    # Programs that publish through the stream, if any; docs/publishing.md describes what this user can do.
     if [ -n "${VALKEY_PRODUCER_PASSWORD:-}" ]; then
         echo "user producer on >${VALKEY_PRODUCER_PASSWORD} ~hookhub:events +xadd"
     fi
 } > "$users"
-# It carries the bell, which is not worth saving, and events published through it until a worker has stored them.
-# No command may be longer than two requests of HookHub's could be (HOOKHUB_REQUEST_LIMIT), whoever sends it.
+# Valkey holds wake-ups, which need not survive a restart, and published events that no worker has stored yet, which must.
+# The two size limits keep clients from sending a command larger than two of HookHub's requests could be
+# (HOOKHUB_REQUEST_LIMIT).
 exec valkey-server --aclfile "$users" --save "" --appendonly yes --maxmemory-policy noeviction \
     --proto-max-bulk-len 36mb --client-query-buffer-limit 64mb "$@"
