@@ -95,7 +95,7 @@ def end_though_nobody_listens(**_: object) -> None:
 def settle_down_to_work(**_: object) -> None:
     """Tune a pool child: plan queries with indexes, and run the garbage collector rarely."""
     go_by_indexes()
-    # Objects loaded before the fork live for ever, and a batch of deliveries consists of thousands of objects without a
+    # Objects loaded before the fork live forever, and a batch of deliveries consists of thousands of objects without a
     # reference cycle: with the defaults, the collector takes 4 % of CPU time and finds nothing.
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)

@@ -256,7 +256,7 @@ HOOKHUB_RETRY_SCHEDULE: tuple[timedelta, ...] = read(
     (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6)),
     expects="a comma-separated list of seconds",
 )
-# The total time of one attempt: DNS lookup, connection, request and response together.
+# The total timeout of one attempt: DNS lookup, connection, request and response together.
 HOOKHUB_TIMEOUT = seconds("HOOKHUB_TIMEOUT", timedelta(seconds=15))
 HOOKHUB_TIMEOUT_MOST = timedelta(seconds=30)
 # How long a claimed delivery belongs to its worker; after that another worker may claim it.
@@ -264,7 +264,8 @@ HOOKHUB_LEASE = seconds("HOOKHUB_LEASE", timedelta(seconds=60))
 # The maximum number of requests in flight: per worker process, and per webhook over all processes.
 HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", 128, least=1)
 HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", 10, least=1)
-# Disables a webhook after this many failed attempts in a row; with 0, only exhausted retry schedules disable one.
+# Disables a webhook after this many failed attempts in a row. With 0, only an exhausted retry schedule or a response
+# such as 410 disables one.
 HOOKHUB_DISABLE_AFTER_FAILURES = whole("HOOKHUB_DISABLE_AFTER_FAILURES", 0)
 HOOKHUB_PAYLOAD_LIMIT = whole("HOOKHUB_PAYLOAD_LIMIT", 1024 * 1024, least=1)
 HOOKHUB_REQUEST_LIMIT = whole("HOOKHUB_REQUEST_LIMIT", 32 * 1024 * 1024, least=1)

@@ -44,7 +44,7 @@ BUSY_FROM = 0.1
 RESTRAINT = 4
 # How often a loop with more work than slots wakes its sibling processes.
 CALL_EVERY = timedelta(milliseconds=500)
-# How often a busy loop makes due retries ready.
+# How often a busy loop marks due retries as ready.
 LINE_UP_EVERY = timedelta(milliseconds=250)
 # The interval between polls of an idle loop while it lingers.
 NAP = timedelta(milliseconds=3)
@@ -233,7 +233,7 @@ class Drain:
             self._call_at = time.monotonic() + CALL_EVERY.total_seconds()
 
     def _line_up(self) -> bool:
-        """Make due retries ready if that is due; return whether there were any."""
+        """Mark due retries as ready, at most once per interval; return whether there were any."""
         if time.monotonic() < self._line_up_at:
             return False
         count = pipeline.line_up(now=self.clock())

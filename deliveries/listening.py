@@ -1,7 +1,7 @@
 """A kombu transport for Redis that receives wake-ups, without kombu's bookkeeping of unacknowledged messages.
 
 kombu records each message in Redis when it is received and removes the record when its task is done. If a Redis outage
-prevents the removal, the message counts as unacknowledged for ever; with as many of those as processes, a worker
+prevents the removal, the message counts as unacknowledged forever; with as many of those as processes, a worker
 consumes nothing more. If Redis is out of memory, recording fails and the worker exits. A wake-up carries no data, so
 losing one is harmless, and only the number of unacknowledged messages matters.
 

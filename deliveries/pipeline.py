@@ -38,7 +38,7 @@ log = logging.getLogger("hookhub.pipeline")
 
 # Events fanned out by one statement.
 FAN_OUT_BATCH = 500
-# Retries made ready by one statement.
+# Retries marked as ready by one statement.
 LINE_UP_BATCH = 1000
 # In the last third of its lease a result is settled even if another worker has locked its webhook.
 URGENT = 3
@@ -138,7 +138,7 @@ def fan_out(
 
 
 def line_up(limit: int = LINE_UP_BATCH, *, now: datetime) -> int:
-    """Make up to ``limit`` scheduled deliveries that are due ready; return how many."""
+    """Mark up to ``limit`` due scheduled deliveries as ready; return how many."""
     return queue.change(queue.LINE_UP, {"limit": limit, "now": now})
 
 

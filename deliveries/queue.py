@@ -107,7 +107,7 @@ JOIN deliveries_event e USING (organization_id, idempotency_key)
 # Fan out and claim ---------------------------------------------------------------------------------------------------
 
 # For transactions that need not wait for the WAL flush: if the server crashes, their work is lost as a whole and done
-# again. Nothing is sent because of it before a claim commits, and that commit flushes the WAL up to there.
+# again. Nothing is sent because of it before a claim commits, and that commit flushes all earlier WAL.
 UNHURRIED = "set_config('synchronous_commit', 'off', true)"
 
 # The fan-out is in fanning_out.py, the claim in claiming.py. Scheduled deliveries are not in the index of ready ones,

@@ -5,8 +5,8 @@ import os
 
 # A byte of memory shared across forks: a worker's parent gets the signal, and its children send the requests.
 _flag = mmap.mmap(-1, 1)
-# The process that created the flag. In a worker's children that is their parent, even if it has died before they could
-# call ``getppid``.
+# The process that created the flag: in a worker's children, that is their parent. ``getppid`` would be too late if the
+# parent has died before a child calls it.
 _maker = os.getpid()
 # The parent whose death counts as a shutdown request, if any.
 _parent: int | None = None

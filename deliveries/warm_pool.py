@@ -109,7 +109,7 @@ class PoolKeepingConsumer(Consumer):
     """
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect, retrying for ever; meanwhile, dead pool processes are replaced once a second."""
+        """Connect, retrying forever; meanwhile, dead pool processes are replaced once a second."""
         conn.ensure_connection = partial(self._connect, conn.ensure_connection)
         return super().ensure_connected(conn)
 
