@@ -34,7 +34,7 @@ def check(records: Records) -> list[Breach]:
     return [Breach(number, what) for number, rule in RULES.items() for what in rule(records)]
 
 
-# 1 ------------------------------------------------------------------------------------------------------------------
+# 1: lost ------------------------------------------------------------------------------------------------------------
 
 
 def losses(records: Records) -> Iterator[str]:
@@ -134,7 +134,7 @@ def _fault_in_disabling(hook: Hook, records: Records) -> str | None:
     return f"it was disabled after {lasted:.1f} s of failures" if lasted < sum(hook.schedule) - SLACK else None
 
 
-# 2 ------------------------------------------------------------------------------------------------------------------
+# 2: unexpected ------------------------------------------------------------------------------------------------------
 
 
 def strangers(records: Records) -> Iterator[str]:
@@ -165,7 +165,7 @@ def strangers(records: Records) -> Iterator[str]:
             yield f"{one.id} ({one.path}) is of {one.key or 'something'}, which nobody published"
 
 
-# 3 ------------------------------------------------------------------------------------------------------------------
+# 3: unrecorded ------------------------------------------------------------------------------------------------------
 
 
 def unrecorded(records: Records) -> Iterator[str]:
@@ -206,7 +206,7 @@ def _covers(one: Attempted, at: float, records: Records) -> bool:
     return at <= one.ended_at + longest and is_overlapped(one.started_at, at, records.interruptions)
 
 
-# 4 ------------------------------------------------------------------------------------------------------------------
+# 4: duplicated ------------------------------------------------------------------------------------------------------
 
 
 def duplicates(records: Records) -> Iterator[str]:
@@ -237,7 +237,7 @@ def allowed_duplicates(records: Records) -> int:
     )
 
 
-# 5 ------------------------------------------------------------------------------------------------------------------
+# 5: off schedule ----------------------------------------------------------------------------------------------------
 
 
 def untimely(records: Records) -> Iterator[str]:
@@ -315,7 +315,7 @@ def _seen_gap(requests: Sequence[Arrival], one: Attempted, following: Attempted)
     return times[place] - max(requests[place - 1].answered_at, one.ended_at)
 
 
-# 6 ------------------------------------------------------------------------------------------------------------------
+# 6: not quiescent ---------------------------------------------------------------------------------------------------
 
 
 def unrest(records: Records) -> Iterator[str]:
@@ -340,7 +340,7 @@ def unrest(records: Records) -> Iterator[str]:
     yield from (f"check_ledger: {line}" for line in records.ledger)
 
 
-# 7 ------------------------------------------------------------------------------------------------------------------
+# 7: late ------------------------------------------------------------------------------------------------------------
 
 
 def sluggish(records: Records) -> Iterator[str]:
@@ -370,7 +370,7 @@ def _latecomers(records: Records) -> Iterator[str]:
         since = _known_since(event, records)
         for path in healthy:
             at = first.get((event.key, path), since)
-            # Few events are late, and computing tolerances is slow.
+            # Tolerances are slow to compute, so only for the few events that are late.
             if at - since > records.late_allowed:
                 latest = records.late_allowed + _excuse(event, since, at, records)
                 if at - since > latest:

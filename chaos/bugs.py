@@ -249,7 +249,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
 
 
 def _change(module: Any, name: str, words: str, others: str) -> None:
-    """Replace text in an SQL statement; raise ValueError when the text is missing, so that no mutation does nothing."""
+    """Replace text in an SQL statement; raise ValueError when the mutation would change nothing."""
     sql = getattr(module, name)
     if words not in sql:
         raise ValueError(f"{name} does not say {words!r}: this bug has to be written anew")

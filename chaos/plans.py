@@ -13,7 +13,7 @@ FIRST_AFTER_SECONDS = 1.5
 
 @dataclass(frozen=True)
 class Part:
-    """One subscriber of a scenario: its event types, its receiver's behaviour, and its settings."""
+    """One subscriber of a scenario: its event types, its receiver's behavior, and its settings."""
 
     path: str
     topics: tuple[str, ...] = ("*",)
@@ -82,7 +82,7 @@ class Scenario:
     bug: str = ""
 
     def script(self) -> Script:
-        """Return the receiver's behaviour by path."""
+        """Return the receiver's behavior by path."""
         return {part.path: part.acts for part in self.parts}
 
 

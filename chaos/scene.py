@@ -26,7 +26,7 @@ TO_COME_TO_REST_SECONDS = 0.15
 SETTLED_WITHIN_SECONDS = 2.5
 DIES_WITHIN_SECONDS = 10
 NOBODY: frozenset[str] = frozenset()
-# Granian ends when its only process dies twice within 5.5 s, and it does so at once.
+# Granian exits as soon as its only process has died twice within 5.5 s.
 WEB_FOLLOWS_WITHIN_SECONDS = 5.0
 
 Tell = Callable[[str], None]

@@ -1,11 +1,11 @@
-"""The receiver's script: behaviour by webhook and time, with random choices that a seed determines."""
+"""The receiver's script: behavior by webhook and time, with random choices that a seed determines."""
 
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-# The receiver's behaviours: answer at once, answer late, never answer, reset, or answer too slowly to ever finish.
+# The receiver's behaviors: answer at once, answer late, never answer, reset, or answer too slowly to ever finish.
 ANSWERS = ("200", "500", "410", "slow", "slow-500", "hang", "reset", "drip")
 # Seconds until a slow answer.
 SLOW_SECONDS = 1.0
@@ -16,7 +16,7 @@ WELL: Chances = {"200": 1}
 
 @dataclass(frozen=True)
 class Act:
-    """The behaviour of a webhook's receiver until ``until`` seconds after the start.
+    """The behavior of a webhook's receiver until ``until`` seconds after the start.
 
     ``first``, if set, is the behaviour for the first request of each delivery; ``chances`` are weights.
     """
