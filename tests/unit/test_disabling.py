@@ -10,7 +10,7 @@ from deliveries.disabling import Reason, should_disable
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 BEFORE, AFTER = NOON - timedelta(microseconds=1), NOON + timedelta(microseconds=1)
 
-# label: (when a delivery was exhausted since noon, last success, is the webhook failing)
+# label: (first attempt of the latest exhausted delivery, last success, is the webhook failing)
 FAILING = {
     "never gave up, never succeeded": (None, None, False),
     "never gave up, succeeded": (None, AFTER, False),
