@@ -288,6 +288,7 @@ SHORT = (
         ),
         every=1.2,
         seconds=16,
+        rates={"single": 6, "batch": 1, "stream": 4},
         needs_own_servers=True,
         in_hand_at_least=2,
         **ANY_PACE,

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -116,19 +117,17 @@ def test_up_stops_cleanly_on_a_ctrl_c_to_the_whole_group() -> None:
         assert servers_of(home) == []
 
 
-def test_a_port_that_is_taken_is_told_by_name() -> None:
-    with home_of_its_own() as home:
-        process, url = start_up(home)
-        port = url.rpartition(":")[2]
+def test_a_port_that_is_taken_is_told_by_name_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
 
         done = subprocess.run(
-            [*MANAGE, "up", "--port", port], capture_output=True, text=True,
-            env={**os.environ, **settings_for(home)}, check=False,
+            [*MANAGE, "up", "--port", str(port)], capture_output=True, text=True,
+            env={**os.environ, **settings_for(tmp_path)}, check=False,
         )  # fmt: skip
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
 
-        assert (done.returncode, f"Port {port} is taken" in done.stderr) == (1, True)
+    assert (done.returncode, done.stdout, f"Port {port} is taken" in done.stderr) == (1, "", True)
+    assert servers_of(tmp_path) == []
 
 
 def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:

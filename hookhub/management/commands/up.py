@@ -53,6 +53,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args
+        if options["port"] and not is_free(options["host"], options["port"]):
+            raise CommandError(
+                f"Port {options['port']} is taken; stop what listens there, or choose another with --port."
+            )
         own = {"postgres": settings.EMBEDDED_DATABASE, "redis": settings.EMBEDDED_REDIS}
         if not any(own.values()):
             self._run(options)
@@ -69,8 +73,6 @@ class Command(BaseCommand):
 
     def _run(self, options: dict[str, Any]) -> None:
         host, port = options["host"], options["port"] or first_free_port(options["host"])
-        if options["port"] and not is_free(host, port):
-            raise CommandError(f"Port {port} is taken; stop what listens there, or choose another with --port.")
         try:
             call_command("migrate", verbosity=0, interactive=False)
         except OperationalError as error:
