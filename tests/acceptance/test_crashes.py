@@ -15,9 +15,9 @@ from tests.receiver import Received, Receiver
 
 pytestmark = pytest.mark.acceptance
 
-DELIVERIES = 2000
+DELIVERIES = 800
 WEBHOOKS = 4
-KILLS = 12
+KILLS = 6
 SEED = 20260304
 
 

@@ -113,13 +113,13 @@ def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, n
     assert [plan for plan in plans if WHOLE_LOG.search(plan)] == []
 
 
-def test_what_a_worker_opens_goes_by_indexes() -> None:
+def test_what_a_worker_opens_goes_by_indexes_and_compiles_no_statement() -> None:
     queue.go_by_indexes()
     opened = connection.copy()
     try:
         with opened.cursor() as cursor:
-            cursor.execute("SHOW enable_seqscan")
-            assert cursor.fetchone() == ("off",)
+            cursor.execute("SELECT current_setting('enable_seqscan'), current_setting('jit')")
+            assert cursor.fetchone() == ("off", "off")
     finally:
         opened.close()
         connection_created.disconnect(dispatch_uid=queue.__name__)
