@@ -20,8 +20,8 @@ MAX_AT_ONCE = 100
 def creatable(names: Collection[str], *, organization: Organization) -> set[str]:
     """Return the ``names`` that events may create repositories with, or an empty set beyond a limit.
 
-    No repository has any of ``names``. A name that differs only in case from an existing repository's, or from another
-    of ``names``, is left out.
+    A name that differs only in case from an existing repository's, or from another of ``names``, is left out. A name
+    that a concurrent request has created meanwhile is not: ``create`` returns that repository.
     """
     valid = {name for name in names if _is_name(name)}
     if len(valid) > MAX_AT_ONCE:
@@ -30,20 +30,20 @@ def creatable(names: Collection[str], *, organization: Organization) -> set[str]
     if rows[: MAX_REPOSITORIES + 1].count() + len(valid) > MAX_REPOSITORIES:
         return set()
     times, taken = Counter(name.lower() for name in valid), in_any_case(valid, rows)
-    return {name for name in valid if times[name.lower()] == 1 and name not in taken}
+    return {name for name in valid if times[name.lower()] == 1 and taken.get(name, name) == name}
 
 
 def in_another_case(names: Collection[str], *, organization: Organization) -> dict[str, str]:
     """Return those ``names`` that differ from another name only in case, each with that other name.
 
-    No repository has any of ``names``. The other name is an existing repository's or, if events create repositories,
-    one of ``names``.
+    The other name is an existing repository's or, if events create repositories, one of ``names``.
     """
     valid = sorted(name for name in names if _is_name(name))[:MAX_AT_ONCE]
     twins = {}
     if organization.create_repositories:
         twins = {one: two for one in valid for two in valid if one != two and one.lower() == two.lower()}
-    return twins | in_any_case(valid, Repository.objects.filter(organization=organization))
+    similar = in_any_case(valid, Repository.objects.filter(organization=organization))
+    return twins | {name: other for name, other in similar.items() if name != other}
 
 
 def create(names: Collection[str], *, organization: Organization, now: datetime) -> dict[str, int]:

@@ -228,12 +228,17 @@ def test_more_long_bodies_than_there_is_memory_for_are_put_off(port: int) -> Non
     known = b"Authorization: Bearer known\r\n"
     with connect(port) as first:
         first.sendall(post(1_000_000, "/v1/events", known) + b"x" * 999_999)
-        # Once the first body is nearly received, there is memory for only half of another.
+        # Once the first body is nearly received, there is memory for only half of another. A slow machine may have
+        # received another before: then the first one is put off.
         until = time.monotonic() + WAIT
         while (found := answer_to(port, post(900_000, "/v1/events", known), b"x" * 900_000))[0] == 200:
+            if select.select([first], [], [], 0)[0]:
+                found = parsed(rest_of(first))
+                break
             assert time.monotonic() < until
-        first.sendall(b"x")
-        assert json.loads(parsed(rest_of(first))[2])["body"] == 1_000_000
+        else:
+            first.sendall(b"x")
+            assert json.loads(parsed(rest_of(first))[2])["body"] == 1_000_000
 
     assert (found[0], found[1]["retry-after"]) == (503, "1")
     assert told(port, post(900_000, "/v1/events", known), b"x" * 900_000)["body"] == 900_000

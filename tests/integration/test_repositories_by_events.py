@@ -126,6 +126,16 @@ def test_first_events_that_come_together_create_one_repository(publisher: Caller
     assert (statuses, names(), Event.objects.count()) == ([202] * 4, ["gadgets", "widgets"], 8)
 
 
+def test_a_repository_that_another_request_created_meanwhile_is_no_reason_to_refuse(acme: Organization) -> None:
+    repository = Repository.objects.create(organization=acme, name="widgets")
+
+    # As a request calls them that found no repository of this name a moment before.
+    assert repositories.creatable({"widgets", "Widgets"}, organization=acme) == set()
+    assert repositories.creatable({"widgets"}, organization=acme) == {"widgets"}
+    assert repositories.in_another_case({"widgets"}, organization=acme) == {}
+    assert repositories.create({"widgets"}, organization=acme, now=acme.created_at) == {"widgets": repository.pk}
+
+
 def test_the_first_entry_of_a_stream_creates_its_repository(acme: Organization) -> None:
     content = b'{"type": "push", "data": 1, "repository": "acme/widgets", "id": "1"}'
     entry = Entry("1772600000000-0", (b"event", content))
