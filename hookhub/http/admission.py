@@ -23,7 +23,7 @@ def refusal_of_caller(environ: Mapping[str, Any]) -> Refusal | None:
     try:
         return None if _is_logged_in(environ) else _refusal_of_key(environ)
     except (OperationalError, InterfaceError):
-        return Refusal(503, "unavailable", "The database does not answer. Repeat the request in a moment.")
+        return Refusal(503, "unavailable", "The database is unavailable. Retry the request in a moment.")
 
 
 def _refusal_of_key(environ: Mapping[str, Any]) -> Refusal | None:

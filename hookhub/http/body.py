@@ -62,7 +62,7 @@ class Body:
         except TimeoutError:
             limits = self._limits
             message = (
-                f"The request body came too slowly: it must be complete within {limits.deadline.total_seconds():g} "
+                f"The request body arrived too slowly: it must be complete within {limits.deadline.total_seconds():g} "
                 f"seconds, at {limits.min_rate:,} bytes per second or more."
             )
             return Refusal(408, "request_timeout", message)
@@ -95,7 +95,7 @@ class Body:
                         return refusal
                     began_at += asyncio.get_running_loop().time() - asked_at
                 if not self._budget.take(size - self._taken):
-                    return Refusal(503, "overloaded", "Too many large requests at once. Repeat this one later.")
+                    return Refusal(503, "overloaded", "Too many large requests at the same time. Retry later.")
                 self._taken = size
             parts.append(part)
             timeout.reschedule(began_at + seconds_allowed(size, limits=self._limits))

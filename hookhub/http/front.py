@@ -29,9 +29,9 @@ SLOW = 408
 # Requests refused for want of threads are not in the access log. A warning states their number, at most this often.
 OVERLOAD_LOGGED_EVERY = timedelta(seconds=10)
 LIVE: Report = (200, {"status": "ok"})
-OVERLOADED = Refusal(503, "overloaded", "HookHub has too many requests waiting. Repeat this one in a moment.")
-BROKEN = Refusal(400, "malformed", "The body broke off, or its chunks cannot be read.")
-FAILED = Refusal(500, "internal", "An error occurred in HookHub. The server's log has the details.")
+OVERLOADED = Refusal(503, "overloaded", "Too many requests are waiting. Retry in a moment.")
+BROKEN = Refusal(400, "malformed", "The body is incomplete, or its chunks are malformed.")
+FAILED = Refusal(500, "internal", "Internal error. The server's log has the details.")
 
 
 class Answer(NamedTuple):
@@ -83,7 +83,7 @@ class Front:
         elif scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
-            raise ValueError(f"there is nothing for {scope['type']} here")
+            raise ValueError(f"unsupported ASGI scope type: {scope['type']}")
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while (await receive())["type"] != "lifespan.shutdown":
@@ -112,7 +112,7 @@ class Front:
                 else:
                     await self._hand_over(environ, head, read, send)
             except Disconnected:
-                log.debug("The client has gone: %s %s", head.method, head.path)
+                log.debug("Client disconnected: %s %s", head.method, head.path)
                 # A client that closed only its sending side, or sent malformed chunks, can still read the response.
                 await _send_refusal(send, environ, BROKEN)
             finally:
@@ -134,7 +134,7 @@ class Front:
         now = asyncio.get_running_loop().time()
         seconds = OVERLOAD_LOGGED_EVERY.total_seconds()
         if self._overload_logged_at is None or now - self._overload_logged_at >= seconds:
-            log.warning("Too many requests wait for a thread; so many were answered 503: %d", self._overloaded)
+            log.warning("Too many requests are waiting; answered 503 since the last message: %d", self._overloaded)
             self._overloaded, self._overload_logged_at = 0, now
 
     async def _hand_over(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> None:

@@ -67,7 +67,7 @@ class Readiness:
             try:
                 report = self._look()
             except Exception:
-                log.exception("The look whether events can be accepted failed.")
+                log.exception("The readiness check failed.")
                 report = self._otherwise
             try:
                 loop.call_soon_threadsafe(self._learn, report)

@@ -69,20 +69,20 @@ def refusal_of(head: Head, *, limits: Limits) -> Refusal | None:
     """Return the refusal of a request whose body must not be read, or None."""
     # ``strip`` removes what Django takes for white space, which is more than HTTP does.
     if head.content_type.strip()[:10].lower() == "multipart/":
-        return Refusal(415, "unsupported_media_type", "Multipart bodies and file uploads are not accepted; send JSON.")
+        return Refusal(415, "unsupported_media_type", "Multipart bodies and file uploads are not supported; send JSON.")
     if not head.content_length:
         return None
     # Python also parses "+1" and "1_000" as numbers; a proxy in front may not.
     if not (head.content_length.isascii() and head.content_length.isdigit() and len(head.content_length) < 20):
-        return Refusal(400, "malformed", "The Content-Length is not a number of bytes.")
+        return Refusal(400, "malformed", "The Content-Length is invalid.")
     most = max_body(head, limits=limits)
     return too_large(head, most) if int(head.content_length) > most else None
 
 
 def too_large(head: Head, most: int) -> Refusal:
     """Return the refusal of a body of more than ``most`` bytes."""
-    advice = "; send the events in several requests" if (head.method, head.path) in PUBLISHING else ""
-    return Refusal(413, "too_large", f"The request body is larger than {most:,} bytes{advice}.")
+    advice = "; split the events into several requests" if (head.method, head.path) in PUBLISHING else ""
+    return Refusal(413, "too_large", f"The request body exceeds {most:,} bytes{advice}.")
 
 
 def seconds_allowed(received: int, *, limits: Limits) -> float:

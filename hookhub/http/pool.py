@@ -141,7 +141,7 @@ class Pool:
                 loop.call_soon_threadsafe(self._finish, job.done, result, error)
             except RuntimeError:
                 # The event loop has closed, so the response has no connection to go to.
-                log.warning("A request was completed after the web server had stopped; its answer is lost.")
+                log.warning("A request finished after the web server had stopped; its response is lost.")
                 return
             # No data of a request must outlive it, least of all a body of 32 MB.
             del job, result, error

@@ -10,7 +10,7 @@ from hookhub.http.limits import REFUSAL_HEADERS, Limits, Refusal, max_body, refu
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 LENGTH_REQUIRED = Refusal(
-    411, "length_required", "Send the body with a Content-Length; this web server does not take bodies in chunks."
+    411, "length_required", "Send a Content-Length; this web server does not support chunked bodies."
 )
 
 

@@ -157,7 +157,7 @@ def test_a_body_in_chunks_is_cut_off_at_the_limit_too(port: int) -> None:
     status, _, content = answer_to(port, head, (b"8000\r\n" + b"x" * 0x8000 + b"\r\n") * 3, b"0\r\n\r\n")
 
     assert status == 413
-    assert json.loads(content)["error"]["message"] == "The request body is larger than 65,536 bytes."
+    assert json.loads(content)["error"]["message"] == "The request body exceeds 65,536 bytes."
 
 
 def test_a_client_that_sends_on_while_it_is_refused_gets_to_read_the_answer(port: int) -> None:
@@ -308,7 +308,7 @@ def test_limits_and_health_checks_are_the_same_below_a_path_prefix(prefixed: int
     assert answer_to(prefixed, b"GET /hooks/readyz HTTP/1.1\r\n" + CLOSE + b"\r\n")[2] == b'{"status": "ok"}'
 
     status, _, content = answer_to(prefixed, post(4097, "/hooks/admin/login/"), b"x" * 4097)
-    assert (status, json.loads(content)["error"]["message"]) == (413, "The request body is larger than 4,096 bytes.")
+    assert (status, json.loads(content)["error"]["message"]) == (413, "The request body exceeds 4,096 bytes.")
     known = b"Authorization: Bearer known\r\n"
     assert told(prefixed, post(100_000, "/hooks/v1/events", known), b"x" * 100_000)["body"] == 100_000
 

@@ -47,7 +47,7 @@ def test_a_small_request_limit_holds_without_a_key_too() -> None:
 def test_a_length_that_is_no_number_is_refused(length: str) -> None:
     refused = refusal_of(Head("POST", "/v1/webhooks", content_length=length), limits=LIMITS)
 
-    assert refused == (400, "malformed", "The Content-Length is not a number of bytes.")
+    assert refused == (400, "malformed", "The Content-Length is invalid.")
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=a", "Multipart/Mixed", "multipart/x"])

@@ -54,5 +54,5 @@ def test_a_full_queue_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -
 
     assert sorted(statuses) == [200] * 3 + [503] * 3
     assert [record.getMessage() for record in caplog.records if record.name == "hookhub.http"] == [
-        "Too many requests wait for a thread; so many were answered 503: 1"
+        "Too many requests are waiting; answered 503 since the last message: 1"
     ]
