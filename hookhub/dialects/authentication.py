@@ -16,7 +16,7 @@ from hookhub.models import ApiKey
 from hookhub.request_log import name_caller
 
 # No authentication by session: a dialect is for programs, and a logged-in browser must not be tricked into calling it.
-HOW = "Send your API key: `Authorization: Bearer hh_…`, `token hh_…`, or Basic with the key as the password."
+HOW = "Send your API key as `Authorization: Bearer hh_…`, as `token hh_…`, or as the password of Basic authentication."
 
 
 class CredentialsAuthentication(BaseAuthentication):

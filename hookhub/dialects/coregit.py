@@ -46,7 +46,7 @@ class CoregitNewWebhookSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     url = serializers.CharField()
     events = serializers.ListField(child=serializers.CharField())
-    secret = serializers.CharField(allow_null=True, help_text="null in a format that signs nothing.")
+    secret = serializers.CharField(allow_null=True, help_text="null in formats without signatures.")
     active = serializers.BooleanField()
 
 
@@ -72,7 +72,7 @@ class Coregit(Native):
         url = wanted.get("url")
         # For a value that is not a string or not a URL the engine has a more specific error.
         if isinstance(url, str) and url.lower().startswith("http:") and not settings.HOOKHUB_DEVELOPMENT:
-            raise invalid({"url": "must use HTTPS; only in development mode (HOOKHUB_DEVELOPMENT=1) may it be http"})
+            raise invalid({"url": "must use HTTPS; HTTP is allowed in development mode only (HOOKHUB_DEVELOPMENT=1)"})
         refuse_unknown(wanted, dialect=self.slug, organization=organization)
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:

@@ -25,6 +25,5 @@ def refuse_unknown(wanted: Mapping[str, object], *, dialect: str, organization: 
     for word in strange:
         if not own.knows(word):
             these = ", ".join([*known.types, *own.types, "*"])
-            raise invalid(
-                {"events": f"{word[:100]!r} is not an event of {DIALECTS[dialect].title}; these are: {these}"}
-            )
+            title = DIALECTS[dialect].title
+            raise invalid({"events": f"{word[:100]!r} is not an event type of {title}; known event types: {these}"})

@@ -163,6 +163,6 @@ def test_a_type_of_the_organizations_own_can_be_asked_for_at_every_door(
     after = caller.post(address, wanted)
 
     assert before.status_code == (400 if system == "coregit" else 422)
-    assert "'kettle.boiled' is not an event of" in before.content.decode()
+    assert "'kettle.boiled' is not an event type of" in before.content.decode()
     assert after.status_code == (200 if system == "sigmagit" else 201)
     assert Webhook.objects.get().events == wanted["events"]

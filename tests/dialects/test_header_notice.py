@@ -6,8 +6,8 @@ from tests.api import Caller
 from tests.story import Forge
 
 NOTICE = (
-    "Deliveries have X-SocialGateway-Event and X-SocialGateway-Delivery headers; "
-    "for X-GitHub-Event, set the organization's default_format to github."
+    "Deliveries carry X-SocialGateway-Event and X-SocialGateway-Delivery headers. "
+    "For X-GitHub-Event, set the organization's default_format to github."
 )
 
 

@@ -351,7 +351,7 @@ def test_discords_addresses_for_others_messages_are_refused_with_a_way_out(calle
     answer = caller.post(HOOKS, {"url": f"{DISCORD}/{word}"})
 
     assert (answer.status_code, answer.json()) == (
-        422, {"error": f"url: leave out /{word}: HookHub writes Discord's own messages"},
+        422, {"error": f"url: must not end in /{word}: HookHub sends messages in Discord's own format"},
     )  # fmt: skip
 
 

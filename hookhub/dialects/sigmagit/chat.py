@@ -32,6 +32,6 @@ def format_for(url: object) -> str:
         return SLACK
     if host in DISCORD_HOSTS and steps[:1] == ["api"] and "webhooks" in steps[1:3]:
         if steps[-1] in {"slack", "github"}:
-            raise invalid({"url": f"leave out /{steps[-1]}: HookHub writes Discord's own messages"})
+            raise invalid({"url": f"must not end in /{steps[-1]}: HookHub sends messages in Discord's own format"})
         return DISCORD
     return OWN

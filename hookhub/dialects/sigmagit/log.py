@@ -28,7 +28,7 @@ class SigmagitAttemptSerializer(serializers.Serializer[Any]):
     eventType = serializers.CharField()  # noqa: N815
     payload = serializers.JSONField(allow_null=True)
     statusCode = serializers.IntegerField(allow_null=True)  # noqa: N815
-    response = serializers.CharField(help_text="The answer's body, or why there was no answer.")
+    response = serializers.CharField(help_text="Response body, or the error if there was no response.")
     deliveredAt = serializers.DateTimeField()  # noqa: N815
 
 

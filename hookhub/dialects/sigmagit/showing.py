@@ -27,7 +27,7 @@ class SigmagitNewWebhookSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     url = serializers.CharField()
     events = serializers.ListField(child=serializers.CharField())
-    secret = serializers.CharField(allow_null=True, help_text="Shown this once; null where nothing is signed.")
+    secret = serializers.CharField(allow_null=True, help_text="Shown only once; null in formats without signatures.")
 
 
 class SigmagitWebhookSerializer(serializers.Serializer[Any]):
@@ -43,7 +43,7 @@ class SigmagitWebhookSerializer(serializers.Serializer[Any]):
     failureCount = serializers.IntegerField()  # noqa: N815
     createdAt = serializers.DateTimeField()  # noqa: N815
     updatedAt = serializers.DateTimeField()  # noqa: N815
-    secret = serializers.CharField(required=False, help_text="Only where a change has made a new one.")
+    secret = serializers.CharField(required=False, help_text="Present only if the change generated a new secret.")
 
 
 def shown(webhook: Webhook, secret: str | None = None) -> dict[str, Any]:

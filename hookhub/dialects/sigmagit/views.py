@@ -176,10 +176,10 @@ class WebhookDeliveriesView(OneWebhookView):
 
 
 class WebhookStatsView(OneWebhookView):
-    """Count a webhook's attempts."""
+    """Get a webhook's statistics."""
 
     @extend_schema(
-        summary="Count a webhook's attempts",
+        summary="Get a webhook's statistics",
         responses=data(
             "Stats",
             inline_serializer(
@@ -194,9 +194,9 @@ class WebhookStatsView(OneWebhookView):
         ),
     )
     def get(self, request: Request, webhook: str) -> Response:
-        """Count a webhook's attempts.
+        """Get a webhook's statistics.
 
-        `success` counts those answered with 2xx, `failed` those answered with 400 or above. `successRate` is in
+        `success` counts the attempts answered with 2xx, `failed` those answered with 400 or above. `successRate` is in
         percent.
         """
         tally = stats.tally_of(find(request, webhook, needs=Scope.READ))

@@ -53,7 +53,7 @@ TEMPLATES = {
     "user_repositories_url": "/users/{user}/repos{?type,page,per_page,sort}",
     "user_search_url": "/search/users?q={query}{&page,per_page,sort,order}",
 }
-ONLY_VIEWER = "GraphQL is answered only as far as `viewer { login }`; use the REST API at /api/v3."
+ONLY_VIEWER = "Only the GraphQL query `viewer { login }` is supported; use the REST API at /api/v3."
 
 
 class UserView(SocialGatewayView):

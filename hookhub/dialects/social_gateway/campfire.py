@@ -16,10 +16,10 @@ SETTINGS = ("subdomain", "room", "token")
 RULES = {
     "subdomain": (
         re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"),
-        "must be the first word of a host's name",
+        "must be a subdomain of campfirenow.com",
     ),
-    "room": (re.compile(r"[^\0-\x1f\x7f\ud800-\udfff]{1,100}"), "must be a room's number or name"),
-    "token": (re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}"), "must be 1 to 200 visible characters without a colon"),
+    "room": (re.compile(r"[^\0-\x1f\x7f\ud800-\udfff]{1,100}"), "must be the number or the name of a room"),
+    "token": (re.compile(r"[\x21-\x39\x3b-\x7e]{1,200}"), "must be 1 to 200 visible ASCII characters without a colon"),
 }
 PLACE = re.compile(r"https://(?P<subdomain>[a-z0-9-]+)\.campfirenow\.com/room/(?P<room>[^/?]+)/speak\.json")
 

@@ -17,7 +17,7 @@ Row = dict[str, str]
 # Returned as strings, whatever type was sent.
 TRUE, FALSE = "1", "0"
 FLAGS: dict[object, bool] = {"1": True, "0": False}
-SAY_IT_AGAIN = "is masked, and this URL leads elsewhere; send it again"
+SAY_IT_AGAIN = "is masked, but the URL changed; send the secret itself"
 
 
 def shown(webhook: Webhook) -> dict[str, str]:
@@ -62,7 +62,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
         faults += [missing("url")] if is_whole else []
         return {}
     if not isinstance(given["url"], str):
-        faults.append(invalid("url", "must be a text"))
+        faults.append(invalid("url", "must be a string"))
         return {}
     url, userinfo = credentials.split(given["url"])
     headers = vault.headers_to_show(before) if before else {}
@@ -72,7 +72,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
     is_moved = before is not None and leads_elsewhere(url, before)
     if userinfo is not None and MASK in unquote(userinfo).split(":"):
         if userinfo != MASK or kept is None or is_moved:
-            faults.append(invalid("url", f"holds a user name that {SAY_IT_AGAIN}"))
+            faults.append(invalid("url", "contains a masked user name or password; send the real ones"))
         # Without ``headers`` the stored ones are kept.
         return {"url": url}
     if is_moved:
@@ -103,7 +103,7 @@ def _content_type(
         # The first one is what clients of this format expect by default; clients of GitHub expect a form.
         return {"content_type": possible[0]} if is_whole else {}
     if given["content_type"] not in possible:
-        faults.append(invalid("content_type", f"use one of: {', '.join(possible)}"))
+        faults.append(invalid("content_type", f"must be one of: {', '.join(possible)}"))
     return {"content_type": given["content_type"]}
 
 
@@ -114,9 +114,9 @@ def _insecure_ssl(given: Mapping[str, Any], *, is_whole: bool, faults: list[Row]
     # True equals 1 in Python, and clients send either.
     is_insecure = FLAGS.get(str(int(value)) if value in {True, False} else value) if _is_plain(value) else None
     if is_insecure is None:
-        faults.append(invalid("insecure_ssl", f'use "{FALSE}" or "{TRUE}"'))
+        faults.append(invalid("insecure_ssl", f'must be "{FALSE}" or "{TRUE}"'))
     elif is_insecure and settings.HOOKHUB_REQUIRE_TLS_VERIFICATION:
-        rule = "HOOKHUB_REQUIRE_TLS_VERIFICATION is set on this HookHub"
+        rule = "HOOKHUB_REQUIRE_TLS_VERIFICATION is enabled"
         faults.append(invalid("insecure_ssl", f'must be "{FALSE}": {rule}'))
     return {"verify_ssl": not is_insecure}
 

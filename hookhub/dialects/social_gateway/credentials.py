@@ -26,7 +26,7 @@ def as_header(userinfo: str) -> str:
     """Return the header value for a user name and password; raise ValueError for a name with a colon."""
     user, _, password = userinfo.partition(":")
     if ":" in unquote(user):
-        raise ValueError("a user name cannot have a colon in it")
+        raise ValueError("must not contain a user name with a colon")
     text = f"{unquote(user)}:{unquote(password)}".encode(errors="surrogatepass")
     return "Basic " + base64.b64encode(text).decode()
 

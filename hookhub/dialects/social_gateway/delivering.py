@@ -21,7 +21,7 @@ from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import Scope
 
 STATUSES = ("success", "failure")
-CANNOT_BE_SENT = "The hook is not active, or this delivery is being sent right now"
+CANNOT_BE_SENT = "The hook is not active, or the delivery is being sent"
 
 
 class DeliveriesView(SocialGatewayView):
@@ -92,7 +92,7 @@ class AttemptsView(SocialGatewayView):
 def with_status(attempts: Any, status: str) -> Any:
     """Limit attempts to those that succeeded, or to those that did not; raise a 422 for any other status."""
     if status not in STATUSES:
-        raise ValidationFailed(invalid("status", f"use one of: {', '.join(STATUSES)}"))
+        raise ValidationFailed(invalid("status", f"must be one of: {', '.join(STATUSES)}"))
     went_well = {"outcome": Attempt.Outcome.DELIVERED}
     return attempts.filter(**went_well) if status == "success" else attempts.exclude(**went_well)
 

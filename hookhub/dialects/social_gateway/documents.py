@@ -15,13 +15,14 @@ from hookhub.dialects.social_gateway.services import SERVICES
 URL_PATTERN = (
     r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#]+([/?][^\u0000-\u0020\u007f-\u009f\s\\#]*)?$"
 )
+USER_NAME_IN_URL = "A user name and password are sent as an Authorization header, and returned masked."
 Body = serializers.Serializer[Any]
 
 
 class GitHubErrorRow(Body):
     resource = serializers.CharField()
     field = serializers.CharField(required=False)
-    code = serializers.CharField(help_text="missing_field, invalid or custom.")
+    code = serializers.CharField(help_text="One of missing_field, invalid and custom.")
     message = serializers.CharField(required=False)
 
 
@@ -72,7 +73,7 @@ class RateShown(Body):
     limit = serializers.IntegerField()
     remaining = serializers.IntegerField()
     used = serializers.IntegerField()
-    reset = serializers.IntegerField(help_text="Seconds since 1970.")
+    reset = serializers.IntegerField(help_text="Seconds since the Unix epoch.")
 
 
 class RateLimitShown(Body):
@@ -81,24 +82,21 @@ class RateLimitShown(Body):
 
 
 class ConfigBody(Body):
-    url = serializers.CharField(
-        help_text="A user name and a password in it are sent as a header, and read back masked."
-    )
+    url = serializers.CharField(help_text=USER_NAME_IN_URL)
     content_type = serializers.ChoiceField(["json", "form"], default="form", required=False)
-    secret = serializers.CharField(required=False, help_text="Reads back as ********; none leaves requests unsigned.")
+    secret = serializers.CharField(
+        required=False, help_text="Returned as ********. Without a secret, requests are not signed."
+    )
     insecure_ssl = serializers.ChoiceField(["0", "1"], default="0", required=False)
 
 
 @extend_schema_serializer(component_name="ConfigBody")
 class ConfigToSet(ConfigBody):
-    url = serializers.RegexField(
-        URL_PATTERN, max_length=MAX_LENGTH,
-        help_text="A user name and a password in it are sent as a header, and read back masked.",
-    )  # fmt: skip
+    url = serializers.RegexField(URL_PATTERN, max_length=MAX_LENGTH, help_text=USER_NAME_IN_URL)
 
     secret = serializers.RegexField(
         WITHOUT_CONTROL_CHARACTERS, max_length=255, required=False, allow_blank=True,
-        help_text="Of printable characters; none, or an empty one, leaves requests unsigned.",
+        help_text="Printable characters. If absent or empty, requests are not signed.",
     )  # fmt: skip
 
 
@@ -154,12 +152,12 @@ class ServiceRow(Body):
 
 class DeliveryRow(Body):
     id = serializers.IntegerField()
-    guid = serializers.UUIDField(help_text="The same for every attempt to deliver this event here.")
+    guid = serializers.UUIDField(help_text="The same for all attempts to deliver the event to this hook.")
     delivered_at = serializers.DateTimeField()
     redelivery = serializers.BooleanField()
     duration = serializers.FloatField(help_text="Seconds.")
     status = serializers.CharField()
-    status_code = serializers.IntegerField(help_text="0 when no answer came.")
+    status_code = serializers.IntegerField(help_text="0 if there was no response.")
     event = serializers.CharField()
     action = serializers.CharField(allow_null=True)
     installation_id = serializers.IntegerField(allow_null=True)

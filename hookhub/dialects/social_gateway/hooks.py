@@ -21,8 +21,8 @@ from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import ApiKey, Scope
 
 X_SOCIAL_GATEWAY = (
-    "Deliveries have X-SocialGateway-Event and X-SocialGateway-Delivery headers; "
-    "for X-GitHub-Event, set the organization's default_format to github."
+    "Deliveries carry X-SocialGateway-Event and X-SocialGateway-Delivery headers. "
+    "For X-GitHub-Event, set the organization's default_format to github."
 )
 
 

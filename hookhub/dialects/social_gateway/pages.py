@@ -8,6 +8,7 @@ from rest_framework.request import Request
 
 from hookhub.addresses import address_of
 from hookhub.api.filters import whole_number
+from hookhub.api.pagination import NOT_OURS
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid
 
 PER_PAGE = 30
@@ -37,7 +38,7 @@ def cursor(request: Request) -> UUID | None:
         return None
     found = CURSOR.fullmatch(text)
     if found is None:
-        raise ValidationFailed(invalid("cursor", "is not a cursor of this list; start again without it"))
+        raise ValidationFailed(invalid("cursor", NOT_OURS))
     return UUID(found[1])
 
 

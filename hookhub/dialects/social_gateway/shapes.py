@@ -252,7 +252,7 @@ def organization(found: Organization, root: str) -> dict[str, Any]:
 def operator(root: str) -> dict[str, Any]:
     """Return the account of an operator's key, which belongs to no organization."""
     simple = _simple_account("operator", 0, root, kind="User")
-    return {**simple, "url": f"{root}/user", **_profile("The operator", "1970-01-01T00:00:00Z")}
+    return {**simple, "url": f"{root}/user", **_profile("Operator", "1970-01-01T00:00:00Z")}
 
 
 def node_id(kind: str, number: int) -> str:

@@ -13,7 +13,7 @@ from deliveries.topics import EVERYTHING, topics_of
 from hookhub.dialects.social_gateway.services import CATALOGUE
 
 PUSH = "push"
-ZEN = "Nothing owed is forgotten."
+ZEN = "Nothing is lost."
 # How many of the organization's newest events are searched for the repository's latest push: enough for a person who
 # tries a hook, and never a scan of millions of rows.
 EVENTS_LOOKED_AT = 10_000

@@ -132,9 +132,9 @@ class Changes:
         kept = [*(events if self.instead is None else self.instead), *self.added]
         found = [event for event in dict.fromkeys(kept) if event not in self.removed]
         if not found:
-            raise ValidationFailed(invalid("remove_events" if self.removed else "events", "leaves no event"))
+            raise ValidationFailed(invalid("remove_events" if self.removed else "events", "removes every event"))
         if len(found) > EVENTS_MOST:
-            raise ValidationFailed(invalid("events", f"are more than {EVENTS_MOST}"))
+            raise ValidationFailed(invalid("events", f"must contain at most {EVENTS_MOST} events"))
         return found
 
 
@@ -143,7 +143,7 @@ def read_service(name: object) -> Service:
     if name is None:
         return WEB
     if not isinstance(name, str) or name not in SERVICES:
-        raise ValidationFailed(invalid("name", f"use one of: {', '.join(SERVICES)}"))
+        raise ValidationFailed(invalid("name", f"must be one of: {', '.join(SERVICES)}"))
     return SERVICES[name]
 
 
@@ -166,7 +166,7 @@ def read_events(value: object, field: str, *, organization: Organization, known:
         own = event_types.own(organization)
         strange = [word for word in strange if not isinstance(word, str) or not own.knows(word)]
     if strange:
-        raise ValidationFailed(invalid(field, f"{str(strange[0])[:100]!r} is not an event"))
+        raise ValidationFailed(invalid(field, f"{str(strange[0])[:100]!r} is not a known event type"))
     return value
 
 
