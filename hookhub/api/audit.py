@@ -25,17 +25,19 @@ class ActorSerializer(serializers.Serializer[Any]):
     """The key, person, command or part of HookHub that made a change."""
 
     kind = serializers.ChoiceField(["api_key", "person", "command", "system", "anonymous"])
-    id = serializers.CharField(help_text="The key's id, the person's login or the command's name.")
-    name = serializers.CharField(help_text="The key's or the person's name; of a command, the user of the system.")
-    address = serializers.CharField(help_text="The client's address; empty where there was no request.")
-    request_id = serializers.CharField(help_text="The request's X-Request-Id, if it had one.")
+    id = serializers.CharField(help_text="Id of the key, login of the person or name of the command.")
+    name = serializers.CharField(
+        help_text="Name of the key or the person; for a command, the operating system user that ran it."
+    )
+    address = serializers.CharField(help_text="IP address of the client; empty if there was no request.")
+    request_id = serializers.CharField(help_text="X-Request-Id of the request; empty if it had none.")
 
 
 class TargetSerializer(serializers.Serializer[Any]):
     """The object that was changed."""
 
     kind = serializers.CharField()
-    id = serializers.CharField(help_text="Empty where several were changed at once; see `after`.")
+    id = serializers.CharField(help_text="Empty if several objects were changed at once; `after` lists them.")
     label = serializers.CharField()  # type: ignore[assignment]  # a field
 
 
@@ -44,12 +46,14 @@ class AuditEntrySerializer(serializers.Serializer[Any]):
 
     id = serializers.UUIDField()
     recorded_at = serializers.DateTimeField()
-    action = serializers.CharField(help_text="An object and a verb, such as webhook.updated.")
+    action = serializers.CharField(help_text="Object and verb, such as webhook.updated.")
     organization = serializers.CharField(allow_null=True)
     actor = ActorSerializer()
     target = TargetSerializer()
-    before = serializers.DictField(allow_null=True, help_text="The fields that changed, secrets masked.")
-    after = serializers.DictField(allow_null=True, help_text="The same fields afterwards.")
+    before = serializers.DictField(
+        allow_null=True, help_text="The changed fields before the change, with secrets masked."
+    )
+    after = serializers.DictField(allow_null=True, help_text="The same fields after the change.")
 
 
 class AuditView(GenericAPIView[AuditEntry]):
@@ -64,12 +68,12 @@ class AuditView(GenericAPIView[AuditEntry]):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("action", TEXT, description="Exactly this action, such as webhook.updated."),
-            OpenApiParameter("actor", TEXT, description="The id of a key, a login or the name of a command."),
-            OpenApiParameter("target", TEXT, description="The id of what was changed."),
-            OpenApiParameter("since", OpenApiTypes.DATETIME, description="Recorded at or after this moment."),
-            OpenApiParameter("until", OpenApiTypes.DATETIME, description="Recorded before this moment."),
-            OpenApiParameter("organization", TEXT, description="For the operator: this organization's entries only."),
+            OpenApiParameter("action", TEXT, description="Only this action, such as webhook.updated."),
+            OpenApiParameter("actor", TEXT, description="Only changes by this API key id, login or command name."),
+            OpenApiParameter("target", TEXT, description="Only changes of the object with this id."),
+            OpenApiParameter("since", OpenApiTypes.DATETIME, description="Recorded at or after this time."),
+            OpenApiParameter("until", OpenApiTypes.DATETIME, description="Recorded before this time."),
+            OpenApiParameter("organization", TEXT, description="For operators: only entries of this organization."),
         ],
         responses=AuditEntrySerializer(many=True),
     )

@@ -14,20 +14,20 @@ JSON = "application/json"
 Direction = Literal["request", "response"]
 
 ERRORS: Mapping[int, str] = {
-    400: "The request cannot be read: the body is not JSON, or a header is malformed.",
-    401: "No API key was sent, or it is unknown or revoked.",
-    403: "The key's scope does not include this.",
-    404: "There is no such thing in the organizations that the key can see.",
-    406: "The Accept header rules out JSON.",
-    408: "The body did not arrive in time.",
-    409: "The request conflicts with what is stored.",
-    411: "The length of the body is unknown.",
-    413: "The body, or a part of it, is too large.",
-    415: "The body has a media type that is not read here.",
-    422: "Some fields or parameters are invalid; each is named.",
-    429: "Too many requests; Retry-After says when to try again.",
-    500: "A bug of HookHub's; its log has the details.",
-    503: "The database does not answer; Retry-After says when to try again.",
+    400: "Malformed request: the body is not valid JSON, or a header is malformed.",
+    401: "Unauthenticated: the API key is missing, unknown, expired or revoked.",
+    403: "Forbidden: the scope or the allowed networks of the API key do not permit this.",
+    404: "Not found in any organization that the API key can access.",
+    406: "Not acceptable: the Accept header excludes JSON.",
+    408: "Request timeout: the body did not arrive in time.",
+    409: "Conflict with the stored state.",
+    411: "Length required: send a Content-Length.",
+    413: "Too large: the body, or a part of it, exceeds a limit.",
+    415: "Unsupported media type.",
+    422: "Invalid fields or parameters; the error names each of them.",
+    429: "Too many requests; retry after the time in Retry-After.",
+    500: "Internal error; the server's log has the details.",
+    503: "The database is unavailable; retry after the time in Retry-After.",
 }
 WITH_A_BODY = frozenset({408, 411, 413, 415})
 
@@ -35,14 +35,14 @@ WITH_A_BODY = frozenset({408, 411, 413, 415})
 class ErrorFieldSerializer(serializers.Serializer[Any]):
     """A field of the request and what is wrong with it."""
 
-    field = serializers.CharField(help_text="Its path, such as url or events[3].type.")
+    field = serializers.CharField(help_text="Path of the field, such as url or events[3].type.")
     message = serializers.CharField()
 
 
 class ErrorDetailSerializer(serializers.Serializer[Any]):
     """What went wrong: a code for programs, a message for people, and the fields concerned."""
 
-    code = serializers.CharField(help_text="Stable, such as invalid, not_found or throttled.")
+    code = serializers.CharField(help_text="Stable identifier, such as invalid, not_found or throttled.")
     message = serializers.CharField()
     # The name is part of the API; the framework's attribute of the same name is never used on this class.
     fields = ErrorFieldSerializer(many=True)  # type: ignore[assignment]
@@ -198,7 +198,7 @@ def drop_unused_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 SUMMARIES: Mapping[str, str] = {
-    "GET /v1/meta": "Describe this deployment",
+    "GET /v1/meta": "Get the deployment's configuration",
     "GET /v1/event-types": "List event types",
     "POST /v1/event-types": "Register an event type",
     "GET /v1/event-types/{name}": "Get an event type",
@@ -208,7 +208,7 @@ SUMMARIES: Mapping[str, str] = {
     "POST /v1/organizations": "Create an organization",
     "GET /v1/organizations/{slug}": "Get an organization",
     "PATCH /v1/organizations/{slug}": "Change an organization",
-    "GET /v1/audit": "List changes and who made them",
+    "GET /v1/audit": "List audit log entries",
     "GET /v1/api-keys": "List API keys",
     "POST /v1/api-keys": "Create an API key",
     "GET /v1/api-keys/{key_id}": "Get an API key",
@@ -234,7 +234,7 @@ SUMMARIES: Mapping[str, str] = {
     "GET /v1/webhooks/{uid}/stats": "Get a webhook's statistics",
     "GET /v1/events": "List events",
     "POST /v1/events": "Publish events",
-    "POST /v1/events/validate": "Check events without publishing them",
+    "POST /v1/events/validate": "Validate events without publishing them",
     "GET /v1/events/{uid}": "Get an event",
     "GET /v1/deliveries": "List deliveries",
     "GET /v1/deliveries/{uid}": "Get a delivery with its attempts",

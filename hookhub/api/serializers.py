@@ -31,7 +31,12 @@ from hookhub.models import ApiKey, Replay, Scope
 
 Row = TypeVar("Row", bound=models.Model)
 
-NAMED_BY_OPERATORS = "Needed with an operator's key only."
+NAMED_BY_OPERATORS = (
+    "Slug of the organization. Required only with an operator's key, or if you belong to several organizations."
+)
+MASKED_URL = (
+    "Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack."
+)
 # Maximum number of single deliveries in one replay.
 IDS_MOST = 1000
 # What a pattern can check of a URL; whether its host may be called is checked after resolving it.
@@ -102,17 +107,17 @@ class LimitsField(serializers.JSONField):
 class OrganizationSerializer(StrictModelSerializer[Organization]):
     name = OneLineField(required=False, allow_blank=True, max_length=200, validators=[plain_text.validate])
     validate_events = StrictBooleanField(
-        required=False, help_text="Refuse events of a known type that break its schema."
+        required=False, help_text="Reject events whose data violates the schema of their type."
     )
     create_repositories = StrictBooleanField(
-        required=False, help_text="Create a repository when the first event about it is published."
+        required=False, help_text="Create a repository when an event first names it."
     )
 
     limits = LimitsField(
         required=False,
         allow_null=True,
         validators=[validate_limits],
-        help_text="Its own limits, which the operator sets; null for the deployment's.",
+        help_text="Limits of this organization, set by the operator; null for the deployment's limits.",
     )
 
     class Meta:
@@ -131,14 +136,19 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
         extra_kwargs: ClassVar = {
             # Without a uniqueness validator, because a taken slug is a 409 and not an invalid field.
             "slug": {"validators": [NAME, plain_text.validate]},
-            "default_dialect": {"help_text": "The system whose event types and addresses it uses."},
-            "default_format": {"allow_blank": False, "help_text": "null leaves it to the default dialect."},
+            "default_dialect": {"help_text": "System whose event types and API the organization uses."},
+            "default_format": {
+                "allow_blank": False,
+                "help_text": "Default wire format; null for the default dialect's.",
+            },
         }
 
 
 class RepositorySerializer(StrictModelSerializer[Repository]):
     full_name = serializers.CharField(read_only=True)
-    private = StrictBooleanField(required=False)
+    private = StrictBooleanField(
+        required=False, help_text="Whether the repository is private, as GitHub-compatible responses show it."
+    )
 
     class Meta:
         model = Repository
@@ -180,12 +190,16 @@ class Networks(serializers.Field[Any, Any, Any, Any]):
 class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
     id = serializers.CharField(source="key_id", read_only=True)
     name = OneLineField(required=False, allow_blank=True, max_length=200, validators=[plain_text.validate])
-    scope = serializers.ChoiceField(Scope.choices, required=True)
+    scope = serializers.ChoiceField(
+        Scope.choices,
+        required=True,
+        help_text="What the key permits. manage includes publish and read; master includes all.",
+    )
     expires_at = serializers.DateTimeField(
-        required=False, allow_null=True, help_text="When the key stops working; null for never."
+        required=False, allow_null=True, help_text="When the key expires; null for never."
     )
     allowed_networks = Networks(
-        required=False, help_text="Addresses and networks from which the key may be used; empty for anywhere."
+        required=False, help_text="IP addresses and networks that may use the key; empty for any."
     )
 
     class Meta:
@@ -219,9 +233,9 @@ class RollSerializer(serializers.Serializer[Any]):
         required=False,
         min_value=0,
         max_value=int(api_keys.MAX_OVERLAP.total_seconds()),
-        help_text="How long the old secret is still accepted [HOOKHUB_SECRET_OVERLAP].",
+        help_text="Seconds for which the old secret stays valid; HOOKHUB_SECRET_OVERLAP by default.",
     )
-    expires_at = serializers.DateTimeField(required=False, help_text="A new expiry; without one the old one stays.")
+    expires_at = serializers.DateTimeField(required=False, help_text="New expiry; unchanged by default.")
 
     def validate_expires_at(self, value: datetime) -> datetime:
         """Raise a validation error for an expiry in the past."""
@@ -278,53 +292,64 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     organization = serializers.CharField(source="organization.slug", read_only=True)
     repository = serializers.CharField(
         source="repository.name", allow_null=True, required=False, default=None,
-        help_text="Only this repository's events; null for the whole organization's.",
+        help_text="Receive only this repository's events; null for all events of the organization.",
     )  # fmt: skip
-    name = OneLineField(required=False, allow_blank=True, max_length=200)
+    name = OneLineField(required=False, allow_blank=True, max_length=200, help_text="Display name.")
     url = serializers.CharField(
         source="shown_url",
         max_length=target.MAX_LENGTH,
-        help_text="Reads back with its query's values masked; in formats whose URL is a secret, such as slack, all.",
+        help_text=MASKED_URL,
     )
     events = serializers.ListField(
         child=serializers.RegexField(EVENT_PATTERN, max_length=TYPE_LONGEST),
         min_length=1, max_length=EVENTS_MOST,
-        help_text='Event types, families, or ["*"].',
+        help_text='Event types or families to subscribe to, or ["*"] for all.',
     )  # fmt: skip
     format = serializers.ChoiceField(
-        formats.choices(), required=False, help_text="The wire format; the organization's default if absent."
+        formats.choices(), required=False, help_text="Wire format; the organization's default if absent."
     )
-    content_type = serializers.ChoiceField(["json", "form"], required=False)
+    content_type = serializers.ChoiceField(
+        ["json", "form"], required=False, help_text="Encoding of the body: JSON, or a form with the JSON in one field."
+    )
     secret = serializers.CharField(
         write_only=True, required=False, allow_blank=True,
-        help_text="Made up if absent; empty for none, where the format allows that. ******** keeps the stored one.",
+        help_text="Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it.",
     )  # fmt: skip
     headers = WebhookHeaders(
         source="*", required=False,
-        help_text="Own headers by name. Values read back as ********, which sent back keeps the one that is stored; "
-        "all headers that are left out are removed.",
+        help_text="Custom headers by name. Values are returned as ********; sending that back keeps the stored value. "
+        "Omitted headers are removed.",
     )  # fmt: skip
-    verify_ssl = serializers.BooleanField(required=False)
+    verify_ssl = serializers.BooleanField(required=False, help_text="Whether to verify the receiver's TLS certificate.")
     retry_schedule = serializers.ListField(
         child=RetryWait(), allow_null=True, required=False, max_length=RETRIES_MOST,
-        help_text="Waits in seconds; [] for no retries, null for the deployment's schedule.",
+        help_text="Seconds to wait before each retry; [] for no retries, null for the deployment's schedule.",
     )  # fmt: skip
-    timeout = Timeout(allow_null=True, required=False, help_text="Seconds one attempt may take in all.")
-    max_in_flight = serializers.IntegerField(allow_null=True, required=False, min_value=1, max_value=IN_FLIGHT_MOST)
-    auto_disable = serializers.BooleanField(required=False)
-    active = serializers.BooleanField(required=False)
+    timeout = Timeout(allow_null=True, required=False, help_text="Maximum duration of one attempt, in seconds.")
+    max_in_flight = serializers.IntegerField(
+        allow_null=True, required=False, min_value=1, max_value=IN_FLIGHT_MOST,
+        help_text="Maximum number of concurrent requests; null for the deployment's limit.",
+    )  # fmt: skip
+    auto_disable = serializers.BooleanField(
+        required=False, help_text="Whether to disable the webhook automatically when its deliveries keep failing."
+    )
+    active = serializers.BooleanField(required=False, help_text="Whether the webhook is enabled.")
     disabled_at = serializers.DateTimeField(read_only=True, allow_null=True)
     # No enumeration: Java clients made by openapi-generator fail on a nullable one.
     disabled_reason = serializers.CharField(
         read_only=True,
         allow_null=True,
-        help_text=f"One of {', '.join(Webhook.DisabledReason.values)}; null if enabled.",
+        help_text=f"One of {', '.join(Webhook.DisabledReason.values)}; null if the webhook is enabled.",
     )
-    failure_count = serializers.IntegerField(read_only=True)
-    resting_until = serializers.DateTimeField(read_only=True, allow_null=True)
+    failure_count = serializers.IntegerField(
+        read_only=True, help_text="Number of failed attempts since the last success."
+    )
+    resting_until = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Until when the webhook gets no requests, because of a backoff."
+    )
     last_delivery_at = serializers.DateTimeField(read_only=True, allow_null=True)
     last_delivery_status = serializers.CharField(
-        read_only=True, allow_null=True, help_text="The HTTP status of the last attempt, or why there was no answer."
+        read_only=True, allow_null=True, help_text="HTTP status of the last attempt, or why there was no response."
     )
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
@@ -335,10 +360,7 @@ class NewWebhookSerializer(WebhookSerializer):
     """A subscription of a URL to event types."""
 
     organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
-    url = serializers.RegexField(
-        URL_PATTERN, max_length=target.MAX_LENGTH,
-        help_text="Reads back with its query's values masked; in formats whose URL is a secret, such as slack, all.",
-    )  # fmt: skip
+    url = serializers.RegexField(URL_PATTERN, max_length=target.MAX_LENGTH, help_text=MASKED_URL)
 
 
 @extend_schema_serializer(component_name="Webhook")
@@ -347,14 +369,16 @@ class WebhookChangesSerializer(WebhookSerializer):
 
     repository = serializers.CharField(read_only=True, allow_null=True)
     url = serializers.RegexField(
-        URL_PATTERN, max_length=target.MAX_LENGTH, help_text="As it reads back, masked, it stays as it is."
+        URL_PATTERN,
+        max_length=target.MAX_LENGTH,
+        help_text="The masked URL, sent back unchanged, keeps the stored one.",
     )
 
 
 class WebhookWithSecretSerializer(WebhookSerializer):
     """A webhook with its secret, which is shown only once."""
 
-    secret = serializers.CharField(required=False, help_text="Absent in a format that signs nothing.")
+    secret = serializers.CharField(required=False, help_text="Absent in formats without signatures.")
 
 
 class ChangedWebhookSerializer(WebhookSerializer):
@@ -366,43 +390,47 @@ class ChangedWebhookSerializer(WebhookSerializer):
 class EnabledWebhookSerializer(WebhookSerializer):
     """A webhook after it was enabled."""
 
-    released = serializers.IntegerField(read_only=True, help_text="How many held deliveries were released.")
+    released = serializers.IntegerField(read_only=True, help_text="Number of held deliveries that were released.")
 
 
 class DisabledWebhookSerializer(WebhookSerializer):
     """A webhook after it was disabled."""
 
-    held = serializers.IntegerField(read_only=True, help_text="How many pending deliveries are held now.")
+    held = serializers.IntegerField(read_only=True, help_text="Number of pending deliveries that are now held.")
 
 
 class HeaderChangesSerializer(serializers.Serializer[Any]):
     headers = serializers.DictField(
         child=serializers.RegexField(f"^{HEADER_VALUE.pattern}$", max_length=MAX_HEADER_LENGTH, allow_null=True),
-        help_text="Values to set; null removes a header.",
+        help_text="Header values by name; null removes a header.",
     )
 
 
 class EnableSerializer(serializers.Serializer[Any]):
-    release_held = serializers.BooleanField(default=False, required=False)
+    release_held = serializers.BooleanField(
+        default=False, required=False, help_text="Also send the deliveries held while the webhook was disabled."
+    )
 
 
 class RotationSerializer(serializers.Serializer[Any]):
-    secret = serializers.CharField(required=False, allow_null=True, help_text="Made up if absent.")
+    secret = serializers.CharField(required=False, allow_null=True, help_text="New secret; generated if absent.")
     overlap = serializers.IntegerField(
         required=False, allow_null=True, min_value=0, max_value=2_592_000,
-        help_text="Seconds; 0 ends the old ones at once.",
+        help_text="Seconds for which the previous secrets keep signing; 0 stops them immediately.",
     )  # fmt: skip
 
 
 class StatsSerializer(serializers.Serializer[Any]):
     since = serializers.DateTimeField()
-    deliveries = serializers.DictField(child=serializers.IntegerField(), help_text="How many by state.")
+    deliveries = serializers.DictField(child=serializers.IntegerField(), help_text="Number of deliveries by state.")
     attempts = serializers.IntegerField()
     succeeded = serializers.IntegerField()
-    success_rate = serializers.FloatField(allow_null=True)
-    p50_ms = serializers.FloatField(allow_null=True)
-    p95_ms = serializers.FloatField(allow_null=True)
-    p99_ms = serializers.FloatField(allow_null=True)
+    success_rate = serializers.FloatField(
+        allow_null=True, help_text="Share of attempts that succeeded, from 0 to 1; null without attempts."
+    )
+    p50_ms = serializers.FloatField(allow_null=True, help_text="Median duration of an attempt, in milliseconds.")
+    p95_ms = serializers.FloatField(allow_null=True, help_text="95th percentile of the duration, in milliseconds.")
+    p99_ms = serializers.FloatField(allow_null=True, help_text="99th percentile of the duration, in milliseconds.")
 
 
 @extend_schema_field({"type": "string", "minLength": 1, "maxLength": TYPE_LONGEST, "pattern": f"^{TYPE.pattern}$"})
@@ -424,18 +452,20 @@ class EventTypeSerializer(serializers.Serializer[Any]):
     """An event type with its JSON Schema and an example."""
 
     type = EventTypeName(help_text="Words joined by dots, such as issues.opened.")
-    family = serializers.CharField(read_only=True, help_text="The word by which webhooks ask for it and its like.")
+    family = serializers.CharField(
+        read_only=True, help_text="Family of the event type; subscribing to it includes all of its types."
+    )
     dialect = serializers.CharField(
         read_only=True,
         allow_null=True,
-        help_text="The system that documents it; null for one of its own.",
+        help_text="System that documents the event type; null for a custom type.",
     )
     description = DescriptionField(required=False, allow_blank=True)
     actions = serializers.ListField(
-        child=serializers.CharField(), read_only=True, help_text="What its data may name as its action."
+        child=serializers.CharField(), read_only=True, help_text="Possible values of `action` in the data."
     )
     schema = SchemaField(required=False, allow_null=True, help_text="JSON Schema 2020-12, without regular expressions.")
-    example = serializers.JSONField(required=False, allow_null=True, help_text="What a test event carries.")
+    example = serializers.JSONField(required=False, allow_null=True, help_text="Data of a test event.")
 
 
 @extend_schema_serializer(component_name="EventType")
@@ -453,7 +483,9 @@ class EventTypeListSerializer(serializers.Serializer[Any]):
 
 class TestSerializer(serializers.Serializer[Any]):
     type = EventTypeName(
-        required=False, allow_null=True, help_text="One that the webhook asks for; the first such if absent."
+        required=False,
+        allow_null=True,
+        help_text="An event type that the webhook subscribes to; by default, the first one with an example.",
     )
 
 
@@ -461,19 +493,21 @@ class NewEventSerializer(serializers.Serializer[Any]):
     """An event to publish."""
 
     type = EventTypeName(help_text="Words joined by dots, such as issues.opened.")
-    data = serializers.JSONField(help_text="Any JSON value; it is sent exactly as written.")  # type: ignore[assignment]  # a field
+    data = serializers.JSONField(help_text="Any JSON value; delivered exactly as sent.")  # type: ignore[assignment]  # a field
     repository = serializers.RegexField(
         f"^({NAME_PATTERN}/)?{NAME_PATTERN}$", required=False, allow_null=True,
-        help_text="Its name, short or in full.",
+        help_text="Name of the repository, short or full.",
     )  # fmt: skip
     organization = serializers.RegexField(
         f"^{NAME_PATTERN}$", required=False, allow_null=True, help_text=NAMED_BY_OPERATORS
     )
     id = serializers.RegexField(
         WITHOUT_CONTROL_CHARACTERS, required=False, allow_null=True, max_length=255,
-        help_text="Idempotency key, of printable characters: a repeat gets the first answer.",
+        help_text="Idempotency key of printable characters. Repeating it returns the first response.",
     )  # fmt: skip
-    timestamp = serializers.DateTimeField(required=False, allow_null=True, help_text="When it happened; now if absent.")
+    timestamp = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="When the event occurred; now if absent."
+    )
 
 
 class ReceiptSerializer(serializers.Serializer[Any]):
@@ -518,8 +552,8 @@ class DeliveryOfEventSerializer(serializers.Serializer[Any]):
 
 
 class EventDetailSerializer(EventSerializer):
-    data = serializers.SerializerMethodField(help_text="What was published.")  # type: ignore[assignment]  # a field
-    deliveries = serializers.SerializerMethodField(help_text="The first 100 deliveries this event is owed in.")
+    data = serializers.SerializerMethodField(help_text="The published data.")  # type: ignore[assignment]  # a field
+    deliveries = serializers.SerializerMethodField(help_text="The first 100 deliveries of this event.")
 
     class Meta(EventSerializer.Meta):
         fields = (*EventSerializer.Meta.fields, "data", "deliveries")  # type: ignore[assignment]  # more of the same
@@ -546,20 +580,27 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
             "id", "event", "type", "webhook", "repository", "state", "ending", "attempts_made", "failures",
             "redeliveries", "last_status", "due_at", "created_at", "finished_at",
         )  # fmt: skip
+        extra_kwargs: ClassVar = {
+            "ending": {"help_text": "Why the delivery is finished; null until then."},
+            "attempts_made": {"help_text": "Number of attempts."},
+            "failures": {"help_text": "Number of failed attempts in the current retry schedule."},
+            "redeliveries": {"help_text": "Number of times the delivery was redelivered."},
+            "due_at": {"help_text": "When the next attempt of a pending delivery is due."},
+        }
 
 
 class SentSerializer(serializers.Serializer[Any]):
     """The request of an attempt, with secrets masked."""
 
     url = serializers.CharField()
-    headers = serializers.CharField(help_text="One `Name: value` a line.")
+    headers = serializers.CharField(help_text="One `Name: value` pair per line.")
 
 
 class AnsweredSerializer(serializers.Serializer[Any]):
     """The receiver's response to an attempt."""
 
-    headers = serializers.CharField(help_text="One `Name: value` a line.")
-    body = serializers.CharField(help_text="Its beginning, as text.")
+    headers = serializers.CharField(help_text="One `Name: value` pair per line.")
+    body = serializers.CharField(help_text="Start of the body, as text.")
 
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
@@ -600,18 +641,24 @@ class NewReplaySerializer(serializers.Serializer[Any]):
     """A filter for deliveries; at least one field besides `organization` is required."""
 
     organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
-    deliveries = serializers.ListField(child=serializers.UUIDField(), required=False, min_length=1, max_length=IDS_MOST)
-    webhook = serializers.UUIDField(required=False)
-    event = serializers.UUIDField(required=False)
-    repository = serializers.CharField(required=False)
-    state = serializers.ListField(child=serializers.ChoiceField(Delivery.State.choices), required=False, min_length=1)
-    type = serializers.RegexField(r"^[^\u0000]*$", required=False)
-    after = serializers.DateTimeField(required=False)
-    before = serializers.DateTimeField(required=False)
+    deliveries = serializers.ListField(
+        child=serializers.UUIDField(), required=False, min_length=1, max_length=IDS_MOST,
+        help_text="Only these deliveries.",
+    )  # fmt: skip
+    webhook = serializers.UUIDField(required=False, help_text="Only deliveries to this webhook.")
+    event = serializers.UUIDField(required=False, help_text="Only deliveries of this event.")
+    repository = serializers.CharField(required=False, help_text="Only deliveries of this repository's events.")
+    state = serializers.ListField(
+        child=serializers.ChoiceField(Delivery.State.choices), required=False, min_length=1,
+        help_text="Only deliveries in one of these states.",
+    )  # fmt: skip
+    type = serializers.RegexField(r"^[^\u0000]*$", required=False, help_text="Only deliveries of events of this type.")
+    after = serializers.DateTimeField(required=False, help_text="Created at or after this time.")
+    before = serializers.DateTimeField(required=False, help_text="Created before this time.")
 
 
 class ReplaySerializer(serializers.ModelSerializer[Replay]):
-    asked = serializers.DictField(read_only=True, help_text="The filter as it was sent.")
+    asked = serializers.DictField(read_only=True, help_text="The filter as sent.")
 
     class Meta:
         model = Replay
@@ -625,10 +672,12 @@ class MetaSerializer(serializers.Serializer[Any]):
     dialects = serializers.ListField(child=serializers.CharField())
     formats = serializers.ListField(child=serializers.CharField())
     default_format = serializers.CharField()
-    retry_schedule = serializers.ListField(child=serializers.FloatField(), help_text="Waits in seconds.")
-    timeout = serializers.FloatField(help_text="Seconds one attempt may take in all.")
+    retry_schedule = serializers.ListField(
+        child=serializers.FloatField(), help_text="Seconds to wait before each retry."
+    )
+    timeout = serializers.FloatField(help_text="Maximum duration of one attempt, in seconds.")
     max_in_flight = serializers.IntegerField()
-    payload_limit = serializers.IntegerField(help_text="Bytes of one event's data.")
+    payload_limit = serializers.IntegerField(help_text="Maximum size of one event's data, in bytes.")
     retention_days = serializers.IntegerField()
     source_addresses = serializers.ListField(child=serializers.CharField())
 

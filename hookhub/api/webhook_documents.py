@@ -11,7 +11,7 @@ from hookhub.api.speaking import HEADER, NATIVE
 WORDS = OpenApiParameter(
     HEADER, location=OpenApiParameter.HEADER, enum=[NATIVE.slug],
     description=(
-        "Answer in the shapes that this document describes. Only organizations whose dialect is `coregit` are "
-        "answered otherwise without it: in Coregit's own shapes."
+        "Respond in the shapes described here. Without this header, organizations whose dialect is `coregit` get "
+        "Coregit's shapes; all others always get the shapes described here."
     ),
 )  # fmt: skip

@@ -243,7 +243,7 @@ def test_the_openapi_document_says_what_a_mask_means(api: Caller) -> None:
 
     headers = document["components"]["schemas"]["Webhook"]["properties"]["headers"]
     assert (headers["type"], "readOnly" in headers) == ("object", False)
-    assert "keeps the one that is stored" in headers["description"]
+    assert "keeps the stored value" in headers["description"]
     assert "patch" in document["paths"]["/v1/webhooks/{uid}/headers"]
 
 
