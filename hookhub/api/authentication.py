@@ -27,8 +27,8 @@ log = logging.getLogger("hookhub.api")
 # Often enough to show which keys are in use, seldom enough not to write on every request.
 LAST_USED_EVERY = timedelta(minutes=1)
 
-UNKNOWN = "This API key is unknown or has been revoked. Make one with `manage.py create_api_key`."
-MISTYPED = "This API key is incomplete or mistyped: its checksum is wrong. Copy the whole key."
+UNKNOWN = "This API key is unknown or has been revoked. Create one with `manage.py create_api_key`."
+MISTYPED = "This API key is incomplete or mistyped (invalid checksum). Copy the whole key."
 
 
 class KeyHolder(AnonymousUser):
@@ -67,7 +67,7 @@ def read_header(header: str) -> tuple[str, str]:
     scheme, _, text = header.partition(" ")
     found = read_key(text.strip()) if scheme.lower() == "bearer" else None
     if found is None:
-        raise AuthenticationFailed("Send the header `Authorization: Bearer hh_…` with your API key.")
+        raise AuthenticationFailed("Send your API key in the header `Authorization: Bearer hh_…`.")
     return found
 
 
@@ -142,14 +142,14 @@ def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request 
             ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
         except OperationalError as error:
             # A database that is read-only at the moment can still serve reads, so this is no reason to fail.
-            log.warning("The use of the key %s is not noted: %s", key.key_id, error)
+            log.warning("Could not record the use of API key %s: %s", key.key_id, error)
     return key
 
 
 def _require_address(key: ApiKey, address: str) -> None:
     if not contains(key.allowed_networks, address):
         raise PermissionDenied(
-            f"This API key may not be used from {address or 'here'}; its allowed_networks do not contain this address."
+            f"This API key cannot be used from {address or 'this address'}: its allowed_networks do not contain it."
         )
 
 

@@ -32,6 +32,7 @@ from hookhub.models import Replay, Scope
 
 EMPTY: tuple[object, ...] = (None, "", [], {})
 SELECTORS = ("webhook", "event", "repository", "state", "type", "after", "before")
+FILTERS = ("deliveries", *SELECTORS)
 
 
 class DeliveriesView(GenericAPIView[Delivery]):
@@ -42,11 +43,13 @@ class DeliveriesView(GenericAPIView[Delivery]):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("webhook", OpenApiTypes.UUID),
-            OpenApiParameter("event", OpenApiTypes.UUID),
-            OpenApiParameter("repository", TEXT),
-            OpenApiParameter("state", enum=Delivery.State.values, many=True),
-            OpenApiParameter("type", TEXT),
+            OpenApiParameter("webhook", OpenApiTypes.UUID, description="Only deliveries to this webhook."),
+            OpenApiParameter("event", OpenApiTypes.UUID, description="Only deliveries of this event."),
+            OpenApiParameter("repository", TEXT, description="Only deliveries of this repository's events."),
+            OpenApiParameter(
+                "state", enum=Delivery.State.values, many=True, description="Only deliveries in one of these states."
+            ),
+            OpenApiParameter("type", TEXT, description="Only deliveries of events of this type."),
             *TIME_PARAMETERS,
         ],
         responses=DeliverySerializer(many=True),
@@ -83,7 +86,7 @@ class RedeliverView(GenericAPIView[Delivery]):
     def post(self, request: Request, uid: str) -> Response:
         delivery = find(request, uid, needs=Scope.MANAGE)
         if not replay.redeliver([delivery.pk], now=timezone.now()):
-            raise conflict(why_not(delivery, replay.CAN_BE_SENT_AGAIN, "sent again"))
+            raise conflict(why_not(delivery, replay.CAN_BE_SENT_AGAIN, "redelivered"))
         return Response(DeliverySerializer(find(request, uid, needs=Scope.MANAGE)).data, status=202)
 
 
@@ -125,7 +128,9 @@ class ReplaysView(GenericAPIView[Replay]):
     def post(self, request: Request) -> Response:
         given = fields_of(request.data)
         organization = enter(request, needs=Scope.MANAGE, named=given.pop("organization", None))
-        unknown = {name: "is not a filter" for name in given if name not in {*SELECTORS, "deliveries"}}
+        unknown = {
+            name: f"is not a known filter; known filters: {', '.join(FILTERS)}" for name in given if name not in FILTERS
+        }
         if unknown:
             raise invalid(unknown)
         empty = {name: MUST_NOT_BE_EMPTY for name, value in given.items() if value in EMPTY}
@@ -133,7 +138,7 @@ class ReplaysView(GenericAPIView[Replay]):
             raise invalid(empty)
         # An empty filter would redeliver every delivery there is.
         if not given:
-            raise invalid({"body": f"name at least one of: deliveries, {', '.join(SELECTORS)}"})
+            raise invalid({"body": f"must have at least one of: {', '.join(FILTERS)}"})
         selection = selection_of(given, organization=organization)
         job = replays.start(organization, selection=selection, asked=given, now=timezone.now())
         return Response(ReplaySerializer(job).data, status=202, headers={"Location": path_of(f"/v1/replays/{job.pk}")})
@@ -189,7 +194,7 @@ def selection_of(given: Mapping[str, object], *, organization: Organization) -> 
     states = given.get("state", ())
     states = [states] if isinstance(states, str) else states
     if not isinstance(states, list | tuple) or any(state not in Delivery.State.values for state in states):
-        raise invalid({"state": f"use one or more of: {', '.join(Delivery.State.values)}"})
+        raise invalid({"state": f"must be one or more of: {', '.join(Delivery.State.values)}"})
     event_type = given.get("type")
     if event_type is not None and (not isinstance(event_type, str) or "\0" in event_type):
         raise invalid({"type": "must be an event type"})
@@ -221,7 +226,7 @@ def _webhook_id(value: object, organization: Organization) -> int | None:
     # The deliveries of a deleted webhook may still be read.
     webhook = Webhook.objects.filter(organization=organization, uid=uid).only("id").first()
     if webhook is None:
-        raise invalid({"webhook": "there is no such webhook"})
+        raise invalid({"webhook": "does not exist"})
     return webhook.pk
 
 
@@ -234,7 +239,7 @@ def _repository_id(value: object, organization: Organization) -> int | None:
 def why_not(delivery: Delivery, states: tuple[str, ...], deed: str) -> str:
     """Return why a delivery could not be redelivered or cancelled."""
     if delivery.state not in states:
-        return f"A delivery that is {delivery.state} cannot be {deed}; only one that is {', '.join(states)}."
+        return f"A delivery in state {delivery.state} cannot be {deed}; its state must be one of: {', '.join(states)}."
     if not delivery.webhook.active:
-        return "Its webhook is disabled or deleted; enable it first."
-    return f"It has changed meanwhile and cannot be {deed}; look again."
+        return "The webhook is disabled or deleted; enable it first."
+    return f"The delivery has changed in the meantime and cannot be {deed}; retrieve it again."

@@ -25,13 +25,13 @@ from hookhub import rate_limits
 
 log = logging.getLogger("hookhub.api")
 
-MUST_NOT_BE_EMPTY = "must not be empty; leave it out"
+MUST_NOT_BE_EMPTY = "must not be empty; omit it instead"
 # Seconds for which a client should wait when the database does not respond.
 RETRY_AFTER_SECONDS = "1"
 
 UNREADABLE = (
-    "What this webhook has sealed cannot be opened. The operator finds the reason in the log; to set the webhook up "
-    "again, send its url, secret and headers anew."
+    "The stored secrets of this webhook cannot be decrypted; the server's log has the reason. To set the webhook up "
+    "again, send its url, secret and headers."
 )
 
 
@@ -54,7 +54,7 @@ def bad_request(message: str) -> Refusal:
 def invalid(fields: Mapping[str, str]) -> Refusal:
     """Return a 422 for invalid fields; ``fields`` maps each of them to a message."""
     named = ", ".join(list(fields)[:5])
-    return Refusal(status.HTTP_422_UNPROCESSABLE_ENTITY, "invalid", f"Some fields will not do: {named}.", fields=fields)
+    return Refusal(status.HTTP_422_UNPROCESSABLE_ENTITY, "invalid", f"Invalid fields: {named}.", fields=fields)
 
 
 def conflict(message: str, *, fields: Mapping[str, str] | None = None) -> Refusal:
@@ -102,15 +102,16 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
             return answer(invalid(dict(flattened(error.detail))), {})
         case Http404() | ObjectDoesNotExist():
             # A row may have been deleted since the view first read it.
-            return shape(404, "not_found", "There is no such thing, or it is not yours to see.")
+            return shape(404, "not_found", "Not found.")
         case PermissionDenied():
-            return shape(403, "forbidden", "This is not allowed.")
+            return shape(403, "forbidden", "Forbidden.")
         case UnicodeEncodeError() | DataError():
-            return answer(invalid({"request": "holds characters that no text can have, such as half of a pair"}), {})
+            message = "contains characters that cannot be stored, such as an unpaired surrogate"
+            return answer(invalid({"request": message}), {})
         case OperationalError() | InterfaceError():
             return unavailable(error)
         case vault.Unreadable():
-            log.error("What a webhook has sealed cannot be opened: %s", error)
+            log.error("Cannot decrypt the stored secrets of a webhook: %s", error)
             return answer(conflict(UNREADABLE), {})
         case exceptions.APIException():
             headers = {"WWW-Authenticate": header} if (header := getattr(error, "auth_header", None)) else {}
@@ -127,8 +128,8 @@ def throttled(error: TooMany) -> Response:
 def unavailable(error: OperationalError | InterfaceError) -> Response:
     """Return the 503 for a database that does not respond, or not in time."""
     # Even an event whose COMMIT got no response may have been stored; its idempotency key makes a repeat safe.
-    log.error("The database does not answer: %s", error)
-    message = "The database does not answer. Repeat the request with the same idempotency key."
+    log.error("The database is unavailable: %s", error)
+    message = "The database is unavailable. Retry the request with the same idempotency key."
     return shape(503, "unavailable", message, headers={"Retry-After": RETRY_AFTER_SECONDS})
 
 
@@ -179,11 +180,9 @@ def malformed_request(request: HttpRequest, exception: Exception) -> HttpRespons
         case RequestDataTooBig():
             return JsonResponse(body("too_large", "The request is too large."), status=413)
         case DisallowedHost():
-            message = (
-                "This server does not answer to the host name in the request; HOOKHUB_SERVED_HOSTS lists those it has."
-            )
+            message = "Unknown host in the request. The operator can add it to HOOKHUB_SERVED_HOSTS."
         case TooManyFieldsSent() | TooManyFilesSent():
-            message = "The request has too many form fields; send JSON."
+            message = "The request has too many form fields; send JSON instead."
         case _:
             message = "The request is malformed."
     return JsonResponse(body("malformed", message), status=400)
@@ -193,14 +192,14 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Return the 403 for a request that was rejected outside of the API's views."""
     if _is_for_people(request):
         return defaults.permission_denied(request, exception)
-    return JsonResponse(body("forbidden", "This is not allowed."), status=403)
+    return JsonResponse(body("forbidden", "Forbidden."), status=403)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Return the 403 for a browser's form without the CSRF token of one of HookHub's own pages."""
     if _is_for_people(request):
         return csrf.csrf_failure(request, reason)
-    message = "The CSRF token is missing or wrong. Programs authenticate with an API key and need none."
+    message = "The CSRF token is missing or invalid. Programs authenticate with an API key and need no token."
     return JsonResponse(body("forbidden", message), status=403)
 
 
@@ -212,10 +211,10 @@ def _is_for_people(request: HttpRequest) -> bool:
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Return the 404 for an unknown path."""
     del exception
-    return JsonResponse(body("not_found", f"There is nothing at {request.path[:200]}."), status=404)
+    return JsonResponse(body("not_found", f"Not found: {request.path[:200]}"), status=404)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Return the 500 for a bug; the log has the details."""
     del request
-    return JsonResponse(body("internal", "HookHub made a mistake. It is in the server's log."), status=500)
+    return JsonResponse(body("internal", "Internal error. The server's log has the details."), status=500)

@@ -20,7 +20,7 @@ WINDOWS = (4096, 64 * 1024)
 CUT_WITHIN = 16
 
 Member = tuple[object, str]
-"""A member's value and the text it was written as."""
+"""A member's value and its source text."""
 
 NOT_KEPT: Member = (None, "")
 
@@ -111,11 +111,11 @@ def _object(text: str, start: int, most: int) -> tuple[dict[str, Member], int]:
         else:
             value, at = _value(text, begin, name, most if name == "data" else min(most, MAX_SHORT_FIELD))
         if name in found:
-            raise ValueError(f'"{name[:100]}" is given twice')
+            raise ValueError(f'duplicate member "{name[:100]}"')
         # Of an unknown member only the name matters, and many long values would take much memory.
         found[name] = (value, text[begin:at]) if name in FIELDS else NOT_KEPT
         if len(found) > MAX_MEMBERS:
-            raise bad_request(f"An event has more than {MAX_MEMBERS} members; these are known: {', '.join(FIELDS)}.")
+            raise bad_request(f"An event has more than {MAX_MEMBERS} members; known members: {', '.join(FIELDS)}.")
         after = _after_value.match(text, at)
         is_last, at = (bool(after[1]), after.end()) if after else _after(text, at)
         if is_last:
@@ -170,4 +170,4 @@ def _expect(text: str, at: int, character: str) -> int:
 def _expect_end(text: str, at: int) -> None:
     at = _skip(text, at)
     if at < len(text):
-        raise json.JSONDecodeError("there is more after the end", text, at)
+        raise json.JSONDecodeError("unexpected data after the end", text, at)

@@ -24,7 +24,11 @@ from hookhub.api.serializers import EventTypeListSerializer, EventTypeSerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.models import ApiKey, OwnEventType, Scope
 
-DIALECT = OpenApiParameter("dialect", enum=list(DIALECTS), description="Whose types; the default dialect's if absent.")
+DIALECT = OpenApiParameter(
+    "dialect",
+    enum=list(DIALECTS),
+    description="The dialect whose event types to return; by default, the organization's.",
+)
 
 
 class EventTypesView(GenericAPIView[OwnEventType]):
@@ -60,8 +64,8 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         try:
             row = event_types.register(wanted, organization=organization, now=timezone.now())
         except event_types.Taken as error:
-            message = "is registered already; change it with PATCH"
-            raise conflict("This event type is registered already.", fields={"type": message}) from error
+            message = "already exists; change it with PATCH"
+            raise conflict("This event type already exists.", fields={"type": message}) from error
         headers = {"Location": path_of(f"/v1/event-types/{row.type}")}
         return Response(shown(event_types.as_event_type(row), None), status=201, headers=headers)
 
@@ -102,7 +106,9 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         row = OwnEventType.objects.filter(organization=organization, type=name).first()
         if row is None:
             if name in catalogue.of(organization.default_dialect).types:
-                raise conflict("This event type is its system's; register one of your own under the same name instead.")
+                raise conflict(
+                    "This event type is defined by the dialect; register a custom event type of the same name instead."
+                )
             raise Http404
         return row
 

@@ -42,19 +42,20 @@ from hookhub.schemas import Budget
 
 # A batch appends the position of each event to the key, and the result must still fit.
 HEADER_KEY_LONGEST = intake.KEY_LONGEST - 10
+KEY_REUSED = "was already used with different content; use a new key for a new event"
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     # The printable characters of Latin-1, in which headers are encoded.
     {"type": "string", "pattern": "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$", "maxLength": HEADER_KEY_LONGEST},
     location=OpenApiParameter.HEADER,
-    description="A repeat with the same key gets the first answer and publishes nothing.",
+    description="A repeated request with the same key returns the first response and publishes nothing.",
 )
 PUBLISHED = {
     "application/json": PolymorphicProxySerializer(
         "Published", [NewEventSerializer, NewEventSerializer(many=True)], resource_type_field_name=None, many=False
     ),
-    "application/x-ndjson": {"type": "string", "description": "One event, as a JSON object, on each line."},
+    "application/x-ndjson": {"type": "string", "description": "One event per line, as a JSON object."},
 }
 RECEIPTS = PolymorphicProxySerializer(
     "Receipts", [ReceiptSerializer, ReceiptBatchSerializer], resource_type_field_name=None, many=False
@@ -77,7 +78,9 @@ class EventsView(GenericAPIView[Event]):
     queryset = Event.objects.none()
 
     @extend_schema(responses=EventSerializer(many=True), parameters=[
-        OpenApiParameter("type", TEXT), OpenApiParameter("repository", TEXT), *TIME_PARAMETERS,
+        OpenApiParameter("type", TEXT, description="Only events of this type."),
+        OpenApiParameter("repository", TEXT, description="Only this repository's events."),
+        *TIME_PARAMETERS,
     ])  # fmt: skip
     def get(self, request: Request) -> Response:
         organization = enter(request, needs=Scope.READ)
@@ -181,7 +184,7 @@ def named_in(taken: intake.Intake) -> str | None:
     """Return the organization that the events name, or None if they name none; raise a 422 if they name several."""
     named = {event.organization for event in taken.events}
     if len(named) > 1:
-        raise invalid({"organization": "all events of a request must be of one organization"})
+        raise invalid({"organization": "all events of a request must belong to the same organization"})
     return named.pop()
 
 
@@ -279,8 +282,8 @@ def new_events(
 def no_repository(organization: Organization, similar: str | None) -> str:
     """Return the error for an unknown repository; ``similar`` is an existing name that differs in case only."""
     if similar is not None:
-        return f"differs from {similar} in case only; write it the same way"
-    return f"{organization.slug} has no such repository; create it first with POST /v1/repositories"
+        return f"differs from {similar} only in case; use the same spelling"
+    return f"{organization.slug} has no such repository; create it with POST /v1/repositories"
 
 
 def require_validity(taken: intake.Intake, *, organization: Organization, own: Catalogue | None = None) -> None:
@@ -304,13 +307,13 @@ def with_keys(events: list[NewEvent], taken: intake.Intake, *, header: str | Non
         if (fault := intake.fault_in_key(header)) or len(header) > HEADER_KEY_LONGEST:
             raise invalid({"Idempotency-Key": fault or f"must be at most {HEADER_KEY_LONGEST} characters"})
         if not taken.is_batch and events[0].idempotency_key not in {None, header}:
-            raise invalid({"id": "differs from the Idempotency-Key header; send one of them"})
+            raise invalid({"id": "differs from the Idempotency-Key header; send only one of them"})
         events = [keyed(event, header, taken, position, content) for position, event in enumerate(events)]
     keys = [event.idempotency_key for event in events if event.idempotency_key is not None]
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         position = [event.idempotency_key for event in events].index(twice)
-        raise invalid({field_of(taken, position, "id"): "is used by another event of this request too"})
+        raise invalid({field_of(taken, position, "id"): "is also used by another event in this request"})
     return events
 
 
@@ -331,9 +334,8 @@ def publish(
     try:
         receipts = pipeline.accept(events, premises=premises, now=now)
     except IdempotencyConflict as error:
-        message = "was used before for an event with other content; use a new one for a new event"
-        fields = {field_of(taken, position, "id"): message for position in error.positions}
-        raise conflict("An idempotency key was used before with other content.", fields=fields) from error
+        fields = {field_of(taken, position, "id"): KEY_REUSED for position in error.positions}
+        raise conflict("An idempotency key was already used with different content.", fields=fields) from error
     rows = [
         {"id": str(receipt.id), "type": receipt.type, "accepted_at": written_as_utc(receipt.accepted_at)}
         for receipt in receipts

@@ -14,15 +14,15 @@ from hookhub.api.intake import read_moment
 WINDOW_MOST = timedelta(days=90)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIME_PARAMETERS = [
-    OpenApiParameter("after", OpenApiTypes.DATETIME, description="Created at or after this moment."),
-    OpenApiParameter("before", OpenApiTypes.DATETIME, description="Created before this moment."),
+    OpenApiParameter("after", OpenApiTypes.DATETIME, description="Created at or after this time."),
+    OpenApiParameter("before", OpenApiTypes.DATETIME, description="Created before this time."),
 ]
 # For the OpenAPI document: a non-empty string.
 TEXT = {"type": "string", "minLength": 1}
 HOURS = OpenApiParameter(
     "hours",
     {"type": "integer", "minimum": 1, "maximum": WINDOW_MOST // timedelta(hours=1)},
-    description="How far to look back; 24 if absent.",
+    description="Hours to look back; 24 by default.",
 )
 
 
@@ -41,7 +41,7 @@ def read_id(value: object, name: str) -> UUID | None:
     try:
         return UUID(str(value))
     except ValueError as error:
-        raise invalid({name: "is not an id"}) from error
+        raise invalid({name: "must be a UUID"}) from error
 
 
 def whole_number(text: str, *, most: int, least: int = 1) -> int | None:
@@ -62,8 +62,9 @@ ALWAYS_KNOWN = frozenset({"organization", "cursor", "limit", "format"})
 def known_only(request: Request, *names: str) -> None:
     """Raise a 422 for unknown or empty query parameters: neither must pass for an absent filter."""
     known = ALWAYS_KNOWN | set(names)
+    unknown = f"is not a known parameter; known parameters: {', '.join(sorted(known))}"
     errors = {
-        name: f"is not a parameter; these are: {', '.join(sorted(known))}" if name not in known else MUST_NOT_BE_EMPTY
+        name: MUST_NOT_BE_EMPTY if name in known else unknown
         for name in request.query_params
         if name not in known or "" in request.query_params.getlist(name)
     }
@@ -78,7 +79,7 @@ def moment(value: object, name: str) -> datetime | None:
     # An unescaped plus in a query string has been decoded as a space.
     found = read_moment(value.replace(" ", "+") if isinstance(value, str) else value)
     if found is None:
-        raise invalid({name: "must be a date and time with a zone, like 2026-03-04T12:00:00Z"})
+        raise invalid({name: "must be a timestamp with a time zone, such as 2026-03-04T12:00:00Z"})
     # Ids begin with the time since the epoch, so nothing is older.
     return max(found, EPOCH)
 
@@ -93,5 +94,5 @@ def read_window(request: Request) -> timedelta:
     most = WINDOW_MOST // timedelta(hours=1)
     hours = whole_number(request.query_params.get("hours", "24"), most=most)
     if hours is None:
-        raise invalid({"hours": f"must be a whole number from 1 to {most}"})
+        raise invalid({"hours": f"must be an integer from 1 to {most}"})
     return timedelta(hours=hours)

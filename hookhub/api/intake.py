@@ -103,7 +103,7 @@ def read(content: bytes, content_type: str) -> Intake:
             objects, is_batch = event_objects.document(text, most=most)
         return Intake(tuple(_all_or_none(objects, is_batch=is_batch, most=most)), is_batch)
     except UnicodeDecodeError as error:
-        raise bad_request(f"The body is not UTF-8, at byte {error.start}.") from error
+        raise bad_request(f"The body is not valid UTF-8 at byte {error.start}.") from error
     except RecursionError as error:
         raise bad_request("The body is nested too deeply.") from error
     except ValueError as error:
@@ -118,7 +118,7 @@ def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: 
     try:
         for position, members in enumerate(objects, 1):
             if position > EVENTS_MOST:
-                raise too_large(f"There are more than {EVENTS_MOST:,} events in one request; send at most that many.")
+                raise too_large(f"A request may contain at most {EVENTS_MOST:,} events.")
             payload = members["data"][1].encode() if "data" in members else b""
             if len(payload) > most:
                 raise _too_long("data", position - 1, is_batch=is_batch, most=most)
@@ -134,14 +134,14 @@ def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: 
     if faults:
         raise invalid(dict(list(faults.items())[:MAX_FAULTS]))
     if not found:
-        raise bad_request("There is no event in the body; send an object, an array of them, or one a line.")
+        raise bad_request("The body contains no event; send an object, an array of objects, or one object per line.")
     return found
 
 
 def _too_long(name: str, position: int, *, is_batch: bool, most: int) -> Refusal:
     most = most if name == "data" else min(most, MAX_SHORT_FIELD)
-    fields = {_field(name, position, is_batch=is_batch): f"is longer than {most:,} bytes"}
-    return too_large(f"An event's {name[:100]} is too long.", fields=fields)
+    fields = {_field(name, position, is_batch=is_batch): f"must be at most {most:,} bytes"}
+    return too_large(f"An event's {name[:100]} is too large.", fields=fields)
 
 
 def _field(name: str, position: int, *, is_batch: bool) -> str:
@@ -152,7 +152,9 @@ def _field(name: str, position: int, *, is_batch: bool) -> str:
 
 def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
     faults = {
-        name: f"is not a field of an event; these are: {', '.join(FIELDS)}" for name in members if name not in FIELDS
+        name: f"is not a known field of an event; known fields: {', '.join(FIELDS)}"
+        for name in members
+        if name not in FIELDS
     }
     given = {name: value for name, (value, _) in members.items() if value is not None}
     if "type" not in given:
@@ -160,18 +162,18 @@ def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
     elif not isinstance(given["type"], str) or not is_type(given["type"]):
         faults["type"] = TYPE_RULE
     elif given["type"].startswith(RESERVED):
-        faults["type"] = f"{RESERVED}* is kept for HookHub's own events"
+        faults["type"] = f"must not start with {RESERVED!r}, which is reserved for HookHub's system events"
     if "data" not in members:
-        faults["data"] = "is required; it may be any JSON value"
+        faults["data"] = "is required; any JSON value is allowed"
     elif payload.count(b"[") + payload.count(b"{") > DEPTH_MOST and is_deeper_than(DEPTH_MOST, members["data"][0]):
-        faults["data"] = f"is nested more than {DEPTH_MOST} deep"
+        faults["data"] = f"is nested more than {DEPTH_MOST} levels deep"
     for name in ("repository", "organization"):
         if name in given and not is_name(given[name]):
-            faults[name] = "must be a name"
+            faults[name] = "must be a string of at most 255 printable characters"
     if "id" in given and (fault := fault_in_key(given["id"])):
         faults["id"] = fault
     if "timestamp" in given and read_moment(given["timestamp"]) is None:
-        faults["timestamp"] = "must be a date and time with a zone, like 2026-03-04T12:00:00Z"
+        faults["timestamp"] = "must be a timestamp with a time zone, such as 2026-03-04T12:00:00Z"
     return faults
 
 
@@ -189,7 +191,7 @@ def fault_in_key(key: object) -> str | None:
     """Return what is wrong with an idempotency key, or None."""
     if isinstance(key, str) and 1 <= len(key) <= KEY_LONGEST and key.isprintable():
         return None
-    return f"must be a text of 1 to {KEY_LONGEST} printable characters"
+    return f"must be a string of 1 to {KEY_LONGEST} printable characters"
 
 
 def is_name(value: object) -> bool:

@@ -41,7 +41,7 @@ class OrganizationsView(GenericAPIView[Organization]):
     def post(self, request: Request) -> Response:
         if not is_operator(request) or (isinstance(request.auth, ApiKey) and request.auth.scope != Scope.MASTER):
             raise PermissionDenied(
-                "Only the operator creates organizations: a superuser, or a master key of no organization."
+                "Only operators can create organizations: superusers, and master keys without an organization."
             )
         serializer = OrganizationSerializer(data=fields_of(request.data))
         return Response(save(serializer, name="slug"), status=201)
@@ -60,7 +60,9 @@ class OrganizationView(GenericAPIView[Organization]):
         organization = enter(request, needs=Scope.MASTER, named=slug)
         wanted = fields_of(request.data)
         if "limits" in wanted and not is_operator(request):
-            raise PermissionDenied("Only the operator sets limits: a superuser, or a master key of no organization.")
+            raise PermissionDenied(
+                "Only operators can set limits: superusers, and master keys without an organization."
+            )
         serializer = OrganizationSerializer(organization, data=wanted, partial=True)
         locked = Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk)
         return Response(change(serializer, locked, name="slug"))
@@ -134,7 +136,7 @@ class RepositoryView(GenericAPIView[Repository]):
 def visible(request: Request) -> QuerySet[Organization]:
     """Return the organizations that the caller acts for; raise a 403 for a key without the scope read."""
     if isinstance(request.auth, ApiKey) and Scope.READ not in INCLUDED[Scope(request.auth.scope)]:
-        raise PermissionDenied(f"This needs the scope read; yours is {request.auth.scope}.")
+        raise PermissionDenied(f"Requires the scope read; this key has the scope {request.auth.scope}.")
     if is_operator(request):
         return Organization.objects.all()
     if isinstance(request.auth, ApiKey):
@@ -163,7 +165,7 @@ def save(
                 action = f"{target.kind}.updated"
                 audit.record_update(action, target=target, before=before, after=after, now=timezone.now())
     except IntegrityError as error:
-        raise conflict("This name is taken.", fields={name: "is taken; choose another"}) from error
+        raise conflict("This name is already taken.", fields={name: "is already taken; choose another"}) from error
     return serializer.data
 
 
@@ -173,7 +175,7 @@ def refuse_taken(serializer: "BaseSerializer[Organization] | BaseSerializer[Repo
     name = names.field_of(row)
     wanted = serializer.validated_data.get(name, getattr(row, name))
     if wanted != getattr(row, name) and (error := names.name_error(row, wanted)):
-        raise conflict("This name is taken.", fields={name: error})
+        raise conflict("This name is already taken.", fields={name: error})
 
 
 def change(
@@ -196,7 +198,7 @@ def refuse_unknown_fields(serializer: "BaseSerializer[Any]") -> None:
     fields = getattr(serializer, "fields", {})
     settable = [field for field in fields if not fields[field].read_only]
     unknown = {
-        str(field): f"cannot be set; these can: {', '.join(settable)}"
+        str(field): f"cannot be set; fields that can be set: {', '.join(settable)}"
         for field in serializer.initial_data
         if field not in settable
     }

@@ -18,7 +18,7 @@ ENCODED = re.compile(r"[A-Za-z0-9+/=]+")
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 NUMBER = re.compile(r"[0-9]{1,18}")
 
-NOT_OURS = "is not a cursor of this list; start again without it"
+NOT_OURS = "is not a valid cursor of this list; omit it to start from the beginning"
 
 
 class Cursor(CursorPagination):
@@ -35,7 +35,7 @@ class Cursor(CursorPagination):
         is_by_uuid = isinstance(queryset.model._meta.pk, UUIDField)  # noqa: SLF001 - Django documents _meta
         self.position = UUID if is_by_uuid else NUMBER
         if whole_number(request.query_params.get("limit", "1"), most=self.max_page_size) is None:
-            raise invalid({"limit": f"must be a whole number from 1 to {self.max_page_size}"})
+            raise invalid({"limit": f"must be an integer from 1 to {self.max_page_size}"})
         return super().paginate_queryset(queryset, request, view)
 
     def decode_cursor(self, request: Request) -> Any:

@@ -20,7 +20,7 @@ def read_body(stream: IO[bytes], context: Mapping[str, Any]) -> bytes:
     limit = settings.HOOKHUB_REQUEST_LIMIT
     request = context["request"]
     if int(request.META.get("CONTENT_LENGTH") or 0) > limit:
-        raise too_large(f"The request is longer than {limit:,} bytes; send it in parts.")
+        raise too_large(f"The request body exceeds {limit:,} bytes; split it into several requests.")
     return whole(stream.read(), request)
 
 
@@ -49,7 +49,7 @@ class StrictJSONParser(BaseParser):
         try:
             text = without_bom(content).decode()
         except UnicodeDecodeError as error:
-            raise bad_request(f"The body is not UTF-8, at byte {error.start}.") from error
+            raise bad_request(f"The body is not valid UTF-8 at byte {error.start}.") from error
         try:
             return json.loads(text, parse_constant=refuse_constant)
         except RecursionError as error:
@@ -84,9 +84,9 @@ def unreadable(error: ValueError, text: str) -> Refusal:
     if not isinstance(reason, json.JSONDecodeError) and (at := position_of_long_integer(text)) is not None:
         most = sys.get_int_max_str_digits()
         return bad_request(
-            f"A number at character {at:,} of the body has more than {most:,} digits; send it as a string."
+            f"The number at character {at:,} of the body has more than {most:,} digits; send it as a string."
         )
-    return bad_request(f"The body is not JSON: {error}.")
+    return bad_request(f"The body is not valid JSON: {error}.")
 
 
 # A string, or a number, which is an integer if its last group is empty.

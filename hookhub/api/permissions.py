@@ -56,7 +56,7 @@ def enter_webhooks(request: Request, *, needs: Scope, named: object = None) -> O
 def require(needs: Scope, *, of: Scope) -> None:
     """Raise a 403 unless the caller's scope ``of`` includes the scope ``needs``."""
     if needs not in INCLUDED[of]:
-        raise PermissionDenied(f"This needs the scope {needs.value}; yours is {of.value}.")
+        raise PermissionDenied(f"Requires the scope {needs.value}; this caller has the scope {of.value}.")
 
 
 def require_scope(request: Request, needs: Scope) -> None:
@@ -94,7 +94,7 @@ def _of_person(user: User, named: str | None) -> tuple[Organization, Scope]:
     if not found:
         raise Http404
     if len(found) > 1:
-        raise invalid({"organization": "you are in several; add ?organization=<slug>"})
+        raise invalid({"organization": "is required because you belong to several: add ?organization=<slug>"})
     return found[0].organization, found[0].scope
 
 

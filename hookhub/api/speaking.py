@@ -56,5 +56,5 @@ def spoken_in(organization: Organization, request: Request) -> Native:
     """Return the dialect to respond in to a request for an organization; raise a 422 for an invalid HookHub-Dialect."""
     asked = request.headers.get(HEADER)
     if asked not in {None, NATIVE.slug}:
-        raise invalid({HEADER: f"can only be {NATIVE.slug}; leave it out to speak as the organization does"})
+        raise invalid({HEADER: f"must be {NATIVE.slug}, or omitted to use the organization's dialect"})
     return sharing(organization) if asked is None else NATIVE

@@ -54,8 +54,10 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(
         parameters=[
-            OpenApiParameter("repository", TEXT),
-            OpenApiParameter("active", bool),
+            OpenApiParameter("repository", TEXT, description="Only this repository's webhooks."),
+            OpenApiParameter(
+                "active", bool, description="Only enabled webhooks (true), or only disabled ones (false)."
+            ),
             WORDS,
         ],
         responses=WebhookSerializer(many=True),
@@ -147,7 +149,7 @@ class HeadersView(Speaking, GenericAPIView[Webhook]):
         known_fields_only(wanted, "headers")
         changes = wanted.get("headers")
         if not isinstance(changes, dict):
-            raise invalid({"headers": "give an object of header names and values, null for each to be removed"})
+            raise invalid({"headers": "must be an object of header names and values; null removes a header"})
         return Response(NATIVE.shown(webhooks.change_headers(webhook.pk, changes, now=timezone.now())))
 
 
@@ -202,7 +204,7 @@ class RotateSecretView(Speaking, GenericAPIView[Webhook]):
         if overlap is not None and (
             isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= 2_592_000
         ):
-            raise invalid({"overlap": "must be a whole number of seconds from 0 to 2592000"})
+            raise invalid({"overlap": "must be an integer from 0 to 2592000, in seconds"})
         rotated, secret = webhooks.rotate_secret(
             webhook.pk,
             secret=wanted.get("secret"),
@@ -222,7 +224,7 @@ class PingView(Speaking, GenericAPIView[Delivery]):
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         if not webhook.active:
-            raise conflict("This webhook is disabled; enable it first.")
+            raise conflict("The webhook is disabled; enable it first.")
         return Response(DeliverySerializer(replay.ping(webhook, now=timezone.now())).data, status=202)
 
 
@@ -243,7 +245,7 @@ class TestView(Speaking, GenericAPIView[Delivery]):
         wanted = fields_of(request.data)
         known_fields_only(wanted, "type")
         if not webhook.active:
-            raise conflict("This webhook is disabled; enable it first.")
+            raise conflict("The webhook is disabled; enable it first.")
         sample = samples.choose(webhook, wanted.get("type"))
         delivery = replay.send_to(webhook, sample.type, sample.data, now=timezone.now())
         return Response(DeliverySerializer(delivery).data, status=202)
@@ -282,7 +284,7 @@ def repository_of(organization: Organization, name: object) -> Repository:
     repository = Repository.objects.filter(organization=organization, name=short).first() if known else None
     if repository is None:
         raise invalid(
-            {"repository": f"{organization.slug} has no such repository; create it first with POST /v1/repositories"}
+            {"repository": f"{organization.slug} has no such repository; create it with POST /v1/repositories"}
         )
     return repository
 
@@ -297,7 +299,7 @@ def fields_of(data: object) -> dict[str, Any]:
 def known_fields_only(wanted: Mapping[str, object], *names: str) -> None:
     """Raise a 422 for unknown fields: a misspelled one must not pass for an absent one."""
     if unknown := wanted.keys() - set(names):
-        raise invalid(dict.fromkeys(map(str, unknown), f"is not a field here; these are: {', '.join(names)}"))
+        raise invalid(dict.fromkeys(map(str, unknown), f"is not a known field; known fields: {', '.join(names)}"))
 
 
 def read_active(wanted: dict[str, Any]) -> bool | None:

@@ -89,7 +89,7 @@ class Refusal:
     @property
     def is_about_case(self) -> bool:
         """Return whether HookHub has a repository whose name differs only in case."""
-        return any(" in case only" in message for _, message in self.fields)
+        return any(" only in case" in message for _, message in self.fields)
 
     def __str__(self) -> str:
         """Return the error in one line."""

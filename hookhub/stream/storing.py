@@ -14,7 +14,7 @@ from deliveries.events import IdempotencyConflict, NewEvent
 from deliveries.models import Organization
 from hookhub import event_types
 from hookhub.api.errors import Refusal, invalid
-from hookhub.api.events import field_of, published_events
+from hookhub.api.events import KEY_REUSED, field_of, published_events
 from hookhub.api.intake import EVENTS_MOST, Intake
 from hookhub.schemas import STEPS_MOST, Budget
 from hookhub.stream.entries import Entry, Readable, Refused, moment_of, told
@@ -23,7 +23,6 @@ Each = TypeVar("Each")
 
 # The validation budget for all of one organization's entries in a batch.
 STEPS_FOR_ALL = 5 * STEPS_MOST
-CONFLICT = "was used before for an event with other content; use a new one for a new event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,7 @@ def _in_conflict(ready: Sequence[Ready], positions: set[int]) -> list[Refused]:
         own = [position - start for position in range(start, start + len(each.events)) if position in positions]
         if own:
             field = f"events[{own[0]}].id" if b"events" in each.entry.fields[::2] else "id"
-            refused.append(Refused(each.entry, f"{field}: {CONFLICT}"))
+            refused.append(Refused(each.entry, f"{field}: {KEY_REUSED}"))
         start += len(each.events)
     return refused
 

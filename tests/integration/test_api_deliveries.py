@@ -123,9 +123,9 @@ def test_what_cannot_be_done_with_a_delivery_is_a_conflict_that_says_why(
 
     assert (too_late.status_code, disabled.status_code) == (409, 409)
     assert too_late.json()["error"]["message"] == (
-        "A delivery that is delivered cannot be cancelled; only one that is pending, held."
+        "A delivery in state delivered cannot be cancelled; its state must be one of: pending, held."
     )
-    assert disabled.json()["error"]["message"] == "Its webhook is disabled or deleted; enable it first."
+    assert disabled.json()["error"]["message"] == "The webhook is disabled or deleted; enable it first."
 
 
 def test_a_pending_delivery_is_called_off(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:

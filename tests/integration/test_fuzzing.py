@@ -9,8 +9,8 @@ from tests.fuzzing.meant import Finding
 
 REPLAYS = "POST /v1/replays"
 UNKNOWN = b'{"error": {"code": "invalid", "message": "No.", "fields": [%s]}}'
-WEBHOOK = b'{"field": "webhook", "message": "there is no such webhook"}'
-STATE = b'{"field": "state", "message": "use one or more of: pending"}'
+WEBHOOK = b'{"field": "webhook", "message": "does not exist"}'
+STATE = b'{"field": "state", "message": "must be one or more of: pending"}'
 
 
 @pytest.mark.django_db

@@ -52,7 +52,7 @@ def test_the_first_event_about_a_name_in_another_case_creates_no_second_reposito
     one = creating.post(path, {**EVENT, "repository": "acme/WIDGETS"})
     batch = creating.post(path, [{**EVENT, "repository": "new"}, {**EVENT, "repository": "Widgets"}])
 
-    said = "differs from widgets in case only; write it the same way"
+    said = "differs from widgets only in case; use the same spelling"
     assert (one.status_code, faults(one)) == (422, {"repository": said})
     assert (batch.status_code, faults(batch)) == (422, {"events[1].repository": said})
     assert (all_names(), Event.objects.count()) == (["widgets"], 0)
@@ -64,8 +64,8 @@ def test_two_first_events_of_a_request_whose_names_differ_in_case_only_create_no
     assert (answer.status_code, faults(answer)) == (
         422,
         {
-            "events[0].repository": "differs from New in case only; write it the same way",
-            "events[1].repository": "differs from new in case only; write it the same way",
+            "events[0].repository": "differs from New only in case; use the same spelling",
+            "events[1].repository": "differs from new only in case; use the same spelling",
         },
     )
     assert (all_names(), Event.objects.count()) == (["widgets"], 0)
@@ -85,7 +85,7 @@ def test_an_entry_of_the_stream_about_a_name_in_another_case_is_refused_and_its_
     [refused] = store(entries, now=organization.created_at)
 
     assert refused.entry.id == "1772600000000-0"
-    assert "repository: differs from widgets in case only; write it the same way" in refused.error
+    assert "repository: differs from widgets only in case; use the same spelling" in refused.error
     assert (all_names(), Event.objects.count()) == (["new", "widgets"], 1)
 
 
@@ -94,7 +94,7 @@ def test_without_the_setting_an_event_about_a_name_in_another_case_is_told_how_i
 ) -> None:
     answer = Caller.of(organization, Scope.PUBLISH).post("/v1/events", {**EVENT, "repository": "Widgets"})
 
-    assert faults(answer) == {"repository": "differs from widgets in case only; write it the same way"}
+    assert faults(answer) == {"repository": "differs from widgets only in case; use the same spelling"}
     assert Event.objects.count() == 0
 
 

@@ -23,7 +23,7 @@ def test_statistics_of_more_hours_than_there_are_are_refused(api: Caller, receiv
 
     answer = api.get(f"/v1/webhooks/{uid}/stats?hours={hours}")
 
-    assert (answer.status_code, faults(answer)) == (422, {"hours": "must be a whole number from 1 to 2160"})
+    assert (answer.status_code, faults(answer)) == (422, {"hours": "must be an integer from 1 to 2160"})
 
 
 @pytest.mark.parametrize("query", ["", "?format=api", "?format=json"])

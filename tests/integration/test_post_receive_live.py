@@ -118,7 +118,9 @@ def test_a_repository_whose_name_differs_in_case_only_is_not_said_to_be_there_al
 
     said = run(host, key_of(organization, Scope.MANAGE), live_server.url, "--create")
 
-    assert "The repository was not created: HookHub answered 409: This name is taken.; name: differs from" in said
-    assert "repository: differs from Widgets in case only; write it the same way\nSay it with --repository." in said
+    assert (
+        "The repository was not created: HookHub answered 409: This name is already taken.; name: differs from" in said
+    )
+    assert "repository: differs from Widgets only in case; use the same spelling\nSay it with --repository." in said
     assert "is there already" not in said
     assert [repository.name for repository in Repository.objects.all()] == ["Widgets"]

@@ -81,7 +81,7 @@ def run_hook(host: Host, *arguments: str, stdin: bytes = b"", **more: str) -> su
         refusal(422, "invalid", "Wrong.", ("events[0].organization", "is another")),
         refusal(422, "invalid", "Wrong.", ("organization", "is required with an operator's key")),
         refusal(404, "not_found", "There is no such organization."),
-        refusal(403, "forbidden", "This needs the scope publish."),
+        refusal(403, "forbidden", "Requires the scope publish."),
         refusal(400, "malformed", "This server does not answer to that host."),
         refusal(415, "unsupported_media_type", "No."),
         refusal(409, "conflict", "Busy."),
@@ -116,7 +116,7 @@ def test_what_is_cured_elsewhere_costs_no_event(host: Host, fake: FakeHookHub, a
 
 def test_an_unknown_repository_is_said_in_words_with_what_to_do(host: Host, fake: FakeHookHub) -> None:
     fake.otherwise = lambda _: refusal(
-        422, "invalid", "Some fields will not do.", ("events[0].repository", "acme has no such repository")
+        422, "invalid", "Invalid fields: events[0].repository.", ("events[0].repository", "acme has no such repository")
     )
     host.commit(a="1")
 
@@ -860,7 +860,7 @@ def test_installing_says_what_it_found_of_address_key_and_repository(
     [
         (Answer(201, {"name": "widgets"}), "Checked   Created the repository acme/widgets."),
         (refusal(409, "conflict", "Taken."), "Checked   The repository acme/widgets is there already."),
-        (refusal(403, "forbidden", "This needs the scope manage."), "Attention The repository was not created: "),
+        (refusal(403, "forbidden", "Requires the scope manage."), "Attention The repository was not created: "),
     ],
     ids=["created", "there", "not allowed"],
 )

@@ -139,7 +139,7 @@ def test_the_operators_veto_on_unchecked_certificates_is_named_at_each_door(forg
     native = ours.post("/v1/webhooks", {"url": url, "events": ["*"], "verify_ssl": False})
     github = ours.post("/repos/acme/widgets/hooks", {"config": {"url": url, "insecure_ssl": "1"}, "events": ["push"]})
 
-    rule = "HOOKHUB_REQUIRE_TLS_VERIFICATION is set on this HookHub"
+    rule = "HOOKHUB_REQUIRE_TLS_VERIFICATION is enabled"
     assert (native.status_code, faults(native)) == (422, {"verify_ssl": f"must be true: {rule}"})
     assert github.status_code == 422
     assert f'must be "0": {rule}' in github.json()["errors"][0]["message"]

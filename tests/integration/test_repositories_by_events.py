@@ -38,7 +38,7 @@ def test_without_the_setting_an_unknown_repository_is_refused_and_not_created(or
     answer = Caller.of(organization, Scope.PUBLISH).post("/v1/events", EVENT)
 
     assert (answer.status_code, faults(answer)) == (
-        422, {"repository": "acme has no such repository; create it first with POST /v1/repositories"},
+        422, {"repository": "acme has no such repository; create it with POST /v1/repositories"},
     )  # fmt: skip
     assert (names(), Event.objects.count()) == ([], 0)
 

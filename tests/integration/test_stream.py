@@ -174,7 +174,7 @@ def test_several_events_in_an_entry_are_all_published_or_none(
 
     assert stored() == [0, 1, 2]
     assert errors(valkey, stream) == [
-        "events[3].repository: acme has no such repository; create it first with POST /v1/repositories"
+        "events[3].repository: acme has no such repository; create it with POST /v1/repositories"
     ]
 
 
@@ -212,7 +212,7 @@ def test_without_a_name_the_only_organization_is_meant(
     assert errors(valkey, stream) == [
         "organization: is required, for this HookHub has not just one of them",
         "organization: there is no nobody",
-        "repository: acme has no such repository; create it first with POST /v1/repositories",
+        "repository: acme has no such repository; create it with POST /v1/repositories",
     ]
 
 
@@ -345,9 +345,9 @@ def test_what_will_not_do_is_set_aside_and_its_neighbours_are_published(
     assert counts(valkey, stream) == (0, 0, 4)
     aside = {each.entry_id: each for each in refused.set_aside(valkey, stream)}
     assert aside[broken].fields == [b"event", b'{"type": \xff']
-    assert aside[broken].error == "The body is not UTF-8, at byte 9."
+    assert aside[broken].error == "The body is not valid UTF-8 at byte 9."
     assert aside[broken].refused_at == workers.now
-    assert aside[surrogate].error.startswith("\\ud800: is not a field of an event")
+    assert aside[surrogate].error.startswith("\\ud800: is not a known field of an event")
     assert "Set aside 4 entries" in caplog.text
 
 
@@ -384,9 +384,9 @@ def test_a_key_used_for_something_else_is_set_aside_alone(
 
     assert stored() == ["first", "before", "one", "behind"]
     assert errors(valkey, stream) == [
-        "id: was used before for an event with other content; use a new one for a new event",
-        "events[1].id: was used before for an event with other content; use a new one for a new event",
-        "id: was used before for an event with other content; use a new one for a new event",
+        "id: was already used with different content; use a new key for a new event",
+        "events[1].id: was already used with different content; use a new key for a new event",
+        "id: was already used with different content; use a new key for a new event",
     ]
 
 

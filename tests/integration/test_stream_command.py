@@ -91,7 +91,7 @@ def test_the_counts_say_what_waits_and_since_when(
 def test_the_refused_are_listed_with_their_errors(set_aside: list[str], stream: str, now: datetime) -> None:
     lines = run("refused", "--limit", "2").splitlines()
 
-    error = "repository: acme has no such repository; create it first with POST /v1/repositories"
+    error = "repository: acme has no such repository; create it with POST /v1/repositories"
     assert lines[0] == f"{set_aside[0]}  {now:%Y-%m-%d %H:%M:%S}  {error}"
     assert lines[1] == '    event {"type": "push", "data": 0, "repository": "gadgets"}'
     assert lines[2].startswith(set_aside[1])
@@ -108,7 +108,7 @@ def test_one_is_shown_in_full(reader: Reader, forge: Forge, valkey: Redis, strea
 
     assert shown.splitlines() == [
         f"{each.id}  refused {now.isoformat()}  published as {entry.decode()}",  # type: ignore[union-attr]
-        "The body is not UTF-8, at byte 530.",
+        "The body is not valid UTF-8 at byte 530.",
         'event: {"type": "push", "data": "' + "x" * 500 + "\\x1b[2J\\xff",
         "organization: acme",
     ]

@@ -10,7 +10,7 @@ from tests.api import Caller, faults
 
 pytestmark = pytest.mark.django_db
 
-EMPTY = "must not be empty; leave it out"
+EMPTY = "must not be empty; omit it instead"
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_misspelt_field_is_refused_and_not_passed_over(api: Caller, webhook: W
 
     answer = api.post(f"/v1/webhooks/{webhook.uid}/{act}", {"releas_held": True})
 
-    assert faults(answer) == {"releas_held": f"is not a field here; these are: {known}"}
+    assert faults(answer) == {"releas_held": f"is not a known field; known fields: {known}"}
     webhook.refresh_from_db()
     assert not webhook.active
     assert webhook.sealed_secrets == sealed

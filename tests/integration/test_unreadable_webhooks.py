@@ -93,7 +93,7 @@ def test_what_has_to_open_it_is_refused_in_words_and_changes_nothing(
     answer = api.send(method, f"/v1/webhooks/{lost.uid}{way}", body)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
-    assert "send its url, secret and headers anew" in answer.json()["error"]["message"]
+    assert "send its url, secret and headers" in answer.json()["error"]["message"]
     assert sealed(lost) == before
 
 

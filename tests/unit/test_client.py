@@ -15,7 +15,7 @@ from hookhub.client import Client, ConnectionFailed, Event, HookHubError, Publis
 from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-UNAVAILABLE = refusal(503, "unavailable", "The database does not answer.")
+UNAVAILABLE = refusal(503, "unavailable", "The database is unavailable.")
 
 
 @pytest.fixture

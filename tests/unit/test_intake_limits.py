@@ -53,9 +53,9 @@ def test_reading_stops_where_a_value_is_too_long(settings: Any) -> None:
     settings.HOOKHUB_PAYLOAD_LIMIT = 100_000
     found = refusal(b'[{"type":"a","data":1},{"type":"a","data":[' + b"{}," * 60_000 + b"nonsense")
 
-    assert (found.status_code, found.fields) == (413, {"events[1].data": "is longer than 100,000 bytes"})
+    assert (found.status_code, found.fields) == (413, {"events[1].data": "must be at most 100,000 bytes"})
     found = refusal(b'{"data":1,"type":"' + b"x" * 200_000 + b'"}')
-    assert (found.status_code, found.fields) == (413, {"type": "is longer than 65,536 bytes"})
+    assert (found.status_code, found.fields) == (413, {"type": "must be at most 65,536 bytes"})
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_slip_in_a_long_body_is_told_at_its_place(settings: Any) -> None:
     settings.HOOKHUB_PAYLOAD_LIMIT = 100
     body = b'{"type":"push","data":[1,,2]' + b" " * 200 + b"}"
 
-    assert refusal(body).message == "The body is not JSON: Expecting value: line 1 column 26 (char 25)."
+    assert refusal(body).message == "The body is not valid JSON: Expecting value: line 1 column 26 (char 25)."
 
 
 def test_values_are_kept_for_the_first_of_the_data_only_and_read_again_when_asked_for(

@@ -83,17 +83,17 @@ def test_the_organization_is_named_by_the_entry_or_by_its_events(fields: list[by
         ([b"event", EVENT, b"events", EVENT], "An entry has either `event`, one JSON object, or `events`"),
         ([b"organization", b"acme"], "An entry has either `event`"),
         ([b"event", EVENT, b"event", EVENT], "A field is given twice"),
-        ([b"event", b""], "The body is not JSON"),
-        ([b"event", b"\xff"], "The body is not UTF-8, at byte 0."),
-        ([b"event", EVENT + EVENT], "there is more after the end"),
+        ([b"event", b""], "The body is not valid JSON"),
+        ([b"event", b"\xff"], "The body is not valid UTF-8 at byte 0."),
+        ([b"event", EVENT + EVENT], "unexpected data after the end"),
         ([b"event", b"[" + EVENT + b"]"], "event: must be one JSON object; several are published as `events`"),
         ([b"event", b"[" * 100_000], "The body is"),
         ([b"event", b'{"data":1}'], "type: is required"),
-        ([b"event", b'{"type":"webhook.disabled","data":1}'], "type: webhook.* is kept for HookHub's own events"),
-        ([b"event", b'{"type":"a","data":1,"\\ud800":1}'], "\\ud800: is not a field of an event"),
-        ([b"events", b"[]"], "There is no event in the body"),
+        ([b"event", b'{"type":"webhook.disabled","data":1}'], "type: must not start with 'webhook.', which is"),
+        ([b"event", b'{"type":"a","data":1,"\\ud800":1}'], "\\ud800: is not a known field of an event"),
+        ([b"events", b"[]"], "The body contains no event"),
         ([b"events", b"[" + EVENT + b',{"type":"a b","data":1}]'], "events[1].type: use up to 200 letters"),
-        ([b"events", b"[" + b",".join([EVENT] * 1001) + b"]"], "There are more than 1,000 events in one request"),
+        ([b"events", b"[" + b",".join([EVENT] * 1001) + b"]"], "A request may contain at most 1,000 events"),
         ([b"events", EVENT + b"\nnonsense"], "in line 2"),
         ([b"events", b'[{"type":"a","data":1,"id":"x"},{"type":"a","data":1,"id":"x"}]'], "id: is used by two events"),
         ([b"event", EVENT, b"organization", b""], "organization: must be the slug"),
@@ -120,7 +120,7 @@ def test_an_entry_longer_than_a_request_may_be_is_refused_unread(settings: Setti
 def test_data_longer_than_allowed_is_refused(settings: Settings) -> None:
     settings.HOOKHUB_PAYLOAD_LIMIT = 10
 
-    assert error(b"event", b'{"type":"a","data":"0123456789"}') == "data: is longer than 10 bytes"
+    assert error(b"event", b'{"type":"a","data":"0123456789"}') == "data: must be at most 10 bytes"
 
 
 # Keys ---------------------------------------------------------------------------------------------------------------

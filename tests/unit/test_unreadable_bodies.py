@@ -28,7 +28,7 @@ def test_a_number_of_too_many_digits_is_named_and_not_called_no_json(
     with pytest.raises(Refusal) as raised:
         intake.read(content, content_type)
 
-    detail = f"A number at character {at} of the body has more than 4,300 digits; send it as a string."
+    detail = f"The number at character {at} of the body has more than 4,300 digits; send it as a string."
     assert (raised.value.status_code, str(raised.value.detail)) == (400, detail)
 
 
@@ -46,5 +46,5 @@ def test_a_leading_byte_order_mark_is_ignored(content_type: str) -> None:
 
 
 def test_what_is_no_json_is_still_said_to_be_none() -> None:
-    with pytest.raises(Refusal, match="The body is not JSON: Expecting value"):
+    with pytest.raises(Refusal, match="The body is not valid JSON: Expecting value"):
         intake.read(b'{"type":,"data":' + LONG + b"}", JSON)
