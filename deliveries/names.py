@@ -44,7 +44,7 @@ def name_error(row: Organization | Repository, name: str) -> str | None:
     if not others:
         return None
     other = others[name]
-    return "is taken; choose another" if other == name else f"differs from {other} in case only; choose another"
+    return "is already taken; choose another" if other == name else f"differs from {other} only in case; choose another"
 
 
 def in_any_case(

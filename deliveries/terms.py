@@ -193,7 +193,7 @@ def _flag(value: object, _slug: str) -> bool:
 def _verify_ssl(value: object, slug: str) -> bool:
     verifies = _flag(value, slug)
     if not verifies and settings.HOOKHUB_REQUIRE_TLS_VERIFICATION:
-        raise ValueError("must be true: HOOKHUB_REQUIRE_TLS_VERIFICATION is set on this HookHub")
+        raise ValueError("must be true: HOOKHUB_REQUIRE_TLS_VERIFICATION is enabled")
     return verifies
 
 

@@ -253,7 +253,7 @@ def test_a_name_that_differs_from_another_in_case_only_is_taken(
     ]
 
     assert [answer.status_code for answer in refusals] == [409, 409, 409]
-    assert faults(refusals[0]) == {"name": "differs from widgets in case only; choose another"}
+    assert faults(refusals[0]) == {"name": "differs from widgets only in case; choose another"}
     assert sorted(Repository.objects.values_list("name", flat=True)) == ["gadgets", "widgets"]
     assert Organization.objects.count() == 1
     # A repository's own name in another case is not a conflict.

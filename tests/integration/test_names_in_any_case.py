@@ -129,10 +129,10 @@ def test_the_admin_refuses_a_name_in_another_case_beside_its_field(superuser: Cl
     same = superuser.post(f"{path_of(Repository)}{gadgets.pk}/change/", {"name": "widgets", "private": "on"})
     slug = superuser.post(f"{path_of(Organization)}add/", {"slug": "ACME", "default_dialect": "native"})
 
-    said = "This name differs from widgets in case only; choose another."
+    said = "This name differs from widgets only in case; choose another."
     assert (errors(added), errors(renamed)) == ({"name": [said]}, {"name": [said]})
-    assert errors(same) == {"name": ["This name is taken; choose another."]}
-    assert errors(slug) == {"slug": ["This name differs from acme in case only; choose another."]}
+    assert errors(same) == {"name": ["This name is already taken; choose another."]}
+    assert errors(slug) == {"slug": ["This name differs from acme only in case; choose another."]}
     assert (all_names(), Organization.objects.count()) == (["gadgets", "widgets"], 1)
 
 
@@ -174,7 +174,7 @@ def test_a_command_creates_no_organization_whose_name_differs_in_case_only(organ
     with pytest.raises(CommandError) as refused:
         call_command(*words, "ACME", stdout=StringIO(), stderr=StringIO())
 
-    assert str(refused.value) == "--organization: ACME differs from acme in case only; choose another."
+    assert str(refused.value) == "--organization: ACME differs from acme only in case; choose another."
     assert (Organization.objects.count(), ApiKey.objects.count()) == (1, 0)
     call_command(*words, "acme", stdout=StringIO(), stderr=StringIO())
     assert (Organization.objects.count(), ApiKey.objects.count()) == (1, 1)
@@ -205,7 +205,7 @@ def test_rows_that_had_such_names_before_keep_them_until_they_are_renamed(
     back = api.patch("/v1/repositories/gizmos", {"name": "Widgets"})
 
     assert [answer.status_code for answer in (kept, renamed, back)] == [200, 200, 409]
-    assert faults(back) == {"name": "differs from widgets in case only; choose another"}
+    assert faults(back) == {"name": "differs from widgets only in case; choose another"}
     with pytest.raises(IntegrityError), transaction.atomic():
         Repository.objects.filter(name="gizmos").update(name="Widgets")
 
