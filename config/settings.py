@@ -33,11 +33,11 @@ def read(name: str, parse: Callable[[str], Value], default: Value, *, expects: s
     try:
         return parse(text)
     except ValueError as error:
-        raise ImproperlyConfigured(f"{name}={text!r} is not {expects}: {error}") from error
+        raise ImproperlyConfigured(f"{name}={text!r} is invalid: expected {expects} ({error})") from error
 
 
 def text(name: str, default: str = "") -> str:
-    return read(name, str, default, expects="a text")
+    return read(name, str, default, expects="a string")
 
 
 def flag(name: str, *, default: bool) -> bool:
@@ -48,24 +48,24 @@ def flag(name: str, *, default: bool) -> bool:
             raise ValueError("use 1 or 0")
         return words[value.lower()]
 
-    return read(name, parse, default, expects="a yes or no")
+    return read(name, parse, default, expects="a boolean")
 
 
 def whole(name: str, default: int, *, least: int = 0) -> int:
     def parse(value: str) -> int:
         number = int(value)
         if number < least:
-            raise ValueError(f"it must be at least {least}")
+            raise ValueError(f"must be at least {least}")
         return number
 
-    return read(name, parse, default, expects="a whole number")
+    return read(name, parse, default, expects="an integer")
 
 
 def seconds(name: str, default: timedelta) -> timedelta:
     def parse(value: str) -> timedelta:
         span = timedelta(seconds=float(value))
         if span <= timedelta(0):
-            raise ValueError("it must be more than 0")
+            raise ValueError("must be greater than 0")
         return span
 
     return read(name, parse, default, expects="a number of seconds")
@@ -81,7 +81,9 @@ def contacts(value: str) -> tuple[str, ...]:
     found = tuple(part.strip() for part in value.split(",") if part.strip())
     for part in found:
         if not part.startswith(("mailto:", "https://", "tel:")) or not part.isprintable() or " " in part:
-            raise ValueError(f"{part!r} is not like mailto:security@example.org or https://example.org/security")
+            raise ValueError(
+                f"{part!r} is not a URI such as mailto:security@example.org or https://example.org/security"
+            )
     return found
 
 
@@ -125,7 +127,7 @@ def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
         return value
     if HOOKHUB_DEVELOPMENT:
         return generated(file_name, make)
-    raise ImproperlyConfigured(f"{name} is not set. Make one with `{make_hint[name]}` and set it on every host.")
+    raise ImproperlyConfigured(f"{name} is not set. Generate one with `{make_hint[name]}` and set it on every host.")
 
 
 make_hint = {
@@ -148,7 +150,7 @@ try:
 except ValueError as error:
     hint = make_hint["HOOKHUB_ENCRYPTION_KEYS"]
     raise ImproperlyConfigured(
-        f"HOOKHUB_ENCRYPTION_KEYS holds something that is not a key; make one with `{hint}`"
+        f"HOOKHUB_ENCRYPTION_KEYS contains an invalid key; generate one with `{hint}`"
     ) from error
 
 DEBUG = flag("HOOKHUB_DEBUG", default=False)
@@ -301,7 +303,7 @@ HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
 HOOKHUB_KEY_EXPIRY_WARNING = timedelta(days=whole("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", 7, least=1))
 # Where to report a vulnerability, as one or several mailto:, https: or tel: URIs; if empty, no security.txt is served.
 HOOKHUB_SECURITY_CONTACT: tuple[str, ...] = read(
-    "HOOKHUB_SECURITY_CONTACT", contacts, (), expects="a comma-separated list of mailto: and https: addresses"
+    "HOOKHUB_SECURITY_CONTACT", contacts, (), expects="a comma-separated list of mailto:, https: or tel: URIs"
 )
 
 if HOOKHUB_TIMEOUT > HOOKHUB_TIMEOUT_MOST:
@@ -309,7 +311,7 @@ if HOOKHUB_TIMEOUT > HOOKHUB_TIMEOUT_MOST:
 if HOOKHUB_TIMEOUT + timedelta(seconds=2) > HOOKHUB_LEASE:
     raise ImproperlyConfigured(
         f"HOOKHUB_LEASE ({HOOKHUB_LEASE}) must exceed HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) by at least 2 seconds, "
-        "or a delivery could be given to a second worker while the first still waits for its answer."
+        "or a second worker could claim a delivery while the first still waits for the response."
     )
 # A webhook may set a longer timeout than the default, but never one that exceeds the lease.
 HOOKHUB_TIMEOUT_MOST = min(HOOKHUB_TIMEOUT_MOST, HOOKHUB_LEASE - timedelta(seconds=2))
@@ -395,9 +397,9 @@ def stream(value: str) -> str:
     if value.lower() in {"off", "no", "false", "0"}:
         return ""
     if not value.isprintable() or " " in value:
-        raise ValueError("a name has neither spaces nor control characters; off switches it off")
+        raise ValueError('must not contain spaces or control characters; "off" disables the stream')
     if value == HOOKHUB_QUEUE:
-        raise ValueError("that is the key of Celery's queue (HOOKHUB_QUEUE)")
+        raise ValueError("must differ from HOOKHUB_QUEUE, the key of Celery's queue")
     return value
 
 
@@ -530,18 +532,18 @@ SPECTACULAR_SETTINGS = {
     "CONTACT": {"name": "The operator of this deployment", "url": HOOKHUB_PUBLIC_URL},
     "LICENSE": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
     "TAGS": [
-        {"name": "api-keys", "description": "Keys for programs."},
-        {"name": "audit", "description": "What was changed, and by whom."},
-        {"name": "deliveries", "description": "The log of deliveries, and sending again."},
-        {"name": "event-types", "description": "The types of events, with schemas and examples."},
-        {"name": "events", "description": "Publish events and read what was published."},
-        {"name": "meta", "description": "What this deployment is and keeps to."},
-        {"name": "organizations", "description": "The tenants."},
-        {"name": "replays", "description": "Sending many deliveries again."},
-        {"name": "repositories", "description": "What most events are about."},
+        {"name": "api-keys", "description": "The keys with which programs authenticate."},
+        {"name": "audit", "description": "The audit log: who changed what."},
+        {"name": "deliveries", "description": "The delivery log, and redelivery."},
+        {"name": "event-types", "description": "Event types with their schemas and examples."},
+        {"name": "events", "description": "Publish and read events."},
+        {"name": "meta", "description": "The version, limits and capabilities of this deployment."},
+        {"name": "organizations", "description": "The tenants of this deployment."},
+        {"name": "replays", "description": "Bulk redelivery."},
+        {"name": "repositories", "description": "The subjects of most events."},
         {"name": "webhooks", "description": "Subscriptions of URLs to event types."},
-        {"name": "Sigmagit", "description": "Sigmagit's API for the webhooks of repositories."},
-        {"name": "SocialGateway", "description": "GitHub's API for the hooks of repositories."},
+        {"name": "Sigmagit", "description": "Sigmagit's API for repository webhooks."},
+        {"name": "SocialGateway", "description": "GitHub's API for repository webhooks."},
     ],
     # Null is expressed by `nullable`; code generators cannot handle an enum whose only member is null.
     "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,

@@ -22,7 +22,7 @@ def reclaim_expired_leases(*, now: datetime) -> int:
     how = {"now": now, "limit": RECLAIM_BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}
     rows = queue.run(queue.RECLAIM_EXPIRED, how)
     if rows:
-        log.warning("Took back %d deliveries whose workers did not report", len(rows))
+        log.warning("Rescued %d deliveries with expired leases", len(rows))
         doorbell.ring()
     return len(rows)
 

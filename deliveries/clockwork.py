@@ -48,8 +48,8 @@ class Clock(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Start the threads that tick."""
         self._take_charge_of(worker)
-        for run in (self._ring, self._keep_house):
-            thread = threading.Thread(target=run, name=run.__name__, daemon=True)
+        for name, run in (("due-work", self._ring), ("maintenance", self._keep_house)):
+            thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -103,10 +103,10 @@ class Clock(bootsteps.StartStopStep):
                 tick(queue.database_now())
             except Error as error:
                 # Without the database no work can be found; the next tick tries again.
-                log.warning("The clock cannot reach the database: %s", error)
+                log.warning("Scheduler tick skipped; the database is unavailable: %s", error)
                 connection.close()
             except Exception:  # Without the scheduler no retry would ever be sent, so no error must end this thread.
-                log.exception("A tick of the clock failed; the next one tries again")
+                log.exception("Scheduler tick failed; retrying at the next tick")
                 connection.close()
         connection.close()
 
@@ -150,4 +150,4 @@ def do(path: str, chore: Callable[..., object], *, now: datetime) -> None:
         # Without a connection the other tasks would fail too.
         if not connection.is_usable():
             raise
-        log.exception("The chore %s failed; it is tried again at the next tick", path)
+        log.exception("Maintenance task %s failed; retrying at the next tick", path)

@@ -51,7 +51,7 @@ class Bell:
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._ring_when_wanted, name="doorbell", daemon=True)
+                    self._thread = threading.Thread(target=self._ring_when_wanted, name="notifier", daemon=True)
                     self._thread.start()
 
     def _ring_when_wanted(self) -> None:
@@ -62,7 +62,7 @@ class Bell:
             try:
                 self.try_to_ring()
             except Exception:  # Without this thread no wake-up would ever be sent again.
-                log.exception("The bell could not be rung")
+                log.exception("Could not send a wake-up")
                 self._hang_up()
             time.sleep(APART.total_seconds())
 
@@ -76,7 +76,7 @@ class Bell:
             except (OperationalError, RedisError, OSError) as error:
                 self._hang_up()
                 self._silent_until = time.monotonic() + SILENCE.total_seconds()
-                log.warning("Redis does not take the bell (%s); the workers' clock finds the work instead", error)
+                log.warning("Redis did not accept the wake-up (%s); the workers' schedulers will find the work", error)
                 return False
             return True
 

@@ -186,7 +186,7 @@ class Drain:
             if not self.sender.in_flight and not self._ended:
                 raise
             # Requests in flight must still be settled, so give the database time to come back.
-            log.warning("The database does not answer; %d requests are in flight: %s", self.sender.in_flight, error)
+            log.warning("The database is unavailable; %d requests are in flight: %s", self.sender.in_flight, error)
             connection.close()
             self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
             return False
@@ -274,7 +274,7 @@ class Drain:
 
     def _step_past(self, batch: int) -> None:
         """After a statement timeout, fan out one event at a time; if that fails too, skip its partition in this run."""
-        log.error("Fanning out %d events takes longer than HOOKHUB_STATEMENT_TIMEOUT_MS allows", batch)
+        log.error("Fan-out of %d events exceeded HOOKHUB_STATEMENT_TIMEOUT_MS", batch)
         self._fan_out_at = time.monotonic() + CATCH_BREATH.total_seconds()
         self._fan_out_most, self._owed_to_each = 1, 1.0
         if batch == 1:
@@ -327,7 +327,7 @@ class Drain:
             self._wait_for_the_database(error)
             return
         except DatabaseError:
-            log.exception("A batch of %d results is refused; they are written down one by one", len(self._ended))
+            log.exception("The database rejected a batch of %d results; settling them one by one", len(self._ended))
             self._settle_one_by_one()
             return
         self.done.attempts += len(self._ended) - len(left)
@@ -343,14 +343,14 @@ class Drain:
             pipeline.review(now=self.clock())
         except (DatabaseError, InterfaceError):
             # The webhooks to review stay marked, and the worker's scheduler reviews them too.
-            log.exception("The review failed; it is made again within a second")
+            log.exception("Review failed; retrying within a second")
             connection.close()
 
     def _wait_for_the_database(self, error: Exception) -> None:
         connection.close()
         self._away_since = self._away_since or time.monotonic()
         self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
-        log.warning("The database does not answer; %d results wait to be written down: %s", len(self._ended), error)
+        log.warning("The database is unavailable; %d results are waiting to be settled: %s", len(self._ended), error)
 
     def _settle_one_by_one(self) -> None:
         """Settle results one by one after the database rejected the batch, so that only the bad one is lost.
@@ -369,7 +369,7 @@ class Drain:
                 self._wait_for_the_database(error)
                 return
             except DatabaseError:
-                log.exception("The result of delivery %s cannot be written down", result.claim.delivery_id)
+                log.exception("Could not settle the result of delivery %s", result.claim.delivery_id)
             self._ended.pop()
         self._ended, self._away_since = left, None
 
@@ -379,7 +379,7 @@ class Drain:
             return False
         is_over = time.monotonic() - self._away_since >= PATIENCE_WHEN_STOPPING.total_seconds()
         if is_over:
-            log.error("%d results could not be written down; their deliveries will be repeated", len(self._ended))
+            log.error("Abandoned %d unsettled results; their deliveries will be repeated", len(self._ended))
         return is_over
 
 
@@ -387,7 +387,7 @@ def _read_token(token: object) -> tuple[Claim, Request, datetime]:
     match token:
         case (Claim() as claimed, Request() as request, datetime() as started_at):
             return claimed, request, started_at
-    raise TypeError(f"the sender gave back {token!r}, which the drain did not give it")
+    raise TypeError(f"the sender returned an unknown token: {token!r}")
 
 
 def drain_once(slice_of_time: timedelta, *, linger: timedelta = timedelta(0)) -> Drained:

@@ -46,7 +46,7 @@ class IdempotencyConflict(Exception):
     """An idempotency key was used before for other content; no event of the batch was accepted."""
 
     def __init__(self, positions: Sequence[int]) -> None:
-        super().__init__(f"idempotency key already used with other content, at {list(positions)}")
+        super().__init__(f"idempotency key already used with different content, at {list(positions)}")
         self.positions = tuple(positions)
 
 

@@ -27,12 +27,12 @@ def read(text: str) -> dict[str, int]:
         entry = _ENTRY.fullmatch(part.strip())
         if entry is None:
             raise InvalidHops(
-                f"{HEADER} is not as HookHub wrote it. Pass on the header of the delivery that made you publish, "
-                "unchanged, or leave it out."
+                f"{HEADER} is malformed. Pass on the header of the delivery that caused this event, unchanged, "
+                "or omit it."
             )
         counts[entry[1]] = counts.get(entry[1], 0) + int(entry[2])
     if len(counts) > MAX_DEPLOYMENTS:
-        raise TooManyHops(f"The event has passed through more than {MAX_DEPLOYMENTS} deployments of HookHub.")
+        raise TooManyHops(f"The event has passed through more than {MAX_DEPLOYMENTS} HookHub deployments.")
     return counts
 
 
@@ -46,8 +46,8 @@ def require_few(text: str | None, *, deployment: str, limit: int) -> str | None:
     counts = read(text)
     if counts.get(deployment, 0) > limit:
         raise TooManyHops(
-            f"The event has already been published here {limit + 1} times in a row, each time because of its own "
-            "delivery. It is refused to end the loop: see that no webhook leads back to this HookHub."
+            f"Loop detected: the event has been published here {limit + 1} times in a row, each time caused by its own "
+            "delivery. Make sure that no webhook leads back to this HookHub."
         )
     return written(counts)
 

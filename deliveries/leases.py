@@ -43,7 +43,7 @@ def reclaim_from_the_dead(*, now: datetime) -> int:
         return 0
     wanted = {"leases": arrays.uuids(dead), "now": now, "limit": BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}
     rows = queue.run(queue.RECLAIM_LEASES, wanted)
-    log.warning("Took back %d deliveries of processes that died", len(rows))
+    log.warning("Rescued %d deliveries of dead processes", len(rows))
     doorbell.ring()
     return len(rows)
 

@@ -75,8 +75,9 @@ class Complaints:
         if self._logged_at is not None and now - self._logged_at < LOG_INTERVAL_SECONDS:
             return
         log.warning(
-            "Dropped %d items of the queue %s that are no bells; the last one, of %d bytes, begins with %r. "
-            "Nothing is lost. Who else can write to this Redis?", self._count, queue, len(item), item[:80],
+            "Dropped %d items from queue %s that are not wake-ups; the last one has %d bytes and begins with %r. "
+            "No events are lost. Check which other programs write to this Redis.",
+            self._count, queue, len(item), item[:80],
         )  # fmt: skip
         self._count, self._logged_at = 0, now
 
@@ -191,11 +192,11 @@ class Channel(redis.Channel):
                     # kombu's bindings are sets; all other keys are lists.
                     expected = b"set" if key.startswith("_kombu.") else b"list"
                     if client.type(key) not in {b"none", expected}:
-                        aside = f"{key}:not-ours:{uuid4().hex[:8]}"
+                        aside = f"{key}:wrong-type:{uuid4().hex[:8]}"
                         client.rename(key, aside)
-                        log.warning("The key %r was not of the type that HookHub uses it for; it is %r now", key, aside)
+                        log.warning("Key %r had the wrong type; renamed it to %r", key, aside)
         except RedisError as error:
-            log.warning("A key of the bell is of the wrong type and cannot be renamed; look at %s: %s", keys, error)
+            log.warning("Could not rename keys of the wrong type; check %s: %s", keys, error)
             time.sleep(PAUSE_SECONDS)
 
 

@@ -29,7 +29,7 @@ def end_without_parent() -> None:
 def _end_when_orphaned() -> None:
     while not stopping.is_orphaned():
         time.sleep(LOOK_EVERY.total_seconds())
-    log.warning("The parent of this process is gone; it ends when what it has in flight is settled")
+    log.warning("The parent process died; exiting once requests in flight are settled")
     finish_before_exit()
     # The pool's exit handler would wait for the dead parent.
     os._exit(0)
@@ -41,4 +41,4 @@ def finish_before_exit() -> None:
     Waits for at most one lease: after that the deliveries in flight belong to other workers.
     """
     if not at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
-        log.error("What this process had in flight could not be settled; it will be repeated")
+        log.error("Requests in flight could not be settled before exit; their deliveries will be repeated")

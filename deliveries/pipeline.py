@@ -102,7 +102,7 @@ def _receipts_of_first(
             continue
         found = known.get((event.organization_id, event.idempotency_key))
         if found is None:
-            raise Outdated("a name changed hands, or the first event with a key was deleted; repeat the request")
+            raise Outdated("a cached name is stale, or the first event with a key was deleted; retry the request")
         first_id, first_type, accepted_at, fingerprint = found
         if fingerprint != event.fingerprint:
             conflicts.append(position)
@@ -182,9 +182,9 @@ def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[R
             request = render(claimed, now=now)
             sender.start(request, token=(claimed, request, now))
         except Exception as error:  # A bug in a format costs this delivery an attempt, but not the rest of the batch.
-            log.exception("Delivery %s cannot be rendered as %s", claimed.delivery_id, claimed.to.format)
+            log.exception("Could not render delivery %s in format %s", claimed.delivery_id, claimed.to.format)
             request = Request(url=claimed.to.url, headers=(), body=b"", timeout=timedelta(0))
-            lost = Exchange(timedelta(0), Lost("unrenderable", f"The request could not be made up: {error}"))
+            lost = Exchange(timedelta(0), Lost("unrenderable", f"The request could not be built: {error}"))
             unsendable.append(finish(claimed, request, lost, started_at=now, now=now))
     return unsendable
 

@@ -226,7 +226,7 @@ SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count +
     last_success_at = greatest(w.last_success_at, h.success_at),
     pace = coalesce((w.pace * 3 + h.pace) / 4, h.pace),
     resting_until = greatest(w.resting_until, h.resting_until),
-    -- What began before the webhook was enabled again says nothing against it now.
+    -- Ignore attempts that began before the webhook was last enabled.
     review_since = greatest(w.review_since, CASE WHEN h.review_since >= coalesce(w.enabled_at, '-infinity')
                                                  THEN h.review_since END),
     gone_at = greatest(w.gone_at, CASE WHEN h.gone_at >= coalesce(w.enabled_at, '-infinity') THEN h.gone_at END)
@@ -268,7 +268,7 @@ WITH lost AS MATERIALIZED (
     INSERT INTO deliveries_attempt (id, delivery_id, webhook_id, number, started_at, url, request_headers, outcome,
                                     response_headers, response_body, error)
     SELECT deliveries_uuid7(%(now)s), id, webhook_id, attempts_made, leased_at, url, '', 'unknown', '', '',
-           'The worker that made this attempt did not live to tell its outcome.'
+           'The worker died, or its lease expired, before it recorded the outcome.'
     FROM lost
     ON CONFLICT (delivery_id, number) DO NOTHING
 )

@@ -57,8 +57,8 @@ class TooMany(Exception):
 
     def __init__(self, standing: Standing) -> None:
         super().__init__(
-            f"The limit of {standing.quota:,} in {standing.policy.window.total_seconds():g} seconds "
-            f"({standing.policy.name}) is used up; try again in {standing.reset} s."
+            f"Rate limit exceeded: {standing.quota:,} per {standing.policy.window.total_seconds():g} s "
+            f"({standing.policy.name}). Retry after {standing.reset} s."
         )
         self.standing = standing
 
@@ -175,7 +175,7 @@ class Counters:
             self._away_until = time.monotonic() + REDIS_COOLDOWN.total_seconds()
             with self._lock:
                 self._dirty |= taken.keys() & self._counts.keys()
-            log.warning("Redis does not take the counts of limits (%s); each process counts for itself", error)
+            log.warning("Could not sync rate-limit counts with Redis (%s); each process uses its own counts", error)
             return False
         with self._lock:
             for (key, used), (total, before) in zip(taken.items(), totals, strict=True):
@@ -222,7 +222,7 @@ class Counters:
                 if not self.sync():
                     self._wake.set()
             except Exception:  # Without this thread the counts of the processes would never be synced again.
-                log.exception("The counts of limits could not be added up")
+                log.exception("Could not sync rate-limit counts")
             time.sleep(SYNC_EVERY.total_seconds())
 
 

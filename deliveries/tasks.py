@@ -29,5 +29,5 @@ def drain() -> None:
         try:
             drain_once(SLICE, linger=LINGER)
         except (OperationalError, InterfaceError) as error:
-            log.warning("The database does not answer, so nothing is drained until it does: %s", error)
+            log.warning("The database is unavailable; nothing is sent until it is back: %s", error)
             connection.close()

@@ -94,7 +94,7 @@ def _drain() -> None:
     try:
         current_app.tasks[TASK]()
     except Exception:  # Without Redis, nothing but this thread runs the worker loop in this process.
-        log.exception("A drain without Redis failed; the next wake-up starts another")
+        log.exception("A worker run without Redis failed; retrying at the next wake-up")
 
 
 def are_forked(pool: Any) -> bool:

@@ -164,8 +164,8 @@ KEYS = {"HOOKHUB_SECRET_KEY": "x", "HOOKHUB_ENCRYPTION_KEYS": "bXktdGhpcnR5LXR3b
     [
         ({}, "HOOKHUB_SECRET_KEY is not set"),
         ({"HOOKHUB_SECRET_KEY": "x"}, "HOOKHUB_ENCRYPTION_KEYS is not set"),
-        (KEYS | {"HOOKHUB_ENCRYPTION_KEYS": "secret"}, "HOOKHUB_ENCRYPTION_KEYS holds something that is not a key"),
-        (KEYS | {"HOOKHUB_SLOTS": "many"}, "HOOKHUB_SLOTS='many' is not a whole number"),
+        (KEYS | {"HOOKHUB_ENCRYPTION_KEYS": "secret"}, "HOOKHUB_ENCRYPTION_KEYS contains an invalid key"),
+        (KEYS | {"HOOKHUB_SLOTS": "many"}, "HOOKHUB_SLOTS='many' is invalid: expected an integer"),
         (KEYS | {"HOOKHUB_TIMEOUT": "90"}, "HOOKHUB_TIMEOUT"),
         (KEYS | {"HOOKHUB_LEASE": "16"}, "HOOKHUB_LEASE"),
         (KEYS | {"HOOKHUB_ALLOWED_NETWORKS": "10.0.0.1/8"}, "HOOKHUB_ALLOWED_NETWORKS"),

@@ -87,7 +87,7 @@ def test_a_fault_is_told_with_its_rows_and_fails_the_command(forge: Forge, now: 
     assert str(failure.value) == f"The ledger is off: 1 of {len(ledger.CHECKS)} promises is broken."
     assert failure.value.returncode == 1
     lines = out.getvalue().splitlines()
-    at = lines.index("FAULT    every event has a delivery for each webhook that asked for it: not so for 21")
+    at = lines.index("FAULT    every event has a delivery for each matching webhook: not so for 21")
     assert lines[at + 2 : at + 23] == [f"           {event} to webhook {webhook.uid}" for event in events[:20]] + [
         "           …"
     ]
@@ -97,7 +97,7 @@ def test_a_fault_is_told_with_its_rows_and_fails_the_command(forge: Forge, now: 
 def test_what_only_waits_does_not_fail_the_command(forge: Forge, now: datetime) -> None:
     pipeline.accept([forge.event(now=now)], now=now)
 
-    assert "waiting  no event waits for its deliveries: not so for 1\n" in run("check_ledger", at=now + HOUR)
+    assert "waiting  every event is fanned out in time: not so for 1\n" in run("check_ledger", at=now + HOUR)
     assert "waiting" not in run("check_ledger", "--grace", "3600", at=now + HOUR)
 
 
@@ -123,7 +123,7 @@ def test_machines_get_one_object(forge: Forge, now: datetime) -> None:
     assert [check for check in broken["checks"] if check["verdict"] != "ok"] == [
         {
             "name": "events-without-delivery",
-            "promise": "every event has a delivery for each webhook that asked for it",
+            "promise": "every event has a delivery for each matching webhook",
             "verdict": "fault",
             "count": 1,
             "count_is_at_least": False,

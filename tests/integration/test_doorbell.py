@@ -216,7 +216,7 @@ def test_rubbish_under_the_queues_name_is_moved_aside_and_the_bell_rings(bell: B
     assert bell.try_to_ring()
 
     assert unheard(valkey) == 1
-    [aside] = valkey.keys("*:not-ours:*")
+    [aside] = valkey.keys("*:wrong-type:*")
     assert valkey.get(aside) == b"rubbish"
 
 

@@ -63,7 +63,7 @@ def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
     unknown = Attempt.objects.get(outcome="unknown")
     assert (unknown.started_at, unknown.duration, unknown.status, unknown.url) == (retried, None, None, webhook.url)
     assert unknown.id.version == 7
-    assert "did not live to tell" in unknown.error
+    assert unknown.error == "The worker died, or its lease expired, before it recorded the outcome."
 
     # The schedule continues where it was: one more wait, and one last attempt.
     deliver_due(sender, now=late)

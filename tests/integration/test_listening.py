@@ -130,8 +130,8 @@ def test_an_item_that_is_no_bell_is_dropped_with_a_line_in_the_log_and_the_next_
     assert listener.listen() == 1
     assert valkey.llen(listener.queue) == 0
     [line] = [record.getMessage() for record in caplog.records if record.name == "hookhub.doorbell"]
-    assert line.startswith(f"Dropped 1 items of the queue {listener.queue} that are no bells; ")
-    assert f"of {len(item)} bytes" in line
+    assert line.startswith(f"Dropped 1 items from queue {listener.queue} that are not wake-ups; ")
+    assert f"the last one has {len(item)} bytes" in line
 
 
 @pytest.mark.parametrize("item", BELLS.values(), ids=BELLS.keys())
@@ -153,7 +153,7 @@ def test_what_is_dropped_is_logged_once_a_minute_with_its_number(caplog: pytest.
     for second in (0.0, 1.0, 2.0, LOG_INTERVAL_SECONDS):
         complaints.dropped(b"x", queue="hookhub", now=second)
 
-    assert [record.getMessage()[:20] for record in caplog.records] == ["Dropped 1 items of t", "Dropped 3 items of t"]
+    assert [record.getMessage()[:20] for record in caplog.records] == ["Dropped 1 items from", "Dropped 3 items from"]
 
 
 def test_a_key_of_another_type_under_the_queues_name_is_moved_aside_with_what_is_in_it(
@@ -162,7 +162,7 @@ def test_a_key_of_another_type_under_the_queues_name_is_moved_aside_with_what_is
     valkey.set(listener.queue, "somebody's")
     with pytest.raises(TimeoutError):
         listener.link.drain_events(timeout=0.2)
-    [aside] = valkey.keys(f"{listener.queue}:not-ours:*")
+    [aside] = valkey.keys(f"{listener.queue}:wrong-type:*")
     listener.ring()
 
     assert listener.listen() == 1
@@ -181,6 +181,6 @@ def test_ringing_and_beginning_to_listen_survive_keys_of_another_type(valkey: re
         assert link.default_channel.queue_declare(queue).message_count == 0
 
     assert valkey.type(f"_kombu.binding.{queue}") == b"set"
-    asides = valkey.keys(f"{queue}:not-ours:*") + valkey.keys(f"_kombu.binding.{queue}:not-ours:*")
+    asides = valkey.keys(f"{queue}:wrong-type:*") + valkey.keys(f"_kombu.binding.{queue}:wrong-type:*")
     assert [valkey.get(aside) for aside in asides] == [b"somebody's"] * 2
     valkey.delete(*asides, f"_kombu.binding.{queue}")

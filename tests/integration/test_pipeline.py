@@ -631,7 +631,7 @@ def test_a_format_that_fails_costs_its_own_delivery_an_attempt_and_no_neighbour_
     attempts = Attempt.objects.filter(outcome="lost")
     assert len(attempts) == 2
     for attempt in attempts:
-        assert attempt.error.startswith("The request could not be made up: ")
+        assert attempt.error.startswith("The request could not be built: ")
         assert (attempt.number, attempt.status, attempt.request_headers) == (1, None, "")
     assert len(forge.receiver.received) == 2
     assert Webhook.objects.get(format="coregit").last_delivery_status == "unrenderable"
@@ -651,7 +651,7 @@ def test_a_format_that_only_another_version_knows_costs_its_own_delivery_an_atte
     assert {request.path for request in forge.receiver.received} == {"/b"}
     for attempt in Attempt.objects.filter(outcome="lost"):
         assert attempt.error == (
-            "The request could not be made up: the version of HookHub that this worker runs does not know the wire "
+            "The request could not be built: the version of HookHub that this worker runs does not know the wire "
             "format 'of-tomorrow'; have all workers run one that does, or give the webhook another format"
         )
         assert attempt.url == forge.receiver.url(f"/{MASK}")

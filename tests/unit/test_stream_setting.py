@@ -19,7 +19,11 @@ def test_a_name_is_taken_as_it_is_and_off_is_none(text: str, expected: str) -> N
 
 @pytest.mark.parametrize(
     ("text", "error"),
-    [("two words", "neither spaces"), ("a\x00b", "control characters"), (HOOKHUB_QUEUE, "the key of Celery's queue")],
+    [
+        ("two words", "must not contain spaces"),
+        ("a\x00b", "control characters"),
+        (HOOKHUB_QUEUE, "must differ from HOOKHUB_QUEUE"),
+    ],
     ids=["space", "control", "queue"],
 )
 def test_a_name_that_will_not_do_says_why(text: str, error: str) -> None:

@@ -70,7 +70,7 @@ def test_a_drain_that_fails_does_not_keep_the_next_wake_up_from_being_heard(
     warm_pool.wake(1)
 
     assert drained.wait(10)
-    assert "A drain without Redis failed" in caplog.text
+    assert "A worker run without Redis failed" in caplog.text
 
 
 def test_a_process_without_a_pipe_listens_to_nothing_and_wakes_none() -> None:
