@@ -54,7 +54,7 @@ def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = Non
                 if is_as_meant(scenario, verdict):
                     break
                 if scenario.bug:
-                    tell(f"  not found with seed {seed + attempt}, in try {attempt + 1} of {HUNT_TRIES}")
+                    tell(f"  mutant survived seed {seed + attempt} (try {attempt + 1} of {HUNT_TRIES})")
             print(verdict.line(), flush=True)
             verdicts.append(verdict)
     return verdicts
@@ -72,7 +72,7 @@ def run_one(scenario: Scenario, *, seed: int, shared: Ground | None, keep: Path 
         verdict = run(scenario, seed=seed, ground=ground, tell=tell, keep=keep)
     for sentence in verdict.sentences():
         tell(sentence)
-    tell(f"  {'BROKEN' if verdict.breaches else 'ok'} after {time.monotonic() - began_at:.0f} s")
+    tell(f"  {'FAILED' if verdict.breaches else 'ok'} after {time.monotonic() - began_at:.0f} s")
     return verdict
 
 
@@ -90,13 +90,17 @@ def main() -> None:
         nargs="*",
         default=["all"],
         metavar="NAME",
-        help=f"a scenario, {', '.join(GROUPS)}, or soak",
+        help=f"a scenario, a group ({', '.join(GROUPS)}), or soak",
     )
-    parser.add_argument("--seed", type=int, help="do the same again; drawn and told if not given")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the logs and the records there")
+    parser.add_argument("--seed", type=int, help="seed of the run, to repeat it (default: random, printed)")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder in which to keep the logs and the history")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
-    parser.add_argument("--minutes", type=float, default=MINUTES, help=f"how long `soak` lasts [{MINUTES:g}]")
-    parser.add_argument("--picture", type=Path, default=PICTURE, help=f"what `soak` draws [{PICTURE}]")
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help=f"minutes that `soak` runs (default: {MINUTES:g})"
+    )
+    parser.add_argument(
+        "--picture", type=Path, default=PICTURE, help=f"file for the chart of `soak` (default: {PICTURE})"
+    )
     options = parser.parse_args()
     if options.list:
         for scenario in NAMED.values():
@@ -105,14 +109,14 @@ def main() -> None:
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     # On SIGTERM, too, unwind the stack so that the processes started here are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    tell(f"seed {seed}: `python -m chaos {' '.join(options.names)} --seed {seed}` does the same again")
+    tell(f"seed {seed}; repeat with `python -m chaos {' '.join(options.names)} --seed {seed}`")
     if options.names == ["soak"]:
         verdict = soak(seed=seed, minutes=options.minutes, picture=options.picture, tell=tell, keep=options.keep)
         tell("\n".join(verdict.sentences()))
         print(verdict.line(), flush=True)
         sys.exit(bool(verdict.breaches))
     if unknown := [name for name in options.names if name not in GROUPS and name not in NAMED]:
-        parser.error(f"there is no {', '.join(unknown)}; --list tells what there is")
+        parser.error(f"unknown scenario: {', '.join(unknown)} (see --list)")
     chosen = [scenario for name in options.names for scenario in GROUPS.get(name) or (NAMED[name],)]
     verdicts = run_all(chosen, seed=seed, keep=options.keep)
     if len(verdicts) > 1:

@@ -51,7 +51,7 @@ def losses(records: Records) -> Iterator[str]:
                 continue
             one = owed.get((event.key, hook.path))
             if one is None:
-                yield f"{event.key} to {hook.path}: {event.said}, and nobody knows of it any more"
+                yield f"{event.key} to {hook.path}: {event.said}, but it has no delivery"
             elif fault := _fault_in_ending(one, hook, attempts.get(one.id, []), arrivals.get(one.id, [])):
                 yield f"{event.key} to {hook.path}: {fault}"
     for hook in records.hooks:
@@ -98,11 +98,11 @@ def is_owed(event: Published, hook: Hook, records: Records) -> bool:
 def _fault_in_ending(one: Owed, hook: Hook, attempts: Sequence[Attempted], requests: Sequence[Arrival]) -> str | None:
     """Return why a delivery that never arrived must not be in its final state, or None when it may be."""
     if one.state == "held":
-        return None if hook.disabled_at is not None else "held, and the webhook is active"
+        return None if hook.disabled_at is not None else "held, but the webhook is active"
     if one.state != "failed":
-        return f"{one.state}, and never taken"
+        return f"{one.state}, but never received"
     if len(attempts) != one.attempts_made:
-        return f"failed, with {len(attempts)} of {one.attempts_made} attempts in the log"
+        return f"failed, with {len(attempts)} attempts on record instead of {one.attempts_made}"
     return _fault_in_failure(one.ending, hook, attempts, requests)
 
 
@@ -118,20 +118,20 @@ def _fault_in_failure(
         "gone": any(request.answer == "410" for request in requests),
     }
     if not earned.get(ending or "", False):
-        return f"given up as {ending} after {failures} of {len(hook.schedule) + 1} failures and {unknown} lost leases"
-    return f"given up as {ending}, and the receiver takes whatever it gets" if hook.is_healthy else None
+        return f"failed as {ending} after {failures} of {len(hook.schedule) + 1} failures and {unknown} lost leases"
+    return f"failed as {ending}, but the receiver accepts everything" if hook.is_healthy else None
 
 
 def _fault_in_disabling(hook: Hook, records: Records) -> str | None:
     """Return why a webhook must not be disabled, or must not be active; None when its status is right."""
     if hook.disabled_at is None:
         is_doomed = any(one.path == hook.path and one.ending == "exhausted" for one in records.owed)
-        return "a whole schedule has failed, and it is active" if hook.disables and is_doomed else None
+        return "a delivery was exhausted, but the webhook is still active" if hook.disables and is_doomed else None
     if not hook.disables:
-        return "it was disabled, and may not be"
+        return "disabled, but auto-disable is off"
     asked_at = min((request.at for request in records.arrivals if request.path == hook.path), default=hook.disabled_at)
     lasted = hook.disabled_at - asked_at
-    return f"it was disabled after {lasted:.1f} s of failures" if lasted < sum(hook.schedule) - SLACK else None
+    return f"disabled after only {lasted:.1f} s of failures" if lasted < sum(hook.schedule) - SLACK else None
 
 
 # 2: unexpected ------------------------------------------------------------------------------------------------------
@@ -149,20 +149,20 @@ def strangers(records: Records) -> Iterator[str]:
     for arrival in records.arrivals:
         event = published.get(arrival.key)
         if event is None:
-            yield f"{arrival.path} got {arrival.key or 'something'}, which nobody published"
+            yield f"{arrival.path} received {arrival.key or 'an unknown event'}, which was not published"
         elif event.said == "refused":
-            yield f"{arrival.path} got {arrival.key}, which was refused"
+            yield f"{arrival.path} received {arrival.key}, whose publishing was rejected"
         elif arrival.sha != event.sha:
-            yield f"{arrival.path} got {arrival.key} in other bytes than it was published in"
+            yield f"{arrival.path} received {arrival.key} with different bytes"
         elif arrival.signature != "valid":
-            yield f"{arrival.path} got {arrival.key} with a signature that is {arrival.signature}"
+            yield f"{arrival.path} received {arrival.key} with a bad signature: {arrival.signature}"
         elif not matches(topics.get(arrival.path, ()), event.type):
-            yield f"{arrival.path} got {arrival.key}, for which it did not ask"
+            yield f"{arrival.path} received {arrival.key}, to which it is not subscribed"
         elif owed.get(arrival.delivery) != (arrival.key, arrival.path):
-            yield f"{arrival.path} got {arrival.key} under the id {arrival.delivery}, which is another's"
+            yield f"{arrival.path} received {arrival.key} under the id of another delivery, {arrival.delivery}"
     for one in records.owed:
         if one.key not in published:
-            yield f"{one.id} ({one.path}) is of {one.key or 'something'}, which nobody published"
+            yield f"delivery {one.id} ({one.path}) is of {one.key or 'an unknown event'}, which was not published"
 
 
 # 3: unrecorded ------------------------------------------------------------------------------------------------------
@@ -179,10 +179,10 @@ def unrecorded(records: Records) -> Iterator[str]:
         for place in needy:
             if place not in taken.values():
                 one = recorded[place]
-                yield f"{delivery}: attempt {one.number} is {one.outcome}, and no request of it arrived"
+                yield f"{delivery}: attempt {one.number} is {one.outcome}, but no request of it arrived"
         left = [request for place, request in enumerate(requests) if place not in taken]
         for request in left[may_have_been_repeated(requests, records) :]:
-            yield f"{delivery}: a request to {request.path} at {request.at:.3f} is in no attempt"
+            yield f"{delivery}: the request to {request.path} at {request.at:.3f} has no attempt"
 
 
 def _needs_a_request(one: Attempted, records: Records) -> bool:
@@ -215,7 +215,7 @@ def duplicates(records: Records) -> Iterator[str]:
     for (key, path), taken in taken_twice(records).items():
         met = sum(may_have_met(one, taken, attempts, records.interruptions) for one in records.interruptions)
         if len(taken) - 1 > met:
-            yield f"{key} was taken {len(taken)} times by {path}, and cut short {met} times"
+            yield f"{key} was accepted {len(taken)} times by {path}, but interrupted only {met} times"
 
 
 def taken_twice(records: Records) -> dict[tuple[str, str], list[Arrival]]:
@@ -263,7 +263,7 @@ def untimely(records: Records) -> Iterator[str]:
             if is_early and following.started_at < one.started_at + records.lease - SLACK:
                 yield (
                     f"{delivery} ({hook.path}): attempt {following.number} came {min(gap, seen or gap):.3f} s after "
-                    f"attempt {one.number}, and {step:g} s were promised"
+                    f"attempt {one.number}, before the scheduled {step:g} s"
                 )
             yield from _too_late(delivery, one, following, since=one.ended_at or 0, wait=longest * 1.1, records=records)
         for one, following in pairwise(sorted(attempts, key=lambda one: one.number)):
@@ -280,7 +280,7 @@ def _too_late(
     if gap > latest:
         yield (
             f"{delivery}: attempt {following.number} came {gap:.3f} s after attempt {one.number}; "
-            f"{latest:.1f} s are the most"
+            f"the limit is {latest:.1f} s"
         )
 
 
@@ -328,14 +328,14 @@ def unrest(records: Records) -> Iterator[str]:
     seen: set[tuple[str, str]] = set()
     for one in records.owed:
         if one.state not in {"delivered", "failed", "held"}:
-            yield f"{one.id} ({one.path}) is {one.state}"
+            yield f"delivery {one.id} ({one.path}) is still {one.state}"
         if one.has_lease:
-            yield f"{one.id} ({one.path}) has a lease"
+            yield f"delivery {one.id} ({one.path}) still has a lease"
         numbers = sorted(attempt.number for attempt in recorded.get(one.id, ()))
         if numbers != list(range(1, one.attempts_made + 1)):
-            yield f"{one.id} ({one.path}) counts {one.attempts_made} attempts, and the log has {numbers}"
+            yield f"delivery {one.id} ({one.path}) counts {one.attempts_made} attempts, but the log has {numbers}"
         if (one.key, one.path) in seen:
-            yield f"{one.key} is owed twice to {one.path}"
+            yield f"{one.key} has two deliveries to {one.path}"
         seen.add((one.key, one.path))
     yield from (f"check_ledger: {line}" for line in records.ledger)
 
@@ -356,7 +356,7 @@ def sluggish(records: Records) -> Iterator[str]:
     if not late:
         yield "nothing arrived at a healthy webhook"
     elif median > records.prompt_within:
-        yield f"half of the events took more than {median:.3f} s to arrive; {records.prompt_within:g} s are the most"
+        yield f"the median latency is {median:.3f} s; the limit is {records.prompt_within:g} s"
 
 
 def _latecomers(records: Records) -> Iterator[str]:
@@ -374,7 +374,7 @@ def _latecomers(records: Records) -> Iterator[str]:
             if at - since > records.late_allowed:
                 latest = records.late_allowed + _excuse(event, since, at, records)
                 if at - since > latest:
-                    yield f"{event.key} came to {path} after {at - since:.1f} s; {latest:.1f} s are the most"
+                    yield f"{event.key} reached {path} after {at - since:.1f} s; the limit is {latest:.1f} s"
 
 
 def _known_since(event: Published, records: Records) -> float:
@@ -406,4 +406,15 @@ RULES: Mapping[int, Callable[[Records], Iterator[str]]] = {
     5: untimely,
     6: unrest,
     7: sluggish,
+}
+# Rule 0 is what the harness itself noticed.
+RULE_NAMES: Mapping[int, str] = {
+    0: "harness",
+    1: "lost",
+    2: "unexpected",
+    3: "unrecorded",
+    4: "duplicated",
+    5: "off schedule",
+    6: "not quiescent",
+    7: "late",
 }

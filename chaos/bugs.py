@@ -51,7 +51,7 @@ def prove_clock_wrong() -> None:
         # ``clock_gettime`` reads the system clock, which the patches above do not affect.
         off = told - time.clock_gettime(time.CLOCK_REALTIME)
         if abs(off - wanted) > CLOCK_SLACK.total_seconds():
-            raise RuntimeError(f"the clock is off by {off:.1f} s and should be by {wanted:g} s")
+            raise RuntimeError(f"the clock is off by {off:.1f} s instead of {wanted:g} s")
 
 
 def apply() -> None:
@@ -161,7 +161,7 @@ def large_bodies_never_sent() -> None:
 
     def render_small(claimed: Any, **how: Any) -> Any:
         if len(claimed.payload) > LONG:
-            raise ValueError("this is too much to be sent")
+            raise ValueError("too large to send")
         return render(claimed, **how)
 
     vars(pipeline)["render"] = render_small
@@ -252,5 +252,5 @@ def _change(module: Any, name: str, words: str, others: str) -> None:
     """Replace text in an SQL statement; raise ValueError when the mutation would change nothing."""
     sql = getattr(module, name)
     if words not in sql:
-        raise ValueError(f"{name} does not say {words!r}: this bug has to be written anew")
+        raise ValueError(f"{name} does not contain {words!r}: update this mutation")
     setattr(module, name, sql.replace(words, others))

@@ -112,7 +112,7 @@ class Ground:
         """Return the process of a server of this home; raise LookupError when it is not running."""
         found = self.find(name)
         if found is None:
-            raise LookupError(f"no {name} runs in {self.home}")
+            raise LookupError(f"{name} is not running in {self.home}")
         return found
 
     def revive(self) -> None:

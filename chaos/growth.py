@@ -5,7 +5,7 @@ from statistics import median
 
 Points = Sequence[tuple[float, float]]
 
-PARENT_MEMORY, PARENT_FILES, DEAD_ROWS = "worker's parent", "worker's parent's open files", "dead rows"
+PARENT_MEMORY, PARENT_FILES, DEAD_ROWS = "worker parent: memory", "worker parent: open files", "dead rows"
 
 # The most by which the median of the last third may exceed that of the first. In half an hour the parent of a healthy
 # worker gains 2 MB and no file. Dead rows vary by tens of thousands between two rounds of autovacuum; without
@@ -27,7 +27,7 @@ def grown(curves: Mapping[str, Points]) -> list[str]:
 def too_few_kills(kills: int, *, minutes: float) -> list[str]:
     """Return a message if fewer processes were killed than required for this many minutes."""
     wanted = int(minutes * KILLS_A_MINUTE)
-    return [f"{kills} kills in {minutes:g} minutes; {wanted} are the least"] if kills < wanted else []
+    return [f"only {kills} kills in {minutes:g} minutes; at least {wanted} are required"] if kills < wanted else []
 
 
 def medians(points: Points) -> tuple[float, float]:
@@ -39,8 +39,11 @@ def medians(points: Points) -> tuple[float, float]:
 
 def _fault_in(name: str, points: Points, ceiling: float) -> str | None:
     if len(points) < SAMPLES_LEAST:
-        return f"{name}: seen {len(points)} times, which is too seldom to tell whether it grows"
+        return f"{name}: {len(points)} samples are too few to detect growth"
     before, after = medians(points)
     if after - before <= ceiling:
         return None
-    return f"{name}: {before:,.0f} in the first third and {after:,.0f} in the last; {ceiling:,g} more are the most"
+    return (
+        f"{name} grew from {before:,.0f} to {after:,.0f} between the first and the last third; "
+        f"the limit is {ceiling:,g} more"
+    )

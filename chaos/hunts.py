@@ -146,6 +146,6 @@ PROOF = tuple(HUNTS[bug][0] for bug in ("ids-swapped", "a-crash-uses-up-a-step")
 
 # The same scenarios without the mutation: a rule broken here as well would make the mutant scenario meaningless.
 CONTROLS = tuple(
-    replace(scenario, name=f"{scenario.name}-control", sentence=f"nothing is wrong without {bug}", bug="")
+    replace(scenario, name=f"{scenario.name}-control", sentence=f"no rule is broken without {bug}", bug="")
     for bug, (scenario, _) in HUNTS.items()
 )

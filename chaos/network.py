@@ -25,7 +25,7 @@ def cut(part: Part, mode: str, *, seconds: float, delay: float = 0.0, bytes_most
             proxy.set(after)
         proxy.set("open")
         how = f" after {size} bytes" if size else f" of {delay:g} s" if delay else ""
-        what = f"{mode}{how} before the {part} for {seconds:g} s"
+        what = f"network to {part}: {mode}{how} for {seconds:g} s"
         if part == "database" and mode != "latency":
             scene.note_outage(what, since=since)
         else:

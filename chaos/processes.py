@@ -41,7 +41,7 @@ class Told:
 
 def wait_until_up(scene: Scene) -> None:
     """Wait until every process is up; raise RuntimeError when one does not come up."""
-    wait_for(scene.is_up, "everything to be up", seconds=UP_WITHIN_SECONDS)
+    wait_for(scene.is_up, "all processes to be up", seconds=UP_WITHIN_SECONDS)
 
 
 def kill_child(scene: Scene) -> None:
@@ -73,7 +73,7 @@ def kill_parent(scene: Scene) -> None:
     scene.kill([parent], what=f"the parent of {name} killed")
     alive = wait_until_dead(children, seconds=ORPHANS_END_WITHIN_SECONDS)
     if alive:
-        scene.complaints.append(f"{len(alive)} children of {name} outlive their parent")
+        scene.complaints.append(f"{len(alive)} children of {name} outlived their parent")
         for child in alive:
             child.kill()
 
@@ -84,9 +84,9 @@ def kill_web(scene: Scene) -> None:
     main = psutil.Process(scene.crew.processes["web"].pid)
     children = main.children(recursive=True)
     if scene.chance.random() < 0.5 and children:
-        scene.kill([scene.chance.choice(children)], what="a process of the web server killed")
+        scene.kill([scene.chance.choice(children)], what="one web process killed")
     else:
-        scene.kill([main, *children], what="the web server killed")
+        scene.kill([main, *children], what="all web processes killed")
 
 
 def stop_worker(scene: Scene) -> None:
@@ -97,7 +97,7 @@ def stop_worker(scene: Scene) -> None:
     told = tell_to_stop([name], scene)
     scene.crew.start(name)
     took = see_to_the_end_of(told, scene, since=since)
-    scene.note(f"{name} told to stop, which took {took:.1f} s", since=since)
+    scene.note(f"{name} stopped within {took:.1f} s", since=since)
 
 
 def stop_everything(scene: Scene) -> None:
@@ -109,7 +109,7 @@ def stop_everything(scene: Scene) -> None:
     for one in told:
         scene.crew.start(one.name)
     scene.web_goes_down()
-    scene.note(f"everything told to stop, which took {took:.1f} s", since=since)
+    scene.note(f"everything stopped within {took:.1f} s", since=since)
 
 
 def tell_to_stop(names: Iterable[str], scene: Scene) -> list[Told]:
@@ -129,11 +129,11 @@ def see_to_the_end_of(told: Sequence[Told], scene: Scene, *, since: float) -> fl
     took = time.time() - since
     for one in told:
         if one.process.poll() is None:
-            scene.complaints.append(f"{one.name} was told to stop and lives {took:.1f} s later")
+            scene.complaints.append(f"{one.name} is still running {took:.1f} s after SIGTERM")
             ask_where_it_is(psutil.Process(one.process.pid))
-            scene.kill([psutil.Process(one.process.pid)], what=f"{one.name}, which did not stop, killed")
+            scene.kill([psutil.Process(one.process.pid)], what=f"{one.name} killed, because it did not stop")
         elif one.process.returncode:
-            scene.complaints.append(f"{one.name} was told to stop and ended with {one.process.returncode}")
+            scene.complaints.append(f"{one.name} exited with {one.process.returncode} after SIGTERM")
     for one in told:
         end_the_left_behind(one, scene)
     return took
@@ -144,8 +144,8 @@ def end_the_left_behind(told: Told, scene: Scene) -> None:
     alive = wait_until_dead(told.family, seconds=GONE_WITHIN_SECONDS)
     if alive:
         kinds = ", ".join(kind_of(process) for process in alive)
-        scene.complaints.append(f"{len(alive)} of {told.name}'s family outlive it: {kinds}")
-        scene.kill(alive, what=f"what {told.name} left behind killed")
+        scene.complaints.append(f"{len(alive)} descendants of {told.name} outlived it: {kinds}")
+        scene.kill(alive, what=f"orphans of {told.name} killed")
 
 
 def ask_where_it_is(process: psutil.Process) -> None:
@@ -162,7 +162,7 @@ def ask_where_it_is(process: psutil.Process) -> None:
 def hold_up_child(scene: Scene) -> None:
     """SIGSTOP a worker's child for longer than its leases, and resume it."""
     wait_until_up(scene)
-    hold_up(scene.chance.choice(children_of_workers(scene)), scene, what="a worker's child held up beyond its leases")
+    hold_up(scene.chance.choice(children_of_workers(scene)), scene, what="a worker's child paused beyond its leases")
 
 
 def hold_up(process: psutil.Process, scene: Scene, *, what: str) -> None:
@@ -170,12 +170,12 @@ def hold_up(process: psutil.Process, scene: Scene, *, what: str) -> None:
     since = time.time()
     halted = scene.halt([process])
     if not halted:
-        scene.complaints.append(f"{what}: it did not live")
+        scene.complaints.append(f"{what}: the process was not running")
         return
     in_hand = scene.in_hand({process.pid})
     scene.wait(scene.lease + 2)
     if not is_alive(process):
-        scene.complaints.append(f"{what}: it did not live on")
+        scene.complaints.append(f"{what}: the process died while it was paused")
     for one in halted:
         with suppress(psutil.NoSuchProcess):
             one.resume()
@@ -206,7 +206,7 @@ def _next_at(scene: Scene, point: str, *, give_up_at: float) -> psutil.Process |
             # Withdraw the request, unless a process has just taken it.
             with suppress(FileNotFoundError):
                 order.unlink()
-                scene.complaints.append(f"nobody came to {point} in {ORDER_WAITS_SECONDS:g} s")
+                scene.complaints.append(f"no process reached {point} within {ORDER_WAITS_SECONDS:g} s")
                 return None
         scene.tend()
         time.sleep(0.002)
@@ -232,7 +232,7 @@ def hold_up_at(point: str) -> Fault:
     def fault(scene: Scene) -> None:
         process = halted_at(scene, point)
         if process is not None:
-            hold_up(process, scene, what=f"held up at {point}")
+            hold_up(process, scene, what=f"paused at {point}")
 
     return fault
 

@@ -66,7 +66,7 @@ class Proxy:
 
     async def _set(self, mode: str, *, seconds: float, bytes_most: int) -> None:
         if mode not in MODES:
-            raise ValueError(f"{mode} is none of {', '.join(MODES)}")
+            raise ValueError(f"unknown mode {mode!r}; use one of: {', '.join(MODES)}")
         self.mode, self.seconds, self.bytes_most = mode, seconds, bytes_most
         # Wake the connections that wait in a black hole.
         changed, self._changed = self._changed, asyncio.Event()

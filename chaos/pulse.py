@@ -36,7 +36,7 @@ def _feel(scene: Scene, is_over: threading.Event) -> None:
                     since = time.time()
                     connection.execute("UPDATE chaos_pulse SET at = clock_timestamp()")
                     if time.time() - since > scene.lease * TOO_LONG and not scene.is_stalled_on_purpose(since):
-                        what = f"the machine stood still for {time.time() - since:.1f} s"
+                        what = f"the machine stalled for {time.time() - since:.1f} s"
                         scene.note(what, since=since, in_hand=None, kind="machine")
         except psycopg.Error:
             # A fault hit PostgreSQL, and records its own interruption.

@@ -85,7 +85,7 @@ class Receiver:
         """Return the verdict on a signature, by an independent verifier."""
         verifier = self.verifiers.get(path)
         if verifier is None:
-            return "for a webhook that does not exist"
+            return "unverified: no webhook has this path"
         try:
             # The body itself is checked elsewhere: its hash is compared with that of the published event.
             verifier.verify(body, headers, json_parse=False)
@@ -140,7 +140,7 @@ async def main() -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(told), sys.stdin)
     while line := await told.readline():
         receiver.learn(json.loads(line))
-        print("understood", flush=True)
+        print("ok", flush=True)
     os._exit(0)
 
 

@@ -81,7 +81,7 @@ def run(
                 publishing = play(scenario, scene, seed=seed)
             begun_at = time.monotonic()
             come_to_rest(scene, within=scenario.rests_within)
-            tell(f"    at rest {time.monotonic() - begun_at:.1f} s after the last event")
+            tell(f"    quiescent {time.monotonic() - begun_at:.1f} s after the last event")
             stop_all(scene)
         records = gather(scenario, scene, paths)
         scene.complaints += shortcomings(scenario, scene, records, publishing=publishing, folder=paths)
@@ -91,7 +91,7 @@ def run(
             # An unexpected violation may not be reproducible.
             kept = Path(tempfile.mkdtemp(prefix=f"hookhub-chaos-{scenario.name}-{seed}-"))
             shutil.copytree(paths, kept, dirs_exist_ok=True)
-            tell(f"  the logs and the records of this are kept in {kept}")
+            tell(f"  logs and history are kept in {kept}")
         return verdict
 
 
@@ -119,7 +119,7 @@ def play(scenario: Scenario, scene: Scene, *, seed: int) -> Span:
         deeds = scene.deeds
         FAULTS[step.fault](scene)
         if scene.deeds == deeds:
-            scene.complaints.append(f"the fault {step.fault} did nothing")
+            scene.complaints.append(f"the fault {step.fault} had no effect")
     scene.wait(begun_at + scenario.seconds - time.monotonic())
     return since, time.time()
 
@@ -153,7 +153,7 @@ def come_to_rest(scene: Scene, *, within: float) -> None:
                 entries = redis.xlen(DEFAULT_STREAM)
             if waiting == (0, 0) and not entries:
                 return
-    scene.tell(f"    not at rest after {within:g} s")
+    scene.tell(f"    not quiescent after {within:g} s")
 
 
 def stop_all(scene: Scene) -> None:

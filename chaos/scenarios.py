@@ -24,14 +24,14 @@ ALL_SHAKY = Part("/first-fails", topics=("push",), acts=(Act(first="500"),), sch
 SCENARIOS = (
     Scenario(
         "calm",
-        "with receivers of every kind and nothing in the way, nothing is lost, doubled, late or early",
+        "without faults and with receivers of every kind, nothing is lost, duplicated, late or early",
         parts=(STEADY, NARROW, SHAKY, HOPELESS, WHIMSICAL, DOOMED),
         prompt_within=0.4,
         late_allowed=2,
     ),
     Scenario(
         "slow-commits",
-        "the bell is rung after the COMMIT, however long that takes",
+        "the wake-up is sent after the COMMIT, however long that takes",
         commits_take=0.25,
         parts=(STEADY,),
         # So seldom that no event benefits from another's wake-up, and with one scheduler to find work without a
@@ -43,7 +43,7 @@ SCENARIOS = (
     ),
     Scenario(
         "children-killed",
-        "what a worker's child had in hand is repeated, and nothing else",
+        "what a killed child had in flight is repeated, and nothing else",
         faults=("kill-child",),
         draws=6,
         every=1.5,
@@ -53,7 +53,7 @@ SCENARIOS = (
     ),
     Scenario(
         "workers-killed",
-        "what a whole worker had in hand is taken over when its leases run out",
+        "what a killed worker had in flight is claimed again when its leases expire",
         faults=("kill-worker", "kill-parent"),
         draws=3,
         every=4,
@@ -72,7 +72,7 @@ SCENARIOS = (
     ),
     Scenario(
         "workers-stopped",
-        "a worker told to stop with work in flight ends what it began; nothing is sent twice because of it",
+        "a stopped worker settles what it has in flight; nothing is sent twice because of it",
         faults=("stop-worker",),
         draws=3,
         every=2,
@@ -80,7 +80,7 @@ SCENARIOS = (
     ),
     Scenario(
         "shutdown",
-        "everything told to stop at once under load ends in time, and nothing is sent twice because of it",
+        "everything stopped at once under load ends in time, and nothing is sent twice because of it",
         faults=("stop-everything",),
         draws=2,
         every=4,
@@ -89,7 +89,7 @@ SCENARIOS = (
     ),
     Scenario(
         "failpoints-killed",
-        "a process may die at every boundary of the pipeline",
+        "a process can die at any boundary of the pipeline without losing anything",
         faults=(*(f"kill-at-{point}" for point in FAILPOINTS), "kill-mid-fan-out"),
         every=1.5,
         seconds=15,
@@ -99,7 +99,7 @@ SCENARIOS = (
     ),
     Scenario(
         "failpoints-held-up",
-        "a process may be held up beyond its leases at every boundary after the claim, and then go on",
+        "a process can be paused beyond its leases at any boundary after the claim, and then resume",
         faults=(
             "hold-up-at-fanned-out",
             "hold-up-at-claimed",
@@ -113,32 +113,32 @@ SCENARIOS = (
     ),
     Scenario(
         "redis-killed",
-        "Redis killed and started again empty costs no delivery",
+        "Redis killed and restarted empty loses no delivery",
         faults=("kill-redis",),
         draws=2,
         every=5,
         seconds=12,
     ),
-    Scenario("redis-flushed", "FLUSHALL costs no delivery", faults=("flush-redis",), draws=5, every=1.5, seconds=10),
+    Scenario("redis-flushed", "FLUSHALL loses no delivery", faults=("flush-redis",), draws=5, every=1.5, seconds=10),
     Scenario(
         "redis-stalled",
-        "Redis that takes connections and answers nothing for 30 s delays nothing by more than a few seconds",
+        "Redis that accepts connections but does not answer for 30 s delays nothing by more than a few seconds",
         faults=("stall-redis",),
         seconds=34,
     ),
     Scenario(
         "redis-stalled-at-shutdown",
-        "a worker told to stop while Redis hangs does stop",
+        "a worker stops although Redis hangs",
         faults=("stop-worker-while-redis-hangs",),
         draws=2,
         every=3,
         # It talks to Redis several times while it shuts down.
         stops_late=11,
     ),
-    Scenario("redis-full", "Redis out of memory costs no delivery", faults=("fill-redis",), seconds=9),
+    Scenario("redis-full", "Redis out of memory loses no delivery", faults=("fill-redis",), seconds=9),
     Scenario(
         "redis-absent",
-        "without Redis from the start everything is delivered, and with it later, too",
+        "everything is delivered without Redis from the start, and after it is started",
         before=("lose-redis",),
         faults=("revive",),
         first_after=8,
@@ -146,7 +146,7 @@ SCENARIOS = (
     ),
     Scenario(
         "postgres-stopped",
-        "PostgreSQL stopped at once and started again loses nothing that was acknowledged",
+        "PostgreSQL stopped immediately and restarted loses nothing that was acknowledged",
         faults=("stop-postgres", "kill-postgres"),
         every=5,
         seconds=14,
@@ -155,7 +155,7 @@ SCENARIOS = (
     ),
     Scenario(
         "postgres-backends",
-        "connections terminated, and a backend killed, with which the whole cluster recovers",
+        "connections terminated, and a backend killed so that the cluster goes through recovery, lose nothing",
         faults=("terminate-backends", "kill-backend"),
         draws=4,
         every=3,
@@ -165,7 +165,7 @@ SCENARIOS = (
     ),
     Scenario(
         "postgres-stalled",
-        "PostgreSQL that answers nothing, for longer than the leases",
+        "PostgreSQL that does not answer for longer than the leases loses nothing",
         faults=("stall-postgres-briefly", "stall-postgres"),
         every=4,
         seconds=16,
@@ -174,7 +174,7 @@ SCENARIOS = (
     ),
     Scenario(
         "postgres-exhausted",
-        "no connection to PostgreSQL to be had",
+        "no free connection to PostgreSQL loses nothing",
         faults=("exhaust-connections",),
         seconds=9,
         needs_own_servers=True,
@@ -182,7 +182,7 @@ SCENARIOS = (
     ),
     Scenario(
         "postgres-read-only",
-        "PostgreSQL that refuses every change, and a standby that answers for it",
+        "a read-only PostgreSQL, and a standby in its place, lose nothing",
         faults=("turn-read-only", "fail-over"),
         every=5,
         seconds=14,
@@ -198,7 +198,7 @@ SCENARIOS = (
     ),
     Scenario(
         "network-database",
-        "the network between HookHub and PostgreSQL slow, black, reset, half closed, cut",
+        "a network to PostgreSQL that delays, drops, resets, half-closes or cuts connections loses nothing",
         faults=(
             "slow-database",
             "database-black-hole",
@@ -214,7 +214,7 @@ SCENARIOS = (
     ),
     Scenario(
         "network-redis",
-        "the network between HookHub and Redis slow, black, reset, half closed, cut",
+        "a network to Redis that delays, drops, resets, half-closes or cuts connections loses nothing",
         faults=("slow-redis", "redis-black-hole", "redis-reset", "redis-half-close", "redis-cut"),
         every=1,
         seconds=16,
@@ -222,7 +222,7 @@ SCENARIOS = (
     ),
     Scenario(
         "network-web",
-        "the network between publishers and HookHub slow, black, reset, half closed, cut",
+        "a network from publishers that delays, drops, resets, half-closes or cuts connections loses nothing",
         faults=("slow-web", "web-black-hole", "web-reset", "web-half-close", "web-cut"),
         every=1,
         seconds=14,
@@ -230,7 +230,7 @@ SCENARIOS = (
     ),
     Scenario(
         "network-receiver",
-        "the network between HookHub and receivers slow, black, reset, half closed, cut",
+        "a network to receivers that delays, drops, resets, half-closes or cuts connections loses nothing",
         faults=("slow-receiver", "receiver-black-hole", "receiver-reset", "receiver-half-close", "receiver-cut"),
         every=1,
         seconds=14,
@@ -240,7 +240,7 @@ SCENARIOS = (
     ),
     Scenario(
         "storm",
-        "all of it, in an order that the seed decides",
+        "faults of every kind, in an order that the seed determines, lose nothing",
         faults=(
             "kill-child",
             "kill-worker",
@@ -273,7 +273,7 @@ ANY_PACE: dict[str, Any] = {"late_allowed": math.inf, "let_in_least": 0.0, "rest
 SHORT = (
     Scenario(
         "short",
-        "a little of everything",
+        "a short run with faults of many kinds loses nothing",
         faults=(
             "kill-child",
             "kill-at-event-stored",
@@ -295,7 +295,7 @@ SHORT = (
     ),
     Scenario(
         "short-shutdown",
-        "everything told to stop at once under load ends in time, and nothing is sent twice because of it",
+        "everything stopped at once under load ends in time, and nothing is sent twice because of it",
         faults=("stop-everything",),
         seconds=6,
         parts=(STEADY, SHAKY, SLOW),

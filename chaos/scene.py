@@ -99,9 +99,9 @@ class Scene:
     def tend(self) -> None:
         """Restart ended processes, as a service manager does, and report those that had no reason to end."""
         for ended in self.crew.tend():
-            self.tell(f"    {ended.name} had ended, and is started again")
+            self.tell(f"    {ended.name} ended; restarting it")
             if not is_consequence(ended, killed=self.killed, bereft=self.bereft, now=time.time()):
-                self.complaints.append(f"{ended.name} ended by itself with {ended.code}")
+                self.complaints.append(f"{ended.name} exited unexpectedly with {ended.code}")
             if ended.name == "web":
                 self.web_goes_down()
 
@@ -145,7 +145,7 @@ class Scene:
         """Record an interruption from ``since`` until now, injected or of the machine itself."""
         self.interruptions.append(Interruption(what, since, time.time(), in_hand, is_kill, kind))
         self.deeds += kind != "machine"
-        held = "" if not in_hand else f", {len(in_hand)} in hand"
+        held = "" if not in_hand else f", {len(in_hand)} leased"
         self.tell(f"    {what}{held}")
 
     def note_outage(self, what: str, *, since: float) -> None:
@@ -178,7 +178,7 @@ class Scene:
         victims = list(processes)
         halted = self.halt(victims)
         if not halted:
-            self.complaints.append(f"{what}: nothing of it lived")
+            self.complaints.append(f"{what}: none of the processes was running")
             return
         dying, bereft = {process.pid for process in victims}, self._parents_of(victims)
         self.killed |= dying

@@ -36,7 +36,7 @@ def kill_redis(scene: Scene) -> None:
     scene.forgotten_at.append(time.time())
     scene.wait(scene.chance.uniform(1, 4))
     scene.ground.revive()
-    scene.note("Redis killed, and started again empty", since=since, kind="redis")
+    scene.note("Redis killed, and restarted empty", since=since, kind="redis")
 
 
 def flush_redis(scene: Scene) -> None:
@@ -97,7 +97,7 @@ def stop_postgres(scene: Scene) -> None:
     psutil.wait_procs([postgres], timeout=BACK_WITHIN_SECONDS)
     scene.wait(scene.chance.uniform(0.5, 2))
     bring_back(scene)
-    scene.note_outage("PostgreSQL stopped immediate, and started again", since=since)
+    scene.note_outage("PostgreSQL stopped (immediate mode), and restarted", since=since)
 
 
 def kill_postgres(scene: Scene) -> None:
@@ -105,7 +105,7 @@ def kill_postgres(scene: Scene) -> None:
     since = time.time()
     die(scene.ground.server("postgres"))
     bring_back(scene)
-    scene.note_outage("PostgreSQL killed, and started again", since=since)
+    scene.note_outage("PostgreSQL killed, and restarted", since=since)
 
 
 def stall_postgres(seconds: float) -> Fault:
@@ -134,7 +134,7 @@ def terminate_backends(scene: Scene) -> None:
         wait_for_backends(connection)
         since = time.time()
         connection.execute(TERMINATE)
-    scene.note_outage("every connection to PostgreSQL terminated", since=since)
+    scene.note_outage("all connections to PostgreSQL terminated", since=since)
 
 
 def kill_backend(scene: Scene) -> None:
@@ -145,10 +145,10 @@ def kill_backend(scene: Scene) -> None:
     try:
         psutil.Process(scene.chance.choice(pids)).kill()
     except psutil.NoSuchProcess:
-        scene.complaints.append("the backend of PostgreSQL that was to be killed had ended")
+        scene.complaints.append("the PostgreSQL backend to be killed had already ended")
         return
     bring_back(scene)
-    scene.note_outage("a backend of PostgreSQL killed", since=since)
+    scene.note_outage("a PostgreSQL backend killed", since=since)
 
 
 def exhaust_connections(scene: Scene) -> None:
@@ -156,7 +156,7 @@ def exhaust_connections(scene: Scene) -> None:
     since = time.time()
     with crowd(scene):
         scene.wait(4)
-    scene.note_outage("no connection to PostgreSQL to be had for 4 s", since=since)
+    scene.note_outage("all PostgreSQL connections taken for 4 s", since=since)
 
 
 def turn_read_only(scene: Scene) -> None:
@@ -221,7 +221,7 @@ def kill_mid_fan_out(scene: Scene) -> None:
         except RuntimeError as error:
             scene.complaints.append(str(error))
             return
-        scene.kill(children_of_workers(scene), what="every child killed in the middle of a fan-out")
+        scene.kill(children_of_workers(scene), what="all children of workers killed during a fan-out")
 
 
 TERMINATE = """
@@ -279,7 +279,7 @@ def revive(scene: Scene) -> None:
     # Missing since before anything was published.
     scene.absences.append((scene.forgotten_at[-1], since))
     scene.ground.revive()
-    scene.note("Redis there at last", since=since, kind="redis")
+    scene.note("Redis started for the first time", since=since, kind="redis")
 
 
 def lose_redis(scene: Scene) -> None:

@@ -37,7 +37,7 @@ OTHERS = ("flush-redis", "terminate-backends", "stop-worker", "stall-redis-brief
 
 SOAK = Scenario(
     "soak",
-    "half an hour of load and kills costs nothing but what was in flight, and nothing grows",
+    "half an hour of load and kills repeats only what was in flight, and leaks nothing",
     faults=KILLS + OTHERS,
     every=EVERY_SECONDS,
     parts=(
@@ -81,8 +81,8 @@ class Samples:
                 family = [psutil.Process(process.pid)]
                 family += family[0].children(recursive=True)
                 memory, files = zip(*[(one.memory_info().rss, one.num_fds()) for one in family], strict=True)
-                self.add(f"{name}, its largest process", max(memory) / MEGABYTE)
-                self.add(f"{name}'s open files", float(sum(files)))
+                self.add(f"{name}: largest process", max(memory) / MEGABYTE)
+                self.add(f"{name}: open files", float(sum(files)))
                 if name in SOAK.spared:
                     # No other process lives long enough to show a leak.
                     self.add(PARENT_MEMORY, memory[0] / MEGABYTE)
@@ -100,8 +100,8 @@ class Samples:
 
         until = max((points[-1][0] for points in self.curves.values()), default=1.0)
         panels = [
-            panel("Memory", " MB", "worker, its largest process", "web, its largest process", PARENT_MEMORY),
-            panel("Open files", "", "worker's open files", "web's open files", PARENT_FILES),
+            panel("Memory", " MB", "worker: largest process", "web: largest process", PARENT_MEMORY),
+            panel("Open files", "", "worker: open files", "web: open files", PARENT_FILES),
             panel("Rows in PostgreSQL", "", "live rows", DEAD_ROWS),
         ]
         return draw(title, panels, marks=kills, until=until)
@@ -130,8 +130,8 @@ def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | N
 
     with home_of_its_own() as home, Ground(home) as ground:
         verdict = run(scenario, seed=seed, ground=ground, tell=tell, keep=keep, around=watched)
-    title = f"{minutes:g} minutes, {verdict.figures['accepted']:,} events, {len(kills)} kills (strokes)"
+    title = f"{minutes:g} minutes, {verdict.figures['accepted']:,} events, {len(kills)} kills (ticks)"
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_text(samples.picture(kills, title=title))
-    tell(f"The picture is in {picture}.")
+    tell(f"Chart written to {picture}.")
     return verdict

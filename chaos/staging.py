@@ -104,7 +104,7 @@ def rewritten(command: str) -> str:
     """
     changed = command.replace("config.celery", "chaos.celery").replace("config.asgi", "chaos.asgi")
     if changed == command:
-        raise ValueError(f"nothing can be built into {command!r}")
+        raise ValueError(f"no mutation can be applied to the command {command!r}")
     return changed
 
 
@@ -143,8 +143,8 @@ def say(receiver: "subprocess.Popen[str]", told: Mapping[str, Any]) -> None:
     assert receiver.stdout is not None
     receiver.stdin.write(json.dumps(told) + "\n")
     receiver.stdin.flush()
-    if receiver.stdout.readline().strip() != "understood":
-        raise RuntimeError("the receiver did not understand")
+    if receiver.stdout.readline().strip() != "ok":
+        raise RuntimeError("the receiver did not confirm the message")
 
 
 def start(scenario: Scenario, scene: Scene) -> None:
@@ -153,7 +153,7 @@ def start(scenario: Scenario, scene: Scene) -> None:
     for number in range(1, scenario.workers + 1):
         name = "worker" if number == 1 else f"worker-{number}"
         scene.crew.start(name, **scenario.differences.get(name, {}))
-    wait_for(scene.is_up, "everything to be up", seconds=STARTS_WITHIN_SECONDS)
+    wait_for(scene.is_up, "all processes to be up", seconds=STARTS_WITHIN_SECONDS)
 
 
 def make_webhooks(scenario: Scenario, scene: Scene, receiver_port: int) -> dict[str, str]:

@@ -36,7 +36,7 @@ def quiet_doors(
         promised = rate * (BATCH if door == "batch" else 1) * seconds
         least = max(1.0, promised * share)
         if got_through[door] < least:
-            yield f"{got_through[door]} events got through the door {door!r}, of {promised:.0f} that were meant to"
+            yield f"{door!r} accepted {got_through[door]} events; at least {least:g} are required"
 
 
 def deaf_hooks(arrivals: Iterable[Arrival], hooks: Iterable[Hook]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def deaf_hooks(arrivals: Iterable[Arrival], hooks: Iterable[Hook]) -> Iterator[s
     heard = {arrival.path for arrival in arrivals}
     for hook in hooks:
         if hook.is_healthy and hook.path not in heard:
-            yield f"nothing arrived at {hook.path}"
+            yield f"{hook.path} received nothing"
 
 
 def silent_spans(arrivals: Sequence[Arrival], hooks: Iterable[Hook], spans: Iterable[Span]) -> Iterator[str]:
@@ -53,14 +53,14 @@ def silent_spans(arrivals: Sequence[Arrival], hooks: Iterable[Hook], spans: Iter
     times = [arrival.at for arrival in arrivals if arrival.path in healthy]
     for at, until in spans:
         if not any(at <= time <= until for time in times):
-            yield f"nothing arrived in the {until - at:.1f} s of an absence"
+            yield f"nothing arrived during the {until - at:.1f} s in which a server was missing"
 
 
 def idle_kills(interruptions: Iterable[Interruption], *, at_least: int) -> Iterator[str]:
     """Yield a message if the kills met fewer deliveries in flight than required."""
     met = sum(len(one.in_hand or ()) for one in interruptions if one.is_kill)
     if met < at_least:
-        yield f"the kills met {met} deliveries in hand, and {at_least} are the least"
+        yield f"the kills met {met} leased deliveries; at least {at_least} are required"
 
 
 def rejections(lines: Iterable[Mapping[str, object]]) -> Iterator[str]:
@@ -69,17 +69,17 @@ def rejections(lines: Iterable[Mapping[str, object]]) -> Iterator[str]:
     rejected = [(status, key) for status, key in found if is_rejection(status)]  # type: ignore[arg-type]
     for status, count in sorted(Counter(status for status, _ in rejected).items(), key=str):
         first = next(key for one, key in rejected if one == status)
-        yield f"{count} valid events were answered {status}, first {first}"
+        yield f"{count} valid events were rejected with {status}, first {first}"
 
 
 def ailments(module: str, *, ended_early: bool, was_killed: bool, code: int, log: str) -> Iterator[str]:
     """Yield what went wrong with a helper process of the harness, which leaves gaps in the history."""
     if ended_early:
-        yield f"{module} ended before it was told to"
+        yield f"{module} ended before it was stopped"
     if was_killed:
-        yield f"{module} did not end when it was told to"
+        yield f"{module} did not end when it was stopped"
     elif code:
-        yield f"{module} ended with {code}"
+        yield f"{module} exited with {code}"
     if "Traceback" in log:
         yield f"{module} failed: {log.strip().splitlines()[-1]}"
 
@@ -88,11 +88,11 @@ def worker_crashes(name: str, log: str, *, killed: Container[int]) -> Iterator[s
     """Yield the children of a worker that ended without having been killed, according to the worker's log."""
     for pid, how in CHILD_ENDED.findall(log):
         if int(pid) not in killed:
-            yield f"a child of {name} ended by itself, with {how}"
+            yield f"a child of {name} exited unexpectedly: {how}"
 
 
 def web_crashes(log: str, *, meant: int) -> Iterator[str]:
     """Yield a message if more web processes ended than were killed or stopped, according to the web server's log."""
     ended = log.count(WEB_CHILD_ENDED)
     if ended > meant:
-        yield f"{ended} processes of the web server ended, and {meant} were killed or told to stop"
+        yield f"{ended} web processes ended, but only {meant} were killed or stopped"

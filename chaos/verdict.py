@@ -28,9 +28,9 @@ class Verdict:
         found: list[str] = []
         for rule, count in sorted(Counter(breach.rule for breach in self.breaches).items()):
             ours = [breach.what for breach in self.breaches if breach.rule == rule]
-            found += [f"  rule {rule}: {what}" for what in ours[:SHOWN_MOST]]
+            found += [f"  {accounting.RULE_NAMES[rule]}: {what}" for what in ours[:SHOWN_MOST]]
             if count > SHOWN_MOST:
-                found.append(f"  rule {rule}: … and {count - SHOWN_MOST} more")
+                found.append(f"  {accounting.RULE_NAMES[rule]}: … and {count - SHOWN_MOST} more")
         return found
 
 

@@ -537,7 +537,7 @@ SPECTACULAR_SETTINGS = {
         {"name": "deliveries", "description": "The delivery log, and redelivery."},
         {"name": "event-types", "description": "Event types with their schemas and examples."},
         {"name": "events", "description": "Publish and read events."},
-        {"name": "meta", "description": "The version, limits and capabilities of this deployment."},
+        {"name": "meta", "description": "The version and configuration of this deployment."},
         {"name": "organizations", "description": "The tenants of this deployment."},
         {"name": "replays", "description": "Bulk redelivery."},
         {"name": "repositories", "description": "The subjects of most events."},

@@ -121,5 +121,5 @@ def test_a_cut_lets_so_many_bytes_pass_and_breaks(proxy: Proxy) -> None:
 
 def test_a_mode_that_does_not_exist_is_an_error(proxy: Proxy) -> None:
     assert len(set(MODES)) == len(MODES)
-    with pytest.raises(ValueError, match="storm is none of open, latency"):
+    with pytest.raises(ValueError, match="unknown mode 'storm'; use one of: open, latency"):
         proxy.set("storm")

@@ -76,9 +76,9 @@ ACCEPTED = {
     "unknown to its publisher, and stored": (published("b", 11, said="unknown"), {"b": 11.0}, True),
     "unknown to its publisher": (published("b", 11, said="unknown"), {}, False),
     "refused": (published("b", 11, said="refused"), {}, False),
-    "taken by Redis, and by nobody else": (published("b", 11, door="stream"), {}, False),
-    "taken from the stream": (published("b", 11, door="stream"), {"b": 11.0}, True),
-    "nothing that the webhook asked for": (published("b", 11, type="issues"), {}, False),
+    "acknowledged by Redis only": (published("b", 11, door="stream"), {}, False),
+    "stored from the stream": (published("b", 11, door="stream"), {"b": 11.0}, True),
+    "outside the webhook's subscription": (published("b", 11, type="issues"), {}, False),
 }
 
 

@@ -35,17 +35,17 @@ def test_a_healthy_run_has_room_below_every_ceiling() -> None:
         (
             PARENT_MEMORY,
             stepping(120, 133),
-            "worker's parent: 120 in the first third and 133 in the last; 12 more are the most",
+            "worker parent: memory grew from 120 to 133 between the first and the last third; the limit is 12 more",
         ),
         (
             PARENT_FILES,
             stepping(30, 46),
-            "worker's parent's open files: 30 in the first third and 46 in the last; 15 more are the most",
+            "worker parent: open files grew from 30 to 46 between the first and the last third; the limit is 15 more",
         ),
         (
             DEAD_ROWS,
             stepping(0, 900_000),
-            "dead rows: 0 in the first third and 900,000 in the last; 100,000 more are the most",
+            "dead rows grew from 0 to 900,000 between the first and the last third; the limit is 100,000 more",
         ),
     ],
 )
@@ -54,9 +54,7 @@ def test_what_grows_and_does_not_stop_is_told_of(name: str, points: Points, told
 
 
 def test_a_curve_that_nobody_looked_at_does_not_pass_for_one_that_does_not_grow() -> None:
-    assert grown({**WELL, PARENT_FILES: []}) == [
-        "worker's parent's open files: seen 0 times, which is too seldom to tell whether it grows"
-    ]
+    assert grown({**WELL, PARENT_FILES: []}) == ["worker parent: open files: 0 samples are too few to detect growth"]
     assert grown({DEAD_ROWS: WELL[DEAD_ROWS], PARENT_MEMORY: WELL[PARENT_MEMORY]}) != []
 
 
@@ -76,9 +74,9 @@ def test_two_minutes_are_enough_to_judge() -> None:
     ("kills", "minutes", "told"),
     [
         (200, 30, []),
-        (199, 30, ["199 kills in 30 minutes; 200 are the least"]),
+        (199, 30, ["only 199 kills in 30 minutes; at least 200 are required"]),
         (13, 2, []),
-        (12, 2, ["12 kills in 2 minutes; 13 are the least"]),
+        (12, 2, ["only 12 kills in 2 minutes; at least 13 are required"]),
         (0, 0.1, []),
     ],
 )
