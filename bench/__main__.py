@@ -26,8 +26,12 @@ def main() -> None:
     parser.add_argument(
         "name", choices=sorted(BENCHES), help="; ".join(f"{n}: {b.__doc__}" for n, b in BENCHES.items())
     )
-    parser.add_argument("--json", action="store_true", help="print the JSON line only; progress goes to stderr")
-    parser.add_argument("--seconds", type=float, default=10, help="how long to measure (default 10)")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print only the line of JSON to standard output; progress goes to standard error",
+    )
+    parser.add_argument("--seconds", type=float, default=10, help="seconds to measure (default: 10)")
     options = parser.parse_args()
     out = sys.stderr if options.json else sys.stdout
 

@@ -104,7 +104,7 @@ def attack(port: int, key: str, *, seconds: float) -> Counter[str]:
         threads = [threading.Thread(target=job, args=arguments) for job, arguments in jobs]
         for thread in threads:
             thread.start()
-        print("all at it", flush=True)
+        print("ready", flush=True)
         time.sleep(seconds)
         made.stop.set()
         for thread in threads:

@@ -127,7 +127,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
         for kind in range(KINDS):
             client.webhooks.create(sink.url(), events=[f"push.{kind:02d}"])
         scene = Scene(bench, sink)
-        tell(f"{IDLE_PER_S} events a second …")
+        tell(f"{IDLE_PER_S} events per second …")
         idle = scene.load(scene.ways()[0], rate=IDLE_PER_S, seconds=max(3.0, share))
         figures["idle_p50_ms"] = percentile(idle.latencies, 50)
         for way in scene.ways():
@@ -153,14 +153,14 @@ def measure(scene: Scene, way: Way, *, seconds: float, tell: Tell) -> dict[str, 
 
 def highest(scene: Scene, way: Way, *, seconds: float, tell: Tell) -> float:
     """Return the highest rate tried, in events per second, that HookHub sustains."""
-    tell(f"{way.name}: {PROBE:,} events as fast as they are taken …")
+    tell(f"{way.name}: {PROBE:,} events as fast as HookHub accepts them …")
     probe = scene.load(way, rate=0, seconds=PATIENCE_SECONDS, most=PROBE)
     rate = 0.7 * probe.accepted / (probe.seconds + probe.trailing)
     kept_up, fell_behind = 0.0, float("inf")
     for _ in range(TRIES):
         found = scene.load(way, rate=rate, seconds=seconds)
         verdict = "kept up" if found.kept_up else "fell behind"
-        tell(f"  {rate:,.0f} events a second: {verdict}, p99 {percentile(found.latencies, 99)} ms")
+        tell(f"  {rate:,.0f} events per second: {verdict}, p99 {percentile(found.latencies, 99)} ms")
         if found.kept_up:
             kept_up = rate
         else:
@@ -169,5 +169,5 @@ def highest(scene: Scene, way: Way, *, seconds: float, tell: Tell) -> float:
             break
         rate = min(1.3 * kept_up, (kept_up + fell_behind) / 2) if kept_up else 0.6 * rate
     if not kept_up:
-        raise RuntimeError(f"HookHub fell behind at every rate, the last of them {fell_behind:,.0f} events a second")
+        raise RuntimeError(f"HookHub fell behind at every rate, down to {fell_behind:,.0f} events per second")
     return kept_up

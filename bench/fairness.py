@@ -31,7 +31,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
     figures: dict[str, object] = {"events_per_s": EVENTS_PER_S, "share_of_each_bad_one": BAD_SHARE}
     p99 = {}
     for suffix, bad in (("without", False), ("with", True)):
-        tell(f"{EVENTS_PER_S} events a second for {seconds:g} s, {suffix} the bad ones …")
+        tell(f"{EVENTS_PER_S} events per second for {seconds:g} s, {suffix} bad receivers …")
         found = measure(seconds, bad=bad, tell=tell)
         figures |= {f"{name}_{suffix}": value for name, value in found.items()}
         p99[suffix] = found["healthy_p99_ms"]

@@ -66,9 +66,9 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
 
 def make_webhooks(bench: Stage, client: Client, sink: Sink, webhooks: int, *, tell: Tell) -> None:
     """Create one webhook for the single events and ``webhooks`` for the events to all, each with its own secret."""
-    tell(f"Making {webhooks:,} webhooks …")
+    tell(f"Creating {webhooks:,} webhooks …")
     client.webhooks.create(sink.url(ONE), events=["single"])
-    client.webhooks.create(sink.url(ALL), events=["everybody"])
+    client.webhooks.create(sink.url(ALL), events=["broadcast"])
     with psycopg.connect(bench.database_url, autocommit=True) as connection:
         copy_webhooks(connection, webhooks - 1, key=bench.encryption_key)
 
@@ -79,7 +79,7 @@ def play(bench: Stage, client: Client, sink: Sink, webhooks: int) -> Round:
     sink.reset()
     time.sleep(PAUSE_SECONDS)
     started = time.monotonic()
-    client.publish("everybody", {"t": started, "ref": "refs/heads/main"})
+    client.publish("broadcast", {"t": started, "ref": "refs/heads/main"})
     accepted = time.monotonic()
     wait_for(lambda: count(sink, ALL) >= webhooks, "the last delivery to arrive", seconds=PATIENCE_SECONDS, pause=0.05)
     memory = bench.memory("worker")

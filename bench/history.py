@@ -131,7 +131,7 @@ def live(bench: Stage, era: Era, *, deliveries: int, webhooks: int, tell: Tell) 
         found = connection.execute(f"SELECT id, event_id FROM deliveries_delivery WHERE {era.one} LIMIT 1".encode())
         one = found.fetchone()
         if one is None:
-            raise RuntimeError(f"there is no delivery with {era.one}, of which the {era.name} could be copies")
+            raise RuntimeError(f"no delivery to copy for the {era.name}: none has {era.one}")
         starts = range(0, events, AT_ONCE // era.fan_out)
         spans = [(start, min(start + starts.step, events) - 1) for start in starts]
         chapters = [chapter(connection, era, one=one, span=span, moment=moment, webhooks=webhooks) for span in spans]

@@ -14,7 +14,7 @@ PAUSE_SECONDS = 0.1
 
 def run(seconds: float, tell: Tell) -> dict[str, object]:
     """idle system, one event at a time."""
-    tell("Starting HookHub from nothing …")
+    tell("Starting a fresh HookHub …")
     with Sink() as sink, stage() as bench, bench.running("web"), bench.running("worker"), bench.client() as client:
         client.webhooks.create(sink.url(), events=["*"])
         tell(f"Publishing one event at a time for {seconds:g} s …")

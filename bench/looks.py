@@ -34,7 +34,7 @@ def measure(count: int) -> dict[str, float]:
     while fanned_out < count:
         events = pipeline.fan_out(now=clock()).events
         if not events:
-            raise RuntimeError(f"{count} events were to be fanned out, and there were {fanned_out}")
+            raise RuntimeError(f"only {fanned_out} of {count} events are pending")
         fanned_out += events
     claims, looks, after = [], [], 0
     for _ in range(WARM_UP + REPETITIONS):

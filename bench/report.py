@@ -38,12 +38,14 @@ class MarksMissing(ValueError):
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.report", description=__doc__)
-    parser.add_argument("name", nargs="*", metavar="NAME", help=f"of {', '.join(sorted(BENCHES))} (default: all)")
-    parser.add_argument("--document", type=Path, default=DOCUMENT, help="the file to put the figures into")
+    parser.add_argument(
+        "name", nargs="*", metavar="NAME", help=f"benchmarks to run: {', '.join(sorted(BENCHES))} (default: all)"
+    )
+    parser.add_argument("--document", type=Path, default=DOCUMENT, help="the file to update")
     options = parser.parse_args()
     names = options.name or sorted(BENCHES)
     if strange := set(names) - BENCHES.keys():
-        parser.error(f"there is no bench {', '.join(sorted(strange))}; there are {', '.join(sorted(BENCHES))}")
+        parser.error(f"unknown benchmark: {', '.join(sorted(strange))}; choose from {', '.join(sorted(BENCHES))}")
     try:
         # Fail before minutes are spent on measuring.
         replace(options.document.read_text(), dict.fromkeys([MACHINE, *names], ""))
@@ -69,9 +71,9 @@ def write(document: Path, names: Sequence[str]) -> None:
             failures.append(error)
             continue
         document.write_text(replace(document.read_text(), {name: content}))
-    say(f"{document} has all that there is after {time.monotonic() - started:.0f} s.")
+    say(f"Updated {document} after {time.monotonic() - started:.0f} s.")
     if failures:
-        raise ExceptionGroup("not all of the benches could be run", failures)
+        raise ExceptionGroup("some benchmarks failed", failures)
 
 
 def run(name: str) -> str:
@@ -114,7 +116,7 @@ def replace(document: str, blocks: Mapping[str, str]) -> str:
             continue
         document = f"{before}{begin}\n{content}\n{end}{after}"
     if missing:
-        raise MarksMissing(f"put these marks where the figures are to stand: {', '.join(missing)}")
+        raise MarksMissing(f"add these markers where the figures belong: {', '.join(missing)}")
     return document
 
 

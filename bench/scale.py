@@ -60,14 +60,14 @@ def sizes(seconds: float) -> tuple[int, int]:
     short = seconds < SHORT_SECONDS
     given = os.environ.get("BENCH_ROWS", "")
     if given and not (given.isdecimal() and int(given) >= 400):
-        raise SystemExit(f"BENCH_ROWS must be a whole number from 400 on, not {given!r}")
+        raise SystemExit(f"BENCH_ROWS must be an integer of at least 400, not {given!r}")
     rows = int(given) if given else ROWS_IF_SHORT if short else ROWS
     return rows, DELIVERIES_IF_SHORT if short else DELIVERIES
 
 
 def prepare(bench: Stage, sink: Sink, tell: Tell) -> None:
     """Create the webhooks of the measured events, and one real delivery of each kind that the history consists of."""
-    tell("Starting HookHub from nothing …")
+    tell("Starting a fresh HookHub …")
     with bench.running("web"), bench.client() as client:
         far_off = {"retry_schedule": [FAR_OFF_SECONDS]}
         client.webhooks.create(sink.url("/fail"), events=["model.failed"], settings=far_off)

@@ -214,7 +214,7 @@ def wait_for(is_so: Callable[[], object], what: str, *, seconds: float, pause: f
     give_up_at = time.monotonic() + seconds
     while not is_so():
         if time.monotonic() > give_up_at:
-            raise RuntimeError(f"waited {seconds:g} s for {what} in vain")
+            raise RuntimeError(f"timed out after {seconds:g} s waiting for {what}")
         time.sleep(pause)
 
 

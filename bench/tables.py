@@ -8,18 +8,18 @@ Figures = Mapping[str, object]
 # the name is the row. The empty one takes figures that also occur in another column.
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "endtoend": {
-        "single_": "one event a request",
-        "batch_": "100 events a request",
-        "stream_": "100 entries of the stream",
+        "single_": "1 event per request",
+        "batch_": "100 events per request",
+        "stream_": "100 stream entries",
     },
-    "fairness": {"_without": "without the bad ones", "_with": "with them"},
-    "memory": {"": "holding them", "_idle": "idle"},
-    "scale": {"_empty": "empty", "_finished": "finished deliveries", "_full": "and scheduled retries"},
+    "fairness": {"_without": "without bad receivers", "_with": "with bad receivers"},
+    "memory": {"": "256 in flight", "_idle": "idle"},
+    "scale": {"_empty": "empty", "_finished": "finished deliveries", "_full": "with scheduled retries"},
     "throughput": {
-        "": "1 KB, to one webhook",
-        "_fan_out_10": "1 KB, to ten",
-        "_10kb": "10 KB, to one",
-        "_10kb_to_10": "10 KB, to ten",
+        "": "1 KB to 1 webhook",
+        "_fan_out_10": "1 KB to 10",
+        "_10kb": "10 KB to 1",
+        "_10kb_to_10": "10 KB to 10",
     },
 }
 

@@ -26,7 +26,7 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
     for suffix, size, fan_out in SHAPES:
         # HookHub and both baselines are measured shortly after one another, on the same receiver.
         part = count if not suffix else count // 2
-        tell(f"{part:,} deliveries of {size:,} bytes, each event to {fan_out} …")
+        tell(f"{part:,} deliveries of {size:,} bytes, fan-out {fan_out} …")
         found = measure(part, size=size, fan_out=fan_out, naive=not suffix, seconds=seconds, tell=tell)
         figures |= {f"{name}{suffix}": value for name, value in found.items()}
     return figures
@@ -93,7 +93,7 @@ def ceiling(sink: Sink, *, size: int, count: int = 20_000) -> float:
 
 def naive_rate(bench: Stage, sink: Sink, count: int, *, size: int, tell: Tell) -> float:
     """Return how many deliveries per second the naive worker makes of ``count`` new events."""
-    tell("The same as a task for each delivery …")
+    tell("The same with one task per delivery …")
     with bench.running("web"), bench.client() as client:
         load.publish(client, load.events(count, size=size, fan_out=1), tell)
     subprocess.run([sys.executable, "-m", "bench.naive"], cwd=ROOT, env=bench.environment, check=True)

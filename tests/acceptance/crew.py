@@ -24,7 +24,7 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
     """Poll until a condition holds; fail with ``what`` after PATIENCE_SECONDS."""
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while not is_so():
-        assert time.monotonic() < give_up_at, f"waited {PATIENCE_SECONDS} s for {what} in vain"
+        assert time.monotonic() < give_up_at, f"timed out after {PATIENCE_SECONDS} s waiting for {what}"
         time.sleep(0.05)
 
 

@@ -22,19 +22,29 @@ def test_a_run_in_which_all_are_served_has_no_faults() -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        pytest.param({"slowest_health_check_s": 1.2}, "a health check took 1.2 s", id="slow health check"),
-        pytest.param({"health_checks": 0}, "a health check took 0.9 s", id="no health check"),
         pytest.param(
-            {"apart": {**WELL["apart"], "slowest_s": 3.1}}, "apart: an event was accepted after 3.1 s", id="slow event"
+            {"slowest_health_check_s": 1.2}, "the slowest of 50 health checks took 1.2 s", id="slow health check"
+        ),
+        pytest.param({"health_checks": 0}, "the slowest of 0 health checks took 0.9 s", id="no health check"),
+        pytest.param(
+            {"apart": {**WELL["apart"], "slowest_s": 3.1}},
+            "apart: the slowest of 30 events was accepted after 3.1 s",
+            id="slow event",
         ),
         pytest.param(
-            {"beside": {**WELL["beside"], "delivered": 30}}, "beside: of 31 events 30 were delivered", id="lost event"
+            {"beside": {**WELL["beside"], "delivered": 30}},
+            "beside: 30 of 31 events were delivered, 0 twice",
+            id="lost event",
         ),
         pytest.param(
-            {"beside": {**WELL["beside"], "twice": 1}}, "beside: of 31 events 31 were delivered", id="doubled event"
+            {"beside": {**WELL["beside"], "twice": 1}},
+            "beside: 31 of 31 events were delivered, 1 twice",
+            id="doubled event",
         ),
         pytest.param(
-            {"attacks": {**WELL["attacks"], "webhooks 201": 3}}, "there were only 3 webhooks 201", id="feeble attack"
+            {"attacks": {**WELL["attacks"], "webhooks 201": 3}},
+            "only 3 of 64 attacks of kind 'webhooks 201' took place",
+            id="feeble attack",
         ),
     ],
 )
