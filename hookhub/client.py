@@ -56,13 +56,13 @@ KEY = re.compile(r"[\x21-\x7e]{1,1000}")
 MOMENT = re.compile(r"([0-9-]{10}[Tt][0-9:]{8})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})")
 
 _RETRIED = frozenset({429, 502, 503, 504})
+# None for 409: the API's message states the conflict and the remedy, which differ from resource to resource.
 _ADVICE = {
     401: "Check the API key.",
-    403: "Use an API key that may do this.",
-    404: "Check the id or name, and that the base URL is HookHub's.",
-    409: "Choose another id, or send exactly what was sent with it before.",
-    413: "Send less in one event: link to large content instead of carrying it.",
-    429: "Send more slowly.",
+    403: "Use an API key that permits this request.",
+    404: "Check the id or name, and the base URL.",
+    413: "Make the event smaller: link to large content instead of embedding it.",
+    429: "Reduce the request rate.",
 }
 
 
@@ -243,20 +243,24 @@ class Client:
         *,
         deliveries: Sequence[str] | None = None,
         webhook: str | None = None,
-        state: str | None = None,
+        event: str | None = None,
+        repository: str | None = None,
+        state: str | Sequence[str] | None = None,
         type: str | None = None,  # noqa: A002 - the name of the field in the API.
         after: datetime | None = None,
         before: datetime | None = None,
     ) -> Replay:
         """Start a job that redelivers the deliveries listed by id, or those that match every given filter.
 
-        ``webhook`` is an id, ``type`` an event type; ``after`` (inclusive) and ``before`` (exclusive) bound the
-        creation of a delivery and need a time zone. At least one argument is required. The job runs in the background;
-        call ``wait()`` on the result to wait for it.
+        ``webhook`` and ``event`` are ids, ``type`` is an event type, and ``state`` one state or several. ``after``
+        (inclusive) and ``before`` (exclusive) bound the creation of a delivery and need a time zone. At least one
+        argument is required. The job skips deliveries that are being sent, and those whose webhook is disabled or
+        deleted. It runs in the background; call ``wait()`` on the result to wait for it.
 
-            hookhub.replay(webhook=webhook_id, state="failed", after=outage_began_at).wait()
+            hookhub.replay(webhook=webhook_id, state=["failed", "cancelled"], after=outage_began_at).wait()
         """
-        wanted = {"deliveries": deliveries and list(deliveries), "webhook": webhook, "state": state, "type": type}
+        wanted = {"deliveries": deliveries and list(deliveries), "webhook": webhook, "event": event}
+        wanted |= {"repository": repository, "state": _states(state), "type": type}
         wanted |= {"after": _time(after), "before": _time(before)}
         body = {name: value for name, value in wanted.items() if value is not None}
         return self._replay("POST", "replays", body=body)
@@ -351,7 +355,7 @@ class Webhooks:
         return self._calls.json("POST", _path("webhooks", webhook, "rotate-secret"))
 
     def ping(self, webhook: str) -> Json:
-        """Send a ``ping`` event to the webhook and return its delivery; a disabled webhook is a 409."""
+        """Send a ``ping`` event to the webhook and return its delivery; the API answers 409 if it is disabled."""
         return self._calls.json("POST", _path("webhooks", webhook, "ping"))
 
     def stats(self, webhook: str) -> Json:
@@ -375,7 +379,7 @@ class Deliveries:
         webhook: str | None = None,
         event: str | None = None,
         repository: str | None = None,
-        state: str | None = None,
+        state: str | Sequence[str] | None = None,
         type: str | None = None,  # noqa: A002 - the name of the field in the API.
         after: datetime | None = None,
         before: datetime | None = None,
@@ -383,26 +387,28 @@ class Deliveries:
     ) -> Iterator[Json]:
         """Yield the deliveries that match every given filter, newest first, fetching pages as needed.
 
-        ``webhook`` and ``event`` are ids. ``after`` (inclusive) and ``before`` (exclusive) bound the creation of a
-        delivery and need a time zone. ``page_size`` is the number of deliveries in one request.
+        ``webhook`` and ``event`` are ids, and ``state`` is one state or several. ``after`` (inclusive) and ``before``
+        (exclusive) bound the creation of a delivery and need a time zone. ``page_size`` is the number of deliveries in
+        one request.
         """
-        filters = {"webhook": webhook, "event": event, "repository": repository, "state": state, "type": type}
-        filters |= {"after": _time(after), "before": _time(before), "limit": str(page_size) if page_size else None}
-        return self._calls.pages("deliveries", filters)
+        filters: dict[str, str | Sequence[str] | None] = {"webhook": webhook, "event": event, "repository": repository}
+        filters |= {"state": _states(state), "type": type, "after": _time(after), "before": _time(before)}
+        return self._calls.pages("deliveries", {**filters, "limit": str(page_size) if page_size else None})
 
     def get(self, delivery: str) -> Json:
         """Return one delivery with all its attempts."""
         return self._calls.json("GET", _path("deliveries", delivery))
 
     def redeliver(self, delivery: str) -> Json:
-        """Make a delivery due at once, with its retry schedule restarted, and return it.
+        """Make a delivery due at once, with its retry schedule restarted, and return it; not retried after a timeout.
 
-        A delivery that is being sent at the moment, or whose webhook is disabled or deleted, is a 409.
+        The id stays the same. The API answers 409 for a delivery that is being sent at the moment, and for one whose
+        webhook is disabled or deleted.
         """
         return self._calls.json("POST", _path("deliveries", delivery, "redeliver"))
 
     def cancel(self, delivery: str) -> Json:
-        """Cancel a pending or held delivery and return it; one in any other state is a 409."""
+        """Cancel a pending or held delivery and return it; the API answers 409 for one in any other state."""
         return self._calls.json("POST", _path("deliveries", delivery, "cancel"), repeatable=True)
 
 
@@ -434,7 +440,9 @@ class _Calls:
     def __init__(self, base_url: str, api_key: str, *, timeout: timedelta, retries: int) -> None:
         # The message does not quote the value: it may hold a password, or be the key if the arguments were swapped.
         if not _is_base_url(base_url):
-            raise ValueError("base_url must look like https://hooks.example.org, without a user name or a query")
+            raise ValueError(
+                "base_url must look like https://hooks.example.org, without credentials, query or fragment"
+            )
         api_key = clean_key(api_key)
         self._base = f"{base_url.rstrip('/').removesuffix('/v1')}/v1"
         self._timeout = timeout.total_seconds()
@@ -456,9 +464,11 @@ class _Calls:
         content = None if body is None else _encode(body)
         return _object(self.call(method, path, content=content, repeatable=repeatable))
 
-    def pages(self, path: str, filters: Mapping[str, str | None]) -> Iterator[Json]:
-        """Yield the results of a paginated list."""
-        query: list[tuple[str, str]] = [(name, value) for name, value in filters.items() if value is not None]
+    def pages(self, path: str, filters: Mapping[str, str | Sequence[str] | None]) -> Iterator[Json]:
+        """Yield the results of a paginated list; a filter with several values is repeated in the query."""
+        query: list[tuple[str, str]] = []
+        for name, value in filters.items():
+            query += [(name, each) for each in ([value] if isinstance(value, str) else value or ())]
         while True:
             answer = self.call("GET", path, query=query)
             page = _object(answer)
@@ -542,7 +552,7 @@ def clean_key(api_key: str) -> str:
     # A key read from a file ends in a line break.
     key = api_key.strip() if isinstance(api_key, str) else ""
     if not KEY.fullmatch(key):
-        raise ValueError("api_key is empty or has characters that no API key has; copy it again as it was shown")
+        raise ValueError("api_key is empty, too long or contains invalid characters; copy it again")
     return key
 
 
@@ -624,9 +634,7 @@ def _object(answer: requests.Response) -> Json:
 
 
 def _not_hookhub(answer: requests.Response) -> HookHubError:
-    message = (
-        f"{answer.url} answered {answer.status_code} with something that is not HookHub's API: {_beginning(answer)}"
-    )
+    message = f"{answer.url} answered {answer.status_code}, but not with a HookHub API response: {_beginning(answer)}"
     return HookHubError(message, status=answer.status_code, code="not_hookhub", advice="Check the base URL.")
 
 
@@ -634,25 +642,25 @@ def _refusal(answer: requests.Response, *, may_repeat: bool) -> HookHubError:
     status = answer.status_code
     if 300 <= status < 400:
         message = f"{answer.url} redirects to {str(answer.headers.get('Location'))[:200]}"
-        return HookHubError(message, status=status, code="redirected", advice="Use that as the base URL.")
+        return HookHubError(message, status=status, code="redirected", advice="Use that address as the base URL.")
     advice = _ADVICE.get(status, "")
     if status >= 500:
-        advice = "Try again later." if may_repeat else "Look whether it had an effect before trying again."
+        advice = "Retry later." if may_repeat else "The request may have taken effect; check before you retry."
     try:
         error = json.loads(answer.content)["error"]
         fields = [(_text(each["field"]), _text(each["message"])) for each in error.get("fields") or ()]
         message, code = _text(error["message"]), _text(error["code"])
         return HookHubError(message, status=status, code=code, fields=fields, advice=advice)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        message = f"the answer is not HookHub's: {_beginning(answer)}"
+        message = f"not a HookHub API response: {_beginning(answer)}"
         return HookHubError(message, status=status, code="unknown", advice=advice)
 
 
 def _no_answer(error: Exception, *, base: str, attempts: int) -> ConnectionFailed:
     tried = f" after {attempts} attempts" if attempts > 1 else ""
-    message = f"{base} gave no answer{tried}: {error}"
+    message = f"no response from {base}{tried}: {error}"
     return ConnectionFailed(
-        message, status=None, code="connection_failed", advice="Check the base URL and that HookHub is running."
+        message, status=None, code="connection_failed", advice="Check the base URL, and that HookHub is running."
     )
 
 
@@ -662,14 +670,14 @@ def _beginning(answer: requests.Response) -> str:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError("not a text")
+        raise TypeError("not a string")
     return value
 
 
 def _moment(value: object) -> datetime:
     found = MOMENT.fullmatch(_text(value))
     if found is None:
-        raise ValueError("not a time")
+        raise ValueError("not a timestamp")
     clock, decimals, zone = found.groups()
     zone = "+00:00" if zone in "Zz" else zone
     return datetime.fromisoformat(f"{clock}.{(decimals or '')[:6]:0<6}{zone}")
@@ -692,7 +700,14 @@ def _path(*parts: str) -> str:
     return "/".join(quote(part, safe="") for part in parts)
 
 
+def _states(state: str | Sequence[str] | None) -> str | list[str] | None:
+    # An empty list would drop the filter from a query, and select the deliveries in every state.
+    if state is not None and not state:
+        raise ValueError("state must not be empty")
+    return state if state is None or isinstance(state, str) else list(state)
+
+
 def _time(at: datetime | None) -> str | None:
     if at is not None and at.utcoffset() is None:
-        raise ValueError("a time needs a time zone, for example datetime.now(timezone.utc)")
+        raise ValueError("a timestamp must have a time zone, for example datetime.now(timezone.utc)")
     return at.isoformat() if at is not None else None

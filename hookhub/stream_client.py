@@ -69,7 +69,7 @@ class StreamPublisher:
         retries: int = 3,
     ) -> None:
         if not stream:
-            raise ValueError("stream is empty; it must be the deployment's HOOKHUB_STREAM")
+            raise ValueError("stream must not be empty; use the deployment's HOOKHUB_STREAM")
         self._stream = stream
         self._is_ours = isinstance(redis, str)
         self._redis = _connect(redis, timeout=timeout, retries=retries) if isinstance(redis, str) else redis
@@ -142,8 +142,8 @@ def _connect(url: str, *, timeout: timedelta, retries: int) -> Redis:
     except ValueError:
         # redis-py's message may quote a part of the password.
         raise ValueError(
-            "redis is not the URL of a Redis, such as redis://:password@redis.internal:6379/0; "
-            "percent-encode what is special in the password"
+            "redis must be a URL such as redis://:password@redis.internal:6379/0; "
+            "percent-encode special characters in the password"
         ) from None
 
 
@@ -167,19 +167,19 @@ def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
 
 def _text(entry_id: object) -> str:
     if not isinstance(entry_id, (bytes, str)):
-        raise TypeError("Redis answered with something that is no entry's id")
+        raise TypeError("the response is not an entry id")
     return entry_id.decode() if isinstance(entry_id, bytes) else entry_id
 
 
 def _not_published(error: Exception, *, entries: Sequence[str]) -> NotPublished:
     if isinstance(error, exceptions.AuthenticationError):
-        code, advice = "unauthenticated", "Check the user and the password in the URL."
+        code, advice = "unauthenticated", "Check the user name and the password in the URL."
     elif isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
-        code, advice = "connection_failed", "Check the URL and that Redis is running, then publish again."
+        code, advice = "connection_failed", "Check the URL, and that Redis is running; then publish again."
     elif isinstance(error, exceptions.OutOfMemoryError):
-        code, advice = "redis_full", "Publish again when workers have caught up, or give Redis more memory."
+        code, advice = "redis_full", "Publish again when the workers have caught up, or raise Redis's maxmemory."
     elif isinstance(error, exceptions.RedisError):
-        code, advice = "redis_refused", "Check the stream's name, and what the URL's user may do."
+        code, advice = "redis_refused", "Check the name of the stream, and the permissions (ACL) of the Redis user."
     else:
-        code, advice = "not_redis", "Check that the URL is that of a Redis."
-    return NotPublished(f"Redis did not take the events: {error}", code=code, advice=advice, entries=entries)
+        code, advice = "not_redis", "Check that the URL points to a Redis server."
+    return NotPublished(f"Redis did not accept the events: {error}", code=code, advice=advice, entries=entries)

@@ -142,7 +142,7 @@ def test_without_redis_it_says_so(tmp_path: Path, kind: str) -> None:
         }
         with (
             StreamPublisher(addresses[kind], timeout=timedelta(milliseconds=50), retries=1) as publisher,
-            pytest.raises(NotPublished, match="Check the URL and that Redis is running") as failure,
+            pytest.raises(NotPublished, match="Check the URL, and that Redis is running") as failure,
         ):
             publisher.publish("push", 1)
 
@@ -167,7 +167,7 @@ def test_what_redis_refuses_is_told_with_what_it_took(
 ) -> None:
     with Redis.from_url(settings.REDIS_URL) as client:
         client.set(stream, "not a stream")
-        with pytest.raises(NotPublished, match=r"WRONGTYPE.* Check the stream's name") as failure:
+        with pytest.raises(NotPublished, match=r"WRONGTYPE.* Check the name of the stream") as failure:
             StreamPublisher(client, stream=stream).publish("push", 1)
         assert failure.value.code == "redis_refused"
 
@@ -181,7 +181,7 @@ def test_what_redis_refuses_is_told_with_what_it_took(
             write(self, batch, entries)
 
         monkeypatch.setattr(StreamPublisher, "_write", be_full_after_the_first)
-        with pytest.raises(NotPublished, match="give Redis more memory") as failure:
+        with pytest.raises(NotPublished, match="raise Redis's maxmemory") as failure:
             publisher.publish_batch(Event("push", number) for number in range(BATCH_EVENTS + 1))
 
         assert len(failure.value.entries) == client.xlen(stream) == BATCH_EVENTS

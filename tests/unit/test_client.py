@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -105,7 +105,7 @@ def test_a_silent_server_is_retried_and_then_named(fake: FakeHookHub, pauses: li
 
     with (
         Client(fake.url, "hh_1_secret", timeout=timedelta(milliseconds=50), retries=1) as hookhub,
-        pytest.raises(ConnectionFailed, match=r"gave no answer after 2 attempts.*Check the base URL") as caught,
+        pytest.raises(ConnectionFailed, match=r"no response from .* after 2 attempts.*Check the base URL") as caught,
     ):
         hookhub.publish("push", {})
 
@@ -146,8 +146,9 @@ def test_a_refusal_is_raised_at_once(hookhub: Client, fake: FakeHookHub, pauses:
     ("status", "advice"),
     [
         (401, "Check the API key."),
-        (404, "Check the id or name, and that the base URL is HookHub's."),
-        (413, "Send less in one event: link to large content instead of carrying it."),
+        (403, "Use an API key that permits this request."),
+        (404, "Check the id or name, and the base URL."),
+        (413, "Make the event smaller: link to large content instead of embedding it."),
     ],
 )
 def test_a_refusal_says_what_to_do(hookhub: Client, fake: FakeHookHub, status: int, advice: str) -> None:
@@ -158,18 +159,39 @@ def test_a_refusal_says_what_to_do(hookhub: Client, fake: FakeHookHub, status: i
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.publish("push", {}),
+        lambda c: c.deliveries.redeliver("d"),
+        lambda c: c.deliveries.cancel("d"),
+        lambda c: c.webhooks.ping("w"),
+    ],
+    ids=["publish", "redeliver", "cancel", "ping"],
+)
+def test_what_to_do_about_a_conflict_is_left_to_the_api(
+    hookhub: Client, fake: FakeHookHub, call: Callable[[Client], object]
+) -> None:
+    fake.answers = [refusal(409, "conflict", "This webhook is disabled; enable it first.")]
+
+    with pytest.raises(HookHubError) as caught:
+        call(hookhub)
+
+    assert str(caught.value) == "HookHub answered 409 conflict: This webhook is disabled; enable it first."
+
+
+@pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        pytest.param(Answer(400, b"<html>"), "400 unknown: the answer is not HookHub's: '<html>'", id="HTML"),
-        pytest.param(Answer(400, ["x"]), "400 unknown: the answer is not HookHub's", id="a JSON array"),
+        pytest.param(Answer(400, b"<html>"), "400 unknown: not a HookHub API response: '<html>'", id="HTML"),
+        pytest.param(Answer(400, ["x"]), "400 unknown: not a HookHub API response", id="a JSON array"),
+        pytest.param(Answer(400, {"error": "no"}), "400 unknown: not a HookHub API response", id="another error shape"),
         pytest.param(
-            Answer(400, {"error": "no"}), "400 unknown: the answer is not HookHub's", id="another error shape"
+            Answer(200, b"<html>"), "not with a HookHub API response: '<html>'. Check the base URL.", id="HTML with 200"
         ),
-        pytest.param(Answer(200, b"<html>"), "not HookHub's API: '<html>'. Check the base URL.", id="HTML with 200"),
-        pytest.param(Answer(202, {"events": []}), "not HookHub's API", id="fewer events than were sent"),
+        pytest.param(Answer(202, {"events": []}), "not with a HookHub API response", id="fewer events than were sent"),
         pytest.param(
             Answer(301, b"", {"Location": "https://elsewhere.example/"}),
-            "redirects to https://elsewhere.example/. Use that as the base URL.",
+            "redirects to https://elsewhere.example/. Use that address as the base URL.",
             id="a redirect, which must not be followed",
         ),
     ],
@@ -344,6 +366,13 @@ def test_a_netrc_entry_does_not_replace_the_key(
             id="replay by filter",
         ),
         pytest.param(
+            lambda c: c.replay(state=("failed", "cancelled"), event="e", repository="acme/widgets", type="push"),
+            "POST",
+            "/v1/replays",
+            {"state": ["failed", "cancelled"], "event": "e", "repository": "acme/widgets", "type": "push"},
+            id="replay by several states",
+        ),
+        pytest.param(
             lambda c: c.replay(deliveries=["a", "b"]),
             "POST",
             "/v1/replays",
@@ -404,6 +433,24 @@ def test_deliveries_are_fetched_page_by_page_as_they_are_needed(hookhub: Client,
     ]
     assert list(found) == [{"id": 3}]
     assert fake.asked[1].path == "/v1/deliveries?state=failed&limit=2&cursor=a%2Bb"
+
+
+def test_deliveries_in_several_states_are_listed_together(hookhub: Client, fake: FakeHookHub) -> None:
+    fake.answers = [Answer(200, {"next": None, "previous": None, "results": [{"id": 1}]})]
+
+    assert list(hookhub.deliveries.list(webhook="w", state=["failed", "held"], type="push")) == [{"id": 1}]
+
+    assert [asked.path for asked in fake.asked] == ["/v1/deliveries?webhook=w&state=failed&state=held&type=push"]
+
+
+@pytest.mark.parametrize("state", ["", [], ()])
+def test_no_state_at_all_is_not_every_state(hookhub: Client, fake: FakeHookHub, state: str | Sequence[str]) -> None:
+    with pytest.raises(ValueError, match="state must not be empty"):
+        hookhub.replay(webhook="w", state=state)
+    with pytest.raises(ValueError, match="state must not be empty"):
+        hookhub.deliveries.list(state=state)
+
+    assert fake.asked == []
 
 
 def test_webhooks_are_listed_across_pages(hookhub: Client, fake: FakeHookHub) -> None:
