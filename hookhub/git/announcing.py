@@ -55,7 +55,7 @@ def announce(
         if foreground:
             ready, _, _ = select.select([report], [], [], settings.budget_seconds)
             said = as_text(os.read(report, MAX_REPORT_BYTES)) if ready else ""
-            say(said or "the events wait in the spool; HookHub has not answered yet")
+            say(said or "no response from HookHub yet; the events are queued in the spool")
     finally:
         os.close(report)
 

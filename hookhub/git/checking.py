@@ -35,21 +35,24 @@ def check(settings: Settings) -> Finding:
     event: dict[str, object] = {"type": "push", "repository": name, "data": {}}
     answer = _post("/v1/events/validate", event, settings)
     if isinstance(answer, Unavailable):
-        return _bad(f"{answer.problem}. Pushes wait in the spool until it answers.")
+        return _bad(f"{answer.problem}. Pushes are queued in the spool until HookHub is reachable.")
     if answer.status == _OK and answer.refusal is None:
-        return _good(f"{settings.url} answers, and takes events about {name} with this key.")
+        return _good(f"{settings.url} is reachable and accepts events for {name} with this key.")
     if answer.refusal is None:
         return _bad(f"{settings.url}: {answer}")
     if answer.status == _UNAUTHENTICATED:
-        return _bad(f"{settings.url} does not accept this API key: {answer.refusal}")
+        return _bad(f"{settings.url} rejected the API key: {answer.refusal}")
     if answer.status == _FORBIDDEN:
-        return _bad(f"This API key may not publish: {answer.refusal}")
+        return _bad(f"This API key is not allowed to publish: {answer.refusal}")
     if answer.refusal.names_repository:
-        hint = "Say it with --repository." if answer.refusal.is_about_case else how_to_create(settings)
+        hint = "Pass the exact name with --repository." if answer.refusal.is_about_case else how_to_create(settings)
         return _bad(f"{answer.refusal}\n{hint}")
     if answer.refusal.is_of_these_bytes:
         # Only the organization's own schemas can reject this made-up event; real events may match them.
-        return _good(f"{settings.url} answers and takes this key; it checks events: {answer.refusal}")
+        return _good(
+            f"{settings.url} is reachable and accepts this key. It validates events against schemas, and rejected the "
+            f"empty test event: {answer.refusal}"
+        )
     return _bad(f"{settings.url}: {answer}")
 
 
@@ -61,13 +64,13 @@ def create(settings: Settings) -> Finding:
         wanted["organization"] = identity.owner
     answer = _post("/v1/repositories", wanted, settings)
     if isinstance(answer, Unavailable):
-        return _bad(f"The repository was not created: {answer.problem}")
+        return _bad(f"Repository {identity.name} was not created: {answer.problem}")
     if answer.status == _CREATED:
-        return _good(f"Created the repository {identity.name}.")
+        return _good(f"Created repository {identity.name}.")
     if answer.status == _CONFLICT and answer.refusal is not None and not answer.refusal.is_about_case:
-        return _good(f"The repository {identity.name} is there already.")
+        return _good(f"Repository {identity.name} already exists.")
     hint = f"\n{how_to_create(settings)}" if answer.status in (_UNAUTHENTICATED, _FORBIDDEN) else ""
-    return _bad(f"The repository was not created: {answer}{hint}")
+    return _bad(f"Repository {identity.name} was not created: {answer}{hint}")
 
 
 def how_to_create(settings: Settings) -> str:
@@ -75,10 +78,10 @@ def how_to_create(settings: Settings) -> str:
     identity = settings.identity
     wanted = {"name": identity.short, **({"organization": identity.owner} if identity.owner else {})}
     return (
-        "Create it with --create and a key of the scope manage, or with:\n"
+        "Create it with --create and a key with the scope manage, or with:\n"
         f'  curl {shlex.quote(f"{settings.url}/v1/repositories")} -H "Authorization: Bearer $KEY" '
         f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(wanted))}\n"
-        "Pushes wait in the spool until then."
+        "Until then, pushes are queued in the spool."
     )
 
 

@@ -119,10 +119,10 @@ class CommitReader:
         while True:
             ready, _, _ = select.select([descriptor], [], [], max(0, until - time.monotonic()))
             if not ready:
-                raise GitFailed("no answer in time")
+                raise GitFailed("timed out")
             chunk = os.read(descriptor, 1 << 16)
             if not chunk:
-                raise GitFailed("ended early")
+                raise GitFailed("exited early")
             *whole, rest = chunk.split(b"\0")
             for piece in whole:
                 token += piece

@@ -43,11 +43,16 @@ class Drained:
 
     def __str__(self) -> str:
         """Return a summary in one line."""
-        said = [f"{self.sent} events sent"] if self.sent or not self.elsewhere else []
-        said += [f"{self.rejected} files set aside in hookhub-spool/rejected"] if self.rejected else []
-        said += [f"{self.waiting} files wait: {self.problem}"] if self.waiting else []
-        said += ["another sender is at work on the rest"] if self.elsewhere else []
+        said = [f"{counted(self.sent, 'event')} sent"] if self.sent or not self.elsewhere else []
+        said += [f"{counted(self.rejected, 'file')} rejected (see hookhub-spool/rejected)"] if self.rejected else []
+        said += [f"{counted(self.waiting, 'file')} queued: {self.problem}"] if self.waiting else []
+        said += ["another sender is processing the rest"] if self.elsewhere else []
         return ", ".join(said)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, such as ``1 file`` or ``2 files``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def drain(
@@ -107,8 +112,8 @@ class _Sender:
         if not self.drained.rejected:
             return None
         return (
-            f"{self.drained.rejected} files were refused for good; {self._spool.rejected} has them with the reasons, "
-            f"and the hook with --retry-rejected {self._git_dir} sends them again"
+            f"{counted(self.drained.rejected, 'file')} rejected permanently; see {self._spool.rejected} for the "
+            f"reasons, and run the hook with --retry-rejected {self._git_dir} to send again"
         )
 
     def _send_all(self, batches: list[Path]) -> bool:
@@ -117,7 +122,7 @@ class _Sender:
             while path.exists():
                 lines = path.read_bytes()
                 if not _is_json(lines):
-                    self._reject(path, reason="damaged: not every line is JSON")
+                    self._reject(path, reason="corrupted: not every line is a JSON object")
                     continue
                 settings = self._settings
                 answer = send(
@@ -232,8 +237,8 @@ class _Sender:
 
 def _progress_of(push: Push, progress: Progress) -> str:
     return (
-        f"a push of {len(push.changes):,} refs is being turned into events, {progress.change:,} are done; "
-        f"if this process ends, the next one goes on from there"
+        f"converting a push of {len(push.changes):,} refs to events, {progress.change:,} done; "
+        f"if this process exits, the next one continues from there"
     )
 
 

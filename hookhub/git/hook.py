@@ -58,13 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     import argparse  # noqa: PLC0415 - git passes no arguments, and the pusher waits.
 
-    parser = argparse.ArgumentParser(prog="post-receive", description="Announces every push at HookHub.")
-    parser.add_argument("--flush", nargs="?", const=".", metavar="REPOSITORY", help="send now what waits in the spool")
+    parser = argparse.ArgumentParser(prog="post-receive", description="Publish events to HookHub for every push.")
+    parser.add_argument(
+        "--flush", nargs="?", const=".", metavar="REPOSITORY", help="send the events queued in the spool now"
+    )
     parser.add_argument(
         "--retry-rejected", nargs="?", const=".", metavar="REPOSITORY",
-        help="put back what HookHub refused for good, and send it again",
+        help="requeue the events that HookHub rejected, and send them again",
     )  # fmt: skip
-    parser.add_argument("--foreground", action="store_true", help="wait a moment for the sender and say what it did")
+    parser.add_argument("--foreground", action="store_true", help="wait briefly for the sender and print its result")
     return parser.parse_args(arguments)
 
 
@@ -78,10 +80,10 @@ def receive(lines: IO[bytes], *, environment: Mapping[str, str], foreground: boo
         push = _push(changes, environment, git_dir=git_dir)
         path = Spool(git_dir).keep(push, at_ns=time.time_ns())
     except SpoolFull as full:
-        say(f"this push is not announced: {full}")
+        say(f"no events for this push: {full}")
         return
     except Exception as bug:  # noqa: BLE001 - reported; git has accepted the push, so it must not appear to fail.
-        say(f"this push may not be announced: {type(bug).__name__}: {bug}")
+        say(f"events for this push may be missing: {type(bug).__name__}: {bug}")
         return
     try:
         from hookhub.git.announcing import announce  # noqa: PLC0415 - the push is in the spool even if this fails.
@@ -89,7 +91,7 @@ def receive(lines: IO[bytes], *, environment: Mapping[str, str], foreground: boo
         announce(push, path=path, git_dir=git_dir, environment=environment, foreground=foreground, say=say)
     except Exception as problem:  # noqa: BLE001 - reported; the push waits in the spool.
         name = "" if type(problem).__name__ == "NotConfigured" else f"{type(problem).__name__}: "
-        say(f"this push waits in {path.parent} and is not announced yet: {name}{problem}")
+        say(f"this push is queued in {path.parent} and not sent yet: {name}{problem}")
 
 
 def flush(
@@ -100,7 +102,7 @@ def flush(
     When run by root, the process first switches to the repository's owner, since the owner controls what is in the
     directory, including symbolic links.
     """
-    from hookhub.git.draining import drain  # noqa: PLC0415 - not needed by git's hook.
+    from hookhub.git.draining import counted, drain  # noqa: PLC0415 - not needed by git's hook.
     from hookhub.git.owner import become_owner_of  # noqa: PLC0415 - as above.
     from hookhub.git.settings import NotConfigured  # noqa: PLC0415 - as above.
 
@@ -108,7 +110,7 @@ def flush(
         git_dir = places.find(Path(repository))
         environment = become_owner_of(git_dir, environment)
         if retry_rejected:
-            say(f"{Spool(git_dir).put_back()} files put back")
+            say(f"{counted(Spool(git_dir).put_back(), 'file')} requeued")
         drained = drain(git_dir, environment=environment, patience_seconds=0, wait_seconds=FLUSH_WAIT_SECONDS)
     except (OSError, places.NoRepository, NotConfigured) as problem:
         say(str(problem))

@@ -124,7 +124,7 @@ def _make_room(hook: Path, *, force: bool) -> Path | None:
         raise Refused(_how_to_chain(hook))
     set_aside = hook.with_name(f"{hook.name}.before-hookhub")
     if set_aside.exists():
-        raise Refused(f"{hook} is not HookHub's and {set_aside} is taken; move one of them away")
+        raise Refused(f"{hook} is not HookHub's, and its backup {set_aside} already exists; move one of them")
     hook.rename(set_aside)
     return set_aside
 
@@ -165,7 +165,7 @@ def _hooks_of(git_dir: Path) -> _Hooks:
     if asked.returncode == 1:
         return _Hooks(git_dir / "hooks")
     if asked.returncode:
-        raise Refused(f"git cannot tell where hooks belong: {as_text(asked.stderr).strip()}")
+        raise Refused(f"git cannot determine the hooks directory: {as_text(asked.stderr).strip()}")
     scope, origin, path = asked.stdout.split(b"\0")[:3]
     # A relative path is relative to the repository's directory, in which git runs the hook.
     directory = (git_dir / os.fsdecode(path)).resolve()
@@ -174,15 +174,15 @@ def _hooks_of(git_dir: Path) -> _Hooks:
 
 def _note(hooks: _Hooks, git_dir: Path) -> str | None:
     if hooks.origin is not None:
-        note = f"core.hooksPath in {hooks.origin} sends git to {hooks.directory} for its hooks, so the hook is there"
+        note = f"core.hooksPath in {hooks.origin} is {hooks.directory}, so the hook was installed there"
         if hooks.is_of_this_user:
             note += (
-                f". That setting is one user's own: pushes that another user receives run {git_dir / 'hooks'} instead. "
-                f"To install there, run this with GIT_CONFIG_GLOBAL=/dev/null"
+                f". That is a per-user setting: when another user receives a push, git looks in {git_dir / 'hooks'} "
+                f"instead. To install there, run this command with GIT_CONFIG_GLOBAL=/dev/null"
             )
         return note
     if git_dir.stat().st_uid != os.geteuid() and os.environ.get("HOME"):
-        return "The repository is another user's, whose configuration decides where its hooks are, and not yours"
+        return "The repository belongs to another user, whose git configuration determines the hooks directory"
     return None
 
 
@@ -196,12 +196,12 @@ def _is_ours(hook: Path) -> bool:
 def _how_to_chain(hook: Path) -> str:
     beside = hook.with_name("hookhub-post-receive")
     return f"""{hook} exists and is not HookHub's.
-Either replace it with --force (the old one is kept as {hook.name}.before-hookhub),
-or install beside it with --hook-name {beside.name} and let your hook call ours. In a shell script:
+Either replace it with --force (the old one is renamed to {hook.name}.before-hookhub),
+or install under another name with --hook-name {beside.name}, and call that from your hook. In a shell script:
 
     lines=$(cat)
     printf '%s\\n' "$lines" | "{beside}"
-    printf '%s\\n' "$lines" | your-own-work"""
+    printf '%s\\n' "$lines" | your-own-command"""
 
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:

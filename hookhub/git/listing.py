@@ -26,9 +26,9 @@ def list_branches(git_dir: Path, *, environment: Mapping[str, str], prefix: str,
             check=False,
         )
     except OSError as error:
-        raise GitFailed(f"git cannot be started: {error}") from error
+        raise GitFailed(f"cannot run git: {error}") from error
     except subprocess.TimeoutExpired as error:
-        raise GitFailed("git for-each-ref: no answer in time") from error
+        raise GitFailed("git for-each-ref: timed out") from error
     if asked.returncode:
         said = asked.stderr.decode("utf-8", errors="replace").strip().splitlines()
         raise GitFailed(f"git for-each-ref: {said[-1] if said else f'exit status {asked.returncode}'}")

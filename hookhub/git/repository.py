@@ -148,7 +148,7 @@ class Repository:
                     cwd=self._git_dir,
                 )
             except OSError as error:
-                raise GitFailed(f"git cannot be started: {error}") from error
+                raise GitFailed(f"cannot run git: {error}") from error
             deadline = threading.Timer(GIT_TIMEOUT_SECONDS, process.kill)
             deadline.daemon = True
             deadline.start()

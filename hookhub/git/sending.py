@@ -110,7 +110,7 @@ class Response:
         if self.refusal is not None:
             return f"HookHub answered {self.status}: {self.refusal}"
         beginning = self.body[:200].decode("utf-8", errors="replace")
-        return f"the answer was {self.status} and not in HookHub's form: {beginning!r}. Is this its address?"
+        return f"the answer was {self.status}, but not a HookHub API response: {beginning!r}. Check the URL"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -156,12 +156,12 @@ def post(
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         is_cut = isinstance(reason, (BrokenPipeError, ConnectionResetError)) and len(body) > MIN_SLOW_BYTES
-        return Unavailable(without_key(f"no answer from {url}: {reason}", api_key), may_be_too_slow=is_cut)
+        return Unavailable(without_key(f"no response from {url}: {reason}", api_key), may_be_too_slow=is_cut)
 
 
 def without_key(text: str, api_key: str) -> str:
     """Redact the API key in a text; a server's response or an exception may echo it."""
-    return text.replace(api_key, "[the API key]") if len(api_key) >= MIN_KEY else text
+    return text.replace(api_key, "[API key]") if len(api_key) >= MIN_KEY else text
 
 
 def _judge(answer: Response, *, url: str) -> Answer:
@@ -196,7 +196,7 @@ def _response(status: int, answer: IO[bytes], retry_after: str | None, *, api_ke
     try:
         body = answer.read(MAX_ANSWER_BYTES)
     except (OSError, HTTPException):
-        body = b"(the answer broke off)"
+        body = b"(the response was incomplete)"
     body = without_key(body.decode("utf-8", errors="replace"), api_key).encode()
     return Response(status, body, _refusal(body), retry_after_seconds=_seconds(retry_after))
 

@@ -84,7 +84,9 @@ def read_settings(git_dir: Path, *, environment: Mapping[str, str]) -> Settings:
 def checked_dialect(dialect: str) -> str:
     """Return the dialect; raise NotConfigured if it has no events for pushes."""
     if dialect not in DIALECTS:
-        raise NotConfigured(f"dialect must be one of {', '.join(DIALECTS)}: no other tells of pushes; not {dialect!r}")
+        raise NotConfigured(
+            f"dialect must be one of {', '.join(DIALECTS)}, not {dialect!r}: other dialects have no push events"
+        )
     return dialect
 
 
@@ -102,9 +104,11 @@ def checked_url(url: str) -> str:
     if not is_address:
         raise NotConfigured(rule)
     if parts.username is not None or parts.query or parts.fragment:
-        raise NotConfigured(f"{rule}: without a user name, ? or #")
+        raise NotConfigured(f"{rule}: remove the user name, query or fragment")
     if not re.fullmatch(r"[!-~]+", url):
-        raise NotConfigured(f"{rule}: write a host beyond ASCII in its xn-- form, and other characters as %XX")
+        raise NotConfigured(
+            f"{rule}: use Punycode (xn--) for a non-ASCII host, and percent-encode other special characters"
+        )
     url = url.rstrip("/")
     return url.removesuffix("/v1")
 
@@ -114,8 +118,8 @@ def checked_key(api_key: str) -> str:
     key = api_key.strip().strip("\ufeff").strip()
     if not re.fullmatch(r"[!-~]{1,1000}", key):
         raise NotConfigured(
-            "api_key holds characters that no key has (white space, a control character, a letter beyond ASCII) "
-            "or is empty; copy it again from where it was shown"
+            "api_key is empty, too long or contains invalid characters (white space, control characters or non-ASCII "
+            "letters); copy it again"
         )
     return key
 
@@ -145,7 +149,7 @@ def _address_and_key(path: Path, given: Mapping[str, Any], named: Mapping[str, s
     if not missing:
         return source["url"], source["api_key"]
     if source is given:
-        raise NotConfigured(f"set {missing[0]} in {path} too: the address and the key come from one place")
+        raise NotConfigured(f"set {missing[0]} in {path} as well: url and api_key must come from the same source")
     raise NotConfigured(
         f"set {' and '.join(missing)} in {path} or {' and '.join(f'HOOKHUB_{name.upper()}' for name in missing)} "
         f"in the environment"
@@ -159,16 +163,16 @@ def _read_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        raise NotConfigured(f"{path} cannot be read: {error}") from error
+        raise NotConfigured(f"cannot read {path}: {error}") from error
     if not isinstance(given, dict):
-        raise NotConfigured(f"{path} must hold one JSON object")
+        raise NotConfigured(f"{path} must contain a JSON object")
     if unknown := set(given) - _TEXT - _SECONDS - {"private"}:
-        raise NotConfigured(f"{path} sets {_listed(unknown)}, which HookHub does not know")
+        raise NotConfigured(f"{path}: unknown settings: {_listed(unknown)}")
     wrong = [name for name in _TEXT & given.keys() if not isinstance(given[name], str)]
     wrong += [name for name in _SECONDS & given.keys() if not _is_span(given[name])]
     wrong += [name for name in ("private",) if not isinstance(given.get(name, True), bool)]
     if wrong:
-        raise NotConfigured(f"{path}: {_listed(wrong)} has the wrong type")
+        raise NotConfigured(f"{path}: wrong type: {_listed(wrong)}")
     # The URL and the key are validated verbatim: replacing invalid characters would produce a different value.
     readable = _TEXT - {"url", "api_key"}
     return {name: shown(value) if name in readable else value for name, value in given.items()}

@@ -85,7 +85,7 @@ class Spool:
         try:
             return Push.from_json(json.loads(path.read_bytes()))
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"not a kept push: {error!r}") from error
+            raise ValueError(f"not a stored push: {error!r}") from error
 
     def keep_refs(self, push_path: Path, refs: bytes) -> None:
         """Store the listing of branch tips right after a push."""
@@ -227,8 +227,8 @@ class Spool:
                     size += entry.stat().st_size
         if files >= self._max_files or size >= self._max_bytes:
             raise SpoolFull(
-                f"the spool {self.directory} is full ({files} files, {size >> 20} MiB wait for HookHub); "
-                f"see last-problem there, repair that, then run the hook with --flush {self.directory.parent}"
+                f"the spool {self.directory} is full ({files} files, {size >> 20} MiB); "
+                f"see last-problem there, fix the cause, then run the hook with --flush {self.directory.parent}"
             )
 
     def _named(self, pattern: str) -> list[Path]:

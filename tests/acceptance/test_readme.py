@@ -42,6 +42,6 @@ def test_the_readmes_blocks_work_one_after_the_other(tmp_path: Path) -> None:
     assert done.returncode == 0, said
     assert '"secret":"whsec_' in said
     assert re.search(r'"type":"push","accepted_at":', said)
-    assert "Created the repository" in said
-    assert "takes events about widgets with this key." in said
+    assert "Created repository" in said
+    assert "is reachable and accepts events for widgets with this key." in said
     assert (tmp_path / "key.txt").stat().st_mode & 0o077 == 0

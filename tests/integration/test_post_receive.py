@@ -581,7 +581,7 @@ def test_events_outlive_a_hookhub_that_is_not_there(host: Host, fake: FakeHookHu
 
     assert (said, fake_before) == ("", 0)
     assert refused.returncode == 1
-    assert "1 files wait: no answer from http://127.0.0.1:9: [Errno 111] Connection refused" in refused.stderr
+    assert "1 file queued: no response from http://127.0.0.1:9: [Errno 111] Connection refused" in refused.stderr
     fake.wait_for(lambda f: len(f.accepted) == 3)
     assert [event["created"] for event in told(fake, host) if event["type"] == "push"] == [True, False]
     host.wait_until(lambda spool: not (spool.directory / "last-problem").exists())
@@ -675,7 +675,7 @@ def test_in_the_foreground_a_hanging_hookhub_costs_no_more_than_the_budget(host:
 
     said = host.push("main", HOOKHUB_FOREGROUND="1")
 
-    assert said.strip() == "remote: hookhub: the events wait in the spool; HookHub has not answered yet"
+    assert said.strip() == "remote: hookhub: no response from HookHub yet; the events are queued in the spool"
     assert fake.accepted == {}
     fake.released.set()
     fake.wait_for(lambda f: len(f.accepted) == 2)
@@ -685,12 +685,16 @@ def test_in_the_foreground_a_hanging_hookhub_costs_no_more_than_the_budget(host:
     ("break_it", "sentence"),
     [
         pytest.param(lambda bare: (bare / "hookhub.json").unlink(), "set url and api_key in", id="no settings"),
-        pytest.param(lambda bare: (bare / "hookhub.json").write_text("{"), "cannot be read", id="broken settings"),
+        pytest.param(lambda bare: (bare / "hookhub.json").write_text("{"), "cannot read ", id="broken settings"),
         pytest.param(
-            lambda bare: (bare / "hookhub.json").write_text('{"uri": 1}'), "sets uri, which", id="a misspelt setting"
+            lambda bare: (bare / "hookhub.json").write_text('{"uri": 1}'),
+            "unknown settings: uri",
+            id="a misspelt setting",
         ),
         pytest.param(
-            lambda bare: (bare / "hookhub-spool").write_text(""), "may not be announced: FileExistsError", id="no place"
+            lambda bare: (bare / "hookhub-spool").write_text(""),
+            "events for this push may be missing: FileExistsError",
+            id="no place",
         ),
     ],
 )
@@ -714,7 +718,7 @@ def test_a_hook_that_is_given_nonsense_still_ends_well(host: Host) -> None:
 
     assert done.returncode == 0
     assert done.stderr == (
-        b"hookhub: this push may not be announced: ValueError: expected 'old new ref' from git, got 'nonsense'\n"
+        b"hookhub: events for this push may be missing: ValueError: expected 'old new ref' from git, got 'nonsense'\n"
     )
 
 
@@ -793,7 +797,7 @@ def test_a_full_spool_takes_no_more_and_says_what_to_do(tmp_path: Path) -> None:
     spool = Spool(tmp_path, max_files=1)
     spool.keep(pushed(nonce="1"), at_ns=1)
 
-    with pytest.raises(SpoolFull, match=r"is full \(1 files, 0 MiB wait for HookHub\).*--flush"):
+    with pytest.raises(SpoolFull, match=r"is full \(1 files, 0 MiB\).*--flush"):
         spool.keep(pushed(nonce="2"), at_ns=2)
 
     assert len(spool.pushes()) == 1
@@ -856,7 +860,7 @@ def test_a_file_that_is_no_push_is_set_aside(host: Host, fake: FakeHookHub) -> N
 
     assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"]
     assert (spool.rejected / "0-poison.push").read_text() == "{}"
-    assert (spool.rejected / "0-poison.push.reason").read_text().startswith("not a kept push: ")
+    assert (spool.rejected / "0-poison.push.reason").read_text().startswith("not a stored push: ")
 
 
 @pytest.mark.parametrize(

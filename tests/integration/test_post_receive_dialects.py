@@ -244,7 +244,7 @@ def test_installing_writes_the_dialect_down_and_refuses_one_that_tells_of_no_pus
 
     installed = install(host.bare, **wanted, dialect="sigmagit", repository_id="r1", customer_id="c1")
     written = installed.settings.read_text()
-    with pytest.raises(NotConfigured, match="no other tells of pushes; not 'codmir'"):
+    with pytest.raises(NotConfigured, match="not 'codmir': other dialects have no push events"):
         install(host.bare, **wanted, dialect="codmir")
 
     assert all(f'"{name}": "{value}"' in written for name, value in {

@@ -49,9 +49,9 @@ def test_a_push_to_a_repository_that_hookhub_does_not_have_waits_until_it_is_cre
     assert "acme has no such repository" in found
     assert '-d \'{"name": "widgets", "organization": "acme"}\'' in found
     assert "acme has no such repository" in problem
-    assert "The repository was not created: HookHub answered 403" in refused
-    assert "Created the repository acme/widgets." in created
-    assert "takes events about acme/widgets with this key." in created
+    assert "Repository acme/widgets was not created: HookHub answered 403" in refused
+    assert "Created repository acme/widgets." in created
+    assert "is reachable and accepts events for acme/widgets with this key." in created
     assert (flushed.returncode, flushed.stderr) == (0, "hookhub: 2 events sent\n")
     assert sorted(Event.objects.values_list("type", flat=True)) == ["branch.created", "push"]
     assert not host.spool.rejected.exists()
@@ -118,9 +118,10 @@ def test_a_repository_whose_name_differs_in_case_only_is_not_said_to_be_there_al
 
     said = run(host, key_of(organization, Scope.MANAGE), live_server.url, "--create")
 
+    assert "acme/widgets was not created: HookHub answered 409: This name is already taken.; name: differs from" in said
     assert (
-        "The repository was not created: HookHub answered 409: This name is already taken.; name: differs from" in said
+        "repository: differs from Widgets only in case; use the same spelling\nPass the exact name with --repository."
+        in said
     )
-    assert "repository: differs from Widgets only in case; use the same spelling\nSay it with --repository." in said
-    assert "is there already" not in said
+    assert "already exists" not in said
     assert [repository.name for repository in Repository.objects.all()] == ["Widgets"]

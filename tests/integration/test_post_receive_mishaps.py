@@ -161,9 +161,9 @@ def test_what_was_refused_for_good_comes_back_when_it_is_asked_for(host: Host, f
 
     again = run_hook(host, "--retry-rejected", str(host.bare))
 
-    assert "2 files were refused for good" in problem
+    assert "2 files rejected permanently" in problem
     assert "--retry-rejected" in problem
-    assert (again.returncode, again.stderr) == (0, "hookhub: 2 files put back\nhookhub: 2 events sent\n")
+    assert (again.returncode, again.stderr) == (0, "hookhub: 2 files requeued\nhookhub: 2 events sent\n")
     assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"]
     assert list(host.spool.rejected.iterdir()) == []
 
@@ -176,7 +176,7 @@ def test_a_damaged_file_holds_up_nothing(host: Host, fake: FakeHookHub) -> None:
     host.push("main")
 
     assert [event["type"] for event in told(fake, host)] == ["branch.created", "push"]
-    assert "not every line is JSON" in (host.spool.rejected / "0-broken.000000.events.reason").read_text()
+    assert "not every line is a JSON object" in (host.spool.rejected / "0-broken.000000.events.reason").read_text()
 
 
 # Settings ------------------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_a_push_is_kept_whatever_is_wrong_with_the_settings(
     flushed = host.flush()
 
     assert (kept, len(said.splitlines())) == (1, 1)
-    assert "is not announced yet" in said
+    assert "and not sent yet" in said
     assert "hookhub.json" in problem or "url must look like" in problem
     assert flushed.stderr == "hookhub: 2 events sent\n"
     assert len(told(fake, host)) == 2
@@ -245,7 +245,7 @@ def test_a_push_is_kept_where_git_cannot_be_started(host: Host, fake: FakeHookHu
     host.configure(patience_seconds=0)
 
     run_hook(host, stdin=f"{ZERO} {tip} refs/heads/main\n".encode(), PATH="/nowhere", GIT_DIR=".")
-    assert "git cannot be started" in wait_for_problem(host)
+    assert "cannot run git" in wait_for_problem(host)
     host.flush()
 
     assert [event["size"] for event in told(fake, host) if event["type"] == "push"] == [1]
@@ -271,11 +271,11 @@ def test_a_key_that_cannot_be_one_is_refused_and_never_shown(host: Host, tmp_pat
 
     said = host.push("main")
     problem = wait_for_problem(host)
-    with pytest.raises(NotConfigured, match="api_key holds characters that no key has") as refused:
+    with pytest.raises(NotConfigured, match="api_key is empty, too long or contains invalid characters") as refused:
         install(host.bare, url="https://hooks.example", api_key=key)
 
     for text in (said, problem, str(refused.value), repr(refused.value)):
-        assert "api_key holds characters that no key has" in text
+        assert "api_key is empty, too long or contains invalid characters" in text
         assert "hh_1" not in text
     assert checked_key(" a ") == "a"
 
@@ -287,7 +287,7 @@ def test_a_server_that_repeats_the_key_does_not_have_it_written_down(host: Host,
     host.push("main")
     problem = wait_for_problem(host)
 
-    assert "Bearer [the API key]" in problem
+    assert "Bearer [API key]" in problem
     assert KEY not in problem
     assert KEY not in host.flush().stderr
 
@@ -310,7 +310,7 @@ def test_an_address_in_the_pushers_environment_does_not_get_the_files_key(
 def test_the_address_and_the_key_come_from_one_source(tmp_path: Path) -> None:
     file = tmp_path / "hookhub.json"
     file.write_text('{"api_key": "hh_1_secret"}')
-    with pytest.raises(NotConfigured, match=r"set url in .*come from one place"):
+    with pytest.raises(NotConfigured, match=r"set url in .*must come from the same source"):
         read_settings(tmp_path, environment={"HOOKHUB_URL": "http://evil.example"})
     file.unlink()
 
@@ -812,25 +812,29 @@ def test_an_administrators_own_hooks_path_is_told(host: Host, fake: FakeHookHub,
     )  # fmt: skip
 
     assert (tmp_path / "my-hooks" / "post-receive").exists()
-    assert f"core.hooksPath in file:{own} sends git to {tmp_path}/my-hooks" in said
-    assert f"pushes that another user receives run {host.bare}/hooks instead" in said
+    assert f"core.hooksPath in file:{own} is {tmp_path}/my-hooks, so the hook was installed there" in said
+    assert f"when another user receives a push, git looks in {host.bare}/hooks instead" in said
 
 
 @pytest.mark.parametrize(
     ("answer", "sentence", "is_good"),
     [
-        (Answer(200, {"valid": True}), "takes events about acme/widgets with this key", True),
-        (refusal(401, "unauthenticated", "Unknown key."), "does not accept this API key: Unknown key.", False),
-        (refusal(403, "forbidden", "No."), "This API key may not publish: No.", False),
+        (Answer(200, {"valid": True}), "is reachable and accepts events for acme/widgets with this key", True),
+        (refusal(401, "unauthenticated", "Unknown key."), " rejected the API key: Unknown key.", False),
+        (refusal(403, "forbidden", "No."), "This API key is not allowed to publish: No.", False),
         (
             refusal(422, "invalid", "Wrong.", ("repository", "acme has no such repository")),
-            "acme has no such repository\nCreate it with --create and a key of the scope manage, or with:\n  curl ",
+            "acme has no such repository\nCreate it with --create and a key with the scope manage, or with:\n  curl ",
             False,
         ),
         (refusal(422, "invalid", "Wrong.", ("organization", "is another")), "organization: is another", False),
-        (Answer(404, b"<html>"), "the answer was 404 and not in HookHub's form: '<html>'. Is this its address?", False),
+        (
+            Answer(404, b"<html>"),
+            "the answer was 404, but not a HookHub API response: '<html>'. Check the URL",
+            False,
+        ),
         (Answer(302, b"", {"Location": "/login"}), "the answer was 302", False),
-        (Answer(hang_up=True), "no answer from http://127.0.0.1:", False),
+        (Answer(hang_up=True), "no response from http://127.0.0.1:", False),
     ],
     ids=["right", "wrong key", "scope", "no repository", "organization", "not HookHub", "redirect", "no answer"],
 )
@@ -858,9 +862,12 @@ def test_installing_says_what_it_found_of_address_key_and_repository(
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
-        (Answer(201, {"name": "widgets"}), "Checked   Created the repository acme/widgets."),
-        (refusal(409, "conflict", "Taken."), "Checked   The repository acme/widgets is there already."),
-        (refusal(403, "forbidden", "Requires the scope manage."), "Attention The repository was not created: "),
+        (Answer(201, {"name": "widgets"}), "Checked   Created repository acme/widgets."),
+        (refusal(409, "conflict", "Taken."), "Checked   Repository acme/widgets already exists."),
+        (
+            refusal(403, "forbidden", "Requires the scope manage."),
+            "Warning   Repository acme/widgets was not created: ",
+        ),
     ],
     ids=["created", "there", "not allowed"],
 )

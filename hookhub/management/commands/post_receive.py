@@ -18,37 +18,51 @@ from hookhub.git.shapes import SHAPES
 class Command(BaseCommand):
     """Read a push from git on standard input, install the hook, or send the spool."""
 
-    help = "Tell HookHub about a git push (run by git), install the hook in a repository, or send what waits in one."
+    help = "Publish a git push to HookHub (run by git), install the hook in a repository, or send a repository's spool."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the modes of use and the settings."""
         use = parser.add_mutually_exclusive_group()
         use.add_argument("--install", metavar="REPO", help="write hooks/post-receive and hookhub.json into REPO")
-        use.add_argument("--flush", metavar="REPO", help="send now what waits in REPO's spool")
+        use.add_argument("--flush", metavar="REPO", help="send the events queued in REPO's spool now")
         use.add_argument(
-            "--retry-rejected", metavar="REPO", help="put back what HookHub refused for good, and send it again"
+            "--retry-rejected",
+            metavar="REPO",
+            help="requeue the events that HookHub rejected, and send them again",
         )
         parser.add_argument(
-            "--foreground", action="store_true", help="wait a moment for the sender and say what it did"
+            "--foreground", action="store_true", help="wait briefly for the sender and print its result"
         )
-        parser.add_argument("--url", help="HookHub's address, with --install [HOOKHUB_URL]")
+        parser.add_argument("--url", help="with --install: HookHub's URL [HOOKHUB_URL]")
         parser.add_argument(
-            "--api-key", help="with --install [HOOKHUB_API_KEY]; other users of this machine can read arguments"
+            "--api-key",
+            help="with --install: the API key, which other users of this machine can see in the process list "
+            "[HOOKHUB_API_KEY]",
         )
-        parser.add_argument("--api-key-file", metavar="FILE", help="read the key from a file, - for standard input")
+        parser.add_argument("--api-key-file", metavar="FILE", help="a file with the API key, - for standard input")
         parser.add_argument("--create", action="store_true", help="with --install: create the repository at HookHub")
-        parser.add_argument("--repository", help="its name at HookHub; default: the directory's name")
-        parser.add_argument("--html-url", help="its web page, for the links in payloads")
-        parser.add_argument("--clone-url", help="its address for git clone, for the payloads")
-        parser.add_argument("--dialect", choices=list(SHAPES), help="whose events to tell pushes in [native]")
-        parser.add_argument("--repository-id", help="its id, for systems that have one; default: its name")
-        parser.add_argument("--customer-id", help="whose it is, for Code Storage; default: the name's owner")
-        parser.add_argument("--python", default="/usr/bin/env python3", help="the git host's Python (3.9 or later)")
+        parser.add_argument("--repository", help="the repository's name at HookHub [the directory's name]")
+        parser.add_argument("--html-url", help="the repository's web page, for links in payloads")
+        parser.add_argument("--clone-url", help="the repository's clone URL, for payloads")
+        parser.add_argument("--dialect", choices=list(SHAPES), help="the dialect of the events [native]")
+        parser.add_argument("--repository-id", help="the repository's id, in dialects that have one [its name]")
         parser.add_argument(
-            "--hook-name", default="post-receive", help="another file name, to be called by your own hook"
+            "--customer-id", help="the customer id, in the dialect code-storage [the owner in the name]"
         )
-        parser.add_argument("--force", action="store_true", help="set another hook aside")
+        parser.add_argument(
+            "--python",
+            default="/usr/bin/env python3",
+            help="the git host's Python, 3.9 or later [/usr/bin/env python3]",
+        )
+        parser.add_argument(
+            "--hook-name",
+            default="post-receive",
+            help="the file name of the hook, if your own hook calls it [post-receive]",
+        )
+        parser.add_argument(
+            "--force", action="store_true", help="rename an existing hook to post-receive.before-hookhub"
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Run in the mode that the options select."""
@@ -73,7 +87,7 @@ class Command(BaseCommand):
         try:
             api_key = self._key(options)
             if not url or not api_key:
-                raise CommandError("--install needs --url and --api-key-file (or HOOKHUB_URL and HOOKHUB_API_KEY).")
+                raise CommandError("--install requires --url and --api-key-file (or HOOKHUB_URL and HOOKHUB_API_KEY).")
             installed = install(
                 Path(options["install"]),
                 url=url,
@@ -93,10 +107,10 @@ class Command(BaseCommand):
         self.stdout.write(f"Installed {installed.hook}")
         self.stdout.write(f"Settings  {installed.settings}")
         if installed.set_aside:
-            self.stdout.write(f"Set aside {installed.set_aside}")
+            self.stdout.write(f"Renamed   the previous hook to {installed.set_aside}")
         if installed.note:
             self.stdout.write(f"Note      {installed.note}")
-        self.stdout.write(f"To send what waits, from a timer: {installed.hook} --flush {options['install']}")
+        self.stdout.write(f"To send queued events from a timer, run: {installed.hook} --flush {options['install']}")
         self._report(installed, creates=options["create"])
 
     def _key(self, options: dict[str, Any]) -> str | None:
@@ -115,7 +129,7 @@ class Command(BaseCommand):
             if finding.works:
                 self.stdout.write(f"Checked   {finding.sentence}")
             else:
-                self.stderr.write(f"Attention {finding.sentence}")
+                self.stderr.write(f"Warning   {finding.sentence}")
 
     def _say(self, sentence: str) -> None:
         """Print one line for the pusher, which may have disconnected already."""
