@@ -61,7 +61,7 @@ def read(entry: Entry) -> Readable | Refused:
     names = entry.fields[::2]
     given = dict(zip(names, entry.fields[1::2], strict=True))
     if len(given) < len(names):
-        return Refused(entry, "A field is given twice; to publish several events write them as `events`.")
+        return Refused(entry, "A field is repeated; use `events` to publish several events.")
     if fault := _fault_in(given):
         return Refused(entry, fault)
     try:
@@ -73,10 +73,12 @@ def read(entry: Entry) -> Readable | Refused:
     if slug := _slug(given.get(b"organization", b"")):
         named.add(slug)
     if len(named) > 1:
-        return Refused(entry, f"organization: all of an entry is of one, and not of {' and '.join(sorted(named))}")
+        several = " and ".join(sorted(named))
+        error = f"organization: all events of an entry must belong to the same organization, not to {several}"
+        return Refused(entry, error)
     taken = _with_keys(taken, entry, content)
     if len({event.key for event in taken.events}) < len(taken.events):
-        return Refused(entry, "id: is used by two events of the entry")
+        return Refused(entry, "id: is used by two events of this entry")
     return Readable(entry, named.pop() if named else None, taken, passed)
 
 
@@ -101,12 +103,12 @@ def _fault_in(given: Mapping[bytes, bytes]) -> str | None:
     for name in given:
         shown = name[:100].decode(errors="backslashreplace")
         if shown not in FIELDS:
-            return f"{shown}: is not a field of an entry; these are: {', '.join(FIELDS)}"
+            return f"{shown}: is not a known field of an entry; known fields: {', '.join(FIELDS)}"
     if (b"event" in given) == (b"events" in given):
-        return "An entry has either `event`, one JSON object, or `events`, a JSON array of them or one a line."
+        return "An entry must have either `event` (a JSON object) or `events` (a JSON array, or one object per line)."
     size, most = sum(map(len, given.values())), settings.HOOKHUB_REQUEST_LIMIT
     if size > most:
-        return f"The entry is {size:,} bytes long; at most {most:,} are taken."
+        return f"The entry is {size:,} bytes long; the limit is {most:,}."
     if b"organization" in given and _slug(given[b"organization"]) is None:
         return "organization: must be the slug of an organization"
     return None
@@ -127,7 +129,7 @@ def _events(given: Mapping[bytes, bytes]) -> tuple[Intake, bytes]:
         content = given[b"event"]
         taken = intake.read(content, JSON)
         if taken.is_batch:
-            raise Refusal(400, "malformed", "event: must be one JSON object; several are published as `events`")
+            raise Refusal(400, "malformed", "event: must be a JSON object; use `events` to publish several")
     else:
         content = given[b"events"]
         taken = intake.read(content, JSON if without_bom(content[:64]).lstrip()[:1] == b"[" else NDJSON)

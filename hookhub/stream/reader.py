@@ -31,9 +31,9 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 class Behind(Enum):
     """Which pending entries the reader processes before it reads new ones."""
 
-    OWN = "what it took itself and did not finish"
-    ABANDONED = "what others took and left alone"
-    NOTHING = "nowhere"
+    OWN = "its own pending entries"
+    ABANDONED = "stale entries of other consumers"
+    NOTHING = "none"
 
 
 class Reader:
@@ -83,7 +83,7 @@ class Reader:
                 self._reopen(now)
                 self._forget_the_gone(now)
             if entries:
-                log.warning("Took over %d entries whose workers did not finish them", len(entries))
+                log.warning("Claimed %d stale entries of other consumers", len(entries))
                 return entries
         return self.consumer.new(self._count, block=block)
 
@@ -99,22 +99,27 @@ class Reader:
 
     def _set_aside(self, refused: Sequence[Refused], *, now: datetime) -> None:
         first = refused[0]
-        log.warning("Set aside %d entries; the first, %s: %s", len(refused), first.entry.id, first.error[:500])
+        log.warning(
+            "Moving %d invalid entries to the dead-letter stream; the first, %s: %s",
+            len(refused),
+            first.entry.id,
+            first.error[:500],
+        )
         try:
             self.consumer.set_aside(refused, now=now)
         except OutOfMemoryError:
             # They stay pending until the next check. Meanwhile continue with other entries: only reading the stream
             # frees memory in Redis.
-            log.warning("Redis has no memory for what is set aside; it stays in the stream for now")
+            log.warning("Redis is out of memory for the dead-letter stream; the invalid entries stay pending for now")
             if self._behind is Behind.OWN:
                 self._behind = Behind.ABANDONED
 
     def _reopen(self, now: datetime) -> None:
         try:
             if self.consumer.reopen(now=now):
-                log.warning("The stream ended with an id far in the future, of a producer's own; it was made anew")
+                log.warning("Recreated the stream: a producer had chosen an entry id far in the future")
         except ResponseError as error:
-            log.warning("Redis does not let the stream be looked at, or made anew: %s", error)
+            log.warning("Redis rejected the check for entry ids far in the future: %s", error)
 
     def _forget_the_gone(self, now: datetime) -> None:
         if self._forgot_at <= now < self._forgot_at + FORGET_AFTER:
@@ -124,7 +129,7 @@ class Reader:
             self.consumer.forget(idle=FORGET_AFTER)
         except ResponseError as error:
             # Harmless for a long time: the list of consumers grows by one name with each killed worker.
-            log.warning("Redis does not let workers that are gone be forgotten: %s", error)
+            log.warning("Redis rejected the deletion of idle consumers: %s", error)
 
 
 def next_count(entries: Sequence[Entry], *, before: int) -> int:
@@ -139,5 +144,5 @@ def _read_or_refuse(entry: Entry) -> Readable | Refused:
     except MemoryError:
         raise
     except Exception as error:  # A bug of ours that one entry triggers must not block the entries behind it.
-        log.exception("The entry %s cannot be read", entry.id)
-        return Refused(entry, f"HookHub made a mistake with it: {error!r}")
+        log.exception("Failed to parse entry %s", entry.id)
+        return Refused(entry, f"Internal error: {error!r}")

@@ -110,7 +110,7 @@ def _read(entry: Entry) -> SetAside:
     size = 2 * len(OURS)
     if tuple(entry.fields[:size:2]) != OURS:
         moment = _moment(entry.id) or datetime.now(UTC)
-        return SetAside(entry.id, "not set aside by a worker", entry.id, moment, entry.fields)
+        return SetAside(entry.id, "not written by a worker", entry.id, moment, entry.fields)
     error, entry_id, refused_at = (value.decode(errors="replace") for value in entry.fields[1:size:2])
     return SetAside(entry.id, error, entry_id, datetime.fromisoformat(refused_at), entry.fields[size:])
 

@@ -67,7 +67,9 @@ class StreamStep(bootsteps.StartStopStep):
         try:
             client = connect(settings.REDIS_URL)
         except ValueError as error:
-            log.warning("REDIS_URL will not do for reading a stream (%s); HOOKHUB_STREAM=off switches it off", error)
+            log.warning(
+                "Cannot read the stream: REDIS_URL is invalid (%s). HOOKHUB_STREAM=off disables the stream", error
+            )
             return
         consumer = Consumer(client, stream=settings.HOOKHUB_STREAM, name=name_of_this_process())
         reader = Reader(consumer, clock=timezone.now)
@@ -77,7 +79,7 @@ class StreamStep(bootsteps.StartStopStep):
             if not self._trouble:
                 consumer.leave()
         except (RedisError, OSError) as error:
-            log.info("The stream could not be left in order, which does no harm: %s", error)
+            log.info("Could not deregister the consumer of the stream (harmless): %s", error)
         consumer.close()
         connection.close()
 
@@ -87,23 +89,23 @@ class StreamStep(bootsteps.StartStopStep):
             close_old_connections()
             reader.take(block=BLOCK)
         except (RedisError, OSError) as error:
-            self._wait(f"Redis is not able to give the stream's entries ({type(error).__name__})", error)
+            self._wait(f"Cannot read the stream from Redis ({type(error).__name__})", error)
         except Error as error:
             # The entries stay pending; the next attempt opens a new connection.
             connection.close()
-            self._wait(f"The database is not able to take the stream's entries ({type(error).__name__})", error)
+            self._wait(f"Cannot store the stream's entries in the database ({type(error).__name__})", error)
         except Exception as error:  # noqa: BLE001 - logged below; without this thread the worker reads nothing more
             connection.close()
             self._wait(f"Reading the stream failed ({error!r})", error, is_bug=True)
         else:
             if self._trouble:
-                log.warning("The stream is read again")
+                log.warning("Reading of the stream resumed")
                 self._trouble = ""
 
     def _wait(self, trouble: str, error: Exception, *, is_bug: bool = False) -> None:
         """Log a problem once, however long it lasts, and pause."""
         if trouble != self._trouble:
-            log.warning("%s: %s; nothing is lost, and it is tried again", trouble, error, exc_info=is_bug)
+            log.warning("%s: %s; nothing is lost, retrying", trouble, error, exc_info=is_bug)
             self._trouble = trouble
         self._stopped.wait(CATCH_BREATH.total_seconds())
 

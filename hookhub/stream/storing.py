@@ -61,9 +61,9 @@ def prepare(read: Sequence[Readable], *, now: datetime) -> list[Ready | Refused]
         if organization is not None:
             groups.setdefault(organization, []).append(each)
         elif each.organization is not None:
-            outcomes[each.entry.id] = Refused(each.entry, f"organization: there is no {each.organization}")
+            outcomes[each.entry.id] = Refused(each.entry, f"organization: {each.organization} does not exist")
         else:
-            why = "organization: is required, for this HookHub has not just one of them"
+            why = "organization: is required because this HookHub does not have exactly one"
             outcomes[each.entry.id] = Refused(each.entry, why)
     for organization, members in groups.items():
         if organization.validate_events:
@@ -162,7 +162,7 @@ def _accept(ready: Sequence[Ready], *, now: datetime) -> list[Refused]:
     except (DataError, IntegrityError, UnicodeError) as error:
         # Only these errors are about the data. All others are transient, and reach the caller.
         if len(ready) == 1:
-            return [Refused(ready[0].entry, f"The database refuses it: {error}")]
+            return [Refused(ready[0].entry, f"The database rejected it: {error}")]
         first, second = _halves(ready)
         return _accept(first, now=now) + _accept(second, now=now)
     return []

@@ -210,8 +210,8 @@ def test_without_a_name_the_only_organization_is_meant(
     assert stored() == ["alone", "named", "as a field"]
     assert [event.organization.slug for event in Event.objects.order_by("id")] == ["acme", "other", "other"]
     assert errors(valkey, stream) == [
-        "organization: is required, for this HookHub has not just one of them",
-        "organization: there is no nobody",
+        "organization: is required because this HookHub does not have exactly one",
+        "organization: nobody does not exist",
         "repository: acme has no such repository; create it with POST /v1/repositories",
     ]
 
@@ -348,7 +348,7 @@ def test_what_will_not_do_is_set_aside_and_its_neighbours_are_published(
     assert aside[broken].error == "The body is not valid UTF-8 at byte 9."
     assert aside[broken].refused_at == workers.now
     assert aside[surrogate].error.startswith("\\ud800: is not a known field of an event")
-    assert "Set aside 4 entries" in caplog.text
+    assert "Moving 4 invalid entries to the dead-letter stream" in caplog.text
 
 
 def test_an_entry_with_many_fields_or_one_twice_is_set_aside_whole(
@@ -407,7 +407,7 @@ def test_what_only_the_database_refuses_is_found_and_set_aside(
     workers.take()
 
     assert sorted(stored()) == [0, 1, 2, 4, 5, 6, 7]
-    assert errors(valkey, stream) == ["The database refuses it: it does not like threes"]
+    assert errors(valkey, stream) == ["The database rejected it: it does not like threes"]
 
 
 def test_a_bug_that_one_entry_brings_to_light_does_not_stop_the_others(
@@ -427,7 +427,7 @@ def test_a_bug_that_one_entry_brings_to_light_does_not_stop_the_others(
     workers.take()
 
     assert stored() == [1, 3]
-    assert errors(valkey, stream) == ["HookHub made a mistake with it: KeyError('a bug')"]
+    assert errors(valkey, stream) == ["Internal error: KeyError('a bug')"]
 
 
 # Failures -----------------------------------------------------------------------------------------------------------

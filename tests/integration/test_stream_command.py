@@ -61,8 +61,8 @@ def set_aside(forge: Forge, reader: Reader, valkey: Redis, stream: str, now: dat
 
 
 def test_a_stream_that_nobody_has_used_is_empty(stream: str) -> None:
-    assert run() == f"{stream}: 0 waiting, 0 in hand, 0 refused\n"
-    assert run("refused") == "Nothing is set aside.\n"
+    assert run() == f"{stream}: 0 waiting, 0 pending, 0 dead-lettered\n"
+    assert run("refused") == "There are no dead letters.\n"
 
 
 def test_the_counts_say_what_waits_and_since_when(
@@ -80,7 +80,7 @@ def test_the_counts_say_what_waits_and_since_when(
         counts = json.loads(run("--json"))
 
     assert first == (
-        f"{stream}: 1 waiting, 1 in hand, 3 refused. The oldest is there for 1:30:00. Is a worker running?"
+        f"{stream}: 1 waiting, 1 pending, 3 dead-lettered. The oldest is 1:30:00 old. Is a worker running?"
     )
     assert "`manage.py stream refused`" in second
     assert counts == {
@@ -95,7 +95,7 @@ def test_the_refused_are_listed_with_their_errors(set_aside: list[str], stream: 
     assert lines[0] == f"{set_aside[0]}  {now:%Y-%m-%d %H:%M:%S}  {error}"
     assert lines[1] == '    event {"type": "push", "data": 0, "repository": "gadgets"}'
     assert lines[2].startswith(set_aside[1])
-    assert lines[4:] == ["… and 1 more; --limit shows more of them."]
+    assert lines[4:] == ["… and 1 more; raise --limit to see them."]
 
 
 def test_one_is_shown_in_full(reader: Reader, forge: Forge, valkey: Redis, stream: str, now: datetime) -> None:
@@ -107,13 +107,13 @@ def test_one_is_shown_in_full(reader: Reader, forge: Forge, valkey: Redis, strea
     shown = run("show", each.id)
 
     assert shown.splitlines() == [
-        f"{each.id}  refused {now.isoformat()}  published as {entry.decode()}",  # type: ignore[union-attr]
+        f"{each.id}  dead-lettered {now.isoformat()}  published as {entry.decode()}",  # type: ignore[union-attr]
         "The body is not valid UTF-8 at byte 530.",
         'event: {"type": "push", "data": "' + "x" * 500 + "\\x1b[2J\\xff",
         "organization: acme",
     ]
-    assert complaint("show", "1-1") == "1-1 is not among the refused."
-    assert "Give an id" in complaint("show")
+    assert complaint("show", "1-1") == "1-1 is not a dead letter."
+    assert "Specify an id" in complaint("show")
 
 
 def test_after_a_mend_all_are_put_back_and_published(
@@ -121,22 +121,22 @@ def test_after_a_mend_all_are_put_back_and_published(
 ) -> None:
     Repository.objects.create(organization=forge.organization, name="gadgets")
 
-    assert run("retry", "--all") == f"Put 3 back into {stream}; workers read them again.\n"
-    assert run() == f"{stream}: 3 waiting, 0 in hand, 0 refused\n"
+    assert run("retry", "--all") == f"Moved 3 back to {stream}; the workers will read them again.\n"
+    assert run() == f"{stream}: 3 waiting, 0 pending, 0 dead-lettered\n"
     reader.take()
 
     assert [bytes(event.payload) for event in Event.objects.order_by("id")] == [b"0", b"1", b"2"]
-    assert run() == f"{stream}: 0 waiting, 0 in hand, 0 refused\n"
+    assert run() == f"{stream}: 0 waiting, 0 pending, 0 dead-lettered\n"
 
 
 def test_some_are_put_back_or_deleted_by_their_ids(set_aside: list[str], stream: str) -> None:
     errors = StringIO()
 
-    assert run("retry", set_aside[1], "1-1", errors=errors).startswith("Put 1 back")
-    assert errors.getvalue() == "1-1 is not among the refused.\n"
+    assert run("retry", set_aside[1], "1-1", errors=errors).startswith("Moved 1 back")
+    assert errors.getvalue() == "1-1 is not a dead letter.\n"
     assert run("delete", set_aside[0], set_aside[0]) == "Deleted 1.\n"
 
-    assert run().startswith(f"{stream}: 1 waiting, 0 in hand, 1 refused\n")
+    assert run().startswith(f"{stream}: 1 waiting, 0 pending, 1 dead-lettered\n")
     assert run("delete", "--all") == "Deleted 1.\n"
 
 
@@ -176,15 +176,15 @@ def test_what_is_set_aside_meanwhile_is_not_put_back_with_all(
 def test_what_a_person_wrote_among_the_refused_is_listed_too(valkey: Redis, stream: str) -> None:
     valkey.xadd(refused_of(stream), {"event": "{}"})
 
-    assert "not set aside by a worker" in run("refused")
+    assert "not written by a worker" in run("refused")
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["retry"], "Which? Give ids from `stream refused`, or --all."),
-        (["delete", "1-1", "--all"], "Which? Give ids from `stream refused`, or --all."),
-        (["show", "last"], "'last' is not an id; `stream refused` lists them"),
+        (["retry"], "Specify ids from `stream refused`, or --all."),
+        (["delete", "1-1", "--all"], "Specify ids from `stream refused`, or --all."),
+        (["show", "last"], "'last' is not an id such as 1772625600000-0; `stream refused` lists the ids."),
         (["delete", "1"], "'1' is not an id"),
     ],
 )
@@ -194,9 +194,9 @@ def test_what_is_typed_wrong_is_told(stream: str, arguments: list[str], expected
 
 def test_without_redis_or_switched_off_it_says_so(stream: str, settings: Settings, tmp_path: Path) -> None:
     url, settings.REDIS_URL = settings.REDIS_URL, f"unix://{tmp_path}/nobody.sock?db=0"
-    assert complaint().startswith("Redis is not able to answer")
+    assert complaint().startswith("Redis failed: ")
     settings.REDIS_URL = url
 
     name, settings.HOOKHUB_STREAM = settings.HOOKHUB_STREAM, ""
-    assert "switched off" in complaint()
+    assert "is disabled (HOOKHUB_STREAM=off)" in complaint()
     settings.HOOKHUB_STREAM = name

@@ -130,13 +130,13 @@ def test_without_redis_it_says_so_once_and_stops_all_the_same(
     assert not step._thread.is_alive()
     told = [record for record in caplog.records if record.name == "hookhub.stream"]
     assert [record.levelno for record in told] == [logging.WARNING]
-    assert "Redis is not able to give the stream's entries" in told[0].message
+    assert "Cannot read the stream from Redis" in told[0].message
 
 
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (OperationalError("away"), "The database is not able to take the stream's entries (OperationalError): away"),
+        (OperationalError("away"), "Cannot store the stream's entries in the database (OperationalError): away"),
         (RuntimeError("a bug"), "Reading the stream failed (RuntimeError('a bug'))"),
     ],
     ids=["database", "bug"],
@@ -159,7 +159,7 @@ def test_trouble_is_told_once_and_so_is_its_end_and_nothing_is_lost(
     step.start(None)
 
     wait_until(lambda: stored() == [0, 1, 2])
-    wait_until(lambda: "The stream is read again" in caplog.text)
+    wait_until(lambda: "Reading of the stream resumed" in caplog.text)
     assert caplog.text.count(told) == 1
     assert failures == []
 

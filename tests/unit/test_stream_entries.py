@@ -78,15 +78,15 @@ def test_the_organization_is_named_by_the_entry_or_by_its_events(fields: list[by
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ([b"data", b"{}"], "data: is not a field of an entry; these are: event, events, organization, hops"),
-        ([b"event", EVENT, b"\xff\n", b""], "\\xff\n: is not a field of an entry; these are"),
-        ([b"event", EVENT, b"events", EVENT], "An entry has either `event`, one JSON object, or `events`"),
-        ([b"organization", b"acme"], "An entry has either `event`"),
-        ([b"event", EVENT, b"event", EVENT], "A field is given twice"),
+        ([b"data", b"{}"], "data: is not a known field of an entry; known fields: event, events, organization, hops"),
+        ([b"event", EVENT, b"\xff\n", b""], "\\xff\n: is not a known field of an entry; known fields: event, events"),
+        ([b"event", EVENT, b"events", EVENT], "An entry must have either `event` (a JSON object) or `events`"),
+        ([b"organization", b"acme"], "An entry must have either `event`"),
+        ([b"event", EVENT, b"event", EVENT], "A field is repeated"),
         ([b"event", b""], "The body is not valid JSON"),
         ([b"event", b"\xff"], "The body is not valid UTF-8 at byte 0."),
         ([b"event", EVENT + EVENT], "unexpected data after the end"),
-        ([b"event", b"[" + EVENT + b"]"], "event: must be one JSON object; several are published as `events`"),
+        ([b"event", b"[" + EVENT + b"]"], "event: must be a JSON object; use `events` to publish several"),
         ([b"event", b"[" * 100_000], "The body is"),
         ([b"event", b'{"data":1}'], "type: is required"),
         ([b"event", b'{"type":"webhook.disabled","data":1}'], "type: must not start with 'webhook.', which is"),
@@ -99,9 +99,10 @@ def test_the_organization_is_named_by_the_entry_or_by_its_events(fields: list[by
         ([b"event", EVENT, b"organization", b""], "organization: must be the slug"),
         ([b"event", EVENT, b"organization", b"\xff"], "organization: must be the slug"),
         ([b"event", EVENT, b"organization", b"a\0"], "organization: must be the slug"),
-        ([b"event", b'{"type":"a","data":1,"organization":"b"}', b"organization", b"a"], "and not of a and b"),
+        ([b"event", b'{"type":"a","data":1,"organization":"b"}', b"organization", b"a"],
+         "belong to the same organization, not to a and b"),
         ([b"events", b'[{"type":"a","data":1,"organization":"b"},{"type":"a","data":1,"organization":"c"}]'],
-         "organization: all of an entry is of one, and not of b and c"),
+         "organization: all events of an entry must belong to the same organization, not to b and c"),
     ],
 )  # fmt: skip
 def test_what_will_not_do_is_refused_with_its_reason(fields: list[bytes], expected: str) -> None:
@@ -114,7 +115,7 @@ def test_what_will_not_do_is_refused_with_its_reason(fields: list[bytes], expect
 def test_an_entry_longer_than_a_request_may_be_is_refused_unread(settings: Settings) -> None:
     settings.HOOKHUB_REQUEST_LIMIT = 20
 
-    assert error(b"event", b"[" * 21) == "The entry is 21 bytes long; at most 20 are taken."
+    assert error(b"event", b"[" * 21) == "The entry is 21 bytes long; the limit is 20."
 
 
 def test_data_longer_than_allowed_is_refused(settings: Settings) -> None:

@@ -35,28 +35,30 @@ class Command(BaseCommand):
     """Show the stream's counts; list, show, retry or delete its dead letters."""
 
     help = (
-        "Show how many entries of the stream wait, are in hand and were set aside (counts), list those set aside and "
-        "why (refused), show one of them in full (show ID), put them back into the stream after a mend (retry), or "
-        "delete them (delete). retry and delete take ids, or --all."
+        "Show how many entries of the stream are waiting, pending and dead-lettered (counts); list the dead letters "
+        "with their errors (refused); show one in full (show ID); move them back to the stream after the cause is "
+        "fixed (retry); or delete them (delete). retry and delete take ids, or --all."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("what", nargs="?", default="counts", choices=WHAT)
-        parser.add_argument("ids", nargs="*", metavar="ID", help="as listed by `stream refused`")
-        parser.add_argument("--all", action="store_true", help="everything that is set aside at this moment")
-        parser.add_argument("--limit", type=int, default=50, help="list so many [50]")
-        parser.add_argument("--json", action="store_true", help="counts as JSON, for a monitor")
+        parser.add_argument("what", nargs="?", default="counts", choices=WHAT, help="the action [counts]")
+        parser.add_argument("ids", nargs="*", metavar="ID", help="ids of dead letters, as listed by `stream refused`")
+        parser.add_argument("--all", action="store_true", help="all current dead letters")
+        parser.add_argument("--limit", type=int, default=50, help="the maximum number to list [50]")
+        parser.add_argument("--json", action="store_true", help="print the counts as JSON, for monitoring")
 
     @audit.by_command("stream")
     def handle(self, *_: Any, **options: Any) -> None:
         """Run the requested action; raise CommandError if Redis fails."""
         stream = settings.HOOKHUB_STREAM
         if not stream:
-            raise CommandError("Publishing through Redis is switched off: HOOKHUB_STREAM=off.")
+            raise CommandError("Publishing through Redis is disabled (HOOKHUB_STREAM=off).")
         for refused_id in options["ids"]:
             if not ID.fullmatch(refused_id):
-                raise CommandError(f"{refused_id!r} is not an id; `stream refused` lists them: 1772625600000-0.")
+                raise CommandError(
+                    f"{refused_id!r} is not an id such as 1772625600000-0; `stream refused` lists the ids."
+                )
         client = connect(settings.REDIS_URL)
         try:
             match options["what"]:
@@ -68,11 +70,11 @@ class Command(BaseCommand):
                     self._show(client, stream, options["ids"])
                 case "retry":
                     done = self._each(refused.retry, client, stream, options)
-                    self.stdout.write(f"Put {done:,} back into {stream}; workers read them again.")
+                    self.stdout.write(f"Moved {done:,} back to {stream}; the workers will read them again.")
                 case "delete":
                     self.stdout.write(f"Deleted {self._each(refused.delete, client, stream, options):,}.")
         except RedisError as error:
-            raise CommandError(f"Redis is not able to answer: {error}") from error
+            raise CommandError(f"Redis failed: {error}") from error
         finally:
             client.close()
 
@@ -83,7 +85,9 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"{stream}: {told(counts, now=timezone.now())}")
         if counts.refused:
-            self.stdout.write("`manage.py stream refused` says why, `stream retry` puts them back.")
+            self.stdout.write(
+                "`manage.py stream refused` shows the errors, `stream retry` moves them back to the stream."
+            )
 
     def _list(self, client: Redis, stream: str, *, limit: int) -> None:
         total = refused.count(client, stream).refused
@@ -93,18 +97,18 @@ class Command(BaseCommand):
             self.stdout.write(f"    {brief(each)}")
             listed += 1
         if listed < total:
-            self.stdout.write(f"… and {total - listed:,} more; --limit shows more of them.")
+            self.stdout.write(f"… and {total - listed:,} more; raise --limit to see them.")
         elif not total:
-            self.stdout.write("Nothing is set aside.")
+            self.stdout.write("There are no dead letters.")
 
     def _show(self, client: Redis, stream: str, ids: list[str]) -> None:
         if not ids:
-            raise CommandError("Which? Give an id from `stream refused`.")
+            raise CommandError("Specify an id from `stream refused`.")
         for refused_id in ids:
             each = refused.find(client, stream, refused_id)
             if each is None:
-                raise CommandError(f"{refused_id} is not among the refused.")
-            self.stdout.write(f"{each.id}  refused {each.refused_at.isoformat()}  published as {each.entry_id}")
+                raise CommandError(f"{refused_id} is not a dead letter.")
+            self.stdout.write(f"{each.id}  dead-lettered {each.refused_at.isoformat()}  published as {each.entry_id}")
             self.stdout.write(printable(each.error))
             for name, value in zip(each.fields[::2], each.fields[1::2], strict=True):
                 self.stdout.write(f"{printable(name)}: {printable(value)}")
@@ -112,7 +116,7 @@ class Command(BaseCommand):
     def _each(self, act: Callable[[Redis, str, str], bool], client: Redis, stream: str, options: dict[str, Any]) -> int:
         """Apply ``act`` to the given dead letters, or to all; return the number of successes."""
         if bool(options["ids"]) == options["all"]:
-            raise CommandError("Which? Give ids from `stream refused`, or --all.")
+            raise CommandError("Specify ids from `stream refused`, or --all.")
         ids = [each.id for each in refused.set_aside(client, stream)] if options["all"] else options["ids"]
         record(options["what"], stream, ids)
         done = 0
@@ -120,7 +124,7 @@ class Command(BaseCommand):
             if act(client, stream, refused_id):
                 done += 1
             elif not options["all"]:
-                self.stderr.write(f"{refused_id} is not among the refused.")
+                self.stderr.write(f"{refused_id} is not a dead letter.")
         return done
 
 
@@ -136,9 +140,9 @@ def record(what: str, stream: str, ids: Sequence[str]) -> None:
 def told(counts: Counts, *, now: datetime) -> str:
     """Return the counts in one line."""
     oldest = now - counts.oldest_at if counts.oldest_at else timedelta(0)
-    line = f"{counts.waiting:,} waiting, {counts.in_hand:,} in hand, {counts.refused:,} refused"
+    line = f"{counts.waiting:,} waiting, {counts.in_hand:,} pending, {counts.refused:,} dead-lettered"
     if oldest >= LATE:
-        line += f". The oldest is there for {timedelta(seconds=round(oldest.total_seconds()))}. Is a worker running?"
+        line += f". The oldest is {timedelta(seconds=round(oldest.total_seconds()))} old. Is a worker running?"
     return line
 
 
