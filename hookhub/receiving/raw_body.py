@@ -30,7 +30,7 @@ def verify_codmir(request: Request) -> Received:
     demand_raw_body_signed(request, header="x-codmir-signature")
     body = read_envelope(request.body, type_in="type", needs=["id", "timestamp", "data"])
     if not isinstance(body["id"], str):
-        raise VerificationFailed("The signature is right, but the body's id is not a text.")
+        raise VerificationFailed('The signature is valid, but "id" in the body is not a string.')
     return Received(
         type=body["type"], id=body["id"], timestamp=read_event_time(request, body["timestamp"]), data=body["data"]
     )
@@ -61,6 +61,6 @@ def _verify_hub(request: Request, *, event_header: str) -> Received:
     # Recognize a form by the signed bytes, since Content-Type is not signed. No JSON starts like this.
     if body.startswith(FORM):
         if b"&" in body:
-            raise VerificationFailed("The signature is right, but the form has more than a payload.")
+            raise VerificationFailed('The signature is valid, but the form has fields besides "payload".')
         body = unquote_to_bytes(body.removeprefix(FORM).replace(b"+", b" "))
     return Received(type=event_type, id=None, timestamp=None, data=read_json(body))

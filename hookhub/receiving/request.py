@@ -62,10 +62,10 @@ class Request:
         """Return a header's value; raise VerificationFailed if it is missing, repeated or too long."""
         values = self.headers.get(name, ())
         if len(values) > 1:
-            raise VerificationFailed(f"The {name} header came more than once.")
+            raise VerificationFailed(f"The {name} header is repeated.")
         value = values[0].strip() if values else ""
         if not value:
-            raise VerificationFailed(f"The {name} header is missing.")
+            raise VerificationFailed(f"The {name} header is missing or empty.")
         if len(value) > HEADER_LONGEST:
             raise VerificationFailed(f"The {name} header is longer than {HEADER_LONGEST} characters.")
         return value
@@ -98,7 +98,7 @@ def demand_match(claimed: Sequence[bytes], expected: Sequence[bytes]) -> None:
     """Raise VerificationFailed unless one of the claimed signatures is valid."""
     if not is_any(claimed, expected):
         raise VerificationFailed(
-            "No signature matches: the secret is not this webhook's, or the body was changed on the way."
+            "No signature matches: the secret is wrong, or the body was modified after it was signed."
         )
 
 
@@ -125,7 +125,7 @@ def read_seconds(text: str) -> datetime | None:
     return datetime.fromtimestamp(int(text), timezone.utc) if is_plain else None
 
 
-def read_json(body: bytes, *, refusal: str = "The signature is right, but the body is not JSON.") -> Any:
+def read_json(body: bytes, *, refusal: str = "The signature is valid, but the body is not valid JSON.") -> Any:
     """Parse a JSON body; raise VerificationFailed."""
     try:
         return json.loads(body)
@@ -139,9 +139,9 @@ def read_envelope(body: bytes, *, type_in: str, needs: Sequence[str]) -> dict[st
     parsed = read_json(body)
     missing = [name for name in (type_in, *needs) if not isinstance(parsed, dict) or name not in parsed]
     if missing:
-        raise VerificationFailed(f"The signature is right, but the body lacks {' and '.join(missing)}.")
+        raise VerificationFailed(f"The signature is valid, but fields are missing from the body: {', '.join(missing)}.")
     if not isinstance(parsed[type_in], str):
-        raise VerificationFailed(f"The signature is right, but the body's {type_in} is not a text.")
+        raise VerificationFailed(f'The signature is valid, but "{type_in}" in the body is not a string.')
     return dict(parsed)
 
 
@@ -156,8 +156,8 @@ def read_moment(value: object) -> datetime:
             return datetime.fromisoformat(f"{day}T{clock}.{(decimals or '')[:6]:0<6}{zone}")
         except ValueError:
             pass
-    shown = repr(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"
-    raise VerificationFailed(f"The body's timestamp is not a time: {shown}.")
+    shown = repr(value[:40]) if isinstance(value, str) else type(value).__name__
+    raise VerificationFailed(f'The signature is valid, but "timestamp" in the body is not an RFC 3339 time: {shown}.')
 
 
 def read_event_time(request: Request, value: object) -> datetime:
@@ -169,8 +169,8 @@ def read_event_time(request: Request, value: object) -> datetime:
     age = request.now - moment
     if request.max_event_age is not None and not -request.tolerance <= age <= request.max_event_age:
         raise VerificationFailed(
-            f"The signature is right, but the event happened at {moment.isoformat()}; at most "
-            f"{request.max_event_age.total_seconds():.0f} seconds ago are allowed. It is a replay, or a clock is wrong."
+            f"The signature is valid, but the event's time {moment.isoformat()} is in the future or more than "
+            f"{request.max_event_age.total_seconds():.0f} seconds ago: the request is a replay, or a clock is wrong."
         )
     return moment
 

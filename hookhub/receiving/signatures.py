@@ -73,12 +73,14 @@ def verify(
         received = verify(request.body, request.headers, secrets="whsec_…", format="standard-webhooks")
     """
     if not isinstance(body, bytes):
-        raise TypeError(f"verify() needs the raw bytes of the body, not {type(body).__name__}")
+        raise TypeError(f"verify() requires the raw body as bytes, not {type(body).__name__}")
     if format is not None and format not in FORMATS:
-        raise ValueError(f"verify() knows the formats {', '.join(FORMATS)}, not {format!r}")
+        raise ValueError(f"unknown format {format!r}; use one of {', '.join(FORMATS)}")
     listed = _listed(secrets)
     if format == "standard-webhooks" and not all(map(read_key, listed)):
-        raise ValueError("a standard-webhooks secret is 'whsec_' and base64, as HookHub showed it")
+        raise ValueError(
+            "a standard-webhooks secret is 'whsec_' followed by base64; copy it exactly as HookHub showed it"
+        )
     request = Request(
         body=body,
         headers=read_headers(headers),
@@ -95,12 +97,12 @@ def _listed(secrets: str | Sequence[str]) -> Sequence[str]:
     listed = [secrets] if isinstance(secrets, str) else list(secrets)
     if not listed or not all(listed):
         # An attacker can sign with an empty key, too.
-        raise ValueError("verify() needs at least one secret, and none may be empty")
+        raise ValueError("verify() requires at least one secret, and none may be empty")
     for secret in listed:
         if not isinstance(secret, str):
-            raise TypeError(f"verify() needs its secrets as text, not {type(secret).__name__}")
+            raise TypeError(f"verify() requires secrets as str, not {type(secret).__name__}")
         if any("\ud800" <= character <= "\udfff" for character in secret):
-            raise ValueError("verify() cannot sign with a secret that holds half a surrogate pair")
+            raise ValueError("a secret contains a lone surrogate, which cannot be encoded")
     return listed
 
 
@@ -112,7 +114,7 @@ def _find(headers: Mapping[str, object]) -> VerifiableFormat:
     known = ", ".join(each.told_by for each in FORMATS.values())
     # A guess would let the sender choose the weaker of two formats.
     raise VerificationFailed(
-        f"The request has signatures of several formats; tell verify() which one to expect ({', '.join(FORMATS)})."
+        f"The request has signatures of several formats; pass format= to verify() ({', '.join(FORMATS)})."
         if found
-        else f"The request has no signature header (looked for {known})."
+        else f"The request has no known signature header ({known})."
     )

@@ -52,12 +52,12 @@ def _decoded(text: str) -> bytes:
 def _recent(sent: str, *, now: datetime, tolerance: timedelta) -> datetime:
     timestamp = read_seconds(sent)
     if timestamp is None:
-        raise VerificationFailed(f"The webhook-timestamp header is not a time in seconds: {sent[:40]!r}.")
+        raise VerificationFailed(f"The webhook-timestamp header is not a Unix timestamp: {sent[:40]!r}.")
     age = now - timestamp
     if tolerance and abs(age) > tolerance:
         direction = "ago" if age > timedelta(0) else "in the future"
         raise VerificationFailed(
-            f"The signature is right, but the request was signed {abs(age).total_seconds():.0f} seconds {direction}; "
-            f"at most {tolerance.total_seconds():.0f} are allowed. It is a replay, or a clock is wrong."
+            f"The signature is valid, but the request was signed {abs(age).total_seconds():.0f} seconds {direction}; "
+            f"the tolerance is {tolerance.total_seconds():.0f} seconds. The request is a replay, or a clock is wrong."
         )
     return timestamp

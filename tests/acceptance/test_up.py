@@ -126,7 +126,7 @@ def test_a_port_that_is_taken_is_told_by_name_before_anything_is_started(tmp_pat
             env={**os.environ, **settings_for(tmp_path)}, check=False,
         )  # fmt: skip
 
-    assert (done.returncode, done.stdout, f"Port {port} is taken" in done.stderr) == (1, "", True)
+    assert (done.returncode, done.stdout, f"Port {port} is in use" in done.stderr) == (1, "", True)
     assert servers_of(tmp_path) == []
 
 

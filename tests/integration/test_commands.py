@@ -500,7 +500,10 @@ def test_the_key_stands_alone_on_standard_output(db: None) -> None:
     prefix, key_id, secret = out.removesuffix("\n").split("_")
     assert (prefix, key_id, digest(secret)) == ("hh", key.key_id, bytes(key.secret_hash))
     assert (key.organization, key.scope, key.name, key.revoked_at) == (acme, "publish", "ci", None)
-    assert err == "A key of scope publish (publish events only) for organization acme. It cannot be shown again.\n"
+    assert (
+        err
+        == "Created a key with scope publish (publish events only) for organization acme. It cannot be shown again.\n"
+    )
     assert secret not in err
 
 
@@ -548,20 +551,20 @@ def test_an_organization_is_created_with_the_words_it_is_to_speak(
 
 
 NOBODY = [
-    ("none there", [], "", "Say whose key it is: --organization SLUG, or --operator. There is none yet."),
-    ("two there", ["b", "a"], "", "Say whose key it is: --organization SLUG, or --operator. There is a, b."),
+    ("none there", [], "", "Specify --organization SLUG or --operator. There are no organizations yet."),
+    ("two there", ["b", "a"], "", "Specify --organization SLUG or --operator. Existing organizations: a, b."),
     ("unknown", ["acme"], "--organization nobody",
-     "There is no organization 'nobody'. There is acme. Add --create-organization to create it."),
+     "Organization 'nobody' does not exist. Existing organizations: acme. Use --create-organization to create it."),
     ("both", ["acme"], "--operator --organization acme",
-     "An operator's key acts for every organization: give --operator alone."),
-    ("create which", ["acme"], "--create-organization", "--create-organization: say which with --organization SLUG."),
+     "--operator cannot be combined with --organization or --create-organization."),
+    ("create which", ["acme"], "--create-organization", "--create-organization requires --organization SLUG."),
     ("bad slug", [], "--create-organization --organization a/b",
-     "--organization: 'a/b' will not do. Use 1 to 100 letters, digits, dots, hyphens and underscores."),
+     "--organization: 'a/b' is invalid. Use 1 to 100 letters, digits, dots, hyphens and underscores."),
     ("a dialect for whom", ["acme"], "--dialect codmir",
-     "--dialect and --format are of an organization that is created: --create-organization."),
+     "--dialect and --format require --create-organization."),
     ("a dialect that is none", [], "--create-organization --organization a --dialect gitlab",
      f"Error: argument --dialect: invalid choice: 'gitlab' (choose from {', '.join(map(repr, DIALECTS))})"),
-    ("long name", ["acme"], f"--name {'x' * 201}", "--name: use at most 200 characters."),
+    ("long name", ["acme"], f"--name {'x' * 201}", "--name: must be at most 200 characters."),
     ("bad scope", ["acme"], "--scope all",
      "Error: argument --scope: invalid choice: 'all' (choose from 'master', 'manage', 'publish', 'read')"),
 ]  # fmt: skip
@@ -605,7 +608,7 @@ def test_outside_development_mode_the_first_start_makes_no_secret_and_says_how_t
 
     [said] = first_steps()
 
-    assert said.startswith("There is no login yet: make one with `manage.py createsuperuser`")
+    assert said.startswith("There is no login yet: create one with `manage.py createsuperuser`")
     assert (User.objects.count(), ApiKey.objects.count(), Organization.objects.count()) == (0, 0, 0)
     User.objects.create_superuser("op", "op@example.com", "op-password-1")
     assert first_steps() == []

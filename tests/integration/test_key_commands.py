@@ -106,9 +106,9 @@ def test_a_key_is_rolled_at_the_command_line(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["nosuchkey000"], "There is no API key 'nosuchkey000'."),
-        (["\0"], r"There is no API key '\x00'."),
-        (["hh_1_secret"], "Give the key's id alone, the 12 characters after hh_, and no secret."),
+        (["nosuchkey000"], "API key 'nosuchkey000' does not exist."),
+        (["\0"], r"API key '\x00' does not exist."),
+        (["hh_1_secret"], "Pass only the key's id, the 12 characters after hh_, without the secret."),
         (["ID", "--overlap", "-1"], "--overlap: use 0 to 2592000 seconds."),
         (["ID", "--overlap", "2592001"], "--overlap: use 0 to 2592000 seconds."),
         (["REVOKED"], "revoked_at is set: the key has been revoked; create another."),

@@ -69,19 +69,19 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[requests.Session]:
         pytest.param(
             (SECRET,),
             "whsec_b3RoZXI=",
-            "No signature matches: the secret is not this webhook's, or the body was changed on the way.",
+            "No signature matches: the secret is wrong, or the body was modified after it was signed.",
             id="another secret",
         ),
         pytest.param(
             (SECRET,),
             None,
-            f"The request has no signature header (looked for {', '.join(one.told_by for one in FORMATS.values())}).",
+            f"The request has no known signature header ({', '.join(one.told_by for one in FORMATS.values())}).",
             id="no signature",
         ),
         pytest.param(
             ("not base64!",),
             SECRET,
-            "No signature matches: the secret is not this webhook's, or the body was changed on the way.",
+            "No signature matches: the secret is wrong, or the body was modified after it was signed.",
             id="a secret that is none",
         ),
     ],
@@ -132,7 +132,7 @@ def test_a_hanging_receiver_shows_the_request_and_never_answers(session: request
         with pytest.raises(requests.ReadTimeout):
             session.post(url, data=BODY, headers=headers(), timeout=0.2)
 
-        assert json.loads(shown.get(timeout=60))["answered"] == "nothing (hanging)"
+        assert json.loads(shown.get(timeout=60))["answered"] == "no response (--hang)"
 
 
 def test_a_delay_comes_before_the_answer(session: requests.Session) -> None:
@@ -181,7 +181,7 @@ def test_bodies_are_shown_safely(body: bytes, shown: str) -> None:
 def test_a_long_body_is_shortened() -> None:
     lines = pretty(json.dumps(list(range(1000))).encode()).splitlines()
 
-    assert (len(lines), lines[-1]) == (41, "    … 962 more lines, 4890 bytes in all")
+    assert (len(lines), lines[-1]) == (41, "    … 962 more lines, 4890 bytes in total")
 
 
 def run_manage(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -210,7 +210,7 @@ def test_ctrl_c_ends_with_a_tally(session: requests.Session) -> None:
         _, complaints = listener.communicate(timeout=60)
 
     assert listener.returncode == 0
-    assert complaints.strip() == "1 requests for 0 deliveries, 1 × signature ok, 1 × nothing (hanging)"
+    assert complaints.strip() == "1 requests for 0 deliveries, 1 × signature ok, 1 × no response (--hang)"
 
 
 def test_a_port_that_is_taken_is_said_plainly() -> None:
@@ -270,10 +270,10 @@ def test_a_refused_event_is_explained() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        pytest.param(["--data", "{"], "--data is not JSON: ", id="not JSON"),
-        pytest.param(["--data", "@/nowhere"], "--data cannot be read: ", id="no file"),
+        pytest.param(["--data", "{"], "--data is not valid JSON: ", id="not JSON"),
+        pytest.param(["--data", "@/nowhere"], "Cannot read the file given with --data: ", id="no file"),
         pytest.param(["--url", "nowhere"], "base_url must look like https://", id="no address"),
-        pytest.param(["--api-key", ""], "Say where to send: --url and --api-key", id="no key"),
+        pytest.param(["--api-key", ""], "Specify --url and --api-key", id="no key"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_said_plainly(arguments: list[str], sentence: str) -> None:

@@ -16,7 +16,7 @@ from hookhub.receiving import FORMATS
 from tests.golden.messages import NEWEST, PUSH
 from tests.integration.test_listen import BODY, SECRET, headers, listening
 
-MISSING = "The webhook-id header is missing."
+MISSING = "The webhook-id header is missing or empty."
 
 
 def heard(behaviour: Behaviour, body: bytes, sent: dict[str, str]) -> dict[str, Any]:
@@ -66,11 +66,14 @@ def test_every_format_that_signs_no_time_of_sending_is_verified_by_its_name(slug
     [
         (
             ["--format", "standard-webhooks", "--secret", "not base64!"],
-            "--format standard-webhooks: a standard-webhooks secret is 'whsec_' and base64, as HookHub showed it.",
+            (
+                "--format standard-webhooks: a standard-webhooks secret is 'whsec_' followed by base64; "
+                "copy it exactly as HookHub showed it."
+            ),
         ),
         (
             ["--format", "github"],
-            "--format: there is nothing to verify without the webhook's secret: --secret-file FILE.",
+            "--format requires the webhook's secret; use --secret-file FILE.",
         ),
     ],
 )

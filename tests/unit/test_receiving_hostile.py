@@ -74,7 +74,7 @@ SIGNED_BODIES = [
 def test_a_signed_time_that_is_none_is_refused(slug: str, parsed: dict[str, Any]) -> None:
     body = json.dumps(parsed).encode()
 
-    with pytest.raises(VerificationFailed, match="is not a time"):
+    with pytest.raises(VerificationFailed, match="is not an RFC 3339 time"):
         verify(body, signed(slug, body), secrets="plain text secret", format=slug, now=NOW)
 
 
@@ -107,7 +107,9 @@ def test_an_event_older_than_the_receiver_takes_is_refused_where_its_time_is_sig
     # Retries and redeliveries carry the event's own time, so its age is not checked without a limit.
     assert at(NOW + 30 * day, None) == "push"
     for wrong in (NOW + day + timedelta(seconds=1), NOW - timedelta(minutes=6)):
-        with pytest.raises(VerificationFailed, match="at most 86400 seconds ago are allowed"):
+        with pytest.raises(
+            VerificationFailed, match="is in the future or more than 86400 seconds ago: the request is a replay"
+        ):
             at(wrong)
 
 
@@ -120,18 +122,18 @@ def test_a_stranger_who_chooses_the_format_by_a_header_is_refused_with_a_plain_s
 
 def test_a_secret_that_the_format_cannot_have_is_the_receivers_mistake_for_every_request() -> None:
     for headers in ({}, {"webhook-signature": "v1,x"}):
-        with pytest.raises(ValueError, match="'whsec_' and base64"):
+        with pytest.raises(ValueError, match="'whsec_' followed by base64"):
             verify(b"{}", headers, secrets=[NEWEST, "plain text secret"], format="standard-webhooks")
-        with pytest.raises(ValueError, match="half a surrogate pair"):
+        with pytest.raises(ValueError, match="lone surrogate"):
             verify(b"{}", headers, secrets="\ud800", format="github")
-        with pytest.raises(TypeError, match="as text, not bytes"):
+        with pytest.raises(TypeError, match="as str, not bytes"):
             verify(b"{}", headers, secrets=[b"x"])  # type: ignore[list-item]
 
 
 def test_a_secret_in_another_alphabet_of_base64_is_none() -> None:
     strange = "whsec_" + base64.urlsafe_b64encode(b"\xff" * 24).decode()
 
-    with pytest.raises(ValueError, match="'whsec_' and base64"):
+    with pytest.raises(ValueError, match="'whsec_' followed by base64"):
         verify(b"{}", {}, secrets=strange, format="standard-webhooks")
 
 

@@ -18,7 +18,7 @@ MAX_TRIES = 3
 
 
 class Command(changepassword.Command):
-    help = "Change a person's password."
+    help = "Change a user's password."
 
     @audit.by_command("changepassword")
     def handle(self, *_: Any, **options: Any) -> None:
@@ -53,4 +53,4 @@ class Command(changepassword.Command):
                 self.stderr.write("\n".join(error.messages))
                 continue
             return password
-        raise CommandError(f"The password of {user.get_username()!r} is unchanged after {MAX_TRIES} attempts.")
+        raise CommandError(f"Aborting password change for user {user.get_username()!r} after {MAX_TRIES} attempts.")

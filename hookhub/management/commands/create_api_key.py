@@ -24,45 +24,57 @@ class Command(BaseCommand):
     """Create an API key and print it; it cannot be shown again."""
 
     help = (
-        "Make an API key and print it alone on standard output: KEY=$(manage.py create_api_key --organization acme). "
-        "It is shown this once; only a hash of it is kept."
+        "Create an API key and print only the key on standard output: "
+        "KEY=$(manage.py create_api_key --organization acme). It cannot be shown again; only a hash of it is stored."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--organization", metavar="SLUG", help="may be left out when there is only one")
-        parser.add_argument("--operator", action="store_true", help="a key that acts for every organization")
+        parser.add_argument(
+            "--organization", metavar="SLUG", help="the key's organization; optional if there is only one"
+        )
+        parser.add_argument(
+            "--operator", action="store_true", help="create an operator key, which is valid for every organization"
+        )
         parser.add_argument(
             "--create-organization", action="store_true", help="create the organization if it does not exist"
         )
         parser.add_argument(
             "--dialect",
             choices=list(DIALECTS),
-            help="whose words the organization that is created uses; "
+            help="with --create-organization: the dialect of the organization; "
             + "; ".join(f"{slug}: {dialect.title}" for slug, dialect in DIALECTS.items())
             + f" [{DEFAULT}]",
         )
-        parser.add_argument("--format", choices=list(FORMATS), help="its default wire format [the dialect's]")
+        parser.add_argument(
+            "--format",
+            choices=list(FORMATS),
+            help="with --create-organization: the default wire format [the dialect's]",
+        )
         parser.add_argument(
             "--scope",
             choices=Scope.values,
-            help="; ".join(f"{scope.value}: {scope.label}" for scope in Scope) + " [manage; an operator's: master]",
+            help="; ".join(f"{scope.value}: {scope.label}" for scope in Scope) + " [manage; with --operator: master]",
         )
-        parser.add_argument("--name", default="", help="what the key is for, to tell it from others later")
+        parser.add_argument("--name", default="", help="a description of what the key is for")
         expires = parser.add_mutually_exclusive_group()
-        expires.add_argument("--expires-in", type=int, metavar="DAYS", help="let it expire after so many days [never]")
-        expires.add_argument("--expires-at", metavar="TIME", help="or at this time, like 2027-01-31T12:00:00Z")
+        expires.add_argument(
+            "--expires-in", type=int, metavar="DAYS", help="let the key expire after DAYS days [never]"
+        )
+        expires.add_argument(
+            "--expires-at", metavar="TIME", help="let the key expire at TIME, for example 2027-01-31T12:00:00Z"
+        )
         parser.add_argument(
             "--network", action="append", metavar="CIDR",
-            help="an address or a network from which the key may be used; repeatable [anywhere]",
+            help="allow the key only from this address or network; repeatable [anywhere]",
         )  # fmt: skip
 
     @audit.by_command("create_api_key")
     def handle(self, *_: Any, **options: Any) -> None:
         """Create the key and print it alone on standard output; messages go to standard error."""
         name = options["name"].strip()
-        if len(name) > 200 or "\0" in name:
-            raise CommandError("--name: use at most 200 characters.")
+        if len(name) > 200:
+            raise CommandError("--name: must be at most 200 characters.")
         now = timezone.now()
         expires_at = key_arguments.expiry(days=options["expires_in"], at=options["expires_at"], now=now)
         allowed_networks = key_arguments.allowed_networks(options["network"] or [])
@@ -78,33 +90,33 @@ class Command(BaseCommand):
             allowed_networks=allowed_networks,
             now=now,
         )[1]
-        whose = f"organization {organization.slug}" if organization else "the operator, for every organization"
-        self.tell(f"A key of scope {scope.value} ({scope.label}) for {whose}. It cannot be shown again.")
+        whose = f"organization {organization.slug}" if organization else "every organization (operator key)"
+        self.tell(f"Created a key with scope {scope.value} ({scope.label}) for {whose}. It cannot be shown again.")
         self.stdout.write(text)
 
     def organization_for(self, options: dict[str, Any]) -> Organization | None:
         """Return the organization of the key, or None for an operator's key; raise CommandError."""
         slug = options["organization"]
         if not options["create_organization"] and (options["dialect"] or options["format"]):
-            raise CommandError("--dialect and --format are of an organization that is created: --create-organization.")
+            raise CommandError("--dialect and --format require --create-organization.")
         if options["operator"]:
             if slug or options["create_organization"]:
-                raise CommandError("An operator's key acts for every organization: give --operator alone.")
+                raise CommandError("--operator cannot be combined with --organization or --create-organization.")
             return None
         if options["create_organization"]:
             if not slug:
-                raise CommandError("--create-organization: say which with --organization SLUG.")
+                raise CommandError("--create-organization requires --organization SLUG.")
             return self.create(slug, dialect=options["dialect"], wire_format=options["format"])
         if slug:
             found = Organization.objects.filter(slug=slug).first() if "\0" not in slug else None
             if found is None:
                 raise CommandError(
-                    f"There is no organization {slug!r}. {those_there_are()} Add --create-organization to create it."
+                    f"Organization {slug!r} does not exist. {those_there_are()} Use --create-organization to create it."
                 )
             return found
         few = list(Organization.objects.order_by("pk")[:2])
         if len(few) != 1:
-            raise CommandError(f"Say whose key it is: --organization SLUG, or --operator. {those_there_are()}")
+            raise CommandError(f"Specify --organization SLUG or --operator. {those_there_are()}")
         return few[0]
 
     def create(self, slug: str, *, dialect: str | None, wire_format: str | None) -> Organization:
@@ -112,7 +124,7 @@ class Command(BaseCommand):
         try:
             Organization(slug=slug).full_clean(validate_unique=False, validate_constraints=False)
         except ValidationError as error:
-            raise CommandError(f"--organization: {slug!r} will not do. {' '.join(error.messages)}") from error
+            raise CommandError(f"--organization: {slug!r} is invalid. {' '.join(error.messages)}") from error
         is_there = Organization.objects.filter(slug=slug).exists()
         if not is_there and (taken := name_error(Organization(), slug)):
             raise CommandError(f"--organization: {slug} {taken}.")
@@ -124,8 +136,8 @@ class Command(BaseCommand):
                     target, state = audited(organization)
                     audit.record("organization.created", target=target, after=state, now=timezone.now())
         except IntegrityError as error:
-            raise CommandError(f"--organization: {slug} has just been taken; choose another.") from error
-        self.tell(f"{'Created organization' if is_new else 'There is already an organization'} {slug}.")
+            raise CommandError(f"--organization: {slug} is taken; choose another.") from error
+        self.tell(f"Created organization {slug}." if is_new else f"Organization {slug} already exists.")
         return organization
 
     def tell(self, sentence: str) -> None:
@@ -137,5 +149,5 @@ def those_there_are() -> str:
     """Return a sentence that lists the organizations, up to ``SHOWN_MOST`` of them."""
     slugs = list(Organization.objects.order_by("slug").values_list("slug", flat=True)[: SHOWN_MOST + 1])
     if not slugs:
-        return "There is none yet."
-    return f"There is {', '.join(slugs[:SHOWN_MOST])}{', …' if len(slugs) > SHOWN_MOST else ''}."
+        return "There are no organizations yet."
+    return f"Existing organizations: {', '.join(slugs[:SHOWN_MOST])}{', …' if len(slugs) > SHOWN_MOST else ''}."

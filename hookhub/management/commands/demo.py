@@ -64,13 +64,13 @@ def cast() -> list[Subscriber]:
 
 
 class Command(BaseCommand):
-    help = "Push to a real git repository and watch its events arrive, signed, retried and recorded."
+    help = "Push to a real git repository and watch its events being signed, delivered, retried and logged."
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args, options
         if shutil.which("git") is None:
-            raise CommandError("The demo needs git; install it and try again.")
+            raise CommandError("The demo requires git; install it and try again.")
         try:
             self._perform()
         except service.ServiceError as error:
@@ -97,12 +97,12 @@ class Command(BaseCommand):
             self._push(Path(stack.enter_context(tempfile.TemporaryDirectory())), url=url, key=key)
             expected = self._wait_until_settled(client, subscribers)
             self._show_log(client, subscribers)
-            self._say("\nChecking the ledger …")
+            self._say("\nChecking the invariants …")
             call_command("check_ledger", settling=timedelta(0), stdout=self.stdout)
             verdict = self._verdict(client, subscribers, events=expected)
         self._say(verdict.line)
         if not verdict.is_good:
-            raise CommandError("The demo did not come out as it should; the log is above.")
+            raise CommandError("The demo failed; see the delivery log above.")
 
     def _furnish(self, url: str, operator_key: str, organization: str) -> str:
         """Create an organization with a repository through the API; return an API key of the organization."""
@@ -123,7 +123,7 @@ class Command(BaseCommand):
             name="demo",
             now=timezone.now(),
         )
-        self._say(f"Organization {organization} with the repository widgets.")
+        self._say(f"Created organization {organization} with repository widgets.")
         return key
 
     @contextlib.contextmanager
@@ -165,21 +165,22 @@ class Command(BaseCommand):
             (work / name).write_text(text)
             git("add", name, at=work)
             git("commit", "--quiet", "-m", f"Add {name}", at=work)
-        pushes = [("main", "the branch main with three commits")]
+        pushes = [("main", "branch main with three commits")]
         git("push", "--quiet", "origin", "main", at=work)
         git("checkout", "--quiet", "-b", "feature/faster", at=work)
         (work / "widget.py").write_text("print('faster')\n")
         git("commit", "--quiet", "--all", "-m", "Make it faster", at=work)
         for ref, what in (
-            ("feature/faster", "a branch with one more"),
+            ("feature/faster", "a branch with one more commit"),
             ("v1.0", "a tag"),
-            (":feature/faster", "the branch's deletion"),
+            (":feature/faster", "the deletion of the second branch"),
         ):
             if ref == "v1.0":
                 git("tag", "-a", "v1.0", "-m", "First release", at=work)
             git("push", "--quiet", "origin", ref, at=work)
             pushes.append((ref, what))
-        self._say(f"Pushed {', '.join(what for _, what in pushes)}.")
+        *pushed, last = (what for _, what in pushes)
+        self._say(f"Pushed {', '.join(pushed)}, and {last}.")
 
     def _wait_until_settled(self, client: Client, subscribers: list[Subscriber]) -> int:
         """Wait until all answering webhooks have every event and the hanging one was tried; return the event count."""
@@ -198,7 +199,7 @@ class Command(BaseCommand):
             ]
             return seen >= EVENTS and all(good)
 
-        self._say("Waiting for every delivery …")
+        self._say("Waiting for the deliveries …")
         # After a timeout, continue: the delivery log and the verdict show what is missing.
         with contextlib.suppress(CommandError):
             self._until(is_settled, "the deliveries")
@@ -208,12 +209,12 @@ class Command(BaseCommand):
         """Print the delivery log as a table, by webhook and oldest first."""
         names = {subscriber.webhook_id: subscriber.name for subscriber in subscribers}
         rows = sorted(client.deliveries.list(), key=lambda row: (row["webhook"], row["id"]))
-        self._say(f"\n{'delivery':<38}{'webhook':<12}{'event':<16}{'state':<11}{'attempts':>8}  {'last':<6}next")
+        self._say(f"\n{'delivery':<38}{'webhook':<12}{'event':<16}{'state':<11}{'attempts':>8}  {'status':<8}next")
         for row in rows:
             last = row["last_status"] or "none"
             self._say(
                 f"{row['id']:<38}{names[row['webhook']]:<12}{row['type']:<16}{row['state']:<11}"
-                f"{row['attempts_made']:>8}  {last:<6}{next_of(row)}"
+                f"{row['attempts_made']:>8}  {last:<8}{next_of(row)}"
             )
 
     def _verdict(self, client: Client, subscribers: list[Subscriber], *, events: int) -> "Verdict":
@@ -244,7 +245,7 @@ class Command(BaseCommand):
         give_up_at = time.monotonic() + PATIENCE.total_seconds()
         while not is_so():
             if time.monotonic() > give_up_at:
-                raise CommandError(f"Waited {PATIENCE} for {what} in vain.")
+                raise CommandError(f"Timed out after {PATIENCE} waiting for {what}.")
             time.sleep(0.1)
 
     def _say(self, text: str) -> None:

@@ -87,30 +87,32 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--host", default="127.0.0.1")
-        parser.add_argument("--port", type=int, default=9000, help="0 takes any free one")
+        parser.add_argument("--host", default="127.0.0.1", help="the address to listen on [127.0.0.1]")
+        parser.add_argument("--port", type=int, default=9000, help="the port to listen on, 0 for any free port [9000]")
         parser.add_argument(
-            "--secret-file", metavar="FILE", help="the webhook's secrets, one a line; - for standard input"
+            "--secret-file",
+            metavar="FILE",
+            help="a file with the webhook's secrets, one per line; - for standard input",
         )
         parser.add_argument(
             "--secret",
             action="append",
             default=[],
-            help="a secret itself, which other users of the machine can see while the command runs; repeatable "
+            help="a secret of the webhook, which other users of this machine can see in the process list; repeatable "
             "[HOOKHUB_WEBHOOK_SECRET]",
         )
         parser.add_argument(
             "--format",
             choices=list(FORMATS),
-            help="the webhook's format: a request that is signed in another one is refused [what its headers say]",
+            help="the webhook's format; requests signed in another one fail verification [from the request's headers]",
         )
         parser.add_argument(
             "--fail", type=int, default=0, metavar="N", help="answer 500 to each delivery's first N requests"
         )
-        parser.add_argument("--status", type=int, default=200, metavar="CODE", help="answer with this")
-        parser.add_argument("--delay", type=float, default=0, metavar="SECONDS", help="before answering")
+        parser.add_argument("--status", type=int, default=200, metavar="CODE", help="the status to answer with [200]")
+        parser.add_argument("--delay", type=float, default=0, metavar="SECONDS", help="wait before answering")
         parser.add_argument("--hang", action="store_true", help="accept requests and never answer")
-        parser.add_argument("--json", action="store_true", help="print one JSON object a request")
+        parser.add_argument("--json", action="store_true", help="print one JSON object per request")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Serve until SIGINT or SIGTERM, then print a summary."""
@@ -134,7 +136,7 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         with server:
-            self.stderr.write(f"Listening on http://{options['host']}:{server.server_port}/ (Ctrl-C ends)")
+            self.stderr.write(f"Listening on http://{options['host']}:{server.server_port}/ (Ctrl-C to stop)")
             try:
                 server.serve_forever(poll_interval=0.1)
             except KeyboardInterrupt:
@@ -163,7 +165,7 @@ def secrets_for(wire_format: str | None, secrets: tuple[str, ...]) -> tuple[str,
     if wire_format is None:
         return secrets
     if not secrets:
-        raise CommandError("--format: there is nothing to verify without the webhook's secret: --secret-file FILE.")
+        raise CommandError("--format requires the webhook's secret; use --secret-file FILE.")
     try:
         verify(b"", {}, secrets=secrets, format=wire_format)
     except VerificationFailed:
@@ -214,18 +216,18 @@ class _Handler(BaseHTTPRequestHandler):
         headers = dict(self.headers.items())
         verdict = _verdict(body, headers, secrets=behaviour.secrets, wire_format=behaviour.format)
         if behaviour.hang:
-            self._show(body, verdict=verdict, answered="nothing (hanging)")
+            self._show(body, verdict=verdict, answered="no response (--hang)")
             self.close_connection = True
             self.receiver.closing.wait()
             return
         self.receiver.closing.wait(behaviour.delay.total_seconds())
-        status = self.receiver.status_for(_first(self.headers, _DELIVERIES) or "(unnamed)")
+        status = self.receiver.status_for(_first(self.headers, _DELIVERIES) or "(no delivery id)")
         try:
             self._answer(status)
             answered = str(status)
         except OSError:
             self.close_connection = True
-            answered = f"{status} (too late: the sender had hung up)"
+            answered = f"{status} (too late: the sender had closed the connection)"
         self._show(body, verdict=verdict, answered=answered)
 
     def _read_body(self) -> bytes | None:
@@ -276,7 +278,7 @@ def pretty(body: bytes) -> str:
     lines = [_printable(line) for line in text.splitlines()]
     shown = [line if len(line) <= SHOWN_COLUMNS else f"{line[: SHOWN_COLUMNS - 1]}…" for line in lines[:SHOWN_LINES]]
     if len(lines) > SHOWN_LINES:
-        shown.append(f"… {len(lines) - SHOWN_LINES} more lines, {len(body)} bytes in all")
+        shown.append(f"… {len(lines) - SHOWN_LINES} more lines, {len(body)} bytes in total")
     return "\n".join(f"    {line}" for line in shown)
 
 

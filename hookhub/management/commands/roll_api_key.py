@@ -15,22 +15,24 @@ class Command(BaseCommand):
     """Roll an API key and print it with its new secret; it cannot be shown again."""
 
     help = (
-        "Give an API key a new secret and print the key alone on standard output: KEY=$(manage.py roll_api_key ID). "
-        "It is shown this once; the old secret is accepted until the overlap ends."
+        "Generate a new secret for an API key and print only the key on standard output: "
+        "KEY=$(manage.py roll_api_key ID). It cannot be shown again; the old secret is accepted until the overlap ends."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("id", help="the 12 characters after hh_, which are no secret")
+        parser.add_argument("id", help="the key's id: the 12 characters after hh_, which are not secret")
         parser.add_argument(
             "--overlap",
             type=int,
             metavar="SECONDS",
-            help="how long the old secret is accepted, 0 for not at all [HOOKHUB_SECRET_OVERLAP]",
+            help="how long the old secret is accepted; 0 revokes it at once [HOOKHUB_SECRET_OVERLAP]",
         )
         expires = parser.add_mutually_exclusive_group()
-        expires.add_argument("--expires-in", type=int, metavar="DAYS", help="let the key expire after so many days")
-        expires.add_argument("--expires-at", metavar="TIME", help="or at this time, like 2027-01-31T12:00:00Z")
+        expires.add_argument("--expires-in", type=int, metavar="DAYS", help="let the key expire after DAYS days")
+        expires.add_argument(
+            "--expires-at", metavar="TIME", help="let the key expire at TIME, for example 2027-01-31T12:00:00Z"
+        )
 
     @audit.by_command("roll_api_key")
     def handle(self, *_: Any, **options: Any) -> None:
@@ -40,10 +42,10 @@ class Command(BaseCommand):
         expires_at = key_arguments.expiry(days=options["expires_in"], at=options["expires_at"], now=now)
         key_id = options["id"]
         if "_" in key_id:
-            raise CommandError("Give the key's id alone, the 12 characters after hh_, and no secret.")
+            raise CommandError("Pass only the key's id, the 12 characters after hh_, without the secret.")
         key = ApiKey.objects.filter(key_id=key_id).first() if "\0" not in key_id else None
         if key is None:
-            raise CommandError(f"There is no API key {key_id[:100]!r}.")
+            raise CommandError(f"API key {key_id[:100]!r} does not exist.")
         try:
             rolled, text = api_keys.roll(key, overlap=overlap, expires_at=expires_at, now=now)
         except BadTerms as error:
@@ -51,6 +53,6 @@ class Command(BaseCommand):
         until = rolled.previous_secret_expires_at
         old = f"accepted until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "no longer accepted"
         self.stderr.write(
-            f"Rolled the key {key_id}; its old secret is {old}. The key cannot be shown again.", self.style.NOTICE
+            f"Rolled key {key_id}; its old secret is {old}. The key cannot be shown again.", self.style.NOTICE
         )
         self.stdout.write(text)

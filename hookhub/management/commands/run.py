@@ -9,7 +9,7 @@ from hookhub import procfile
 
 
 class Command(BaseCommand):
-    help = "Become one process of the Procfile, as a service manager or a container wants it."
+    help = "Replace this process by one process of the Procfile, for service managers and containers."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:

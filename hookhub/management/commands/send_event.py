@@ -15,31 +15,31 @@ from hookhub.client import Client, HookHubError
 class Command(BaseCommand):
     """Publish one event and print its id."""
 
-    help = "Publish one event to a HookHub and print its id."
+    help = "Publish one event through the API and print its id."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("type", help="for example push")
-        parser.add_argument("--data", default="{}", help="JSON, @FILE, or - for standard input")
-        parser.add_argument("--repository", help="a name, or owner/name")
-        parser.add_argument("--organization", help="its slug; only for operators' keys")
-        parser.add_argument("--id", help="publishing twice with the same id publishes once")
-        parser.add_argument("--url", default=os.environ.get("HOOKHUB_URL"), help="HookHub's address [HOOKHUB_URL]")
+        parser.add_argument("type", help="the event type, for example push")
+        parser.add_argument("--data", default="{}", help="the event's data: JSON, @FILE, or - for standard input [{}]")
+        parser.add_argument("--repository", help="the repository: NAME or OWNER/NAME")
+        parser.add_argument("--organization", help="the organization's slug, only with an operator key")
         parser.add_argument(
-            "--api-key-file", metavar="FILE", help="the file that holds the API key, - for standard input"
+            "--id", help="the idempotency key: an id that was used before publishes nothing new [generated]"
         )
+        parser.add_argument("--url", default=os.environ.get("HOOKHUB_URL"), help="HookHub's URL [HOOKHUB_URL]")
+        parser.add_argument("--api-key-file", metavar="FILE", help="a file with the API key, - for standard input")
         parser.add_argument(
             "--api-key",
             default=os.environ.get("HOOKHUB_API_KEY"),
-            help="the key itself, which other users of the machine can see while the command runs [HOOKHUB_API_KEY]",
+            help="the API key, which other users of this machine can see in the process list [HOOKHUB_API_KEY]",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Publish the event; raise CommandError with a remedy."""
         key = key_of(options)
         if not options["url"] or not key:
-            raise CommandError("Say where to send: --url and --api-key-file, or HOOKHUB_URL and HOOKHUB_API_KEY.")
+            raise CommandError("Specify --url and --api-key-file, or set HOOKHUB_URL and HOOKHUB_API_KEY.")
         try:
             with Client(options["url"], key) as hookhub:
                 published = hookhub.publish(
@@ -51,7 +51,7 @@ class Command(BaseCommand):
                 )
         except (HookHubError, ValueError) as problem:
             raise CommandError(str(problem)) from problem
-        self.stdout.write(f"{published.id}{' (published before)' if published.replayed else ''}")
+        self.stdout.write(f"{published.id}{' (already published)' if published.replayed else ''}")
 
 
 def key_of(options: dict[str, Any]) -> str | None:
@@ -60,7 +60,7 @@ def key_of(options: dict[str, Any]) -> str | None:
     if name is None:
         return options["api_key"] or None
     if name == "-" and options["data"] == "-":
-        raise CommandError("--data and --api-key-file cannot both be standard input.")
+        raise CommandError("--data and --api-key-file cannot both read standard input.")
     return secret_files.read(name, option="--api-key-file")
 
 
@@ -72,6 +72,6 @@ def read_data(argument: str) -> Any:
         text = Path(argument[1:]).read_text(encoding="utf-8") if argument.startswith("@") else argument
         return json.loads(text)
     except OSError as error:
-        raise CommandError(f"--data cannot be read: {error}") from error
+        raise CommandError(f"Cannot read the file given with --data: {error}") from error
     except ValueError as error:
-        raise CommandError(f"--data is not JSON: {error}") from error
+        raise CommandError(f"--data is not valid JSON: {error}") from error

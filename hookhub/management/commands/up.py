@@ -34,28 +34,28 @@ GRACE_SECONDS = 5
 
 
 NO_LOGIN_YET = (
-    "There is no login yet: make one with `manage.py createsuperuser`, and a key with "
+    "There is no login yet: create one with `manage.py createsuperuser`, and an API key with "
     "`manage.py create_api_key --organization SLUG --create-organization`. "
-    "Outside development mode `up` prints no secret."
+    "Outside development mode `up` prints no secrets."
 )
 
 
 class Command(BaseCommand):
-    help = "Run everything: the embedded servers if no URLs are set, migrations, the web server and a worker."
+    help = "Run everything: migrations, the web server and a worker, and the embedded servers unless URLs are set."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1", help="the address to listen on")
+        parser.add_argument("--host", default="127.0.0.1", help="the address to listen on [127.0.0.1]")
         parser.add_argument(
-            "--no-first-steps", action="store_true", help="make no login and no API key on the very first start"
+            "--no-first-steps", action="store_true", help="do not create a login and an API key on the first start"
         )
-        parser.add_argument("--port", type=int, help=f"the port; by default the first free one from {DEFAULT_PORT} on")
+        parser.add_argument("--port", type=int, help=f"the port to listen on [the first free one from {DEFAULT_PORT}]")
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args
         if options["port"] and not is_free(options["host"], options["port"]):
             raise CommandError(
-                f"Port {options['port']} is taken; stop what listens there, or choose another with --port."
+                f"Port {options['port']} is in use; stop the process that listens there, or choose another with --port."
             )
         own = {"postgres": settings.EMBEDDED_DATABASE, "redis": settings.EMBEDDED_REDIS}
         if not any(own.values()):
@@ -76,15 +76,15 @@ class Command(BaseCommand):
         try:
             call_command("migrate", verbosity=0, interactive=False)
         except OperationalError as error:
-            raise CommandError(f"The database does not answer; check DATABASE_URL. {error}") from error
+            raise CommandError(f"Cannot connect to the database; check DATABASE_URL. {error}") from error
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         greeting = [f"HookHub is up: {url}/admin/ (admin), {url}/v1/ (API), {url}/v1/docs (OpenAPI)"]
         greeting += [] if options["no_first_steps"] else first_steps()
         if host in {"0.0.0.0", "::"} and not os.environ.get("HOOKHUB_SERVED_HOSTS"):  # noqa: S104 - only compared
-            greeting.append("Other machines are answered under the host names in HOOKHUB_SERVED_HOSTS; set it.")
+            greeting.append("Set HOOKHUB_SERVED_HOSTS to the host names under which other machines reach this server.")
         if settings.HOOKHUB_DEVELOPMENT:
             greeting.append(
-                "Development mode: receivers on this machine are allowed. Set HOOKHUB_DEVELOPMENT=0 elsewhere."
+                "Development mode: webhooks to this machine are allowed. Set HOOKHUB_DEVELOPMENT=0 in production."
             )
         # The child processes must not share this process's database connection.
         connections.close_all()
@@ -102,7 +102,7 @@ class Command(BaseCommand):
         crew.loop()
         self._say("Stopped.")
         if crew.returncode not in {0, 130, 143}:
-            raise CommandError(f"A process ended by itself (code {crew.returncode}); see its last lines above.")
+            raise CommandError(f"A process exited unexpectedly (status {crew.returncode}); see its output above.")
 
     def _greet(self, url: str, greeting: list[str]) -> None:
         """Print the greeting as soon as the web server is ready."""
@@ -142,7 +142,7 @@ def first_steps() -> list[str]:
     return [
         f"  login    admin / {password}",
         f"  API key  {key}   (organization {organization.slug})",
-        "  Both are shown this once. `manage.py changepassword admin` and `manage.py create_api_key` make new ones.",
+        "  Neither can be shown again; `manage.py changepassword admin` and `manage.py create_api_key` make new ones.",
     ]
 
 
