@@ -116,9 +116,9 @@ class Webhook(models.Model):
 
     class DisabledReason(models.TextChoices):
         BY_OWNER = "by_owner", "by its owner"
-        FAILING = "failing", "every attempt of a whole schedule failed"
-        TOO_MANY_FAILURES = "too_many_failures", "too many failed attempts in a row"
-        GONE = "gone", "the receiver said it is gone"
+        FAILING = "failing", "every attempt of a full retry schedule failed"
+        TOO_MANY_FAILURES = "too_many_failures", "too many consecutive failed attempts"
+        GONE = "gone", "the receiver is gone"
 
     uid = models.UUIDField(unique=True, default=new_id, editable=False)
     # The index webhook_scope serves lookups. With an index on this column alone, the planner would sometimes choose to
@@ -327,15 +327,15 @@ class Delivery(models.Model):
     class Line(models.IntegerChoices):
         """Readiness of a pending delivery: scheduled, or ready in one of two queues, which the claim alternates."""
 
-        NONE = 0, "none: its time has not come"
-        FIRST = 1, "of first attempts"
-        AGAIN = 2, "of those tried before, sent again, or released"
+        NONE = 0, "scheduled"
+        FIRST = 1, "ready: first attempt"
+        AGAIN = 2, "ready: retry, redelivery or release"
 
     class Ending(models.TextChoices):
-        DELIVERED = "delivered", "the receiver took it"
-        EXHAUSTED = "exhausted", "its schedule is used up"
-        GONE = "gone", "the receiver said it is gone"
-        POISONOUS = "poisonous", "its leases kept expiring"
+        DELIVERED = "delivered", "delivered"
+        EXHAUSTED = "exhausted", "retry schedule exhausted"
+        GONE = "gone", "the receiver is gone"
+        POISONOUS = "poisonous", "poison message: its workers kept dying"
         CANCELLED = "cancelled", "cancelled"
 
     FINISHED = (State.DELIVERED, State.FAILED, State.CANCELLED)
@@ -424,9 +424,9 @@ class Attempt(models.Model):
 
     class Outcome(models.TextChoices):
         DELIVERED = "delivered", "delivered"
-        REFUSED = "refused", "refused"
+        REFUSED = "refused", "failed"
         GONE = "gone", "gone"
-        LOST = "lost", "no answer"
+        LOST = "lost", "no response"
         UNKNOWN = "unknown", "outcome unknown"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

@@ -26,9 +26,9 @@ class Migration(migrations.Migration):
             "line",
             models.PositiveSmallIntegerField(
                 choices=[
-                    (0, "none: its time has not come"),
-                    (1, "of first attempts"),
-                    (2, "of those tried before, sent again, or released"),
+                    (0, "scheduled"),
+                    (1, "ready: first attempt"),
+                    (2, "ready: retry, redelivery or release"),
                 ],
                 default=1,
                 # A default in the database, so that processes of the previous version keep working during the rollout.

@@ -511,7 +511,7 @@ def test_a_deliverys_page_tells_its_whole_story(forge: Forge, operator: Client, 
 
     shown = page(operator, page_of(the_delivery()))
 
-    assert "Given up: its schedule is used up at attempt 2. It can be sent again." in shown
+    assert "Given up: retry schedule exhausted at attempt 2. It can be sent again." in shown
     assert shown.index('id="attempt-1"') < shown.index('id="attempt-2"')
     assert "2026-03-04 12:00:00 UTC" in shown
     assert "2026-03-04 12:02:00 UTC" in shown
@@ -544,7 +544,7 @@ def test_an_attempt_without_an_answer_says_why(forge: Forge, operator: Client, s
     ("state", "sentence"),
     [
         ("delivered", "The receiver took it at attempt 1."),
-        ("failed", "Given up: its schedule is used up at attempt 1. It can be sent again."),
+        ("failed", "Given up: retry schedule exhausted at attempt 1. It can be sent again."),
         ("held", "Held, because its webhook is disabled (by its owner). It waits until that is enabled."),
         ("cancelled", "Cancelled. It can be sent again."),
         ("sending", "A worker is sending it at this moment."),
