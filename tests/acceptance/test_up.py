@@ -55,7 +55,7 @@ def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_ke
             "demo: 8 of 8 events delivered to every webhook that answers, 40 signatures verified, "
             "8 retries scheduled for the one that hangs"
         )
-        assert "The ledger is right." in service.run("check_ledger", environment=environment)
+        assert "All invariants hold." in service.run("check_ledger", environment=environment)
         assert servers_of(home) == []
 
         log = home / "up.log"

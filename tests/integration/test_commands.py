@@ -67,7 +67,7 @@ def test_a_clean_ledger_is_reported_line_by_line(forge: Forge, sender: Sender, n
     assert lines[: len(ledger.CHECKS)] == [f"ok       {check.promise}" for check in ledger.CHECKS]
     assert lines[len(ledger.CHECKS) :] == [
         "3 events, 2 attempts, 3 deliveries: pending 1, delivered 2.",
-        "The ledger is right.",
+        "All invariants hold.",
     ]
 
 
@@ -84,10 +84,10 @@ def test_a_fault_is_told_with_its_rows_and_fails_the_command(forge: Forge, now: 
     with freeze_time(now), pytest.raises(CommandError) as failure:
         call_command("check_ledger", stdout=out, no_color=True)
 
-    assert str(failure.value) == f"The ledger is off: 1 of {len(ledger.CHECKS)} promises is broken."
+    assert str(failure.value) == f"1 of {len(ledger.CHECKS)} invariants violated."
     assert failure.value.returncode == 1
     lines = out.getvalue().splitlines()
-    at = lines.index("FAULT    every event has a delivery for each matching webhook: not so for 21")
+    at = lines.index("FAULT    every event has a delivery for each matching webhook: violated by 21")
     assert lines[at + 2 : at + 23] == [f"           {event} to webhook {webhook.uid}" for event in events[:20]] + [
         "           …"
     ]
@@ -97,7 +97,7 @@ def test_a_fault_is_told_with_its_rows_and_fails_the_command(forge: Forge, now: 
 def test_what_only_waits_does_not_fail_the_command(forge: Forge, now: datetime) -> None:
     pipeline.accept([forge.event(now=now)], now=now)
 
-    assert "waiting  every event is fanned out in time: not so for 1\n" in run("check_ledger", at=now + HOUR)
+    assert "waiting  every event is fanned out in time: violated by 1\n" in run("check_ledger", at=now + HOUR)
     assert "waiting" not in run("check_ledger", "--grace", "3600", at=now + HOUR)
 
 
@@ -176,7 +176,7 @@ def test_pruning_deletes_what_the_dry_run_announced(
 ) -> None:  # fmt: skip
     old_and_new(forge, sender, now=now)
     before = ledger.count_all()
-    what = f"{deliveries} deliveries with their attempts and {events} events, from before {until} UTC."
+    what = f"{deliveries} deliveries with their attempts and {events} events, created before {until} UTC."
 
     assert run("prune", "--dry-run", *options, at=now) == f"Would delete {what}\n"
     assert ledger.count_all() == before
@@ -185,7 +185,7 @@ def test_pruning_deletes_what_the_dry_run_announced(
     total = deliveries + events
     assert lines[0] == f"Deleting {what}"
     assert lines[-1] == f"Deleted {total} deliveries and events."
-    assert lines[1:-1] == ([f"{total} of {total} gone"] if total else [])
+    assert lines[1:-1] == ([f"{total} of {total} deleted"] if total else [])
     after = ledger.count_all()
     assert (before.deliveries - after.deliveries, before.events - after.events) == (deliveries, events)
     # The failing delivery is kept, however old, with its attempt and its event.
@@ -202,7 +202,7 @@ def test_pruning_goes_on_batch_by_batch(
     lines = run("prune", at=now).splitlines()
 
     assert len(lines) > 3
-    assert lines[-2:] == ["11 of 11 gone", "Deleted 11 deliveries and events."]
+    assert lines[-2:] == ["11 of 11 deleted", "Deleted 11 deliveries and events."]
     assert run("prune", at=now).splitlines()[-1] == "Deleted 0 deliveries and events."
 
 
@@ -211,7 +211,7 @@ def test_pruning_keeps_at_least_a_day(days: str, forge: Forge, now: datetime) ->
     forge.accept(now=now)
 
     assert complaint("prune", f"--older-than={days}", at=now + 90 * timedelta(days=1)) == (
-        f"--older-than: {days} will not do; give a whole number of days from 1 to 3650."
+        f"--older-than: {days} is invalid; use an integer from 1 to 3650."
     )
     assert Event.objects.count() == 1
 
@@ -225,7 +225,7 @@ def test_a_delivery_named_by_its_id_is_sent_again(forge: Forge, sender: Sender, 
     deliver_due(sender, now=now)
     chosen, other = Delivery.objects.order_by("id")
 
-    assert run("redeliver", str(chosen.id), at=now + HOUR) == "1 made due, 0 left alone.\n"
+    assert run("redeliver", str(chosen.id), at=now + HOUR) == "1 made due, 0 skipped.\n"
 
     chosen.refresh_from_db()
     assert (chosen.state, chosen.due_at, chosen.redeliveries) == ("pending", now + HOUR, 1)
@@ -244,7 +244,7 @@ def test_ids_of_several_organizations_may_be_mixed_and_repeated(
     deliver_due(sender, now=now)
     ids = [str(delivery.id) for delivery in Delivery.objects.all()]
 
-    assert run("redeliver", *ids, *ids, at=now) == "2 made due, 0 left alone.\n"
+    assert run("redeliver", *ids, *ids, at=now) == "2 made due, 0 skipped.\n"
 
 
 def redelivery_story(forge: Forge, receiver: Receiver, sender: Sender, *, now: datetime) -> tuple[Webhook, Webhook]:
@@ -288,10 +288,10 @@ def test_filters_narrow_each_other_down(forge: Forge, receiver: Receiver, sender
 
     for options, count in table:
         said = run("redeliver", "--dry-run", *options.split(), at=later)
-        assert (options, said) == (options, f"{count} would be made due, 0 left alone.\n")
+        assert (options, said) == (options, f"{count} would be made due, 0 skipped.\n")
     assert states() == {"delivered": 7, "failed": 6}
 
-    assert run("redeliver", "--type", "push", "--state", "failed", at=later) == "3 made due, 0 left alone.\n"
+    assert run("redeliver", "--type", "push", "--state", "failed", at=later) == "3 made due, 0 skipped.\n"
     assert states() == {"delivered": 7, "failed": 3, "pending": 3}
     assert set(Delivery.objects.filter(state="pending").values_list("webhook", "event_type", "due_at")) == {
         (bad.pk, "push", later)
@@ -313,13 +313,13 @@ def test_it_says_what_was_left_alone_and_why(forge: Forge, sender: Sender, now: 
     )
     Delivery.objects.filter(id__in=ids[3:6]).update(webhook=disabled)
     Delivery.objects.filter(id__in=ids[6:10]).update(webhook=deleted)
-    reasons = "4 whose webhook is deleted, 3 whose webhook is disabled, 2 being sent"
+    reasons = "4 webhook deleted, 3 webhook disabled, 2 being sent"
     assert sum(by_state.values()) == 9
 
     dry = run("redeliver", "--organization", "acme", "--dry-run", at=now + HOUR)
-    assert dry == f"6 would be made due, 9 left alone ({reasons}).\n"
+    assert dry == f"6 would be made due, 9 skipped ({reasons}).\n"
     assert not Delivery.objects.filter(redeliveries__gt=0).exists()
-    assert run("redeliver", "--organization", "acme", at=now + HOUR) == f"6 made due, 9 left alone ({reasons}).\n"
+    assert run("redeliver", "--organization", "acme", at=now + HOUR) == f"6 made due, 9 skipped ({reasons}).\n"
     assert set(Delivery.objects.filter(redeliveries=1).values_list("id", flat=True)) == {ids[0], *ids[10:]}
 
 
@@ -336,7 +336,7 @@ def test_what_changes_state_meanwhile_is_left_alone(
 
     monkeypatch.setattr(redeliver.replay, "redeliver", just_after_a_claim)
 
-    assert run("redeliver", "--type", "push", at=now) == "2 made due, 1 left alone (1 changed state meanwhile).\n"
+    assert run("redeliver", "--type", "push", at=now) == "2 made due, 1 skipped (1 changed state in the meantime).\n"
 
 
 def test_many_are_made_due_in_batches(
@@ -351,33 +351,33 @@ def test_many_are_made_due_in_batches(
 
     said = run("redeliver", "--state", "pending", at=now + HOUR)
 
-    assert said == "2 looked at, 2 due\n5 looked at, 5 due\n5 made due, 0 left alone.\n"
+    assert said == "2 examined, 2 made due\n5 examined, 5 made due\n5 made due, 0 skipped.\n"
     assert set(Delivery.objects.values_list("redeliveries", "due_at")) == {(1, now + HOUR)}
 
 
 UNCLEAR = [
-    ("nothing", "", ("That would be everything. Name deliveries, or narrow it down with --webhook, --organization, "
+    ("nothing", "", ("This would select all deliveries. Use delivery ids, or filter with --webhook, --organization, "
      "--event, --state, --type, --after, --before.")),
     ("no id", "12", "DELIVERY_ID: '12' is not an id; an id looks like 019538a1-4f00-7000-8000-0123456789ab."),
-    ("unknown id", "{nothing}", "There is no delivery {nothing}. Nothing was sent again."),
-    ("known and unknown", "{delivery} {nothing}", "There is no delivery {nothing}. Nothing was sent again."),
-    ("id and filter", "{delivery} --type push", "Give either delivery ids or filters, not both."),
+    ("unknown id", "{nothing}", "Unknown deliveries: {nothing}. Nothing was sent."),
+    ("known and unknown", "{delivery} {nothing}", "Unknown deliveries: {nothing}. Nothing was sent."),
+    ("id and filter", "{delivery} --type push", "Use either delivery ids or filters, not both."),
     ("webhook is no id", "--webhook x", ("--webhook: 'x' is not an id; an id looks like "
      "019538a1-4f00-7000-8000-0123456789ab.")),
-    ("no such webhook", "--webhook {nothing}", "--webhook: there is no webhook {nothing}."),
+    ("no such webhook", "--webhook {nothing}", "--webhook: {nothing} does not exist."),
     ("another's webhook", "--webhook {webhook} --organization other",
      "--webhook: {webhook} belongs to another organization."),
-    ("no such event", "--event {nothing}", "--event: there is no event {nothing}."),
+    ("no such event", "--event {nothing}", "--event: {nothing} does not exist."),
     ("another's event", "--event {event} --organization other", "--event: {event} belongs to another organization."),
     ("no such organization", "--organization nobody",
-     "--organization: there is no 'nobody'; there is acme, other."),
+     "--organization: 'nobody' does not exist; existing organizations: acme, other."),
     ("no date", "--after yesterday", "--after: 'yesterday' is not a date; write 2026-03-04 or 2026-03-04T12:00Z."),
     ("no moment", "--before 0001-01-01T00:00+14:00",
      "--before: '0001-01-01T00:00+14:00' is not a date; write 2026-03-04 or 2026-03-04T12:00Z."),
     ("empty span", "--after 2026-03-05 --before 2026-03-05",
      "--before (2026-03-05 00:00) is not later than --after (2026-03-05 00:00)."),
-    ("no type", "--type a..b", ("--type: 'a..b' is not an event type: use up to 200 letters, digits, underscores and "
-     "hyphens, in words joined by single dots, like issues.opened.")),
+    ("no type", "--type a..b", ("--type: 'a..b' is not a valid event type: use up to 200 letters, digits, underscores "
+     "and hyphens, with single dots between words, like issues.opened.")),
     ("sending", "--state sending", ("Error: argument --state: invalid choice: 'sending' "
      "(choose from 'delivered', 'failed', 'cancelled', 'pending', 'held')")),
 ]  # fmt: skip
@@ -410,9 +410,9 @@ def test_secrets_are_sealed_with_the_new_key_and_the_old_one_can_go(
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
     assert run("reencrypt_secrets").splitlines() == [
-        "Opening the secrets of 2 webhooks.",
-        "All can be opened. Sealing them with the first key.",
-        "Sealed the secrets of 2 webhooks; only the first key is needed now.",
+        "Checking that the secrets of 2 webhooks can be decrypted.",
+        "All can be decrypted. Re-encrypting them with the first key.",
+        "Re-encrypted the secrets of 2 webhooks. Only the first key is needed now.",
     ]
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (new,)
@@ -433,7 +433,7 @@ def test_secrets_that_fernet_sealed_are_sealed_anew_and_bound_to_their_rows(
         sealed_secrets=fernet.encrypt(b'[["whsec_of_before", null]]'), sealed_headers=fernet.encrypt(b'{"A": "b"}')
     )
 
-    assert run("reencrypt_secrets").splitlines()[-1].startswith("Sealed the secrets of 1 webhooks;")
+    assert run("reencrypt_secrets").splitlines()[-1].startswith("Re-encrypted the secrets of 1 webhooks.")
 
     first.refresh_from_db()
     assert [secret.text for secret in vault.secrets_of(first)] == ["whsec_of_before"]
@@ -452,8 +452,8 @@ def test_sealing_anew_goes_on_where_it_was_interrupted(forge: Forge, now: dateti
     assert next(interrupted)
     interrupted.close()
 
-    assert run("reencrypt_secrets").splitlines()[-1].startswith("Sealed the secrets of 2 webhooks;")
-    assert run("reencrypt_secrets").splitlines()[-1].startswith("Sealed the secrets of 0 webhooks;")
+    assert run("reencrypt_secrets").splitlines()[-1].startswith("Re-encrypted the secrets of 2 webhooks.")
+    assert run("reencrypt_secrets").splitlines()[-1].startswith("Re-encrypted the secrets of 0 webhooks.")
 
 
 def test_without_the_old_key_nothing_is_changed_and_the_webhooks_are_named(
@@ -466,8 +466,8 @@ def test_without_the_old_key_nothing_is_changed_and_the_webhooks_are_named(
     sealed = dict(Webhook.objects.values_list("pk", "sealed_secrets"))
 
     assert complaint("reencrypt_secrets") == (
-        "Nothing was changed: 1 of 2 webhooks are sealed with a key that is not in HOOKHUB_ENCRYPTION_KEYS; "
-        f"put the old key back at its end and run this again. They are: {locked.uid}"
+        "Nothing was changed: 1 of 2 webhooks cannot be decrypted with the keys in HOOKHUB_ENCRYPTION_KEYS. "
+        f"Append the old key to that setting and run this command again. Webhooks: {locked.uid}"
     )
     assert {pk: bytes(value) for pk, value in Webhook.objects.values_list("pk", "sealed_secrets")} == {
         pk: bytes(value) for pk, value in sealed.items()
@@ -479,7 +479,7 @@ def test_a_key_that_is_no_key_is_named_as_the_fault(forge: Forge, now: datetime,
     forge.webhook(now=now)
     settings.HOOKHUB_ENCRYPTION_KEYS = ("change-me",)
 
-    assert complaint("reencrypt_secrets").startswith("HOOKHUB_ENCRYPTION_KEYS holds something that is no key: ")
+    assert complaint("reencrypt_secrets").startswith("HOOKHUB_ENCRYPTION_KEYS contains an invalid key: ")
 
 
 # create_api_key -----------------------------------------------------------------------------------------------------

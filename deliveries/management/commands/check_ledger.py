@@ -19,33 +19,33 @@ class Command(BaseCommand):
     """Check all invariants of the running system; exit with status 1 if any is violated."""
 
     help = (
-        "Check that every event has its deliveries, every delivery its attempts and a legal state. "
-        "Changes nothing, may run at any time; exits with 1 when anything is off. What is only late is `waiting`."
+        "Check that every event has its deliveries, and every delivery its attempts and a valid state. Read-only; can "
+        "run at any time. Exits with status 1 if an invariant is violated. What is only late is reported as `waiting`."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options for tolerances and for the output format."""
-        parser.add_argument("--json", action="store_true", help="one JSON object instead of the report")
+        parser.add_argument("--json", action="store_true", help="print a JSON object instead of the report")
         parser.add_argument(
             "--grace",
             type=span,
             default=ledger.GRACE,
             metavar="SECONDS",
-            help=f"how late fan-out and expired leases may be [{ledger.GRACE.total_seconds():g}]",
+            help=f"tolerate fan-out and expired leases that are up to SECONDS late [{ledger.GRACE.total_seconds():g}]",
         )
         parser.add_argument(
             "--settling",
             type=span,
             default=ledger.SETTLING,
             metavar="SECONDS",
-            help="an event that a webhook missed so soon after a change of the webhook is in doubt, not lost "
+            help="report a missing delivery as doubtful, not lost, if the webhook changed within SECONDS of the event "
             f"[{ledger.SETTLING.total_seconds():g}]",
         )
         parser.add_argument(
             "--within",
             type=days,
             metavar="DAYS",
-            help="ask only events of the last DAYS for their deliveries [the retention]",
+            help="check the deliveries of events of the last DAYS only [the retention]",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -65,11 +65,9 @@ class Command(BaseCommand):
         else:
             self.stdout.write(sentence(totals))
         if faults:
-            raise CommandError(
-                f"The ledger is off: {faults} of {len(findings)} promises {'is' if faults == 1 else 'are'} broken."
-            )
+            raise CommandError(f"{faults} of {len(findings)} invariants violated.")
         if not options["json"]:
-            self.stdout.write(self.style.SUCCESS("The ledger is right."))
+            self.stdout.write(self.style.SUCCESS("All invariants hold."))
 
     def tell(self, finding: Finding) -> None:
         """Print the result of one check and, below it, a sample of the rows that violate it."""
@@ -89,7 +87,7 @@ def how_many(finding: Finding) -> str:
     """Return the end of a check's line: the number of rows that violate it, or "" for none."""
     if not finding.count:
         return ""
-    return f": not so for {'more than ' if finding.is_at_least else ''}{finding.count:,}"
+    return f": violated by {'more than ' if finding.is_at_least else ''}{finding.count:,}"
 
 
 def sentence(totals: Totals) -> str:

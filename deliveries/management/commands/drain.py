@@ -13,10 +13,10 @@ from deliveries.queue import go_by_indexes
 
 
 class Command(BaseCommand):
-    help = "Deliver what is due, in this process and without Celery or Redis, until nothing is due any more."
+    help = "Deliver everything that is due, in this process and without Celery or Redis, and exit."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--quiet", action="store_true", help="say nothing when done")
+        parser.add_argument("--quiet", action="store_true", help="print no summary")
 
     def handle(self, *args: Any, **options: Any) -> None:
         del args

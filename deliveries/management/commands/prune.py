@@ -20,16 +20,17 @@ class Command(BaseCommand):
     """Delete expired rows in batches that are small enough not to delay the queue."""
 
     help = (
-        "Delete finished deliveries with their attempts, and events without deliveries, that are past retention. "
-        "Workers do so by themselves; this does it now, or for a shorter past. Undelivered ones are never deleted."
+        "Delete expired finished deliveries with their attempts, and expired events without deliveries. Workers do "
+        "this continuously; use this command to do it now, or with a shorter retention. Unfinished deliveries are "
+        "never deleted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the options for the age limit and for a dry run."""
         parser.add_argument(
-            "--older-than", type=int, metavar="DAYS", help="keep only the last DAYS [HOOKHUB_RETENTION_DAYS]"
+            "--older-than", type=int, metavar="DAYS", help="delete everything older than DAYS [HOOKHUB_RETENTION_DAYS]"
         )
-        parser.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be deleted")
 
     @audit.by_command("prune")
     def handle(self, *_: Any, **options: Any) -> None:
@@ -37,7 +38,7 @@ class Command(BaseCommand):
         horizon = timezone.now() - retention_of(options["older_than"])
         deliveries, events = count_old(horizon)
         what = f"{deliveries:,} deliveries with their attempts and {events:,} events"
-        until = f"from before {horizon:%Y-%m-%d %H:%M} UTC"
+        until = f"created before {horizon:%Y-%m-%d %H:%M} UTC"
         if options["dry_run"]:
             self.stdout.write(f"Would delete {what}, {until}.")
             return
@@ -55,7 +56,7 @@ class Command(BaseCommand):
             total = max(done.rows, expected)
             if total and 100 * done.rows // total > shown:
                 shown = 100 * done.rows // total
-                self.stdout.write(f"{done.rows:,} of {total:,} gone")
+                self.stdout.write(f"{done.rows:,} of {total:,} deleted")
                 self.stdout.flush()
         return done.rows
 
@@ -75,7 +76,7 @@ def retention_of(days: int | None) -> timedelta:
         return retention
     # A worker may still record an attempt up to a day later.
     if not 1 <= days <= 3650:
-        raise CommandError(f"--older-than: {days} will not do; give a whole number of days from 1 to 3650.")
+        raise CommandError(f"--older-than: {days} is invalid; use an integer from 1 to 3650.")
     return timedelta(days=days)
 
 

@@ -22,30 +22,28 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The number of organizations that an error message lists.
 SHOWN_MOST = 20
 
-CHANGED_MEANWHILE = "changed state meanwhile"
+CHANGED_MEANWHILE = "changed state in the meantime"
 
 
 class Command(BaseCommand):
     """Make deliveries due now and restart their retry schedules."""
 
     help = (
-        "Send deliveries again: those whose ids are given, or all that the filters find together. "
-        "Left alone are those being sent at this moment, and those whose webhook is disabled or deleted."
+        "Send deliveries again, selected by id or by filters; a delivery must match all of them. "
+        "Skips deliveries that are being sent, and those whose webhook is disabled or deleted."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the argument for ids and the options for filters."""
-        parser.add_argument("deliveries", nargs="*", metavar="DELIVERY_ID", help="as in the log and at the receiver")
+        parser.add_argument("deliveries", nargs="*", metavar="DELIVERY_ID", help="a delivery's id")
         parser.add_argument("--webhook", metavar="UID")
         parser.add_argument("--organization", metavar="SLUG")
         parser.add_argument("--event", metavar="UUID")
-        parser.add_argument(
-            "--state", action="append", choices=CAN_BE_SENT_AGAIN, help="repeat it for several [all of them]"
-        )
-        parser.add_argument("--type", metavar="TYPE", help="of the event, for example push")
-        parser.add_argument("--after", metavar="ISO", help="accepted then or later; UTC unless it says otherwise")
-        parser.add_argument("--before", metavar="ISO", help="accepted earlier than that")
-        parser.add_argument("--dry-run", action="store_true", help="say what would be sent, and send nothing")
+        parser.add_argument("--state", action="append", choices=CAN_BE_SENT_AGAIN, help="can be repeated [all states]")
+        parser.add_argument("--type", metavar="TYPE", help="event type, for example push")
+        parser.add_argument("--after", metavar="ISO", help="created at this time or later; UTC without an offset")
+        parser.add_argument("--before", metavar="ISO", help="created before this time")
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be sent")
 
     @audit.by_command("redeliver")
     def handle(self, *_: Any, **options: Any) -> None:
@@ -62,11 +60,11 @@ class Command(BaseCommand):
             due += made_due
             left[CHANGED_MEANWHILE] += len(sendable) - made_due
             if len(batch) == BATCH:
-                self.stdout.write(f"{examined:,} looked at, {due:,} due")
+                self.stdout.write(f"{examined:,} examined, {due:,} made due")
                 self.stdout.flush()
         verb = "would be made due" if options["dry_run"] else "made due"
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left.most_common() if count)
-        self.stdout.write(f"{due:,} {verb}, {left.total():,} left alone{f' ({reasons})' if reasons else ''}.")
+        self.stdout.write(f"{due:,} {verb}, {left.total():,} skipped{f' ({reasons})' if reasons else ''}.")
 
 
 def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[tuple[UUID, str | None]]]:
@@ -86,20 +84,20 @@ def obstacle(state: str, disabled_at: datetime | None, deleted_at: datetime | No
     if state == Delivery.State.SENDING:
         return "being sent"
     if deleted_at is not None:
-        return "whose webhook is deleted"
+        return "webhook deleted"
     if disabled_at is not None:
-        return "whose webhook is disabled"
+        return "webhook disabled"
     return None
 
 
 def select_ids(options: dict[str, Any]) -> list[Selection]:
     """Return one selection per organization for the given ids. Raise CommandError if an id does not exist."""
     if any(options[name] for name in FILTERS):
-        raise CommandError("Give either delivery ids or filters, not both.")
+        raise CommandError("Use either delivery ids or filters, not both.")
     wanted = dict.fromkeys(as_uuid(text, of="DELIVERY_ID") for text in options["deliveries"])
     organizations = dict(Delivery.objects.filter(id__in=wanted).values_list("id", "organization_id"))
     if missing := [str(delivery) for delivery in wanted if delivery not in organizations]:
-        raise CommandError(f"There is no delivery {', '.join(missing)}. Nothing was sent again.")
+        raise CommandError(f"Unknown deliveries: {', '.join(missing)}. Nothing was sent.")
     return [
         Selection(
             organization_id=organization,
@@ -113,7 +111,7 @@ def select_by_filter(options: dict[str, Any]) -> list[Selection]:
     """Return one selection per organization in which the filters may match. Raise CommandError if they are invalid."""
     if not any(options[name] for name in FILTERS):
         raise CommandError(
-            "That would be everything. Name deliveries, or narrow it down with "
+            "This would select all deliveries. Use delivery ids, or filter with "
             + ", ".join(f"--{name}" for name in FILTERS)
             + "."
         )
@@ -123,7 +121,7 @@ def select_by_filter(options: dict[str, Any]) -> list[Selection]:
     if after and before and before <= after:
         raise CommandError(f"--before ({before:%Y-%m-%d %H:%M}) is not later than --after ({after:%Y-%m-%d %H:%M}).")
     if options["type"] and not is_type(options["type"]):
-        raise CommandError(f"--type: {options['type']!r} is not an event type: {TYPE_RULE}.")
+        raise CommandError(f"--type: {options['type']!r} is not a valid event type: {TYPE_RULE}.")
     organizations = find_organizations(options["organization"])
     for name, found in (("webhook", webhook), ("event", event)):
         if found is not None:
@@ -148,7 +146,7 @@ def find_webhook(text: str) -> Webhook:
     """Return the webhook with this id. Raise CommandError if there is none."""
     webhook = Webhook.objects.filter(uid=as_uuid(text, of="--webhook")).first()
     if webhook is None:
-        raise CommandError(f"--webhook: there is no webhook {text}.")
+        raise CommandError(f"--webhook: {text} does not exist.")
     return webhook
 
 
@@ -156,7 +154,7 @@ def find_event(text: str) -> Event:
     """Return the event with this id, without its payload. Raise CommandError if there is none."""
     event = Event.objects.filter(pk=as_uuid(text, of="--event")).only("id", "organization_id").first()
     if event is None:
-        raise CommandError(f"--event: there is no event {text}.")
+        raise CommandError(f"--event: {text} does not exist.")
     return event
 
 
@@ -169,7 +167,7 @@ def find_organizations(slug: str | None) -> list[Organization]:
     if not named:
         slugs = list(everyone.values_list("slug", flat=True)[: SHOWN_MOST + 1])
         there = ", ".join(slugs[:SHOWN_MOST]) + (", …" if len(slugs) > SHOWN_MOST else "")
-        raise CommandError(f"--organization: there is no {slug!r}; there is {there or 'none at all'}.")
+        raise CommandError(f"--organization: {slug!r} does not exist; existing organizations: {there or 'none'}.")
     return named
 
 

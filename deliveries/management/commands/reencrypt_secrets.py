@@ -19,8 +19,8 @@ class Command(BaseCommand):
     """Re-encrypt all secrets. If any cannot be decrypted, fail before anything is changed."""
 
     help = (
-        "Seal the secrets and headers of all webhooks with the first of HOOKHUB_ENCRYPTION_KEYS, and in today's form. "
-        "Run it after putting a new key in front and restarting everything; then the old key can go."
+        "Re-encrypt the secrets, headers and URLs of all webhooks with the first key of HOOKHUB_ENCRYPTION_KEYS. "
+        "Run it after prepending a new key and restarting all processes; then the old key can be removed."
     )
 
     @audit.by_command("reencrypt_secrets")
@@ -28,12 +28,12 @@ class Command(BaseCommand):
         """Check that all secrets can be decrypted, and re-encrypt them."""
         del options
         total = Webhook.objects.kept().count()
-        self.stdout.write(f"Opening the secrets of {total:,} webhooks.")
+        self.stdout.write(f"Checking that the secrets of {total:,} webhooks can be decrypted.")
         self.stdout.flush()
         try:
             locked, count = find_unreadable()
             if not count:
-                self.stdout.write("All can be opened. Sealing them with the first key.")
+                self.stdout.write("All can be decrypted. Re-encrypting them with the first key.")
                 self.stdout.flush()
                 with transaction.atomic():
                     target = Target("secrets", "", "secrets of webhooks", None)
@@ -41,17 +41,20 @@ class Command(BaseCommand):
                 done = self._reseal(total)
                 webhooks.wipe_deleted()
         except vault.Unreadable as error:
-            raise CommandError(f"A webhook's secrets changed under our eyes: {error}. Then run this again.") from error
+            raise CommandError(
+                f"A webhook's secrets changed during the run: {error}. Run this command again."
+            ) from error
         except ValueError as error:
-            raise CommandError(f"HOOKHUB_ENCRYPTION_KEYS holds something that is no key: {error}") from error
+            raise CommandError(f"HOOKHUB_ENCRYPTION_KEYS contains an invalid key: {error}") from error
         if count:
             shown = ", ".join(locked) + (", …" if count > len(locked) else "")
             raise CommandError(
-                f"Nothing was changed: {count:,} of {total:,} webhooks are {vault.Unreadable()} and run this again. "
-                f"They are: {shown}"
+                f"Nothing was changed: {count:,} of {total:,} webhooks cannot be decrypted with the keys in "
+                f"HOOKHUB_ENCRYPTION_KEYS. Append the old key to that setting and run this command again. "
+                f"Webhooks: {shown}"
             )
         self.stdout.write(
-            self.style.SUCCESS(f"Sealed the secrets of {done:,} webhooks; only the first key is needed now.")
+            self.style.SUCCESS(f"Re-encrypted the secrets of {done:,} webhooks. Only the first key is needed now.")
         )
 
     def _reseal(self, total: int) -> int:
@@ -60,7 +63,7 @@ class Command(BaseCommand):
         for looked_at, was_stale in enumerate(webhooks.reseal_all(), start=1):
             done += was_stale
             if looked_at % TOLD_EVERY == 0:
-                self.stdout.write(f"{looked_at:,} of {total:,} looked at, {done:,} sealed anew")
+                self.stdout.write(f"{looked_at:,} of {total:,} examined, {done:,} re-encrypted")
                 self.stdout.flush()
         return done
 
