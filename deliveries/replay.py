@@ -144,7 +144,10 @@ def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
     ``data`` is the payload; None means HookHub's default one.
     """
     if data is None:
-        data = {"message": "HookHub can reach you.", "webhook": {"id": str(webhook.uid), "events": webhook.events}}
+        data = {
+            "message": "HookHub can reach this receiver.",
+            "webhook": {"id": str(webhook.uid), "events": webhook.events},
+        }
     return send_to(webhook, "ping", data, now=now)
 
 

@@ -36,21 +36,25 @@ class Unreadable(Exception):
     """A sealed value cannot be opened with the configured keys."""
 
     def __init__(self) -> None:
-        super().__init__("sealed with a key that is not in HOOKHUB_ENCRYPTION_KEYS; put the old key back at its end")
+        super().__init__(
+            "encrypted with a key that is not in HOOKHUB_ENCRYPTION_KEYS; append the old key to that setting again"
+        )
 
 
 class Misplaced(Unreadable):
     """A sealed value belongs to another row or column, or was altered."""
 
     def __init__(self) -> None:
-        Exception.__init__(self, "sealed for another webhook, or altered since; set its secret and headers again")
+        Exception.__init__(
+            self, "encrypted for another webhook, or altered; set the webhook's secret and headers again"
+        )
 
 
 class NoLiveSecret(Exception):
     """All secrets of a webhook have expired, and nothing is sent unsigned."""
 
     def __init__(self) -> None:
-        super().__init__("none of the webhook's secrets is live; rotate its secret")
+        super().__init__("all secrets of the webhook have expired; rotate its secret")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,6 @@ class Unknown(Format):
         """Raise a LookupError that names the unknown format and the remedies."""
         del message
         raise LookupError(
-            f"the version of HookHub that this worker runs does not know the wire format {self.known_elsewhere_as!r}; "
-            "have all workers run one that does, or give the webhook another format"
+            f"this worker's version of HookHub does not know the wire format {self.known_elsewhere_as!r}; "
+            "upgrade all workers, or change the webhook's format"
         )

@@ -108,7 +108,8 @@ def test_a_ping_of_every_format_is_what_javascript_would_sign(forge: Forge, now:
     assert (
         payload
         == (
-            f'{{"message":"HookHub can reach you.","webhook":{{"id":"{webhook.uid}","events":["*","price.changed"]}}}}'
+            '{"message":"HookHub can reach this receiver.",'
+            f'"webhook":{{"id":"{webhook.uid}","events":["*","price.changed"]}}}}'
         ).encode()
     )
     if body.startswith(b"{"):

@@ -651,8 +651,8 @@ def test_a_format_that_only_another_version_knows_costs_its_own_delivery_an_atte
     assert {request.path for request in forge.receiver.received} == {"/b"}
     for attempt in Attempt.objects.filter(outcome="lost"):
         assert attempt.error == (
-            "The request could not be built: the version of HookHub that this worker runs does not know the wire "
-            "format 'of-tomorrow'; have all workers run one that does, or give the webhook another format"
+            "The request could not be built: this worker's version of HookHub does not know the wire format "
+            "'of-tomorrow'; upgrade all workers, or change the webhook's format"
         )
         assert attempt.url == forge.receiver.url(f"/{MASK}")
     webhook = Webhook.objects.get(format="of-tomorrow")

@@ -282,7 +282,7 @@ def test_a_sealed_url_that_is_copied_to_another_webhook_is_sent_nothing(
     deliver_due(sender, now=now)
 
     assert forge.receiver.received == []
-    assert "sealed for another webhook" in Attempt.objects.get().error
+    assert "encrypted for another webhook" in Attempt.objects.get().error
 
 
 @pytest.mark.parametrize("slug", ["slack", "coregit"])
