@@ -15,12 +15,12 @@ REFUSED_IPV4: dict[str, str] = {
     "100.64.0.0/10": "carrier-grade NAT",
     "127.0.0.0/8": "loopback",
     "168.63.129.16/32": "Azure's platform address",
-    "169.254.0.0/16": "link-local, where clouds keep their metadata",
+    "169.254.0.0/16": "link-local, including cloud metadata services",
     "172.16.0.0/12": "private networks",
     "192.0.0.0/24": "protocol assignments",
     "192.0.2.0/24": "documentation",
     "192.31.196.0/24": "AS112",
-    "192.52.193.0/24": "multicast tunnelling",
+    "192.52.193.0/24": "multicast tunneling",
     "192.88.99.0/24": "6to4 relays",
     "192.168.0.0/16": "private networks",
     "192.175.48.0/24": "AS112",
@@ -35,7 +35,7 @@ ALLOWED_IPV6 = IPv6Network("2000::/3")
 REFUSED_IPV6: dict[str, str] = {
     "2001::/23": "protocol assignments and Teredo",
     "2001:db8::/32": "documentation",
-    "2002::/16": "6to4, which hides an IPv4 address",
+    "2002::/16": "6to4, which embeds an IPv4 address",
     "2620:4f:8000::/48": "AS112",
     "3fff::/20": "documentation",
 }
@@ -91,7 +91,7 @@ SERVICE_PORTS: dict[int, str] = {
     10257: "the Kubernetes controller manager",
     10259: "the Kubernetes scheduler",
     11211: "memcached",
-    15672: "RabbitMQ's management",
+    15672: "RabbitMQ management",
     16379: "Redis Cluster",
     26379: "Redis Sentinel",
     27017: "MongoDB",
@@ -127,13 +127,13 @@ def public_refusal(address: str, port: int, *, policy: Policy, host: str) -> str
     if reason is None or not host or _is_address(host):
         return reason
     return port_refusal(port, subject=host) or (
-        f"{_shown(host)} leads to an address that may not be dialled; ask the operator of this HookHub, "
-        "who finds the address and the setting that allows it in the log."
+        f"Connections to {_shown(host)} are not allowed: it resolves to a blocked address. Ask the operator: "
+        "the log has the address and the setting that allows it."
     )
 
 
 def refusal(address: str, port: int, *, policy: Policy, host: str = "") -> str | None:
-    """Return one sentence, for the operator, why ``address`` and ``port`` must not be connected to, or None.
+    """Return a message for the operator why ``address`` and ``port`` must not be connected to, or None.
 
     ``address`` is the text of an IP address, possibly with an IPv6 scope (``%eth0``); any other text is refused.
     ``host`` is the host name that resolved to it, as ``target.host_of`` returns it.
@@ -144,12 +144,12 @@ def refusal(address: str, port: int, *, policy: Policy, host: str = "") -> str |
 def port_refusal(port: int, *, subject: str) -> str | None:
     """Return why ``port`` of ``subject`` (an address or a host name) must not be connected to, or None."""
     if port in SERVICE_PORTS:
-        reason = f"that is where {SERVICE_PORTS[port]} usually listens"
+        reason = f"{SERVICE_PORTS[port]} usually listens there"
     elif port in WEB_PORTS or FIRST_FREE_PORT <= port <= LAST_PORT:
         return None
     else:
-        reason = f"webhooks may only use 80, 443 and {FIRST_FREE_PORT} to {LAST_PORT}"
-    return f"Port {port} of {_shown(subject)} may not be dialled because {reason}; no setting allows it."
+        reason = f"webhooks can use only ports 80, 443 and {FIRST_FREE_PORT} to {LAST_PORT}"
+    return f"Connections to port {port} of {_shown(subject)} are not allowed: {reason}. No setting changes this."
 
 
 # Hosts rarely change their addresses, so the connections of a busy minute repeat a few calls.
@@ -159,19 +159,20 @@ def _address_refusal(address: str, policy: Policy, host: str) -> str | None:
     try:
         written = ip_address(address)
     except ValueError:
-        return f"{_shown(address)} may not be dialled because it is not an IP address; no setting allows it."
+        return f"Connections to {_shown(address)} are not allowed: it is not an IP address. No setting changes this."
     dialled = _unwrapped(written)
     reason = _refused_as(dialled)
     if reason is None or _is_excepted(dialled, policy, host):
         return None
 
     named = _shown(address) if dialled == written else f"{_shown(address)} ({dialled})"
+    what = f"{named} are not allowed: it is"
     if host and host != address:
-        named = f"{_shown(host)} leads to {named}, which"
+        what = f"{_shown(host)} are not allowed: it resolves to {named}, which is"
     # A network has no scope (%eth0).
     network = f"{str(dialled).partition('%')[0]}/{dialled.max_prefixlen}"
     return (
-        f"{named} may not be dialled because it is {reason}; the operator can allow it by adding "
+        f"Connections to {what} {reason}. The operator can allow them by adding "
         f"{network} to HOOKHUB_ALLOWED_NETWORKS or {_shown(host or 'its host name')} to HOOKHUB_ALLOWED_HOSTS."
     )
 
@@ -196,7 +197,7 @@ def _refused_as(address: IPv4Address | IPv6Address) -> str | None:
     # Compare integers: `address in network` takes ten times as long, and a connection waits for this.
     number = int(address)
     if isinstance(address, IPv6Address) and not _ALLOWED_IPV6_RANGE[0] <= number <= _ALLOWED_IPV6_RANGE[1]:
-        return f"outside {ALLOWED_IPV6}, the only part of IPv6 in use on the Internet"
+        return f"outside {ALLOWED_IPV6}, the only range assigned for the public Internet"
     for first, last, reason in _REFUSED_RANGES[address.version]:
         if first <= number <= last:
             return reason

@@ -34,9 +34,9 @@ def limit_of(organization: Limited, name: str) -> int:
 def validate(value: object) -> None:
     """Raise Django's ValidationError unless ``value`` maps names of limits to integers from 0 to MAX_LIMIT."""
     if not isinstance(value, dict):
-        raise ValidationError(f"must be an object with any of: {', '.join(LIMITS)}")
+        raise ValidationError(f"must be an object with any of the keys: {', '.join(LIMITS)}")
     for name, limit in value.items():
         if name not in LIMITS:
-            raise ValidationError(f"{str(name)[:100]!r} is not a limit; these are: {', '.join(LIMITS)}")
+            raise ValidationError(f"{str(name)[:100]!r} is not a known limit; known limits: {', '.join(LIMITS)}")
         if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MAX_LIMIT:
-            raise ValidationError(f"{name} must be a whole number from 0, for no limit, to {MAX_LIMIT}")
+            raise ValidationError(f"{name} must be an integer from 0 (unlimited) to {MAX_LIMIT}")

@@ -71,7 +71,7 @@ class Resolver:
             needs_thread = bool(self._waiting) and self._threads < self._threads_most
             self._threads += needs_thread
         if dropped:
-            dropped.set_exception(TimeoutError("Too many host names are being looked up at once."))
+            dropped.set_exception(TimeoutError("Too many DNS lookups are in progress."))
         if needs_thread:
             self._start()
         return answer

@@ -6,8 +6,10 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from deliveries.formats import MASK
 
 SEND_THE_SECRET = "is masked; send the secret itself"  # noqa: S105 - a sentence
-SEND_THE_SECRET_AGAIN = "is masked, and this URL leads elsewhere; send the secret itself, or leave it out for a new one"  # noqa: S105
-SEND_ANOTHER_SECRET = "is masked, and the one it stands for is none for this format; send another, or leave it out"  # noqa: S105
+SEND_THE_SECRET_AGAIN = "is masked, but the URL changed; send the secret itself, or omit it to generate a new one"  # noqa: S105
+SEND_ANOTHER_SECRET = (
+    "is masked, but the stored secret is invalid for this format; send another, or omit it to generate a new one"  # noqa: S105
+)
 
 
 def is_masked_url(url: str) -> bool:
@@ -36,9 +38,11 @@ def unmask_headers(headers: Mapping[str, object], *, stored: Mapping[str, str], 
         if value != MASK:
             unmasked[name] = value
         elif name.lower() not in values:
-            raise ValueError(f"the value of {name[:100]} is masked and stands for none; send the value itself")
+            raise ValueError(
+                f"the value of {name[:100]} is masked, but no value is stored under that name; send the value itself"
+            )
         elif moves:
-            raise ValueError(f"the value of {name} is masked, and this URL leads elsewhere; send the value itself")
+            raise ValueError(f"the value of {name} is masked, but the URL changed; send the value itself")
         else:
             unmasked[name] = values[name.lower()]
     return unmasked

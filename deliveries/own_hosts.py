@@ -25,9 +25,8 @@ class OwnHosts:
         if port not in self.ports or host in self.allowed or not (self._names(host) or _is_loopback(host)):
             return None
         return (
-            "The URL leads back to HookHub itself, where a delivery would become an event again; "
-            "use the address of the program that is to receive it. An operator can allow the host in "
-            "HOOKHUB_ALLOWED_HOSTS."
+            "The URL leads back to HookHub itself, so deliveries could loop. Use the receiver's address. "
+            "The operator can allow the host in HOOKHUB_ALLOWED_HOSTS."
         )
 
     def _names(self, host: str) -> bool:

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 
 from deliveries import secret_text
 
-RULE = "must be one line without control characters"
+RULE = "must be a single line without control or bidirectional formatting characters"
 # The same rule as a regular expression, for the OpenAPI document.
 PATTERN = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$"
 # Control characters, line and paragraph separators, unpaired surrogates; below, bidirectional formatting characters.

@@ -30,9 +30,8 @@ def require_room(organization: Organization) -> None:
         return
     Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
     if Webhook.objects.kept().filter(organization=organization)[:limit].count() >= limit:
-        raise terms.BadTerms(
-            {"organization": f"has {limit:,} webhooks, as many as it may; delete some, or ask the operator for more"}
-        )
+        fault = f"has reached its limit of {limit:,} webhooks; delete some, or ask the operator to raise the limit"
+        raise terms.BadTerms({"organization": fault})
 
 
 def require_room_at(
@@ -50,10 +49,9 @@ def require_room_at(
         # Query values are masked in the stored URL, so compare the decrypted URLs.
         if sum(webhook.has_url(url) for webhook in alike.only("uid", "stored_url", "sealed_url")) >= limit:
             where = "the organization" if repository is None else repository.name
-            fault = f"{limit:,} webhooks of {where} have this URL, as many as may; change one of them"
+            fault = f"limit reached: {limit:,} webhooks of {where} already have this URL; change one of them"
             raise terms.BadTerms({"url": fault})
     at_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
     if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and at_host[:limit].count() >= limit:
-        raise terms.BadTerms(
-            {"url": f"{limit:,} webhooks of all organizations lead to this host, as many as may; ask the operator"}
-        )
+        fault = f"limit reached: {limit:,} webhooks of all organizations use this host; ask the operator to raise it"
+        raise terms.BadTerms({"url": fault})

@@ -2,7 +2,7 @@
 
 import re
 
-RULE = "must not be, or hold, an API key or a secret"
+RULE = "must not contain an API key or a secret"
 _SECRET = re.compile(r"(hh_[0-9a-f]{12}_|whsec_)[A-Za-z0-9+/=_-]{20,}")
 
 

@@ -95,7 +95,7 @@ def normalise_host(host: str) -> str:
     if host.startswith("["):
         return _ipv6(host)
     if "%" in host:
-        raise BadTarget("The URL's host is percent-encoded; write it in plain characters.")
+        raise BadTarget("The URL's host is percent-encoded; write it unencoded.")
     name = _mapped(host).removesuffix(".")
     if not name:
         raise BadTarget("The URL has no host; write it as https://host/path.")
@@ -103,7 +103,7 @@ def normalise_host(host: str) -> str:
     if _ENDS_IN_NUMBER.fullmatch(name):
         return _ipv4(name)
     if len(name) > _MAX_HOST_LENGTH:
-        raise BadTarget(f"The URL's host is longer than {_MAX_HOST_LENGTH} characters, which no host name may be.")
+        raise BadTarget(f"The URL's host is longer than {_MAX_HOST_LENGTH} characters, the maximum for a host name.")
     return name
 
 
@@ -148,7 +148,7 @@ def check(url: object, *, policy: guard.Policy, https_only: bool = False, resolv
     for address in _addresses(target, resolve):
         reason = guard.refusal(address, target.port, policy=policy, host=target.host)
         if reason is not None:
-            log.warning("A webhook's URL is refused: %s", reason)
+            log.warning("Rejected a webhook URL: %s", reason)
             raise BadTarget(guard.public_refusal(address, target.port, policy=policy, host=target.host) or reason)
     return target.url
 
@@ -160,7 +160,7 @@ def resolve_quickly(host: str, port: int, *, budget: timedelta = LOOKUP_BUDGET) 
     """
     del port  # The addresses of a name do not depend on the port.
     if not _waiting.acquire(blocking=False):
-        raise TimeoutError("Too many host names are being looked up at once.")
+        raise TimeoutError("Too many DNS lookups are in progress.")
     try:
         return resolver_of_this_process().look_up(host).result(timeout=budget.total_seconds())
     finally:
@@ -190,7 +190,7 @@ def _parse(url: object, *, https_only: bool = False) -> _Target:
     if not separator or scheme not in _DEFAULT_PORTS or (https_only and scheme != "https"):
         raise BadTarget(f"The URL must begin with {'https://' if https_only else 'https:// or http://'}.")
     if "#" in rest:
-        raise BadTarget("The URL has a fragment, which no server ever receives; leave out '#' and what follows it.")
+        raise BadTarget("The URL has a fragment, which is never sent to a server; remove '#' and everything after it.")
 
     authority = re.split("[/?]", rest, maxsplit=1)[0]
     path = rest[len(authority) :]
@@ -216,8 +216,8 @@ def _readable(url: object) -> str:
         raise BadTarget(f"The URL is longer than {MAX_LENGTH:,} characters; use a shorter one.")
     if _UNREADABLE.search(url):
         raise BadTarget(
-            "The URL holds a space, a control character, a backslash or half a surrogate pair; "
-            "remove it, or percent-encode it if it belongs to the path."
+            "The URL contains a space, a control character, a backslash or an unpaired surrogate; "
+            "remove it, or percent-encode it in the path."
         )
     return url
 
@@ -225,10 +225,10 @@ def _readable(url: object) -> str:
 def _host_and_port(authority: str) -> tuple[str, int | None]:
     """Split the part between ``//`` and the path into host and port; the port is None if there is none."""
     if "@" in authority:
-        raise BadTarget("The URL holds a user name or password; send credentials in a custom header instead.")
+        raise BadTarget("The URL contains a user name or password; send credentials in a custom header instead.")
     split = _AUTHORITY.fullmatch(authority)
     if split is None:
-        raise BadTarget("The URL's host holds a stray bracket; only an IPv6 address is written in [ and ].")
+        raise BadTarget("The URL's host contains a stray bracket; only IPv6 addresses are written in [ and ].")
     host, port = split.groups()
     if port is None:
         return normalise_host(host), None
@@ -242,7 +242,7 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
 def _ipv6(bracketed: str) -> str:
     """Return the compressed form of an IPv6 address given in brackets, without them. Raise BadTarget."""
     if "%" in bracketed:
-        raise BadTarget("The URL's IPv6 address has a zone, which means something on one machine only; leave it out.")
+        raise BadTarget("The URL's IPv6 address has a zone, which is valid on one machine only; remove it.")
     written = _IPV6.fullmatch(bracketed)
     try:
         if written:
@@ -268,7 +268,7 @@ def _mapped(host: str) -> str:
     try:
         return idna.uts46_remap(host, std3_rules=False)
     except idna.IDNAError:
-        raise BadTarget("The URL's host holds a character that no host name may have; correct it.") from None
+        raise BadTarget("The URL's host contains a character that is not allowed in host names; remove it.") from None
 
 
 def _label(label: str) -> str:

@@ -53,7 +53,7 @@ def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fie
     for name, value in wanted.items():
         check_field = CHECKS.get(name)
         if check_field is None:
-            faults[name] = f"is not a field of a webhook; these are: {', '.join(CHECKS)}"
+            faults[name] = f"is not a known field; known fields: {', '.join(CHECKS)}"
             continue
         try:
             granted[name] = check_field(value, slug if isinstance(slug, str) else "")
@@ -67,7 +67,7 @@ def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fie
 def _url(value: object, _slug: str) -> str:
     # Checked for every format, because the masked URL may come from a webhook with another one.
     if isinstance(value, str) and is_masked_url(value):
-        raise ValueError("is masked; give the one it stands for")
+        raise ValueError("is masked; send the full URL")
     url = target.check(
         value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
     )
@@ -78,31 +78,31 @@ def _url(value: object, _slug: str) -> str:
 
 def _events(value: object, _slug: str) -> list[str]:
     if not isinstance(value, list | tuple) or not value:
-        raise ValueError('give a list with at least one event type, or ["*"] for all')
+        raise ValueError('must be a list of at least one event type, or ["*"] for all')
     if len(value) > EVENTS_MOST:
-        raise ValueError(f"give at most {EVENTS_MOST} event types")
+        raise ValueError(f"must contain at most {EVENTS_MOST} event types")
     for word in value:
         if not isinstance(word, str) or not (word == EVERYTHING or is_type(word)):
-            raise ValueError(f"{str(word)[:100]!r} is not an event type: {TYPE_RULE}")
+            raise ValueError(f"{str(word)[:100]!r} is not a valid event type: {TYPE_RULE}")
     return list(dict.fromkeys(value))
 
 
 def _format(value: object, _slug: str) -> str:
     if not isinstance(value, str) or value not in FORMATS:
-        raise ValueError(f"use one of: {', '.join(FORMATS)}")
+        raise ValueError(f"must be one of: {', '.join(FORMATS)}")
     return value
 
 
 def _content_type(value: object, slug: str) -> str:
     possible = FORMATS[slug].content_types if slug in FORMATS else ("json",)
     if not isinstance(value, str) or value not in possible:
-        raise ValueError(f"use one of: {', '.join(possible)}")
+        raise ValueError(f"must be one of: {', '.join(possible)}")
     return value
 
 
 def _secret(value: object, slug: str) -> str:
     if not isinstance(value, str):
-        raise ValueError("give a text")  # noqa: TRY004 - check() collects ValueError only
+        raise ValueError("must be a string")  # noqa: TRY004 - check() collects ValueError only
     # The mask would be a valid secret in most formats, and it is public.
     if value == MASK:
         raise ValueError(SEND_THE_SECRET)
@@ -110,7 +110,7 @@ def _secret(value: object, slug: str) -> str:
     if wire_format is None or (value == "" and wire_format.signs != "always"):
         return value
     if wire_format.signs == "never":
-        raise ValueError(f"cannot be set: the format {slug} signs nothing")
+        raise ValueError(f"cannot be set: the format {slug} does not sign requests")
     fault = wire_format.fault_in_secret(value)
     if fault is not None:
         raise ValueError(fault)
@@ -119,44 +119,46 @@ def _secret(value: object, slug: str) -> str:
 
 def _headers(value: object, slug: str) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise ValueError("give an object of header names and values")  # noqa: TRY004 - as above
+        raise ValueError("must be an object of header names and values")  # noqa: TRY004 - as above
     if len(value) > HEADERS_MOST:
-        raise ValueError(f"give at most {HEADERS_MOST} headers")
+        raise ValueError(f"must contain at most {HEADERS_MOST} headers")
     own = FORMATS[slug].own_headers if slug in FORMATS else frozenset()
     for name, text in value.items():
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
-            raise ValueError(f"{str(name)[:100]!r} is not a header name")
+            raise ValueError(f"{str(name)[:100]!r} is not a valid header name")
         lowered = name.lower()
         if lowered in HEADERS_KEPT_BACK or lowered.startswith("proxy-"):
-            raise ValueError(f"{name} cannot be set: it steers the connection")
+            raise ValueError(f"{name} cannot be set: it controls the connection")
         if lowered == hops.HEADER.lower():
-            raise ValueError(f"{name} cannot be set: HookHub sends it to end loops")
+            raise ValueError(f"{name} cannot be set: HookHub sends this header itself, to detect loops")
         if lowered in own:
-            raise ValueError(f"{name} cannot be set: the format {slug} sends it")
+            raise ValueError(f"{name} cannot be set: the format {slug} sends this header itself")
         if (fault := _header_value_fault(text)) is not None:
             raise ValueError(f"the value of {name} {fault}")
     if len({name.lower() for name in value}) < len(value):
-        raise ValueError("give each header once")
+        raise ValueError("must not contain a header twice; names are case-insensitive")
     return dict(value)
 
 
 def _header_value_fault(value: object) -> str | None:
     if value is None:
-        return "is null; PATCH /v1/webhooks/{id}/headers removes single headers"
+        return "is null; to remove a header, use PATCH /v1/webhooks/{id}/headers"
     if value == MASK:
         return "is masked; send the value itself"
     is_good = isinstance(value, str) and len(value) <= MAX_HEADER_LENGTH and HEADER_VALUE.fullmatch(value)
-    return None if is_good else "must be 1 to 2,000 visible ASCII characters"
+    return None if is_good else "must be 1 to 2,000 visible ASCII characters, with spaces and tabs only in between"
 
 
 def _retry_schedule(value: object, _slug: str) -> list[timedelta] | None:
     if value is None:
         return None
     if not isinstance(value, list | tuple) or len(value) > RETRIES_MOST:
-        raise ValueError(f"give a list of at most {RETRIES_MOST} waits in seconds, [] for no retries, or null")
+        raise ValueError(
+            f"must be a list of at most {RETRIES_MOST} delays in seconds, [] for no retries, or null for the default"
+        )
     waits = [_seconds(wait) for wait in value]
     if any(not timedelta(seconds=1) <= wait <= RETRY_WAIT_MOST for wait in waits):
-        raise ValueError(f"each wait must be from 1 to {RETRY_WAIT_MOST // timedelta(seconds=1)} seconds")
+        raise ValueError(f"each delay must be from 1 to {RETRY_WAIT_MOST // timedelta(seconds=1)} seconds")
     return waits
 
 
@@ -166,7 +168,7 @@ def _timeout(value: object, _slug: str) -> timedelta | None:
     most: timedelta = settings.HOOKHUB_TIMEOUT_MOST
     timeout = _seconds(value)
     if not timedelta(seconds=1) <= timeout <= most:
-        raise ValueError(f"must be from 1 to {most.total_seconds():g} seconds, or null")
+        raise ValueError(f"must be a number of seconds from 1 to {most.total_seconds():g}, or null for the default")
     return timeout
 
 
@@ -180,7 +182,7 @@ def _max_in_flight(value: object, _slug: str) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= IN_FLIGHT_MOST:
-        raise ValueError(f"must be a whole number from 1 to {IN_FLIGHT_MOST}, or null")
+        raise ValueError(f"must be an integer from 1 to {IN_FLIGHT_MOST}, or null for the default")
     return value
 
 
@@ -199,7 +201,7 @@ def _verify_ssl(value: object, slug: str) -> bool:
 
 def _name(value: object, _slug: str) -> str:
     if not isinstance(value, str) or len(value) > 200 or UNSTORABLE.search(value):
-        raise ValueError("must be a text of at most 200 characters")
+        raise ValueError("must be a string of at most 200 characters, without NUL or unpaired surrogates")
     if error := plain_text.error_in(value):
         raise ValueError(error)
     return value

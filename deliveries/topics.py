@@ -9,7 +9,7 @@ TYPE_LONGEST = 200
 RESERVED = "webhook."
 # Bounds the stored topics: a type of a hundred words must not have a hundred families.
 FAMILIES_MOST = 4
-TYPE_RULE = "use up to 200 letters, digits, underscores and hyphens, in words joined by single dots, like issues.opened"
+TYPE_RULE = "use up to 200 letters, digits, underscores and hyphens, with single dots between words, like issues.opened"
 
 
 def is_type(text: str) -> bool:

@@ -18,7 +18,7 @@ from deliveries.outcomes import LossKind, Lost
 
 log = logging.getLogger("hookhub.guard")
 
-HTTPS_REQUIRED = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub."
+HTTPS_REQUIRED = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is enabled."
 # The transfer is aborted beyond these sizes. How much of the body the log keeps is a setting, at most BODY_MOST.
 HEADERS_MOST = 64 * 1024
 BODY_MOST = 64 * 1024
@@ -174,7 +174,7 @@ class Transfer:
     def resume(self, addresses: list[str]) -> None:
         """Prepare to continue with the addresses of the host name that had to be resolved."""
         if self.wanted is None:
-            raise RuntimeError("No name was wanted.")
+            raise RuntimeError("This transfer is not waiting for a lookup.")
         (host, port), self.wanted, self.is_resolved = self.wanted, None, True
         # CURLOPT_RESOLVE accepts no address with a scope (%eth0). If all have one, libcurl resolves the name itself.
         told = [f"[{address}]" if ":" in address else address for address in addresses if "%" not in address]
@@ -194,7 +194,7 @@ class Transfer:
         if code == pycurl.E_OK or self.is_too_long:
             result: Reply | Lost = self._read() or Lost(
                 # libcurl reports success even if the connection was closed in the middle of the headers.
-                "protocol", "The connection was closed in the middle of the answer's headers."
+                "protocol", "The connection was closed before the response headers were complete."
             )  # fmt: skip
         else:
             result = self._loss(code, error)
@@ -204,15 +204,15 @@ class Transfer:
         """Return the exchange for a request whose deadline has passed."""
         if self.wanted is not None:
             milliseconds = self.timeout // timedelta(milliseconds=1)
-            return self._end(Lost("timeout", f"Resolving timed out after {milliseconds} milliseconds"))
+            return self._end(Lost("timeout", f"Resolving the host name timed out after {milliseconds} ms"))
         seconds = f"{self.timeout.total_seconds():g} s"
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         if self.forbidden:
             return self._end(Lost("forbidden", self.forbidden))
         if status:
-            return self._end(Lost("timeout", f"The answer was not complete after {seconds} (status {status})"))
+            return self._end(Lost("timeout", f"The response was incomplete after {seconds} (status {status})"))
         is_connected = self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
-        what = "No answer" if is_connected else "No connection"
+        what = "No response" if is_connected else "No connection"
         return self._end(Lost("timeout", f"{what} within {seconds}"))
 
     def _end(self, result: Reply | Lost) -> Exchange:
@@ -258,7 +258,7 @@ class Transfer:
         elif code in TLS_ERRORS:
             kind = "tls"
         elif self.header_bytes > HEADERS_MOST:
-            error = f"The answer's headers are longer than {HEADERS_MOST} bytes."
+            error = f"The response headers are longer than {HEADERS_MOST} bytes."
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         begun = f" (after status {status})" if status else ""
         return Lost(kind, f"{error or f'libcurl error {code}'}{begun}")
@@ -283,7 +283,7 @@ class Transfer:
         refusal = guard.public_refusal(target[0], target[1], policy=self.policy, host=self.host)
         if refusal is not None:
             reason = guard.refusal(target[0], target[1], policy=self.policy, host=self.host)
-            log.warning("A request is not sent: %s", reason)
+            log.warning("Blocked a request: %s", reason)
             self.forbidden = refusal
             return int(pycurl.SOCKET_BAD)
         if self.policy.https_only and self.is_plain:

@@ -79,7 +79,7 @@ def create(
         )
         # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
-            raise terms.BadTerms({"repository": "has just been deleted"})
+            raise terms.BadTerms({"repository": "was deleted in the meantime"})
         webhook = Webhook.objects.create(
             organization=organization,
             repository=repository,
@@ -156,7 +156,7 @@ def _require_https(webhook: Webhook, *, instead: object) -> None:
     """Raise BadTerms if HTTPS is required and the webhook would keep an http URL."""
     # ``stored_url`` always contains the scheme, even if the rest of the URL is masked.
     if settings.HOOKHUB_HTTPS_ONLY and instead is None and webhook.stored_url.startswith("http:"):
-        raise terms.BadTerms({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub"})
+        raise terms.BadTerms({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is enabled"})
 
 
 def _held_against(webhook: Webhook) -> tuple[object, ...]:
@@ -224,7 +224,9 @@ def _change(webhook: Webhook, granted: terms.Fields, *, now: datetime) -> str | 
     if granted.keys() & BY_THE_FORMAT:
         _require_known(webhook, instead=granted.get("format"))
     if format_of(webhook.format).url_is_secret and not wire_format.url_is_secret and "url" not in granted:
-        raise terms.BadTerms({"url": f"is required: {wire_format.slug} would show the one that is masked now"})
+        raise terms.BadTerms(
+            {"url": f"is required: the format {wire_format.slug} would reveal the URL, which is masked now"}
+        )
     if brings_format:
         granted.setdefault("content_type", wire_format.content_types[0])
         if not moves and "headers" not in granted:
@@ -259,7 +261,7 @@ def _set_fields(webhook: Webhook, granted: terms.Fields) -> None:
 def _require_known(webhook: Webhook, *, instead: object = None) -> None:
     """Raise BadTerms if this version does not know the webhook's format and it does not get another one."""
     if instead is None and webhook.format not in FORMATS:
-        fault = f"{webhook.format} is not known to this version of HookHub; run one that knows it, or choose another"
+        fault = f"{webhook.format} is unknown to this version of HookHub; upgrade, or choose another format"
         raise terms.BadTerms({"format": fault})
 
 
@@ -276,9 +278,9 @@ def rotate_secret(
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
         _require_known(webhook)
         if FORMATS[webhook.format].signs == "never":
-            raise terms.BadTerms({"secret": f"cannot be rotated: the format {webhook.format} signs nothing"})
+            raise terms.BadTerms({"secret": f"cannot be rotated: the format {webhook.format} does not sign requests"})
         if secret == "":
-            raise terms.BadTerms({"secret": "cannot be rotated to none; change the webhook's secret to that"})
+            raise terms.BadTerms({"secret": "must not be empty; to remove the secret, change the webhook"})
         if secret is not None:
             terms.check({"secret": secret}, format_now=webhook.format)
         new = secret or FORMATS[webhook.format].make_secret()

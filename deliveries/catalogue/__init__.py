@@ -109,7 +109,7 @@ class Catalogue:
 def of(dialect: str) -> Catalogue:
     """Return a dialect's catalogue. Raise LookupError for an unknown slug."""
     if dialect not in DIALECTS:
-        raise LookupError(f"{dialect!r} is not a dialect; these are: {', '.join(DIALECTS)}")
+        raise LookupError(f"{dialect!r} is not a known dialect; known dialects: {', '.join(DIALECTS)}")
     content = json.loads(Path(__file__).with_name(f"{dialect}.json").read_bytes())
     shared = content.get("definitions", {})
     types = {

@@ -39,7 +39,7 @@ class _Inliner:
     def replace(self, value: Any) -> Any:
         self._count += 1
         if self._count > VALUES_MOST:
-            raise BadReference(f"has more than {VALUES_MOST:,} values when its references are followed")
+            raise BadReference(f"has more than {VALUES_MOST:,} values after its references are expanded")
         if isinstance(value, list):
             return [self.replace(inner) for inner in value]
         if not isinstance(value, dict):
@@ -53,9 +53,9 @@ class _Inliner:
         definition = self._known.get(home, {}).get(name.replace("~1", "/").replace("~0", "~"))
         if not reference.startswith("#/") or definition is None:
             shown = reference[:100]
-            raise BadReference(f"refers to {shown!r}; only its own $defs can be referred to, as #/$defs/<name>")
+            raise BadReference(f"refers to {shown!r}; only references to its own $defs are allowed, as #/$defs/<name>")
         if reference in self._within:
-            raise BadReference(f"{reference[:100]!r} comes back to itself")
+            raise BadReference(f"{reference[:100]!r} is circular")
         self._within.append(reference)
         found = self.replace(definition)
         self._within.pop()

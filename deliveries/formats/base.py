@@ -95,7 +95,7 @@ class Format(ABC):
 
     def fault_in_secret(self, secret: str) -> str | None:
         """Return what is wrong with a secret that an owner supplies, or None if it is valid."""
-        return None if 8 <= len(secret) <= 255 and secret.isprintable() else "use 8 to 255 printable characters"
+        return None if 8 <= len(secret) <= 255 and secret.isprintable() else "must be 8 to 255 printable characters"
 
 
 def mask_path(url: str) -> str:

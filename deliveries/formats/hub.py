@@ -48,4 +48,4 @@ def sign(message: Message, body: bytes) -> tuple[Header, ...]:
 
 def fault_in_secret(secret: str) -> str | None:
     """Return what is wrong with a secret, or None. Short secrets are allowed, as at GitHub."""
-    return None if 1 <= len(secret) <= 255 and secret.isprintable() else "use 1 to 255 printable characters"
+    return None if 1 <= len(secret) <= 255 and secret.isprintable() else "must be 1 to 255 printable characters"

@@ -19,7 +19,7 @@ def key_of(secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except binascii.Error as error:
-        raise ValueError("a Standard Webhooks secret is whsec_ followed by base64") from error
+        raise ValueError("must be whsec_ followed by base64") from error
 
 
 class StandardWebhooks(Format):
@@ -58,5 +58,5 @@ class StandardWebhooks(Format):
         except ValueError as error:
             return str(error)
         if not secret.startswith(PREFIX) or not 24 <= size <= 64:
-            return "use whsec_ followed by the base64 of 24 to 64 random bytes"
+            return "must be whsec_ followed by the base64 of 24 to 64 random bytes"
         return None

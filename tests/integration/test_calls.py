@@ -143,7 +143,7 @@ def test_a_timeout_covers_a_name_whose_nameserver_is_silent(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: may_answer.wait(60) and [])
 
     started = time.monotonic()
-    with pytest.raises(requests.Timeout, match="Resolving timed out after 200 milliseconds"):
+    with pytest.raises(requests.Timeout, match="Resolving the host name timed out after 200 ms"):
         session.get("http://silent.example/", timeout=0.2)
 
     assert 0.19 < time.monotonic() - started < 2
@@ -171,7 +171,7 @@ def test_a_forbidden_address_is_an_error_that_says_so(
     settings.HOOKHUB_DEVELOPMENT = False
 
     for host in ("127.0.0.1", "localhost"):
-        with pytest.raises(requests.ConnectionError, match="may not be dialled"):
+        with pytest.raises(requests.ConnectionError, match=r"Connections to .* are not allowed"):
             session.get(f"http://{host}:{receiver.port}/", timeout=5)
 
     assert receiver.connections == 0

@@ -24,7 +24,7 @@ from tests.story import Forge
 KEY_ID = "0123456789ab"
 KEY = key_text.text_of(KEY_ID, key_text.new_secret(KEY_ID))
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
-RULE = "must not be, or hold, an API key or a secret"
+RULE = "must not contain an API key or a secret"
 
 
 @pytest.mark.django_db

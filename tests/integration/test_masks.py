@@ -57,19 +57,19 @@ def test_a_masked_header_keeps_its_value_beside_a_new_one_and_in_another_case(
     {
         "a name that has no value": (
             {"headers": {"X-Other": MASK}},
-            "the value of X-Other is masked and stands for none; send the value itself",
+            "the value of X-Other is masked, but no value is stored under that name; send the value itself",
         ),
         "another host": (
             {"url": "http://127.0.0.1:9998/hook", "headers": {"X-Api-Key": MASK}},
-            "the value of X-Api-Key is masked, and this URL leads elsewhere; send the value itself",
+            "the value of X-Api-Key is masked, but the URL changed; send the value itself",
         ),
         "another path": (
             {"url": "http://127.0.0.1:9999/other", "headers": {"X-Api-Key": MASK}},
-            "the value of X-Api-Key is masked, and this URL leads elsewhere; send the value itself",
+            "the value of X-Api-Key is masked, but the URL changed; send the value itself",
         ),
         "null": (
             {"headers": {"X-Api-Key": None}},
-            "the value of X-Api-Key is null; PATCH /v1/webhooks/{id}/headers removes single headers",
+            "the value of X-Api-Key is null; to remove a header, use PATCH /v1/webhooks/{id}/headers",
         ),
     }.values(),
 )

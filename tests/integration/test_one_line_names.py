@@ -15,7 +15,7 @@ from hookhub.models import ApiKey, Membership, OwnEventType, Scope
 from tests.api import Caller, faults
 from tests.story import Forge
 
-RULE = "must be one line without control characters"
+RULE = "must be a single line without control or bidirectional formatting characters"
 BAD = {
     "a line break": "ci\nBcc: all@example.com",
     "a carriage return": "ci\rX",

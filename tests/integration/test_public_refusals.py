@@ -22,10 +22,10 @@ from tests.receiver import Receiver
 from tests.story import Forge, deliver_due
 
 SENTENCE = (
-    "{} leads to an address that may not be dialled; ask the operator of this HookHub, "
-    "who finds the address and the setting that allows it in the log."
+    "Connections to {} are not allowed: it resolves to a blocked address. Ask the operator: "
+    "the log has the address and the setting that allows it."
 )
-HTTPS = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub."
+HTTPS = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is enabled."
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_a_private_names_address_is_in_the_log_and_not_in_the_refusal(caplog: py
 
     assert refused.value.message == SENTENCE.format("ci.corp")
     logged = (
-        "A webhook's URL is refused: ci.corp leads to 10.20.30.40, which may not be dialled because it is in "
-        "10.0.0.0/8 (private networks); the operator can allow it by adding 10.20.30.40/32 to HOOKHUB_ALLOWED_NETWORKS "
-        "or ci.corp to HOOKHUB_ALLOWED_HOSTS."
+        "Rejected a webhook URL: Connections to ci.corp are not allowed: it resolves to 10.20.30.40, which is in "
+        "10.0.0.0/8 (private networks). The operator can allow them by adding 10.20.30.40/32 to "
+        "HOOKHUB_ALLOWED_NETWORKS or ci.corp to HOOKHUB_ALLOWED_HOSTS."
     )
     assert caplog.messages == [logged]
 
@@ -59,7 +59,9 @@ def test_a_private_names_address_is_not_in_the_delivery_log(
 
     assert found.result == Lost("forbidden", SENTENCE.format("a.localhost"))
     assert receiver.connections == 0
-    assert any("a.localhost leads to 127.0.0.1, which" in message for message in caplog.messages)
+    assert any(
+        "a.localhost are not allowed: it resolves to 127.0.0.1, which is" in message for message in caplog.messages
+    )
 
 
 def test_a_forbidden_port_is_refused_by_the_hosts_name_not_by_its_address() -> None:
@@ -67,7 +69,7 @@ def test_a_forbidden_port_is_refused_by_the_hosts_name_not_by_its_address() -> N
 
     assert (
         said
-        == "Port 6379 of ci.corp may not be dialled because that is where Redis usually listens; no setting allows it."
+        == "Connections to port 6379 of ci.corp are not allowed: Redis usually listens there. No setting changes this."
     )
 
 
@@ -106,7 +108,7 @@ def test_an_http_webhook_can_be_changed_only_to_https_and_disabled(
 
     assert (refused.status_code, faults(refused)) == (
         422,
-        {"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is set on this HookHub"},
+        {"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is enabled"},
     )
     assert Webhook.objects.get().name == ""
     with pytest.raises(BadTerms, match="HOOKHUB_HTTPS_ONLY"):

@@ -313,7 +313,7 @@ def test_an_organization_has_so_many_webhooks_and_no_more(make: Any, settings: S
     first = make()
     make()
 
-    with pytest.raises(BadTerms, match="organization: has 2 webhooks"):
+    with pytest.raises(BadTerms, match="organization: has reached its limit of 2 webhooks"):
         make()
 
     webhooks.delete(webhooks.lock(first.pk), now=now)
@@ -329,9 +329,9 @@ def test_a_url_has_so_many_webhooks_in_each_scope(
     make()
     moving = make("http://127.0.0.1:9999/other")
 
-    with pytest.raises(BadTerms, match="1 webhooks of the organization have this URL"):
+    with pytest.raises(BadTerms, match="limit reached: 1 webhooks of the organization already have this URL"):
         make()
-    with pytest.raises(BadTerms, match="have this URL"):
+    with pytest.raises(BadTerms, match="already have this URL"):
         webhooks.change(moving.pk, {"url": "http://127.0.0.1:9999/"}, now=now)
 
     make(repository=repository)
@@ -345,7 +345,7 @@ def test_a_host_has_so_many_webhooks_over_all_organizations(make: Any, settings:
     make("http://127.0.0.1:9999/a")
     make("https://127.0.0.1:8443?b", organization=Organization.objects.create(slug="other"))
 
-    with pytest.raises(BadTerms, match="2 webhooks of all organizations lead to this host"):
+    with pytest.raises(BadTerms, match="2 webhooks of all organizations use this host"):
         make("http://127.0.0.1:9998/c", organization=Organization.objects.create(slug="third"))
 
     make("http://[::1]:9999/")

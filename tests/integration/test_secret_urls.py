@@ -90,7 +90,7 @@ def test_a_masked_url_is_no_url_to_begin_with(caller: Caller, forge: Forge, slug
     answer = caller.post("/v1/webhooks", {"url": masked, "events": ["*"], "format": slug})
 
     assert answer.status_code == 422
-    assert faults(answer) == {"url": "is masked; give the one it stands for"}
+    assert faults(answer) == {"url": "is masked; send the full URL"}
     assert not Webhook.objects.exists()
 
 

@@ -575,7 +575,7 @@ def test_the_owner_reads_how_long_headers_may_be(sender: Sender, receiver: Recei
     found = exchange(sender, a_request(receiver.url()))
 
     assert found.result == Lost(
-        "protocol", f"The answer's headers are longer than {HEADERS_MOST} bytes. (after status 200)"
+        "protocol", f"The response headers are longer than {HEADERS_MOST} bytes. (after status 200)"
     )
 
 
@@ -689,8 +689,8 @@ def test_the_refusal_names_the_address_and_the_setting(strict: Sender, receiver:
 
     assert found.result == Lost(
         "forbidden",
-        "127.0.0.1 may not be dialled because it is in 127.0.0.0/8 (loopback); the operator can allow it by adding "
-        "127.0.0.1/32 to HOOKHUB_ALLOWED_NETWORKS or 127.0.0.1 to HOOKHUB_ALLOWED_HOSTS.",
+        "Connections to 127.0.0.1 are not allowed: it is in 127.0.0.0/8 (loopback). The operator can allow them by "
+        "adding 127.0.0.1/32 to HOOKHUB_ALLOWED_NETWORKS or 127.0.0.1 to HOOKHUB_ALLOWED_HOSTS.",
     )
 
 

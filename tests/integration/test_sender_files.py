@@ -63,7 +63,7 @@ def test_running_out_of_files_is_not_told_as_the_receivers_fault(
 
     told = {each.result for each in found}
     assert told == {
-        Lost("timeout", "No answer within 0.3 s"),
+        Lost("timeout", "No response within 0.3 s"),
         Lost("unreachable", "HookHub could not open a connection: Too many open files"),
     }
     assert "Traceback" not in capfd.readouterr().err

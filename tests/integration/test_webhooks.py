@@ -146,7 +146,7 @@ def test_a_format_that_signs_nothing_has_no_secret_takes_none_and_rotates_none(
         "rotated to one": lambda: webhooks.rotate_secret(webhook.pk, secret=WHSEC, now=now),
     }
     for attempt in refused.values():
-        with pytest.raises(BadTerms, match="signs nothing"):
+        with pytest.raises(BadTerms, match="does not sign requests"):
             attempt()
     webhook.refresh_from_db()
     assert secrets_of(webhook) == []
@@ -409,7 +409,7 @@ def test_a_repository_that_is_deleted_meanwhile_gets_no_webhook(forge: Forge, no
     with pytest.raises(BadTerms) as refused:
         forge.webhook(now=now, repository=forge.repository)
 
-    assert refused.value.faults == {"repository": "has just been deleted"}
+    assert refused.value.faults == {"repository": "was deleted in the meantime"}
     assert not Webhook.objects.exists()
 
 

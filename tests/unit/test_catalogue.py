@@ -197,10 +197,10 @@ REFUSED = {
     "relative": ({"$ref": "other.json"}, "refers to 'other.json'"),
     "to the whole": ({"properties": {"a": {"$ref": "#"}}}, "refers to '#'"),
     "to what is not there": ({"$ref": "#/$defs/a"}, "refers to '#/$defs/a'"),
-    "to itself": ({"$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}, "comes back to itself"),
+    "to itself": ({"$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}, "is circular"),
     "in a circle": (
         {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
-        "comes back to itself",
+        "is circular",
     ),
     "to millions": (
         {

@@ -71,7 +71,7 @@ def test_a_refused_range_is_refused_from_its_first_address_to_its_last(network, 
     for address in (first, last):
         said = refusal(address, 443, policy=STRICT)
         assert said is not None
-        assert said.startswith(f"{address} may not be dialled because it is in {network} (")
+        assert said.startswith(f"Connections to {address} are not allowed: it is in {network} (")
 
     for address in filter(None, (before, after)):
         assert refusal(address, 443, policy=STRICT) is None
@@ -109,7 +109,8 @@ def test_ipv6_outside_global_unicast_is_refused(address):
 
     assert said is not None
     assert said.startswith(
-        f"{address} may not be dialled because it is outside 2000::/3, the only part of IPv6 in use on the Internet; "
+        f"Connections to {address} are not allowed: it is outside 2000::/3, the only range assigned for the public "
+        "Internet. The operator can allow them by adding "
     )
 
 
@@ -155,53 +156,54 @@ NO_ADDRESS = {
 def test_what_is_no_address_is_refused(address, shown):
     said = refusal(address, 443, policy=policy("0.0.0.0/0", "::/0", hosts=("h",), allows_loopback=True), host="h")
 
-    assert said == f"{shown} may not be dialled because it is not an IP address; no setting allows it."
+    assert said == f"Connections to {shown} are not allowed: it is not an IP address. No setting changes this."
 
 
 SENTENCES = {
     "without a host": (
         ("10.0.0.5", ""),
         (
-            "10.0.0.5 may not be dialled because it is in 10.0.0.0/8 (private networks); the operator can allow it by "
-            "adding 10.0.0.5/32 to HOOKHUB_ALLOWED_NETWORKS or its host name to HOOKHUB_ALLOWED_HOSTS."
+            "Connections to 10.0.0.5 are not allowed: it is in 10.0.0.0/8 (private networks). The operator can allow "
+            "them by adding 10.0.0.5/32 to HOOKHUB_ALLOWED_NETWORKS or its host name to HOOKHUB_ALLOWED_HOSTS."
         ),
     ),
     "with the host": (
         ("10.0.0.5", "ci.internal"),
         (
-            "ci.internal leads to 10.0.0.5, which may not be dialled because it is in 10.0.0.0/8 (private networks); "
-            "the operator can allow it by adding 10.0.0.5/32 to HOOKHUB_ALLOWED_NETWORKS or ci.internal to "
-            "HOOKHUB_ALLOWED_HOSTS."
+            "Connections to ci.internal are not allowed: it resolves to 10.0.0.5, which is in 10.0.0.0/8 (private "
+            "networks). The operator can allow them by adding 10.0.0.5/32 to HOOKHUB_ALLOWED_NETWORKS or ci.internal "
+            "to HOOKHUB_ALLOWED_HOSTS."
         ),
     ),
     "with the address as host": (
         ("10.0.0.5", "10.0.0.5"),
         (
-            "10.0.0.5 may not be dialled because it is in 10.0.0.0/8 (private networks); the operator can allow it by "
-            "adding 10.0.0.5/32 to HOOKHUB_ALLOWED_NETWORKS or 10.0.0.5 to HOOKHUB_ALLOWED_HOSTS."
+            "Connections to 10.0.0.5 are not allowed: it is in 10.0.0.0/8 (private networks). The operator can allow "
+            "them by adding 10.0.0.5/32 to HOOKHUB_ALLOWED_NETWORKS or 10.0.0.5 to HOOKHUB_ALLOWED_HOSTS."
         ),
     ),
     "an IPv4-mapped address": (
         ("::ffff:127.0.0.1", ""),
         (
-            "::ffff:127.0.0.1 (127.0.0.1) may not be dialled because it is in 127.0.0.0/8 (loopback); the operator can "
-            "allow it by adding 127.0.0.1/32 to HOOKHUB_ALLOWED_NETWORKS or its host name to HOOKHUB_ALLOWED_HOSTS."
+            "Connections to ::ffff:127.0.0.1 (127.0.0.1) are not allowed: it is in 127.0.0.0/8 (loopback). The "
+            "operator can allow them by adding 127.0.0.1/32 to HOOKHUB_ALLOWED_NETWORKS or its host name to "
+            "HOOKHUB_ALLOWED_HOSTS."
         ),
     ),
     "a scope": (
         ("fe80::1%eth0", ""),
         (
-            "fe80::1%eth0 may not be dialled because it is outside 2000::/3, the only part of IPv6 in use on the "
-            "Internet; the operator can allow it by adding fe80::1/128 to HOOKHUB_ALLOWED_NETWORKS or its host name to "
-            "HOOKHUB_ALLOWED_HOSTS."
+            "Connections to fe80::1%eth0 are not allowed: it is outside 2000::/3, the only range assigned for the "
+            "public Internet. The operator can allow them by adding fe80::1/128 to HOOKHUB_ALLOWED_NETWORKS or its "
+            "host name to HOOKHUB_ALLOWED_HOSTS."
         ),
     ),
     "a scope that would break the line": (
         ("fe80::1%a\nb", ""),
         (
-            "'fe80::1%a\\nb' may not be dialled because it is outside 2000::/3, the only part of IPv6 in use on the "
-            "Internet; the operator can allow it by adding fe80::1/128 to HOOKHUB_ALLOWED_NETWORKS or its host name to "
-            "HOOKHUB_ALLOWED_HOSTS."
+            "Connections to 'fe80::1%a\\nb' are not allowed: it is outside 2000::/3, the only range assigned for the "
+            "public Internet. The operator can allow them by adding fe80::1/128 to HOOKHUB_ALLOWED_NETWORKS or its "
+            "host name to HOOKHUB_ALLOWED_HOSTS."
         ),
     ),
 }
@@ -266,11 +268,11 @@ def test_no_exception_lifts_the_port_rule(exceptions, address):
     assert refusal(address, 8080, policy=exceptions, host="ci.internal") is None
 
     assert refusal(address, 6379, policy=exceptions, host="ci.internal") == (
-        f"Port 6379 of {address} may not be dialled because that is where Redis usually listens; no setting allows it."
+        f"Connections to port 6379 of {address} are not allowed: Redis usually listens there. No setting changes this."
     )
     assert refusal(address, 22, policy=exceptions, host="ci.internal") == (
-        f"Port 22 of {address} may not be dialled because webhooks may only use 80, 443 and 1024 to 65535; "
-        "no setting allows it."
+        f"Connections to port 22 of {address} are not allowed: webhooks can use only ports 80, 443 and 1024 to 65535. "
+        "No setting changes this."
     )
 
 
@@ -283,8 +285,8 @@ def test_a_port_where_receivers_run_may_be_dialled(port):
 @pytest.mark.parametrize("port", [-1, 0, 1, 21, 22, 25, 53, 79, 81, 442, 444, 1023, 65536, 99999])
 def test_any_other_low_or_impossible_port_is_refused(port):
     said = (
-        f"Port {port} of 93.184.216.34 may not be dialled because webhooks may only use 80, 443 and 1024 to 65535; "
-        "no setting allows it."
+        f"Connections to port {port} of 93.184.216.34 are not allowed: webhooks can use only ports 80, 443 and 1024 "
+        "to 65535. No setting changes this."
     )
 
     assert port_refusal(port, subject="93.184.216.34") == said
@@ -294,8 +296,8 @@ def test_any_other_low_or_impossible_port_is_refused(port):
 @pytest.mark.parametrize(("port", "service"), SERVICE_PORTS.items())
 def test_a_well_known_service_is_refused_by_name(port, service):
     assert refusal("93.184.216.34", port, policy=STRICT) == (
-        f"Port {port} of 93.184.216.34 may not be dialled because that is where {service} usually listens; "
-        "no setting allows it."
+        f"Connections to port {port} of 93.184.216.34 are not allowed: {service} usually listens there. "
+        "No setting changes this."
     )
 
 

@@ -82,7 +82,7 @@ def test_of_the_names_that_wait_the_newest_is_next_and_the_oldest_is_dropped(nam
 
     oldest, *others = [resolver.look_up(f"{n}.example") for n in range(3)]
 
-    with pytest.raises(TimeoutError, match="Too many host names are being looked up at once"):
+    with pytest.raises(TimeoutError, match="Too many DNS lookups are in progress"):
         oldest.result(10)
     nameserver.may_answer.set()
     assert [answer.result(10) for answer in others] == [["192.0.2.1"]] * 2

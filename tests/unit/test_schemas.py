@@ -53,7 +53,7 @@ BAD: dict[str, tuple[object, str]] = {
     "another base": ({"items": {"$id": "http://127.0.0.1:1/"}}, "at items.$id: is possible at the top only"),
     "another vocabulary": ({"$vocabulary": {}}, "at $vocabulary: is not a word"),
     "an anchor": ({"$anchor": "a"}, "at $anchor: is not a word"),
-    "itself": ({"$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}, "comes back to itself"),
+    "itself": ({"$defs": {"a": {"not": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}, "is circular"),
     "what earlier words did": ({"unevaluatedProperties": False}, "at unevaluatedProperties: is not a word"),
     "a misspelt word": ({"requird": ["a"]}, "at requird: is not a word"),
     "large values": ({"enum": [{"a": 1}]}, "at enum: takes texts, numbers, true, false and null only"),

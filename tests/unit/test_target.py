@@ -18,10 +18,10 @@ from deliveries.target import BadTarget, check, host_of, normalise, normalise_ho
 STRICT = Policy()
 DEVELOPMENT = Policy(allows_loopback=True)
 
-GLOBAL_UNICAST = "outside 2000::/3, the only part of IPv6 in use on the Internet"
+GLOBAL_UNICAST = "outside 2000::/3, the only range assigned for the public Internet"
 LOOPBACK = "in 127.0.0.0/8 (loopback)"
 PRIVATE = "private networks"
-METADATA = "in 169.254.0.0/16 (link-local, where clouds keep their metadata)"
+METADATA = "in 169.254.0.0/16 (link-local, including cloud metadata services)"
 
 # The host as written, the address it is checked as, and the list that rejects it.
 FORBIDDEN_HOSTS = [
@@ -49,7 +49,7 @@ FORBIDDEN_HOSTS = [
     ("[::ffff:0:127.0.0.1]", "::ffff:0:7f00:1", GLOBAL_UNICAST),
     ("[64:ff9b::7f00:1]", "64:ff9b::7f00:1", GLOBAL_UNICAST),
     ("[64:ff9b:1::7f00:1]", "64:ff9b:1::7f00:1", GLOBAL_UNICAST),
-    ("[2002:7f00:1::]", "2002:7f00:1::", "in 2002::/16 (6to4, which hides an IPv4 address)"),
+    ("[2002:7f00:1::]", "2002:7f00:1::", "in 2002::/16 (6to4, which embeds an IPv4 address)"),
     ("[2001:0:7f00:1::]", "2001:0:7f00:1::", "in 2001::/23 (protocol assignments and Teredo)"),
     ("[fec0::1]", "fec0::1", GLOBAL_UNICAST),
     ("[fe80::1]", "fe80::1", GLOBAL_UNICAST),
@@ -97,7 +97,7 @@ def test_a_forbidden_address_is_refused_in_every_spelling(scheme, host, judged_a
     with pytest.raises(BadTarget) as refused:
         check(f"{scheme}://{host}/hook", policy=STRICT, resolve=resolve)
 
-    assert refused.value.message.startswith(f"{judged_as} may not be dialled because it is {reason}; ")
+    assert refused.value.message.startswith(f"Connections to {judged_as} are not allowed: it is {reason}. ")
     assert refused.value.message == str(refused.value)
     assert resolve.asked == []
 
@@ -108,9 +108,13 @@ def test_a_forbidden_address_is_refused_in_every_spelling(scheme, host, judged_a
 def test_localhost_is_refused_without_asking_any_resolver(host):
     resolve = answers("93.184.216.34")
 
-    with pytest.raises(BadTarget, match=r"localhost leads to an address that may not be dialled; ask the operator"):
+    with pytest.raises(
+        BadTarget, match=r"localhost are not allowed: it resolves to a blocked address\. Ask the operator: "
+    ):
         check(f"https://{host}/hook", policy=STRICT, resolve=resolve)
-    with pytest.raises(BadTarget, match=r"localhost leads to an address that may not be dialled; ask the operator"):
+    with pytest.raises(
+        BadTarget, match=r"localhost are not allowed: it resolves to a blocked address\. Ask the operator: "
+    ):
         check(f"https://{host}/hook", policy=STRICT)
 
     assert resolve.asked == []
@@ -130,14 +134,16 @@ def test_a_name_that_leads_to_a_forbidden_address_is_refused_even_among_good_one
             check("https://Rebind.Example/hook", policy=STRICT, resolve=resolve)
 
         assert refused.value.message == (
-            "rebind.example leads to an address that may not be dialled; ask the operator of this HookHub, who finds "
-            "the address and the setting that allows it in the log."
+            "Connections to rebind.example are not allowed: it resolves to a blocked address. Ask the operator: "
+            "the log has the address and the setting that allows it."
         )
         assert resolve.asked == [("rebind.example", 443)]
 
 
 def test_an_answer_that_is_no_address_is_refused():
-    with pytest.raises(BadTarget, match=r"^example\.com leads to an address that may not be dialled"):
+    with pytest.raises(
+        BadTarget, match=r"^Connections to example\.com are not allowed: it resolves to a blocked address\."
+    ):
         check("https://example.com/", policy=STRICT, resolve=answers("127.1"))
 
 
@@ -204,7 +210,7 @@ def test_what_the_policy_allows_is_accepted(url, policy, resolve):
     ],
 )
 def test_an_exception_is_no_wider_than_it_says(url, policy, resolve):
-    with pytest.raises(BadTarget, match="may not be dialled"):
+    with pytest.raises(BadTarget, match=r"^Connections to .* are not allowed: "):
         check(url, policy=policy, resolve=resolve)
 
 
@@ -217,7 +223,7 @@ def test_a_forbidden_port_is_refused_whatever_the_host(host, port):
     with pytest.raises(BadTarget) as refused:
         check(f"https://{host}:{port}/", policy=policy, resolve=resolve)
 
-    assert refused.value.message.startswith(f"Port {port} of {host.strip('[]')} may not be dialled because ")
+    assert refused.value.message.startswith(f"Connections to port {port} of {host.strip('[]')} are not allowed: ")
     assert resolve.asked == []
 
 
@@ -317,26 +323,26 @@ EMPTY = "The URL is empty; write it as https://host/path."
 LONG = "The URL is longer than 2,048 characters; use a shorter one."
 LONG_ENCODED = "The URL is longer than 2,048 characters once encoded; use a shorter one."
 UNREADABLE = (
-    "The URL holds a space, a control character, a backslash or half a surrogate pair; "
-    "remove it, or percent-encode it if it belongs to the path."
+    "The URL contains a space, a control character, a backslash or an unpaired surrogate; "
+    "remove it, or percent-encode it in the path."
 )
 SCHEME = "The URL must begin with https:// or http://."
-FRAGMENT = "The URL has a fragment, which no server ever receives; leave out '#' and what follows it."
-USERINFO = "The URL holds a user name or password; send credentials in a custom header instead."
-BRACKET = "The URL's host holds a stray bracket; only an IPv6 address is written in [ and ]."
+FRAGMENT = "The URL has a fragment, which is never sent to a server; remove '#' and everything after it."
+USERINFO = "The URL contains a user name or password; send credentials in a custom header instead."
+BRACKET = "The URL's host contains a stray bracket; only IPv6 addresses are written in [ and ]."
 PORT = "The URL's port must be a number from 1 to 65535; an IPv6 address is written in [ and ]."
-ESCAPED = "The URL's host is percent-encoded; write it in plain characters."
+ESCAPED = "The URL's host is percent-encoded; write it unencoded."
 HOSTLESS = "The URL has no host; write it as https://host/path."
-ZONE = "The URL's IPv6 address has a zone, which means something on one machine only; leave it out."
+ZONE = "The URL's IPv6 address has a zone, which is valid on one machine only; remove it."
 IPV6 = "The URL's host is in brackets but is not an IPv6 address; correct it or remove the brackets."
 IPV4 = "The URL's host ends in a number but is not an IPv4 address; correct it."
-CHARACTER = "The URL's host holds a character that no host name may have; correct it."
+CHARACTER = "The URL's host contains a character that is not allowed in host names; remove it."
 IDN = "The URL's host is not a valid international domain name; correct it."
 LABEL = (
     "Each part of the URL's host must be 1 to 63 letters, digits, hyphens or underscores, "
     "with no hyphen at either end; correct it."
 )
-HOST_LONG = "The URL's host is longer than 253 characters, which no host name may be."
+HOST_LONG = "The URL's host is longer than 253 characters, the maximum for a host name."
 
 REFUSED = {
     "null": (None, STRING),
@@ -637,7 +643,7 @@ def test_names_that_nobody_answers_for_keep_two_threads_waiting_and_no_more(monk
     for _ in waiting:
         assert asked.acquire(timeout=10)
 
-    with pytest.raises(TimeoutError, match="Too many host names"):
+    with pytest.raises(TimeoutError, match="Too many DNS lookups"):
         resolve_quickly("third.example", 443, budget=patience)
     # Without an answer the name is accepted; the check at connection time decides.
     assert check("https://third.example/", policy=Policy(), resolve=resolve_quickly) == "https://third.example/"

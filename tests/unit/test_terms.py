@@ -142,7 +142,7 @@ def test_a_field_that_does_not_exist_is_named_with_those_that_do() -> None:
     [(name, sentence)] = faults_in({"secrets": "x"}).items()
 
     assert name == "secrets"
-    assert "is not a field of a webhook" in sentence
+    assert "is not a known field; known fields: url, events, " in sentence
     assert "secret, headers" in sentence
 
 
@@ -181,7 +181,7 @@ def test_a_deadline_may_not_outlive_the_lease(settings: Settings) -> None:
     settings.HOOKHUB_TIMEOUT_MOST = timedelta(seconds=5)
 
     assert granted("timeout", 5) == timedelta(seconds=5)
-    assert faults_in({"timeout": 6}) == {"timeout": "must be from 1 to 5 seconds, or null"}
+    assert faults_in({"timeout": 6}) == {"timeout": "must be a number of seconds from 1 to 5, or null for the default"}
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_a_deadline_may_not_outlive_the_lease(settings: Settings) -> None:
         ("http://127.0.0.1:8000/", False, "HOOKHUB_ALLOWED_NETWORKS"),
         ("http://127.0.0.1:9000/", True, None),
         ("http://169.254.169.254/", True, "HOOKHUB_ALLOWED_NETWORKS"),
-        ("http://localhost:8000/", False, "ask the operator"),
+        ("http://localhost:8000/", False, "Ask the operator"),
     ],
 )
 def test_the_guard_is_asked_about_a_new_url(
