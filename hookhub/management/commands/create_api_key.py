@@ -136,7 +136,7 @@ class Command(BaseCommand):
                     target, state = audited(organization)
                     audit.record("organization.created", target=target, after=state, now=timezone.now())
         except IntegrityError as error:
-            raise CommandError(f"--organization: {slug} is taken; choose another.") from error
+            raise CommandError(f"--organization: {slug} is already taken; choose another.") from error
         self.tell(f"Created organization {slug}." if is_new else f"Organization {slug} already exists.")
         return organization
 
