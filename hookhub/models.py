@@ -21,8 +21,8 @@ from hookhub import key_text
 class Scope(models.TextChoices):
     """What a key or a member may do; each scope but ``publish`` includes all those below it."""
 
-    MASTER = "master", "everything, API keys included"
-    MANAGE = "manage", "manage webhooks, publish and read"
+    MASTER = "master", "full access, including API keys"
+    MANAGE = "manage", "manage webhooks, publish and read events"
     PUBLISH = "publish", "publish events only"
     READ = "read", "read only"
 
@@ -76,7 +76,7 @@ class ApiKey(models.Model):
     organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True, related_name="api_keys")
     name = models.CharField(max_length=200, blank=True, validators=[plain_text.validate])
     scope = models.CharField(max_length=10, choices=Scope, default=Scope.PUBLISH)
-    key_id = models.CharField(max_length=16, unique=True, editable=False)
+    key_id = models.CharField("key ID", max_length=16, unique=True, editable=False)
     secret_hash = models.BinaryField(editable=False)
     # The secret before the last roll, and until when it is accepted.
     previous_secret_hash = models.BinaryField(null=True, editable=False)
@@ -183,7 +183,7 @@ class OwnEventType(models.Model):
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        verbose_name = "event type"
+        verbose_name = "custom event type"
         constraints: ClassVar = [models.UniqueConstraint(fields=["organization", "type"], name="event_type_once")]
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from hookhub.admin.state import at_a_glance
 __all__ = ["access", "audit_log", "event_types", "events", "log", "organizations", "people", "webhooks"]
 
 admin.site.site_header = admin.site.site_title = "HookHub"
-admin.site.index_title = "At a glance"
+admin.site.index_title = "Overview"
 # The most used pages are linked in the header, and the lists need the width.
 admin.site.enable_nav_sidebar = False
 admin.site.index_template = "hookhub/admin/index.html"

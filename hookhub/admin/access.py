@@ -44,9 +44,9 @@ class MembershipAdmin(Audited, Plain):
 
 
 class UseFilter(filters.LogFilter):
-    title = "use"
+    title = "status"
     parameter_name = "use"
-    options: ClassVar = {"valid": "Valid", "unused": "Never used", "expired": "Expired", "revoked": "Revoked"}
+    options: ClassVar = {"valid": "Active", "unused": "Never used", "expired": "Expired", "revoked": "Revoked"}
 
     def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         has_expired = Q(expires_at__lte=timezone.now())
@@ -78,17 +78,17 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
     def key(self, obj: ApiKey) -> SafeString:
         return format_html("{} <code>hh_{}_…</code>", obj.name, obj.key_id)
 
-    @admin.display(description="Condition")
+    @admin.display(description="Status")
     def condition(self, obj: ApiKey) -> SafeString:
         return condition_badge(obj, now=timezone.now())
 
     @admin.display(description="Expires", ordering="expires_at")
     def expires(self, obj: ApiKey) -> SafeString | str:
-        return when(obj.expires_at, now=timezone.now()) if obj.expires_at else "never"
+        return when(obj.expires_at, now=timezone.now()) if obj.expires_at else "Never"
 
     @admin.display(description="Last used", ordering="last_used_at")
     def last_used(self, obj: ApiKey) -> SafeString | str:
-        return when(obj.last_used_at, now=timezone.now()) if obj.last_used_at else badge("never", "quiet")
+        return when(obj.last_used_at, now=timezone.now()) if obj.last_used_at else badge("Never used", "quiet")
 
     @admin.display(description="Created", ordering="created_at")
     def created(self, obj: ApiKey) -> SafeString | str:
@@ -140,7 +140,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
 
     def show_key(self, request: HttpRequest, text: str) -> None:
         """Show the text of a key, which is not shown again."""
-        shown = format_html("The key is <code>{}</code> It is not shown again.", text)
+        shown = format_html("New API key: <code>{}</code> Copy it now. It is not shown again.", text)
         self.message_user(request, shown, messages.WARNING)
 
     def record_saved(self, saved: ApiKey, form: Any, *, change: bool) -> None:
@@ -159,7 +159,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
-    @admin.action(description="Roll: a new secret, the old one works a while longer", permissions=["act"])
+    @admin.action(description="Roll selected API keys", permissions=["act"])
     def roll(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Replace the secret of each selected key, and show the new one once."""
         rolled, left_alone = [], []
@@ -175,7 +175,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         self.note(request, rolled, "Rolled.")
         self.tell(request, "", tally(left_alone))
 
-    @admin.action(description="Revoke at once", permissions=["act"])
+    @admin.action(description="Revoke selected API keys", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Revoke the selected keys with immediate effect."""
         chosen, now = list(queryset.select_related("organization")), timezone.now()
@@ -185,18 +185,18 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
             authentication.forget(key.key_id)
         self.note(request, valid, "Revoked.")
         done = "1 key revoked." if count == 1 else f"{count} keys revoked." if count else ""
-        self.tell(request, done, tally(["revoked already"] * too_late))
+        self.tell(request, done, tally(["already revoked"] * too_late))
 
 
 def condition_badge(key: ApiKey, *, now: datetime) -> SafeString:
     """Return a colored label that says whether a key is accepted."""
     if key.revoked_at is not None:
-        return badge("revoked", "bad")
+        return badge("Revoked", "bad")
     if key.has_expired(now=now):
-        return badge("expired", "bad")
+        return badge("Expired", "bad")
     if key.expires_at is not None and key.expires_at - now <= settings.HOOKHUB_KEY_EXPIRY_WARNING:
-        return badge("expires soon", "warning")
-    return badge("valid", "good")
+        return badge("Expires soon", "warning")
+    return badge("Active", "good")
 
 
 @admin.register(Replay)
@@ -220,7 +220,7 @@ class ReplayAdmin(LogAdmin):
 
     @admin.display(description="State")
     def shown_state(self, obj: Replay) -> SafeString:
-        return state_badge(obj.state)
+        return state_badge(obj.state, obj.get_state_display())
 
     @admin.display(description="Progress")
     def progress(self, obj: Replay) -> SafeString:
@@ -244,10 +244,10 @@ class ReplayAdmin(LogAdmin):
         replay: Replay = self.find(request, object_id)
         now = timezone.now()
         facts = [
-            ("State", state_badge(replay.state)),
+            ("State", state_badge(replay.state, replay.get_state_display())),
             ("Organization", replay.organization.slug),
-            ("Looked at", self.progress(replay)),
-            ("Sent again", replay.redelivered),
+            ("Progress", self.progress(replay)),
+            ("Redelivered", replay.redelivered),
             ("Created", moment(replay.created_at, now=now)),
             ("Finished", moment(replay.finished_at, now=now)),
         ]

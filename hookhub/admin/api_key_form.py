@@ -20,20 +20,20 @@ class ApiKeyForm(ModelForm):
 
     acts_for_all = forms.BooleanField(
         required=False,
-        label="Acts for every organization",
-        help_text="An operator's key. With the scope master it may do everything in every organization.",
+        label="Access to all organizations",
+        help_text="Creates an operator key. With the scope master it has full access to every organization.",
     )
     networks = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 3}),
         label="Allowed networks",
-        help_text="Addresses and networks from which the key may be used, one a line; empty for anywhere.",
+        help_text="IP addresses and networks from which the key can be used, one per line. Leave blank to allow all.",
     )
 
     class Meta:
         model = ApiKey
         fields = ("name", "organization", "scope", "expires_at")
-        help_texts: ClassVar = {"expires_at": "When the key stops working; empty for never."}
+        help_texts: ClassVar = {"expires_at": "Leave blank for no expiration."}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,7 +53,7 @@ class ApiKeyForm(ModelForm):
         expires_at = self.cleaned_data["expires_at"]
         error = api_keys.expiry_error(expires_at, now=timezone.now())
         if error is not None and "expires_at" in self.changed_data:
-            raise forms.ValidationError(f"It {error}.")
+            raise forms.ValidationError(f"The time {error}.")
         return expires_at
 
     def clean(self) -> dict[str, Any]:
@@ -63,10 +63,10 @@ class ApiKeyForm(ModelForm):
             return cleaned
         acts_for_all = bool(cleaned.get("acts_for_all"))
         if not acts_for_all and cleaned.get("organization") is None:
-            more = ", or tick “Acts for every organization”" if "acts_for_all" in self.fields else ""
-            self.add_error("organization", f"Choose the organization that the key is for{more}.")
+            more = ", or check “Access to all organizations”" if "acts_for_all" in self.fields else ""
+            self.add_error("organization", f"Select an organization{more}.")
         if acts_for_all and cleaned.get("organization") is not None:
-            self.add_error("acts_for_all", "Leave the organization empty for a key that acts for every one.")
+            self.add_error("acts_for_all", "Leave the organization blank for a key with access to all organizations.")
         return cleaned
 
     def changes(self) -> dict[str, object]:

@@ -30,7 +30,7 @@ class ActionFilter(filters.TypedFilter):
 class ActorFilter(filters.TypedFilter):
     title = "actor"
     parameter_name = "actor"
-    placeholder = "login, key id or command"
+    placeholder = "username, key ID or command"
 
     def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         return rows.filter(actor_id=without_nul(value))
@@ -39,7 +39,7 @@ class ActorFilter(filters.TypedFilter):
 class TargetFilter(filters.TypedFilter):
     title = "target"
     parameter_name = "target"
-    placeholder = "id"
+    placeholder = "ID"
 
     def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         return rows.filter(target_id=without_nul(value))
@@ -59,7 +59,7 @@ class AuditAdmin(LogAdmin):
         "organization_id", "organization_slug",
     )  # fmt: skip
     search_fields = ("id",)
-    search_help_text = "The exact id of an entry."
+    search_help_text = "Enter a full entry ID."
     served_alone: ClassVar = ("target", "actor", "action", "organization")
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
@@ -106,10 +106,10 @@ class AuditAdmin(LogAdmin):
         facts = [
             ("Action", entry.action),
             ("Actor", f"{entry.actor_kind} {printable(entry.actor_id)} {printable(entry.actor_name)}".strip()),
-            ("Address", entry.address or "–"),
-            ("Request id", entry.request_id or "–"),
+            ("IP address", entry.address or "–"),
+            ("Request ID", entry.request_id or "–"),
             ("Target", f"{entry.target_kind} {printable(entry.target_label)}"),
-            ("Target's id", printable(entry.target_id) or "–"),
+            ("Target ID", printable(entry.target_id) or "–"),
             ("Organization", entry.organization_slug or "–"),
             ("Recorded", moment(entry.recorded_at, now=timezone.now())),
         ]
@@ -125,5 +125,5 @@ def indented(text: str) -> str:
 def without_nul(value: str) -> str:
     """Return a filter's stripped text; raise ValueError if it has NUL, which no column can store."""
     if "\0" in value:
-        raise ValueError("there is none with such characters")
+        raise ValueError("must not contain a NUL character")
     return value.strip()

@@ -122,7 +122,7 @@ class Guarded(ModelAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Reject NUL characters, which no column can store."""
         if any("\0" in word for name, values in request.GET.lists() for word in (name, *values)):
-            raise DisallowedModelAdminLookup("The address holds a NUL character.")
+            raise DisallowedModelAdminLookup("The URL contains a NUL character.")
         return super().get_changelist_instance(request)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:
@@ -223,7 +223,7 @@ class Acting(Guarded):
         if done:
             self.message_user(request, done, messages.SUCCESS)
         if left_alone:
-            self.message_user(request, f"Left alone: {'; '.join(left_alone)}.", messages.WARNING)
+            self.message_user(request, f"Skipped: {'; '.join(left_alone)}.", messages.WARNING)
 
     def note(self, request: HttpRequest, objects: Sequence[Model], what: str) -> None:
         """Record the action in the admin's own history."""

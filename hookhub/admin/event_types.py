@@ -52,7 +52,7 @@ class EventTypeForm(ModelForm):
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            self.add_error(name, f"is not JSON: {error}")
+            self.add_error(name, f"Enter valid JSON: {error}")
             return None
 
 
@@ -95,7 +95,7 @@ class EventTypeAdmin(Guarded):
         except BadTerms as error:
             self.message_user(request, str(error), messages.ERROR)
         except event_types.Taken:
-            self.message_user(request, "This event type is registered already.", messages.ERROR)
+            self.message_user(request, "This event type already exists.", messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:

@@ -34,7 +34,7 @@ class EventAdmin(LogAdmin):
         filters.TypeOfEventFilter,
     )  # fmt: skip
     search_fields = ("id",)
-    search_help_text = "The exact id of an event."
+    search_help_text = "Enter a full event ID."
     columns = ("id", "type", "organization_id", "repository_id", "accepted_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
@@ -54,9 +54,9 @@ class EventAdmin(LogAdmin):
     def event(self, obj: Event) -> SafeString:
         return format_html('<code class="hh-id">{}</code>', obj.id)
 
-    @admin.display(description="Fanned out")
+    @admin.display(description="Fan-out")
     def fanned_out(self, obj: Event) -> SafeString | str:
-        return badge("not yet", "waiting") if vars(obj)["is_waiting"] else "yes"
+        return badge("Pending", "waiting") if vars(obj)["is_waiting"] else "Done"
 
     @admin.display(description="Accepted")
     def accepted(self, obj: Event) -> SafeString | str:
@@ -85,14 +85,14 @@ class EventAdmin(LogAdmin):
         now = timezone.now()
         owed = Delivery.objects.filter(event=event).order_by("id").prefetch_related(Prefetch("webhook", NAMED_WEBHOOK))
         facts = [
-            ("Type", event.type),
+            ("Event type", event.type),
             ("Organization", event.organization.slug),
             ("Repository", event.repository.full_name if event.repository else "–"),
-            ("Happened", moment(event.occurred_at, now=now)),
+            ("Occurred", moment(event.occurred_at, now=now)),
             ("Accepted", moment(event.accepted_at, now=now)),
-            ("Fanned out", "not yet" if vars(event)["is_waiting"] else "yes"),
+            ("Fan-out", "Pending" if vars(event)["is_waiting"] else "Done"),
             ("Idempotency key", printable(event.idempotency_key or "–")),
-            ("Words that ask for it", ", ".join(event.topics)),
+            ("Matches subscriptions to", ", ".join(event.topics)),
             ("Size", f"{len(bytes(event.payload)):,} bytes"),
         ]
         return self.show(

@@ -15,37 +15,39 @@ def explain(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
         case State.PENDING:
             return _explain_waiting(delivery, webhook, now=now)
         case State.SENDING:
-            return "A worker is sending it at this moment."
+            return "A worker is sending this delivery."
         case State.DELIVERED:
-            return f"The receiver took it{_at_attempt(delivery)}."
+            return f"Delivered{_on_attempt(delivery)}."
         case State.FAILED:
-            return f"Given up: {delivery.get_ending_display()}{_at_attempt(delivery)}. It can be sent again."
+            return f"Failed{_on_attempt(delivery)}: {delivery.get_ending_display()}. It can be redelivered."
         case State.HELD if webhook.disabled_at is not None:
             reason = webhook.get_disabled_reason_display()
-            return f"Held, because its webhook is disabled ({reason}). It waits until that is enabled."
+            return (
+                f"Held because the webhook is disabled ({reason}). It can be redelivered once the webhook is enabled."
+            )
         case State.HELD:
-            return "Held since its webhook was disabled. The webhook is active again, and so it can be sent."
-    return "Cancelled. It can be sent again."
+            return "Held while the webhook was disabled. The webhook is enabled again, so it can be redelivered."
+    return "Cancelled. It can be redelivered."
 
 
 def _explain_waiting(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
     due_at = delivery.due_at or now
     if webhook.resting_until is not None and webhook.resting_until > max(now, due_at):
-        return f"Due, but its receiver is being given a rest until {exact(webhook.resting_until)}."
+        return f"Waiting because the webhook is backing off until {exact(webhook.resting_until)}."
     if due_at > now:
-        again = "sent again" if delivery.attempts_made else "sent"
-        return f"It will be {again} {relative(due_at, now=now)}."
-    return f"Due for {span(now - due_at)}; it waits for a worker, or for its turn among its webhook's other deliveries."
+        which = "Next" if delivery.attempts_made else "First"
+        return f"{which} attempt {relative(due_at, now=now)}."
+    return f"Ready for {span(now - due_at)}. Waiting for a worker, or for other deliveries to the webhook to finish."
 
 
-def _at_attempt(delivery: Delivery) -> str:
-    return f" at attempt {delivery.attempts_made}" if delivery.attempts_made else ""
+def _on_attempt(delivery: Delivery) -> str:
+    return f" on attempt {delivery.attempts_made}" if delivery.attempts_made else ""
 
 
 def why_not_sent_again(delivery: Delivery) -> str | None:
     """Return why a delivery cannot be redelivered now, worded to follow a count, or None if it can."""
     if delivery.state == State.SENDING:
-        return "being sent at this moment"
+        return "being sent"
     if delivery.webhook.deleted_at is not None:
         return "of a deleted webhook"
     if delivery.webhook.disabled_at is not None:
@@ -57,4 +59,4 @@ def why_not_called_off(delivery: Delivery) -> str | None:
     """Return why a delivery cannot be cancelled, worded to follow a count, or None if it can."""
     if delivery.state in CAN_BE_CALLED_OFF:
         return None
-    return "being sent at this moment" if delivery.state == State.SENDING else f"already {delivery.state}"
+    return "being sent" if delivery.state == State.SENDING else f"already {delivery.state}"

@@ -11,6 +11,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.text import capfirst
 
 from deliveries import formats
 from deliveries.ids import first_id_at
@@ -53,11 +54,11 @@ class LogFilter(SimpleListFilter):
         try:
             return self.narrow(queryset, value)
         except ValueError as error:
-            messages.error(request, f"{self.title[:1].upper()}{self.title[1:]}: {error}.")
+            messages.error(request, f"{capfirst(self.title)} {error}.")
             return queryset.none()
 
     def narrow(self, rows: Rows, value: str) -> Rows:
-        """Return the rows that match ``value``; raise ValueError with the reason if it is invalid."""
+        """Return the rows that match ``value``; raise ValueError, with a message to follow the title, if invalid."""
         raise NotImplementedError
 
 
@@ -65,8 +66,8 @@ class StateFilter(LogFilter):
     title = "state"
     parameter_name = "state"
     options: ClassVar = {
-        "due": "Due now",
-        "later": "To be sent later",
+        "due": "Ready",
+        "later": "Scheduled",
         **{state.value: state.label for state in Delivery.State},
     }
 
@@ -81,14 +82,14 @@ class StateFilter(LogFilter):
 class OutcomeFilter(LogFilter):
     title = "outcome"
     parameter_name = "outcome"
-    options: ClassVar = {outcome.value: outcome.label for outcome in Attempt.Outcome}
+    options: ClassVar = {outcome.value: capfirst(outcome.label) for outcome in Attempt.Outcome}
 
     def narrow(self, rows: Rows, value: str) -> Rows:
         return rows.filter(outcome=known(value, self.options))
 
 
 class PeriodFilter(LogFilter):
-    title = "time created"
+    title = "created"
     parameter_name = "period"
     options: ClassVar = {word: text for word, (text, _) in PERIODS.items()}
 
@@ -98,11 +99,11 @@ class PeriodFilter(LogFilter):
 
 
 class ConditionFilter(LogFilter):
-    title = "condition"
+    title = "status"
     parameter_name = "condition"
     options: ClassVar = {
-        "active": "Active", "failing": "Failing", "resting": "Resting", "unused": "Never used", "disabled": "Disabled",
-        "deleted": "Deleted",
+        "active": "Enabled", "failing": "Failing", "resting": "Backing off", "unused": "No deliveries yet",
+        "disabled": "Disabled", "deleted": "Deleted",
     }  # fmt: skip
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
@@ -165,20 +166,20 @@ class OrganizationFilter(TypedFilter):
         own = organizations_of(self.request)
         found = own.filter(slug=value.strip()).values_list("pk", flat=True).first()
         if found is None:
-            raise ValueError(f"there is none called {value[:100]!r}")
+            raise ValueError(f"{value[:100]!r} does not exist")
         return rows.filter(organization_id=found)
 
 
 class WebhookFilter(TypedFilter):
     title = "webhook"
     parameter_name = "webhook"
-    placeholder = "id"
+    placeholder = "ID"
 
     def narrow(self, rows: Rows, value: str) -> Rows:
         own = Webhook.objects.filter(organization__in=organizations_of(self.request))
         found = own.filter(uid=read_id(value)).values_list("pk", flat=True).first()
         if found is None:
-            raise ValueError(f"there is none with the id {value[:100]}")
+            raise ValueError(f"{value[:100]} does not exist")
         return rows.filter(webhook_id=found)
 
 
@@ -208,9 +209,9 @@ class TimeFilter(TypedFilter):
         try:
             moment = datetime.fromisoformat(value.strip().upper())
         except ValueError as error:
-            raise ValueError(f"{value[:100]!r} is not a time like 2026-03-04T02:30") from error
+            raise ValueError("must be a time such as 2026-03-04T02:30") from error
         if moment.year < 1970:
-            raise ValueError("before 1970 there was nothing")
+            raise ValueError("must be 1970 or later")
         return rows.filter(
             **{f"id__{self.bound}": first_id_at(moment if moment.tzinfo else moment.replace(tzinfo=UTC))}
         )
@@ -235,7 +236,7 @@ TIMES = {PeriodFilter.parameter_name, AfterFilter.parameter_name, BeforeFilter.p
 def known(value: str, options: dict[str, str]) -> str:
     """Return ``value`` if it is one of the options; raise ValueError otherwise."""
     if value not in options:
-        raise ValueError(f"{value[:100]!r} is none of {', '.join(options)}")
+        raise ValueError(f"must be one of: {', '.join(options)}")
     return value
 
 
@@ -244,4 +245,4 @@ def read_id(text: str) -> UUID:
     try:
         return UUID(text.strip())
     except ValueError as error:
-        raise ValueError(f"{text[:100]!r} is not an id") from error
+        raise ValueError("must be a UUID") from error

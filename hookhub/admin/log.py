@@ -27,7 +27,7 @@ from hookhub.admin.reading import (
     shown_attempt,
     shown_payload,
 )
-from hookhub.admin.showing import span, state_badge, when
+from hookhub.admin.showing import deliveries, span, state_badge, when
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.models import Scope
 
@@ -41,7 +41,7 @@ class DeliveryAdmin(Acting, LogAdmin):
         filters.OrganizationFilter, filters.TypeFilter,
     )  # fmt: skip
     search_fields = ("id",)
-    search_help_text = "The exact id of a delivery or of its event."
+    search_help_text = "Enter a full delivery ID or event ID."
     actions = ("redeliver", "cancel")
     columns = (
         "id", "event_id", "webhook_id", "organization_id", "repository_id", "event_type", "state", "attempts_made",
@@ -92,13 +92,13 @@ class DeliveryAdmin(Acting, LogAdmin):
 
     @admin.display(description="State")
     def shown_state(self, obj: Delivery) -> SafeString:
-        return state_badge(obj.state)
+        return state_badge(obj.state, obj.get_state_display())
 
     @admin.display(description="Webhook")
     def to(self, obj: Delivery) -> SafeString:
         return format_html('<a class="hh-cut" href="{}">{}</a>', page_of(obj.webhook), str(obj.webhook))
 
-    @admin.display(description="Of")
+    @admin.display(description="Organization / repository")
     def scope(self, obj: Delivery) -> str:
         return obj.repository.full_name if obj.repository else obj.organization.slug
 
@@ -106,11 +106,11 @@ class DeliveryAdmin(Acting, LogAdmin):
     def tries(self, obj: Delivery) -> int:
         return obj.attempts_made
 
-    @admin.display(description="Status", empty_value="–")
+    @admin.display(description="HTTP status", empty_value="–")
     def last_answer(self, obj: Delivery) -> int | None:
         return obj.last_status
 
-    @admin.display(description="Due")
+    @admin.display(description="Next attempt")
     def due(self, obj: Delivery) -> SafeString | str:
         return when(obj.due_at, now=timezone.now())
 
@@ -118,17 +118,17 @@ class DeliveryAdmin(Acting, LogAdmin):
     def created(self, obj: Delivery) -> SafeString | str:
         return when(obj.created_at, now=timezone.now())
 
-    @admin.action(description="Send again", permissions=["act"])
+    @admin.action(description="Redeliver selected deliveries", permissions=["act"])
     def redeliver(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Make the selected deliveries due immediately."""
         chosen = chosen_of(queryset)
         count = replay.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
         reasons = [reason for delivery in chosen if (reason := why_not_sent_again(delivery)) is not None]
-        reasons += ["changed in between"] * (len(chosen) - count - len(reasons))
-        self.note(request, [delivery for delivery in chosen if why_not_sent_again(delivery) is None], "Sent again.")
-        self.tell(request, f"{deliveries(count)} will be sent again now." if count else "", tally(reasons))
+        reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
+        self.note(request, [delivery for delivery in chosen if why_not_sent_again(delivery) is None], "Redelivered.")
+        self.tell(request, f"{deliveries(count)} queued for redelivery." if count else "", tally(reasons))
 
-    @admin.action(description="Cancel…", permissions=["act"])
+    @admin.action(description="Cancel selected deliveries…", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
         """Cancel the selected deliveries after a confirmation."""
         chosen = chosen_of(queryset)
@@ -148,7 +148,7 @@ class DeliveryAdmin(Acting, LogAdmin):
                 },
             )
         count = replay.cancel([delivery.pk for delivery in chosen], now=timezone.now())
-        reasons += ["changed in between"] * (len(chosen) - count - len(reasons))
+        reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
         self.note(request, [delivery for delivery in chosen if why_not_called_off(delivery) is None], "Cancelled.")
         self.tell(request, f"{deliveries(count)} cancelled." if count else "", tally(reasons))
         return None
@@ -168,7 +168,7 @@ class DeliveryAdmin(Acting, LogAdmin):
             request,
             "hookhub/admin/delivery.html",
             delivery,
-            state=state_badge(delivery.state),
+            state=state_badge(delivery.state, delivery.get_state_display()),
             explanation=explain(delivery, webhook, now=now),
             facts=facts_of(delivery, webhook, now=now),
             webhook=webhook,
@@ -191,7 +191,7 @@ class AttemptAdmin(LogAdmin):
         filters.OutcomeFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,
     )  # fmt: skip
     search_fields = ("id",)
-    search_help_text = "The exact id of an attempt or of its delivery."
+    search_help_text = "Enter a full attempt ID or delivery ID."
     columns = ("id", "delivery_id", "number", "outcome", "status", "url", "duration", "started_at")
 
     def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
@@ -218,9 +218,9 @@ class AttemptAdmin(LogAdmin):
 
     @admin.display(description="Outcome")
     def shown_outcome(self, obj: Attempt) -> SafeString:
-        return state_badge(obj.outcome)
+        return state_badge(obj.outcome, obj.get_outcome_display())
 
-    @admin.display(description="Status", empty_value="–")
+    @admin.display(description="HTTP status", empty_value="–")
     def answer(self, obj: Attempt) -> int | None:
         return obj.status
 
@@ -228,7 +228,7 @@ class AttemptAdmin(LogAdmin):
     def url_tried(self, obj: Attempt) -> SafeString:
         return format_html('<span class="hh-cut">{}</span>', obj.url)
 
-    @admin.display(description="Took", empty_value="–")
+    @admin.display(description="Duration", empty_value="–")
     def took(self, obj: Attempt) -> str | None:
         return None if obj.duration is None else span(obj.duration)
 
@@ -252,8 +252,3 @@ def chosen_of(queryset: QuerySet[Delivery]) -> list[Delivery]:
     Everything that a filter selects is redelivered by a replay instead, which works in batches.
     """
     return list(queryset.prefetch_related("webhook")[: LogAdmin.list_per_page])
-
-
-def deliveries(count: int) -> str:
-    """Return a count of deliveries as text."""
-    return "1 delivery" if count == 1 else f"{count:,} deliveries"

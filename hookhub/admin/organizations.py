@@ -62,7 +62,7 @@ class Named(Lasting):
         except IntegrityError as error:
             if names.violated_field(error) is None:
                 raise
-            self.message_user(request, "This name has just been taken; choose another.", messages.ERROR)
+            self.message_user(request, "This name is already taken; choose another.", messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
 
@@ -88,14 +88,13 @@ class OrganizationAdmin(Audited, Named):
         form=NamedForm,
         fields="__all__",
         help_texts={
-            "slug": "What the API, the events and the shapes of other systems call it.",
-            "default_dialect": "Whose event types and wire format hold where nothing else is said, and whose words "
-            "/v1/webhooks speaks.",
-            "default_format": "The wire format of webhooks that name none; empty for the default dialect's. "
-            "SocialGateway's sends X-SocialGateway-Event; receivers that read X-GitHub-Event need github.",
-            "validate_events": "Refuse events of a known type that break its schema.",
-            "create_repositories": "Create a repository when the first event about it is published.",
-            "limits": f"An object with any of {', '.join(LIMITS)}; 0 is no limit. Empty for the deployment's limits.",
+            "slug": "The organization's name in URLs, API requests and events.",
+            "default_dialect": "The system whose event types, wire format and /v1/webhooks API are the defaults.",
+            "default_format": "The wire format of webhooks created without one. Leave blank for that of the default "
+            "dialect. SocialGateway's sends X-SocialGateway-Event; receivers that expect X-GitHub-Event need github.",
+            "validate_events": "Reject events that do not match the schema of their type.",
+            "create_repositories": "Create a repository when its first event is published.",
+            "limits": f"JSON object with any of: {', '.join(LIMITS)}. 0 means no limit. Leave blank for the defaults.",
         },
     )
 

@@ -56,12 +56,12 @@ class Order:
         """Return the key in a URL parameter; raise ValueError if it is invalid."""
         words = text.split("~")
         if len(words) != len(self.columns):
-            raise ValueError("it belongs to another list")
+            raise ValueError("its position belongs to another list")
         fields = {field.attname: field for field in model._meta.fields}  # noqa: SLF001 - Django documents it
         try:
             return tuple(fields[column].to_python(word) for column, word in zip(self.columns, words, strict=True))
         except ValidationError as error:
-            raise ValueError("it cannot be read") from error
+            raise ValueError("its position is malformed") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ class LogChangeList(ChangeList):
         try:
             return self.order.read(text, self.model)
         except ValueError as error:
-            messages.error(request, f"The place in the list is not understood: {error}. This is its beginning.")
+            messages.error(request, f"Invalid page link: {error}. Showing the first page.")
             return None
 
     def _served_by_index(self, request: HttpRequest) -> QuerySet[Any] | None:
@@ -260,7 +260,7 @@ class LogAdmin(Titled, ReadOnly):
         try:
             wanted = UUID(term)
         except ValueError:
-            messages.error(request, f"Search: {term[:100]!r} is not an id.")
+            messages.error(request, f"Search: {term[:100]!r} is not a valid ID.")
             return queryset.none(), False
         return queryset.filter(self.found_by(wanted)), False
 

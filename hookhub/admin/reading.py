@@ -6,6 +6,7 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from hookhub.admin.base import page_of
@@ -34,17 +35,17 @@ def facts_of(delivery: Delivery, webhook: Webhook, *, now: datetime) -> list[tup
         ("Repository", delivery.repository.full_name if delivery.repository else "–"),
         ("Format", webhook.get_format_display()),
         ("Created", moment(delivery.created_at, now=now)),
-        ("Next due", moment(delivery.due_at, now=now)),
+        ("Next attempt", moment(delivery.due_at, now=now)),
         ("Finished", moment(delivery.finished_at, now=now)),
-        ("Ending", delivery.get_ending_display() or "–"),
-        ("Attempts made", delivery.attempts_made),
-        ("Steps of the schedule used", delivery.failures),
-        ("Sent again by hand", delivery.redeliveries),
+        ("Ending", capfirst(delivery.get_ending_display() or "–")),
+        ("Attempts", delivery.attempts_made),
+        ("Failures in the current schedule", delivery.failures),
+        ("Redeliveries", delivery.redeliveries),
     ]  # fmt: skip
     if delivery.leased_until is not None:
-        facts.append(("With a worker until", moment(delivery.leased_until, now=now)))
+        facts.append(("Leased until", moment(delivery.leased_until, now=now)))
     if delivery.lease_losses:
-        facts.append(("Leases lost", delivery.lease_losses))
+        facts.append(("Lost leases", delivery.lease_losses))
     return facts
 
 
@@ -53,7 +54,7 @@ def shown_attempt(attempt: Attempt) -> dict[str, object]:
     body = bytes(attempt.response_body)
     return {
         "number": attempt.number,
-        "outcome": state_badge(attempt.outcome),
+        "outcome": state_badge(attempt.outcome, attempt.get_outcome_display()),
         "status": attempt.status,
         "started": exact(attempt.started_at),
         "took": "–" if attempt.duration is None else span(attempt.duration),
@@ -91,7 +92,7 @@ def row_of(delivery: Delivery, *, now: datetime) -> dict[str, object]:
     return {
         "page": page_of(delivery),
         "id": delivery.pk,
-        "state": state_badge(delivery.state),
+        "state": state_badge(delivery.state, delivery.get_state_display()),
         "type": delivery.event_type,
         "webhook": delivery.webhook,
         "attempts": delivery.attempts_made,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.db.models import Model, QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 # Counting stops here, so that a number never costs more than its page.
 COUNTED_MOST = 10_000
@@ -63,9 +64,9 @@ def badge(text: str, tone: str) -> SafeString:
     return format_html('<span class="hh-badge hh-{}">{}</span>', tone, text)
 
 
-def state_badge(state: str) -> SafeString:
+def state_badge(state: str, label: str) -> SafeString:
     """Return a state or an outcome as a colored label."""
-    return badge(state, TONES.get(state, "quiet"))
+    return badge(capfirst(label), TONES.get(state, "quiet"))
 
 
 def count_up_to(rows: QuerySet[Model], *, most: int = COUNTED_MOST) -> str:
@@ -76,6 +77,11 @@ def count_up_to(rows: QuerySet[Model], *, most: int = COUNTED_MOST) -> str:
 def at_most(count: int, *, most: int = COUNTED_MOST) -> str:
     """Return a count as text, where counting stopped after ``most``."""
     return f"{most:,}+" if count > most else f"{count:,}"
+
+
+def deliveries(count: int) -> str:
+    """Return a count of deliveries as text."""
+    return "1 delivery" if count == 1 else f"{count:,} deliveries"
 
 
 def printable(raw: bytes | str) -> str:

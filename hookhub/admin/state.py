@@ -110,8 +110,8 @@ def no_worker(found: Workers, *, now: datetime) -> str:
     if found.alive:
         return ""
     if found.seen_at is None:
-        return "No worker has run yet."
-    return f"No worker is running; the last one was heard of {relative(found.seen_at, now=now)}."
+        return "No worker has started yet."
+    return f"No worker is running. The last one was seen {relative(found.seen_at, now=now)}."
 
 
 def judge(
@@ -123,19 +123,19 @@ def judge(
     """
     if no_worker:
         if is_work:
-            return f"{no_worker} Events wait: start a worker with `manage.py run worker`.", "bad"
-        return f"{no_worker} Nothing waits yet.", "warning"
+            return f"{no_worker} Events are queued. Start a worker with `manage.py run worker`.", "bad"
+        return f"{no_worker} The queue is empty.", "warning"
     if oldest is None or oldest.due_at is None or now - oldest.due_at < LATE:
-        return "Nothing is late.", "good"
+        return "All deliveries are on time.", "good"
     late = span(now - oldest.due_at)
     resting_until = oldest.webhook.resting_until
     if resting_until is not None and resting_until > now:
-        return f"The oldest due delivery is {late} late: its receiver is being given a rest.", "warning"
+        return f"The oldest ready delivery is {late} overdue: its webhook is backing off.", "warning"
     if last_attempt_at is None or now - last_attempt_at > LATE:
-        since = "there has been no attempt yet" if last_attempt_at is None else (
+        since = "there have been no attempts" if last_attempt_at is None else (
             f"the last attempt was {relative(last_attempt_at, now=now)}")  # fmt: skip
-        return f"The oldest due delivery is {late} late, and {since}. Is a worker running?", "bad"
-    return f"The oldest due delivery is {late} late. The workers do not keep up, or its webhook does not.", "warning"
+        return f"The oldest ready delivery is {late} overdue, and {since}. Check that a worker is running.", "bad"
+    return f"The oldest ready delivery is {late} overdue. The workers or its receiver cannot keep up.", "warning"
 
 
 def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
@@ -151,12 +151,12 @@ def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
     pending = all_deliveries.filter(state="pending")
     failed = failed_since(now - timedelta(hours=24), own=own)
     counted = [
-        ("Due now", count_up_to(pending.filter(line__gt=Delivery.Line.NONE)), f"{log}?state=due", "waiting"),
-        ("Being sent", count_up_to(all_deliveries.filter(state="sending")), f"{log}?state=sending", "busy"),
-        ("To be sent later", count_up_to(pending.filter(line=Delivery.Line.NONE)), f"{log}?state=later", "waiting"),
+        ("Ready", count_up_to(pending.filter(line__gt=Delivery.Line.NONE)), f"{log}?state=due", "waiting"),
+        ("Sending", count_up_to(all_deliveries.filter(state="sending")), f"{log}?state=sending", "busy"),
+        ("Scheduled", count_up_to(pending.filter(line=Delivery.Line.NONE)), f"{log}?state=later", "waiting"),
         ("Held", count_up_to(all_deliveries.filter(state="held")), f"{log}?state=held", "warning"),
-        ("Failed in 24 h", failed, f"{log}?state=failed", "bad"),
-        ("Events to fan out", count_up_to(events),
+        ("Failed (last 24 hours)", failed, f"{log}?state=failed", "bad"),
+        ("Events awaiting fan-out", count_up_to(events),
          reverse("admin:deliveries_event_changelist"), "waiting"),
         ("Failing webhooks", count_up_to(kept.filter(disabled_at=None, failure_count__gt=0)),
          f"{hooks}?condition=failing", "warning"),

@@ -25,36 +25,40 @@ class WebhookForm(ModelForm):
 
     url = forms.CharField(label="URL", max_length=2048, widget=forms.TextInput(attrs={"class": "vLargeTextField"}))
     events = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 3}), help_text="One event type a line, or * for all of them."
+        widget=forms.Textarea(attrs={"rows": 3}), help_text="Event types, one per line, or * for all."
     )
-    format = forms.ChoiceField(required=False, help_text="The usual is the organization's.")
-    content_type = forms.ChoiceField(required=False, help_text="The usual is the format's.")
+    format = forms.ChoiceField(required=False, help_text="The default is the organization's format.")
+    content_type = forms.ChoiceField(required=False, help_text="The default is the format's content type.")
     headers = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 2}),
-        label="Headers of its own",
-        help_text=f"One “Name: value” a line. They replace those that are set; {formats.MASK} keeps the value that is "
-        "set under that name. Left empty, all stay.",
+        label="Custom headers",
+        help_text=f"One “Name: value” per line. Replaces all custom headers; the value {formats.MASK} keeps the stored "
+        "one. Leave blank to keep all headers.",
     )
-    drop_headers = forms.BooleanField(required=False, label="Take its own headers away")
+    drop_headers = forms.BooleanField(required=False, label="Remove all custom headers")
     secret = forms.CharField(
-        required=False, help_text="Left empty, one is made. It is shown once, after saving.", strip=False
+        required=False,
+        label="Signing secret",
+        help_text="Leave blank to generate a secret, which is shown once, after saving.",
+        strip=False,
     )
     retry_schedule = forms.CharField(
         required=False,
-        help_text=f"Waits in seconds, such as “60, 300, 1800”; “{NO_RETRIES}” for no retries; empty for the usual.",
+        help_text=f"Delays in seconds, such as “60, 300, 1800”, or “{NO_RETRIES}” to disable retries. Leave blank for "
+        "the default.",
     )
-    timeout = forms.FloatField(required=False, help_text="Seconds for one attempt; empty for the usual.")
+    timeout = forms.FloatField(required=False, help_text="Seconds per attempt. Leave blank for the default.")
     max_in_flight = forms.IntegerField(
-        required=False, help_text="Requests at the same time; empty for the usual.", label="Most in flight"
+        required=False, help_text="Leave blank for the default.", label="Maximum requests in flight"
     )
 
     class Meta:
         model = Webhook
         fields = ("organization", "repository", "name", "verify_ssl", "auto_disable")
         labels: ClassVar = {
-            "verify_ssl": "Check the receiver's certificate",
-            "auto_disable": "Disable it when it keeps failing",
+            "verify_ssl": "Enable SSL verification",
+            "auto_disable": "Disable automatically after repeated failures",
         }
 
     OWN: ClassVar = ("name", "url", "events", "format", "content_type", "verify_ssl", "auto_disable", "max_in_flight")
@@ -71,7 +75,7 @@ class WebhookForm(ModelForm):
         field = self.fields.get(name)
         if isinstance(field, forms.ChoiceField):
             # An existing webhook has a value; only for a new one can it be left to the default.
-            field.choices = [("", "the usual"), *choices] if self.is_new else choices
+            field.choices = [("", "Default"), *choices] if self.is_new else choices
             field.required = not self.is_new
             field.help_text = field.help_text if self.is_new else ""
 
@@ -84,7 +88,7 @@ class WebhookForm(ModelForm):
         self.wanted = self._read_wanted(cleaned)
         organization, repository = cleaned.get("organization"), cleaned.get("repository")
         if repository is not None and organization is not None and repository.organization_id != organization.pk:
-            self.add_error("repository", f"is not one of {organization}")
+            self.add_error("repository", f"Select a repository of {organization}.")
         try:
             if self.is_new:
                 default = organization.wire_format if isinstance(organization, Organization) else formats.DEFAULT
@@ -94,7 +98,7 @@ class WebhookForm(ModelForm):
         except terms.BadTerms as error:
             self.show(error)
         except vault.Unreadable as error:
-            self.add_error(None, f"What the webhook has sealed cannot be opened: {error}.")
+            self.add_error(None, f"The webhook's stored secrets cannot be decrypted: {error}.")
         return cleaned
 
     def show(self, error: terms.BadTerms) -> None:
@@ -131,7 +135,7 @@ class WebhookForm(ModelForm):
         try:
             return [float(word) for word in text.replace(",", " ").split()]
         except ValueError:
-            self.add_error("retry_schedule", f"use numbers of seconds with commas between, or “{NO_RETRIES}”")
+            self.add_error("retry_schedule", f"Enter delays in seconds, separated by commas, or “{NO_RETRIES}”.")
             return None
 
     def _read_headers(self, text: str) -> dict[str, str]:
@@ -141,10 +145,10 @@ class WebhookForm(ModelForm):
             if not line.strip():
                 continue
             if not colon:
-                self.add_error("headers", "each line must look like “Name: value”")
+                self.add_error("headers", "Enter one “Name: value” per line.")
                 continue
             if name.strip() in headers:
-                self.add_error("headers", f"{name.strip()} is there twice")
+                self.add_error("headers", f"Duplicate header: {name.strip()}.")
             headers[name.strip()] = value.strip()
         return headers
 
@@ -153,7 +157,7 @@ def choices_for(webhook: Webhook) -> list[tuple[str, str]]:
     """Return the formats to choose from, including the webhook's own if this version does not know it."""
     choices = formats.choices()
     is_known = webhook.pk is None or webhook.format in formats.FORMATS
-    return choices if is_known else [*choices, (webhook.format, f"{webhook.format} (not known to this version)")]
+    return choices if is_known else [*choices, (webhook.format, f"{webhook.format} (not supported by this version)")]
 
 
 def as_typed(webhook: Webhook) -> dict[str, object]:

@@ -28,16 +28,16 @@ class Measures:
 def health(webhook: Webhook, *, now: datetime) -> SafeString:
     """Return a colored label that says how healthy a webhook is."""
     if webhook.deleted_at is not None:
-        return badge("deleted", "quiet")
+        return badge("Deleted", "quiet")
     if webhook.disabled_at is not None:
-        return badge(f"disabled: {webhook.get_disabled_reason_display()}", "quiet" if was_meant(webhook) else "bad")
+        return badge(f"Disabled: {webhook.get_disabled_reason_display()}", "quiet" if was_meant(webhook) else "bad")
     if webhook.resting_until is not None and webhook.resting_until > now:
-        return badge(f"resting, back {relative(webhook.resting_until, now=now)}", "warning")
+        return badge(f"Backing off, next attempt {relative(webhook.resting_until, now=now)}", "warning")
     if webhook.failure_count:
-        return badge(f"failing ({webhook.failure_count})", "warning")
+        return badge(f"Failing ({webhook.failure_count})", "warning")
     if webhook.last_delivery_at is None:
-        return badge("never used", "quiet")
-    return badge("healthy", "good")
+        return badge("No deliveries yet", "quiet")
+    return badge("Healthy", "good")
 
 
 def was_meant(webhook: Webhook) -> bool:
@@ -80,13 +80,13 @@ def figures(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
         "–" if value is None else span(value) for value in (measures.middle, measures.slow, measures.slowest)
     )
     return [
-        ("Due now", count_up_to(log.filter(state="pending", line__gt=Delivery.Line.NONE))),
-        ("To be sent later", count_up_to(log.filter(state="pending", line=Delivery.Line.NONE))),
-        ("In flight", count_up_to(log.filter(state="sending"))),
+        ("Ready", count_up_to(log.filter(state="pending", line__gt=Delivery.Line.NONE))),
+        ("Scheduled", count_up_to(log.filter(state="pending", line=Delivery.Line.NONE))),
+        ("Sending", count_up_to(log.filter(state="sending"))),
         ("Held", count_up_to(log.filter(state="held"))),
-        (f"Success in the last {measures.attempts:,} attempts", rate),
-        ("Latency p50 / p95 / p99", spans),
-        ("Failures in a row", f"{webhook.failure_count:,}"),
+        (f"Success rate (last {measures.attempts:,} attempts)", rate),
+        ("Response time p50 / p95 / p99", spans),
+        ("Consecutive failures", f"{webhook.failure_count:,}"),
         ("Last success", "–" if webhook.last_success_at is None else relative(webhook.last_success_at, now=now)),
     ]
 
@@ -96,10 +96,9 @@ def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
     try:
         live = [secret for secret in vault.secrets_of(webhook) if secret.is_live(now)]
     except vault.Unreadable as error:
-        return [f"Unreadable: {error}"]
+        return [f"Cannot be decrypted: {error}"]
     return [
-        "signs until it is rotated" if secret.expires_at is None else f"signs until {exact(secret.expires_at)}"
-        for secret in live
+        "current" if secret.expires_at is None else f"previous (expires {exact(secret.expires_at)})" for secret in live
     ]
 
 
@@ -113,4 +112,4 @@ def headers_of(webhook: Webhook) -> list[str]:
     try:
         return [f"{name}: {MASK}" for name in vault.headers_of(webhook)]
     except vault.Unreadable as error:
-        return [f"Unreadable: {error}"]
+        return [f"Cannot be decrypted: {error}"]

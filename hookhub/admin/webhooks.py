@@ -20,7 +20,7 @@ from hookhub import samples
 from hookhub.admin.base import Acting, Titled, page_of, tally
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.reading import row_of
-from hookhub.admin.showing import when
+from hookhub.admin.showing import deliveries, when
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.admin.webhook_form import WebhookForm
 from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
@@ -36,10 +36,10 @@ SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is
 # Each button's action and label, and to which webhooks it applies.
 BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable", "Enable", lambda webhook: not webhook.active),
-    ("enable_and_release", "Enable and send what is held", lambda webhook: not webhook.active),
-    ("enable_and_release", "Send what is held", lambda webhook: webhook.active and holds(webhook)),
-    ("ping", "Send a ping", lambda webhook: webhook.active),
-    ("rotate_secret", "Rotate the secret", lambda webhook: webhook.deleted_at is None and signs(webhook)),
+    ("enable_and_release", "Enable and send held deliveries", lambda webhook: not webhook.active),
+    ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and holds(webhook)),
+    ("ping", "Send ping", lambda webhook: webhook.active),
+    ("rotate_secret", "Rotate secret", lambda webhook: webhook.deleted_at is None and signs(webhook)),
     ("disable", "Disable", lambda webhook: webhook.active),
 )
 
@@ -63,7 +63,7 @@ class WebhookAdmin(Titled, Acting):
     list_per_page = ONE_PAGE
     show_facets = ShowFacets.NEVER
     search_fields = ("name", "seen_url", "uid")
-    search_help_text = "Part of a name, a URL or an id."
+    search_help_text = "Search by name, URL or ID."
     ordering = ("-id",)
     actions = ("enable", "enable_and_release", "disable", "ping", "send_test", "rotate_secret")
     autocomplete_fields = ("organization", "repository")
@@ -99,7 +99,7 @@ class WebhookAdmin(Titled, Acting):
             return format_html('<span class="hh-cut">{}</span>', obj.shown_url)
         return format_html('{}<br><small class="hh-cut hh-dim">{}</small>', obj.name, obj.shown_url)
 
-    @admin.display(description="Health")
+    @admin.display(description="Status")
     def health(self, obj: Webhook) -> SafeString:
         return health(obj, now=timezone.now())
 
@@ -118,7 +118,7 @@ class WebhookAdmin(Titled, Acting):
             return "–"
         return format_html("{} {}", obj.last_delivery_status or "–", when(obj.last_delivery_at, now=timezone.now()))
 
-    @admin.display(description="Failures", ordering="failure_count")
+    @admin.display(description="Consecutive failures", ordering="failure_count")
     def failures(self, obj: Webhook) -> int:
         return obj.failure_count
 
@@ -146,7 +146,7 @@ class WebhookAdmin(Titled, Acting):
         else:
             where, what = ("organization", "repository", "name"), ("shown_url", "events", "format", "content_type")
         how = ("verify_ssl", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
-        return [(None, {"fields": where}), ("What is sent", {"fields": what}), ("How", {"fields": how})]
+        return [(None, {"fields": where}), ("Request", {"fields": what}), ("Delivery", {"fields": how})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Webhook | None = None) -> tuple[str, ...]:
         """Make the organization and the repository of an existing webhook read-only."""
@@ -179,7 +179,9 @@ class WebhookAdmin(Titled, Acting):
 
     def show_secret(self, request: HttpRequest, webhook: Webhook, secret: str) -> None:
         """Show a new secret, which is not shown again."""
-        shown = format_html("The secret of {} is now <code>{}</code> It is not shown again.", str(webhook), secret)
+        shown = format_html(
+            "New signing secret of {}: <code>{}</code> Copy it now. It is not shown again.", str(webhook), secret
+        )
         self.message_user(request, shown, messages.WARNING)
 
     def changeform_view(
@@ -226,16 +228,16 @@ class WebhookAdmin(Titled, Acting):
                 webhook = webhooks.lock(webhook_id)
                 if webhook is not None and webhook.deleted_at is None:
                     cancelled += webhooks.delete(webhook, now=now)
-        self.message_user(request, f"{cancelled:,} waiting or held deliveries were cancelled.", messages.INFO)
+        self.message_user(request, f"{deliveries(cancelled)} cancelled.", messages.INFO)
 
     # Actions ---------------------------------------------------------------------------------------------------------
 
-    @admin.action(description="Enable", permissions=["act"])
+    @admin.action(description="Enable selected webhooks", permissions=["act"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Enable the disabled ones of the selected webhooks; their held deliveries stay held."""
         self._enable(request, queryset, release_held=False)
 
-    @admin.action(description="Enable and send what is held", permissions=["act"])
+    @admin.action(description="Enable selected webhooks and send held deliveries", permissions=["act"])
     def enable_and_release(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Enable the disabled ones of the selected webhooks, and make the held deliveries of all of them due."""
         self._enable(request, queryset, release_held=True)
@@ -246,74 +248,70 @@ class WebhookAdmin(Titled, Acting):
             if webhook.deleted_at is not None:
                 left_alone.append("deleted")
             elif webhook.disabled_at is None and not (release_held and holds(webhook)):
-                left_alone.append("active already")
+                left_alone.append("already enabled")
             else:
                 _, count = replay.enable(webhook.pk, release_held=release_held, now=timezone.now())
                 released += count
                 done.append(webhook)
-        more = f" {released:,} held deliveries are due now." if release_held else ""
+        more = f" {deliveries(released)} queued." if release_held else ""
         self.note(request, done, "Enabled.")
         self.tell(request, f"{named(done)} enabled.{more}" if done else "", tally(left_alone))
 
-    @admin.action(description="Disable", permissions=["act"])
+    @admin.action(description="Disable selected webhooks", permissions=["act"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Disable the active ones of the selected webhooks, and hold their deliveries."""
         done, left_alone, held = [], [], 0
         for webhook in chosen_of(queryset):
             if not webhook.active:
-                left_alone.append("not active")
+                left_alone.append("not enabled")
                 continue
             _, count = replay.disable(webhook.pk, now=timezone.now())
             held += count
             done.append(webhook)
         self.note(request, done, "Disabled.")
-        self.tell(
-            request, f"{named(done)} disabled. {held:,} deliveries are held now." if done else "", tally(left_alone)
-        )
+        self.tell(request, f"{named(done)} disabled. {deliveries(held)} held." if done else "", tally(left_alone))
 
-    @admin.action(description="Send a ping", permissions=["act"])
+    @admin.action(description="Send ping to selected webhooks", permissions=["act"])
     def ping(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send a ping to the active ones of the selected webhooks, and link to the deliveries."""
         done, left_alone = [], []
         for webhook in chosen_of(queryset):
             if not webhook.active:
-                left_alone.append("not active")
+                left_alone.append("not enabled")
                 continue
             delivery = replay.ping(webhook, now=timezone.now())
-            shown = format_html(
-                'A ping is on its way to {}: <a href="{}">watch it</a>.', str(webhook), page_of(delivery)
-            )
+            shown = format_html('Ping sent to {}. <a href="{}">View delivery</a>', str(webhook), page_of(delivery))
             self.message_user(request, shown, messages.SUCCESS)
             done.append(webhook)
-        self.note(request, done, "Pinged.")
+        self.note(request, done, "Ping sent.")
         self.tell(request, "", tally(left_alone))
 
-    @admin.action(description="Send a test event", permissions=["act"])
+    @admin.action(description="Send test event to selected webhooks", permissions=["act"])
     def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send each selected webhook an example of the posted type, or of the first type it subscribes to."""
         done, left_alone = [], []
         for webhook in chosen_of(queryset.select_related("organization")):
             if not webhook.active:
-                left_alone.append("not active")
+                left_alone.append("not enabled")
                 continue
             try:
                 sample = samples.choose(webhook, request.POST.get("type") or None)
             except terms.BadTerms as error:
-                left_alone.append(error.faults["type"])
+                left_alone.append(f"({error.faults['type']})")
                 continue
             delivery = replay.send_to(webhook, sample.type, sample.data, now=timezone.now())
             shown = format_html(
-                'A test of {} is on its way to {}: <a href="{}">watch it</a>.',
+                'Test event {} sent to {}. <a href="{}">View delivery</a>',
                 sample.name,
                 str(webhook),
                 page_of(delivery),
             )
             self.message_user(request, shown, messages.SUCCESS)
             done.append(webhook)
-        self.note(request, done, "Sent a test event.")
+        self.note(request, done, "Test event sent.")
         self.tell(request, "", tally(left_alone))
 
-    @admin.action(description="Rotate the secret", permissions=["act"])
+    @admin.action(description="Rotate secrets of selected webhooks", permissions=["act"])
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Replace the secret of each selected webhook and show it once; the old one signs until the overlap ends."""
         done, left_alone = [], []
@@ -322,12 +320,12 @@ class WebhookAdmin(Titled, Acting):
                 left_alone.append("deleted")
                 continue
             if not signs(webhook):
-                left_alone.append("signs nothing")
+                left_alone.append("whose format does not sign requests")
                 continue
             try:
                 _, secret = webhooks.rotate_secret(webhook.pk, now=timezone.now())
             except vault.Unreadable as error:
-                left_alone.append(str(error))
+                left_alone.append(f"({error})")
                 continue
             self.show_secret(request, webhook, secret)
             done.append(webhook)

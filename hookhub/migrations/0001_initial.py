@@ -22,8 +22,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(blank=True, max_length=200)),
-                ('scope', models.CharField(choices=[('master', 'everything, API keys included'), ('manage', 'manage webhooks, publish and read'), ('publish', 'publish events only'), ('read', 'read only')], default='publish', max_length=10)),
-                ('key_id', models.CharField(editable=False, max_length=16, unique=True)),
+                ('scope', models.CharField(choices=[('master', 'full access, including API keys'), ('manage', 'manage webhooks, publish and read events'), ('publish', 'publish events only'), ('read', 'read only')], default='publish', max_length=10)),
+                ('key_id', models.CharField(editable=False, max_length=16, unique=True, verbose_name='key ID')),
                 ('secret_hash', models.BinaryField()),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('last_used_at', models.DateTimeField(editable=False, null=True)),

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={"verbose_name": "event type"},
+            options={"verbose_name": "custom event type"},
         ),
         migrations.AddConstraint(
             "owneventtype", models.UniqueConstraint(fields=["organization", "type"], name="event_type_once")

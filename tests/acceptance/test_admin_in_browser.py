@@ -66,7 +66,7 @@ def test_a_failed_delivery_is_understood_sent_again_and_delivered(
     delivery = the_delivery()
     assert delivery.state == "failed"
 
-    tab.get_by_role("link", name="Failed in 24 h").or_(tab.get_by_role("link", name="Deliveries")).first.click()
+    tab.get_by_role("link", name="Failed (last 24 hours)").or_(tab.get_by_role("link", name="Deliveries")).first.click()
     tab.get_by_role("link", name="Failed", exact=True).click()
     tab.get_by_role("link", name=str(delivery.pk)).click()
     expect(tab.locator("#attempt-1 .hh-body")).to_have_text(
@@ -74,15 +74,15 @@ def test_a_failed_delivery_is_understood_sent_again_and_delivered(
     )
     expect(tab).to_have_title(f"Delivery {delivery.pk} | HookHub")
     expect(tab.locator("#attempt-1")).to_contain_text("Content-Type: text/html")
-    tab.get_by_role("button", name="Send again").click()
-    expect(tab.locator(".messagelist")).to_have_text("1 delivery will be sent again now.")
+    tab.get_by_role("button", name="Redeliver").click()
+    expect(tab.locator(".messagelist")).to_have_text("1 delivery queued for redelivery.")
     assert (the_delivery().state, the_delivery().redeliveries) == ("pending", 1)
 
     forge.receiver.answers["/"] = Answer(200, {}, b"thank you")
     assert deliver_due(sender, now=timezone.now()) == {delivery.pk}
 
     tab.reload()
-    expect(tab.locator(".hh-head")).to_contain_text("The receiver took it at attempt 2.")
+    expect(tab.locator(".hh-head")).to_contain_text("Delivered on attempt 2.")
     tab.locator("#attempt-2 summary").click()
     expect(tab.locator("#attempt-2 .hh-body")).to_have_text("thank you")
     assert list(Attempt.objects.order_by("number").values_list("number", "outcome")) == [
@@ -98,10 +98,10 @@ def test_a_webhook_is_disabled_and_enabled_again_with_what_was_held(forge: Forge
     tab.get_by_role("link", name="Webhooks").first.click()
     tab.get_by_role("link", name="Chat bridge").click()
     tab.get_by_role("button", name="Disable").click()
-    expect(tab.locator(".messagelist")).to_have_text("Chat bridge disabled. 2 deliveries are held now.")
-    expect(tab.locator(".hh-head")).to_contain_text("disabled: by its owner")
-    tab.get_by_role("button", name="Enable and send what is held").click()
-    expect(tab.locator(".messagelist")).to_have_text("Chat bridge enabled. 2 held deliveries are due now.")
+    expect(tab.locator(".messagelist")).to_have_text("Chat bridge disabled. 2 deliveries held.")
+    expect(tab.locator(".hh-head")).to_contain_text("Disabled: by its owner")
+    tab.get_by_role("button", name="Enable and send held deliveries").click()
+    expect(tab.locator(".messagelist")).to_have_text("Chat bridge enabled. 2 deliveries queued.")
 
     webhook.refresh_from_db()
     assert webhook.active

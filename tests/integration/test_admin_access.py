@@ -351,13 +351,13 @@ def test_the_front_page_counts_the_own_organizations_only(tenants: Any, receiver
 
     assert figures(client)["Disabled webhooks"] == "0"
     assert figures(operator)["Disabled webhooks"] == "2"
-    assert {figures(client)[title] for title in ("Due now", "Failed in 24 h", "Events to fan out")} == {"0"}
+    assert {figures(client)[title] for title in ("Ready", "Failed (last 24 hours)", "Events awaiting fan-out")} == {"0"}
     assert not Arrival.objects.exists()
 
 
 def test_recent_actions_are_the_own_ones(tenants: Any, superuser: Client) -> None:
     operator = User.objects.get(username="op")
-    LogEntry.objects.log_actions(operator.pk, [tenants[1][Webhook]], CHANGE, "Pinged.")
+    LogEntry.objects.log_actions(operator.pk, [tenants[1][Webhook]], CHANGE, "Ping sent.")
 
     content = staff(tenants[0][Organization]).get("/admin/").content.decode()
 
@@ -375,14 +375,14 @@ def test_staff_cannot_issue_an_operators_key_by_leaving_the_organization_empty(t
     for posted in ({"scope": "master"}, {"scope": "master", "organization": "", "acts_for_all": "on"}):
         answer = client.post(f"{path_of(ApiKey)}add/", posted)
         [error] = answer.context["adminform"].form.errors["organization"]
-        assert error == "Choose the organization that the key is for."
+        assert error == "Select an organization."
 
     assert ApiKey.objects.count() == count
 
 
 def test_a_superuser_issues_an_operators_key_by_a_tick_and_not_by_mistake(superuser: Client) -> None:
     mistaken = superuser.post(f"{path_of(ApiKey)}add/", {"scope": "master"})
-    assert "or tick “Acts for every organization”" in mistaken.content.decode()
+    assert "or check “Access to all organizations”" in mistaken.content.decode()
     assert not ApiKey.objects.exists()
 
     assert superuser.post(f"{path_of(ApiKey)}add/", {"scope": "master", "acts_for_all": "on"}).status_code == 302

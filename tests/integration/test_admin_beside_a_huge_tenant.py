@@ -99,8 +99,8 @@ def test_no_statement_of_the_front_page_reads_what_another_organization_has(smal
         shown = state.at_a_glance(request)
 
     assert figures == {
-        "Due now": "1", "Being sent": "0", "To be sent later": "0", "Held": "1", "Failed in 24 h": "1",
-        "Events to fan out": "1", "Failing webhooks": "0", "Disabled webhooks": "0",
+        "Ready": "1", "Sending": "0", "Scheduled": "0", "Held": "1", "Failed (last 24 hours)": "1",
+        "Events awaiting fan-out": "1", "Failing webhooks": "0", "Disabled webhooks": "0",
     }  # fmt: skip
     assert oldest is not None
     assert (oldest.organization, last) == (small.organization, now)
@@ -108,7 +108,8 @@ def test_no_statement_of_the_front_page_reads_what_another_organization_has(smal
     assert len(read) >= 10
     huge = [Organization.objects.get(slug="huge").pk]
     of_huge = {figure.title: figure.value for figure in state.figures(huge, now=now)}
-    assert [of_huge[title] for title in ("Due now", "Held", "Failed in 24 h", "Events to fan out")] == ["1,000"] * 4
+    titles = ("Ready", "Held", "Failed (last 24 hours)", "Events awaiting fan-out")
+    assert [of_huge[title] for title in titles] == ["1,000"] * 4
     assert {sql: rows for sql, rows in read.items() if rows > MAX_ROWS} == {}
 
 

@@ -159,9 +159,7 @@ def test_a_name_that_is_taken_after_the_admins_form_has_looked_is_a_message_and_
 
     answer = superuser.post(f"{path_of(Repository)}add/", new, follow=True)
 
-    assert [str(message) for message in answer.context["messages"]] == [
-        "This name has just been taken; choose another."
-    ]
+    assert [str(message) for message in answer.context["messages"]] == ["This name is already taken; choose another."]
     assert all_names() == ["widgets"]
 
 

@@ -244,7 +244,9 @@ def test_an_operator_who_rotates_secrets_leaves_those_alone_that_have_none(forge
     )
 
     assert answer.status_code == 200
-    assert [str(message) for message in answer.context["messages"]] == ["Left alone: 1 signs nothing."]
+    assert [str(message) for message in answer.context["messages"]] == [
+        "Skipped: 1 whose format does not sign requests."
+    ]
 
 
 # In the table ---------------------------------------------------------------------------------------------------------
