@@ -93,7 +93,7 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
         # Locked, so that concurrent requests cannot exceed the limit together.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         if OwnEventType.objects.filter(organization=organization).count() >= OWN_MOST:
-            raise BadTerms({"type": f"is one too many: an organization may have {OWN_MOST} types of its own"})
+            raise BadTerms({"type": f"limit reached: an organization can have at most {OWN_MOST} custom event types"})
         try:
             with transaction.atomic():
                 row = OwnEventType.objects.create(organization=organization, created_at=now, changed_at=now, **granted)
@@ -108,7 +108,7 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
 def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) -> OwnEventType:
     """Change the given fields of a registered type and return it; raise BadTerms if a field is invalid."""
     if wanted.get("type", row.type) != row.type:
-        raise BadTerms({"type": "cannot be changed; register another type"})
+        raise BadTerms({"type": "cannot be changed; register a new event type instead"})
     with transaction.atomic():
         # Locked, because the example must match the schema, and a concurrent request may change either.
         row = OwnEventType.objects.select_for_update(no_key=True).get(pk=row.pk)
@@ -137,7 +137,7 @@ def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> d
 
     ``now`` is the registered type if one is to be changed.
     """
-    faults = {name: f"is not a field of an event type; these are: {', '.join(FIELDS)}" for name in wanted}
+    faults = {name: f"is not a field of an event type; the fields are: {', '.join(FIELDS)}" for name in wanted}
     for name in FIELDS:
         faults.pop(name, None)
     for name, value in wanted.items():
@@ -166,14 +166,14 @@ def _fault_in_type(value: object) -> str | None:
     if not isinstance(value, str) or not is_type(value):
         return TYPE_RULE
     if f"{value}.".startswith(RESERVED) or value == "ping":
-        return "is kept for HookHub's own events"
+        return "is reserved for HookHub's system events"
     return None
 
 
 def _fault_in_description(value: object) -> str | None:
     is_text = isinstance(value, str) and len(value) <= DESCRIPTION_LONGEST and not UNSTORABLE.search(value)
     if not isinstance(value, str) or not is_text:
-        return f"must be a text of at most {DESCRIPTION_LONGEST} characters"
+        return f"must be a string of at most {DESCRIPTION_LONGEST} characters, without NUL or unpaired surrogates"
     return plain_text.error_in(value)
 
 

@@ -60,7 +60,7 @@ class LimitLogins:
         except TooMany as error:
             log.warning("login throttled: name %r, address %s", secret_text.masked(attempt.name), attempt.address)
             wait = error.standing.reset
-            text = f"Too many attempts to log in. Try again in {wait} seconds.\n"
+            text = f"Too many login attempts. Try again in {wait} seconds.\n"
             headers = rate_limits.refusal_headers(error.standing)
             return HttpResponse(text, status=429, content_type="text/plain; charset=utf-8", headers=headers)
         request.META["hookhub.login"] = attempt

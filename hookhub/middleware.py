@@ -45,8 +45,8 @@ def require_a_served_host(get_response: Handler) -> Handler:
         except DisallowedHost:
             # Escaped and cut, because it is untrusted input.
             host = ascii(request.META.get("HTTP_HOST", "")[:100])
-            log.warning("Refused a request for the host %s, which is not in HOOKHUB_SERVED_HOSTS.", host)
-            message = f"This server does not serve the host {host}. Its operator can add it to HOOKHUB_SERVED_HOSTS."
+            log.warning("Rejected a request for host %s, which is not in HOOKHUB_SERVED_HOSTS", host)
+            message = f"Unknown host {host}. The operator can add it to HOOKHUB_SERVED_HOSTS."
             refusal = Refusal(400, "unknown_host", message)
             content_type, content = written(refusal, accept=request.META.get("HTTP_ACCEPT", ""))
             headers = dict(REFUSAL_HEADERS)
@@ -74,7 +74,7 @@ def refuse_unreadable(get_response: Handler) -> Handler:
             return not_found(request)
         # A quoted cookie may encode NUL as an octal escape.
         if "\\" in request.META.get("HTTP_COOKIE", "") and any("\0" in each for each in request.COOKIES.values()):
-            refusal = invalid({"Cookie": "must not contain NUL"})
+            refusal = invalid({"Cookie": "must not contain a NUL character"})
             return as_plain(shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields))
         query = request.META.get("QUERY_STRING", "")
         if "%" in query or not query.isascii() or "\0" in query:
@@ -96,12 +96,12 @@ def faults_in_query(query: str) -> dict[str, str]:
         shown = unquote_to_bytes(name)[:100].decode(errors="replace").replace("\0", "")
         content = unquote_to_bytes(name) + unquote_to_bytes(value)
         if b"\0" in content:
-            faults[shown or "query"] = "must not contain NUL"
+            faults[shown or "query"] = "must not contain a NUL character"
         else:
             try:
                 content.decode()
             except UnicodeDecodeError:
-                faults[shown or "query"] = "is not UTF-8"
+                faults[shown or "query"] = "must be valid UTF-8"
     return faults
 
 
@@ -149,8 +149,8 @@ def end_loops(get_response: Handler) -> Handler:
     def answer(request: HttpRequest) -> HttpResponse:
         if name in request.META and request.method not in harmless and request.path_info != "/v1/events":
             refusal = loop_detected(
-                f"This request is a delivery of HookHub, as its header {hops.HEADER} says, and a delivery may publish "
-                "events and nothing else here. A program that only passes the header on leaves it out."
+                f"The header {hops.HEADER} marks this request as a HookHub delivery. Deliveries can publish events but "
+                "not call other endpoints. If your program forwards the header, remove it."
             )
             answered = shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
             return as_plain(answered)

@@ -18,17 +18,17 @@ class InvalidNetworks(Exception):
 def normalized(given: object) -> list[str]:
     """Return addresses and networks in canonical notation without duplicates; raise InvalidNetworks."""
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise InvalidNetworks('must be a list of addresses and networks, like ["192.0.2.7", "2001:db8::/32"]')
+        raise InvalidNetworks('must be a list of IP addresses and networks, such as ["192.0.2.7", "2001:db8::/32"]')
     if len(given) > MAX_NETWORKS:
-        raise InvalidNetworks(f"has {len(given)} entries; use at most {MAX_NETWORKS}")
+        raise InvalidNetworks(f"must have at most {MAX_NETWORKS} entries")
     found: dict[str, None] = {}
     for each in given:
         if "%" in each:
-            raise InvalidNetworks(f"{each[:100]!r} has a zone, which means something on one machine only; leave it out")
+            raise InvalidNetworks(f"{each[:100]!r} has a zone, which is valid on one machine only; remove it")
         try:
             network = _plain(ip_network(each.strip()))
         except ValueError as error:
-            raise InvalidNetworks(f"{each[:100]!r} is neither an address nor a network: {error}") from error
+            raise InvalidNetworks(f"{each[:100]!r} is not a valid IP address or network: {error}") from error
         found[str(network)] = None
     return list(found)
 

@@ -25,14 +25,14 @@ def ready() -> tuple[int, dict[str, Any]]:
     except Error as error:
         # Close it, so that the next check opens a new connection.
         connection.close()
-        log.warning("No events can be accepted: %s", error)
+        log.warning("Cannot accept events: %s", error)
         return unavailable()
     return 200, {"status": "ok", **report_on_workers()}
 
 
 def unavailable() -> tuple[int, dict[str, Any]]:
     """Return the status and the body of `/readyz` while the database does not answer or is not writable."""
-    return 503, {"status": "unavailable", "reason": "the database does not answer, or takes no events"}
+    return 503, {"status": "unavailable", "reason": "the database is unavailable or read-only"}
 
 
 def report_on_workers() -> dict[str, Any]:
@@ -42,11 +42,11 @@ def report_on_workers() -> dict[str, Any]:
     except Error as error:
         # Events can be stored without this count, and it is not what detects a database outage.
         connection.close()
-        log.warning("The workers could not be counted: %s", error)
+        log.warning("Could not count the workers: %s", error)
         return {"workers": None}
     seen_at = found.seen_at.isoformat() if found.seen_at else None
     report: dict[str, Any] = {"workers": {"alive": found.alive, "seen_at": seen_at}}
     if found.alive:
         return report
-    since = f"No worker is running; the last one was heard of at {seen_at}." if seen_at else "No worker has run yet."
-    return {**report, "warning": f"{since} Events are stored and wait: start a worker with `manage.py run worker`."}
+    since = f"No worker is running. The last one was seen at {seen_at}." if seen_at else "No worker has started yet."
+    return {**report, "warning": f"{since} Events are only stored. Start a worker with `manage.py run worker`."}

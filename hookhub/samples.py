@@ -29,7 +29,7 @@ def choose(webhook: Webhook, wanted: object = None) -> Sample:
     found = samples_for(webhook)
     if wanted is None:
         if not found:
-            raise BadTerms({"type": f"of what this webhook asks for ({listed(webhook)}) no example is known"})
+            raise BadTerms({"type": f"no example is available for the event types of this webhook ({listed(webhook)})"})
         return min(found.values(), key=lambda sample: _precedence(sample, webhook))
     if not isinstance(wanted, str):
         raise BadTerms({"type": "must be the name of an event type"})
@@ -37,9 +37,9 @@ def choose(webhook: Webhook, wanted: object = None) -> Sample:
         return found[wanted]
     sample = next(_examples_of(wanted, webhook), None)
     if sample is None:
-        raise BadTerms({"type": "no example of this event type is known; register one with POST /v1/event-types"})
+        raise BadTerms({"type": "no example is available for this event type; register one with POST /v1/event-types"})
     if not _is_asked_for(sample, webhook):
-        raise BadTerms({"type": f"this webhook does not ask for it; it asks for: {listed(webhook)}"})
+        raise BadTerms({"type": f"the webhook is not subscribed to this type; its types are: {listed(webhook)}"})
     return sample
 
 

@@ -45,9 +45,10 @@ VALUES = frozenset({"enum", "const"})
 AT_THE_TOP_ONLY = frozenset({"$id", "$defs", "definitions"})
 WORDS = NOTES | PLAIN | ONE_SCHEMA | LISTED_SCHEMAS | NAMED_SCHEMAS | VALUES | AT_THE_TOP_ONLY
 WHY_NOT = {
-    "pattern": "regular expressions can take for ever; use enum, minLength or maxLength",
-    "patternProperties": "regular expressions can take for ever; use properties or additionalProperties",
-    "uniqueItems": "to compare every item with every other can take for ever",
+    "pattern": "is not supported, because regular expressions can take forever; use enum, minLength or maxLength",
+    "patternProperties": "is not supported, because regular expressions can take forever; use properties or "
+    "additionalProperties",
+    "uniqueItems": "is not supported, because comparing all items can take forever",
 }
 
 
@@ -57,7 +58,7 @@ WHY_NOT = {
 def fault_in_schema(schema: object) -> str | None:
     """Return why a schema from a user is invalid, or None if it is valid."""
     if not isinstance(schema, dict):
-        return "must be a JSON Schema, which is an object"
+        return "must be a JSON Schema object"
     if fault := fault_in_size(schema, most=TEXT_LONGEST):
         return fault
     try:
@@ -76,16 +77,16 @@ def fault_in_size(value: object, *, most: int) -> str | None:
     try:
         length = len(json.dumps(value, allow_nan=False))
     except ValueError:
-        return "holds a number too large to be written down again"
+        return "contains a number that is too large"
     except RecursionError:
         return "is nested too deeply"
-    return None if length <= most else f"is too long: at most {most:,} characters are taken"
+    return None if length <= most else f"must be at most {most:,} characters long as JSON"
 
 
 def _faults(schema: object, path: str, *, depth: int) -> Iterator[tuple[str, str]]:
     """Yield the path of each keyword that a schema may not use, with the error."""
     if depth > DEPTH_MOST:
-        yield path, f"is nested more than {DEPTH_MOST} deep"
+        yield path, f"is nested more than {DEPTH_MOST} levels deep"
     elif isinstance(schema, dict):
         for word, value in schema.items():
             here = f"{path}.{word[:100]}".removeprefix(".")
@@ -99,15 +100,15 @@ def _faults(schema: object, path: str, *, depth: int) -> Iterator[tuple[str, str
 
 def _fault_in_word(word: str, value: object, *, is_top: bool) -> str | None:
     if word in AT_THE_TOP_ONLY and not is_top:
-        return "is possible at the top only"
+        return "is allowed at the top level only"
     if word in VALUES:
         listed = value if word == "enum" and isinstance(value, list) else [value]
         # Comparing large values repeatedly would not be counted.
         is_plain = not any(isinstance(each, dict | list) for each in listed)
-        return None if is_plain else "takes texts, numbers, true, false and null only"
+        return None if is_plain else "must contain only strings, numbers, booleans and null"
     if word in WORDS:
         return None
-    return WHY_NOT.get(word, "is not a word that a schema may use here; docs/events.md lists them")
+    return WHY_NOT.get(word, "is not a supported keyword; docs/events.md lists them")
 
 
 def _schemas_in(word: str, value: object) -> Iterable[tuple[str, object]]:
@@ -128,14 +129,14 @@ def _fault_by_the_standard(schema: Any) -> str | None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         where = _path(error.absolute_path).removeprefix(".")
-        return f"is not a JSON Schema{f', at {where}' if where else ''}: {_sentence(error)}"
+        return f"is not a valid JSON Schema{f', at {where}' if where else ''}: {_sentence(error)}"
     return None
 
 
 # Checking data -------------------------------------------------------------------------------------------------------
 
 
-TOO_MANY_STEPS = "takes too many steps to be checked against its schema; publish fewer events at once, or a smaller one"
+TOO_MANY_STEPS = "is too complex to validate against its schema; publish fewer events per request, or smaller events"
 
 
 class TooManySteps(Exception):
@@ -176,7 +177,7 @@ def faults_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
     except TooManySteps:
         return {"data": TOO_MANY_STEPS}
     except (OverflowError, RecursionError):
-        return {"data": "holds a number too large, or is nested too deeply, to be checked against its schema"}
+        return {"data": "contains a number that is too large, or is nested too deeply, to validate against its schema"}
     finally:
         _budget.reset(token)
     return dict(list(found.items())[:FAULTS_MOST])
@@ -249,16 +250,16 @@ SENTENCES = {
     "maxLength": "must have at most {} characters",
     "minItems": "must have at least {} items",
     "maxItems": "must have at most {} items",
-    "items": "must have fewer items",
-    "minContains": "must have at least {} items of the kind the schema names",
-    "maxContains": "must have at most {} items of the kind the schema names",
-    "contains": "must have an item of the kind the schema names",
-    "minProperties": "must have at least {} members",
-    "maxProperties": "must have at most {} members",
-    "dependentRequired": "lacks a member that another one needs",
-    "anyOf": "is none of what the schema allows",
-    "oneOf": "is none of what the schema allows, or more than one",
-    "not": "is what the schema rules out",
+    "items": "has too many items",
+    "minContains": "must have at least {} items that match the schema of contains",
+    "maxContains": "must have at most {} items that match the schema of contains",
+    "contains": "must have an item that matches the schema of contains",
+    "minProperties": "must have at least {} properties",
+    "maxProperties": "must have at most {} properties",
+    "dependentRequired": "lacks a property that another property requires",
+    "anyOf": "must match at least one schema of anyOf",
+    "oneOf": "must match exactly one schema of oneOf",
+    "not": "must not match the schema of not",
 }
 
 
@@ -269,7 +270,7 @@ def _told(error: Any) -> Iterable[tuple[str, str]]:
         return [(path + _step(name), "is required") for name in value if name not in instance]
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {}) if isinstance(error.schema, Mapping) else {}
-        return [(path + _step(name), "is not a member that the schema knows") for name in instance if name not in known]
+        return [(path + _step(name), "is not defined in the schema") for name in instance if name not in known]
     if error.validator in {"anyOf", "oneOf"} and error.context:
         # The branch that failed deepest is most likely the intended one: of “null or a commit”, the commit.
         deepest = max(error.context, key=lambda inner: len(inner.absolute_path))
@@ -291,7 +292,7 @@ def _sentence(error: Any) -> str:
             return f"must be one of: {', '.join(_brief(each) for each in value[:20])}{', …' if len(value) > 20 else ''}"
         case "const":
             return f"must be {_brief(value)}"
-    return SENTENCES.get(str(error.validator), "breaks the schema").format(_brief(value))
+    return SENTENCES.get(str(error.validator), "does not match the schema").format(_brief(value))
 
 
 def _brief(value: object) -> str:

@@ -92,7 +92,7 @@ def test_a_key_is_created_with_an_expiry_and_networks_and_both_can_be_changed(ap
     assert created.json()["expires_at"] == "2099-01-01T00:00:00Z"
     assert faults(api.patch(address, {"expires_at": "2001-01-01T00:00:00Z"})) == {"expires_at": "must be in the future"}
     assert faults(api.patch(address, {"allowed_networks": ["10.0.0.1/8"]})) == {
-        "allowed_networks": "'10.0.0.1/8' is neither an address nor a network: 10.0.0.1/8 has host bits set"
+        "allowed_networks": "'10.0.0.1/8' is not a valid IP address or network: 10.0.0.1/8 has host bits set"
     }
     assert list(faults(api.patch(address, {"scope": "master"}))) == ["scope"]
     changed = api.patch(address, {"expires_at": None, "allowed_networks": []}).json()
@@ -112,7 +112,7 @@ def test_owners_are_warned_once_before_a_key_expires(organization: Organization,
 
     [letter] = mail.outbox
     assert letter.to == ["ada@example.org"]
-    assert letter.subject == f"[HookHub] acme: the API key {soon.key_id} is about to expire"
+    assert letter.subject == f"[HookHub] acme: API key {soon.key_id} expires soon"
     assert "Name       x Bcc: y\n" in letter.body
 
 

@@ -68,7 +68,7 @@ def test_a_path_without_a_slash_leads_nowhere(method: str) -> None:
 def test_a_cookie_that_spells_nul_is_refused(address: str) -> None:
     answer = Client().get(address, headers={"Cookie": 'sessionid="abcdefghijklmnopqrstuvwxyzabcdef\\000"'})
 
-    assert (answer.status_code, faults(answer)) == (422, {"Cookie": "must not contain NUL"})
+    assert (answer.status_code, faults(answer)) == (422, {"Cookie": "must not contain a NUL character"})
 
 
 @pytest.mark.parametrize("charset", ["base64", "undefined", "punycode", "utf-16", "no such charset", "utf-8"])

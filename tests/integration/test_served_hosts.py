@@ -17,10 +17,10 @@ def test_a_host_that_is_not_served_is_one_line_in_the_log_and_a_clear_answer(
         for_programs = Client().get(path, headers={"Host": "evil.example"})
         for_people = Client().get(path, headers={"Host": "evil.example", "Accept": "text/html"})
 
-    message = "This server does not serve the host 'evil.example'. Its operator can add it to HOOKHUB_SERVED_HOSTS."
+    message = "Unknown host 'evil.example'. The operator can add it to HOOKHUB_SERVED_HOSTS."
     assert (for_programs.status_code, for_people.status_code) == (400, 400)
     assert for_programs.json()["error"] == {"code": "unknown_host", "message": message, "fields": []}
-    assert "does not serve the host &#x27;evil.example&#x27;" in for_people.content.decode()
+    assert "Unknown host &#x27;evil.example&#x27;" in for_people.content.decode()
     assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
         ("Refused a request for the host 'evil.example', which is not in HOOKHUB_SERVED_HOSTS.", None)
     ] * 2

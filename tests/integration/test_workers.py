@@ -96,12 +96,12 @@ def test_readyz_counts_the_workers_and_stays_200_with_a_warning_when_there_is_no
     seen_at = Worker.objects.get().seen_at.isoformat()
     gone = readyz()
 
-    what_to_do = "Events are stored and wait: start a worker with `manage.py run worker`."
+    what_to_do = "Events are only stored. Start a worker with `manage.py run worker`."
     assert never == (200, {"status": "ok", "workers": {"alive": 0, "seen_at": None},
-                           "warning": f"No worker has run yet. {what_to_do}"})  # fmt: skip
+                           "warning": f"No worker has started yet. {what_to_do}"})  # fmt: skip
     assert alive == (200, {"status": "ok", "workers": {"alive": 1, "seen_at": database_now.isoformat()}})
     assert gone == (200, {"status": "ok", "workers": {"alive": 0, "seen_at": seen_at}, "warning":
-                          f"No worker is running; the last one was heard of at {seen_at}. {what_to_do}"})  # fmt: skip
+                          f"No worker is running. The last one was seen at {seen_at}. {what_to_do}"})  # fmt: skip
 
 
 @pytest.mark.django_db(transaction=True)
@@ -128,14 +128,16 @@ def test_the_front_page_warns_that_no_worker_runs_while_work_waits(
     shown = front_page(client)
 
     assert (
-        '<p class="hh-verdict hh-edge-bad">No worker is running; the last one was heard of 3 min ago. '
-        "Events wait: start a worker with `manage.py run worker`.</p>"
+        '<p class="hh-verdict hh-edge-bad">No worker is running. The last one was seen 3 min ago. '
+        "Events are queued. Start a worker with `manage.py run worker`.</p>"
     ) in shown
-    assert "Workers: 0" in shown
+    assert "Workers running: 0" in shown
 
 
 def test_the_front_page_says_that_no_worker_runs_also_while_nothing_waits(client: Client, db: None) -> None:
-    assert '<p class="hh-verdict hh-edge-warning">No worker has run yet. Nothing waits yet.</p>' in front_page(client)
+    assert '<p class="hh-verdict hh-edge-warning">No worker has started yet. The queue is empty.</p>' in front_page(
+        client
+    )
 
 
 def test_the_front_page_has_no_warning_while_a_worker_lives(client: Client, database_now: datetime) -> None:
@@ -143,8 +145,8 @@ def test_the_front_page_has_no_warning_while_a_worker_lives(client: Client, data
 
     shown = front_page(client)
 
-    assert '<p class="hh-verdict hh-edge-good">Nothing is late.</p>' in shown
-    assert "Workers: 1" in shown
+    assert '<p class="hh-verdict hh-edge-good">All deliveries are on time.</p>' in shown
+    assert "Workers running: 1" in shown
 
 
 @pytest.mark.django_db(transaction=True)
