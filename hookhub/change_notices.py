@@ -85,7 +85,7 @@ class Listener:
             try:
                 self._listen()
             except (Error, psycopg.Error) as error:
-                log.warning("Changes by other processes take effect after seconds: cannot listen for them: %s", error)
+                log.warning("Cannot listen for changes, which now take effect some seconds late: %s", error)
             finally:
                 self.is_listening.clear()
                 connection.close()

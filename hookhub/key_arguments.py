@@ -15,7 +15,7 @@ def expiry(*, days: int | None, at: str | None, now: datetime) -> datetime | Non
     """Return a key's expiry from ``--expires-in`` or ``--expires-at``, or None without either; raise CommandError."""
     if days is not None:
         if not 1 <= days <= MAX_DAYS:
-            raise CommandError(f"--expires-in: use 1 to {MAX_DAYS} days.")
+            raise CommandError(f"--expires-in: must be from 1 to {MAX_DAYS} days.")
         return now + timedelta(days=days)
     if at is None:
         return None
@@ -27,10 +27,10 @@ def expiry(*, days: int | None, at: str | None, now: datetime) -> datetime | Non
     except (ValueError, OverflowError):
         found = None
     if found is None:
-        raise CommandError(f"--expires-at: {at[:100]!r} is not a time like 2027-01-31T12:00:00Z.")
+        raise CommandError(f"--expires-at: must be a time such as 2027-01-31T12:00:00Z, not {at[:100]!r}.")
     error = api_keys.expiry_error(found, now=now)
     if error:
-        raise CommandError(f"--expires-at: the time {error}.")
+        raise CommandError(f"--expires-at: {error}.")
     return found
 
 
@@ -47,5 +47,5 @@ def overlap(seconds: int | None) -> timedelta | None:
     if seconds is None:
         return None
     if not 0 <= seconds <= api_keys.MAX_OVERLAP.total_seconds():
-        raise CommandError(f"--overlap: use 0 to {int(api_keys.MAX_OVERLAP.total_seconds())} seconds.")
+        raise CommandError(f"--overlap: must be from 0 to {int(api_keys.MAX_OVERLAP.total_seconds())} seconds.")
     return timedelta(seconds=seconds)

@@ -30,9 +30,9 @@ def warn_of_expiring_keys(*, now: datetime) -> int:
             _write_to(recipients_of(key), key)
         except REFUSED:
             # A retry would be rejected too, and later e-mails must not wait for it.
-            log.exception("The e-mail about the API key %s is refused by the mail server", key.key_id)
+            log.exception("The mail server rejected the e-mail about API key %s", key.key_id)
         except (SMTPException, OSError) as error:
-            log.warning("The mail server does not take the e-mail about the API key %s: %s", key.key_id, error)
+            log.warning("Could not send the e-mail about API key %s; will retry: %s", key.key_id, error)
             break
         # Only if the expiry is unchanged: a new one gets its own e-mail.
         same = ApiKey.objects.filter(pk=key.pk, expires_at=key.expires_at)
@@ -52,7 +52,7 @@ def recipients_of(key: ApiKey) -> list[str]:
 
 
 def _write_to(addresses: list[str], key: ApiKey) -> None:
-    log.warning("The API key %s of %s expires at %s", key.key_id, key.organization or "the operator", key.expires_at)
+    log.warning("API key %s of %s expires at %s", key.key_id, key.organization or "the operator", key.expires_at)
     if not addresses:
         return
     whose = on_one_line(str(key.organization)) if key.organization else "operator"
@@ -60,4 +60,4 @@ def _write_to(addresses: list[str], key: ApiKey) -> None:
     name = on_one_line(key.name)
     context = {"key": key, "name": name, "whose": whose, "public_url": settings.HOOKHUB_PUBLIC_URL}
     letter = render_to_string("hookhub/api_key_expires.txt", context)
-    send_mail(f"[HookHub] {whose}: the API key {key.key_id} is about to expire", letter, None, addresses)
+    send_mail(f"[HookHub] {whose}: API key {key.key_id} expires soon", letter, None, addresses)

@@ -31,9 +31,9 @@ def tell_owners(*, now: datetime) -> int:
             _write_to(owners_of(webhook), webhook)
         except REFUSED:
             # A retry would be rejected too, and later e-mails must not wait for it.
-            log.exception("The letter about webhook %s is refused by the mail server", webhook.uid)
+            log.exception("The mail server rejected the e-mail about webhook %s", webhook.uid)
         except (SMTPException, OSError) as error:
-            log.warning("The mail server does not take the letter about webhook %s: %s", webhook.uid, error)
+            log.warning("Could not send the e-mail about webhook %s; will retry: %s", webhook.uid, error)
             break
         # Only if the webhook has not been enabled and disabled again meanwhile: that needs another e-mail.
         told += Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at).update(owner_told_at=now)
@@ -51,10 +51,10 @@ def owners_of(webhook: Webhook) -> list[str]:
 def _write_to(addresses: list[str], webhook: Webhook) -> None:
     if not addresses:
         log.warning(
-            "Webhook %s is disabled, and nobody in %s has an address to tell", webhook.uid, webhook.organization
+            "Webhook %s is disabled, and no owner of %s has an e-mail address", webhook.uid, webhook.organization
         )
         return
-    subject = f"[HookHub] {on_one_line(str(webhook.organization))}: a webhook has been disabled"
+    subject = f"[HookHub] {on_one_line(str(webhook.organization))}: webhook disabled"
     letter = render_to_string(
         "hookhub/webhook_disabled.txt",
         # A line break in a name would let its author inject lines into the e-mail.

@@ -73,7 +73,7 @@ def run_replays(*, now: datetime) -> int:
         try:
             made_due += _run_batch(replay.pk, now=now)
         except DatabaseError:
-            log.exception("A batch of the replay %s failed; it is tried again in its next turn", replay.pk)
+            log.exception("A batch of replay %s failed; will retry", replay.pk)
             connection.ensure_connection()
     Replay.objects.filter(finished_at__lt=now - settings.HOOKHUB_RETENTION).delete()
     return made_due

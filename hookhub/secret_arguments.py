@@ -19,7 +19,7 @@ def misplaced(arguments: Sequence[str]) -> str | None:
         if argument.startswith("--"):
             option, _, argument = argument.partition("=")  # noqa: PLW2901 - continue with the option's value
         if secret_text.holds_secret(argument) and not asks_for_secrets(option):
-            return f"The argument after {option}" if option else f"Argument {number}"
+            return f"The value of {option}" if option else f"Argument {number}"
         option = ""
     return None
 
@@ -32,6 +32,6 @@ def asks_for_secrets(option: str) -> bool:
 def refusal(place: str) -> str:
     """Return the error message for a rejected command line."""
     return (
-        f"CommandError: {place} holds an API key or a secret where none is asked for, and the command was not run. "
-        "Other users of this machine may have seen it: replace it."
+        f"CommandError: {place} contains an unexpected API key or secret. The command was not run. Other users of this "
+        "machine may have seen the key or secret: replace it."
     )

@@ -13,9 +13,9 @@ def read(name: str, *, option: str) -> str:
     except OSError as error:
         # Omit the name, and the original error, which contains it: it may be the secret itself, passed instead of a
         # file.
-        raise CommandError(f"The file of {option} cannot be read: {error.strerror}.") from None
+        raise CommandError(f"Cannot read the file given with {option}: {error.strerror}.") from None
     except ValueError:
-        raise CommandError(f"The file of {option} cannot be read: it is not text in UTF-8.") from None
+        raise CommandError(f"Cannot read the file given with {option}: it is not valid UTF-8.") from None
     if not text.strip():
-        raise CommandError(f"{option}: there is nothing in {'standard input' if name == '-' else 'the file'}.")
+        raise CommandError(f"{option}: {'standard input' if name == '-' else 'the file'} is empty.")
     return text.strip()

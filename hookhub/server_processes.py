@@ -118,7 +118,9 @@ def let_pass(account: Account, path: Path) -> None:
         facts = directory.stat()
         if facts.st_uid != account.uid and not facts.st_mode & stat.S_IXOTH:
             directory.chmod(stat.S_IMODE(facts.st_mode) | stat.S_IXOTH)
-            logger.warning("chmod o+x %s: %s, who runs the servers, must pass", directory, user_name(account.uid))
+            logger.warning(
+                "chmod o+x %s: %s, the servers' user, needs search permission", directory, user_name(account.uid)
+            )
 
 
 def let_read(account: Account, tree: Path) -> None:
@@ -131,7 +133,7 @@ def let_read(account: Account, tree: Path) -> None:
             path.chmod(wanted)
             changed += 1
     if changed:
-        logger.warning("chmod -R o+rX %s: %s, who runs the servers, must read it", tree, user_name(account.uid))
+        logger.warning("chmod -R o+rX %s: %s, the servers' user, needs read permission", tree, user_name(account.uid))
 
 
 def bring_up(server: Server, *, binary: Path, account: Account) -> None:
@@ -144,10 +146,10 @@ def bring_up(server: Server, *, binary: Path, account: Account) -> None:
     log_start = _size(server.log)
     while (trouble := server.trouble()) is not None:
         if time.monotonic() > deadline:
-            raise failure(server.log, f"{server.name} does not answer ({trouble})", since=log_start)
+            raise failure(server.log, f"{server.name} is not responding ({trouble})", since=log_start)
         if server.pid() is None and not (launched and _command_line(launched)):
             if launched and not (server.passing_trouble and server.passing_trouble in _tail(server.log, log_start)):
-                raise failure(server.log, f"{server.name} ended while starting", since=log_start)
+                raise failure(server.log, f"{server.name} exited during startup", since=log_start)
             log_start = _size(server.log)
             launched = _launch(server, binary, account)
         time.sleep(_POLL_SECONDS)
@@ -164,13 +166,13 @@ def shut_down(server: Server) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     while server.is_process(pid):
         if time.monotonic() > deadline:
-            raise failure(server.log, f"{server.name} (process {pid}) does not stop", since=since)
+            raise failure(server.log, f"{server.name} (process {pid}) did not stop in time", since=since)
         time.sleep(_POLL_SECONDS)
 
 
 def failure(log: Path, sentence: str, *, since: int) -> EmbeddedServersError:
     """Return an error with what failed, the log's path and the end of the log."""
-    return EmbeddedServersError(f"{sentence}. The end of {log}:\n{_tail(log, since) or '(nothing was written)'}")
+    return EmbeddedServersError(f"{sentence}. Last lines of {log}:\n{_tail(log, since) or '(empty)'}")
 
 
 def open_log(log: Path) -> int:
@@ -219,10 +221,10 @@ def _passwd_entry() -> pwd.struct_passwd | None:
 
 
 def _create_account() -> pwd.struct_passwd:
-    advice = f"create the user {_ACCOUNT_NAME}, run as an ordinary user, or set DATABASE_URL and REDIS_URL"
+    advice = f"create the user {_ACCOUNT_NAME}, run as an unprivileged user, or set DATABASE_URL and REDIS_URL"
     useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
     if useradd is None:
-        raise EmbeddedServersError(f"PostgreSQL does not run as root, and there is no useradd here: {advice}")
+        raise EmbeddedServersError(f"PostgreSQL does not run as root, and useradd was not found: {advice}")
     command = [useradd, "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
     # Two concurrent useradd calls both succeed, and the second replaces the first one's entry, with another uid.
     lock = os.open("/etc/.pwd.lock", os.O_RDONLY | os.O_CREAT, 0o600)

@@ -46,7 +46,7 @@ def running(*options: str, port: int, log: Path, environment: Mapping[str, str] 
     finally:
         code = _stop(process)
     if code:
-        raise ServiceError(f"HookHub did not stop cleanly (code {code}); see {log}:\n{tail(log)}")
+        raise ServiceError(f"HookHub did not stop cleanly (exit code {code}); see {log}:\n{tail(log)}")
 
 
 def run(*arguments: str, environment: Mapping[str, str] | None = None) -> str:

@@ -391,7 +391,7 @@ def test_a_server_that_cannot_start_says_why_at_once(home: Path) -> None:
     with pytest.raises(EmbeddedServersError) as caught, running(home, durable=False):
         pytest.fail("nobody may come in")
 
-    assert str(caught.value).startswith(f"PostgreSQL ended while starting. The end of {home}/postgres.log:\n")
+    assert str(caught.value).startswith(f"PostgreSQL exited during startup. Last lines of {home}/postgres.log:\n")
     assert 'invalid value for parameter "work_mem": "plenty"' in str(caught.value)
     assert time.monotonic() - begun_at < 10
     assert pids(home) == [None, None]
@@ -404,7 +404,7 @@ def test_another_users_home_is_refused(fresh_home: Path) -> None:
         os.chown(home, 65534, 65534)
 
     with (
-        pytest.raises(EmbeddedServersError, match=rf"^{home} belongs to \w+, and this runs as \w+: run as "),
+        pytest.raises(EmbeddedServersError, match=rf"^{home} belongs to \w+, but this process runs as \w+: run as "),
         running(home),
     ):
         pytest.fail("nobody may come in")
@@ -419,7 +419,7 @@ def test_a_socket_directory_that_somebody_else_made_is_refused(fresh_home: Path)
     (fresh_home / "run").symlink_to(elsewhere)
 
     with (
-        pytest.raises(EmbeddedServersError, match=rf"^{fresh_home}/run must be a directory of \w+"),
+        pytest.raises(EmbeddedServersError, match=rf"^{fresh_home}/run must be a directory owned by \w+, but"),
         running(fresh_home),
     ):
         pytest.fail("nobody may come in")

@@ -59,15 +59,15 @@ def test_a_key_made_at_the_command_line_has_an_expiry_and_networks(
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--expires-in", "0"], "--expires-in: use 1 to 36500 days."),
-        (["--expires-in", "999999999999"], "--expires-in: use 1 to 36500 days."),
-        (["--expires-at", "2026-03-04T12:00:00Z"], "--expires-at: the time must be in the future."),
-        (["--expires-at", "soon"], "--expires-at: 'soon' is not a time like 2027-01-31T12:00:00Z."),
+        (["--expires-in", "0"], "--expires-in: must be from 1 to 36500 days."),
+        (["--expires-in", "999999999999"], "--expires-in: must be from 1 to 36500 days."),
+        (["--expires-at", "2026-03-04T12:00:00Z"], "--expires-at: must be in the future."),
+        (["--expires-at", "soon"], "--expires-at: must be a time such as 2027-01-31T12:00:00Z, not 'soon'."),
         (
             ["--expires-at", "2026-13-01T00:00Z"],
-            "--expires-at: '2026-13-01T00:00Z' is not a time like 2027-01-31T12:00:00Z.",
+            "--expires-at: must be a time such as 2027-01-31T12:00:00Z, not '2026-13-01T00:00Z'.",
         ),
-        (["--network", "home"], "--network: 'home' is neither an address nor a network: "),
+        (["--network", "home"], "--network: 'home' is not a valid IP address or network: "),
     ],
 )
 def test_a_key_whose_expiry_or_network_is_wrong_is_not_made(db: None, options: list[str], complaint: str) -> None:
@@ -109,9 +109,9 @@ def test_a_key_is_rolled_at_the_command_line(
         (["nosuchkey000"], "API key 'nosuchkey000' does not exist."),
         (["\0"], r"API key '\x00' does not exist."),
         (["hh_1_secret"], "Pass only the key's id, the 12 characters after hh_, without the secret."),
-        (["ID", "--overlap", "-1"], "--overlap: use 0 to 2592000 seconds."),
-        (["ID", "--overlap", "2592001"], "--overlap: use 0 to 2592000 seconds."),
-        (["REVOKED"], "revoked_at is set: the key has been revoked; create another."),
+        (["ID", "--overlap", "-1"], "--overlap: must be from 0 to 2592000 seconds."),
+        (["ID", "--overlap", "2592001"], "--overlap: must be from 0 to 2592000 seconds."),
+        (["REVOKED"], "revoked_at is set: the key has been revoked; create a new key."),
     ],
 )
 def test_what_cannot_be_rolled_stays_as_it_is(key: ApiKey, words: list[str], complaint: str) -> None:
@@ -144,7 +144,7 @@ def test_listen_takes_secrets_from_elsewhere_than_the_list_of_processes(
 def test_a_file_without_a_secret_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("\n")
 
-    with pytest.raises(CommandError, match=r"^--secret-file: there is nothing in the file\.$"):
+    with pytest.raises(CommandError, match=r"^--secret-file: the file is empty\.$"):
         secrets_of({"secret": [], "secret_file": str(tmp_path / "empty")})
 
 
@@ -153,10 +153,10 @@ def test_a_secret_given_in_the_place_of_its_file_is_not_repeated(tmp_path: Path)
 
     for name, reason in (
         ("whsec_hidden", "No such file or directory"),
-        (str(tmp_path / "bytes"), "it is not text in UTF-8"),
+        (str(tmp_path / "bytes"), "it is not valid UTF-8"),
     ):
         with pytest.raises(CommandError) as refused:
             secrets_of({"secret": [], "secret_file": name})
 
-        assert str(refused.value) == f"The file of --secret-file cannot be read: {reason}."
+        assert str(refused.value) == f"Cannot read the file given with --secret-file: {reason}."
         assert refused.value.__cause__ is None

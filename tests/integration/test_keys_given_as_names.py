@@ -99,11 +99,11 @@ def test_a_command_makes_no_key_that_is_named_by_another(organization: Organizat
 @pytest.mark.parametrize(
     ("words", "place"),
     [
-        (["create_api_key", "--name", KEY], "The argument after --name"),
-        (["create_api_key", f"--name={KEY}"], "The argument after --name"),
-        (["create_api_key", "--create-organization", "--organization", KEY], "The argument after --organization"),
-        (["send_event", "push", "--api-key-file", KEY], "The argument after --api-key-file"),
-        (["listen", "--secret-file", SECRET], "The argument after --secret-file"),
+        (["create_api_key", "--name", KEY], "The value of --name"),
+        (["create_api_key", f"--name={KEY}"], "The value of --name"),
+        (["create_api_key", "--create-organization", "--organization", KEY], "The value of --organization"),
+        (["send_event", "push", "--api-key-file", KEY], "The value of --api-key-file"),
+        (["listen", "--secret-file", SECRET], "The value of --secret-file"),
         (["send_event", KEY], "Argument 2"),
         (["roll_api_key", KEY], "Argument 2"),
         (["changepassword", f"x {KEY}"], "Argument 2"),
@@ -127,8 +127,8 @@ def test_a_command_line_with_a_misplaced_key_is_refused_without_repeating_it() -
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "CommandError: The argument after --name holds an API key or a secret where none is asked for, and the command "
-        "was not run. Other users of this machine may have seen it: replace it.\n"
+        "CommandError: The value of --name contains an unexpected API key or secret. The command was not run. Other "
+        "users of this machine may have seen the key or secret: replace it.\n"
     )
 
 

@@ -45,7 +45,7 @@ def test_the_owners_hear_once_that_a_webhook_was_disabled(forge: Forge, now: dat
 
     [letter] = mail.outbox
     assert sorted(letter.recipients()) == ["olga@acme.example", "otto@acme.example"]
-    assert letter.subject == "[HookHub] acme: a webhook has been disabled"
+    assert letter.subject == "[HookHub] acme: webhook disabled"
     assert "Deploys" in letter.body
     assert webhook.url in letter.body
     assert "whsec" not in letter.body
@@ -104,7 +104,7 @@ def test_nobody_to_tell_is_told_once_in_the_log(forge: Forge, now: datetime, cap
     assert tell_owners(now=now) == 0
 
     assert mail.outbox == []
-    assert caplog.text.count("nobody in acme has an address to tell") == 1
+    assert caplog.text.count("no owner of acme has an e-mail address") == 1
 
 
 def test_a_webhook_deleted_meanwhile_is_no_news(forge: Forge, now: datetime) -> None:

@@ -78,7 +78,7 @@ def test_names_that_were_stored_before_write_no_lines_of_an_email(
 
     assert notices.tell_owners(now=now) == 1
 
-    assert mailoutbox[0].subject == "[HookHub] acme Bcc: x: a webhook has been disabled"
+    assert mailoutbox[0].subject == "[HookHub] acme Bcc: x: webhook disabled"
     assert "The webhook ci Pay here: evil.example of acme Bcc: x has been disabled." in mailoutbox[0].body
     assert mailoutbox[0].message()["Bcc"] is None
 

@@ -22,7 +22,7 @@ def test_a_host_that_is_not_served_is_one_line_in_the_log_and_a_clear_answer(
     assert for_programs.json()["error"] == {"code": "unknown_host", "message": message, "fields": []}
     assert "Unknown host &#x27;evil.example&#x27;" in for_people.content.decode()
     assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
-        ("Refused a request for the host 'evil.example', which is not in HOOKHUB_SERVED_HOSTS.", None)
+        ("Rejected a request for host 'evil.example', which is not in HOOKHUB_SERVED_HOSTS", None)
     ] * 2
 
 
