@@ -122,7 +122,7 @@ def test_what_comes_through_the_stream_counts_as_well(
     )
 
     assert isinstance(many, entries.Refused)
-    assert many.error.startswith(f"{hops.HEADER}: The event has already been published here 4 times")
+    assert many.error.startswith(f"{hops.HEADER}: Loop detected: the event has been published here 4 times in a row")
     assert isinstance(few, entries.Readable)
     storing.store([few], now=now)
     assert Event.objects.get().hops == f"{ours}=3"
