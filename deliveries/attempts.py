@@ -10,7 +10,7 @@ from django.conf import settings
 from deliveries import arrays, hops, vault
 from deliveries.claiming import Claim, Destination
 from deliveries.formats import MASK, Format, Message, format_of
-from deliveries.outcomes import Delivered, Lost, Outcome, judge
+from deliveries.outcomes import Delivered, Gone, Lost, Outcome, Refused, judge
 from deliveries.retry import Decision, Finish, GiveUp, RetryAt, decide
 from deliveries.transfer import Exchange, Request
 
@@ -126,6 +126,9 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
     "errors": arrays.texts,
 }
 
+# Written out: a renamed class must not change what is stored, logged and shown.
+OUTCOMES: Mapping[type[Outcome], str] = {Delivered: "delivered", Refused: "refused", Gone: "gone", Lost: "lost"}
+
 
 def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
     """Return a result as a mapping with the keys of COLUMNS."""
@@ -147,7 +150,7 @@ def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
         "durations": result.exchange.duration,
         "urls": format_of(result.claim.to.format).show_url(result.request.url),
         "request_headers": shown_headers(result),
-        "outcomes": type(result.outcome).__name__.lower(),
+        "outcomes": OUTCOMES[type(result.outcome)],
         "statuses": reply.status if reply else None,
         "response_headers": storable("\n".join(lines)),
         "response_bodies": reply.body if reply else b"",
