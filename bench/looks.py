@@ -17,8 +17,10 @@ django.setup()
 
 from django.conf import settings  # noqa: E402 - Django must be set up first, for this import and those below
 
-from deliveries import claiming, pipeline, queue  # noqa: E402
-from deliveries.timekeeping import DatabaseClock  # noqa: E402
+from deliveries import pipeline  # noqa: E402
+from deliveries.pipeline import claiming  # noqa: E402
+from deliveries.db import sql  # noqa: E402
+from deliveries.worker.database_clock import DatabaseClock  # noqa: E402
 
 REPETITIONS = 40
 # Repetitions before the measured ones, in which the statements are prepared.
@@ -28,7 +30,7 @@ SLOTS = 128
 
 def measure(count: int) -> dict[str, float]:
     """Return the medians in milliseconds."""
-    queue.go_by_indexes()
+    sql.go_by_indexes()
     clock = DatabaseClock()
     fanned_out = 0
     while fanned_out < count:

@@ -62,20 +62,22 @@ def apply() -> None:
 
 def settle_without_fencing() -> None:
     """Settle a delivery even when the worker's lease has expired."""
-    from deliveries import queue
+    from deliveries.db import sql as queue
 
     _change(queue, "SETTLE", " AND d.lease = r.lease", "")
 
 
 def bell_inside_the_transaction() -> None:
     """Send the wake-up before the COMMIT, so that the worker that receives it finds nothing."""
-    from deliveries import doorbell, pipeline, queue
+    from deliveries import pipeline
+    from deliveries import wakeup
+    from deliveries.db import sql as queue
 
     change = queue.change
 
     def ring_first(sql: str, parameters: Mapping[str, object]) -> int:
         if sql == queue.STORE_EVENTS:
-            doorbell.ring_now()
+            wakeup.notify_now()
         return change(sql, parameters)
 
     queue.change = ring_first
@@ -85,7 +87,7 @@ def bell_inside_the_transaction() -> None:
 def claim_without_lease() -> None:
     """Lease deliveries to no identifiable process and practically forever."""
     from deliveries import pipeline
-    from deliveries.claiming import Leasing
+    from deliveries.pipeline.claiming import Leasing
 
     leasing = pipeline._leasing
     ages = timedelta(days=365)
@@ -98,7 +100,7 @@ def claim_without_lease() -> None:
 
 def lease_shorter_than_the_deadline() -> None:
     """Lease for less than the request deadline, so that a second worker claims a delivery still in flight."""
-    from deliveries import claiming, fanning_out
+    from deliveries.pipeline import claiming, fanning_out
 
     short = "%(now)s::timestamptz + interval '0.4 s'"
     _change(claiming, "CLAIM", "leased_until = %(until)s", f"leased_until = {short}")
@@ -109,7 +111,7 @@ def accept_answering_before_commit() -> None:
     """Answer 202 before the event is stored; if the process dies in between, the event is lost."""
     from deliveries import pipeline
     from deliveries.events import Accepted, NewEvent
-    from deliveries.ids import uuid7s
+    from deliveries.db.ids import uuid7s
 
     accept = pipeline.accept
 
@@ -140,14 +142,15 @@ def signature_over_reserialised_json() -> None:
 
 def retry_measured_from_the_wrong_time() -> None:
     """Count the wait before a retry from the start of the attempt instead of its end."""
-    from deliveries import attempts, pipeline
-    from deliveries.retry import decide
+    from deliveries import pipeline
+    from deliveries.pipeline import attempting
+    from deliveries.policy.retry import decide
 
-    conclude = attempts.conclude
+    conclude = attempting.conclude
 
     def conclude_early(claimed: Any, *args: Any, started_at: datetime, jitter: float, **more: Any) -> Any:
         result = conclude(claimed, *args, started_at=started_at, jitter=jitter, **more)
-        terms = {"failures": claimed.failures, "schedule": attempts.schedule_of(claimed), "jitter": jitter}
+        terms = {"failures": claimed.failures, "schedule": attempting.schedule_of(claimed), "jitter": jitter}
         return result._replace(decision=decide(result.outcome, now=started_at, **terms))
 
     vars(pipeline)["conclude"] = conclude_early
@@ -169,7 +172,7 @@ def large_bodies_never_sent() -> None:
 
 def results_thrown_away_when_the_database_is_away() -> None:
     """Discard the results of requests that end while the database is unavailable."""
-    from deliveries.drain import Drain
+    from deliveries.worker.loop import Drain
 
     is_time_to_settle = Drain._is_time_to_settle
 
@@ -183,10 +186,10 @@ def results_thrown_away_when_the_database_is_away() -> None:
 
 def always_the_first_step() -> None:
     """Wait after each failure as long as after the first, whatever the number of failures."""
-    from deliveries import attempts
+    from deliveries.pipeline import attempting
 
-    schedule_of = attempts.schedule_of
-    attempts.schedule_of = lambda claimed: [schedule_of(claimed)[0]] * len(schedule_of(claimed))
+    schedule_of = attempting.schedule_of
+    attempting.schedule_of = lambda claimed: [schedule_of(claimed)[0]] * len(schedule_of(claimed))
 
 
 def ids_swapped() -> None:
@@ -225,7 +228,7 @@ def stream_entries_finished_before_they_are_stored() -> None:
 
 def a_crash_uses_up_a_step() -> None:
     """Count an attempt with an unknown outcome as a failure."""
-    from deliveries import queue
+    from deliveries.db import sql as queue
 
     for name in ("RECLAIM_LEASES", "RECLAIM_EXPIRED"):
         _change(queue, name, "SET state", "SET failures = d.failures + 1, state")

@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 
 from config.wsgi import django
-from deliveries.sender import allow_many_files
+from deliveries.sending.sender import allow_many_files
 from hookhub.addresses import mounted_front
 from hookhub.change_notices import listening
 from hookhub.client_address import address_of, subject_of

@@ -13,14 +13,14 @@ from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
-from deliveries import orphans, warm_pool
-from deliveries.clockwork import Clock
-from deliveries.queue import go_by_indexes
+from deliveries.worker import orphans, process_pool
+
+from deliveries.db.sql import go_by_indexes
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # Replaces kombu's Redis transport under its own names, so that REDIS_URL keeps the usual format.
-TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.listening:Transport"))
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.worker.kombu_transport:Transport"))
 
 # How long a pool child that exits waits for its parent to receive the result of its last task.
 HEARD_WITHIN = timedelta(seconds=2)
@@ -33,7 +33,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks(["deliveries"])
 # StreamStep by name: its models can only be imported once Django is set up, which is after this module is loaded.
-app.steps["worker"].update({Clock, "hookhub.stream.step:StreamStep"})
+app.steps["worker"].update({"deliveries.worker.scheduler:Clock", "hookhub.stream.step:StreamStep"})
 
 
 @setup_logging.connect
@@ -70,7 +70,7 @@ def outlive_the_parent_for_a_moment(**_: object) -> None:
 @worker_process_init.connect
 def be_woken_without_redis(**_: object) -> None:
     """Make a pool child run the worker loop when the worker's scheduler wakes it through the pipe."""
-    warm_pool.listen()
+    process_pool.listen()
 
 
 @worker_process_shutdown.connect

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
-from deliveries.target import normalise_host
+from deliveries.sending.url import normalise_host
 from hookhub import embedded
 
 Value = TypeVar("Value")
@@ -373,7 +373,7 @@ CELERY_WORKER_CONCURRENCY = whole("HOOKHUB_WORKER_PROCESSES", 2, least=1)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # Replaces dead pool processes also while Redis is unavailable.
-CELERY_WORKER_CONSUMER = "deliveries.warm_pool:PoolKeepingConsumer"
+CELERY_WORKER_CONSUMER = "deliveries.worker.process_pool:PoolKeepingConsumer"
 # Celery kills a child that has not reported its start within this time, and it reads no such reports while it waits for
 # Redis: once Redis is back, it would kill children with deliveries in flight.
 CELERY_WORKER_PROC_ALIVE_TIMEOUT = timedelta(days=7).total_seconds()
@@ -408,11 +408,11 @@ HOOKHUB_STREAM = read("HOOKHUB_STREAM", stream, f"{HOOKHUB_QUEUE}:events", expec
 
 # The maintenance tasks of the worker's scheduler; each runs about once a second, on one worker at a time.
 HOOKHUB_CHORES = (
-    "deliveries.chores.reclaim_expired_leases",
-    "deliveries.chores.review_webhooks",
-    "deliveries.chores.release_the_rest",
-    "deliveries.chores.cancel_what_the_deleted_are_owed",
-    "deliveries.retention.forget_the_old",
+    "deliveries.maintenance.tasks.reclaim_expired_leases",
+    "deliveries.maintenance.tasks.review_webhooks",
+    "deliveries.maintenance.tasks.release_the_rest",
+    "deliveries.maintenance.tasks.cancel_what_the_deleted_are_owed",
+    "deliveries.maintenance.retention.forget_the_old",
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
     "hookhub.notices.tell_owners",

@@ -7,8 +7,9 @@ from uuid import UUID
 
 from django.db import OperationalError
 
-from deliveries import arrays, compact_json
-from deliveries.topics import topics_of
+from deliveries import compact_json
+from deliveries.db import arrays
+from deliveries.event_types.topics import topics_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from django.db.models import Exists, F, Func, OuterRef, Q, Value
 from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 
-from deliveries import dialects, formats, limits, plain_text, vault
-from deliveries.ids import uuid7
+from deliveries import formats, limits, plain_text, vault
+from deliveries import systems
+from deliveries.db.ids import uuid7
 
 
 def new_id() -> object:
@@ -29,7 +30,7 @@ class Organization(models.Model):
     name = models.CharField(max_length=200, blank=True, validators=[plain_text.validate])
     # The vendor system it follows: its event types, its response shape on the shared API paths, its wire format.
     default_dialect = models.CharField(
-        max_length=40, default=dialects.DEFAULT, db_default=dialects.DEFAULT, choices=dialects.choices
+        max_length=40, default=systems.DEFAULT, db_default=systems.DEFAULT, choices=systems.choices
     )
     # The wire format of new webhooks; null means the dialect's.
     default_format = models.CharField(max_length=40, null=True, blank=True, choices=formats.choices)
@@ -61,7 +62,7 @@ class Organization(models.Model):
     @property
     def wire_format(self) -> str:
         """Return the slug of the wire format for webhooks created without one."""
-        return self.default_format or dialects.DIALECTS[self.default_dialect].wire_format
+        return self.default_format or systems.DIALECTS[self.default_dialect].wire_format
 
 
 class Repository(models.Model):

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from deliveries import queue
-from deliveries.ids import first_id_at
+from deliveries.db import sql
+from deliveries.db.ids import first_id_at
 from deliveries.models import Webhook
 
 # Percentiles cover at most this many of the latest attempts: enough to be stable, few enough to read in milliseconds.
@@ -88,12 +88,12 @@ class Tally:
 
 def tally_of(webhook: Webhook) -> Tally:
     """Return the counts of a webhook's latest attempts by status."""
-    return Tally(*queue.run(COUNT_ANSWERS, {"webhook": webhook.pk, "limit": COUNTED_MOST})[0])
+    return Tally(*sql.run(COUNT_ANSWERS, {"webhook": webhook.pk, "limit": COUNTED_MOST})[0])
 
 
 def longest_due(*, now: datetime) -> UUID | None:
     """Return the id of the delivery that has been due for the longest time, or None if none is due."""
-    rows = queue.run(LONGEST_DUE, {"now": now})
+    rows = sql.run(LONGEST_DUE, {"now": now})
     return rows[0][0] if rows else None
 
 
@@ -101,8 +101,8 @@ def stats_of(webhook: Webhook, *, window: timedelta, now: datetime) -> Stats:
     """Return the statistics of a webhook for the last ``window`` before ``now``."""
     since = now - window
     bounds = {"webhook": webhook.pk, "since": first_id_at(since), "limit": ATTEMPTS_MOST}
-    deliveries: dict[str, int] = dict(queue.run(COUNT_STATES, bounds))
-    attempts, succeeded, percentiles = queue.run(MEASURE_ATTEMPTS, bounds)[0]
+    deliveries: dict[str, int] = dict(sql.run(COUNT_STATES, bounds))
+    attempts, succeeded, percentiles = sql.run(MEASURE_ATTEMPTS, bounds)[0]
     p50, p95, p99 = [float(value) for value in percentiles] if percentiles else (None, None, None)
     return Stats(
         since=since,

@@ -6,9 +6,9 @@ from datetime import timedelta
 from celery import shared_task
 from django.db import InterfaceError, OperationalError, connection
 
-from deliveries import orphans
-from deliveries.doorbell import APART
-from deliveries.drain import drain_once
+from deliveries.worker import orphans
+from deliveries.wakeup import MIN_INTERVAL
+from deliveries.worker.loop import drain_once
 
 log = logging.getLogger("hookhub.drain")
 
@@ -16,7 +16,7 @@ log = logging.getLogger("hookhub.drain")
 SLICE = timedelta(seconds=10)
 # A little longer than the minimum interval between wake-ups: an event accepted in that interval, for which no wake-up
 # may be sent yet, is found by the run that the last wake-up started.
-LINGER = APART * 1.2
+LINGER = MIN_INTERVAL * 1.2
 
 
 @shared_task(name="deliveries.drain")

@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deliveries import queue
+from deliveries.db import sql
 
 # How often a worker writes its heartbeat: a COMMIT of one small row, however much it delivers.
 HEARTBEAT_INTERVAL = timedelta(seconds=5)
@@ -35,7 +35,7 @@ class Heartbeat:
         # If the database's clock was set, forwards or back, the row must follow at once.
         if self._written_at is not None and abs(now - self._written_at) < HEARTBEAT_INTERVAL:
             return False
-        queue.run(
+        sql.run(
             WRITE_HEARTBEAT,
             {
                 "id": self._worker,
@@ -51,13 +51,13 @@ class Heartbeat:
     def end(self) -> None:
         """Record that this worker has stopped, so that it does not count as alive until ALIVE_FOR has passed."""
         if self._written_at is not None:
-            queue.change(STOP_WORKER, {"id": self._worker, "now": queue.database_now()})
+            sql.change(STOP_WORKER, {"id": self._worker, "now": sql.database_now()})
             self._written_at = None
 
 
 def seen(*, now: datetime) -> Workers:
     """Return the number of workers alive and the latest heartbeat; ``now`` is the database's time, as in heartbeats."""
-    alive, seen_at = queue.run(COUNT_WORKERS, {"since": now - ALIVE_FOR})[0]
+    alive, seen_at = sql.run(COUNT_WORKERS, {"since": now - ALIVE_FOR})[0]
     return Workers(alive=alive, seen_at=seen_at)
 
 

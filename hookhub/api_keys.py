@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from deliveries import audit
-from deliveries.terms import BadTerms
+from deliveries.webhooks.fields import BadTerms
 from hookhub import key_text
 from hookhub.models import ApiKey, digest
 

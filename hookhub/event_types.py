@@ -7,11 +7,12 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from deliveries import audit, catalogue, compact_json, plain_text
-from deliveries.catalogue import Catalogue, EventType
+from deliveries import audit, compact_json, plain_text
+from deliveries.event_types import catalogue
+from deliveries.event_types.catalogue import Catalogue, EventType
 from deliveries.models import Organization
-from deliveries.terms import UNSTORABLE, BadTerms
-from deliveries.topics import RESERVED, TYPE_RULE, is_type
+from deliveries.webhooks.fields import UNSTORABLE, BadTerms
+from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type
 from hookhub import schemas
 from hookhub.audited import audited
 from hookhub.models import OwnEventType

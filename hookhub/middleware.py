@@ -7,7 +7,8 @@ from urllib.parse import unquote_to_bytes
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
-from deliveries import audit, hops
+from deliveries import audit
+from deliveries.policy import hops
 from deliveries.rates import TooMany
 from hookhub import rate_limits, readiness
 from hookhub.actors import actor_of_session

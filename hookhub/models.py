@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from deliveries import audit, plain_text
 from deliveries.models import Organization, new_id
-from deliveries.topics import TYPE_LONGEST
+from deliveries.event_types.topics import TYPE_LONGEST
 from hookhub import key_text
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from django.db import Error, connection
 
-from deliveries import queue, workers
+from deliveries import workers
+from deliveries.db import sql
 
 log = logging.getLogger("hookhub.api")
 
@@ -21,7 +22,7 @@ def ready() -> tuple[int, dict[str, Any]]:
     A missing worker is only a warning: events are stored and wait, so the web server must stay in service.
     """
     try:
-        queue.require_writable()
+        sql.require_writable()
     except Error as error:
         # Close it, so that the next check opens a new connection.
         connection.close()
@@ -38,7 +39,7 @@ def unavailable() -> tuple[int, dict[str, Any]]:
 def report_on_workers() -> dict[str, Any]:
     """Return how many workers are alive and when one was last seen, with a warning if none is alive."""
     try:
-        found = workers.seen(now=queue.database_now())
+        found = workers.seen(now=sql.database_now())
     except Error as error:
         # Events can be stored without this count, and it is not what detects a database outage.
         connection.close()

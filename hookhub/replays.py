@@ -10,9 +10,9 @@ from django.db import DatabaseError, connection, transaction
 from django.utils.dateparse import parse_datetime
 
 from deliveries import audit
-from deliveries.ids import first_id_at
+from deliveries.db.ids import first_id_at
 from deliveries.models import Organization
-from deliveries.replay import Selection, make_due
+from deliveries.redelivery import Selection, make_due
 from hookhub.audited import replay_target
 from hookhub.models import Replay
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deliveries import catalogue
-from deliveries.catalogue import Catalogue, EventType
-from deliveries.dialects import DEFAULT, DIALECTS
+from deliveries.event_types import catalogue
+from deliveries.event_types.catalogue import Catalogue, EventType
+from deliveries.systems import DEFAULT, DIALECTS
 from deliveries.models import Webhook
-from deliveries.terms import BadTerms
-from deliveries.topics import EVERYTHING, RESERVED, topics_of
+from deliveries.webhooks.fields import BadTerms
+from deliveries.event_types.topics import EVERYTHING, RESERVED, topics_of
 from hookhub import event_types, schemas
 from hookhub.schemas import Budget
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from deliveries.catalogue.references import BadReference, inlined
+from deliveries.event_types.catalogue.references import BadReference, inlined
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator

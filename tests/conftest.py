@@ -15,7 +15,7 @@ from pytest_django import DjangoDbBlocker, Settings
 from redis import Redis
 
 from deliveries.models import Organization, Repository
-from deliveries.sender import Sender, make_sender
+from deliveries.sending.sender import Sender, make_sender
 from hookhub.stream.consumer import refused_of
 from tests.api import Caller
 from tests.receiver import Receiver

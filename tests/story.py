@@ -15,14 +15,16 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-from deliveries import pipeline, queue, webhooks
-from deliveries.attempts import Result
-from deliveries.claiming import Claim
+from deliveries import pipeline
+from deliveries.db import sql
+from deliveries.webhooks import lifecycle
+from deliveries.pipeline.attempting import Result
+from deliveries.pipeline.claiming import Claim
 from deliveries.events import NewEvent
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
-from deliveries.retention import Forgotten, Round
-from deliveries.sender import Sender
-from deliveries.topics import topics_of
+from deliveries.maintenance.retention import Forgotten, Round
+from deliveries.sending.sender import Sender
+from deliveries.event_types.topics import topics_of
 from tests.receiver import Receiver
 
 Answered = TypeVar("Answered")
@@ -50,7 +52,7 @@ class ReadOnly:
     def on(self) -> None:
         """Reject all writes, also on this thread's connection."""
         self._set("SET default_transaction_read_only = on")
-        queue.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", {})
+        sql.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", {})
 
     def off(self) -> None:
         """Accept writes again on new connections."""
@@ -79,7 +81,7 @@ class Forge:
     ) -> Webhook:
         """Create a webhook for the receiver; by default it gets all events of the organization."""
         terms = {"url": self.receiver.url(path), "events": ["*"], **wanted}
-        return webhooks.create(terms, organization=self.organization, repository=repository, now=now)[0]
+        return lifecycle.create(terms, organization=self.organization, repository=repository, now=now)[0]
 
     def event(self, event_type: str = "push", data: Any = None, *, now: datetime, **more: Any) -> NewEvent:
         """Return an event of the repository."""

@@ -4,7 +4,7 @@ Both columns have a default in the database, so that processes of the previous v
 Existing organizations keep their default format; only new ones may have none.
 """
 
-import deliveries.dialects
+import deliveries.systems
 import deliveries.formats
 from django.db import migrations, models
 
@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             "organization",
             "default_dialect",
             models.CharField(
-                choices=deliveries.dialects.choices, db_default="native", default="native", max_length=40
+                choices=deliveries.systems.choices, db_default="native", default="native", max_length=40
             ),
         ),
         migrations.AddField(

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries.terms import BadTerms
+from deliveries.webhooks.fields import BadTerms
 from hookhub import api_keys
 from hookhub.admin import filters
 from hookhub.admin.api_key_form import ApiKeyForm

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 
 from deliveries.models import Organization
-from deliveries.terms import BadTerms
+from deliveries.webhooks.fields import BadTerms
 from hookhub import event_types
 from hookhub.admin.base import Guarded
 from hookhub.admin.filters import OrganizationFilter

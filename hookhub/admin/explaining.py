@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from deliveries.models import Delivery, Webhook
-from deliveries.replay import CAN_BE_CALLED_OFF
+from deliveries.redelivery import CAN_BE_CALLED_OFF
 from hookhub.admin.showing import exact, relative, span
 
 State = Delivery.State

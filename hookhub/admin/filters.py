@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.text import capfirst
 
 from deliveries import formats
-from deliveries.ids import first_id_at
+from deliveries.db.ids import first_id_at
 from deliveries.models import Attempt, Delivery, Webhook
 from hookhub.admin.tenancy import organizations_of
 

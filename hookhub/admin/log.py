@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries import replay
+from deliveries import redelivery
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin import filters
 from hookhub.admin.base import Acting, page_of, tally
@@ -122,7 +122,7 @@ class DeliveryAdmin(Acting, LogAdmin):
     def redeliver(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Make the selected deliveries due immediately."""
         chosen = chosen_of(queryset)
-        count = replay.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
+        count = redelivery.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
         reasons = [reason for delivery in chosen if (reason := why_not_sent_again(delivery)) is not None]
         reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
         self.note(request, [delivery for delivery in chosen if why_not_sent_again(delivery) is None], "Redelivered.")
@@ -147,7 +147,7 @@ class DeliveryAdmin(Acting, LogAdmin):
                     "action_checkbox_name": ACTION_CHECKBOX_NAME,
                 },
             )
-        count = replay.cancel([delivery.pk for delivery in chosen], now=timezone.now())
+        count = redelivery.cancel([delivery.pk for delivery in chosen], now=timezone.now())
         reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
         self.note(request, [delivery for delivery in chosen if why_not_called_off(delivery) is None], "Cancelled.")
         self.tell(request, f"{deliveries(count)} cancelled." if count else "", tally(reasons))

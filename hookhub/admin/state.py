@@ -10,7 +10,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from deliveries import queue, stats, workers
+from deliveries import stats, workers
+from deliveries.db import sql
 from deliveries.models import Arrival, Attempt, Delivery, Repository, Webhook
 from deliveries.workers import Workers
 from hookhub.admin.base import page_of
@@ -52,7 +53,7 @@ def at_a_glance(request: HttpRequest) -> State:
     own = None if is_unrestricted(request) else list(organizations_of(request).values_list("pk", flat=True))
     oldest = oldest_due(own, now=now)
     last_attempt_at = latest_attempt_at(own)
-    found = workers.seen(now=queue.database_now())
+    found = workers.seen(now=sql.database_now())
     is_work = oldest is not None or events_of(own).exists()
     verdict, tone = judge(oldest, last_attempt_at, no_worker=no_worker(found, now=now), is_work=is_work, now=now)
     return State(

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
-from deliveries import formats, terms, vault, webhooks
+from deliveries import formats, vault
+from deliveries.webhooks import fields as terms, lifecycle
 from deliveries.models import Organization, Webhook
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class WebhookForm(ModelForm):
                 default = organization.wire_format if isinstance(organization, Organization) else formats.DEFAULT
                 terms.check({"format": default, **self.wanted})
             else:
-                webhooks.check_change(self.instance, self.wanted)
+                lifecycle.check_change(self.instance, self.wanted)
         except terms.BadTerms as error:
             self.show(error)
         except vault.Unreadable as error:

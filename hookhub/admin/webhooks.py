@@ -12,7 +12,9 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries import replay, terms, vault, webhooks
+from deliveries import vault
+from deliveries import redelivery
+from deliveries.webhooks import fields, lifecycle
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.rates import TooMany
@@ -166,10 +168,10 @@ class WebhookAdmin(Titled, Acting):
         now, secret = timezone.now(), None
         if change:
             if form.wanted:
-                _, secret = webhooks.change(obj.pk, form.wanted, now=now)
+                _, secret = lifecycle.change(obj.pk, form.wanted, now=now)
         else:
             cleaned = form.cleaned_data
-            created, secret = webhooks.create(
+            created, secret = lifecycle.create(
                 form.wanted, organization=cleaned["organization"], repository=cleaned["repository"], now=now
             )
             obj.pk = created.pk
@@ -194,7 +196,7 @@ class WebhookAdmin(Titled, Acting):
         """Show an error that the form did not find, such as a host name that has just stopped resolving."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except (terms.BadTerms, TooMany, vault.Unreadable) as error:
+        except (fields.BadTerms, TooMany, vault.Unreadable) as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
@@ -225,9 +227,9 @@ class WebhookAdmin(Titled, Acting):
         cancelled, now = 0, timezone.now()
         for webhook_id in ids_of(queryset):
             with transaction.atomic():
-                webhook = webhooks.lock(webhook_id)
+                webhook = lifecycle.lock(webhook_id)
                 if webhook is not None and webhook.deleted_at is None:
-                    cancelled += webhooks.delete(webhook, now=now)
+                    cancelled += lifecycle.delete(webhook, now=now)
         self.message_user(request, f"{deliveries(cancelled)} cancelled.", messages.INFO)
 
     # Actions ---------------------------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ class WebhookAdmin(Titled, Acting):
             elif webhook.disabled_at is None and not (release_held and holds(webhook)):
                 left_alone.append("already enabled")
             else:
-                _, count = replay.enable(webhook.pk, release_held=release_held, now=timezone.now())
+                _, count = redelivery.enable(webhook.pk, release_held=release_held, now=timezone.now())
                 released += count
                 done.append(webhook)
         more = f" {deliveries(released)} queued." if release_held else ""
@@ -265,7 +267,7 @@ class WebhookAdmin(Titled, Acting):
             if not webhook.active:
                 left_alone.append("not enabled")
                 continue
-            _, count = replay.disable(webhook.pk, now=timezone.now())
+            _, count = redelivery.disable(webhook.pk, now=timezone.now())
             held += count
             done.append(webhook)
         self.note(request, done, "Disabled.")
@@ -279,7 +281,7 @@ class WebhookAdmin(Titled, Acting):
             if not webhook.active:
                 left_alone.append("not enabled")
                 continue
-            delivery = replay.ping(webhook, now=timezone.now())
+            delivery = redelivery.ping(webhook, now=timezone.now())
             shown = format_html('Ping sent to {}. <a href="{}">View delivery</a>', str(webhook), page_of(delivery))
             self.message_user(request, shown, messages.SUCCESS)
             done.append(webhook)
@@ -296,10 +298,10 @@ class WebhookAdmin(Titled, Acting):
                 continue
             try:
                 sample = samples.choose(webhook, request.POST.get("type") or None)
-            except terms.BadTerms as error:
+            except fields.BadTerms as error:
                 left_alone.append(f"({error.faults['type']})")
                 continue
-            delivery = replay.send_to(webhook, sample.type, sample.data, now=timezone.now())
+            delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
             shown = format_html(
                 'Test event {} sent to {}. <a href="{}">View delivery</a>',
                 sample.name,
@@ -323,7 +325,7 @@ class WebhookAdmin(Titled, Acting):
                 left_alone.append("whose format does not sign requests")
                 continue
             try:
-                _, secret = webhooks.rotate_secret(webhook.pk, now=timezone.now())
+                _, secret = lifecycle.rotate_secret(webhook.pk, now=timezone.now())
             except vault.Unreadable as error:
                 left_alone.append(f"({error})")
                 continue

@@ -12,7 +12,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries.ids import first_id_at
+from deliveries.db.ids import first_id_at
 from deliveries.models import AuditEntry
 from hookhub.api.filters import TEXT, known_only, moment
 from hookhub.api.permissions import enter, is_operator, require

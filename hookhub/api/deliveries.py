@@ -12,9 +12,9 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import replay
+from deliveries import redelivery
 from deliveries.models import Delivery, Organization, Webhook
-from deliveries.replay import Selection
+from deliveries.redelivery import Selection
 from hookhub import replays
 from hookhub.addresses import path_of
 from hookhub.api.errors import MUST_NOT_BE_EMPTY, conflict, invalid
@@ -85,8 +85,8 @@ class RedeliverView(GenericAPIView[Delivery]):
     @extend_schema(request=None, responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
         delivery = find(request, uid, needs=Scope.MANAGE)
-        if not replay.redeliver([delivery.pk], now=timezone.now()):
-            raise conflict(why_not(delivery, replay.CAN_BE_SENT_AGAIN, "redelivered"))
+        if not redelivery.redeliver([delivery.pk], now=timezone.now()):
+            raise conflict(why_not(delivery, redelivery.CAN_BE_SENT_AGAIN, "redelivered"))
         return Response(DeliverySerializer(find(request, uid, needs=Scope.MANAGE)).data, status=202)
 
 
@@ -99,8 +99,8 @@ class CancelView(GenericAPIView[Delivery]):
     @extend_schema(request=None, responses={200: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
         delivery = find(request, uid, needs=Scope.MANAGE)
-        if not replay.cancel([delivery.pk], now=timezone.now()):
-            raise conflict(why_not(delivery, replay.CAN_BE_CALLED_OFF, "cancelled"))
+        if not redelivery.cancel([delivery.pk], now=timezone.now()):
+            raise conflict(why_not(delivery, redelivery.CAN_BE_CALLED_OFF, "cancelled"))
         return Response(DeliverySerializer(find(request, uid, needs=Scope.MANAGE)).data)
 
 

@@ -18,9 +18,10 @@ from django.views import csrf, defaults
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
-from deliveries import hops, vault
+from deliveries import vault
+from deliveries.policy import hops
 from deliveries.rates import TooMany
-from deliveries.terms import BadTerms
+from deliveries.webhooks.fields import BadTerms
 from hookhub import rate_limits
 
 log = logging.getLogger("hookhub.api")

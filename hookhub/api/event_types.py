@@ -11,9 +11,9 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import catalogue
-from deliveries.catalogue import EventType
-from deliveries.dialects import DEFAULT, DIALECTS
+from deliveries.event_types import catalogue
+from deliveries.event_types.catalogue import EventType
+from deliveries.systems import DEFAULT, DIALECTS
 from deliveries.models import Organization
 from hookhub import event_types
 from hookhub.addresses import path_of

@@ -15,10 +15,10 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from deliveries import pipeline
-from deliveries.catalogue import Catalogue
+from deliveries.event_types.catalogue import Catalogue
 from deliveries.events import NO_PREMISES, IdempotencyConflict, NewEvent, Premises
-from deliveries.hops import HEADER as HOPS
-from deliveries.ids import first_id_at
+from deliveries.policy.hops import HEADER as HOPS
+from deliveries.db.ids import first_id_at
 from deliveries.models import Event, Organization, Repository
 from hookhub import event_types, rate_limits, repositories
 from hookhub.api import intake

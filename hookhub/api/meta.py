@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from deliveries.dialects import DIALECTS
+from deliveries.systems import DIALECTS
 from deliveries.formats import DEFAULT, FORMATS
 from hookhub.api.serializers import MetaSerializer
 

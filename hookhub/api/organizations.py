@@ -14,7 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from deliveries import audit, names, webhooks
+from deliveries import audit, names
+from deliveries.webhooks import lifecycle
 from deliveries.models import Organization, Repository, Webhook
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only
@@ -124,7 +125,7 @@ class RepositoryView(GenericAPIView[Repository]):
             Repository.objects.select_for_update().get(pk=repository.pk)
             for webhook in Webhook.objects.select_for_update(no_key=True).filter(repository=repository).order_by("id"):
                 if webhook.deleted_at is None:
-                    webhooks.delete(webhook, now=timezone.now())
+                    lifecycle.delete(webhook, now=timezone.now())
             # The log of a deleted webhook outlives the repository.
             Webhook.objects.filter(repository=repository).exclude(deleted_at=None).update(repository=None)
             target, state = audited(repository)

@@ -13,7 +13,9 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import replay, stats, webhooks
+from deliveries import stats
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
 from deliveries.models import Delivery, Organization, Repository, Webhook
 from hookhub import samples
 from hookhub.addresses import path_of
@@ -82,7 +84,7 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
         repository = None if named is None else repository_of(organization, named)
         active = read_active(wanted)
         self.spoken.check(wanted, organization=organization)
-        webhook, secret = webhooks.create(
+        webhook, secret = lifecycle.create(
             wanted, organization=organization, repository=repository, active=active is not False, now=timezone.now()
         )
         location = {"Location": path_of(f"/v1/webhooks/{webhook.uid}")}
@@ -118,17 +120,17 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
             raise invalid({"repository": "cannot be changed; create another webhook"})
         active = read_active(wanted)
         self.spoken.check(wanted, organization=webhook.organization)
-        changed, secret = webhooks.change(webhook.pk, wanted, active=active, now=timezone.now())
+        changed, secret = lifecycle.change(webhook.pk, wanted, active=active, now=timezone.now())
         return Response(self.spoken.shown(changed, secret))
 
     @extend_schema(parameters=[WORDS], responses={204: None})
     def delete(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         with transaction.atomic():
-            locked = webhooks.lock(webhook.pk)
+            locked = lifecycle.lock(webhook.pk)
             if locked is None or locked.deleted_at is not None:
                 raise Http404
-            webhooks.delete(locked, now=timezone.now())
+            lifecycle.delete(locked, now=timezone.now())
         return self.spoken.deleted()
 
 
@@ -150,7 +152,7 @@ class HeadersView(Speaking, GenericAPIView[Webhook]):
         changes = wanted.get("headers")
         if not isinstance(changes, dict):
             raise invalid({"headers": "must be an object of header names and values; null removes a header"})
-        return Response(NATIVE.shown(webhooks.change_headers(webhook.pk, changes, now=timezone.now())))
+        return Response(NATIVE.shown(lifecycle.change_headers(webhook.pk, changes, now=timezone.now())))
 
 
 class EnableView(Speaking, GenericAPIView[Webhook]):
@@ -170,7 +172,7 @@ class EnableView(Speaking, GenericAPIView[Webhook]):
         release_held = wanted.get("release_held", False)
         if not isinstance(release_held, bool):
             raise invalid({"release_held": "must be true or false"})
-        enabled, released = replay.enable(webhook.pk, release_held=release_held, now=timezone.now())
+        enabled, released = redelivery.enable(webhook.pk, release_held=release_held, now=timezone.now())
         return Response({**NATIVE.shown(enabled), "released": released})
 
 
@@ -182,7 +184,7 @@ class DisableView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(request=None, responses={200: DisabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
-        disabled, held = replay.disable(find(self, request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
+        disabled, held = redelivery.disable(find(self, request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
         return Response({**NATIVE.shown(disabled), "held": held})
 
 
@@ -205,7 +207,7 @@ class RotateSecretView(Speaking, GenericAPIView[Webhook]):
             isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= 2_592_000
         ):
             raise invalid({"overlap": "must be an integer from 0 to 2592000, in seconds"})
-        rotated, secret = webhooks.rotate_secret(
+        rotated, secret = lifecycle.rotate_secret(
             webhook.pk,
             secret=wanted.get("secret"),
             overlap=None if overlap is None else timedelta(seconds=overlap),
@@ -225,7 +227,7 @@ class PingView(Speaking, GenericAPIView[Delivery]):
         webhook = find(self, request, uid, needs=Scope.MANAGE)
         if not webhook.active:
             raise conflict("The webhook is disabled; enable it first.")
-        return Response(DeliverySerializer(replay.ping(webhook, now=timezone.now())).data, status=202)
+        return Response(DeliverySerializer(redelivery.ping(webhook, now=timezone.now())).data, status=202)
 
 
 class TestView(Speaking, GenericAPIView[Delivery]):
@@ -247,7 +249,7 @@ class TestView(Speaking, GenericAPIView[Delivery]):
         if not webhook.active:
             raise conflict("The webhook is disabled; enable it first.")
         sample = samples.choose(webhook, wanted.get("type"))
-        delivery = replay.send_to(webhook, sample.type, sample.data, now=timezone.now())
+        delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
         return Response(DeliverySerializer(delivery).data, status=202)
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from deliveries import catalogue
-from deliveries.dialects import DIALECTS
+from deliveries.event_types import catalogue
+from deliveries.systems import DIALECTS
 from deliveries.models import Organization
 from hookhub import event_types
 from hookhub.api.errors import invalid

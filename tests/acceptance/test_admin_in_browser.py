@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from tests import chromium
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, the_delivery

@@ -13,11 +13,13 @@ from django.contrib import admin
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from deliveries import attempts, catalogue, telemetry, vault
-from deliveries.dialects import DIALECTS
+from deliveries import vault
+from deliveries.pipeline import attempting, attempt_log
+from deliveries.event_types import catalogue
+from deliveries.systems import DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.formats.base import Verdict
-from deliveries.outcomes import Lost
+from deliveries.policy.outcomes import Lost
 from hookhub import request_log
 from hookhub.api import intake
 from hookhub.git import install
@@ -49,7 +51,7 @@ def formats() -> Iterator[str]:
         for verdict, statuses in meant.items():
             yield f"{slug} {verdict}: {_runs(statuses)}"
         claim = a_claim()
-        request = attempts.render(claim._replace(to=claim.to._replace(format=slug)), now=NOW)
+        request = attempting.render(claim._replace(to=claim.to._replace(format=slug)), now=NOW)
         for name, value in request.headers:
             yield f"{slug} header {name}" + (f": {value}" if name in {"Content-Type", "User-Agent"} else "")
 
@@ -72,7 +74,7 @@ def choices() -> Iterator[str]:
                     yield f"{model._meta.label}.{field.name} {value}"
     for what, answer in ANSWERS.items():
         for failures in (0, 99):
-            row = attempts.as_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+            row = attempting.as_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
             yield f"{what} after {failures} failures: {row['outcomes']} {row['states']} {row['endings']}"
 
 
@@ -128,8 +130,8 @@ def logs() -> Iterator[str]:
         yield f"hookhub.access {name}"
     found: dict[str, None] = {}
     for answer, failures, ours in product(ANSWERS.values(), (0, 99), (True, None)):
-        row = attempts.as_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
-        found |= dict.fromkeys(json.loads(telemetry.line_of(row, was_ours=ours)))
+        row = attempting.as_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+        found |= dict.fromkeys(json.loads(attempt_log.line_of(row, was_ours=ours)))
     yield from (f"hookhub.attempts {name}" for name in found)
 
 

@@ -23,7 +23,7 @@ from django.core.management import get_commands, load_command_class
 
 from chaos.records import Records
 from chaos.verdict import judge
-from deliveries.ledger import CHECKS, Finding, Totals
+from deliveries.maintenance.invariants import CHECKS, Finding, Totals
 from deliveries.management.commands import check_ledger
 from hookhub import client, receiving, stream_client
 from hookhub.git import hook

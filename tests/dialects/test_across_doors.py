@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from deliveries.models import Delivery, Organization, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.models import Scope
 from tests.api import Caller
 from tests.story import Forge, deliver_due

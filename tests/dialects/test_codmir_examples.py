@@ -9,7 +9,7 @@ import pytest
 
 from deliveries import vault
 from deliveries.models import Organization, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.models import Scope
 from tests.api import Caller, faults
 from tests.story import Forge, deliver_due

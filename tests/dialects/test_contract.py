@@ -11,11 +11,11 @@ from django.db import connection
 from django.test import Client
 from freezegun import freeze_time
 
-from deliveries import catalogue
-from deliveries import dialects as systems
+from deliveries.event_types import catalogue
+from deliveries import systems
 from deliveries.formats import FORMATS
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.dialects import DIALECTS
 from hookhub.models import Scope
 from tests.api import Caller

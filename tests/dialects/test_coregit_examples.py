@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from deliveries import vault
 from deliveries.models import Delivery, Organization, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.models import Scope
 from tests.api import Caller
 from tests.receiver import Answer

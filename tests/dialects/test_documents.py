@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
-from deliveries.drain import drain_once
+from deliveries.worker.loop import drain_once
 from deliveries.models import Organization
 from hookhub.dialects import DIALECTS
 from hookhub.models import ApiKey, Scope

@@ -12,7 +12,7 @@ import pytest
 from deliveries import stats
 from deliveries.formats.base import stamp
 from deliveries.models import Attempt, Delivery, Event, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.dialects.sigmagit import chat, log
 from hookhub.models import Scope
 from tests.api import Caller

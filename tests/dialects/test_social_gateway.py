@@ -10,9 +10,9 @@ from django.utils import timezone
 from freezegun import freeze_time
 
 from deliveries import pipeline, vault
-from deliveries.ids import uuid7
+from deliveries.db.ids import uuid7
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub import event_types
 from hookhub.dialects.social_gateway.numbers import number_of
 from tests.api import Caller

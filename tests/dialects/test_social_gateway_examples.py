@@ -9,7 +9,7 @@ from django.test import Client
 from freezegun import freeze_time
 from pytest_django import Settings
 
-from deliveries import webhooks
+from deliveries.webhooks import lifecycle
 from deliveries.models import Event, Organization, Repository, Webhook
 from hookhub.models import ApiKey, Scope
 
@@ -43,7 +43,7 @@ class Documented:
             "url": "http://example.com", "content_type": "json", "events": ["push", "pull_request"],
             "format": "social-gateway", "secret": "",
         }  # fmt: skip
-        made, _ = webhooks.create(wanted, organization=self.organization, repository=self.repository, now=CREATED_AT)
+        made, _ = lifecycle.create(wanted, organization=self.organization, repository=self.repository, now=CREATED_AT)
         Webhook.objects.filter(pk=made.pk).update(changed_at=UPDATED_AT)
         return made
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deliveries.ids import uuid7, uuid7s
+from deliveries.db.ids import uuid7, uuid7s
 from hookhub.dialects.social_gateway import credentials
 from hookhub.dialects.social_gateway.delivering import headers_of
 from hookhub.dialects.social_gateway.numbers import AHEAD_MOST, EPOCH, bounds_of, number_of

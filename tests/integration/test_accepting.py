@@ -9,9 +9,11 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from deliveries import doorbell, pipeline, replay
+from deliveries import pipeline
+from deliveries import wakeup
+from deliveries import redelivery
 from deliveries.events import Accepted, IdempotencyConflict, NewEvent
-from deliveries.ids import first_id_at
+from deliveries.db.ids import first_id_at
 from deliveries.models import Arrival, Delivery, Event, Organization, Repository
 from tests.story import Forge, counted_statements, together
 
@@ -200,7 +202,7 @@ def test_the_bell_rings_after_the_commit_and_only_for_something_new(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored_at_ring: list[int] = []
-    monkeypatch.setattr(doorbell, "ring", lambda: stored_at_ring.extend(together(Event.objects.count)))
+    monkeypatch.setattr(wakeup, "ring", lambda: stored_at_ring.extend(together(Event.objects.count)))
 
     pipeline.accept([keyed(forge, "k", now=now), keyed(forge, None, now=now)], now=now)
     assert stored_at_ring == [2]
@@ -271,7 +273,7 @@ def test_scope_is_the_organization_or_one_repository_of_it(forge: Forge, now: da
 
 def test_neither_disabled_nor_deleted_webhooks_are_owed_anything(forge: Forge, now: datetime) -> None:
     disabled, deleted = forge.webhook(now=now), forge.webhook(now=now)
-    replay.disable(disabled.pk, now=now)
+    redelivery.disable(disabled.pk, now=now)
     deleted.deleted_at = now
     deleted.save()
 
@@ -284,7 +286,7 @@ def test_an_event_meant_for_one_webhook_reaches_no_other_whatever_it_asks_for(fo
     forge.webhook(now=now)
     meant = forge.webhook(now=now, events=["nothing"])
 
-    delivery = replay.ping(meant, now=now)
+    delivery = redelivery.ping(meant, now=now)
     pipeline.fan_out(now=now)
 
     assert Delivery.objects.get() == delivery

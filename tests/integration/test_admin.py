@@ -15,10 +15,13 @@ from django.urls import reverse
 from django.utils import timezone
 from freezegun import freeze_time
 
-from deliveries import pipeline, queue, replay, vault, webhooks
+from deliveries import pipeline, vault
+from deliveries.db import sql as queue
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
-from deliveries.replay import Selection
-from deliveries.sender import Sender
+from deliveries.redelivery import Selection
+from deliveries.sending.sender import Sender
 from deliveries.workers import Heartbeat
 from hookhub import replays
 from hookhub.admin import paging
@@ -102,9 +105,9 @@ def in_every_state(forge: Forge, sender: Sender, *, now: datetime) -> dict[str, 
         if state in {"delivered", "failed"}:
             deliver_due(sender, now=now)
         elif state == "held":
-            replay.disable(webhook.pk, now=now)
+            redelivery.disable(webhook.pk, now=now)
         elif state == "cancelled":
-            replay.cancel([delivery.pk], now=now)
+            redelivery.cancel([delivery.pk], now=now)
         elif state == "sending":
             pipeline.claim(1, now=now)
         delivery.refresh_from_db()
@@ -316,7 +319,7 @@ def test_paging_reaches_every_row_exactly_once_there_and_back(
     webhook = forge.webhook(now=now)
     for number in range(40):
         forge.accept(now=now + timedelta(seconds=number // 4), event_type="release" if number % 11 == 0 else "push")
-    replay.cancel(Delivery.objects.order_by("id").values_list("id", flat=True)[5:40:8], now=now)
+    redelivery.cancel(Delivery.objects.order_by("id").values_list("id", flat=True)[5:40:8], now=now)
     later = Delivery.objects.order_by("id").values_list("id", flat=True)[:40:3]
     Delivery.objects.filter(id__in=list(later)).update(line=Delivery.Line.NONE)
     expected = list(Delivery.objects.filter(**wanted).order_by(*order).values_list("id", flat=True))
@@ -650,7 +653,7 @@ def test_sending_again_says_how_many_and_why_the_others_were_left_alone(
 ) -> None:
     made = in_every_state(forge, sender, now=now)
     of_disabled = made["delivered"]
-    replay.disable(of_disabled.webhook_id, now=now)
+    redelivery.disable(of_disabled.webhook_id, now=now)
 
     told = act(operator, LOG, "redeliver", *made.values())
 
@@ -671,7 +674,7 @@ def test_what_is_held_for_an_active_webhook_is_released_on_its_page(
     forge: Forge, operator: Client, sender: Sender, now: datetime
 ) -> None:
     held = in_every_state(forge, sender, now=now)["held"]
-    replay.enable(held.webhook_id, release_held=False, now=now)
+    redelivery.enable(held.webhook_id, release_held=False, now=now)
 
     assert "Send held deliveries" in page(operator, page_of(held.webhook))
     assert press(operator, held.webhook, "enable_and_release") == ["held enabled. 1 delivery queued."]
@@ -683,7 +686,7 @@ def test_what_is_held_for_an_active_webhook_can_be_sent_by_itself(
     forge: Forge, operator: Client, sender: Sender, now: datetime
 ) -> None:
     held = in_every_state(forge, sender, now=now)["held"]
-    replay.enable(held.webhook_id, release_held=False, now=now)
+    redelivery.enable(held.webhook_id, release_held=False, now=now)
 
     assert act(operator, LOG, "redeliver", held) == ["1 delivery queued for redelivery."]
     held.refresh_from_db()
@@ -907,7 +910,7 @@ def test_webhooks_are_filtered_by_condition(
     for state in ("cancelled", "sending", "pending"):
         made[state].webhook.delete()
     gone = forge.webhook(now=now, name="gone")
-    webhooks.delete(gone, now=now)
+    lifecycle.delete(gone, now=now)
 
     answer = operator.get(f"{HOOKS}?condition={condition}")
 
@@ -954,7 +957,7 @@ def test_disabling_and_enabling_say_how_many_deliveries_that_holds_and_releases(
 
 def test_a_ping_is_sent_and_can_be_watched(forge: Forge, operator: Client, sender: Sender, now: datetime) -> None:
     webhook, off = forge.webhook(now=now, name="on"), forge.webhook(now=now, name="off", path="/off")
-    replay.disable(off.pk, now=now)
+    redelivery.disable(off.pk, now=now)
 
     told = act(operator, HOOKS, "ping", webhook, off)
     deliver_due(sender, now=timezone.now())

@@ -18,7 +18,7 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from deliveries.models import Arrival, Attempt, AuditEntry, Delivery, Event, Organization, Repository, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.admin.base import Guarded
 from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
 from hookhub.sealed_messages import SealedSessionStorage

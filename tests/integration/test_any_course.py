@@ -22,15 +22,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from deliveries import chores, pipeline, replay, webhooks
-from deliveries.attempts import Result, conclude, render
-from deliveries.claiming import Claim, Wanted
+from deliveries import pipeline
+from deliveries.maintenance import tasks
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
+from deliveries.pipeline.attempting import Result, conclude, render
+from deliveries.pipeline.claiming import Claim, Wanted
 from deliveries.events import NewEvent
 from deliveries.models import Attempt, Delivery, Event, Organization
-from deliveries.outcomes import Lost
-from deliveries.retry import LEASE_LOSSES_MOST
-from deliveries.topics import topics_of
-from deliveries.transfer import Exchange, Reply
+from deliveries.policy.outcomes import Lost
+from deliveries.policy.retry import LEASE_LOSSES_MOST
+from deliveries.event_types.topics import topics_of
+from deliveries.sending.transfer import Exchange, Reply
 
 SCHEDULE = [timedelta(minutes=1), timedelta(minutes=5)]
 LEASE = timedelta(seconds=60)
@@ -107,7 +110,7 @@ class Course(RuleBasedStateMachine):
         for name, (events, most) in WEBHOOKS.items():
             wanted = {"url": "http://127.0.0.1:9999/", "events": events, "max_in_flight": most,
                       "retry_schedule": [wait.total_seconds() for wait in SCHEDULE]}  # fmt: skip
-            webhook, _ = webhooks.create(wanted, organization=self.organization, repository=None, now=self.now)
+            webhook, _ = lifecycle.create(wanted, organization=self.organization, repository=None, now=self.now)
             self.names[webhook.pk] = name
         # Initial events, so that no run is empty.
         self.accept("a", 4)
@@ -236,7 +239,7 @@ class Course(RuleBasedStateMachine):
     @rule()
     def reclaim(self) -> None:
         lost = [one for one in self.owed.values() if one.state == "sending" and one.leased_until < self.now]
-        assert chores.reclaim_expired_leases(now=self.now) == len(lost)
+        assert tasks.reclaim_expired_leases(now=self.now) == len(lost)
         for one in lost:
             one.losses += 1
             one.lease = None
@@ -254,14 +257,14 @@ class Course(RuleBasedStateMachine):
     def disable(self, name: str) -> None:
         held = [one for one in self.owed.values() if one.webhook == name and one.state == "pending"]
         was_on = self.hooks[name].is_on
-        assert replay.disable(self.key_of(name), now=self.now)[1] == (len(held) if was_on else 0)
+        assert redelivery.disable(self.key_of(name), now=self.now)[1] == (len(held) if was_on else 0)
         if was_on:
             self.turn_off(name)
 
     @rule(name=st.sampled_from(sorted(WEBHOOKS)), release=st.booleans())
     def enable(self, name: str, release: bool) -> None:
         held = [one for one in self.owed.values() if one.webhook == name and one.state == "held"] if release else []
-        assert replay.enable(self.key_of(name), release_held=release, now=self.now)[1] == len(held)
+        assert redelivery.enable(self.key_of(name), release_held=release, now=self.now)[1] == len(held)
         for one in held:
             one.state, one.due_at, one.in_line = "pending", self.now, True
             one.failures, one.first_attempt_at = 0, None
@@ -275,7 +278,7 @@ class Course(RuleBasedStateMachine):
         wanted = data.draw(st.sampled_from(self.in_order()))
         one = self.owed[wanted]
         can_be = one.state != "sending" and self.hooks[one.webhook].is_on
-        assert replay.redeliver([wanted], now=self.now) == can_be
+        assert redelivery.redeliver([wanted], now=self.now) == can_be
         if can_be:
             one.state, one.ending, one.due_at, one.in_line = "pending", None, self.now, True
             one.failures, one.losses, one.first_attempt_at = 0, 0, None
@@ -287,7 +290,7 @@ class Course(RuleBasedStateMachine):
         wanted = data.draw(st.sampled_from(self.in_order()))
         one = self.owed[wanted]
         can_be = one.state in {"pending", "held"}
-        assert replay.cancel([wanted], now=self.now) == can_be
+        assert redelivery.cancel([wanted], now=self.now) == can_be
         if can_be:
             one.state, one.ending, one.due_at = "cancelled", "cancelled", None
 
@@ -425,7 +428,7 @@ def topics_known_of(kind: str) -> set[str]:
 @pytest.mark.django_db
 def test_whatever_happens_nothing_is_lost_and_nothing_is_sent_that_may_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
     # The delay after a lost lease is random, and a run must be reproducible.
-    monkeypatch.setattr(chores, "APART", timedelta(0))
+    monkeypatch.setattr(tasks, "APART", timedelta(0))
     run_state_machine_as_test(
         Course,
         settings=settings(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from deliveries.models import Delivery
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.models import Replay
 from hookhub.replays import run_replays
 from tests.api import Caller, faults

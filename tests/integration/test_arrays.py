@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 from django.db import DataError, transaction
 
-from deliveries import arrays, queue
+from deliveries.db import arrays, sql
 
 pytestmark = pytest.mark.django_db
 
@@ -35,17 +35,17 @@ def test_every_value_arrives_as_it_was(element: str) -> None:
     make, values = ARRAYS[element]
 
     for some in (values, values[:1], [], values * 100):
-        assert queue.run(f"SELECT %(a)s::{element}[]", {"a": make(some)}) == [(some,)]  # type: ignore[operator]
+        assert sql.run(f"SELECT %(a)s::{element}[]", {"a": make(some)}) == [(some,)]  # type: ignore[operator]
 
 
 def test_a_megabyte_arrives_as_it_was() -> None:
     values = [None, b"\0\xff" * 500_000, b""]
 
-    assert queue.run("SELECT %(a)s::bytea[]", {"a": arrays.byteas(values)}) == [(values,)]
+    assert sql.run("SELECT %(a)s::bytea[]", {"a": arrays.byteas(values)}) == [(values,)]
 
 
 def test_what_no_text_can_have_is_refused_as_elsewhere() -> None:
     with pytest.raises(DataError), transaction.atomic():
-        queue.run("SELECT %(a)s::text[]", {"a": arrays.texts(["a\0b"])})
+        sql.run("SELECT %(a)s::text[]", {"a": arrays.texts(["a\0b"])})
     with pytest.raises(UnicodeEncodeError):
         arrays.texts(["\ud800"])

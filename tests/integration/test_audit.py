@@ -11,7 +11,8 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
-from deliveries import audit, pipeline, webhooks
+from deliveries import audit, pipeline
+from deliveries.webhooks import lifecycle
 from deliveries.audit import Actor, Target
 from deliveries.formats import MASK
 from deliveries.models import AuditEntry, Organization, Webhook
@@ -185,7 +186,7 @@ def test_an_entry_whose_change_fails_is_not_kept(forge: Forge, now: datetime) ->
 
     def change_and_fail() -> None:
         with transaction.atomic():
-            webhooks.change(webhook.pk, {"name": "new"}, now=now)
+            lifecycle.change(webhook.pk, {"name": "new"}, now=now)
             raise RuntimeError("power")
 
     with pytest.raises(RuntimeError, match="power"):

@@ -20,8 +20,8 @@ from redis import Redis
 
 from deliveries import pipeline
 from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Repository, Webhook
-from deliveries.replay import Selection
-from deliveries.sender import Sender
+from deliveries.redelivery import Selection
+from deliveries.sending.sender import Sender
 from hookhub import event_types, replays
 from hookhub.dialects.social_gateway.numbers import number_of
 from hookhub.management.commands import up

@@ -11,9 +11,10 @@ from psycopg import conninfo
 
 from bench import history
 from bench.stage import Stage
-from deliveries import ledger, pipeline
+from deliveries import pipeline
+from deliveries.maintenance import invariants
 from deliveries.models import Attempt, Delivery, Event, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due
 
@@ -44,11 +45,11 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE IF EXISTS crowd, bench_repository")
 
-    findings = ledger.examine(now=timezone.now(), settling=timedelta(0))
+    findings = invariants.examine(now=timezone.now(), settling=timedelta(0))
     assert {finding.check.name: finding.sample for finding in findings if finding.verdict != "ok"} == {}
     assert said == ["  80 of 80 finished deliveries", "  40 of 40 scheduled retries"]
     assert (Webhook.objects.count(), Event.objects.count()) == (10, 2 + 80 + 10)
-    assert ledger.count_all().states == {"delivered": 81, "pending": 41}
+    assert invariants.count_all().states == {"delivered": 81, "pending": 41}
     assert Attempt.objects.filter(outcome="delivered").count() == 81
     assert Attempt.objects.filter(outcome="refused", status=500).count() == 41
     crowd = Webhook.objects.filter(name__startswith="crowd-")

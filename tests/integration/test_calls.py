@@ -11,13 +11,13 @@ import pytest
 import requests
 from pytest_django import Settings
 
-from deliveries import calls
+from deliveries.sending import requests_adapter
 from tests.receiver import Answer, Receiver, refusing_port
 
 
 @pytest.fixture
 def session() -> requests.Session:
-    return calls.session()
+    return requests_adapter.session()
 
 
 def test_a_get_brings_status_headers_and_body(session: requests.Session, receiver: Receiver) -> None:

@@ -10,7 +10,8 @@ from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from deliveries import terms, vault, webhooks
+from deliveries import vault
+from deliveries.webhooks import fields as terms, lifecycle
 from deliveries.models import Organization, Repository
 from hookhub.admin.access import ApiKeyAdmin, MembershipAdmin
 from hookhub.admin.organizations import RepositoryAdmin
@@ -93,20 +94,20 @@ def test_a_secret_is_checked_by_the_format_that_another_has_given_the_webhook_me
     organization: Organization, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"], "format": "github"}
-    webhook, _ = webhooks.create(wanted, organization=organization, repository=None, now=now)
+    webhook, _ = lifecycle.create(wanted, organization=organization, repository=None, now=now)
     check, changes = terms.check, [{"format": "standard-webhooks"}]
 
     def check_and_pause(*args: Any, **options: Any) -> Any:
         granted = check(*args, **options)
         if changes:
-            webhooks.change(webhook.pk, changes.pop(), now=now)
+            lifecycle.change(webhook.pk, changes.pop(), now=now)
         return granted
 
     monkeypatch.setattr(terms, "check", check_and_pause)
 
     # Valid for github, but not usable for signing by standard-webhooks.
     with pytest.raises(terms.BadTerms, match="secret"):
-        webhooks.change(webhook.pk, {"secret": "not in base64!"}, now=now)
+        lifecycle.change(webhook.pk, {"secret": "not in base64!"}, now=now)
 
     webhook.refresh_from_db()
     [secret] = vault.secrets_of(webhook)

@@ -10,11 +10,13 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
-from deliveries import claiming, pipeline, replay, stats
-from deliveries.claiming import Claim, Destination, Wanted
+from deliveries import pipeline, stats
+from deliveries.pipeline import claiming
+from deliveries import redelivery
+from deliveries.pipeline.claiming import Claim, Destination, Wanted
 from deliveries.models import Delivery, Webhook
-from deliveries.retry import TIMEOUTS_BEFORE_REST
-from deliveries.sender import Sender
+from deliveries.policy.retry import TIMEOUTS_BEFORE_REST
+from deliveries.sending.sender import Sender
 from tests.receiver import Answer
 from tests.story import Forge, counted_statements, deliver_due, together
 
@@ -490,5 +492,5 @@ def test_the_longest_due_is_found_whatever_line_it_stands_in(forge: Forge, now: 
     later = now + timedelta(minutes=1)
     for longest_due in list(Delivery.objects.order_by("due_at")):
         assert stats.longest_due(now=later) == longest_due.pk
-        replay.cancel([longest_due.pk], now=now)
+        redelivery.cancel([longest_due.pk], now=now)
     assert stats.longest_due(now=later) is None

@@ -12,11 +12,16 @@ from celery.concurrency.prefork import TaskPool
 from django.db import DatabaseError, OperationalError, connection
 from pytest_django import Settings
 
-from deliveries import claiming, clockwork, doorbell, orphans, pipeline, queue, stopping, warm_pool
-from deliveries.clockwork import Clock, do
-from deliveries.ledger import examine
+from deliveries import pipeline
+from deliveries import wakeup
+from deliveries.pipeline import claiming
+from deliveries.worker import scheduler, orphans, process_pool
+from deliveries.db import sql
+from deliveries import shutdown
+from deliveries.worker.scheduler import Clock, do
+from deliveries.maintenance.invariants import examine
 from deliveries.models import Delivery
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from deliveries.stats import stats_of
 from tests.receiver import Answer
 from tests.story import Forge, ReadOnly, deliver_due, together
@@ -27,15 +32,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def clock() -> Iterator[Clock]:
     yield Clock(None)
-    stopping.clear()
-    warm_pool.close_pipe()
+    shutdown.clear()
+    process_pool.close_pipe()
 
 
 @pytest.fixture
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return the results of the next wake-ups; each wake-up pops one."""
     answers = [True] * 100
-    monkeypatch.setattr(doorbell, "ring_now", answers.pop)
+    monkeypatch.setattr(wakeup, "notify_now", answers.pop)
     return answers
 
 
@@ -55,8 +60,8 @@ def test_without_redis_it_wakes_the_pool_itself(
     forge: Forge, clock: Clock, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[str] = []
-    monkeypatch.setattr(doorbell, "ring_now", lambda: False)
-    monkeypatch.setattr(warm_pool, "wake", lambda processes: woken.append("woken"))
+    monkeypatch.setattr(wakeup, "notify_now", lambda: False)
+    monkeypatch.setattr(process_pool, "wake", lambda processes: woken.append("woken"))
     clock._ring_for_due_work(now)
     assert woken == []
 
@@ -70,21 +75,21 @@ def test_a_bell_that_redis_takes_and_nobody_hears_does_not_keep_deliveries_waiti
     forge: Forge, clock: Clock, rings: list[bool], now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[int] = []
-    monkeypatch.setattr(warm_pool, "wake", lambda processes: woken.append(len(rings)))
+    monkeypatch.setattr(process_pool, "wake", lambda processes: woken.append(len(rings)))
     forge.webhook(now=now)
     pipeline.accept([forge.event(now=now)], now=now)
 
-    for _ in range(clockwork.UNHEARD_TICKS - 1):
+    for _ in range(scheduler.UNHEARD_TICKS - 1):
         clock._ring_for_due_work(now)
     assert woken == []
     clock._ring_for_due_work(now)
-    assert woken == [100 - clockwork.UNHEARD_TICKS]
+    assert woken == [100 - scheduler.UNHEARD_TICKS]
 
     # Some worker claims, so wake-ups are received.
     pipeline.fan_out(now=now)
     pipeline.claim(1, now=now)
     pipeline.accept([forge.event(now=now)], now=now)
-    for _ in range(clockwork.UNHEARD_TICKS):
+    for _ in range(scheduler.UNHEARD_TICKS):
         clock._ring_for_due_work(now)
     assert len(woken) == 1
 
@@ -94,9 +99,9 @@ def test_a_worker_without_forked_processes_drains_in_its_own_where_redis_is_away
     clock: Clock, forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, start_method: str, is_forked: bool
 ) -> None:
     drained = threading.Event()
-    monkeypatch.setattr(warm_pool, "get_start_method", lambda: start_method)
-    monkeypatch.setitem(current_app.tasks, doorbell.TASK, drained.set)
-    monkeypatch.setattr(doorbell, "ring_now", lambda: False)
+    monkeypatch.setattr(process_pool, "get_start_method", lambda: start_method)
+    monkeypatch.setitem(current_app.tasks, wakeup.TASK, drained.set)
+    monkeypatch.setattr(wakeup, "notify_now", lambda: False)
     clock._take_charge_of(SimpleNamespace(pool=WithProcesses(), hub=None))
     pipeline.accept([forge.event(now=now)], now=now)
 
@@ -104,17 +109,17 @@ def test_a_worker_without_forked_processes_drains_in_its_own_where_redis_is_away
 
     if is_forked:
         # There is one wake-up for each process, and no thread of this process consumes any.
-        assert warm_pool.take(reader_of_the_pipe())
-        assert warm_pool.take(reader_of_the_pipe())
-        assert not warm_pool.take(reader_of_the_pipe())
+        assert process_pool.take(reader_of_the_pipe())
+        assert process_pool.take(reader_of_the_pipe())
+        assert not process_pool.take(reader_of_the_pipe())
         assert not drained.is_set()
     else:
         assert drained.wait(10)
 
 
 def reader_of_the_pipe() -> int:
-    assert warm_pool._pipe is not None
-    return warm_pool._pipe[0]
+    assert process_pool._pipe is not None
+    return process_pool._pipe[0]
 
 
 class WithProcesses(TaskPool):
@@ -180,7 +185,7 @@ def chore_with_a_bug(*, now: datetime) -> None:
 
 
 def chore_that_writes(*, now: datetime) -> None:
-    queue.require_writable()
+    sql.require_writable()
 
 
 def chore_that_the_database_refuses(*, now: datetime) -> None:
@@ -245,11 +250,11 @@ def test_where_nothing_can_be_written_down_nobody_is_woken_and_the_tick_ends(
 ) -> None:  # fmt: skip
     settings.HOOKHUB_CHORES = paths(first_chore, chore_that_writes)
     woken: list[int] = []
-    monkeypatch.setattr(warm_pool, "wake", lambda processes: woken.append(len(rings)))
+    monkeypatch.setattr(process_pool, "wake", lambda processes: woken.append(len(rings)))
     pipeline.accept([forge.event(now=now)], now=now)
     read_only.on()
 
-    for _ in range(clockwork.UNHEARD_TICKS + 1):
+    for _ in range(scheduler.UNHEARD_TICKS + 1):
         with pytest.raises(OperationalError):
             clock._ring_for_due_work(now)
     with pytest.raises(OperationalError):
@@ -282,15 +287,15 @@ def test_it_ticks_through_errors_until_it_is_stopped_and_then_says_so_to_every_d
         ticked.set()
         return False
 
-    monkeypatch.setattr(clockwork, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(scheduler, "TICK_SECONDS", 0.01)
     monkeypatch.setattr(claiming, "is_anything_to_do", tick)
     clock.start(SimpleNamespace(pool=SimpleNamespace()))
 
     assert ticked.wait(10)
-    assert not stopping.is_set()
+    assert not shutdown.is_set()
     clock.stop(None)
 
-    assert stopping.is_set()
+    assert shutdown.is_set()
     assert not any(thread.is_alive() for thread in clock._threads)
 
 
@@ -298,7 +303,7 @@ def test_a_chore_that_takes_its_time_does_not_silence_the_bell(
     forge: Forge, clock: Clock, now: datetime, monkeypatch: pytest.MonkeyPatch, settings: Settings, rings: list[bool]
 ) -> None:
     settings.HOOKHUB_CHORES = paths(slow_chore)
-    monkeypatch.setattr(clockwork, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr(scheduler, "TICK_SECONDS", 0.01)
     pipeline.accept([forge.event(now=now)], now=now)
     clock.start(SimpleNamespace(pool=SimpleNamespace()))
     assert inside.wait(10)

@@ -13,11 +13,13 @@ from django.db import connection
 from freezegun import freeze_time
 from pytest_django import Settings
 
-from deliveries import ledger, pipeline, retention, vault, webhooks
-from deliveries.dialects import DIALECTS
+from deliveries import pipeline, vault
+from deliveries.maintenance import invariants, retention
+from deliveries.webhooks import lifecycle
+from deliveries.systems import DIALECTS
 from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from deliveries.vault import Unreadable
 from hookhub.management.commands.up import first_steps
 from hookhub.models import ApiKey, Scope, digest
@@ -50,7 +52,7 @@ def complaint(*arguments: str, at: datetime | None = None) -> str:
 
 def states() -> dict[str, int]:
     """Return the number of deliveries by state."""
-    return ledger.count_all().states
+    return invariants.count_all().states
 
 
 # check_ledger -------------------------------------------------------------------------------------------------------
@@ -64,8 +66,8 @@ def test_a_clean_ledger_is_reported_line_by_line(forge: Forge, sender: Sender, n
 
     lines = run("check_ledger", at=now).splitlines()
 
-    assert lines[: len(ledger.CHECKS)] == [f"ok       {check.promise}" for check in ledger.CHECKS]
-    assert lines[len(ledger.CHECKS) :] == [
+    assert lines[: len(invariants.CHECKS)] == [f"ok       {check.promise}" for check in invariants.CHECKS]
+    assert lines[len(invariants.CHECKS) :] == [
         "3 events, 2 attempts, 3 deliveries: pending 1, delivered 2.",
         "All invariants hold.",
     ]
@@ -84,7 +86,7 @@ def test_a_fault_is_told_with_its_rows_and_fails_the_command(forge: Forge, now: 
     with freeze_time(now), pytest.raises(CommandError) as failure:
         call_command("check_ledger", stdout=out, no_color=True)
 
-    assert str(failure.value) == f"1 of {len(ledger.CHECKS)} invariants violated."
+    assert str(failure.value) == f"1 of {len(invariants.CHECKS)} invariants violated."
     assert failure.value.returncode == 1
     lines = out.getvalue().splitlines()
     at = lines.index("FAULT    every event has a delivery for each matching webhook: violated by 21")
@@ -175,18 +177,18 @@ def test_pruning_deletes_what_the_dry_run_announced(
     forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     old_and_new(forge, sender, now=now)
-    before = ledger.count_all()
+    before = invariants.count_all()
     what = f"{deliveries} deliveries with their attempts and {events} events, created before {until} UTC."
 
     assert run("prune", "--dry-run", *options, at=now) == f"Would delete {what}\n"
-    assert ledger.count_all() == before
+    assert invariants.count_all() == before
     lines = run("prune", *options, at=now).splitlines()
 
     total = deliveries + events
     assert lines[0] == f"Deleting {what}"
     assert lines[-1] == f"Deleted {total} deliveries and events."
     assert lines[1:-1] == ([f"{total} of {total} deleted"] if total else [])
-    after = ledger.count_all()
+    after = invariants.count_all()
     assert (before.deliveries - after.deliveries, before.events - after.events) == (deliveries, events)
     # The failing delivery is kept, however old, with its attempt and its event.
     assert after.states["pending"] == 1
@@ -448,7 +450,7 @@ def test_sealing_anew_goes_on_where_it_was_interrupted(forge: Forge, now: dateti
     for _ in range(3):
         forge.webhook(now=now)
     settings.HOOKHUB_ENCRYPTION_KEYS = (Fernet.generate_key().decode(), *settings.HOOKHUB_ENCRYPTION_KEYS)
-    interrupted = webhooks.reseal_all()
+    interrupted = lifecycle.reseal_all()
     assert next(interrupted)
     interrupted.close()
 

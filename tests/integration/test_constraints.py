@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from deliveries.models import Attempt, Delivery, Event, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from tests.story import Forge, deliver_due
 
 pytestmark = pytest.mark.django_db

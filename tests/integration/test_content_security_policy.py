@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from deliveries.models import Delivery, Event, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.admin.base import page_of
 from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
 from tests.documents import Document

@@ -14,13 +14,18 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
-from deliveries import drain, pipeline, queue, stopping, tasks, telemetry, timekeeping, webhooks
-from deliveries.claiming import Wanted
-from deliveries.drain import Drain, Drained, drain_once
-from deliveries.lanes import IN_ALL
+from deliveries import pipeline, tasks
+from deliveries.worker import loop, database_clock
+from deliveries.db import sql
+from deliveries import shutdown
+from deliveries.pipeline import attempt_log
+from deliveries.webhooks import lifecycle
+from deliveries.pipeline.claiming import Wanted
+from deliveries.worker.loop import Drain, Drained, drain_once
+from deliveries.worker.slots import IN_ALL
 from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.sender import Sender, make_sender
-from deliveries.timekeeping import DatabaseClock
+from deliveries.sending.sender import Sender, make_sender
+from deliveries.worker.database_clock import DatabaseClock
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, ReadOnly, Stopped
 
@@ -38,7 +43,7 @@ def few_slots() -> Iterator[Sender]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "CATCH_BREATH", timedelta(milliseconds=20))
+    monkeypatch.setattr(loop, "CATCH_BREATH", timedelta(milliseconds=20))
 
 
 def run(sender: Sender, *, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> Drained:
@@ -208,11 +213,11 @@ def test_told_to_stop_it_begins_nothing_new_and_finishes_what_it_began(
 def test_told_to_stop_before_it_began_it_does_nothing(forge: Forge, now: datetime, settings: Settings) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    stopping.set_stopping()
+    shutdown.set_stopping()
     try:
         assert drain_once(LONG) == Drained(0, 0)
     finally:
-        stopping.clear()
+        shutdown.clear()
     assert drain_once(LONG) == Drained(0, 1)
 
 
@@ -305,7 +310,7 @@ def test_attempts_whose_commit_went_unheard_are_told_once_and_as_settled_before(
 ) -> None:
     told: list[dict[str, object]] = []
     caplog.set_level(logging.INFO, "hookhub.attempts")
-    monkeypatch.setattr(telemetry.attempts, "info", lambda _, text: told.extend(map(json.loads, text.splitlines())))
+    monkeypatch.setattr(attempt_log.attempts, "info", lambda _, text: told.extend(map(json.loads, text.splitlines())))
     forge.webhook(now=now, max_in_flight=1)
     forge.accept(2, now=now)
     commit, points = connection._commit, []
@@ -342,7 +347,7 @@ def test_the_results_of_a_webhook_in_somebodys_hands_are_taken_up_when_it_is_fre
     def keep_until_the_other_is_settled() -> int:
         assert is_sent.wait(10)
         with transaction.atomic():
-            assert webhooks.lock(kept.pk) is not None
+            assert lifecycle.lock(kept.pk) is not None
             is_locked.set()
             wait_until(lambda: Attempt.objects.filter(webhook=other).exists())
             found = Attempt.objects.filter(webhook=kept).count()
@@ -392,7 +397,7 @@ def test_told_to_stop_while_the_database_is_away_it_waits_a_while_and_then_gives
         raise OperationalError("away")
 
     monkeypatch.setattr(pipeline, "settle", away)
-    monkeypatch.setattr(drain, "PATIENCE_WHEN_STOPPING", timedelta(milliseconds=100))
+    monkeypatch.setattr(loop, "PATIENCE_WHEN_STOPPING", timedelta(milliseconds=100))
 
     done = run(few_slots, now=now, is_stopping=lambda: bool(tries))
 
@@ -416,7 +421,7 @@ def test_while_the_database_is_read_only_results_wait_and_nothing_is_sent_twice(
         if len(tries) == 5:
             read_only.off()
             # The connection to the read-only server was closed.
-            assert queue.run("SHOW default_transaction_read_only", {}) == [("off",)]
+            assert sql.run("SHOW default_transaction_read_only", {}) == [("off",)]
         return settle(results, **how)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pipeline, "settle", read_only_for_a_while)
@@ -483,7 +488,7 @@ def test_a_transaction_that_the_server_ended_for_its_idleness_is_repeated(
     def stand_still_once(point: str) -> None:
         points.append(point)
         if points.count("half-settled") == 1 and point == "half-settled":
-            queue.run("SET LOCAL idle_in_transaction_session_timeout = 10", {})
+            sql.run("SET LOCAL idle_in_transaction_session_timeout = 10", {})
             time.sleep(0.1)
 
     monkeypatch.setattr(pipeline, "reach", stand_still_once)
@@ -507,7 +512,7 @@ def test_what_is_said_of_the_session_or_the_server_costs_no_result(
     def fail_twice(point: str) -> None:
         points.append(point)
         if point == "half-settled" and points.count(point) <= 2:
-            queue.run(f"DO $$ BEGIN RAISE 'not now' USING ERRCODE = '{state}'; END $$", {})
+            sql.run(f"DO $$ BEGIN RAISE 'not now' USING ERRCODE = '{state}'; END $$", {})
 
     monkeypatch.setattr(pipeline, "reach", fail_twice)
 
@@ -595,9 +600,9 @@ def test_a_format_that_only_another_version_knows_does_not_end_the_drain(
 def test_a_drain_that_runs_for_long_notices_that_the_databases_clock_was_set(
     forge: Forge, few_slots: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, ahead = timekeeping.queue.database_now, [timedelta(0)]
-    monkeypatch.setattr(timekeeping, "HOLDS", timedelta(0))
-    monkeypatch.setattr(timekeeping.queue, "database_now", lambda: ask() + ahead[0])
+    ask, ahead = database_clock.queue.database_now, [timedelta(0)]
+    monkeypatch.setattr(database_clock, "HOLDS", timedelta(0))
+    monkeypatch.setattr(database_clock.queue, "database_now", lambda: ask() + ahead[0])
     forge.webhook(now=ask(), max_in_flight=1)
     forge.accept(2, now=ask())
 

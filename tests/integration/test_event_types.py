@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from freezegun import freeze_time
 
-from deliveries import catalogue
-from deliveries.dialects import DIALECTS
+from deliveries.event_types import catalogue
+from deliveries.systems import DIALECTS
 from deliveries.models import Event, Organization
 from hookhub import event_types
 from hookhub.event_types import OWN_MOST, Taken

@@ -9,14 +9,17 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from deliveries import chores, pipeline, replay, webhooks
-from deliveries.claiming import SLOW_FROM, Wanted
-from deliveries.drain import Drain
-from deliveries.fanning_out import TURNS
+from deliveries import pipeline
+from deliveries.maintenance import tasks
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
+from deliveries.pipeline.claiming import SLOW_FROM, Wanted
+from deliveries.worker.loop import Drain
+from deliveries.pipeline.fanning_out import TURNS
 from deliveries.models import Arrival, Delivery, Repository, Webhook
-from deliveries.retry import TIMEOUTS_BEFORE_REST
-from deliveries.sender import Sender
-from deliveries.timekeeping import DatabaseClock
+from deliveries.policy.retry import TIMEOUTS_BEFORE_REST
+from deliveries.sending.sender import Sender
+from deliveries.worker.database_clock import DatabaseClock
 from tests.story import Forge, attempt_all, outcomes_of, the_delivery, together
 
 pytestmark = pytest.mark.django_db
@@ -195,7 +198,7 @@ def test_what_was_claimed_and_lost_with_its_worker_is_taken_back(forge: Forge, n
     [claimed] = pipeline.fan_out(wanted=PLENTY, now=now).claims
     later = claimed.leased_until + timedelta(seconds=1)
 
-    assert chores.reclaim_expired_leases(now=later) == 1
+    assert tasks.reclaim_expired_leases(now=later) == 1
 
     assert outcomes_of(the_delivery()) == ["unknown"]
     assert [again.number for again in pipeline.claim(1, now=later)] == [2]
@@ -215,7 +218,7 @@ def test_what_was_claimed_can_be_given_back_unsent(forge: Forge, now: datetime) 
 def test_what_was_accepted_before_its_webhook_was_disabled_is_held_and_not_lost(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     publish(forge, 2, now=now)
-    replay.disable(webhook.pk, now=now + timedelta(seconds=1))
+    redelivery.disable(webhook.pk, now=now + timedelta(seconds=1))
     publish(forge, 3, now=now + timedelta(seconds=2))
 
     later = now + timedelta(seconds=3)
@@ -224,7 +227,7 @@ def test_what_was_accepted_before_its_webhook_was_disabled_is_held_and_not_lost(
     assert (done.events, done.deliveries, done.claims) == (5, 2, [])
     assert pipeline.claim(10, now=later) == []
     assert states_of(webhook) == {"held": 2}
-    replay.enable(webhook.pk, release_held=True, now=later)
+    redelivery.enable(webhook.pk, release_held=True, now=later)
     assert len(pipeline.claim(10, now=later)) == 2
 
 
@@ -236,9 +239,9 @@ def test_a_webhook_in_somebody_s_hands_is_not_waited_for(forge: Forge, now: date
 
     def disable() -> None:
         with transaction.atomic():
-            locked = webhooks.lock(webhook.pk)
+            locked = lifecycle.lock(webhook.pk)
             assert locked is not None
-            webhooks.disable(locked, reason=Webhook.DisabledReason.BY_OWNER, now=now)
+            lifecycle.disable(locked, reason=Webhook.DisabledReason.BY_OWNER, now=now)
             is_locked.set()
             assert is_done.wait(30)
 

@@ -11,13 +11,18 @@ from django.db import connection, transaction
 from django.db.models import Count
 from pytest_django import Settings
 
-from deliveries import chores, leases, pipeline, queue, replay, webhooks
-from deliveries.attempts import Result
-from deliveries.claiming import Claim
+from deliveries import pipeline
+from deliveries.maintenance import tasks
+from deliveries.pipeline import rescue
+from deliveries.db import sql
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
+from deliveries.pipeline.attempting import Result
+from deliveries.pipeline.claiming import Claim
 from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.outcomes import Lost
-from deliveries.sender import Sender
-from deliveries.transfer import Exchange, Reply, Request
+from deliveries.policy.outcomes import Lost
+from deliveries.sending.sender import Sender
+from deliveries.sending.transfer import Exchange, Reply, Request
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, deliver_due, outcomes_of, the_delivery, together
 
@@ -40,7 +45,7 @@ def test_a_lease_holds_to_its_last_moment(forge: Forge, now: datetime, age: int,
     forge.accept(now=now)
     claim_due(1, now=now)
 
-    assert chores.reclaim_expired_leases(now=now + LEASE + timedelta(microseconds=age)) == taken_back
+    assert tasks.reclaim_expired_leases(now=now + LEASE + timedelta(microseconds=age)) == taken_back
 
 
 def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
@@ -54,7 +59,7 @@ def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
     claim_due(1, now=retried)
 
     late = retried + timedelta(minutes=2)
-    assert chores.reclaim_expired_leases(now=late) == 1
+    assert tasks.reclaim_expired_leases(now=late) == 1
 
     delivery = the_delivery()
     assert (delivery.state, delivery.due_at, delivery.failures, delivery.attempts_made) == ("pending", late, 1, 2)
@@ -80,7 +85,7 @@ def test_a_lost_attempt_is_nobodys_failure(forge: Forge, now: datetime) -> None:
     forge.accept(now=now)
     claim_due(1, now=now)
 
-    chores.reclaim_expired_leases(now=now + 2 * LEASE)
+    tasks.reclaim_expired_leases(now=now + 2 * LEASE)
 
     webhook.refresh_from_db()
     assert (webhook.failure_count, webhook.review_since, webhook.last_delivery_at) == (0, None, None)
@@ -96,7 +101,7 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
         moment += LEASE
         assert len(claim_due(1, now=moment)) == 1
         moment += 2 * LEASE
-        assert chores.reclaim_expired_leases(now=moment) == 1
+        assert tasks.reclaim_expired_leases(now=moment) == 1
         assert the_delivery().lease_losses == loss
 
     delivery = the_delivery()
@@ -110,7 +115,7 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
     assert claim_due(1, now=moment + timedelta(days=1)) == []
 
     # It can still be redelivered by hand, with its counts reset.
-    assert replay.redeliver([delivery.pk], now=moment) == 1
+    assert redelivery.redeliver([delivery.pk], now=moment) == 1
     assert (the_delivery().state, the_delivery().lease_losses) == ("pending", 0)
 
 
@@ -130,7 +135,7 @@ def test_a_delivery_that_takes_workers_down_is_soon_in_hand_alone(forge: Forge, 
         moment += timedelta(milliseconds=500)
         if poison in {claimed.delivery_id for claimed in claims}:
             Delivery.objects.filter(state="sending").update(leased_until=moment - timedelta(milliseconds=1))
-            chores.reclaim_expired_leases(now=moment)
+            tasks.reclaim_expired_leases(now=moment)
         else:
             pipeline.settle(pretend(claims, OK, now=moment), now=moment)
 
@@ -148,7 +153,7 @@ def test_losses_only_count_in_a_row(forge: Forge, sender: Sender, now: datetime)
         for _ in range(4):
             claim_due(1, now=moment)
             moment += timedelta(minutes=2)
-            chores.reclaim_expired_leases(now=moment)
+            tasks.reclaim_expired_leases(now=moment)
             moment += timedelta(minutes=1)
         deliver_due(sender, now=moment)
         moment += timedelta(minutes=2)
@@ -160,9 +165,9 @@ def test_a_crash_while_its_webhook_is_disabled_leaves_the_delivery_held(forge: F
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
     claim_due(1, now=now)
-    replay.disable(webhook.pk, now=now)
+    redelivery.disable(webhook.pk, now=now)
 
-    chores.reclaim_expired_leases(now=now + 2 * LEASE)
+    tasks.reclaim_expired_leases(now=now + 2 * LEASE)
 
     assert claim_due(1, now=now + 2 * LEASE) == []
     assert (the_delivery().state, the_delivery().due_at) == ("held", None)
@@ -174,7 +179,7 @@ def test_taking_back_at_the_same_time_takes_each_back_once(forge: Forge, now: da
     forge.accept(50, now=now)
     claim_due(50, now=now)
 
-    taken = together(*[lambda: chores.reclaim_expired_leases(now=now + 2 * LEASE)] * 6)
+    taken = together(*[lambda: tasks.reclaim_expired_leases(now=now + 2 * LEASE)] * 6)
 
     assert sum(taken) == 50
     assert set(Delivery.objects.values_list("state", "lease_losses")) == {("pending", 1)}
@@ -192,7 +197,7 @@ def test_a_late_report_changes_nothing_but_the_record_of_its_attempt(
     forge.receiver.answers["/"] = Answer(status)
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
-    chores.reclaim_expired_leases(now=now + 2 * LEASE)
+    tasks.reclaim_expired_leases(now=now + 2 * LEASE)
     before = Delivery.objects.values().get()
 
     assert pipeline.settle(late, now=now + 2 * LEASE).ours == set()
@@ -214,7 +219,7 @@ def test_a_report_that_is_late_while_another_worker_sends_does_not_disturb_it(
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
     again = now + 2 * LEASE
-    chores.reclaim_expired_leases(now=again)
+    tasks.reclaim_expired_leases(now=again)
     fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
     assert pipeline.settle(late, now=again).ours == set()
@@ -233,7 +238,7 @@ def test_two_reports_about_one_delivery_in_one_batch_are_told_apart_by_their_lea
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
     again = now + 2 * LEASE
-    chores.reclaim_expired_leases(now=again)
+    tasks.reclaim_expired_leases(now=again)
     fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
     assert pipeline.settle((late + fresh)[::order], now=again).ours == {the_delivery().pk}
@@ -261,8 +266,8 @@ def test_a_late_report_after_a_redelivery_does_not_finish_it(forge: Forge, sende
     forge.webhook(now=now)
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
-    chores.reclaim_expired_leases(now=now + 2 * LEASE)
-    replay.cancel([the_delivery().pk], now=now)
+    tasks.reclaim_expired_leases(now=now + 2 * LEASE)
+    redelivery.cancel([the_delivery().pk], now=now)
 
     assert pipeline.settle(late, now=now + 2 * LEASE).ours == set()
 
@@ -399,7 +404,7 @@ def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
     forge.accept(now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
     with monkeypatch.context() as patched:
-        patched.setattr(queue, "UPDATE_HEALTH", "SELECT 1 / 0")
+        patched.setattr(sql, "UPDATE_HEALTH", "SELECT 1 / 0")
         with pytest.raises(Exception, match="division by zero"):
             pipeline.settle(results, now=now)
     assert (the_delivery().state, Attempt.objects.count()) == ("sending", 0)
@@ -443,7 +448,7 @@ def test_a_webhook_in_somebodys_hands_holds_up_nobody_elses_results(forge: Forge
 
     def keep() -> None:
         with transaction.atomic():
-            assert webhooks.lock(kept.pk) is not None
+            assert lifecycle.lock(kept.pk) is not None
             is_locked.set()
             assert is_done.wait(30)
 
@@ -486,7 +491,7 @@ def test_taking_back_a_lease_while_its_worker_settles_stands_in_nobodys_way(
     def take_back() -> int:
         assert is_half_settled.wait(30)
         try:
-            return chores.reclaim_expired_leases(now=now + 2 * LEASE)
+            return tasks.reclaim_expired_leases(now=now + 2 * LEASE)
         finally:
             is_tried.set()
 
@@ -511,8 +516,8 @@ def test_a_worker_that_dies_between_settling_and_reviewing_leaves_the_review_to_
     later = now + timedelta(minutes=2)
     pipeline.settle(attempt_all(claim_due(10, now=later), sender, now=later), now=later)
 
-    assert chores.review_webhooks(now=later) == 2
-    assert chores.review_webhooks(now=later) == 0
+    assert tasks.review_webhooks(now=later) == 2
+    assert tasks.review_webhooks(now=later) == 0
 
     exhausted.refresh_from_db()
     gone.refresh_from_db()
@@ -535,17 +540,17 @@ def test_a_webhook_that_was_deleted_before_its_review_is_left_alone(forge: Forge
     webhook = forge.webhook(now=now)
     Webhook.objects.update(gone_at=now)
     with transaction.atomic():
-        webhooks.delete(webhook, now=now)
+        lifecycle.delete(webhook, now=now)
 
     assert pipeline.review(now=now) == []
 
     webhook.refresh_from_db()
     assert (webhook.disabled_at, webhook.gone_at) == (None, None)
-    assert webhooks.to_review() == []
+    assert lifecycle.to_review() == []
 
 
 def test_the_databases_own_ids_are_of_version_7_and_of_the_moment_given(now: datetime, forge: Forge) -> None:
-    made = [queue.run("SELECT deliveries_uuid7(%(now)s)", {"now": now})[0][0] for _ in range(50)]
+    made = [sql.run("SELECT deliveries_uuid7(%(now)s)", {"now": now})[0][0] for _ in range(50)]
 
     assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}
     assert {one.int >> 80 for one in made} == {int(now.timestamp() * 1000)}
@@ -573,18 +578,18 @@ def test_what_a_child_had_in_hand_when_it_died_is_taken_back_at_once(forge: Forg
     forge.accept(2, now=now)
     [ours] = claim_due(1, now=now)
     pid = claim_in_a_child(now)
-    assert leases.process_of(ours.lease) == os.getpid()
-    assert {leases.process_of(lease) for lease in Delivery.objects.values_list("lease", flat=True)} == {
+    assert rescue.process_of(ours.lease) == os.getpid()
+    assert {rescue.process_of(lease) for lease in Delivery.objects.values_list("lease", flat=True)} == {
         os.getpid(), pid,
     }  # fmt: skip
 
-    assert leases.reclaim_from_the_dead(now=now) == 1
+    assert rescue.reclaim_from_the_dead(now=now) == 1
 
     taken = Delivery.objects.exclude(pk=ours.delivery_id).get()
     assert (taken.state, taken.line, taken.due_at, taken.lease_losses) == ("pending", Delivery.Line.AGAIN, now, 1)
     assert outcomes_of(taken) == ["unknown"]
     assert Delivery.objects.get(pk=ours.delivery_id).state == "sending"
-    assert leases.reclaim_from_the_dead(now=now) == 0
+    assert rescue.reclaim_from_the_dead(now=now) == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -595,7 +600,7 @@ def test_what_another_worker_has_in_hand_is_its_own_business(
     forge.accept(now=now)
     claim_in_a_child(now)
 
-    monkeypatch.setattr(leases, "_worker", os.urandom(8))
+    monkeypatch.setattr(rescue, "_worker", os.urandom(8))
 
-    assert leases.reclaim_from_the_dead(now=now) == 0
+    assert rescue.reclaim_from_the_dead(now=now) == 0
     assert the_delivery().state == "sending"

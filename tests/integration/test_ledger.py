@@ -6,9 +6,13 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection
 
-from deliveries import chores, ledger, pipeline, queue, replay, webhooks
+from deliveries import pipeline
+from deliveries.maintenance import tasks, invariants
+from deliveries.db import sql
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
 from deliveries.models import Delivery, Event, Organization, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, forget_old
 
@@ -19,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 def verdicts(*, now: datetime, **more: timedelta) -> dict[str, tuple[str, int]]:
     """Return the violated invariants, each with its verdict and count."""
-    findings = ledger.examine(now=now, **more)
+    findings = invariants.examine(now=now, **more)
     return {finding.check.name: (finding.verdict, finding.count) for finding in findings if finding.verdict != "ok"}
 
 
@@ -50,16 +54,16 @@ def insert_delivery(*, event: object, webhook: object, organization: object, now
 
 
 def test_an_empty_ledger_is_right(db: None, now: datetime) -> None:
-    findings = list(ledger.examine(now=now))
+    findings = list(invariants.examine(now=now))
 
-    assert [finding.check for finding in findings] == list(ledger.CHECKS)
+    assert [finding.check for finding in findings] == list(invariants.CHECKS)
     assert {(finding.verdict, finding.count, finding.sample) for finding in findings} == {("ok", 0, ())}
-    assert ledger.count_all() == ledger.Totals(events=0, deliveries=0, attempts=0, states={})
+    assert invariants.count_all() == invariants.Totals(events=0, deliveries=0, attempts=0, states={})
 
 
 def test_names_are_unique_and_promises_are_sentences() -> None:
-    assert len({check.name for check in ledger.CHECKS}) == len(ledger.CHECKS)
-    assert all(check.promise and check.meaning.endswith((".", "loss.")) for check in ledger.CHECKS)
+    assert len({check.name for check in invariants.CHECKS}) == len(invariants.CHECKS)
+    assert all(check.promise and check.meaning.endswith((".", "loss.")) for check in invariants.CHECKS)
 
 
 def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -71,19 +75,19 @@ def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sende
     claims = pipeline.claim(10, now=moment)
     assert len(claims) == 2
     assert verdicts(now=moment) == {}
-    queue.run(queue.RELEASE, {"ids": [claims[0].delivery_id], "leases": [claims[0].lease]})
+    sql.run(sql.RELEASE, {"ids": [claims[0].delivery_id], "leases": [claims[0].lease]})
     assert verdicts(now=moment) == {}
 
     # The worker of the other one dies, and both are sent in the end.
     moment += timedelta(minutes=2)
-    assert chores.reclaim_expired_leases(now=moment) == 1
+    assert tasks.reclaim_expired_leases(now=moment) == 1
     assert verdicts(now=moment) == {}
     deliver_due(sender, now=moment)
     assert verdicts(now=moment) == {}
 
     # Once more, to a receiver that answers 410 Gone.
     forge.receiver.answers["/wavers"] = Answer(410)
-    assert replay.redeliver(Delivery.objects.values_list("id", flat=True), now=moment) == 6
+    assert redelivery.redeliver(Delivery.objects.values_list("id", flat=True), now=moment) == 6
     assert verdicts(now=moment) == {}
     deliver_due(sender, now=moment)
     assert Webhook.objects.exclude(disabled_at=None).count() == 1
@@ -92,14 +96,14 @@ def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sende
     # Held, cancelled, pinged and deleted.
     moment += HOUR
     steady = Webhook.objects.get(disabled_at=None)
-    replay.ping(steady, now=moment)
+    redelivery.ping(steady, now=moment)
     forge.accept(now=moment)
-    replay.disable(steady.pk, now=moment)
+    redelivery.disable(steady.pk, now=moment)
     assert Delivery.objects.filter(state="held").count() == 2
     assert verdicts(now=moment) == {}
-    webhooks.delete(steady, now=moment)
+    lifecycle.delete(steady, now=moment)
     assert verdicts(now=moment + HOUR) == {}
-    assert ledger.count_all() == ledger.Totals(
+    assert invariants.count_all() == invariants.Totals(
         events=6, deliveries=8, attempts=15, states={"cancelled": 2, "delivered": 3, "failed": 3}
     )
 
@@ -156,7 +160,7 @@ def test_what_was_broken_by_hand_is_found_and_nothing_else(
     execute(*(f"ALTER TABLE deliveries_delivery DROP CONSTRAINT {constraint}" for constraint in constraints))
     execute(statement.format(some=f"'{some.id}'", done=f"'{done.id}'"))
 
-    [broken] = [f for f in ledger.examine(now=now + timedelta(minutes=3)) if f.verdict != "ok"]
+    [broken] = [f for f in invariants.examine(now=now + timedelta(minutes=3)) if f.verdict != "ok"]
     assert (broken.check.name, broken.verdict, broken.count, broken.is_at_least) == (name, "fault", 1, False)
     if "attempts-without" not in name:
         about = done if "{done}" in statement else some
@@ -175,7 +179,7 @@ def test_a_reference_to_nothing_is_found(forge: Forge, sender: Sender, now: date
         pipeline.fan_out(now=now)
         lost = insert_delivery(**{**there, "event": spare.id, noun: nothing}, now=moment)
 
-        [broken] = [f for f in ledger.examine(now=moment) if f.verdict != "ok"]
+        [broken] = [f for f in invariants.examine(now=moment) if f.verdict != "ok"]
         assert (broken.check.name, broken.count, broken.sample) == (f"deliveries-without-{noun}", 1, (str(lost),))
         Delivery.objects.filter(id=lost).delete()
 
@@ -209,7 +213,7 @@ def test_an_expired_lease_is_a_fault_once_its_grace_is_over(forge: Forge, now: d
     forge.webhook(now=now - HOUR)
     forge.accept(now=now)
     [claimed] = pipeline.claim(1, now=now)
-    over = claimed.leased_until + ledger.GRACE
+    over = claimed.leased_until + invariants.GRACE
 
     assert verdicts(now=over) == {}
     assert verdicts(now=over + timedelta(seconds=1)) == {"deliveries-leased-too-long": ("fault", 1)}
@@ -222,8 +226,8 @@ def test_a_late_fan_out_is_waiting_not_a_fault(forge: Forge, now: datetime) -> N
     forge.webhook(now=now - HOUR)
     pipeline.accept([forge.event(now=now)], now=now)
 
-    assert verdicts(now=now + ledger.GRACE) == {}
-    assert verdicts(now=now + ledger.GRACE + timedelta(seconds=1)) == {"events-not-fanned-out": ("waiting", 1)}
+    assert verdicts(now=now + invariants.GRACE) == {}
+    assert verdicts(now=now + invariants.GRACE + timedelta(seconds=1)) == {"events-not-fanned-out": ("waiting", 1)}
 
 
 def test_pending_for_a_disabled_webhook_is_waiting_not_a_fault(forge: Forge, now: datetime) -> None:
@@ -275,13 +279,13 @@ def test_only_the_webhook_of_the_events_repository_is_owed_it(forge: Forge, rece
 def test_a_ping_is_owed_to_its_own_webhook_only(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now - HOUR)
     pinged = forge.webhook(now=now - HOUR, events=["issues"])
-    replay.ping(pinged, now=now)
+    redelivery.ping(pinged, now=now)
     pipeline.fan_out(now=now)
     assert verdicts(now=now) == {}
 
     Delivery.objects.all().delete()
 
-    [broken] = [f for f in ledger.examine(now=now) if f.verdict != "ok"]
+    [broken] = [f for f in invariants.examine(now=now) if f.verdict != "ok"]
     assert (broken.check.name, broken.sample) == (
         "events-without-delivery", (f"{Event.objects.get().id} to webhook {pinged.uid}",)
     )  # fmt: skip
@@ -291,10 +295,10 @@ def test_a_webhook_changed_since_is_not_asked_about_earlier_events(forge: Forge,
     webhook = forge.webhook(now=now - HOUR, events=["issues"])
     forge.accept(now=now)
 
-    webhooks.change(webhook.pk, {"events": ["*"]}, now=now + timedelta(seconds=1))
+    lifecycle.change(webhook.pk, {"events": ["*"]}, now=now + timedelta(seconds=1))
     assert verdicts(now=now + HOUR) == {}
 
-    webhooks.change(webhook.pk, {"events": ["*"]}, now=now - HOUR)
+    lifecycle.change(webhook.pk, {"events": ["*"]}, now=now - HOUR)
     assert verdicts(now=now + HOUR) == {"events-without-delivery": ("fault", 1)}
 
 
@@ -345,12 +349,12 @@ def test_however_much_is_broken_the_answer_is_short(
     events = forge.accept(30, now=now)
     Delivery.objects.all().delete()
 
-    [broken] = [f for f in ledger.examine(now=now) if f.verdict != "ok"]
+    [broken] = [f for f in invariants.examine(now=now) if f.verdict != "ok"]
     assert (broken.count, broken.is_at_least, len(broken.sample)) == (30, False, 20)
     assert [line[:36] for line in broken.sample] == [str(event) for event in sorted(events)[:20]]
 
-    monkeypatch.setattr(ledger, "COUNT_MOST", 25)
-    [broken] = [f for f in ledger.examine(now=now) if f.verdict != "ok"]
+    monkeypatch.setattr(invariants, "COUNT_MOST", 25)
+    [broken] = [f for f in invariants.examine(now=now) if f.verdict != "ok"]
     assert (broken.count, broken.is_at_least, len(broken.sample)) == (25, True, 20)
 
 
@@ -358,6 +362,6 @@ def test_the_totals_count_rows_and_states(forge: Forge, sender: Sender, now: dat
     story(forge, sender, now=now)
     Organization.objects.create(slug="idle")
 
-    assert ledger.count_all() == ledger.Totals(
+    assert invariants.count_all() == invariants.Totals(
         events=3, deliveries=6, attempts=6, states={"delivered": 4, "pending": 2}
     )

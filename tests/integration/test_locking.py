@@ -4,7 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from deliveries import chores, pipeline, replay
+from deliveries import pipeline
+from deliveries.maintenance import tasks
+from deliveries import redelivery
 from deliveries.models import Attempt, Delivery
 from tests.story import Forge, forget_old, together
 
@@ -28,13 +30,13 @@ def test_whatever_is_done_to_the_same_deliveries_at_the_same_time_nothing_fails(
 
     # A deadlock would raise in one of these threads.
     together(
-        lambda: again_and_again(lambda: replay.redeliver(ids, now=now)),
-        lambda: again_and_again(lambda: replay.redeliver(ids[::-1], now=now)),
-        lambda: again_and_again(lambda: replay.cancel(ids[::-1], now=now)),
-        lambda: again_and_again(lambda: replay.disable(webhook.pk, now=now)),
-        lambda: again_and_again(lambda: replay.enable(webhook.pk, release_held=True, now=now)),
+        lambda: again_and_again(lambda: redelivery.redeliver(ids, now=now)),
+        lambda: again_and_again(lambda: redelivery.redeliver(ids[::-1], now=now)),
+        lambda: again_and_again(lambda: redelivery.cancel(ids[::-1], now=now)),
+        lambda: again_and_again(lambda: redelivery.disable(webhook.pk, now=now)),
+        lambda: again_and_again(lambda: redelivery.enable(webhook.pk, release_held=True, now=now)),
         lambda: again_and_again(lambda: pipeline.claim(7, now=now)),
-        lambda: again_and_again(lambda: chores.reclaim_expired_leases(now=now + timedelta(hours=1))),
+        lambda: again_and_again(lambda: tasks.reclaim_expired_leases(now=now + timedelta(hours=1))),
         lambda: again_and_again(lambda: forget_old(now=now, retention=timedelta(0))),
     )
 

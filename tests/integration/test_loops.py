@@ -7,9 +7,11 @@ import pytest
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from deliveries import hops, pipeline, webhooks
+from deliveries import pipeline
+from deliveries.policy import hops
+from deliveries.webhooks import lifecycle
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.stream import entries, storing
 from hookhub.stream.entries import Entry
 from tests.api import Caller, faults
@@ -33,7 +35,7 @@ def test_webhooks_that_lead_to_our_own_intake_end_after_a_few_rounds(
         "retry_schedule": [],
     }  # fmt: skip
     for _ in range(2):
-        webhooks.create(wanted, organization=organization, repository=None, now=now)
+        lifecycle.create(wanted, organization=organization, repository=None, now=now)
     assert api.post("/v1/events", EVENT).status_code == 202
 
     for step in range(10):

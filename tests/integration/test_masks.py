@@ -7,10 +7,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from deliveries import vault, webhooks
+from deliveries import vault
+from deliveries.webhooks import lifecycle
 from deliveries.formats import FORMATS, MASK
 from deliveries.models import Organization, Repository, Webhook
-from deliveries.terms import BadTerms
+from deliveries.webhooks.fields import BadTerms
 from tests.api import Caller, faults
 
 pytestmark = pytest.mark.django_db
@@ -171,15 +172,15 @@ def test_a_change_of_headers_that_will_not_do_changes_nothing(
 def test_a_header_that_another_changes_meanwhile_is_kept_as_changed(
     api: Caller, webhook: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check, others = webhooks.terms.check, [{"X-Api-Key": "k2"}]
+    check, others = lifecycle.terms.check, [{"X-Api-Key": "k2"}]
 
     def check_and_pause(*args: Any, **options: Any) -> Any:
         granted = check(*args, **options)
         if others:
-            webhooks.change_headers(Webhook.objects.get().pk, others.pop(), now=Webhook.objects.get().created_at)
+            lifecycle.change_headers(Webhook.objects.get().pk, others.pop(), now=Webhook.objects.get().created_at)
         return granted
 
-    monkeypatch.setattr(webhooks.terms, "check", check_and_pause)
+    monkeypatch.setattr(lifecycle.terms, "check", check_and_pause)
 
     assert api.patch(f"/v1/webhooks/{webhook['id']}", {"headers": {"X-Api-Key": MASK}}).status_code == 200
 
@@ -250,6 +251,6 @@ def test_the_openapi_document_says_what_a_mask_means(api: Caller) -> None:
 def test_a_change_is_checked_with_what_its_masks_stand_for(organization: Organization, webhook: dict[str, Any]) -> None:
     row = Webhook.objects.get()
 
-    webhooks.check_change(row, {"headers": {"X-Old": MASK}, "secret": MASK})
+    lifecycle.check_change(row, {"headers": {"X-Old": MASK}, "secret": MASK})
     with pytest.raises(BadTerms, match="X-Other"):
-        webhooks.check_change(row, {"headers": {"X-Other": MASK}})
+        lifecycle.check_change(row, {"headers": {"X-Other": MASK}})

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from deliveries import catalogue, compact_json, replay, webhooks
-from deliveries.dialects import DIALECTS
+from deliveries import compact_json
+from deliveries.event_types import catalogue
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
+from deliveries.systems import DIALECTS
 from deliveries.events import only_for, operational
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Event
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub.dialects.social_gateway import trying
 from hookhub.models import Scope
 from tests.api import Caller
@@ -98,7 +101,7 @@ def test_the_publishers_bytes_stay_as_they_are() -> None:
 @pytest.mark.parametrize("slug", FORMATS)
 def test_a_ping_of_every_format_is_what_javascript_would_sign(forge: Forge, now: datetime, slug: str) -> None:
     webhook = forge.webhook(now=now, events=["*", "price.changed"])
-    replay.ping(webhook, now=now)
+    redelivery.ping(webhook, now=now)
     payload = bytes(Event.objects.get().payload)
 
     message = PUSH._replace(payload=payload, event_type="ping")
@@ -121,7 +124,7 @@ def test_a_disabled_webhooks_news_is_what_javascript_would_sign(forge: Forge, no
     webhook = forge.webhook(now=now)
     webhook.name, webhook.disabled_reason, webhook.failure_count = "Größe 🎉", "failing", 3
 
-    payload = webhooks.disabled_event(webhook, now=now).payload
+    payload = lifecycle.disabled_event(webhook, now=now).payload
 
     assert payload == stringified(payload)
     assert "Größe 🎉".encode() in payload

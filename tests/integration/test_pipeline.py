@@ -12,11 +12,15 @@ from django.db import connection, transaction
 from django.db.models import Count
 from pytest_django import Settings
 
-from deliveries import chores, pipeline, queue, replay, vault, webhooks
+from deliveries import pipeline, vault
+from deliveries.maintenance import tasks
+from deliveries.db import sql
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
 from deliveries.formats import FORMATS, MASK, Message, Rendered
 from deliveries.formats.standard_webhooks import StandardWebhooks
 from deliveries.models import Attempt, Delivery, Event, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, deliver_due, outcomes_of, the_delivery
 
@@ -210,7 +214,7 @@ def test_a_strict_count_looks_past_webhooks_that_never_disable_themselves(
 ) -> None:
     settings.HOOKHUB_DISABLE_AFTER_FAILURES = 3
     settings.HOOKHUB_WEBHOOKS_PER_URL = 0
-    for _ in range(webhooks.REVIEW_BATCH):
+    for _ in range(lifecycle.REVIEW_BATCH):
         forge.webhook(now=now, auto_disable=False)
     failing = forge.webhook(now=now)
     Webhook.objects.update(failure_count=3)
@@ -335,7 +339,7 @@ def test_what_a_disabled_webhook_is_owed_is_held_and_new_events_are_not_owed(
     webhook = forge.webhook(now=now)
     forge.accept(2, now=now)
 
-    assert replay.disable(webhook.pk, now=now)[1] == 2
+    assert redelivery.disable(webhook.pk, now=now)[1] == 2
     forge.accept(3, now=now)
     deliver_due(sender, now=now)
 
@@ -353,10 +357,10 @@ def test_enabling_releases_what_was_held_if_asked(
 ) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(2, now=now)
-    replay.disable(webhook.pk, now=now)
+    redelivery.disable(webhook.pk, now=now)
     later = now + timedelta(days=3)
 
-    webhook, count = replay.enable(webhook.pk, release_held=release_held, now=later)
+    webhook, count = redelivery.enable(webhook.pk, release_held=release_held, now=later)
     deliver_due(sender, now=later)
 
     assert count == released
@@ -374,7 +378,7 @@ def test_enabling_begins_with_a_clean_slate(forge: Forge, sender: Sender, now: d
     assert webhook.disabled_reason == "failing"
     later = now + timedelta(days=1)
 
-    webhook, _ = replay.enable(webhook.pk, release_held=True, now=later)
+    webhook, _ = redelivery.enable(webhook.pk, release_held=True, now=later)
     assert pipeline.review(now=later) == []
 
     webhook.refresh_from_db()
@@ -396,7 +400,7 @@ def test_a_delivery_fanned_out_while_its_webhook_was_being_disabled_is_held_by_t
 ) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
-    replay.disable(webhook.pk, now=now)
+    redelivery.disable(webhook.pk, now=now)
     # As left by a fan-out whose snapshot is older than the disabling.
     Delivery.objects.update(state="pending", due_at=now)
 
@@ -414,7 +418,7 @@ def test_what_is_in_flight_while_its_webhook_is_disabled_counts_and_is_not_sent_
     forge.accept(2, now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
 
-    assert replay.disable(webhook.pk, now=now)[1] == 0
+    assert redelivery.disable(webhook.pk, now=now)[1] == 0
     pipeline.settle(results, now=now)
 
     # The failed delivery is held by the first claim after it is due.
@@ -429,8 +433,8 @@ def test_what_is_in_flight_while_its_webhook_is_disabled_and_enabled_again_is_si
     forge.receiver.answers["/"] = [Answer(500), Answer(200)]
     forge.accept(now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
-    replay.disable(webhook.pk, now=now)
-    replay.enable(webhook.pk, release_held=True, now=now)
+    redelivery.disable(webhook.pk, now=now)
+    redelivery.enable(webhook.pk, release_held=True, now=now)
 
     pipeline.settle(results, now=now)
     deliver_due(sender, now=now + timedelta(hours=1))
@@ -446,8 +450,8 @@ def test_a_failure_from_before_it_was_enabled_again_does_not_disable_a_webhook(
     forge.accept(now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
     later = now + timedelta(seconds=1)
-    replay.disable(webhook.pk, now=now)
-    replay.enable(webhook.pk, release_held=True, now=later)
+    redelivery.disable(webhook.pk, now=now)
+    redelivery.enable(webhook.pk, release_held=True, now=later)
 
     pipeline.settle(results, now=later)
 
@@ -466,24 +470,24 @@ AGAIN_FOR_EVERY_ROW = "".join(
 def test_more_than_can_be_held_at_once_is_held_released_and_cancelled_batch_by_batch(
     forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch, planner: str
 ) -> None:
-    monkeypatch.setattr(queue, "AT_ONCE", 3)
+    monkeypatch.setattr(sql, "AT_ONCE", 3)
     connection.cursor().execute(planner)
     webhook = forge.webhook(now=now, max_in_flight=100)
     forge.accept(8, now=now)
 
-    assert replay.disable(webhook.pk, now=now)[1] == 3
+    assert redelivery.disable(webhook.pk, now=now)[1] == 3
     for held in (6, 8, 8):
         assert claim_due(100, now=now) == []
         assert states()["held"] == held
 
-    assert replay.enable(webhook.pk, release_held=True, now=now)[1] == 3
-    assert [chores.release_the_rest(now=now) for _ in range(3)] == [3, 2, 0]
+    assert redelivery.enable(webhook.pk, release_held=True, now=now)[1] == 3
+    assert [tasks.release_the_rest(now=now) for _ in range(3)] == [3, 2, 0]
     assert states() == {"pending": 8}
 
     with transaction.atomic():
-        assert webhooks.delete(webhook, now=now) == 3
+        assert lifecycle.delete(webhook, now=now) == 3
     for cancelled in (6, 8):
-        chores.cancel_what_the_deleted_are_owed(now=now)
+        tasks.cancel_what_the_deleted_are_owed(now=now)
         assert states()["cancelled"] == cancelled
     assert forge.receiver.received == []
 
@@ -491,15 +495,15 @@ def test_more_than_can_be_held_at_once_is_held_released_and_cancelled_batch_by_b
 def test_what_is_not_yet_released_stays_held_when_the_webhook_is_disabled_again(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue, "AT_ONCE", 3)
+    monkeypatch.setattr(sql, "AT_ONCE", 3)
     webhook = forge.webhook(now=now)
     forge.accept(3, now=now)
-    replay.disable(webhook.pk, now=now)
+    redelivery.disable(webhook.pk, now=now)
     forge.webhook(now=now)
-    replay.enable(webhook.pk, release_held=True, now=now)
-    replay.disable(webhook.pk, now=now)
+    redelivery.enable(webhook.pk, release_held=True, now=now)
+    redelivery.disable(webhook.pk, now=now)
 
-    assert chores.release_the_rest(now=now) == 0
+    assert tasks.release_the_rest(now=now) == 0
     assert states() == {"held": 3}
 
 
@@ -509,7 +513,7 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
     [claimed] = claim_due(1, now=now)
 
     with transaction.atomic():
-        assert webhooks.delete(webhook, now=now) == 1
+        assert lifecycle.delete(webhook, now=now) == 1
 
     forge.accept(now=now)
     webhook.refresh_from_db()
@@ -520,7 +524,7 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
     forge.receiver.answers["/"] = Answer(500)
     pipeline.settle(attempt_all([claimed], sender, now=now), now=now)
     assert claim_due(10, now=now + timedelta(days=1)) == []
-    chores.cancel_what_the_deleted_are_owed(now=now + timedelta(days=1))
+    tasks.cancel_what_the_deleted_are_owed(now=now + timedelta(days=1))
     assert states() == {"cancelled": 2}
     assert forge.receiver.received[1:] == []
 
@@ -537,7 +541,7 @@ def test_a_redelivery_keeps_the_id_numbers_its_attempts_on_and_starts_the_schedu
     deliver_due(sender, now=now)
     later = now + timedelta(days=1)
 
-    assert replay.redeliver([the_delivery().pk], now=later) == 1
+    assert redelivery.redeliver([the_delivery().pk], now=later) == 1
     deliver_due(sender, now=later)
     assert (the_delivery().state, the_delivery().failures) == ("pending", 1)
     deliver_due(sender, now=later + timedelta(minutes=2))
@@ -554,9 +558,9 @@ def test_only_what_is_neither_under_way_nor_off_can_be_sent_again(forge: Forge, 
     forge.accept(now=now)
     mine, others = Delivery.objects.get(webhook=webhook), Delivery.objects.get(webhook=other)
     claim_due(1, now=now)
-    replay.disable(other.pk, now=now)
+    redelivery.disable(other.pk, now=now)
 
-    assert replay.redeliver([mine.pk, others.pk, uuid4()], now=now) == 0
+    assert redelivery.redeliver([mine.pk, others.pk, uuid4()], now=now) == 0
 
     assert states() == {"sending": 1, "held": 1}
 
@@ -570,11 +574,11 @@ def test_cancelling_stops_what_waits_and_nothing_else(forge: Forge, sender: Send
     Delivery.objects.filter(pk=waiting.pk).update(line=Delivery.Line.NONE, due_at=now + timedelta(hours=1))
     claim_due(10, now=now)
 
-    assert replay.cancel([waiting.pk, held.pk, sending.pk, done.pk], now=now) == 2
+    assert redelivery.cancel([waiting.pk, held.pk, sending.pk, done.pk], now=now) == 2
 
     assert states(webhook=webhook) == {"cancelled": 2, "sending": 1, "delivered": 1}
     assert claim_due(10, now=now + timedelta(days=1)) == []
-    assert replay.redeliver([waiting.pk], now=now) == 1
+    assert redelivery.redeliver([waiting.pk], now=now) == 1
 
 
 # Isolation of deliveries in a batch ----------------------------------------------------------------------------------
@@ -672,7 +676,7 @@ def test_what_was_lost_with_its_worker_shows_no_url_of_a_format_that_only_anothe
     forge.accept(now=now)
     claim_due(1, now=now)
 
-    chores.reclaim_expired_leases(now=now + settings.HOOKHUB_LEASE + timedelta(seconds=1))
+    tasks.reclaim_expired_leases(now=now + settings.HOOKHUB_LEASE + timedelta(seconds=1))
 
     assert Attempt.objects.get().url == forge.receiver.url(f"/{MASK}")
 

@@ -9,10 +9,13 @@ import pytest
 from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 
-from deliveries import arrays, claiming, pipeline, queue, webhooks
-from deliveries.claiming import Wanted
+from deliveries import pipeline
+from deliveries.db import arrays, sql as queue
+from deliveries.pipeline import claiming
+from deliveries.webhooks import lifecycle
+from deliveries.pipeline.claiming import Wanted
 from deliveries.models import Delivery, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all
 
@@ -98,9 +101,9 @@ def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, n
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE deliveries_delivery")
     with connection.execute_wrapper(note):
-        webhooks.disable(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now)
-        webhooks.enable(webhook, release_held=True, now=now)
-        webhooks.delete(webhook, now=now)
+        lifecycle.disable(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now)
+        lifecycle.enable(webhook, release_held=True, now=now)
+        lifecycle.delete(webhook, now=now)
 
     plans = []
     with connection.cursor() as cursor:

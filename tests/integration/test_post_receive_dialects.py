@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deliveries import catalogue
+from deliveries.event_types import catalogue
 from hookhub import schemas
 from hookhub.git.install import install
 from hookhub.git.settings import DIALECTS, NotConfigured, checked_dialect

@@ -23,7 +23,7 @@ from django.db import (
 )
 
 from chaos.proxy import Proxy
-from deliveries import queue
+from deliveries.db import sql
 from tests.story import counted_statements
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,7 +43,7 @@ def end(onlooker: "psycopg.Connection[tuple[int]]", pid: int) -> None:
 
 
 def backend() -> int:
-    return int(queue.run("SELECT pg_backend_pid()", {})[0][0])
+    return int(sql.run("SELECT pg_backend_pid()", {})[0][0])
 
 
 def test_a_request_that_finds_its_connection_well_asks_nothing_beforehand() -> None:
@@ -60,7 +60,7 @@ def test_the_limits_of_a_session_are_set_without_the_first_message_which_pgbounc
     names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "plan_cache_mode")
     connection.close()
 
-    shown = [queue.run(f"SHOW {name}", {})[0][0] for name in names]
+    shown = [sql.run(f"SHOW {name}", {})[0][0] for name in names]
 
     assert shown == ["30s", "10s", "30s", "force_generic_plan"]
     assert "options" not in connection.connection.info.get_parameters()
@@ -81,13 +81,13 @@ def test_a_connection_that_the_server_ended_is_made_anew(
 
 
 def test_what_the_server_says_unasked_is_not_taken_for_its_end(onlooker: "psycopg.Connection[tuple[int]]") -> None:
-    queue.run("LISTEN bell", {})
+    sql.run("LISTEN bell", {})
     before = backend()
     connection.close_if_unusable_or_obsolete()
     onlooker.execute("NOTIFY bell")
 
     after = backend()
-    queue.run("UNLISTEN bell", {})
+    sql.run("UNLISTEN bell", {})
 
     assert after == before
 
@@ -111,7 +111,7 @@ def test_what_the_server_says_unasked_is_not_taken_for_its_end(onlooker: "psycop
 def test_what_is_said_of_the_session_or_the_server_is_an_operational_error(state: str, kind: type[Error]) -> None:
     statement = f"DO $$ BEGIN RAISE 'so it is' USING ERRCODE = '{state}'; END $$"
 
-    for ask in (lambda: queue.run(statement, {}), lambda: connection.cursor().execute(statement)):
+    for ask in (lambda: sql.run(statement, {}), lambda: connection.cursor().execute(statement)):
         with pytest.raises(Error, match="so it is") as caught:
             ask()
         assert type(caught.value) is kind
@@ -121,16 +121,16 @@ def test_what_is_said_of_the_session_or_the_server_is_an_operational_error(state
 @pytest.mark.parametrize("is_asked_first", [False, True])
 def test_a_connection_that_is_read_only_is_left_for_another(*, is_asked_first: bool) -> None:
     before = backend()
-    queue.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", {})
+    sql.run("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", {})
 
     with pytest.raises(OperationalError):
-        queue.require_writable()
+        sql.require_writable()
     if is_asked_first:
         # It is left even though it answers queries.
         assert backend() == before
     connection.close_if_unusable_or_obsolete()
 
-    queue.require_writable()
+    sql.require_writable()
     assert backend() != before
     assert connection.is_usable()
 

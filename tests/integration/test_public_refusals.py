@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from deliveries import guard, target, webhooks
+from deliveries.sending import ssrf, url as target
+from deliveries.webhooks import lifecycle
 from deliveries.models import Attempt, Webhook
-from deliveries.outcomes import Lost
-from deliveries.sender import Sender, policy_from_settings
-from deliveries.target import BadTarget
-from deliveries.terms import BadTerms
+from deliveries.policy.outcomes import Lost
+from deliveries.sending.sender import Sender, policy_from_settings
+from deliveries.sending.url import BadTarget
+from deliveries.webhooks.fields import BadTerms
 from hookhub.models import Scope
 from tests.api import Caller, faults
 from tests.certificates import Identity
@@ -30,7 +31,7 @@ HTTPS = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is enabled."
 
 @pytest.fixture
 def strict() -> Iterator[Sender]:
-    made = Sender(slots=4, policy=guard.Policy(), certificates="")
+    made = Sender(slots=4, policy=ssrf.Policy(), certificates="")
     yield made
     made.close()
 
@@ -39,7 +40,7 @@ def test_a_private_names_address_is_in_the_log_and_not_in_the_refusal(caplog: py
     caplog.set_level(logging.WARNING, "hookhub.guard")
 
     with pytest.raises(BadTarget) as refused:
-        target.check("https://ci.corp/", policy=guard.Policy(), resolve=lambda _host, _port: ["10.20.30.40"])
+        target.check("https://ci.corp/", policy=ssrf.Policy(), resolve=lambda _host, _port: ["10.20.30.40"])
 
     assert refused.value.message == SENTENCE.format("ci.corp")
     logged = (
@@ -65,7 +66,7 @@ def test_a_private_names_address_is_not_in_the_delivery_log(
 
 
 def test_a_forbidden_port_is_refused_by_the_hosts_name_not_by_its_address() -> None:
-    said = guard.public_refusal("10.0.0.5", 6379, policy=guard.Policy(), host="ci.corp")
+    said = ssrf.public_refusal("10.0.0.5", 6379, policy=ssrf.Policy(), host="ci.corp")
 
     assert (
         said
@@ -74,10 +75,10 @@ def test_a_forbidden_port_is_refused_by_the_hosts_name_not_by_its_address() -> N
 
 
 def test_an_address_in_the_url_may_be_named() -> None:
-    said = guard.public_refusal("10.0.0.5", 443, policy=guard.Policy(), host="10.0.0.5")
+    said = ssrf.public_refusal("10.0.0.5", 443, policy=ssrf.Policy(), host="10.0.0.5")
 
-    assert said == guard.refusal("10.0.0.5", 443, policy=guard.Policy(), host="10.0.0.5")
-    assert guard.public_refusal("93.184.216.34", 443, policy=guard.Policy(), host="example.com") is None
+    assert said == ssrf.refusal("10.0.0.5", 443, policy=ssrf.Policy(), host="10.0.0.5")
+    assert ssrf.public_refusal("93.184.216.34", 443, policy=ssrf.Policy(), host="example.com") is None
 
 
 @pytest.mark.django_db
@@ -112,7 +113,7 @@ def test_an_http_webhook_can_be_changed_only_to_https_and_disabled(
     )
     assert Webhook.objects.get().name == ""
     with pytest.raises(BadTerms, match="HOOKHUB_HTTPS_ONLY"):
-        webhooks.check_change(webhook, {"name": "ci"})
+        lifecycle.check_change(webhook, {"name": "ci"})
     assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"active": True}).status_code == 422
     assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"active": False}).status_code == 200
     assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"url": "https://127.0.0.1:8443/"}).status_code == 200

@@ -6,8 +6,8 @@ import pytest
 from pytest_django import Settings
 
 from deliveries.models import Delivery, Repository
-from deliveries.replay import Selection
-from deliveries.sender import Sender
+from deliveries.redelivery import Selection
+from deliveries.sending.sender import Sender
 from hookhub import replays
 from hookhub.models import Replay
 from tests.receiver import Answer

@@ -8,11 +8,14 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
-from deliveries import chores, ledger, pipeline, replay, retention, stopping, webhooks
-from deliveries.ids import uuid7, uuid7s
+from deliveries import pipeline
+from deliveries.maintenance import tasks, invariants, retention
+from deliveries import redelivery, shutdown
+from deliveries.webhooks import lifecycle
+from deliveries.db.ids import uuid7, uuid7s
 from deliveries.models import Arrival, Attempt, Delivery, Event, Webhook
-from deliveries.retention import BATCH_AIM, LOOK_MOST, ROUND_EVERY, Retention, Round, look_next
-from deliveries.sender import Sender
+from deliveries.maintenance.retention import BATCH_AIM, LOOK_MOST, ROUND_EVERY, Retention, Round, look_next
+from deliveries.sending.sender import Sender
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, counted_statements, deliver_due, forget_old, together
 
@@ -36,9 +39,9 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def is_stopping() -> Iterator[None]:
-    stopping.set_stopping()
+    shutdown.set_stopping()
     yield
-    stopping.clear()
+    shutdown.clear()
 
 
 def counts() -> tuple[int, int, int]:
@@ -48,7 +51,7 @@ def counts() -> tuple[int, int, int]:
 
 def faults(*, now: datetime) -> set[str]:
     """Return the violated invariants, except deliveries that are missing because they were pruned."""
-    findings = ledger.examine(now=now, within=timedelta(0))
+    findings = invariants.examine(now=now, within=timedelta(0))
     return {finding.check.name for finding in findings if finding.verdict == "fault"}
 
 
@@ -98,7 +101,7 @@ def test_what_is_not_finished_stays_however_old(forge: Forge, now: datetime) -> 
 
 def test_what_was_sent_again_lately_stays(forge: Forge, sender: Sender, now: datetime) -> None:
     delivered(1, forge, sender, now=now)
-    replay.redeliver([Delivery.objects.get().pk], now=now + MONTH)
+    redelivery.redeliver([Delivery.objects.get().pk], now=now + MONTH)
     deliver_due(sender, now=now + MONTH)
 
     assert forget_old(now=now + MONTH + DAY).rows == 0
@@ -168,7 +171,7 @@ def test_a_deleted_webhooks_row_goes_after_the_last_of_its_log(forge: Forge, sen
     forge.accept(now=now)
     deliver_due(sender, now=now)
     with transaction.atomic():
-        webhooks.delete(gone, now=now + DAY)
+        lifecycle.delete(gone, now=now + DAY)
 
     forget_old(now=now + MONTH + DAY / 2)
     assert Webhook.objects.count() == 2
@@ -190,11 +193,11 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
     other = forge.webhook(now=now)
     forge.accept(now=now)
     with transaction.atomic():
-        webhooks.delete(webhook, now=now)
+        lifecycle.delete(webhook, now=now)
     # As left by a worker that had them in flight at that moment.
     Delivery.objects.filter(webhook=webhook).update(state="held", ending=None, finished_at=None)
 
-    assert chores.cancel_what_the_deleted_are_owed(now=now + DAY) == 3
+    assert tasks.cancel_what_the_deleted_are_owed(now=now + DAY) == 3
 
     assert set(Delivery.objects.filter(webhook=webhook).values_list("state", "finished_at")) == {
         ("cancelled", now + DAY)
@@ -205,14 +208,14 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
 def test_many_deleted_webhooks_are_gone_through_some_at_a_time_and_again(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chores, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(tasks, "DELETED_AT_ONCE", 2)
     deleted = [forge.webhook(now=now) for _ in range(5)]
     forge.accept(now=now)
     for webhook in deleted:
         with transaction.atomic():
-            webhooks.delete(webhook, now=now)
+            lifecycle.delete(webhook, now=now)
     Delivery.objects.update(state="held", ending=None, finished_at=None)
-    around = chores.Cancelling()
+    around = tasks.Cancelling()
 
     assert [around.tick(now=now) for _ in range(4)] == [2, 2, 1, 0]
     Delivery.objects.filter(webhook=deleted[4]).update(state="held", ending=None, finished_at=None)
@@ -313,7 +316,7 @@ def test_what_a_round_had_to_leave_goes_in_a_later_one(forge: Forge, sender: Sen
 
     assert ticking.tick(now=later, budget=NO_HURRY).deliveries == 1
 
-    replay.cancel([first], now=now)
+    redelivery.cancel([first], now=now)
     soon = later + ROUND_EVERY - timedelta(milliseconds=1)
     with counted_statements() as statements:
         assert ticking.tick(now=soon, budget=NO_HURRY).rows == 0
@@ -378,8 +381,8 @@ def test_an_attempt_written_down_after_its_delivery_was_forgotten_goes_in_its_tu
     forge.webhook(now=now)
     forge.accept(now=now)
     results = attempt_all(claim_due(1, now=now), sender, now=now)
-    chores.reclaim_expired_leases(now=now + DAY)
-    replay.cancel([Delivery.objects.get().pk], now=now + DAY)
+    tasks.reclaim_expired_leases(now=now + DAY)
+    redelivery.cancel([Delivery.objects.get().pk], now=now + DAY)
     forget_old(now=now + MONTH + 2 * DAY)
 
     # The worker was suspended for all that time.
@@ -403,7 +406,7 @@ def test_what_is_being_sent_again_at_this_very_moment_is_not_forgotten(
     chosen, other = Delivery.objects.order_by("id").values_list("id", flat=True)
 
     with transaction.atomic():
-        assert replay.redeliver([chosen], now=now + 2 * MONTH) == 1
+        assert redelivery.redeliver([chosen], now=now + 2 * MONTH) == 1
         # The redelivery is not committed yet, so the other connection sees a finished delivery, and must not wait for
         # it.
         [forgotten] = together(lambda: forget_old(now=now + 2 * MONTH))
@@ -456,9 +459,9 @@ def test_forgetting_while_the_same_deliveries_are_sent_again_called_off_and_sett
 
     # A deadlock would raise in one of these threads.
     together(
-        lambda: [replay.redeliver(ids[start::7], now=later) for start in range(7)],
-        lambda: [replay.redeliver(ids[start::5][::-1], now=later) for start in range(5)],
-        lambda: [replay.cancel(ids[start::6][::-1], now=later) for start in range(6)],
+        lambda: [redelivery.redeliver(ids[start::7], now=later) for start in range(7)],
+        lambda: [redelivery.redeliver(ids[start::5][::-1], now=later) for start in range(5)],
+        lambda: [redelivery.cancel(ids[start::6][::-1], now=later) for start in range(6)],
         lambda: [take_turns(number) for number in range(6)],
         lambda: [forget_old(now=later) for _ in range(6)],
         lambda: [forget_old(now=later) for _ in range(6)],

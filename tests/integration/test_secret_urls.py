@@ -13,12 +13,13 @@ from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from deliveries import pipeline, vault, webhooks
-from deliveries.chores import reclaim_expired_leases
+from deliveries import pipeline, vault
+from deliveries.webhooks import lifecycle
+from deliveries.maintenance.tasks import reclaim_expired_leases
 from deliveries.formats import FORMATS, MASK
 from deliveries.models import Attempt, Event, Webhook
-from deliveries.sender import Sender
-from deliveries.terms import BadTerms
+from deliveries.sending.sender import Sender
+from deliveries.webhooks.fields import BadTerms
 from hookhub.models import Membership
 from hookhub.notices import tell_owners
 from tests.api import Caller, faults
@@ -103,14 +104,14 @@ def test_another_format_does_not_unmask_it(forge: Forge, now: datetime, slug: st
         wanted["url"] = webhook.shown_url
 
     with pytest.raises(BadTerms) as raised:
-        webhooks.change(webhook.pk, wanted, now=now)
+        lifecycle.change(webhook.pk, wanted, now=now)
 
     assert set(raised.value.faults) == {"url"}
     webhook.refresh_from_db()
     assert webhook.format == slug
     # A caller that knows the URL may change the format, and another chat format masks it just as well.
-    webhooks.change(webhook.pk, {"format": next(other for other in MASKED if other != slug)}, now=now)
-    changed, _ = webhooks.change(webhook.pk, {"format": "coregit", "url": forge.receiver.url(PATH)}, now=now)
+    lifecycle.change(webhook.pk, {"format": next(other for other in MASKED if other != slug)}, now=now)
+    changed, _ = lifecycle.change(webhook.pk, {"format": "coregit", "url": forge.receiver.url(PATH)}, now=now)
     assert changed.shown_url == forge.receiver.url(PATH.replace("=true", f"={MASK}"))
 
 
@@ -262,7 +263,7 @@ def row_of(webhook: Webhook) -> str:
 @every_masked
 def test_a_dump_of_the_table_does_not_tell_it(forge: Forge, now: datetime, sender: Sender, slug: str) -> None:
     webhook = forge.webhook(now=now, path=PATH, format=slug)
-    webhooks.change(webhook.pk, {"url": forge.receiver.url(f"{PATH}&new=1")}, now=now)
+    lifecycle.change(webhook.pk, {"url": forge.receiver.url(f"{PATH}&new=1")}, now=now)
     forge.accept(now=now)
 
     deliver_due(sender, now=now)
@@ -293,7 +294,7 @@ def test_deleting_a_webhook_wipes_its_url_and_its_secrets(forge: Forge, now: dat
     webhook = forge.webhook(now=now, path=path, format=slug, headers={"X-Token": "s3cret"})
 
     with transaction.atomic():
-        webhooks.delete(webhook, now=now)
+        lifecycle.delete(webhook, now=now)
 
     webhook.refresh_from_db()
     assert (webhook.stored_url, webhook.sealed_url) == (forge.receiver.url(f"/{MASK}"), None)

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from deliveries import vault
-from deliveries.dialects import DIALECTS
+from deliveries.systems import DIALECTS
 from deliveries.models import Organization, Webhook
 from hookhub.models import ApiKey
 from tests.api import Caller

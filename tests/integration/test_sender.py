@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from deliveries import guard
-from deliveries.outcomes import Lost
-from deliveries.sender import Sender, make_sender
-from deliveries.transfer import BODY_MOST, HEADERS_MOST, Exchange, Reply, Request
+from deliveries.sending import ssrf
+from deliveries.policy.outcomes import Lost
+from deliveries.sending.sender import Sender, make_sender
+from deliveries.sending.transfer import BODY_MOST, HEADERS_MOST, Exchange, Reply, Request
 from tests.receiver import Answer, Received, Receiver, refusing_port
 
 SOON = timedelta(seconds=0.3)
@@ -481,7 +481,7 @@ def test_those_that_hang_do_not_keep_the_others_waiting(sender: Sender, receiver
 @pytest.mark.parametrize("size", [0, 1, 100, BODY_MOST - 1, BODY_MOST, BODY_MOST + 1, 3 * BODY_MOST])
 def test_of_a_long_body_the_beginning_is_kept(receiver: Receiver, size: int) -> None:
     receiver.answers["/"] = Answer(202, body=b"x" * size)
-    sender = Sender(slots=1, policy=guard.Policy(allows_loopback=True), certificates="", body_kept=100)
+    sender = Sender(slots=1, policy=ssrf.Policy(allows_loopback=True), certificates="", body_kept=100)
 
     found = exchange(sender, a_request(receiver.url()))
 
@@ -492,7 +492,7 @@ def test_of_a_long_body_the_beginning_is_kept(receiver: Receiver, size: int) -> 
 
 def test_never_more_is_kept_than_is_taken(receiver: Receiver) -> None:
     receiver.answers["/"] = Answer(200, body=b"x" * 2**20)
-    sender = Sender(slots=1, policy=guard.Policy(allows_loopback=True), certificates="", body_kept=2**30)
+    sender = Sender(slots=1, policy=ssrf.Policy(allows_loopback=True), certificates="", body_kept=2**30)
 
     found = exchange(sender, a_request(receiver.url()))
 
@@ -657,7 +657,7 @@ def test_an_answer_that_comes_unasked_on_an_idle_connection_is_not_taken(sender:
 
 @pytest.fixture
 def strict() -> Iterator[Sender]:
-    made = Sender(slots=4, policy=guard.Policy(), certificates="")
+    made = Sender(slots=4, policy=ssrf.Policy(), certificates="")
     yield made
     made.close()
 
@@ -708,7 +708,7 @@ def test_loopback_for_development_opens_no_other_network(sender: Sender, url: st
 @pytest.mark.parametrize("port", [22, 25, 6379, 5432, 11211])
 def test_no_exception_opens_a_port_of_another_service(port: int) -> None:
     sender = Sender(
-        slots=1, policy=guard.Policy(allows_loopback=True, hosts=frozenset({"127.0.0.1", "localhost"})), certificates=""
+        slots=1, policy=ssrf.Policy(allows_loopback=True, hosts=frozenset({"127.0.0.1", "localhost"})), certificates=""
     )
 
     for host in ("127.0.0.1", "localhost"):
@@ -717,7 +717,7 @@ def test_no_exception_opens_a_port_of_another_service(port: int) -> None:
 
 
 def test_an_allowed_host_is_dialled_by_its_name_only(receiver: Receiver) -> None:
-    sender = Sender(slots=1, policy=guard.Policy(hosts=frozenset({"localhost"})), certificates="")
+    sender = Sender(slots=1, policy=ssrf.Policy(hosts=frozenset({"localhost"})), certificates="")
 
     assert kind_of(exchange(sender, a_request(receiver.url()))) == "forbidden"
     assert status_of(exchange(sender, a_request(f"http://localhost:{receiver.port}/"))) == 200

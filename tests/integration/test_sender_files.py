@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deliveries import guard
-from deliveries.outcomes import Lost
-from deliveries.sender import FILES_MOST, Sender, make_sender
+from deliveries.sending import ssrf
+from deliveries.policy.outcomes import Lost
+from deliveries.sending.sender import FILES_MOST, Sender, make_sender
 from tests.integration.test_sender import SOON, a_request, exchange_all, open_files, status_of
 from tests.receiver import Receiver
 
@@ -55,7 +55,7 @@ def test_running_out_of_files_is_not_told_as_the_receivers_fault(
     few_files: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=256) as silent:
-        sender = Sender(slots=4 * few_files, policy=guard.Policy(allows_loopback=True), certificates="")
+        sender = Sender(slots=4 * few_files, policy=ssrf.Policy(allows_loopback=True), certificates="")
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
 
         found = exchange_all(sender, [a_request(url, timeout=SOON) for _ in range(4 * few_files)])

@@ -10,9 +10,9 @@ from typing import Any
 import pycurl
 import pytest
 
-from deliveries import guard
-from deliveries.outcomes import Lost
-from deliveries.sender import Sender, make_sender
+from deliveries.sending import ssrf
+from deliveries.policy.outcomes import Lost
+from deliveries.sending.sender import Sender, make_sender
 from tests.integration.test_sender import (
     LATE,
     LONG,
@@ -207,7 +207,7 @@ def test_of_several_addresses_another_is_dialled_when_one_fails(
 
 
 def test_what_a_name_leads_to_is_judged_at_the_dial(receiver: Receiver, nameserver: Nameserver) -> None:
-    strict = Sender(slots=1, policy=guard.Policy(), certificates="")
+    strict = Sender(slots=1, policy=ssrf.Policy(), certificates="")
     nameserver.addresses["rebind.example"] = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
 
     found = exchange(strict, a_request(at("rebind.example", receiver)))

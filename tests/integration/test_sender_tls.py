@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from deliveries import guard
-from deliveries.attempts import storable
-from deliveries.outcomes import Lost
-from deliveries.sender import Sender
-from deliveries.transfer import Reply, Request
+from deliveries.sending import ssrf
+from deliveries.pipeline.attempting import storable
+from deliveries.policy.outcomes import Lost
+from deliveries.sending.sender import Sender
+from deliveries.sending.transfer import Reply, Request
 from tests.certificates import Identity
 from tests.integration.test_sender import LATE, SOON, a_request, exchange, exchange_all, kind_of, status_of
 from tests.receiver import Receiver, refusing_port
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute's length:UserWarning")
 
-LOOPBACK = guard.Policy(allows_loopback=True)
+LOOPBACK = ssrf.Policy(allows_loopback=True)
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +239,7 @@ def test_many_at_once_over_http_2_each_get_their_own_answer(secure_sender: Sende
 
 
 def test_http_2_is_guarded_like_everything_else(authority: Identity, http2: str) -> None:
-    strict = Sender(slots=1, policy=guard.Policy(), certificates=str(authority.path))
+    strict = Sender(slots=1, policy=ssrf.Policy(), certificates=str(authority.path))
 
     assert kind_of(exchange(strict, a_request(f"{http2}/"))) == "forbidden"
     strict.close()

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from deliveries import catalogue, pipeline
+from deliveries import pipeline
+from deliveries.event_types import catalogue
 from deliveries.models import Delivery, Event, Organization, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from hookhub import event_types
 from hookhub.models import Scope
 from tests.api import Caller, faults

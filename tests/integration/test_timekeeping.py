@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deliveries import timekeeping
-from deliveries.timekeeping import DatabaseClock, steady
+from deliveries.worker import database_clock
+from deliveries.worker.database_clock import DatabaseClock, steady
 
 START = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -38,9 +38,9 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(timekeeping, "steady", lambda: world.steady)
-    monkeypatch.setattr(timekeeping.time, "time", lambda: world.wall)
-    monkeypatch.setattr(timekeeping.queue, "database_now", world.ask)
+    monkeypatch.setattr(database_clock, "steady", lambda: world.steady)
+    monkeypatch.setattr(database_clock.time, "time", lambda: world.wall)
+    monkeypatch.setattr(database_clock.queue, "database_now", world.ask)
     return world
 
 
@@ -76,7 +76,7 @@ def test_the_database_is_asked_again_now_and_then_and_not_for_each_look(world: W
         world.go_on(0.125)
         clock.keep_right()
 
-    assert timedelta(seconds=5) == timekeeping.HOLDS
+    assert timedelta(seconds=5) == database_clock.HOLDS
     assert world.asked == 1 + 2
 
 
@@ -85,7 +85,7 @@ def test_a_clock_of_the_databases_that_is_set_is_followed(world: World, step: fl
     clock = DatabaseClock()
 
     world.database += step
-    world.go_on(timekeeping.HOLDS / SECOND)
+    world.go_on(database_clock.HOLDS / SECOND)
     clock.keep_right()
 
     assert world.error_of(clock) == timedelta(0)
@@ -106,7 +106,7 @@ def test_a_machine_that_stood_still_asks_at_once(world: World) -> None:
 
 def test_a_slow_answer_that_says_nothing_against_the_time_is_not_asked_for_again(world: World) -> None:
     clock = DatabaseClock()
-    world.go_on(timekeeping.HOLDS / SECOND)
+    world.go_on(database_clock.HOLDS / SECOND)
 
     world.ways = iter((2.0,))
     clock.keep_right()
@@ -116,7 +116,7 @@ def test_a_slow_answer_that_says_nothing_against_the_time_is_not_asked_for_again
 
 def test_a_slow_answer_that_contradicts_is_asked_for_again(world: World) -> None:
     clock = DatabaseClock()
-    world.go_on(timekeeping.HOLDS / SECOND)
+    world.go_on(database_clock.HOLDS / SECOND)
     world.database += 10
 
     world.ways = iter((2.0, 0.01))
@@ -135,7 +135,7 @@ def test_while_the_database_does_not_answer_the_time_goes_on_and_it_is_asked_aga
         raise OSError("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(timekeeping.queue, "database_now", away)
+        patched.setattr(database_clock.queue, "database_now", away)
         with pytest.raises(OSError, match="away"):
             clock.keep_right()
     assert world.error_of(clock) == timedelta(0)

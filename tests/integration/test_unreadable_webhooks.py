@@ -12,7 +12,7 @@ from pytest_django import Settings
 from deliveries import vault
 from deliveries.formats import MASK
 from deliveries.models import Organization, Repository, Webhook
-from deliveries.sender import Sender
+from deliveries.sending.sender import Sender
 from tests.api import Caller
 from tests.receiver import Receiver
 from tests.story import Forge, deliver_due

@@ -11,11 +11,12 @@ from pytest_django import Settings
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from deliveries import pipeline, vault, webhooks
+from deliveries import pipeline, vault
+from deliveries.webhooks import lifecycle
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Repository, Webhook
-from deliveries.sender import Sender
-from deliveries.terms import BadTerms
+from deliveries.sending.sender import Sender
+from deliveries.webhooks.fields import BadTerms
 from tests.receiver import Answer
 from tests.story import Forge, deliver_due
 
@@ -42,7 +43,7 @@ def test_a_new_webhook_has_the_defaults_of_its_organization_and_its_format(forge
     forge.organization.default_format = "coregit"
     wanted = {"url": "HTTPS://8.8.8.8:443", "events": ["push", "push"]}
 
-    webhook, secret = webhooks.create(wanted, organization=forge.organization, repository=forge.repository, now=now)
+    webhook, secret = lifecycle.create(wanted, organization=forge.organization, repository=forge.repository, now=now)
 
     webhook.refresh_from_db()
     assert (webhook.url, webhook.events, webhook.format, webhook.content_type) == (
@@ -69,13 +70,13 @@ UNSIGNED = [slug for slug, wire_format in FORMATS.items() if wire_format.signs =
 def test_a_secret_of_ones_own_is_taken_and_one_is_made_otherwise(forge: Forge, now: datetime, slug: str) -> None:
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug}
 
-    webhook, secret = webhooks.create(
+    webhook, secret = lifecycle.create(
         {**terms, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
     )
     assert secret == WHSEC
     assert secrets_of(webhook) == [WHSEC]
 
-    _, made = webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+    _, made = lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
     assert made is not None
     assert FORMATS[slug].fault_in_secret(made) is None
     assert made != WHSEC
@@ -85,7 +86,7 @@ def test_a_secret_of_ones_own_is_taken_and_one_is_made_otherwise(forge: Forge, n
 def test_who_asks_for_no_secret_gets_none_where_the_format_allows_it(forge: Forge, now: datetime, slug: str) -> None:
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
 
-    webhook, secret = webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+    webhook, secret = lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
 
     assert secret is None
     assert secrets_of(webhook) == []
@@ -103,17 +104,17 @@ def test_of_a_format_that_only_another_version_knows_nothing_is_changed_that_it_
 
     for wanted in wishes:
         with pytest.raises(BadTerms) as refused:
-            webhooks.change(webhook.pk, wanted, now=now)
+            lifecycle.change(webhook.pk, wanted, now=now)
         assert refused.value.faults.keys() == {"format"}
     with pytest.raises(BadTerms):
-        webhooks.rotate_secret(webhook.pk, now=now)
+        lifecycle.rotate_secret(webhook.pk, now=now)
     # Its URL may be one that is masked as a secret.
     with pytest.raises(BadTerms, match="url: is required"):
-        webhooks.change(webhook.pk, {"format": "coregit"}, now=now)
+        lifecycle.change(webhook.pk, {"format": "coregit"}, now=now)
     assert Webhook.objects.values().get() == before
 
-    webhooks.change(webhook.pk, {"name": "later", "events": ["push"]}, active=False, now=now)
-    changed, _ = webhooks.change(webhook.pk, {"format": "coregit", "url": webhook.url}, now=now)
+    lifecycle.change(webhook.pk, {"name": "later", "events": ["push"]}, active=False, now=now)
+    changed, _ = lifecycle.change(webhook.pk, {"format": "coregit", "url": webhook.url}, now=now)
     assert (changed.name, changed.format, changed.shown_url) == ("later", "coregit", webhook.url)
 
 
@@ -122,7 +123,7 @@ def test_who_asks_for_no_secret_is_refused_where_receivers_count_on_one(forge: F
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
 
     with pytest.raises(BadTerms) as raised:
-        webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+        lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
 
     assert set(raised.value.faults) == {"secret"}
     assert Webhook.objects.count() == 0
@@ -134,16 +135,16 @@ def test_a_format_that_signs_nothing_has_no_secret_takes_none_and_rotates_none(
 ) -> None:
     terms = {"url": "https://8.8.8.8/x", "events": ["*"], "format": slug}
 
-    webhook, secret = webhooks.create(terms, organization=forge.organization, repository=None, now=now)
+    webhook, secret = lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
 
     assert (secret, secrets_of(webhook)) == (None, [])
     refused = {
-        "created": lambda: webhooks.create(
+        "created": lambda: lifecycle.create(
             {**terms, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
         ),
-        "changed": lambda: webhooks.change(webhook.pk, {"secret": WHSEC}, now=now),
-        "rotated": lambda: webhooks.rotate_secret(webhook.pk, now=now),
-        "rotated to one": lambda: webhooks.rotate_secret(webhook.pk, secret=WHSEC, now=now),
+        "changed": lambda: lifecycle.change(webhook.pk, {"secret": WHSEC}, now=now),
+        "rotated": lambda: lifecycle.rotate_secret(webhook.pk, now=now),
+        "rotated to one": lambda: lifecycle.rotate_secret(webhook.pk, secret=WHSEC, now=now),
     }
     for attempt in refused.values():
         with pytest.raises(BadTerms, match="does not sign requests"):
@@ -177,7 +178,7 @@ def test_what_cannot_be_granted_creates_nothing(
     forge: Forge, now: datetime, wanted: dict[str, Any], faults: set[str]
 ) -> None:
     with pytest.raises(BadTerms) as raised:
-        webhooks.create(wanted, organization=forge.organization, repository=None, now=now)
+        lifecycle.create(wanted, organization=forge.organization, repository=None, now=now)
 
     assert set(raised.value.faults) == faults
     assert Webhook.objects.count() == 0
@@ -191,7 +192,7 @@ def test_a_change_changes_what_was_given_and_nothing_else(forge: Forge, now: dat
     before = Webhook.objects.values().get()
     later = now + timedelta(hours=1)
 
-    changed, secret = webhooks.change(webhook.pk, {"name": "new", "events": ["push"], "timeout": None}, now=later)
+    changed, secret = lifecycle.change(webhook.pk, {"name": "new", "events": ["push"], "timeout": None}, now=later)
 
     assert secret is None
     after = Webhook.objects.values().get()
@@ -216,10 +217,10 @@ MOVES = {
 def test_a_move_to_another_door_takes_secret_and_headers_away(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, url: str, *, moves: bool
 ) -> None:
-    monkeypatch.setattr("deliveries.target.resolve_quickly", lambda host, port: [])
+    monkeypatch.setattr("deliveries.sending.url.resolve_quickly", lambda host, port: [])
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC, headers={"Authorization": "Bearer x"})
 
-    _, secret = webhooks.change(webhook.pk, {"url": url}, now=now)
+    _, secret = lifecycle.change(webhook.pk, {"url": url}, now=now)
 
     if moves:
         assert secret is not None
@@ -233,17 +234,17 @@ def test_a_move_to_another_door_takes_secret_and_headers_away(
 def test_to_encrypt_from_now_on_is_no_move(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, url="http://8.8.8.8/", secret=WHSEC, headers={"A": "b"})
 
-    assert webhooks.change(webhook.pk, {"url": "https://8.8.8.8/"}, now=now)[1] is None
+    assert lifecycle.change(webhook.pk, {"url": "https://8.8.8.8/"}, now=now)[1] is None
     assert (secrets_of(webhook), headers_of(webhook)) == ([WHSEC], {"A": "b"})
 
     # A URL with another port is another endpoint, encrypted or not.
-    assert webhooks.change(webhook.pk, {"url": "https://8.8.8.8:8443/"}, now=now)[1] is not None
+    assert lifecycle.change(webhook.pk, {"url": "https://8.8.8.8:8443/"}, now=now)[1] is not None
 
 
 def test_a_move_keeps_what_is_sent_along(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC, headers={"A": "old"})
 
-    _, secret = webhooks.change(
+    _, secret = lifecycle.change(
         webhook.pk, {"url": "https://8.8.4.4/", "secret": OTHER, "headers": {"A": "new"}}, now=now
     )
 
@@ -253,9 +254,9 @@ def test_a_move_keeps_what_is_sent_along(forge: Forge, now: datetime) -> None:
 
 def test_a_move_ends_a_rotation_too(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC)
-    webhooks.rotate_secret(webhook.pk, now=now)
+    lifecycle.rotate_secret(webhook.pk, now=now)
 
-    _, secret = webhooks.change(webhook.pk, {"url": "https://8.8.4.4/"}, now=now)
+    _, secret = lifecycle.change(webhook.pk, {"url": "https://8.8.4.4/"}, now=now)
 
     assert secrets_of(webhook) == [secret]
 
@@ -263,7 +264,7 @@ def test_a_move_ends_a_rotation_too(forge: Forge, now: datetime) -> None:
 def test_empty_headers_take_the_headers_away(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, headers={"A": "b"})
 
-    webhooks.change(webhook.pk, {"headers": {}}, now=now)
+    lifecycle.change(webhook.pk, {"headers": {}}, now=now)
 
     assert headers_of(webhook) == {}
 
@@ -272,10 +273,10 @@ def test_a_new_format_keeps_a_secret_that_will_do_and_replaces_one_that_will_not
     fits = forge.webhook(now=now, secret=WHSEC)
     plain = forge.webhook(now=now, format="coregit", secret="a plain secret")
 
-    assert webhooks.change(fits.pk, {"format": "coregit"}, now=now)[1] is None
+    assert lifecycle.change(fits.pk, {"format": "coregit"}, now=now)[1] is None
     assert secrets_of(fits) == [WHSEC]
 
-    _, secret = webhooks.change(plain.pk, {"format": "standard-webhooks"}, now=now)
+    _, secret = lifecycle.change(plain.pk, {"format": "standard-webhooks"}, now=now)
     assert secret is not None
     assert FORMATS["standard-webhooks"].fault_in_secret(secret) is None
     assert secrets_of(plain) == [secret]
@@ -305,7 +306,7 @@ def test_a_change_leaves_the_secret_that_its_format_can_use(
     given = {} if secret is None else {"secret": secret}
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", format=slug, **given)
 
-    changed, shown = webhooks.change(webhook.pk, wanted, now=now)
+    changed, shown = lifecycle.change(webhook.pk, wanted, now=now)
 
     if after == "new":
         assert shown is not None
@@ -321,7 +322,7 @@ def test_a_rotation_to_nothing_is_refused_and_changes_nothing(forge: Forge, now:
     webhook = forge.webhook(now=now, format="github", secret="abc")
 
     with pytest.raises(BadTerms) as raised:
-        webhooks.rotate_secret(webhook.pk, secret="", now=now)
+        lifecycle.rotate_secret(webhook.pk, secret="", now=now)
 
     assert set(raised.value.faults) == {"secret"}
     assert secrets_of(webhook) == ["abc"]
@@ -330,7 +331,7 @@ def test_a_rotation_to_nothing_is_refused_and_changes_nothing(forge: Forge, now:
 def test_an_unsigned_webhook_gets_a_secret_by_rotation(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, format="github", secret="")
 
-    rotated, secret = webhooks.rotate_secret(webhook.pk, now=now)
+    rotated, secret = lifecycle.rotate_secret(webhook.pk, now=now)
 
     assert secrets_of(rotated) == [secret]
 
@@ -339,13 +340,13 @@ def test_a_new_format_may_not_double_a_header_of_the_owners(forge: Forge, now: d
     webhook = forge.webhook(now=now, format="coregit", headers={"Webhook-Signature": "v1,forged"})
 
     with pytest.raises(BadTerms) as raised:
-        webhooks.change(webhook.pk, {"format": "standard-webhooks"}, now=now)
+        lifecycle.change(webhook.pk, {"format": "standard-webhooks"}, now=now)
 
     assert set(raised.value.faults) == {"headers"}
     webhook.refresh_from_db()
     assert webhook.format == "coregit"
     # With valid headers, the change succeeds.
-    webhooks.change(webhook.pk, {"format": "standard-webhooks", "headers": {"A": "b"}}, now=now)
+    lifecycle.change(webhook.pk, {"format": "standard-webhooks", "headers": {"A": "b"}}, now=now)
     assert headers_of(webhook) == {"A": "b"}
 
 
@@ -354,7 +355,7 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
     before = Webhook.objects.values().get()
 
     with pytest.raises(BadTerms):
-        webhooks.change(webhook.pk, {"name": "new", "timeout": -1}, now=now)
+        lifecycle.change(webhook.pk, {"name": "new", "timeout": -1}, now=now)
 
     assert Webhook.objects.values().get() == before
 
@@ -362,7 +363,7 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
 def test_a_webhook_can_be_created_asleep_and_then_owes_nobody_a_letter(forge: Forge, now: datetime) -> None:
     terms = {"url": forge.receiver.url(), "events": ["*"]}
 
-    asleep, _ = webhooks.create(terms, organization=forge.organization, repository=None, active=False, now=now)
+    asleep, _ = lifecycle.create(terms, organization=forge.organization, repository=None, active=False, now=now)
     forge.accept(now=now)
 
     asleep.refresh_from_db()
@@ -378,13 +379,13 @@ def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, n
     later = now + timedelta(minutes=1)
 
     with pytest.raises(BadTerms):
-        webhooks.change(webhook.pk, {"events": []}, active=False, now=later)
+        lifecycle.change(webhook.pk, {"events": []}, active=False, now=later)
     untouched = Webhook.objects.get()
-    webhooks.change(webhook.pk, {"events": ["push"]}, active=False, now=later)
+    lifecycle.change(webhook.pk, {"events": ["push"]}, active=False, now=later)
     asleep, held = Webhook.objects.get(), Delivery.objects.get().state
-    webhooks.change(webhook.pk, {}, active=False, now=later + timedelta(minutes=1))
+    lifecycle.change(webhook.pk, {}, active=False, now=later + timedelta(minutes=1))
     still = Webhook.objects.get()
-    webhooks.change(webhook.pk, {}, active=True, now=later)
+    lifecycle.change(webhook.pk, {}, active=True, now=later)
     awake = Webhook.objects.get()
 
     assert (untouched.active, untouched.events) == (True, ["*"])
@@ -398,7 +399,7 @@ def test_to_keep_an_active_webhook_active_leaves_its_health_alone(forge: Forge, 
     webhook = forge.webhook(now=now)
     Webhook.objects.update(failure_count=3)
 
-    changed, _ = webhooks.change(webhook.pk, {}, active=True, now=now)
+    changed, _ = lifecycle.change(webhook.pk, {}, active=True, now=now)
 
     assert (changed.failure_count, changed.enabled_at) == (3, None)
 
@@ -416,12 +417,12 @@ def test_a_repository_that_is_deleted_meanwhile_gets_no_webhook(forge: Forge, no
 def test_a_deleted_webhook_can_be_neither_changed_nor_rotated(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     with transaction.atomic():
-        webhooks.delete(webhook, now=now)
+        lifecycle.delete(webhook, now=now)
 
     with pytest.raises(Webhook.DoesNotExist):
-        webhooks.change(webhook.pk, {"name": "new"}, now=now)
+        lifecycle.change(webhook.pk, {"name": "new"}, now=now)
     with pytest.raises(Webhook.DoesNotExist):
-        webhooks.rotate_secret(webhook.pk, now=now)
+        lifecycle.rotate_secret(webhook.pk, now=now)
 
 
 # Rotated -------------------------------------------------------------------------------------------------------------
@@ -431,7 +432,7 @@ def test_during_the_overlap_both_secrets_sign_and_afterwards_only_the_new_one(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
-    _, new = webhooks.rotate_secret(webhook.pk, overlap=timedelta(hours=1), now=now)
+    _, new = lifecycle.rotate_secret(webhook.pk, overlap=timedelta(hours=1), now=now)
     moments = [now, now + timedelta(hours=1, microseconds=-1), now + timedelta(hours=1)]
 
     for moment in moments:
@@ -451,7 +452,7 @@ def test_during_the_overlap_both_secrets_sign_and_afterwards_only_the_new_one(
 def test_rotating_without_an_overlap_ends_the_old_secret_at_once(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
 
-    webhooks.rotate_secret(webhook.pk, secret=OTHER, overlap=timedelta(0), now=now)
+    lifecycle.rotate_secret(webhook.pk, secret=OTHER, overlap=timedelta(0), now=now)
 
     assert secrets_of(webhook) == [OTHER]
 
@@ -459,29 +460,29 @@ def test_rotating_without_an_overlap_ends_the_old_secret_at_once(forge: Forge, n
 def test_rotating_again_does_not_prolong_what_was_to_end(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
     hour = timedelta(hours=1)
-    _, second = webhooks.rotate_secret(webhook.pk, overlap=hour, now=now)
-    _, third = webhooks.rotate_secret(webhook.pk, overlap=24 * hour, now=now + hour / 2)
+    _, second = lifecycle.rotate_secret(webhook.pk, overlap=hour, now=now)
+    _, third = lifecycle.rotate_secret(webhook.pk, overlap=24 * hour, now=now + hour / 2)
     webhook.refresh_from_db()
 
     found = {secret.text: secret.expires_at for secret in vault.secrets_of(webhook)}
 
     assert found == {third: None, second: now + hour / 2 + 24 * hour, WHSEC: now + hour}
-    webhooks.rotate_secret(webhook.pk, overlap=hour, now=now + hour)
+    lifecycle.rotate_secret(webhook.pk, overlap=hour, now=now + hour)
     assert WHSEC not in secrets_of(webhook)
 
 
 def test_rotating_again_and_again_keeps_the_newest_few(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
 
-    made = [webhooks.rotate_secret(webhook.pk, now=now)[1] for _ in range(12)]
+    made = [lifecycle.rotate_secret(webhook.pk, now=now)[1] for _ in range(12)]
 
-    assert secrets_of(webhook) == made[::-1][: webhooks.SECRETS_MOST]
+    assert secrets_of(webhook) == made[::-1][: lifecycle.SECRETS_MOST]
 
 
 def test_rotating_to_the_secret_that_is_there_leaves_it_alone(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
 
-    webhooks.rotate_secret(webhook.pk, secret=WHSEC, now=now)
+    lifecycle.rotate_secret(webhook.pk, secret=WHSEC, now=now)
 
     webhook.refresh_from_db()
     assert vault.secrets_of(webhook) == (vault.Secret(WHSEC),)
@@ -492,7 +493,7 @@ def test_a_bad_secret_rotates_nothing(forge: Forge, now: datetime) -> None:
 
     for bad in ("whsec_!", "", "plain"):
         with pytest.raises(BadTerms):
-            webhooks.rotate_secret(webhook.pk, secret=bad, now=now)
+            lifecycle.rotate_secret(webhook.pk, secret=bad, now=now)
 
     assert secrets_of(webhook) == [WHSEC]
 
@@ -505,7 +506,7 @@ def test_all_secrets_are_sealed_anew_with_the_first_key(forge: Forge, now: datet
     old, new = settings.HOOKHUB_ENCRYPTION_KEYS, Fernet.generate_key().decode()
     settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
 
-    assert sum(webhooks.reseal_all()) == 2
+    assert sum(lifecycle.reseal_all()) == 2
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (new,)
     assert [secrets_of(webhook) for webhook in hooks] == [[WHSEC], [OTHER]]

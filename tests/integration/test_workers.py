@@ -8,8 +8,13 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from deliveries import doorbell, leases, pipeline, queue, stopping, warm_pool, workers
-from deliveries.clockwork import Clock
+from deliveries import pipeline, workers
+from deliveries import wakeup
+from deliveries.pipeline import rescue
+from deliveries.db import sql
+from deliveries import shutdown
+from deliveries.worker import process_pool
+from deliveries.worker.scheduler import Clock
 from deliveries.models import Worker
 from deliveries.workers import ALIVE_FOR, HEARTBEAT_INTERVAL, KEPT_FOR, Heartbeat, Workers
 from tests.story import Forge
@@ -22,7 +27,7 @@ SECOND = timedelta(seconds=1)
 @pytest.fixture
 def database_now(db: None) -> datetime:
     """Return the database's time, which workers and the checks use."""
-    return queue.database_now()
+    return sql.database_now()
 
 
 def readyz() -> tuple[int, dict[str, Any]]:
@@ -70,11 +75,11 @@ def test_a_worker_that_was_stopped_is_gone_at_once_and_is_back_with_its_next_hea
     heartbeat.beat(now=database_now)
 
     heartbeat.end()
-    stopped = workers.seen(now=queue.database_now())
-    heartbeat.beat(now=queue.database_now())
+    stopped = workers.seen(now=sql.database_now())
+    heartbeat.beat(now=sql.database_now())
 
     assert stopped.alive == 0
-    assert workers.seen(now=queue.database_now()).alive == 1
+    assert workers.seen(now=sql.database_now()).alive == 1
 
 
 def test_rows_of_workers_long_gone_are_removed_and_the_last_one_stays_while_none_lives(now: datetime) -> None:
@@ -153,7 +158,7 @@ def test_the_front_page_has_no_warning_while_a_worker_lives(client: Client, data
 def test_a_worker_notes_that_it_lives_at_its_clocks_tick_and_that_it_has_stopped(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch, database_now: datetime
 ) -> None:
-    monkeypatch.setattr(doorbell, "ring_now", lambda: True)
+    monkeypatch.setattr(wakeup, "notify_now", lambda: True)
     clock = Clock(None)
 
     clock._ring_for_due_work(database_now)
@@ -161,9 +166,9 @@ def test_a_worker_notes_that_it_lives_at_its_clocks_tick_and_that_it_has_stopped
     # Stopped before its own first tick, so its thread only deregisters the worker.
     clock._stopped.set()
     clock._ring()
-    stopping.clear()
-    warm_pool.close_pipe()
+    shutdown.clear()
+    process_pool.close_pipe()
 
     assert alive == Workers(alive=1, seen_at=database_now)
-    assert Worker.objects.get().id == leases.worker()
-    assert workers.seen(now=queue.database_now()).alive == 0
+    assert Worker.objects.get().id == rescue.worker()
+    assert workers.seen(now=sql.database_now()).alive == 0

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from deliveries.drain import drain_once
+from deliveries.worker.loop import drain_once
 from deliveries.models import Organization, Repository
 from hookhub.models import ApiKey, Scope
 from tests.api import Caller

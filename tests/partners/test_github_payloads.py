@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from deliveries import catalogue
-from deliveries.topics import topics_of
+from deliveries.event_types import catalogue
+from deliveries.event_types.topics import topics_of
 from hookhub import schemas
 from hookhub.schemas import Budget
 from tests.partners import node

@@ -14,10 +14,11 @@ from slack_sdk.models.blocks import Block
 from standardwebhooks import Webhook as StandardVerifier
 from standardwebhooks import WebhookVerificationError
 
-from deliveries import pipeline, webhooks
+from deliveries import pipeline
+from deliveries.webhooks import lifecycle
 from deliveries.models import Attempt, Webhook
-from deliveries.sender import Sender
-from deliveries.topics import topics_of
+from deliveries.sending.sender import Sender
+from deliveries.event_types.topics import topics_of
 from hookhub.receiving import VerificationFailed, verify
 from tests.golden.messages import SIGMAGIT_ISSUE
 from tests.partners import node
@@ -122,7 +123,7 @@ def test_a_form_is_verified_over_its_encoded_bytes_by_node_and_by_our_own_helper
 def test_without_a_secret_there_is_no_signature_and_nothing_else_is_missing(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
-    webhook, secret = webhooks.create(
+    webhook, secret = lifecycle.create(
         {"url": forge.receiver.url(), "events": ["*"], "format": "github", "content_type": "json", "secret": ""},
         organization=forge.organization, repository=forge.repository, now=now,
     )  # fmt: skip
@@ -234,8 +235,8 @@ def test_a_library_of_the_standard_verifies_with_each_secret_of_a_rotation_and_a
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     webhook = hook(forge, forge.receiver.url(), now=now, format="standard-webhooks", retry_schedule=[3600])
-    [older] = [secret.text for secret in webhooks.vault.secrets_of(webhook)]
-    _, newer = webhooks.rotate_secret(webhook.pk, now=now)
+    [older] = [secret.text for secret in lifecycle.vault.secrets_of(webhook)]
+    _, newer = lifecycle.rotate_secret(webhook.pk, now=now)
     forge.receiver.answers["/"] = [Answer(500), Answer(200)]
 
     publish(forge, [("issues.opened", SIGMAGIT_ISSUE)], now=now)

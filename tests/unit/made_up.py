@@ -5,10 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from deliveries import vault
-from deliveries.attempts import Result, conclude
-from deliveries.claiming import Claim, Destination
-from deliveries.outcomes import Lost
-from deliveries.transfer import Exchange, Reply, Request
+from deliveries.pipeline.attempting import Result, conclude
+from deliveries.pipeline.claiming import Claim, Destination
+from deliveries.policy.outcomes import Lost
+from deliveries.sending.transfer import Exchange, Reply, Request
 from deliveries.vault import Secret
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)

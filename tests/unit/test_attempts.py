@@ -10,11 +10,11 @@ import pytest
 from pytest_django import Settings
 
 from deliveries import vault
-from deliveries.attempts import as_row, render, schedule_of, storable
+from deliveries.pipeline.attempting import as_row, render, schedule_of, storable
 from deliveries.formats import FORMATS, MASK
-from deliveries.outcomes import Lost
-from deliveries.retry import RetryAt
-from deliveries.transfer import Request
+from deliveries.policy.outcomes import Lost
+from deliveries.policy.retry import RetryAt
+from deliveries.sending.transfer import Request
 from deliveries.vault import NoLiveSecret, Secret, Unreadable
 from tests.unit.made_up import NOW, SECRET, WEBHOOK, a_claim, a_reply, a_result
 

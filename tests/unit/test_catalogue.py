@@ -5,12 +5,12 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from deliveries import catalogue
-from deliveries.catalogue import Catalogue, EventType
-from deliveries.catalogue.references import VALUES_MOST, BadReference, inlined
-from deliveries.dialects import DIALECTS
+from deliveries.event_types import catalogue
+from deliveries.event_types.catalogue import Catalogue, EventType
+from deliveries.event_types.catalogue.references import VALUES_MOST, BadReference, inlined
+from deliveries.systems import DIALECTS
 from deliveries.formats import FORMATS
-from deliveries.topics import is_type, topics_of
+from deliveries.event_types.topics import is_type, topics_of
 from tests.golden.messages import about
 
 EVERY_TYPE = [(dialect, name) for dialect in DIALECTS for name in catalogue.of(dialect).types]

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from deliveries.disabling import Reason, should_disable
+from deliveries.policy.disabling import Reason, should_disable
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 BEFORE, AFTER = NOON - timedelta(microseconds=1), NOON + timedelta(microseconds=1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deliveries.fanning_out import TURNS, turns_of
+from deliveries.pipeline.fanning_out import TURNS, turns_of
 
 # label: (limit, free slots, events per turn)
 CASES = {

@@ -24,7 +24,7 @@ from deliveries.formats.base import stamp
 from deliveries.formats.coregit import Coregit
 from deliveries.formats.discord import escape as escape_for_discord
 from deliveries.formats.standard_webhooks import StandardWebhooks, key_of
-from deliveries.terms import HEADER_NAME, HEADER_VALUE, HEADERS_KEPT_BACK
+from deliveries.webhooks.fields import HEADER_NAME, HEADER_VALUE, HEADERS_KEPT_BACK
 from tests.golden.messages import HERE, MESSAGES, NEWEST, OLDER, PUSH, as_golden, golden_of, messages_for
 
 every_format = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)

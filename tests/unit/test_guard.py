@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deliveries.guard import SERVICE_PORTS, Policy, port_refusal, refusal
+from deliveries.sending.ssrf import SERVICE_PORTS, Policy, port_refusal, refusal
 
 STRICT = Policy()
 

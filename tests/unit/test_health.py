@@ -4,9 +4,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from deliveries.health import Health, health_of
-from deliveries.outcomes import Lost
-from deliveries.transfer import Reply
+from deliveries.pipeline.health import Health, health_of
+from deliveries.policy.outcomes import Lost
+from deliveries.sending.transfer import Reply
 from tests.unit.made_up import NOW, a_reply, a_result
 
 OK, OOPS, GONE = a_reply(200), a_reply(500), a_reply(410)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deliveries import hops
-from deliveries.own_hosts import OwnHosts
+from deliveries.policy import hops
+from deliveries.sending.own_hosts import OwnHosts
 
 OURS, THEIRS = "0123456789ab", "ffffffffffff"
 

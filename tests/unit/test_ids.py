@@ -6,7 +6,7 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from deliveries.ids import first_id_at, uuid7, uuid7s
+from deliveries.db.ids import first_id_at, uuid7, uuid7s
 
 # Far from all times for which other tests create ids.
 NOON = datetime(2031, 3, 4, 12, 0, 0, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from deliveries.claiming import Claim, Wanted
-from deliveries.lanes import Lanes
+from deliveries.pipeline.claiming import Claim, Wanted
+from deliveries.worker.slots import Lanes
 from tests.unit.made_up import a_claim
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from deliveries import lookups
-from deliveries.lookups import Inbox, Name, Resolver, name_in
+from deliveries.sending import dns
+from deliveries.sending.dns import Inbox, Name, Resolver, name_in
 
 
 class Nameserver:
@@ -134,7 +134,7 @@ def test_an_answer_for_a_closed_inbox_is_nobodys(nameserver: Nameserver) -> None
     inbox.ask("late.example")
     nameserver.wait_until_asked(1)
     inbox.close()
-    answer = lookups.resolver_of_this_process().look_up("late.example")
+    answer = dns.resolver_of_this_process().look_up("late.example")
 
     nameserver.may_answer.set()
 
@@ -152,7 +152,7 @@ def getaddrinfo(host, *_, **__):
     return [(2, 1, 6, "", ("192.0.2.1", 0))]
 socket.getaddrinfo = getaddrinfo
 parent = os.getpid()
-from deliveries.lookups import resolver_of_this_process
+from deliveries.sending.dns import resolver_of_this_process
 resolver_of_this_process().look_up("silent.example")
 while not asked:
     time.sleep(0.01)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deliveries.formats import FORMATS, Format
 from deliveries.formats.base import Verdict
 from deliveries.formats.standard_webhooks import StandardWebhooks
-from deliveries.outcomes import RETRY_AFTER_MOST, Delivered, Gone, Outcome, Refused, judge, read_retry_after
+from deliveries.policy.outcomes import RETRY_AFTER_MOST, Delivered, Gone, Outcome, Refused, judge, read_retry_after
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 PLAIN = StandardWebhooks()

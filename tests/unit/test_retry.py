@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deliveries.outcomes import Delivered, Gone, Lost, Outcome, Refused
-from deliveries.retry import Decision, Finish, GiveUp, RetryAt, decide, rest_after, wait
+from deliveries.policy.outcomes import Delivered, Gone, Lost, Outcome, Refused
+from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt, decide, rest_after, wait
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from deliveries import catalogue
+from deliveries.event_types import catalogue
 from hookhub.schemas import STEPS_MOST, TOO_MANY_STEPS, WORDS, Budget, fault_in_schema, faults_in
 
 GOOD: dict[str, Any] = {

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deliveries import lookups
-from deliveries.guard import SERVICE_PORTS, Policy
-from deliveries.target import BadTarget, check, host_of, normalise, normalise_host, origin_of, resolve_quickly
+from deliveries.sending import dns
+from deliveries.sending.ssrf import SERVICE_PORTS, Policy
+from deliveries.sending.url import BadTarget, check, host_of, normalise, normalise_host, origin_of, resolve_quickly
 
 STRICT = Policy()
 DEVELOPMENT = Policy(allows_loopback=True)
@@ -621,7 +621,7 @@ def test_a_resolver_that_never_answers_holds_nobody_up(monkeypatch):
     assert asked.wait(timeout=5)
 
     answered.set()
-    assert lookups.resolver_of_this_process().look_up("slow.example").result(timeout=5) == []
+    assert dns.resolver_of_this_process().look_up("slow.example").result(timeout=5) == []
 
 
 def test_names_that_nobody_answers_for_keep_two_threads_waiting_and_no_more(monkeypatch):

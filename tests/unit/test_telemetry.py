@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from deliveries.telemetry import WHOLE, line_of, records_of
+from deliveries.pipeline.attempt_log import WHOLE, line_of, records_of
 
 ROW: dict[str, Any] = {
     "deliveries": UUID(int=1), "webhooks": 7, "numbers": 2, "outcomes": "lost", "durations": timedelta(seconds=3),

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
-from deliveries import target, terms
+from deliveries.sending import url as target
+from deliveries.webhooks import fields
 from deliveries.formats import FORMATS
-from deliveries.terms import CHECKS, BadTerms
+from deliveries.webhooks.fields import CHECKS, BadTerms
 
 URL = "https://8.8.8.8/hook"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -17,12 +18,12 @@ NAN, INF = float("nan"), float("inf")
 
 
 def granted(name: str, value: object, **others: object) -> object:
-    return terms.check({name: value, **others}, format_now="standard-webhooks")[name]
+    return fields.check({name: value, **others}, format_now="standard-webhooks")[name]
 
 
 def faults_in(wanted: Mapping[str, object], format_now: str | None = "standard-webhooks") -> dict[str, str]:
     with pytest.raises(BadTerms) as raised:
-        terms.check(wanted, format_now=format_now)
+        fields.check(wanted, format_now=format_now)
     return raised.value.faults
 
 
@@ -124,7 +125,7 @@ def test_a_good_value_is_granted_in_the_form_it_is_stored_in(name: str, value: o
 def test_a_bad_value_is_refused_in_a_sentence_of_reasonable_length(name: str) -> None:
     for value in REFUSED[name]:
         with pytest.raises(BadTerms) as raised:
-            terms.check({name: value}, format_now="standard-webhooks")
+            fields.check({name: value}, format_now="standard-webhooks")
 
         [(field, sentence)] = raised.value.faults.items()
         assert field == name, repr(value)[:80]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deliveries.topics import is_type, topics_of
+from deliveries.event_types.topics import is_type, topics_of
 
 TOPICS = {
     "one word": ("push", None, ("*", "push")),

@@ -7,46 +7,46 @@ from collections.abc import Iterator
 import pytest
 from celery import current_app
 
-from deliveries import orphans, warm_pool
-from deliveries.doorbell import TASK
+from deliveries.worker import orphans, process_pool
+from deliveries.wakeup import TASK
 
 
 @pytest.fixture
 def reader() -> Iterator[int]:
-    warm_pool.open_pipe()
-    assert warm_pool._pipe is not None
-    yield warm_pool._pipe[0]
-    warm_pool.close_pipe()
+    process_pool.open_pipe()
+    assert process_pool._pipe is not None
+    yield process_pool._pipe[0]
+    process_pool.close_pipe()
 
 
 def test_each_wake_up_is_taken_once_and_in_any_process(reader: int) -> None:
-    warm_pool.wake(1)
+    process_pool.wake(1)
 
     pid = os.fork()
     if pid == 0:
-        os._exit(warm_pool.take(reader))
+        os._exit(process_pool.take(reader))
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
-    assert not warm_pool.take(reader)
+    assert not process_pool.take(reader)
 
 
 @pytest.mark.parametrize("ticks", [1, 2, 1000])
 def test_wake_ups_that_no_process_takes_do_not_pile_up(reader: int, ticks: int) -> None:
     for _ in range(ticks):
-        warm_pool.wake(2)
+        process_pool.wake(2)
 
-    assert [warm_pool.take(reader) for _ in range(3)] == [True, True, False]
+    assert [process_pool.take(reader) for _ in range(3)] == [True, True, False]
 
 
 def test_a_process_that_drains_leaves_a_wake_up_to_another(reader: int, monkeypatch: pytest.MonkeyPatch) -> None:
     drained = threading.Event()
     monkeypatch.setitem(current_app.tasks, TASK, drained.set)
     with orphans.at_work:
-        warm_pool.listen()
-        warm_pool.wake(1)
+        process_pool.listen()
+        process_pool.wake(1)
 
-        assert warm_pool.take(reader)
-        warm_pool.wake(1)
+        assert process_pool.take(reader)
+        process_pool.wake(1)
         assert not drained.is_set()
     assert drained.wait(10)
 
@@ -63,11 +63,11 @@ def test_a_drain_that_fails_does_not_keep_the_next_wake_up_from_being_heard(
         drained.set()
 
     monkeypatch.setitem(current_app.tasks, TASK, drain)
-    warm_pool.listen()
+    process_pool.listen()
 
-    warm_pool.wake(1)
+    process_pool.wake(1)
     assert failed.wait(10)
-    warm_pool.wake(1)
+    process_pool.wake(1)
 
     assert drained.wait(10)
     assert "A worker run without Redis failed" in caplog.text
@@ -76,8 +76,8 @@ def test_a_drain_that_fails_does_not_keep_the_next_wake_up_from_being_heard(
 def test_a_process_without_a_pipe_listens_to_nothing_and_wakes_none() -> None:
     threads = threading.active_count()
 
-    warm_pool.listen()
+    process_pool.listen()
 
     assert threading.active_count() == threads
     with pytest.raises(RuntimeError, match="not open"):
-        warm_pool.wake(1)
+        process_pool.wake(1)

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from deliveries import ledger
-from deliveries.ledger import Finding, Totals
+from deliveries.maintenance import invariants
+from deliveries.maintenance.invariants import Finding, Totals
 from deliveries.models import Delivery
 
 NAMES = {"ok": "ok", "fault": "FAULT", "waiting": "waiting"}
@@ -29,17 +29,17 @@ class Command(BaseCommand):
         parser.add_argument(
             "--grace",
             type=span,
-            default=ledger.GRACE,
+            default=invariants.GRACE,
             metavar="SECONDS",
-            help=f"tolerate fan-out and expired leases that are up to SECONDS late [{ledger.GRACE.total_seconds():g}]",
+            help=f"tolerate fan-out and expired leases that are up to SECONDS late [{invariants.GRACE.total_seconds():g}]",
         )
         parser.add_argument(
             "--settling",
             type=span,
-            default=ledger.SETTLING,
+            default=invariants.SETTLING,
             metavar="SECONDS",
             help="report a missing delivery as doubtful, not lost, if the webhook changed within SECONDS of the event "
-            f"[{ledger.SETTLING.total_seconds():g}]",
+            f"[{invariants.SETTLING.total_seconds():g}]",
         )
         parser.add_argument(
             "--within",
@@ -52,13 +52,13 @@ class Command(BaseCommand):
         """Check the invariants, report each result, and raise CommandError if any is violated."""
         now = timezone.now()
         findings = []
-        for finding in ledger.examine(
+        for finding in invariants.examine(
             now=now, grace=options["grace"], settling=options["settling"], within=options["within"]
         ):
             findings.append(finding)
             if not options["json"]:
                 self.tell(finding)
-        totals = ledger.count_all()
+        totals = invariants.count_all()
         faults = sum(finding.verdict == "fault" for finding in findings)
         if options["json"]:
             self.stdout.write(json.dumps(as_json(findings, totals, now=now), indent=2))

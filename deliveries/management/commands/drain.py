@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from deliveries import stopping
-from deliveries.drain import drain_once
-from deliveries.queue import go_by_indexes
+from deliveries import shutdown
+from deliveries.worker.loop import drain_once
+from deliveries.db.sql import go_by_indexes
 
 
 class Command(BaseCommand):
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         del args
         # The handler only sets a flag, because an exception could be raised in the middle of a COMMIT.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set_stopping())
+            signal.signal(number, lambda *_: shutdown.set_stopping())
         go_by_indexes()
         done = drain_once(timedelta(days=1))
         if not options["quiet"]:

@@ -9,11 +9,12 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from deliveries import audit, queue
+from deliveries import audit
+from deliveries.db import sql
 from deliveries.audit import Target
-from deliveries.ids import first_id_at
+from deliveries.db.ids import first_id_at
 from deliveries.models import Delivery, Event, is_waiting
-from deliveries.retention import Forgotten, Round
+from deliveries.maintenance.retention import Forgotten, Round
 
 
 class Command(BaseCommand):
@@ -86,5 +87,5 @@ def count_old(horizon: datetime) -> tuple[int, int]:
     stays = Delivery.objects.filter(~goes, event_id=OuterRef("pk"))
     events = Event.objects.filter(~Exists(stays), ~is_waiting(), id__lt=first_id_at(horizon))
     with transaction.atomic():
-        queue.run("SET LOCAL statement_timeout = 0", {})
+        sql.run("SET LOCAL statement_timeout = 0", {})
         return Delivery.objects.filter(goes).count(), events.count()

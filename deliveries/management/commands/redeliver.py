@@ -9,11 +9,12 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from deliveries import audit, replay
-from deliveries.ids import first_id_at
+from deliveries import audit
+from deliveries import redelivery
+from deliveries.db.ids import first_id_at
 from deliveries.models import Delivery, Event, Organization, Webhook
-from deliveries.replay import CAN_BE_SENT_AGAIN, Selection
-from deliveries.topics import TYPE_RULE, is_type
+from deliveries.redelivery import CAN_BE_SENT_AGAIN, Selection
+from deliveries.event_types.topics import TYPE_RULE, is_type
 
 BATCH = 500
 FILTERS = ("webhook", "organization", "event", "state", "type", "after", "before")
@@ -56,7 +57,7 @@ class Command(BaseCommand):
             examined += len(batch)
             sendable = [delivery for delivery, obstacle in batch if obstacle is None]
             left.update(obstacle for _, obstacle in batch if obstacle is not None)
-            made_due = len(sendable) if options["dry_run"] else replay.redeliver(sendable, now=now)
+            made_due = len(sendable) if options["dry_run"] else redelivery.redeliver(sendable, now=now)
             due += made_due
             left[CHANGED_MEANWHILE] += len(sendable) - made_due
             if len(batch) == BATCH:

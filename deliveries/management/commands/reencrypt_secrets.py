@@ -6,7 +6,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from deliveries import audit, vault, webhooks
+from deliveries import audit, vault
+from deliveries.webhooks import lifecycle
 from deliveries.audit import Target
 from deliveries.models import Webhook
 
@@ -39,7 +40,7 @@ class Command(BaseCommand):
                     target = Target("secrets", "", "secrets of webhooks", None)
                     audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
                 done = self._reseal(total)
-                webhooks.wipe_deleted()
+                lifecycle.wipe_deleted()
         except vault.Unreadable as error:
             raise CommandError(
                 f"A webhook's secrets changed during the run: {error}. Run this command again."
@@ -60,7 +61,7 @@ class Command(BaseCommand):
     def _reseal(self, total: int) -> int:
         """Re-encrypt all webhooks, reporting progress; return how many were not in the current form yet."""
         done = 0
-        for looked_at, was_stale in enumerate(webhooks.reseal_all(), start=1):
+        for looked_at, was_stale in enumerate(lifecycle.reseal_all(), start=1):
             done += was_stale
             if looked_at % TOLD_EVERY == 0:
                 self.stdout.write(f"{looked_at:,} of {total:,} examined, {done:,} re-encrypted")

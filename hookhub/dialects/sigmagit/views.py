@@ -11,11 +11,12 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import stats, webhooks
+from deliveries import stats
+from deliveries.webhooks import lifecycle
 from deliveries.models import Webhook
-from deliveries.target import MAX_LENGTH
-from deliveries.terms import EVENTS_MOST
-from deliveries.topics import TYPE_LONGEST
+from deliveries.sending.url import MAX_LENGTH
+from deliveries.webhooks.fields import EVENTS_MOST
+from deliveries.event_types.topics import TYPE_LONGEST
 from hookhub.api.errors import invalid
 from hookhub.api.filters import read_uuid
 from hookhub.api.pagination import Whole
@@ -102,7 +103,7 @@ class RepositoryWebhooksView(SigmagitView):
         wanted.setdefault("events", DEFAULT_EVENTS)
         wanted["format"] = format_for(wanted.get("url"))
         refuse_unknown(wanted, dialect=SLUG, organization=repository.organization)
-        webhook, secret = webhooks.create(
+        webhook, secret = lifecycle.create(
             wanted, organization=repository.organization, repository=repository, now=timezone.now()
         )
         return Response({"data": shown_as_new(webhook, secret)})
@@ -146,7 +147,7 @@ class WebhookView(OneWebhookView):
         if wanted.get("url", found.shown_url) != found.shown_url and found.format in {OWN, SLACK, DISCORD}:
             wanted["format"] = format_for(wanted["url"])
         refuse_unknown(wanted, dialect=SLUG, organization=found.organization)
-        changed, secret = webhooks.change(found.pk, wanted, active=active, now=timezone.now())
+        changed, secret = lifecycle.change(found.pk, wanted, active=active, now=timezone.now())
         return Response({"data": shown(changed, secret)})
 
     @extend_schema(
@@ -157,10 +158,10 @@ class WebhookView(OneWebhookView):
         """Delete a webhook and cancel its unfinished deliveries."""
         found = find(request, webhook, needs=Scope.MANAGE)
         with transaction.atomic():
-            locked = webhooks.lock(found.pk)
+            locked = lifecycle.lock(found.pk)
             if locked is None or locked.deleted_at is not None:
                 raise Http404
-            webhooks.delete(locked, now=timezone.now())
+            lifecycle.delete(locked, now=timezone.now())
         return Response({"success": True})
 
 

@@ -6,7 +6,9 @@ from urllib.parse import unquote
 
 from django.conf import settings
 
-from deliveries import target, vault, webhooks
+from deliveries import vault
+from deliveries.sending import url as target
+from deliveries.webhooks import lifecycle
 from deliveries.formats import MASK, format_of
 from deliveries.models import Webhook
 from hookhub.dialects.social_gateway import campfire, credentials
@@ -90,7 +92,7 @@ def leads_elsewhere(url: str, before: Webhook) -> bool:
     if url == before.shown_url:
         return False
     try:
-        return webhooks.leads_elsewhere(target.normalise(url), before)
+        return lifecycle.leads_elsewhere(target.normalise(url), before)
     except target.BadTarget:
         return False
 

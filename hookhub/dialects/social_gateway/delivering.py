@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import replay
+from deliveries import redelivery
 from deliveries.models import Attempt, Event, Webhook
 from hookhub.api.serializers import AttemptSerializer, read_payload
 from hookhub.dialects.base import read_number
@@ -84,7 +84,7 @@ class AttemptsView(SocialGatewayView):
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         # If several attempts have this number, the right one is among them, and redelivering the others does no harm.
         ids = [attempt.delivery_id for attempt in numbered(found, delivery)]
-        if not replay.redeliver(ids, now=timezone.now()):
+        if not redelivery.redeliver(ids, now=timezone.now()):
             raise ValidationFailed(custom(CANNOT_BE_SENT))
         return Response({}, status=202)
 

@@ -9,7 +9,8 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import catalogue, webhooks
+from deliveries.event_types import catalogue
+from deliveries.webhooks import lifecycle
 from deliveries.models import Repository, Webhook
 from hookhub.api.permissions import require
 from hookhub.dialects.base import read_number, repository_at
@@ -77,10 +78,10 @@ class HookView(SocialGatewayView):
     def delete(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         with transaction.atomic():
-            locked = webhooks.lock(found.pk)
+            locked = lifecycle.lock(found.pk)
             if locked is None or locked.deleted_at is not None:
                 raise Http404
-            webhooks.delete(locked, now=timezone.now())
+            lifecycle.delete(locked, now=timezone.now())
         return Response(status=204)
 
 

@@ -5,11 +5,13 @@ from typing import Any
 
 from django.db import transaction
 
-from deliveries import audit, catalogue, compact_json, pipeline, replay
+from deliveries import audit, compact_json, pipeline
+from deliveries.event_types import catalogue
+from deliveries import redelivery
 from deliveries.audited import webhook_target
 from deliveries.events import NewEvent
 from deliveries.models import Event, Repository, Webhook
-from deliveries.topics import EVERYTHING, topics_of
+from deliveries.event_types.topics import EVERYTHING, topics_of
 from hookhub.dialects.social_gateway.services import CATALOGUE
 
 PUSH = "push"
@@ -23,7 +25,7 @@ def ping(webhook: Webhook, *, hook: dict[str, Any], repository: dict[str, Any], 
     """Send a ping that describes the hook; do nothing if the hook is not active."""
     if webhook.active:
         told = {"zen": ZEN, "hook_id": webhook.pk, "hook": hook, "repository": repository}
-        replay.ping(webhook, data=told, now=now)
+        redelivery.ping(webhook, data=told, now=now)
 
 
 def test(webhook: Webhook, repository: Repository, *, now: datetime) -> None:

@@ -7,10 +7,12 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from deliveries import catalogue, replay, webhooks
+from deliveries.event_types import catalogue
+from deliveries import redelivery
+from deliveries.webhooks import lifecycle
 from deliveries.models import Organization, Repository, Webhook
-from deliveries.terms import EVENTS_MOST
-from deliveries.topics import EVERYTHING
+from deliveries.webhooks.fields import EVENTS_MOST
+from deliveries.event_types.topics import EVERYTHING
 from hookhub import event_types
 from hookhub.dialects.social_gateway import config
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing
@@ -52,14 +54,14 @@ def create_once(wanted: Body, *, repository: Repository, active: bool, now: date
     """Create a webhook; if the repository has it already, roll back and return None."""
     # The host in its URL is resolved before the first statement, and so before the transaction really begins.
     with transaction.atomic():
-        webhook, _ = webhooks.create(wanted, organization=repository.organization, repository=repository, now=now)
+        webhook, _ = lifecycle.create(wanted, organization=repository.organization, repository=repository, now=now)
         # A concurrent request waits here, and then sees what the first one has created.
         Repository.objects.select_for_update(no_key=True).get(pk=repository.pk)
         if is_there_already(webhook, repository):
             transaction.set_rollback(True)
             return None
         if not active:
-            replay.disable(webhook.pk, now=now)
+            redelivery.disable(webhook.pk, now=now)
     return webhook
 
 
@@ -85,17 +87,17 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
     if body.get("config") is not None:
         wanted = config.terms_of(body["config"], wire_format=webhook.format, before=webhook)
     if wanted:
-        webhook, _ = webhooks.change(webhook.pk, wanted, now=now)
+        webhook, _ = lifecycle.change(webhook.pk, wanted, now=now)
     if changes:
         # Under a lock, so that of two concurrent requests that add an event neither is lost.
         with transaction.atomic():
             webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook.pk)
-            webhook, _ = webhooks.change(webhook.pk, {"events": changes.apply_to(webhook.events)}, now=now)
+            webhook, _ = lifecycle.change(webhook.pk, {"events": changes.apply_to(webhook.events)}, now=now)
     if active is not None and active != webhook.active:
         if active:
-            replay.enable(webhook.pk, release_held=False, now=now)
+            redelivery.enable(webhook.pk, release_held=False, now=now)
         else:
-            replay.disable(webhook.pk, now=now)
+            redelivery.disable(webhook.pk, now=now)
     return webhook
 
 
@@ -103,7 +105,7 @@ def change_config(body: Body, *, webhook: Webhook, now: datetime) -> None:
     """Change only the settings in the body; raise ValidationFailed or BadTerms."""
     wanted = config.terms_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
     if wanted:
-        webhooks.change(webhook.pk, wanted, now=now)
+        lifecycle.change(webhook.pk, wanted, now=now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from deliveries import audit, plain_text
-from deliveries.dialects import DEFAULT, DIALECTS
+from deliveries.systems import DEFAULT, DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
 from deliveries.names import name_error

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from deliveries import audit
-from deliveries.terms import BadTerms
+from deliveries.webhooks.fields import BadTerms
 from hookhub import api_keys, key_arguments
 from hookhub.models import ApiKey
 

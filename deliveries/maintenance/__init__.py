@@ -1,0 +1,1 @@
+"""Periodic work beside the pipeline: pruning, checking invariants, sweeps."""

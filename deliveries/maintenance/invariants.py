@@ -1,0 +1,369 @@
+"""Check the invariants that hold between events, deliveries and attempts at all times, with one query each.
+
+Each query reads one snapshot, and each step of the pipeline is one transaction, so a violation is real even while
+workers are busy. A query returns one line of text per row that violates its invariant.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries.db import sql as queue
+
+Verdict = Literal["ok", "fault", "waiting"]
+
+SAMPLE_MOST = 20
+COUNT_MOST = 10_000
+# How long an event may wait for fan-out, and an expired lease for rescue: the scheduler checks for both once a second.
+GRACE = timedelta(minutes=1)
+# A change of a webhook is dated when it was requested but commits a little later, after a DNS lookup. An event fanned
+# out in between is matched against the old subscription.
+SETTLING = timedelta(seconds=10)
+# Pruning continues while the checks run.
+RETENTION_MARGIN = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One invariant, the query for its violations, and what a violation means to an operator."""
+
+    name: str
+    promise: str
+    sql: str
+    meaning: str
+    broken: Verdict = "fault"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check: the number of violations, counted up to COUNT_MOST, and the first of them."""
+
+    check: Check
+    count: int
+    is_at_least: bool
+    sample: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return ``ok``, or the severity of a violation of this check."""
+        return self.check.broken if self.count else "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The number of rows in each table, and of deliveries by state."""
+
+    events: int
+    deliveries: int
+    attempts: int
+    states: dict[str, int]
+
+
+def examine(
+    *, now: datetime, grace: timedelta = GRACE, settling: timedelta = SETTLING, within: timedelta | None = None
+) -> Iterator[Finding]:
+    """Run CHECKS one after another and yield the finding of each.
+
+    ``grace`` is how long an event or an expired lease may wait before it counts as a violation. Missing deliveries are
+    only reported for events accepted ``within`` that time before ``now`` (default: the retention period), since those
+    of older events may have been pruned. They are reported as doubtful, not as lost, if the webhook was changed less
+    than ``settling`` before the event.
+    """
+    horizon = now - (settings.HOOKHUB_RETENTION if within is None else within) + RETENTION_MARGIN
+    parameters = {
+        "overdue": now - grace,
+        "settling": settling,
+        "horizon": horizon,
+        "count_most": COUNT_MOST + 1,
+        "sample_most": SAMPLE_MOST,
+    }
+    for check in CHECKS:
+        count, sample = _run_unhurried(FIRST_OF.replace("{what_breaks_it}", check.sql), parameters)[0]
+        yield Finding(check, min(count, COUNT_MOST), is_at_least=count > COUNT_MOST, sample=tuple(sample))
+
+
+def count_all() -> Totals:
+    """Return the totals; reads whole tables."""
+    events, attempts = _run_unhurried(COUNT_EVENTS_AND_ATTEMPTS, {})[0]
+    states: dict[str, int] = dict(_run_unhurried(COUNT_STATES, {}))
+    return Totals(events=events, deliveries=sum(states.values()), attempts=attempts, states=states)
+
+
+def _run_unhurried(sql: str, parameters: dict[str, object]) -> list[queue.Row]:
+    """Run a statement that reads whole tables, without a statement timeout."""
+    with transaction.atomic():
+        queue.run("SET LOCAL statement_timeout = 0", {})
+        return queue.run(sql, parameters)
+
+
+# Bounds the result to a count and a few lines, however many violations there are.
+FIRST_OF = """
+WITH found (what) AS MATERIALIZED ({what_breaks_it} LIMIT %(count_most)s)
+SELECT (SELECT count(*) FROM found), ARRAY(SELECT what FROM found ORDER BY what LIMIT %(sample_most)s)
+"""
+
+COUNT_EVENTS_AND_ATTEMPTS = """
+SELECT (SELECT count(*) FROM deliveries_event), (SELECT count(*) FROM deliveries_attempt)
+"""
+
+COUNT_STATES = "SELECT state, count(*) FROM deliveries_delivery GROUP BY state ORDER BY state"
+
+# Events --------------------------------------------------------------------------------------------------------------
+
+# A claim joins the event's organization, so the delivery of such an event would be claimed but never sent.
+EVENTS_WITHOUT_ORGANIZATION = """
+SELECT e.id::text FROM deliveries_event e
+WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = e.organization_id)
+"""
+
+# Restates the matching rule of the fan-out independently. A webhook's subscription at the time of an event is only
+# known if the webhook has not been changed since; updates of its health are not changes.
+OWED_AND_MISSING = f"""
+SELECT e.id || ' to webhook ' || w.uid
+FROM deliveries_event e
+JOIN deliveries_webhook w ON w.organization_id = e.organization_id
+    AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
+    AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
+WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+  AND {queue.IS_FANNED_OUT}
+  AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
+"""  # noqa: S608 - built from constants
+
+EVENTS_WITHOUT_DELIVERY = (
+    OWED_AND_MISSING + "AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at"
+)
+
+# Whether the event was fanned out before or after the change is unknown.
+EVENTS_IN_DOUBT = (
+    OWED_AND_MISSING
+    + """
+  AND greatest(w.created_at, w.changed_at) <= e.accepted_at
+  AND greatest(w.created_at, w.changed_at) + %(settling)s::interval > e.accepted_at
+"""
+)
+
+EVENTS_NOT_FANNED_OUT = """
+SELECT e.id::text FROM deliveries_arrival a JOIN deliveries_event e ON e.id = a.event_id
+WHERE e.accepted_at < %(overdue)s
+"""
+
+ARRIVALS_WITHOUT_EVENT = """
+SELECT a.event_id::text FROM deliveries_arrival a
+WHERE NOT EXISTS (SELECT FROM deliveries_event e WHERE e.id = a.event_id)
+"""
+
+# Deliveries: what they refer to --------------------------------------------------------------------------------------
+
+DELIVERIES_WITHOUT_EVENT = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE NOT EXISTS (SELECT FROM deliveries_event e WHERE e.id = d.event_id)
+"""
+
+DELIVERIES_WITHOUT_WEBHOOK = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE NOT EXISTS (SELECT FROM deliveries_webhook w WHERE w.id = d.webhook_id)
+"""
+
+DELIVERIES_WITHOUT_ORGANIZATION = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = d.organization_id)
+"""
+
+# Missing organizations are found by the queries above.
+DELIVERIES_ACROSS_ORGANIZATIONS = """
+SELECT d.id::text
+FROM deliveries_delivery d
+JOIN deliveries_organization o ON o.id = d.organization_id
+JOIN deliveries_event e ON e.id = d.event_id
+JOIN deliveries_webhook w ON w.id = d.webhook_id
+WHERE e.organization_id <> d.organization_id OR w.organization_id <> d.organization_id
+"""
+
+# Deliveries: their state ---------------------------------------------------------------------------------------------
+
+# Table constraints forbid most of these, but a restore or a manual change may have bypassed them.
+DELIVERIES_IN_NO_STATE = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE d.state NOT IN ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled')
+"""
+
+DELIVERIES_LEASED_WRONGLY = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE num_nonnulls(d.lease, d.leased_at, d.leased_until) <> CASE WHEN d.state = 'sending' THEN 3 ELSE 0 END
+"""
+
+DELIVERIES_NEVER_DUE = "SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'pending' AND d.due_at IS NULL"
+
+DELIVERIES_FINISHED_WRONGLY = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE CASE d.state
+    WHEN 'delivered' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'delivered'
+    WHEN 'cancelled' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'cancelled'
+    WHEN 'failed' THEN d.finished_at IS NULL OR coalesce(d.ending, '') NOT IN ('exhausted', 'gone', 'poisonous')
+    ELSE num_nonnulls(d.finished_at, d.ending) > 0
+END
+"""
+
+DELIVERIES_LEASED_TOO_LONG = """
+SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'sending' AND d.leased_until < %(overdue)s
+"""
+
+DELIVERIES_TO_BE_HELD = """
+SELECT d.id::text
+FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
+WHERE d.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL)
+"""
+
+# Attempts ------------------------------------------------------------------------------------------------------------
+
+DELIVERIES_FAILED_TOO_OFTEN = "SELECT d.id::text FROM deliveries_delivery d WHERE d.failures > d.attempts_made"
+
+DELIVERIES_WITHOUT_PROOF = """
+SELECT d.id::text FROM deliveries_delivery d
+WHERE d.state = 'delivered'
+  AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.delivery_id = d.id AND a.outcome = 'delivered')
+"""
+
+# Attempt numbers are unique and begin at 1, so there is no gap if there are as many rows as the highest number. An
+# attempt gets its number with the claim, but its row only when it has ended.
+DELIVERIES_WITH_OTHER_ATTEMPTS = """
+SELECT d.id::text
+FROM deliveries_delivery d
+LEFT JOIN (
+    SELECT delivery_id, count(*) AS recorded, max(number) AS highest FROM deliveries_attempt GROUP BY delivery_id
+) AS a ON a.delivery_id = d.id
+WHERE coalesce(a.recorded, 0) <> coalesce(a.highest, 0)
+   OR coalesce(a.highest, 0) NOT BETWEEN d.attempts_made - (d.state = 'sending')::int AND d.attempts_made
+"""
+
+ATTEMPTS_WITHOUT_DELIVERY = """
+SELECT a.id::text FROM deliveries_attempt a
+WHERE NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.id = a.delivery_id)
+"""
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "events-without-organization",
+        "every event belongs to an organization",
+        EVENTS_WITHOUT_ORGANIZATION,
+        "Their organization was deleted; they can no longer be delivered.",
+    ),
+    Check(
+        "events-without-delivery",
+        "every event has a delivery for each matching webhook",
+        EVENTS_WITHOUT_DELIVERY,
+        "These events were never delivered to these webhooks. If `prune --older-than` deleted the deliveries, "
+        "pass the same number of days as --within.",
+    ),
+    Check(
+        "events-in-doubt",
+        "no webhook was changed just before an event that it did not receive",
+        EVENTS_IN_DOUBT,
+        "Each event came so soon after a change of the webhook that it may have been matched against the old "
+        "subscription: probably no loss.",
+        broken="waiting",
+    ),
+    Check(
+        "events-not-fanned-out",
+        "every event is fanned out in time",
+        EVENTS_NOT_FANNED_OUT,
+        "No worker is running, or the workers cannot keep up.",
+        broken="waiting",
+    ),
+    Check(
+        "arrivals-without-event",
+        "every outbox entry has its event",
+        ARRIVALS_WITHOUT_EVENT,
+        "Their events were deleted; they cannot be delivered.",
+    ),
+    Check(
+        "deliveries-without-event",
+        "every delivery has its event",
+        DELIVERIES_WITHOUT_EVENT,
+        "Their payloads were deleted; they cannot be sent.",
+    ),
+    Check(
+        "deliveries-without-webhook",
+        "every delivery has its webhook",
+        DELIVERIES_WITHOUT_WEBHOOK,
+        "The rows of their webhooks were deleted by hand; the API keeps the row of a deleted webhook until all its "
+        "deliveries are pruned.",
+    ),
+    Check(
+        "deliveries-without-organization",
+        "every delivery belongs to an organization",
+        DELIVERIES_WITHOUT_ORGANIZATION,
+        "They do not appear in any delivery log.",
+    ),
+    Check(
+        "deliveries-across-organizations",
+        "every delivery belongs to the same organization as its event and its webhook",
+        DELIVERIES_ACROSS_ORGANIZATIONS,
+        "Stop the workers and investigate these first: one tenant may be receiving another's events.",
+    ),
+    Check(
+        "deliveries-in-no-state",
+        "every delivery is in a known state",
+        DELIVERIES_IN_NO_STATE,
+        "No worker will ever process them.",
+    ),
+    Check(
+        "deliveries-leased-wrongly",
+        "a delivery has a lease if and only if it is being sent",
+        DELIVERIES_LEASED_WRONGLY,
+        "Without a lease they are never rescued; a stray lease has no effect.",
+    ),
+    Check(
+        "deliveries-never-due",
+        "every pending delivery has a due time",
+        DELIVERIES_NEVER_DUE,
+        "They wait forever; `manage.py redeliver` makes them due.",
+    ),
+    Check(
+        "deliveries-finished-wrongly",
+        "a delivery has a finish time and an ending if and only if it is finished",
+        DELIVERIES_FINISHED_WRONGLY,
+        "Retention and the delivery log rely on these columns.",
+    ),
+    Check(
+        "deliveries-leased-too-long",
+        "no lease expired long ago",
+        DELIVERIES_LEASED_TOO_LONG,
+        "Their workers died and they were not rescued: no worker is running, or the workers' schedulers have stopped.",
+    ),
+    Check(
+        "deliveries-to-be-held",
+        "no delivery is pending for a disabled webhook",
+        DELIVERIES_TO_BE_HELD,
+        "They were fanned out while the webhook was being disabled; the next claim holds them.",
+        broken="waiting",
+    ),
+    Check(
+        "deliveries-failed-too-often",
+        "no delivery has more failures than attempts",
+        DELIVERIES_FAILED_TOO_OFTEN,
+        "They have skipped steps of their retry schedules.",
+    ),
+    Check(
+        "deliveries-without-proof",
+        "every delivered delivery has a successful attempt",
+        DELIVERIES_WITHOUT_PROOF,
+        "They may not have been delivered; `manage.py redeliver` sends them again.",
+    ),
+    Check(
+        "deliveries-with-other-attempts",
+        "every delivery has as many attempts as it counts, numbered without gaps",
+        DELIVERIES_WITH_OTHER_ATTEMPTS,
+        "The attempt log of these deliveries is incomplete.",
+    ),
+    Check(
+        "attempts-without-delivery",
+        "every attempt belongs to a delivery",
+        ATTEMPTS_WITHOUT_DELIVERY,
+        "Deliveries were deleted without their attempts.",
+    ),
+)

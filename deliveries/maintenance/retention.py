@@ -1,0 +1,229 @@
+"""Prune finished deliveries past the retention period, in small batches that do not block the pipeline."""
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries.db import sql
+from deliveries import shutdown
+from deliveries.db.ids import first_id_at
+
+# The maximum number of rows that one batch reads: larger batches take longer and are no cheaper per row.
+LOOK_MOST = 1000
+# The target duration of a batch; one that takes longer is followed by a smaller one. The cost of deleting a row is not
+# known in advance: a payload of a megabyte occupies five hundred TOAST rows.
+BATCH_AIM = timedelta(milliseconds=50)
+# The time spent per tick of a second. In that time several times as many rows are pruned as two busy cores can create
+# per second.
+TICK_BUDGET = timedelta(milliseconds=300)
+# How often a pass starts. Rows that a pass skips, because they are unfinished or locked, are read again by the next.
+ROUND_EVERY = timedelta(hours=1)
+# An arbitrary number, the same in every process of a deployment.
+BATCH_LOCK = 7_305_663
+
+Id = UUID | int
+
+# Batches of different processes are serialized: if two of them each deleted one of an event's two deliveries, both
+# would keep the event. The commit need not wait for the WAL flush, since a batch lost in a crash is simply repeated.
+BEGIN_BATCH = """
+SELECT pg_advisory_xact_lock(%(key)s), set_config('synchronous_commit', 'off', true)
+"""
+
+# Each statement reads the next rows in the order of their ids, which is the order of time, so it needs no further
+# index. Locked rows are skipped, so that pruning never waits for the pipeline and cannot deadlock with it. Other
+# transactions wait for one batch at most, for example to store an event with the idempotency key of a deleted one.
+# Each statement returns how many rows it read, the id of the last one, and how many deliveries and events it deleted.
+
+# Rows are locked and checked again before deletion, since one that is being redelivered at this moment is no longer
+# finished. Only finished rows have a finished_at, which a constraint guarantees. An attempt that a worker is recording
+# at this moment is left to FORGET_ATTEMPTS.
+FORGET_DELIVERIES = f"""
+WITH looked AS MATERIALIZED (
+    SELECT id, finished_at FROM deliveries_delivery
+    WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
+), old AS MATERIALIZED (
+    SELECT id, event_id FROM deliveries_delivery
+    WHERE id = ANY(ARRAY(SELECT id FROM looked WHERE finished_at < %(horizon)s)) AND finished_at < %(horizon)s
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+), proofs AS MATERIALIZED (
+    SELECT id FROM deliveries_attempt WHERE delivery_id = ANY(ARRAY(SELECT id FROM old)) FOR UPDATE SKIP LOCKED
+), attempts AS (
+    DELETE FROM deliveries_attempt WHERE id = ANY(ARRAY(SELECT id FROM proofs))
+), deliveries AS (
+    DELETE FROM deliveries_delivery WHERE id = ANY(ARRAY(SELECT id FROM old))
+), events AS (
+    DELETE FROM deliveries_event e
+    WHERE id = ANY(ARRAY(SELECT event_id FROM old)) AND {sql.IS_FANNED_OUT}
+      AND NOT EXISTS (SELECT FROM deliveries_delivery d
+                      WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM old))
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
+       (SELECT count(*) FROM old), (SELECT count(*) FROM events)
+"""  # noqa: S608 - built from constants
+
+# Events without deliveries.
+FORGET_EVENTS = f"""
+WITH looked AS MATERIALIZED (
+    SELECT id FROM deliveries_event
+    WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
+), events AS (
+    DELETE FROM deliveries_event e
+    WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND {sql.IS_FANNED_OUT}
+      AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id)
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
+       0, (SELECT count(*) FROM events)
+"""  # noqa: S608 - built from constants
+
+# Attempts that a worker recorded after their delivery had been pruned.
+FORGET_ATTEMPTS = """
+WITH looked AS MATERIALIZED (
+    SELECT id, delivery_id FROM deliveries_attempt
+    WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
+), stray AS MATERIALIZED (
+    SELECT id FROM deliveries_attempt a
+    WHERE id = ANY(ARRAY(SELECT id FROM looked))
+      AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.id = a.delivery_id)
+    FOR UPDATE SKIP LOCKED
+), attempts AS (
+    DELETE FROM deliveries_attempt WHERE id = ANY(ARRAY(SELECT id FROM stray))
+)
+SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1), 0, 0
+"""
+
+# The row of a deleted webhook stays for as long as a delivery or an attempt refers to it.
+FORGET_WEBHOOKS = """
+WITH looked AS MATERIALIZED (
+    SELECT id FROM deliveries_webhook
+    WHERE id > %(after)s AND deleted_at IS NOT NULL ORDER BY id LIMIT %(limit)s
+), old AS MATERIALIZED (
+    SELECT id FROM deliveries_webhook w
+    WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND deleted_at < %(horizon)s
+      AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.webhook_id = w.id)
+      AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.webhook_id = w.id)
+    FOR UPDATE SKIP LOCKED
+), webhooks AS (
+    DELETE FROM deliveries_webhook WHERE id = ANY(ARRAY(SELECT id FROM old))
+)
+SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1), 0, 0
+"""
+
+# The statements in order, each with the id to start after.
+WALKS: tuple[tuple[str, Id], ...] = (
+    (FORGET_DELIVERIES, UUID(int=0)),
+    (FORGET_EVENTS, UUID(int=0)),
+    (FORGET_ATTEMPTS, UUID(int=0)),
+    (FORGET_WEBHOOKS, 0),
+)
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """The number of rows read, and of deliveries and events deleted."""
+
+    looked_at: int = 0
+    deliveries: int = 0
+    events: int = 0
+
+    @property
+    def rows(self) -> int:
+        """The number of deliveries and events deleted."""
+        return self.deliveries + self.events
+
+    def add(self, other: "Forgotten") -> None:
+        """Add the counts of another batch."""
+        self.looked_at += other.looked_at
+        self.deliveries += other.deliveries
+        self.events += other.events
+
+
+@dataclass
+class Round:
+    """One pass through all tables in batches, from the oldest rows up to the horizon.
+
+    The position is kept in memory only: after the death of a process, another one starts a new pass.
+    """
+
+    horizon: datetime
+    _walks: list[tuple[str, Id]] = field(default_factory=lambda: list(WALKS))
+    _after: Id | None = None
+    _look: int = field(default_factory=lambda: LOOK_MOST)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all tables have been read."""
+        return not self._walks
+
+    def forget_a_batch(self) -> Forgotten:
+        """Read the next rows and delete those that have expired, in one short transaction; return the counts."""
+        (statement, first), asked = self._walks[0], self._look
+        parameters = {
+            "after": first if self._after is None else self._after,
+            "before": first_id_at(self.horizon),
+            "horizon": self.horizon,
+            "limit": asked,
+        }
+        started = time.monotonic()
+        try:
+            with transaction.atomic():
+                sql.run(BEGIN_BATCH, {"key": BATCH_LOCK})
+                looked_at, last, deliveries, events = sql.run(statement, parameters)[0]
+        finally:
+            # Also after a failure: a batch that timed out is retried with fewer rows.
+            self._look = look_next(asked, took=timedelta(seconds=time.monotonic() - started))
+        # Advance only after the commit.
+        self._after = last
+        if looked_at < asked:
+            self._after = None
+            del self._walks[0]
+        return Forgotten(looked_at, deliveries, events)
+
+
+def look_next(looked: int, *, took: timedelta) -> int:
+    """Return how many rows the next batch reads, after one that read ``looked`` rows and took ``took``."""
+    if took > BATCH_AIM:
+        return max(1, looked * BATCH_AIM // took)
+    return min(2 * looked, LOOK_MOST)
+
+
+@dataclass
+class Retention:
+    """The state of one process's scheduler between ticks: the current pass, and when the last one started."""
+
+    _round: Round | None = None
+    _began_at: datetime | None = None
+
+    def tick(self, *, now: datetime, budget: timedelta) -> Forgotten:
+        """Continue the current pass, or start one if it is due, for about ``budget``; return the counts.
+
+        Runs at least one batch if there is a pass.
+        """
+        done, over_at = Forgotten(), time.monotonic() + budget.total_seconds()
+        if self._round is None:
+            # If the clock was set back, start at once instead of waiting until an hour after the last start.
+            if self._began_at is not None and timedelta(0) <= now - self._began_at < ROUND_EVERY:
+                return done
+            self._round = Round(now - settings.HOOKHUB_RETENTION)
+            self._began_at = now
+        while not self._round.is_over:
+            done.add(self._round.forget_a_batch())
+            if time.monotonic() >= over_at or shutdown.is_set():
+                break
+        if self._round.is_over:
+            self._round = None
+        return done
+
+
+_of_this_process = Retention()
+
+
+def forget_the_old(*, now: datetime) -> int:
+    """Prune some of the rows past the retention period; return the number of deliveries and events deleted."""
+    return _of_this_process.tick(now=now, budget=TICK_BUDGET).rows

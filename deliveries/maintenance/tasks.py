@@ -1,0 +1,106 @@
+"""Maintenance tasks, run by the scheduler of one worker at a time."""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from deliveries import pipeline
+from deliveries import wakeup
+from deliveries.db import sql
+from deliveries.webhooks import lifecycle
+from deliveries.models import Webhook
+from deliveries.policy.retry import APART, LEASE_LOSSES_MOST
+
+log = logging.getLogger("hookhub.chores")
+
+RECLAIM_BATCH = 500
+# How many deleted webhooks a tick reads; there may be many of them while their deliveries are retained.
+DELETED_AT_ONCE = 100
+
+
+def reclaim_expired_leases(*, now: datetime) -> int:
+    """Rescue deliveries with expired leases, whose workers have died; return how many."""
+    how = {"now": now, "limit": RECLAIM_BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}
+    rows = sql.run(sql.RECLAIM_EXPIRED, how)
+    if rows:
+        log.warning("Rescued %d deliveries with expired leases", len(rows))
+        wakeup.notify()
+    return len(rows)
+
+
+def review_webhooks(*, now: datetime) -> int:
+    """Review webhooks left unreviewed by a worker that died after settling; return how many were disabled."""
+    return len(pipeline.review(now=now))
+
+
+def release_the_rest(*, now: datetime) -> int:
+    """Continue to release the held deliveries of webhooks that were enabled again; return how many."""
+    released = 0
+    for webhook_id in Webhook.objects.filter(releasing_since__isnull=False).order_by("id").values_list("id", flat=True):
+        with transaction.atomic():
+            webhook = lifecycle.lock(webhook_id)
+            if webhook is None or webhook.releasing_since is None:
+                continue
+            count = lifecycle.release(webhook, now=now) if webhook.active else 0
+            if count < sql.AT_ONCE:
+                webhook.releasing_since = None
+                webhook.save(update_fields=["releasing_since"])
+        released += count
+    return released
+
+
+@dataclass
+class Cancelling:
+    """A sweep over the deleted webhooks, some at each tick; its position is kept in memory only."""
+
+    after: int = 0
+
+    def tick(self, *, now: datetime) -> int:
+        """Cancel some deliveries of the next deleted webhooks; return how many."""
+        looked_at, last, cancelled = sql.run(
+            CANCEL_WHAT_IS_OWED_TO_THE_DELETED,
+            {"now": now, "after": self.after, "webhooks": DELETED_AT_ONCE, "limit": sql.AT_ONCE},
+        )[0]
+        self.after = last if looked_at == DELETED_AT_ONCE else 0
+        return int(cancelled)
+
+
+_of_this_process = Cancelling()
+
+
+def cancel_what_the_deleted_are_owed(*, now: datetime) -> int:
+    """Cancel deliveries of deleted webhooks, a bounded number per call; return how many."""
+    return _of_this_process.tick(now=now)
+
+
+# Deleting a webhook cancels a bounded number of its deliveries, and those in flight at that time may be retried later.
+# Scheduled deliveries are left until they are due: then the claim holds them and the next sweep cancels them.
+CANCEL_WHAT_IS_OWED_TO_THE_DELETED = """
+WITH looked AS MATERIALIZED (
+    SELECT id FROM deliveries_webhook
+    WHERE id > %(after)s AND deleted_at IS NOT NULL ORDER BY id LIMIT %(webhooks)s
+), owed AS MATERIALIZED (
+    SELECT d.id
+    FROM looked CROSS JOIN LATERAL (
+        (SELECT id FROM deliveries_delivery
+         WHERE webhook_id = looked.id AND state = 'held' ORDER BY id DESC LIMIT %(limit)s)
+        UNION ALL
+        (SELECT id FROM deliveries_delivery
+         WHERE webhook_id = looked.id AND state = 'pending' AND line > 0 ORDER BY line, due_at, id LIMIT %(limit)s)
+    ) AS d
+    LIMIT %(limit)s
+), locked AS MATERIALIZED (
+    SELECT id FROM deliveries_delivery
+    WHERE id = ANY(ARRAY(SELECT id FROM owed)) AND state IN ('held', 'pending')
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
+), cancelled AS (
+    UPDATE deliveries_delivery d
+    SET state = 'cancelled', ending = 'cancelled', due_at = NULL, finished_at = %(now)s
+    FROM locked WHERE d.id = locked.id
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM looked), (SELECT max(id) FROM looked), (SELECT count(*) FROM cancelled)
+"""

@@ -1,0 +1,1 @@
+"""Decisions as pure functions: what a response means, when to retry, when to disable."""

@@ -1,0 +1,84 @@
+"""When to try again: pure decisions about one delivery after one attempt."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from deliveries.policy.outcomes import Delivered, Gone, Lost, Outcome, Refused
+
+# The maximum fraction by which a wait is lengthened at random, so that deliveries that failed together do not retry
+# together.
+JITTER = 0.10
+
+# A delivery that loses its lease this often in a row, because its worker died, fails as a poison message.
+LEASE_LOSSES_MOST = 5
+# From its second loss on, a delivery waits a random time of up to 255 times this, after the third up to twice as long,
+# and so on. That soon separates a poison message from the deliveries that were leased together with it, so that these
+# do not fail along with it.
+APART = timedelta(milliseconds=40)
+
+# After this many timeouts in a row a webhook backs off: none of its deliveries is sent for a while.
+TIMEOUTS_BEFORE_REST = 10
+REST_LEAST = timedelta(seconds=10)
+REST_MOST = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The delivery has succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """The delivery is retried at ``due_at``, not earlier."""
+
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The delivery has failed permanently."""
+
+    ending: Literal["exhausted", "gone"]
+
+
+Decision = Finish | RetryAt | GiveUp
+
+
+def decide(outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], now: datetime, jitter: float) -> Decision:
+    """Decide what happens to a delivery after an attempt.
+
+    ``failures`` counts the failed attempts before this one, ``now`` is when this one ended, and ``jitter`` is a random
+    number from 0 to 1.
+    """
+    match outcome:
+        case Delivered():
+            return Finish()
+        case Gone():
+            return GiveUp("gone")
+        case Refused(is_final=True):
+            return GiveUp("exhausted")
+        case Refused() | Lost():
+            if failures >= len(schedule):
+                return GiveUp("exhausted")
+            return RetryAt(now + wait(outcome, step=schedule[failures], jitter=jitter))
+
+
+def wait(outcome: Refused | Lost, *, step: timedelta, jitter: float) -> timedelta:
+    """Return the wait before the next attempt: the schedule's step with jitter, or Retry-After if that is longer."""
+    promised = step * (1 + JITTER * jitter)
+    asked = outcome.retry_after if isinstance(outcome, Refused) else None
+    return max(promised, asked) if asked is not None else promised
+
+
+def rest_after(timeouts_in_a_row: int, *, at_once: int) -> timedelta | None:
+    """Return how long a webhook backs off after ``timeouts_in_a_row``, or None if they are too few.
+
+    Before its first backoff it has ``at_once`` requests in flight, which may all time out for a single cause. So the
+    backoff doubles only with the timeouts after those, which come from one probe request at a time.
+    """
+    if timeouts_in_a_row < TIMEOUTS_BEFORE_REST:
+        return None
+    doublings: int = 2 ** min(max(timeouts_in_a_row - max(TIMEOUTS_BEFORE_REST, at_once), 0), 10)
+    return min(REST_LEAST * doublings, REST_MOST)

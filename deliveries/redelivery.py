@@ -1,0 +1,182 @@
+"""Redelivery: send one delivery, many, or all that a filter selects again. Also cancellation, pings and test events."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+
+from deliveries import audit, pipeline
+from deliveries import wakeup
+from deliveries.db import sql
+from deliveries.webhooks import lifecycle
+from deliveries.audit import Target
+from deliveries.audited import webhook_target
+from deliveries.events import only_for
+from deliveries.db.ids import first_id_at, uuid7
+from deliveries.models import Delivery, Organization, Webhook
+
+# Deliveries in the state "sending" are excluded, because an attempt is in progress.
+CAN_BE_SENT_AGAIN = ("delivered", "failed", "cancelled", "pending", "held")
+CAN_BE_CALLED_OFF = ("pending", "held")
+# The number of delivery ids that an audit entry lists; its count covers all of them.
+DELIVERIES_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A filter for deliveries. A field that is None does not restrict it, and neither do empty ``states``.
+
+    ``after`` (inclusive) and ``before`` (exclusive) bound the time at which a delivery was created.
+    """
+
+    organization_id: int
+    webhook_id: int | None = None
+    event_id: UUID | None = None
+    repository_id: int | None = None
+    states: tuple[str, ...] = ()
+    event_type: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+    ids: tuple[UUID, ...] | None = None
+
+    def deliveries(self) -> "QuerySet[Delivery]":
+        """Return a queryset of the selected deliveries."""
+        narrowed = {
+            "webhook_id": self.webhook_id,
+            "event_id": self.event_id,
+            "repository_id": self.repository_id,
+            "event_type": self.event_type,
+            "id__gte": first_id_at(self.after) if self.after else None,
+            "id__lt": first_id_at(self.before) if self.before else None,
+            "state__in": self.states or None,
+            "id__in": self.ids,
+        }
+        return Delivery.objects.filter(
+            Q(organization_id=self.organization_id),
+            **{name: value for name, value in narrowed.items() if value is not None},
+        )
+
+
+def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
+    """Make deliveries due now and restart their retry schedules. Return how many.
+
+    Skip deliveries that are being sent, and those whose webhook is disabled or deleted.
+    """
+    with transaction.atomic():
+        ids = make_due(deliveries, now=now)
+        _record("delivery.redelivered", ids, now=now)
+    return len(ids)
+
+
+def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
+    """Do what ``redeliver`` does, without audit entries: for replays, which record their start. Return the ids."""
+    due = Delivery.objects.filter(
+        id__in=list(deliveries),
+        state__in=CAN_BE_SENT_AGAIN,
+        webhook__disabled_at=None,
+        webhook__deleted_at=None,
+    )
+    with transaction.atomic():
+        # The locking query repeats the condition on the state: after waiting for a row lock, PostgreSQL re-checks the
+        # conditions on the locked row itself, but not those inside the subquery with the join.
+        ids = list(
+            Delivery.objects.select_for_update(of=("self",), no_key=True)
+            .filter(id__in=due.values("id"), state__in=CAN_BE_SENT_AGAIN)
+            .order_by("id")
+            .values_list("id", flat=True)
+        )
+        Delivery.objects.filter(id__in=ids).update(
+            state="pending", line=Delivery.Line.AGAIN, due_at=now, ending=None, finished_at=None, failures=0,
+            lease_losses=0, first_attempt_at=None, redeliveries=F("redeliveries") + 1,
+        )  # fmt: skip
+        transaction.on_commit(wakeup.notify)
+    return ids
+
+
+def cancel(deliveries: Iterable[UUID], *, now: datetime) -> int:
+    """Cancel pending and held deliveries and return how many. Deliveries that are being sent cannot be cancelled."""
+    with transaction.atomic():
+        waiting = Delivery.objects.filter(id__in=list(deliveries), state__in=CAN_BE_CALLED_OFF)
+        ids = list(waiting.in_order(most=sql.AT_ONCE).values_list("id", flat=True))
+        cancelled = Delivery.objects.filter(id__in=ids)
+        cancelled.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+        _record("delivery.cancelled", ids, now=now)
+    return len(ids)
+
+
+def _record(action: str, deliveries: Sequence[UUID], *, now: datetime) -> None:
+    """Write one audit entry per organization, not one per delivery: there may be thousands."""
+    found: defaultdict[int, list[UUID]] = defaultdict(list)
+    for delivery, organization_id in Delivery.objects.filter(id__in=deliveries).values_list("id", "organization_id"):
+        found[organization_id].append(delivery)
+    for organization in Organization.objects.filter(pk__in=found).order_by("pk"):
+        ids = sorted(found[organization.pk])
+        label = str(ids[0]) if len(ids) == 1 else f"{len(ids):,} deliveries"
+        target = Target("delivery", str(ids[0]) if len(ids) == 1 else "", label, organization)
+        after = {"count": len(ids), "deliveries": ids[:DELIVERIES_LISTED]}
+        audit.record(action, target=target, after=after, now=now)
+
+
+def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webhook, int]:
+    """Enable a webhook and, with ``release_held``, release its held deliveries.
+
+    Return the webhook and how many deliveries were released at once; see ``webhooks.enable`` for the others.
+    """
+    with transaction.atomic():
+        webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
+        released = lifecycle.enable(webhook, release_held=release_held, now=now)
+        transaction.on_commit(wakeup.notify)
+    return webhook, released
+
+
+def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
+    """Disable a webhook for its owner. Return it and how many deliveries this call holds: 0 if it was not active."""
+    with transaction.atomic():
+        webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
+        held = lifecycle.disable(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now) if webhook.active else 0
+    return webhook, held
+
+
+def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
+    """Send a ping event to one active webhook, whatever it subscribes to. Return its delivery.
+
+    ``data`` is the payload; None means HookHub's default one.
+    """
+    if data is None:
+        data = {
+            "message": "HookHub can reach this receiver.",
+            "webhook": {"id": str(webhook.uid), "events": webhook.events},
+        }
+    return send_to(webhook, "ping", data, now=now)
+
+
+def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -> Delivery:
+    """Publish an event for one active webhook only, whatever it subscribes to. Return its delivery."""
+    event = only_for(
+        webhook.pk,
+        event_type,
+        data,
+        organization_id=webhook.organization_id,
+        repository_id=webhook.repository_id,
+        now=now,
+    )
+    with transaction.atomic():
+        accepted = pipeline.accept([event], now=now)[0]
+        # Create the delivery here instead of in the fan-out, because the caller needs it in the response.
+        Delivery.objects.bulk_create(
+            [
+                Delivery(
+                    id=uuid7(now),
+                    event_id=accepted.id, webhook=webhook, organization_id=webhook.organization_id,
+                    repository_id=webhook.repository_id, event_type=event_type, due_at=now, created_at=now,
+                )
+            ]
+        )  # fmt: skip
+        action = "webhook.pinged" if event_type == "ping" else "webhook.test_sent"
+        after = {"event": accepted.id, "type": event_type}
+        audit.record(action, target=webhook_target(webhook), after=after, now=now)
+    return Delivery.objects.select_related("webhook", "repository").get(event_id=accepted.id)

@@ -1,0 +1,1 @@
+"""One HTTP request to a receiver: URL rules, DNS, SSRF guard, libcurl."""

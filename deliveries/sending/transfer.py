@@ -1,0 +1,332 @@
+"""One HTTP exchange over a reusable libcurl handle: set up the request, collect the response, classify failures."""
+
+import errno
+import logging
+import os
+import select
+import socket
+import time
+from datetime import timedelta
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import pycurl
+
+from deliveries.sending import ssrf
+from deliveries.sending.dns import Name, name_in
+from deliveries.policy.outcomes import LossKind, Lost
+
+log = logging.getLogger("hookhub.guard")
+
+HTTPS_REQUIRED = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is enabled."
+# The transfer is aborted beyond these sizes. How much of the body the log keeps is a setting, at most BODY_MOST.
+HEADERS_MOST = 64 * 1024
+BODY_MOST = 64 * 1024
+TLS_ERRORS = frozenset(
+    {
+        pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CERTPROBLEM, pycurl.E_SSL_CIPHER, pycurl.E_PEER_FAILED_VERIFICATION,
+        pycurl.E_SSL_ENGINE_INITFAILED, pycurl.E_SSL_ISSUER_ERROR, pycurl.E_SSL_INVALIDCERTSTATUS,
+    }
+)  # fmt: skip
+UNREACHABLE = frozenset({pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_URL_MALFORMAT})
+# Errors of socket() that mean this machine lacks resources; they say nothing about the receiver.
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Request(NamedTuple):
+    """One request to send. ``timeout`` covers all of it, from the look-up of the name to the response's last byte."""
+
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    timeout: timedelta
+    verify_ssl: bool = True
+    method: str = "POST"
+
+
+class Reply(NamedTuple):
+    """A complete response; a long body is truncated."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """Return the value of the first header with this name, which must be lower-case, or None."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+class Exchange(NamedTuple):
+    """The result of one request: a complete response, or the reason why there is none."""
+
+    duration: timedelta
+    result: Reply | Lost
+
+
+class Transfer:
+    """A libcurl easy handle that is reused for one request after another, and the response it is receiving."""
+
+    def __init__(self, *, policy: ssrf.Policy, certificates: str, body_kept: int, kept: dict[int, int]) -> None:
+        self.policy = policy
+        self.body_kept = body_kept
+        # The sockets of libcurl's idle connections, by local port; shared by all transfers of a sender.
+        self.kept = kept
+        # The options that are set on the handle, so that they are set again only if they differ.
+        self.url = self.host = self.method = ""
+        self.timeout = timedelta(0)
+        self.verifies: bool | None = None
+        self.is_fresh = self.is_plain = False
+        self._opened: socket.socket | None = None
+        self._look = select.poll()
+        self._expect_nothing()
+        self.curl = curl = pycurl.Curl()
+        # Nothing of this machine's configuration may reach a receiver, and no receiver may redirect us.
+        curl.setopt(pycurl.USERAGENT, "")
+        curl.setopt(pycurl.PROXY, "")
+        curl.setopt(pycurl.NETRC, pycurl.NETRC_IGNORED)
+        curl.setopt(pycurl.FOLLOWLOCATION, 0)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+        curl.setopt(pycurl.HTTP09_ALLOWED, 0)
+        curl.setopt(pycurl.PATH_AS_IS, 1)
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.TCP_NODELAY, 1)
+        curl.setopt(pycurl.CAINFO, certificates)
+        curl.setopt(pycurl.RESOLVER_START_FUNCTION, self._keep_from_looking_up)
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        curl.setopt(pycurl.SOCKOPTFUNCTION, self._leave_socket)
+        curl.setopt(pycurl.PREREQFUNCTION, self._look_before_sending)
+        curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
+        curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
+
+    def _expect_nothing(self) -> None:
+        """Reset the state of the previous response."""
+        # Set while the transfer is out of the multi handle, waiting for this name to be resolved.
+        self.wanted: Name | None = None
+        self.is_resolved = False
+        self.is_to_be_repeated = self.is_too_long = False
+        self.forbidden = self.shortage = ""
+        self.lines: list[bytes] = []
+        self.header_bytes = 0
+        self.body = bytearray()
+        self.body_bytes = 0
+
+    def prepare(self, request: Request) -> None:
+        """Configure the handle for a request. Raise UnicodeError if the URL or a header cannot be encoded."""
+        self._expect_nothing()
+        curl = self.curl
+        if request.url != self.url:
+            parts = urlsplit(request.url)
+            self.url, self.host, self.is_plain = request.url, parts.hostname or "", parts.scheme != "https"
+            curl.setopt(pycurl.URL, request.url)
+        if self.is_fresh:
+            self.is_fresh = False
+            curl.setopt(pycurl.FRESH_CONNECT, 0)
+        self._set_method(request.method, request.body)
+        # An empty "Expect:" keeps libcurl from sending "Expect: 100-continue" and waiting before a long body.
+        lines = [f"{name}: {value}" if value else f"{name};" for name, value in request.headers]
+        curl.setopt(pycurl.HTTPHEADER, [line.encode() for line in (*lines, "Expect:")])
+        if request.timeout != self.timeout:
+            # The sender enforces the total deadline. libcurl divides this one among the addresses of the host.
+            self.timeout = request.timeout
+            curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(request.timeout / timedelta(milliseconds=1))))
+        verifies = request.verify_ssl or self.policy.requires_tls_verification
+        if verifies is not self.verifies:
+            self.verifies = verifies
+            curl.setopt(pycurl.SSL_VERIFYPEER, int(verifies))
+            curl.setopt(pycurl.SSL_VERIFYHOST, 2 if verifies else 0)
+        self.started_at = time.monotonic()
+
+    def _set_method(self, method: str, body: bytes) -> None:
+        """Set the method and the body, and clear both of the previous request."""
+        curl = self.curl
+        if method == self.method == "POST":
+            curl.setopt(pycurl.POSTFIELDS, body)
+            return
+        self.method = method
+        curl.setopt(pycurl.HTTPGET, 1)
+        curl.unsetopt(pycurl.CUSTOMREQUEST)
+        if method == "POST":
+            curl.setopt(pycurl.POST, 1)
+            curl.setopt(pycurl.POSTFIELDS, body)
+        else:
+            curl.setopt(pycurl.CUSTOMREQUEST, method)
+            if method == "HEAD":
+                curl.setopt(pycurl.NOBODY, 1)
+            elif body:
+                curl.setopt(pycurl.POSTFIELDS, body)
+
+    def note_connection(self, code: int) -> None:
+        """Remember the idle connection that an HTTP/1 exchange leaves, for ``_look_before_sending``.
+
+        HTTP/2 needs no such check, because its responses name the request's stream.
+        """
+        if code == pycurl.E_OK and self.lines and self.lines[0].startswith(b"HTTP/1"):
+            self.kept[self.curl.getinfo(pycurl.LOCAL_PORT)] = self.curl.getinfo(pycurl.ACTIVESOCKET)
+
+    def repeat(self) -> None:
+        """Prepare to send the request again, on a new connection."""
+        self._expect_nothing()
+        self.is_fresh = True
+        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
+
+    def resume(self, addresses: list[str]) -> None:
+        """Prepare to continue with the addresses of the host name that had to be resolved."""
+        if self.wanted is None:
+            raise RuntimeError("This transfer is not waiting for a lookup.")
+        (host, port), self.wanted, self.is_resolved = self.wanted, None, True
+        # CURLOPT_RESOLVE accepts no address with a scope (%eth0). If all have one, libcurl resolves the name itself.
+        told = [f"[{address}]" if ":" in address else address for address in addresses if "%" not in address]
+        if told:
+            # They enter libcurl's DNS cache, also for later requests; the plus makes them expire like other entries.
+            self.curl.setopt(pycurl.RESOLVE, [f"+{host}:{port}:{','.join(told)}"])
+
+    def lose_name(self, error: BaseException) -> Exchange:
+        """Return the result for a failed look-up: a timeout, or an unreachable host."""
+        if isinstance(error, TimeoutError):
+            return self._end(Lost("timeout", str(error)))
+        host = self.wanted.host if self.wanted else self.host
+        return self._end(Lost("unreachable", f"Could not resolve host: {host}"))
+
+    def conclude(self, code: int, error: str) -> Exchange:
+        """Return the exchange for libcurl's result code and error message."""
+        if code == pycurl.E_OK or self.is_too_long:
+            result: Reply | Lost = self._read() or Lost(
+                # libcurl reports success even if the connection was closed in the middle of the headers.
+                "protocol", "The connection was closed before the response headers were complete."
+            )  # fmt: skip
+        else:
+            result = self._loss(code, error)
+        return self._end(result)
+
+    def give_up(self) -> Exchange:
+        """Return the exchange for a request whose deadline has passed."""
+        if self.wanted is not None:
+            milliseconds = self.timeout // timedelta(milliseconds=1)
+            return self._end(Lost("timeout", f"Resolving the host name timed out after {milliseconds} ms"))
+        seconds = f"{self.timeout.total_seconds():g} s"
+        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        if self.forbidden:
+            return self._end(Lost("forbidden", self.forbidden))
+        if status:
+            return self._end(Lost("timeout", f"The response was incomplete after {seconds} (status {status})"))
+        is_connected = self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
+        what = "No response" if is_connected else "No connection"
+        return self._end(Lost("timeout", f"{what} within {seconds}"))
+
+    def _end(self, result: Reply | Lost) -> Exchange:
+        self.let_go()
+        return Exchange(timedelta(seconds=time.monotonic() - self.started_at), result)
+
+    def let_go(self) -> None:
+        """Close our copy of the socket, if it is still open."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _read(self) -> Reply | None:
+        """Return the final response, or None if its headers are incomplete."""
+        headers: list[tuple[str, str]] = []
+        reason, is_complete = "", False
+        for line in self.lines:
+            text = line.decode("latin-1")
+            if text in {"\r\n", "\n"}:
+                is_complete = True
+            elif text.startswith("HTTP/"):
+                # Discard the headers of an interim (1xx) response.
+                reason, headers, is_complete = text.rstrip().partition(" ")[2].partition(" ")[2], [], False
+            else:
+                name, colon, value = text.partition(":")
+                if colon:
+                    headers.append((name.strip(), value.strip()))
+        if not is_complete:
+            return None
+        return Reply(self.curl.getinfo(pycurl.RESPONSE_CODE), reason, tuple(headers), bytes(self.body))
+
+    def _loss(self, code: int, error: str) -> Lost:
+        """Return why no complete response came, with an error message for the webhook's owner."""
+        if self.forbidden and code in UNREACHABLE:
+            return Lost("forbidden", self.forbidden)
+        if self.shortage and code in UNREACHABLE:
+            return Lost("unreachable", f"HookHub could not open a connection: {self.shortage}")
+        kind: LossKind = "protocol"
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            kind = "timeout"
+        elif code in UNREACHABLE:
+            kind = "unreachable"
+        elif code in TLS_ERRORS:
+            kind = "tls"
+        elif self.header_bytes > HEADERS_MOST:
+            error = f"The response headers are longer than {HEADERS_MOST} bytes."
+        status = self.curl.getinfo(pycurl.RESPONSE_CODE)
+        begun = f" (after status {status})" if status else ""
+        return Lost(kind, f"{error or f'libcurl error {code}'}{begun}")
+
+    def _keep_from_looking_up(self) -> int:
+        """Abort the request if libcurl is about to resolve a name; libcurl does not call this if its cache has it.
+
+        libcurl has twenty resolver threads and uses two per request, so ten requests to hosts with an unresponsive name
+        server would block all others. The sender resolves the name in ``deliveries.sending.dns`` and resumes the request.
+        """
+        if not self.is_resolved:
+            self.wanted = name_in(self.url)
+        return int(self.wanted is not None)
+
+    def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
+        """Open a socket for libcurl, unless the guard refuses the address.
+
+        This is the very address that libcurl connects to, so DNS rebinding cannot change it after the check.
+        """
+        del purpose
+        family, kind, protocol, target = address
+        refusal = ssrf.public_refusal(target[0], target[1], policy=self.policy, host=self.host)
+        if refusal is not None:
+            reason = ssrf.refusal(target[0], target[1], policy=self.policy, host=self.host)
+            log.warning("Blocked a request: %s", reason)
+            self.forbidden = refusal
+            return int(pycurl.SOCKET_BAD)
+        if self.policy.https_only and self.is_plain:
+            self.forbidden = HTTPS_REQUIRED
+            return int(pycurl.SOCKET_BAD)
+        self.let_go()
+        try:
+            self._opened = socket.socket(family, kind, protocol)
+        except OSError as error:
+            # A shortage on this machine is not the receiver's fault, and the error message must say so.
+            self.shortage = os.strerror(error.errno) if error.errno in SHORTAGES else ""
+            return int(pycurl.SOCKET_BAD)
+        # libcurl duplicates this socket. If that fails, no descriptor was left; _leave_socket resets this.
+        self.shortage = os.strerror(errno.EMFILE)
+        return self._opened
+
+    def _leave_socket(self, _descriptor: int, _purpose: int) -> int:
+        """Close our copy of the socket once libcurl has its own: each connection must use only one descriptor."""
+        self.let_go()
+        self.shortage = ""
+        return int(pycurl.SOCKOPT_OK)
+
+    def _look_before_sending(self, _address: str, _local: str, _port: int, local_port: int) -> int:
+        """Abort on a reused connection that has unread data: it would be taken for this request's response.
+
+        libcurl checks for this itself, but at most once a second.
+        """
+        kept = self.kept.pop(local_port, -1)
+        if kept >= 0:
+            self._look.register(kept, select.POLLIN)
+            self.is_to_be_repeated = bool(self._look.poll(0))
+            self._look.unregister(kept)
+        return int(pycurl.PREREQFUNC_ABORT if self.is_to_be_repeated else pycurl.PREREQFUNC_OK)
+
+    def _take_header(self, line: bytes) -> int | None:
+        self.lines.append(line)
+        self.header_bytes += len(line)
+        return 0 if self.header_bytes > HEADERS_MOST else None
+
+    def _take_body(self, chunk: bytes) -> int | None:
+        self.body += chunk[: max(0, self.body_kept - len(self.body))]
+        self.body_bytes += len(chunk)
+        if self.body_bytes > BODY_MOST:
+            self.is_too_long = True
+            return 0
+        return None

@@ -1,0 +1,1 @@
+"""Webhooks: their fields, and the operations of their owners."""

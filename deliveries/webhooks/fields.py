@@ -1,0 +1,225 @@
+"""Validation of a webhook's fields: each value that an owner sets is checked and converted to its stored form."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from django.conf import settings
+
+from deliveries import plain_text
+from deliveries.policy import hops
+from deliveries.sending import url as target
+from deliveries.formats import FORMATS, MASK
+from deliveries.webhooks.masks import SEND_THE_SECRET, is_masked_url
+from deliveries.sending.own_hosts import own_hosts_from_settings
+from deliveries.sending.sender import policy_from_settings
+from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
+
+Fields = dict[str, object]
+
+EVENTS_MOST = 200
+HEADERS_MOST = 20
+RETRIES_MOST = 20
+RETRY_WAIT_MOST = timedelta(days=7)
+IN_FLIGHT_MOST = 1000
+
+# RFC 9110: a name is a token; a value is visible ASCII, with spaces and tabs allowed except at its ends.
+HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+HEADER_VALUE = re.compile(r"[!-~]([ -~\t]*[!-~])?")
+MAX_HEADER_LENGTH = 2000
+# Characters that JSON allows and a PostgreSQL text cannot hold: NUL and unpaired surrogates.
+UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
+# Headers that control the connection; only the sender sets them.
+HEADERS_KEPT_BACK = frozenset(
+    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
+)
+
+
+class BadTerms(ValueError):
+    """One or more fields are invalid. ``faults`` maps each field name to the error, a sentence without its subject."""
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
+        self.faults = dict(faults)
+
+
+def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fields:
+    """Validate the fields of a webhook and return them as they are stored. Raise BadTerms with every invalid field.
+
+    ``format_now`` is the format of the webhook being changed; a ``format`` in ``wanted`` takes precedence. The result
+    has the keys of ``wanted``. Numbers of seconds are converted to timedeltas, and the URL is normalized.
+    """
+    granted: Fields = {}
+    faults: dict[str, str] = {}
+    slug = wanted.get("format", format_now)
+    for name, value in wanted.items():
+        check_field = CHECKS.get(name)
+        if check_field is None:
+            faults[name] = f"is not a known field; known fields: {', '.join(CHECKS)}"
+            continue
+        try:
+            granted[name] = check_field(value, slug if isinstance(slug, str) else "")
+        except ValueError as error:
+            faults[name] = str(error)
+    if faults:
+        raise BadTerms(faults)
+    return granted
+
+
+def _url(value: object, _slug: str) -> str:
+    # Checked for every format, because the masked URL may come from a webhook with another one.
+    if isinstance(value, str) and is_masked_url(value):
+        raise ValueError("is masked; send the full URL")
+    url = target.check(
+        value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
+    )
+    if (reason := own_hosts_from_settings().reason_against(url)) is not None:
+        raise ValueError(reason)
+    return url
+
+
+def _events(value: object, _slug: str) -> list[str]:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError('must be a list of at least one event type, or ["*"] for all')
+    if len(value) > EVENTS_MOST:
+        raise ValueError(f"must contain at most {EVENTS_MOST} event types")
+    for word in value:
+        if not isinstance(word, str) or not (word == EVERYTHING or is_type(word)):
+            raise ValueError(f"{str(word)[:100]!r} is not a valid event type: {TYPE_RULE}")
+    return list(dict.fromkeys(value))
+
+
+def _format(value: object, _slug: str) -> str:
+    if not isinstance(value, str) or value not in FORMATS:
+        raise ValueError(f"must be one of: {', '.join(FORMATS)}")
+    return value
+
+
+def _content_type(value: object, slug: str) -> str:
+    possible = FORMATS[slug].content_types if slug in FORMATS else ("json",)
+    if not isinstance(value, str) or value not in possible:
+        raise ValueError(f"must be one of: {', '.join(possible)}")
+    return value
+
+
+def _secret(value: object, slug: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")  # noqa: TRY004 - check() collects ValueError only
+    # The mask would be a valid secret in most formats, and it is public.
+    if value == MASK:
+        raise ValueError(SEND_THE_SECRET)
+    wire_format = FORMATS.get(slug)
+    if wire_format is None or (value == "" and wire_format.signs != "always"):
+        return value
+    if wire_format.signs == "never":
+        raise ValueError(f"cannot be set: the format {slug} does not sign requests")
+    fault = wire_format.fault_in_secret(value)
+    if fault is not None:
+        raise ValueError(fault)
+    return value
+
+
+def _headers(value: object, slug: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError("must be an object of header names and values")  # noqa: TRY004 - as above
+    if len(value) > HEADERS_MOST:
+        raise ValueError(f"must contain at most {HEADERS_MOST} headers")
+    own = FORMATS[slug].own_headers if slug in FORMATS else frozenset()
+    for name, text in value.items():
+        if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
+            raise ValueError(f"{str(name)[:100]!r} is not a valid header name")
+        lowered = name.lower()
+        if lowered in HEADERS_KEPT_BACK or lowered.startswith("proxy-"):
+            raise ValueError(f"{name} cannot be set: it controls the connection")
+        if lowered == hops.HEADER.lower():
+            raise ValueError(f"{name} cannot be set: HookHub sends this header itself, to detect loops")
+        if lowered in own:
+            raise ValueError(f"{name} cannot be set: the format {slug} sends this header itself")
+        if (fault := _header_value_fault(text)) is not None:
+            raise ValueError(f"the value of {name} {fault}")
+    if len({name.lower() for name in value}) < len(value):
+        raise ValueError("must not contain a header twice; names are case-insensitive")
+    return dict(value)
+
+
+def _header_value_fault(value: object) -> str | None:
+    if value is None:
+        return "is null; to remove a header, use PATCH /v1/webhooks/{id}/headers"
+    if value == MASK:
+        return "is masked; send the value itself"
+    is_good = isinstance(value, str) and len(value) <= MAX_HEADER_LENGTH and HEADER_VALUE.fullmatch(value)
+    return None if is_good else "must be 1 to 2,000 visible ASCII characters, with spaces and tabs only in between"
+
+
+def _retry_schedule(value: object, _slug: str) -> list[timedelta] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or len(value) > RETRIES_MOST:
+        raise ValueError(
+            f"must be a list of at most {RETRIES_MOST} delays in seconds, [] for no retries, or null for the default"
+        )
+    waits = [_seconds(wait) for wait in value]
+    if any(not timedelta(seconds=1) <= wait <= RETRY_WAIT_MOST for wait in waits):
+        raise ValueError(f"each delay must be from 1 to {RETRY_WAIT_MOST // timedelta(seconds=1)} seconds")
+    return waits
+
+
+def _timeout(value: object, _slug: str) -> timedelta | None:
+    if value is None:
+        return None
+    most: timedelta = settings.HOOKHUB_TIMEOUT_MOST
+    timeout = _seconds(value)
+    if not timedelta(seconds=1) <= timeout <= most:
+        raise ValueError(f"must be a number of seconds from 1 to {most.total_seconds():g}, or null for the default")
+    return timeout
+
+
+def _seconds(value: object) -> timedelta:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError(f"{str(value)[:100]!r} is not a number of seconds")
+    return timedelta(seconds=value)
+
+
+def _max_in_flight(value: object, _slug: str) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= IN_FLIGHT_MOST:
+        raise ValueError(f"must be an integer from 1 to {IN_FLIGHT_MOST}, or null for the default")
+    return value
+
+
+def _flag(value: object, _slug: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")  # noqa: TRY004 - as above
+    return value
+
+
+def _verify_ssl(value: object, slug: str) -> bool:
+    verifies = _flag(value, slug)
+    if not verifies and settings.HOOKHUB_REQUIRE_TLS_VERIFICATION:
+        raise ValueError("must be true: HOOKHUB_REQUIRE_TLS_VERIFICATION is enabled")
+    return verifies
+
+
+def _name(value: object, _slug: str) -> str:
+    if not isinstance(value, str) or len(value) > 200 or UNSTORABLE.search(value):
+        raise ValueError("must be a string of at most 200 characters, without NUL or unpaired surrogates")
+    if error := plain_text.error_in(value):
+        raise ValueError(error)
+    return value
+
+
+CHECKS: dict[str, Callable[[object, str], object]] = {
+    "url": _url,
+    "events": _events,
+    "format": _format,
+    "content_type": _content_type,
+    "secret": _secret,
+    "headers": _headers,
+    "verify_ssl": _verify_ssl,
+    "retry_schedule": _retry_schedule,
+    "timeout": _timeout,
+    "max_in_flight": _max_in_flight,
+    "auto_disable": _flag,
+    "name": _name,
+}

@@ -1,0 +1,58 @@
+"""Quotas for webhooks: how many there may be and how fast they may be created or get new URLs."""
+
+import time
+
+from django.conf import settings
+from django.db.models import Value
+
+from deliveries import rates
+from deliveries.webhooks import fields
+from deliveries.formats import Format
+from deliveries.limits import limit_of
+from deliveries.models import Host, Organization, Repository, Webhook
+
+# Each new URL may cost a DNS look-up that times out.
+CHANGES = rates.Policy("webhook-changes")
+
+
+def take_change(organization: Organization) -> None:
+    """Count a new webhook or a new URL of an organization. Raise rates.TooMany above the limit per minute."""
+    limit = limit_of(organization, "webhook_changes_per_minute")
+    rates.take(CHANGES, str(organization.pk), quota=limit, now=time.time())
+
+
+def require_room(organization: Organization) -> None:
+    """Raise BadTerms if an organization already has the maximum number of webhooks. Call it in a transaction.
+
+    It locks the organization, so that two concurrent requests cannot both use the last place.
+    """
+    limit = limit_of(organization, "webhooks")
+    if not limit:
+        return
+    Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
+    if Webhook.objects.kept().filter(organization=organization)[:limit].count() >= limit:
+        fault = f"has reached its limit of {limit:,} webhooks; delete some, or ask the operator to raise the limit"
+        raise fields.BadTerms({"organization": fault})
+
+
+def require_room_at(
+    url: str, *, wire_format: Format, organization: Organization, repository: Repository | None
+) -> None:
+    """Raise BadTerms if too many webhooks have this URL, or this host across all organizations.
+
+    Webhooks with the same URL are counted in the repository, or among the organization's own if it is None.
+    """
+    limit = limit_of(organization, "webhooks_per_url")
+    # For a format whose URL is secret, the stored URL is masked and identifies nothing.
+    if limit and not wire_format.url_is_secret:
+        shown = wire_format.show_url(url)
+        alike = Webhook.objects.kept().filter(organization=organization, repository=repository, stored_url=shown)
+        # Query values are masked in the stored URL, so compare the decrypted URLs.
+        if sum(webhook.has_url(url) for webhook in alike.only("uid", "stored_url", "sealed_url")) >= limit:
+            where = "the organization" if repository is None else repository.name
+            fault = f"limit reached: {limit:,} webhooks of {where} already have this URL; change one of them"
+            raise fields.BadTerms({"url": fault})
+    at_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
+    if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and at_host[:limit].count() >= limit:
+        fault = f"limit reached: {limit:,} webhooks of all organizations use this host; ask the operator to raise it"
+        raise fields.BadTerms({"url": fault})

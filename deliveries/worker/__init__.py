@@ -1,0 +1,1 @@
+"""What runs inside a Celery worker process: the loop, its slots, the scheduler, shutdown."""

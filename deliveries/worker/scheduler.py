@@ -1,0 +1,158 @@
+"""The scheduler in every worker: once a second it sends a wake-up if work is due, and runs the maintenance tasks."""
+
+import logging
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from celery import bootsteps
+from django.conf import settings
+from django.db import Error, close_old_connections, connection
+from django.utils.module_loading import import_string
+
+from deliveries import workers
+from deliveries import wakeup
+from deliveries.pipeline import claiming, rescue
+from deliveries.worker import orphans, process_pool
+from deliveries.db import sql
+from deliveries import shutdown
+
+log = logging.getLogger("hookhub.clock")
+
+TICK_SECONDS = 1.0
+# After this many ticks in a row with work due and nothing being sent, assume that no worker receives the wake-ups that
+# Redis accepts.
+UNHEARD_TICKS = 5
+# An arbitrary number, the same in every worker of a deployment.
+CHORES_LOCK = 7_305_662
+
+
+class Clock(bootsteps.StartStopStep):
+    """A scheduler that ticks in the worker's parent process, with or without Redis, until the worker stops.
+
+    It must start after the pool and therefore stop before it: the pool waits for its children, which continue sending
+    until shutdown is requested. Wake-ups have a separate thread, so that no maintenance task can delay them.
+    """
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._unheard_ticks = 0
+        self._heartbeat = workers.Heartbeat(rescue.worker())
+        # How many processes can be woken without Redis, and whether this process itself then runs the worker loop.
+        self._processes = 1
+        self._drains_here = False
+        # The pool's processes are forked later and inherit the pipe.
+        process_pool.open_pipe()
+
+    def start(self, worker: Any) -> None:
+        """Start the threads that tick."""
+        self._take_charge_of(worker)
+        for name, run in (("due-work", self._ring), ("maintenance", self._keep_house)):
+            thread = threading.Thread(target=run, name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def _take_charge_of(self, worker: Any) -> None:
+        """Keep the pool alive and able to be woken without Redis; without forked processes, this one runs the loop."""
+        if not process_pool.are_forked(worker.pool):
+            self._drains_here = True
+            process_pool.listen()
+            return
+        self._processes = worker.pool.num_processes
+        # Replace a child that dies before the first connection to Redis like any other; Celery would exit the worker.
+        worker.pool.did_start_ok = lambda: True
+        if worker.hub is not None:
+            # Celery does this only after connecting to Redis; until then it could not replace a child.
+            worker.pool.register_with_event_loop(worker.hub)
+
+    def stop(self, worker: Any) -> None:
+        """Request shutdown, stop ticking, and wait until a worker loop of this process has settled its results.
+
+        The pool waits for its children itself.
+        """
+        self.terminate(worker)
+        # After that time the leases of the deliveries in flight here have expired.
+        if self._drains_here and orphans.at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
+            orphans.at_work.release()
+
+    def terminate(self, worker: Any) -> None:
+        """Request shutdown and stop ticking, without waiting for requests in flight."""
+        del worker
+        shutdown.set_stopping()
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _ring(self) -> None:
+        """Send wake-ups for due work once a second; finally record that this worker has stopped."""
+        self._repeat(self._ring_for_due_work)
+        with suppress(Error):
+            self._heartbeat.end()
+        connection.close()
+
+    def _keep_house(self) -> None:
+        """Run the maintenance tasks once a second."""
+        self._repeat(self._do_chores)
+
+    def _repeat(self, tick: Callable[[datetime], None]) -> None:
+        """Call ``tick`` once a second on this thread's own database connection, even after errors."""
+        while not self._stopped.wait(TICK_SECONDS):
+            try:
+                close_old_connections()
+                tick(sql.database_now())
+            except Error as error:
+                # Without the database no work can be found; the next tick tries again.
+                log.warning("Scheduler tick skipped; the database is unavailable: %s", error)
+                connection.close()
+            except Exception:  # Without the scheduler no retry would ever be sent, so no error must end this thread.
+                log.exception("Scheduler tick failed; retrying at the next tick")
+                connection.close()
+        connection.close()
+
+    def _ring_for_due_work(self, now: datetime) -> None:
+        # Against a read-only database no worker could do the work, and a standby's data may be stale.
+        sql.require_writable()
+        self._heartbeat.beat(now=now)
+        rescue.reclaim_from_the_dead(now=now)
+        is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
+        is_unheard = is_wanted and not sql.run(IS_ANYTHING_SENT, {})[0][0]
+        self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
+        if is_wanted and (not wakeup.notify_now() or self._unheard_ticks >= UNHEARD_TICKS):
+            process_pool.wake(self._processes)
+
+    def _do_chores(self, now: datetime) -> None:
+        """Run every maintenance task, unless another worker holds the lock and runs them."""
+        if not sql.run("SELECT pg_try_advisory_lock(%(key)s)", {"key": CHORES_LOCK})[0][0]:
+            return
+        try:
+            for path in settings.HOOKHUB_CHORES:
+                do(path, import_string(path), now=now)
+        finally:
+            sql.run("SELECT pg_advisory_unlock(%(key)s)", {"key": CHORES_LOCK})
+
+
+# Ordered like the index; otherwise the planner would scan a large table for one row.
+IS_ANYTHING_SENT = """
+SELECT (SELECT id FROM deliveries_delivery WHERE state = 'sending' ORDER BY webhook_id, leased_until LIMIT 1)
+    IS NOT NULL
+"""
+
+
+def do(path: str, chore: Callable[..., object], *, now: datetime) -> None:
+    """Run one maintenance task; log its failure so that the others still run.
+
+    Raises the failure if it has broken the database connection.
+    """
+    try:
+        chore(now=now)
+    except Exception:
+        # Without a connection the other tasks would fail too.
+        if not connection.is_usable():
+            raise
+        log.exception("Maintenance task %s failed; retrying at the next tick", path)
