@@ -18,8 +18,8 @@ django.setup()
 from django.conf import settings  # noqa: E402 - Django must be set up first, for this import and those below
 
 from deliveries import pipeline  # noqa: E402
-from deliveries.pipeline import claiming  # noqa: E402
 from deliveries.db import sql  # noqa: E402
+from deliveries.pipeline import claiming  # noqa: E402
 from deliveries.worker.database_clock import DatabaseClock  # noqa: E402
 
 REPETITIONS = 40

@@ -69,8 +69,7 @@ def settle_without_fencing() -> None:
 
 def bell_inside_the_transaction() -> None:
     """Send the wake-up before the COMMIT, so that the worker that receives it finds nothing."""
-    from deliveries import pipeline
-    from deliveries import wakeup
+    from deliveries import pipeline, wakeup
     from deliveries.db import sql as queue
 
     change = queue.change
@@ -87,12 +86,12 @@ def bell_inside_the_transaction() -> None:
 def claim_without_lease() -> None:
     """Lease deliveries to no identifiable process and practically forever."""
     from deliveries import pipeline
-    from deliveries.pipeline.claiming import Leasing
+    from deliveries.pipeline.claiming import LeaseGrant
 
     leasing = pipeline._leasing
     ages = timedelta(days=365)
 
-    def for_ever(now: datetime) -> Leasing:
+    def for_ever(now: datetime) -> LeaseGrant:
         return leasing(now)._replace(lease=UUID(bytes=os.urandom(16)), until=now + ages)
 
     pipeline._leasing = for_ever
@@ -110,8 +109,8 @@ def lease_shorter_than_the_deadline() -> None:
 def accept_answering_before_commit() -> None:
     """Answer 202 before the event is stored; if the process dies in between, the event is lost."""
     from deliveries import pipeline
-    from deliveries.events import Accepted, NewEvent
     from deliveries.db.ids import uuid7s
+    from deliveries.events import Accepted, NewEvent
 
     accept = pipeline.accept
 
@@ -146,14 +145,14 @@ def retry_measured_from_the_wrong_time() -> None:
     from deliveries.pipeline import attempting
     from deliveries.policy.retry import decide
 
-    conclude = attempting.conclude
+    build_result = attempting.build_result
 
     def conclude_early(claimed: Any, *args: Any, started_at: datetime, jitter: float, **more: Any) -> Any:
-        result = conclude(claimed, *args, started_at=started_at, jitter=jitter, **more)
+        result = build_result(claimed, *args, started_at=started_at, jitter=jitter, **more)
         terms = {"failures": claimed.failures, "schedule": attempting.schedule_of(claimed), "jitter": jitter}
         return result._replace(decision=decide(result.outcome, now=started_at, **terms))
 
-    vars(pipeline)["conclude"] = conclude_early
+    vars(pipeline)["build_result"] = conclude_early
 
 
 def large_bodies_never_sent() -> None:
@@ -172,16 +171,16 @@ def large_bodies_never_sent() -> None:
 
 def results_thrown_away_when_the_database_is_away() -> None:
     """Discard the results of requests that end while the database is unavailable."""
-    from deliveries.worker.loop import Drain
+    from deliveries.worker.loop import WorkerLoop
 
-    is_time_to_settle = Drain._is_time_to_settle
+    is_time_to_settle = WorkerLoop._is_time_to_settle
 
-    def forget(self: Drain) -> bool:
+    def forget(self: WorkerLoop) -> bool:
         if time.monotonic() < self._settle_at:
             self._ended = []
         return is_time_to_settle(self)
 
-    Drain._is_time_to_settle = forget  # type: ignore[method-assign]
+    WorkerLoop._is_time_to_settle = forget  # type: ignore[method-assign]
 
 
 def always_the_first_step() -> None:

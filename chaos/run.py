@@ -116,9 +116,9 @@ def play(scenario: Scenario, scene: Scene, *, seed: int) -> Span:
     since, begun_at = time.time(), time.monotonic()
     for step in plan(scenario, seed=seed):
         scene.wait(begun_at + step.at - time.monotonic())
-        deeds = scene.deeds
+        faults_applied = scene.faults_applied
         FAULTS[step.fault](scene)
-        if scene.deeds == deeds:
+        if scene.faults_applied == faults_applied:
             scene.complaints.append(f"the fault {step.fault} had no effect")
     scene.wait(begun_at + scenario.seconds - time.monotonic())
     return since, time.time()

@@ -32,7 +32,7 @@ WEB_FOLLOWS_WITHIN_SECONDS = 5.0
 Tell = Callable[[str], None]
 
 
-class Bereft(NamedTuple):
+class OrphanedParent(NamedTuple):
     """A process that lost a child to a kill: its name, its process id, and when."""
 
     name: str
@@ -66,10 +66,10 @@ class Scene:
     web_is_down_since: float | None = None
     absences: list[tuple[float, float]] = field(default_factory=list)
     # The number of faults that were applied.
-    deeds: int = 0
+    faults_applied: int = 0
     # Processes whose end is expected: those killed, those that lost a child, and how often each name was stopped.
     killed: set[int] = field(default_factory=set)
-    bereft: list[Bereft] = field(default_factory=list)
+    bereft: list[OrphanedParent] = field(default_factory=list)
     told_to_stop: Counter[str] = field(default_factory=Counter)
 
     # What is set up late and must be closed at the end.
@@ -144,7 +144,7 @@ class Scene:
     ) -> None:
         """Record an interruption from ``since`` until now, injected or of the machine itself."""
         self.interruptions.append(Interruption(what, since, time.time(), in_hand, is_kill, kind))
-        self.deeds += kind != "machine"
+        self.faults_applied += kind != "machine"
         held = "" if not in_hand else f", {len(in_hand)} leased"
         self.tell(f"    {what}{held}")
 
@@ -195,7 +195,7 @@ class Scene:
             self.web_goes_down()
         self.note(what, since=since, in_hand=in_hand, is_kill=True)
 
-    def _parents_of(self, victims: Sequence[psutil.Process]) -> list[Bereft]:
+    def _parents_of(self, victims: Sequence[psutil.Process]) -> list[OrphanedParent]:
         """Return the processes that lose a child and are not killed themselves."""
         names = {process.pid: name for name, process in self.crew.processes.items()}
         dying = {process.pid for process in victims}
@@ -203,7 +203,7 @@ class Scene:
         for process in victims:
             with suppress(psutil.NoSuchProcess):
                 parents.append(process.ppid())
-        return [Bereft(names[pid], pid, time.time()) for pid in parents if pid in names and pid not in dying]
+        return [OrphanedParent(names[pid], pid, time.time()) for pid in parents if pid in names and pid not in dying]
 
     def in_hand(self, pids: set[int]) -> frozenset[str] | None:
         """Return the deliveries leased to processes, or None when the database does not answer."""
@@ -218,7 +218,7 @@ class Scene:
         return frozenset(str(delivery) for delivery, lease in rows if holder_of(lease) in pids)
 
 
-def is_consequence(ended: Ended, *, killed: Container[int], bereft: Iterable[Bereft], now: float) -> bool:
+def is_consequence(ended: Ended, *, killed: Container[int], bereft: Iterable[OrphanedParent], now: float) -> bool:
     """Return whether the harness caused the end of a process: killed it, or killed a child of the web server.
 
     A worker must survive the death of its children.

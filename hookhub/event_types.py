@@ -10,9 +10,9 @@ from django.db import IntegrityError, transaction
 from deliveries import audit, compact_json, plain_text
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import Catalogue, EventType
-from deliveries.models import Organization
-from deliveries.webhooks.fields import UNSTORABLE, BadTerms
 from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type
+from deliveries.models import Organization
+from deliveries.webhooks.fields import UNSTORABLE, InvalidFields
 from hookhub import schemas
 from hookhub.audited import audited
 from hookhub.models import OwnEventType
@@ -41,7 +41,7 @@ def own(organization: Organization) -> Catalogue:
 _remembered = Memory[int, Catalogue]()
 
 
-def recall_own(organization: Organization, *, now: datetime) -> Catalogue:
+def cached_custom(organization: Organization, *, now: datetime) -> Catalogue:
     """Return the registered types from a cache that is a few seconds old at most.
 
     That is good enough to accept an event; an event that it rejects must be checked against the database again.
@@ -88,13 +88,15 @@ def as_event_type(row: OwnEventType) -> EventType:
 def register(wanted: Mapping[str, object], *, organization: Organization, now: datetime) -> OwnEventType:
     """Register an event type; raise BadTerms if a field is invalid, and Taken if the type is registered already."""
     if "type" not in wanted:
-        raise BadTerms({"type": "is required"})
+        raise InvalidFields({"type": "is required"})
     granted = check(wanted)
     with transaction.atomic():
         # Locked, so that concurrent requests cannot exceed the limit together.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
         if OwnEventType.objects.filter(organization=organization).count() >= OWN_MOST:
-            raise BadTerms({"type": f"limit reached: an organization can have at most {OWN_MOST} custom event types"})
+            raise InvalidFields(
+                {"type": f"limit reached: an organization can have at most {OWN_MOST} custom event types"}
+            )
         try:
             with transaction.atomic():
                 row = OwnEventType.objects.create(organization=organization, created_at=now, changed_at=now, **granted)
@@ -109,7 +111,7 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
 def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) -> OwnEventType:
     """Change the given fields of a registered type and return it; raise BadTerms if a field is invalid."""
     if wanted.get("type", row.type) != row.type:
-        raise BadTerms({"type": "cannot be changed; register a new event type instead"})
+        raise InvalidFields({"type": "cannot be changed; register a new event type instead"})
     with transaction.atomic():
         # Locked, because the example must match the schema, and a concurrent request may change either.
         row = OwnEventType.objects.select_for_update(no_key=True).get(pk=row.pk)
@@ -145,14 +147,14 @@ def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> d
         if name in CHECKS and (fault := CHECKS[name](value)) is not None:
             faults[name] = fault
     if faults:
-        raise BadTerms(faults)
+        raise InvalidFields(faults)
     granted = {name: _stored(name, value) for name, value in wanted.items()}
     before = {} if now is None else {"schema": now.schema, "example": now.example}
     schema, example = ((before | granted).get(name) for name in ("schema", "example"))
     if schema is not None and example is not None:
         found = schemas.faults_in(json.loads(example), schema, budget=Budget())
         if found:
-            raise BadTerms({f"example{path.removeprefix('data')}": fault for path, fault in found.items()})
+            raise InvalidFields({f"example{path.removeprefix('data')}": fault for path, fault in found.items()})
     return granted
 
 

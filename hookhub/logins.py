@@ -71,7 +71,7 @@ class Attempt:
     """One login attempt."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self.name = name_in(request.POST.get("username", ""))
+        self.name = host_to_resolve(request.POST.get("username", ""))
         self.address = address_of(request.META)
         digest = hashlib.sha256(self.name.lower().encode(errors="replace")).hexdigest()[:24]
         device = device_of(request, digest)
@@ -106,7 +106,7 @@ class Attempt:
         )
 
 
-def name_in(given: str) -> str:
+def host_to_resolve(given: str) -> str:
     """Return the name that Django's form looks up: stripped, normalized to NFKC, and cut if it is too long to exist.
 
     If names were counted as sent, one user's password could be tried under each Unicode spelling of the user's name.

@@ -13,8 +13,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from deliveries import audit, plain_text
-from deliveries.models import Organization, new_id
 from deliveries.event_types.topics import TYPE_LONGEST
+from deliveries.models import Organization, new_id
 from hookhub import key_text
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import Catalogue, EventType
-from deliveries.systems import DEFAULT, DIALECTS
-from deliveries.models import Webhook
-from deliveries.webhooks.fields import BadTerms
 from deliveries.event_types.topics import EVERYTHING, RESERVED, topics_of
+from deliveries.models import Webhook
+from deliveries.systems import DEFAULT, DIALECTS
+from deliveries.webhooks.fields import InvalidFields
 from hookhub import event_types, schemas
 from hookhub.schemas import Budget
 
@@ -29,17 +29,21 @@ def choose(webhook: Webhook, wanted: object = None) -> Sample:
     found = samples_for(webhook)
     if wanted is None:
         if not found:
-            raise BadTerms({"type": f"no example is available for the event types of this webhook ({listed(webhook)})"})
-        return min(found.values(), key=lambda sample: _precedence(sample, webhook))
+            raise InvalidFields(
+                {"type": f"no example is available for the event types of this webhook ({listed(webhook)})"}
+            )
+        return min(found.values(), key=lambda sample: _rank(sample, webhook))
     if not isinstance(wanted, str):
-        raise BadTerms({"type": "must be the name of an event type"})
+        raise InvalidFields({"type": "must be the name of an event type"})
     if wanted in found:
         return found[wanted]
     sample = next(_examples_of(wanted, webhook), None)
     if sample is None:
-        raise BadTerms({"type": "no example is available for this event type; register one with POST /v1/event-types"})
+        raise InvalidFields(
+            {"type": "no example is available for this event type; register one with POST /v1/event-types"}
+        )
     if not _is_asked_for(sample, webhook):
-        raise BadTerms({"type": f"the webhook is not subscribed to this type; its types are: {listed(webhook)}"})
+        raise InvalidFields({"type": f"the webhook is not subscribed to this type; its types are: {listed(webhook)}"})
     return sample
 
 
@@ -123,7 +127,7 @@ def _topics(sample: Sample) -> set[str]:
     return topics - {EVERYTHING} if sample.type == "ping" or sample.type.startswith(RESERVED) else topics
 
 
-def _precedence(sample: Sample, webhook: Webhook) -> tuple[int, bool]:
+def _rank(sample: Sample, webhook: Webhook) -> tuple[int, bool]:
     """Return a sort key: the order of the webhook's event types, then ``push`` first, as most receivers expect it."""
     topics = _topics(sample)
     return next(place for place, word in enumerate(webhook.events) if word in topics), sample.type != "push"

@@ -112,7 +112,7 @@ def user_name(uid: int) -> str:
         return f"uid {uid}"
 
 
-def let_pass(account: Account, path: Path) -> None:
+def grant_traverse(account: Account, path: Path) -> None:
     """Grant the account the missing search permissions on a directory and its ancestors."""
     for directory in (path, *path.parents) if account.switch else ():
         facts = directory.stat()
@@ -123,7 +123,7 @@ def let_pass(account: Account, path: Path) -> None:
             )
 
 
-def let_read(account: Account, tree: Path) -> None:
+def grant_read(account: Account, tree: Path) -> None:
     """Grant the account read access to a tree, and execute access to what its owner may execute."""
     changed = 0
     for path in (tree, *tree.rglob("*")) if account.switch and tree.exists() else ():

@@ -17,14 +17,14 @@ from django.db import connection
 
 from deliveries import pipeline
 from deliveries.db import sql
-from deliveries.webhooks import lifecycle
+from deliveries.event_types.topics import topics_of
+from deliveries.events import NewEvent
+from deliveries.maintenance.retention import Pruned, Round
+from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
 from deliveries.pipeline.attempting import Result
 from deliveries.pipeline.claiming import Claim
-from deliveries.events import NewEvent
-from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
-from deliveries.maintenance.retention import Forgotten, Round
 from deliveries.sending.sender import Sender
-from deliveries.event_types.topics import topics_of
+from deliveries.webhooks import lifecycle
 from tests.receiver import Receiver
 
 Answered = TypeVar("Answered")
@@ -39,7 +39,7 @@ class Stopped:
     def __call__(self) -> datetime:
         return self.moment
 
-    def keep_right(self) -> None:
+    def resync(self) -> None:
         """Do nothing, since the clock is always right."""
 
 
@@ -114,7 +114,7 @@ def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> li
 
 def claim_due(limit: int, *, now: datetime) -> list[Claim]:
     """Promote due deliveries to ready and claim them, as a worker does."""
-    pipeline.line_up(now=now)
+    pipeline.promote_due(now=now)
     return pipeline.claim(limit, now=now)
 
 
@@ -126,12 +126,12 @@ def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
     return settled
 
 
-def forget_old(*, now: datetime, retention: timedelta | None = None) -> Forgotten:
+def forget_old(*, now: datetime, retention: timedelta | None = None) -> Pruned:
     """Run one complete retention pass; return what it deleted."""
     everything = Round(now - (settings.HOOKHUB_RETENTION if retention is None else retention))
-    done = Forgotten()
+    done = Pruned()
     while not everything.is_over:
-        done.add(everything.forget_a_batch())
+        done.add(everything.prune_batch())
     return done
 
 

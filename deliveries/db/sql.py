@@ -114,7 +114,7 @@ UNHURRIED = "set_config('synchronous_commit', 'off', true)"
 
 # The fan-out is in fanning_out.py, the claim in claiming.py. Scheduled deliveries are not in the index of ready ones,
 # so a million scheduled retries do not slow down the claim. When due, they become ready as retries.
-LINE_UP = f"""
+PROMOTE_DUE = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM deliveries_delivery
     WHERE state = 'pending' AND line = 0 AND due_at <= %(now)s

@@ -65,7 +65,7 @@ class Format(ABC):
     content_types: ClassVar[tuple[str, ...]] = ("json",)
     policy: ClassVar[Policy] = Policy()
     # Headers that the format sends itself and custom headers must not override, in lower case.
-    own_headers: ClassVar[frozenset[str]]
+    reserved_headers: ClassVar[frozenset[str]]
     # Whether webhooks of this format have a secret: all; all except those whose owner sets an empty one; or none.
     signs: ClassVar[Literal["always", "if asked", "never"]] = "always"
     # Whether knowing the URL is enough to post to the receiver, so that it must be masked.

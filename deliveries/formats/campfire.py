@@ -16,7 +16,7 @@ class Campfire(Format):
 
     slug = "campfire"
     title = "Campfire"
-    own_headers = frozenset({"content-type", "user-agent"})
+    reserved_headers = frozenset({"content-type", "user-agent"})
     signs = "never"
 
     def render(self, message: Message) -> Rendered:

@@ -9,7 +9,7 @@ class CodeStorage(Format):
 
     slug = "code-storage"
     title = "Code Storage"
-    own_headers = frozenset({"content-type", "user-agent", "x-pierre-event", "x-pierre-signature"})
+    reserved_headers = frozenset({"content-type", "user-agent", "x-pierre-event", "x-pierre-signature"})
 
     def render(self, message: Message) -> Rendered:
         moment = str(int(message.sent_at.timestamp()))

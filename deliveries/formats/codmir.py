@@ -10,7 +10,9 @@ class Codmir(Format):
 
     slug = "codmir"
     title = "codmir"
-    own_headers = frozenset({"content-type", "user-agent", "x-codmir-event", "x-codmir-delivery", "x-codmir-signature"})
+    reserved_headers = frozenset(
+        {"content-type", "user-agent", "x-codmir-event", "x-codmir-delivery", "x-codmir-signature"}
+    )
 
     def render(self, message: Message) -> Rendered:
         body = b'{"id":"evt_%s","type":%s,"timestamp":"%s","data":%s}' % (

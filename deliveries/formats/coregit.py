@@ -13,7 +13,7 @@ class Coregit(Format):
     slug = "coregit"
     title = "Coregit"
     policy = Policy(timeout=timedelta(seconds=10), retry_schedule=(), auto_disable=False)
-    own_headers = frozenset(
+    reserved_headers = frozenset(
         {"content-type", "user-agent", "x-coregit-event", "x-coregit-signature", "x-coregit-webhook-id"}
     )
 

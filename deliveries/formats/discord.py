@@ -29,7 +29,7 @@ class Discord(Format):
 
     slug = "discord"
     title = "Discord"
-    own_headers = frozenset({"content-type", "user-agent"})
+    reserved_headers = frozenset({"content-type", "user-agent"})
     signs = "never"
     url_is_secret = True
 

@@ -10,7 +10,7 @@ class GitHub(Format):
     slug = "github"
     title = "GitHub"
     content_types = hub.CONTENT_TYPES
-    own_headers = hub.SIGNATURES | {
+    reserved_headers = hub.SIGNATURES | {
         "accept", "content-type", "user-agent", "x-github-delivery", "x-github-event", "x-github-hook-id",
         "x-github-hook-installation-target-id", "x-github-hook-installation-target-type",
     }  # fmt: skip

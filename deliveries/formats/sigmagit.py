@@ -18,7 +18,7 @@ class Sigmagit(Format):
             timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6),
         ),
     )  # fmt: skip
-    own_headers = frozenset({"content-type", "user-agent", "x-sigmagit-event", "x-sigmagit-signature"})
+    reserved_headers = frozenset({"content-type", "user-agent", "x-sigmagit-event", "x-sigmagit-signature"})
 
     def render(self, message: Message) -> Rendered:
         # The header has room for one signature, so during a rotation the newest secret signs.

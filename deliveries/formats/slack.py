@@ -24,7 +24,7 @@ class Slack(Format):
 
     slug = "slack"
     title = "Slack"
-    own_headers = frozenset({"content-type", "user-agent"})
+    reserved_headers = frozenset({"content-type", "user-agent"})
     signs = "never"
     url_is_secret = True
 

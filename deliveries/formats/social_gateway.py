@@ -10,7 +10,12 @@ class SocialGateway(Format):
     slug = "social-gateway"
     title = "SocialGateway"
     content_types = hub.CONTENT_TYPES
-    own_headers = hub.SIGNATURES | {"content-type", "user-agent", "x-socialgateway-event", "x-socialgateway-delivery"}
+    reserved_headers = hub.SIGNATURES | {
+        "content-type",
+        "user-agent",
+        "x-socialgateway-event",
+        "x-socialgateway-delivery",
+    }
     signs = "if asked"
 
     def render(self, message: Message) -> Rendered:

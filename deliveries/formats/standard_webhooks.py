@@ -27,7 +27,7 @@ class StandardWebhooks(Format):
 
     slug = "standard-webhooks"
     title = "Standard Webhooks"
-    own_headers = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"})
+    reserved_headers = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"})
 
     def render(self, message: Message) -> Rendered:
         body = b'{"type":%s,"timestamp":"%s","data":%s}' % (

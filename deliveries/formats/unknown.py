@@ -10,18 +10,18 @@ class Unknown(Format):
 
     slug: ClassVar[str] = "unknown"
     title: ClassVar[str] = "Unknown"
-    own_headers: ClassVar[frozenset[str]] = frozenset()
+    reserved_headers: ClassVar[frozenset[str]] = frozenset()
     # No secret can be used.
     signs: ClassVar[Literal["always", "if asked", "never"]] = "never"
     url_is_secret: ClassVar[bool] = True
 
-    def __init__(self, known_elsewhere_as: str) -> None:
-        self.known_elsewhere_as = known_elsewhere_as
+    def __init__(self, slug_elsewhere: str) -> None:
+        self.slug_elsewhere = slug_elsewhere
 
     def render(self, message: Message) -> Rendered:
         """Raise a LookupError that names the unknown format and the remedies."""
         del message
         raise LookupError(
-            f"this worker's version of HookHub does not know the wire format {self.known_elsewhere_as!r}; "
+            f"this worker's version of HookHub does not know the wire format {self.slug_elsewhere!r}; "
             "upgrade all workers, or change the webhook's format"
         )

@@ -8,8 +8,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from deliveries.db import sql
 from deliveries import shutdown
+from deliveries.db import sql
 from deliveries.db.ids import first_id_at
 
 # The maximum number of rows that one batch reads: larger batches take longer and are no cheaper per row.
@@ -116,7 +116,7 @@ SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LI
 """
 
 # The statements in order, each with the id to start after.
-WALKS: tuple[tuple[str, Id], ...] = (
+TABLES: tuple[tuple[str, Id], ...] = (
     (FORGET_DELIVERIES, UUID(int=0)),
     (FORGET_EVENTS, UUID(int=0)),
     (FORGET_ATTEMPTS, UUID(int=0)),
@@ -125,7 +125,7 @@ WALKS: tuple[tuple[str, Id], ...] = (
 
 
 @dataclass(slots=True)
-class Forgotten:
+class Pruned:
     """The number of rows read, and of deliveries and events deleted."""
 
     looked_at: int = 0
@@ -137,7 +137,7 @@ class Forgotten:
         """The number of deliveries and events deleted."""
         return self.deliveries + self.events
 
-    def add(self, other: "Forgotten") -> None:
+    def add(self, other: "Pruned") -> None:
         """Add the counts of another batch."""
         self.looked_at += other.looked_at
         self.deliveries += other.deliveries
@@ -152,7 +152,7 @@ class Round:
     """
 
     horizon: datetime
-    _walks: list[tuple[str, Id]] = field(default_factory=lambda: list(WALKS))
+    _walks: list[tuple[str, Id]] = field(default_factory=lambda: list(TABLES))
     _after: Id | None = None
     _look: int = field(default_factory=lambda: LOOK_MOST)
 
@@ -161,7 +161,7 @@ class Round:
         """Whether all tables have been read."""
         return not self._walks
 
-    def forget_a_batch(self) -> Forgotten:
+    def prune_batch(self) -> Pruned:
         """Read the next rows and delete those that have expired, in one short transaction; return the counts."""
         (statement, first), asked = self._walks[0], self._look
         parameters = {
@@ -177,16 +177,16 @@ class Round:
                 looked_at, last, deliveries, events = sql.run(statement, parameters)[0]
         finally:
             # Also after a failure: a batch that timed out is retried with fewer rows.
-            self._look = look_next(asked, took=timedelta(seconds=time.monotonic() - started))
+            self._look = next_batch_size(asked, took=timedelta(seconds=time.monotonic() - started))
         # Advance only after the commit.
         self._after = last
         if looked_at < asked:
             self._after = None
             del self._walks[0]
-        return Forgotten(looked_at, deliveries, events)
+        return Pruned(looked_at, deliveries, events)
 
 
-def look_next(looked: int, *, took: timedelta) -> int:
+def next_batch_size(looked: int, *, took: timedelta) -> int:
     """Return how many rows the next batch reads, after one that read ``looked`` rows and took ``took``."""
     if took > BATCH_AIM:
         return max(1, looked * BATCH_AIM // took)
@@ -200,12 +200,12 @@ class Retention:
     _round: Round | None = None
     _began_at: datetime | None = None
 
-    def tick(self, *, now: datetime, budget: timedelta) -> Forgotten:
+    def tick(self, *, now: datetime, budget: timedelta) -> Pruned:
         """Continue the current pass, or start one if it is due, for about ``budget``; return the counts.
 
         Runs at least one batch if there is a pass.
         """
-        done, over_at = Forgotten(), time.monotonic() + budget.total_seconds()
+        done, over_at = Pruned(), time.monotonic() + budget.total_seconds()
         if self._round is None:
             # If the clock was set back, start at once instead of waiting until an hour after the last start.
             if self._began_at is not None and timedelta(0) <= now - self._began_at < ROUND_EVERY:
@@ -213,7 +213,7 @@ class Retention:
             self._round = Round(now - settings.HOOKHUB_RETENTION)
             self._began_at = now
         while not self._round.is_over:
-            done.add(self._round.forget_a_batch())
+            done.add(self._round.prune_batch())
             if time.monotonic() >= over_at or shutdown.is_set():
                 break
         if self._round.is_over:

@@ -6,12 +6,11 @@ from datetime import datetime
 
 from django.db import transaction
 
-from deliveries import pipeline
-from deliveries import wakeup
+from deliveries import pipeline, wakeup
 from deliveries.db import sql
-from deliveries.webhooks import lifecycle
 from deliveries.models import Webhook
 from deliveries.policy.retry import APART, LEASE_LOSSES_MOST
+from deliveries.webhooks import lifecycle
 
 log = logging.getLogger("hookhub.chores")
 
@@ -52,7 +51,7 @@ def release_the_rest(*, now: datetime) -> int:
 
 
 @dataclass
-class Cancelling:
+class CancelSweep:
     """A sweep over the deleted webhooks, some at each tick; its position is kept in memory only."""
 
     after: int = 0
@@ -67,7 +66,7 @@ class Cancelling:
         return int(cancelled)
 
 
-_of_this_process = Cancelling()
+_of_this_process = CancelSweep()
 
 
 def cancel_what_the_deleted_are_owed(*, now: datetime) -> int:

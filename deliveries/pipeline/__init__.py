@@ -13,30 +13,30 @@ from django.db import transaction
 
 from deliveries import wakeup
 from deliveries.db import arrays, sql
-from deliveries.pipeline import attempting, claiming, fanning_out, health, rescue
-from deliveries.policy import disabling
-from deliveries.webhooks import lifecycle
-from deliveries.pipeline.attempting import Result, as_row, conclude, render
-from deliveries.pipeline.claiming import NOTHING, Claim, Leasing, Wanted
+from deliveries.db.ids import uuid7s
 from deliveries.events import (
-    NO_PREMISES,
+    NO_SNAPSHOT,
     Accepted,
     IdempotencyConflict,
+    NameSnapshot,
     NewEvent,
-    Outdated,
-    Premises,
+    StaleNames,
     as_columns,
 )
 from deliveries.failpoints import reach
+from deliveries.models import Webhook
+from deliveries.pipeline import attempting, claiming, fanning_out, health, rescue
+from deliveries.pipeline.attempt_log import log_attempts
+from deliveries.pipeline.attempting import Result, build_result, render, to_columns
+from deliveries.pipeline.claiming import NOTHING, Capacity, Claim, LeaseGrant
 from deliveries.pipeline.fanning_out import FannedOut
 from deliveries.pipeline.health import Health, health_of
-from deliveries.db.ids import uuid7s
-from deliveries.models import Webhook
-from deliveries.policy.outcomes import Lost
-from deliveries.policy.retry import rest_after
+from deliveries.policy import disabling
+from deliveries.policy.outcomes import NoResponse
+from deliveries.policy.retry import backoff_for
 from deliveries.sending.sender import Sender
-from deliveries.pipeline.attempt_log import tell_attempts
 from deliveries.sending.transfer import Exchange, Request
+from deliveries.webhooks import lifecycle
 
 log = logging.getLogger("hookhub.pipeline")
 
@@ -45,13 +45,13 @@ FAN_OUT_BATCH = 500
 # Retries marked as ready by one statement.
 LINE_UP_BATCH = 1000
 # In the last third of its lease a result is settled even if another worker has locked its webhook.
-URGENT = 3
+SETTLE_ANYWAY_FRACTION = 3
 
 
 # 1. Accept ----------------------------------------------------------------------------------------------------------
 
 
-def accept(events: Sequence[NewEvent], *, premises: Premises = NO_PREMISES, now: datetime) -> list[Accepted]:
+def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, now: datetime) -> list[Accepted]:
     """Store all events or none and return their receipts in the same order.
 
     An event whose idempotency key is known gets the receipt of the first event with that key. Outside a transaction
@@ -63,14 +63,14 @@ def accept(events: Sequence[NewEvent], *, premises: Premises = NO_PREMISES, now:
     # known keys; a conflict must then roll that part back.
     may_have_to_undo = len(events) > 1 and any(event.idempotency_key is not None for event in events)
     with transaction.atomic() if may_have_to_undo else nullcontext():
-        stored = sql.change(sql.STORE_EVENTS, as_columns(events, ids=ids, premises=premises, now=now))
+        stored = sql.change(sql.STORE_EVENTS, as_columns(events, ids=ids, snapshot=snapshot, now=now))
         if stored == len(events):
             receipts = [
                 Accepted(event_id, event.type, now, is_repeat=False)
                 for event, event_id in zip(events, ids, strict=True)
             ]
         else:
-            receipts = _receipts_of_first(events, ids, is_any_stored=stored > 0, now=now)
+            receipts = _receipts_with_duplicates(events, ids, is_any_stored=stored > 0, now=now)
         reach("event-stored")
         if stored:
             transaction.on_commit(_ring)
@@ -82,7 +82,7 @@ def _ring() -> None:
     wakeup.notify()
 
 
-def _receipts_of_first(
+def _receipts_with_duplicates(
     events: Sequence[NewEvent], ids: Sequence[UUID], *, is_any_stored: bool, now: datetime
 ) -> list[Accepted]:
     """Return the receipts when not every event was stored.
@@ -106,7 +106,7 @@ def _receipts_of_first(
             continue
         found = known.get((event.organization_id, event.idempotency_key))
         if found is None:
-            raise Outdated("a cached name is stale, or the first event with a key was deleted; retry the request")
+            raise StaleNames("a cached name is stale, or the first event with a key was deleted; retry the request")
         first_id, first_type, accepted_at, fingerprint = found
         if fingerprint != event.fingerprint:
             conflicts.append(position)
@@ -122,7 +122,7 @@ def _receipts_of_first(
 def fan_out(
     limit: int = FAN_OUT_BATCH,
     *,
-    wanted: Wanted = NOTHING,
+    wanted: Capacity = NOTHING,
     after: int = 0,
     without: Sequence[int] = (),
     now: datetime,
@@ -141,24 +141,24 @@ def fan_out(
 # 3. Claim -----------------------------------------------------------------------------------------------------------
 
 
-def line_up(limit: int = LINE_UP_BATCH, *, now: datetime) -> int:
+def promote_due(limit: int = LINE_UP_BATCH, *, now: datetime) -> int:
     """Mark up to ``limit`` due scheduled deliveries as ready; return how many."""
-    return sql.change(sql.LINE_UP, {"limit": limit, "now": now})
+    return sql.change(sql.PROMOTE_DUE, {"limit": limit, "now": now})
 
 
-def claim(limit: int | Wanted, *, after: int = 0, now: datetime) -> list[Claim]:
+def claim(limit: int | Capacity, *, after: int = 0, now: datetime) -> list[Claim]:
     """Claim ready deliveries for one attempt each, fairly across webhooks, starting after the webhook ``after``.
 
     The claim is committed when this returns: no other worker takes these deliveries until the lease expires.
     """
-    wanted = limit if isinstance(limit, Wanted) else Wanted(limit)
+    wanted = limit if isinstance(limit, Capacity) else Capacity(limit)
     claims = claiming.claim(wanted, after=after, leasing=_leasing(now))
     reach("claimed")
     return claims
 
 
-def _leasing(now: datetime) -> Leasing:
-    return Leasing(rescue.make(), now + settings.HOOKHUB_LEASE, settings.HOOKHUB_MAX_IN_FLIGHT, now)
+def _leasing(now: datetime) -> LeaseGrant:
+    return LeaseGrant(rescue.make(), now + settings.HOOKHUB_LEASE, settings.HOOKHUB_MAX_IN_FLIGHT, now)
 
 
 def release(claims: Sequence[Claim]) -> None:
@@ -188,7 +188,7 @@ def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[R
         except Exception as error:  # A bug in a format costs this delivery an attempt, but not the rest of the batch.
             log.exception("Could not render delivery %s in format %s", claimed.delivery_id, claimed.to.format)
             request = Request(url=claimed.to.url, headers=(), body=b"", timeout=timedelta(0))
-            lost = Exchange(timedelta(0), Lost("unrenderable", f"The request could not be built: {error}"))
+            lost = Exchange(timedelta(0), NoResponse("unrenderable", f"The request could not be built: {error}"))
             unsendable.append(finish(claimed, request, lost, started_at=now, now=now))
     return unsendable
 
@@ -196,7 +196,7 @@ def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[R
 def finish(claimed: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime) -> Result:
     """Classify the response and decide the delivery's next state."""
     jitter = random.random()  # noqa: S311 - spreads retries, no security purpose
-    return conclude(claimed, request, exchange, started_at=started_at, now=now, jitter=jitter)
+    return build_result(claimed, request, exchange, started_at=started_at, now=now, jitter=jitter)
 
 
 # 5. Settle ----------------------------------------------------------------------------------------------------------
@@ -220,13 +220,13 @@ def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetim
     if not results:
         return Settled(set(), [])
     ids = uuid7s(now, len(results))
-    rows = [as_row(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
+    rows = [to_columns(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
     columns = arrays.columns(rows, attempting.COLUMNS)
     healths = health_of(results)
     reach("answered")
     with transaction.atomic():
         locked = _lock_for_health(healths)
-        taken, left = _parted(results, locked, late=now + settings.HOOKHUB_LEASE / URGENT)
+        taken, left = _split_locked(results, locked, late=now + settings.HOOKHUB_LEASE / SETTLE_ANYWAY_FRACTION)
         if left:
             rows = [rows[place] for place in taken]
             columns = arrays.columns(rows, attempting.COLUMNS)
@@ -240,11 +240,13 @@ def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetim
             healths = health_of(ours)
         _update_health([each for each in healths if locked.get(each.webhook_id)])
     reach("settled")
-    tell_attempts(rows, ours=places, known=known)
+    log_attempts(rows, ours=places, known=known)
     return Settled({result.claim.delivery_id for result in ours}, [results[place] for place in left])
 
 
-def _parted(results: Sequence[Result], locked: Mapping[int, bool], *, late: datetime) -> tuple[list[int], list[int]]:
+def _split_locked(
+    results: Sequence[Result], locked: Mapping[int, bool], *, late: datetime
+) -> tuple[list[int], list[int]]:
     """Return the indexes of the results to settle, and of those to defer.
 
     A result is deferred if another worker has locked its webhook and its lease lasts beyond ``late``. With less time
@@ -274,7 +276,7 @@ def _update_health(healths: Sequence[Health]) -> None:
     rests = {
         webhook_id: last_at[webhook_id] + rest
         for webhook_id, timeouts, share in sql.run(sql.UPDATE_HEALTH, columns)
-        if (rest := rest_after(timeouts, at_once=share or settings.HOOKHUB_MAX_IN_FLIGHT)) is not None
+        if (rest := backoff_for(timeouts, at_once=share or settings.HOOKHUB_MAX_IN_FLIGHT)) is not None
     }
     if rests:
         sql.run(sql.REST, {"webhooks": arrays.bigints(rests), "until": arrays.moments(rests.values())})

@@ -13,7 +13,7 @@ attempts = logging.getLogger("hookhub.attempts")
 WHOLE = select.PIPE_BUF
 
 
-def tell_attempts(
+def log_attempts(
     rows: Sequence[Mapping[str, Any]], *, ours: Container[int], known: Container[int] = frozenset()
 ) -> None:
     """Log a batch of attempts, one JSON object per line.

@@ -9,10 +9,10 @@ from django.conf import settings
 
 from deliveries import vault
 from deliveries.db import arrays
-from deliveries.policy import hops
-from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.formats import MASK, Format, Message, format_of
-from deliveries.policy.outcomes import Delivered, Gone, Lost, Outcome, Refused, judge
+from deliveries.pipeline.claiming import Claim, Destination
+from deliveries.policy import hops
+from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused, judge
 from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt, decide
 from deliveries.sending.transfer import Exchange, Request
 
@@ -86,12 +86,12 @@ def schedule_of(claimed: Claim) -> Sequence[timedelta]:
     return schedule
 
 
-def conclude(
+def build_result(
     claimed: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime, jitter: float
 ) -> Result:
     """Classify the response and decide the next step; ``jitter`` is a random number from 0 to 1."""
     outcome: Outcome
-    if isinstance(exchange.result, Lost):
+    if isinstance(exchange.result, NoResponse):
         outcome = exchange.result
     else:
         outcome = judge(
@@ -129,13 +129,13 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
 }
 
 # Written out: a renamed class must not change what is stored, logged and shown.
-OUTCOMES: Mapping[type[Outcome], str] = {Delivered: "delivered", Refused: "refused", Gone: "gone", Lost: "lost"}
+OUTCOMES: Mapping[type[Outcome], str] = {Delivered: "delivered", Refused: "refused", Gone: "gone", NoResponse: "lost"}
 
 
-def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
+def to_columns(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
     """Return a result as a mapping with the keys of COLUMNS."""
-    state, ending, due_at = follows(result.decision)
-    reply = None if isinstance(result.exchange.result, Lost) else result.exchange.result
+    state, ending, due_at = next_state(result.decision)
+    reply = None if isinstance(result.exchange.result, NoResponse) else result.exchange.result
     lines = [f"{name}: {value}" for name, value in reply.headers] if reply else []
     return {
         "deliveries": result.claim.delivery_id,
@@ -154,13 +154,13 @@ def as_row(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
         "request_headers": shown_headers(result),
         "outcomes": OUTCOMES[type(result.outcome)],
         "statuses": reply.status if reply else None,
-        "response_headers": storable("\n".join(lines)),
+        "response_headers": pg_safe("\n".join(lines)),
         "response_bodies": reply.body if reply else b"",
-        "errors": storable(result.outcome.error) if isinstance(result.outcome, Lost) else "",
+        "errors": pg_safe(result.outcome.error) if isinstance(result.outcome, NoResponse) else "",
     }
 
 
-def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
+def next_state(decision: Decision) -> tuple[str, str | None, datetime | None]:
     """Return the delivery's next state, its finish reason or None, and when it is due or None."""
     match decision:
         case Finish():
@@ -173,10 +173,10 @@ def follows(decision: Decision) -> tuple[str, str | None, datetime | None]:
 
 def shown_headers(result: Result) -> str:
     """Return the request's header lines for the attempt log, with the values of the webhook's custom headers masked."""
-    known = format_of(result.claim.to.format).own_headers | {hops.HEADER.lower()}
+    known = format_of(result.claim.to.format).reserved_headers | {hops.HEADER.lower()}
     return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
 
 
-def storable(text: str) -> str:
+def pg_safe(text: str) -> str:
     """Return the text without NULs and with lone surrogates replaced: PostgreSQL would reject the whole batch."""
     return text.replace("\0", "").encode(errors="replace").decode()

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from deliveries.db import arrays, sql
-from deliveries.policy.retry import TIMEOUTS_BEFORE_REST
+from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 
 LAST_ID = 2**63 - 1
 
@@ -34,7 +34,7 @@ IN_FLIGHT = """
 
 # There can be more slow webhooks than slots for them. Fewest in flight first, then least recently answered: ordering by
 # id would starve the others.
-BY_TURNS_OF_THE_SLOW = "busy + turn, last_delivery_at NULLS FIRST, webhook_id"
+SLOW_ORDER = "busy + turn, last_delivery_at NULLS FIRST, webhook_id"
 
 IS_SLOW = "(coalesce(w.pace >= %(slow_from)s, false) OR w.id = ANY(%(lagging)s::bigint[]))"
 
@@ -47,7 +47,7 @@ w.sealed_secrets, w.sealed_headers, w.verify_ssl, w.retry_schedule, w.timeout, {
 # A loose index scan over the ready deliveries, from webhook to webhook, at three pages a step. It starts after the
 # webhook served last. A webhook with a large backlog costs it no more than one with a single delivery, and scheduled
 # deliveries cost nothing because they are not in that index. It stops at the limit.
-READY_WEBHOOKS = f"""
+WEBHOOKS_WITH_CAPACITY = f"""
 WITH RECURSIVE walk AS (
     (SELECT webhook_id FROM deliveries_delivery
      WHERE state = 'pending' AND line > 0 AND webhook_id > %(after)s AND webhook_id <= %(upto)s
@@ -75,7 +75,7 @@ WITH RECURSIVE walk AS (
 # statement, two concurrent claims could each count the same free slot.
 # The number of webhooks with capacity and their last id are returned even if other transactions have locked them all.
 LOCK_READY_WEBHOOKS = f"""
-{READY_WEBHOOKS}
+{WEBHOOKS_WITH_CAPACITY}
 , locked AS MATERIALIZED (
     SELECT (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS off, {DESTINATION}
     FROM deliveries_webhook w JOIN deliveries_organization o ON o.id = w.organization_id
@@ -130,7 +130,7 @@ WITH open AS MATERIALIZED (
 ), picked AS MATERIALIZED (
     SELECT id, turn, (webhook_id <= %(after)s) AS is_further, webhook_id
     FROM (
-        SELECT waiting.*, row_number() OVER (PARTITION BY slow ORDER BY {BY_TURNS_OF_THE_SLOW}) AS place FROM waiting
+        SELECT waiting.*, row_number() OVER (PARTITION BY slow ORDER BY {SLOW_ORDER}) AS place FROM waiting
     ) AS numbered
     WHERE NOT slow OR place <= %(slow_room)s
     ORDER BY turn, is_further, webhook_id
@@ -200,7 +200,7 @@ class Claim(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Capacity:
     """A worker's free capacity: ``limit`` slots in all, of which at most ``slow_room`` for slow receivers.
 
     ``lagging`` are the ids of webhooks with requests that have been in flight for long; they count as slow whatever
@@ -208,14 +208,14 @@ class Wanted:
     """
 
     limit: int
-    slow_room: int = LAST_ID
-    lagging: Sequence[int] = ()
+    slow_slots: int = LAST_ID
+    stalled_webhooks: Sequence[int] = ()
 
 
-NOTHING = Wanted(0)
+NOTHING = Capacity(0)
 
 
-class Leasing(NamedTuple):
+class LeaseGrant(NamedTuple):
     """The lease that a claim grants, its expiry, the default limit of requests in flight per webhook, and the time."""
 
     lease: UUID
@@ -224,7 +224,7 @@ class Leasing(NamedTuple):
     now: datetime
 
 
-def claim(wanted: Wanted, *, after: int, leasing: Leasing) -> list[Claim]:
+def claim(wanted: Capacity, *, after: int, leasing: LeaseGrant) -> list[Claim]:
     """Claim ready deliveries, round-robin over webhooks, starting after the webhook ``after``.
 
     Pass the webhook of the last claim returned as the next claim's ``after``.
@@ -235,8 +235,10 @@ def claim(wanted: Wanted, *, after: int, leasing: Leasing) -> list[Claim]:
     ring = [(0, after), (after, LAST_ID)] if after else [(0, LAST_ID)]
     with transaction.atomic():
         while ring and (room := wanted.limit - len(claims)) > 0:
-            slow_room = wanted.slow_room - sum(claimed.to.slow for claimed in claims)
-            facts = standing(replace(wanted, slow_room=slow_room), max_in_flight=leasing.max_in_flight, now=leasing.now)
+            slow_slots = wanted.slow_slots - sum(claimed.to.slow for claimed in claims)
+            facts = standing(
+                replace(wanted, slow_slots=slow_slots), max_in_flight=leasing.max_in_flight, now=leasing.now
+            )
             found = _lock_ready(ring, limit=min(asked, room), facts=facts)
             how = {"after": after, "limit": room, "lease": leasing.lease, "until": leasing.until}
             claims += _take(found, {**facts, **how})
@@ -273,14 +275,14 @@ def _take(found: Sequence[sql.Row], how: dict[str, Any]) -> list[Claim]:
     return [Claim(how["lease"], how["until"], destinations[row[2]], *row[3:]) for row in rows]
 
 
-def standing(wanted: Wanted, *, max_in_flight: int, now: datetime) -> dict[str, object]:
+def standing(wanted: Capacity, *, max_in_flight: int, now: datetime) -> dict[str, object]:
     """Return the SQL parameters that decide whether a webhook has capacity."""
     return {
         "max_in_flight": max_in_flight,
-        "timeouts": TIMEOUTS_BEFORE_REST,
+        "timeouts": TIMEOUTS_BEFORE_BACKOFF,
         "slow_from": SLOW_FROM,
-        "slow_room": wanted.slow_room,
-        "lagging": arrays.bigints(wanted.lagging),
+        "slow_room": wanted.slow_slots,
+        "lagging": arrays.bigints(wanted.stalled_webhooks),
         "now": now,
     }
 
@@ -288,15 +290,15 @@ def standing(wanted: Wanted, *, max_in_flight: int, now: datetime) -> dict[str, 
 # The same condition as the claim's, for any webhook. A due delivery does not count while its webhook backs off or is at
 # its limit of requests in flight: wake-ups for it would repeat for as long as that lasts.
 ANYTHING_TO_DO = f"""
-{READY_WEBHOOKS}
+{WEBHOOKS_WITH_CAPACITY}
 SELECT EXISTS (SELECT FROM deliveries_arrival)
     OR EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND line = 0 AND due_at <= %(now)s)
     OR EXISTS (SELECT FROM ready)
 """  # noqa: S608 - built from constants
 
 
-def is_anything_to_do(wanted: Wanted | None = None, *, max_in_flight: int, now: datetime) -> bool:
+def is_anything_to_do(wanted: Capacity | None = None, *, max_in_flight: int, now: datetime) -> bool:
     """Return whether there is work for a worker with the capacity ``wanted`` (default: one slot of any kind)."""
     everywhere = {"after": 0, "upto": LAST_ID, "limit": 1}
-    room = standing(wanted or Wanted(1), max_in_flight=max_in_flight, now=now)
+    room = standing(wanted or Capacity(1), max_in_flight=max_in_flight, now=now)
     return bool(sql.run(ANYTHING_TO_DO, {**everywhere, **room})[0][0])

@@ -7,20 +7,20 @@ from typing import NamedTuple
 from django.db import transaction
 
 from deliveries.db import arrays, sql
+from deliveries.failpoints import reach
 from deliveries.pipeline.claiming import (
-    BY_TURNS_OF_THE_SLOW,
     DESTINATION,
     IN_FLIGHT,
     IS_SLOW,
     LAST_ID,
     SHARE,
+    SLOW_ORDER,
+    Capacity,
     Claim,
     Destination,
-    Leasing,
-    Wanted,
+    LeaseGrant,
     standing,
 )
-from deliveries.failpoints import reach
 
 # How many events of a partition are taken before the next partition has its turn; more if there are few partitions.
 TURNS = 8
@@ -42,7 +42,7 @@ WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND w.deleted_at 
 
 # A new delivery never overtakes a ready one of its webhook. Written as a scalar subquery: the planner would turn NOT
 # EXISTS into an anti-join over all ready deliveries.
-MAY_BE_SENT = f"""
+CAN_SEND_NOW = f"""
 (w.resting_until IS NULL OR w.resting_until <= %(now)s)
 AND (SELECT 1 FROM deliveries_delivery l
      WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.line > 0 LIMIT 1) IS NULL
@@ -56,7 +56,7 @@ AND (%(slow_room)s > 0 OR NOT {IS_SLOW})
 # webhooks, and is returned even if no webhook was locked.
 # It continues from partition to partition until it has ``limit`` events. Fewer means that there are no more, apart from
 # those that other transactions have locked.
-PICK = f"""
+TAKE_EVENTS = f"""
 WITH RECURSIVE turns AS (
     SELECT %(after)s::bigint AS source, 0 AS step, 0 AS lap
     UNION ALL
@@ -95,7 +95,7 @@ WITH RECURSIVE turns AS (
     SELECT ready.id
     FROM (SELECT DISTINCT webhook_id AS id FROM pairs WHERE %(room)s > 0) AS matching
     CROSS JOIN LATERAL (
-        SELECT w.id FROM deliveries_webhook w WHERE w.id = matching.id AND {MAY_BE_SENT} OFFSET 0
+        SELECT w.id FROM deliveries_webhook w WHERE w.id = matching.id AND {CAN_SEND_NOW} OFFSET 0
     ) AS ready
     LIMIT %(room)s
 ), locked AS MATERIALIZED (
@@ -121,11 +121,11 @@ LEFT JOIN locked ON true
 # each webhook, then a second of each; all others are inserted as ready.
 # A delivery's id consists of the first half of its event's id, which holds the time, and a random second half: the log
 # and the queue are in the order in which the events were accepted.
-OWE = f"""
+INSERT_DELIVERIES = f"""
 WITH open AS MATERIALIZED (
     SELECT w.id, {IS_SLOW} AS slow, w.last_delivery_at, flying.busy, {SHARE} - flying.busy AS free
     FROM deliveries_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS busy OFFSET 0) AS flying
-    WHERE w.id = ANY(%(ours)s::bigint[]) AND {MAY_BE_SENT}
+    WHERE w.id = ANY(%(ours)s::bigint[]) AND {CAN_SEND_NOW}
 ), owed AS MATERIALIZED (
     SELECT encode(substring(uuid_send(e.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid
                AS id,
@@ -143,7 +143,7 @@ WITH open AS MATERIALIZED (
 ), taken AS MATERIALIZED (
     SELECT id
     FROM (
-        SELECT fitting.*, row_number() OVER (PARTITION BY slow ORDER BY {BY_TURNS_OF_THE_SLOW}) AS place FROM fitting
+        SELECT fitting.*, row_number() OVER (PARTITION BY slow ORDER BY {SLOW_ORDER}) AS place FROM fitting
     ) AS numbered
     WHERE NOT slow OR place <= %(slow_room)s
     ORDER BY turn, webhook_id
@@ -198,7 +198,7 @@ class FannedOut(NamedTuple):
     after: int
 
 
-def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = (), leasing: Leasing) -> FannedOut:
+def fan_out(limit: int, *, wanted: Capacity, after: int, without: Sequence[int] = (), leasing: LeaseGrant) -> FannedOut:
     """Create the deliveries of up to ``limit`` events, and claim those that fit the capacity ``wanted``.
 
     Starts after the partition ``after`` and skips the partitions ``without``.
@@ -206,7 +206,7 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
     facts = standing(wanted, max_in_flight=leasing.max_in_flight, now=leasing.now) | {"room": wanted.limit}
     with transaction.atomic():
         chosen = {"limit": limit, "turns": turns_of(limit, room=wanted.limit), "after": after}
-        found = sql.run(PICK, {**facts, **chosen, "without": arrays.bigints(without)})
+        found = sql.run(TAKE_EVENTS, {**facts, **chosen, "without": arrays.bigints(without)})
         events, source, pairs_events, pairs_webhooks = found[0][:4]
         reach("fanning-out")
         # No webhook matched, other transactions have locked every event found, or the outbox is empty. Continue after
@@ -216,7 +216,7 @@ def fan_out(limit: int, *, wanted: Wanted, after: int, without: Sequence[int] = 
         destinations = {row[4]: Destination(*row[4:]) for row in found if row[4] is not None}
         pairs = {"events": arrays.Array(pairs_events), "webhooks": arrays.Array(pairs_webhooks)}
         leased = {"ours": arrays.bigints(destinations), "lease": leasing.lease, "until": leasing.until}
-        rows = sql.run(OWE, {**facts, **pairs, **leased})
+        rows = sql.run(INSERT_DELIVERIES, {**facts, **pairs, **leased})
     return FannedOut(events, rows[0][0], _claims(rows, destinations, leasing), source)
 
 
@@ -234,7 +234,7 @@ def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
     return [source for (source,) in sql.run(NEXT_SOURCE, {"after": after, "without": arrays.bigints(without)})]
 
 
-def _claims(rows: list[sql.Row], destinations: dict[int, Destination], leasing: Leasing) -> list[Claim]:
+def _claims(rows: list[sql.Row], destinations: dict[int, Destination], leasing: LeaseGrant) -> list[Claim]:
     """Return what OWE claimed, in the order of the events; if it claimed nothing, its one row holds only the count."""
     return [
         Claim(leasing.lease, leasing.until, destinations[row[1]], row[2], 1, 0, leasing.now, *row[3:-1])

@@ -7,7 +7,7 @@ from typing import Any
 
 from deliveries.db import arrays
 from deliveries.pipeline.attempting import Result, schedule_of
-from deliveries.policy.outcomes import Delivered, Gone, Lost, Refused
+from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Refused
 from deliveries.policy.retry import GiveUp
 
 # The minimum interval between writes to the row of a healthy webhook.
@@ -50,7 +50,7 @@ class Health:
                 self.failures += 1
                 if patience is not None:
                     self.resting_until = later(self.resting_until, result.ended_at + patience)
-            case Lost(kind, _):
+            case NoResponse(kind, _):
                 self.failures += 1
                 is_timeout = kind == "timeout"
         self.timeouts = self.timeouts + 1 if is_timeout else 0
@@ -111,7 +111,7 @@ def health_of(results: Sequence[Result]) -> list[Health]:
 
 def status_of(result: Result) -> str:
     """Return an attempt's result as one word: the HTTP status, or the kind of failure if there was no response."""
-    return result.outcome.kind if isinstance(result.outcome, Lost) else str(result.outcome.status)
+    return result.outcome.kind if isinstance(result.outcome, NoResponse) else str(result.outcome.status)
 
 
 def later(one: datetime | None, other: datetime) -> datetime:

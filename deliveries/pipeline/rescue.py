@@ -27,19 +27,19 @@ def make() -> UUID:
     return UUID(bytes=_worker + os.getpid().to_bytes(4) + os.urandom(4))
 
 
-def process_of(lease: UUID) -> int:
+def lease_pid(lease: UUID) -> int:
     """Return the id of the process that made a lease; it is meaningful only on that process's machine."""
     return int.from_bytes(lease.bytes[8:12])
 
 
-def reclaim_from_the_dead(*, now: datetime) -> int:
+def rescue_dead_processes(*, now: datetime) -> int:
     """Rescue the deliveries leased by dead processes of this worker; return how many.
 
     Only a worker's parent can see which of its children live. If a whole worker or machine has died, its deliveries are
     rescued when their leases expire.
     """
     bounds = {"first": UUID(bytes=_worker + bytes(8)), "last": UUID(bytes=_worker + b"\xff" * 8)}
-    dead = [lease for (lease,) in sql.run(LEASES_BETWEEN, bounds) if not is_alive(process_of(lease))]
+    dead = [lease for (lease,) in sql.run(LEASES_BETWEEN, bounds) if not is_alive(lease_pid(lease))]
     if not dead:
         return 0
     wanted = {"leases": arrays.uuids(dead), "now": now, "limit": BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}

@@ -11,7 +11,7 @@ from deliveries.formats.base import Verdict
 # The longest Retry-After honored, whatever a receiver sends.
 RETRY_AFTER_MOST = timedelta(hours=24)
 
-LossKind = Literal["timeout", "unreachable", "forbidden", "tls", "protocol", "unrenderable"]
+NoResponseKind = Literal["timeout", "unreachable", "forbidden", "tls", "protocol", "unrenderable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class NoResponse:
     """There was no complete response; ``error`` explains why to the webhook's owner."""
 
-    kind: LossKind
+    kind: NoResponseKind
     error: str
 
 
-Outcome = Delivered | Refused | Gone | Lost
+Outcome = Delivered | Refused | Gone | NoResponse
 
 
 def judge(status: int, *, retry_after: str | None, body: bytes = b"", wire_format: Format, now: datetime) -> Outcome:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from deliveries.policy.outcomes import Delivered, Gone, Lost, Outcome, Refused
+from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused
 
 # The maximum fraction by which a wait is lengthened at random, so that deliveries that failed together do not retry
 # together.
@@ -19,9 +19,9 @@ LEASE_LOSSES_MOST = 5
 APART = timedelta(milliseconds=40)
 
 # After this many timeouts in a row a webhook backs off: none of its deliveries is sent for a while.
-TIMEOUTS_BEFORE_REST = 10
-REST_LEAST = timedelta(seconds=10)
-REST_MOST = timedelta(minutes=5)
+TIMEOUTS_BEFORE_BACKOFF = 10
+BACKOFF_MIN = timedelta(seconds=10)
+BACKOFF_MAX = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,26 +59,26 @@ def decide(outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], no
             return GiveUp("gone")
         case Refused(is_final=True):
             return GiveUp("exhausted")
-        case Refused() | Lost():
+        case Refused() | NoResponse():
             if failures >= len(schedule):
                 return GiveUp("exhausted")
             return RetryAt(now + wait(outcome, step=schedule[failures], jitter=jitter))
 
 
-def wait(outcome: Refused | Lost, *, step: timedelta, jitter: float) -> timedelta:
+def wait(outcome: Refused | NoResponse, *, step: timedelta, jitter: float) -> timedelta:
     """Return the wait before the next attempt: the schedule's step with jitter, or Retry-After if that is longer."""
     promised = step * (1 + JITTER * jitter)
     asked = outcome.retry_after if isinstance(outcome, Refused) else None
     return max(promised, asked) if asked is not None else promised
 
 
-def rest_after(timeouts_in_a_row: int, *, at_once: int) -> timedelta | None:
+def backoff_for(timeouts_in_a_row: int, *, at_once: int) -> timedelta | None:
     """Return how long a webhook backs off after ``timeouts_in_a_row``, or None if they are too few.
 
     Before its first backoff it has ``at_once`` requests in flight, which may all time out for a single cause. So the
     backoff doubles only with the timeouts after those, which come from one probe request at a time.
     """
-    if timeouts_in_a_row < TIMEOUTS_BEFORE_REST:
+    if timeouts_in_a_row < TIMEOUTS_BEFORE_BACKOFF:
         return None
-    doublings: int = 2 ** min(max(timeouts_in_a_row - max(TIMEOUTS_BEFORE_REST, at_once), 0), 10)
-    return min(REST_LEAST * doublings, REST_MOST)
+    doublings: int = 2 ** min(max(timeouts_in_a_row - max(TIMEOUTS_BEFORE_BACKOFF, at_once), 0), 10)
+    return min(BACKOFF_MIN * doublings, BACKOFF_MAX)

@@ -33,7 +33,7 @@ class Name(NamedTuple):
     port: str
 
 
-def name_in(url: str) -> Name | None:
+def host_to_resolve(url: str) -> Name | None:
     """Return the host name that must be resolved to connect to ``url``, or None if libcurl needs no resolver."""
     try:
         parts = pycurl.CurlUrl(url)
@@ -127,7 +127,7 @@ def _addresses_of(host: str) -> Addresses:
     return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
 
 
-class Inbox:
+class Mailbox:
     """A mailbox for completed look-ups; its descriptor becomes readable when there are any, for use with poll."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from deliveries.sending.url import BadTarget, host_and_port_of, normalise_host
+from deliveries.sending.url import InvalidURL, host_and_port_of, normalise_host
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def _normalised(name: str) -> str:
     dot = "." if name.startswith(".") else ""
     try:
         return dot + normalise_host(name.removeprefix("."))
-    except BadTarget:
+    except InvalidURL:
         return name
 
 

@@ -10,12 +10,13 @@ from django.conf import settings
 from requests.adapters import BaseAdapter
 from requests.utils import get_encoding_from_headers
 
-from deliveries.policy.outcomes import Lost
+from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.sender import make_sender
-from deliveries.sending.transfer import Exchange, Reply, Request
+from deliveries.sending.transfer import Exchange, Request
+from deliveries.sending.transfer import Response as Reply
 
 
-class GuardedAdapter(BaseAdapter):
+class SafeAdapter(BaseAdapter):
     """A ``requests`` transport adapter that sends each call with its own single-slot Sender."""
 
     def send(
@@ -58,9 +59,9 @@ class GuardedAdapter(BaseAdapter):
     @staticmethod
     def _translate(request: requests.PreparedRequest, exchange: Exchange) -> requests.Response:
         match exchange.result:
-            case Lost("timeout", error):
+            case NoResponse("timeout", error):
                 raise requests.Timeout(error, request=request)
-            case Lost(_, error):
+            case NoResponse(_, error):
                 raise requests.ConnectionError(error, request=request)
             case Reply() as reply:
                 response = requests.Response()
@@ -95,6 +96,6 @@ def session() -> requests.Session:
     made.trust_env = False
     # The sender does not decompress responses.
     made.headers["Accept-Encoding"] = "identity"
-    made.mount("http://", GuardedAdapter())
-    made.mount("https://", GuardedAdapter())
+    made.mount("http://", SafeAdapter())
+    made.mount("https://", SafeAdapter())
     return made

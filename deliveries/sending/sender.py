@@ -20,7 +20,7 @@ import pycurl
 from django.conf import settings
 
 from deliveries.sending import ssrf
-from deliveries.sending.dns import Inbox
+from deliveries.sending.dns import Mailbox
 from deliveries.sending.transfer import BODY_MOST, Exchange, Request, Transfer
 
 SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -56,7 +56,7 @@ class Sender:
         self._watched: set[int] = set()
         # Transfers that were taken out of the multi handle until their host is resolved, by host name.
         self._unresolved: dict[str, dict[Any, Transfer]] = {}
-        self._inbox = Inbox()
+        self._inbox = Mailbox()
         self._poll.register(self._inbox.fileno(), select.POLLIN)
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
@@ -138,7 +138,7 @@ class Sender:
                 transfer, token = self._busy[curl]
                 transfer.note_connection(code)
                 self._multi.remove_handle(curl)
-                if transfer.is_to_be_repeated:
+                if transfer.must_retry_on_fresh_connection:
                     transfer.repeat()
                     self._multi.add_handle(curl)
                     continue

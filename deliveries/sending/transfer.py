@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pycurl
 
+from deliveries.policy.outcomes import NoResponse, NoResponseKind
 from deliveries.sending import ssrf
-from deliveries.sending.dns import Name, name_in
-from deliveries.policy.outcomes import LossKind, Lost
+from deliveries.sending.dns import Name, host_to_resolve
 
 log = logging.getLogger("hookhub.guard")
 
@@ -44,7 +44,7 @@ class Request(NamedTuple):
     method: str = "POST"
 
 
-class Reply(NamedTuple):
+class Response(NamedTuple):
     """A complete response; a long body is truncated."""
 
     status: int
@@ -61,7 +61,7 @@ class Exchange(NamedTuple):
     """The result of one request: a complete response, or the reason why there is none."""
 
     duration: timedelta
-    result: Reply | Lost
+    result: Response | NoResponse
 
 
 class Transfer:
@@ -93,11 +93,11 @@ class Transfer:
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.TCP_NODELAY, 1)
         curl.setopt(pycurl.CAINFO, certificates)
-        curl.setopt(pycurl.RESOLVER_START_FUNCTION, self._keep_from_looking_up)
+        curl.setopt(pycurl.RESOLVER_START_FUNCTION, self._defer_resolution)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         curl.setopt(pycurl.SOCKOPTFUNCTION, self._leave_socket)
-        curl.setopt(pycurl.PREREQFUNCTION, self._look_before_sending)
-        curl.setopt(pycurl.HEADERFUNCTION, self._take_header)
+        curl.setopt(pycurl.PREREQFUNCTION, self._check_stale_connection)
+        curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
     def _expect_nothing(self) -> None:
@@ -105,7 +105,7 @@ class Transfer:
         # Set while the transfer is out of the multi handle, waiting for this name to be resolved.
         self.wanted: Name | None = None
         self.is_resolved = False
-        self.is_to_be_repeated = self.is_too_long = False
+        self.must_retry_on_fresh_connection = self.is_too_long = False
         self.forbidden = self.shortage = ""
         self.lines: list[bytes] = []
         self.header_bytes = 0
@@ -185,14 +185,14 @@ class Transfer:
     def lose_name(self, error: BaseException) -> Exchange:
         """Return the result for a failed look-up: a timeout, or an unreachable host."""
         if isinstance(error, TimeoutError):
-            return self._end(Lost("timeout", str(error)))
+            return self._end(NoResponse("timeout", str(error)))
         host = self.wanted.host if self.wanted else self.host
-        return self._end(Lost("unreachable", f"Could not resolve host: {host}"))
+        return self._end(NoResponse("unreachable", f"Could not resolve host: {host}"))
 
     def conclude(self, code: int, error: str) -> Exchange:
         """Return the exchange for libcurl's result code and error message."""
         if code == pycurl.E_OK or self.is_too_long:
-            result: Reply | Lost = self._read() or Lost(
+            result: Response | NoResponse = self._read() or NoResponse(
                 # libcurl reports success even if the connection was closed in the middle of the headers.
                 "protocol", "The connection was closed before the response headers were complete."
             )  # fmt: skip
@@ -204,18 +204,18 @@ class Transfer:
         """Return the exchange for a request whose deadline has passed."""
         if self.wanted is not None:
             milliseconds = self.timeout // timedelta(milliseconds=1)
-            return self._end(Lost("timeout", f"Resolving the host name timed out after {milliseconds} ms"))
+            return self._end(NoResponse("timeout", f"Resolving the host name timed out after {milliseconds} ms"))
         seconds = f"{self.timeout.total_seconds():g} s"
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         if self.forbidden:
-            return self._end(Lost("forbidden", self.forbidden))
+            return self._end(NoResponse("forbidden", self.forbidden))
         if status:
-            return self._end(Lost("timeout", f"The response was incomplete after {seconds} (status {status})"))
+            return self._end(NoResponse("timeout", f"The response was incomplete after {seconds} (status {status})"))
         is_connected = self.curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
         what = "No response" if is_connected else "No connection"
-        return self._end(Lost("timeout", f"{what} within {seconds}"))
+        return self._end(NoResponse("timeout", f"{what} within {seconds}"))
 
-    def _end(self, result: Reply | Lost) -> Exchange:
+    def _end(self, result: Response | NoResponse) -> Exchange:
         self.let_go()
         return Exchange(timedelta(seconds=time.monotonic() - self.started_at), result)
 
@@ -225,7 +225,7 @@ class Transfer:
             self._opened.close()
             self._opened = None
 
-    def _read(self) -> Reply | None:
+    def _read(self) -> Response | None:
         """Return the final response, or None if its headers are incomplete."""
         headers: list[tuple[str, str]] = []
         reason, is_complete = "", False
@@ -242,15 +242,15 @@ class Transfer:
                     headers.append((name.strip(), value.strip()))
         if not is_complete:
             return None
-        return Reply(self.curl.getinfo(pycurl.RESPONSE_CODE), reason, tuple(headers), bytes(self.body))
+        return Response(self.curl.getinfo(pycurl.RESPONSE_CODE), reason, tuple(headers), bytes(self.body))
 
-    def _loss(self, code: int, error: str) -> Lost:
+    def _loss(self, code: int, error: str) -> NoResponse:
         """Return why no complete response came, with an error message for the webhook's owner."""
         if self.forbidden and code in UNREACHABLE:
-            return Lost("forbidden", self.forbidden)
+            return NoResponse("forbidden", self.forbidden)
         if self.shortage and code in UNREACHABLE:
-            return Lost("unreachable", f"HookHub could not open a connection: {self.shortage}")
-        kind: LossKind = "protocol"
+            return NoResponse("unreachable", f"HookHub could not open a connection: {self.shortage}")
+        kind: NoResponseKind = "protocol"
         if code == pycurl.E_OPERATION_TIMEDOUT:
             kind = "timeout"
         elif code in UNREACHABLE:
@@ -261,16 +261,16 @@ class Transfer:
             error = f"The response headers are longer than {HEADERS_MOST} bytes."
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         begun = f" (after status {status})" if status else ""
-        return Lost(kind, f"{error or f'libcurl error {code}'}{begun}")
+        return NoResponse(kind, f"{error or f'libcurl error {code}'}{begun}")
 
-    def _keep_from_looking_up(self) -> int:
+    def _defer_resolution(self) -> int:
         """Abort the request if libcurl is about to resolve a name; libcurl does not call this if its cache has it.
 
         libcurl has twenty resolver threads and uses two per request, so ten requests to hosts with an unresponsive name
         server would block all others. The sender resolves the name in ``deliveries.sending.dns`` and resumes the request.
         """
         if not self.is_resolved:
-            self.wanted = name_in(self.url)
+            self.wanted = host_to_resolve(self.url)
         return int(self.wanted is not None)
 
     def _open_socket(self, purpose: int, address: Any) -> socket.socket | int:
@@ -306,7 +306,7 @@ class Transfer:
         self.shortage = ""
         return int(pycurl.SOCKOPT_OK)
 
-    def _look_before_sending(self, _address: str, _local: str, _port: int, local_port: int) -> int:
+    def _check_stale_connection(self, _address: str, _local: str, _port: int, local_port: int) -> int:
         """Abort on a reused connection that has unread data: it would be taken for this request's response.
 
         libcurl checks for this itself, but at most once a second.
@@ -314,11 +314,11 @@ class Transfer:
         kept = self.kept.pop(local_port, -1)
         if kept >= 0:
             self._look.register(kept, select.POLLIN)
-            self.is_to_be_repeated = bool(self._look.poll(0))
+            self.must_retry_on_fresh_connection = bool(self._look.poll(0))
             self._look.unregister(kept)
-        return int(pycurl.PREREQFUNC_ABORT if self.is_to_be_repeated else pycurl.PREREQFUNC_OK)
+        return int(pycurl.PREREQFUNC_ABORT if self.must_retry_on_fresh_connection else pycurl.PREREQFUNC_OK)
 
-    def _take_header(self, line: bytes) -> int | None:
+    def _on_header(self, line: bytes) -> int | None:
         self.lines.append(line)
         self.header_bytes += len(line)
         return 0 if self.header_bytes > HEADERS_MOST else None

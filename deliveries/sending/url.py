@@ -43,7 +43,7 @@ _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 Resolve = Callable[[str, int], list[str]]
 
 
-class BadTarget(ValueError):
+class InvalidURL(ValueError):
     """A URL is invalid or not allowed; ``message`` is a sentence that says why and how to correct it."""
 
     def __init__(self, message: str) -> None:
@@ -95,15 +95,15 @@ def normalise_host(host: str) -> str:
     if host.startswith("["):
         return _ipv6(host)
     if "%" in host:
-        raise BadTarget("The URL's host is percent-encoded; write it unencoded.")
+        raise InvalidURL("The URL's host is percent-encoded; write it unencoded.")
     name = _mapped(host).removesuffix(".")
     if not name:
-        raise BadTarget("The URL has no host; write it as https://host/path.")
+        raise InvalidURL("The URL has no host; write it as https://host/path.")
     name = ".".join(_label(label) for label in name.split("."))
     if _ENDS_IN_NUMBER.fullmatch(name):
         return _ipv4(name)
     if len(name) > _MAX_HOST_LENGTH:
-        raise BadTarget(f"The URL's host is longer than {_MAX_HOST_LENGTH} characters, the maximum for a host name.")
+        raise InvalidURL(f"The URL's host is longer than {_MAX_HOST_LENGTH} characters, the maximum for a host name.")
     return name
 
 
@@ -144,12 +144,12 @@ def check(url: object, *, policy: ssrf.Policy, https_only: bool = False, resolve
     target = _parse(url, https_only=https_only)
     refusal = ssrf.port_refusal(target.port, subject=target.host)
     if refusal is not None:
-        raise BadTarget(refusal)
+        raise InvalidURL(refusal)
     for address in _addresses(target, resolve):
         reason = ssrf.refusal(address, target.port, policy=policy, host=target.host)
         if reason is not None:
             log.warning("Rejected a webhook URL: %s", reason)
-            raise BadTarget(ssrf.public_refusal(address, target.port, policy=policy, host=target.host) or reason)
+            raise InvalidURL(ssrf.public_refusal(address, target.port, policy=policy, host=target.host) or reason)
     return target.url
 
 
@@ -188,9 +188,9 @@ def _parse(url: object, *, https_only: bool = False) -> _Target:
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in _DEFAULT_PORTS or (https_only and scheme != "https"):
-        raise BadTarget(f"The URL must begin with {'https://' if https_only else 'https:// or http://'}.")
+        raise InvalidURL(f"The URL must begin with {'https://' if https_only else 'https:// or http://'}.")
     if "#" in rest:
-        raise BadTarget("The URL has a fragment, which is never sent to a server; remove '#' and everything after it.")
+        raise InvalidURL("The URL has a fragment, which is never sent to a server; remove '#' and everything after it.")
 
     authority = re.split("[/?]", rest, maxsplit=1)[0]
     path = rest[len(authority) :]
@@ -202,20 +202,20 @@ def _parse(url: object, *, https_only: bool = False) -> _Target:
         path=_NOT_ASCII.sub(lambda found: quote(found[0]), path if path.startswith("/") else f"/{path}"),
     )
     if len(target.url) > MAX_LENGTH:
-        raise BadTarget(f"The URL is longer than {MAX_LENGTH:,} characters once encoded; use a shorter one.")
+        raise InvalidURL(f"The URL is longer than {MAX_LENGTH:,} characters once encoded; use a shorter one.")
     return target
 
 
 def _readable(url: object) -> str:
     """Return ``url`` if it is a string of acceptable length that all parsers read alike, else raise BadTarget."""
     if not isinstance(url, str):
-        raise BadTarget("The URL must be a string.")
+        raise InvalidURL("The URL must be a string.")
     if not url:
-        raise BadTarget("The URL is empty; write it as https://host/path.")
+        raise InvalidURL("The URL is empty; write it as https://host/path.")
     if len(url) > MAX_LENGTH:
-        raise BadTarget(f"The URL is longer than {MAX_LENGTH:,} characters; use a shorter one.")
+        raise InvalidURL(f"The URL is longer than {MAX_LENGTH:,} characters; use a shorter one.")
     if _UNREADABLE.search(url):
-        raise BadTarget(
+        raise InvalidURL(
             "The URL contains a space, a control character, a backslash or an unpaired surrogate; "
             "remove it, or percent-encode it in the path."
         )
@@ -225,15 +225,15 @@ def _readable(url: object) -> str:
 def _host_and_port(authority: str) -> tuple[str, int | None]:
     """Split the part between ``//`` and the path into host and port; the port is None if there is none."""
     if "@" in authority:
-        raise BadTarget("The URL contains a user name or password; send credentials in a custom header instead.")
+        raise InvalidURL("The URL contains a user name or password; send credentials in a custom header instead.")
     split = _AUTHORITY.fullmatch(authority)
     if split is None:
-        raise BadTarget("The URL's host contains a stray bracket; only IPv6 addresses are written in [ and ].")
+        raise InvalidURL("The URL's host contains a stray bracket; only IPv6 addresses are written in [ and ].")
     host, port = split.groups()
     if port is None:
         return normalise_host(host), None
     if not _PORT.fullmatch(port) or not 1 <= int(port) <= ssrf.LAST_PORT:
-        raise BadTarget(
+        raise InvalidURL(
             f"The URL's port must be a number from 1 to {ssrf.LAST_PORT}; an IPv6 address is written in [ and ]."
         )
     return normalise_host(host), int(port)
@@ -242,14 +242,14 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
 def _ipv6(bracketed: str) -> str:
     """Return the compressed form of an IPv6 address given in brackets, without them. Raise BadTarget."""
     if "%" in bracketed:
-        raise BadTarget("The URL's IPv6 address has a zone, which is valid on one machine only; remove it.")
+        raise InvalidURL("The URL's IPv6 address has a zone, which is valid on one machine only; remove it.")
     written = _IPV6.fullmatch(bracketed)
     try:
         if written:
             return IPv6Address(written[1]).compressed
     except ValueError:
         pass
-    raise BadTarget("The URL's host is in brackets but is not an IPv6 address; correct it or remove the brackets.")
+    raise InvalidURL("The URL's host is in brackets but is not an IPv6 address; correct it or remove the brackets.")
 
 
 def _ipv4(name: str) -> str:
@@ -258,7 +258,7 @@ def _ipv4(name: str) -> str:
         # Resolvers parse 127.1, 0x7f.1, 0177.0.0.1 and 2130706433 with this function. It opens no socket.
         return socket.inet_ntoa(socket.inet_aton(name))
     except OSError:
-        raise BadTarget("The URL's host ends in a number but is not an IPv4 address; correct it.") from None
+        raise InvalidURL("The URL's host ends in a number but is not an IPv4 address; correct it.") from None
 
 
 def _mapped(host: str) -> str:
@@ -268,7 +268,7 @@ def _mapped(host: str) -> str:
     try:
         return idna.uts46_remap(host, std3_rules=False)
     except idna.IDNAError:
-        raise BadTarget("The URL's host contains a character that is not allowed in host names; remove it.") from None
+        raise InvalidURL("The URL's host contains a character that is not allowed in host names; remove it.") from None
 
 
 def _label(label: str) -> str:
@@ -278,9 +278,9 @@ def _label(label: str) -> str:
         # checked against them.
         ascii_label = label if label.isascii() and not label.startswith("xn--") else idna.alabel(label).decode()
     except idna.IDNAError:
-        raise BadTarget("The URL's host is not a valid international domain name; correct it.") from None
+        raise InvalidURL("The URL's host is not a valid international domain name; correct it.") from None
     if not _LABEL.fullmatch(ascii_label):
-        raise BadTarget(
+        raise InvalidURL(
             "Each part of the URL's host must be 1 to 63 letters, digits, hyphens or underscores, "
             "with no hyphen at either end; correct it."
         )

@@ -7,13 +7,13 @@ from datetime import timedelta
 from django.conf import settings
 
 from deliveries import plain_text
+from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
+from deliveries.formats import FORMATS, MASK
 from deliveries.policy import hops
 from deliveries.sending import url as target
-from deliveries.formats import FORMATS, MASK
-from deliveries.webhooks.masks import SEND_THE_SECRET, is_masked_url
 from deliveries.sending.own_hosts import own_hosts_from_settings
 from deliveries.sending.sender import policy_from_settings
-from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
+from deliveries.webhooks.masks import SEND_THE_SECRET, is_masked_url
 
 Fields = dict[str, object]
 
@@ -35,7 +35,7 @@ HEADERS_KEPT_BACK = frozenset(
 )
 
 
-class BadTerms(ValueError):
+class InvalidFields(ValueError):
     """One or more fields are invalid. ``faults`` maps each field name to the error, a sentence without its subject."""
 
     def __init__(self, faults: Mapping[str, str]) -> None:
@@ -62,7 +62,7 @@ def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fie
         except ValueError as error:
             faults[name] = str(error)
     if faults:
-        raise BadTerms(faults)
+        raise InvalidFields(faults)
     return granted
 
 
@@ -124,7 +124,7 @@ def _headers(value: object, slug: str) -> dict[str, str]:
         raise ValueError("must be an object of header names and values")  # noqa: TRY004 - as above
     if len(value) > HEADERS_MOST:
         raise ValueError(f"must contain at most {HEADERS_MOST} headers")
-    own = FORMATS[slug].own_headers if slug in FORMATS else frozenset()
+    own = FORMATS[slug].reserved_headers if slug in FORMATS else frozenset()
     for name, text in value.items():
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
             raise ValueError(f"{str(name)[:100]!r} is not a valid header name")

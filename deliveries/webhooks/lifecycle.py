@@ -10,16 +10,16 @@ from django.db import transaction
 from django.db.models import Q
 
 from deliveries import audit, vault
-from deliveries.webhooks import masks, quotas, fields
-from deliveries.db import sql
-from deliveries.sending import url as target
 from deliveries.audited import webhook_state, webhook_target
-from deliveries.events import NewEvent, operational
+from deliveries.db import sql
+from deliveries.db.ids import uuid7
+from deliveries.events import NewEvent, system_event
 from deliveries.formats import FORMATS, MASK, Format, format_of
 from deliveries.formats.base import mask_path
-from deliveries.db.ids import uuid7
 from deliveries.models import Delivery, DeliveryQuerySet, Organization, Repository, Webhook
+from deliveries.sending import url as target
 from deliveries.vault import Secret
+from deliveries.webhooks import fields, masks, quotas
 
 Reason = Webhook.DisabledReason
 
@@ -43,8 +43,8 @@ class Part(NamedTuple):
     order: tuple[str, ...]
 
 
-IN_LINE = Part("pending", Q(state="pending", line__gt=0), ("line", "due_at", "id"))
-LATER = Part("pending", Q(state="pending", line=0), ("id",))
+READY = Part("pending", Q(state="pending", line__gt=0), ("line", "due_at", "id"))
+SCHEDULED = Part("pending", Q(state="pending", line=0), ("id",))
 HELD = Part("held", Q(state="held"), ("id",))
 
 
@@ -65,7 +65,7 @@ def create(
     """
     missing = {name: "is required" for name in ("url", "events") if name not in wanted}
     if missing:
-        raise fields.BadTerms(missing)
+        raise fields.InvalidFields(missing)
     quotas.take_change(organization)
     granted = fields.check({"format": organization.wire_format, **wanted})
     wire_format = FORMATS[str(granted["format"])]
@@ -82,7 +82,7 @@ def create(
         )
         # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
-            raise fields.BadTerms({"repository": "was deleted in the meantime"})
+            raise fields.InvalidFields({"repository": "was deleted in the meantime"})
         webhook = Webhook.objects.create(
             organization=organization,
             repository=repository,
@@ -159,7 +159,7 @@ def _require_https(webhook: Webhook, *, instead: object) -> None:
     """Raise BadTerms if HTTPS is required and the webhook would keep an http URL."""
     # ``stored_url`` always contains the scheme, even if the rest of the URL is masked.
     if settings.HOOKHUB_HTTPS_ONLY and instead is None and webhook.stored_url.startswith("http:"):
-        raise fields.BadTerms({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is enabled"})
+        raise fields.InvalidFields({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is enabled"})
 
 
 def _held_against(webhook: Webhook) -> tuple[object, ...]:
@@ -191,7 +191,7 @@ def _unmasked(wanted: Mapping[str, object], webhook: Webhook) -> dict[str, objec
         elif wire_format is not None and not _may_keep_secrets(webhook, wire_format, moves=False):
             faults["secret"] = masks.SEND_ANOTHER_SECRET
     if faults:
-        raise fields.BadTerms(faults)
+        raise fields.InvalidFields(faults)
     return asked
 
 
@@ -199,7 +199,7 @@ def _leads_elsewhere(url: object, webhook: Webhook) -> bool:
     """Return whether a requested URL leads to another receiver; False if it is invalid and will be rejected."""
     try:
         return leads_elsewhere(target.normalise(url), webhook)
-    except target.BadTarget:
+    except target.InvalidURL:
         return False
 
 
@@ -227,7 +227,7 @@ def _change(webhook: Webhook, granted: fields.Fields, *, now: datetime) -> str |
     if granted.keys() & BY_THE_FORMAT:
         _require_known(webhook, instead=granted.get("format"))
     if format_of(webhook.format).url_is_secret and not wire_format.url_is_secret and "url" not in granted:
-        raise fields.BadTerms(
+        raise fields.InvalidFields(
             {"url": f"is required: the format {wire_format.slug} would reveal the URL, which is masked now"}
         )
     if brings_format:
@@ -265,7 +265,7 @@ def _require_known(webhook: Webhook, *, instead: object = None) -> None:
     """Raise BadTerms if this version does not know the webhook's format and it does not get another one."""
     if instead is None and webhook.format not in FORMATS:
         fault = f"{webhook.format} is unknown to this version of HookHub; upgrade, or choose another format"
-        raise fields.BadTerms({"format": fault})
+        raise fields.InvalidFields({"format": fault})
 
 
 def rotate_secret(
@@ -281,9 +281,11 @@ def rotate_secret(
         webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
         _require_known(webhook)
         if FORMATS[webhook.format].signs == "never":
-            raise fields.BadTerms({"secret": f"cannot be rotated: the format {webhook.format} does not sign requests"})
+            raise fields.InvalidFields(
+                {"secret": f"cannot be rotated: the format {webhook.format} does not sign requests"}
+            )
         if secret == "":
-            raise fields.BadTerms({"secret": "must not be empty; to remove the secret, change the webhook"})
+            raise fields.InvalidFields({"secret": "must not be empty; to remove the secret, change the webhook"})
         if secret is not None:
             fields.check({"secret": secret}, format_now=webhook.format)
         new = secret or FORMATS[webhook.format].make_secret()
@@ -312,7 +314,7 @@ def disable(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
     # No e-mail if the owner disabled it.
     webhook.owner_told_at = now if reason == Reason.BY_OWNER else None
     webhook.save(update_fields=["disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_told_at"])
-    held = _some(webhook, IN_LINE, LATER).update(state="held", due_at=None)
+    held = _some(webhook, READY, SCHEDULED).update(state="held", due_at=None)
     after = {"active": False, "reason": reason.value, "held": held}
     audit.record("webhook.disabled", target=webhook_target(webhook), before={"active": True}, after=after, now=now)
     return held
@@ -361,7 +363,7 @@ def delete(webhook: Webhook, *, now: datetime) -> int:
     # The path may contain a token. The host is enough for the log to show where deliveries went.
     webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
     webhook.save(update_fields=["deleted_at", "changed_at", *SEALED])
-    owed = _some(webhook, IN_LINE, LATER, HELD)
+    owed = _some(webhook, READY, SCHEDULED, HELD)
     cancelled = owed.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
     after = {"cancelled": cancelled}
     audit.record("webhook.deleted", target=webhook_target(webhook), before=state_before, after=after, now=now)
@@ -401,7 +403,7 @@ def mark_reviewed(webhook: Webhook) -> None:
 
 def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:
     """Return the system event that reports to the organization's other webhooks that this one has been disabled."""
-    return operational(
+    return system_event(
         "webhook.disabled",
         organization_id=webhook.organization_id,
         data={

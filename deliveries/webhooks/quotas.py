@@ -6,10 +6,10 @@ from django.conf import settings
 from django.db.models import Value
 
 from deliveries import rates
-from deliveries.webhooks import fields
 from deliveries.formats import Format
 from deliveries.limits import limit_of
 from deliveries.models import Host, Organization, Repository, Webhook
+from deliveries.webhooks import fields
 
 # Each new URL may cost a DNS look-up that times out.
 CHANGES = rates.Policy("webhook-changes")
@@ -32,7 +32,7 @@ def require_room(organization: Organization) -> None:
     Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
     if Webhook.objects.kept().filter(organization=organization)[:limit].count() >= limit:
         fault = f"has reached its limit of {limit:,} webhooks; delete some, or ask the operator to raise the limit"
-        raise fields.BadTerms({"organization": fault})
+        raise fields.InvalidFields({"organization": fault})
 
 
 def require_room_at(
@@ -51,8 +51,8 @@ def require_room_at(
         if sum(webhook.has_url(url) for webhook in alike.only("uid", "stored_url", "sealed_url")) >= limit:
             where = "the organization" if repository is None else repository.name
             fault = f"limit reached: {limit:,} webhooks of {where} already have this URL; change one of them"
-            raise fields.BadTerms({"url": fault})
+            raise fields.InvalidFields({"url": fault})
     at_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
     if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and at_host[:limit].count() >= limit:
         fault = f"limit reached: {limit:,} webhooks of all organizations use this host; ask the operator to raise it"
-        raise fields.BadTerms({"url": fault})
+        raise fields.InvalidFields({"url": fault})

@@ -44,13 +44,13 @@ class DatabaseClock:
     """
 
     def __init__(self) -> None:
-        self._go_by(_ask())
+        self._adopt(_ask())
 
     def __call__(self) -> datetime:
         """Return the database's time."""
         return self._at(steady())
 
-    def keep_right(self) -> None:
+    def resync(self) -> None:
         """Take a new sample if the last one has expired or a clock of this machine has jumped.
 
         Jumps happen for example when a virtual machine is paused for a migration: its steady clock then lags behind,
@@ -62,18 +62,18 @@ class DatabaseClock:
         # A slow sample is imprecise, and a second one would delay the requests in flight: if it agrees with our clock,
         # extend the validity of the last sample.
         if answer.took > PROMPT and self._at(answer.asked_at) <= answer.told <= self._at(answer.heard_at):
-            self._hold_on()
+            self._extend()
             return
-        self._go_by(_ask(first=answer))
+        self._adopt(_ask(first=answer))
 
     def _at(self, moment: float) -> datetime:
         return self._base + timedelta(seconds=moment - self._started)
 
-    def _go_by(self, answer: Answer) -> None:
+    def _adopt(self, answer: Answer) -> None:
         self._base, self._started = answer.told, (answer.asked_at + answer.heard_at) / 2
-        self._hold_on()
+        self._extend()
 
-    def _hold_on(self) -> None:
+    def _extend(self) -> None:
         self._holds_until, self._offset = steady() + HOLDS.total_seconds(), _offset()
 
 

@@ -82,7 +82,7 @@ class Complaints:
         self._count, self._logged_at = 0, now
 
 
-class Hand(redis.QoS):
+class UntrackedQoS(redis.QoS):
     """The unacknowledged messages of a worker, tracked in its own process only."""
 
     restore_at_shutdown = False
@@ -116,7 +116,7 @@ class Hand(redis.QoS):
 class Channel(redis.Channel):
     """kombu's channel with our bookkeeping; it tolerates any item in the queue and keys of the wrong type."""
 
-    QoS = Hand
+    QoS = UntrackedQoS
     # Attributes of kombu's class that its stubs lack.
     connection_errors: tuple[type[Exception], ...]
     keyprefix_binding_permanent: str

@@ -12,18 +12,16 @@ import psycopg
 from django.conf import settings
 from django.db import DatabaseError, Error, InterfaceError, OperationalError, close_old_connections, connection
 
-from deliveries import pipeline
-from deliveries import wakeup
-from deliveries.pipeline import claiming, fanning_out
-from deliveries import shutdown
-from deliveries.pipeline.attempting import Result
-from deliveries.pipeline.claiming import Claim, Wanted
+from deliveries import pipeline, shutdown, wakeup
 from deliveries.failpoints import reach
-from deliveries.worker.slots import IN_ALL, Lanes
+from deliveries.pipeline import claiming, fanning_out
+from deliveries.pipeline.attempting import Result
+from deliveries.pipeline.claiming import Capacity, Claim
 from deliveries.policy.outcomes import Delivered
 from deliveries.sending.sender import Sender, make_sender
-from deliveries.worker.database_clock import DatabaseClock
 from deliveries.sending.transfer import Request
+from deliveries.worker.database_clock import DatabaseClock
+from deliveries.worker.slots import OVERCOMMIT, SlotTracker
 
 log = logging.getLogger("hookhub.drain")
 
@@ -39,22 +37,22 @@ FAN_OUT_GROWTH = 4
 SMALL_PART = 4
 # How soon a loop with requests in flight polls for new work: LOOK_AGAIN if it is busy, LOOK_SOON with few in flight,
 # which may all be waiting for receivers that hang.
-LOOK_AGAIN = timedelta(milliseconds=40)
-LOOK_SOON = timedelta(milliseconds=5)
+BUSY_POLL_INTERVAL = timedelta(milliseconds=40)
+IDLE_POLL_INTERVAL = timedelta(milliseconds=5)
 # A loop is busy if more than this fraction of its slots is in use.
 BUSY_FROM = 0.1
 # After a poll that found nothing, wait at least this many times as long as the poll took.
-RESTRAINT = 4
+EMPTY_POLL_BACKOFF = 4
 # How often a loop with more work than slots wakes its sibling processes.
 CALL_EVERY = timedelta(milliseconds=500)
 # How often a busy loop marks due retries as ready.
 LINE_UP_EVERY = timedelta(milliseconds=250)
 # The interval between polls of an idle loop while it lingers.
-NAP = timedelta(milliseconds=3)
+LINGER_INTERVAL = timedelta(milliseconds=3)
 # The delay between two tries after a database error.
 CATCH_BREATH = timedelta(seconds=0.5)
 # How long a loop that is shutting down waits for an unavailable database.
-PATIENCE_WHEN_STOPPING = timedelta(seconds=5)
+SHUTDOWN_DB_TIMEOUT = timedelta(seconds=5)
 
 
 class Clock(Protocol):
@@ -63,7 +61,7 @@ class Clock(Protocol):
     def __call__(self) -> datetime:
         """Return the current time."""
 
-    def keep_right(self) -> None:
+    def resync(self) -> None:
         """Resynchronize with the database if that is due; raises the database's errors."""
 
 
@@ -83,12 +81,12 @@ def sender_of_this_process() -> Sender:
     pid = os.getpid()
     # Keep a sender inherited from the parent: destroying it would write to and close connections that the parent uses.
     if pid not in _senders:
-        _senders[pid] = make_sender(slots=IN_ALL * settings.HOOKHUB_SLOTS)
+        _senders[pid] = make_sender(slots=OVERCOMMIT * settings.HOOKHUB_SLOTS)
     return _senders[pid]
 
 
 @dataclass
-class Drain:
+class WorkerLoop:
     """One run of the pipeline, until nothing is left to do or shutdown is requested.
 
     After ``slice_of_time`` it ends as soon as nothing is in flight. Until then free slots are filled even while it
@@ -98,13 +96,13 @@ class Drain:
 
     sender: Sender
     clock: Clock
-    slice_of_time: timedelta
+    time_slice: timedelta
     linger: timedelta = timedelta(0)
     is_stopping: Callable[[], bool] = shutdown.is_set
     # The webhook and the outbox partition that were served last.
     after: int = 0
     _fan_out_after: int = 0
-    _is_turn_of_the_new: bool = True
+    _fan_out_first: bool = True
     done: Drained = field(default_factory=Drained)
     _ended: list[Result] = field(default_factory=list)
     _ended_since: float = 0.0
@@ -115,24 +113,24 @@ class Drain:
     _fan_out_anyway_at: float = 0.0
     # The maximum of events per fan-out, and the deliveries per event of the last one.
     _fan_out_most: int = FAN_OUT_FIRST
-    _owed_to_each: float = 1.0
+    _deliveries_per_event: float = 1.0
     # Partitions with an event whose fan-out exceeds the statement timeout.
     _stuck: list[int] = field(default_factory=list)
     _call_at: float = 0.0
     _is_busy: bool = False
     _found_nothing: bool = False
     # While the database is unavailable: since when, and the time of the next try.
-    _away_since: float | None = None
+    _db_down_since: float | None = None
     _settle_at: float = 0.0
     # When to settle the results that were deferred because another worker had locked their webhook.
-    _take_up_at: float = 0.0
+    _retry_deferred_at: float = 0.0
 
     def __post_init__(self) -> None:
-        self.lanes = Lanes(max(1, self.sender.slots // IN_ALL))
+        self.lanes = SlotTracker(max(1, self.sender.slots // OVERCOMMIT))
 
     def run(self) -> Drained:
         """Run until done and return the progress made."""
-        over_at = time.monotonic() + self.slice_of_time.total_seconds()
+        over_at = time.monotonic() + self.time_slice.total_seconds()
         leave_at = None
         while True:
             is_over = self.is_stopping() or (time.monotonic() >= over_at and not self.sender.in_flight)
@@ -144,7 +142,7 @@ class Drain:
                 found_work = True
             if found_work or self.sender.in_flight or self._ended:
                 leave_at = None
-                if self._is_hopeless():
+                if self._must_abandon():
                     break
                 continue
             # Counted from the first empty poll: due deliveries that cannot be claimed must not extend the lingering.
@@ -159,11 +157,11 @@ class Drain:
     def _nap(self, *, until: float) -> None:
         """Wait for work with a frequent and cheap poll, at most ``until``."""
         while time.monotonic() < until and not self.is_stopping():
-            time.sleep(NAP.total_seconds())
+            time.sleep(LINGER_INTERVAL.total_seconds())
             if self._is_anything_to_do():
                 return
 
-    def _is_anything_to_do(self, wanted: Wanted | None = None) -> bool:
+    def _is_anything_to_do(self, wanted: Capacity | None = None) -> bool:
         return claiming.is_anything_to_do(wanted, max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=self.clock())
 
     def _top_up(self) -> bool:
@@ -179,7 +177,7 @@ class Drain:
         if not room or not is_worth_it or looked_at < self._settle_at:
             return False
         try:
-            self.clock.keep_right()
+            self.clock.resync()
             # After a poll that found nothing, a single cheap query decides whether to poll in full.
             if self.sender.in_flight and self._found_nothing and not self._is_anything_to_do(wanted):
                 self._look_later(looked_at)
@@ -196,40 +194,40 @@ class Drain:
         if self._found_nothing:
             self._look_later(looked_at)
         else:
-            self._look_at = time.monotonic() + LOOK_AGAIN.total_seconds()
+            self._look_at = time.monotonic() + BUSY_POLL_INTERVAL.total_seconds()
         return not self._found_nothing
 
-    def _look(self, wanted: Wanted) -> bool:
+    def _look(self, wanted: Capacity) -> bool:
         """Start requests, from claims and from fan-outs in alternation; return whether there was anything to do.
 
         They alternate so that neither waits for a backlog of the other. If one starts no request, the other runs too.
         """
         is_anything_done = self._line_up()
         before = self.sender.in_flight
-        looks = (self._fan_out, self._claim) if self._is_turn_of_the_new else (self._claim, self._fan_out)
-        self._is_turn_of_the_new = not self._is_turn_of_the_new
+        looks = (self._fan_out, self._claim) if self._fan_out_first else (self._claim, self._fan_out)
+        self._fan_out_first = not self._fan_out_first
         for look in looks:
             is_anything_done |= look(wanted)
             if self.sender.in_flight > before:
                 break
         return is_anything_done
 
-    def _claim(self, wanted: Wanted) -> bool:
+    def _claim(self, wanted: Capacity) -> bool:
         """Claim and start ready deliveries; return whether there were any."""
         claims = pipeline.claim(wanted, after=self.after, now=self.clock())
         if claims:
             self.after = claims[-1].to.webhook_id
             self._begin(claims)
         if len(claims) == wanted.limit:
-            self._call_siblings()
+            self._wake_siblings()
         return bool(claims)
 
     def _look_later(self, looked_at: float) -> None:
         """Schedule the next poll soon, but later if the poll that found nothing took long."""
         now = time.monotonic()
-        self._look_at = now + max(LOOK_SOON.total_seconds(), RESTRAINT * (now - looked_at))
+        self._look_at = now + max(IDLE_POLL_INTERVAL.total_seconds(), EMPTY_POLL_BACKOFF * (now - looked_at))
 
-    def _call_siblings(self) -> None:
+    def _wake_siblings(self) -> None:
         """Send a wake-up for other processes, at most once per interval; they then run for as long as there is work."""
         if time.monotonic() >= self._call_at:
             wakeup.notify()
@@ -239,12 +237,12 @@ class Drain:
         """Mark due retries as ready, at most once per interval; return whether there were any."""
         if time.monotonic() < self._line_up_at:
             return False
-        count = pipeline.line_up(now=self.clock())
+        count = pipeline.promote_due(now=self.clock())
         if count < pipeline.LINE_UP_BATCH:
             self._line_up_at = time.monotonic() + LINE_UP_EVERY.total_seconds()
         return count > 0
 
-    def _fan_out(self, wanted: Wanted) -> bool:
+    def _fan_out(self, wanted: Capacity) -> bool:
         """Fan out events if that is due, start the deliveries claimed, and adjust the size of the next batch.
 
         Return whether there were any events.
@@ -252,8 +250,8 @@ class Drain:
         now = time.monotonic()
         if now < self._fan_out_at or (wanted.limit < self.lanes.slots // SMALL_PART and now < self._fan_out_anyway_at):
             return False
-        self._fan_out_anyway_at = now + LOOK_AGAIN.total_seconds()
-        fitting = int(max(wanted.limit, self.lanes.slots // SMALL_PART) / max(self._owed_to_each, 1))
+        self._fan_out_anyway_at = now + BUSY_POLL_INTERVAL.total_seconds()
+        fitting = int(max(wanted.limit, self.lanes.slots // SMALL_PART) / max(self._deliveries_per_event, 1))
         batch = max(1, min(fitting, self._fan_out_most))
         before = self._fan_out_after
         try:
@@ -261,25 +259,25 @@ class Drain:
         except OperationalError as error:
             if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
                 raise
-            self._step_past(batch)
+            self._skip_stuck(batch)
             return False
         self._fan_out_after = done.after
         self.done.events += done.events
         self._begin(done.claims)
         if done.events < batch and (done.events or done.after == before):
-            self._fan_out_at = time.monotonic() + LOOK_AGAIN.total_seconds() / 2
+            self._fan_out_at = time.monotonic() + BUSY_POLL_INTERVAL.total_seconds() / 2
         elif done.events == batch:
-            self._call_siblings()
+            self._wake_siblings()
             self._fan_out_most = min(FAN_OUT_GROWTH * batch, pipeline.FAN_OUT_BATCH)
         if done.events:
-            self._owed_to_each = done.deliveries / done.events
+            self._deliveries_per_event = done.deliveries / done.events
         return done.events > 0
 
-    def _step_past(self, batch: int) -> None:
+    def _skip_stuck(self, batch: int) -> None:
         """After a statement timeout, fan out one event at a time; if that fails too, skip its partition in this run."""
         log.error("Fan-out of %d events exceeded HOOKHUB_STATEMENT_TIMEOUT_MS", batch)
         self._fan_out_at = time.monotonic() + CATCH_BREATH.total_seconds()
-        self._fan_out_most, self._owed_to_each = 1, 1.0
+        self._fan_out_most, self._deliveries_per_event = 1, 1.0
         if batch == 1:
             self._stuck += fanning_out.sources_behind(self._fan_out_after, without=self._stuck)
 
@@ -300,10 +298,10 @@ class Drain:
         """Drive the requests in flight, until one ends or it is time to poll, and buffer the results."""
         if not self.sender.in_flight:
             # Do not spin while the results have to wait.
-            if self._ended and time.monotonic() < max(self._settle_at, self._take_up_at):
-                time.sleep(NAP.total_seconds())
+            if self._ended and time.monotonic() < max(self._settle_at, self._retry_deferred_at):
+                time.sleep(LINGER_INTERVAL.total_seconds())
             return
-        for token, exchange in self.sender.wait(LOOK_AGAIN if self._is_busy else LOOK_SOON):
+        for token, exchange in self.sender.wait(BUSY_POLL_INTERVAL if self._is_busy else IDLE_POLL_INTERVAL):
             claimed, request, started_at = _read_token(token)
             self._keep(pipeline.finish(claimed, request, exchange, started_at=started_at, now=self.clock()))
         if self.sender.in_flight:
@@ -316,7 +314,7 @@ class Drain:
         self._ended.append(result)
 
     def _is_time_to_settle(self) -> bool:
-        if not self._ended or time.monotonic() < max(self._settle_at, self._take_up_at):
+        if not self._ended or time.monotonic() < max(self._settle_at, self._retry_deferred_at):
             return False
         is_old = time.monotonic() - self._ended_since >= SETTLE_WITHIN.total_seconds()
         return is_old or len(self._ended) >= SETTLE_BATCH or not self.sender.in_flight
@@ -324,8 +322,8 @@ class Drain:
     def _settle(self) -> None:
         """Settle the buffered results; if the database is unavailable, keep them while the requests go on."""
         try:
-            self.clock.keep_right()
-            left = pipeline.settle(self._ended, is_repeated=self._away_since is not None, now=self.clock()).left
+            self.clock.resync()
+            left = pipeline.settle(self._ended, is_repeated=self._db_down_since is not None, now=self.clock()).left
         except (OperationalError, InterfaceError) as error:
             self._wait_for_the_database(error)
             return
@@ -335,9 +333,9 @@ class Drain:
             return
         self.done.attempts += len(self._ended) - len(left)
         is_to_be_reviewed = any(not isinstance(result.outcome, Delivered) for result in self._ended)
-        self._ended, self._away_since = left, None
+        self._ended, self._db_down_since = left, None
         if left:
-            self._take_up_at = time.monotonic() + SETTLE_WITHIN.total_seconds()
+            self._retry_deferred_at = time.monotonic() + SETTLE_WITHIN.total_seconds()
         # A settled delivery frees a slot of its webhook, so poll at once.
         self._look_at = 0.0
         if not is_to_be_reviewed:
@@ -351,7 +349,7 @@ class Drain:
 
     def _wait_for_the_database(self, error: Exception) -> None:
         connection.close()
-        self._away_since = self._away_since or time.monotonic()
+        self._db_down_since = self._db_down_since or time.monotonic()
         self._settle_at = time.monotonic() + CATCH_BREATH.total_seconds()
         log.warning("The database is unavailable; %d results are waiting to be settled: %s", len(self._ended), error)
 
@@ -364,7 +362,7 @@ class Drain:
         while self._ended:
             result = self._ended[-1]
             try:
-                put_off = pipeline.settle([result], is_repeated=self._away_since is not None, now=self.clock()).left
+                put_off = pipeline.settle([result], is_repeated=self._db_down_since is not None, now=self.clock()).left
                 left += put_off
                 self.done.attempts += 1 - len(put_off)
             except (OperationalError, InterfaceError) as error:
@@ -374,13 +372,13 @@ class Drain:
             except DatabaseError:
                 log.exception("Could not settle the result of delivery %s", result.claim.delivery_id)
             self._ended.pop()
-        self._ended, self._away_since = left, None
+        self._ended, self._db_down_since = left, None
 
-    def _is_hopeless(self) -> bool:
+    def _must_abandon(self) -> bool:
         """Return whether to abandon the results: shutdown is requested and the database has been away for too long."""
-        if self._away_since is None or not self.is_stopping() or self.sender.in_flight:
+        if self._db_down_since is None or not self.is_stopping() or self.sender.in_flight:
             return False
-        is_over = time.monotonic() - self._away_since >= PATIENCE_WHEN_STOPPING.total_seconds()
+        is_over = time.monotonic() - self._db_down_since >= SHUTDOWN_DB_TIMEOUT.total_seconds()
         if is_over:
             log.error("Abandoned %d unsettled results; their deliveries will be repeated", len(self._ended))
         return is_over
@@ -393,11 +391,11 @@ def _read_token(token: object) -> tuple[Claim, Request, datetime]:
     raise TypeError(f"the sender returned an unknown token: {token!r}")
 
 
-def drain_once(slice_of_time: timedelta, *, linger: timedelta = timedelta(0)) -> Drained:
+def run_until_idle(time_slice: timedelta, *, linger: timedelta = timedelta(0)) -> Drained:
     """Run the pipeline with this process's sender until nothing is due or ``slice_of_time`` is over; return progress.
 
     With nothing to do it polls for another ``linger`` before it returns.
     """
     # The database connection is kept from run to run; this replaces one that is broken or too old.
     close_old_connections()
-    return Drain(sender_of_this_process(), DatabaseClock(), slice_of_time, linger).run()
+    return WorkerLoop(sender_of_this_process(), DatabaseClock(), time_slice, linger).run()

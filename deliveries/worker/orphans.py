@@ -17,10 +17,10 @@ LOOK_EVERY = timedelta(milliseconds=500)
 
 # Held by the thread that runs the worker loop, and finally by the thread that exits the process, so that no run is
 # interrupted and no further one starts.
-at_work = threading.RLock()
+drain_lock = threading.RLock()
 
 
-def end_without_parent() -> None:
+def exit_when_orphaned() -> None:
     """Make this process exit once its parent has died and its requests in flight are settled."""
     shutdown.stop_without_parent()
     threading.Thread(target=_end_when_orphaned, name="orphans", daemon=True).start()
@@ -40,5 +40,5 @@ def finish_before_exit() -> None:
 
     Waits for at most one lease: after that the deliveries in flight belong to other workers.
     """
-    if not at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
+    if not drain_lock.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
         log.error("Requests in flight could not be settled before exit; their deliveries will be repeated")

@@ -20,8 +20,8 @@ from celery import current_app
 from celery.concurrency import prefork
 from celery.worker.consumer import Consumer
 
-from deliveries.worker import orphans
 from deliveries.wakeup import TASK
+from deliveries.worker import orphans
 
 log = logging.getLogger("hookhub.clock")
 
@@ -83,7 +83,7 @@ def _drain_when_woken(reader: int) -> None:
     while is_taken is not None:
         select.select([reader], [], [])
         # While this process runs the worker loop already, it leaves the wake-up to an idle process.
-        with orphans.at_work:
+        with orphans.drain_lock:
             is_taken = take(reader)
             if is_taken:
                 _drain()

@@ -12,19 +12,17 @@ from django.conf import settings
 from django.db import Error, close_old_connections, connection
 from django.utils.module_loading import import_string
 
-from deliveries import workers
-from deliveries import wakeup
+from deliveries import shutdown, wakeup, workers
+from deliveries.db import sql
 from deliveries.pipeline import claiming, rescue
 from deliveries.worker import orphans, process_pool
-from deliveries.db import sql
-from deliveries import shutdown
 
 log = logging.getLogger("hookhub.clock")
 
 TICK_SECONDS = 1.0
 # After this many ticks in a row with work due and nothing being sent, assume that no worker receives the wake-ups that
 # Redis accepts.
-UNHEARD_TICKS = 5
+MAX_UNHEARD_TICKS = 5
 # An arbitrary number, the same in every worker of a deployment.
 CHORES_LOCK = 7_305_662
 
@@ -78,13 +76,13 @@ class Clock(bootsteps.StartStopStep):
         """
         self.terminate(worker)
         # After that time the leases of the deliveries in flight here have expired.
-        if self._drains_here and orphans.at_work.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
-            orphans.at_work.release()
+        if self._drains_here and orphans.drain_lock.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
+            orphans.drain_lock.release()
 
     def terminate(self, worker: Any) -> None:
         """Request shutdown and stop ticking, without waiting for requests in flight."""
         del worker
-        shutdown.set_stopping()
+        shutdown.request_shutdown()
         self._stopped.set()
         for thread in self._threads:
             thread.join(timeout=5)
@@ -119,11 +117,11 @@ class Clock(bootsteps.StartStopStep):
         # Against a read-only database no worker could do the work, and a standby's data may be stale.
         sql.require_writable()
         self._heartbeat.beat(now=now)
-        rescue.reclaim_from_the_dead(now=now)
+        rescue.rescue_dead_processes(now=now)
         is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
         is_unheard = is_wanted and not sql.run(IS_ANYTHING_SENT, {})[0][0]
         self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
-        if is_wanted and (not wakeup.notify_now() or self._unheard_ticks >= UNHEARD_TICKS):
+        if is_wanted and (not wakeup.notify_now() or self._unheard_ticks >= MAX_UNHEARD_TICKS):
             process_pool.wake(self._processes)
 
     def _do_chores(self, now: datetime) -> None:

@@ -1,15 +1,15 @@
 """Slot accounting of one sender: slow receivers share a bounded fraction of the slots, fast ones may use all others."""
 
-from deliveries.pipeline.claiming import SLOW_FROM, Claim, Wanted
+from deliveries.pipeline.claiming import SLOW_FROM, Capacity, Claim
 
 # All slow receivers together may use this part (1/SLOW_SHARE) of the slots, but at least one slot.
-SLOW_SHARE = 4
+SLOW_FRACTION = 4
 # A stalled request, in flight for SLOW_FROM or longer, does not count against the slots, so that a receiver that
 # suddenly hangs takes none from the others. In all there may be this many requests per slot.
-IN_ALL = 2
+OVERCOMMIT = 2
 
 
-class Lanes:
+class SlotTracker:
     """The requests of one sender in flight, oldest first; times are in seconds of a monotonic clock."""
 
     def __init__(self, slots: int) -> None:
@@ -28,18 +28,18 @@ class Lanes:
         if self._begun.pop(id(claimed), None):
             self._slow -= claimed.to.slow
 
-    def wanted(self, *, at: float) -> Wanted:
+    def wanted(self, *, at: float) -> Capacity:
         """Return the free capacity."""
-        lagging = self._lagging(since=at - SLOW_FROM.total_seconds())
-        unexpected = sum(not claimed.to.slow for claimed in lagging)
-        room = min(self.slots - (len(self._begun) - len(lagging)), IN_ALL * self.slots - len(self._begun))
-        return Wanted(
+        stalled_webhooks = self._stalled(since=at - SLOW_FROM.total_seconds())
+        unexpected = sum(not claimed.to.slow for claimed in stalled_webhooks)
+        room = min(self.slots - (len(self._begun) - len(stalled_webhooks)), OVERCOMMIT * self.slots - len(self._begun))
+        return Capacity(
             limit=max(room, 0),
-            slow_room=max(max(self.slots // SLOW_SHARE, 1) - self._slow - unexpected, 0),
-            lagging=sorted({claimed.to.webhook_id for claimed in lagging}),
+            slow_slots=max(max(self.slots // SLOW_FRACTION, 1) - self._slow - unexpected, 0),
+            stalled_webhooks=sorted({claimed.to.webhook_id for claimed in stalled_webhooks}),
         )
 
-    def _lagging(self, *, since: float) -> list[Claim]:
+    def _stalled(self, *, since: float) -> list[Claim]:
         """Return the requests started at ``since`` or earlier, which are the first in order."""
         found = []
         for begun_at, claimed in self._begun.values():

@@ -12,13 +12,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys
 from hookhub.admin import filters
 from hookhub.admin.api_key_form import ApiKeyForm
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import Acting, Plain, tally
-from hookhub.admin.organizations import Lasting
+from hookhub.admin.base import ObjectActions, SavesChangedFieldsOnly, tally
+from hookhub.admin.organizations import Undeletable
 from hookhub.admin.paging import LogAdmin
 from hookhub.admin.reading import NAMED_ORGANIZATION, moment
 from hookhub.admin.showing import badge, span, state_badge, when
@@ -28,7 +28,7 @@ from hookhub.models import ApiKey, Membership, Replay, Scope
 
 
 @admin.register(Membership)
-class MembershipAdmin(Audited, Plain):
+class MembershipAdmin(Audited, SavesChangedFieldsOnly):
     organization_path = "organization"
     change_scope = Scope.MASTER
     list_display = ("user", "organization", "role")
@@ -61,7 +61,7 @@ class UseFilter(filters.LogFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(Audited, Acting, Lasting):
+class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
     organization_path = "organization"
     view_scope = change_scope = Scope.MASTER
     form = ApiKeyForm
@@ -166,7 +166,7 @@ class ApiKeyAdmin(Audited, Acting, Lasting):
         for key in queryset.order_by("pk"):
             try:
                 changed, text = api_keys.roll(key, now=timezone.now())
-            except BadTerms:
+            except InvalidFields:
                 left_alone.append("revoked or expired")
                 continue
             authentication.forget(key.key_id)

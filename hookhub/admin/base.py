@@ -132,7 +132,7 @@ class Guarded(ModelAdmin):
         return super().get_search_results(request, queryset, search_term)
 
 
-class Plain(Guarded):
+class SavesChangedFieldsOnly(Guarded):
     """Saves only those fields that the user has changed in the form."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
@@ -148,7 +148,7 @@ class Plain(Guarded):
             obj.save(update_fields=form.changed_data)
 
 
-class Titled(Guarded):
+class PluralTitle(Guarded):
     """Titles a list with what it contains, where Django's title tells the user to select a row."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -176,7 +176,7 @@ class ReadOnly(Guarded):
         return False
 
 
-class SelectedOnly(ActionForm):
+class NoSelectAcross(ActionForm):
     """Django's action form, limited to the rows ticked on this page."""
 
     def clean_select_across(self) -> bool:
@@ -184,10 +184,10 @@ class SelectedOnly(ActionForm):
         return False
 
 
-class Acting(Guarded):
+class ObjectActions(Guarded):
     """Adds the list's actions to each object's page as buttons; both run the same code."""
 
-    action_form = SelectedOnly
+    action_form = NoSelectAcross
 
     def get_urls(self) -> list[URLPattern]:
         """Add the URL that the buttons post to."""

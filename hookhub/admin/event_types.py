@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.utils import timezone
 
 from deliveries.models import Organization
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks.fields import InvalidFields
 from hookhub import event_types
 from hookhub.admin.base import Guarded
 from hookhub.admin.filters import OrganizationFilter
@@ -40,7 +40,7 @@ class EventTypeForm(ModelForm):
                 self.wanted[name] = value
         try:
             event_types.check(self.wanted, now=None if self.instance.pk is None else self.instance)
-        except BadTerms as error:
+        except InvalidFields as error:
             for path, fault in error.faults.items():
                 field = path.partition(".")[0].partition("[")[0]
                 self.add_error(field if field in self.fields else None, f"{path}: {fault}")
@@ -92,7 +92,7 @@ class EventTypeAdmin(Guarded):
         """Show an error that occurs only when the type is stored, such as one type too many."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except BadTerms as error:
+        except InvalidFields as error:
             self.message_user(request, str(error), messages.ERROR)
         except event_types.Taken:
             self.message_user(request, "This event type already exists.", messages.ERROR)

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from deliveries import redelivery
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin import filters
-from hookhub.admin.base import Acting, page_of, tally
+from hookhub.admin.base import ObjectActions, page_of, tally
 from hookhub.admin.explaining import explain, why_not_called_off, why_not_sent_again
 from hookhub.admin.paging import LogAdmin, Order
 from hookhub.admin.reading import (
@@ -33,7 +33,7 @@ from hookhub.models import Scope
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(Acting, LogAdmin):
+class DeliveryAdmin(ObjectActions, LogAdmin):
     organization_path = "organization"
     list_display = ("delivery", "shown_state", "event_type", "to", "scope", "tries", "last_answer", "due", "created")
     list_filter = (
@@ -121,7 +121,7 @@ class DeliveryAdmin(Acting, LogAdmin):
     @admin.action(description="Redeliver selected deliveries", permissions=["act"])
     def redeliver(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Make the selected deliveries due immediately."""
-        chosen = chosen_of(queryset)
+        chosen = selected(queryset)
         count = redelivery.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
         reasons = [reason for delivery in chosen if (reason := why_not_sent_again(delivery)) is not None]
         reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
@@ -131,7 +131,7 @@ class DeliveryAdmin(Acting, LogAdmin):
     @admin.action(description="Cancel selected deliveries…", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
         """Cancel the selected deliveries after a confirmation."""
-        chosen = chosen_of(queryset)
+        chosen = selected(queryset)
         reasons = [reason for delivery in chosen if (reason := why_not_called_off(delivery)) is not None]
         if "confirmed" not in request.POST:
             return TemplateResponse(
@@ -246,7 +246,7 @@ class AttemptAdmin(LogAdmin):
         return HttpResponseRedirect(f"{page}#attempt-{attempt.number}")
 
 
-def chosen_of(queryset: QuerySet[Delivery]) -> list[Delivery]:
+def selected(queryset: QuerySet[Delivery]) -> list[Delivery]:
     """Return the deliveries that an action applies to, with their webhooks: one page at most.
 
     Everything that a filter selects is redelivered by a replay instead, which works in batches.

@@ -12,7 +12,7 @@ from deliveries import names
 from deliveries.limits import LIMITS
 from deliveries.models import Organization, Repository
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import Plain
+from hookhub.admin.base import SavesChangedFieldsOnly
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.tenancy import is_unrestricted
 from hookhub.models import Scope
@@ -24,7 +24,7 @@ else:
     ModelForm = forms.ModelForm
 
 
-class Lasting(Plain):
+class Undeletable(SavesChangedFieldsOnly):
     """Rows that cannot be deleted here: all that belongs to them would be deleted too, the log included."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -46,7 +46,7 @@ class NamedForm(ModelForm):
             self.add_error(field, f"This name {error}.")
 
 
-class Named(Lasting):
+class Named(Undeletable):
     """Rows with a name that is unique regardless of case."""
 
     def changeform_view(

@@ -16,7 +16,7 @@ from django.db.models.expressions import Combinable
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from hookhub.admin.base import ReadOnly, Titled
+from hookhub.admin.base import PluralTitle, ReadOnly
 from hookhub.admin.filters import LogFilter
 
 # How many rows one page may scan for a filter that no index serves. However rare the matching rows are, a page scans no
@@ -219,7 +219,7 @@ class LogChangeList(ChangeList):
         return REACH
 
 
-class LogAdmin(Titled, ReadOnly):
+class LogAdmin(PluralTitle, ReadOnly):
     """A read-only log, newest first: no counting, no sorting, no deep offsets, and only the declared filters."""
 
     show_full_result_count = False

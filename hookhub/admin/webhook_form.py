@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 
 from deliveries import formats, vault
-from deliveries.webhooks import fields as terms, lifecycle
 from deliveries.models import Organization, Webhook
+from deliveries.webhooks import fields as terms
+from deliveries.webhooks import lifecycle
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Webhook]
@@ -96,13 +97,13 @@ class WebhookForm(ModelForm):
                 terms.check({"format": default, **self.wanted})
             else:
                 lifecycle.check_change(self.instance, self.wanted)
-        except terms.BadTerms as error:
+        except terms.InvalidFields as error:
             self.show(error)
         except vault.Unreadable as error:
             self.add_error(None, f"The webhook's stored secrets cannot be decrypted: {error}.")
         return cleaned
 
-    def show(self, error: terms.BadTerms) -> None:
+    def show(self, error: terms.InvalidFields) -> None:
         """Show each error next to its field."""
         for name, fault in error.faults.items():
             self.add_error(name if name in self.fields else None, fault)

@@ -12,14 +12,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries import vault
-from deliveries import redelivery
-from deliveries.webhooks import fields, lifecycle
+from deliveries import redelivery, vault
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.rates import TooMany
+from deliveries.webhooks import fields, lifecycle
 from hookhub import samples
-from hookhub.admin.base import Acting, Titled, page_of, tally
+from hookhub.admin.base import ObjectActions, PluralTitle, page_of, tally
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.reading import row_of
 from hookhub.admin.showing import deliveries, when
@@ -36,7 +35,7 @@ ONE_PAGE = 100
 SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is_secret]
 
 # Each button's action and label, and to which webhooks it applies.
-BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
+OBJECT_ACTIONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable", "Enable", lambda webhook: not webhook.active),
     ("enable_and_release", "Enable and send held deliveries", lambda webhook: not webhook.active),
     ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and holds(webhook)),
@@ -47,7 +46,7 @@ BUTTONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
 
 
 @admin.register(Webhook)
-class WebhookAdmin(Titled, Acting):
+class WebhookAdmin(PluralTitle, ObjectActions):
     organization_path = "organization"
     form = WebhookForm
     list_display = (
@@ -196,7 +195,7 @@ class WebhookAdmin(Titled, Acting):
         """Show an error that the form did not find, such as a host name that has just stopped resolving."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
-        except (fields.BadTerms, TooMany, vault.Unreadable) as error:
+        except (fields.InvalidFields, TooMany, vault.Unreadable) as error:
             self.message_user(request, str(error), messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
@@ -246,7 +245,7 @@ class WebhookAdmin(Titled, Acting):
 
     def _enable(self, request: HttpRequest, queryset: QuerySet[Webhook], *, release_held: bool) -> None:
         done, left_alone, released = [], [], 0
-        for webhook in chosen_of(queryset):
+        for webhook in selected(queryset):
             if webhook.deleted_at is not None:
                 left_alone.append("deleted")
             elif webhook.disabled_at is None and not (release_held and holds(webhook)):
@@ -263,7 +262,7 @@ class WebhookAdmin(Titled, Acting):
     def disable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Disable the active ones of the selected webhooks, and hold their deliveries."""
         done, left_alone, held = [], [], 0
-        for webhook in chosen_of(queryset):
+        for webhook in selected(queryset):
             if not webhook.active:
                 left_alone.append("not enabled")
                 continue
@@ -277,7 +276,7 @@ class WebhookAdmin(Titled, Acting):
     def ping(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send a ping to the active ones of the selected webhooks, and link to the deliveries."""
         done, left_alone = [], []
-        for webhook in chosen_of(queryset):
+        for webhook in selected(queryset):
             if not webhook.active:
                 left_alone.append("not enabled")
                 continue
@@ -292,13 +291,13 @@ class WebhookAdmin(Titled, Acting):
     def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send each selected webhook an example of the posted type, or of the first type it subscribes to."""
         done, left_alone = [], []
-        for webhook in chosen_of(queryset.select_related("organization")):
+        for webhook in selected(queryset.select_related("organization")):
             if not webhook.active:
                 left_alone.append("not enabled")
                 continue
             try:
                 sample = samples.choose(webhook, request.POST.get("type") or None)
-            except fields.BadTerms as error:
+            except fields.InvalidFields as error:
                 left_alone.append(f"({error.faults['type']})")
                 continue
             delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
@@ -317,7 +316,7 @@ class WebhookAdmin(Titled, Acting):
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Replace the secret of each selected webhook and show it once; the old one signs until the overlap ends."""
         done, left_alone = [], []
-        for webhook in chosen_of(queryset):
+        for webhook in selected(queryset):
             if webhook.deleted_at is not None:
                 left_alone.append("deleted")
                 continue
@@ -350,11 +349,11 @@ def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
         "own_headers": headers_of(webhook),
         "rows": [row_of(delivery, now=now) for delivery in latest],
         "tests": sorted(samples.samples_for(webhook)) if able and webhook.active else [],
-        "buttons": [(name, text) for name, text, fits in BUTTONS if able and fits(webhook)],
+        "buttons": [(name, text) for name, text, fits in OBJECT_ACTIONS if able and fits(webhook)],
     }
 
 
-def chosen_of(queryset: QuerySet[Webhook]) -> list[Webhook]:
+def selected(queryset: QuerySet[Webhook]) -> list[Webhook]:
     """Return the webhooks that an action applies to, one page at most."""
     return list(queryset.order_by("id")[:ONE_PAGE])
 

@@ -90,7 +90,7 @@ def find(key_id: str) -> ApiKey | None:
 _remembered = Memory[str, ApiKey]()
 
 
-def find_or_recall(key_id: str, *, now: datetime) -> ApiKey | None:
+def find_cached(key_id: str, *, now: datetime) -> ApiKey | None:
     """Return what ``find`` does, from a cache of a few seconds; requests share the key, so treat it as read-only."""
     key = _remembered.recall(key_id, now=now)
     if key is not None:

@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from deliveries import vault
 from deliveries.policy import hops
 from deliveries.rates import TooMany
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks.fields import InvalidFields
 from hookhub import rate_limits
 
 log = logging.getLogger("hookhub.api")
@@ -95,7 +95,7 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
     match error:
         case Refusal():
             return shape(error.status_code, error.code, error.message, fields=error.fields)
-        case BadTerms():
+        case InvalidFields():
             return answer(invalid(error.faults), {})
         case TooMany():
             return throttled(error)

@@ -13,8 +13,8 @@ from rest_framework.response import Response
 
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
-from deliveries.systems import DEFAULT, DIALECTS
 from deliveries.models import Organization
+from deliveries.systems import DEFAULT, DIALECTS
 from hookhub import event_types
 from hookhub.addresses import path_of
 from hookhub.api.errors import conflict, invalid

@@ -15,11 +15,11 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
 from deliveries import pipeline
-from deliveries.event_types.catalogue import Catalogue
-from deliveries.events import NO_PREMISES, IdempotencyConflict, NewEvent, Premises
-from deliveries.policy.hops import HEADER as HOPS
 from deliveries.db.ids import first_id_at
+from deliveries.event_types.catalogue import Catalogue
+from deliveries.events import NO_SNAPSHOT, IdempotencyConflict, NameSnapshot, NewEvent
 from deliveries.models import Event, Organization, Repository
+from deliveries.policy.hops import HEADER as HOPS
 from hookhub import event_types, rate_limits, repositories
 from hookhub.api import intake
 from hookhub.api.errors import conflict, invalid
@@ -328,11 +328,11 @@ def keyed(event: NewEvent, header: str, taken: intake.Intake, position: int, con
 
 
 def publish(
-    events: Sequence[NewEvent], taken: intake.Intake, *, premises: Premises = NO_PREMISES, now: datetime
+    events: Sequence[NewEvent], taken: intake.Intake, *, snapshot: NameSnapshot = NO_SNAPSHOT, now: datetime
 ) -> tuple[object, dict[str, str]]:
     """Store the events and return the response's body and headers; raise a 409 for a key used with other content."""
     try:
-        receipts = pipeline.accept(events, premises=premises, now=now)
+        receipts = pipeline.accept(events, snapshot=snapshot, now=now)
     except IdempotencyConflict as error:
         fields = {field_of(taken, position, "id"): KEY_REUSED for position in error.positions}
         raise conflict("An idempotency key was already used with different content.", fields=fields) from error

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from django.conf import settings
 
-from deliveries.policy import hops
 from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type, topics_of
+from deliveries.policy import hops
 from hookhub.api import event_objects
 from hookhub.api.errors import Refusal, bad_request, invalid, loop_detected, too_large
 from hookhub.api.event_objects import FIELDS, MAX_SHORT_FIELD, Member, TooLong

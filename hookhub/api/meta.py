@@ -19,8 +19,8 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from deliveries.systems import DIALECTS
 from deliveries.formats import DEFAULT, FORMATS
+from deliveries.systems import DIALECTS
 from hookhub.api.serializers import MetaSerializer
 
 VERSION = "0.1.0"

@@ -15,8 +15,8 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
 from deliveries import audit, names
-from deliveries.webhooks import lifecycle
 from deliveries.models import Organization, Repository, Webhook
+from deliveries.webhooks import lifecycle
 from hookhub.api.errors import conflict, invalid
 from hookhub.api.filters import known_only
 from hookhub.api.permissions import enter, enter_webhooks, is_operator

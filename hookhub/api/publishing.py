@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from rest_framework.exceptions import APIException
 
-from deliveries.events import Outdated, Premises
+from deliveries.events import NameSnapshot, StaleNames
 from deliveries.models import Organization
 from deliveries.rates import TooMany
 from hookhub import event_types, rate_limits
@@ -53,7 +53,7 @@ def accept(request: HttpRequest) -> HttpResponse | None:
         body, headers = _accept(request, now=timezone.now())
     except TooMany as error:
         return errors.as_plain(errors.throttled(error))
-    except (APIException, Http404, PermissionDenied, DataError, UnicodeEncodeError, Outdated):
+    except (APIException, Http404, PermissionDenied, DataError, UnicodeEncodeError, StaleNames):
         return None
     except (OperationalError, InterfaceError) as error:
         # Only the caller may retry: the events may have been stored.
@@ -83,7 +83,7 @@ def _names_organization_alone(request: HttpRequest) -> bool:
 def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, str]]:
     """Do what the DRF view does, with cached lookups."""
     key_id, secret = authentication.read_header(request.META["HTTP_AUTHORIZATION"])
-    key = authentication.verified(authentication.find_or_recall(key_id, now=now), secret, request=request, now=now)
+    key = authentication.verified(authentication.find_cached(key_id, now=now), secret, request=request, now=now)
     if settings.HOOKHUB_ACCESS_LOG:
         name_caller(request.META, key)
     require(Scope.PUBLISH, of=Scope(key.scope))
@@ -92,15 +92,15 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     taken = intake.read_once(request.META, content, request.META["CONTENT_TYPE"])
     organization = _organization(request, key, named_in(taken), now=now)
     if organization.validate_events:
-        require_validity(taken, organization=organization, own=event_types.recall_own(organization, now=now))
+        require_validity(taken, organization=organization, own=event_types.cached_custom(organization, now=now))
     repositories = _ids_of(organization, names_within(organization, taken).values(), now=now)
     hops = intake.hops_of(request.META.get("HTTP_HOOKHUB_HOPS"))
     events = new_events(taken, organization=organization, repositories=repositories, hops=hops, now=now)
     events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
     names = {repository_id: name for name, repository_id in repositories.items()}
-    premises = Premises({organization.pk: organization.slug}, names)
+    snapshot = NameSnapshot({organization.pk: organization.slug}, names)
     with rate_limits.taking_events(len(events), caller=key.key_id, organization=organization) as standings:
-        body, answered = publish(events, taken, premises=premises, now=now)
+        body, answered = publish(events, taken, snapshot=snapshot, now=now)
     return body, answered | rate_limits.headers_of(standings)
 
 

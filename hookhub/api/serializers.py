@@ -13,11 +13,12 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from deliveries import formats, plain_text, vault
-from deliveries.sending import url as target
+from deliveries.event_types.topics import TYPE, TYPE_LONGEST
 from deliveries.formats import MASK
 from deliveries.limits import LIMITS, MAX_LIMIT
 from deliveries.limits import validate as validate_limits
 from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
+from deliveries.sending import url as target
 from deliveries.webhooks.fields import (
     EVENTS_MOST,
     HEADER_VALUE,
@@ -26,7 +27,6 @@ from deliveries.webhooks.fields import (
     RETRIES_MOST,
     RETRY_WAIT_MOST,
 )
-from deliveries.event_types.topics import TYPE, TYPE_LONGEST
 from hookhub import api_keys, event_types, networks
 from hookhub.models import ApiKey, Replay, Scope
 

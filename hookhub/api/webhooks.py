@@ -13,10 +13,9 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries import stats
-from deliveries import redelivery
-from deliveries.webhooks import lifecycle
+from deliveries import redelivery, stats
 from deliveries.models import Delivery, Organization, Repository, Webhook
+from deliveries.webhooks import lifecycle
 from hookhub import samples
 from hookhub.addresses import path_of
 from hookhub.api.errors import conflict, invalid

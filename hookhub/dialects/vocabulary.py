@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from deliveries.event_types import catalogue
-from deliveries.systems import DIALECTS
 from deliveries.models import Organization
+from deliveries.systems import DIALECTS
 from hookhub import event_types
 from hookhub.api.errors import invalid
 

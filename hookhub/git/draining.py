@@ -14,7 +14,7 @@ from hookhub.git import branches
 from hookhub.git.listing import GitFailed
 from hookhub.git.payloads import Push
 from hookhub.git.repository import Repository
-from hookhub.git.sending import Accepted, Answer, Hopeless, Misconfigured, TooLarge, Unavailable, send
+from hookhub.git.sending import Accepted, Answer, Misconfigured, Rejected, TooLarge, Unavailable, send
 from hookhub.git.settings import NotConfigured, Settings, read_settings
 from hookhub.git.spool import Progress, Spool, SpoolFull
 from hookhub.git.telling import build_events
@@ -159,10 +159,10 @@ class _Sender:
             self._spool.remove(path)
             self.drained.sent += lines.count(b"\n")
             return True
-        if isinstance(answer, (Hopeless, TooLarge)):
+        if isinstance(answer, (Rejected, TooLarge)):
             if self._spool.halve(path):
                 return self._send_all(self._parts_of(path))
-            if isinstance(answer, Hopeless):
+            if isinstance(answer, Rejected):
                 self._reject(path, reason=answer.problem)
                 return True
         if isinstance(answer, (TooLarge, Misconfigured)):

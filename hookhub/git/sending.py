@@ -34,7 +34,7 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class Hopeless:
+class Rejected:
     """The content of an event is invalid; retrying cannot help."""
 
     problem: str
@@ -66,7 +66,7 @@ class Misconfigured:
     problem: str
 
 
-Answer = Union[Accepted, Hopeless, TooLarge, Unavailable, Misconfigured]
+Answer = Union[Accepted, Rejected, TooLarge, Unavailable, Misconfigured]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _judge(answer: Response, *, url: str) -> Answer:
         is_slow = answer.status == _TOO_SLOW
         return Unavailable(problem, retry_after_seconds=answer.retry_after_seconds, may_be_too_slow=is_slow)
     if answer.refusal is not None and answer.refusal.is_of_these_bytes:
-        return Hopeless(problem)
+        return Rejected(problem)
     if answer.status == _TOO_LARGE:
         return TooLarge(problem)
     if answer.refusal is not None and answer.refusal.names_repository:

@@ -14,12 +14,12 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from deliveries import vault
-from deliveries.pipeline import attempting, attempt_log
 from deliveries.event_types import catalogue
-from deliveries.systems import DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.formats.base import Verdict
-from deliveries.policy.outcomes import Lost
+from deliveries.pipeline import attempt_log, attempting
+from deliveries.policy.outcomes import NoResponse
+from deliveries.systems import DIALECTS
 from hookhub import request_log
 from hookhub.api import intake
 from hookhub.git import install
@@ -31,7 +31,12 @@ from tests.unit.made_up import NOW, a_claim, a_reply, a_result
 OURS = ("deliveries", "hookhub")
 EVENT = b'{"type":"push","data":{"n":1},"repository":"widgets","id":"1","timestamp":"2026-03-04T12:00:00Z"}'
 # The possible results of an attempt.
-ANSWERS = {"200": a_reply(200), "410": a_reply(410), "500": a_reply(500), "no answer": Lost("timeout", "no answer")}
+ANSWERS = {
+    "200": a_reply(200),
+    "410": a_reply(410),
+    "500": a_reply(500),
+    "no answer": NoResponse("timeout", "no answer"),
+}
 
 
 def formats() -> Iterator[str]:
@@ -43,7 +48,7 @@ def formats() -> Iterator[str]:
         policy = wire_format.policy
         retries = None if policy.retry_schedule is None else [wait.total_seconds() for wait in policy.retry_schedule]
         yield f"{slug} timeout={policy.timeout} retries={retries} auto_disable={policy.auto_disable}"
-        yield f"{slug} reserved headers: {' '.join(sorted(wire_format.own_headers))}"
+        yield f"{slug} reserved headers: {' '.join(sorted(wire_format.reserved_headers))}"
         meant: dict[str, list[str]] = {}
         for status in range(100, 600):
             if verdict := wire_format.judge(status):
@@ -74,7 +79,7 @@ def choices() -> Iterator[str]:
                     yield f"{model._meta.label}.{field.name} {value}"
     for what, answer in ANSWERS.items():
         for failures in (0, 99):
-            row = attempting.as_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+            row = attempting.to_columns(a_result(answer, failures=failures), attempt_id=a_claim().lease)
             yield f"{what} after {failures} failures: {row['outcomes']} {row['states']} {row['endings']}"
 
 
@@ -130,7 +135,7 @@ def logs() -> Iterator[str]:
         yield f"hookhub.access {name}"
     found: dict[str, None] = {}
     for answer, failures, ours in product(ANSWERS.values(), (0, 99), (True, None)):
-        row = attempting.as_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+        row = attempting.to_columns(a_result(answer, failures=failures), attempt_id=a_claim().lease)
         found |= dict.fromkeys(json.loads(attempt_log.line_of(row, was_ours=ours)))
     yield from (f"hookhub.attempts {name}" for name in found)
 

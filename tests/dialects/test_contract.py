@@ -11,8 +11,8 @@ from django.db import connection
 from django.test import Client
 from freezegun import freeze_time
 
-from deliveries.event_types import catalogue
 from deliveries import systems
+from deliveries.event_types import catalogue
 from deliveries.formats import FORMATS
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
 from deliveries.sending.sender import Sender

@@ -12,8 +12,8 @@ import pytest
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
-from deliveries.worker.loop import drain_once
 from deliveries.models import Organization
+from deliveries.worker.loop import run_until_idle
 from hookhub.dialects import DIALECTS
 from hookhub.models import ApiKey, Scope
 from hookhub.procfile import ROOT
@@ -57,7 +57,7 @@ def test_what_is_pasted_from_the_document_does_what_it_says(
             said = done.stdout.replace(live_server.url, SERVICE).replace(receiver.url("").rstrip("/"), RECEIVER)
             assert same(json.loads(said), promised[position]), (said, promised[position])
         # What a worker would do in the meantime.
-        drain_once(timedelta(seconds=30))
+        run_until_idle(timedelta(seconds=30))
 
 
 def test_every_dialect_has_a_page() -> None:

@@ -9,8 +9,8 @@ from django.test import Client
 from freezegun import freeze_time
 from pytest_django import Settings
 
-from deliveries.webhooks import lifecycle
 from deliveries.models import Event, Organization, Repository, Webhook
+from deliveries.webhooks import lifecycle
 from hookhub.models import ApiKey, Scope
 
 pytestmark = pytest.mark.django_db

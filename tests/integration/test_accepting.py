@@ -9,11 +9,9 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from deliveries import pipeline
-from deliveries import wakeup
-from deliveries import redelivery
-from deliveries.events import Accepted, IdempotencyConflict, NewEvent
+from deliveries import pipeline, redelivery, wakeup
 from deliveries.db.ids import first_id_at
+from deliveries.events import Accepted, IdempotencyConflict, NewEvent
 from deliveries.models import Arrival, Delivery, Event, Organization, Repository
 from tests.story import Forge, counted_statements, together
 

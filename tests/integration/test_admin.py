@@ -15,13 +15,12 @@ from django.urls import reverse
 from django.utils import timezone
 from freezegun import freeze_time
 
-from deliveries import pipeline, vault
+from deliveries import pipeline, redelivery, vault
 from deliveries.db import sql as queue
-from deliveries import redelivery
-from deliveries.webhooks import lifecycle
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import lifecycle
 from deliveries.workers import Heartbeat
 from hookhub import replays
 from hookhub.admin import paging
@@ -434,10 +433,10 @@ def test_due_now_means_due_now(forge: Forge, operator: Client, sender: Sender, n
     deliver_due(sender, now=now)
 
     with freeze_time(now + timedelta(seconds=30)):
-        pipeline.line_up(now=now + timedelta(seconds=30))
+        pipeline.promote_due(now=now + timedelta(seconds=30))
         assert (listed(operator, f"{LOG}?state=due"), len(listed(operator, f"{LOG}?state=later"))) == ([], 1)
     with freeze_time(now + timedelta(seconds=70)):
-        pipeline.line_up(now=now + timedelta(seconds=70))
+        pipeline.promote_due(now=now + timedelta(seconds=70))
         assert listed(operator, f"{LOG}?state=due") == [the_delivery().pk]
         assert listed(operator, f"{LOG}?state=later") == []
 

@@ -22,18 +22,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from deliveries import pipeline
-from deliveries.maintenance import tasks
-from deliveries import redelivery
-from deliveries.webhooks import lifecycle
-from deliveries.pipeline.attempting import Result, conclude, render
-from deliveries.pipeline.claiming import Claim, Wanted
-from deliveries.events import NewEvent
-from deliveries.models import Attempt, Delivery, Event, Organization
-from deliveries.policy.outcomes import Lost
-from deliveries.policy.retry import LEASE_LOSSES_MOST
+from deliveries import pipeline, redelivery
 from deliveries.event_types.topics import topics_of
-from deliveries.sending.transfer import Exchange, Reply
+from deliveries.events import NewEvent
+from deliveries.maintenance import tasks
+from deliveries.models import Attempt, Delivery, Event, Organization
+from deliveries.pipeline.attempting import Result, build_result, render
+from deliveries.pipeline.claiming import Capacity, Claim
+from deliveries.policy.outcomes import NoResponse
+from deliveries.policy.retry import LEASE_LOSSES_MOST
+from deliveries.sending.transfer import Exchange, Response
+from deliveries.webhooks import lifecycle
 
 SCHEDULE = [timedelta(minutes=1), timedelta(minutes=5)]
 LEASE = timedelta(seconds=60)
@@ -41,12 +40,12 @@ NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 # name: (subscribed topics, in-flight limit)
 WEBHOOKS = {"one": (["a"], 1), "two": (["a", "b"], 2), "all": (["*"], 3)}
 
-ANSWERS: dict[str, Reply | Lost] = {
-    "ok": Reply(200, "OK", (), b"ok"),
-    "refused": Reply(500, "", (), b""),
-    "busy": Reply(429, "", (("Retry-After", "90"),), b""),
-    "gone": Reply(410, "", (), b""),
-    "timeout": Lost("timeout", "Too slow."),
+ANSWERS: dict[str, Response | NoResponse] = {
+    "ok": Response(200, "OK", (), b"ok"),
+    "refused": Response(500, "", (), b""),
+    "busy": Response(429, "", (("Retry-After", "90"),), b""),
+    "gone": Response(410, "", (), b""),
+    "timeout": NoResponse("timeout", "Too slow."),
 }
 
 
@@ -150,7 +149,7 @@ class Course(RuleBasedStateMachine):
             and not any(map(self.stands_in_line, self.owed_to(name)))
         }
 
-        done = pipeline.fan_out(limit, wanted=Wanted(room), now=self.now)
+        done = pipeline.fan_out(limit, wanted=Capacity(room), now=self.now)
 
         assert done[:2] == (len(waiting), len(expected))
         assert len(done.claims) == min(room, sum(could.values()))
@@ -390,7 +389,7 @@ class Course(RuleBasedStateMachine):
     def result_of(self, claimed: Claim, answer: str) -> Result:
         request = render(claimed, now=self.now)
         exchange = Exchange(timedelta(milliseconds=5), ANSWERS[answer])
-        return conclude(claimed, request, exchange, started_at=self.now, now=self.now, jitter=0.0)
+        return build_result(claimed, request, exchange, started_at=self.now, now=self.now, jitter=0.0)
 
     def move_on(self, one: Owed, answer: str) -> None:
         """Apply a response to the model's delivery and webhook."""

@@ -12,10 +12,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from deliveries import audit, pipeline
-from deliveries.webhooks import lifecycle
 from deliveries.audit import Actor, Target
 from deliveries.formats import MASK
 from deliveries.models import AuditEntry, Organization, Webhook
+from deliveries.webhooks import lifecycle
 from hookhub.models import ApiKey, Membership, Scope
 from tests.api import Caller
 from tests.story import Forge

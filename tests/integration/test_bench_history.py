@@ -58,5 +58,5 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
     # They are due in hours, and none of them is ready.
     later = Delivery.objects.filter(state="pending", due_at__gt=timezone.now() + timedelta(hours=1))
     assert later.count() == 41
-    assert pipeline.line_up(now=timezone.now()) == 0
+    assert pipeline.promote_due(now=timezone.now()) == 0
     assert pipeline.claim(100, now=timezone.now()) == []

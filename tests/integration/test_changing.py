@@ -11,8 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from deliveries import vault
-from deliveries.webhooks import fields as terms, lifecycle
 from deliveries.models import Organization, Repository
+from deliveries.webhooks import fields as terms
+from deliveries.webhooks import lifecycle
 from hookhub.admin.access import ApiKeyAdmin, MembershipAdmin
 from hookhub.admin.organizations import RepositoryAdmin
 from hookhub.api import organizations
@@ -106,7 +107,7 @@ def test_a_secret_is_checked_by_the_format_that_another_has_given_the_webhook_me
     monkeypatch.setattr(terms, "check", check_and_pause)
 
     # Valid for github, but not usable for signing by standard-webhooks.
-    with pytest.raises(terms.BadTerms, match="secret"):
+    with pytest.raises(terms.InvalidFields, match="secret"):
         lifecycle.change(webhook.pk, {"secret": "not in base64!"}, now=now)
 
     webhook.refresh_from_db()

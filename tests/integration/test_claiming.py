@@ -10,12 +10,11 @@ import pytest
 from django.db import connection, transaction
 from pytest_django import Settings
 
-from deliveries import pipeline, stats
-from deliveries.pipeline import claiming
-from deliveries import redelivery
-from deliveries.pipeline.claiming import Claim, Destination, Wanted
+from deliveries import pipeline, redelivery, stats
 from deliveries.models import Delivery, Webhook
-from deliveries.policy.retry import TIMEOUTS_BEFORE_REST
+from deliveries.pipeline import claiming
+from deliveries.pipeline.claiming import Capacity, Claim, Destination
+from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
 from tests.receiver import Answer
 from tests.story import Forge, counted_statements, deliver_due, together
@@ -80,7 +79,7 @@ def test_a_retry_stands_in_line_from_its_very_moment_on(forge: Forge, now: datet
     Delivery.objects.update(line=Delivery.Line.NONE, due_at=later)
     assert pipeline.claim(10, now=later) == []
 
-    assert pipeline.line_up(now=later + timedelta(microseconds=age)) == count
+    assert pipeline.promote_due(now=later + timedelta(microseconds=age)) == count
     assert len(pipeline.claim(10, now=later)) == count
 
 
@@ -91,7 +90,7 @@ def test_the_longest_due_are_put_in_line_first_and_no_more_than_asked_for(forge:
     for age, delivery_id in enumerate(oldest):
         Delivery.objects.filter(pk=delivery_id).update(line=Delivery.Line.NONE, due_at=now + timedelta(seconds=age))
 
-    assert pipeline.line_up(2, now=now + timedelta(hours=1)) == 2
+    assert pipeline.promote_due(2, now=now + timedelta(hours=1)) == 2
 
     in_line = Delivery.objects.filter(line=Delivery.Line.AGAIN).order_by("due_at").values_list("id", flat=True)
     assert list(in_line) == oldest[:2]
@@ -254,7 +253,7 @@ def test_slow_receivers_get_no_more_than_their_room_and_the_others_all_the_rest(
     names = owe(forge, {"slow1": 9, "slow2": 9, "fast": 9}, now=now)
     Webhook.objects.filter(events__0__startswith="slow").update(pace=timedelta(seconds=1))
 
-    claims = pipeline.claim(Wanted(20, slow_room=3), now=now)
+    claims = pipeline.claim(Capacity(20, slow_slots=3), now=now)
 
     assert Counter(names[claimed.to.webhook_id] for claimed in claims) == {"slow1": 2, "slow2": 1, "fast": 9}
     assert {names[claimed.to.webhook_id]: claimed.to.slow for claimed in claims} == {
@@ -265,7 +264,7 @@ def test_slow_receivers_get_no_more_than_their_room_and_the_others_all_the_rest(
 def test_slow_receivers_have_their_room_by_turns(forge: Forge, now: datetime) -> None:
     names = owe(forge, dict.fromkeys(["a", "b", "c", "d", "e"], 30), now=now)
     Webhook.objects.update(pace=timedelta(seconds=2), max_in_flight=4)
-    in_flight = pipeline.claim(Wanted(64, slow_room=6), now=now)
+    in_flight = pipeline.claim(Capacity(64, slow_slots=6), now=now)
     served: Counter[str] = Counter()
 
     # One request ends at a time, and its slot is filled at once.
@@ -274,7 +273,7 @@ def test_slow_receivers_have_their_room_by_turns(forge: Forge, now: datetime) ->
         finish([over], now=now)
         Webhook.objects.filter(pk=over.to.webhook_id).update(last_delivery_at=now + timedelta(seconds=second))
         served[names[over.to.webhook_id]] += 1
-        in_flight += pipeline.claim(Wanted(64, slow_room=1), after=over.to.webhook_id, now=now)
+        in_flight += pipeline.claim(Capacity(64, slow_slots=1), after=over.to.webhook_id, now=now)
 
     assert sorted(served.values()) == [12] * 5
 
@@ -283,7 +282,7 @@ def test_without_room_for_slow_ones_those_that_lag_cost_the_others_no_slot(forge
     names = owe(forge, {**{f"lagging{n}": 5 for n in range(40)}, "fast": 5}, now=now)
     lagging = [pk for pk, name in names.items() if name != "fast"]
 
-    claims = pipeline.claim(Wanted(4, slow_room=0, lagging=lagging), now=now)
+    claims = pipeline.claim(Capacity(4, slow_slots=0, stalled_webhooks=lagging), now=now)
 
     assert [names[claimed.to.webhook_id] for claimed in claims] == ["fast"] * 4
 
@@ -292,7 +291,7 @@ def test_after_its_rest_one_that_kept_timing_out_is_tried_with_a_single_request(
     webhook = forge.webhook(now=now, max_in_flight=5)
     forge.accept(9, now=now)
     rested = now + timedelta(seconds=10)
-    Webhook.objects.filter(pk=webhook.pk).update(timeouts_in_a_row=TIMEOUTS_BEFORE_REST, resting_until=rested)
+    Webhook.objects.filter(pk=webhook.pk).update(timeouts_in_a_row=TIMEOUTS_BEFORE_BACKOFF, resting_until=rested)
     assert pipeline.claim(100, now=rested - timedelta(microseconds=1)) == []
 
     probe = pipeline.claim(100, now=rested)
@@ -461,10 +460,12 @@ def test_the_clock_finds_no_work_in_what_cannot_be_had_yet(forge: Forge, now: da
 def test_a_worker_without_room_for_slow_ones_finds_no_work_in_them(forge: Forge, now: datetime) -> None:
     slow = forge.webhook(now=now)
     forge.accept(now=now)
-    full = Wanted(5, slow_room=0)
+    full = Capacity(5, slow_slots=0)
     assert claiming.is_anything_to_do(full, max_in_flight=2, now=now)
 
-    assert not claiming.is_anything_to_do(Wanted(5, slow_room=0, lagging=[slow.pk]), max_in_flight=2, now=now)
+    assert not claiming.is_anything_to_do(
+        Capacity(5, slow_slots=0, stalled_webhooks=[slow.pk]), max_in_flight=2, now=now
+    )
     Webhook.objects.filter(pk=slow.pk).update(pace=timedelta(seconds=2))
     assert not claiming.is_anything_to_do(full, max_in_flight=2, now=now)
     assert is_anything_to_do(now)

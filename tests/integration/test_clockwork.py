@@ -12,17 +12,15 @@ from celery.concurrency.prefork import TaskPool
 from django.db import DatabaseError, OperationalError, connection
 from pytest_django import Settings
 
-from deliveries import pipeline
-from deliveries import wakeup
-from deliveries.pipeline import claiming
-from deliveries.worker import scheduler, orphans, process_pool
+from deliveries import pipeline, shutdown, wakeup
 from deliveries.db import sql
-from deliveries import shutdown
-from deliveries.worker.scheduler import Clock, do
 from deliveries.maintenance.invariants import examine
 from deliveries.models import Delivery
+from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.stats import stats_of
+from deliveries.worker import orphans, process_pool, scheduler
+from deliveries.worker.scheduler import Clock, do
 from tests.receiver import Answer
 from tests.story import Forge, ReadOnly, deliver_due, together
 
@@ -79,17 +77,17 @@ def test_a_bell_that_redis_takes_and_nobody_hears_does_not_keep_deliveries_waiti
     forge.webhook(now=now)
     pipeline.accept([forge.event(now=now)], now=now)
 
-    for _ in range(scheduler.UNHEARD_TICKS - 1):
+    for _ in range(scheduler.MAX_UNHEARD_TICKS - 1):
         clock._ring_for_due_work(now)
     assert woken == []
     clock._ring_for_due_work(now)
-    assert woken == [100 - scheduler.UNHEARD_TICKS]
+    assert woken == [100 - scheduler.MAX_UNHEARD_TICKS]
 
     # Some worker claims, so wake-ups are received.
     pipeline.fan_out(now=now)
     pipeline.claim(1, now=now)
     pipeline.accept([forge.event(now=now)], now=now)
-    for _ in range(scheduler.UNHEARD_TICKS):
+    for _ in range(scheduler.MAX_UNHEARD_TICKS):
         clock._ring_for_due_work(now)
     assert len(woken) == 1
 
@@ -136,7 +134,7 @@ def test_a_worker_told_to_stop_waits_for_the_drain_of_its_own_process(clock: Clo
     order: list[str] = []
 
     def drain() -> None:
-        with orphans.at_work:
+        with orphans.drain_lock:
             began.set()
             assert may_go_on.wait(10)
             order.append("settled")
@@ -254,7 +252,7 @@ def test_where_nothing_can_be_written_down_nobody_is_woken_and_the_tick_ends(
     pipeline.accept([forge.event(now=now)], now=now)
     read_only.on()
 
-    for _ in range(scheduler.UNHEARD_TICKS + 1):
+    for _ in range(scheduler.MAX_UNHEARD_TICKS + 1):
         with pytest.raises(OperationalError):
             clock._ring_for_due_work(now)
     with pytest.raises(OperationalError):

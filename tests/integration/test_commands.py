@@ -15,12 +15,12 @@ from pytest_django import Settings
 
 from deliveries import pipeline, vault
 from deliveries.maintenance import invariants, retention
-from deliveries.webhooks import lifecycle
-from deliveries.systems import DIALECTS
 from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.sending.sender import Sender
+from deliveries.systems import DIALECTS
 from deliveries.vault import Unreadable
+from deliveries.webhooks import lifecycle
 from hookhub.management.commands.up import first_steps
 from hookhub.models import ApiKey, Scope, digest
 from tests.receiver import Answer, Receiver

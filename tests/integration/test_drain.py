@@ -14,18 +14,17 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from pytest_django import Settings
 
-from deliveries import pipeline, tasks
-from deliveries.worker import loop, database_clock
+from deliveries import pipeline, shutdown, tasks
 from deliveries.db import sql
-from deliveries import shutdown
-from deliveries.pipeline import attempt_log
-from deliveries.webhooks import lifecycle
-from deliveries.pipeline.claiming import Wanted
-from deliveries.worker.loop import Drain, Drained, drain_once
-from deliveries.worker.slots import IN_ALL
 from deliveries.models import Attempt, Delivery, Webhook
+from deliveries.pipeline import attempt_log
+from deliveries.pipeline.claiming import Capacity
 from deliveries.sending.sender import Sender, make_sender
+from deliveries.webhooks import lifecycle
+from deliveries.worker import database_clock, loop
 from deliveries.worker.database_clock import DatabaseClock
+from deliveries.worker.loop import Drained, WorkerLoop, run_until_idle
+from deliveries.worker.slots import OVERCOMMIT
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, ReadOnly, Stopped
 
@@ -36,7 +35,7 @@ LONG = timedelta(seconds=30)
 
 @pytest.fixture
 def few_slots() -> Iterator[Sender]:
-    made = make_sender(slots=4 * IN_ALL)
+    made = make_sender(slots=4 * OVERCOMMIT)
     yield made
     made.close()
 
@@ -48,7 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(sender: Sender, *, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> Drained:
     """Run the loop with a clock that stands still."""
-    return Drain(sender, Stopped(now), LONG, is_stopping=is_stopping).run()
+    return WorkerLoop(sender, Stopped(now), LONG, is_stopping=is_stopping).run()
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -118,7 +117,7 @@ def test_what_is_due_and_cannot_be_had_does_not_keep_it_going(forge: Forge, few_
     Webhook.objects.filter(pk=webhook.pk).update(name="full")
 
     started = time.monotonic()
-    done = Drain(few_slots, Stopped(now), LONG, timedelta(milliseconds=50)).run()
+    done = WorkerLoop(few_slots, Stopped(now), LONG, timedelta(milliseconds=50)).run()
 
     assert done == Drained(0, 0)
     assert time.monotonic() - started < 2
@@ -135,7 +134,7 @@ def test_while_it_lingers_it_takes_what_becomes_due(forge: Forge, few_slots: Sen
 
     def linger() -> Drained:
         try:
-            return Drain(few_slots, Clock(now), LONG, timedelta(seconds=0.5)).run()
+            return WorkerLoop(few_slots, Clock(now), LONG, timedelta(seconds=0.5)).run()
         finally:
             connection.close()
 
@@ -213,19 +212,19 @@ def test_told_to_stop_it_begins_nothing_new_and_finishes_what_it_began(
 def test_told_to_stop_before_it_began_it_does_nothing(forge: Forge, now: datetime, settings: Settings) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    shutdown.set_stopping()
+    shutdown.request_shutdown()
     try:
-        assert drain_once(LONG) == Drained(0, 0)
+        assert run_until_idle(LONG) == Drained(0, 0)
     finally:
         shutdown.clear()
-    assert drain_once(LONG) == Drained(0, 1)
+    assert run_until_idle(LONG) == Drained(0, 1)
 
 
 def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(20, now=now)
 
-    done = Drain(few_slots, Stopped(now), timedelta(0)).run()
+    done = WorkerLoop(few_slots, Stopped(now), timedelta(0)).run()
 
     assert done == Drained(0, 0)
 
@@ -233,7 +232,7 @@ def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: d
 def test_the_next_drain_begins_behind_the_last_webhook_served(forge: Forge, few_slots: Sender, now: datetime) -> None:
     hooks = [forge.webhook(now=now, path=f"/{n}") for n in range(6)]
     forge.accept(now=now)
-    drained = Drain(few_slots, Stopped(now), LONG)
+    drained = WorkerLoop(few_slots, Stopped(now), LONG)
 
     assert drained._top_up()
 
@@ -397,7 +396,7 @@ def test_told_to_stop_while_the_database_is_away_it_waits_a_while_and_then_gives
         raise OperationalError("away")
 
     monkeypatch.setattr(pipeline, "settle", away)
-    monkeypatch.setattr(loop, "PATIENCE_WHEN_STOPPING", timedelta(milliseconds=100))
+    monkeypatch.setattr(loop, "SHUTDOWN_DB_TIMEOUT", timedelta(milliseconds=100))
 
     done = run(few_slots, now=now, is_stopping=lambda: bool(tries))
 
@@ -438,16 +437,16 @@ def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_e
 ) -> None:
     forge.webhook(now=now)
     forge.accept(20, now=now)
-    look, looks = Drain._look, []
+    look, looks = WorkerLoop._look, []
 
-    def read_only_at_the_second_look(self: Drain, wanted: Wanted) -> bool:
+    def read_only_at_the_second_look(self: WorkerLoop, wanted: Capacity) -> bool:
         looks.append(self.sender.in_flight + len(self._ended))
         if len(looks) == 2:
             read_only.on()
             threading.Timer(0.2, read_only.off).start()
         return look(self, wanted)
 
-    monkeypatch.setattr(Drain, "_look", read_only_at_the_second_look)
+    monkeypatch.setattr(WorkerLoop, "_look", read_only_at_the_second_look)
 
     def take_a_moment(connection: object, request: object) -> None:
         time.sleep(0.05)
@@ -530,7 +529,7 @@ def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(
     claims = pipeline.claim(10, now=now)
     late = now + settings.HOOKHUB_LEASE - settings.HOOKHUB_TIMEOUT_MOST + timedelta(microseconds=1)
 
-    Drain(few_slots, Stopped(late), LONG)._begin(claims)
+    WorkerLoop(few_slots, Stopped(late), LONG)._begin(claims)
 
     assert few_slots.in_flight == 0
     assert set(Delivery.objects.values_list("state", "attempts_made", "due_at", "lease", "first_attempt_at")) == {
@@ -566,13 +565,13 @@ def test_one_result_that_the_database_refuses_does_not_take_its_neighbours_along
     for path in ("/bad", "/good", "/fine"):
         forge.webhook(now=now, path=path)
     forge.accept(now=now)
-    as_row = pipeline.as_row
+    to_columns = pipeline.to_columns
 
     def poisoned(result: object, *, attempt_id: object) -> dict[str, object]:
-        row = as_row(result, attempt_id=attempt_id)  # type: ignore[arg-type]
+        row = to_columns(result, attempt_id=attempt_id)  # type: ignore[arg-type]
         return {**row, "errors": "\0"} if str(row["urls"]).endswith("/bad") else row
 
-    monkeypatch.setattr(pipeline, "as_row", poisoned)
+    monkeypatch.setattr(pipeline, "to_columns", poisoned)
 
     run(few_slots, now=now)
 
@@ -612,7 +611,7 @@ def test_a_drain_that_runs_for_long_notices_that_the_databases_clock_was_set(
 
     forge.receiver.script = set_it
 
-    assert Drain(few_slots, DatabaseClock(), LONG).run().attempts == 2
+    assert WorkerLoop(few_slots, DatabaseClock(), LONG).run().attempts == 2
 
     first, second = Attempt.objects.order_by("started_at").values_list("started_at", flat=True)
     assert timedelta(minutes=59) < second - first < timedelta(minutes=61)

@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 from freezegun import freeze_time
 
 from deliveries.event_types import catalogue
-from deliveries.systems import DIALECTS
 from deliveries.models import Event, Organization
+from deliveries.systems import DIALECTS
 from hookhub import event_types
 from hookhub.event_types import OWN_MOST, Taken
 from hookhub.models import OwnEventType, Scope

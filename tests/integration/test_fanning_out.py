@@ -9,22 +9,21 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from deliveries import pipeline
+from deliveries import pipeline, redelivery
 from deliveries.maintenance import tasks
-from deliveries import redelivery
-from deliveries.webhooks import lifecycle
-from deliveries.pipeline.claiming import SLOW_FROM, Wanted
-from deliveries.worker.loop import Drain
-from deliveries.pipeline.fanning_out import TURNS
 from deliveries.models import Arrival, Delivery, Repository, Webhook
-from deliveries.policy.retry import TIMEOUTS_BEFORE_REST
+from deliveries.pipeline.claiming import SLOW_FROM, Capacity
+from deliveries.pipeline.fanning_out import TURNS
+from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import lifecycle
 from deliveries.worker.database_clock import DatabaseClock
+from deliveries.worker.loop import WorkerLoop
 from tests.story import Forge, attempt_all, outcomes_of, the_delivery, together
 
 pytestmark = pytest.mark.django_db
 
-PLENTY = Wanted(1000)
+PLENTY = Capacity(1000)
 
 
 def states_of(webhook: Webhook) -> dict[str, int]:
@@ -94,15 +93,15 @@ def test_a_webhook_is_given_no_more_than_its_share_with_what_it_has_in_flight(fo
     [
         ({"resting_until": timedelta(seconds=1)}, PLENTY, 0),
         ({"resting_until": timedelta(0)}, PLENTY, 3),
-        ({"timeouts_in_a_row": TIMEOUTS_BEFORE_REST}, PLENTY, 1),
-        ({"pace": SLOW_FROM}, Wanted(1000, slow_room=0), 0),
-        ({"pace": SLOW_FROM}, Wanted(1000, slow_room=2), 2),
-        ({"pace": SLOW_FROM / 2}, Wanted(1000, slow_room=0), 3),
+        ({"timeouts_in_a_row": TIMEOUTS_BEFORE_BACKOFF}, PLENTY, 1),
+        ({"pace": SLOW_FROM}, Capacity(1000, slow_slots=0), 0),
+        ({"pace": SLOW_FROM}, Capacity(1000, slow_slots=2), 2),
+        ({"pace": SLOW_FROM / 2}, Capacity(1000, slow_slots=0), 3),
     ],
     ids=["rests", "rested", "half open", "slow, no room", "slow, some room", "prompt"],
 )
 def test_a_webhook_s_health_counts(
-    forge: Forge, now: datetime, health: dict[str, object], wanted: Wanted, sent: int
+    forge: Forge, now: datetime, health: dict[str, object], wanted: Capacity, sent: int
 ) -> None:
     webhook = forge.webhook(now=now)
     if isinstance(rest := health.get("resting_until"), timedelta):
@@ -118,7 +117,7 @@ def test_one_that_lags_at_this_moment_shares_the_room_of_the_slow(forge: Forge, 
     lagging, prompt = forge.webhook(now=now), forge.webhook(now=now)
     publish(forge, 2, now=now)
 
-    claims = pipeline.fan_out(wanted=Wanted(1000, slow_room=1, lagging=[lagging.pk]), now=now).claims
+    claims = pipeline.fan_out(wanted=Capacity(1000, slow_slots=1, stalled_webhooks=[lagging.pk]), now=now).claims
 
     assert Counter(claimed.to.webhook_id for claimed in claims) == {lagging.pk: 1, prompt.pk: 2}
     assert {claimed.to.webhook_id: claimed.to.slow for claimed in claims} == {lagging.pk: True, prompt.pk: False}
@@ -128,7 +127,7 @@ def test_with_little_room_each_webhook_has_one_before_any_has_two(forge: Forge, 
     hooks = [forge.webhook(now=now).pk for _ in range(3)]
     ids = publish(forge, 3, now=now)
 
-    done = pipeline.fan_out(wanted=Wanted(3), now=now)
+    done = pipeline.fan_out(wanted=Capacity(3), now=now)
 
     assert {claimed.to.webhook_id: claimed.event_id for claimed in done.claims} == dict.fromkeys(hooks, str(ids[0]))
     assert done[:2] == (3, 9)
@@ -157,7 +156,7 @@ def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge,
     forge.webhook(now=now, max_in_flight=1000)
 
     after, turns = 0, []
-    while (done := pipeline.fan_out(TURNS, wanted=Wanted(TURNS), after=after, now=now)).events:
+    while (done := pipeline.fan_out(TURNS, wanted=Capacity(TURNS), after=after, now=now)).events:
         assert {of[UUID(claimed.event_id)] for claimed in done.claims} == {done.after}
         turns.append(done.after)
         after = done.after
@@ -272,7 +271,7 @@ def test_many_at_once_claim_everything_once_and_no_more_than_the_shares(forge: F
         try:
             mine = []
             for _ in range(10):
-                mine += pipeline.fan_out(3, wanted=Wanted(6), now=now).claims
+                mine += pipeline.fan_out(3, wanted=Capacity(6), now=now).claims
                 mine += pipeline.claim(6, now=now)
             return [claimed.delivery_id for claimed in mine]
         finally:
@@ -335,7 +334,7 @@ def test_an_event_that_cannot_be_fanned_out_in_time_keeps_no_other_from_it(
     with connection.cursor() as cursor:
         cursor.execute(SLOW_TO_OWE)
     try:
-        done = Drain(sender, DatabaseClock(), timedelta(seconds=3), timedelta(seconds=3)).run()
+        done = WorkerLoop(sender, DatabaseClock(), timedelta(seconds=3), timedelta(seconds=3)).run()
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TRIGGER dawdle ON deliveries_delivery; RESET statement_timeout")

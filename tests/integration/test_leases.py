@@ -11,18 +11,17 @@ from django.db import connection, transaction
 from django.db.models import Count
 from pytest_django import Settings
 
-from deliveries import pipeline
-from deliveries.maintenance import tasks
-from deliveries.pipeline import rescue
+from deliveries import pipeline, redelivery
 from deliveries.db import sql
-from deliveries import redelivery
-from deliveries.webhooks import lifecycle
+from deliveries.maintenance import tasks
+from deliveries.models import Attempt, Delivery, Webhook
+from deliveries.pipeline import rescue
 from deliveries.pipeline.attempting import Result
 from deliveries.pipeline.claiming import Claim
-from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.policy.outcomes import Lost
+from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Exchange, Reply, Request
+from deliveries.sending.transfer import Exchange, Request, Response
+from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, deliver_due, outcomes_of, the_delivery, together
 
@@ -297,9 +296,9 @@ def test_an_outcome_that_is_known_is_never_changed(forge: Forge, sender: Sender,
     forge.webhook(now=now)
     forge.accept(now=now)
     claims = claim_due(1, now=now)
-    pipeline.settle(pretend(claims, Reply(200, "", (), b"first"), now=now), now=now)
+    pipeline.settle(pretend(claims, Response(200, "", (), b"first"), now=now), now=now)
 
-    pipeline.settle(pretend(claims, Lost("timeout", "second"), now=now), now=now)
+    pipeline.settle(pretend(claims, NoResponse("timeout", "second"), now=now), now=now)
 
     attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.status, attempt.error) == ("delivered", 200, "")
@@ -308,14 +307,14 @@ def test_an_outcome_that_is_known_is_never_changed(forge: Forge, sender: Sender,
 
 # A webhook's health across batches ----------------------------------------------------------------------------------
 
-SLOW, REFUSED = Lost("timeout", "Too slow."), Reply(500, "", (), b"")
+SLOW, REFUSED = NoResponse("timeout", "Too slow."), Response(500, "", (), b"")
 
 
-def asking(seconds: int) -> Reply:
-    return Reply(429, "", (("Retry-After", str(seconds)),), b"")
+def asking(seconds: int) -> Response:
+    return Response(429, "", (("Retry-After", str(seconds)),), b"")
 
 
-def pretend(claims: Sequence[Claim], came: Reply | Lost, *, now: datetime) -> list[Result]:
+def pretend(claims: Sequence[Claim], came: Response | NoResponse, *, now: datetime) -> list[Result]:
     """Return the results of attempts with this outcome, without sending anything."""
     request = Request("http://127.0.0.1/", (), b"", timedelta(seconds=1))
     exchange = Exchange(timedelta(milliseconds=1), came)
@@ -337,7 +336,7 @@ BATCHES = {
 
 @pytest.mark.parametrize(("came", "expected"), BATCHES.values(), ids=BATCHES)
 def test_health_is_carried_on_from_batch_to_batch(
-    forge: Forge, now: datetime, came: list[Reply | Lost], expected: dict[str, int | None]
+    forge: Forge, now: datetime, came: list[Response | NoResponse], expected: dict[str, int | None]
 ) -> None:
     webhook = forge.webhook(now=now, max_in_flight=100)
     forge.accept(len(came), now=now)
@@ -354,17 +353,17 @@ def test_health_is_carried_on_from_batch_to_batch(
     assert found == expected
 
 
-OK = Reply(200, "", (), b"")
+OK = Response(200, "", (), b"")
 # Outcomes of a healthy webhook in one batch, in this order, and the webhook's row afterwards.
 WITH_A_SUCCESS_BEHIND = {
     "a request to wait": ([asking(600), OK], {"resting_until": 600, "failure_count": 0}),
-    "an address that is gone": ([Reply(410, "", (), b""), OK], {"gone_at": 0, "failure_count": 0}),
+    "an address that is gone": ([Response(410, "", (), b""), OK], {"gone_at": 0, "failure_count": 0}),
 }
 
 
 @pytest.mark.parametrize(("came", "expected"), WITH_A_SUCCESS_BEHIND.values(), ids=WITH_A_SUCCESS_BEHIND)
 def test_a_success_behind_it_in_the_same_batch_does_not_unsay_what_a_receiver_said(
-    forge: Forge, now: datetime, came: list[Reply], expected: dict[str, int]
+    forge: Forge, now: datetime, came: list[Response], expected: dict[str, int]
 ) -> None:
     webhook = forge.webhook(now=now, max_in_flight=100)
     forge.accept(3, now=now)
@@ -387,7 +386,7 @@ def test_a_batch_that_is_settled_late_does_not_turn_back_the_last_delivery(forge
     later = now + timedelta(seconds=1)
 
     pipeline.settle(pretend([second], REFUSED, now=later), now=later)
-    pipeline.settle(pretend([first], Reply(200, "", (), b""), now=now), now=later)
+    pipeline.settle(pretend([first], Response(200, "", (), b""), now=now), now=later)
 
     webhook.refresh_from_db()
     assert (webhook.last_delivery_at, webhook.last_delivery_status, webhook.last_success_at) == (later, "500", now)
@@ -578,18 +577,18 @@ def test_what_a_child_had_in_hand_when_it_died_is_taken_back_at_once(forge: Forg
     forge.accept(2, now=now)
     [ours] = claim_due(1, now=now)
     pid = claim_in_a_child(now)
-    assert rescue.process_of(ours.lease) == os.getpid()
-    assert {rescue.process_of(lease) for lease in Delivery.objects.values_list("lease", flat=True)} == {
+    assert rescue.lease_pid(ours.lease) == os.getpid()
+    assert {rescue.lease_pid(lease) for lease in Delivery.objects.values_list("lease", flat=True)} == {
         os.getpid(), pid,
     }  # fmt: skip
 
-    assert rescue.reclaim_from_the_dead(now=now) == 1
+    assert rescue.rescue_dead_processes(now=now) == 1
 
     taken = Delivery.objects.exclude(pk=ours.delivery_id).get()
     assert (taken.state, taken.line, taken.due_at, taken.lease_losses) == ("pending", Delivery.Line.AGAIN, now, 1)
     assert outcomes_of(taken) == ["unknown"]
     assert Delivery.objects.get(pk=ours.delivery_id).state == "sending"
-    assert rescue.reclaim_from_the_dead(now=now) == 0
+    assert rescue.rescue_dead_processes(now=now) == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -602,5 +601,5 @@ def test_what_another_worker_has_in_hand_is_its_own_business(
 
     monkeypatch.setattr(rescue, "_worker", os.urandom(8))
 
-    assert rescue.reclaim_from_the_dead(now=now) == 0
+    assert rescue.rescue_dead_processes(now=now) == 0
     assert the_delivery().state == "sending"

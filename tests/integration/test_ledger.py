@@ -6,13 +6,12 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection
 
-from deliveries import pipeline
-from deliveries.maintenance import tasks, invariants
+from deliveries import pipeline, redelivery
 from deliveries.db import sql
-from deliveries import redelivery
-from deliveries.webhooks import lifecycle
+from deliveries.maintenance import invariants, tasks
 from deliveries.models import Delivery, Event, Organization, Webhook
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import lifecycle
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, forget_old
 

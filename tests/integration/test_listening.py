@@ -11,7 +11,15 @@ from celery import current_app
 from kombu import Connection, Consumer, Exchange, Message, Queue
 from pytest_django import Settings
 
-from deliveries.worker.kombu_transport import LOG_INTERVAL_SECONDS, MAX_BELL_BYTES, TASK, Complaints, Transport, is_bell, new_bell
+from deliveries.worker.kombu_transport import (
+    LOG_INTERVAL_SECONDS,
+    MAX_BELL_BYTES,
+    TASK,
+    Complaints,
+    Transport,
+    is_bell,
+    new_bell,
+)
 
 
 @pytest.fixture

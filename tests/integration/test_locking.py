@@ -4,9 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from deliveries import pipeline
+from deliveries import pipeline, redelivery
 from deliveries.maintenance import tasks
-from deliveries import redelivery
 from deliveries.models import Attempt, Delivery
 from tests.story import Forge, forget_old, together
 

@@ -8,10 +8,10 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from deliveries import pipeline
-from deliveries.policy import hops
-from deliveries.webhooks import lifecycle
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
+from deliveries.policy import hops
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import lifecycle
 from hookhub.stream import entries, storing
 from hookhub.stream.entries import Entry
 from tests.api import Caller, faults

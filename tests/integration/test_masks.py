@@ -8,10 +8,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from deliveries import vault
-from deliveries.webhooks import lifecycle
 from deliveries.formats import FORMATS, MASK
 from deliveries.models import Organization, Repository, Webhook
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks import lifecycle
+from deliveries.webhooks.fields import InvalidFields
 from tests.api import Caller, faults
 
 pytestmark = pytest.mark.django_db
@@ -252,5 +252,5 @@ def test_a_change_is_checked_with_what_its_masks_stand_for(organization: Organiz
     row = Webhook.objects.get()
 
     lifecycle.check_change(row, {"headers": {"X-Old": MASK}, "secret": MASK})
-    with pytest.raises(BadTerms, match="X-Other"):
+    with pytest.raises(InvalidFields, match="X-Other"):
         lifecycle.check_change(row, {"headers": {"X-Other": MASK}})

@@ -9,8 +9,7 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 
-from deliveries import pipeline
-from deliveries import redelivery
+from deliveries import pipeline, redelivery
 from deliveries.models import Webhook
 from hookhub.models import Membership
 from hookhub.notices import BATCH, tell_owners

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from deliveries import compact_json
+from deliveries import compact_json, redelivery
 from deliveries.event_types import catalogue
-from deliveries import redelivery
-from deliveries.webhooks import lifecycle
-from deliveries.systems import DIALECTS
-from deliveries.events import only_for, operational
+from deliveries.events import system_event, targeted_event
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Event
 from deliveries.sending.sender import Sender
+from deliveries.systems import DIALECTS
+from deliveries.webhooks import lifecycle
 from hookhub.dialects.social_gateway import trying
 from hookhub.models import Scope
 from tests.api import Caller
@@ -65,7 +64,7 @@ def test_own_json_never_holds_what_is_no_json() -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_documented_example_is_what_javascript_would_sign(dialect: str) -> None:
     for event_type in catalogue.of(dialect).types.values():
-        payload = only_for(
+        payload = targeted_event(
             1, event_type.type, event_type.example, organization_id=1, repository_id=None, now=PUSH.sent_at
         ).payload
 
@@ -128,7 +127,7 @@ def test_a_disabled_webhooks_news_is_what_javascript_would_sign(forge: Forge, no
 
     assert payload == stringified(payload)
     assert "Größe 🎉".encode() in payload
-    assert operational("webhook.x", organization_id=1, data={"ü": 1.0}, now=now).payload == '{"ü":1}'.encode()
+    assert system_event("webhook.x", organization_id=1, data={"ü": 1.0}, now=now).payload == '{"ü":1}'.encode()
 
 
 @pytest.mark.django_db

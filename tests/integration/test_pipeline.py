@@ -12,15 +12,14 @@ from django.db import connection, transaction
 from django.db.models import Count
 from pytest_django import Settings
 
-from deliveries import pipeline, vault
-from deliveries.maintenance import tasks
+from deliveries import pipeline, redelivery, vault
 from deliveries.db import sql
-from deliveries import redelivery
-from deliveries.webhooks import lifecycle
 from deliveries.formats import FORMATS, MASK, Message, Rendered
 from deliveries.formats.standard_webhooks import StandardWebhooks
+from deliveries.maintenance import tasks
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, deliver_due, outcomes_of, the_delivery
 

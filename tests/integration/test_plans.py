@@ -10,12 +10,13 @@ from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 
 from deliveries import pipeline
-from deliveries.db import arrays, sql as queue
-from deliveries.pipeline import claiming
-from deliveries.webhooks import lifecycle
-from deliveries.pipeline.claiming import Wanted
+from deliveries.db import arrays
+from deliveries.db import sql as queue
 from deliveries.models import Delivery, Webhook
+from deliveries.pipeline import claiming
+from deliveries.pipeline.claiming import Capacity
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all
 
@@ -73,9 +74,9 @@ def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
     later = now + timedelta(hours=1)
 
     pipeline.accept([forge.event(now=now)], now=now)
-    claims = pipeline.fan_out(wanted=Wanted(10), now=now).claims
+    claims = pipeline.fan_out(wanted=Capacity(10), now=now).claims
     pipeline.settle(attempt_all(claims, sender, now=now), now=now)
-    pipeline.line_up(now=later)
+    pipeline.promote_due(now=later)
     pipeline.settle(attempt_all(pipeline.claim(10, now=later), sender, now=later), now=later)
     pipeline.review(now=later)
 

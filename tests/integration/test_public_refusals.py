@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from deliveries.sending import ssrf, url as target
-from deliveries.webhooks import lifecycle
 from deliveries.models import Attempt, Webhook
-from deliveries.policy.outcomes import Lost
+from deliveries.policy.outcomes import NoResponse
+from deliveries.sending import ssrf
+from deliveries.sending import url as target
 from deliveries.sending.sender import Sender, policy_from_settings
-from deliveries.sending.url import BadTarget
-from deliveries.webhooks.fields import BadTerms
+from deliveries.sending.url import InvalidURL
+from deliveries.webhooks import lifecycle
+from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import Scope
 from tests.api import Caller, faults
 from tests.certificates import Identity
@@ -39,7 +40,7 @@ def strict() -> Iterator[Sender]:
 def test_a_private_names_address_is_in_the_log_and_not_in_the_refusal(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "hookhub.guard")
 
-    with pytest.raises(BadTarget) as refused:
+    with pytest.raises(InvalidURL) as refused:
         target.check("https://ci.corp/", policy=ssrf.Policy(), resolve=lambda _host, _port: ["10.20.30.40"])
 
     assert refused.value.message == SENTENCE.format("ci.corp")
@@ -58,7 +59,7 @@ def test_a_private_names_address_is_not_in_the_delivery_log(
 
     found = exchange(strict, a_request(f"http://a.localhost:{receiver.port}/"))
 
-    assert found.result == Lost("forbidden", SENTENCE.format("a.localhost"))
+    assert found.result == NoResponse("forbidden", SENTENCE.format("a.localhost"))
     assert receiver.connections == 0
     assert any(
         "a.localhost are not allowed: it resolves to 127.0.0.1, which is" in message for message in caplog.messages
@@ -112,7 +113,7 @@ def test_an_http_webhook_can_be_changed_only_to_https_and_disabled(
         {"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is enabled"},
     )
     assert Webhook.objects.get().name == ""
-    with pytest.raises(BadTerms, match="HOOKHUB_HTTPS_ONLY"):
+    with pytest.raises(InvalidFields, match="HOOKHUB_HTTPS_ONLY"):
         lifecycle.check_change(webhook, {"name": "ci"})
     assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"active": True}).status_code == 422
     assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"active": False}).status_code == 200

@@ -14,7 +14,7 @@ from django.test import Client
 from freezegun import freeze_time
 
 from deliveries import pipeline
-from deliveries.events import NewEvent, Outdated, Premises
+from deliveries.events import NameSnapshot, NewEvent, StaleNames
 from deliveries.models import Event, Organization, Repository
 from hookhub.api.events import EventsView
 from hookhub.models import ApiKey, Membership, Scope
@@ -367,16 +367,16 @@ def test_the_engine_stores_nothing_that_goes_by_what_is_no_longer_so(
         )
         for key in keys
     ]  # fmt: skip
-    true = Premises({organization.pk: "acme"}, {repository.pk: "widgets"})
+    true = NameSnapshot({organization.pk: "acme"}, {repository.pk: "widgets"})
     gone = repository.pk + 1000
-    for premises in (
-        Premises({organization.pk: "globex"}, {}),
-        Premises({organization.pk + 1000: "acme"}, {}),
-        Premises({}, {repository.pk: "gadgets"}),
-        Premises({}, {repository.pk: "widgets", gone: "gadgets"}),
+    for snapshot in (
+        NameSnapshot({organization.pk: "globex"}, {}),
+        NameSnapshot({organization.pk + 1000: "acme"}, {}),
+        NameSnapshot({}, {repository.pk: "gadgets"}),
+        NameSnapshot({}, {repository.pk: "widgets", gone: "gadgets"}),
     ):
-        with pytest.raises(Outdated):
-            pipeline.accept(events, premises=premises, now=now)
+        with pytest.raises(StaleNames):
+            pipeline.accept(events, snapshot=snapshot, now=now)
 
     assert not Event.objects.exists()
-    assert len(pipeline.accept(events, premises=true, now=now)) == len(keys) == Event.objects.count()
+    assert len(pipeline.accept(events, snapshot=true, now=now)) == len(keys) == Event.objects.count()

@@ -14,10 +14,10 @@ from redis.exceptions import ConnectionError as NoRedis
 from redis.exceptions import TimeoutError as TooLate
 
 from deliveries import rates
-from deliveries.webhooks import lifecycle
 from deliveries.models import Event, Organization, Repository, Webhook
 from deliveries.rates import Counters, Policy, TooMany
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks import lifecycle
+from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import Scope
 from tests.api import Caller, faults
 from tests.story import ReadOnly
@@ -314,7 +314,7 @@ def test_an_organization_has_so_many_webhooks_and_no_more(make: Any, settings: S
     first = make()
     make()
 
-    with pytest.raises(BadTerms, match="organization: has reached its limit of 2 webhooks"):
+    with pytest.raises(InvalidFields, match="organization: has reached its limit of 2 webhooks"):
         make()
 
     lifecycle.delete(lifecycle.lock(first.pk), now=now)
@@ -330,9 +330,9 @@ def test_a_url_has_so_many_webhooks_in_each_scope(
     make()
     moving = make("http://127.0.0.1:9999/other")
 
-    with pytest.raises(BadTerms, match="limit reached: 1 webhooks of the organization already have this URL"):
+    with pytest.raises(InvalidFields, match="limit reached: 1 webhooks of the organization already have this URL"):
         make()
-    with pytest.raises(BadTerms, match="already have this URL"):
+    with pytest.raises(InvalidFields, match="already have this URL"):
         lifecycle.change(moving.pk, {"url": "http://127.0.0.1:9999/"}, now=now)
 
     make(repository=repository)
@@ -346,7 +346,7 @@ def test_a_host_has_so_many_webhooks_over_all_organizations(make: Any, settings:
     make("http://127.0.0.1:9999/a")
     make("https://127.0.0.1:8443?b", organization=Organization.objects.create(slug="other"))
 
-    with pytest.raises(BadTerms, match="2 webhooks of all organizations use this host"):
+    with pytest.raises(InvalidFields, match="2 webhooks of all organizations use this host"):
         make("http://127.0.0.1:9998/c", organization=Organization.objects.create(slug="third"))
 
     make("http://[::1]:9999/")

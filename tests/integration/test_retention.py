@@ -8,14 +8,13 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
-from deliveries import pipeline
-from deliveries.maintenance import tasks, invariants, retention
-from deliveries import redelivery, shutdown
-from deliveries.webhooks import lifecycle
+from deliveries import pipeline, redelivery, shutdown
 from deliveries.db.ids import uuid7, uuid7s
+from deliveries.maintenance import invariants, retention, tasks
+from deliveries.maintenance.retention import BATCH_AIM, LOOK_MOST, ROUND_EVERY, Retention, Round, next_batch_size
 from deliveries.models import Arrival, Attempt, Delivery, Event, Webhook
-from deliveries.maintenance.retention import BATCH_AIM, LOOK_MOST, ROUND_EVERY, Retention, Round, look_next
 from deliveries.sending.sender import Sender
+from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, counted_statements, deliver_due, forget_old, together
 
@@ -39,7 +38,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def is_stopping() -> Iterator[None]:
-    shutdown.set_stopping()
+    shutdown.request_shutdown()
     yield
     shutdown.clear()
 
@@ -141,11 +140,11 @@ def test_an_event_with_more_deliveries_than_a_batch_goes_with_the_last_of_them(
     deliver_due(sender, now=now)
     everything = Round(now + MONTH)
 
-    everything.forget_a_batch()
+    everything.prune_batch()
 
     assert counts() == (8, 8, 2)
     while not everything.is_over:
-        everything.forget_a_batch()
+        everything.prune_batch()
     assert counts() == (0, 0, 0)
 
 
@@ -215,7 +214,7 @@ def test_many_deleted_webhooks_are_gone_through_some_at_a_time_and_again(
         with transaction.atomic():
             lifecycle.delete(webhook, now=now)
     Delivery.objects.update(state="held", ending=None, finished_at=None)
-    around = tasks.Cancelling()
+    around = tasks.CancelSweep()
 
     assert [around.tick(now=now) for _ in range(4)] == [2, 2, 1, 0]
     Delivery.objects.filter(webhook=deleted[4]).update(state="held", ending=None, finished_at=None)
@@ -297,10 +296,10 @@ def rows_read() -> int:
 
 
 def test_the_next_batch_is_smaller_after_one_that_took_long_and_grows_again() -> None:
-    assert look_next(1000, took=2 * BATCH_AIM) == 500
-    assert look_next(1000, took=100_000 * BATCH_AIM) == 1
-    assert look_next(1, took=BATCH_AIM) == 2
-    assert look_next(LOOK_MOST, took=timedelta(0)) == LOOK_MOST
+    assert next_batch_size(1000, took=2 * BATCH_AIM) == 500
+    assert next_batch_size(1000, took=100_000 * BATCH_AIM) == 1
+    assert next_batch_size(1, took=BATCH_AIM) == 2
+    assert next_batch_size(LOOK_MOST, took=timedelta(0)) == LOOK_MOST
 
 
 # Passes ---------------------------------------------------------------------------------------------------------------
@@ -338,7 +337,7 @@ def test_whoever_takes_over_from_a_process_that_died_finds_what_is_left(
 ) -> None:
     delivered(5, forge, sender, now=now)
     died = Round(now + MONTH)
-    died.forget_a_batch()
+    died.prune_batch()
 
     # A delivery is deleted together with its attempts and its event.
     assert counts() == (3, 3, 3)
@@ -356,11 +355,11 @@ def test_a_batch_that_fails_is_undone_and_made_again(
     everything._walks[0] = (fails_at_its_end, everything._walks[0][1])
 
     with pytest.raises(DatabaseError):
-        everything.forget_a_batch()
+        everything.prune_batch()
     assert counts() == (3, 3, 3)
 
-    everything._walks[0] = retention.WALKS[0]
-    assert everything.forget_a_batch().rows == 6
+    everything._walks[0] = retention.TABLES[0]
+    assert everything.prune_batch().rows == 6
 
 
 def test_what_lost_its_delivery_is_found(forge: Forge, sender: Sender, now: datetime) -> None:

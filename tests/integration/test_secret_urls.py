@@ -14,12 +14,12 @@ from django.test import Client
 from django.utils import timezone
 
 from deliveries import pipeline, vault
-from deliveries.webhooks import lifecycle
-from deliveries.maintenance.tasks import reclaim_expired_leases
 from deliveries.formats import FORMATS, MASK
+from deliveries.maintenance.tasks import reclaim_expired_leases
 from deliveries.models import Attempt, Event, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks import lifecycle
+from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import Membership
 from hookhub.notices import tell_owners
 from tests.api import Caller, faults
@@ -103,7 +103,7 @@ def test_another_format_does_not_unmask_it(forge: Forge, now: datetime, slug: st
     if is_sent_back:
         wanted["url"] = webhook.shown_url
 
-    with pytest.raises(BadTerms) as raised:
+    with pytest.raises(InvalidFields) as raised:
         lifecycle.change(webhook.pk, wanted, now=now)
 
     assert set(raised.value.faults) == {"url"}

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from deliveries import vault
-from deliveries.systems import DIALECTS
 from deliveries.models import Organization, Webhook
+from deliveries.systems import DIALECTS
 from hookhub.models import ApiKey
 from tests.api import Caller
 from tests.story import Forge

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
-from deliveries.policy.outcomes import Lost
 from deliveries.sending.sender import Sender, make_sender
-from deliveries.sending.transfer import BODY_MOST, HEADERS_MOST, Exchange, Reply, Request
+from deliveries.sending.transfer import BODY_MOST, HEADERS_MOST, Exchange, Request, Response
 from tests.receiver import Answer, Received, Receiver, refusing_port
 
 SOON = timedelta(seconds=0.3)
@@ -44,12 +44,12 @@ def exchange(sender: Sender, request: Request) -> Exchange:
 
 
 def status_of(found: Exchange) -> int:
-    assert isinstance(found.result, Reply), found.result
+    assert isinstance(found.result, Response), found.result
     return found.result.status
 
 
 def kind_of(found: Exchange) -> str:
-    assert isinstance(found.result, Lost), found.result
+    assert isinstance(found.result, NoResponse), found.result
     return found.result.kind
 
 
@@ -63,7 +63,9 @@ def test_a_request_arrives_as_it_was_given_and_the_answer_comes_back_whole(sende
         sender, Request(receiver.url("/a/../b?c=%20d"), (("X-Token", "t"), ("X-Empty", "")), b"\0\xffbody", LONG)
     )
 
-    assert found.result == Reply(202, "Whatever", (("Content-Length", "6"), ("X-One", "1"), ("x-two", "ü")), b"thanks")
+    assert found.result == Response(
+        202, "Whatever", (("Content-Length", "6"), ("X-One", "1"), ("x-two", "ü")), b"thanks"
+    )
     assert timedelta(0) < found.duration < LATE
     [request] = receiver.received
     assert (request.method, request.path, request.body) == ("POST", "/a/../b?c=%20d", b"\0\xffbody")
@@ -93,7 +95,7 @@ def test_many_at_once_each_get_their_own_answer_and_share_connections(sender: Se
     for _ in range(3):
         found = exchange_all(sender, [a_request(receiver.url(f"/{n}")) for n in range(60)])
 
-        bodies = [one.result.body for one in found if isinstance(one.result, Reply)]
+        bodies = [one.result.body for one in found if isinstance(one.result, Response)]
         assert bodies == [str(n).encode() for n in range(60)]
         assert [status_of(one) for one in found] == [400 + n for n in range(60)]
     assert receiver.connections <= 60
@@ -248,7 +250,7 @@ def test_compressed_answers_are_not_unpacked(sender: Sender, receiver: Receiver)
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert isinstance(found.result, Reply)
+    assert isinstance(found.result, Response)
     assert found.result.body == bomb[:BODY_MOST][: len(found.result.body)]
     assert "accept-encoding" not in receiver.received[0].headers
 
@@ -324,7 +326,7 @@ def test_only_a_complete_and_well_formed_answer_counts(
         assert status_of(found) == expected
     else:
         assert kind_of(found) == expected
-        assert isinstance(found.result, Lost)
+        assert isinstance(found.result, NoResponse)
         assert len(found.result.error) > 5
 
 
@@ -340,7 +342,7 @@ def test_an_answer_arriving_byte_by_byte_is_the_same_answer(sender: Sender, rece
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert isinstance(found.result, Reply)
+    assert isinstance(found.result, Response)
     assert (found.result.status, found.result.body) == (200, b"ok")
     assert found.result.header("x-a") == "b"
 
@@ -353,7 +355,7 @@ def test_the_headers_are_those_of_the_final_answer(sender: Sender, receiver: Rec
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert isinstance(found.result, Reply)
+    assert isinstance(found.result, Response)
     assert found.result.header("retry-after") == "5"
     assert found.result.header("x-early") is None
     assert found.result.header("x-twice") == "1"
@@ -485,7 +487,7 @@ def test_of_a_long_body_the_beginning_is_kept(receiver: Receiver, size: int) -> 
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert isinstance(found.result, Reply)
+    assert isinstance(found.result, Response)
     assert (found.result.status, found.result.body) == (202, b"x" * min(size, 100))
     sender.close()
 
@@ -496,7 +498,7 @@ def test_never_more_is_kept_than_is_taken(receiver: Receiver) -> None:
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert isinstance(found.result, Reply)
+    assert isinstance(found.result, Response)
     assert len(found.result.body) == BODY_MOST
     sender.close()
 
@@ -565,7 +567,7 @@ def test_headers_just_below_the_limit_pass(sender: Sender, receiver: Receiver) -
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert isinstance(found.result, Reply)
+    assert isinstance(found.result, Response)
     assert len(found.result.headers) == 61
 
 
@@ -574,7 +576,7 @@ def test_the_owner_reads_how_long_headers_may_be(sender: Sender, receiver: Recei
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert found.result == Lost(
+    assert found.result == NoResponse(
         "protocol", f"The response headers are longer than {HEADERS_MOST} bytes. (after status 200)"
     )
 
@@ -647,7 +649,7 @@ def test_an_answer_that_comes_unasked_on_an_idle_connection_is_not_taken(sender:
 
     found = exchange(sender, a_request(receiver.url()))
 
-    assert isinstance(found.result, Reply)
+    assert isinstance(found.result, Response)
     assert found.result.header("x-unasked") is None
     assert receiver.connections == 2
 
@@ -687,7 +689,7 @@ def test_no_spelling_of_this_machine_is_dialled(strict: Sender, receiver: Receiv
 def test_the_refusal_names_the_address_and_the_setting(strict: Sender, receiver: Receiver) -> None:
     found = exchange(strict, a_request(receiver.url()))
 
-    assert found.result == Lost(
+    assert found.result == NoResponse(
         "forbidden",
         "Connections to 127.0.0.1 are not allowed: it is in 127.0.0.0/8 (loopback). The operator can allow them by "
         "adding 127.0.0.1/32 to HOOKHUB_ALLOWED_NETWORKS or 127.0.0.1 to HOOKHUB_ALLOWED_HOSTS.",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
-from deliveries.policy.outcomes import Lost
 from deliveries.sending.sender import FILES_MOST, Sender, make_sender
 from tests.integration.test_sender import SOON, a_request, exchange_all, open_files, status_of
 from tests.receiver import Receiver
@@ -63,7 +63,7 @@ def test_running_out_of_files_is_not_told_as_the_receivers_fault(
 
     told = {each.result for each in found}
     assert told == {
-        Lost("timeout", "No response within 0.3 s"),
-        Lost("unreachable", "HookHub could not open a connection: Too many open files"),
+        NoResponse("timeout", "No response within 0.3 s"),
+        NoResponse("unreachable", "HookHub could not open a connection: Too many open files"),
     }
     assert "Traceback" not in capfd.readouterr().err

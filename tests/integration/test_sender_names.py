@@ -10,8 +10,8 @@ from typing import Any
 import pycurl
 import pytest
 
+from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
-from deliveries.policy.outcomes import Lost
 from deliveries.sending.sender import Sender, make_sender
 from tests.integration.test_sender import (
     LATE,
@@ -124,7 +124,7 @@ def test_the_deadline_covers_the_look_up(sender: Sender, receiver: Receiver, nam
     for _ in range(2):
         found = exchange(sender, a_request(at("slow.example", receiver), timeout=SOON))
 
-        assert found.result == Lost("timeout", "Resolving the host name timed out after 300 ms")
+        assert found.result == NoResponse("timeout", "Resolving the host name timed out after 300 ms")
         assert SOON <= found.duration < LATE
     assert nameserver.asked == ["slow.example"]
 
@@ -145,7 +145,7 @@ def test_the_deadline_is_one_for_the_look_up_and_the_answer(
 
     found = exchange(sender, a_request(at("slow.example", receiver), timeout=timedelta(seconds=2)))
 
-    assert found.result == Lost("timeout", "No response within 2 s")
+    assert found.result == NoResponse("timeout", "No response within 2 s")
     assert timedelta(seconds=2) <= found.duration < timedelta(seconds=2.9)
 
 
@@ -156,7 +156,7 @@ def test_a_name_that_is_denied_is_unreachable_and_asked_for_again(
 
     for times in (1, 2):
         found = exchange_all(sender, requests)
-        assert {each.result for each in found} == {Lost("unreachable", "Could not resolve host: nowhere.example")}
+        assert {each.result for each in found} == {NoResponse("unreachable", "Could not resolve host: nowhere.example")}
         assert times <= len(nameserver.asked) <= 3 * times
 
     nameserver.addresses["nowhere.example"] = ["127.0.0.1"]
@@ -212,7 +212,7 @@ def test_what_a_name_leads_to_is_judged_at_the_dial(receiver: Receiver, nameserv
 
     found = exchange(strict, a_request(at("rebind.example", receiver)))
 
-    assert isinstance(found.result, Lost)
+    assert isinstance(found.result, NoResponse)
     assert found.result.kind == "forbidden"
     assert found.result.error.startswith("Connections to rebind.example are not allowed: it resolves to ")
     assert receiver.connections == 0

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from deliveries.pipeline.attempting import pg_safe
+from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
-from deliveries.pipeline.attempting import storable
-from deliveries.policy.outcomes import Lost
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Reply, Request
+from deliveries.sending.transfer import Request, Response
 from tests.certificates import Identity
 from tests.integration.test_sender import LATE, SOON, a_request, exchange, exchange_all, kind_of, status_of
 from tests.receiver import Receiver, refusing_port
@@ -70,7 +70,7 @@ def test_only_a_certificate_that_is_vouched_for_valid_and_of_that_name_is_believ
         if reason is None:
             assert status_of(found) == 200
         else:
-            assert isinstance(found.result, Lost)
+            assert isinstance(found.result, NoResponse)
             assert found.result.kind == "tls"
             assert reason in found.result.error
             assert receiver.received == []
@@ -88,7 +88,7 @@ def test_who_asked_not_to_verify_gets_every_certificate_and_no_more_than_that(
         assert status_of(exchange(secure_sender, careless)) == 200
         # The open connection must not be reused for a webhook that requires verification.
         careful_one = exchange(secure_sender, careful)
-        assert isinstance(careful_one.result, Reply) == (make is IDENTITIES["vouched for"][0])
+        assert isinstance(careful_one.result, Response) == (make is IDENTITIES["vouched for"][0])
         assert status_of(exchange(secure_sender, careless)) == 200
 
 
@@ -100,10 +100,10 @@ def test_an_error_that_quotes_half_a_character_of_a_strange_name_can_be_stored(
         with Receiver(tls=identity.server_context()) as receiver:
             found = exchange(secure_sender, a_request(receiver.url(), timeout=LATE))
 
-            assert isinstance(found.result, Lost)
+            assert isinstance(found.result, NoResponse)
             assert found.result.kind == "tls"
-            assert "🎉🎉" in storable(found.result.error)
-            storable(found.result.error).encode()
+            assert "🎉🎉" in pg_safe(found.result.error)
+            pg_safe(found.result.error).encode()
 
 
 def test_the_deadline_covers_a_handshake_that_never_ends(secure_sender: Sender) -> None:
@@ -167,7 +167,7 @@ def test_an_answer_that_comes_unasked_on_an_idle_connection_is_not_taken_over_tl
 
         found = exchange(secure_sender, a_request(url))
 
-        assert isinstance(found.result, Reply)
+        assert isinstance(found.result, Response)
         assert found.result.header("x-unasked") is None
 
 
@@ -220,7 +220,7 @@ def test_http_2_is_spoken_where_it_is_offered(secure_sender: Sender, http2: str)
 
     found = exchange(secure_sender, request)
 
-    assert isinstance(found.result, Reply)
+    assert isinstance(found.result, Response)
     assert (found.result.status, found.result.body) == (202, b"HTTP/2 1048576 abc")
     assert found.result.header("retry-after") == "7"
 
@@ -234,7 +234,7 @@ def test_many_at_once_over_http_2_each_get_their_own_answer(secure_sender: Sende
         found = exchange_all(secure_sender, requests)
 
         for n, one in enumerate(found):
-            assert isinstance(one.result, Reply)
+            assert isinstance(one.result, Response)
             assert (one.result.status, one.result.body) == (400 + n, f"HTTP/2 {n} {n}".encode())
 
 

@@ -3,8 +3,8 @@
 import pytest
 from django.utils import timezone
 
-from deliveries.webhooks import lifecycle
 from deliveries.models import Organization, Repository, Webhook
+from deliveries.webhooks import lifecycle
 from hookhub.models import ApiKey
 from tests.api import Caller, faults
 

@@ -74,7 +74,7 @@ def test_the_database_is_asked_again_now_and_then_and_not_for_each_look(world: W
     clock = DatabaseClock()
     for _ in range(100):
         world.go_on(0.125)
-        clock.keep_right()
+        clock.resync()
 
     assert timedelta(seconds=5) == database_clock.HOLDS
     assert world.asked == 1 + 2
@@ -86,7 +86,7 @@ def test_a_clock_of_the_databases_that_is_set_is_followed(world: World, step: fl
 
     world.database += step
     world.go_on(database_clock.HOLDS / SECOND)
-    clock.keep_right()
+    clock.resync()
 
     assert world.error_of(clock) == timedelta(0)
 
@@ -97,10 +97,10 @@ def test_a_machine_that_stood_still_asks_at_once(world: World) -> None:
     # The machine was suspended: its steady clock stopped, and its wall clock was corrected.
     world.wall, world.database = world.wall + 60, world.database + 60
     assert world.error_of(clock) == timedelta(seconds=-60)
-    clock.keep_right()
+    clock.resync()
 
     assert world.error_of(clock) == timedelta(0)
-    clock.keep_right()
+    clock.resync()
     assert world.asked == 2
 
 
@@ -109,7 +109,7 @@ def test_a_slow_answer_that_says_nothing_against_the_time_is_not_asked_for_again
     world.go_on(database_clock.HOLDS / SECOND)
 
     world.ways = iter((2.0,))
-    clock.keep_right()
+    clock.resync()
 
     assert (world.asked, world.error_of(clock)) == (2, timedelta(0))
 
@@ -120,7 +120,7 @@ def test_a_slow_answer_that_contradicts_is_asked_for_again(world: World) -> None
     world.database += 10
 
     world.ways = iter((2.0, 0.01))
-    clock.keep_right()
+    clock.resync()
 
     assert (world.asked, abs(world.error_of(clock)) <= timedelta(seconds=0.005)) == (3, True)
 
@@ -137,9 +137,9 @@ def test_while_the_database_does_not_answer_the_time_goes_on_and_it_is_asked_aga
     with monkeypatch.context() as patched:
         patched.setattr(database_clock.queue, "database_now", away)
         with pytest.raises(OSError, match="away"):
-            clock.keep_right()
+            clock.resync()
     assert world.error_of(clock) == timedelta(0)
-    clock.keep_right()
+    clock.resync()
 
     assert world.asked == 2
 

@@ -12,11 +12,11 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from deliveries import pipeline, vault
-from deliveries.webhooks import lifecycle
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Repository, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks import lifecycle
+from deliveries.webhooks.fields import InvalidFields
 from tests.receiver import Answer
 from tests.story import Forge, deliver_due
 
@@ -103,13 +103,13 @@ def test_of_a_format_that_only_another_version_knows_nothing_is_changed_that_it_
     before = Webhook.objects.values().get()
 
     for wanted in wishes:
-        with pytest.raises(BadTerms) as refused:
+        with pytest.raises(InvalidFields) as refused:
             lifecycle.change(webhook.pk, wanted, now=now)
         assert refused.value.faults.keys() == {"format"}
-    with pytest.raises(BadTerms):
+    with pytest.raises(InvalidFields):
         lifecycle.rotate_secret(webhook.pk, now=now)
     # Its URL may be one that is masked as a secret.
-    with pytest.raises(BadTerms, match="url: is required"):
+    with pytest.raises(InvalidFields, match="url: is required"):
         lifecycle.change(webhook.pk, {"format": "coregit"}, now=now)
     assert Webhook.objects.values().get() == before
 
@@ -122,7 +122,7 @@ def test_of_a_format_that_only_another_version_knows_nothing_is_changed_that_it_
 def test_who_asks_for_no_secret_is_refused_where_receivers_count_on_one(forge: Forge, now: datetime, slug: str) -> None:
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
 
-    with pytest.raises(BadTerms) as raised:
+    with pytest.raises(InvalidFields) as raised:
         lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
 
     assert set(raised.value.faults) == {"secret"}
@@ -147,7 +147,7 @@ def test_a_format_that_signs_nothing_has_no_secret_takes_none_and_rotates_none(
         "rotated to one": lambda: lifecycle.rotate_secret(webhook.pk, secret=WHSEC, now=now),
     }
     for attempt in refused.values():
-        with pytest.raises(BadTerms, match="does not sign requests"):
+        with pytest.raises(InvalidFields, match="does not sign requests"):
             attempt()
     webhook.refresh_from_db()
     assert secrets_of(webhook) == []
@@ -177,7 +177,7 @@ def test_neither_secrets_nor_headers_are_stored_in_the_clear(forge: Forge, now: 
 def test_what_cannot_be_granted_creates_nothing(
     forge: Forge, now: datetime, wanted: dict[str, Any], faults: set[str]
 ) -> None:
-    with pytest.raises(BadTerms) as raised:
+    with pytest.raises(InvalidFields) as raised:
         lifecycle.create(wanted, organization=forge.organization, repository=None, now=now)
 
     assert set(raised.value.faults) == faults
@@ -321,7 +321,7 @@ def test_a_change_leaves_the_secret_that_its_format_can_use(
 def test_a_rotation_to_nothing_is_refused_and_changes_nothing(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, format="github", secret="abc")
 
-    with pytest.raises(BadTerms) as raised:
+    with pytest.raises(InvalidFields) as raised:
         lifecycle.rotate_secret(webhook.pk, secret="", now=now)
 
     assert set(raised.value.faults) == {"secret"}
@@ -339,7 +339,7 @@ def test_an_unsigned_webhook_gets_a_secret_by_rotation(forge: Forge, now: dateti
 def test_a_new_format_may_not_double_a_header_of_the_owners(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, format="coregit", headers={"Webhook-Signature": "v1,forged"})
 
-    with pytest.raises(BadTerms) as raised:
+    with pytest.raises(InvalidFields) as raised:
         lifecycle.change(webhook.pk, {"format": "standard-webhooks"}, now=now)
 
     assert set(raised.value.faults) == {"headers"}
@@ -354,7 +354,7 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
     webhook = forge.webhook(now=now, name="old")
     before = Webhook.objects.values().get()
 
-    with pytest.raises(BadTerms):
+    with pytest.raises(InvalidFields):
         lifecycle.change(webhook.pk, {"name": "new", "timeout": -1}, now=now)
 
     assert Webhook.objects.values().get() == before
@@ -378,7 +378,7 @@ def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, n
     forge.accept(now=now)
     later = now + timedelta(minutes=1)
 
-    with pytest.raises(BadTerms):
+    with pytest.raises(InvalidFields):
         lifecycle.change(webhook.pk, {"events": []}, active=False, now=later)
     untouched = Webhook.objects.get()
     lifecycle.change(webhook.pk, {"events": ["push"]}, active=False, now=later)
@@ -407,7 +407,7 @@ def test_to_keep_an_active_webhook_active_leaves_its_health_alone(forge: Forge, 
 def test_a_repository_that_is_deleted_meanwhile_gets_no_webhook(forge: Forge, now: datetime) -> None:
     Repository.objects.filter(pk=forge.repository.pk).delete()
 
-    with pytest.raises(BadTerms) as refused:
+    with pytest.raises(InvalidFields) as refused:
         forge.webhook(now=now, repository=forge.repository)
 
     assert refused.value.faults == {"repository": "was deleted in the meantime"}
@@ -492,7 +492,7 @@ def test_a_bad_secret_rotates_nothing(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
 
     for bad in ("whsec_!", "", "plain"):
-        with pytest.raises(BadTerms):
+        with pytest.raises(InvalidFields):
             lifecycle.rotate_secret(webhook.pk, secret=bad, now=now)
 
     assert secrets_of(webhook) == [WHSEC]

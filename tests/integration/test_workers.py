@@ -8,14 +8,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 
-from deliveries import pipeline, workers
-from deliveries import wakeup
-from deliveries.pipeline import rescue
+from deliveries import pipeline, shutdown, wakeup, workers
 from deliveries.db import sql
-from deliveries import shutdown
+from deliveries.models import Worker
+from deliveries.pipeline import rescue
 from deliveries.worker import process_pool
 from deliveries.worker.scheduler import Clock
-from deliveries.models import Worker
 from deliveries.workers import ALIVE_FOR, HEARTBEAT_INTERVAL, KEPT_FOR, Heartbeat, Workers
 from tests.story import Forge
 

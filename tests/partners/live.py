@@ -5,8 +5,8 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from deliveries.worker.loop import drain_once
 from deliveries.models import Organization, Repository
+from deliveries.worker.loop import run_until_idle
 from hookhub.models import ApiKey, Scope
 from tests.api import Caller
 
@@ -35,4 +35,4 @@ class Live:
 
 def deliver() -> None:
     """Send all due deliveries, as a worker does."""
-    drain_once(timedelta(seconds=30))
+    run_until_idle(timedelta(seconds=30))

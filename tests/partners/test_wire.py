@@ -15,10 +15,10 @@ from standardwebhooks import Webhook as StandardVerifier
 from standardwebhooks import WebhookVerificationError
 
 from deliveries import pipeline
-from deliveries.webhooks import lifecycle
+from deliveries.event_types.topics import topics_of
 from deliveries.models import Attempt, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.event_types.topics import topics_of
+from deliveries.webhooks import lifecycle
 from hookhub.receiving import VerificationFailed, verify
 from tests.golden.messages import SIGMAGIT_ISSUE
 from tests.partners import node

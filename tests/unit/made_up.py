@@ -5,10 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from deliveries import vault
-from deliveries.pipeline.attempting import Result, conclude
+from deliveries.pipeline.attempting import Result, build_result
 from deliveries.pipeline.claiming import Claim, Destination
-from deliveries.policy.outcomes import Lost
-from deliveries.sending.transfer import Exchange, Reply, Request
+from deliveries.policy.outcomes import NoResponse
+from deliveries.sending.transfer import Exchange, Request, Response
 from deliveries.vault import Secret
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
@@ -54,14 +54,14 @@ def a_claim(**facts: Any) -> Claim:
     return Claim(to=Destination(**to), **own)
 
 
-def a_reply(status: int, *, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:
-    return Reply(status, "", tuple((headers or {}).items()), body)
+def a_reply(status: int, *, headers: dict[str, str] | None = None, body: bytes = b"") -> Response:
+    return Response(status, "", tuple((headers or {}).items()), body)
 
 
 def a_result(
-    came: Reply | Lost, *, at: datetime = NOW, request_headers: tuple[tuple[str, str], ...] = (), **facts: Any
+    came: Response | NoResponse, *, at: datetime = NOW, request_headers: tuple[tuple[str, str], ...] = (), **facts: Any
 ) -> Result:
     """Return the result of an attempt that ended ``at``, without jitter."""
     request = Request("https://receiver.example/hook", request_headers, b"", timedelta(seconds=1))
     exchange = Exchange(timedelta(milliseconds=5), came)
-    return conclude(a_claim(**facts), request, exchange, started_at=at, now=at, jitter=0.0)
+    return build_result(a_claim(**facts), request, exchange, started_at=at, now=at, jitter=0.0)

@@ -10,9 +10,9 @@ import pytest
 from pytest_django import Settings
 
 from deliveries import vault
-from deliveries.pipeline.attempting import as_row, render, schedule_of, storable
 from deliveries.formats import FORMATS, MASK
-from deliveries.policy.outcomes import Lost
+from deliveries.pipeline.attempting import pg_safe, render, schedule_of, to_columns
+from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import RetryAt
 from deliveries.sending.transfer import Request
 from deliveries.vault import NoLiveSecret, Secret, Unreadable
@@ -22,7 +22,7 @@ ATTEMPT = UUID("019cb8b8-1e00-7000-8000-0000000000aa")
 
 
 def row_of(came: Any, **facts: Any) -> dict[str, object]:
-    return as_row(a_result(came, **facts), attempt_id=ATTEMPT)
+    return to_columns(a_result(came, **facts), attempt_id=ATTEMPT)
 
 
 def test_a_claim_becomes_a_signed_request_with_the_owners_headers_behind_the_formats() -> None:
@@ -98,7 +98,7 @@ def test_the_log_does_not_show_a_url_that_lets_anybody_post(slug: str) -> None:
     request = Request("https://receiver.example/hook/s3cret", (), b"", timedelta(seconds=1))
     result = a_result(a_reply(200, body=b"ok"), format=slug)._replace(request=request)
 
-    assert as_row(result, attempt_id=ATTEMPT)["urls"] == f"https://receiver.example/{MASK}"
+    assert to_columns(result, attempt_id=ATTEMPT)["urls"] == f"https://receiver.example/{MASK}"
 
 
 TIMEOUTS = {
@@ -140,7 +140,7 @@ ROWS = {
     "refused for the last time": (a_reply(500), {"failures": 1}, ("failed", "exhausted", None, 2, "refused", 500)),
     "refused for good": (a_reply(403), {"format": "slack"}, ("failed", "exhausted", None, 1, "refused", 403)),
     "gone": (a_reply(410), {}, ("failed", "gone", None, 1, "gone", 410)),
-    "lost": (Lost("timeout", "Too slow."), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "lost", None)),
+    "lost": (NoResponse("timeout", "Too slow."), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "lost", None)),
     "delivered after failures": (a_reply(200), {"failures": 1}, ("delivered", "delivered", None, 1, "delivered", 200)),
 }  # fmt: skip
 
@@ -170,7 +170,7 @@ def test_the_log_shows_the_formats_headers_and_masks_the_owners() -> None:
 
 
 def test_the_error_is_there_for_a_loss_only() -> None:
-    assert row_of(Lost("tls", "Expired."))["errors"] == "Expired."
+    assert row_of(NoResponse("tls", "Expired."))["errors"] == "Expired."
     assert row_of(a_reply(500))["errors"] == ""
 
 
@@ -186,15 +186,15 @@ STORABLE = {
 
 @pytest.mark.parametrize(("text", "stored"), STORABLE.values(), ids=STORABLE)
 def test_text_that_postgres_would_refuse_is_made_storable(text: str, stored: str) -> None:
-    assert storable(text) == stored
-    storable(text).encode()
+    assert pg_safe(text) == stored
+    pg_safe(text).encode()
 
 
 def test_whatever_came_back_is_made_storable() -> None:
     hostile = "a\0\udcf0"
 
     refused = row_of(a_reply(500, headers={"X\0": hostile}, body=b"\0\xff"))
-    lost = row_of(Lost("tls", hostile))
+    lost = row_of(NoResponse("tls", hostile))
 
     assert (refused["response_headers"], refused["response_bodies"]) == ("X: a?", b"\0\xff")
     assert lost["errors"] == "a?"

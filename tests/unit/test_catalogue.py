@@ -8,9 +8,9 @@ from jsonschema import Draft202012Validator
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import Catalogue, EventType
 from deliveries.event_types.catalogue.references import VALUES_MOST, BadReference, inlined
-from deliveries.systems import DIALECTS
-from deliveries.formats import FORMATS
 from deliveries.event_types.topics import is_type, topics_of
+from deliveries.formats import FORMATS
+from deliveries.systems import DIALECTS
 from tests.golden.messages import about
 
 EVERY_TYPE = [(dialect, name) for dialect in DIALECTS for name in catalogue.of(dialect).types]

@@ -5,7 +5,7 @@ import pytest
 from chaos import substance
 from chaos.crew import Ended
 from chaos.records import Arrival, Hook, Interruption, Published
-from chaos.scene import Bereft, is_consequence
+from chaos.scene import OrphanedParent, is_consequence
 
 STEADY = Hook("/steady", ("*",), (1,), 3, is_healthy=True)
 SHAKY = Hook("/shaky", ("*",), (1,), 3, is_healthy=False)
@@ -161,6 +161,6 @@ def test_a_process_of_the_web_server_that_nobody_killed_is_told() -> None:
     ],
 )
 def test_only_a_web_server_may_end_because_a_child_of_its_own_was_killed(ended: Ended, *, is_meant: bool) -> None:
-    bereft = [Bereft("web", 11, 98.0), Bereft("web", 12, 90.0), Bereft("worker", 21, 98.0)]
+    bereft = [OrphanedParent("web", 11, 98.0), OrphanedParent("web", 12, 90.0), OrphanedParent("worker", 21, 98.0)]
 
     assert is_consequence(ended, killed={10, 20}, bereft=bereft, now=100.0) == is_meant

@@ -5,19 +5,19 @@ from datetime import datetime, timedelta
 import pytest
 
 from deliveries.pipeline.health import Health, health_of
-from deliveries.policy.outcomes import Lost
-from deliveries.sending.transfer import Reply
+from deliveries.policy.outcomes import NoResponse
+from deliveries.sending.transfer import Response
 from tests.unit.made_up import NOW, a_reply, a_result
 
 OK, OOPS, GONE = a_reply(200), a_reply(500), a_reply(410)
-SLOW, BROKEN = Lost("timeout", ""), Lost("protocol", "")
+SLOW, BROKEN = NoResponse("timeout", ""), NoResponse("protocol", "")
 
 
 def at(second: int) -> datetime:
     return NOW + timedelta(seconds=second)
 
 
-def health_after(*came: Reply | Lost) -> Health:
+def health_after(*came: Response | NoResponse) -> Health:
     """Return the health after outcomes one second apart, whose results are passed in another order."""
     results = [a_result(one, at=at(second)) for second, one in enumerate(came)]
     [health] = health_of(results[::-2] + results[-2::-2])
@@ -43,7 +43,7 @@ COUNTED = {
 
 @pytest.mark.parametrize(("came", "counted"), COUNTED.values(), ids=COUNTED)
 def test_failures_and_timeouts_are_counted_in_the_order_in_which_the_attempts_ended(
-    came: list[Reply | Lost], counted: tuple[bool, int, int, bool]
+    came: list[Response | NoResponse], counted: tuple[bool, int, int, bool]
 ) -> None:
     health = health_after(*came)
 
@@ -68,7 +68,7 @@ def test_no_results_are_nobodys_health() -> None:
     assert health_of([]) == []
 
 
-def patience(seconds: int, status: int = 429) -> Reply:
+def patience(seconds: int, status: int = 429) -> Response:
     return a_reply(status, headers={"Retry-After": str(seconds)})
 
 
@@ -86,7 +86,7 @@ RESTS = {
 
 @pytest.mark.parametrize(("came", "until"), RESTS.values(), ids=RESTS)
 def test_a_receiver_that_asks_for_peace_gets_it_for_the_whole_webhook(
-    came: list[Reply | Lost], until: datetime | None
+    came: list[Response | NoResponse], until: datetime | None
 ) -> None:
     assert health_after(*came).resting_until == until
 
@@ -109,7 +109,7 @@ REVIEWED = {
 
 @pytest.mark.parametrize(("facts", "came", "since"), REVIEWED.values(), ids=REVIEWED)
 def test_a_schedule_that_is_used_up_is_for_the_review(
-    facts: dict[str, object], came: Reply | Lost, since: datetime | None
+    facts: dict[str, object], came: Response | NoResponse, since: datetime | None
 ) -> None:
     [health] = health_of([a_result(came, at=at(5), **facts)])
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from deliveries.pipeline.claiming import Claim, Wanted
-from deliveries.worker.slots import Lanes
+from deliveries.pipeline.claiming import Capacity, Claim
+from deliveries.worker.slots import SlotTracker
 from tests.unit.made_up import a_claim
 
 
-def begun(lanes: Lanes, count: int, *, at: float, webhook_id: int = 1, slow: bool = False) -> list[Claim]:
+def begun(lanes: SlotTracker, count: int, *, at: float, webhook_id: int = 1, slow: bool = False) -> list[Claim]:
     claims = [a_claim(webhook_id=webhook_id, slow=slow) for _ in range(count)]
     for claimed in claims:
         lanes.begin(claimed, at=at)
@@ -15,12 +15,12 @@ def begun(lanes: Lanes, count: int, *, at: float, webhook_id: int = 1, slow: boo
 
 
 def test_an_idle_worker_has_room_for_all_its_slots_and_a_quarter_of_them_for_slow_ones() -> None:
-    assert Lanes(8).wanted(at=0) == Wanted(8, slow_room=2, lagging=[])
+    assert SlotTracker(8).wanted(at=0) == Capacity(8, slow_slots=2, stalled_webhooks=[])
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 4, 7])
 def test_a_worker_of_few_slots_has_one_for_slow_receivers(slots: int) -> None:
-    assert Lanes(slots).wanted(at=0).slow_room == 1
+    assert SlotTracker(slots).wanted(at=0).slow_slots == 1
 
 
 # label: (in flight: (count, age in seconds, is slow), (free slots, free slots for slow webhooks))
@@ -41,36 +41,36 @@ IN_FLIGHT = {
 def test_those_that_take_long_give_their_slots_back(
     requests: list[tuple[int, float, bool]], wanted: tuple[int, int]
 ) -> None:
-    lanes = Lanes(8)
+    lanes = SlotTracker(8)
     for count, age, slow in requests:
         begun(lanes, count, at=100 - age, slow=slow)
 
     found = lanes.wanted(at=100)
 
-    assert (found.limit, found.slow_room) == wanted
+    assert (found.limit, found.slow_slots) == wanted
 
 
 def test_webhooks_whose_requests_take_long_are_named_once() -> None:
-    lanes = Lanes(8)
+    lanes = SlotTracker(8)
     begun(lanes, 2, at=0, webhook_id=3)
     begun(lanes, 1, at=0, webhook_id=2)
     begun(lanes, 1, at=9.5, webhook_id=1)
 
-    assert list(lanes.wanted(at=10).lagging) == [2, 3]
+    assert list(lanes.wanted(at=10).stalled_webhooks) == [2, 3]
 
 
 def test_what_is_over_leaves_no_trace() -> None:
-    lanes = Lanes(8)
+    lanes = SlotTracker(8)
     claims = begun(lanes, 4, at=0, slow=True)
     for claimed in claims:
         lanes.end(claimed)
     lanes.end(claims[0])
 
-    assert lanes.wanted(at=100) == Wanted(8, slow_room=2, lagging=[])
+    assert lanes.wanted(at=100) == Capacity(8, slow_slots=2, stalled_webhooks=[])
 
 
 def test_the_same_delivery_in_flight_twice_is_counted_twice() -> None:
-    lanes = Lanes(8)
+    lanes = SlotTracker(8)
     [claimed] = begun(lanes, 1, at=0)
     lanes.begin(claimed._replace(), at=0)
 

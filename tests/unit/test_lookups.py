@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deliveries.sending import dns
-from deliveries.sending.dns import Inbox, Name, Resolver, name_in
+from deliveries.sending.dns import Mailbox, Name, Resolver, host_to_resolve
 
 
 class Nameserver:
@@ -107,7 +107,7 @@ def test_without_a_thread_to_be_had_a_name_waits_for_the_next_asker(
 
 
 def test_an_inbox_can_be_read_from_until_its_answers_are_taken(nameserver: Nameserver) -> None:
-    inbox = Inbox()
+    inbox = Mailbox()
     poll = select.poll()
     poll.register(inbox.fileno(), select.POLLIN)
     for host in ("a.example", "b.example"):
@@ -130,7 +130,7 @@ def test_an_inbox_can_be_read_from_until_its_answers_are_taken(nameserver: Names
 
 
 def test_an_answer_for_a_closed_inbox_is_nobodys(nameserver: Nameserver) -> None:
-    inbox = Inbox()
+    inbox = Mailbox()
     inbox.ask("late.example")
     nameserver.wait_until_asked(1)
     inbox.close()
@@ -199,4 +199,4 @@ NAMES = {
 
 @pytest.mark.parametrize(("url", "name"), NAMES.items(), ids=NAMES)
 def test_only_what_is_a_name_is_looked_up(url: str, name: Name | None) -> None:
-    assert name_in(url) == name
+    assert host_to_resolve(url) == name

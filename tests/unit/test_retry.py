@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deliveries.policy.outcomes import Delivered, Gone, Lost, Outcome, Refused
-from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt, decide, rest_after, wait
+from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused
+from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt, backoff_for, decide, wait
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SCHEDULE = (MINUTE, timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6))
 REFUSED = Refused(500)
-LOST = Lost("timeout", "")
+LOST = NoResponse("timeout", "")
 
 
 def decided(
@@ -28,7 +28,7 @@ def test_success_and_gone_end_it_wherever_it_stands(outcome: Outcome, decision: 
     assert decided(outcome, failures=failures) == decision
 
 
-@pytest.mark.parametrize("outcome", [REFUSED, LOST, Lost("unrenderable", ""), Refused(302)], ids=repr)
+@pytest.mark.parametrize("outcome", [REFUSED, LOST, NoResponse("unrenderable", ""), Refused(302)], ids=repr)
 def test_every_other_outcome_goes_through_the_schedule_step_by_step_and_then_gives_up(outcome: Outcome) -> None:
     assert [decided(outcome, failures=failures) for failures in range(7)] == [
         *(RetryAt(NOW + step) for step in SCHEDULE),
@@ -74,7 +74,7 @@ RESTS = {0: None, 1: None, 9: None, 10: 10, 11: 20, 12: 40, 13: 80, 14: 160, 15:
 
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS.items())
 def test_who_keeps_timing_out_rests_ever_longer_up_to_five_minutes(timeouts: int, seconds: int | None) -> None:
-    assert rest_after(timeouts, at_once=10) == (None if seconds is None else timedelta(seconds=seconds))
+    assert backoff_for(timeouts, at_once=10) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 RESTS_OF_MANY = {9: None, 10: 10, 49: 10, 50: 10, 51: 20, 52: 40}
@@ -82,7 +82,7 @@ RESTS_OF_MANY = {9: None, 10: 10, 49: 10, 50: 10, 51: 20, 52: 40}
 
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS_OF_MANY.items())
 def test_many_requests_that_time_out_together_are_one_reason_to_rest(timeouts: int, seconds: int | None) -> None:
-    assert rest_after(timeouts, at_once=50) == (None if seconds is None else timedelta(seconds=seconds))
+    assert backoff_for(timeouts, at_once=50) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 def test_what_is_refused_for_good_is_not_tried_again_however_much_of_the_schedule_is_left() -> None:

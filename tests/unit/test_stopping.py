@@ -30,7 +30,7 @@ def test_the_word_reaches_a_child_that_was_forked_before() -> None:
     if pid == 0:
         os.read(heard, 1)
         os._exit(shutdown.is_set())
-    shutdown.set_stopping()
+    shutdown.request_shutdown()
     os.write(told, b"!")
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from deliveries.sending import dns
 from deliveries.sending.ssrf import SERVICE_PORTS, Policy
-from deliveries.sending.url import BadTarget, check, host_of, normalise, normalise_host, origin_of, resolve_quickly
+from deliveries.sending.url import InvalidURL, check, host_of, normalise, normalise_host, origin_of, resolve_quickly
 
 STRICT = Policy()
 DEVELOPMENT = Policy(allows_loopback=True)
@@ -94,7 +94,7 @@ def answers(*addresses):
 def test_a_forbidden_address_is_refused_in_every_spelling(scheme, host, judged_as, reason):
     resolve = answers("93.184.216.34")
 
-    with pytest.raises(BadTarget) as refused:
+    with pytest.raises(InvalidURL) as refused:
         check(f"{scheme}://{host}/hook", policy=STRICT, resolve=resolve)
 
     assert refused.value.message.startswith(f"Connections to {judged_as} are not allowed: it is {reason}. ")
@@ -109,11 +109,11 @@ def test_localhost_is_refused_without_asking_any_resolver(host):
     resolve = answers("93.184.216.34")
 
     with pytest.raises(
-        BadTarget, match=r"localhost are not allowed: it resolves to a blocked address\. Ask the operator: "
+        InvalidURL, match=r"localhost are not allowed: it resolves to a blocked address\. Ask the operator: "
     ):
         check(f"https://{host}/hook", policy=STRICT, resolve=resolve)
     with pytest.raises(
-        BadTarget, match=r"localhost are not allowed: it resolves to a blocked address\. Ask the operator: "
+        InvalidURL, match=r"localhost are not allowed: it resolves to a blocked address\. Ask the operator: "
     ):
         check(f"https://{host}/hook", policy=STRICT)
 
@@ -130,7 +130,7 @@ def test_a_name_that_leads_to_a_forbidden_address_is_refused_even_among_good_one
     mixed = answers("93.184.216.34", "2606:2800:220:1::1", answer)
 
     for resolve in (alone, mixed):
-        with pytest.raises(BadTarget) as refused:
+        with pytest.raises(InvalidURL) as refused:
             check("https://Rebind.Example/hook", policy=STRICT, resolve=resolve)
 
         assert refused.value.message == (
@@ -142,7 +142,7 @@ def test_a_name_that_leads_to_a_forbidden_address_is_refused_even_among_good_one
 
 def test_an_answer_that_is_no_address_is_refused():
     with pytest.raises(
-        BadTarget, match=r"^Connections to example\.com are not allowed: it resolves to a blocked address\."
+        InvalidURL, match=r"^Connections to example\.com are not allowed: it resolves to a blocked address\."
     ):
         check("https://example.com/", policy=STRICT, resolve=answers("127.1"))
 
@@ -210,7 +210,7 @@ def test_what_the_policy_allows_is_accepted(url, policy, resolve):
     ],
 )
 def test_an_exception_is_no_wider_than_it_says(url, policy, resolve):
-    with pytest.raises(BadTarget, match=r"^Connections to .* are not allowed: "):
+    with pytest.raises(InvalidURL, match=r"^Connections to .* are not allowed: "):
         check(url, policy=policy, resolve=resolve)
 
 
@@ -220,7 +220,7 @@ def test_a_forbidden_port_is_refused_whatever_the_host(host, port):
     policy = Policy(hosts=frozenset({"ci.internal"}), allows_loopback=True)
     resolve = answers("93.184.216.34")
 
-    with pytest.raises(BadTarget) as refused:
+    with pytest.raises(InvalidURL) as refused:
         check(f"https://{host}:{port}/", policy=policy, resolve=resolve)
 
     assert refused.value.message.startswith(f"Connections to port {port} of {host.strip('[]')} are not allowed: ")
@@ -466,9 +466,9 @@ REFUSED = {
 def test_a_malformed_url_is_refused_with_what_to_do_about_it(url, message):
     resolve = answers("93.184.216.34")
 
-    with pytest.raises(BadTarget) as normalised:
+    with pytest.raises(InvalidURL) as normalised:
         normalise(url)
-    with pytest.raises(BadTarget) as checked:
+    with pytest.raises(InvalidURL) as checked:
         check(url, policy=STRICT, resolve=resolve)
 
     assert normalised.value.message == message
@@ -478,7 +478,7 @@ def test_a_malformed_url_is_refused_with_what_to_do_about_it(url, message):
 
 def test_http_is_refused_where_only_https_is_allowed():
     for refuse in (normalise, lambda url, **options: check(url, policy=STRICT, **options)):
-        with pytest.raises(BadTarget) as refused:
+        with pytest.raises(InvalidURL) as refused:
             refuse("http://example.com/", https_only=True)
 
         assert refused.value.message == "The URL must begin with https://."
@@ -500,7 +500,7 @@ def test_a_host_of_its_own_gets_the_spelling_it_has_in_a_url(written, name):
 
 def test_the_host_and_origin_of_what_is_no_url_are_refused():
     for ask in (host_of, origin_of):
-        with pytest.raises(BadTarget):
+        with pytest.raises(InvalidURL):
             ask("http://ci.internal:x@10.0.0.1/")
 
 
@@ -527,7 +527,7 @@ def accepted(url):
     """Return ``url`` normalized, or None when it is rejected with a message; any other exception fails the test."""
     try:
         return normalise(url)
-    except BadTarget as bad:
+    except InvalidURL as bad:
         said = bad.message
     assert said.startswith(("The URL", "Each part of the URL"))
     assert said.isascii()

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pytest_django import Settings
 
+from deliveries.formats import FORMATS
 from deliveries.sending import url as target
 from deliveries.webhooks import fields
-from deliveries.formats import FORMATS
-from deliveries.webhooks.fields import CHECKS, BadTerms
+from deliveries.webhooks.fields import CHECKS, InvalidFields
 
 URL = "https://8.8.8.8/hook"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -22,7 +22,7 @@ def granted(name: str, value: object, **others: object) -> object:
 
 
 def faults_in(wanted: Mapping[str, object], format_now: str | None = "standard-webhooks") -> dict[str, str]:
-    with pytest.raises(BadTerms) as raised:
+    with pytest.raises(InvalidFields) as raised:
         fields.check(wanted, format_now=format_now)
     return raised.value.faults
 
@@ -124,7 +124,7 @@ def test_a_good_value_is_granted_in_the_form_it_is_stored_in(name: str, value: o
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_value_is_refused_in_a_sentence_of_reasonable_length(name: str) -> None:
     for value in REFUSED[name]:
-        with pytest.raises(BadTerms) as raised:
+        with pytest.raises(InvalidFields) as raised:
             fields.check({name: value}, format_now="standard-webhooks")
 
         [(field, sentence)] = raised.value.faults.items()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from celery import current_app
 
-from deliveries.worker import orphans, process_pool
 from deliveries.wakeup import TASK
+from deliveries.worker import orphans, process_pool
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_wake_ups_that_no_process_takes_do_not_pile_up(reader: int, ticks: int) 
 def test_a_process_that_drains_leaves_a_wake_up_to_another(reader: int, monkeypatch: pytest.MonkeyPatch) -> None:
     drained = threading.Event()
     monkeypatch.setitem(current_app.tasks, TASK, drained.set)
-    with orphans.at_work:
+    with orphans.drain_lock:
         process_pool.listen()
         process_pool.wake(1)
 

@@ -20,8 +20,8 @@ from typing import Any
 
 from deliveries import compact_json
 from deliveries.event_types.catalogue.references import inlined
-from deliveries.systems import DIALECTS
 from deliveries.event_types.topics import EVERYTHING, families_of, joined
+from deliveries.systems import DIALECTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from deliveries import shutdown
-from deliveries.worker.loop import drain_once
 from deliveries.db.sql import go_by_indexes
+from deliveries.worker.loop import run_until_idle
 
 
 class Command(BaseCommand):
@@ -22,8 +22,8 @@ class Command(BaseCommand):
         del args
         # The handler only sets a flag, because an exception could be raised in the middle of a COMMIT.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: shutdown.set_stopping())
+            signal.signal(number, lambda *_: shutdown.request_shutdown())
         go_by_indexes()
-        done = drain_once(timedelta(days=1))
+        done = run_until_idle(timedelta(days=1))
         if not options["quiet"]:
             self.stdout.write(f"{done.events} events fanned out, {done.attempts} attempts made.")

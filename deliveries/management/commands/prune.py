@@ -10,11 +10,11 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from deliveries import audit
-from deliveries.db import sql
 from deliveries.audit import Target
+from deliveries.db import sql
 from deliveries.db.ids import first_id_at
+from deliveries.maintenance.retention import Pruned, Round
 from deliveries.models import Delivery, Event, is_waiting
-from deliveries.maintenance.retention import Forgotten, Round
 
 
 class Command(BaseCommand):
@@ -50,9 +50,9 @@ class Command(BaseCommand):
 
     def _forget(self, everything: Round, *, expected: int) -> int:
         """Delete all expired rows, report progress at each percent, and return how many were deleted."""
-        done, shown = Forgotten(), 0
+        done, shown = Pruned(), 0
         while not everything.is_over:
-            done.add(everything.forget_a_batch())
+            done.add(everything.prune_batch())
             # Meanwhile, the workers' retention may have deleted some of them, and more may have expired.
             total = max(done.rows, expected)
             if total and 100 * done.rows // total > shown:

@@ -9,12 +9,11 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from deliveries import audit
-from deliveries import redelivery
+from deliveries import audit, redelivery
 from deliveries.db.ids import first_id_at
+from deliveries.event_types.topics import TYPE_RULE, is_type
 from deliveries.models import Delivery, Event, Organization, Webhook
 from deliveries.redelivery import CAN_BE_SENT_AGAIN, Selection
-from deliveries.event_types.topics import TYPE_RULE, is_type
 
 BATCH = 500
 FILTERS = ("webhook", "organization", "event", "state", "type", "after", "before")

@@ -7,9 +7,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from deliveries import audit, vault
-from deliveries.webhooks import lifecycle
 from deliveries.audit import Target
 from deliveries.models import Webhook
+from deliveries.webhooks import lifecycle
 
 # The number of unreadable webhooks that the error message lists.
 SHOWN_MOST = 10

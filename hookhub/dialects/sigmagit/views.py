@@ -12,11 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import stats
-from deliveries.webhooks import lifecycle
+from deliveries.event_types.topics import TYPE_LONGEST
 from deliveries.models import Webhook
 from deliveries.sending.url import MAX_LENGTH
+from deliveries.webhooks import lifecycle
 from deliveries.webhooks.fields import EVENTS_MOST
-from deliveries.event_types.topics import TYPE_LONGEST
 from hookhub.api.errors import invalid
 from hookhub.api.filters import read_uuid
 from hookhub.api.pagination import Whole

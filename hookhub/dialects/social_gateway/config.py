@@ -7,10 +7,10 @@ from urllib.parse import unquote
 from django.conf import settings
 
 from deliveries import vault
-from deliveries.sending import url as target
-from deliveries.webhooks import lifecycle
 from deliveries.formats import MASK, format_of
 from deliveries.models import Webhook
+from deliveries.sending import url as target
+from deliveries.webhooks import lifecycle
 from hookhub.dialects.social_gateway import campfire, credentials
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, missing
 
@@ -93,7 +93,7 @@ def leads_elsewhere(url: str, before: Webhook) -> bool:
         return False
     try:
         return lifecycle.leads_elsewhere(target.normalise(url), before)
-    except target.BadTarget:
+    except target.InvalidURL:
         return False
 
 

@@ -5,9 +5,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
+from deliveries.event_types.topics import TYPE_LONGEST
 from deliveries.sending.url import MAX_LENGTH
 from deliveries.webhooks.fields import EVENTS_MOST
-from deliveries.event_types.topics import TYPE_LONGEST
 from hookhub.api.serializers import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 from hookhub.dialects.social_gateway.services import SERVICES
 

@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries.event_types import catalogue
-from deliveries.webhooks import lifecycle
 from deliveries.models import Repository, Webhook
+from deliveries.webhooks import lifecycle
 from hookhub.api.permissions import require
 from hookhub.dialects.base import read_number, repository_at
 from hookhub.dialects.social_gateway import config, pages, shapes, trying, wishes

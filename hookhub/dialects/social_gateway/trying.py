@@ -5,13 +5,12 @@ from typing import Any
 
 from django.db import transaction
 
-from deliveries import audit, compact_json, pipeline
-from deliveries.event_types import catalogue
-from deliveries import redelivery
+from deliveries import audit, compact_json, pipeline, redelivery
 from deliveries.audited import webhook_target
+from deliveries.event_types import catalogue
+from deliveries.event_types.topics import EVERYTHING, topics_of
 from deliveries.events import NewEvent
 from deliveries.models import Event, Repository, Webhook
-from deliveries.event_types.topics import EVERYTHING, topics_of
 from hookhub.dialects.social_gateway.services import CATALOGUE
 
 PUSH = "push"

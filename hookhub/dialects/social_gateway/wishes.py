@@ -7,12 +7,12 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from deliveries.event_types import catalogue
 from deliveries import redelivery
-from deliveries.webhooks import lifecycle
-from deliveries.models import Organization, Repository, Webhook
-from deliveries.webhooks.fields import EVENTS_MOST
+from deliveries.event_types import catalogue
 from deliveries.event_types.topics import EVERYTHING
+from deliveries.models import Organization, Repository, Webhook
+from deliveries.webhooks import lifecycle
+from deliveries.webhooks.fields import EVENTS_MOST
 from hookhub import event_types
 from hookhub.dialects.social_gateway import config
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing

@@ -8,10 +8,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from deliveries import audit, plain_text
-from deliveries.systems import DEFAULT, DIALECTS
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
 from deliveries.names import name_error
+from deliveries.systems import DEFAULT, DIALECTS
 from hookhub import key_arguments
 from hookhub.audited import audited
 from hookhub.models import ApiKey, Scope

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from deliveries import audit
-from deliveries.webhooks.fields import BadTerms
+from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys, key_arguments
 from hookhub.models import ApiKey
 
@@ -48,7 +48,7 @@ class Command(BaseCommand):
             raise CommandError(f"API key {key_id[:100]!r} does not exist.")
         try:
             rolled, text = api_keys.roll(key, overlap=overlap, expires_at=expires_at, now=now)
-        except BadTerms as error:
+        except InvalidFields as error:
             raise CommandError(" ".join(f"{name} {fault}." for name, fault in error.faults.items())) from error
         until = rolled.previous_secret_expires_at
         old = f"accepted until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "no longer accepted"
