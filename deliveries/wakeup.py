@@ -13,11 +13,9 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from deliveries.worker import kombu_transport
-
 log = logging.getLogger("hookhub.doorbell")
 
-TASK = kombu_transport.TASK
+TASK = "deliveries.drain"
 # The minimum interval between wake-ups: one wakes a worker that takes all work there is, so more would change nothing.
 MIN_INTERVAL = timedelta(milliseconds=50)
 # The timeout of a command to Redis.
@@ -118,7 +116,7 @@ def notify() -> None:
 
 
 def notify_now() -> bool:
-    """Send a wake-up and return whether Redis accepted it; blocks for a few times BUDGET in the worst case."""
+    """Send a wake-up and return whether Redis accepted it; blocks for a few times TIMEOUT in the worst case."""
     return _own_notifier().try_to_notify()
 
 

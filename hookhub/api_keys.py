@@ -25,7 +25,7 @@ def expiry_error(expires_at: datetime | None, *, now: datetime) -> str | None:
 def change(key: ApiKey, changes: Mapping[str, object], *, now: datetime) -> ApiKey:
     """Change a key's name, expiry or allowed networks and return the key.
 
-    Raise BadTerms if the key is revoked and more than its name is to change.
+    Raise InvalidFields if the key is revoked and more than its name is to change.
     """
     with transaction.atomic():
         found = _locked(key, for_more_than_its_name=changes.keys() != {"name"})
@@ -50,7 +50,7 @@ def roll(
     """Replace a key's secret and return the key with its new text.
 
     The old secret is accepted for ``overlap`` longer (default HOOKHUB_SECRET_OVERLAP, zero for not at all); one from an
-    earlier roll ends at once. Raise BadTerms if the key is revoked, or if it has expired and gets no new expiry.
+    earlier roll ends at once. Raise InvalidFields if the key is revoked, or if it has expired and gets no new expiry.
     """
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():

@@ -86,7 +86,7 @@ def as_event_type(row: OwnEventType) -> EventType:
 
 
 def register(wanted: Mapping[str, object], *, organization: Organization, now: datetime) -> OwnEventType:
-    """Register an event type; raise BadTerms if a field is invalid, and Taken if the type is registered already."""
+    """Register an event type; raise InvalidFields if a field is invalid, and Taken if the type is registered."""
     if "type" not in wanted:
         raise InvalidFields({"type": "is required"})
     granted = check(wanted)
@@ -109,7 +109,7 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
 
 
 def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) -> OwnEventType:
-    """Change the given fields of a registered type and return it; raise BadTerms if a field is invalid."""
+    """Change the given fields of a registered type and return it; raise InvalidFields if a field is invalid."""
     if wanted.get("type", row.type) != row.type:
         raise InvalidFields({"type": "cannot be changed; register a new event type instead"})
     with transaction.atomic():
@@ -136,7 +136,7 @@ def forget(row: OwnEventType, *, now: datetime) -> None:
 
 
 def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> dict[str, str | None]:
-    """Return the given fields as they are stored; raise BadTerms with every invalid field.
+    """Return the given fields as they are stored; raise InvalidFields with every invalid field.
 
     ``now`` is the registered type if one is to be changed.
     """

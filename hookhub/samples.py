@@ -25,7 +25,7 @@ class Sample:
 
 
 def choose(webhook: Webhook, wanted: object = None) -> Sample:
-    """Return an example of the given type, or of the first one the webhook subscribes to; raise BadTerms."""
+    """Return an example of the given type, or of the first one the webhook subscribes to; raise InvalidFields."""
     found = samples_for(webhook)
     if wanted is None:
         if not found:

@@ -56,7 +56,7 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
 
     An event whose idempotency key is known gets the receipt of the first event with that key. Outside a transaction
     the events are durable when this returns and will be delivered; the wake-up only makes that happen sooner.
-    Raises IdempotencyConflict if a key was used for other content, and Outdated if a cached name no longer matches.
+    Raises IdempotencyConflict if a key was used for other content, and StaleNames if a cached name no longer matches.
     """
     ids = uuid7s(now, len(events))
     # A single statement is atomic by itself and takes one round trip. Only a batch can be stored in part, because of
@@ -87,7 +87,7 @@ def _receipts_with_duplicates(
 ) -> list[Accepted]:
     """Return the receipts when not every event was stored.
 
-    An event with a key gets the receipt of the first event with that key, which may be itself. Raises Outdated if
+    An event with a key gets the receipt of the first event with that key, which may be itself. Raises StaleNames if
     that event is missing, and IdempotencyConflict if it had another fingerprint.
     """
     keyed = [event for event in events if event.idempotency_key is not None]

@@ -201,7 +201,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """A worker's free capacity: ``limit`` slots in all, of which at most ``slow_room`` for slow receivers.
+    """A worker's free capacity: ``limit`` slots in all, of which at most ``slow_slots`` for slow receivers.
 
     ``lagging`` are the ids of webhooks with requests that have been in flight for long; they count as slow whatever
     their average latency.

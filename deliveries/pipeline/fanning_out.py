@@ -235,7 +235,10 @@ def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
 
 
 def _claims(rows: list[sql.Row], destinations: dict[int, Destination], leasing: LeaseGrant) -> list[Claim]:
-    """Return what OWE claimed, in the order of the events; if it claimed nothing, its one row holds only the count."""
+    """Return what INSERT_DELIVERIES claimed, in the order of the events.
+
+    If it claimed nothing, its one row holds only the count.
+    """
     return [
         Claim(leasing.lease, leasing.until, destinations[row[1]], row[2], 1, 0, leasing.now, *row[3:-1])
         for row in sorted((row for row in rows if row[2] is not None), key=itemgetter(3))

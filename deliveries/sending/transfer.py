@@ -158,7 +158,7 @@ class Transfer:
                 curl.setopt(pycurl.POSTFIELDS, body)
 
     def note_connection(self, code: int) -> None:
-        """Remember the idle connection that an HTTP/1 exchange leaves, for ``_look_before_sending``.
+        """Remember the idle connection that an HTTP/1 exchange leaves, for ``_check_stale_connection``.
 
         HTTP/2 needs no such check, because its responses name the request's stream.
         """
@@ -267,7 +267,7 @@ class Transfer:
         """Abort the request if libcurl is about to resolve a name; libcurl does not call this if its cache has it.
 
         libcurl has twenty resolver threads and uses two per request, so ten requests to hosts with an unresponsive name
-        server would block all others. The sender resolves the name in ``deliveries.sending.dns`` and resumes the request.
+        server would block all others. The sender resolves the name itself (``dns.py``) and resumes the request.
         """
         if not self.is_resolved:
             self.wanted = host_to_resolve(self.url)

@@ -79,7 +79,7 @@ class _Target:
 
 
 def normalise(url: object, *, https_only: bool = False) -> str:
-    """Return ``url`` in its normalized form, which is the one that is stored. Raise BadTarget if it is invalid.
+    """Return ``url`` in its normalized form, which is the one that is stored. Raise InvalidURL if it is invalid.
 
     Scheme and host become lower-case ASCII, and addresses their canonical form; a default port and a trailing dot are
     removed. Path and query stay byte for byte, except that non-ASCII characters are percent-encoded as UTF-8.
@@ -88,7 +88,7 @@ def normalise(url: object, *, https_only: bool = False) -> str:
 
 
 def normalise_host(host: str) -> str:
-    """Return the normalized form of a host name or address. Raise BadTarget if it is invalid.
+    """Return the normalized form of a host name or address. Raise InvalidURL if it is invalid.
 
     An IPv6 address is given in brackets and returned without them.
     """
@@ -136,7 +136,7 @@ def leads_elsewhere(url: str, before: str) -> bool:
 
 
 def check(url: object, *, policy: ssrf.Policy, https_only: bool = False, resolve: Resolve | None = None) -> str:
-    """Return the normalized form of ``url``. Raise BadTarget if it is invalid or not allowed for a webhook.
+    """Return the normalized form of ``url``. Raise InvalidURL if it is invalid or not allowed for a webhook.
 
     ``resolve`` returns the addresses of a host name and port; a single forbidden address is enough to refuse the URL.
     If it raises OSError or returns none, the URL is accepted, because the guard checks every connection anyway.
@@ -183,7 +183,7 @@ def _addresses(target: _Target, resolve: Resolve | None) -> list[str]:
 
 
 def _parse(url: object, *, https_only: bool = False) -> _Target:
-    """Split ``url`` into its normalized parts. Raise BadTarget if it is invalid."""
+    """Split ``url`` into its normalized parts. Raise InvalidURL if it is invalid."""
     text = _readable(url)
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
@@ -207,7 +207,7 @@ def _parse(url: object, *, https_only: bool = False) -> _Target:
 
 
 def _readable(url: object) -> str:
-    """Return ``url`` if it is a string of acceptable length that all parsers read alike, else raise BadTarget."""
+    """Return ``url`` if it is a string of acceptable length that all parsers read alike, else raise InvalidURL."""
     if not isinstance(url, str):
         raise InvalidURL("The URL must be a string.")
     if not url:
@@ -240,7 +240,7 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
 
 
 def _ipv6(bracketed: str) -> str:
-    """Return the compressed form of an IPv6 address given in brackets, without them. Raise BadTarget."""
+    """Return the compressed form of an IPv6 address given in brackets, without them. Raise InvalidURL."""
     if "%" in bracketed:
         raise InvalidURL("The URL's IPv6 address has a zone, which is valid on one machine only; remove it.")
     written = _IPV6.fullmatch(bracketed)
@@ -253,7 +253,7 @@ def _ipv6(bracketed: str) -> str:
 
 
 def _ipv4(name: str) -> str:
-    """Return the dotted form of an IPv4 address in any spelling that a resolver accepts. Raise BadTarget."""
+    """Return the dotted form of an IPv4 address in any spelling that a resolver accepts. Raise InvalidURL."""
     try:
         # Resolvers parse 127.1, 0x7f.1, 0177.0.0.1 and 2130706433 with this function. It opens no socket.
         return socket.inet_ntoa(socket.inet_aton(name))
@@ -272,7 +272,7 @@ def _mapped(host: str) -> str:
 
 
 def _label(label: str) -> str:
-    """Return one label of a host name in its DNS (ASCII) form. Raise BadTarget if it is invalid."""
+    """Return one label of a host name in its DNS (ASCII) form. Raise InvalidURL if it is invalid."""
     try:
         # ASCII names in real use, such as r3---sn.example, break the rules of IDNA, so only international labels are
         # checked against them.

@@ -44,7 +44,7 @@ class InvalidFields(ValueError):
 
 
 def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fields:
-    """Validate the fields of a webhook and return them as they are stored. Raise BadTerms with every invalid field.
+    """Validate a webhook's fields and return them as they are stored. Raise InvalidFields with every invalid field.
 
     ``format_now`` is the format of the webhook being changed; a ``format`` in ``wanted`` takes precedence. The result
     has the keys of ``wanted``. Numbers of seconds are converted to timedeltas, and the URL is normalized.

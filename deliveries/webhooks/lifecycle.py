@@ -58,10 +58,10 @@ def create(
 ) -> tuple[Webhook, str | None]:
     """Create a webhook. Return it with its secret, which is shown only here, or with None if it has no secret.
 
-    ``wanted`` maps the names in terms.CHECKS to values; only ``url`` and ``events`` are required. Without ``secret``,
+    ``wanted`` maps the names in fields.CHECKS to values; only ``url`` and ``events`` are required. Without ``secret``,
     one is generated. There is no secret if the format never signs, or if signing is optional and ``secret`` is "".
-    With ``active=False`` the webhook starts disabled by its owner. Raise BadTerms for invalid fields and rates.TooMany
-    if the organization changes webhooks too often.
+    With ``active=False`` the webhook starts disabled by its owner. Raise InvalidFields for invalid fields, and
+    rates.TooMany if the organization changes webhooks too often.
     """
     missing = {name: "is required" for name in ("url", "events") if name not in wanted}
     if missing:
@@ -110,21 +110,21 @@ def change(
     headers are removed, unless ``wanted`` contains them. Otherwise someone who may edit a webhook could redirect it and
     obtain messages signed with the old receiver's secret, or the token in its headers. For the same reason, a format
     that masks the URL can be replaced by one that shows it only if ``wanted`` contains the URL. A masked value stands
-    for the stored one, so that a client can send back what it read. Raise BadTerms for invalid fields, and
+    for the stored one, so that a client can send back what it read. Raise InvalidFields for invalid fields, and
     rates.TooMany.
     """
     return _change_by(webhook_id, lambda _before: wanted, active=active, now=now)
 
 
 def check_change(webhook: Webhook, wanted: Mapping[str, object]) -> None:
-    """Raise BadTerms for every invalid field, as ``change`` would, without changing anything."""
+    """Raise InvalidFields for every invalid field, as ``change`` would, without changing anything."""
     asked = _unmasked(wanted, webhook)
     _require_https(webhook, instead=asked.get("url"))
     fields.check(asked, format_now=webhook.format)
 
 
 def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datetime) -> Webhook:
-    """Set the given custom headers, remove those that are None, and keep all others. Raise BadTerms if invalid."""
+    """Set the given custom headers, remove those that are None, and keep all others. Raise InvalidFields if invalid."""
 
     def merged(before: Webhook) -> Mapping[str, object]:
         stored = vault.headers_of(before)
@@ -156,7 +156,7 @@ def _change_by(
 
 
 def _require_https(webhook: Webhook, *, instead: object) -> None:
-    """Raise BadTerms if HTTPS is required and the webhook would keep an http URL."""
+    """Raise InvalidFields if HTTPS is required and the webhook would keep an http URL."""
     # ``stored_url`` always contains the scheme, even if the rest of the URL is masked.
     if settings.HOOKHUB_HTTPS_ONLY and instead is None and webhook.stored_url.startswith("http:"):
         raise fields.InvalidFields({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is enabled"})
@@ -170,7 +170,7 @@ def _held_against(webhook: Webhook) -> tuple[object, ...]:
 
 
 def _unmasked(wanted: Mapping[str, object], webhook: Webhook) -> dict[str, object]:
-    """Return ``wanted`` with each mask replaced by the stored value. Raise BadTerms where that is not possible."""
+    """Return ``wanted`` with each mask replaced by the stored value. Raise InvalidFields where that is not possible."""
     asked = {name: value for name, value in wanted.items() if not (name == "url" and value == webhook.shown_url)}
     moves = "url" in asked and _leads_elsewhere(asked["url"], webhook)
     faults: dict[str, str] = {}
@@ -262,7 +262,7 @@ def _set_fields(webhook: Webhook, granted: fields.Fields) -> None:
 
 
 def _require_known(webhook: Webhook, *, instead: object = None) -> None:
-    """Raise BadTerms if this version does not know the webhook's format and it does not get another one."""
+    """Raise InvalidFields if this version does not know the webhook's format and it does not get another one."""
     if instead is None and webhook.format not in FORMATS:
         fault = f"{webhook.format} is unknown to this version of HookHub; upgrade, or choose another format"
         raise fields.InvalidFields({"format": fault})
@@ -273,8 +273,8 @@ def rotate_secret(
 ) -> tuple[Webhook, str]:
     """Add a new secret; the previous ones keep signing alongside it for ``overlap``. Return webhook and new secret.
 
-    ``secret`` is generated if None; ``overlap`` defaults to HOOKHUB_SECRET_OVERLAP. Raise BadTerms if the secret is
-    invalid, or if the format signs nothing or is unknown to this version.
+    ``secret`` is generated if None; ``overlap`` defaults to HOOKHUB_SECRET_OVERLAP. Raise InvalidFields if the secret
+    is invalid, or if the format signs nothing or is unknown to this version.
     """
     overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
     with transaction.atomic():

@@ -22,7 +22,7 @@ def take_change(organization: Organization) -> None:
 
 
 def require_room(organization: Organization) -> None:
-    """Raise BadTerms if an organization already has the maximum number of webhooks. Call it in a transaction.
+    """Raise InvalidFields if an organization already has the maximum number of webhooks. Call it in a transaction.
 
     It locks the organization, so that two concurrent requests cannot both use the last place.
     """
@@ -38,7 +38,7 @@ def require_room(organization: Organization) -> None:
 def require_room_at(
     url: str, *, wire_format: Format, organization: Organization, repository: Repository | None
 ) -> None:
-    """Raise BadTerms if too many webhooks have this URL, or this host across all organizations.
+    """Raise InvalidFields if too many webhooks have this URL, or this host across all organizations.
 
     Webhooks with the same URL are counted in the repository, or among the organization's own if it is None.
     """

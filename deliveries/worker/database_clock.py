@@ -40,7 +40,7 @@ class DatabaseClock:
     """The database's time: the last sample plus the steady clock since then.
 
     Its error is at most the round trip of that sample, plus any drift or jump of the clocks since. Reading it never
-    queries the database and never fails; long-running callers must call ``keep_right`` regularly.
+    queries the database and never fails; long-running callers must call ``resync`` regularly.
     """
 
     def __init__(self) -> None:

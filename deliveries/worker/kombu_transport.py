@@ -21,9 +21,10 @@ from uuid import uuid4
 from kombu.transport import redis, virtual
 from redis.exceptions import RedisError, ResponseError
 
+from deliveries.wakeup import TASK
+
 log = logging.getLogger("hookhub.doorbell")
 
-TASK = "deliveries.drain"
 # A wake-up takes less than a kilobyte.
 MAX_BELL_BYTES = 16 * 1024
 # A Celery message body without arguments: [[], {}, {}] in base64.
@@ -34,7 +35,7 @@ PAUSE_SECONDS = 1.0
 
 
 def is_bell(item: bytes) -> bool:
-    """Return whether an item of the queue is a wake-up as ``doorbell`` sends it."""
+    """Return whether an item of the queue is a wake-up as ``wakeup`` sends it."""
     if len(item) > MAX_BELL_BYTES:
         return False
     try:

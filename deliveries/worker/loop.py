@@ -35,8 +35,8 @@ SETTLE_WITHIN = timedelta(milliseconds=30)
 FAN_OUT_FIRST = 1
 FAN_OUT_GROWTH = 4
 SMALL_PART = 4
-# How soon a loop with requests in flight polls for new work: LOOK_AGAIN if it is busy, LOOK_SOON with few in flight,
-# which may all be waiting for receivers that hang.
+# How soon a loop with requests in flight polls for new work: the busy interval if it is busy, the idle one with few in
+# flight, which may all be waiting for receivers that hang.
 BUSY_POLL_INTERVAL = timedelta(milliseconds=40)
 IDLE_POLL_INTERVAL = timedelta(milliseconds=5)
 # A loop is busy if more than this fraction of its slots is in use.
@@ -89,7 +89,7 @@ def sender_of_this_process() -> Sender:
 class WorkerLoop:
     """One run of the pipeline, until nothing is left to do or shutdown is requested.
 
-    After ``slice_of_time`` it ends as soon as nothing is in flight. Until then free slots are filled even while it
+    After ``time_slice`` it ends as soon as nothing is in flight. Until then free slots are filled even while it
     waits for the slowest request. Once ``is_stopping`` returns true, no further work is started. When there is nothing
     left to do, it polls for another ``linger``, because wake-ups are sent at most once per interval.
     """
@@ -392,7 +392,7 @@ def _read_token(token: object) -> tuple[Claim, Request, datetime]:
 
 
 def run_until_idle(time_slice: timedelta, *, linger: timedelta = timedelta(0)) -> Drained:
-    """Run the pipeline with this process's sender until nothing is due or ``slice_of_time`` is over; return progress.
+    """Run the pipeline with this process's sender until nothing is due or ``time_slice`` is over; return progress.
 
     With nothing to do it polls for another ``linger`` before it returns.
     """

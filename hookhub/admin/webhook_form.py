@@ -23,7 +23,7 @@ NO_RETRIES = "none"
 
 
 class WebhookForm(ModelForm):
-    """The fields of ``terms.CHECKS`` as a user types them; ``wanted`` has them as the engine expects them."""
+    """The fields of ``fields.CHECKS`` as a user types them; ``wanted`` has them as the engine expects them."""
 
     url = forms.CharField(label="URL", max_length=2048, widget=forms.TextInput(attrs={"class": "vLargeTextField"}))
     events = forms.CharField(

@@ -46,7 +46,7 @@ def locked(descriptor: int) -> bool:
 
 
 def give_to_owner_of(directory: Path, descriptor: int) -> None:
-    """Give a file or directory created by root to the owner of ``directory``, so that the owner can delete it."""
+    """Change the owner of what root created to the owner of ``directory``, so that the owner can delete it."""
     if os.geteuid() == 0:
         owner, given = directory.stat(), os.fstat(descriptor)
         # A file with several hard links may be one of root's that the repository's owner has linked here.

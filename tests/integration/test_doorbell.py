@@ -236,7 +236,7 @@ def test_the_processs_own_bell_is_rung_through_the_module(
 
     assert wakeup.notify_now()
     assert unheard(valkey) == 1
-    wakeup.ring()
+    wakeup.notify()
     wait_until(lambda: unheard(valkey) >= 2)
 
 

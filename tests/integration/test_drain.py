@@ -599,9 +599,9 @@ def test_a_format_that_only_another_version_knows_does_not_end_the_drain(
 def test_a_drain_that_runs_for_long_notices_that_the_databases_clock_was_set(
     forge: Forge, few_slots: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, ahead = database_clock.queue.database_now, [timedelta(0)]
+    ask, ahead = database_clock.sql.database_now, [timedelta(0)]
     monkeypatch.setattr(database_clock, "HOLDS", timedelta(0))
-    monkeypatch.setattr(database_clock.queue, "database_now", lambda: ask() + ahead[0])
+    monkeypatch.setattr(database_clock.sql, "database_now", lambda: ask() + ahead[0])
     forge.webhook(now=ask(), max_in_flight=1)
     forge.accept(2, now=ask())
 

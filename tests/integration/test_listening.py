@@ -11,10 +11,10 @@ from celery import current_app
 from kombu import Connection, Consumer, Exchange, Message, Queue
 from pytest_django import Settings
 
+from deliveries.wakeup import TASK
 from deliveries.worker.kombu_transport import (
     LOG_INTERVAL_SECONDS,
     MAX_BELL_BYTES,
-    TASK,
     Complaints,
     Transport,
     is_bell,

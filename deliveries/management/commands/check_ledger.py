@@ -31,7 +31,7 @@ class Command(BaseCommand):
             type=span,
             default=invariants.GRACE,
             metavar="SECONDS",
-            help=f"tolerate fan-out and expired leases that are up to SECONDS late [{invariants.GRACE.total_seconds():g}]",
+            help=f"tolerate fan-out and expired leases up to SECONDS late [{invariants.GRACE.total_seconds():g}]",
         )
         parser.add_argument(
             "--settling",

@@ -25,7 +25,7 @@ Body = Mapping[str, object]
 
 
 def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
-    """Create a hook, or update the repository's existing hook of a service; raise ValidationFailed or BadTerms."""
+    """Create a hook, or update the repository's existing hook of a service; raise ValidationFailed or InvalidFields."""
     organization = repository.organization
     service = read_service(body.get("name"))
     if body.get("config") is None:
@@ -79,7 +79,7 @@ def is_there_already(webhook: Webhook, repository: Repository) -> bool:
 
 
 def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
-    """Change the fields in the body, keep all others, and return the webhook; raise ValidationFailed or BadTerms."""
+    """Change the fields in the body, keep all others, return the webhook; raise ValidationFailed or InvalidFields."""
     active = read_active(body.get("active"), default=None)
     changes = Changes.read(body, webhook=webhook)
     changes.apply_to(webhook.events)
@@ -102,7 +102,7 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
 
 
 def change_config(body: Body, *, webhook: Webhook, now: datetime) -> None:
-    """Change only the settings in the body; raise ValidationFailed or BadTerms."""
+    """Change only the settings in the body; raise ValidationFailed or InvalidFields."""
     wanted = config.terms_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
     if wanted:
         lifecycle.change(webhook.pk, wanted, now=now)
