@@ -146,11 +146,12 @@ def test_while_it_lingers_it_takes_what_becomes_due(forge: Forge, few_slots: Sen
 
 
 def test_one_that_hangs_does_not_keep_the_others_waiting(forge: Forge, few_slots: Sender, now: datetime) -> None:
+    are_settled = threading.Event()
     with Receiver() as hanging:
-        hanging.script = lambda connection, request: hanging.closing.wait(10)  # type: ignore[assignment, return-value]
+        hanging.script = lambda connection, request: are_settled.wait(60)  # type: ignore[assignment, return-value]
         slow = forge.webhook(now=now, url=hanging.url(), events=["slow"], max_in_flight=2)
         forge.webhook(now=now, events=["quick"])
-        Webhook.objects.filter(pk=slow.pk).update(timeout=timedelta(seconds=1.5))
+        Webhook.objects.filter(pk=slow.pk).update(timeout=timedelta(seconds=60))
         pipeline.accept([forge.event("slow", now=now)] * 2 + [forge.event("quick", now=now)] * 100, now=now)
         draining = threading.Thread(target=lambda: (run(few_slots, now=now), connection.close()))
         draining.start()
@@ -160,6 +161,8 @@ def test_one_that_hangs_does_not_keep_the_others_waiting(forge: Forge, few_slots
 
         # The quick deliveries are settled while the slow ones still hang.
         assert Delivery.objects.filter(state="sending", webhook=slow).count() == 2
+        # Its connections are closed without a response.
+        are_settled.set()
         draining.join()
     assert set(Delivery.objects.filter(webhook=slow).values_list("state", flat=True)) == {"pending"}
     assert Attempt.objects.filter(webhook=slow, outcome="lost").count() == 2
@@ -438,21 +441,23 @@ def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_e
     forge.webhook(now=now)
     forge.accept(20, now=now)
     look, looks = WorkerLoop._look, []
+    is_read_only = threading.Event()
 
     def read_only_at_the_second_look(self: WorkerLoop, wanted: Capacity) -> bool:
         looks.append(self.sender.in_flight + len(self._ended))
         if len(looks) == 2:
             read_only.on()
+            is_read_only.set()
             threading.Timer(0.2, read_only.off).start()
         return look(self, wanted)
 
     monkeypatch.setattr(WorkerLoop, "_look", read_only_at_the_second_look)
 
-    def take_a_moment(connection: object, request: object) -> None:
-        time.sleep(0.05)
+    def answer_in_time(connection: object, request: object) -> None:
+        is_read_only.wait(60)
         connection.sendall(Answer(200).encode())  # type: ignore[attr-defined]
 
-    forge.receiver.script = take_a_moment
+    forge.receiver.script = answer_in_time
 
     assert run(few_slots, now=now).attempts == 20
 

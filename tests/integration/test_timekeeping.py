@@ -40,7 +40,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(database_clock, "steady", lambda: world.steady)
     monkeypatch.setattr(database_clock.time, "time", lambda: world.wall)
-    monkeypatch.setattr(database_clock.queue, "database_now", world.ask)
+    monkeypatch.setattr(database_clock.sql, "database_now", world.ask)
     return world
 
 
@@ -135,7 +135,7 @@ def test_while_the_database_does_not_answer_the_time_goes_on_and_it_is_asked_aga
         raise OSError("away")
 
     with monkeypatch.context() as patched:
-        patched.setattr(database_clock.queue, "database_now", away)
+        patched.setattr(database_clock.sql, "database_now", away)
         with pytest.raises(OSError, match="away"):
             clock.resync()
     assert world.error_of(clock) == timedelta(0)
