@@ -79,8 +79,8 @@ def bell_inside_the_transaction() -> None:
             wakeup.notify_now()
         return change(sql, parameters)
 
-    queue.change = ring_first
-    pipeline._ring = lambda: None
+    _put(queue, "change", ring_first)
+    _put(pipeline, "_ring", lambda: None)
 
 
 def claim_without_lease() -> None:
@@ -94,7 +94,7 @@ def claim_without_lease() -> None:
     def for_ever(now: datetime) -> LeaseGrant:
         return leasing(now)._replace(lease=UUID(bytes=os.urandom(16)), until=now + ages)
 
-    pipeline._leasing = for_ever
+    _put(pipeline, "_leasing", for_ever)
 
 
 def lease_shorter_than_the_deadline() -> None:
@@ -103,7 +103,7 @@ def lease_shorter_than_the_deadline() -> None:
 
     short = "%(now)s::timestamptz + interval '0.4 s'"
     _change(claiming, "CLAIM", "leased_until = %(until)s", f"leased_until = {short}")
-    _change(fanning_out, "OWE", "%(until)s::timestamptz", short)
+    _change(fanning_out, "INSERT_DELIVERIES", "%(until)s::timestamptz", short)
 
 
 def accept_answering_before_commit() -> None:
@@ -123,7 +123,7 @@ def accept_answering_before_commit() -> None:
         ids = uuid7s(how["now"], len(events))
         return [Accepted(id_, each.type, how["now"], is_repeat=False) for id_, each in zip(ids, events, strict=True)]
 
-    pipeline.accept = accept_later
+    _put(pipeline, "accept", accept_later)
 
 
 def signature_over_reserialised_json() -> None:
@@ -136,7 +136,7 @@ def signature_over_reserialised_json() -> None:
         again = message._replace(payload=json.dumps(json.loads(message.payload)).encode())
         return render(self, again)._replace(body=render(self, message).body)
 
-    standard_webhooks.StandardWebhooks.render = render_twice  # type: ignore[method-assign]
+    _put(standard_webhooks.StandardWebhooks, "render", render_twice)
 
 
 def retry_measured_from_the_wrong_time() -> None:
@@ -152,7 +152,7 @@ def retry_measured_from_the_wrong_time() -> None:
         terms = {"failures": claimed.failures, "schedule": attempting.schedule_of(claimed), "jitter": jitter}
         return result._replace(decision=decide(result.outcome, now=started_at, **terms))
 
-    vars(pipeline)["build_result"] = conclude_early
+    _put(pipeline, "build_result", conclude_early)
 
 
 def large_bodies_never_sent() -> None:
@@ -166,7 +166,7 @@ def large_bodies_never_sent() -> None:
             raise ValueError("too large to send")
         return render(claimed, **how)
 
-    vars(pipeline)["render"] = render_small
+    _put(pipeline, "render", render_small)
 
 
 def results_thrown_away_when_the_database_is_away() -> None:
@@ -180,7 +180,7 @@ def results_thrown_away_when_the_database_is_away() -> None:
             self._ended = []
         return is_time_to_settle(self)
 
-    WorkerLoop._is_time_to_settle = forget  # type: ignore[method-assign]
+    _put(WorkerLoop, "_is_time_to_settle", forget)
 
 
 def always_the_first_step() -> None:
@@ -188,7 +188,7 @@ def always_the_first_step() -> None:
     from deliveries.pipeline import attempting
 
     schedule_of = attempting.schedule_of
-    attempting.schedule_of = lambda claimed: [schedule_of(claimed)[0]] * len(schedule_of(claimed))
+    _put(attempting, "schedule_of", lambda claimed: [schedule_of(claimed)[0]] * len(schedule_of(claimed)))
 
 
 def ids_swapped() -> None:
@@ -205,10 +205,10 @@ def ids_swapped() -> None:
             other = ids.get(claimed.delivery_id, claimed.delivery_id)
             return render(claimed._replace(delivery_id=other), **how)
 
-        vars(pipeline)["render"] = render_swapped
+        _put(pipeline, "render", render_swapped)
         return attempt(claims, **how)
 
-    pipeline.attempt = attempt_swapped
+    _put(pipeline, "attempt", attempt_swapped)
 
 
 def stream_entries_finished_before_they_are_stored() -> None:
@@ -222,7 +222,7 @@ def stream_entries_finished_before_they_are_stored() -> None:
         time.sleep(AHEAD.total_seconds())
         publish(self, entries, now=now)
 
-    Reader._publish = finish_first  # type: ignore[method-assign]
+    _put(Reader, "_publish", finish_first)
 
 
 def a_crash_uses_up_a_step() -> None:
@@ -248,6 +248,12 @@ BUGS: Mapping[str, Callable[[], None]] = {
     "stream-entries-finished-before-they-are-stored": stream_entries_finished_before_they_are_stored,
     "a-crash-uses-up-a-step": a_crash_uses_up_a_step,
 }
+
+
+def _put(owner: Any, name: str, value: object) -> None:
+    """Replace an attribute that must exist: a bug that misses its target would be no bug."""
+    assert name in vars(owner), f"{owner} has no {name}"
+    setattr(owner, name, value)
 
 
 def _change(module: Any, name: str, words: str, others: str) -> None:

@@ -200,7 +200,7 @@ def test_the_bell_rings_after_the_commit_and_only_for_something_new(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored_at_ring: list[int] = []
-    monkeypatch.setattr(wakeup, "ring", lambda: stored_at_ring.extend(together(Event.objects.count)))
+    monkeypatch.setattr(wakeup, "notify", lambda: stored_at_ring.extend(together(Event.objects.count)))
 
     pipeline.accept([keyed(forge, "k", now=now), keyed(forge, None, now=now)], now=now)
     assert stored_at_ring == [2]
