@@ -203,8 +203,8 @@ class Claim(NamedTuple):
 class Capacity:
     """A worker's free capacity: ``limit`` slots in all, of which at most ``slow_slots`` for slow receivers.
 
-    ``lagging`` are the ids of webhooks with requests that have been in flight for long; they count as slow whatever
-    their average latency.
+    ``stalled_webhooks`` are the ids of webhooks with requests that have been in flight for long; they count as slow
+    whatever their average latency.
     """
 
     limit: int

@@ -143,7 +143,7 @@ def test_of_many_at_once_one_registers_it_and_none_gets_beyond_the_limit(
 
     assert sorted(together(*[register("a")] * 4)) == ["Taken", "Taken", "Taken", "a"]
     found = together(*[register(name) for name in ("b", "c", "d")])
-    assert sorted(found)[:2] == ["BadTerms", "BadTerms"]
+    assert sorted(found)[:2] == ["InvalidFields", "InvalidFields"]
     assert OwnEventType.objects.count() == OWN_MOST
 
 
