@@ -166,7 +166,7 @@ class Course(RuleBasedStateMachine):
     @rule()
     def line_up(self) -> None:
         due = [one for one in self.owed.values() if one.state == "pending" and not one.in_line and self.is_due(one)]
-        assert pipeline.line_up(now=self.now) == len(due)
+        assert pipeline.promote_due(now=self.now) == len(due)
         for one in due:
             one.in_line = True
 

@@ -172,7 +172,7 @@ def test_a_change_of_headers_that_will_not_do_changes_nothing(
 def test_a_header_that_another_changes_meanwhile_is_kept_as_changed(
     api: Caller, webhook: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check, others = lifecycle.terms.check, [{"X-Api-Key": "k2"}]
+    check, others = lifecycle.fields.check, [{"X-Api-Key": "k2"}]
 
     def check_and_pause(*args: Any, **options: Any) -> Any:
         granted = check(*args, **options)
@@ -180,7 +180,7 @@ def test_a_header_that_another_changes_meanwhile_is_kept_as_changed(
             lifecycle.change_headers(Webhook.objects.get().pk, others.pop(), now=Webhook.objects.get().created_at)
         return granted
 
-    monkeypatch.setattr(lifecycle.terms, "check", check_and_pause)
+    monkeypatch.setattr(lifecycle.fields, "check", check_and_pause)
 
     assert api.patch(f"/v1/webhooks/{webhook['id']}", {"headers": {"X-Api-Key": MASK}}).status_code == 200
 
