@@ -73,7 +73,7 @@ def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_tw
     assert orphaned
     arrived = Counter(request.body for request in list(receiver.received))
     assert len(arrived) == expected + 1
-    assert "1 refused" in service.run("stream", environment=crew.environment)
+    assert "1 dead-lettered" in service.run("stream", environment=crew.environment)
     assert "data: is required" in service.run("stream", "refused", environment=crew.environment)
     crew.check_ledger()
     code = crew.stop("worker")

@@ -27,7 +27,7 @@ from deliveries.event_types.topics import topics_of
 from deliveries.events import NewEvent
 from deliveries.maintenance import tasks
 from deliveries.models import Attempt, Delivery, Event, Organization
-from deliveries.pipeline.attempting import Result, build_result, render
+from deliveries.pipeline.attempting import OUTCOMES, Result, build_result, render
 from deliveries.pipeline.claiming import Capacity, Claim
 from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import LEASE_LOSSES_MOST
@@ -227,7 +227,7 @@ class Course(RuleBasedStateMachine):
         assert pipeline.settle([result], now=self.now).ours == ({claimed.delivery_id} if is_ours else set())
 
         if one.attempts[claimed.number - 1] in {None, "unknown"}:
-            one.attempts[claimed.number - 1] = type(result.outcome).__name__.lower()
+            one.attempts[claimed.number - 1] = OUTCOMES[type(result.outcome)]
         if is_ours:
             self.move_on(one, answer)
 

@@ -330,13 +330,13 @@ def test_what_changes_state_meanwhile_is_left_alone(
 ) -> None:
     forge.webhook(now=now)
     forge.accept(3, now=now)
-    honest = redeliver.replay.redeliver
+    honest = redeliver.redelivery.redeliver
 
     def just_after_a_claim(deliveries: list[object], *, now: datetime) -> int:
         assert len(pipeline.claim(1, now=now)) == 1
         return honest(deliveries, now=now)
 
-    monkeypatch.setattr(redeliver.replay, "redeliver", just_after_a_claim)
+    monkeypatch.setattr(redeliver.redelivery, "redeliver", just_after_a_claim)
 
     assert run("redeliver", "--type", "push", at=now) == "2 made due, 1 skipped (1 changed state in the meantime).\n"
 
