@@ -43,6 +43,11 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
+def complete_lines_of(path: Path) -> list[str]:
+    """Return the lines of a file that another process may be writing, without a line that is not yet complete."""
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")] if path.exists() else []
+
+
 def read_stored(connection: "psycopg.Connection[Any]") -> dict[str, float]:
     """Return when the database accepted each event, by idempotency key."""
     rows = connection.execute(

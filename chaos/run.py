@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 from redis.exceptions import RedisError
 
+from bench.stage import wait_for
 from chaos import pulse, reading, watch
 from chaos.faults import FAULTS
 from chaos.ground import Ground
@@ -23,6 +24,7 @@ from chaos.scene import Scene, Tell
 from chaos.script import as_json
 from chaos.staging import (
     LEASE_SECONDS,
+    STARTS_WITHIN_SECONDS,
     TIMEOUT_SECONDS,
     folder_for,
     helper,
@@ -78,6 +80,7 @@ def run(
             stack.enter_context(pulse.taken(scene))
             published = of_ours("chaos.publisher", publisher_plan(scenario, scene, seed, paths))
             with published, watch.kept(scene), around(scene):
+                wait_for_the_first_events(scenario, scene, paths / "journal")
                 publishing = play(scenario, scene, seed=seed)
             begun_at = time.monotonic()
             come_to_rest(scene, within=scenario.rests_within)
@@ -106,6 +109,19 @@ def prepare(scenario: Scenario, scene: Scene, receiver: "subprocess.Popen[str]",
     say(receiver, {"secrets": secrets, "script": as_json(scenario.script()), "seed": seed, "begun_at": time.time()})
     if scenario.commits_take:
         make_commits_slow(scene, scenario.commits_take)
+
+
+def wait_for_the_first_events(scenario: Scenario, scene: Scene, journal: Path) -> None:
+    """Wait until each entry point has accepted an event: on a busy machine the first answers take seconds."""
+    # A scenario that starts without Redis cannot use the stream yet.
+    needed = {door for door in scenario.rates if not (scenario.before and door == "stream")}
+
+    def are_accepted() -> bool:
+        scene.wait(0.1)
+        events = reading.read_journal(reading.complete_lines_of(journal))
+        return needed <= {event.door for event in events if event.said == "acknowledged"}
+
+    wait_for(are_accepted, f"{', '.join(sorted(needed))} to accept an event", seconds=STARTS_WITHIN_SECONDS)
 
 
 def play(scenario: Scenario, scene: Scene, *, seed: int) -> Span:

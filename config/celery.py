@@ -17,6 +17,8 @@ from deliveries.db.sql import go_by_indexes
 from deliveries.worker import orphans, process_pool
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# The system checks import all views, which doubles the start-up time and takes 20 MB; `make lint` runs them.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 # Replaces kombu's Redis transport under its own names, so that REDIS_URL keeps the usual format.
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.worker.kombu_transport:Transport"))

@@ -424,7 +424,8 @@ HOOKHUB_CHORES = (
 INSTALLED_APPS = [
     "deliveries",
     "hookhub",
-    "django.contrib.admin",
+    # config.urls registers the pages, so that workers and commands do not import them.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

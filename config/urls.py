@@ -8,6 +8,8 @@ from hookhub.api.errors import not_found
 from hookhub.dialects import DIALECTS
 from hookhub.security_txt import security_txt
 
+admin.autodiscover()
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="root")),
     path(".well-known/security.txt", security_txt),

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -19,7 +20,10 @@ from deliveries.sending.sender import Sender, make_sender
 from hookhub.stream.consumer import refused_of
 from tests.api import Caller
 from tests.receiver import Receiver
-from tests.story import Forge, ReadOnly
+from tests.story import Forge, ReadOnly, rows_for_several_tests
+
+# jsonschema imports this package if it finds it, which takes more than a second; only the tools of a developer need it.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 # `make test` tries the same examples each time; `make hunt` draws new ones.
 hypothesis.settings.register_profile("same", derandomize=True, deadline=None, database=None)
@@ -75,7 +79,7 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def now() -> datetime:
     """Return noon of an ordinary day."""
     return datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
@@ -86,6 +90,13 @@ def sender() -> Iterator[Sender]:
     made = make_sender(slots=64)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def rows_of_the_module(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Let fixtures of the same scope create rows, which all tests of the module get unchanged."""
+    with django_db_blocker.unblock(), rows_for_several_tests():
+        yield
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What holds at `/v1/webhooks` for every system whose dialect it speaks: the dialects' contract, tested here, too."""
 
+import copy
 import json
 import re
 from datetime import datetime
@@ -13,6 +14,7 @@ from deliveries.models import Organization, Webhook
 from hookhub.models import Membership, Scope
 from tests.api import Caller
 from tests.dialects.test_contract import BAD_BODIES, QUERIES, SECRET, TOKEN, WORDS, pairwise
+from tests.receiver import Receiver
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
@@ -34,11 +36,24 @@ every_system = pytest.mark.parametrize("system", SYSTEMS)
 every_door = pytest.mark.parametrize("door", DOORS, ids=names)
 
 
+@pytest.fixture(scope="module")
+def webhooks(rows_of_the_module: None, now: datetime) -> dict[str, Webhook]:
+    """Create an organization with a webhook for each system."""
+    with Receiver() as receiver:
+        forges = {system: Forge.make(receiver, slug=system) for system in SYSTEMS}
+        for system, forge in forges.items():
+            Organization.objects.filter(pk=forge.organization.pk).update(default_dialect=system)
+            forge.organization.refresh_from_db()
+        return {
+            system: forge.webhook(now=now, format="coregit", secret=SECRET, headers={"X-Token": TOKEN})
+            for system, forge in forges.items()
+        }
+
+
 @pytest.fixture
-def webhook(forge: Forge, now: datetime, system: str) -> Webhook:
-    Organization.objects.filter(pk=forge.organization.pk).update(default_dialect=system)
-    forge.organization.refresh_from_db()
-    return forge.webhook(now=now, format="coregit", secret=SECRET, headers={"X-Token": TOKEN})
+def webhook(webhooks: dict[str, Webhook], db: None, system: str) -> Webhook:
+    """Return the webhook of the system; what a test does to it is undone."""
+    return copy.deepcopy(webhooks[system])
 
 
 @pytest.fixture
@@ -199,7 +214,7 @@ def test_an_operator_hears_the_words_of_the_organization_that_is_named(
     webhook: Webhook, operator: Caller, system: str
 ) -> None:
     Organization.objects.create(slug="other", default_dialect="native")
-    wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"], "organization": "acme"}
+    wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"], "organization": system}
 
     made = operator.post("/v1/webhooks", wanted)
     refused = operator.post("/v1/webhooks", {**wanted, "events": []})
