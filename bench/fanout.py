@@ -15,7 +15,7 @@ WEBHOOKS = 10_000
 # A shorter benchmark only proves that it works.
 SHORT_SECONDS = 5
 WEBHOOKS_IF_SHORT = 500
-REPETITIONS_LEAST, REPETITIONS_MOST = 3, 20
+MIN_REPETITIONS, MAX_REPETITIONS = 3, 20
 # Events for one webhook before each event for all, so that both are accepted under the same conditions.
 SINGLE_EVENTS = 10
 # Before each event, so that it meets idle workers.
@@ -56,8 +56,8 @@ def run(seconds: float, tell: Tell) -> dict[str, object]:
             before = bench.memory("worker")
             rounds: list[Round] = []
             over_at = time.monotonic() + seconds
-            least = REPETITIONS_LEAST if seconds >= SHORT_SECONDS else 1
-            while len(rounds) < least or (time.monotonic() < over_at and len(rounds) < REPETITIONS_MOST):
+            least = MIN_REPETITIONS if seconds >= SHORT_SECONDS else 1
+            while len(rounds) < least or (time.monotonic() < over_at and len(rounds) < MAX_REPETITIONS):
                 rounds.append(play(bench, client, sink, webhooks))
                 tell(f"  {webhooks:,} deliveries arrived in {rounds[-1].arrived_all:.2f} s")
         service.run("check_ledger", "--settling", "0", environment=bench.environment)

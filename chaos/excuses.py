@@ -10,7 +10,7 @@ SLACK = 0.25
 # Seconds within which an answered request is settled when nothing is disturbed.
 SETTLED_WITHIN = 0.5
 # Seconds after the answer at which every lease has expired.
-KEPT_MOST = 10.0
+MAX_KEPT = 10.0
 # libcurl repeats a request at once when a reused connection breaks before the first byte of a response.
 UNANSWERED = frozenset({"reset"})
 REPEATED_WITHIN = 1.0
@@ -65,7 +65,7 @@ def may_have_met(
 def _is_in_hand(arrival: Arrival, begun_at: float, ended_at: float, interruptions: Sequence[Interruption]) -> bool:
     """Return whether a request may have been in flight, or its result unsettled, at some time within a span."""
     ago = begun_at - arrival.answered_at - SETTLED_WITHIN - SLACK
-    if arrival.at > ended_at + SLACK or ago > KEPT_MOST:
+    if arrival.at > ended_at + SLACK or ago > MAX_KEPT:
         return False
     return ago <= 0 or ago <= held_up(arrival.answered_at, begun_at, interruptions)
 

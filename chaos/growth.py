@@ -14,7 +14,7 @@ CEILINGS: Mapping[str, float] = {PARENT_MEMORY: 12, PARENT_FILES: 15, DEAD_ROWS:
 # This fraction at the beginning is ignored: caches fill, and autovacuum has not run yet.
 WARM_UP = 0.1
 # With fewer samples the medians mean nothing.
-SAMPLES_LEAST = 9
+MIN_SAMPLES = 9
 
 KILLS_A_MINUTE = 200 / 30
 
@@ -31,14 +31,14 @@ def too_few_kills(kills: int, *, minutes: float) -> list[str]:
 
 
 def medians(points: Points) -> tuple[float, float]:
-    """Return the medians of the first and the last third, without the warm-up; needs at least SAMPLES_LEAST points."""
+    """Return the medians of the first and the last third, without the warm-up; needs at least MIN_SAMPLES points."""
     values = [value for _, value in points][int(len(points) * WARM_UP) :]
     third = len(values) // 3
     return median(values[:third]), median(values[-third:])
 
 
 def _fault_in(name: str, points: Points, ceiling: float) -> str | None:
-    if len(points) < SAMPLES_LEAST:
+    if len(points) < MIN_SAMPLES:
         return f"{name}: {len(points)} samples are too few to detect growth"
     before, after = medians(points)
     if after - before <= ceiling:

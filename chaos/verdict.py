@@ -9,7 +9,7 @@ from chaos import accounting
 from chaos.figures import longest_gap, percentile, taken_by_delivery, told, waits
 from chaos.records import Breach, Records
 
-SHOWN_MOST = 8
+MAX_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Verdict:
         found: list[str] = []
         for rule, count in sorted(Counter(breach.rule for breach in self.breaches).items()):
             ours = [breach.what for breach in self.breaches if breach.rule == rule]
-            found += [f"  {accounting.RULE_NAMES[rule]}: {what}" for what in ours[:SHOWN_MOST]]
-            if count > SHOWN_MOST:
-                found.append(f"  {accounting.RULE_NAMES[rule]}: … and {count - SHOWN_MOST} more")
+            found += [f"  {accounting.RULE_NAMES[rule]}: {what}" for what in ours[:MAX_SHOWN]]
+            if count > MAX_SHOWN:
+                found.append(f"  {accounting.RULE_NAMES[rule]}: … and {count - MAX_SHOWN} more")
         return found
 
 

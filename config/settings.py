@@ -260,7 +260,7 @@ HOOKHUB_RETRY_SCHEDULE: tuple[timedelta, ...] = read(
 )
 # The total timeout of one attempt: DNS lookup, connection, request and response together.
 HOOKHUB_TIMEOUT = seconds("HOOKHUB_TIMEOUT", timedelta(seconds=15))
-HOOKHUB_TIMEOUT_MOST = timedelta(seconds=30)
+HOOKHUB_MAX_TIMEOUT = timedelta(seconds=30)
 # How long a claimed delivery belongs to its worker; after that another worker may claim it.
 HOOKHUB_LEASE = seconds("HOOKHUB_LEASE", timedelta(seconds=60))
 # The maximum number of requests in flight: per worker process, and per webhook over all processes.
@@ -306,15 +306,15 @@ HOOKHUB_SECURITY_CONTACT: tuple[str, ...] = read(
     "HOOKHUB_SECURITY_CONTACT", contacts, (), expects="a comma-separated list of mailto:, https: or tel: URIs"
 )
 
-if HOOKHUB_TIMEOUT > HOOKHUB_TIMEOUT_MOST:
-    raise ImproperlyConfigured(f"HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) must be at most {HOOKHUB_TIMEOUT_MOST}.")
+if HOOKHUB_TIMEOUT > HOOKHUB_MAX_TIMEOUT:
+    raise ImproperlyConfigured(f"HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) must be at most {HOOKHUB_MAX_TIMEOUT}.")
 if HOOKHUB_TIMEOUT + timedelta(seconds=2) > HOOKHUB_LEASE:
     raise ImproperlyConfigured(
         f"HOOKHUB_LEASE ({HOOKHUB_LEASE}) must exceed HOOKHUB_TIMEOUT ({HOOKHUB_TIMEOUT}) by at least 2 seconds, "
         "or a second worker could claim a delivery while the first still waits for the response."
     )
 # A webhook may set a longer timeout than the default, but never one that exceeds the lease.
-HOOKHUB_TIMEOUT_MOST = min(HOOKHUB_TIMEOUT_MOST, HOOKHUB_LEASE - timedelta(seconds=2))
+HOOKHUB_MAX_TIMEOUT = min(HOOKHUB_MAX_TIMEOUT, HOOKHUB_LEASE - timedelta(seconds=2))
 
 # Receivers ----------------------------------------------------------------------------------------------------------
 

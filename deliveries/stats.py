@@ -9,7 +9,7 @@ from deliveries.db.ids import first_id_at
 from deliveries.models import Webhook
 
 # Percentiles cover at most this many of the latest attempts: enough to be stable, few enough to read in milliseconds.
-ATTEMPTS_MOST = 10_000
+MAX_ATTEMPTS = 10_000
 
 COUNT_STATES = """
 SELECT state, count(*) FROM deliveries_delivery
@@ -34,11 +34,11 @@ SELECT count(*), count(*) FILTER (WHERE status BETWEEN 200 AND 299), count(*) FI
 FROM (SELECT status FROM deliveries_attempt WHERE webhook_id = %(webhook)s ORDER BY id DESC LIMIT %(limit)s) AS latest
 """
 # Counting takes about a microsecond per attempt, and a dashboard may poll often.
-COUNTED_MOST = 1_000_000
+MAX_COUNTED = 1_000_000
 
 # The oldest due delivery: a loose index scan finds the first one per webhook and readiness, and the first scheduled one
 # that is due is added.
-LONGEST_DUE = """
+OLDEST_DUE = """
 WITH RECURSIVE heads AS (
     (SELECT webhook_id, line, due_at, id FROM deliveries_delivery
      WHERE state = 'pending' AND line > 0
@@ -63,7 +63,7 @@ ORDER BY due_at, id LIMIT 1
 class Stats:
     """Statistics of a webhook since ``since``.
 
-    ``deliveries`` counts those created, by state. ``attempts`` and ``succeeded`` cover at most the latest ATTEMPTS_MOST
+    ``deliveries`` counts those created, by state. ``attempts`` and ``succeeded`` cover at most the latest MAX_ATTEMPTS
     attempts, ``success_rate`` (0 to 1) and the latency percentiles in milliseconds too; these are None without data.
     """
 
@@ -88,19 +88,19 @@ class Tally:
 
 def tally_of(webhook: Webhook) -> Tally:
     """Return the counts of a webhook's latest attempts by status."""
-    return Tally(*sql.run(COUNT_ANSWERS, {"webhook": webhook.pk, "limit": COUNTED_MOST})[0])
+    return Tally(*sql.run(COUNT_ANSWERS, {"webhook": webhook.pk, "limit": MAX_COUNTED})[0])
 
 
 def longest_due(*, now: datetime) -> UUID | None:
     """Return the id of the delivery that has been due for the longest time, or None if none is due."""
-    rows = sql.run(LONGEST_DUE, {"now": now})
+    rows = sql.run(OLDEST_DUE, {"now": now})
     return rows[0][0] if rows else None
 
 
 def stats_of(webhook: Webhook, *, window: timedelta, now: datetime) -> Stats:
     """Return the statistics of a webhook for the last ``window`` before ``now``."""
     since = now - window
-    bounds = {"webhook": webhook.pk, "since": first_id_at(since), "limit": ATTEMPTS_MOST}
+    bounds = {"webhook": webhook.pk, "since": first_id_at(since), "limit": MAX_ATTEMPTS}
     deliveries: dict[str, int] = dict(sql.run(COUNT_STATES, bounds))
     attempts, succeeded, percentiles = sql.run(MEASURE_ATTEMPTS, bounds)[0]
     p50, p95, p99 = [float(value) for value in percentiles] if percentiles else (None, None, None)

@@ -46,9 +46,9 @@ BATCH_EVENTS = 1_000
 # The API's limit for one event. A request must arrive within ten seconds, and the uplink may be slow.
 BATCH_BYTES = 1 << 20
 FIRST_BACKOFF = timedelta(seconds=0.5)
-LONGEST_BACKOFF = timedelta(seconds=30)
+MAX_BACKOFF = timedelta(seconds=30)
 # When Retry-After asks for more than this, raise the error and let the caller decide.
-LONGEST_RETRY_AFTER = timedelta(minutes=2)
+MAX_RETRY_AFTER = timedelta(minutes=2)
 
 # Visible ASCII. Only the server can tell whether it is a valid key.
 KEY = re.compile(r"[\x21-\x7e]{1,1000}")
@@ -526,7 +526,7 @@ class _Calls:
                     return answer
                 again = answer.status_code in _RETRIED and (repeatable or answer.status_code == 429)
                 asked = retry_after(answer.headers.get("Retry-After"), now=datetime.now(timezone.utc))
-                if last or not again or asked > LONGEST_RETRY_AFTER:
+                if last or not again or asked > MAX_RETRY_AFTER:
                     raise _refusal(answer, may_repeat=repeatable)
                 pause = max(asked, backoff(attempt, jitter=random.random()))  # noqa: S311 - jitter needs no cryptography.
             time.sleep(pause.total_seconds())
@@ -562,7 +562,7 @@ def backoff(attempt: int, *, jitter: float) -> timedelta:
     ``jitter`` is a random number from 0 to 1, which scales the pause to between half and all of its length.
     """
     # The exponent is bounded far above the cap, so that the product cannot overflow.
-    whole: timedelta = min(FIRST_BACKOFF * (1 << min(attempt - 1, 16)), LONGEST_BACKOFF)
+    whole: timedelta = min(FIRST_BACKOFF * (1 << min(attempt - 1, 16)), MAX_BACKOFF)
     return whole * (0.5 + jitter / 2)
 
 

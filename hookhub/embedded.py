@@ -41,7 +41,7 @@ _POSTGRES_SOCKET = ".s.PGSQL.5432"
 _VALKEY_SOCKET = "valkey.sock"
 
 # The kernel's limit is 104 bytes on macOS and 108 on Linux, including the terminating NUL.
-_LONGEST_SOCKET_PATH = 100
+_MAX_SOCKET_PATH = 100
 # libpq splits a host at commas and URL parsers disagree on what to unquote, so a path that needs quoting is not used.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_./+-]+")
 
@@ -72,7 +72,7 @@ def socket_directory(home: Path) -> Path:
     home = home.resolve()
     inside = home / "run"
     length = len(os.fsencode(inside / _POSTGRES_SOCKET))
-    if length <= _LONGEST_SOCKET_PATH and _PLAIN_PATH.fullmatch(str(inside)):
+    if length <= _MAX_SOCKET_PATH and _PLAIN_PATH.fullmatch(str(inside)):
         return inside
     name = hashlib.sha256(os.fsencode(home)).hexdigest()[:10]
     return Path("/tmp") / f"hookhub-{os.geteuid()}-{name}"  # noqa: S108 - its owner is checked before use

@@ -20,11 +20,11 @@ from hookhub.remembering import Memory
 from hookhub.schemas import Budget
 
 # An organization's types are always loaded together.
-OWN_MOST = 200
-DESCRIPTION_LONGEST = 500
-EXAMPLE_LONGEST = 64 * 1024
+MAX_CUSTOM_TYPES = 200
+MAX_DESCRIPTION_LENGTH = 500
+MAX_EXAMPLE_LENGTH = 64 * 1024
 # An error response lists at most this many errors.
-FAULTS_MOST = 100
+MAX_ERRORS = 100
 FIELDS = ("type", "description", "schema", "example")
 
 
@@ -34,7 +34,7 @@ class Taken(Exception):
 
 def own(organization: Organization) -> Catalogue:
     """Return the types that the organization has registered."""
-    rows = OwnEventType.objects.filter(organization=organization).order_by("type")[:OWN_MOST]
+    rows = OwnEventType.objects.filter(organization=organization).order_by("type")[:MAX_CUSTOM_TYPES]
     return Catalogue("own", {row.type: as_event_type(row) for row in rows}, lists_families=True)
 
 
@@ -93,9 +93,9 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
     with transaction.atomic():
         # Locked, so that concurrent requests cannot exceed the limit together.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        if OwnEventType.objects.filter(organization=organization).count() >= OWN_MOST:
+        if OwnEventType.objects.filter(organization=organization).count() >= MAX_CUSTOM_TYPES:
             raise InvalidFields(
-                {"type": f"limit reached: an organization can have at most {OWN_MOST} custom event types"}
+                {"type": f"limit reached: an organization can have at most {MAX_CUSTOM_TYPES} custom event types"}
             )
         try:
             with transaction.atomic():
@@ -174,9 +174,9 @@ def _fault_in_type(value: object) -> str | None:
 
 
 def _fault_in_description(value: object) -> str | None:
-    is_text = isinstance(value, str) and len(value) <= DESCRIPTION_LONGEST and not UNSTORABLE.search(value)
+    is_text = isinstance(value, str) and len(value) <= MAX_DESCRIPTION_LENGTH and not UNSTORABLE.search(value)
     if not isinstance(value, str) or not is_text:
-        return f"must be a string of at most {DESCRIPTION_LONGEST} characters, without NUL or unpaired surrogates"
+        return f"must be a string of at most {MAX_DESCRIPTION_LENGTH} characters, without NUL or unpaired surrogates"
     return plain_text.error_in(value)
 
 
@@ -185,7 +185,7 @@ def _fault_in_schema(value: object) -> str | None:
 
 
 def _fault_in_example(value: object) -> str | None:
-    return schemas.fault_in_size(value, most=EXAMPLE_LONGEST)
+    return schemas.fault_in_size(value, most=MAX_EXAMPLE_LENGTH)
 
 
 CHECKS: Mapping[str, Any] = {
@@ -210,6 +210,6 @@ def faults_in(
             for path, fault in schemas.faults_in(data, found.schema_text, budget=budget).items():
                 faults[position, path] = fault
         # Further errors would not be listed, and a completely invalid request should end early.
-        if len(faults) >= FAULTS_MOST:
+        if len(faults) >= MAX_ERRORS:
             break
     return faults

@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from deliveries import audit, plain_text
-from deliveries.event_types.topics import TYPE_LONGEST
+from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.models import Organization, new_id
 from hookhub import key_text
 
@@ -174,7 +174,7 @@ class OwnEventType(models.Model):
     """An event type that an organization has registered; it replaces the dialect's definition of the same type."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="event_types")
-    type = models.CharField(max_length=TYPE_LONGEST)
+    type = models.CharField(max_length=MAX_TYPE_LENGTH)
     description = models.CharField(max_length=500, blank=True)
     # JSON as text, because jsonb cannot store all JSON, such as \u0000.
     schema = models.TextField(null=True, blank=True)

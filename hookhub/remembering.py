@@ -10,7 +10,7 @@ Answer = TypeVar("Answer")
 
 # While no connection listens for changes, a key that another process has revoked is accepted for this long at most.
 SPAN = timedelta(seconds=5)
-MOST = 4096
+MAX_ENTRIES = 4096
 
 
 class Memory(Generic[Question, Answer]):
@@ -31,7 +31,7 @@ class Memory(Generic[Question, Answer]):
         return found[1]
 
     def learn(self, question: Question, answer: Answer, *, now: datetime, generation: int) -> None:
-        """Cache an answer from ``now``, when the database was queried; evict the oldest beyond MOST.
+        """Cache an answer from ``now``, when the database was queried; evict the oldest beyond MAX_ENTRIES.
 
         ``generation`` is the value from before the query. If it has changed, the answer may predate the change that
         caused the eviction, and is not cached.
@@ -40,7 +40,7 @@ class Memory(Generic[Question, Answer]):
             if generation != self.generation:
                 return
             self._known.pop(question, None)
-            if len(self._known) >= MOST:
+            if len(self._known) >= MAX_ENTRIES:
                 del self._known[next(iter(self._known))]
             self._known[question] = (now, answer)
 

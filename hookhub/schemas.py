@@ -16,11 +16,11 @@ from deliveries.event_types.catalogue.references import BadReference, inlined
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-TEXT_LONGEST = 64 * 1024
-DEPTH_MOST = 32
-FAULTS_MOST = 20
+MAX_TEXT_LENGTH = 64 * 1024
+MAX_DEPTH = 32
+MAX_ERRORS = 20
 # The budget of a validation, and a little more for each of several events (docs/decisions/0013-schemas.md).
-STEPS_MOST = 300_000
+MAX_STEPS = 300_000
 STEPS_AN_EVENT = 1000
 # jsonschema creates an object for each error, even for one that turns out not to matter, and formats the invalid data
 # into its message. The first constant charges for the memory, the second for the time that formatting takes.
@@ -59,7 +59,7 @@ def fault_in_schema(schema: object) -> str | None:
     """Return why a schema from a user is invalid, or None if it is valid."""
     if not isinstance(schema, dict):
         return "must be a JSON Schema object"
-    if fault := fault_in_size(schema, most=TEXT_LONGEST):
+    if fault := fault_in_size(schema, most=MAX_TEXT_LENGTH):
         return fault
     try:
         for path, fault in _faults(schema, "", depth=0):
@@ -85,8 +85,8 @@ def fault_in_size(value: object, *, most: int) -> str | None:
 
 def _faults(schema: object, path: str, *, depth: int) -> Iterator[tuple[str, str]]:
     """Yield the path of each keyword that a schema may not use, with the error."""
-    if depth > DEPTH_MOST:
-        yield path, f"is nested more than {DEPTH_MOST} levels deep"
+    if depth > MAX_DEPTH:
+        yield path, f"is nested more than {MAX_DEPTH} levels deep"
     elif isinstance(schema, dict):
         for word, value in schema.items():
             here = f"{path}.{word[:100]}".removeprefix(".")
@@ -147,12 +147,12 @@ class TooManySteps(Exception):
 class Budget:
     """What validation may still cost; one step is about one keyword applied to one value."""
 
-    steps: int = STEPS_MOST
+    steps: int = MAX_STEPS
 
     @classmethod
     def of(cls, events: int) -> "Budget":
         """Return the budget for validating that many events together."""
-        return cls(STEPS_MOST + STEPS_AN_EVENT * events)
+        return cls(MAX_STEPS + STEPS_AN_EVENT * events)
 
     def spend(self, steps: int) -> None:
         """Deduct steps before they are done; raise TooManySteps if the budget does not cover them."""
@@ -164,7 +164,7 @@ class Budget:
 def faults_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
     """Return the errors in data by path, such as ``data.issue.number``; empty if it is valid.
 
-    At most FAULTS_MOST errors, or a single one, at ``data``, if validation would exceed the budget.
+    At most MAX_ERRORS errors, or a single one, at ``data``, if validation would exceed the budget.
     """
     found: dict[str, str] = {}
     token = _budget.set(budget)
@@ -172,7 +172,7 @@ def faults_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
         for error in _validator(schema_text).iter_errors(data):
             for path, sentence in _told(error):
                 found.setdefault(f"data{path}", sentence)
-            if len(found) >= FAULTS_MOST:
+            if len(found) >= MAX_ERRORS:
                 break
     except TooManySteps:
         return {"data": TOO_MANY_STEPS}
@@ -180,7 +180,7 @@ def faults_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
         return {"data": "contains a number that is too large, or is nested too deeply, to validate against its schema"}
     finally:
         _budget.reset(token)
-    return dict(list(found.items())[:FAULTS_MOST])
+    return dict(list(found.items())[:MAX_ERRORS])
 
 
 _budget: ContextVar[Budget] = ContextVar("budget")

@@ -11,7 +11,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 # The time passed in may lag behind the last id, because threads read the clock and arrive here in different orders and
 # because a full millisecond borrows from the next. Up to this many milliseconds, the new id follows the last one; with
 # a larger lag the clock was set back, and the id gets the time passed in.
-_LATE_MOST = 100
+_MAX_LATE = 100
 # The bits of the counter within a millisecond; if it overflows, the ids continue in the next millisecond.
 _COUNTER_BITS = 12
 _COUNTER = (1 << _COUNTER_BITS) - 1
@@ -30,7 +30,7 @@ def uuid7s(at: datetime, count: int) -> list[UUID]:
     millisecond = (at - _EPOCH) // _MILLISECOND
     with _lock:
         late = (_last >> _COUNTER_BITS) - millisecond
-        first = _last + 1 if 0 <= late <= _LATE_MOST else millisecond << _COUNTER_BITS
+        first = _last + 1 if 0 <= late <= _MAX_LATE else millisecond << _COUNTER_BITS
         _last = first + count - 1
     randoms = struct.unpack(f">{count}Q", os.urandom(8 * count))
     return [

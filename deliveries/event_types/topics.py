@@ -4,23 +4,23 @@ import re
 
 EVERYTHING = "*"
 TYPE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-TYPE_LONGEST = 200
+MAX_TYPE_LENGTH = 200
 # Event types with this prefix are published by HookHub only; anyone else could use them to raise false alarms.
 RESERVED = "webhook."
 # Bounds the stored topics: a type of a hundred words must not have a hundred families.
-FAMILIES_MOST = 4
+MAX_FAMILIES = 4
 TYPE_RULE = "use up to 200 letters, digits, underscores and hyphens, with single dots between words, like issues.opened"
 
 
 def is_type(text: str) -> bool:
     """Return whether ``text`` is a valid event type."""
-    return len(text) <= TYPE_LONGEST and TYPE.fullmatch(text) is not None
+    return len(text) <= MAX_TYPE_LENGTH and TYPE.fullmatch(text) is not None
 
 
 def families_of(event_type: str) -> tuple[str, ...]:
     """Return the families of a type, shortest first: ``repo`` and ``repo.sync`` for ``repo.sync.failed``."""
     words = event_type.split(".")
-    return tuple(".".join(words[:count]) for count in range(1, min(len(words), FAMILIES_MOST + 1)))
+    return tuple(".".join(words[:count]) for count in range(1, min(len(words), MAX_FAMILIES + 1)))
 
 
 def joined(event_type: str, data: object) -> str | None:

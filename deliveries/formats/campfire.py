@@ -5,7 +5,7 @@ from deliveries.formats.base import Format, Message, Rendered, Verdict
 from deliveries.formats.summary import Summary, summarise
 from deliveries.formats.text import fit
 
-LINE_MOST, URL_MOST = 1000, 1000
+MAX_LINE, MAX_URL = 1000, 1000
 
 # A revoked token stays revoked, and the number of a deleted room is not reused.
 VERDICTS: dict[int, Verdict] = {401: "gone", 403: "gone", 404: "gone"}
@@ -34,5 +34,5 @@ class Campfire(Format):
 def write(said: Summary) -> str:
     """Return a summary as one line: Campfire shows several lines as a block in which URLs are not links."""
     told = ": ".join(part for part in (said.headline, said.title) if part)
-    line = fit(" ".join(f"[{said.place}] {told}".split()), LINE_MOST, escape=str)
-    return f"{line} {said.url}" if said.url and len(said.url) <= URL_MOST else line
+    line = fit(" ".join(f"[{said.place}] {told}".split()), MAX_LINE, escape=str)
+    return f"{line} {said.url}" if said.url and len(said.url) <= MAX_URL else line

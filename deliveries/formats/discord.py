@@ -9,11 +9,11 @@ from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
 
 # Each is within Discord's limit for the part, and their sum is below the limit of 6,000 for one message.
-TITLE_MOST, AUTHOR_MOST, FIELD_MOST, LINE_MOST = 256, 256, 250, 150
-DESCRIPTION_MOST = 4096
+MAX_TITLE, MAX_AUTHOR, MAX_FIELD, MAX_LINE = 256, 256, 250, 150
+MAX_DESCRIPTION = 4096
 # Discord's limit is lower for text with characters outside the BMP.
-ASTRAL_MOST = 2000
-TITLE_IN_DESCRIPTION_MOST = 300
+MAX_ASTRAL = 2000
+MAX_TITLE_IN_DESCRIPTION = 300
 
 # A wrong token stays wrong, a deleted webhook stays deleted, and a rejected message would be rejected again.
 VERDICTS: dict[int, Verdict] = {400: "rejected", 401: "gone", 403: "gone", 404: "gone"}
@@ -48,15 +48,14 @@ class Discord(Format):
 
 def write(said: Summary) -> dict[str, object]:
     """Return a summary as a Discord embed."""
-    author = {"name": fit(said.place, AUTHOR_MOST, escape=str), "url": said.place_url}
+    author = {"name": fit(said.place, MAX_AUTHOR, escape=str), "url": said.place_url}
     embed: dict[str, object] = {
         "author": {name: value for name, value in author.items() if value},
-        "title": fit(said.headline, TITLE_MOST, escape=escape),
+        "title": fit(said.headline, MAX_TITLE, escape=escape),
         "url": said.url,
         "description": _description(said),
         "fields": [
-            {"name": name, "value": fit(value, FIELD_MOST, escape=escape), "inline": True}
-            for name, value in said.fields
+            {"name": name, "value": fit(value, MAX_FIELD, escape=escape), "inline": True} for name, value in said.fields
         ],
         "color": said.colour,
         "timestamp": _moment(said.happened_at),
@@ -78,7 +77,7 @@ def _escaped(found: "re.Match[str]") -> str:
 
 
 def _description(said: Summary) -> str:
-    title = fit(said.title, TITLE_IN_DESCRIPTION_MOST, escape=escape)
+    title = fit(said.title, MAX_TITLE_IN_DESCRIPTION, escape=escape)
     opening = [f"**{title}**"] if title else []
     more = [escape(said.text)] if said.lines and said.text else []
     if said.lines:
@@ -92,12 +91,12 @@ def _description(said: Summary) -> str:
 
 
 def _room(text: str) -> int:
-    return ASTRAL_MOST if any(character > "\uffff" for character in text) else DESCRIPTION_MOST
+    return MAX_ASTRAL if any(character > "\uffff" for character in text) else MAX_DESCRIPTION
 
 
 def _line(line: Line, *, url: str = "") -> str:
     label = escape(line.label) or "commit"
-    return f"{f'[{label}]({url})' if url else label} {fit(line.text, LINE_MOST, escape=escape)}".strip()
+    return f"{f'[{label}]({url})' if url else label} {fit(line.text, MAX_LINE, escape=escape)}".strip()
 
 
 def _moment(text: str) -> str:

@@ -7,7 +7,7 @@ from deliveries.formats.base import Message
 from deliveries.formats.reading import at, first, joined, listed, login_of, page_of, place_of, text_at, text_of
 from deliveries.formats.text import clean, link_of
 
-LINES_MOST = 10
+MAX_LINES = 10
 NEUTRAL = 0x5A6472
 COLOURS = {
     "opened": 0x2EB67D, "reopened": 0x2EB67D, "edited": 0xECB22E, "merged": 0x8250DF, "closed": 0xE01E5A,
@@ -105,7 +105,7 @@ def _push(data: Any, message: Message) -> Summary:
     who = first(login_of(at(data, "pusher")), login_of(at(data, "sender")))
     lines = tuple(
         Line(first(text_at(one, "oid"), text_at(one, "id"))[:7], page_of(one), text_at(one, "message").split("\n")[0])
-        for one in commits[-LINES_MOST:]
+        for one in commits[-MAX_LINES:]
     )
     return Summary(
         *place_of(data, message),

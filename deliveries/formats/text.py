@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 _HALVES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _NOT_IN_URLS = re.compile(r"[\s\0-\x20\x7f-\x9f<>|\"`\\()\ud800-\udfff]")
-_URL_LONGEST = 2000
+_MAX_URL = 2000
 # More than any chat system shows of one text.
-_TEXT_LONGEST = 6000
+_MAX_TEXT = 6000
 ELLIPSIS = "…"
 
 Escape = Callable[[str], str]
@@ -18,7 +18,7 @@ Escape = Callable[[str], str]
 
 def clean(text: str) -> str:
     """Return the beginning of the text, without characters that chat systems cannot show."""
-    return _HALVES.sub("\ufffd", _CONTROLS.sub(" ", text[:_TEXT_LONGEST].replace("\r\n", "\n"))).strip()
+    return _HALVES.sub("\ufffd", _CONTROLS.sub(" ", text[:_MAX_TEXT].replace("\r\n", "\n"))).strip()
 
 
 def units(text: str) -> int:
@@ -49,7 +49,7 @@ def fit(text: str, most: int, *, escape: Escape) -> str:
 
 def link_of(value: object) -> str:
     """Return the URL if it is http(s) and safe inside markup without escaping, else ""."""
-    if not isinstance(value, str) or len(value) > _URL_LONGEST or _NOT_IN_URLS.search(value):
+    if not isinstance(value, str) or len(value) > _MAX_URL or _NOT_IN_URLS.search(value):
         return ""
     try:
         parts = urlsplit(value)

@@ -16,8 +16,8 @@ from deliveries.db import sql as queue
 
 Verdict = Literal["ok", "fault", "waiting"]
 
-SAMPLE_MOST = 20
-COUNT_MOST = 10_000
+MAX_EXAMPLES = 20
+MAX_COUNT = 10_000
 # How long an event may wait for fan-out, and an expired lease for rescue: the scheduler checks for both once a second.
 GRACE = timedelta(minutes=1)
 # A change of a webhook is dated when it was requested but commits a little later, after a DNS lookup. An event fanned
@@ -40,7 +40,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check: the number of violations, counted up to COUNT_MOST, and the first of them."""
+    """The result of one check: the number of violations, counted up to MAX_COUNT, and the first of them."""
 
     check: Check
     count: int
@@ -78,12 +78,12 @@ def examine(
         "overdue": now - grace,
         "settling": settling,
         "horizon": horizon,
-        "count_most": COUNT_MOST + 1,
-        "sample_most": SAMPLE_MOST,
+        "count_most": MAX_COUNT + 1,
+        "sample_most": MAX_EXAMPLES,
     }
     for check in CHECKS:
         count, sample = _run_unhurried(FIRST_OF.replace("{what_breaks_it}", check.sql), parameters)[0]
-        yield Finding(check, min(count, COUNT_MOST), is_at_least=count > COUNT_MOST, sample=tuple(sample))
+        yield Finding(check, min(count, MAX_COUNT), is_at_least=count > MAX_COUNT, sample=tuple(sample))
 
 
 def count_all() -> Totals:

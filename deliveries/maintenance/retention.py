@@ -13,7 +13,7 @@ from deliveries.db import sql
 from deliveries.db.ids import first_id_at
 
 # The maximum number of rows that one batch reads: larger batches take longer and are no cheaper per row.
-LOOK_MOST = 1000
+MAX_BATCH = 1000
 # The target duration of a batch; one that takes longer is followed by a smaller one. The cost of deleting a row is not
 # known in advance: a payload of a megabyte occupies five hundred TOAST rows.
 BATCH_AIM = timedelta(milliseconds=50)
@@ -154,7 +154,7 @@ class Round:
     horizon: datetime
     _walks: list[tuple[str, Id]] = field(default_factory=lambda: list(TABLES))
     _after: Id | None = None
-    _look: int = field(default_factory=lambda: LOOK_MOST)
+    _look: int = field(default_factory=lambda: MAX_BATCH)
 
     @property
     def is_over(self) -> bool:
@@ -190,7 +190,7 @@ def next_batch_size(looked: int, *, took: timedelta) -> int:
     """Return how many rows the next batch reads, after one that read ``looked`` rows and took ``took``."""
     if took > BATCH_AIM:
         return max(1, looked * BATCH_AIM // took)
-    return min(2 * looked, LOOK_MOST)
+    return min(2 * looked, MAX_BATCH)
 
 
 @dataclass

@@ -9,7 +9,7 @@ from django.db import transaction
 from deliveries import pipeline, wakeup
 from deliveries.db import sql
 from deliveries.models import Webhook
-from deliveries.policy.retry import APART, LEASE_LOSSES_MOST
+from deliveries.policy.retry import APART, MAX_LEASE_LOSSES
 from deliveries.webhooks import lifecycle
 
 log = logging.getLogger("hookhub.chores")
@@ -21,7 +21,7 @@ DELETED_AT_ONCE = 100
 
 def reclaim_expired_leases(*, now: datetime) -> int:
     """Rescue deliveries with expired leases, whose workers have died; return how many."""
-    how = {"now": now, "limit": RECLAIM_BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}
+    how = {"now": now, "limit": RECLAIM_BATCH, "most": MAX_LEASE_LOSSES, "apart": APART}
     rows = sql.run(sql.RECLAIM_EXPIRED, how)
     if rows:
         log.warning("Rescued %d deliveries with expired leases", len(rows))

@@ -59,7 +59,7 @@ def render(claimed: Claim, *, now: datetime) -> Request:
         url=to.url if to.sealed_url is None else vault.open_url(to.sealed_url, of=to.webhook_uid),
         headers=(*rendered.headers, *own, passed),
         body=rendered.body,
-        timeout=min(timeout, settings.HOOKHUB_TIMEOUT_MOST),
+        timeout=min(timeout, settings.HOOKHUB_MAX_TIMEOUT),
         verify_ssl=to.verify_ssl,
     )
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from deliveries import wakeup
 from deliveries.db import arrays, sql
-from deliveries.policy.retry import APART, LEASE_LOSSES_MOST
+from deliveries.policy.retry import APART, MAX_LEASE_LOSSES
 
 log = logging.getLogger("hookhub.leases")
 
@@ -42,7 +42,7 @@ def rescue_dead_processes(*, now: datetime) -> int:
     dead = [lease for (lease,) in sql.run(LEASES_BETWEEN, bounds) if not is_alive(lease_pid(lease))]
     if not dead:
         return 0
-    wanted = {"leases": arrays.uuids(dead), "now": now, "limit": BATCH, "most": LEASE_LOSSES_MOST, "apart": APART}
+    wanted = {"leases": arrays.uuids(dead), "now": now, "limit": BATCH, "most": MAX_LEASE_LOSSES, "apart": APART}
     rows = sql.run(sql.RECLAIM_LEASES, wanted)
     log.warning("Rescued %d deliveries of dead processes", len(rows))
     wakeup.notify()

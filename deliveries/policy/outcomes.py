@@ -9,7 +9,7 @@ from deliveries.formats import Format
 from deliveries.formats.base import Verdict
 
 # The longest Retry-After honored, whatever a receiver sends.
-RETRY_AFTER_MOST = timedelta(hours=24)
+MAX_RETRY_AFTER = timedelta(hours=24)
 
 NoResponseKind = Literal["timeout", "unreachable", "forbidden", "tls", "protocol", "unrenderable"]
 
@@ -79,11 +79,11 @@ def read_retry_after(value: str | None, *, now: datetime) -> timedelta | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         # A number too large for a timedelta asks for the longest wait.
-        return min(timedelta(seconds=int(value.lstrip("0")[:9] or "0")), RETRY_AFTER_MOST)
+        return min(timedelta(seconds=int(value.lstrip("0")[:9] or "0")), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
     except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(timedelta(0), min(moment - now, RETRY_AFTER_MOST))
+    return max(timedelta(0), min(moment - now, MAX_RETRY_AFTER))

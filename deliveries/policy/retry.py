@@ -12,7 +12,7 @@ from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Ref
 JITTER = 0.10
 
 # A delivery that loses its lease this often in a row, because its worker died, fails as a poison message.
-LEASE_LOSSES_MOST = 5
+MAX_LEASE_LOSSES = 5
 # From its second loss on, a delivery waits a random time of up to 255 times this, after the third up to twice as long,
 # and so on. That soon separates a poison message from the deliveries that were leased together with it, so that these
 # do not fail along with it.

@@ -16,9 +16,9 @@ import pycurl
 
 # A look-up cannot be interrupted: if the name server does not answer, it occupies its thread until the C library gives
 # up, perhaps for half a minute. All requests of a worker may be to names in one dead zone; a few more must still fit.
-THREADS_MOST = 512
+MAX_THREADS = 512
 # Host names that may be queued for a thread.
-WAITING_MOST = 4096
+MAX_WAITING = 4096
 
 # libcurl normalizes every spelling of an IPv4 address to four decimal numbers.
 _ADDRESS = re.compile(r"\[.*\]|[0-9]+(?:\.[0-9]+){3}")
@@ -48,7 +48,7 @@ def host_to_resolve(url: str) -> Name | None:
 class Resolver:
     """Resolves host names in up to ``threads_most`` daemon threads. One instance serves a whole process."""
 
-    def __init__(self, *, threads_most: int = THREADS_MOST, waiting_most: int = WAITING_MOST) -> None:
+    def __init__(self, *, threads_most: int = MAX_THREADS, waiting_most: int = MAX_WAITING) -> None:
         self._threads_most = threads_most
         self._waiting_most = waiting_most
         self._lock = Lock()

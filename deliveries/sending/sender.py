@@ -21,12 +21,12 @@ from django.conf import settings
 
 from deliveries.sending import ssrf
 from deliveries.sending.dns import Mailbox
-from deliveries.sending.transfer import BODY_MOST, Exchange, Request, Transfer
+from deliveries.sending.transfer import MAX_BODY, Exchange, Request, Transfer
 
 SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 # With many slots, requests, pooled connections and look-ups need several thousand descriptors. The limit is not raised
 # further, because the system may allow a billion and some libraries loop over every possible descriptor.
-FILES_MOST = 65_536
+MAX_FILES = 65_536
 WATCHED_FOR = {
     pycurl.POLL_IN: select.POLLIN,
     pycurl.POLL_OUT: select.POLLOUT,
@@ -37,12 +37,12 @@ WATCHED_FOR = {
 class Sender:
     """Keeps up to ``slots`` requests in flight. Use it only in the process and thread that created it."""
 
-    def __init__(self, *, slots: int, policy: ssrf.Policy, certificates: str, body_kept: int = BODY_MOST) -> None:
+    def __init__(self, *, slots: int, policy: ssrf.Policy, certificates: str, body_kept: int = MAX_BODY) -> None:
         self.slots = slots
         # The sockets of libcurl's idle connections, by local port.
         kept: dict[int, int] = {}
         self._make_transfer = partial(
-            Transfer, policy=policy, certificates=certificates, body_kept=min(body_kept, BODY_MOST), kept=kept
+            Transfer, policy=policy, certificates=certificates, body_kept=min(body_kept, MAX_BODY), kept=kept
         )
         self._idle: list[Transfer] = []
         self._busy: dict[Any, tuple[Transfer, Hashable]] = {}
@@ -239,9 +239,9 @@ def certificates_from_settings() -> str:
 
 
 def allow_many_files() -> None:
-    """Raise this process's soft limit of open files, often 1,024, to at most FILES_MOST and the hard limit."""
+    """Raise this process's soft limit of open files, often 1,024, to at most MAX_FILES and the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         # Some systems enforce a lower limit than the hard limit that they report.
         with suppress(ValueError, OSError):

@@ -19,9 +19,9 @@ from deliveries.sending.dns import Name, host_to_resolve
 log = logging.getLogger("hookhub.guard")
 
 HTTPS_REQUIRED = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is enabled."
-# The transfer is aborted beyond these sizes. How much of the body the log keeps is a setting, at most BODY_MOST.
-HEADERS_MOST = 64 * 1024
-BODY_MOST = 64 * 1024
+# The transfer is aborted beyond these sizes. How much of the body the log keeps is a setting, at most MAX_BODY.
+MAX_HEADERS = 64 * 1024
+MAX_BODY = 64 * 1024
 TLS_ERRORS = frozenset(
     {
         pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CERTPROBLEM, pycurl.E_SSL_CIPHER, pycurl.E_PEER_FAILED_VERIFICATION,
@@ -257,8 +257,8 @@ class Transfer:
             kind = "unreachable"
         elif code in TLS_ERRORS:
             kind = "tls"
-        elif self.header_bytes > HEADERS_MOST:
-            error = f"The response headers are longer than {HEADERS_MOST} bytes."
+        elif self.header_bytes > MAX_HEADERS:
+            error = f"The response headers are longer than {MAX_HEADERS} bytes."
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         begun = f" (after status {status})" if status else ""
         return NoResponse(kind, f"{error or f'libcurl error {code}'}{begun}")
@@ -321,12 +321,12 @@ class Transfer:
     def _on_header(self, line: bytes) -> int | None:
         self.lines.append(line)
         self.header_bytes += len(line)
-        return 0 if self.header_bytes > HEADERS_MOST else None
+        return 0 if self.header_bytes > MAX_HEADERS else None
 
     def _take_body(self, chunk: bytes) -> int | None:
         self.body += chunk[: max(0, self.body_kept - len(self.body))]
         self.body_bytes += len(chunk)
-        if self.body_bytes > BODY_MOST:
+        if self.body_bytes > MAX_BODY:
             self.is_too_long = True
             return 0
         return None

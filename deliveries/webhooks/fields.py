@@ -17,11 +17,11 @@ from deliveries.webhooks.masks import SEND_THE_SECRET, is_masked_url
 
 Fields = dict[str, object]
 
-EVENTS_MOST = 200
-HEADERS_MOST = 20
-RETRIES_MOST = 20
-RETRY_WAIT_MOST = timedelta(days=7)
-IN_FLIGHT_MOST = 1000
+MAX_EVENTS = 200
+MAX_HEADERS = 20
+MAX_RETRIES = 20
+MAX_RETRY_WAIT = timedelta(days=7)
+MAX_IN_FLIGHT = 1000
 
 # RFC 9110: a name is a token; a value is visible ASCII, with spaces and tabs allowed except at its ends.
 HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
@@ -81,8 +81,8 @@ def _url(value: object, _slug: str) -> str:
 def _events(value: object, _slug: str) -> list[str]:
     if not isinstance(value, list | tuple) or not value:
         raise ValueError('must be a list of at least one event type, or ["*"] for all')
-    if len(value) > EVENTS_MOST:
-        raise ValueError(f"must contain at most {EVENTS_MOST} event types")
+    if len(value) > MAX_EVENTS:
+        raise ValueError(f"must contain at most {MAX_EVENTS} event types")
     for word in value:
         if not isinstance(word, str) or not (word == EVERYTHING or is_type(word)):
             raise ValueError(f"{str(word)[:100]!r} is not a valid event type: {TYPE_RULE}")
@@ -122,8 +122,8 @@ def _secret(value: object, slug: str) -> str:
 def _headers(value: object, slug: str) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError("must be an object of header names and values")  # noqa: TRY004 - as above
-    if len(value) > HEADERS_MOST:
-        raise ValueError(f"must contain at most {HEADERS_MOST} headers")
+    if len(value) > MAX_HEADERS:
+        raise ValueError(f"must contain at most {MAX_HEADERS} headers")
     own = FORMATS[slug].reserved_headers if slug in FORMATS else frozenset()
     for name, text in value.items():
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
@@ -154,20 +154,20 @@ def _header_value_fault(value: object) -> str | None:
 def _retry_schedule(value: object, _slug: str) -> list[timedelta] | None:
     if value is None:
         return None
-    if not isinstance(value, list | tuple) or len(value) > RETRIES_MOST:
+    if not isinstance(value, list | tuple) or len(value) > MAX_RETRIES:
         raise ValueError(
-            f"must be a list of at most {RETRIES_MOST} delays in seconds, [] for no retries, or null for the default"
+            f"must be a list of at most {MAX_RETRIES} delays in seconds, [] for no retries, or null for the default"
         )
     waits = [_seconds(wait) for wait in value]
-    if any(not timedelta(seconds=1) <= wait <= RETRY_WAIT_MOST for wait in waits):
-        raise ValueError(f"each delay must be from 1 to {RETRY_WAIT_MOST // timedelta(seconds=1)} seconds")
+    if any(not timedelta(seconds=1) <= wait <= MAX_RETRY_WAIT for wait in waits):
+        raise ValueError(f"each delay must be from 1 to {MAX_RETRY_WAIT // timedelta(seconds=1)} seconds")
     return waits
 
 
 def _timeout(value: object, _slug: str) -> timedelta | None:
     if value is None:
         return None
-    most: timedelta = settings.HOOKHUB_TIMEOUT_MOST
+    most: timedelta = settings.HOOKHUB_MAX_TIMEOUT
     timeout = _seconds(value)
     if not timedelta(seconds=1) <= timeout <= most:
         raise ValueError(f"must be a number of seconds from 1 to {most.total_seconds():g}, or null for the default")
@@ -183,8 +183,8 @@ def _seconds(value: object) -> timedelta:
 def _max_in_flight(value: object, _slug: str) -> int | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= IN_FLIGHT_MOST:
-        raise ValueError(f"must be an integer from 1 to {IN_FLIGHT_MOST}, or null for the default")
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_IN_FLIGHT:
+        raise ValueError(f"must be an integer from 1 to {MAX_IN_FLIGHT}, or null for the default")
     return value
 
 

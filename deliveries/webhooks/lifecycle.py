@@ -24,7 +24,7 @@ from deliveries.webhooks import fields, masks, quotas
 Reason = Webhook.DisabledReason
 
 # Bounds the row when a secret is rotated repeatedly; receivers need only the newest ones.
-SECRETS_MOST = 5
+MAX_SECRETS = 5
 # Webhooks examined by one pass of the review.
 REVIEW_BATCH = 100
 SEALED = ("stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
@@ -295,7 +295,7 @@ def rotate_secret(
             for old in vault.secrets_of(webhook)
             if old.is_live(now) and old.text != new and overlap > timedelta(0)
         )
-        webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:SECRETS_MOST], of=webhook.uid)
+        webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:MAX_SECRETS], of=webhook.uid)
         webhook.save(update_fields=["sealed_secrets"])
         after = {"secret": audit.Masked(new), "previous_secrets_until": last_day if older else None}
         audit.record("webhook.secret_rotated", target=webhook_target(webhook), after=after, now=now)

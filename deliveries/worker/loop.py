@@ -284,7 +284,7 @@ class WorkerLoop:
     def _begin(self, claims: list[Claim]) -> None:
         """Start the claimed deliveries, and release those whose lease might expire before their attempt ends."""
         now = self.clock()
-        timely = [claimed for claimed in claims if claimed.leased_until - now >= settings.HOOKHUB_TIMEOUT_MOST]
+        timely = [claimed for claimed in claims if claimed.leased_until - now >= settings.HOOKHUB_MAX_TIMEOUT]
         for claimed in timely:
             self.lanes.begin(claimed, at=time.monotonic())
         for result in pipeline.attempt(timely, sender=self.sender, now=now):

@@ -9,9 +9,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 # Counting stops here, so that a number never costs more than its page.
-COUNTED_MOST = 10_000
+MAX_COUNTED = 10_000
 # Characters that a browser shows in one piece without stuttering.
-SHOWN_MOST = 64 * 1024
+MAX_SHOWN = 64 * 1024
 
 TONES = {
     "pending": "waiting", "due": "waiting", "sending": "busy", "delivered": "good", "failed": "bad",
@@ -69,12 +69,12 @@ def state_badge(state: str, label: str) -> SafeString:
     return badge(capfirst(label), TONES.get(state, "quiet"))
 
 
-def count_up_to(rows: QuerySet[Model], *, most: int = COUNTED_MOST) -> str:
+def count_up_to(rows: QuerySet[Model], *, most: int = MAX_COUNTED) -> str:
     """Return a number of rows as text, counting no further than ``most``: beyond that it is ``10,000+``."""
     return at_most(rows.order_by()[: most + 1].count(), most=most)
 
 
-def at_most(count: int, *, most: int = COUNTED_MOST) -> str:
+def at_most(count: int, *, most: int = MAX_COUNTED) -> str:
     """Return a count as text, where counting stopped after ``most``."""
     return f"{most:,}+" if count > most else f"{count:,}"
 
@@ -107,4 +107,4 @@ def pretty(raw: bytes) -> str | None:
 
 def beginning(text: str) -> tuple[str, bool]:
     """Return as much of a text as one page shows, and whether it was cut."""
-    return text[:SHOWN_MOST], len(text) > SHOWN_MOST
+    return text[:MAX_SHOWN], len(text) > MAX_SHOWN

@@ -16,7 +16,7 @@ from deliveries.models import Arrival, Attempt, Delivery, Repository, Webhook
 from deliveries.workers import Workers
 from hookhub.admin.base import page_of
 from hookhub.admin.paging import REACH
-from hookhub.admin.showing import COUNTED_MOST, at_most, count_up_to, relative, span, when
+from hookhub.admin.showing import MAX_COUNTED, at_most, count_up_to, relative, span, when
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 
 # The workers' scheduler ticks once a second, so a delivery this late means that the system does not keep up.
@@ -174,7 +174,7 @@ def failed_since(moment: datetime, *, own: list[int] | None) -> str:
     each organization in any state, because the index of failed deliveries covers all organizations together.
     """
     if own is None:
-        most, looked_at = COUNTED_MOST, [Delivery.objects.filter(state="failed")]
+        most, looked_at = MAX_COUNTED, [Delivery.objects.filter(state="failed")]
     else:
         most, looked_at = REACH, [Delivery.objects.filter(organization=pk) for pk in own]
     recent, is_cut = 0, False
@@ -185,4 +185,4 @@ def failed_since(moment: datetime, *, own: list[int] | None) -> str:
         # An older delivery may have failed recently too, so a count that did not see all of them is only a lower bound.
         is_cut = is_cut or found["all"] > most
         recent += found["recent"]
-    return f"{min(recent, COUNTED_MOST):,}+" if is_cut else at_most(recent)
+    return f"{min(recent, MAX_COUNTED):,}+" if is_cut else at_most(recent)

@@ -21,7 +21,7 @@ from hookhub.api.errors import MUST_NOT_BE_EMPTY, conflict, invalid
 from hookhub.api.filters import TEXT, TIME_PARAMETERS, known_only, moment, read_id, read_uuid
 from hookhub.api.permissions import enter
 from hookhub.api.serializers import (
-    IDS_MOST,
+    MAX_IDS,
     DeliveryDetailSerializer,
     DeliverySerializer,
     NewReplaySerializer,
@@ -212,8 +212,8 @@ def selection_of(given: Mapping[str, object], *, organization: Organization) -> 
 
 
 def _ids(value: object) -> tuple[UUID, ...]:
-    if not isinstance(value, list) or not 1 <= len(value) <= IDS_MOST:
-        raise invalid({"deliveries": f"must be a list of 1 to {IDS_MOST} delivery ids"})
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_IDS:
+        raise invalid({"deliveries": f"must be a list of 1 to {MAX_IDS} delivery ids"})
     return tuple(
         found for position, one in enumerate(value) if (found := read_id(one or "", f"deliveries[{position}]"))
     )

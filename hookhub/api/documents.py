@@ -8,7 +8,7 @@ from drf_spectacular.utils import OpenApiResponse
 from rest_framework import serializers
 
 from deliveries import plain_text
-from hookhub.api.intake import EVENTS_MOST
+from hookhub.api.intake import MAX_EVENTS
 
 JSON = "application/json"
 Direction = Literal["request", "response"]
@@ -159,7 +159,7 @@ def _close(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
     if "properties" in schema:
         schema["additionalProperties"] = False
     if schema.get("type") == "array":
-        schema |= {"minItems": 1, "maxItems": EVENTS_MOST}
+        schema |= {"minItems": 1, "maxItems": MAX_EVENTS}
 
 
 def drop_choices_of_nothing(result: dict[str, Any], **_: Any) -> dict[str, Any]:

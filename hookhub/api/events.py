@@ -41,13 +41,13 @@ from hookhub.repositories import in_another_case
 from hookhub.schemas import Budget
 
 # A batch appends the position of each event to the key, and the result must still fit.
-HEADER_KEY_LONGEST = intake.KEY_LONGEST - 10
+MAX_HEADER_KEY_LENGTH = intake.MAX_KEY_LENGTH - 10
 KEY_REUSED = "was already used with different content; use a new key for a new event"
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     # The printable characters of Latin-1, in which headers are encoded.
-    {"type": "string", "pattern": "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$", "maxLength": HEADER_KEY_LONGEST},
+    {"type": "string", "pattern": "^[!-~¡-¬®-ÿ]([ -~¡-¬®-ÿ]*[!-~¡-¬®-ÿ])?$", "maxLength": MAX_HEADER_KEY_LENGTH},
     location=OpenApiParameter.HEADER,
     description="A repeated request with the same key returns the first response and publishes nothing.",
 )
@@ -304,8 +304,8 @@ def require_validity(taken: intake.Intake, *, organization: Organization, own: C
 def with_keys(events: list[NewEvent], taken: intake.Intake, *, header: str | None, content: bytes) -> list[NewEvent]:
     """Derive a key from the header for each event without one; raise a 422 for an invalid or repeated key."""
     if header is not None:
-        if (fault := intake.fault_in_key(header)) or len(header) > HEADER_KEY_LONGEST:
-            raise invalid({"Idempotency-Key": fault or f"must be at most {HEADER_KEY_LONGEST} characters"})
+        if (fault := intake.fault_in_key(header)) or len(header) > MAX_HEADER_KEY_LENGTH:
+            raise invalid({"Idempotency-Key": fault or f"must be at most {MAX_HEADER_KEY_LENGTH} characters"})
         if not taken.is_batch and events[0].idempotency_key not in {None, header}:
             raise invalid({"id": "differs from the Idempotency-Key header; send only one of them"})
         events = [keyed(event, header, taken, position, content) for position, event in enumerate(events)]

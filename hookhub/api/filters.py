@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from hookhub.api.errors import MUST_NOT_BE_EMPTY, invalid
 from hookhub.api.intake import read_moment
 
-WINDOW_MOST = timedelta(days=90)
+MAX_WINDOW = timedelta(days=90)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIME_PARAMETERS = [
     OpenApiParameter("after", OpenApiTypes.DATETIME, description="Created at or after this time."),
@@ -21,7 +21,7 @@ TIME_PARAMETERS = [
 TEXT = {"type": "string", "minLength": 1}
 HOURS = OpenApiParameter(
     "hours",
-    {"type": "integer", "minimum": 1, "maximum": WINDOW_MOST // timedelta(hours=1)},
+    {"type": "integer", "minimum": 1, "maximum": MAX_WINDOW // timedelta(hours=1)},
     description="Hours to look back; 24 by default.",
 )
 
@@ -91,7 +91,7 @@ def between(request: Request) -> tuple[datetime | None, datetime | None]:
 
 def read_window(request: Request) -> timedelta:
     """Return the ``hours`` of the query as a duration, one day if absent; raise a 422 if invalid."""
-    most = WINDOW_MOST // timedelta(hours=1)
+    most = MAX_WINDOW // timedelta(hours=1)
     hours = whole_number(request.query_params.get("hours", "24"), most=most)
     if hours is None:
         raise invalid({"hours": f"must be an integer from 1 to {most}"})

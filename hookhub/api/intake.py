@@ -18,9 +18,9 @@ from hookhub.api.errors import Refusal, bad_request, invalid, loop_detected, too
 from hookhub.api.event_objects import FIELDS, MAX_SHORT_FIELD, Member, TooLong
 from hookhub.api.parsers import unreadable, without_bom
 
-EVENTS_MOST = 1000
-KEY_LONGEST = 255
-DEPTH_MOST = 200
+MAX_EVENTS = 1000
+MAX_KEY_LENGTH = 255
+MAX_DEPTH = 200
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
@@ -117,8 +117,8 @@ def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: 
     position, kept = 0, 0
     try:
         for position, members in enumerate(objects, 1):
-            if position > EVENTS_MOST:
-                raise too_large(f"A request may contain at most {EVENTS_MOST:,} events.")
+            if position > MAX_EVENTS:
+                raise too_large(f"A request may contain at most {MAX_EVENTS:,} events.")
             payload = members["data"][1].encode() if "data" in members else b""
             if len(payload) > most:
                 raise _too_long("data", position - 1, is_batch=is_batch, most=most)
@@ -165,8 +165,8 @@ def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
         faults["type"] = f"must not start with {RESERVED!r}, which is reserved for HookHub's system events"
     if "data" not in members:
         faults["data"] = "is required; any JSON value is allowed"
-    elif payload.count(b"[") + payload.count(b"{") > DEPTH_MOST and is_deeper_than(DEPTH_MOST, members["data"][0]):
-        faults["data"] = f"is nested more than {DEPTH_MOST} levels deep"
+    elif payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and is_deeper_than(MAX_DEPTH, members["data"][0]):
+        faults["data"] = f"is nested more than {MAX_DEPTH} levels deep"
     for name in ("repository", "organization"):
         if name in given and not is_name(given[name]):
             faults[name] = "must be a string of at most 255 printable characters"
@@ -189,9 +189,9 @@ def hops_of(header: str | None) -> str | None:
 
 def fault_in_key(key: object) -> str | None:
     """Return what is wrong with an idempotency key, or None."""
-    if isinstance(key, str) and 1 <= len(key) <= KEY_LONGEST and key.isprintable():
+    if isinstance(key, str) and 1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable():
         return None
-    return f"must be a string of 1 to {KEY_LONGEST} printable characters"
+    return f"must be a string of 1 to {MAX_KEY_LENGTH} printable characters"
 
 
 def is_name(value: object) -> bool:

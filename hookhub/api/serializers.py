@@ -13,19 +13,19 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from deliveries import formats, plain_text, vault
-from deliveries.event_types.topics import TYPE, TYPE_LONGEST
+from deliveries.event_types.topics import MAX_TYPE_LENGTH, TYPE
 from deliveries.formats import MASK
 from deliveries.limits import LIMITS, MAX_LIMIT
 from deliveries.limits import validate as validate_limits
 from deliveries.models import NAME, Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.sending import url as target
 from deliveries.webhooks.fields import (
-    EVENTS_MOST,
     HEADER_VALUE,
-    IN_FLIGHT_MOST,
+    MAX_EVENTS,
     MAX_HEADER_LENGTH,
-    RETRIES_MOST,
-    RETRY_WAIT_MOST,
+    MAX_IN_FLIGHT,
+    MAX_RETRIES,
+    MAX_RETRY_WAIT,
 )
 from hookhub import api_keys, event_types, networks
 from hookhub.models import ApiKey, Replay, Scope
@@ -39,7 +39,7 @@ MASKED_URL = (
     "Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack."
 )
 # Maximum number of single deliveries in one replay.
-IDS_MOST = 1000
+MAX_IDS = 1000
 # What a pattern can check of a URL; whether its host may be called is checked after resolving it.
 URL_PATTERN = (
     r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#@]+([/?][^\u0000-\u0020\u007f-\u009f\s\\#]*)?$"
@@ -265,13 +265,13 @@ class Seconds(serializers.Field[Any, Any, Any, Any]):
         return data
 
 
-@extend_schema_field({"type": "number", "format": "double", "minimum": 1, "maximum": RETRY_WAIT_MOST.total_seconds()})
+@extend_schema_field({"type": "number", "format": "double", "minimum": 1, "maximum": MAX_RETRY_WAIT.total_seconds()})
 class RetryWait(Seconds):
     """Seconds to wait before a retry."""
 
 
 @extend_schema_field(
-    {"type": "number", "format": "double", "minimum": 1, "maximum": settings.HOOKHUB_TIMEOUT_MOST.total_seconds()}
+    {"type": "number", "format": "double", "minimum": 1, "maximum": settings.HOOKHUB_MAX_TIMEOUT.total_seconds()}
 )
 class Timeout(Seconds):
     """Seconds that an attempt may take."""
@@ -302,8 +302,8 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
         help_text=MASKED_URL,
     )
     events = serializers.ListField(
-        child=serializers.RegexField(EVENT_PATTERN, max_length=TYPE_LONGEST),
-        min_length=1, max_length=EVENTS_MOST,
+        child=serializers.RegexField(EVENT_PATTERN, max_length=MAX_TYPE_LENGTH),
+        min_length=1, max_length=MAX_EVENTS,
         help_text='Event types or families to subscribe to, or ["*"] for all.',
     )  # fmt: skip
     format = serializers.ChoiceField(
@@ -323,12 +323,12 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     )  # fmt: skip
     verify_ssl = serializers.BooleanField(required=False, help_text="Whether to verify the receiver's TLS certificate.")
     retry_schedule = serializers.ListField(
-        child=RetryWait(), allow_null=True, required=False, max_length=RETRIES_MOST,
+        child=RetryWait(), allow_null=True, required=False, max_length=MAX_RETRIES,
         help_text="Seconds to wait before each retry; [] for no retries, null for the deployment's schedule.",
     )  # fmt: skip
     timeout = Timeout(allow_null=True, required=False, help_text="Maximum duration of one attempt, in seconds.")
     max_in_flight = serializers.IntegerField(
-        allow_null=True, required=False, min_value=1, max_value=IN_FLIGHT_MOST,
+        allow_null=True, required=False, min_value=1, max_value=MAX_IN_FLIGHT,
         help_text="Maximum number of concurrent requests; null for the deployment's limit.",
     )  # fmt: skip
     auto_disable = serializers.BooleanField(
@@ -434,12 +434,12 @@ class StatsSerializer(serializers.Serializer[Any]):
     p99_ms = serializers.FloatField(allow_null=True, help_text="99th percentile of the duration, in milliseconds.")
 
 
-@extend_schema_field({"type": "string", "minLength": 1, "maxLength": TYPE_LONGEST, "pattern": f"^{TYPE.pattern}$"})
+@extend_schema_field({"type": "string", "minLength": 1, "maxLength": MAX_TYPE_LENGTH, "pattern": f"^{TYPE.pattern}$"})
 class EventTypeName(serializers.CharField):
     """The name of an event type: words joined by dots."""
 
 
-@extend_schema_field({"type": "string", "maxLength": event_types.DESCRIPTION_LONGEST, "pattern": plain_text.PATTERN})
+@extend_schema_field({"type": "string", "maxLength": event_types.MAX_DESCRIPTION_LENGTH, "pattern": plain_text.PATTERN})
 class DescriptionField(serializers.CharField):
     """One line of text for people."""
 
@@ -643,7 +643,7 @@ class NewReplaySerializer(serializers.Serializer[Any]):
 
     organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
     deliveries = serializers.ListField(
-        child=serializers.UUIDField(), required=False, min_length=1, max_length=IDS_MOST,
+        child=serializers.UUIDField(), required=False, min_length=1, max_length=MAX_IDS,
         help_text="Only these deliveries.",
     )  # fmt: skip
     webhook = serializers.UUIDField(required=False, help_text="Only deliveries to this webhook.")

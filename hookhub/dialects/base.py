@@ -19,7 +19,7 @@ from deliveries.models import Attempt, Organization, Repository, Webhook
 from hookhub.api.documents import DescribedSchema
 from hookhub.api.errors import bad_request
 from hookhub.api.filters import whole_number
-from hookhub.api.intake import DEPTH_MOST, is_deeper_than
+from hookhub.api.intake import MAX_DEPTH, is_deeper_than
 from hookhub.api.meta import OneFormat
 from hookhub.api.parsers import StrictJSONParser
 from hookhub.api.permissions import enter, enter_webhooks
@@ -28,7 +28,7 @@ from hookhub.dialects.problems import Problem, Tell, not_an_object, problem_of
 from hookhub.models import ApiKey, Scope
 
 # Larger than any row's number will be, and still a bigint.
-NUMBER_MOST = 10**18 - 1
+MAX_NUMBER = 10**18 - 1
 Row = TypeVar("Row", bound=Model)
 WITH_A_BODY = frozenset({"POST", "PUT", "PATCH"})
 
@@ -135,7 +135,7 @@ def object_in(request: Request) -> dict[str, object]:
     read: object = request.data
     if not isinstance(read, Mapping):
         raise not_an_object()
-    if is_deeper_than(DEPTH_MOST, dict(read)):
+    if is_deeper_than(MAX_DEPTH, dict(read)):
         raise bad_request("The body is nested too deeply.")
     return dict(read)
 
@@ -181,7 +181,7 @@ def in_any_case(rows: "QuerySet[Row]", field: str, name: str) -> "Row | None":
 
 def read_number(text: str) -> int:
     """Parse a number from a path; raise a 404 if it is invalid or too large, because nothing can have it."""
-    number = whole_number(text, most=NUMBER_MOST, least=0)
+    number = whole_number(text, most=MAX_NUMBER, least=0)
     if number is None:
         raise Http404
     return number

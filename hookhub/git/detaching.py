@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 # A backstop against hangs that no timeout in Python covers, such as a DNS resolver. It is far above the run time of a
 # healthy sender, and its progress by then is on disk.
-LONGEST_LIFE_SECONDS = 1800
+MAX_LIFE_SECONDS = 1800
 MAX_REPORT_BYTES = 4096
 
 
@@ -29,7 +29,7 @@ def detach(work: Callable[[], str]) -> int:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(LONGEST_LIFE_SECONDS)
+            signal.alarm(MAX_LIFE_SECONDS)
             os.write(3, work().encode("utf-8", errors="replace")[:MAX_REPORT_BYTES])
     finally:
         os._exit(0)

@@ -20,7 +20,7 @@ from hookhub.git.spool import Progress, Spool, SpoolFull
 from hookhub.git.telling import build_events
 
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 15.0
+MAX_PAUSE_SECONDS = 15.0
 # Later pushes to undo when the tips were recorded by the hook: concurrent ones may have moved a branch before that.
 CONCURRENT_PUSHES = 64
 # Later pushes to undo when the hook recorded no tips: all of them have moved branches since.
@@ -147,7 +147,7 @@ class _Sender:
         if time.monotonic() + wait > self._until:
             return False
         time.sleep(wait)
-        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
         return True
 
     def _settle(self, path: Path, answer: Answer, *, lines: bytes) -> bool:

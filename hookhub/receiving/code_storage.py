@@ -16,7 +16,7 @@ from hookhub.receiving.request import (
 )
 
 # Clock skew: how far the sender's clock may be ahead of the receiver's.
-AHEAD_MOST = timedelta(seconds=60)
+MAX_CLOCK_SKEW = timedelta(seconds=60)
 
 
 def verify_code_storage(request: Request) -> Received:
@@ -35,7 +35,7 @@ def verify_code_storage(request: Request) -> Received:
     age = request.now.replace(microsecond=0) - timestamp
     if request.tolerance and age > request.tolerance:
         raise VerificationFailed(f"Webhook timestamp too old ({age.total_seconds():.0f} seconds)")
-    if request.tolerance and age < -AHEAD_MOST:
+    if request.tolerance and age < -MAX_CLOCK_SKEW:
         raise VerificationFailed("Webhook timestamp is in the future")
     signed = as_bytes(f"{sent}.") + request.body
     if not is_any([as_bytes(claimed)], [as_bytes(digest_of(key.encode(), signed).hex()) for key in request.secrets]):

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Union
 
 # Far more than any header HookHub sends; a limit on the work that an unauthenticated request can cause.
-HEADER_LONGEST = 8192
+MAX_HEADER_LENGTH = 8192
 # Enough until the year 5138, and within the range of datetime.
-SECONDS_LONGEST = 11
+MAX_SECONDS_LENGTH = 11
 
 # RFC 3339: T and Z may be lower case, and seconds may have any number of decimals.
 MOMENT = re.compile(
@@ -66,8 +66,8 @@ class Request:
         value = values[0].strip() if values else ""
         if not value:
             raise VerificationFailed(f"The {name} header is missing or empty.")
-        if len(value) > HEADER_LONGEST:
-            raise VerificationFailed(f"The {name} header is longer than {HEADER_LONGEST} characters.")
+        if len(value) > MAX_HEADER_LENGTH:
+            raise VerificationFailed(f"The {name} header is longer than {MAX_HEADER_LENGTH} characters.")
         return value
 
 
@@ -121,7 +121,7 @@ def as_bytes(text: str) -> bytes:
 
 def read_seconds(text: str) -> datetime | None:
     """Parse a Unix timestamp in whole seconds; return None unless it consists of ASCII digits only."""
-    is_plain = text.isascii() and text.isdigit() and len(text) <= SECONDS_LONGEST
+    is_plain = text.isascii() and text.isdigit() and len(text) <= MAX_SECONDS_LENGTH
     return datetime.fromtimestamp(int(text), timezone.utc) if is_plain else None
 
 

@@ -18,7 +18,7 @@ from hookhub.receiving.request import (
 )
 
 # HookHub signs with five secrets at most; more signatures than this are ignored.
-SIGNATURES_MOST = 20
+MAX_SIGNATURES = 20
 
 
 def verify_standard_webhooks(request: Request) -> Received:
@@ -26,7 +26,7 @@ def verify_standard_webhooks(request: Request) -> Received:
     delivery = request.header("webhook-id")
     sent = request.header("webhook-timestamp")
     parts = [each.partition(",") for each in request.header("webhook-signature").split()]
-    claimed = [_decoded(text) for version, _, text in parts if version == "v1"][:SIGNATURES_MOST]
+    claimed = [_decoded(text) for version, _, text in parts if version == "v1"][:MAX_SIGNATURES]
     signed = as_bytes(f"{delivery}.{sent}.") + request.body
     # A secret of another form belongs to a webhook of another format; ignore it.
     keys = [key for key in map(read_key, request.secrets) if key]

@@ -17,7 +17,7 @@ GROUP = "hookhub"
 START = "0-0"
 # The socket timeout. It is longer than any time for which Redis is asked to block.
 PATIENCE = timedelta(seconds=2)
-ERROR_LONGEST = 2000
+MAX_ERROR_LENGTH = 2000
 # Entries that one transaction moves to the dead-letter stream.
 SET_ASIDE_AT_ONCE = 100
 
@@ -198,7 +198,7 @@ class Consumer:
         for start in range(0, len(refused), SET_ASIDE_AT_ONCE):
             with self._redis.pipeline() as transaction:
                 for each in refused[start : start + SET_ASIDE_AT_ONCE]:
-                    error = each.error[:ERROR_LONGEST].encode(errors="backslashreplace")
+                    error = each.error[:MAX_ERROR_LENGTH].encode(errors="backslashreplace")
                     ours = ["error", error, "entry", each.entry.id, "refused_at", now.isoformat()]
                     transaction.xack(self._stream, GROUP, each.entry.id)
                     transaction.xdel(self._stream, each.entry.id)

@@ -18,9 +18,9 @@ log = logging.getLogger("hookhub.stream")
 
 # Entries in one batch. The first batch is small because the size of entries is unknown; each may double the last.
 FIRST = 16
-MOST = 500
+MAX_READ = 500
 # Target size of a batch, estimated from the entries of the last one.
-BYTES_MOST = 16 << 20
+MAX_READ_BYTES = 16 << 20
 # How often the reader looks for pending entries, its own and stale ones of other consumers.
 LOOK_BEHIND_EVERY = timedelta(seconds=10)
 # Every start of a worker creates a consumer. One whose worker was killed is deleted once it has been idle this long.
@@ -135,7 +135,7 @@ class Reader:
 def next_count(entries: Sequence[Entry], *, before: int) -> int:
     """Return the size of the next batch: at most twice the last one, and within the target in bytes."""
     size = max(1, sum(entry.size for entry in entries))
-    return max(1, min(MOST, 2 * before, BYTES_MOST * len(entries) // size))
+    return max(1, min(MAX_READ, 2 * before, MAX_READ_BYTES * len(entries) // size))
 
 
 def _read_or_refuse(entry: Entry) -> Readable | Refused:

@@ -15,14 +15,14 @@ from deliveries.models import Organization
 from hookhub import event_types
 from hookhub.api.errors import Refusal, invalid
 from hookhub.api.events import KEY_REUSED, field_of, published_events
-from hookhub.api.intake import EVENTS_MOST, Intake
-from hookhub.schemas import STEPS_MOST, Budget
+from hookhub.api.intake import MAX_EVENTS, Intake
+from hookhub.schemas import MAX_STEPS, Budget
 from hookhub.stream.entries import Entry, Readable, Refused, moment_of, told
 
 Each = TypeVar("Each")
 
 # The validation budget for all of one organization's entries in a batch.
-STEPS_FOR_ALL = 5 * STEPS_MOST
+STEPS_FOR_ALL = 5 * MAX_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def portions(ready: Sequence[Ready]) -> Iterator[list[Ready]]:
     portion: list[Ready] = []
     count = size = 0
     for each in ready:
-        over = count + len(each.events) > EVENTS_MOST or size + each.size > settings.HOOKHUB_REQUEST_LIMIT
+        over = count + len(each.events) > MAX_EVENTS or size + each.size > settings.HOOKHUB_REQUEST_LIMIT
         if portion and over:
             yield portion
             portion, count, size = [], 0, 0

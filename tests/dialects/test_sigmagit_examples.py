@@ -253,7 +253,7 @@ def test_the_success_rate_is_in_per_cent_of_all_attempts(
 def test_of_very_many_attempts_the_latest_are_counted(
     forge: Forge, caller: Caller, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stats, "COUNTED_MOST", 2)
+    monkeypatch.setattr(stats, "MAX_COUNTED", 2)
     webhook = forge.webhook(now=now)
     fill_log(forge, webhook, [b"1"], now=now, attempts=3)
     Attempt.objects.filter(number=1).update(status=500)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deliveries.db.ids import uuid7, uuid7s
 from hookhub.dialects.social_gateway import credentials
 from hookhub.dialects.social_gateway.delivering import headers_of
-from hookhub.dialects.social_gateway.numbers import AHEAD_MOST, EPOCH, bounds_of, number_of
+from hookhub.dialects.social_gateway.numbers import EPOCH, MAX_CLOCK_SKEW, bounds_of, number_of
 
 SAFE_IN_JAVASCRIPT = 2**53 - 1
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2060, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - see timezones
@@ -38,7 +38,7 @@ def test_it_leads_back_for_years(at: datetime, later: timedelta) -> None:
 
 
 def test_a_clock_that_is_ahead_leads_back_too() -> None:
-    attempt_id = uuid7(EPOCH + AHEAD_MOST)
+    attempt_id = uuid7(EPOCH + MAX_CLOCK_SKEW)
 
     first, beyond = bounds_of(number_of(attempt_id), now=EPOCH + timedelta(seconds=1))
 

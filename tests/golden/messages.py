@@ -11,7 +11,7 @@ from deliveries.formats import FORMATS, Format, Message, Rendered
 
 HERE = Path(__file__).parent
 # Longer bodies are stored as their length and hash.
-KEPT_MOST = 4096
+MAX_KEPT = 4096
 
 NEWEST = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OLDER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -202,7 +202,7 @@ def messages_for(wire_format: Format) -> dict[str, Message]:
 def as_golden(rendered: Rendered) -> bytes:
     """Return a request as bytes on the wire; a long body is replaced by its length and hash."""
     body = rendered.body
-    if len(body) > KEPT_MOST:
+    if len(body) > MAX_KEPT:
         body = f"{len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}".encode()
     return "".join(f"{name}: {value}\n" for name, value in rendered.headers).encode() + b"\n" + body
 

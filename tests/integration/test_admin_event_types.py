@@ -10,7 +10,7 @@ from django.test import Client
 
 from deliveries.models import Delivery, Event, Organization, Webhook
 from hookhub import event_types
-from hookhub.event_types import OWN_MOST
+from hookhub.event_types import MAX_CUSTOM_TYPES
 from hookhub.models import OwnEventType
 from tests.integration.test_admin import act, messages_of, page, page_of, press
 from tests.story import Forge
@@ -77,12 +77,16 @@ def test_what_cannot_be_registered_is_told_beside_its_field(
 def test_a_type_twice_and_one_too_many_are_told(operator: Client, organization: Organization) -> None:
     add(operator, organization)
     twice = add(operator, organization)
-    OwnEventType.objects.bulk_create(OwnEventType(organization=organization, type=f"t{n}") for n in range(OWN_MOST - 1))
+    OwnEventType.objects.bulk_create(
+        OwnEventType(organization=organization, type=f"t{n}") for n in range(MAX_CUSTOM_TYPES - 1)
+    )
     many = add(operator, organization, type="another")
 
     assert errors_of(twice)
-    assert messages_of(many) == [f"type: limit reached: an organization can have at most {OWN_MOST} custom event types"]
-    assert OwnEventType.objects.count() == OWN_MOST
+    assert messages_of(many) == [
+        f"type: limit reached: an organization can have at most {MAX_CUSTOM_TYPES} custom event types"
+    ]
+    assert OwnEventType.objects.count() == MAX_CUSTOM_TYPES
 
 
 # Test events ---------------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from deliveries.models import Attempt, Delivery, Event, Organization
 from deliveries.pipeline.attempting import OUTCOMES, Result, build_result, render
 from deliveries.pipeline.claiming import Capacity, Claim
 from deliveries.policy.outcomes import NoResponse
-from deliveries.policy.retry import LEASE_LOSSES_MOST
+from deliveries.policy.retry import MAX_LEASE_LOSSES
 from deliveries.sending.transfer import Exchange, Response
 from deliveries.webhooks import lifecycle
 
@@ -243,7 +243,7 @@ class Course(RuleBasedStateMachine):
             one.losses += 1
             one.lease = None
             one.attempts[-1] = one.attempts[-1] or "unknown"
-            if one.losses >= LEASE_LOSSES_MOST:
+            if one.losses >= MAX_LEASE_LOSSES:
                 one.state, one.ending = "failed", "poisonous"
             else:
                 one.state, one.due_at, one.in_line = "pending", self.now, True

@@ -199,7 +199,7 @@ def test_pruning_goes_on_batch_by_batch(
     forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old_and_new(forge, sender, now=now)
-    monkeypatch.setattr(retention, "LOOK_MOST", 2)
+    monkeypatch.setattr(retention, "MAX_BATCH", 2)
 
     lines = run("prune", at=now).splitlines()
 

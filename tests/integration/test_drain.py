@@ -532,7 +532,7 @@ def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(
     forge.webhook(now=now)
     forge.accept(3, now=now)
     claims = pipeline.claim(10, now=now)
-    late = now + settings.HOOKHUB_LEASE - settings.HOOKHUB_TIMEOUT_MOST + timedelta(microseconds=1)
+    late = now + settings.HOOKHUB_LEASE - settings.HOOKHUB_MAX_TIMEOUT + timedelta(microseconds=1)
 
     WorkerLoop(few_slots, Stopped(late), LONG)._begin(claims)
 

@@ -13,9 +13,9 @@ from deliveries.event_types import catalogue
 from deliveries.models import Event, Organization
 from deliveries.systems import DIALECTS
 from hookhub import event_types
-from hookhub.event_types import OWN_MOST, Taken
+from hookhub.event_types import MAX_CUSTOM_TYPES, Taken
 from hookhub.models import OwnEventType, Scope
-from hookhub.schemas import STEPS_MOST, TOO_MANY_STEPS
+from hookhub.schemas import MAX_STEPS, TOO_MANY_STEPS
 from hookhub.stream import storing
 from hookhub.stream.entries import Entry, Readable, Refused, read
 from hookhub.stream.storing import store
@@ -130,7 +130,9 @@ def test_a_type_is_registered_once(api: Caller, organization: Organization) -> N
 def test_of_many_at_once_one_registers_it_and_none_gets_beyond_the_limit(
     organization: Organization, now: datetime
 ) -> None:
-    OwnEventType.objects.bulk_create(OwnEventType(organization=organization, type=f"t{n}") for n in range(OWN_MOST - 2))
+    OwnEventType.objects.bulk_create(
+        OwnEventType(organization=organization, type=f"t{n}") for n in range(MAX_CUSTOM_TYPES - 2)
+    )
 
     def register(name: str) -> Callable[[], str]:
         def act() -> str:
@@ -144,7 +146,7 @@ def test_of_many_at_once_one_registers_it_and_none_gets_beyond_the_limit(
     assert sorted(together(*[register("a")] * 4)) == ["Taken", "Taken", "Taken", "a"]
     found = together(*[register(name) for name in ("b", "c", "d")])
     assert sorted(found)[:2] == ["InvalidFields", "InvalidFields"]
-    assert OwnEventType.objects.count() == OWN_MOST
+    assert OwnEventType.objects.count() == MAX_CUSTOM_TYPES
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -468,7 +470,7 @@ def test_one_organizations_bomb_in_the_stream_holds_up_no_other(
 ) -> None:
     # The budget is used up by the first schema bomb instead of the fifth, so most find no budget left, as with the real
     # limit.
-    monkeypatch.setattr(storing, "STEPS_FOR_ALL", STEPS_MOST)
+    monkeypatch.setattr(storing, "STEPS_FOR_ALL", MAX_STEPS)
     Organization.objects.create(slug="loose")
     Caller.of(strict).post(TYPES, {"type": "bomb", "schema": {"items": {"allOf": [{"type": "integer"}] * 1000}}})
     bombs = [entry(n, {"type": "bomb", "organization": "acme", "data": [1] * 5000}) for n in range(10)]

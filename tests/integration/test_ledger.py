@@ -352,7 +352,7 @@ def test_however_much_is_broken_the_answer_is_short(
     assert (broken.count, broken.is_at_least, len(broken.sample)) == (30, False, 20)
     assert [line[:36] for line in broken.sample] == [str(event) for event in sorted(events)[:20]]
 
-    monkeypatch.setattr(invariants, "COUNT_MOST", 25)
+    monkeypatch.setattr(invariants, "MAX_COUNT", 25)
     [broken] = [f for f in invariants.examine(now=now) if f.verdict != "ok"]
     assert (broken.count, broken.is_at_least, len(broken.sample)) == (25, True, 20)
 

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from deliveries import pipeline, redelivery, shutdown
 from deliveries.db.ids import uuid7, uuid7s
 from deliveries.maintenance import invariants, retention, tasks
-from deliveries.maintenance.retention import BATCH_AIM, LOOK_MOST, ROUND_EVERY, Retention, Round, next_batch_size
+from deliveries.maintenance.retention import BATCH_AIM, MAX_BATCH, ROUND_EVERY, Retention, Round, next_batch_size
 from deliveries.models import Arrival, Attempt, Delivery, Event, Webhook
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
@@ -33,7 +33,7 @@ def a_month(settings: Settings) -> None:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "LOOK_MOST", 2)
+    monkeypatch.setattr(retention, "MAX_BATCH", 2)
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_a_worker_that_is_to_stop_begins_no_further_batch(
 def test_a_tick_over_many_old_deliveries_that_are_held_reads_a_bounded_number_of_them(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "LOOK_MOST", 100)
+    monkeypatch.setattr(retention, "MAX_BATCH", 100)
     webhook = forge.webhook(now=now)
     held = [
         Delivery(
@@ -299,7 +299,7 @@ def test_the_next_batch_is_smaller_after_one_that_took_long_and_grows_again() ->
     assert next_batch_size(1000, took=2 * BATCH_AIM) == 500
     assert next_batch_size(1000, took=100_000 * BATCH_AIM) == 1
     assert next_batch_size(1, took=BATCH_AIM) == 2
-    assert next_batch_size(LOOK_MOST, took=timedelta(0)) == LOOK_MOST
+    assert next_batch_size(MAX_BATCH, took=timedelta(0)) == MAX_BATCH
 
 
 # Passes ---------------------------------------------------------------------------------------------------------------
@@ -477,7 +477,7 @@ def test_the_chore_goes_on_where_this_process_left_off(
 ) -> None:
     monkeypatch.setattr(retention, "_of_this_process", Retention())
     monkeypatch.setattr(retention, "TICK_BUDGET", timedelta(0))
-    monkeypatch.setattr(retention, "LOOK_MOST", 2)
+    monkeypatch.setattr(retention, "MAX_BATCH", 2)
     delivered(3, forge, sender, now=now)
     Event.objects.create(
         id=uuid7(now), organization=forge.organization, type="push", topics=["push"], payload=b"{}",

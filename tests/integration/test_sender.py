@@ -15,7 +15,7 @@ import pytest
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
 from deliveries.sending.sender import Sender, make_sender
-from deliveries.sending.transfer import BODY_MOST, HEADERS_MOST, Exchange, Request, Response
+from deliveries.sending.transfer import MAX_BODY, MAX_HEADERS, Exchange, Request, Response
 from tests.receiver import Answer, Received, Receiver, refusing_port
 
 SOON = timedelta(seconds=0.3)
@@ -251,7 +251,7 @@ def test_compressed_answers_are_not_unpacked(sender: Sender, receiver: Receiver)
     found = exchange(sender, a_request(receiver.url()))
 
     assert isinstance(found.result, Response)
-    assert found.result.body == bomb[:BODY_MOST][: len(found.result.body)]
+    assert found.result.body == bomb[:MAX_BODY][: len(found.result.body)]
     assert "accept-encoding" not in receiver.received[0].headers
 
 
@@ -480,7 +480,7 @@ def test_those_that_hang_do_not_keep_the_others_waiting(sender: Sender, receiver
 # Responses that are too long -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, BODY_MOST - 1, BODY_MOST, BODY_MOST + 1, 3 * BODY_MOST])
+@pytest.mark.parametrize("size", [0, 1, 100, MAX_BODY - 1, MAX_BODY, MAX_BODY + 1, 3 * MAX_BODY])
 def test_of_a_long_body_the_beginning_is_kept(receiver: Receiver, size: int) -> None:
     receiver.answers["/"] = Answer(202, body=b"x" * size)
     sender = Sender(slots=1, policy=ssrf.Policy(allows_loopback=True), certificates="", body_kept=100)
@@ -499,7 +499,7 @@ def test_never_more_is_kept_than_is_taken(receiver: Receiver) -> None:
     found = exchange(sender, a_request(receiver.url()))
 
     assert isinstance(found.result, Response)
-    assert len(found.result.body) == BODY_MOST
+    assert len(found.result.body) == MAX_BODY
     sender.close()
 
 
@@ -577,7 +577,7 @@ def test_the_owner_reads_how_long_headers_may_be(sender: Sender, receiver: Recei
     found = exchange(sender, a_request(receiver.url()))
 
     assert found.result == NoResponse(
-        "protocol", f"The response headers are longer than {HEADERS_MOST} bytes. (after status 200)"
+        "protocol", f"The response headers are longer than {MAX_HEADERS} bytes. (after status 200)"
     )
 
 

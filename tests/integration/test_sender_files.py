@@ -11,7 +11,7 @@ import pytest
 
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
-from deliveries.sending.sender import FILES_MOST, Sender, make_sender
+from deliveries.sending.sender import MAX_FILES, Sender, make_sender
 from tests.integration.test_sender import SOON, a_request, exchange_all, open_files, status_of
 from tests.receiver import Receiver
 
@@ -36,7 +36,7 @@ def test_a_sender_is_allowed_as_many_files_as_the_system_lets_it_have(few_files:
 
     assert {status_of(each) for each in found} == {200}
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert soft == (FILES_MOST if hard == resource.RLIM_INFINITY else min(hard, FILES_MOST))
+    assert soft == (MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES))
     sender.close()
 
 

@@ -476,7 +476,7 @@ def test_rotating_again_and_again_keeps_the_newest_few(forge: Forge, now: dateti
 
     made = [lifecycle.rotate_secret(webhook.pk, now=now)[1] for _ in range(12)]
 
-    assert secrets_of(webhook) == made[::-1][: lifecycle.SECRETS_MOST]
+    assert secrets_of(webhook) == made[::-1][: lifecycle.MAX_SECRETS]
 
 
 def test_rotating_to_the_secret_that_is_there_leaves_it_alone(forge: Forge, now: datetime) -> None:

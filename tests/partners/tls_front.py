@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-MOST = 65536
+MAX_BYTES = 65536
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def _pass_on(client: socket.socket, port: int, context: ssl.SSLContext) -> None:
         socket.create_connection(("127.0.0.1", port)) as server,
     ):
         first = b""
-        while b"\r\n" not in first and (part := caller.recv(MOST)):
+        while b"\r\n" not in first and (part := caller.recv(MAX_BYTES)):
             first += part
         line, _, rest = first.partition(b"\r\n")
         server.sendall(line + b"\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n" + rest)
@@ -47,5 +47,5 @@ def _pass_on(client: socket.socket, port: int, context: ssl.SSLContext) -> None:
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
-        while part := source.recv(MOST):
+        while part := source.recv(MAX_BYTES):
             target.sendall(part)

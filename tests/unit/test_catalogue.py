@@ -7,7 +7,7 @@ from jsonschema import Draft202012Validator
 
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import Catalogue, EventType
-from deliveries.event_types.catalogue.references import VALUES_MOST, BadReference, inlined
+from deliveries.event_types.catalogue.references import MAX_VALUES, BadReference, inlined
 from deliveries.event_types.topics import is_type, topics_of
 from deliveries.formats import FORMATS
 from deliveries.systems import DIALECTS
@@ -210,7 +210,7 @@ REFUSED = {
             },
             "$ref": "#/$defs/x7",
         },
-        f"more than {VALUES_MOST:,} values",
+        f"more than {MAX_VALUES:,} values",
     ),
 }
 

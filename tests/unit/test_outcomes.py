@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deliveries.formats import FORMATS, Format
 from deliveries.formats.base import Verdict
 from deliveries.formats.standard_webhooks import StandardWebhooks
-from deliveries.policy.outcomes import RETRY_AFTER_MOST, Delivered, Gone, Outcome, Refused, judge, read_retry_after
+from deliveries.policy.outcomes import MAX_RETRY_AFTER, Delivered, Gone, Outcome, Refused, judge, read_retry_after
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 PLAIN = StandardWebhooks()
@@ -179,4 +179,4 @@ def test_retry_after_is_read_in_both_forms_and_nothing_else(value: str | None, w
 def test_whatever_a_receiver_writes_is_a_wait_within_bounds_or_none(value: str) -> None:
     wait = read_retry_after(value, now=NOW)
 
-    assert wait is None or timedelta(0) <= wait <= RETRY_AFTER_MOST
+    assert wait is None or timedelta(0) <= wait <= MAX_RETRY_AFTER

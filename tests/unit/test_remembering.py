@@ -34,7 +34,7 @@ def test_what_was_never_asked_or_is_forgotten_is_not_known() -> None:
 
 
 def test_of_more_than_it_can_hold_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remembering, "MOST", 3)
+    monkeypatch.setattr(remembering, "MAX_ENTRIES", 3)
     memory = Memory[str, int]()
 
     for number, name in enumerate("abcad"):

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from deliveries.event_types import catalogue
-from hookhub.schemas import STEPS_MOST, TOO_MANY_STEPS, WORDS, Budget, fault_in_schema, faults_in
+from hookhub.schemas import MAX_STEPS, TOO_MANY_STEPS, WORDS, Budget, fault_in_schema, faults_in
 
 GOOD: dict[str, Any] = {
     "an object": {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}},
@@ -217,7 +217,7 @@ def test_a_push_of_as_many_commits_as_the_hook_tells_is_well_within_the_budget()
 
     assert faults == {}
     assert budget.steps > 0
-    assert Budget.of(1000).steps == STEPS_MOST + 1_000_000
+    assert Budget.of(1000).steps == MAX_STEPS + 1_000_000
 
 
 def test_the_words_of_every_catalogue_are_among_those_that_may_be_registered() -> None:

@@ -6,7 +6,7 @@ import pytest
 from pytest_django import Settings
 
 from hookhub.stream.entries import Entry, Readable, Refused, moment_of, read
-from hookhub.stream.reader import BYTES_MOST, MOST, next_count
+from hookhub.stream.reader import MAX_READ, MAX_READ_BYTES, next_count
 
 ID = "1772625600123-4"
 EVENT = b'{"type": "push", "data": {}}'
@@ -181,10 +181,10 @@ def test_an_entrys_id_tells_its_time_unless_it_cannot(entry_id: str, expected: d
     ("taken", "size", "before", "expected"),
     [
         (16, 100, 16, 32),
-        (400, 100, 400, MOST),
+        (400, 100, 400, MAX_READ),
         (1, 0, 1, 2),
-        (16, BYTES_MOST // 4, 16, 4),
-        (1, 10 * BYTES_MOST, 500, 1),
+        (16, MAX_READ_BYTES // 4, 16, 4),
+        (1, 10 * MAX_READ_BYTES, 500, 1),
     ],
     ids=["grows", "to a limit", "from nothing", "shrinks for long entries", "never to nothing"],
 )

@@ -179,7 +179,7 @@ def test_an_unknown_format_is_the_only_fault_it_makes(slug: Any) -> None:
 
 
 def test_a_deadline_may_not_outlive_the_lease(settings: Settings) -> None:
-    settings.HOOKHUB_TIMEOUT_MOST = timedelta(seconds=5)
+    settings.HOOKHUB_MAX_TIMEOUT = timedelta(seconds=5)
 
     assert granted("timeout", 5) == timedelta(seconds=5)
     assert faults_in({"timeout": 6}) == {"timeout": "must be a number of seconds from 1 to 5, or null for the default"}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # The maximum number of values in an inlined schema: a few lines with nested references can expand to millions.
-VALUES_MOST = 5000
+MAX_VALUES = 5000
 # The keywords that contain definitions.
 HOMES = ("definitions", "$defs")
 
@@ -17,7 +17,7 @@ def inlined(schema: Any, *, definitions: Mapping[str, Any] | None = None) -> Any
     """Return the schema with each ``#/definitions/…`` or ``#/$defs/…`` reference replaced by its definition.
 
     ``definitions`` are additional to the schema's own, which take precedence. Raise BadReference for a reference to
-    anything else, for a circular one, and if the result has more than VALUES_MOST values.
+    anything else, for a circular one, and if the result has more than MAX_VALUES values.
     """
     known = {"definitions": definitions or {}}
     if isinstance(schema, dict):
@@ -38,8 +38,8 @@ class _Inliner:
 
     def replace(self, value: Any) -> Any:
         self._count += 1
-        if self._count > VALUES_MOST:
-            raise BadReference(f"has more than {VALUES_MOST:,} values after its references are expanded")
+        if self._count > MAX_VALUES:
+            raise BadReference(f"has more than {MAX_VALUES:,} values after its references are expanded")
         if isinstance(value, list):
             return [self.replace(inner) for inner in value]
         if not isinstance(value, dict):

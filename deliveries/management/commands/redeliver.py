@@ -20,7 +20,7 @@ FILTERS = ("webhook", "organization", "event", "state", "type", "after", "before
 # UUIDv7 ids cannot express an earlier time.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The number of organizations that an error message lists.
-SHOWN_MOST = 20
+MAX_SHOWN = 20
 
 CHANGED_MEANWHILE = "changed state in the meantime"
 
@@ -165,8 +165,8 @@ def find_organizations(slug: str | None) -> list[Organization]:
         return list(everyone)
     named = list(everyone.filter(slug=slug))
     if not named:
-        slugs = list(everyone.values_list("slug", flat=True)[: SHOWN_MOST + 1])
-        there = ", ".join(slugs[:SHOWN_MOST]) + (", …" if len(slugs) > SHOWN_MOST else "")
+        slugs = list(everyone.values_list("slug", flat=True)[: MAX_SHOWN + 1])
+        there = ", ".join(slugs[:MAX_SHOWN]) + (", …" if len(slugs) > MAX_SHOWN else "")
         raise CommandError(f"--organization: {slug!r} does not exist; existing organizations: {there or 'none'}.")
     return named
 

@@ -12,7 +12,7 @@ from deliveries.models import Webhook
 from deliveries.webhooks import lifecycle
 
 # The number of unreadable webhooks that the error message lists.
-SHOWN_MOST = 10
+MAX_SHOWN = 10
 TOLD_EVERY = 1000
 
 
@@ -70,7 +70,7 @@ class Command(BaseCommand):
 
 
 def find_unreadable() -> tuple[list[str], int]:
-    """Return the ids of the first SHOWN_MOST webhooks that cannot be decrypted, and the number of all of them."""
+    """Return the ids of the first MAX_SHOWN webhooks that cannot be decrypted, and the number of all of them."""
     first: list[str] = []
     count = 0
     for webhook in (
@@ -85,5 +85,5 @@ def find_unreadable() -> tuple[list[str], int]:
             _ = webhook.url
         except vault.Unreadable:
             count += 1
-            first += [str(webhook.uid)] if count <= SHOWN_MOST else []
+            first += [str(webhook.uid)] if count <= MAX_SHOWN else []
     return first, count

@@ -15,7 +15,7 @@ from rest_framework import serializers
 from deliveries.models import Attempt, Event, Webhook
 from hookhub.dialects.sigmagit.showing import written
 
-ROWS_MOST = 100
+MAX_ROWS = 100
 # A hundred payloads may be a hundred megabytes; at most this many bytes of them are in memory at once.
 PAYLOADS_AT_ONCE = 4 * 1024 * 1024
 
@@ -48,7 +48,7 @@ def newest(webhook: Webhook) -> list[dict[str, Any]]:
     log = Attempt.objects.filter(webhook=webhook).order_by("-id")
     log_of_events = log.annotate(event_id=F("delivery__event_id"), event_type=F("delivery__event_type"))
     columns = ("id", "event_id", "event_type", "started_at", "duration", "status", "response_body", "error")
-    return [dict(row) for row in log_of_events.values(*columns)[:ROWS_MOST]]
+    return [dict(row) for row in log_of_events.values(*columns)[:MAX_ROWS]]
 
 
 def sizes_of(attempts: Iterable[dict[str, Any]]) -> dict[UUID, int]:

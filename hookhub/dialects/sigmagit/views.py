@@ -12,11 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import stats
-from deliveries.event_types.topics import TYPE_LONGEST
+from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.models import Webhook
 from deliveries.sending.url import MAX_LENGTH
 from deliveries.webhooks import lifecycle
-from deliveries.webhooks.fields import EVENTS_MOST
+from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub.api.errors import invalid
 from hookhub.api.filters import read_uuid
 from hookhub.api.pagination import Whole
@@ -49,9 +49,9 @@ def data(name: str, inner: serializers.BaseSerializer[Any]) -> serializers.Seria
 
 def events_to_set(**options: Any) -> serializers.ListField:
     """Return the OpenAPI description of a list of events in a request, where null is the same as absent."""
-    word = serializers.RegexField(EVENT_PATTERN, max_length=TYPE_LONGEST)
+    word = serializers.RegexField(EVENT_PATTERN, max_length=MAX_TYPE_LENGTH)
     return serializers.ListField(
-        child=word, min_length=1, max_length=EVENTS_MOST, required=False, allow_null=True, **options
+        child=word, min_length=1, max_length=MAX_EVENTS, required=False, allow_null=True, **options
     )
 
 

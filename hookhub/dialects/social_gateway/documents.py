@@ -5,9 +5,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from deliveries.event_types.topics import TYPE_LONGEST
+from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.sending.url import MAX_LENGTH
-from deliveries.webhooks.fields import EVENTS_MOST
+from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub.api.serializers import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 from hookhub.dialects.social_gateway.services import SERVICES
 
@@ -101,10 +101,10 @@ class ConfigToSet(ConfigBody):
 
 
 class EventsToSet(serializers.ListField):
-    child = serializers.RegexField(EVENT_PATTERN, max_length=TYPE_LONGEST)
+    child = serializers.RegexField(EVENT_PATTERN, max_length=MAX_TYPE_LENGTH)
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(required=False, allow_null=True, max_length=EVENTS_MOST, **options)
+        super().__init__(required=False, allow_null=True, max_length=MAX_EVENTS, **options)
 
 
 class HookBody(Body):

@@ -38,7 +38,7 @@ class HooksView(SocialGatewayView):
     def get(self, request: Request, owner: str, repo: str) -> Response:
         repository = repository_at(request, owner, repo, needs=Scope.READ, any_case=True)
         size = pages.per_page(request)
-        page = pages.whole(request, "page", default=1, most=pages.PAGE_MOST)
+        page = pages.whole(request, "page", default=1, most=pages.MAX_PAGE)
         found = repository.webhooks.kept()
         last = max(1, -(-found.count() // size))
         rows = shapes.with_last_attempt(found).order_by("pk")[(page - 1) * size : page * size]

@@ -16,7 +16,7 @@ EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _SINCE_1970 = (EPOCH - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 _SPAN = 1 << MILLISECOND_BITS
 # How far another machine's clock may be ahead of ours.
-AHEAD_MOST = timedelta(minutes=10)
+MAX_CLOCK_SKEW = timedelta(minutes=10)
 
 
 def number_of(attempt_id: UUID) -> int:
@@ -29,7 +29,7 @@ def number_of(attempt_id: UUID) -> int:
 
 def bounds_of(number: int, *, now: datetime) -> tuple[UUID, UUID]:
     """Return the first id that an attempt with this number can have, and the first id that is too large for it."""
-    latest = (now + AHEAD_MOST - EPOCH) // timedelta(milliseconds=1)
+    latest = (now + MAX_CLOCK_SKEW - EPOCH) // timedelta(milliseconds=1)
     millisecond = latest - (latest - (number >> COUNTER_BITS + RANDOM_BITS)) % _SPAN + _SINCE_1970
     return UUID(int=millisecond << 80), UUID(int=millisecond + 1 << 80)
 

@@ -12,9 +12,9 @@ from hookhub.api.pagination import NOT_OURS
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid
 
 PER_PAGE = 30
-PER_PAGE_MOST = 100
+MAX_PER_PAGE = 100
 # Beyond the end of any list, and still an offset that the database accepts.
-PAGE_MOST = 10**9
+MAX_PAGE = 10**9
 CURSOR = re.compile(r"v1_([0-9a-f]{32})")
 
 
@@ -28,7 +28,7 @@ def whole(request: Request, name: str, *, default: int, most: int) -> int:
 
 def per_page(request: Request) -> int:
     """Return the number of rows of a page."""
-    return whole(request, "per_page", default=PER_PAGE, most=PER_PAGE_MOST)
+    return whole(request, "per_page", default=PER_PAGE, most=MAX_PER_PAGE)
 
 
 def cursor(request: Request) -> UUID | None:

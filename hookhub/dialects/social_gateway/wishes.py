@@ -12,7 +12,7 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.topics import EVERYTHING
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle
-from deliveries.webhooks.fields import EVENTS_MOST
+from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub import event_types
 from hookhub.dialects.social_gateway import config
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing
@@ -135,8 +135,8 @@ class Changes:
         found = [event for event in dict.fromkeys(kept) if event not in self.removed]
         if not found:
             raise ValidationFailed(invalid("remove_events" if self.removed else "events", "removes every event"))
-        if len(found) > EVENTS_MOST:
-            raise ValidationFailed(invalid("events", f"must contain at most {EVENTS_MOST} events"))
+        if len(found) > MAX_EVENTS:
+            raise ValidationFailed(invalid("events", f"must contain at most {MAX_EVENTS} events"))
         return found
 
 
@@ -160,8 +160,8 @@ def read_active(value: object, *, default: bool | None) -> bool | None:
 
 def read_events(value: object, field: str, *, organization: Organization, known: Sequence[str] = ()) -> Sequence[str]:
     """Return a list of events: this system's, the organization's, `*`, those in ``known``; raise ValidationFailed."""
-    if not isinstance(value, list) or len(value) > EVENTS_MOST:
-        raise ValidationFailed(invalid(field, f"must be a list of at most {EVENTS_MOST} events"))
+    if not isinstance(value, list) or len(value) > MAX_EVENTS:
+        raise ValidationFailed(invalid(field, f"must be a list of at most {MAX_EVENTS} events"))
     types = catalogue.of(CATALOGUE)
     strange = [word for word in value if not isinstance(word, str) or not (word in known or types.knows(word))]
     if strange:

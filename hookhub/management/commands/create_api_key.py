@@ -17,7 +17,7 @@ from hookhub.audited import audited
 from hookhub.models import ApiKey, Scope
 
 # The number of organizations that an error message lists.
-SHOWN_MOST = 20
+MAX_SHOWN = 20
 
 
 class Command(BaseCommand):
@@ -146,8 +146,8 @@ class Command(BaseCommand):
 
 
 def those_there_are() -> str:
-    """Return a sentence that lists the organizations, up to ``SHOWN_MOST`` of them."""
-    slugs = list(Organization.objects.order_by("slug").values_list("slug", flat=True)[: SHOWN_MOST + 1])
+    """Return a sentence that lists the organizations, up to ``MAX_SHOWN`` of them."""
+    slugs = list(Organization.objects.order_by("slug").values_list("slug", flat=True)[: MAX_SHOWN + 1])
     if not slugs:
         return "There are no organizations yet."
-    return f"Existing organizations: {', '.join(slugs[:SHOWN_MOST])}{', …' if len(slugs) > SHOWN_MOST else ''}."
+    return f"Existing organizations: {', '.join(slugs[:MAX_SHOWN])}{', …' if len(slugs) > MAX_SHOWN else ''}."

@@ -92,7 +92,7 @@ class Command(BaseCommand):
 
     def _supervise(self, url: str, greeting: list[str], *, environment: dict[str, str]) -> None:
         """Run the Procfile's processes until one exits, or a signal stops all of them."""
-        honcho.KILL_WAIT = settings.HOOKHUB_TIMEOUT_MOST.total_seconds() + GRACE_SECONDS
+        honcho.KILL_WAIT = settings.HOOKHUB_MAX_TIMEOUT.total_seconds() + GRACE_SECONDS
         crew = honcho.Manager(Printer(sys.stdout))
         public_url = os.environ.get("HOOKHUB_PUBLIC_URL", url)
         environment = dict(procfile.environment(HOOKHUB_PUBLIC_URL=public_url, **environment))
