@@ -8,7 +8,7 @@ from django.conf import settings
 from config.wsgi import django
 from deliveries.sending.sender import allow_many_files
 from hookhub.addresses import mounted_front
-from hookhub.change_notices import listening
+from hookhub.cache_invalidation import listening
 from hookhub.client_address import address_of, subject_of
 from hookhub.http.admission import refusal_of_caller
 from hookhub.http.body import Budget

@@ -11,7 +11,7 @@ django = get_wsgi_application()
 from django.conf import settings  # noqa: E402 - only usable after Django is set up
 
 from hookhub.addresses import mounted  # noqa: E402
-from hookhub.change_notices import listening  # noqa: E402
+from hookhub.cache_invalidation import listening  # noqa: E402
 from hookhub.http.limits import Limits  # noqa: E402
 from hookhub.http.wsgi import Limited  # noqa: E402
 

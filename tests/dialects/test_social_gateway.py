@@ -14,7 +14,7 @@ from deliveries.db.ids import uuid7
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.sending.sender import Sender
 from hookhub import event_types
-from hookhub.dialects.social_gateway.numbers import number_of
+from hookhub.dialects.social_gateway.delivery_ids import number_of
 from tests.api import Caller
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, together

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from deliveries.db.ids import uuid7, uuid7s
 from hookhub.dialects.social_gateway import credentials
-from hookhub.dialects.social_gateway.delivering import headers_of
-from hookhub.dialects.social_gateway.numbers import EPOCH, MAX_CLOCK_SKEW, bounds_of, number_of
+from hookhub.dialects.social_gateway.deliveries import headers_of
+from hookhub.dialects.social_gateway.delivery_ids import EPOCH, MAX_CLOCK_SKEW, bounds_of, number_of
 
 SAFE_IN_JAVASCRIPT = 2**53 - 1
 moments = st.datetimes(datetime(2026, 1, 1), datetime(2060, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - see timezones

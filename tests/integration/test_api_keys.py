@@ -19,7 +19,7 @@ from deliveries.models import Event, Organization, Repository
 from hookhub import api_keys, event_types, key_text, remembering
 from hookhub.api import authentication
 from hookhub.api.authentication import MISTYPED, UNKNOWN
-from hookhub.change_notices import CHANNEL, Listener, forget
+from hookhub.cache_invalidation import CHANNEL, Listener, forget
 from hookhub.key_notices import warn_of_expiring_keys
 from hookhub.management.commands.send_event import key_of
 from hookhub.models import ApiKey, Membership, OwnEventType, Scope, digest

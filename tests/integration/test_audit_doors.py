@@ -23,7 +23,7 @@ from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Repos
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
 from hookhub import event_types, replays
-from hookhub.dialects.social_gateway.numbers import number_of
+from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.management.commands import up
 from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
 from hookhub.stream.consumer import refused_of

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deliveries.models import Attempt, Organization, Repository
-from hookhub.dialects.social_gateway.numbers import number_of
+from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.models import Scope
 from tests.api import Caller
 from tests.documents import Document, Operation

@@ -8,7 +8,7 @@ from django.test import Client
 
 from deliveries.formats import MASK
 from deliveries.models import AuditEntry, Organization, Repository, Webhook
-from hookhub import change_notices, networks
+from hookhub import cache_invalidation, networks
 from hookhub.api import authentication
 from hookhub.models import ApiKey, Membership, Scope
 from tests.api import Caller
@@ -51,7 +51,7 @@ def test_a_notice_that_is_not_understood_has_everything_forgotten_and_ends_nothi
     ApiKey.objects.update(revoked_at=now)
     assert authentication.find_cached(key.key_id, now=now) is not None
 
-    change_notices.forget(notice)
+    cache_invalidation.forget(notice)
 
     assert authentication.find_cached(key.key_id, now=now) is None
 

@@ -15,7 +15,7 @@ from deliveries.models import Delivery, Event
 from deliveries.sending.sender import Sender
 from deliveries.systems import DIALECTS
 from deliveries.webhooks import lifecycle
-from hookhub.dialects.social_gateway import trying
+from hookhub.dialects.social_gateway import pings
 from hookhub.models import Scope
 from tests.api import Caller
 from tests.golden.messages import PUSH, messages_for
@@ -149,7 +149,7 @@ def test_a_test_of_a_registered_type_is_what_javascript_would_sign(forge: Forge,
 def test_the_documented_push_of_a_tested_hook_is_what_javascript_would_sign(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, events=["push"])
 
-    trying.test(webhook, forge.repository, now=now)
+    pings.test(webhook, forge.repository, now=now)
 
     payload = bytes(Event.objects.get().payload)
     assert payload == stringified(payload)

@@ -1,9 +1,9 @@
 """SocialGateway: GitHub's REST API v3 for a repository's hooks, so that GitHub's clients work unchanged."""
 
 from hookhub.dialects.base import Dialect
-from hookhub.dialects.social_gateway.numbers import number_of
+from hookhub.dialects.social_gateway.delivery_ids import number_of
+from hookhub.dialects.social_gateway.hook_types import CATALOGUE, WEB_FORMATS
 from hookhub.dialects.social_gateway.routes import FIXED, ROUTES
-from hookhub.dialects.social_gateway.services import CATALOGUE, WEB_FORMATS
 
 SOCIAL_GATEWAY = Dialect(
     slug="social-gateway",

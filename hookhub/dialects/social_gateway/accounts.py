@@ -9,8 +9,8 @@ from rest_framework.response import Response
 
 from hookhub.api.throttling import standings_of
 from hookhub.dialects.base import organization_at
-from hookhub.dialects.social_gateway import limits, shapes
-from hookhub.dialects.social_gateway.documents import AccountShown, OrganizationShown, RateLimitShown
+from hookhub.dialects.social_gateway import limits, representation
+from hookhub.dialects.social_gateway.openapi import AccountShown, OrganizationShown, RateLimitShown
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import ApiKey, Scope
 
@@ -70,7 +70,7 @@ class AccountView(SocialGatewayView):
     @extend_schema(summary="Get an account", responses=AccountShown)
     def get(self, request: Request, owner: str) -> Response:
         organization = organization_at(request, owner, needs=Scope.READ)
-        return Response(shapes.account(organization, shapes.root_of(request)))
+        return Response(representation.account(organization, representation.root_of(request)))
 
 
 class OrganizationView(SocialGatewayView):
@@ -79,7 +79,7 @@ class OrganizationView(SocialGatewayView):
     @extend_schema(summary="Get an organization", responses=OrganizationShown)
     def get(self, request: Request, owner: str) -> Response:
         organization = organization_at(request, owner, needs=Scope.READ)
-        return Response(shapes.organization(organization, shapes.root_of(request)))
+        return Response(representation.organization(organization, representation.root_of(request)))
 
 
 class RateLimitView(SocialGatewayView):
@@ -96,7 +96,7 @@ class RootView(SocialGatewayView):
     """The API's root document, by which clients detect the API."""
 
     def get(self, request: Request) -> Response:
-        root = shapes.root_of(request)
+        root = representation.root_of(request)
         return Response({name: f"{root}{template}" for name, template in TEMPLATES.items()})
 
 
@@ -113,5 +113,5 @@ class GraphQLView(SocialGatewayView):
 
 def _account_of_key(request: Request) -> dict[str, Any]:
     organization = request.auth.organization if isinstance(request.auth, ApiKey) else None
-    root = shapes.root_of(request)
-    return shapes.operator(root) if organization is None else shapes.account(organization, root)
+    root = representation.root_of(request)
+    return representation.operator(root) if organization is None else representation.account(organization, root)

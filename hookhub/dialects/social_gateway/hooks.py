@@ -14,10 +14,10 @@ from deliveries.models import Repository, Webhook
 from deliveries.webhooks import lifecycle
 from hookhub.api.permissions import require
 from hookhub.dialects.base import read_number, repository_at
-from hookhub.dialects.social_gateway import config, pages, shapes, trying, wishes
-from hookhub.dialects.social_gateway.documents import ConfigBody, ConfigToSet, HookBody, HookEdit, HookShown, ServiceRow
-from hookhub.dialects.social_gateway.services import CATALOGUE, SERVICES
-from hookhub.dialects.social_gateway.shapes import Place
+from hookhub.dialects.social_gateway import hook_changes, hook_config, pagination, pings, representation
+from hookhub.dialects.social_gateway.hook_types import CATALOGUE, SERVICES
+from hookhub.dialects.social_gateway.openapi import ConfigBody, ConfigToSet, HookBody, HookEdit, HookShown, ServiceRow
+from hookhub.dialects.social_gateway.representation import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import ApiKey, Scope
 
@@ -37,21 +37,21 @@ class HooksView(SocialGatewayView):
     )
     def get(self, request: Request, owner: str, repo: str) -> Response:
         repository = repository_at(request, owner, repo, needs=Scope.READ, any_case=True)
-        size = pages.per_page(request)
-        page = pages.whole(request, "page", default=1, most=pages.MAX_PAGE)
+        size = pagination.per_page(request)
+        page = pagination.whole(request, "page", default=1, most=pagination.MAX_PAGE)
         found = repository.webhooks.kept()
         last = max(1, -(-found.count() // size))
-        rows = shapes.with_last_attempt(found).order_by("pk")[(page - 1) * size : page * size]
+        rows = representation.with_last_attempt(found).order_by("pk")[(page - 1) * size : page * size]
         place = Place.of(request, repository)
-        headers = pages.pages_link(request, page=page, last=last)
-        return Response([shapes.hook(webhook, place) for webhook in rows], headers=headers)
+        headers = pagination.pages_link(request, page=page, last=last)
+        return Response([representation.hook(webhook, place) for webhook in rows], headers=headers)
 
     @extend_schema(summary="Create a hook", request=HookBody, responses={201: HookShown})
     def post(self, request: Request, owner: str, repo: str) -> Response:
         repository = repository_at(request, owner, repo, needs=Scope.MANAGE, any_case=True)
-        webhook = wishes.create(self.body, repository=repository, now=timezone.now())
+        webhook = hook_changes.create(self.body, repository=repository, now=timezone.now())
         place = Place.of(request, repository)
-        row = shapes.hook(fresh(webhook), place)
+        row = representation.hook(fresh(webhook), place)
         return Response(row, status=201, headers={"Location": row["url"], **notice(webhook.format)})
 
 
@@ -66,13 +66,13 @@ class HookView(SocialGatewayView):
     @extend_schema(summary="Get a hook", responses=HookShown)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         repository, found = find(request, owner, repo, webhook, needs=Scope.READ)
-        return Response(shapes.hook(fresh(found), Place.of(request, repository)))
+        return Response(representation.hook(fresh(found), Place.of(request, repository)))
 
     @extend_schema(summary="Change a hook", request=HookEdit, responses=HookShown)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
-        changed = wishes.edit(self.body, webhook=found, now=timezone.now())
-        return Response(shapes.hook(fresh(changed), Place.of(request, repository)))
+        changed = hook_changes.edit(self.body, webhook=found, now=timezone.now())
+        return Response(representation.hook(fresh(changed), Place.of(request, repository)))
 
     @extend_schema(summary="Delete a hook", responses={204: None})
     def delete(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
@@ -91,13 +91,13 @@ class ConfigView(SocialGatewayView):
     @extend_schema(summary="Get a hook's configuration", responses=ConfigBody)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.READ)
-        return Response(config.shown(found))
+        return Response(hook_config.shown(found))
 
     @extend_schema(summary="Change a hook's configuration", request=ConfigToSet, responses=ConfigBody)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
-        wishes.change_config(self.body, webhook=found, now=timezone.now())
-        return Response(config.shown(fresh(found)))
+        hook_changes.change_config(self.body, webhook=found, now=timezone.now())
+        return Response(hook_config.shown(fresh(found)))
 
 
 class TestView(SocialGatewayView):
@@ -106,7 +106,7 @@ class TestView(SocialGatewayView):
     @extend_schema(summary="Send the latest push to a hook", request=None, responses={204: None})
     def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
-        trying.test(found, repository, now=timezone.now())
+        pings.test(found, repository, now=timezone.now())
         return Response(status=204)
 
 
@@ -117,10 +117,10 @@ class PingView(SocialGatewayView):
     def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
         place = Place.of(request, repository)
-        trying.ping(
+        pings.ping(
             found,
-            hook=shapes.hook(fresh(found), place),
-            repository=shapes.repository(repository, place, may_manage=True),
+            hook=representation.hook(fresh(found), place),
+            repository=representation.repository(repository, place, may_manage=True),
             now=timezone.now(),
         )
         return Response(status=204)
@@ -152,4 +152,4 @@ def find(request: Request, owner: str, repo: str, number: str, *, needs: Scope) 
 
 def fresh(webhook: Webhook) -> Webhook:
     """Return a webhook read again from the database, with its last attempt."""
-    return shapes.with_last_attempt(Webhook.objects.kept()).get(pk=webhook.pk)
+    return representation.with_last_attempt(Webhook.objects.kept()).get(pk=webhook.pk)

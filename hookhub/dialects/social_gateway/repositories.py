@@ -7,9 +7,9 @@ from rest_framework.response import Response
 
 from hookhub.api.permissions import may_manage_webhooks
 from hookhub.dialects.base import repository_at
-from hookhub.dialects.social_gateway import shapes
-from hookhub.dialects.social_gateway.documents import RepositoryShown
-from hookhub.dialects.social_gateway.shapes import Place
+from hookhub.dialects.social_gateway import representation
+from hookhub.dialects.social_gateway.openapi import RepositoryShown
+from hookhub.dialects.social_gateway.representation import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import Scope
 
@@ -21,7 +21,7 @@ class RepositoryView(SocialGatewayView):
     def get(self, request: Request, owner: str, repo: str) -> Response:
         repository = repository_at(request, owner, repo, needs=Scope.READ, any_case=True, for_webhooks=False)
         may_manage = may_manage_webhooks(request, repository.organization)
-        return Response(shapes.repository(repository, Place.of(request, repository), may_manage=may_manage))
+        return Response(representation.repository(repository, Place.of(request, repository), may_manage=may_manage))
 
 
 @extend_schema(exclude=True)

@@ -9,8 +9,8 @@ from rest_framework.response import Response
 from hookhub.api.throttling import standings_of
 from hookhub.dialects.base import DialectView
 from hookhub.dialects.social_gateway import limits
-from hookhub.dialects.social_gateway.documents import GitHubError
 from hookhub.dialects.social_gateway.errors import tell
+from hookhub.dialects.social_gateway.openapi import GitHubError
 
 
 class SocialGatewayView(DialectView):

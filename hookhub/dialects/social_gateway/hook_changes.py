@@ -14,9 +14,9 @@ from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle
 from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub import event_types
-from hookhub.dialects.social_gateway import config
+from hookhub.dialects.social_gateway import hook_config
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing
-from hookhub.dialects.social_gateway.services import CATALOGUE, SERVICES, WEB, Service, format_of
+from hookhub.dialects.social_gateway.hook_types import CATALOGUE, SERVICES, WEB, Service, format_of
 
 DEFAULT_EVENTS: Sequence[str] = ("push",)
 ALREADY = "Hook already exists on this repository"
@@ -38,7 +38,7 @@ def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
     configured = None if service is WEB else of_format(repository, slug).first()
     webhook = None
     if configured is None:
-        wanted = {**config.terms_of(body["config"], wire_format=slug), "events": events, "format": slug}
+        wanted = {**hook_config.terms_of(body["config"], wire_format=slug), "events": events, "format": slug}
         webhook = create_once(wanted, repository=repository, active=bool(active), now=now)
     if webhook is not None:
         return webhook
@@ -85,7 +85,7 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
     changes.apply_to(webhook.events)
     wanted: dict[str, object] = {}
     if body.get("config") is not None:
-        wanted = config.terms_of(body["config"], wire_format=webhook.format, before=webhook)
+        wanted = hook_config.terms_of(body["config"], wire_format=webhook.format, before=webhook)
     if wanted:
         webhook, _ = lifecycle.change(webhook.pk, wanted, now=now)
     if changes:
@@ -103,7 +103,7 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
 
 def change_config(body: Body, *, webhook: Webhook, now: datetime) -> None:
     """Change only the settings in the body; raise ValidationFailed or InvalidFields."""
-    wanted = config.terms_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
+    wanted = hook_config.terms_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
     if wanted:
         lifecycle.change(webhook.pk, wanted, now=now)
 

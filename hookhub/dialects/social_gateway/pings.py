@@ -11,7 +11,7 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.topics import EVERYTHING, topics_of
 from deliveries.events import NewEvent
 from deliveries.models import Event, Repository, Webhook
-from hookhub.dialects.social_gateway.services import CATALOGUE
+from hookhub.dialects.social_gateway.hook_types import CATALOGUE
 
 PUSH = "push"
 ZEN = "Nothing is lost."

@@ -12,11 +12,11 @@ from deliveries import redelivery
 from deliveries.models import Attempt, Event, Webhook
 from hookhub.api.serializers import AttemptSerializer, read_payload
 from hookhub.dialects.base import read_number
-from hookhub.dialects.social_gateway import pages, shapes
-from hookhub.dialects.social_gateway.documents import DeliveryRow, DeliveryShown
+from hookhub.dialects.social_gateway import pagination, representation
+from hookhub.dialects.social_gateway.delivery_ids import attempts_numbered
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid
 from hookhub.dialects.social_gateway.hooks import find
-from hookhub.dialects.social_gateway.numbers import attempts_numbered
+from hookhub.dialects.social_gateway.openapi import DeliveryRow, DeliveryShown
 from hookhub.dialects.social_gateway.views import SocialGatewayView
 from hookhub.models import Scope
 
@@ -38,7 +38,7 @@ class DeliveriesView(SocialGatewayView):
     )
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.READ)
-        size, below = pages.per_page(request), pages.cursor(request)
+        size, below = pagination.per_page(request), pagination.cursor(request)
         attempts = Attempt.objects.filter(webhook=found).select_related("delivery").defer("response_body")
         if below is not None:
             attempts = attempts.filter(id__lt=below)
@@ -46,10 +46,10 @@ class DeliveriesView(SocialGatewayView):
             attempts = with_status(attempts, status)
         rows = list(attempts.order_by("-id")[: size + 1])
         page = rows[:size]
-        topics = shapes.topics_by_event(page)
+        topics = representation.topics_by_event(page)
         return Response(
-            [shapes.delivery(attempt, topics=topics.get(attempt.delivery.event_id, ())) for attempt in page],
-            headers=pages.cursor_link(request, below=page[-1].id if len(rows) > size else None),
+            [representation.delivery(attempt, topics=topics.get(attempt.delivery.event_id, ())) for attempt in page],
+            headers=pagination.cursor_link(request, below=page[-1].id if len(rows) > size else None),
         )
 
 
@@ -62,7 +62,7 @@ class DeliveryView(SocialGatewayView):
         attempt = numbered(found, delivery)[0]
         event = Event.objects.filter(pk=attempt.delivery.event_id).first()
         answer = AttemptSerializer().get_response(attempt) or {"headers": "", "body": ""}
-        row = shapes.delivery(attempt, topics=event.topics if event else ())
+        row = representation.delivery(attempt, topics=event.topics if event else ())
         return Response(
             {
                 **row,

@@ -9,7 +9,7 @@ from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.sending.url import MAX_LENGTH
 from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub.api.serializers import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
-from hookhub.dialects.social_gateway.services import SERVICES
+from hookhub.dialects.social_gateway.hook_types import SERVICES
 
 # As at /v1/webhooks, but a user name and a password are allowed.
 URL_PATTERN = (

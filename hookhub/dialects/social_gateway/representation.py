@@ -12,9 +12,9 @@ from rest_framework.request import Request
 from deliveries.formats.base import stamp
 from deliveries.models import Attempt, Event, Organization, Repository, Webhook
 from hookhub.addresses import address_of
-from hookhub.dialects.social_gateway import config
-from hookhub.dialects.social_gateway.numbers import number_of
-from hookhub.dialects.social_gateway.services import service_of
+from hookhub.dialects.social_gateway import hook_config
+from hookhub.dialects.social_gateway.delivery_ids import number_of
+from hookhub.dialects.social_gateway.hook_types import service_of
 
 # The prefix of all paths in GitHub Enterprise.
 ENTERPRISE = "/api/v3"
@@ -113,7 +113,7 @@ def hook(webhook: Webhook, place: Place) -> dict[str, Any]:
         "name": service_of(webhook.format).name,
         "active": webhook.active,
         "events": webhook.events,
-        "config": config.shown(webhook),
+        "config": hook_config.shown(webhook),
         "updated_at": stamp(webhook.changed_at),
         "created_at": stamp(webhook.created_at),
         "url": there,
