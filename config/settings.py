@@ -456,7 +456,7 @@ MIDDLEWARE = [
     "hookhub.middleware.name_the_actor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "hookhub.logins.LimitLogins",
+    "hookhub.admin.logins.LimitLogins",
 ]
 TEMPLATES = [
     {
@@ -486,7 +486,7 @@ STORAGES = {
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 # Some messages show a new key or secret, which must not be stored in a cookie.
-MESSAGE_STORAGE = "hookhub.sealed_messages.SealedSessionStorage"
+MESSAGE_STORAGE = "hookhub.admin.sealed_messages.SealedSessionStorage"
 LOGIN_URL = "rest_framework:login"
 LOGIN_REDIRECT_URL = "root"
 AUTH_PASSWORD_VALIDATORS = [

@@ -6,10 +6,19 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from hookhub.admin import access, audit_log, event_types, events, log, organizations, people, webhooks
-from hookhub.admin.state import at_a_glance
+from hookhub.admin import (
+    api_keys,
+    audit_log,
+    deliveries,
+    event_types,
+    events,
+    organizations,
+    people,
+    webhooks,
+)
+from hookhub.admin.dashboard import at_a_glance
 
-__all__ = ["access", "audit_log", "event_types", "events", "log", "organizations", "people", "webhooks"]
+__all__ = ["api_keys", "audit_log", "deliveries", "event_types", "events", "organizations", "people", "webhooks"]
 
 admin.site.site_header = admin.site.site_title = "HookHub"
 admin.site.index_title = "Overview"

@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 
 from deliveries.models import AuditEntry
 from hookhub.admin import filters
-from hookhub.admin.paging import LogAdmin
-from hookhub.admin.reading import moment
-from hookhub.admin.showing import printable, when
+from hookhub.admin.formatting import printable, when
+from hookhub.admin.keyset import LogAdmin
+from hookhub.admin.presenters import moment
 from hookhub.models import Scope
 
 

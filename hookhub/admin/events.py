@@ -12,8 +12,9 @@ from django.utils.safestring import SafeString
 
 from deliveries.models import Delivery, Event, is_waiting
 from hookhub.admin import filters
-from hookhub.admin.paging import LogAdmin
-from hookhub.admin.reading import (
+from hookhub.admin.formatting import badge, printable, when
+from hookhub.admin.keyset import LogAdmin
+from hookhub.admin.presenters import (
     ATTEMPTS_SHOWN,
     NAMED_ORGANIZATION,
     NAMED_REPOSITORY,
@@ -22,7 +23,6 @@ from hookhub.admin.reading import (
     row_of,
     shown_payload,
 )
-from hookhub.admin.showing import badge, printable, when
 
 
 @admin.register(Event)

@@ -8,7 +8,7 @@ from django.utils.safestring import SafeString
 from deliveries import vault
 from deliveries.formats import MASK, format_of
 from deliveries.models import Attempt, Delivery, Webhook
-from hookhub.admin.showing import badge, count_up_to, exact, relative, span
+from hookhub.admin.formatting import badge, count_up_to, exact, relative, span
 
 # How many of the latest attempts the numbers are computed from.
 MEASURED = 1000

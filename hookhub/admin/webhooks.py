@@ -20,10 +20,10 @@ from deliveries.webhooks import fields, lifecycle
 from hookhub import samples
 from hookhub.admin.base import ObjectActions, PluralTitle, page_of, tally
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
-from hookhub.admin.reading import row_of
-from hookhub.admin.showing import deliveries, when
+from hookhub.admin.formatting import deliveries, when
+from hookhub.admin.forms.webhook import WebhookForm
+from hookhub.admin.presenters import row_of
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
-from hookhub.admin.webhook_form import WebhookForm
 from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
 from hookhub.api.permissions import MASTER_ONLY
 from hookhub.models import Scope

@@ -5,6 +5,6 @@ steps of a push, which is also the order in which to read:
 
 1. ``hook`` writes the changed refs to the spool (``spool``) and exits; the pusher waits for nothing else.
 2. A detached sender, one per repository, asks git for the commits of those refs (``repository``, ``history``), builds
-   the events (``telling``, ``shapes``) and writes them to the spool as the requests to send.
-3. The sender sends the requests in order (``draining``, ``sending``) and deletes those that HookHub has accepted.
+   the events (``events``, ``shapes``) and writes them to the spool as the requests to send.
+3. The sender sends the requests in order (``uploader``, ``sending``) and deletes those that HookHub has accepted.
 """

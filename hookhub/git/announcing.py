@@ -62,8 +62,8 @@ def announce(
 
 def _drain(git_dir: Path, environment: Mapping[str, str], *, api_key: str) -> str:
     # Importing the HTTP modules (http, ssl, email) takes several times as long as everything the pusher waits for.
-    from hookhub.git.draining import drain  # noqa: PLC0415 - imported in the detached sender; no pusher waits.
     from hookhub.git.sending import without_key  # noqa: PLC0415 - as above.
+    from hookhub.git.uploader import drain  # noqa: PLC0415 - imported in the detached sender; no pusher waits.
 
     try:
         return str(drain(git_dir, environment=environment))

@@ -102,9 +102,9 @@ def flush(
     When run by root, the process first switches to the repository's owner, since the owner controls what is in the
     directory, including symbolic links.
     """
-    from hookhub.git.draining import counted, drain  # noqa: PLC0415 - not needed by git's hook.
     from hookhub.git.owner import become_owner_of  # noqa: PLC0415 - as above.
     from hookhub.git.settings import NotConfigured  # noqa: PLC0415 - as above.
+    from hookhub.git.uploader import counted, drain  # noqa: PLC0415 - not needed by git's hook.
 
     try:
         git_dir = places.find(Path(repository))

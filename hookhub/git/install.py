@@ -19,7 +19,7 @@ from hookhub.git.settings import FILE_NAME, Settings, checked_dialect, checked_k
 _MARK = "hookhub/git/hook.py"
 # Without install.py and checking.py, which the installed hook does not need.
 _MODULES = (
-    *("__init__", "announcing", "branches", "commits", "detaching", "draining", "environment", "files", "fitting"),
+    *("__init__", "announcing", "branches", "commits", "detaching", "environment", "events", "files", "fitting"),
     *(
         "github",
         "history",
@@ -33,7 +33,7 @@ _MODULES = (
         "settings",
         "shapes",
     ),
-    *("spool", "telling"),
+    *("spool", "uploader"),
 )
 _START = "import sys\n\nfrom hookhub.git.hook import main\n\nsys.exit(main())\n"
 # A fixed date makes the build reproducible, so that an administrator can compare two hosts.

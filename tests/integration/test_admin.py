@@ -23,10 +23,10 @@ from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from deliveries.workers import Heartbeat
 from hookhub import replays
-from hookhub.admin import paging
-from hookhub.admin.log import DeliveryAdmin
-from hookhub.admin.paging import Order, read_page
-from hookhub.admin.showing import pretty, printable, relative, span
+from hookhub.admin import keyset
+from hookhub.admin.deliveries import DeliveryAdmin
+from hookhub.admin.formatting import pretty, printable, relative, span
+from hookhub.admin.keyset import Order, read_page
 from hookhub.admin.webhook_overview import Measures, summarise
 from hookhub.models import ApiKey, Membership, Scope, digest
 from tests.receiver import Answer
@@ -313,7 +313,7 @@ def test_paging_reaches_every_row_exactly_once_there_and_back(
     forge: Forge, operator: Client, now: datetime, monkeypatch: pytest.MonkeyPatch, query: str, wanted: Any, order: Any
 ) -> None:
     # Pages of three rows; filters without an index scan seven rows each time.
-    monkeypatch.setattr(paging, "REACH", 7)
+    monkeypatch.setattr(keyset, "REACH", 7)
     monkeypatch.setattr(DeliveryAdmin, "list_per_page", 3)
     webhook = forge.webhook(now=now)
     for number in range(40):
@@ -349,7 +349,7 @@ def test_rows_that_come_in_meanwhile_do_not_shift_the_next_page(
 def test_a_page_that_was_cut_says_so_and_where_to_go_on(
     forge: Forge, operator: Client, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "REACH", 5)
+    monkeypatch.setattr(keyset, "REACH", 5)
     forge.webhook(now=now)
     forge.accept(now=now, event_type="release")
     forge.accept(8, now=now + timedelta(seconds=1))
@@ -634,14 +634,14 @@ def test_the_front_page_shows_the_state_of_the_whole_system(
 
 
 def test_figures_beyond_ten_thousand_are_given_up(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hookhub.admin import showing
+    from hookhub.admin import formatting
 
     for slug in ("a", "b", "c"):
         Organization.objects.create(slug=slug)
 
-    assert showing.count_up_to(Organization.objects.all(), most=2) == "2+"
-    assert showing.count_up_to(Organization.objects.all(), most=3) == "3"
-    assert showing.at_most(10_001) == "10,000+"
+    assert formatting.count_up_to(Organization.objects.all(), most=2) == "2+"
+    assert formatting.count_up_to(Organization.objects.all(), most=3) == "3"
+    assert formatting.at_most(10_001) == "10,000+"
 
 
 # Acting on deliveries -------------------------------------------------------------------------------------------------

@@ -20,8 +20,8 @@ from django.utils import timezone
 from deliveries.models import Arrival, Attempt, AuditEntry, Delivery, Event, Organization, Repository, Webhook
 from deliveries.sending.sender import Sender
 from hookhub.admin.base import Guarded
+from hookhub.admin.sealed_messages import SealedSessionStorage
 from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
-from hookhub.sealed_messages import SealedSessionStorage
 from tests.receiver import Receiver
 from tests.story import Forge, deliver_due
 

@@ -14,7 +14,7 @@ from deliveries import vault
 from deliveries.models import Organization, Repository
 from deliveries.webhooks import fields as terms
 from deliveries.webhooks import lifecycle
-from hookhub.admin.access import ApiKeyAdmin, MembershipAdmin
+from hookhub.admin.api_keys import ApiKeyAdmin, MembershipAdmin
 from hookhub.admin.organizations import RepositoryAdmin
 from hookhub.api import organizations
 from hookhub.api.organizations import RepositoryView

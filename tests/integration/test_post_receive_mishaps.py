@@ -18,13 +18,13 @@ from django.core.management import CommandError, call_command
 from hookhub.git import environment, places, sending
 from hookhub.git.branches import before, parse
 from hookhub.git.commits import moment
+from hookhub.git.events import build_events
 from hookhub.git.hook import read_changes
 from hookhub.git.install import Refused, install
 from hookhub.git.payloads import Change, Push
 from hookhub.git.repository import Repository
 from hookhub.git.settings import NotConfigured, checked_key, checked_url, read_settings
 from hookhub.git.spool import Progress
-from hookhub.git.telling import build_events
 from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
 from tests.integration.test_post_receive import ENVIRONMENT, ZERO, Host, git, make_host, told, wait_for_problem
 

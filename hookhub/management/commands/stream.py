@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from deliveries import audit
 from deliveries.audit import Target
-from hookhub.admin.showing import printable
+from hookhub.admin.formatting import printable
 from hookhub.stream import refused
 from hookhub.stream.consumer import connect
 from hookhub.stream.refused import Counts, SetAside

@@ -15,8 +15,8 @@ from deliveries.db import sql
 from deliveries.models import Arrival, Attempt, Delivery, Repository, Webhook
 from deliveries.workers import Workers
 from hookhub.admin.base import page_of
-from hookhub.admin.paging import REACH
-from hookhub.admin.showing import MAX_COUNTED, at_most, count_up_to, relative, span, when
+from hookhub.admin.formatting import MAX_COUNTED, at_most, count_up_to, relative, span, when
+from hookhub.admin.keyset import REACH
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 
 # The workers' scheduler ticks once a second, so a delivery this late means that the system does not keep up.

@@ -10,7 +10,7 @@ from django.utils.text import capfirst
 
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from hookhub.admin.base import page_of
-from hookhub.admin.showing import beginning, exact, pretty, printable, relative, span, state_badge, when
+from hookhub.admin.formatting import beginning, exact, pretty, printable, relative, span, state_badge, when
 
 # A delivery that was redelivered a thousand times has as many attempts; its page shows the latest.
 ATTEMPTS_SHOWN = 100

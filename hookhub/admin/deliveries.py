@@ -16,9 +16,10 @@ from deliveries import redelivery
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin import filters
 from hookhub.admin.base import ObjectActions, page_of, tally
-from hookhub.admin.explaining import explain, why_not_called_off, why_not_sent_again
-from hookhub.admin.paging import LogAdmin, Order
-from hookhub.admin.reading import (
+from hookhub.admin.explanations import explain, why_not_called_off, why_not_sent_again
+from hookhub.admin.formatting import deliveries, span, state_badge, when
+from hookhub.admin.keyset import LogAdmin, Order
+from hookhub.admin.presenters import (
     ATTEMPTS_SHOWN,
     NAMED_ORGANIZATION,
     NAMED_REPOSITORY,
@@ -27,7 +28,6 @@ from hookhub.admin.reading import (
     shown_attempt,
     shown_payload,
 )
-from hookhub.admin.showing import deliveries, span, state_badge, when
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.models import Scope
 

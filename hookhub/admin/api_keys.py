@@ -15,13 +15,13 @@ from django.utils.safestring import SafeString
 from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys
 from hookhub.admin import filters
-from hookhub.admin.api_key_form import ApiKeyForm
 from hookhub.admin.auditing import Audited
 from hookhub.admin.base import ObjectActions, SavesChangedFieldsOnly, tally
+from hookhub.admin.formatting import badge, span, state_badge, when
+from hookhub.admin.forms.api_key import ApiKeyForm
+from hookhub.admin.keyset import LogAdmin
 from hookhub.admin.organizations import Undeletable
-from hookhub.admin.paging import LogAdmin
-from hookhub.admin.reading import NAMED_ORGANIZATION, moment
-from hookhub.admin.showing import badge, span, state_badge, when
+from hookhub.admin.presenters import NAMED_ORGANIZATION, moment
 from hookhub.admin.tenancy import is_unrestricted
 from hookhub.api import authentication
 from hookhub.models import ApiKey, Membership, Replay, Scope

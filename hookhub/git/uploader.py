@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hookhub.git import branches
+from hookhub.git.events import build_events
 from hookhub.git.listing import GitFailed
 from hookhub.git.payloads import Push
 from hookhub.git.repository import Repository
 from hookhub.git.sending import Accepted, Answer, Misconfigured, Rejected, TooLarge, Unavailable, send
 from hookhub.git.settings import NotConfigured, Settings, read_settings
 from hookhub.git.spool import Progress, Spool, SpoolFull
-from hookhub.git.telling import build_events
 
 FIRST_PAUSE_SECONDS = 1.0
 MAX_PAUSE_SECONDS = 15.0

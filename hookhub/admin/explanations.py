@@ -4,7 +4,7 @@ from datetime import datetime
 
 from deliveries.models import Delivery, Webhook
 from deliveries.redelivery import CAN_BE_CALLED_OFF
-from hookhub.admin.showing import exact, relative, span
+from hookhub.admin.formatting import exact, relative, span
 
 State = Delivery.State
 
