@@ -1,6 +1,6 @@
 """GitHub's wire format, header for header, so that receivers written for GitHub accept it."""
 
-from deliveries.formats import hub
+from deliveries.formats import github_family
 from deliveries.formats.base import Format, Message, Rendered
 
 
@@ -9,15 +9,15 @@ class GitHub(Format):
 
     slug = "github"
     title = "GitHub"
-    content_types = hub.CONTENT_TYPES
-    reserved_headers = hub.SIGNATURES | {
+    content_types = github_family.CONTENT_TYPES
+    reserved_headers = github_family.SIGNATURES | {
         "accept", "content-type", "user-agent", "x-github-delivery", "x-github-event", "x-github-hook-id",
         "x-github-hook-installation-target-id", "x-github-hook-installation-target-type",
     }  # fmt: skip
     signs = "if asked"
 
     def render(self, message: Message) -> Rendered:
-        content_type, body = hub.encode(message)
+        content_type, body = github_family.encode(message)
         return Rendered(
             headers=(
                 ("Accept", "*/*"),
@@ -25,14 +25,14 @@ class GitHub(Format):
                 # Receivers recognize GitHub by the part before the slash.
                 ("User-Agent", "GitHub-Hookshot/hookhub"),
                 ("X-GitHub-Delivery", message.delivery_id),
-                ("X-GitHub-Event", hub.family_of(message.event_type)),
+                ("X-GitHub-Event", github_family.family_of(message.event_type)),
                 ("X-GitHub-Hook-ID", str(message.webhook_number)),
                 ("X-GitHub-Hook-Installation-Target-ID", str(message.scope_number)),
                 ("X-GitHub-Hook-Installation-Target-Type", message.scope),
-                *hub.sign(message, body),
+                *github_family.sign(message, body),
             ),
             body=body,
         )
 
     def fault_in_secret(self, secret: str) -> str | None:
-        return hub.fault_in_secret(secret)
+        return github_family.fault_in_secret(secret)

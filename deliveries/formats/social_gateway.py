@@ -1,6 +1,6 @@
 """SocialGateway's wire format: the payload as the body or as a form field, signed if the webhook has a secret."""
 
-from deliveries.formats import hub
+from deliveries.formats import github_family
 from deliveries.formats.base import Format, Message, Rendered
 
 
@@ -9,8 +9,8 @@ class SocialGateway(Format):
 
     slug = "social-gateway"
     title = "SocialGateway"
-    content_types = hub.CONTENT_TYPES
-    reserved_headers = hub.SIGNATURES | {
+    content_types = github_family.CONTENT_TYPES
+    reserved_headers = github_family.SIGNATURES | {
         "content-type",
         "user-agent",
         "x-socialgateway-event",
@@ -19,17 +19,17 @@ class SocialGateway(Format):
     signs = "if asked"
 
     def render(self, message: Message) -> Rendered:
-        content_type, body = hub.encode(message)
+        content_type, body = github_family.encode(message)
         return Rendered(
             headers=(
                 content_type,
                 ("User-Agent", "SocialGateway-Webhook/1.0"),
-                ("X-SocialGateway-Event", hub.family_of(message.event_type)),
+                ("X-SocialGateway-Event", github_family.family_of(message.event_type)),
                 ("X-SocialGateway-Delivery", message.delivery_id),
-                *hub.sign(message, body),
+                *github_family.sign(message, body),
             ),
             body=body,
         )
 
     def fault_in_secret(self, secret: str) -> str | None:
-        return hub.fault_in_secret(secret)
+        return github_family.fault_in_secret(secret)

@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from deliveries.formats.base import Message
-from deliveries.formats.reading import at, first, joined, listed, login_of, page_of, place_of, text_at, text_of
+from deliveries.formats.json_access import at, first, joined, listed, login_of, page_of, place_of, text_at, text_of
 from deliveries.formats.text import clean, link_of
 
 MAX_LINES = 10

@@ -19,7 +19,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from deliveries import formats
-from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered, hub
+from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered, github_family
 from deliveries.formats.base import stamp
 from deliveries.formats.coregit import Coregit
 from deliveries.formats.discord import escape as escape_for_discord
@@ -166,7 +166,7 @@ def test_a_retry_changes_nothing_but_what_depends_on_the_time_of_sending(wire_fo
 def test_every_type_there_can_be_is_carried(wire_format: Format, event_type: str) -> None:
     rendered = wire_format.render(PUSH._replace(event_type=event_type, payload=b"{}"))
 
-    told = [event_type, hub.family_of(event_type)] if "form" in wire_format.content_types else [event_type]
+    told = [event_type, github_family.family_of(event_type)] if "form" in wire_format.content_types else [event_type]
     if wire_format.slug == "discord":
         told = [escape_for_discord(event_type)]
     wire = b"\n".join([rendered.body, *(value.encode() for _, value in rendered.headers)]).decode()
@@ -464,14 +464,14 @@ def test_a_format_promises_what_its_document_does(slug: str, policy: tuple[objec
 
 @given(st.binary(max_size=200))
 def test_a_forms_value_is_encoded_as_others_encode_it(value: bytes) -> None:
-    assert hub.encode_value(value) == quote_plus(value).encode()
+    assert github_family.encode_value(value) == quote_plus(value).encode()
 
 
 def test_every_byte_survives_a_form() -> None:
     every = bytes(range(256))
 
-    assert hub.encode_value(every) == quote_plus(every).encode()
-    assert unquote_to_bytes(hub.encode_value(every).replace(b"+", b" ")) == every
+    assert github_family.encode_value(every) == quote_plus(every).encode()
+    assert unquote_to_bytes(github_family.encode_value(every).replace(b"+", b" ")) == every
 
 
 def test_the_registry_can_be_imported_on_its_own() -> None:
