@@ -1,0 +1,172 @@
+"""Deliveries of events to webhooks, and the attempts made for each."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from deliveries.models.events import Event
+from deliveries.models.ids import new_id
+from deliveries.models.organizations import Organization, Repository
+from deliveries.models.webhooks import Webhook
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def in_order(self, *, most: int) -> "DeliveryQuerySet":
+        """Lock the first ``most`` deliveries by id and return a queryset of them. Call it in a transaction.
+
+        Every statement that locks several deliveries does so in the order of their ids, which prevents deadlocks.
+        """
+        # The lock must be a separate statement: as a subquery of an UPDATE, the planner may run it once per row, and
+        # each run would lock the next few rows.
+        locked = self.order_by("id").select_for_update(no_key=True)[:most]
+        return Delivery.objects.filter(id__in=list(locked.values_list("id", flat=True)))
+
+
+class Delivery(models.Model):
+    """One event to be sent to one webhook. Receivers see its id, which is the same on every attempt."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        SENDING = "sending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+        HELD = "held"
+        CANCELLED = "cancelled"
+
+    class Line(models.IntegerChoices):
+        """Readiness of a pending delivery: scheduled, or ready in one of two queues, which the claim alternates."""
+
+        NONE = 0, "scheduled"
+        FIRST = 1, "ready: first attempt"
+        AGAIN = 2, "ready: retry, redelivery or release"
+
+    class Ending(models.TextChoices):
+        DELIVERED = "delivered", "delivered"
+        EXHAUSTED = "exhausted", "retry schedule exhausted"
+        GONE = "gone", "the receiver is gone"
+        POISONOUS = "poisonous", "poison message: its workers kept dying"
+        CANCELLED = "cancelled", "cancelled"
+
+    FINISHED = (State.DELIVERED, State.FAILED, State.CANCELLED)
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    event = models.ForeignKey(Event, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries")
+    webhook = models.ForeignKey(
+        Webhook, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="deliveries"
+    )
+    # Copied from the event, so that the delivery log is filtered without a join.
+    organization = models.ForeignKey(Organization, models.DO_NOTHING, db_constraint=False, db_index=False)
+    repository = models.ForeignKey(Repository, models.DO_NOTHING, null=True, db_constraint=False, db_index=False)
+    event_type = models.CharField(max_length=200)
+
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    ending = models.CharField(max_length=10, choices=Ending, null=True)
+    # Meaningful only while pending.
+    line = models.PositiveSmallIntegerField(choices=Line, default=Line.FIRST, db_default=Line.FIRST)
+    attempts_made = models.PositiveIntegerField(default=0)
+    # Steps of the retry schedule used since it last started over. An attempt whose outcome is unknown uses none.
+    failures = models.PositiveIntegerField(default=0)
+    lease_losses = models.PositiveSmallIntegerField(default=0)
+    redeliveries = models.PositiveIntegerField(default=0)
+    first_attempt_at = models.DateTimeField(null=True)
+    last_status = models.PositiveSmallIntegerField(null=True)
+    due_at = models.DateTimeField(null=True)
+    lease = models.UUIDField(null=True)
+    leased_at = models.DateTimeField(null=True)
+    leased_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        indexes: ClassVar = [
+            models.Index(
+                fields=["webhook", "line", "due_at", "id"],
+                name="delivery_in_line",
+                condition=Q(state="pending", line__gt=0),
+            ),
+            models.Index(fields=["due_at", "id"], name="delivery_due_later", condition=Q(state="pending", line=0)),
+            models.Index(
+                fields=["webhook", "id"], name="delivery_later_of_webhook", condition=Q(state="pending", line=0)
+            ),
+            models.Index(fields=["webhook", "leased_until"], name="delivery_leased", condition=Q(state="sending")),
+            models.Index(fields=["webhook", "-id"], name="delivery_held", condition=Q(state="held")),
+            models.Index(fields=["state", "-id"], name="delivery_trouble", condition=Q(state__in=("failed", "held"))),
+            models.Index(fields=["organization", "-id"], name="delivery_log"),
+            models.Index(fields=["webhook", "-id"], name="delivery_log_of_webhook"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["event", "webhook"], name="delivery_once_per_event_and_webhook"),
+            models.CheckConstraint(
+                name="delivery_state_known",
+                condition=Q(state__in=("pending", "sending", "delivered", "failed", "held", "cancelled")),
+            ),
+            models.CheckConstraint(
+                name="delivery_leased_while_sending",
+                condition=Q(state="sending", lease__isnull=False, leased_at__isnull=False, leased_until__isnull=False)
+                | (~Q(state="sending") & Q(lease=None, leased_at=None, leased_until=None)),
+            ),
+            models.CheckConstraint(
+                name="delivery_due_while_pending", condition=~Q(state="pending") | Q(due_at__isnull=False)
+            ),
+            models.CheckConstraint(name="delivery_line_known", condition=Q(line__in=(0, 1, 2))),
+            models.CheckConstraint(
+                name="delivery_finished_with_ending",
+                condition=Q(
+                    state__in=("delivered", "failed", "cancelled"), finished_at__isnull=False, ending__isnull=False
+                )
+                | (~Q(state__in=("delivered", "failed", "cancelled")) & Q(finished_at=None, ending=None)),
+            ),
+            models.CheckConstraint(
+                name="delivery_failures_are_attempts", condition=Q(failures__lte=F("attempts_made"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Attempt(models.Model):
+    """One HTTP request made for one delivery. Once the outcome is known, the row never changes."""
+
+    class Outcome(models.TextChoices):
+        DELIVERED = "delivered", "delivered"
+        REFUSED = "refused", "failed"
+        GONE = "gone", "gone"
+        LOST = "lost", "no response"
+        UNKNOWN = "unknown", "outcome unknown"
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    delivery = models.ForeignKey(
+        Delivery, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="attempts"
+    )
+    webhook = models.ForeignKey(Webhook, models.DO_NOTHING, db_constraint=False, db_index=False)
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    duration = models.DurationField(null=True)
+    url = models.TextField()
+    # "Name: value" lines; the values of the webhook's custom headers are masked. Response headers are as received.
+    request_headers = models.TextField()
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    status = models.PositiveSmallIntegerField(null=True)
+    response_headers = models.TextField()
+    response_body = models.BinaryField()
+    error = models.TextField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["webhook", "-id"], name="attempt_log_of_webhook")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_once_per_number"),
+            models.CheckConstraint(name="attempt_number_from_one", condition=Q(number__gte=1)),
+            models.CheckConstraint(
+                name="attempt_outcome_known",
+                condition=Q(outcome__in=("delivered", "refused", "gone", "lost", "unknown")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} #{self.number}"

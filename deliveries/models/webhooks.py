@@ -1,0 +1,153 @@
+"""Webhooks: what their owners set, and their health."""
+
+from typing import ClassVar
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Func, Q, Value
+from django.utils import timezone
+
+from deliveries import formats, vault
+from deliveries.models.ids import new_id
+from deliveries.models.organizations import Organization, Repository
+
+
+class Host(Func):
+    """The SQL expression for the host of a URL, written as in the index webhook_host so that queries can use it."""
+
+    function = "substring"
+
+    def __init__(self, url: str | F | Value) -> None:
+        super().__init__(url, Value(r"^[a-z]+://(\[[^]]*\]|[^/:?]+)"), output_field=models.TextField())
+
+
+class WebhookQuerySet(models.QuerySet["Webhook"]):
+    def kept(self) -> "WebhookQuerySet":
+        """Return the webhooks that are not deleted."""
+        return self.filter(deleted_at=None)
+
+
+class Webhook(models.Model):
+    """A subscription of one URL to event types, sent in one wire format."""
+
+    class DisabledReason(models.TextChoices):
+        BY_OWNER = "by_owner", "by its owner"
+        FAILING = "failing", "every attempt of a full retry schedule failed"
+        TOO_MANY_FAILURES = "too_many_failures", "too many consecutive failed attempts"
+        GONE = "gone", "the receiver is gone"
+
+    uid = models.UUIDField(unique=True, default=new_id, editable=False)
+    # The index webhook_scope serves lookups. With an index on this column alone, the planner would sometimes choose to
+    # read all webhooks of the organization.
+    organization = models.ForeignKey(Organization, models.PROTECT, db_index=False, related_name="webhooks")
+    repository = models.ForeignKey(Repository, models.PROTECT, null=True, blank=True, related_name="webhooks")
+    name = models.CharField(max_length=200, blank=True)
+    # The URL with its secret parts masked. If anything is masked, ``sealed_url`` holds the full URL, encrypted; read
+    # and assign ``url``.
+    stored_url = models.CharField("URL", max_length=2048, db_column="url")
+    sealed_url = models.BinaryField(null=True)
+    events = ArrayField(models.CharField(max_length=200))
+    format = models.CharField(max_length=40, choices=formats.choices)
+    content_type = models.CharField(max_length=10, default="json")
+    # Encrypted: the signing secrets, and the custom headers, which may carry a token.
+    sealed_secrets = models.BinaryField()
+    sealed_headers = models.BinaryField(null=True)
+    verify_ssl = models.BooleanField(default=True)
+
+    # Null means the deployment's setting; an empty schedule means no retries.
+    retry_schedule = ArrayField(models.DurationField(), null=True, blank=True)
+    timeout = models.DurationField(null=True, blank=True)
+    max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
+    auto_disable = models.BooleanField(default=True)
+
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # When its configuration last changed; changes of its health do not count.
+    changed_at = models.DateTimeField(default=timezone.now, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)
+    disabled_at = models.DateTimeField(null=True, blank=True, editable=False)
+    enabled_at = models.DateTimeField(null=True, editable=False)
+    disabled_reason = models.CharField(max_length=20, choices=DisabledReason, null=True, editable=False)
+    # When the owner was notified that the webhook was disabled. Null on a disabled webhook means the e-mail is due.
+    owner_told_at = models.DateTimeField(null=True, editable=False)
+
+    failure_count = models.PositiveIntegerField(default=0, editable=False)
+    timeouts_in_a_row = models.PositiveIntegerField(default=0, editable=False)
+    last_delivery_at = models.DateTimeField(null=True, editable=False)
+    last_delivery_status = models.CharField(max_length=20, null=True, editable=False)
+    last_success_at = models.DateTimeField(null=True, editable=False)
+    # Moving average of its recent response times; slow webhooks share a bounded part of a worker's slots.
+    pace = models.DurationField(null=True, editable=False)
+    # Backoff: nothing is sent before this, because the receiver sent Retry-After or keeps timing out.
+    resting_until = models.DateTimeField(null=True, editable=False)
+    # Set when more deliveries were held than one statement releases; the maintenance tasks release the rest.
+    releasing_since = models.DateTimeField(null=True, editable=False)
+    # The latest first-attempt time among deliveries that gave up since the last review, which clears it.
+    review_since = models.DateTimeField(null=True, editable=False)
+    gone_at = models.DateTimeField(null=True, editable=False)
+
+    objects = WebhookQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "repository"], name="webhook_scope"),
+            models.Index(
+                fields=["id"],
+                name="webhook_to_review",
+                condition=Q(review_since__isnull=False) | Q(gone_at__isnull=False),
+            ),
+            models.Index(fields=["id"], name="webhook_to_release", condition=Q(releasing_since__isnull=False)),
+            models.Index(fields=["id"], name="webhook_deleted", condition=Q(deleted_at__isnull=False)),
+            # Not partial: with the condition "not deleted", the planner would scan this index in every fan-out.
+            models.Index(Host("stored_url"), name="webhook_host"),
+            models.Index(
+                fields=["id"], name="webhook_to_tell", condition=Q(disabled_at__isnull=False, owner_told_at=None)
+            ),
+        ]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="webhook_disabled_with_reason",
+                condition=Q(disabled_at=None, disabled_reason=None)
+                | Q(disabled_at__isnull=False, disabled_reason__isnull=False),
+            ),
+            models.CheckConstraint(name="webhook_events_not_empty", condition=Q(events__len__gt=0)),
+            models.CheckConstraint(
+                name="webhook_max_in_flight_positive", condition=Q(max_in_flight=None) | Q(max_in_flight__gt=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.shown_url
+
+    @property
+    def shown_url(self) -> str:
+        """Return the URL with its secret parts masked, safe to show to anyone."""
+        # ``stored_url`` of a row written by an earlier version may be unmasked.
+        return formats.format_of(self.format).show_url(self.stored_url)
+
+    @property
+    def url_when_created(self) -> str:
+        """Return the URL for the response to the creation request: unmasked, unless the whole URL is a secret."""
+        return self.shown_url if formats.format_of(self.format).url_is_secret else self.url
+
+    @property
+    def url(self) -> str:
+        """Return the full URL that deliveries are sent to. Raise vault.Unreadable if it cannot be decrypted."""
+        return self.stored_url if self.sealed_url is None else vault.open_url(self.sealed_url, of=self.uid)
+
+    @url.setter
+    def url(self, url: str) -> None:
+        """Set the masked URL and, if anything is masked, the sealed one. Set ``format`` first: it decides the mask."""
+        self.stored_url = formats.format_of(self.format).show_url(url)
+        self.sealed_url = None if self.stored_url == url else vault.seal_url(url, of=self.uid)
+
+    def has_url(self, url: object) -> bool:
+        """Return whether ``url`` is the webhook's URL; False if that cannot be decrypted."""
+        try:
+            return self.url == url
+        except vault.Unreadable:
+            return False
+
+    @property
+    def active(self) -> bool:
+        """Return whether new events create deliveries for it: it is neither disabled nor deleted."""
+        return self.disabled_at is None and self.deleted_at is None

@@ -1,0 +1,19 @@
+"""The heartbeats of workers."""
+
+from django.db import models
+
+
+class Worker(models.Model):
+    """The heartbeat of one worker process. Only ``deliveries.workers`` writes this table."""
+
+    # The prefix of the worker's lease tokens.
+    id = models.CharField(primary_key=True, max_length=16)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    # Set on a clean shutdown.
+    stopped_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
