@@ -1,11 +1,13 @@
 """The models: columns, indexes, querysets, and the invariants that the database enforces as constraints."""
 
-from deliveries.models.audit import AuditEntry
-from deliveries.models.deliveries import Attempt, Delivery, DeliveryQuerySet
-from deliveries.models.events import Arrival, Event, is_waiting
+# Django lists models in the order of these imports.
+# isort: skip_file
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import NAME, Organization, Repository
 from deliveries.models.webhooks import Host, Webhook
+from deliveries.models.events import Arrival, Event, is_waiting
+from deliveries.models.deliveries import Attempt, Delivery, DeliveryQuerySet
+from deliveries.models.audit import AuditEntry
 from deliveries.models.workers import Worker
 
 __all__ = [
