@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from bench.copies import copy_webhooks
+from bench.row_copies import copy_webhooks
 from bench.stage import Memory, Sink, Stage, Tell, stage, wait_for
 from hookhub import service
 from hookhub.client import Client, Event

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import psycopg
 
-from bench.copies import Connection, copy_webhooks, copying
+from bench.row_copies import Connection, copy_webhooks, copying
 from bench.stage import Stage, Tell
 
 # As in load.make_webhooks: four webhooks per repository, each for its own event type.

@@ -5,7 +5,7 @@ import time
 import psycopg
 
 from bench import load
-from bench.copies import copy_webhooks
+from bench.row_copies import copy_webhooks
 from bench.stage import Memory, Sink, Tell, stage, wait_for
 from hookhub.client import Event
 

@@ -101,7 +101,7 @@ def measure(bench: Stage, sink: Sink, deliveries: int, tell: Tell) -> dict[str, 
 def look(bench: Stage, *, ready: int) -> dict[str, float]:
     """Measure claims and polls in a separate process, with about ``ready`` deliveries ready."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.looks", str(ready)],
+        [sys.executable, "-m", "bench.claim_latency", str(ready)],
         cwd=ROOT,
         env=bench.environment,
         check=True,

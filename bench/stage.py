@@ -226,11 +226,11 @@ def free_port() -> int:
 
 
 class Sink:
-    """The receiver's process (bench/sink.py), and access to its counts."""
+    """The receiver's process (bench/receiver.py), and access to its counts."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.sink"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "bench.receiver"], cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())

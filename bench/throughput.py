@@ -85,7 +85,7 @@ def drain(bench: Stage, sink: Sink, tell: Tell, *, already: int = 0) -> dict[str
 
 def ceiling(sink: Sink, *, size: int, count: int = 20_000) -> float:
     """Return how many requests per second a bare libcurl loop sends to the same receiver."""
-    command = [sys.executable, "-m", "bench.ceiling", sink.url("/ok/ceiling"), str(count), str(size)]
+    command = [sys.executable, "-m", "bench.baseline_libcurl", sink.url("/ok/ceiling"), str(count), str(size)]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     sink.reset()
     return float(done.stdout)
@@ -96,9 +96,9 @@ def naive_rate(bench: Stage, sink: Sink, count: int, *, size: int, tell: Tell) -
     tell("The same with one task per delivery …")
     with bench.running("web"), bench.client() as client:
         load.publish(client, load.events(count, size=size, fan_out=1), tell)
-    subprocess.run([sys.executable, "-m", "bench.naive"], cwd=ROOT, env=bench.environment, check=True)
+    subprocess.run([sys.executable, "-m", "bench.baseline_celery"], cwd=ROOT, env=bench.environment, check=True)
     sink.reset()
-    command = "exec celery --quiet -A bench.naive worker --concurrency 2 --without-gossip --without-mingle"
+    command = "exec celery --quiet -A bench.baseline_celery worker --concurrency 2 --without-gossip --without-mingle"
     with bench.started("naive", command):
         wait_for(sink.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
         wait_for(lambda: not bench.unsettled(), "the last task", seconds=PATIENCE_SECONDS, pause=0.05)

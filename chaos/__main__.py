@@ -10,13 +10,13 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from chaos.ground import Ground, home_of_its_own
-from chaos.hunts import CONTROLS, HUNTS, PROOF
-from chaos.plans import Scenario
-from chaos.run import run
-from chaos.scenarios import SCENARIOS, SHORT
+from chaos.checkers.report import Verdict
+from chaos.runner import run
+from chaos.scenarios.catalogue import SCENARIOS, SHORT
+from chaos.scenarios.mutants import CONTROLS, HUNTS, PROOF
+from chaos.scenarios.scenario import Scenario
 from chaos.soak import MINUTES, soak
-from chaos.verdict import Verdict
+from testbed.servers import Ground, home_of_its_own
 
 PICTURE = Path("docs/images/soak.svg")
 

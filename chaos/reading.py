@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from chaos.plans import Part
-from chaos.records import Arrival, Attempted, Hook, Owed, Published
+from chaos.history import Arrival, Attempted, Hook, Owed, Published
+from chaos.scenarios.scenario import Part
 
 
 def read_journal(lines: Iterable[str]) -> list[Published]:

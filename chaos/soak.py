@@ -10,16 +10,16 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from chaos.beside import beside
-from chaos.drawing import Curve, Panel, draw
-from chaos.ground import Ground, home_of_its_own
-from chaos.growth import DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, grown, too_few_kills
-from chaos.plans import NARROW, STEADY, Part, Scenario
-from chaos.run import run
-from chaos.scene import Scene, Tell
-from chaos.script import Act
-from chaos.verdict import Verdict
+from chaos.checkers.leaks import DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, grown, too_few_kills
+from chaos.checkers.report import Verdict
+from chaos.nemesis.background import beside
+from chaos.nemesis.context import Scene, Tell
+from chaos.runner import run
+from chaos.scenarios.scenario import NARROW, STEADY, Part, Scenario
+from chaos.svg import Curve, Panel, draw
+from chaos.workload.behaviour import Act
 from deliveries.failpoints import FAILPOINTS
+from testbed.servers import Ground, home_of_its_own
 
 MINUTES = 30.0
 # Seconds between two faults.

@@ -12,10 +12,10 @@ from typing import Self
 import psutil
 
 from bench.stage import free_port
-from chaos import crew, ground
-from chaos.ground import Ground
 from hookhub import service
 from hookhub.client import Client
+from testbed import processes, servers
+from testbed.servers import Ground
 
 PATIENCE_SECONDS = 90
 
@@ -31,7 +31,7 @@ def wait_until(is_so: Callable[[], object], what: str) -> None:
 @contextmanager
 def home_of_its_own() -> Iterator[Path]:
     """Create a home for embedded servers outside pytest's own folder, which the servers' account could not access."""
-    with ground.home_of_its_own("hookhub-test-") as folder:
+    with servers.home_of_its_own("hookhub-test-") as folder:
         yield folder
 
 
@@ -48,12 +48,12 @@ def prepared_home() -> Iterator[Path]:
 def _template() -> Path:
     stack = ExitStack()
     atexit.register(stack.close)
-    folder = stack.enter_context(ground.home_of_its_own("hookhub-template-"))
+    folder = stack.enter_context(servers.home_of_its_own("hookhub-template-"))
     Ground(folder).prepare()
     return folder
 
 
-class Crew(crew.Crew):
+class Crew(processes.Crew):
     """The processes of one HookHub on its own servers, and a client for it."""
 
     def __init__(self, home: Path, **settings: str) -> None:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from chaos.hunts import PROOF
-from chaos.scenarios import SHORT
+from chaos.scenarios.catalogue import SHORT
+from chaos.scenarios.mutants import PROOF
 from hookhub import procfile
 
 pytestmark = pytest.mark.acceptance

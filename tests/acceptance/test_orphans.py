@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaos.crew import wait_until_dead
 from hookhub.client import Event
+from testbed.processes import wait_until_dead
 from tests.acceptance.crew import Crew, prepared_home, wait_until
 from tests.receiver import Receiver
 

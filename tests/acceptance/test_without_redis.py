@@ -6,8 +6,8 @@ from functools import partial
 import psutil
 import pytest
 
-from chaos.crew import is_alive, wait_until_dead
 from hookhub.client import Event
+from testbed.processes import is_alive, wait_until_dead
 from tests.acceptance.crew import Crew, prepared_home, wait_until
 from tests.receiver import Answer, Received, Receiver
 

@@ -21,8 +21,8 @@ from unittest.mock import patch
 
 from django.core.management import get_commands, load_command_class
 
-from chaos.records import Records
-from chaos.verdict import judge
+from chaos.checkers.report import judge
+from chaos.history import Records
 from deliveries.maintenance.invariants import CHECKS, Finding, Totals
 from deliveries.management.commands import check_ledger
 from hookhub import client, receiving, stream_client

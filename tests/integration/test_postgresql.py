@@ -22,8 +22,8 @@ from django.db import (
     transaction,
 )
 
-from chaos.proxy import Proxy
 from deliveries.db import sql
+from testbed.proxy import Proxy
 from tests.story import counted_statements
 
 pytestmark = pytest.mark.django_db(transaction=True)

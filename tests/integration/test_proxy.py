@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chaos.proxy import MODES, Proxy
+from testbed.proxy import MODES, Proxy
 
 
 @pytest.fixture

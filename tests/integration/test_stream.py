@@ -13,7 +13,6 @@ from pytest_django import Settings
 from redis import Redis
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from chaos.proxy import Proxy
 from deliveries import pipeline
 from deliveries.models import Delivery, Event, Organization, Repository
 from hookhub.stream import reader as reading
@@ -22,6 +21,7 @@ from hookhub.stream.consumer import GROUP, START, Consumer, connect, refused_of
 from hookhub.stream.entries import Entry
 from hookhub.stream.reader import FIRST, FORGET_AFTER, LOOK_BEHIND_EVERY, Reader
 from hookhub.stream.refused import Counts
+from testbed.proxy import Proxy
 from tests.api import Caller
 from tests.story import Forge, counted_statements
 

@@ -10,7 +10,7 @@ from bench import report, scale, steady
 from bench.__main__ import BENCHES
 from bench.fanout import Round, figures
 from bench.latency import percentiles
-from bench.sink import facts_of, length_of
+from bench.receiver import facts_of, length_of
 from bench.stage import Memory
 from bench.tables import COLUMNS, place, shown, table, tables
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from chaos import accounting, excuses
-from chaos.matching import pair_off
-from chaos.records import Arrival, Attempted, Breach, Hook, Interruption, Owed, Published, Records, matches
-from chaos.verdict import judge
+from chaos.checkers import rules, tolerances
+from chaos.checkers.matching import pair_off
+from chaos.checkers.report import judge
+from chaos.history import Arrival, Attempted, Breach, Hook, Interruption, Owed, Published, Records, matches
 
 # Deliveries of one event: taken at once, taken at the second attempt, and never taken.
 GOOD, AGAIN, NEVER = "0190-good", "0190-again", "0190-never"
@@ -96,7 +96,7 @@ def with_first_again(*interruptions: Interruption, at: float = 17.0) -> Records:
 
 
 def test_books_that_are_right_break_no_rule() -> None:
-    assert accounting.check(BOOKS) == []
+    assert rules.check(BOOKS) == []
 
 
 DOOMED = Hook("/doomed", ("*",), (1,), 3, is_healthy=False, disabled_at=11.0)
@@ -433,7 +433,7 @@ BROKEN = {
 
 @pytest.mark.parametrize(("rule", "records", "what"), BROKEN.values(), ids=BROKEN)
 def test_each_rule_notices_what_breaks_it(rule: int, records: Records, what: str | None) -> None:
-    found = accounting.check(records)
+    found = rules.check(records)
 
     if what is None:
         assert [breach for breach in found if breach.rule == rule] == []
@@ -522,7 +522,7 @@ EXCUSED = {
 
 @pytest.mark.parametrize("records", EXCUSED.values(), ids=EXCUSED)
 def test_what_is_not_promised_is_not_held_against_anybody(records: Records) -> None:
-    assert accounting.check(records) == []
+    assert rules.check(records) == []
 
 
 def test_what_redis_forgot_long_after_it_should_have_been_stored_is_lost() -> None:
@@ -530,7 +530,7 @@ def test_what_redis_forgot_long_after_it_should_have_been_stored_is_lost() -> No
         BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[15.0], stored_within=21.0
     )
 
-    assert {breach.rule for breach in accounting.check(books)} == {1}
+    assert {breach.rule for breach in rules.check(books)} == {1}
 
 
 def test_a_step_of_the_schedule_is_used_up_only_by_failures_that_are_clear() -> None:
@@ -541,7 +541,7 @@ def test_a_step_of_the_schedule_is_used_up_only_by_failures_that_are_clear() -> 
     after = attempted(14.0, number=5, outcome="lost", status=None)
     last = attempted(16.0, number=6)
 
-    found = [(one.number, following.number, step) for one, following, step in accounting.steps(
+    found = [(one.number, following.number, step) for one, following, step in rules.steps(
         [failed, unknown, again, overtaken, after, last], [1, 5, 25], lease=6.0
     )]  # fmt: skip
 
@@ -552,9 +552,9 @@ def test_what_was_in_the_way_twice_at_a_time_counts_once() -> None:
     both = [killed(10.0, until=14.0), killed(12.0, until=15.0), killed(11.0, until=12.0)]
     redis = [killed(0.0, until=99.0, kind="redis")]
 
-    assert excuses.held_up(11.0, 20.0, both + redis) == 4.0
-    assert excuses.held_up(20.0, 30.0, both + redis) == 0.0
-    assert excuses.held_up(11.0, 20.0, redis, kinds=excuses.DELAYING_ENTRIES) == 9.0
+    assert tolerances.held_up(11.0, 20.0, both + redis) == 4.0
+    assert tolerances.held_up(20.0, 30.0, both + redis) == 0.0
+    assert tolerances.held_up(11.0, 20.0, redis, kinds=tolerances.DELAYING_ENTRIES) == 9.0
 
 
 def test_requests_are_paired_so_that_every_attempt_that_needs_one_has_one() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from chaos import figures
-from chaos.records import Arrival, Hook, Published, Records
-from chaos.verdict import judge
+from chaos.checkers import metrics
+from chaos.checkers.report import judge
+from chaos.history import Arrival, Hook, Published, Records
 
 
 def published(key: str, at: float, **changed: Any) -> Published:
@@ -32,43 +32,43 @@ BOOKS = Records(
 
 
 def test_the_longest_gap_is_between_arrivals() -> None:
-    assert figures.longest_gap(BOOKS) == 1.0
-    assert figures.longest_gap(replace(BOOKS, arrivals=[BOOKS.arrivals[0], BOOKS.arrivals[2]])) == 1.75
+    assert metrics.longest_gap(BOOKS) == 1.0
+    assert metrics.longest_gap(replace(BOOKS, arrivals=[BOOKS.arrivals[0], BOOKS.arrivals[2]])) == 1.75
 
 
 def test_silence_before_the_first_arrival_is_a_gap() -> None:
-    assert figures.longest_gap(replace(BOOKS, arrivals=BOOKS.arrivals[1:])) == 1.25
+    assert metrics.longest_gap(replace(BOOKS, arrivals=BOOKS.arrivals[1:])) == 1.25
 
 
 def test_silence_after_the_last_arrival_is_a_gap() -> None:
-    assert figures.longest_gap(replace(BOOKS, arrivals=BOOKS.arrivals[:1])) == 1.75
+    assert metrics.longest_gap(replace(BOOKS, arrivals=BOOKS.arrivals[:1])) == 1.75
 
 
 def test_where_nothing_arrives_at_all_the_gap_is_as_long_as_events_were_published() -> None:
-    assert figures.longest_gap(replace(BOOKS, arrivals=[])) == 2.0
+    assert metrics.longest_gap(replace(BOOKS, arrivals=[])) == 2.0
 
 
 def test_what_comes_outside_the_time_of_publishing_makes_no_gap() -> None:
     late = [arrival("a", 3.0), *BOOKS.arrivals, arrival("b", 90.0)]
 
-    assert figures.longest_gap(replace(BOOKS, arrivals=late)) == 1.0
+    assert metrics.longest_gap(replace(BOOKS, arrivals=late)) == 1.0
 
 
 def test_where_nothing_is_published_or_nobody_is_healthy_there_is_no_gap() -> None:
-    assert figures.longest_gap(replace(BOOKS, published=[])) == 0.0
-    assert figures.longest_gap(replace(BOOKS, hooks=BOOKS.hooks[1:])) == 0.0
+    assert metrics.longest_gap(replace(BOOKS, published=[])) == 0.0
+    assert metrics.longest_gap(replace(BOOKS, hooks=BOOKS.hooks[1:])) == 0.0
 
 
 def test_an_event_that_its_publisher_had_to_repeat_waits_from_the_first_try_on() -> None:
     patient = replace(BOOKS, published=[published("a", 6, said_at=10.0), *BOOKS.published[1:]])
 
-    assert figures.waits(patient) == [4.25, 0.25, 0.25]
+    assert metrics.waits(patient) == [4.25, 0.25, 0.25]
     # HookHub's own part of the latency begins with the answer.
-    assert figures.delays(patient) == pytest.approx([0.25, 0.15, 0.15])
+    assert metrics.delays(patient) == pytest.approx([0.25, 0.15, 0.15])
 
 
 def test_an_event_that_never_arrives_waits_for_ever() -> None:
-    assert figures.waits(replace(BOOKS, arrivals=BOOKS.arrivals[1:])) == [math.inf, 0.25, 0.25]
+    assert metrics.waits(replace(BOOKS, arrivals=BOOKS.arrivals[1:])) == [math.inf, 0.25, 0.25]
 
 
 ACCEPTED = {
@@ -88,7 +88,7 @@ def test_only_what_hookhub_accepted_can_be_waited_for(
 ) -> None:
     hooks = [Hook("/good", ("push",), (1,), 3, is_healthy=True)]
 
-    found = figures.waits(replace(BOOKS, published=[event], stored=stored, hooks=hooks, arrivals=[]))
+    found = metrics.waits(replace(BOOKS, published=[event], stored=stored, hooks=hooks, arrivals=[]))
 
     assert found == [math.inf] * is_counted
 
@@ -101,6 +101,6 @@ def test_a_wait_without_an_end_is_null_in_the_line_of_json() -> None:
 
 
 def test_a_percentile_of_nothing_is_nothing() -> None:
-    assert figures.percentile([], 99) == 0.0
-    assert figures.percentile([3.0, 1.0, 2.0], 50) == 2.0
-    assert figures.percentile([3.0, 1.0, math.inf], 99) == math.inf
+    assert metrics.percentile([], 99) == 0.0
+    assert metrics.percentile([3.0, 1.0, 2.0], 50) == 2.0
+    assert metrics.percentile([3.0, 1.0, math.inf], 99) == math.inf

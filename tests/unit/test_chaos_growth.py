@@ -2,7 +2,7 @@
 
 import pytest
 
-from chaos.growth import CEILINGS, DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, Points, grown, medians, too_few_kills
+from chaos.checkers.leaks import CEILINGS, DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, Points, grown, medians, too_few_kills
 
 # The number of samples in half an hour.
 SAMPLES = 360

@@ -3,8 +3,8 @@
 from contextlib import ExitStack
 from pathlib import Path
 
-from chaos.scenarios import SCENARIOS
-from chaos.staging import folder_for
+from chaos.scenarios.catalogue import SCENARIOS
+from chaos.setup import folder_for
 
 
 def test_a_scenario_that_is_run_again_keeps_its_records_beside_those_of_the_first_run(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ APPLY_EACH = """
 import os
 import django
 django.setup()
-from chaos.bugs import BUGS
+from chaos.mutations.patches import BUGS
 for name, build_in in BUGS.items():
     if os.fork() == 0:
         build_in()

@@ -7,18 +7,20 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from chaos import plans, reading, scenarios
-from chaos.drawing import Curve, Panel, draw, nice_above
-from chaos.events import make
-from chaos.faults import FAULTS
-from chaos.hunts import HUNTS
-from chaos.plans import Scenario, plan
-from chaos.records import Published
-from chaos.script import ANSWERS, Act, answer_to, as_json, from_json
+from chaos import reading
+from chaos.history import Published
+from chaos.nemesis.faults import FAULTS
+from chaos.scenarios import catalogue
+from chaos.scenarios import scenario as plans
+from chaos.scenarios.mutants import HUNTS
+from chaos.scenarios.scenario import Scenario, plan
 from chaos.soak import SOAK
+from chaos.svg import Curve, Panel, draw, nice_above
+from chaos.workload.behaviour import ANSWERS, Act, answer_to, as_json, from_json
+from chaos.workload.events import make
 from deliveries.failpoints import FAILPOINTS, reach
 
-EVERY = (*scenarios.SCENARIOS, *scenarios.SHORT, *(scenario for scenario, _ in HUNTS.values()), SOAK)
+EVERY = (*catalogue.SCENARIOS, *catalogue.SHORT, *(scenario for scenario, _ in HUNTS.values()), SOAK)
 
 
 def test_every_scenario_has_a_name_of_its_own_and_faults_that_exist() -> None:
@@ -33,7 +35,7 @@ def test_every_scenario_has_a_name_of_its_own_and_faults_that_exist() -> None:
 
 
 def test_every_failpoint_has_a_scenario_in_which_a_process_dies_there() -> None:
-    [scenario] = [one for one in scenarios.SCENARIOS if one.name == "failpoints-killed"]
+    [scenario] = [one for one in catalogue.SCENARIOS if one.name == "failpoints-killed"]
 
     assert {f"kill-at-{point}" for point in FAILPOINTS} <= set(scenario.faults)
 
@@ -57,7 +59,7 @@ def test_a_seed_decides_which_fault_begins_when() -> None:
 
 
 def test_what_is_to_last_from_the_start_is_not_ended_as_soon_as_other_faults_begin() -> None:
-    [absent] = [one for one in scenarios.SCENARIOS if one.name == "redis-absent"]
+    [absent] = [one for one in catalogue.SCENARIOS if one.name == "redis-absent"]
 
     [step] = plan(absent, seed=1)
 

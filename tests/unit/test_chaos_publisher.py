@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from chaos import publisher
-from chaos.events import make
-from chaos.publisher import Heard, Journal, Plan, meaning_of, publish_one, summary_of
+from chaos.workload import publisher
+from chaos.workload.events import make
+from chaos.workload.publisher import Heard, Journal, Plan, meaning_of, publish_one, summary_of
 
 
 @pytest.mark.parametrize(

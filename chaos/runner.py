@@ -14,15 +14,26 @@ import psycopg
 from redis.exceptions import RedisError
 
 from bench.stage import wait_for
-from chaos import pulse, reading, watch
-from chaos.faults import FAULTS
-from chaos.ground import Ground
-from chaos.plans import Scenario, plan
-from chaos.processes import see_to_the_end_of, tell_to_stop, wait_until_up
-from chaos.records import Records
-from chaos.scene import Scene, Tell
-from chaos.script import as_json
-from chaos.staging import (
+from chaos import reading
+from chaos.checkers.report import Verdict, judge
+from chaos.checkers.validity import (
+    Span,
+    deaf_hooks,
+    idle_kills,
+    open_seconds,
+    quiet_doors,
+    rejections,
+    silent_spans,
+    web_crashes,
+    worker_crashes,
+)
+from chaos.history import Records
+from chaos.nemesis import stall_monitor, web_monitor
+from chaos.nemesis.context import Scene, Tell
+from chaos.nemesis.faults import FAULTS
+from chaos.nemesis.processes import see_to_the_end_of, tell_to_stop, wait_until_up
+from chaos.scenarios.scenario import Scenario, plan
+from chaos.setup import (
     LEASE_SECONDS,
     STARTS_WITHIN_SECONDS,
     TIMEOUT_SECONDS,
@@ -35,20 +46,10 @@ from chaos.staging import (
     set_up,
     start,
 )
-from chaos.substance import (
-    Span,
-    deaf_hooks,
-    idle_kills,
-    open_seconds,
-    quiet_doors,
-    rejections,
-    silent_spans,
-    web_crashes,
-    worker_crashes,
-)
-from chaos.verdict import Verdict, judge
+from chaos.workload.behaviour import as_json
 from hookhub import service
 from hookhub.stream_client import DEFAULT_STREAM
+from testbed.servers import Ground
 
 # A stream entry pending at a dead worker is claimed by another after a lease, at the next check for stale entries.
 STREAM_STORED_WITHIN_SECONDS = LEASE_SECONDS + 15
@@ -75,11 +76,11 @@ def run(
         paths = folder_for(scenario, keep, stack)
         scene = stack.enter_context(set_up(scenario, seed=seed, ground=ground, folder=paths, tell=tell))
         of_ours = partial(helper, folder=paths, complaints=scene.complaints)
-        with of_ours("chaos.receiver", str(paths / "arrivals")) as receiver:
+        with of_ours("chaos.workload.receiver", str(paths / "arrivals")) as receiver:
             prepare(scenario, scene, receiver, seed=seed)
-            stack.enter_context(pulse.taken(scene))
-            published = of_ours("chaos.publisher", publisher_plan(scenario, scene, seed, paths))
-            with published, watch.kept(scene), around(scene):
+            stack.enter_context(stall_monitor.taken(scene))
+            published = of_ours("chaos.workload.publisher", publisher_plan(scenario, scene, seed, paths))
+            with published, web_monitor.kept(scene), around(scene):
                 wait_for_the_first_events(scenario, scene, paths / "journal")
                 publishing = play(scenario, scene, seed=seed)
             begun_at = time.monotonic()

@@ -1,6 +1,7 @@
 """The lower baseline, as such services are often written: a Celery task per delivery, `requests`, and ORM saves.
 
-`python -m bench.naive` enqueues a task for each pending delivery; `celery -A bench.naive worker` runs them.
+`python -m bench.baseline_celery` enqueues a task for each pending delivery; `celery -A bench.baseline_celery worker`
+runs them.
 """
 
 import os

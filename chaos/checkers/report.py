@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chaos import accounting
-from chaos.figures import longest_gap, percentile, taken_by_delivery, told, waits
-from chaos.records import Breach, Records
+from chaos.checkers import rules
+from chaos.checkers.metrics import longest_gap, percentile, taken_by_delivery, told, waits
+from chaos.history import Breach, Records
 
 MAX_SHOWN = 8
 
@@ -28,15 +28,15 @@ class Verdict:
         found: list[str] = []
         for rule, count in sorted(Counter(breach.rule for breach in self.breaches).items()):
             ours = [breach.what for breach in self.breaches if breach.rule == rule]
-            found += [f"  {accounting.RULE_NAMES[rule]}: {what}" for what in ours[:MAX_SHOWN]]
+            found += [f"  {rules.RULE_NAMES[rule]}: {what}" for what in ours[:MAX_SHOWN]]
             if count > MAX_SHOWN:
-                found.append(f"  {accounting.RULE_NAMES[rule]}: … and {count - MAX_SHOWN} more")
+                found.append(f"  {rules.RULE_NAMES[rule]}: … and {count - MAX_SHOWN} more")
         return found
 
 
 def judge(records: Records, *, scenario: str, seed: int, complaints: Sequence[str] = ()) -> Verdict:
     """Check the history against the seven rules; ``complaints`` are the problems that the harness itself noticed."""
-    breaches = accounting.check(records) + [Breach(0, complaint) for complaint in complaints]
+    breaches = rules.check(records) + [Breach(0, complaint) for complaint in complaints]
     by_rule = Counter(breach.rule for breach in breaches)
     taken = taken_by_delivery(records)
     said = Counter(event.said for event in records.published)
@@ -54,7 +54,7 @@ def judge(records: Records, *, scenario: str, seed: int, complaints: Sequence[st
         "longest_gap_s": round(longest_gap(records), 3),
         # Not required by any rule: the most duplicates that the faults explain, and the latency of healthy webhooks,
         # which is null when more than 1 % of the events never arrived.
-        "duplicates_allowed": accounting.allowed_duplicates(records),
+        "duplicates_allowed": rules.allowed_duplicates(records),
         "p99_s": told(percentile(waits(records), 99)),
         "breaches": len(breaches),
     }

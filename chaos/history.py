@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from chaos.script import SLOW_SECONDS
+from chaos.workload.behaviour import SLOW_SECONDS
 
 Said = Literal["acknowledged", "refused", "unknown"]
 Door = Literal["single", "batch", "stream"]

@@ -1,6 +1,6 @@
 """Mutations that prove that the checker detects bugs: patches of running processes, never part of HookHub.
 
-Only chaos.celery and chaos.asgi apply them, by the name in CHAOS_BUG.
+Only the entry points beside this module apply them, by the name in CHAOS_BUG.
 """
 
 import json
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import UUID
 
-from chaos.events import LONG
+from chaos.workload.events import LONG
 
 BUG, CLOCK = "CHAOS_BUG", "CHAOS_CLOCK_SECONDS"
 # Under the mutations that act too early, the event is stored this much later than announced.

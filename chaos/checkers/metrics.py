@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
-from chaos.records import Arrival, Attempted, Published, Records, matches
+from chaos.history import Arrival, Attempted, Published, Records, matches
 
 Row = TypeVar("Row", Arrival, Attempted)
 

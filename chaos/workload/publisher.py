@@ -1,6 +1,6 @@
 """A publisher of the fault harness: a process that logs each event before it publishes it, and the outcome after it.
 
-`python -m chaos.publisher PLAN` publishes according to the JSON in PLAN until its standard input is closed.
+`python -m chaos.workload.publisher PLAN` publishes according to the JSON in PLAN until its standard input is closed.
 """
 
 import http.client
@@ -20,8 +20,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
-from chaos.events import Made, make
-from chaos.records import Door, Said
+from chaos.history import Door, Said
+from chaos.workload.events import Made, make
 
 TIMEOUT_SECONDS = 4.0
 # A publisher that got no answer may repeat its request unchanged. Every second request here is, up to this often.

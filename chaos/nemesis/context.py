@@ -14,11 +14,11 @@ from uuid import UUID
 import psutil
 import psycopg
 
-from chaos.crew import Crew, Ended, is_alive
-from chaos.ground import Ground
-from chaos.proxy import Proxy
-from chaos.records import Interruption, Kind
+from chaos.history import Interruption, Kind
 from hookhub import service
+from testbed.processes import Crew, Ended, is_alive
+from testbed.proxy import Proxy
+from testbed.servers import Ground
 
 # Seconds after which a query that a halted process had sent is finished.
 TO_COME_TO_REST_SECONDS = 0.15

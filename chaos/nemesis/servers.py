@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 
 from bench.stage import wait_for
-from chaos.ground import die
-from chaos.processes import Fault, children_of_workers, kill_worker, stop_worker, wait_until_up
-from chaos.scene import Scene
+from chaos.nemesis.context import Scene
+from chaos.nemesis.processes import Fault, children_of_workers, kill_worker, stop_worker, wait_until_up
+from testbed.servers import die
 
 BACK_WITHIN_SECONDS = 60
 # How often HookHub's connections are terminated until it has none.

@@ -4,8 +4,8 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from chaos.records import Door
-from chaos.script import Act, Script
+from chaos.history import Door
+from chaos.workload.behaviour import Act, Script
 
 # The first fault waits until events flow.
 FIRST_AFTER_SECONDS = 1.5

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from chaos import network, processes, servers
-from chaos.processes import Fault
+from chaos.nemesis import network, processes, servers
+from chaos.nemesis.processes import Fault
 from deliveries.failpoints import FAILPOINTS
 
 FAULTS: Mapping[str, Fault] = {

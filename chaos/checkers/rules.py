@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from chaos.excuses import (
+from chaos.checkers.matching import pair_off
+from chaos.checkers.metrics import by_delivery, delays, percentile, taken_by_delivery
+from chaos.checkers.tolerances import (
     DELAYING,
     DELAYING_ENTRIES,
     SLACK,
@@ -14,9 +16,7 @@ from chaos.excuses import (
     may_have_been_repeated,
     may_have_met,
 )
-from chaos.figures import by_delivery, delays, percentile, taken_by_delivery
-from chaos.matching import pair_off
-from chaos.records import Arrival, Attempted, Breach, Hook, Owed, Published, Records, matches
+from chaos.history import Arrival, Attempted, Breach, Hook, Owed, Published, Records, matches
 
 FAILED = frozenset({"refused", "lost"})
 # A delivery may be failed as a poison message only after this many of its leases were lost.

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import psutil
 
 from bench.stage import wait_for
-from chaos.crew import is_alive, wait_until_dead
-from chaos.scene import NOBODY, Scene
+from chaos.nemesis.context import NOBODY, Scene
+from testbed.processes import is_alive, wait_until_dead
 
 # Seconds to wait for a process to reach a failpoint.
 ORDER_WAITS_SECONDS = 60.0

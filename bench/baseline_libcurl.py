@@ -1,6 +1,6 @@
 """The upper baseline: the same bodies sent to the same receiver by a bare libcurl loop without a database.
 
-Run as `python -m bench.ceiling URL COUNT BYTES`; prints requests per second.
+Run as `python -m bench.baseline_libcurl URL COUNT BYTES`; prints requests per second.
 """
 
 import json

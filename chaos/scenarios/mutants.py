@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from chaos.plans import SLOW, STEADY, Part, Scenario
-from chaos.script import Act
+from chaos.scenarios.scenario import SLOW, STEADY, Part, Scenario
+from chaos.workload.behaviour import Act
 
 SLOWLY_FAILING = Part(
     "/fails-slowly", topics=("push",), acts=(Act(first="slow-500"),), schedule=(1.5, 1.5), in_flight=50

@@ -1,4 +1,4 @@
-"""The duration of a claim and of an idle poll, measured in a worker's environment: `python -m bench.looks COUNT`.
+"""The duration of a claim and of an idle poll in a worker's environment: `python -m bench.claim_latency COUNT`.
 
 Fans out about COUNT of the pending events, then repeatedly claims enough deliveries to fill a worker's slots and
 releases them. Prints the medians in milliseconds as one line of JSON.

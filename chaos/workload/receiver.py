@@ -1,7 +1,8 @@
 """The receiver of the fault harness: a separate process that logs each request before it answers.
 
-`python -m chaos.receiver LOG` prints its port. Each line on its standard input is a JSON object with any of "secrets"
-(by path), "script", "seed" and "begun_at", and is answered by a line. When the input is closed, the receiver ends.
+`python -m chaos.workload.receiver LOG` prints its port. Each line on its standard input is a JSON object with any of
+"secrets" (by path), "script", "seed" and "begun_at", and is answered by a line. When the input is closed, the receiver
+ends.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Any
 
 from standardwebhooks import Webhook
 
-from chaos.script import SLOW_SECONDS, Script, answer_to, from_json
+from chaos.workload.behaviour import SLOW_SECONDS, Script, answer_to, from_json
 
 DRIP_EVERY_SECONDS = 0.2
 # Longer than any deadline, so that the client hangs up first.

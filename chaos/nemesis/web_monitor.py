@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from chaos.beside import beside
-from chaos.scene import Scene
+from chaos.nemesis.background import beside
+from chaos.nemesis.context import Scene
 
 EVERY_SECONDS = 0.2
 

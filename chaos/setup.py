@@ -15,16 +15,16 @@ from urllib.parse import urlsplit
 import psycopg
 
 from bench.stage import free_port, wait_for
-from chaos import bugs
-from chaos.crew import Crew
-from chaos.ground import Ground, run_helper
-from chaos.plans import Scenario
-from chaos.proxy import Proxy
-from chaos.publisher import Plan
-from chaos.scene import Scene, Tell
-from chaos.substance import ailments
+from chaos.checkers.validity import ailments
+from chaos.mutations import patches
+from chaos.nemesis.context import Scene, Tell
+from chaos.scenarios.scenario import Scenario
+from chaos.workload.publisher import Plan
 from hookhub.client import Client
 from hookhub.stream_client import DEFAULT_STREAM
+from testbed.processes import Crew
+from testbed.proxy import Proxy
+from testbed.servers import Ground, run_helper
 
 # Short, so that the leases of a dead worker expire within the scenario.
 TIMEOUT_SECONDS, LEASE_SECONDS = 3.0, 6.0
@@ -80,7 +80,7 @@ def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell:
         crew = Crew(logs=folder, environment=environment, rewrite=rewritten)
         stack.callback(crew.close)
         if scenario.bug:
-            crew.environment[bugs.BUG] = scenario.bug
+            crew.environment[patches.BUG] = scenario.bug
         scene = Scene(
             ground=ground,
             crew=crew,
@@ -102,7 +102,7 @@ def rewritten(command: str) -> str:
 
     Raises ValueError when the command contains no entry point that they replace.
     """
-    changed = command.replace("config.celery", "chaos.celery").replace("config.asgi", "chaos.asgi")
+    changed = command.replace("config.celery", "chaos.mutations.celery").replace("config.asgi", "chaos.mutations.asgi")
     if changed == command:
         raise ValueError(f"no mutation can be applied to the command {command!r}")
     return changed

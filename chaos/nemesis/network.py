@@ -3,8 +3,8 @@
 import time
 from typing import Literal
 
-from chaos.processes import Fault
-from chaos.scene import NOBODY, Scene
+from chaos.nemesis.context import NOBODY, Scene
+from chaos.nemesis.processes import Fault
 
 Part = Literal["database", "redis", "web", "receiver"]
 

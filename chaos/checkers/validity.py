@@ -4,8 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from chaos.publisher import BATCH, is_rejection
-from chaos.records import Arrival, Door, Hook, Interruption, Published
+from chaos.history import Arrival, Door, Hook, Interruption, Published
+from chaos.workload.publisher import BATCH, is_rejection
 
 Span = tuple[float, float]
 

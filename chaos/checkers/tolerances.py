@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from chaos.records import Arrival, Attempted, Interruption, Kind, Records
+from chaos.history import Arrival, Attempted, Interruption, Kind, Records
 
 # Seconds. A time read by one process and compared in another may be off by one database query.
 SLACK = 0.25

@@ -8,8 +8,8 @@ from functools import partial
 
 import psycopg
 
-from chaos.beside import beside
-from chaos.scene import Scene
+from chaos.nemesis.background import beside
+from chaos.nemesis.context import Scene
 
 EVERY_SECONDS = 0.25
 # A stall longer than this fraction of a lease can expire it.

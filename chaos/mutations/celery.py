@@ -1,11 +1,11 @@
-"""The Celery app with a mutation applied: `celery -A chaos.celery worker`, started by the fault harness only."""
+"""The Celery app with a mutation applied: `celery -A chaos.mutations.celery worker`."""
 
 import faulthandler
 import signal
 
-from chaos import bugs
+from chaos.mutations import patches
 
-bugs.set_clock_wrong()
+patches.set_clock_wrong()
 # Lets the harness dump the threads of a process that does not stop in time; children inherit it.
 faulthandler.register(signal.SIGUSR2)
 
@@ -14,7 +14,7 @@ import django  # noqa: E402 - every import must see the wrong clock
 from config.celery import app  # noqa: E402
 
 django.setup()
-bugs.prove_clock_wrong()
-bugs.apply()
+patches.prove_clock_wrong()
+patches.apply()
 
 __all__ = ["app"]

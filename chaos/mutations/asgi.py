@@ -1,0 +1,8 @@
+"""The web server's entry point with a mutation applied: `granian chaos.mutations.asgi:application`."""
+
+from chaos.mutations import patches
+from config.asgi import application
+
+patches.apply()
+
+__all__ = ["application"]

@@ -1,0 +1,1 @@
+"""What a scenario is, every scenario, and one for each mutant."""
