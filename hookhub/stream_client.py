@@ -13,10 +13,7 @@ StreamPublisher.
 
 from __future__ import annotations
 
-import json
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,14 +23,15 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from hookhub.client import Event, HookHubError
+from hookhub.client.events import batches
 
 if TYPE_CHECKING:
     # Not in the typing module of Python 3.9 and 3.10.
     from typing import Self
 
 DEFAULT_STREAM = "hookhub:events"
-BATCH_EVENTS = 500
-BATCH_BYTES = 4 << 20
+MAX_BATCH_EVENTS = 500
+MAX_BATCH_BYTES = 4 << 20
 
 
 class NotPublished(HookHubError):
@@ -112,7 +110,7 @@ class StreamPublisher:
         ``events`` may be a generator of any length. Raise NotPublished.
         """
         entries: list[str] = []
-        for batch in _batches(events):
+        for batch in batches(events, max_events=MAX_BATCH_EVENTS, max_bytes=MAX_BATCH_BYTES):
             try:
                 self._write(batch, entries)
             # redis-py may raise any exception for a response that does not come from a Redis.
@@ -145,24 +143,6 @@ def _connect(url: str, *, timeout: timedelta, retries: int) -> Redis:
             "redis must be a URL such as redis://:password@redis.internal:6379/0; "
             "percent-encode special characters in the password"
         ) from None
-
-
-def _batches(events: Iterable[Event]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    size = 0
-    for event in events:
-        # The key is generated once, before the first attempt, so that a retry after a lost response is deduplicated.
-        known = event if event.id else replace(event, id=uuid.uuid4().hex)
-        # A lone surrogate is written as a JSON escape.
-        written = json.dumps(known.as_json(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text = written.encode(errors="backslashreplace")
-        if batch and (len(batch) == BATCH_EVENTS or size + len(text) > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(text)
-        size += len(text)
-    if batch:
-        yield batch
 
 
 def _text(entry_id: object) -> str:

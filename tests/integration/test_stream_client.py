@@ -18,7 +18,7 @@ from deliveries.models import Event as StoredEvent
 from hookhub.client import Event, HookHubError
 from hookhub.stream.consumer import Consumer, connect, refused_of
 from hookhub.stream.reader import Reader
-from hookhub.stream_client import BATCH_EVENTS, DEFAULT_STREAM, NotPublished, StreamPublisher
+from hookhub.stream_client import DEFAULT_STREAM, MAX_BATCH_EVENTS, NotPublished, StreamPublisher
 from tests.story import Forge
 
 
@@ -77,7 +77,7 @@ def test_what_is_published_arrives_as_it_is(
 def test_many_are_written_in_order_and_written_again_are_published_once(
     forge: Forge, publisher: StreamPublisher, settings: Settings, stream: str, now: datetime
 ) -> None:
-    count = 2 * BATCH_EVENTS + 1
+    count = 2 * MAX_BATCH_EVENTS + 1
     events = [Event("push", number, id=str(number)) for number in range(count)]
 
     entries = publisher.publish_batch(events)
@@ -182,9 +182,9 @@ def test_what_redis_refuses_is_told_with_what_it_took(
 
         monkeypatch.setattr(StreamPublisher, "_write", be_full_after_the_first)
         with pytest.raises(NotPublished, match="raise Redis's maxmemory") as failure:
-            publisher.publish_batch(Event("push", number) for number in range(BATCH_EVENTS + 1))
+            publisher.publish_batch(Event("push", number) for number in range(MAX_BATCH_EVENTS + 1))
 
-        assert len(failure.value.entries) == client.xlen(stream) == BATCH_EVENTS
+        assert len(failure.value.entries) == client.xlen(stream) == MAX_BATCH_EVENTS
 
 
 def test_a_stream_must_have_a_name(settings: Settings) -> None:

@@ -4,13 +4,13 @@ import json
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from hookhub import client as module
 from hookhub.client import Client, ConnectionFailed, Event, HookHubError, PublishedEvent, backoff, retry_after
 from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
 
@@ -29,7 +29,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHookHub]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Record the pauses between attempts instead of sleeping."""
     recorded: list[float] = []
-    monkeypatch.setattr(module.time, "sleep", recorded.append)
+    monkeypatch.setattr(time, "sleep", recorded.append)
     return recorded
 
 
@@ -409,6 +409,64 @@ def test_what_may_have_had_an_effect_is_not_repeated(
         calls[call]()
 
     assert (len(fake.asked), pauses) == (1, [])
+
+
+@pytest.mark.parametrize("trouble", [Answer(hang_up=True), Answer(504, b"")], ids=["lost", "504"])
+def test_a_repeated_deletion_that_finds_nothing_was_carried_out_before(
+    hookhub: Client, fake: FakeHookHub, trouble: Answer
+) -> None:
+    fake.answers = [trouble, refusal(404, "not_found", "No such webhook.")]
+
+    hookhub.webhooks.delete("w")
+
+    assert [(asked.method, asked.path) for asked in fake.asked] == [("DELETE", "/v1/webhooks/w")] * 2
+
+
+@pytest.mark.parametrize("answers", [[], [refusal(429, "throttled", "Slower.")]], ids=["at once", "after a 429"])
+def test_a_deletion_that_was_not_carried_out_before_and_finds_nothing_is_an_error(
+    hookhub: Client, fake: FakeHookHub, answers: list[Answer]
+) -> None:
+    fake.answers = [*answers, refusal(404, "not_found", "No such webhook.")]
+
+    with pytest.raises(HookHubError, match="404 not_found"):
+        hookhub.webhooks.delete("w")
+
+
+@pytest.mark.parametrize("trouble", [Answer(hang_up=True), UNAVAILABLE], ids=["lost", "503"])
+def test_a_repeated_cancellation_of_a_cancelled_delivery_was_carried_out_before(
+    hookhub: Client, fake: FakeHookHub, trouble: Answer
+) -> None:
+    cancelled = {"id": "d", "state": "cancelled"}
+    fake.answers = [trouble, refusal(409, "conflict", "Finished."), Answer(200, cancelled)]
+
+    assert hookhub.deliveries.cancel("d") == cancelled
+
+    assert [(asked.method, asked.path) for asked in fake.asked] == [
+        ("POST", "/v1/deliveries/d/cancel"),
+        ("POST", "/v1/deliveries/d/cancel"),
+        ("GET", "/v1/deliveries/d"),
+    ]
+
+
+def test_a_repeated_cancellation_of_a_delivery_in_another_state_is_a_conflict(
+    hookhub: Client, fake: FakeHookHub
+) -> None:
+    delivered = Answer(200, {"id": "d", "state": "delivered"})
+    fake.answers = [Answer(hang_up=True), refusal(409, "conflict", "It is delivered."), delivered]
+
+    with pytest.raises(HookHubError) as caught:
+        hookhub.deliveries.cancel("d")
+
+    assert str(caught.value) == "HookHub answered 409 conflict: It is delivered."
+
+
+def test_a_first_cancellation_of_a_cancelled_delivery_is_a_conflict(hookhub: Client, fake: FakeHookHub) -> None:
+    fake.answers = [refusal(409, "conflict", "It is cancelled.")]
+
+    with pytest.raises(HookHubError, match="409 conflict: It is cancelled"):
+        hookhub.deliveries.cancel("d")
+
+    assert len(fake.asked) == 1
 
 
 def test_a_throttled_creation_had_no_effect_and_is_repeated(hookhub: Client, fake: FakeHookHub) -> None:

@@ -3,6 +3,7 @@
 import json
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from hookhub import client as module
 from hookhub.client import Client, Event, HookHubError
 from hookhub.stream_client import NotPublished, StreamPublisher
 
@@ -45,7 +45,7 @@ def answering(*answers: bytes) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
 def http(status: int, body: bytes, **headers: str) -> bytes:
@@ -133,7 +133,7 @@ def test_whatever_is_answered_nothing_but_a_hookhub_error_comes_out_and_no_key(a
 
 
 def test_what_was_published_before_the_nonsense_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH_EVENTS", 1)
+    monkeypatch.setattr("hookhub.client.client.MAX_BATCH_EVENTS", 1)
     first = {"events": [{"id": "e1", "type": "push", "accepted_at": "2026-03-04T05:06:07.123Z"}]}
 
     with (
@@ -181,7 +181,7 @@ def test_an_address_that_is_none_is_refused_without_being_shown(url: Any) -> Non
 
 def test_nothing_that_a_client_is_made_of_shows_its_key() -> None:
     with Client("https://hooks.example", KEY) as client:
-        assert KEY not in f"{client!r} {client.webhooks!r} {vars(client)} {client._calls.session.auth!r}"
+        assert KEY not in f"{client!r} {client.webhooks!r} {vars(client)} {client._transport.session.auth!r}"
 
 
 def test_a_redis_url_that_is_none_is_refused_without_its_password() -> None:
