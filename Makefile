@@ -48,7 +48,9 @@ lock: ## write requirements*.txt from requirements*.in; UPGRADE="django redis" u
 	done
 
 sbom: venv ## write sbom.json, the CycloneDX list of packages of a production install
-	@$(BIN)/cyclonedx-py requirements requirements.txt --pyproject pyproject.toml --output-reproducible --of JSON -o sbom.json
+	@# The tool does not resolve a version that pyproject.toml takes from the code.
+	@$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --of JSON -o sbom.json \
+	  --pyproject <(sed "s/^dynamic = .*/version = \"$$(sed -n 's/^VERSION = "\(.*\)"/\1/p' deliveries/version.py)\"/" pyproject.toml)
 	@echo "sbom.json: every package of requirements.txt with its version and hashes"
 
 partners: venv $(PARTNERS) ## install the npm programs that the tests run, as locked in tests/partners/package-lock.json

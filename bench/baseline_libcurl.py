@@ -11,6 +11,7 @@ from uuid import uuid4
 import pycurl
 
 from bench.load import payload
+from deliveries.version import USER_AGENT
 
 IN_FLIGHT = 128
 
@@ -34,8 +35,9 @@ def measure(url: str, *, count: int, size: int) -> float:
             curl = idle.pop()
             curl.setopt(
                 pycurl.HTTPHEADER,
-                ["Content-Type: application/json", "Expect:", "User-Agent: HookHub/1.0", f"webhook-id: {uuid4()}",
-                 "webhook-timestamp: 1767225600", "webhook-signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="],
+                ["Content-Type: application/json", "Expect:", f"User-Agent: {USER_AGENT}",
+                 f"webhook-id: {uuid4()}", "webhook-timestamp: 1767225600",
+                 "webhook-signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="],
             )  # fmt: skip
             curl.setopt(pycurl.POSTFIELDS, body)
             multi.add_handle(curl)

@@ -4,6 +4,7 @@ from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, Verdict
 from deliveries.formats.summary import Summary, summarise
 from deliveries.formats.text import fit
+from deliveries.version import USER_AGENT
 
 MAX_LINE, MAX_URL = 1000, 1000
 
@@ -22,7 +23,7 @@ class Campfire(Format):
     def render(self, message: Message) -> Rendered:
         said = {"message": {"type": "TextMessage", "body": write(summarise(message))}}
         return Rendered(
-            headers=(("Content-Type", "application/json"), ("User-Agent", "HookHub/1.0")),
+            headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT)),
             body=encode(said),
         )
 

@@ -7,6 +7,7 @@ from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, Verdict, stamp
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
+from deliveries.version import USER_AGENT
 
 # Each is within Discord's limit for the part, and their sum is below the limit of 6,000 for one message.
 MAX_TITLE, MAX_AUTHOR, MAX_FIELD, MAX_LINE = 256, 256, 250, 150
@@ -37,7 +38,7 @@ class Discord(Format):
         # The event's text must not notify anyone by a mention.
         body = {"embeds": [write(summarise(message))], "allowed_mentions": {"parse": []}}
         return Rendered(
-            headers=(("Content-Type", "application/json"), ("User-Agent", "HookHub/1.0")),
+            headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT)),
             body=encode(body),
         )
 

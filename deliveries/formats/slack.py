@@ -7,6 +7,7 @@ from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, Verdict
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
+from deliveries.version import USER_AGENT
 
 # Lengths up to which Slack neither truncates nor refuses. Two links with their texts fit into one section.
 MAX_TEXT, MAX_SECTION, MAX_FIELD, MAX_URL = 3000, 3000, 300, 1000
@@ -30,7 +31,7 @@ class Slack(Format):
 
     def render(self, message: Message) -> Rendered:
         return Rendered(
-            headers=(("Content-Type", "application/json"), ("User-Agent", "HookHub/1.0")),
+            headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT)),
             body=encode(write(summarise(message))),
         )
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from deliveries.compact_json import encode
 from deliveries.formats.base import Format, Message, Rendered, stamp
 from deliveries.signing import sha256_base64
+from deliveries.version import USER_AGENT
 
 PREFIX = "whsec_"
 
@@ -41,7 +42,7 @@ class StandardWebhooks(Format):
         return Rendered(
             headers=(
                 ("Content-Type", "application/json"),
-                ("User-Agent", "HookHub/1.0"),
+                ("User-Agent", USER_AGENT),
                 ("webhook-id", message.delivery_id),
                 ("webhook-timestamp", moment),
                 ("webhook-signature", signatures),

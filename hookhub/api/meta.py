@@ -21,9 +21,8 @@ from rest_framework.views import APIView
 
 from deliveries.formats import DEFAULT, FORMATS
 from deliveries.systems import DIALECTS
+from deliveries.version import VERSION
 from hookhub.api.serializers import MetaSerializer
-
-VERSION = "0.1.0"
 
 
 @extend_schema(exclude=True)

@@ -20,6 +20,7 @@ from deliveries.formats.base import Verdict
 from deliveries.pipeline import attempt_log, attempting
 from deliveries.policy.outcomes import NoResponse
 from deliveries.systems import DIALECTS
+from deliveries.version import VERSION
 from hookhub import request_log
 from hookhub.api import intake
 from hookhub.git import install
@@ -58,7 +59,8 @@ def formats() -> Iterator[str]:
         claim = a_claim()
         request = attempting.render(claim._replace(to=claim.to._replace(format=slug)), now=NOW)
         for name, value in request.headers:
-            yield f"{slug} header {name}" + (f": {value}" if name in {"Content-Type", "User-Agent"} else "")
+            shown = value.replace(VERSION, "VERSION")
+            yield f"{slug} header {name}" + (f": {shown}" if name in {"Content-Type", "User-Agent"} else "")
 
 
 def event_types() -> Iterator[str]:

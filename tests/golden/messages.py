@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from deliveries.formats import FORMATS, Format, Message, Rendered
+from deliveries.version import USER_AGENT
 
 HERE = Path(__file__).parent
+# Stands for HookHub's own User-Agent.
+VERSIONLESS = "HookHub/VERSION"
 # Longer bodies are stored as their length and hash.
 MAX_KEPT = 4096
 
@@ -204,7 +207,9 @@ def as_golden(rendered: Rendered) -> bytes:
     body = rendered.body
     if len(body) > MAX_KEPT:
         body = f"{len(body)} bytes, SHA-256 {hashlib.sha256(body).hexdigest()}".encode()
-    return "".join(f"{name}: {value}\n" for name, value in rendered.headers).encode() + b"\n" + body
+    # A release changes nothing else about the bytes.
+    headers = [(name, VERSIONLESS if value == USER_AGENT else value) for name, value in rendered.headers]
+    return "".join(f"{name}: {value}\n" for name, value in headers).encode() + b"\n" + body
 
 
 def golden_of(slug: str, name: str) -> Path:

@@ -1,0 +1,6 @@
+"""HookHub's version, written here and nowhere else."""
+
+VERSION = "0.1.0"
+
+# Of formats that do not imitate another sender.
+USER_AGENT = f"HookHub/{VERSION}"
