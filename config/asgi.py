@@ -10,13 +10,13 @@ from deliveries.sending.sender import allow_many_files
 from hookhub.addresses import mounted_front
 from hookhub.cache_invalidation import listening
 from hookhub.client_address import address_of, subject_of
-from hookhub.http.admission import refusal_of_caller
-from hookhub.http.body import Budget
-from hookhub.http.front import Front
-from hookhub.http.health import Readiness
-from hookhub.http.limits import Limits
-from hookhub.http.pool import Pool, Turn
 from hookhub.readiness import ready, unavailable
+from hookhub.server.admission import refusal_of_caller
+from hookhub.server.body import Budget
+from hookhub.server.front import Front
+from hookhub.server.health import Readiness
+from hookhub.server.limits import Limits
+from hookhub.server.pool import Pool, Turn
 
 
 def turn_of(environ: Mapping[str, Any]) -> Turn:

@@ -12,8 +12,8 @@ from django.conf import settings  # noqa: E402 - only usable after Django is set
 
 from hookhub.addresses import mounted  # noqa: E402
 from hookhub.cache_invalidation import listening  # noqa: E402
-from hookhub.http.limits import Limits  # noqa: E402
-from hookhub.http.wsgi import Limited  # noqa: E402
+from hookhub.server.limits import Limits  # noqa: E402
+from hookhub.server.wsgi import Limited  # noqa: E402
 
 application = mounted(
     Limited(listening(django), limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT)),

@@ -16,7 +16,7 @@ from hookhub.api import publishing
 from hookhub.api.errors import as_plain, invalid, loop_detected, shape, throttled
 from hookhub.client_address import address_of
 from hookhub.dialects.nowhere import in_callers_shape, not_found
-from hookhub.http.limits import REFUSAL_HEADERS, Refusal, written
+from hookhub.server.limits import REFUSAL_HEADERS, Refusal, written
 
 log = logging.getLogger("hookhub.http")
 

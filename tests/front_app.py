@@ -8,11 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hookhub.http.body import Budget
-from hookhub.http.front import Front
-from hookhub.http.health import Readiness
-from hookhub.http.limits import Limits, Refusal
-from hookhub.http.pool import Pool
+from hookhub.server.body import Budget
+from hookhub.server.front import Front
+from hookhub.server.health import Readiness
+from hookhub.server.limits import Limits, Refusal
+from hookhub.server.pool import Pool
 
 LONG = 8 * 1024 * 1024
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from deliveries.models import Organization
 from hookhub.api import authentication
-from hookhub.http.admission import refusal_of_caller
 from hookhub.models import Scope
+from hookhub.server.admission import refusal_of_caller
 from tests.api import Caller
 
 COOKIE = "HTTP_COOKIE"

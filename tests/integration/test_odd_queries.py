@@ -9,8 +9,8 @@ from drf_spectacular.generators import SchemaGenerator
 
 from config.wsgi import django as application
 from hookhub.api import meta
-from hookhub.http.limits import Limits
-from hookhub.http.wsgi import Limited
+from hookhub.server.limits import Limits
+from hookhub.server.wsgi import Limited
 from tests.api import Caller, faults
 from tests.receiver import Receiver
 

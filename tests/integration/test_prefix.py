@@ -17,7 +17,7 @@ from django.urls import get_script_prefix, set_script_prefix
 
 from deliveries.models import Repository
 from hookhub.addresses import mounted, mounted_front, without_prefix
-from hookhub.http.environ import path_of as path_of_scope
+from hookhub.server.environ import path_of as path_of_scope
 from tests.api import Caller
 from tests.partners.live import deliver
 from tests.receiver import Receiver

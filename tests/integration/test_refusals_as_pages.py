@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from hookhub.http.front import _send_refusal
-from hookhub.http.limits import REFUSAL_HEADERS, Limits, Refusal
-from hookhub.http.wsgi import Limited
+from hookhub.server.front import _send_refusal
+from hookhub.server.limits import REFUSAL_HEADERS, Limits, Refusal
+from hookhub.server.wsgi import Limited
 
 PAGE = {"HTTP_ACCEPT": "text/html", "REQUEST_METHOD": "POST", "PATH_INFO": "/admin/login/"}
 

@@ -3,8 +3,8 @@
 import asyncio
 from datetime import timedelta
 
-from hookhub.http.body import Body, Budget, Message
-from hookhub.http.limits import Head, Limits, Refusal
+from hookhub.server.body import Body, Budget, Message
+from hookhub.server.limits import Head, Limits, Refusal
 
 LIMITS = Limits(publish=1_000_000, deadline=timedelta(seconds=0.05))
 HEAD = Head("POST", "/v1/events", content_length="200000", has_key=True)

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from hookhub.http import health
-from hookhub.http.health import Readiness, Report
+from hookhub.server import health
+from hookhub.server.health import Readiness, Report
 
 READY: Report = (200, {"status": "ok"})
 NOT_READY: Report = (503, {"status": "unavailable"})

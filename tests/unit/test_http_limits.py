@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from hookhub.http.limits import Head, Limits, max_body, refusal_of, seconds_allowed, written
-from hookhub.http.limits import Refusal as Refused
+from hookhub.server.limits import Head, Limits, max_body, refusal_of, seconds_allowed, written
+from hookhub.server.limits import Refusal as Refused
 
 LIMITS = Limits(publish=1_000_000, deadline=timedelta(seconds=10), min_rate=1000)
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hookhub.http.body import Budget, Message
-from hookhub.http.front import Front
-from hookhub.http.health import Readiness
-from hookhub.http.limits import Limits
-from hookhub.http.pool import Pool
+from hookhub.server.body import Budget, Message
+from hookhub.server.front import Front
+from hookhub.server.health import Readiness
+from hookhub.server.limits import Limits
+from hookhub.server.pool import Pool
 
 SCOPE = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1", "headers": []}
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from hookhub.http.pool import Full, Pool, Turn
+from hookhub.server.pool import Full, Pool, Turn
 
 A = partial(Turn, "a")
 

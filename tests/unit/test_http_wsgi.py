@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from hookhub.http.limits import Limits
-from hookhub.http.wsgi import Limited
+from hookhub.server.limits import Limits
+from hookhub.server.wsgi import Limited
 
 HEAD = {"REQUEST_METHOD": "POST", "PATH_INFO": "/v1/webhooks", "SERVER_PROTOCOL": "HTTP/1.1"}
 CHUNKED = {**HEAD, "HTTP_TRANSFER_ENCODING": "chunked"}

@@ -7,11 +7,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
-from hookhub.http.body import Body, Budget, Disconnected, Message, Receive
-from hookhub.http.environ import Scope, add_body, environ_of, head_of
-from hookhub.http.health import Readiness, Report, as_json
-from hookhub.http.limits import MAX_BODY, REFUSAL_HEADERS, Head, Limits, Refusal, refusal_of, written
-from hookhub.http.pool import Full, Pool, Turn
+from hookhub.server.body import Body, Budget, Disconnected, Message, Receive
+from hookhub.server.environ import Scope, add_body, environ_of, head_of
+from hookhub.server.health import Readiness, Report, as_json
+from hookhub.server.limits import MAX_BODY, REFUSAL_HEADERS, Head, Limits, Refusal, refusal_of, written
+from hookhub.server.pool import Full, Pool, Turn
 
 log = logging.getLogger("hookhub.http")
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from hookhub.http.limits import Head
+from hookhub.server.limits import Head
 
 Scope = MutableMapping[str, Any]
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
 from hookhub.api import authentication
-from hookhub.http.limits import Refusal
+from hookhub.server.limits import Refusal
 
 
 def refusal_of_caller(environ: Mapping[str, Any]) -> Refusal | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from hookhub.http.limits import Head, Limits, Refusal, max_body, seconds_allowed, too_large
+from hookhub.server.limits import Head, Limits, Refusal, max_body, seconds_allowed, too_large
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

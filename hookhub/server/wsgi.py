@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from hookhub.http.environ import add_body, drop_charset, head_of
-from hookhub.http.limits import REFUSAL_HEADERS, Limits, Refusal, max_body, refusal_of, too_large, written
+from hookhub.server.environ import add_body, drop_charset, head_of
+from hookhub.server.limits import REFUSAL_HEADERS, Limits, Refusal, max_body, refusal_of, too_large, written
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
