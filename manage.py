@@ -21,14 +21,14 @@ def main() -> None:
     from django.conf import settings
     from django.core.management import execute_from_command_line
 
-    from hookhub import embedded
+    from hookhub.embedded import servers
 
     command = sys.argv[1] if len(sys.argv) > 1 else None
     if command in NEED_NO_SERVERS or not (settings.EMBEDDED_DATABASE or settings.EMBEDDED_REDIS):
-        servers: AbstractContextManager[None] = nullcontext()
+        running: AbstractContextManager[None] = nullcontext()
     else:
-        servers = embedded.running(embedded.home(), postgres=settings.EMBEDDED_DATABASE, redis=settings.EMBEDDED_REDIS)
-    with servers:
+        running = servers.running(servers.home(), postgres=settings.EMBEDDED_DATABASE, redis=settings.EMBEDDED_REDIS)
+    with running:
         execute_from_command_line(sys.argv)
 
 

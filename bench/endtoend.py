@@ -10,7 +10,7 @@ from redis import Redis
 
 from bench.publisher import percentile
 from bench.stage import ROOT, Sink, Stage, Tell, stage, wait_for
-from hookhub import embedded, service
+from hookhub.embedded import servers, service
 
 # Each event type has its own webhook, so that the in-flight limit of a webhook is not what is measured.
 KINDS = 20
@@ -73,7 +73,7 @@ class Scene:
     @property
     def redis_url(self) -> str:
         """Return the URL of its Redis."""
-        return self.bench.environment["REDIS_URL"] or embedded.redis_url(self.bench.home)
+        return self.bench.environment["REDIS_URL"] or servers.redis_url(self.bench.home)
 
     @property
     def stream(self) -> str:

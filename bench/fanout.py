@@ -8,8 +8,8 @@ import psycopg
 
 from bench.row_copies import copy_webhooks
 from bench.stage import Memory, Sink, Stage, Tell, stage, wait_for
-from hookhub import service
 from hookhub.client import Client, Event
+from hookhub.embedded import service
 
 WEBHOOKS = 10_000
 # A shorter benchmark only proves that it works.

@@ -19,8 +19,9 @@ from typing import Any
 
 from bench.attackers import CREATOR, CREATORS, SILENT, SLOW
 from bench.stage import ROOT, STARTS_WITHIN_SECONDS, Sink, Stage, stage, wait_for
-from hookhub import procfile, service
+from hookhub import procfile
 from hookhub.client import Client
+from hookhub.embedded import service
 
 SECONDS = 20.0
 HEALTHY_WITHIN_SECONDS = 1.0

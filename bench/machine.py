@@ -11,7 +11,7 @@ import pycurl
 from redis import Redis
 
 from bench.stage import Stage
-from hookhub import embedded
+from hookhub.embedded import servers
 
 Facts = dict[str, str]
 
@@ -36,7 +36,7 @@ def processor() -> str:
 
 def versions(bench: Stage) -> Facts:
     """Return the versions that the figures depend on, and PostgreSQL's settings for durability and memory."""
-    with Redis.from_url(bench.environment["REDIS_URL"] or embedded.redis_url(bench.home)) as redis:
+    with Redis.from_url(bench.environment["REDIS_URL"] or servers.redis_url(bench.home)) as redis:
         told = redis.info("server")
     valkey = told.get("valkey_version")
     settings = [f"{name} {bench.ask(f'SHOW {name}')}" for name in ("fsync", "synchronous_commit", "shared_buffers")]

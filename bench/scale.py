@@ -9,7 +9,7 @@ from typing import Any
 from bench import history, load, throughput
 from bench.history import FINISHED, RETRIES
 from bench.stage import ROOT, Sink, Stage, Tell, stage, wait_for
-from hookhub import service
+from hookhub.embedded import service
 
 ROWS = 1_000_000
 # Together with the 200 webhooks of the measured events, ten thousand.

@@ -18,8 +18,9 @@ import requests
 from cryptography.fernet import Fernet
 from psycopg import conninfo, sql
 
-from hookhub import embedded, procfile, service
+from hookhub import procfile
 from hookhub.client import Client
+from hookhub.embedded import servers, service
 
 STARTS_WITHIN_SECONDS = 60
 STOPS_WITHIN_SECONDS = 30
@@ -149,7 +150,7 @@ def stage(**settings: str) -> Iterator[Stage]:
         # Like the homes that embedded servers create: they may run as another user, which must be able to traverse it.
         home.chmod(0o711)
         given_database, given_redis = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
-        stack.enter_context(embedded.running(home, postgres=not given_database, redis=not given_redis))
+        stack.enter_context(servers.running(home, postgres=not given_database, redis=not given_redis))
         if given_database:
             given_database = stack.enter_context(scratch_database(given_database))
         port = free_port()
@@ -165,7 +166,7 @@ def stage(**settings: str) -> Iterator[Stage]:
             **settings,
         }
         service.run("migrate", environment=environment)
-        made = Stage(home, f"http://127.0.0.1:{port}", given_database or embedded.database_url(home), environment)
+        made = Stage(home, f"http://127.0.0.1:{port}", given_database or servers.database_url(home), environment)
         stack.callback(made.close)
         yield made
 

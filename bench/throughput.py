@@ -7,7 +7,7 @@ from typing import Any
 
 from bench import load
 from bench.stage import ROOT, Sink, Stage, Tell, stage, wait_for
-from hookhub import service
+from hookhub.embedded import service
 
 # A benchmark that makes no progress for this long has hit a fault.
 PATIENCE_SECONDS = 300

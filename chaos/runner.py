@@ -47,7 +47,7 @@ from chaos.setup import (
     start,
 )
 from chaos.workload.behaviour import as_json
-from hookhub import service
+from hookhub.embedded import service
 from hookhub.stream_client import DEFAULT_STREAM
 from testbed.servers import Ground
 

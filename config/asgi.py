@@ -9,8 +9,8 @@ from config.wsgi import django
 from deliveries.sending.sender import allow_many_files
 from hookhub.addresses import mounted_front
 from hookhub.cache_invalidation import listening
-from hookhub.client_address import address_of, subject_of
-from hookhub.readiness import ready, unavailable
+from hookhub.http.client_address import address_of, subject_of
+from hookhub.http.readiness import ready, unavailable
 from hookhub.server.admission import refusal_of_caller
 from hookhub.server.body import Budget
 from hookhub.server.front import Front

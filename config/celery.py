@@ -34,7 +34,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks(["deliveries"])
 # StreamStep by name: its models can only be imported once Django is set up, which is after this module is loaded.
-app.steps["worker"].update({"deliveries.worker.scheduler:Clock", "hookhub.stream.step:StreamStep"})
+app.steps["worker"].update({"deliveries.worker.scheduler:Clock", "hookhub.publishing.redis_stream.bootstep:StreamStep"})
 
 
 @setup_logging.connect

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
 from deliveries.sending.url import normalise_host
-from hookhub import embedded
+from hookhub.embedded import servers
 
 Value = TypeVar("Value")
 
@@ -89,7 +89,7 @@ def contacts(value: str) -> tuple[str, ...]:
 
 def generated(file_name: str, make: Callable[[], str]) -> str:
     """Return the secret in the file ``file_name`` of the embedded home, created on first use with mode 0600."""
-    path = embedded.home() / file_name
+    path = servers.home() / file_name
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{file_name}.{os.getpid()}")
     if not path.exists():
@@ -109,8 +109,8 @@ def generated(file_name: str, make: Callable[[], str]) -> str:
 
 EMBEDDED_DATABASE = not text("DATABASE_URL")
 EMBEDDED_REDIS = not text("REDIS_URL")
-DATABASE_URL = text("DATABASE_URL") or embedded.database_url(embedded.home())
-REDIS_URL = text("REDIS_URL") or embedded.redis_url(embedded.home())
+DATABASE_URL = text("DATABASE_URL") or servers.database_url(servers.home())
+REDIS_URL = text("REDIS_URL") or servers.redis_url(servers.home())
 
 # Development mode allows receivers on this machine and generates the secrets. It is the default without a DATABASE_URL,
 # which a production deployment sets.
@@ -155,7 +155,7 @@ except ValueError as error:
 
 DEBUG = flag("HOOKHUB_DEBUG", default=False)
 CSRF_TRUSTED_ORIGINS = list(words("HOOKHUB_TRUSTED_ORIGINS"))
-CSRF_FAILURE_VIEW = "hookhub.api.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "hookhub.http.errors.csrf_failure"
 HOOKHUB_PUBLIC_URL = text("HOOKHUB_PUBLIC_URL", "http://127.0.0.1:8000").rstrip("/")
 # The port of the web server. A webhook to it could cause a loop, by publishing the events it is sent.
 HOOKHUB_PORT = whole("PORT", 8000)
@@ -415,8 +415,8 @@ HOOKHUB_CHORES = (
     "deliveries.maintenance.retention.forget_the_old",
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
-    "hookhub.notices.tell_owners",
-    "hookhub.key_notices.warn_of_expiring_keys",
+    "hookhub.notifications.webhooks.tell_owners",
+    "hookhub.notifications.api_keys.warn_of_expiring_keys",
 )
 
 # Django -------------------------------------------------------------------------------------------------------------
@@ -439,17 +439,17 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "hookhub.middleware.answer_health_checks",
-    "hookhub.request_log.identify",
+    "hookhub.http.access_log.identify",
     "hookhub.middleware.require_a_served_host",
     "hookhub.middleware.limit_addresses",
     "hookhub.middleware.refuse_unreadable",
     "hookhub.middleware.accept_events",
     "hookhub.middleware.end_loops",
     "django.middleware.security.SecurityMiddleware",
-    "hookhub.security_headers.protect_pages",
+    "hookhub.http.security_headers.protect_pages",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "hookhub.security_headers.end_sessions",
+    "hookhub.http.security_headers.end_sessions",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -501,7 +501,7 @@ FILE_UPLOAD_HANDLERS: list[str] = []
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "hookhub.api.authentication.KeyAuthentication",
+        "hookhub.http.authentication.KeyAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -509,11 +509,11 @@ REST_FRAMEWORK = {
         "rest_framework.renderers.JSONRenderer",
         "rest_framework.renderers.BrowsableAPIRenderer",
     ],
-    "DEFAULT_PARSER_CLASSES": ["hookhub.api.parsers.StrictJSONParser"],
-    "DEFAULT_THROTTLE_CLASSES": ["hookhub.api.throttling.RequestRate"],
-    "DEFAULT_PAGINATION_CLASS": "hookhub.api.pagination.Cursor",
-    "DEFAULT_SCHEMA_CLASS": "hookhub.api.documents.DescribedSchema",
-    "EXCEPTION_HANDLER": "hookhub.api.errors.answer",
+    "DEFAULT_PARSER_CLASSES": ["hookhub.http.parsers.StrictJSONParser"],
+    "DEFAULT_THROTTLE_CLASSES": ["hookhub.http.throttling.RequestRate"],
+    "DEFAULT_PAGINATION_CLASS": "hookhub.http.pagination.Cursor",
+    "DEFAULT_SCHEMA_CLASS": "hookhub.http.openapi.DescribedSchema",
+    "EXCEPTION_HANDLER": "hookhub.http.errors.answer",
     "UNAUTHENTICATED_USER": None,
     # Payloads may contain lone surrogates, which JSON can escape but UTF-8 cannot encode.
     "UNICODE_JSON": False,
@@ -560,11 +560,11 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "hookhub.api.documents.inline_nullable_references",
-        "hookhub.api.documents.drop_nullable_of_anything",
-        "hookhub.api.documents.drop_choices_of_nothing",
-        "hookhub.api.documents.drop_unused_components",
-        "hookhub.api.documents.state_restrictions",
+        "hookhub.http.openapi.inline_nullable_references",
+        "hookhub.http.openapi.drop_nullable_of_anything",
+        "hookhub.http.openapi.drop_choices_of_nothing",
+        "hookhub.http.openapi.drop_unused_components",
+        "hookhub.http.openapi.state_restrictions",
     ],
 }
 

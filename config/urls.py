@@ -4,9 +4,9 @@ from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from hookhub.api.errors import not_found
 from hookhub.dialects import DIALECTS
-from hookhub.security_txt import security_txt
+from hookhub.http.errors import not_found
+from hookhub.http.security_txt import security_txt
 
 admin.autodiscover()
 
@@ -22,7 +22,7 @@ urlpatterns = [
     *[path(prefix, include(list(dialect.routes))) for dialect in DIALECTS.values() for prefix in dialect.prefixes],
 ]
 
-handler400 = "hookhub.api.errors.malformed_request"
-handler403 = "hookhub.api.errors.forbidden"
-handler404 = "hookhub.dialects.nowhere.not_found"
-handler500 = "hookhub.api.errors.server_error"
+handler400 = "hookhub.http.errors.malformed_request"
+handler403 = "hookhub.http.errors.forbidden"
+handler404 = "hookhub.dialects.not_found.not_found"
+handler500 = "hookhub.http.errors.server_error"

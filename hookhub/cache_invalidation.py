@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import psycopg
 from django.db import Error, connection
 
-from hookhub import event_types
-from hookhub.api import authentication, publishing
+from hookhub.event_types import registry
+from hookhub.http import authentication
+from hookhub.publishing import fast_path
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -33,11 +34,11 @@ def forget(notice: str) -> None:
         case "api_key":
             authentication.forget(name)
         case "event_types" if _is_number(name):
-            event_types.forget_organization(int(name))
+            registry.forget_organization(int(name))
         case "organization" if _is_number(name):
             authentication.forget_organization(int(name))
-            event_types.forget_organization(int(name))
-            publishing.forget_organization(int(name))
+            registry.forget_organization(int(name))
+            fast_path.forget_organization(int(name))
         case _:
             # From a newer version, or from another program that notifies this channel. Evicting too much costs a few
             # queries; evicting too little may let a revoked key in.
@@ -51,8 +52,8 @@ def _is_number(text: str) -> bool:
 def forget_everything() -> None:
     """Empty this process's caches of database rows."""
     authentication.forget_all()
-    event_types.forget_all()
-    publishing.forget_all()
+    registry.forget_all()
+    fast_path.forget_all()
 
 
 class Listener:

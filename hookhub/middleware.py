@@ -10,12 +10,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from deliveries import audit
 from deliveries.policy import hops
 from deliveries.rates import TooMany
-from hookhub import rate_limits, readiness
-from hookhub.actors import actor_of_session
-from hookhub.api import publishing
-from hookhub.api.errors import as_plain, invalid, loop_detected, shape, throttled
-from hookhub.client_address import address_of
-from hookhub.dialects.nowhere import in_callers_shape, not_found
+from hookhub.dialects.not_found import in_callers_shape, not_found
+from hookhub.http import rate_limits, readiness
+from hookhub.http.actors import actor_of_session
+from hookhub.http.client_address import address_of
+from hookhub.http.errors import as_plain, invalid, loop_detected, shape, throttled
+from hookhub.publishing import fast_path
 from hookhub.server.limits import REFUSAL_HEADERS, Refusal, written
 
 log = logging.getLogger("hookhub.http")
@@ -136,7 +136,7 @@ def accept_events(get_response: Handler) -> Handler:
 
     def answer(request: HttpRequest) -> HttpResponse:
         is_published = request.method == "POST" and request.path_info == "/v1/events"
-        answered = publishing.accept(request) if is_published else None
+        answered = fast_path.accept(request) if is_published else None
         return get_response(request) if answered is None else answered
 
     return answer

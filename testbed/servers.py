@@ -14,7 +14,8 @@ import psycopg
 from psycopg import sql
 from redis import Redis
 
-from hookhub import embedded, procfile, service
+from hookhub import procfile
+from hookhub.embedded import servers, service
 
 ORGANIZATION = "acme"
 # The file of a prepared home that holds the key of its organization.
@@ -38,7 +39,7 @@ class Ground:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.key = ""
-        self.redis_url = embedded.redis_url(home)
+        self.redis_url = servers.redis_url(home)
         self._stack = ExitStack()
         # Each restart of a server registers one more user of the servers here.
         self._revived = ExitStack()
@@ -47,7 +48,7 @@ class Ground:
     def __enter__(self) -> Self:
         """Start the servers and create the template database, unless the home was prepared."""
         with ExitStack() as stack:
-            stack.enter_context(embedded.running(self.home))
+            stack.enter_context(servers.running(self.home))
             prepared = self.home / PREPARED
             self.key = prepared.read_text() if prepared.exists() else self._fill()
             self._stack = stack.pop_all()
@@ -64,7 +65,7 @@ class Ground:
 
     def prepare(self) -> None:
         """Create the template database and stop the servers cleanly, so that a copy of this home starts with it."""
-        with embedded.running(self.home):
+        with servers.running(self.home):
             key = self._fill()
         (self.home / PREPARED).write_text(key)
 
@@ -92,12 +93,12 @@ class Ground:
         """Create a database with tables, organization and key, and flush Redis; return the database's URL."""
         self._made += 1
         name = f"chaos_{self._made}"
-        with psycopg.connect(embedded.database_url(self.home, name="postgres"), autocommit=True) as connection:
+        with psycopg.connect(servers.database_url(self.home, name="postgres"), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier("hookhub"))
             )
         self.flush_redis()
-        return embedded.database_url(self.home, name=name)
+        return servers.database_url(self.home, name=name)
 
     def find(self, name: str) -> psutil.Process | None:
         """Return the process of a server of this home, or None when it is not running."""
@@ -117,7 +118,7 @@ class Ground:
 
     def revive(self) -> None:
         """Restart the servers that are down."""
-        self._revived.enter_context(embedded.running(self.home))
+        self._revived.enter_context(servers.running(self.home))
 
     def redis(self) -> "Redis":
         """Return a client for this Redis with 5 s timeouts."""

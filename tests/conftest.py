@@ -17,7 +17,7 @@ from redis import Redis
 
 from deliveries.models import Organization, Repository
 from deliveries.sending.sender import Sender, make_sender
-from hookhub.stream.consumer import refused_of
+from hookhub.publishing.redis_stream.consumer import refused_of
 from tests.api import Caller
 from tests.receiver import Receiver
 from tests.story import Forge, ReadOnly, rows_for_several_tests

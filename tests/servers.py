@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # All tests come from one address.
 os.environ.setdefault("HOOKHUB_REQUESTS_PER_ADDRESS", "0")
 
-from hookhub import embedded  # noqa: E402 - reads the variables above
+from hookhub.embedded import servers  # noqa: E402 - reads the variables above
 
 # xdist workers inherit the controller's REDIS_URL, which must be replaced by their own.
 OWN_REDIS = not os.environ.get("REDIS_URL") or os.environ.get("HOOKHUB_TESTS_OWN_REDIS") == "1"
@@ -25,7 +25,7 @@ if OWN_REDIS:
     os.environ["HOOKHUB_TESTS_OWN_REDIS"] = "1"
     # Each xdist worker uses its own Redis database, so that no wake-up reaches another worker.
     number = int(WORKER.removeprefix("gw")) % 16
-    os.environ["REDIS_URL"] = embedded.redis_url(embedded.home()).replace("db=0", f"db={number}")
+    os.environ["REDIS_URL"] = servers.redis_url(servers.home()).replace("db=0", f"db={number}")
 
 _running = ExitStack()
 _connect = socket.socket.connect
@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     `make fast` sets HOOKHUB_TESTS_WITHOUT_SERVERS, because its tests need no servers.
     """
     if not config.option.collectonly and not os.environ.get("HOOKHUB_TESTS_WITHOUT_SERVERS"):
-        _running.enter_context(embedded.running(embedded.home(), durable=False, postgres=OWN_POSTGRES, redis=OWN_REDIS))
+        _running.enter_context(servers.running(servers.home(), durable=False, postgres=OWN_POSTGRES, redis=OWN_REDIS))
     socket.socket.connect = _connect_nearby  # type: ignore[method-assign, assignment]
 
 

@@ -213,7 +213,7 @@ def ids_swapped() -> None:
 
 def stream_entries_finished_before_they_are_stored() -> None:
     """Acknowledge stream entries in Redis before PostgreSQL has stored their events."""
-    from hookhub.stream.reader import Reader
+    from hookhub.publishing.redis_stream.reader import Reader
 
     publish = Reader._publish
 

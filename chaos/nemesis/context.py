@@ -15,7 +15,7 @@ import psutil
 import psycopg
 
 from chaos.history import Interruption, Kind
-from hookhub import service
+from hookhub.embedded import service
 from testbed.processes import Crew, Ended, is_alive
 from testbed.proxy import Proxy
 from testbed.servers import Ground

@@ -23,7 +23,7 @@ from hookhub.admin.keyset import LogAdmin
 from hookhub.admin.organizations import Undeletable
 from hookhub.admin.presenters import NAMED_ORGANIZATION, moment
 from hookhub.admin.tenancy import is_unrestricted
-from hookhub.api import authentication
+from hookhub.http import authentication
 from hookhub.models import ApiKey, Membership, Replay, Scope
 
 

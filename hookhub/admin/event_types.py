@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from deliveries.models import Organization
 from deliveries.webhooks.fields import InvalidFields
-from hookhub import event_types
 from hookhub.admin.base import Guarded
 from hookhub.admin.filters import OrganizationFilter
+from hookhub.event_types import registry
 from hookhub.models import OwnEventType
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class EventTypeForm(ModelForm):
             if (value := self._read(name, cleaned.get(name))) is not None or not self.errors.get(name):
                 self.wanted[name] = value
         try:
-            event_types.check(self.wanted, now=None if self.instance.pk is None else self.instance)
+            registry.check(self.wanted, now=None if self.instance.pk is None else self.instance)
         except InvalidFields as error:
             for path, fault in error.faults.items():
                 field = path.partition(".")[0].partition("[")[0]
@@ -77,10 +77,10 @@ class EventTypeAdmin(Guarded):
         del request
         now = timezone.now()
         if change:
-            obj = event_types.change(obj, form.wanted, now=now)
+            obj = registry.change(obj, form.wanted, now=now)
         else:
             organization: Organization = form.cleaned_data["organization"]
-            obj.pk = event_types.register(form.wanted, organization=organization, now=now).pk
+            obj.pk = registry.register(form.wanted, organization=organization, now=now).pk
 
     def changeform_view(
         self,
@@ -94,7 +94,7 @@ class EventTypeAdmin(Guarded):
             return super().changeform_view(request, object_id, form_url, extra_context)
         except InvalidFields as error:
             self.message_user(request, str(error), messages.ERROR)
-        except event_types.Taken:
+        except registry.Taken:
             self.message_user(request, "This event type already exists.", messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
@@ -102,10 +102,10 @@ class EventTypeAdmin(Guarded):
         """Delete one event type as the API does."""
         del request
         if isinstance(obj, OwnEventType):
-            event_types.forget(obj, now=timezone.now())
+            registry.forget(obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete several event types as the API does."""
         del request
         for row in queryset:
-            event_types.forget(row, now=timezone.now())
+            registry.forget(row, now=timezone.now())

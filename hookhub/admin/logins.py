@@ -15,8 +15,8 @@ from django.http import HttpRequest, HttpResponse
 
 from deliveries import rates, secret_text
 from deliveries.rates import Policy, TooMany
-from hookhub import rate_limits
-from hookhub.client_address import address_of, subject_of
+from hookhub.http import rate_limits
+from hookhub.http.client_address import address_of, subject_of
 
 log = logging.getLogger("hookhub.logins")
 

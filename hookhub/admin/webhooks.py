@@ -17,7 +17,6 @@ from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.rates import TooMany
 from deliveries.webhooks import fields, lifecycle
-from hookhub import samples
 from hookhub.admin.base import ObjectActions, PluralTitle, page_of, tally
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.formatting import deliveries, when
@@ -25,7 +24,8 @@ from hookhub.admin.forms.webhook import WebhookForm
 from hookhub.admin.presenters import row_of
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
-from hookhub.api.permissions import MASTER_ONLY
+from hookhub.event_types import examples
+from hookhub.http.authorization import MASTER_ONLY
 from hookhub.models import Scope
 
 LATEST = 20
@@ -296,7 +296,7 @@ class WebhookAdmin(PluralTitle, ObjectActions):
                 left_alone.append("not enabled")
                 continue
             try:
-                sample = samples.choose(webhook, request.POST.get("type") or None)
+                sample = examples.choose(webhook, request.POST.get("type") or None)
             except fields.InvalidFields as error:
                 left_alone.append(f"({error.faults['type']})")
                 continue
@@ -348,7 +348,7 @@ def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
         "secrets": secrets_of(webhook, now=now),
         "own_headers": headers_of(webhook),
         "rows": [row_of(delivery, now=now) for delivery in latest],
-        "tests": sorted(samples.samples_for(webhook)) if able and webhook.active else [],
+        "tests": sorted(examples.samples_for(webhook)) if able and webhook.active else [],
         "buttons": [(name, text) for name, text, fits in OBJECT_ACTIONS if able and fits(webhook)],
     }
 

@@ -14,8 +14,8 @@ from rest_framework.response import Response
 
 from deliveries.db.ids import first_id_at
 from deliveries.models import AuditEntry
-from hookhub.api.filters import TEXT, known_only, moment
-from hookhub.api.permissions import enter, is_operator, require
+from hookhub.http.authorization import enter, is_operator, require
+from hookhub.http.query import TEXT, known_only, moment
 from hookhub.models import ApiKey, Scope
 
 FILTERS = ("action", "actor", "target", "since", "until")

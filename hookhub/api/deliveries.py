@@ -17,9 +17,6 @@ from deliveries.models import Delivery, Organization, Webhook
 from deliveries.redelivery import Selection
 from hookhub import replays
 from hookhub.addresses import path_of
-from hookhub.api.errors import MUST_NOT_BE_EMPTY, conflict, invalid
-from hookhub.api.filters import TEXT, TIME_PARAMETERS, known_only, moment, read_id, read_uuid
-from hookhub.api.permissions import enter
 from hookhub.api.serializers import (
     MAX_IDS,
     DeliveryDetailSerializer,
@@ -28,6 +25,9 @@ from hookhub.api.serializers import (
     ReplaySerializer,
 )
 from hookhub.api.webhooks import fields_of, repository_of
+from hookhub.http.authorization import enter
+from hookhub.http.errors import MUST_NOT_BE_EMPTY, conflict, invalid
+from hookhub.http.query import TEXT, TIME_PARAMETERS, known_only, moment, read_id, read_uuid
 from hookhub.models import Replay, Scope
 
 EMPTY: tuple[object, ...] = (None, "", [], {})

@@ -15,13 +15,13 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.models import Organization
 from deliveries.systems import DEFAULT, DIALECTS
-from hookhub import event_types
 from hookhub.addresses import path_of
-from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import known_only
-from hookhub.api.permissions import enter
 from hookhub.api.serializers import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
 from hookhub.api.webhooks import fields_of
+from hookhub.event_types import registry
+from hookhub.http.authorization import enter
+from hookhub.http.errors import conflict, invalid
+from hookhub.http.query import known_only
 from hookhub.models import ApiKey, OwnEventType, Scope
 
 DIALECT = OpenApiParameter(
@@ -50,7 +50,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         dialect = request.query_params.get("dialect") or (organization.default_dialect if organization else DEFAULT)
         if dialect not in DIALECTS:
             raise invalid({"dialect": f"must be one of: {', '.join(DIALECTS)}"})
-        own = event_types.own(organization).types if organization else {}
+        own = registry.own(organization).types if organization else {}
         rows = [shown(each, None) for each in own.values()]
         documented = catalogue.of(dialect).types
         rows += [shown(each, dialect) for name, each in documented.items() if name not in own]
@@ -62,12 +62,12 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         wanted = fields_of(request.data)
         organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
         try:
-            row = event_types.register(wanted, organization=organization, now=timezone.now())
-        except event_types.Taken as error:
+            row = registry.register(wanted, organization=organization, now=timezone.now())
+        except registry.Taken as error:
             message = "already exists; change it with PATCH"
             raise conflict("This event type already exists.", fields={"type": message}) from error
         headers = {"Location": path_of(f"/v1/event-types/{row.type}")}
-        return Response(shown(event_types.as_event_type(row), None), status=201, headers=headers)
+        return Response(shown(registry.as_event_type(row), None), status=201, headers=headers)
 
 
 class EventTypeView(GenericAPIView[OwnEventType]):
@@ -82,7 +82,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         known_only(request, "dialect")
         organization = visited(request)
         named = request.query_params.get("dialect")
-        if organization and named is None and (own := event_types.own(organization).types.get(name)):
+        if organization and named is None and (own := registry.own(organization).types.get(name)):
             return Response(shown(own, None))
         dialect = named or (organization.default_dialect if organization else DEFAULT)
         found = catalogue.of(dialect).types.get(name) if dialect in DIALECTS else None
@@ -92,11 +92,11 @@ class EventTypeView(GenericAPIView[OwnEventType]):
 
     def patch(self, request: Request, name: str) -> Response:
         row = self.find(request, name)
-        changed = event_types.change(row, fields_of(request.data), now=timezone.now())
-        return Response(shown(event_types.as_event_type(changed), None))
+        changed = registry.change(row, fields_of(request.data), now=timezone.now())
+        return Response(shown(registry.as_event_type(changed), None))
 
     def delete(self, request: Request, name: str) -> Response:
-        event_types.forget(self.find(request, name), now=timezone.now())
+        registry.forget(self.find(request, name), now=timezone.now())
         return Response(status=204)
 
     def find(self, request: Request, name: str) -> OwnEventType:

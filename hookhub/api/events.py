@@ -20,12 +20,6 @@ from deliveries.event_types.catalogue import Catalogue
 from deliveries.events import NO_SNAPSHOT, IdempotencyConflict, NameSnapshot, NewEvent
 from deliveries.models import Event, Organization, Repository
 from deliveries.policy.hops import HEADER as HOPS
-from hookhub import event_types, rate_limits, repositories
-from hookhub.api import intake
-from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import TEXT, TIME_PARAMETERS, between, known_only, read_uuid
-from hookhub.api.parsers import RawParser
-from hookhub.api.permissions import enter, require_scope
 from hookhub.api.serializers import (
     EventDetailSerializer,
     EventSerializer,
@@ -34,14 +28,21 @@ from hookhub.api.serializers import (
     ReceiptSerializer,
     ValidatedSerializer,
 )
-from hookhub.api.throttling import caller_of
 from hookhub.api.webhooks import repository_of
+from hookhub.event_types import registry
+from hookhub.event_types.schemas import Budget
+from hookhub.http import rate_limits
+from hookhub.http.authorization import enter, require_scope
+from hookhub.http.errors import conflict, invalid
+from hookhub.http.parsers import RawParser
+from hookhub.http.query import TEXT, TIME_PARAMETERS, between, known_only, read_uuid
+from hookhub.http.throttling import caller_of
 from hookhub.models import Scope
-from hookhub.repositories import in_another_case
-from hookhub.schemas import Budget
+from hookhub.publishing import parse, repositories
+from hookhub.publishing.repositories import in_another_case
 
 # A batch appends the position of each event to the key, and the result must still fit.
-MAX_HEADER_KEY_LENGTH = intake.MAX_KEY_LENGTH - 10
+MAX_HEADER_KEY_LENGTH = parse.MAX_KEY_LENGTH - 10
 KEY_REUSED = "was already used with different content; use a new key for a new event"
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -98,10 +99,10 @@ class EventsView(GenericAPIView[Event]):
         # The framework turns an empty body into an empty form, without calling a parser.
         read: object = request.data
         content = read if isinstance(read, bytes) else b""
-        taken = intake.read_once(request.META, content, request.content_type or "")
+        taken = parse.read_once(request.META, content, request.content_type or "")
         organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
         require_validity(taken, organization=organization)
-        passed = intake.hops_of(request.headers.get(HOPS))
+        passed = parse.hops_of(request.headers.get(HOPS))
         header = request.headers.get("Idempotency-Key")
         events = published_events(
             taken,
@@ -140,7 +141,7 @@ class ValidateView(GenericAPIView[Event]):
         require_scope(request, Scope.PUBLISH)
         read: object = request.data
         content = read if isinstance(read, bytes) else b""
-        taken = intake.read_once(request.META, content, request.content_type or "")
+        taken = parse.read_once(request.META, content, request.content_type or "")
         organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
         require_validity(taken, organization=organization)
         found, missing = repositories_for(taken, organization=organization)
@@ -180,7 +181,7 @@ def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
     return events
 
 
-def named_in(taken: intake.Intake) -> str | None:
+def named_in(taken: parse.Intake) -> str | None:
     """Return the organization that the events name, or None if they name none; raise a 422 if they name several."""
     named = {event.organization for event in taken.events}
     if len(named) > 1:
@@ -188,7 +189,7 @@ def named_in(taken: intake.Intake) -> str | None:
     return named.pop()
 
 
-def names_within(organization: Organization, taken: intake.Intake) -> dict[str, str]:
+def names_within(organization: Organization, taken: parse.Intake) -> dict[str, str]:
     """Map each repository name in the events, short or full, to the repository's name within the organization.
 
     The full name of another organization's repository maps to the empty string, which no repository has as its name.
@@ -205,7 +206,7 @@ def repositories_named(organization: Organization, names: Collection[str]) -> di
     return dict(Repository.objects.filter(organization=organization, name__in=names).values_list("name", "id"))
 
 
-def repositories_for(taken: intake.Intake, *, organization: Organization) -> tuple[dict[str, int], set[str]]:
+def repositories_for(taken: parse.Intake, *, organization: Organization) -> tuple[dict[str, int], set[str]]:
     """Return the ids of the repositories that the events name, by name, and the names of those to create.
 
     Names are to be created only if they are valid, and if the organization has creation on publish enabled.
@@ -218,7 +219,7 @@ def repositories_for(taken: intake.Intake, *, organization: Organization) -> tup
 
 
 def published_events(
-    taken: intake.Intake,
+    taken: parse.Intake,
     *,
     organization: Organization,
     finish: Callable[[list[NewEvent]], list[NewEvent]] = list,
@@ -238,7 +239,7 @@ def published_events(
 
 
 def new_events(
-    taken: intake.Intake,
+    taken: parse.Intake,
     *,
     organization: Organization,
     repositories: Mapping[str, int],
@@ -286,7 +287,7 @@ def no_repository(organization: Organization, similar: str | None) -> str:
     return f"{organization.slug} has no such repository; create it with POST /v1/repositories"
 
 
-def require_validity(taken: intake.Intake, *, organization: Organization, own: Catalogue | None = None) -> None:
+def require_validity(taken: parse.Intake, *, organization: Organization, own: Catalogue | None = None) -> None:
     """Raise a 422 for data that violates the schema of its type, if the organization has validation enabled.
 
     ``own`` holds the organization's custom event types; without it they are read from the database.
@@ -295,16 +296,16 @@ def require_validity(taken: intake.Intake, *, organization: Organization, own: C
         return
     # A generator, because the parsed data of all events together may take twenty times the memory of the body.
     published = ((event.type, event.data) for event in taken.events)
-    own = event_types.own(organization) if own is None else own
-    found = event_types.faults_in(published, organization=organization, own=own, budget=Budget.of(len(taken.events)))
+    own = registry.own(organization) if own is None else own
+    found = registry.faults_in(published, organization=organization, own=own, budget=Budget.of(len(taken.events)))
     if found:
         raise invalid({field_of(taken, position, path): fault for (position, path), fault in found.items()})
 
 
-def with_keys(events: list[NewEvent], taken: intake.Intake, *, header: str | None, content: bytes) -> list[NewEvent]:
+def with_keys(events: list[NewEvent], taken: parse.Intake, *, header: str | None, content: bytes) -> list[NewEvent]:
     """Derive a key from the header for each event without one; raise a 422 for an invalid or repeated key."""
     if header is not None:
-        if (fault := intake.fault_in_key(header)) or len(header) > MAX_HEADER_KEY_LENGTH:
+        if (fault := parse.fault_in_key(header)) or len(header) > MAX_HEADER_KEY_LENGTH:
             raise invalid({"Idempotency-Key": fault or f"must be at most {MAX_HEADER_KEY_LENGTH} characters"})
         if not taken.is_batch and events[0].idempotency_key not in {None, header}:
             raise invalid({"id": "differs from the Idempotency-Key header; send only one of them"})
@@ -317,7 +318,7 @@ def with_keys(events: list[NewEvent], taken: intake.Intake, *, header: str | Non
     return events
 
 
-def keyed(event: NewEvent, header: str, taken: intake.Intake, position: int, content: bytes) -> NewEvent:
+def keyed(event: NewEvent, header: str, taken: parse.Intake, position: int, content: bytes) -> NewEvent:
     """Return the event with a key derived from the request's, or unchanged if it has one already."""
     if event.idempotency_key is not None:
         return event
@@ -328,7 +329,7 @@ def keyed(event: NewEvent, header: str, taken: intake.Intake, position: int, con
 
 
 def publish(
-    events: Sequence[NewEvent], taken: intake.Intake, *, snapshot: NameSnapshot = NO_SNAPSHOT, now: datetime
+    events: Sequence[NewEvent], taken: parse.Intake, *, snapshot: NameSnapshot = NO_SNAPSHOT, now: datetime
 ) -> tuple[object, dict[str, str]]:
     """Store the events and return the response's body and headers; raise a 409 for a key used with other content."""
     try:
@@ -349,6 +350,6 @@ def written_as_utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
-def field_of(taken: intake.Intake, position: int, name: str) -> str:
+def field_of(taken: parse.Intake, position: int, name: str) -> str:
     """Return the path by which errors name a field of one of the events."""
     return f"events[{position}].{name}" if taken.is_batch else name

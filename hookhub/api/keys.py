@@ -10,12 +10,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hookhub import api_keys
-from hookhub.api import authentication
-from hookhub.api.filters import known_only
 from hookhub.api.organizations import refuse_unknown_fields
-from hookhub.api.permissions import enter
 from hookhub.api.serializers import ApiKeyChangesSerializer, ApiKeySerializer, ApiKeyWithTextSerializer, RollSerializer
 from hookhub.api.webhooks import fields_of
+from hookhub.http import authentication
+from hookhub.http.authorization import enter
+from hookhub.http.query import known_only
 from hookhub.models import ApiKey, Scope
 
 

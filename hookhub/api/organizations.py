@@ -17,12 +17,12 @@ from rest_framework.serializers import BaseSerializer
 from deliveries import audit, names
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle
-from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import known_only
-from hookhub.api.permissions import enter, enter_webhooks, is_operator
 from hookhub.api.serializers import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.audited import audited
+from hookhub.http.authorization import enter, enter_webhooks, is_operator
+from hookhub.http.errors import conflict, invalid
+from hookhub.http.query import known_only
 from hookhub.models import INCLUDED, ApiKey, Scope
 
 

@@ -27,7 +27,9 @@ from deliveries.webhooks.fields import (
     MAX_RETRIES,
     MAX_RETRY_WAIT,
 )
-from hookhub import api_keys, event_types, networks
+from hookhub import api_keys
+from hookhub.event_types import registry
+from hookhub.http import networks
 from hookhub.models import ApiKey, Replay, Scope
 
 Row = TypeVar("Row", bound=models.Model)
@@ -439,7 +441,7 @@ class EventTypeName(serializers.CharField):
     """The name of an event type: words joined by dots."""
 
 
-@extend_schema_field({"type": "string", "maxLength": event_types.MAX_DESCRIPTION_LENGTH, "pattern": plain_text.PATTERN})
+@extend_schema_field({"type": "string", "maxLength": registry.MAX_DESCRIPTION_LENGTH, "pattern": plain_text.PATTERN})
 class DescriptionField(serializers.CharField):
     """One line of text for people."""
 

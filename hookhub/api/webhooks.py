@@ -16,10 +16,9 @@ from rest_framework.response import Response
 from deliveries import redelivery, stats
 from deliveries.models import Delivery, Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle
-from hookhub import samples
 from hookhub.addresses import path_of
-from hookhub.api.errors import conflict, invalid
-from hookhub.api.filters import HOURS, TEXT, known_only, read_uuid, read_window
+from hookhub.api.presenters.base import NATIVE, Speaking
+from hookhub.api.presenters.openapi import WORDS
 from hookhub.api.serializers import (
     ChangedWebhookSerializer,
     DeliverySerializer,
@@ -35,8 +34,9 @@ from hookhub.api.serializers import (
     WebhookSerializer,
     WebhookWithSecretSerializer,
 )
-from hookhub.api.speaking import NATIVE, Speaking
-from hookhub.api.webhook_documents import WORDS
+from hookhub.event_types import examples
+from hookhub.http.errors import conflict, invalid
+from hookhub.http.query import HOURS, TEXT, known_only, read_uuid, read_window
 from hookhub.models import Scope
 
 
@@ -247,7 +247,7 @@ class TestView(Speaking, GenericAPIView[Delivery]):
         known_fields_only(wanted, "type")
         if not webhook.active:
             raise conflict("The webhook is disabled; enable it first.")
-        sample = samples.choose(webhook, wanted.get("type"))
+        sample = examples.choose(webhook, wanted.get("type"))
         delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
         return Response(DeliverySerializer(delivery).data, status=202)
 

@@ -1,6 +1,6 @@
 """The registry of dialects. A new one needs a package here, a line below and a folder of golden exchanges.
 
-Coregit and codmir are not in it: they have no paths of their own, but share HookHub's (hookhub.api.speaking).
+Coregit and codmir are not in it: they have no paths of their own, but share HookHub's (hookhub.api.presenters).
 """
 
 from hookhub.dialects.base import Dialect

@@ -10,10 +10,10 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from deliveries import audit
-from hookhub.actors import actor_of_key
-from hookhub.api.authentication import UNKNOWN, KeyHolder, find, read_key, verified
+from hookhub.http.access_log import name_caller
+from hookhub.http.actors import actor_of_key
+from hookhub.http.authentication import UNKNOWN, KeyHolder, find, read_key, verified
 from hookhub.models import ApiKey
-from hookhub.request_log import name_caller
 
 # No authentication by session: a dialect is for programs, and a logged-in browser must not be tricked into calling it.
 HOW = "Send your API key as `Authorization: Bearer hh_…`, as `token hh_…`, or as the password of Basic authentication."

@@ -16,16 +16,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deliveries.models import Attempt, Organization, Repository, Webhook
-from hookhub.api.documents import DescribedSchema
-from hookhub.api.errors import bad_request
-from hookhub.api.filters import whole_number
-from hookhub.api.intake import MAX_DEPTH, is_deeper_than
 from hookhub.api.meta import OneFormat
-from hookhub.api.parsers import StrictJSONParser
-from hookhub.api.permissions import enter, enter_webhooks
 from hookhub.dialects.authentication import CredentialsAuthentication
-from hookhub.dialects.problems import Problem, Tell, not_an_object, problem_of
+from hookhub.http.authorization import enter, enter_webhooks
+from hookhub.http.errors import bad_request
+from hookhub.http.openapi import DescribedSchema
+from hookhub.http.parsers import StrictJSONParser
+from hookhub.http.problems import Problem, Tell, not_an_object, problem_of
+from hookhub.http.query import whole_number
 from hookhub.models import ApiKey, Scope
+from hookhub.publishing.parse import MAX_DEPTH, is_deeper_than
 
 # Larger than any row's number will be, and still a bigint.
 MAX_NUMBER = 10**18 - 1

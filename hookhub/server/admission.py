@@ -11,7 +11,7 @@ from django.http import parse_cookie
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
-from hookhub.api import authentication
+from hookhub.http import authentication
 from hookhub.server.limits import Refusal
 
 

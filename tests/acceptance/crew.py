@@ -12,8 +12,8 @@ from typing import Self
 import psutil
 
 from bench.stage import free_port
-from hookhub import service
 from hookhub.client import Client
+from hookhub.embedded import service
 from testbed import processes, servers
 from testbed.servers import Ground
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from redis import Redis, RedisError
 
 from bench.stage import free_port
-from hookhub import embedded
+from hookhub.embedded import servers
 from hookhub.procfile import ROOT
 from tests.acceptance.crew import wait_until
 
@@ -29,8 +29,8 @@ def settings_of_a_deployment(home: Path, *, port: int, programs: Path | None = N
     ``programs`` is the folder whose python and granian are used; by default this interpreter's.
     """
     return {
-        "DATABASE_URL": embedded.database_url(home),
-        "REDIS_URL": embedded.redis_url(home),
+        "DATABASE_URL": servers.database_url(home),
+        "REDIS_URL": servers.redis_url(home),
         # A deployment must not use anything from an embedded home.
         "HOOKHUB_HOME": "/nonexistent",
         "HOOKHUB_DEVELOPMENT": "0",
@@ -48,7 +48,7 @@ def valkey_of_a_deployment(folder: Path) -> Iterator[Valkey]:
     """Run the Valkey of docker-compose.yml with its own script and users, on a loopback port."""
     port, password, producer = free_port(), "0123456789abcdef", "fedcba9876543210"
     environment = {
-        "PATH": f"{embedded.valkey_binary().parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{servers.valkey_binary().parent}{os.pathsep}{os.environ['PATH']}",
         "TMPDIR": str(folder),
         "VALKEY_PASSWORD": password,
         "VALKEY_PRODUCER_PASSWORD": producer,

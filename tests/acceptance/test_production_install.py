@@ -14,8 +14,8 @@ import pytest
 from redis import Redis
 
 from bench.stage import free_port
-from hookhub import embedded, service
 from hookhub.client import Client
+from hookhub.embedded import servers, service
 from hookhub.procfile import ROOT
 from hookhub.stream_client import StreamPublisher
 from tests.acceptance.crew import home_of_its_own, wait_until
@@ -90,7 +90,7 @@ def test_every_module_and_every_commands_help_loads_on_requirements_alone(progra
 
 
 def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: Receiver) -> None:
-    with home_of_its_own() as home, embedded.running(home, redis=False), valkey_of_a_deployment(home) as valkey:
+    with home_of_its_own() as home, servers.running(home, redis=False), valkey_of_a_deployment(home) as valkey:
         port = free_port()
         settings = settings_of_a_deployment(
             home, port=port, programs=programs, REDIS_URL=valkey.url, HOOKHUB_ALLOWED_NETWORKS="127.0.0.0/8"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.stage import free_port
-from hookhub import service
+from hookhub.embedded import service
 from hookhub.procfile import ROOT
 from tests.acceptance.crew import home_of_its_own
 

@@ -8,8 +8,8 @@ import psutil
 import pytest
 from redis import Redis
 
-from hookhub import embedded, service
 from hookhub.client import Event
+from hookhub.embedded import servers, service
 from hookhub.stream_client import DEFAULT_STREAM, StreamPublisher
 from tests.acceptance.crew import Crew, prepared_home, wait_until
 from tests.receiver import Receiver
@@ -34,7 +34,7 @@ def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_tw
     crew: Crew, receiver: Receiver
 ) -> None:
     crew.client.webhooks.create(receiver.url(), events=["*"])
-    redis = Redis.from_url(embedded.redis_url(crew.home))
+    redis = Redis.from_url(servers.redis_url(crew.home))
     expected = orphaned = 0
 
     def in_hand() -> int:
@@ -49,7 +49,7 @@ def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_tw
                 return
             worker.resume()
 
-    with StreamPublisher(embedded.redis_url(crew.home)) as hookhub:
+    with StreamPublisher(servers.redis_url(crew.home)) as hookhub:
         hookhub.publish("push", "the first")
         wait_until(lambda: crew.states() == {"delivered": 1}, "the first event")
         for kill in range(KILLS):

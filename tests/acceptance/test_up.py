@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from bench.stage import free_port
-from hookhub import embedded, service
+from hookhub.embedded import servers, service
 from hookhub.procfile import ROOT
 from tests.acceptance.crew import home_of_its_own, wait_until
 from tests.acceptance.deployment import settings_of_a_deployment
@@ -131,7 +131,7 @@ def test_a_port_that_is_taken_is_told_by_name_before_anything_is_started(tmp_pat
 
 
 def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
-    with home_of_its_own() as home, embedded.running(home):
+    with home_of_its_own() as home, servers.running(home):
         port = free_port()
         own = settings_of_a_deployment(home, port=port)
         environment = {**os.environ, **own}

@@ -21,11 +21,11 @@ from deliveries.pipeline import attempt_log, attempting
 from deliveries.policy.outcomes import NoResponse
 from deliveries.systems import DIALECTS
 from deliveries.version import VERSION
-from hookhub import request_log
-from hookhub.api import intake
 from hookhub.git import install
+from hookhub.http import access_log
 from hookhub.models import ApiKey
-from hookhub.stream import consumer, entries, refused
+from hookhub.publishing import parse
+from hookhub.publishing.redis_stream import consumer, dead_letters, entries
 from tests.contract import source
 from tests.unit.made_up import NOW, a_claim, a_reply, a_result
 
@@ -107,7 +107,7 @@ def messages() -> Iterator[str]:
     yield f"queue {settings.CELERY_TASK_DEFAULT_QUEUE}"
     yield f"stream {settings.HOOKHUB_STREAM} group={consumer.GROUP} refused={consumer.refused_of('*')}"
     yield f"stream fields {' '.join(entries.FIELDS)}"
-    yield f"stream refused fields {' '.join(name.decode() for name in refused.OURS)}"
+    yield f"stream refused fields {' '.join(name.decode() for name in dead_letters.OURS)}"
     for pattern in source.redis_keys():
         yield f"redis key {pattern}"
     for channel in source.channels():
@@ -119,7 +119,7 @@ def messages() -> Iterator[str]:
     for column in (vault.SECRETS, vault.HEADERS, vault.URL):
         yield f"sealed for {column} prefix={vault.PREFIX.decode()}"
     # Stored with every event that has a key. A different fingerprint would turn legitimate repeats into conflicts.
-    [event] = intake.read(EVENT, "application/json").events
+    [event] = parse.read(EVENT, "application/json").events
     yield f"fingerprint {event.fingerprint().hex()} of {EVENT.decode()}"
     yield f"git hook known by {install._MARK}"
     yield f"postgresql application_name {settings.DATABASES['default']['OPTIONS']['application_name']}"
@@ -131,9 +131,9 @@ def logs() -> Iterator[str]:
         yield f"logger {name}"
     request = RequestFactory().get("/v1/events", {"state": "failed"})
     request.META["HTTP_X_REQUEST_ID"] = "r1"
-    request_log.name_caller(request.META, _key())
+    access_log.name_caller(request.META, _key())
     request.__dict__["_cached_user"] = _person()
-    for name in json.loads(request_log.line_of(request, HttpResponse(), took=0.5)):
+    for name in json.loads(access_log.line_of(request, HttpResponse(), took=0.5)):
         yield f"hookhub.access {name}"
     found: dict[str, None] = {}
     for answer, failures, ours in product(ANSWERS.values(), (0, 99), (True, None)):

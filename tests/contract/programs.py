@@ -29,7 +29,7 @@ from hookhub import client, receiving, stream_client
 from hookhub.git import hook
 from hookhub.git import settings as hook_settings
 from hookhub.git.spool import Line, Spool
-from hookhub.stream.refused import Counts
+from hookhub.publishing.redis_stream.dead_letters import Counts
 from tests.contract import source
 from tests.contract.source import ROOT
 

@@ -13,8 +13,8 @@ from deliveries import pipeline, vault
 from deliveries.db.ids import uuid7
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.sending.sender import Sender
-from hookhub import event_types
 from hookhub.dialects.social_gateway.delivery_ids import number_of
+from hookhub.event_types import registry
 from tests.api import Caller
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, together
@@ -235,7 +235,7 @@ def test_the_organization_chooses_between_the_two_formats_of_these_clients(
 
 def test_the_organizations_own_types_can_be_asked_for(caller: Caller) -> None:
     wanted = {"type": "build.done", "description": "A build."}
-    event_types.register(wanted, organization=Organization.objects.get(), now=timezone.now())
+    registry.register(wanted, organization=Organization.objects.get(), now=timezone.now())
 
     assert create(caller, events=["build.done", "push"])["events"] == ["build.done", "push"]
 

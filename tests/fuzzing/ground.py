@@ -9,7 +9,7 @@ from typing import Any
 import requests
 
 from bench.hostile import WITHOUT_LIMITS
-from hookhub import service
+from hookhub.embedded import service
 from tests.acceptance.crew import Crew, prepared_home, wait_until
 from tests.fuzzing import rows
 from tests.receiver import Receiver

@@ -9,8 +9,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from deliveries.models import Delivery, Event, Organization, Webhook
-from hookhub import event_types
-from hookhub.event_types import MAX_CUSTOM_TYPES
+from hookhub.event_types import registry
+from hookhub.event_types.registry import MAX_CUSTOM_TYPES
 from hookhub.models import OwnEventType
 from tests.integration.test_admin import act, messages_of, page, page_of, press
 from tests.story import Forge
@@ -99,7 +99,7 @@ def sent() -> list[tuple[str, int | None]]:
 def test_the_page_offers_the_types_that_a_webhook_asks_for_and_sends_the_chosen_one(
     forge: Forge, operator: Client, now: datetime
 ) -> None:
-    event_types.register({"type": "tag.moved", "example": 1}, organization=forge.organization, now=now)
+    registry.register({"type": "tag.moved", "example": 1}, organization=forge.organization, now=now)
     webhook = forge.webhook(now=now, events=["tag"])
     forge.webhook(now=now, path="/other")
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from deliveries.models import Organization
-from hookhub.api import authentication
+from hookhub.http import authentication
 from hookhub.models import Scope
 from hookhub.server.admission import refusal_of_caller
 from tests.api import Caller

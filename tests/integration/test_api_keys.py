@@ -16,13 +16,14 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from deliveries.models import Event, Organization, Repository
-from hookhub import api_keys, event_types, key_text, remembering
-from hookhub.api import authentication
-from hookhub.api.authentication import MISTYPED, UNKNOWN
+from hookhub import api_keys, key_text, remembering
 from hookhub.cache_invalidation import CHANNEL, Listener, forget
-from hookhub.key_notices import warn_of_expiring_keys
+from hookhub.event_types import registry
+from hookhub.http import authentication
+from hookhub.http.authentication import MISTYPED, UNKNOWN
 from hookhub.management.commands.send_event import key_of
 from hookhub.models import ApiKey, Membership, OwnEventType, Scope, digest
+from hookhub.notifications.api_keys import warn_of_expiring_keys
 from tests.api import Caller, faults
 
 pytestmark = pytest.mark.django_db
@@ -220,7 +221,7 @@ def test_the_database_announces_every_change_of_what_is_kept_in_memory(api: Call
         assert announced() == [f"api_key:{key.key_id}"]
         key.revoke(now=timezone.now())
         assert announced() == [f"api_key:{key.key_id}"]
-        event_types.register(own, organization=organization, now=timezone.now())
+        registry.register(own, organization=organization, now=timezone.now())
         assert announced() == [f"event_types:{organization.pk}"]
         OwnEventType.objects.all().delete()
         assert announced() == [f"event_types:{organization.pk}"]

@@ -22,11 +22,12 @@ from deliveries import pipeline
 from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Repository, Webhook
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
-from hookhub import event_types, replays
+from hookhub import replays
 from hookhub.dialects.social_gateway.delivery_ids import number_of
+from hookhub.event_types import registry
 from hookhub.management.commands import up
 from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
-from hookhub.stream.consumer import refused_of
+from hookhub.publishing.redis_stream.consumer import refused_of
 from tests.api import Caller
 from tests.story import Forge, deliver_due
 
@@ -79,7 +80,7 @@ def world(forge: Forge, sender: Sender, settings: Settings) -> World:
         waiting=waiting,
         attempt=Attempt.objects.get(),
         replay=replays.start(forge.organization, selection=selection, now=now),
-        event_type=event_types.register({"type": "my.type"}, organization=forge.organization, now=now),
+        event_type=registry.register({"type": "my.type"}, organization=forge.organization, now=now),
         key=ApiKey.issue(organization=forge.organization, scope=Scope.READ, now=now)[0],
         person=person,
         membership=Membership.objects.create(user=person, organization=forge.organization),
@@ -537,7 +538,7 @@ def test_what_is_done_with_refused_entries_is_in_the_audit_log(
 def test_a_person_who_is_not_logged_in_is_no_actor_of_anybodys_name(world: World) -> None:
     request = RequestFactory().post("/")
     request.user = AnonymousUser()
-    from hookhub.actors import actor_of_session
+    from hookhub.http.actors import actor_of_session
 
     assert actor_of_session(request).kind == "anonymous"
 

@@ -8,8 +8,8 @@ from django.test import Client
 
 from deliveries.formats import MASK
 from deliveries.models import AuditEntry, Organization, Repository, Webhook
-from hookhub import cache_invalidation, networks
-from hookhub.api import authentication
+from hookhub import cache_invalidation
+from hookhub.http import authentication, networks
 from hookhub.models import ApiKey, Membership, Scope
 from tests.api import Caller
 from tests.story import Forge

@@ -17,16 +17,16 @@ import pytest
 import redis
 from psycopg.conninfo import conninfo_to_dict
 
-from hookhub import embedded, server_processes
-from hookhub.embedded import EmbeddedServersError, database_url, redis_url, running
+from hookhub.embedded import processes, servers
+from hookhub.embedded.servers import EmbeddedServersError, database_url, redis_url, running
 
-CHECKOUT = Path(embedded.__file__).parent.parent
+CHECKOUT = Path(servers.__file__).parent.parent
 
 # Enters the block, reports it, and leaves when its standard input is closed; its child must not inherit the lock.
 HOLDER = """
 import subprocess, sys
 from pathlib import Path
-from hookhub.embedded import running
+from hookhub.embedded.servers import running
 with running(Path(sys.argv[1]), durable=sys.argv[2] == "durable"):
     child = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)
@@ -39,7 +39,7 @@ with running(Path(sys.argv[1]), durable=sys.argv[2] == "durable"):
 FORKING_HOLDER = """
 import os, sys
 from pathlib import Path
-from hookhub import embedded
+from hookhub.embedded import servers
 home = Path(sys.argv[1])
 child = None
 with embedded.running(home, durable=False):
@@ -86,21 +86,21 @@ def home(fresh_home: Path, used_home: Path) -> Path:
 
 def clear(home: Path) -> None:
     kill(pids(home))
-    sockets = embedded.socket_directory(home)
+    sockets = servers.socket_directory(home)
     if not sockets.is_relative_to(home) and sockets.exists():
         shutil.rmtree(sockets)
 
 
 def pids(home: Path) -> list[int | None]:
     """Return the process ids of PostgreSQL and Valkey, None for one that is not running."""
-    return [embedded._postgres(home, durable=False).pid(), embedded._valkey(home).pid()]
+    return [servers._postgres(home, durable=False).pid(), servers._valkey(home).pid()]
 
 
 def kill(numbers: list[int | None]) -> None:
     for number in filter(None, numbers):
         with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-        while server_processes._command_line(number):
+        while processes._command_line(number):
             time.sleep(0.01)
 
 
@@ -152,10 +152,10 @@ def test_the_urls_are_known_before_anything_runs(fresh_home: Path, monkeypatch: 
 
 def test_the_home_is_in_the_checkout_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOOKHUB_HOME", raising=False)
-    assert embedded.home() == CHECKOUT / ".hookhub"
+    assert servers.home() == CHECKOUT / ".hookhub"
 
     monkeypatch.setenv("HOOKHUB_HOME", "/srv/hookhub")
-    assert embedded.home() == Path("/srv/hookhub")
+    assert servers.home() == Path("/srv/hookhub")
 
 
 def test_both_servers_answer_inside_and_are_gone_afterwards(fresh_home: Path) -> None:
@@ -191,8 +191,8 @@ def test_both_servers_answer_inside_and_are_gone_afterwards(fresh_home: Path) ->
     }
     assert (fresh_home / "run").stat().st_mode & 0o777 == 0o700
     assert pids(fresh_home) == [None, None]
-    assert not server_processes._command_line(postgres)
-    assert not server_processes._command_line(valkey)
+    assert not processes._command_line(postgres)
+    assert not processes._command_line(valkey)
     assert list((fresh_home / "run").iterdir()) == []
 
 
@@ -304,7 +304,7 @@ def test_files_naming_another_living_process_do_not_block(home: Path) -> None:
         postmaster_pid = (home / "postgres" / "postmaster.pid").read_text()
         socket_lock = (home / "run" / ".s.PGSQL.5432.lock").read_text()
     # A process of the same user, which PostgreSQL itself would take for the old server.
-    account = server_processes.account_for_servers()
+    account = processes.account_for_servers()
     user = account.uid if account.switch else None
     with subprocess.Popen(["sleep", "60"], user=user) as stranger:
         for path, text in (
@@ -348,8 +348,8 @@ def test_a_home_that_no_socket_can_live_in_works(home: Path, name: str) -> None:
     try:
         with running(home, durable=False):
             assert answers(home)
-            assert embedded.socket_directory(home).parent == Path("/tmp")
-            assert embedded.socket_directory(home).stat().st_mode & 0o777 == 0o700
+            assert servers.socket_directory(home).parent == Path("/tmp")
+            assert servers.socket_directory(home).stat().st_mode & 0o777 == 0o700
 
         assert pids(home) == [None, None]
     finally:

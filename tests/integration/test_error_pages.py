@@ -8,7 +8,7 @@ from django.test import Client, RequestFactory
 from pytest_django import Settings
 
 from deliveries.models import Organization
-from hookhub.api import errors
+from hookhub.http import errors
 from tests.api import Caller
 
 pytestmark = pytest.mark.django_db

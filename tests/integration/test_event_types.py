@@ -12,13 +12,13 @@ from freezegun import freeze_time
 from deliveries.event_types import catalogue
 from deliveries.models import Event, Organization
 from deliveries.systems import DIALECTS
-from hookhub import event_types
-from hookhub.event_types import MAX_CUSTOM_TYPES, Taken
+from hookhub.event_types import registry
+from hookhub.event_types.registry import MAX_CUSTOM_TYPES, Taken
+from hookhub.event_types.schemas import MAX_STEPS, TOO_MANY_STEPS
 from hookhub.models import OwnEventType, Scope
-from hookhub.schemas import MAX_STEPS, TOO_MANY_STEPS
-from hookhub.stream import storing
-from hookhub.stream.entries import Entry, Readable, Refused, read
-from hookhub.stream.storing import store
+from hookhub.publishing.redis_stream import ingest
+from hookhub.publishing.redis_stream.entries import Entry, Readable, Refused, read
+from hookhub.publishing.redis_stream.ingest import store
 from tests.api import Caller, faults
 from tests.fake_hookhub import Answer, fake_hookhub
 from tests.story import counted_statements, together
@@ -77,7 +77,7 @@ def test_without_a_key_the_list_is_hookhubs_own_and_with_one_the_organizations(
 
 @pytest.mark.parametrize("scope", Scope)
 def test_whoever_has_a_key_may_see_the_types(organization: Organization, scope: Scope) -> None:
-    event_types.register(TURNED, organization=organization, now=organization.created_at)
+    registry.register(TURNED, organization=organization, now=organization.created_at)
 
     assert names(Caller.of(organization, scope).get(TYPES))[0] == "widget.turned"
     assert Caller.of(organization, scope).get(f"{TYPES}/widget.turned").json()["example"] == {"degrees": 90}
@@ -137,7 +137,7 @@ def test_of_many_at_once_one_registers_it_and_none_gets_beyond_the_limit(
     def register(name: str) -> Callable[[], str]:
         def act() -> str:
             try:
-                return event_types.register({"type": name}, organization=organization, now=now).type
+                return registry.register({"type": name}, organization=organization, now=now).type
             except (Taken, ValueError) as error:
                 return type(error).__name__
 
@@ -226,14 +226,14 @@ def test_registering_takes_a_key_that_may_manage_and_touches_nobody_elses(
 
 
 def test_a_list_may_hold_types_of_ones_own_in_every_dialect(organization: Organization, now: datetime) -> None:
-    event_types.register(TURNED, organization=organization, now=now)
+    registry.register(TURNED, organization=organization, now=now)
 
-    assert event_types.knows(organization, "widget.turned", dialect="coregit")
-    assert event_types.knows(organization, "widget", dialect="social-gateway")
-    assert event_types.knows(organization, "issues.opened", dialect="sigmagit")
-    assert event_types.knows(organization, "tag.created")
-    assert not event_types.knows(organization, "issues.opened")
-    assert not event_types.knows(Organization.objects.create(slug="b"), "widget.turned")
+    assert registry.knows(organization, "widget.turned", dialect="coregit")
+    assert registry.knows(organization, "widget", dialect="social-gateway")
+    assert registry.knows(organization, "issues.opened", dialect="sigmagit")
+    assert registry.knows(organization, "tag.created")
+    assert not registry.knows(organization, "issues.opened")
+    assert not registry.knows(Organization.objects.create(slug="b"), "widget.turned")
 
 
 # Validation ----------------------------------------------------------------------------------------------------------
@@ -313,8 +313,8 @@ def test_without_the_wish_nothing_is_checked_and_nothing_is_asked(
     Organization.objects.update(validate_events=False)
     strict.refresh_from_db()
     caller = Caller.of(strict, Scope.PUBLISH)
-    monkeypatch.setattr(event_types, "own", None)
-    monkeypatch.setattr(event_types, "faults_in", None)
+    monkeypatch.setattr(registry, "own", None)
+    monkeypatch.setattr(registry, "faults_in", None)
     caller.post("/v1/events", {"type": "star.added", "data": BROKEN})
 
     with counted_statements() as statements:
@@ -365,7 +365,7 @@ def test_a_change_of_a_type_holds_from_the_next_event_on(strict: Organization) -
 
 def test_what_another_process_has_registered_refuses_nobody_wrongly(strict: Organization, now: datetime) -> None:
     caller = Caller.of(strict, Scope.PUBLISH)
-    event_types.register(TURNED, organization=strict, now=now)
+    registry.register(TURNED, organization=strict, now=now)
     event = {"type": "widget.turned", "data": {"radians": 1}}
     assert caller.post("/v1/events", event).status_code == 422
 
@@ -470,7 +470,7 @@ def test_one_organizations_bomb_in_the_stream_holds_up_no_other(
 ) -> None:
     # The budget is used up by the first schema bomb instead of the fifth, so most find no budget left, as with the real
     # limit.
-    monkeypatch.setattr(storing, "STEPS_FOR_ALL", MAX_STEPS)
+    monkeypatch.setattr(ingest, "STEPS_FOR_ALL", MAX_STEPS)
     Organization.objects.create(slug="loose")
     Caller.of(strict).post(TYPES, {"type": "bomb", "schema": {"items": {"allOf": [{"type": "integer"}] * 1000}}})
     bombs = [entry(n, {"type": "bomb", "organization": "acme", "data": [1] * 5000}) for n in range(10)]

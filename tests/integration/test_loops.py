@@ -12,8 +12,8 @@ from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.policy import hops
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
-from hookhub.stream import entries, storing
-from hookhub.stream.entries import Entry
+from hookhub.publishing.redis_stream import entries, ingest
+from hookhub.publishing.redis_stream.entries import Entry
 from tests.api import Caller, faults
 from tests.story import deliver_due
 
@@ -126,7 +126,7 @@ def test_what_comes_through_the_stream_counts_as_well(
     assert isinstance(many, entries.Refused)
     assert many.error.startswith(f"{hops.HEADER}: Loop detected: the event has been published here 4 times in a row")
     assert isinstance(few, entries.Readable)
-    storing.store([few], now=now)
+    ingest.store([few], now=now)
     assert Event.objects.get().hops == f"{ours}=3"
 
 

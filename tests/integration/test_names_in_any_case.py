@@ -13,11 +13,11 @@ from django.test import Client
 
 from deliveries import names
 from deliveries.models import AuditEntry, Event, Organization, Repository
-from hookhub import repositories
-from hookhub.api.intake import read
 from hookhub.models import ApiKey, Scope
-from hookhub.stream.entries import Entry, Readable
-from hookhub.stream.storing import store
+from hookhub.publishing import repositories
+from hookhub.publishing.parse import read
+from hookhub.publishing.redis_stream.entries import Entry, Readable
+from hookhub.publishing.redis_stream.ingest import store
 from tests.api import Caller, faults
 from tests.integration.test_admin_access import path_of
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hookhub import service
 from hookhub.client import Client, HookHubError
+from hookhub.embedded import service
 from tests.receiver import Answer, Receiver
 
 

@@ -12,7 +12,7 @@ from django.core.mail.backends.locmem import EmailBackend
 from deliveries import pipeline, redelivery
 from deliveries.models import Webhook
 from hookhub.models import Membership
-from hookhub.notices import BATCH, tell_owners
+from hookhub.notifications.webhooks import BATCH, tell_owners
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db

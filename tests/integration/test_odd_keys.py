@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from deliveries.models import Organization
-from hookhub import key_arguments
+from hookhub.management import key_arguments
 from hookhub.models import ApiKey
 from tests.api import Caller, faults
 

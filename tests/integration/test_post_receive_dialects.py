@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from deliveries.event_types import catalogue
-from hookhub import schemas
+from hookhub.event_types import schemas
+from hookhub.event_types.schemas import Budget
 from hookhub.git.install import install
 from hookhub.git.settings import DIALECTS, NotConfigured, checked_dialect
 from hookhub.git.shapes import SHAPES
-from hookhub.schemas import Budget
 from tests.fake_hookhub import FakeHookHub, fake_hookhub
 from tests.integration.test_post_receive import ZERO, Host, make_host, told
 

@@ -6,11 +6,11 @@ import pytest
 from django.db import connection
 
 from deliveries.models import AuditEntry, Event, Organization, Repository
-from hookhub import repositories
-from hookhub.api.intake import read
 from hookhub.models import Scope
-from hookhub.stream.entries import Entry, Readable
-from hookhub.stream.storing import store
+from hookhub.publishing import repositories
+from hookhub.publishing.parse import read
+from hookhub.publishing.redis_stream.entries import Entry, Readable
+from hookhub.publishing.redis_stream.ingest import store
 from tests.api import Caller, faults
 from tests.story import counted_statements
 

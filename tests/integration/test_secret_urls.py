@@ -21,7 +21,7 @@ from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import Membership
-from hookhub.notices import tell_owners
+from hookhub.notifications.webhooks import tell_owners
 from tests.api import Caller, faults
 from tests.receiver import Answer
 from tests.story import Forge, claim_due, deliver_due

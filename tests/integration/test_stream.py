@@ -15,12 +15,12 @@ from redis.exceptions import OutOfMemoryError, ResponseError
 
 from deliveries import pipeline
 from deliveries.models import Delivery, Event, Organization, Repository
-from hookhub.stream import reader as reading
-from hookhub.stream import refused
-from hookhub.stream.consumer import GROUP, START, Consumer, connect, refused_of
-from hookhub.stream.entries import Entry
-from hookhub.stream.reader import FIRST, FORGET_AFTER, LOOK_BEHIND_EVERY, Reader
-from hookhub.stream.refused import Counts
+from hookhub.publishing.redis_stream import dead_letters
+from hookhub.publishing.redis_stream import reader as reading
+from hookhub.publishing.redis_stream.consumer import GROUP, START, Consumer, connect, refused_of
+from hookhub.publishing.redis_stream.dead_letters import Counts
+from hookhub.publishing.redis_stream.entries import Entry
+from hookhub.publishing.redis_stream.reader import FIRST, FORGET_AFTER, LOOK_BEHIND_EVERY, Reader
 from testbed.proxy import Proxy
 from tests.api import Caller
 from tests.story import Forge, counted_statements
@@ -94,12 +94,12 @@ def stored() -> list[Any]:
 
 
 def counts(valkey: Redis, stream: str) -> tuple[int, int, int]:
-    found = refused.count(valkey, stream)
+    found = dead_letters.count(valkey, stream)
     return found.waiting, found.in_hand, found.refused
 
 
 def errors(valkey: Redis, stream: str) -> list[str]:
-    return [each.error for each in refused.set_aside(valkey, stream)]
+    return [each.error for each in dead_letters.set_aside(valkey, stream)]
 
 
 # What is stored -----------------------------------------------------------------------------------------------------
@@ -343,7 +343,7 @@ def test_what_will_not_do_is_set_aside_and_its_neighbours_are_published(
 
     assert stored() == [1, 2, 5]
     assert counts(valkey, stream) == (0, 0, 4)
-    aside = {each.entry_id: each for each in refused.set_aside(valkey, stream)}
+    aside = {each.entry_id: each for each in dead_letters.set_aside(valkey, stream)}
     assert aside[broken].fields == [b"event", b'{"type": \xff']
     assert aside[broken].error == "The body is not valid UTF-8 at byte 9."
     assert aside[broken].refused_at == workers.now
@@ -362,7 +362,7 @@ def test_an_entry_with_many_fields_or_one_twice_is_set_aside_whole(
     workers.take()
 
     assert stored() == []
-    first, second = refused.set_aside(valkey, stream)
+    first, second = dead_letters.set_aside(valkey, stream)
     assert first.fields == [text.encode() for text in twice]
     assert second.fields == [text.encode() for text in many]
 
@@ -580,7 +580,7 @@ def test_a_group_that_is_gone_has_nothing_to_take_over_and_nobody_to_forget(valk
     assert consumer.abandoned(10, idle=timedelta(0), cursor=START) == (START, [])
     assert consumer.forget(idle=timedelta(0)) == 0
     consumer.leave()
-    assert refused.count(valkey, stream) == Counts(waiting=0, in_hand=0, refused=0, oldest_at=None)
+    assert dead_letters.count(valkey, stream) == Counts(waiting=0, in_hand=0, refused=0, oldest_at=None)
 
 
 def test_the_first_to_look_makes_the_group_and_misses_nothing_published_before(

@@ -16,8 +16,8 @@ from redis.retry import Retry
 
 from deliveries.models import Event as StoredEvent
 from hookhub.client import Event, HookHubError
-from hookhub.stream.consumer import Consumer, connect, refused_of
-from hookhub.stream.reader import Reader
+from hookhub.publishing.redis_stream.consumer import Consumer, connect, refused_of
+from hookhub.publishing.redis_stream.reader import Reader
 from hookhub.stream_client import DEFAULT_STREAM, MAX_BATCH_EVENTS, NotPublished, StreamPublisher
 from tests.story import Forge
 

@@ -13,9 +13,9 @@ from pytest_django import Settings
 from redis import Redis
 
 from deliveries.models import Event, Repository
-from hookhub.stream import refused
-from hookhub.stream.consumer import Consumer, connect, refused_of
-from hookhub.stream.reader import Reader
+from hookhub.publishing.redis_stream import dead_letters
+from hookhub.publishing.redis_stream.consumer import Consumer, connect, refused_of
+from hookhub.publishing.redis_stream.reader import Reader
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +57,7 @@ def set_aside(forge: Forge, reader: Reader, valkey: Redis, stream: str, now: dat
     for number in range(3):
         add(valkey, stream, data=number, repository="gadgets")
     reader.take()
-    return [each.id for each in refused.set_aside(valkey, stream)]
+    return [each.id for each in dead_letters.set_aside(valkey, stream)]
 
 
 def test_a_stream_that_nobody_has_used_is_empty(stream: str) -> None:
@@ -102,7 +102,7 @@ def test_one_is_shown_in_full(reader: Reader, forge: Forge, valkey: Redis, strea
     content = b'{"type": "push", "data": "' + b"x" * 500 + b"\x1b[2J\xff"
     entry = valkey.xadd(stream, {"event": content, "organization": "acme"})
     reader.take()
-    [each] = refused.set_aside(valkey, stream)
+    [each] = dead_letters.set_aside(valkey, stream)
 
     shown = run("show", each.id)
 
@@ -143,19 +143,19 @@ def test_some_are_put_back_or_deleted_by_their_ids(set_aside: list[str], stream:
 def test_two_operators_at_once_put_an_entry_back_once(
     set_aside: list[str], valkey: Redis, stream: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries_of, others = refused.entries_of, []
+    entries_of, others = dead_letters.entries_of, []
 
     def be_overtaken(replied: object) -> object:
         """Simulate another operator acting between the read and the transaction."""
         if not others:
             others.append("on its way")
             with connect(settings.REDIS_URL) as other:
-                others.append(str(refused.retry(other, stream, set_aside[0])))
+                others.append(str(dead_letters.retry(other, stream, set_aside[0])))
         return entries_of(replied)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(refused, "entries_of", be_overtaken)
+    monkeypatch.setattr(dead_letters, "entries_of", be_overtaken)
 
-    assert not refused.retry(valkey, stream, set_aside[0])
+    assert not dead_letters.retry(valkey, stream, set_aside[0])
     assert others == ["on its way", "True"]
     assert valkey.xlen(stream) == 1
 
@@ -164,13 +164,13 @@ def test_what_is_set_aside_meanwhile_is_not_put_back_with_all(
     set_aside: list[str], valkey: Redis, stream: str, reader: Reader, now: datetime
 ) -> None:
     listed = []
-    for each in refused.set_aside(valkey, stream):
+    for each in dead_letters.set_aside(valkey, stream):
         listed.append(each.id)
-        refused.retry(valkey, stream, each.id)
+        dead_letters.retry(valkey, stream, each.id)
         reader.take()
 
     assert listed == set_aside
-    assert refused.count(valkey, stream).refused == 3
+    assert dead_letters.count(valkey, stream).refused == 3
 
 
 def test_what_a_person_wrote_among_the_refused_is_listed_too(valkey: Redis, stream: str) -> None:

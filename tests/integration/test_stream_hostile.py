@@ -8,10 +8,10 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from deliveries.models import Event
-from hookhub.stream import consumer as consuming
-from hookhub.stream.consumer import MAX_BATCH_BYTES, Consumer, connect, refused_of
-from hookhub.stream.entries import Entry, Refused
-from hookhub.stream.reader import LOOK_BEHIND_EVERY, Reader
+from hookhub.publishing.redis_stream import consumer as consuming
+from hookhub.publishing.redis_stream.consumer import MAX_BATCH_BYTES, Consumer, connect, refused_of
+from hookhub.publishing.redis_stream.entries import Entry, Refused
+from hookhub.publishing.redis_stream.reader import LOOK_BEHIND_EVERY, Reader
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,10 +16,10 @@ from redis import Redis
 
 from deliveries import pipeline
 from deliveries.models import Event
-from hookhub.stream import step as stepping
-from hookhub.stream.consumer import GROUP
-from hookhub.stream.reader import Reader
-from hookhub.stream.step import StreamStep, name_of_this_process
+from hookhub.publishing.redis_stream import bootstep
+from hookhub.publishing.redis_stream.bootstep import StreamStep, name_of_this_process
+from hookhub.publishing.redis_stream.consumer import GROUP
+from hookhub.publishing.redis_stream.reader import Reader
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,7 +33,7 @@ def valkey(settings: Settings, stream: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def step(monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamStep]:
-    monkeypatch.setattr(stepping, "CATCH_BREATH", stepping.CATCH_BREATH / 100)
+    monkeypatch.setattr(bootstep, "CATCH_BREATH", bootstep.CATCH_BREATH / 100)
     made = StreamStep(None)
     yield made
     made.stop(None)
@@ -111,7 +111,7 @@ def test_without_redis_it_says_so_once_and_stops_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     settings.REDIS_URL = request.getfixturevalue(kind)
-    monkeypatch.setattr("hookhub.stream.consumer.PATIENCE", stepping.BLOCK / 10)
+    monkeypatch.setattr("hookhub.publishing.redis_stream.consumer.PATIENCE", bootstep.BLOCK / 10)
     tried = threading.Semaphore(0)
     take = Reader.take
 

@@ -10,7 +10,7 @@ from deliveries import pipeline
 from deliveries.event_types import catalogue
 from deliveries.models import Delivery, Event, Organization, Webhook
 from deliveries.sending.sender import Sender
-from hookhub import event_types
+from hookhub.event_types import registry
 from hookhub.models import Scope
 from tests.api import Caller, faults
 from tests.story import Forge, deliver_due
@@ -122,7 +122,7 @@ def test_a_type_of_ones_own_is_sent_marked_where_its_schema_allows_that(
         {"type": "a.list", "example": [1]},
         {"type": "push", "example": {"ours": 1}},
     ):
-        event_types.register(wanted, organization=forge.organization, now=now)
+        registry.register(wanted, organization=forge.organization, now=now)
 
     assert sent(webhook, ours, {"type": "a.open"})[1] == {"n": 1, "test": True}
     assert sent(webhook, ours, {"type": "a.closed"})[1] == {"n": 1}
@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[list[str], object, str]] = {
 def test_what_cannot_be_sent_is_refused_and_nothing_is(
     forge: Forge, ours: Caller, now: datetime, events: list[str], body: object, field: str
 ) -> None:
-    event_types.register({"type": "bare"}, organization=forge.organization, now=now)
+    registry.register({"type": "bare"}, organization=forge.organization, now=now)
     webhook = forge.webhook(now=now, events=events)
 
     answer = ours.post(f"/v1/webhooks/{webhook.uid}/test", body)

@@ -7,8 +7,8 @@ import pytest
 
 from deliveries.event_types import catalogue
 from deliveries.event_types.topics import topics_of
-from hookhub import schemas
-from hookhub.schemas import Budget
+from hookhub.event_types import schemas
+from hookhub.event_types.schemas import Budget
 from tests.partners import node
 
 COLLECTED = node.MODULES / "@octokit" / "webhooks-examples" / "api.github.com" / "index.json"

@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from hookhub.client_address import client_address, subject_of
+from hookhub.http.client_address import client_address, subject_of
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 

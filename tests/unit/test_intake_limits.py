@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hookhub.api import event_objects, intake
-from hookhub.api.errors import Refusal
+from hookhub.http.errors import Refusal
+from hookhub.publishing import event_objects, parse
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 EVENT = b'{"type":"push","data":1}'
@@ -15,7 +15,7 @@ EVENT = b'{"type":"push","data":1}'
 
 def refusal(content: bytes, content_type: str = JSON) -> Refusal:
     with pytest.raises(Refusal) as raised:
-        intake.read(content, content_type)
+        parse.read(content, content_type)
     return raised.value
 
 
@@ -46,7 +46,7 @@ def test_reading_stops_at_the_first_event_too_many() -> None:
     # The rest is not JSON, and must not be parsed.
     assert refusal((EVENT + b"\n") * 1001 + b"nonsense", NDJSON).status_code == 413
     assert refusal(b"[" + (EVENT + b",") * 1001 + b"nonsense").status_code == 413
-    assert len(intake.read((EVENT + b"\n") * 1000, NDJSON).events) == 1000
+    assert len(parse.read((EVENT + b"\n") * 1000, NDJSON).events) == 1000
 
 
 def test_reading_stops_where_a_value_is_too_long(settings: Any) -> None:
@@ -67,7 +67,7 @@ def test_a_value_in_a_long_body_is_read_as_in_a_short_one(settings: Any, value: 
     settings.HOOKHUB_PAYLOAD_LIMIT = 200_000
     body = b'{"type":"push","data":' + value + b"}"
 
-    (first, second) = intake.read(body + b"\n" + body + b" " * 300_000, NDJSON).events
+    (first, second) = parse.read(body + b"\n" + body + b" " * 300_000, NDJSON).events
 
     assert (first.payload, second.payload) == (value, value)
     assert first.data == second.data == json.loads(value)
@@ -77,7 +77,7 @@ def test_a_number_is_not_cut_where_a_window_ends(settings: Any) -> None:
     settings.HOOKHUB_PAYLOAD_LIMIT = 100_000
     number = b"1." + b"5" * 5000
 
-    (event,) = intake.read(b'{"type":"push","data":' + number + b"}" + b" " * 200_000, JSON).events
+    (event,) = parse.read(b'{"type":"push","data":' + number + b"}" + b" " * 200_000, JSON).events
 
     assert event.payload == number
 
@@ -92,12 +92,12 @@ def test_a_slip_in_a_long_body_is_told_at_its_place(settings: Any) -> None:
 def test_values_are_kept_for_the_first_of_the_data_only_and_read_again_when_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(intake, "MAX_VALUES_KEPT", 20)
+    monkeypatch.setattr(parse, "MAX_VALUES_KEPT", 20)
     lines = b'{"type":"issues","data":{"action":"opened"}}\n' * 2
 
-    first, second = intake.read(lines, NDJSON).events
+    first, second = parse.read(lines, NDJSON).events
 
-    assert (first.value, second.value) == ({"action": "opened"}, intake.UNREAD)
+    assert (first.value, second.value) == ({"action": "opened"}, parse.UNREAD)
     assert (first.data, second.data) == ({"action": "opened"}, {"action": "opened"})
     assert first.topics == second.topics == ("*", "issues", "issues.opened")
 
@@ -116,7 +116,7 @@ def test_a_body_is_read_once_however_often_it_is_asked_for() -> None:
         found = []
         for content in (body, b"never read"):
             try:
-                found.append(intake.read_once(environ, content, JSON))
+                found.append(parse.read_once(environ, content, JSON))
             except Refusal as refused:
                 found.append(refused)
         assert found[0] is found[1]
@@ -127,7 +127,7 @@ def test_space_between_events_is_passed_over_however_long_it_is(size: int) -> No
     space = b" \n" * (size // 2) + b" " * (size % 2)
     event = b'{"type":"push","data":1}'
 
-    lined = intake.read(space + event + b"\n" + space + event + space, "application/x-ndjson")
-    listed = intake.read(space + b"[" + space + event + space + b"," + space + event + b"]" + space, "application/json")
+    lined = parse.read(space + event + b"\n" + space + event + space, "application/x-ndjson")
+    listed = parse.read(space + b"[" + space + event + space + b"," + space + event + b"]" + space, "application/json")
 
     assert [each.payload for each in lined.events] == [each.payload for each in listed.events] == [b"1", b"1"]

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from deliveries.event_types import catalogue
-from hookhub.schemas import MAX_STEPS, TOO_MANY_STEPS, WORDS, Budget, fault_in_schema, faults_in
+from hookhub.event_types.schemas import MAX_STEPS, TOO_MANY_STEPS, WORDS, Budget, fault_in_schema, faults_in
 
 GOOD: dict[str, Any] = {
     "an object": {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}},

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hookhub.api import event_objects
-from hookhub.api.event_objects import MAX_SPACE_IN_ONE_LOOK, document, lines
+from hookhub.publishing import event_objects
+from hookhub.publishing.event_objects import MAX_SPACE_IN_ONE_LOOK, document, lines
 
 MEMBERS = 5
 SPACES = 300_000

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pytest_django import Settings
 
-from hookhub.stream.entries import Entry, Readable, Refused, moment_of, read
-from hookhub.stream.reader import MAX_READ, MAX_READ_BYTES, next_count
+from hookhub.publishing.redis_stream.entries import Entry, Readable, Refused, moment_of, read
+from hookhub.publishing.redis_stream.reader import MAX_READ, MAX_READ_BYTES, next_count
 
 ID = "1772625600123-4"
 EVENT = b'{"type": "push", "data": {}}'

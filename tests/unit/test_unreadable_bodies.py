@@ -2,8 +2,8 @@
 
 import pytest
 
-from hookhub.api import intake
-from hookhub.api.errors import Refusal
+from hookhub.http.errors import Refusal
+from hookhub.publishing import parse
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 BOM = b"\xef\xbb\xbf"
@@ -26,25 +26,25 @@ def test_a_number_of_too_many_digits_is_named_and_not_called_no_json(
     content: bytes, content_type: str, at: str
 ) -> None:
     with pytest.raises(Refusal) as raised:
-        intake.read(content, content_type)
+        parse.read(content, content_type)
 
     detail = f"The number at character {at} of the body has more than 4,300 digits; send it as a string."
     assert (raised.value.status_code, str(raised.value.detail)) == (400, detail)
 
 
 def test_a_number_of_as_many_digits_as_are_allowed_is_kept_to_the_byte() -> None:
-    (event,) = intake.read(b'{"type":"push","data":' + LONG[1:] + b"}", JSON).events
+    (event,) = parse.read(b'{"type":"push","data":' + LONG[1:] + b"}", JSON).events
 
     assert event.payload == LONG[1:]
 
 
 @pytest.mark.parametrize("content_type", [JSON, NDJSON])
 def test_a_leading_byte_order_mark_is_ignored(content_type: str) -> None:
-    (event,) = intake.read(BOM + b'{"type":"push","data":"\xef\xbb\xbf"}', content_type).events
+    (event,) = parse.read(BOM + b'{"type":"push","data":"\xef\xbb\xbf"}', content_type).events
 
     assert (event.type, event.payload) == ("push", b'"\xef\xbb\xbf"')
 
 
 def test_what_is_no_json_is_still_said_to_be_none() -> None:
     with pytest.raises(Refusal, match="The body is not valid JSON: Expecting value"):
-        intake.read(b'{"type":,"data":' + LONG + b"}", JSON)
+        parse.read(b'{"type":,"data":' + LONG + b"}", JSON)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.utils import timezone
 
-from hookhub import api_keys, networks
+from hookhub import api_keys
+from hookhub.http import networks
 from hookhub.models import ApiKey
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from hookhub.api.errors import invalid
+from hookhub.http.errors import invalid
 
 OWN, SLACK, DISCORD = "sigmagit", "slack", "discord"
 

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 
 from deliveries.formats.base import stamp
 from deliveries.models import Repository, Webhook
-from hookhub.dialects.problems import Problem
+from hookhub.http.problems import Problem
 
 # Sigmagit's repositories have UUIDs and HookHub's have numbers, so each number always maps to the same UUID.
 REPOSITORIES = UUID("6f1d5f0e-0d5b-4c55-9d6e-2f3a8f0c7b11")

@@ -17,13 +17,8 @@ from deliveries.models import Webhook
 from deliveries.sending.url import MAX_LENGTH
 from deliveries.webhooks import lifecycle
 from deliveries.webhooks.fields import MAX_EVENTS
-from hookhub.api.errors import invalid
-from hookhub.api.filters import read_uuid
-from hookhub.api.pagination import Whole
-from hookhub.api.permissions import enter_webhooks
 from hookhub.api.serializers import EVENT_PATTERN, URL_PATTERN
 from hookhub.dialects.base import DialectView, repository_at
-from hookhub.dialects.problems import Problem
 from hookhub.dialects.sigmagit.chat import DISCORD, OWN, SLACK, format_for
 from hookhub.dialects.sigmagit.log import SigmagitAttemptSerializer, answer_with_log
 from hookhub.dialects.sigmagit.showing import (
@@ -34,7 +29,12 @@ from hookhub.dialects.sigmagit.showing import (
     shown_as_new,
     told,
 )
-from hookhub.dialects.vocabulary import refuse_unknown
+from hookhub.http.authorization import enter_webhooks
+from hookhub.http.errors import invalid
+from hookhub.http.event_type_names import refuse_unknown
+from hookhub.http.pagination import Whole
+from hookhub.http.problems import Problem
+from hookhub.http.query import read_uuid
 from hookhub.models import Scope
 
 SLUG = "sigmagit"

@@ -7,11 +7,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hookhub.api.throttling import standings_of
 from hookhub.dialects.base import organization_at
 from hookhub.dialects.social_gateway import limits, representation
 from hookhub.dialects.social_gateway.openapi import AccountShown, OrganizationShown, RateLimitShown
 from hookhub.dialects.social_gateway.views import SocialGatewayView
+from hookhub.http.throttling import standings_of
 from hookhub.models import ApiKey, Scope
 
 RESOURCES = (

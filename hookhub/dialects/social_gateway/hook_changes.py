@@ -13,10 +13,10 @@ from deliveries.event_types.topics import EVERYTHING
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle
 from deliveries.webhooks.fields import MAX_EVENTS
-from hookhub import event_types
 from hookhub.dialects.social_gateway import hook_config
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing
 from hookhub.dialects.social_gateway.hook_types import CATALOGUE, SERVICES, WEB, Service, format_of
+from hookhub.event_types import registry
 
 DEFAULT_EVENTS: Sequence[str] = ("push",)
 ALREADY = "Hook already exists on this repository"
@@ -165,7 +165,7 @@ def read_events(value: object, field: str, *, organization: Organization, known:
     types = catalogue.of(CATALOGUE)
     strange = [word for word in value if not isinstance(word, str) or not (word in known or types.knows(word))]
     if strange:
-        own = event_types.own(organization)
+        own = registry.own(organization)
         strange = [word for word in strange if not isinstance(word, str) or not own.knows(word)]
     if strange:
         raise ValidationFailed(invalid(field, f"{str(strange[0])[:100]!r} is not a known event type"))

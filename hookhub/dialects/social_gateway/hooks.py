@@ -12,13 +12,13 @@ from rest_framework.response import Response
 from deliveries.event_types import catalogue
 from deliveries.models import Repository, Webhook
 from deliveries.webhooks import lifecycle
-from hookhub.api.permissions import require
 from hookhub.dialects.base import read_number, repository_at
 from hookhub.dialects.social_gateway import hook_changes, hook_config, pagination, pings, representation
 from hookhub.dialects.social_gateway.hook_types import CATALOGUE, SERVICES
 from hookhub.dialects.social_gateway.openapi import ConfigBody, ConfigToSet, HookBody, HookEdit, HookShown, ServiceRow
 from hookhub.dialects.social_gateway.representation import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
+from hookhub.http.authorization import require
 from hookhub.models import ApiKey, Scope
 
 X_SOCIAL_GATEWAY = (

@@ -7,9 +7,9 @@ from uuid import UUID
 from rest_framework.request import Request
 
 from hookhub.addresses import address_of
-from hookhub.api.filters import whole_number
-from hookhub.api.pagination import NOT_OURS
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid
+from hookhub.http.pagination import NOT_OURS
+from hookhub.http.query import whole_number
 
 PER_PAGE = 30
 MAX_PER_PAGE = 100

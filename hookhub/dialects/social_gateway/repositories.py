@@ -5,12 +5,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hookhub.api.permissions import may_manage_webhooks
 from hookhub.dialects.base import repository_at
 from hookhub.dialects.social_gateway import representation
 from hookhub.dialects.social_gateway.openapi import RepositoryShown
 from hookhub.dialects.social_gateway.representation import Place
 from hookhub.dialects.social_gateway.views import SocialGatewayView
+from hookhub.http.authorization import may_manage_webhooks
 from hookhub.models import Scope
 
 

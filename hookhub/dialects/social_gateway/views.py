@@ -6,11 +6,11 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hookhub.api.throttling import standings_of
 from hookhub.dialects.base import DialectView
 from hookhub.dialects.social_gateway import limits
 from hookhub.dialects.social_gateway.errors import tell
 from hookhub.dialects.social_gateway.openapi import GitHubError
+from hookhub.http.throttling import standings_of
 
 
 class SocialGatewayView(DialectView):

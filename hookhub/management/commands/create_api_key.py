@@ -12,8 +12,8 @@ from deliveries.formats import FORMATS
 from deliveries.models import Organization
 from deliveries.names import name_error
 from deliveries.systems import DEFAULT, DIALECTS
-from hookhub import key_arguments
 from hookhub.audited import audited
+from hookhub.management import key_arguments
 from hookhub.models import ApiKey, Scope
 
 # The number of organizations that an error message lists.

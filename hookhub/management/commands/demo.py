@@ -24,8 +24,8 @@ from django.utils import timezone
 
 from deliveries import audit
 from deliveries.models import Organization
-from hookhub import embedded, service
 from hookhub.client import Client
+from hookhub.embedded import servers, service
 from hookhub.git.install import install
 from hookhub.management.commands.listen import Behaviour, Receiver, open_server
 from hookhub.management.commands.up import first_free_port
@@ -80,7 +80,7 @@ class Command(BaseCommand):
     def _perform(self) -> None:
         subscribers = cast()
         with contextlib.ExitStack() as stack:
-            port, log = first_free_port("127.0.0.1"), embedded.home() / "demo.log"
+            port, log = first_free_port("127.0.0.1"), servers.home() / "demo.log"
             self._say(f"Starting HookHub on port {port} (its output goes to {log}) …")
             # --no-first-steps: the login and the key of a first start are shown only once, and a user should see them.
             url = stack.enter_context(service.running("--no-first-steps", port=port, log=log))

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hookhub import secret_files
+from hookhub.management import secret_files
 from hookhub.receiving import FORMATS, VerificationFailed, verify
 
 MAX_BODY_BYTES = 25 << 20

@@ -7,12 +7,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hookhub import secret_files
 from hookhub.git.checking import Finding, check, create
 from hookhub.git.hook import flush, receive
 from hookhub.git.install import Installed, Refused, install
 from hookhub.git.settings import NotConfigured
 from hookhub.git.shapes import SHAPES
+from hookhub.management import secret_files
 
 
 class Command(BaseCommand):

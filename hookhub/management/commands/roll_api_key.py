@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from deliveries import audit
 from deliveries.webhooks.fields import InvalidFields
-from hookhub import api_keys, key_arguments
+from hookhub import api_keys
+from hookhub.management import key_arguments
 from hookhub.models import ApiKey
 
 

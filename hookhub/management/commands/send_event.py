@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hookhub import secret_files
 from hookhub.client import Client, HookHubError
+from hookhub.management import secret_files
 
 
 class Command(BaseCommand):

@@ -18,9 +18,9 @@ from redis.exceptions import RedisError
 from deliveries import audit
 from deliveries.audit import Target
 from hookhub.admin.formatting import printable
-from hookhub.stream import refused
-from hookhub.stream.consumer import connect
-from hookhub.stream.refused import Counts, SetAside
+from hookhub.publishing.redis_stream import dead_letters
+from hookhub.publishing.redis_stream.consumer import connect
+from hookhub.publishing.redis_stream.dead_letters import Counts, SetAside
 
 WHAT = ("counts", "refused", "show", "retry", "delete")
 ID = re.compile(r"\d+-\d+")
@@ -69,17 +69,17 @@ class Command(BaseCommand):
                 case "show":
                     self._show(client, stream, options["ids"])
                 case "retry":
-                    done = self._each(refused.retry, client, stream, options)
+                    done = self._each(dead_letters.retry, client, stream, options)
                     self.stdout.write(f"Moved {done:,} back to {stream}; the workers will read them again.")
                 case "delete":
-                    self.stdout.write(f"Deleted {self._each(refused.delete, client, stream, options):,}.")
+                    self.stdout.write(f"Deleted {self._each(dead_letters.delete, client, stream, options):,}.")
         except RedisError as error:
             raise CommandError(f"Redis failed: {error}") from error
         finally:
             client.close()
 
     def _counts(self, client: Redis, stream: str, *, as_json: bool) -> None:
-        counts = refused.count(client, stream)
+        counts = dead_letters.count(client, stream)
         if as_json:
             self.stdout.write(json.dumps({"stream": stream, **asdict(counts)}, default=datetime.isoformat))
             return
@@ -90,9 +90,9 @@ class Command(BaseCommand):
             )
 
     def _list(self, client: Redis, stream: str, *, limit: int) -> None:
-        total = refused.count(client, stream).refused
+        total = dead_letters.count(client, stream).refused
         listed = 0
-        for each in islice(refused.set_aside(client, stream), max(0, limit)):
+        for each in islice(dead_letters.set_aside(client, stream), max(0, limit)):
             self.stdout.write(f"{each.id}  {each.refused_at:%Y-%m-%d %H:%M:%S}  {printable(each.error)}")
             self.stdout.write(f"    {brief(each)}")
             listed += 1
@@ -105,7 +105,7 @@ class Command(BaseCommand):
         if not ids:
             raise CommandError("Specify an id from `stream refused`.")
         for refused_id in ids:
-            each = refused.find(client, stream, refused_id)
+            each = dead_letters.find(client, stream, refused_id)
             if each is None:
                 raise CommandError(f"{refused_id} is not a dead letter.")
             self.stdout.write(f"{each.id}  dead-lettered {each.refused_at.isoformat()}  published as {each.entry_id}")
@@ -117,7 +117,7 @@ class Command(BaseCommand):
         """Apply ``act`` to the given dead letters, or to all; return the number of successes."""
         if bool(options["ids"]) == options["all"]:
             raise CommandError("Specify ids from `stream refused`, or --all.")
-        ids = [each.id for each in refused.set_aside(client, stream)] if options["all"] else options["ids"]
+        ids = [each.id for each in dead_letters.set_aside(client, stream)] if options["all"] else options["ids"]
         record(options["what"], stream, ids)
         done = 0
         for refused_id in ids:

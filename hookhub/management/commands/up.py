@@ -20,8 +20,9 @@ from honcho.printer import Printer
 
 from deliveries import audit
 from deliveries.models import Organization
-from hookhub import embedded, procfile, service
+from hookhub import procfile
 from hookhub.audited import audited
+from hookhub.embedded import servers, service
 from hookhub.models import ApiKey, Membership, Scope
 
 DEFAULT_PORT = 8000
@@ -64,11 +65,11 @@ class Command(BaseCommand):
         kinds = " and ".join(
             name for name, is_own in (("PostgreSQL", own["postgres"]), ("Valkey", own["redis"])) if is_own
         )
-        self._say(f"Starting the embedded {kinds} in {embedded.home()} …")
+        self._say(f"Starting the embedded {kinds} in {servers.home()} …")
         try:
-            with embedded.running(embedded.home(), **own):
+            with servers.running(servers.home(), **own):
                 self._run(options)
-        except embedded.EmbeddedServersError as error:
+        except servers.EmbeddedServersError as error:
             raise CommandError(str(error)) from error
 
     def _run(self, options: dict[str, Any]) -> None:

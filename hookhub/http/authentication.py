@@ -1,0 +1,165 @@
+"""Authentication by API key: `Authorization: Bearer hh_<id>_<secret>`, or `X-Api-Key` as Coregit's clients send it."""
+
+import logging
+from datetime import datetime, timedelta
+
+from django.contrib.auth.models import AnonymousUser
+from django.db import OperationalError
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
+from rest_framework.request import Request
+
+from deliveries import audit
+from hookhub.http.access_log import name_caller
+from hookhub.http.actors import actor_of_key
+from hookhub.http.client_address import address_of
+from hookhub.http.networks import contains
+from hookhub.key_text import KEY, is_mistyped
+from hookhub.models import ApiKey, digest
+from hookhub.remembering import Memory
+
+log = logging.getLogger("hookhub.api")
+
+# Often enough to show which keys are in use, seldom enough not to write on every request.
+LAST_USED_EVERY = timedelta(minutes=1)
+
+UNKNOWN = "This API key is unknown or has been revoked. Create one with `manage.py create_api_key`."
+MISTYPED = "This API key is incomplete or mistyped (invalid checksum). Copy the whole key."
+
+
+class KeyHolder(AnonymousUser):
+    """The user of a request that was authenticated by an API key and so belongs to no person."""
+
+    @property
+    def is_authenticated(self) -> bool:  # type: ignore[override]  # django-stubs pins it to False
+        """Return True, because the key was verified."""
+        return True
+
+
+class KeyAuthentication(BaseAuthentication):
+    """Authenticates requests that carry a valid API key."""
+
+    def authenticate(self, request: Request) -> tuple[KeyHolder, ApiKey] | None:
+        """Return the key holder and the key, or None if the request has no header for a key."""
+        header = request.headers.get("Authorization", "")
+        if not header and (bare := request.headers.get("X-Api-Key", "")):
+            header = f"Bearer {bare}"
+        if not header:
+            return None
+        key_id, secret = read_header(header)
+        key = verified(find(key_id), secret, request=request, now=timezone.now())
+        audit.identify(lambda: actor_of_key(key, request))
+        name_caller(request.META, key)
+        return KeyHolder(), key
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the WWW-Authenticate header, with which a missing key is a 401 and not a 403."""
+        del request
+        return 'Bearer realm="hookhub"'
+
+
+def read_header(header: str) -> tuple[str, str]:
+    """Return the id and the secret in an Authorization header; raise AuthenticationFailed if it holds no key."""
+    scheme, _, text = header.partition(" ")
+    found = read_key(text.strip()) if scheme.lower() == "bearer" else None
+    if found is None:
+        raise AuthenticationFailed("Send your API key in the header `Authorization: Bearer hh_…`.")
+    return found
+
+
+def read_key(text: str) -> tuple[str, str] | None:
+    """Return the id and the secret in a key's text, or None for other text; raise AuthenticationFailed if mistyped."""
+    found = KEY.fullmatch(text)
+    if found is None:
+        return None
+    # Before the database is queried for it.
+    if is_mistyped(found["id"], found["secret"]):
+        raise AuthenticationFailed(MISTYPED)
+    return found["id"], found["secret"]
+
+
+def find(key_id: str) -> ApiKey | None:
+    """Return the key with this id and its organization from the database, or None if it is unknown or revoked."""
+    return ApiKey.objects.select_related("organization").filter(key_id=key_id, revoked_at=None).first()
+
+
+_remembered = Memory[str, ApiKey]()
+
+
+def find_cached(key_id: str, *, now: datetime) -> ApiKey | None:
+    """Return what ``find`` does, from a cache of a few seconds; requests share the key, so treat it as read-only."""
+    key = _remembered.recall(key_id, now=now)
+    if key is not None:
+        return key
+    generation = _remembered.generation
+    if (key := find(key_id)) is not None:
+        _remembered.learn(key_id, key, now=now, generation=generation)
+    return key
+
+
+def forget(key_id: str) -> None:
+    """Drop a changed or revoked key from this process's cache."""
+    _remembered.forget(key_id)
+
+
+def forget_organization(organization_id: int) -> None:
+    """Drop the keys of a changed or deleted organization from this process's cache."""
+    _remembered.forget_where(lambda _, key: key.organization_id == organization_id)
+
+
+def forget_all() -> None:
+    """Clear this process's cache of keys."""
+    _remembered.clear()
+
+
+def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request | None, now: datetime) -> ApiKey:
+    """Return the key if the secret is right and the key may be used at this time and from this address; record its use.
+
+    Raise AuthenticationFailed otherwise, or PermissionDenied for an address outside of the key's networks. Without a
+    request the address is not checked.
+    """
+    # Hash in any case, so that an unknown id takes as long as a wrong secret.
+    hashed = digest(secret)
+    if key is None or not key.is_secret(hashed, now=now):
+        raise AuthenticationFailed(UNKNOWN)
+    if key.expires_at is not None and key.has_expired(now=now):
+        raise AuthenticationFailed(
+            f"This API key expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}. Roll it with a new expires_at, "
+            "or create another."
+        )
+    if key.allowed_networks and request is not None:
+        _require_address(key, address_of(request.META))
+    if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
+        # Set first in memory, for other threads that share the cached key; the query's filter does the same for other
+        # processes.
+        key.last_used_at = now
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - LAST_USED_EVERY)
+        try:
+            ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+        except OperationalError as error:
+            # A database that is read-only at the moment can still serve reads, so this is no reason to fail.
+            log.warning("Could not record the use of API key %s: %s", key.key_id, error)
+    return key
+
+
+def _require_address(key: ApiKey, address: str) -> None:
+    if not contains(key.allowed_networks, address):
+        raise PermissionDenied(
+            f"This API key cannot be used from {address or 'this address'}: its allowed_networks do not contain it."
+        )
+
+
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # drf-spectacular's own
+    """Describes authentication by API key in the OpenAPI document."""
+
+    target_class = "hookhub.http.authentication.KeyAuthentication"
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        """Return the security scheme in the form that OpenAPI defines."""
+        del auto_schema
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "hh_<id>_<secret>"}

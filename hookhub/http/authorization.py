@@ -1,0 +1,111 @@
+"""Authorizes requests: determines the organization a request acts in and checks the caller's scope there."""
+
+from typing import cast
+
+from django.contrib.auth.models import User
+from django.http import Http404
+from rest_framework.exceptions import PermissionDenied
+from rest_framework.request import Request
+
+from deliveries.models import Organization
+from hookhub.http.errors import MUST_NOT_BE_EMPTY, invalid
+from hookhub.models import INCLUDED, ApiKey, Membership, Scope
+
+# Systems whose webhooks only a master key may read or change.
+MASTER_ONLY = frozenset({"coregit"})
+
+
+def is_operator(request: Request) -> bool:
+    """Return whether the caller acts for every organization: with an operator's key, or as a superuser."""
+    if isinstance(request.auth, ApiKey):
+        return request.auth.organization_id is None
+    return bool(request.user.is_superuser)
+
+
+def enter(request: Request, *, needs: Scope, named: object = None) -> Organization:
+    """Return the organization that a request acts in; raise a 403 unless the caller has the scope ``needs``.
+
+    ``named`` is the organization named in the request's body; the query parameter ``organization`` may name it instead.
+    A caller with only one organization need not name it; with several, naming none is a 422. An organization that the
+    caller does not belong to is a 404, as if it did not exist.
+    """
+    asked = request.query_params.get("organization")
+    if asked == "":
+        raise invalid({"organization": MUST_NOT_BE_EMPTY})
+    named = asked if named is None else named
+    if named is not None and not isinstance(named, str):
+        raise invalid({"organization": "must be the slug of an organization"})
+    if named is not None and "\0" in named:
+        raise Http404
+    if isinstance(request.auth, ApiKey):
+        organization, scope = organization_of(request.auth, named), Scope(request.auth.scope)
+    else:
+        organization, scope = _of_person(cast("User", request.user), named)
+    require(needs, of=scope)
+    return organization
+
+
+def enter_webhooks(request: Request, *, needs: Scope, named: object = None) -> Organization:
+    """Return what ``enter`` does, for a request for webhooks; those of some systems need a master key in any API."""
+    organization = enter(request, needs=needs, named=named)
+    if organization.default_dialect in MASTER_ONLY:
+        enter(request, needs=Scope.MASTER, named=named)
+    return organization
+
+
+def require(needs: Scope, *, of: Scope) -> None:
+    """Raise a 403 unless the caller's scope ``of`` includes the scope ``needs``."""
+    if needs not in INCLUDED[of]:
+        raise PermissionDenied(f"Requires the scope {needs.value}; this caller has the scope {of.value}.")
+
+
+def require_scope(request: Request, needs: Scope) -> None:
+    """Raise a 403 for an API key without this scope, before the body is parsed."""
+    if isinstance(request.auth, ApiKey):
+        require(needs, of=Scope(request.auth.scope))
+
+
+def may_manage_webhooks(request: Request, organization: Organization) -> bool:
+    """Return whether the caller may change the webhooks of an organization returned by ``enter``."""
+    if isinstance(request.auth, ApiKey):
+        scope = Scope(request.auth.scope)
+    else:
+        _, scope = _of_person(cast("User", request.user), organization.slug)
+    needs = Scope.MASTER if organization.default_dialect in MASTER_ONLY else Scope.MANAGE
+    return needs in INCLUDED[scope]
+
+
+def organization_of(key: ApiKey, named: str | None) -> Organization:
+    """Return the organization that a key acts in; raise a 404 if the request names another one."""
+    if key.organization is None:
+        return _named(named)
+    if named not in {None, key.organization.slug}:
+        raise Http404
+    return key.organization
+
+
+def _of_person(user: User, named: str | None) -> tuple[Organization, Scope]:
+    if user.is_superuser:
+        return _named(named), Scope.MASTER
+    memberships = Membership.objects.filter(user=user).select_related("organization").order_by("pk")
+    if named is not None:
+        memberships = memberships.filter(organization__slug=named)
+    found = list(memberships[:2])
+    if not found:
+        raise Http404
+    if len(found) > 1:
+        raise invalid({"organization": "is required because you belong to several: add ?organization=<slug>"})
+    return found[0].organization, found[0].scope
+
+
+def _named(slug: str | None) -> Organization:
+    if slug is not None:
+        organization = Organization.objects.filter(slug=slug).first()
+        if organization is None:
+            raise Http404
+        return organization
+    # In an installation with a single organization, requests need not name it.
+    few = list(Organization.objects.order_by("pk")[:2])
+    if len(few) != 1:
+        raise invalid({"organization": "is required with an operator's key: add ?organization=<slug>"})
+    return few[0]

@@ -1,0 +1,29 @@
+"""Validates a webhook's event types against those that a system has."""
+
+from collections.abc import Mapping
+
+from deliveries.event_types import catalogue
+from deliveries.models import Organization
+from deliveries.systems import DIALECTS
+from hookhub.event_types import registry
+from hookhub.http.errors import invalid
+
+
+def refuse_unknown(wanted: Mapping[str, object], *, dialect: str, organization: Organization) -> None:
+    """Raise a 422 if ``events`` has a type that neither the system nor the organization has.
+
+    A value that is not a list is left to the engine, which has a more specific error for it.
+    """
+    events = wanted.get("events")
+    if not isinstance(events, list):
+        return
+    known = catalogue.of(dialect)
+    strange = [word for word in events if isinstance(word, str) and not known.knows(word)]
+    if not strange:
+        return
+    own = registry.own(organization)
+    for word in strange:
+        if not own.knows(word):
+            these = ", ".join([*known.types, *own.types, "*"])
+            title = DIALECTS[dialect].title
+            raise invalid({"events": f"{word[:100]!r} is not an event type of {title}; known event types: {these}"})

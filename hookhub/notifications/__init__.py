@@ -1,0 +1,1 @@
+"""E-mails to owners of webhooks and API keys."""

@@ -1,0 +1,63 @@
+"""E-mails about API keys that are about to expire, sent once per key and expiry."""
+
+import logging
+from datetime import datetime
+from smtplib import SMTPException
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.mail import send_mail
+from django.db.models import QuerySet
+from django.template.loader import render_to_string
+
+from deliveries.plain_text import on_one_line
+from hookhub.models import ApiKey, Membership
+from hookhub.notifications.webhooks import BATCH, REFUSED
+
+log = logging.getLogger("hookhub.notices")
+
+
+def warn_of_expiring_keys(*, now: datetime) -> int:
+    """E-mail the owners of keys that expire within HOOKHUB_KEY_EXPIRY_WARNING; return how many keys were handled.
+
+    What cannot be sent is retried at the next tick. A key that expired before any e-mail was sent is included.
+    """
+    soon = now + settings.HOOKHUB_KEY_EXPIRY_WARNING
+    keys = ApiKey.objects.filter(revoked_at=None, expiry_warned_at=None, expires_at__lte=soon)
+    warned = 0
+    for key in keys.select_related("organization").order_by("expires_at")[:BATCH]:
+        try:
+            _write_to(recipients_of(key), key)
+        except REFUSED:
+            # A retry would be rejected too, and later e-mails must not wait for it.
+            log.exception("The mail server rejected the e-mail about API key %s", key.key_id)
+        except (SMTPException, OSError) as error:
+            log.warning("Could not send the e-mail about API key %s; will retry: %s", key.key_id, error)
+            break
+        # Only if the expiry is unchanged: a new one gets its own e-mail.
+        same = ApiKey.objects.filter(pk=key.pk, expires_at=key.expires_at)
+        warned += same.update(expiry_warned_at=now)
+    return warned
+
+
+def recipients_of(key: ApiKey) -> list[str]:
+    """Return the e-mail addresses of the owners of a key's organization, or for an operator's key of the superusers."""
+    people: QuerySet[User] = User.objects.filter(is_active=True).exclude(email="")
+    if key.organization_id is None:
+        people = people.filter(is_superuser=True)
+    else:
+        owners = Membership.objects.filter(organization=key.organization_id, role=Membership.Role.OWNER)
+        people = people.filter(pk__in=owners.values("user_id"))
+    return sorted(people.values_list("email", flat=True))
+
+
+def _write_to(addresses: list[str], key: ApiKey) -> None:
+    log.warning("API key %s of %s expires at %s", key.key_id, key.organization or "the operator", key.expires_at)
+    if not addresses:
+        return
+    whose = on_one_line(str(key.organization)) if key.organization else "operator"
+    # A line break in a name would let its author inject lines into the e-mail.
+    name = on_one_line(key.name)
+    context = {"key": key, "name": name, "whose": whose, "public_url": settings.HOOKHUB_PUBLIC_URL}
+    letter = render_to_string("hookhub/api_key_expires.txt", context)
+    send_mail(f"[HookHub] {whose}: API key {key.key_id} expires soon", letter, None, addresses)

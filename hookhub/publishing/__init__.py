@@ -1,0 +1,1 @@
+"""Publishing events: parse, validate, store; used by the API, the dialects, the Redis stream and the commands."""

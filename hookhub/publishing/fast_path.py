@@ -1,0 +1,143 @@
+"""The fast path of `POST /v1/events` with an API key: no session, no content negotiation, few database queries."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import DataError, InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils import timezone
+from rest_framework.exceptions import APIException
+
+from deliveries.events import NameSnapshot, StaleNames
+from deliveries.models import Organization
+from deliveries.rates import TooMany
+from hookhub.api.events import (
+    named_in,
+    names_within,
+    new_events,
+    publish,
+    repositories_named,
+    require_validity,
+    with_keys,
+)
+from hookhub.event_types import registry
+from hookhub.http import authentication, errors, rate_limits
+from hookhub.http.access_log import name_caller
+from hookhub.http.authorization import organization_of, require
+from hookhub.http.parsers import whole
+from hookhub.models import ApiKey, Scope
+from hookhub.publishing import parse
+from hookhub.remembering import Memory
+
+JSON = "application/json"
+CONTENT_TYPES = parse.NDJSON | {JSON}
+# Accept headers sent by programs that read JSON; any other one needs the framework's content negotiation.
+ACCEPTED = frozenset({"*/*", JSON, "application/json, */*", "application/json, text/plain, */*"})
+
+_organizations = Memory[tuple[int, str], Organization]()
+_repositories = Memory[tuple[int, str], int]()
+
+
+def accept(request: HttpRequest) -> HttpResponse | None:
+    """Store published events and return the 202, or return None for a request that the DRF path must handle.
+
+    Lookups here may be a few seconds stale, so this path only accepts: a request that it would refuse returns None, and
+    the DRF view decides it against the database and renders the error. The statement that stores the events re-checks
+    cached names. Only an exceeded rate limit (429) and an unavailable database (503) are answered here.
+    """
+    if not _is_plain(request):
+        return None
+    try:
+        body, headers = _accept(request, now=timezone.now())
+    except TooMany as error:
+        return errors.as_plain(errors.throttled(error))
+    except (APIException, Http404, PermissionDenied, DataError, UnicodeEncodeError, StaleNames):
+        return None
+    except (OperationalError, InterfaceError) as error:
+        # Only the caller may retry: the events may have been stored.
+        return errors.as_plain(errors.unavailable(error))
+    content = json.dumps(body, separators=(",", ":")).encode()
+    headers["Content-Length"] = str(len(content))
+    return HttpResponse(content, status=202, content_type=JSON, headers=headers)
+
+
+def _is_plain(request: HttpRequest) -> bool:
+    """Return whether a request has credentials and a JSON body and accepts a JSON response."""
+    told = request.META
+    return (
+        "HTTP_AUTHORIZATION" in told
+        and told.get("HTTP_ACCEPT", "*/*") in ACCEPTED
+        and told.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in CONTENT_TYPES
+        and (not told.get("QUERY_STRING") or _names_organization_alone(request))
+        and told.get("CONTENT_LENGTH", "").isdecimal()
+        and int(told["CONTENT_LENGTH"]) <= settings.HOOKHUB_REQUEST_LIMIT
+    )
+
+
+def _names_organization_alone(request: HttpRequest) -> bool:
+    return set(request.GET) == {"organization"} and request.GET["organization"] != ""
+
+
+def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, str]]:
+    """Do what the DRF view does, with cached lookups."""
+    key_id, secret = authentication.read_header(request.META["HTTP_AUTHORIZATION"])
+    key = authentication.verified(authentication.find_cached(key_id, now=now), secret, request=request, now=now)
+    if settings.HOOKHUB_ACCESS_LOG:
+        name_caller(request.META, key)
+    require(Scope.PUBLISH, of=Scope(key.scope))
+    rate_limits.require_events(key)
+    content = whole(request.body, request)
+    taken = parse.read_once(request.META, content, request.META["CONTENT_TYPE"])
+    organization = _organization(request, key, named_in(taken), now=now)
+    if organization.validate_events:
+        require_validity(taken, organization=organization, own=registry.cached_custom(organization, now=now))
+    repositories = _ids_of(organization, names_within(organization, taken).values(), now=now)
+    hops = parse.hops_of(request.META.get("HTTP_HOOKHUB_HOPS"))
+    events = new_events(taken, organization=organization, repositories=repositories, hops=hops, now=now)
+    events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
+    names = {repository_id: name for name, repository_id in repositories.items()}
+    snapshot = NameSnapshot({organization.pk: organization.slug}, names)
+    with rate_limits.taking_events(len(events), caller=key.key_id, organization=organization) as standings:
+        body, answered = publish(events, taken, snapshot=snapshot, now=now)
+    return body, answered | rate_limits.headers_of(standings)
+
+
+def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: datetime) -> Organization:
+    """Return the organization a key acts in; an implied only one is not cached, because another may be created."""
+    if named is None and request.META.get("QUERY_STRING"):
+        named = request.GET.get("organization")
+    if key.organization is not None or named is None:
+        return organization_of(key, named)
+    found = _organizations.recall((key.pk, named), now=now)
+    if found is None:
+        generation = _organizations.generation
+        found = organization_of(key, named)
+        _organizations.learn((key.pk, named), found, now=now, generation=generation)
+    return found
+
+
+def _ids_of(organization: Organization, names: Iterable[str], *, now: datetime) -> dict[str, int]:
+    """Return the ids, by name, of those of an organization's repositories that have one of these names."""
+    found = {name: _repositories.recall((organization.pk, name), now=now) for name in names}
+    known = {name: repository_id for name, repository_id in found.items() if repository_id is not None}
+    if len(known) < len(found):
+        generation = _repositories.generation
+        for name, repository_id in repositories_named(organization, found.keys() - known.keys()).items():
+            known[name] = repository_id
+            _repositories.learn((organization.pk, name), repository_id, now=now, generation=generation)
+    return known
+
+
+def forget_organization(organization_id: int) -> None:
+    """Drop a changed or deleted organization and its repositories from this process's cache."""
+    _organizations.forget_where(lambda _, organization: organization.pk == organization_id)
+    _repositories.forget_where(lambda question, _: question[0] == organization_id)
+
+
+def forget_all() -> None:
+    """Clear this process's cache of organizations and repositories."""
+    _organizations.clear()
+    _repositories.clear()

@@ -1,0 +1,246 @@
+"""Parses published events so that the bytes of each payload stay exactly as they were sent."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, cast
+
+from django.conf import settings
+
+from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type, topics_of
+from deliveries.policy import hops
+from hookhub.http.errors import Refusal, bad_request, invalid, loop_detected, too_large
+from hookhub.http.parsers import unreadable, without_bom
+from hookhub.publishing import event_objects
+from hookhub.publishing.event_objects import FIELDS, MAX_SHORT_FIELD, Member, TooLong
+
+MAX_EVENTS = 1000
+MAX_KEY_LENGTH = 255
+MAX_DEPTH = 200
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+
+MAX_FAULTS = 100
+MAX_NAME_SHOWN = 100
+# Bytes of a request's event data that are also kept as parsed values, which take up to twenty times the memory of their
+# text.
+MAX_VALUES_KEPT = 1024 * 1024
+# The key of a request's environment under which its parsed body is kept.
+READ = "hookhub.intake"
+
+
+class _Unread:
+    """Stands for a parsed value that was not kept."""
+
+
+UNREAD = _Unread()
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """One event as its publisher wrote it; ``payload`` is the text of ``data``, byte for byte."""
+
+    type: str
+    value: object
+    payload: bytes
+    topics: tuple[str, ...]
+    repository: str | None
+    organization: str | None
+    key: str | None
+    timestamp: datetime | None
+
+    @property
+    def data(self) -> object:
+        """Return the parsed ``data``, parsing ``payload`` again if the value was not kept."""
+        return json.loads(self.payload) if self.value is UNREAD else self.value
+
+    def fingerprint(self) -> bytes:
+        """Return the SHA-256 of the event, which distinguishes a repeat of its idempotency key from a conflict."""
+        moment = self.timestamp.isoformat() if self.timestamp else ""
+        return hashlib.sha256(_head(self.type, self.repository, self.organization, moment) + self.payload).digest()
+
+
+@lru_cache(maxsize=1024)
+def _head(*facts: str | None) -> bytes:
+    """Return the start of a fingerprint's input, which a publisher's events often have in common."""
+    return json.dumps(facts).encode() + b"\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """A request's events in order; ``is_batch`` is true for an array or NDJSON, false for a single object."""
+
+    events: tuple[Published, ...]
+    is_batch: bool
+
+
+def read_once(environ: MutableMapping[str, Any], content: bytes, content_type: str) -> Intake:
+    """Parse a request's body as ``read`` does, once: later calls return the same result or raise the same error."""
+    known = environ.get(READ)
+    if known is None:
+        try:
+            known = read(content, content_type)
+        except Refusal as refusal:
+            known = refusal
+        environ[READ] = known
+    if isinstance(known, Refusal):
+        raise known
+    return cast("Intake", known)
+
+
+def read(content: bytes, content_type: str) -> Intake:
+    """Parse a body of one object, an array or NDJSON; raise a 400, 413 or 422 that says what is wrong and where."""
+    most: int = settings.HOOKHUB_PAYLOAD_LIMIT
+    try:
+        text = without_bom(content).decode()
+        if content_type.partition(";")[0].strip().lower() in NDJSON:
+            objects, is_batch = event_objects.lines(text, most=most), True
+        else:
+            objects, is_batch = event_objects.document(text, most=most)
+        return Intake(tuple(_all_or_none(objects, is_batch=is_batch, most=most)), is_batch)
+    except UnicodeDecodeError as error:
+        raise bad_request(f"The body is not valid UTF-8 at byte {error.start}.") from error
+    except RecursionError as error:
+        raise bad_request("The body is nested too deeply.") from error
+    except ValueError as error:
+        raise unreadable(error, text) from error
+
+
+def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: int) -> list[Published]:
+    """Validate every event while parsing; return all of them, or raise a single error for all that are invalid."""
+    found: list[Published] = []
+    faults: dict[str, str] = {}
+    position, kept = 0, 0
+    try:
+        for position, members in enumerate(objects, 1):
+            if position > MAX_EVENTS:
+                raise too_large(f"A request may contain at most {MAX_EVENTS:,} events.")
+            payload = members["data"][1].encode() if "data" in members else b""
+            if len(payload) > most:
+                raise _too_long("data", position - 1, is_batch=is_batch, most=most)
+            if own := _faults(members, payload):
+                faults |= {_field(name, position - 1, is_batch=is_batch): fault for name, fault in own.items()}
+                if len(faults) >= MAX_FAULTS:
+                    break
+            else:
+                kept += len(payload)
+                found.append(_published(members, payload, is_kept=kept <= MAX_VALUES_KEPT))
+    except TooLong as error:
+        raise _too_long(error.name, position, is_batch=is_batch, most=most) from error
+    if faults:
+        raise invalid(dict(list(faults.items())[:MAX_FAULTS]))
+    if not found:
+        raise bad_request("The body contains no event; send an object, an array of objects, or one object per line.")
+    return found
+
+
+def _too_long(name: str, position: int, *, is_batch: bool, most: int) -> Refusal:
+    most = most if name == "data" else min(most, MAX_SHORT_FIELD)
+    fields = {_field(name, position, is_batch=is_batch): f"must be at most {most:,} bytes"}
+    return too_large(f"An event's {name[:100]} is too large.", fields=fields)
+
+
+def _field(name: str, position: int, *, is_batch: bool) -> str:
+    """Return the path by which errors name a field; a name invented by the client is truncated."""
+    name = name if len(name) <= MAX_NAME_SHOWN else f"{name[:MAX_NAME_SHOWN]}…"
+    return f"events[{position}].{name}" if is_batch else name
+
+
+def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
+    faults = {
+        name: f"is not a known field of an event; known fields: {', '.join(FIELDS)}"
+        for name in members
+        if name not in FIELDS
+    }
+    given = {name: value for name, (value, _) in members.items() if value is not None}
+    if "type" not in given:
+        faults["type"] = "is required"
+    elif not isinstance(given["type"], str) or not is_type(given["type"]):
+        faults["type"] = TYPE_RULE
+    elif given["type"].startswith(RESERVED):
+        faults["type"] = f"must not start with {RESERVED!r}, which is reserved for HookHub's system events"
+    if "data" not in members:
+        faults["data"] = "is required; any JSON value is allowed"
+    elif payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and is_deeper_than(MAX_DEPTH, members["data"][0]):
+        faults["data"] = f"is nested more than {MAX_DEPTH} levels deep"
+    for name in ("repository", "organization"):
+        if name in given and not is_name(given[name]):
+            faults[name] = "must be a string of at most 255 printable characters"
+    if "id" in given and (fault := fault_in_key(given["id"])):
+        faults["id"] = fault
+    if "timestamp" in given and read_moment(given["timestamp"]) is None:
+        faults["timestamp"] = "must be a timestamp with a time zone, such as 2026-03-04T12:00:00Z"
+    return faults
+
+
+def hops_of(header: str | None) -> str | None:
+    """Return the hop counts to store for a HookHub-Hops header, or None; raise a 422 for an invalid header or loop."""
+    try:
+        return hops.require_few(header, deployment=settings.HOOKHUB_DEPLOYMENT_ID, limit=settings.HOOKHUB_MAX_HOPS)
+    except hops.TooManyHops as error:
+        raise loop_detected(str(error)) from error
+    except hops.InvalidHops as error:
+        raise invalid({hops.HEADER: str(error)}) from error
+
+
+def fault_in_key(key: object) -> str | None:
+    """Return what is wrong with an idempotency key, or None."""
+    if isinstance(key, str) and 1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable():
+        return None
+    return f"must be a string of 1 to {MAX_KEY_LENGTH} printable characters"
+
+
+def is_name(value: object) -> bool:
+    """Return whether a value can be the name of a stored object."""
+    return isinstance(value, str) and len(value) <= 255 and value.isprintable()
+
+
+def is_deeper_than(most: int, value: object) -> bool:
+    """Return whether a value is nested more than ``most`` deep: what is accepted must also be possible to render."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def read_moment(text: object) -> datetime | None:
+    """Parse an RFC 3339 timestamp and return it in UTC, or None if it is not one."""
+    if not isinstance(text, str) or not RFC_3339.fullmatch(text):
+        return None
+    try:
+        # RFC 3339 allows t and z in either case, Python in upper case only.
+        moment = datetime.fromisoformat(text.upper())
+        return moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _published(members: Mapping[str, Member], payload: bytes, *, is_kept: bool) -> Published:
+    """Return the event of these members, which have been validated."""
+
+    def given(name: str) -> Any:
+        return members[name][0] if name in members else None
+
+    data = given("data")
+    return Published(
+        type=given("type"),
+        value=data if is_kept else UNREAD,
+        payload=payload,
+        topics=topics_of(given("type"), data),
+        repository=given("repository"),
+        organization=given("organization"),
+        key=given("id"),
+        timestamp=read_moment(given("timestamp")),
+    )

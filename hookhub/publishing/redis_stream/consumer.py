@@ -1,0 +1,274 @@
+"""A worker's consumer in the stream's consumer group; uses only commands of Redis 6.2."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from redis import ConnectionPool, Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
+from redis.retry import Retry
+
+from hookhub.publishing.redis_stream.entries import Entry, Refused
+
+GROUP = "hookhub"
+START = "0-0"
+# The socket timeout. It is longer than any time for which Redis is asked to block.
+PATIENCE = timedelta(seconds=2)
+MAX_ERROR_LENGTH = 2000
+# Entries that one transaction moves to the dead-letter stream.
+SET_ASIDE_AT_ONCE = 100
+
+# A batch ends with the entry that reaches this size: the size of an entry is known only once it has been read.
+MAX_BATCH_BYTES = 16 << 20
+# The dead-letter stream is trimmed to its newest entries, so that invalid events cannot fill Redis.
+MAX_REFUSED = 10_000
+# Redis generates ids from its clock, but a producer can choose one far in the future. XADD then fails for every
+# producer whose ids are lower, and after the highest possible id for all of them.
+MAX_ID_AHEAD = timedelta(days=1)
+
+# Reads entries one at a time until there are enough of them or of their bytes, which bounds the memory of a batch.
+TAKE = """
+local entries, bytes, after = {}, 0, ARGV[3]
+while #entries < tonumber(ARGV[4]) and bytes < tonumber(ARGV[5]) do
+    local told = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], after)
+    if not told or #told[1][2] == 0 then
+        break
+    end
+    local entry = told[1][2][1]
+    if after ~= '>' then
+        after = entry[1]
+    end
+    for _, field in ipairs(entry[2] or {}) do
+        bytes = bytes + #field
+    end
+    table.insert(entries, entry)
+end
+return entries
+"""
+CLAIM = """
+local entries, bytes, cursor = {}, 0, ARGV[4]
+repeat
+    local told = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', 1)
+    cursor = told[1]
+    for _, entry in ipairs(told[2]) do
+        for _, field in ipairs(entry and entry[2] or {}) do
+            bytes = bytes + #field
+        end
+        table.insert(entries, entry)
+    end
+until cursor == '0-0' or #entries >= tonumber(ARGV[5]) or bytes >= tonumber(ARGV[6])
+return {cursor, entries}
+"""
+# Deletes the stream only while it is empty and no group has a pending entry; the next read creates the group again.
+REOPEN = """
+if redis.call('EXISTS', KEYS[1]) == 0 then
+    return 0
+end
+local known = {}
+local facts = redis.call('XINFO', 'STREAM', KEYS[1])
+for i = 1, #facts, 2 do
+    known[facts[i]] = facts[i + 1]
+end
+local moment = tonumber(string.match(known['last-generated-id'], '^%d+'))
+if known.length > 0 or moment <= tonumber(ARGV[1]) then
+    return 0
+end
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    for i = 1, #group, 2 do
+        if group[i] == 'pending' and group[i + 1] > 0 then
+            return 0
+        end
+    end
+end
+return redis.call('DEL', KEYS[1])
+"""
+
+# DELCONSUMER also drops the consumer's pending entries, and no consumer would ever read them again. The check and the
+# deletion are therefore one atomic script.
+FORGET = """
+local forgotten = 0
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+    local known = {}
+    for i = 1, #consumer, 2 do
+        known[consumer[i]] = consumer[i + 1]
+    end
+    local is_meant = ARGV[3] == '' or ARGV[3] == known.name
+    if is_meant and known.pending == 0 and known.idle >= tonumber(ARGV[2]) then
+        redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], known.name)
+        forgotten = forgotten + 1
+    end
+end
+return forgotten
+"""
+
+
+def refused_of(stream: str) -> str:
+    """Return the name of a stream's dead-letter stream."""
+    return f"{stream}:refused"
+
+
+def connect(url: str) -> Redis:
+    """Return a client with a short timeout and without retries that does not parse stream entries.
+
+    Raise ValueError for an invalid URL.
+    """
+    # On TCP connections redis-py would subscribe to maintenance notifications, which requires RESP3.
+    pool = ConnectionPool.from_url(url, maint_notifications_config=MaintNotificationsConfig(enabled=False))
+    patience = PATIENCE.total_seconds()
+    # REDIS_URL may set these options for its other users.
+    pool.connection_kwargs |= {"protocol": 2, "socket_timeout": patience, "socket_connect_timeout": patience}
+    pool.connection_kwargs |= {"retry": Retry(NoBackoff(), 0), "decode_responses": False}
+    client = Redis.from_pool(pool)
+    # redis-py would parse an entry's fields into a dict, which loses those whose name is repeated.
+    for command in ("XREADGROUP", "XAUTOCLAIM", "XRANGE"):
+        client.set_response_callback(command, _as_it_is)
+    return client
+
+
+def ask(client: Any, *command: Any) -> Any:
+    """Send a raw command through a client or a pipeline, and return the response."""
+    return client.execute_command(*command)
+
+
+def entries_of(replied: Sequence[Any]) -> list[Entry]:
+    """Parse the entries of a response; a pending entry that was deleted from the stream has no fields."""
+    return [Entry(told[0].decode(), told[1] or ()) for told in replied if told is not None]
+
+
+class Consumer:
+    """One consumer of the group, under a unique name; every method raises redis-py's errors."""
+
+    def __init__(self, client: Redis, *, stream: str, name: str) -> None:
+        self._redis = client
+        self._stream = stream
+        self._name = name
+
+    def new(self, most: int, *, block: timedelta | None = None) -> list[Entry]:
+        """Read up to ``most`` entries that no consumer has read yet.
+
+        If there are none, wait up to ``block`` for the first, and return it alone.
+        """
+        entries = self._read(most, after=">")
+        if entries or block is None:
+            return entries
+        command = ["XREADGROUP", "GROUP", GROUP, self._name, "COUNT", 1, "BLOCK", round(block.total_seconds() * 1000)]
+        try:
+            told = ask(self._redis, *command, "STREAMS", self._stream, ">")
+        except ResponseError as error:
+            if not self._is_group_gone(error):
+                raise
+            self._found_group()
+            return []
+        return entries_of(told[0][1]) if told else []
+
+    def own(self, most: int) -> list[Entry]:
+        """Return up to ``most`` of this consumer's pending entries, oldest first."""
+        return self._read(most, after=START)
+
+    def abandoned(self, most: int, *, idle: timedelta, cursor: str) -> tuple[str, list[Entry]]:
+        """Claim entries that have been pending elsewhere for ``idle``; return the next cursor and the entries.
+
+        A cursor of START means that the scan is complete. Of an entry that was deleted from the stream Redis 6.2
+        returns nothing here, but claims it all the same: it is then among this consumer's ``own``.
+        """
+        arguments = (GROUP, self._name, round(idle.total_seconds() * 1000), cursor, most, MAX_BATCH_BYTES)
+        try:
+            told = ask(self._redis, "EVAL", CLAIM, 1, self._stream, *arguments)
+        except ResponseError as error:
+            if not self._is_group_gone(error):
+                raise
+            return START, []
+        return told[0].decode(), entries_of(told[1])
+
+    def finish(self, entries: Sequence[Entry]) -> None:
+        """Acknowledge stored entries and delete them from the stream."""
+        ids = [entry.id for entry in entries]
+        if ids:
+            with self._redis.pipeline() as transaction:
+                transaction.xack(self._stream, GROUP, *ids)
+                transaction.xdel(self._stream, *ids)
+                transaction.execute()
+
+    def set_aside(self, refused: Sequence[Refused], *, now: datetime) -> None:
+        """Move invalid entries to the dead-letter stream, each with its error."""
+        aside = refused_of(self._stream)
+        for start in range(0, len(refused), SET_ASIDE_AT_ONCE):
+            with self._redis.pipeline() as transaction:
+                for each in refused[start : start + SET_ASIDE_AT_ONCE]:
+                    error = each.error[:MAX_ERROR_LENGTH].encode(errors="backslashreplace")
+                    ours = ["error", error, "entry", each.entry.id, "refused_at", now.isoformat()]
+                    transaction.xack(self._stream, GROUP, each.entry.id)
+                    transaction.xdel(self._stream, each.entry.id)
+                    kept = _kept_of(each.entry)
+                    ask(transaction, "XADD", aside, "MAXLEN", "~", MAX_REFUSED, "*", *ours, *kept)
+                done = transaction.execute()
+            # If XACK counted none, another worker has claimed the entry meanwhile, and moved it: delete our copy.
+            if doubled := [written for was_ours, _, written in zip(*[iter(done)] * 3, strict=True) if not was_ours]:
+                self._redis.xdel(aside, *doubled)
+
+    def reopen(self, *, now: datetime) -> bool:
+        """Delete the stream if it is empty and its last id is far in the future; return whether it was deleted.
+
+        Only a producer that chooses its own ids can cause this. After the highest possible id every XADD fails.
+        """
+        latest = round((now + MAX_ID_AHEAD).timestamp() * 1000)
+        return bool(ask(self._redis, "EVAL", REOPEN, 1, self._stream, latest))
+
+    def forget(self, *, idle: timedelta) -> int:
+        """Delete the consumers that have no pending entries and have been idle for ``idle``; return their number."""
+        return self._forget(idle, name="")
+
+    def leave(self) -> None:
+        """Delete this consumer, unless it has pending entries, which another consumer will claim."""
+        self._forget(timedelta(0), name=self._name)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+    def _forget(self, idle: timedelta, *, name: str) -> int:
+        milliseconds = round(idle.total_seconds() * 1000)
+        try:
+            return int(ask(self._redis, "EVAL", FORGET, 1, self._stream, GROUP, milliseconds, name))
+        except ResponseError as error:
+            if not self._is_group_gone(error):
+                raise
+            return 0
+
+    def _read(self, most: int, *, after: str) -> list[Entry]:
+        try:
+            told = ask(self._redis, "EVAL", TAKE, 1, self._stream, GROUP, self._name, after, most, MAX_BATCH_BYTES)
+        except ResponseError as error:
+            if not self._is_group_gone(error):
+                raise
+            self._found_group()
+            return []
+        return entries_of(told)
+
+    def _found_group(self) -> None:
+        """Create the group, and the stream if necessary, to be read from its first entry."""
+        try:
+            self._redis.xgroup_create(self._stream, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            # Another worker has just created it.
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    @staticmethod
+    def _is_group_gone(error: ResponseError) -> bool:
+        """Return whether the stream or its group does not exist: Redis was flushed, or this is the first read."""
+        return any(words in str(error) for words in ("NOGROUP", "UNBLOCKED", "no such key"))
+
+
+def _kept_of(entry: Entry) -> Sequence[bytes]:
+    """Return the fields to keep of a dead letter: all, unless it exceeds the limit and could never be published."""
+    if entry.size <= settings.HOOKHUB_REQUEST_LIMIT:
+        return entry.fields
+    return [b"dropped", f"{entry.size} bytes, more than HOOKHUB_REQUEST_LIMIT".encode()]
+
+
+def _as_it_is(replied: Any, **_: Any) -> Any:
+    return replied

@@ -1,0 +1,149 @@
+"""Parses stream entries into events; deterministic, so that an entry read twice yields the same events."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from django.conf import settings
+
+from hookhub.http.errors import Refusal
+from hookhub.http.parsers import without_bom
+from hookhub.publishing import parse
+from hookhub.publishing.parse import Intake
+
+FIELDS = ("event", "events", "organization", "hops")
+JSON, NDJSON = "application/json", "application/x-ndjson"
+# Redis generates ids from its clock, but a producer may choose its own, which need not be timestamps.
+OLDEST = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its id, and its fields as a flat list of names and values, since a name may be repeated.
+
+    An entry without fields was deleted from the stream while it was pending.
+    """
+
+    id: str
+    fields: Sequence[bytes]
+
+    @property
+    def size(self) -> int:
+        """The length of its fields in bytes."""
+        return sum(map(len, self.fields))
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A parsed entry; each of its events has an idempotency key.
+
+    ``organization`` is the slug that the entry names, or None. ``hops`` is the HookHub-Hops header of the delivery in
+    response to which the producer published, or None.
+    """
+
+    entry: Entry
+    organization: str | None
+    taken: Intake
+    hops: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An invalid entry, with an error message for its producer that names the field."""
+
+    entry: Entry
+    error: str
+
+
+def read(entry: Entry) -> Readable | Refused:
+    """Parse an entry's event or events."""
+    names = entry.fields[::2]
+    given = dict(zip(names, entry.fields[1::2], strict=True))
+    if len(given) < len(names):
+        return Refused(entry, "A field is repeated; use `events` to publish several events.")
+    if fault := _fault_in(given):
+        return Refused(entry, fault)
+    try:
+        taken, content = _events(given)
+        passed = parse.hops_of(given[b"hops"].decode(errors="replace") if b"hops" in given else None)
+    except Refusal as refusal:
+        return Refused(entry, told(refusal))
+    named = {event.organization for event in taken.events if event.organization is not None}
+    if slug := _slug(given.get(b"organization", b"")):
+        named.add(slug)
+    if len(named) > 1:
+        several = " and ".join(sorted(named))
+        error = f"organization: all events of an entry must belong to the same organization, not to {several}"
+        return Refused(entry, error)
+    taken = _with_keys(taken, entry, content)
+    if len({event.key for event in taken.events}) < len(taken.events):
+        return Refused(entry, "id: is used by two events of this entry")
+    return Readable(entry, named.pop() if named else None, taken, passed)
+
+
+def told(refusal: Refusal) -> str:
+    """Return the error that the HTTP API would answer as one line of text."""
+    text = "; ".join(f"{name}: {message}" for name, message in refusal.fields.items()) or refusal.message
+    # A field name may hold a lone surrogate, which cannot be encoded in a log or a stream.
+    return text.encode(errors="backslashreplace").decode()
+
+
+def moment_of(entry_id: str, *, now: datetime) -> datetime:
+    """Return the time at which Redis accepted an entry, from its id, or ``now`` if that is no time of the last year."""
+    try:
+        moment = datetime.fromtimestamp(int(entry_id.partition("-")[0]) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return now
+    return moment if now - OLDEST <= moment <= now else now
+
+
+def _fault_in(given: Mapping[bytes, bytes]) -> str | None:
+    """Return the error in an entry's fields, apart from the events in them, or None."""
+    for name in given:
+        shown = name[:100].decode(errors="backslashreplace")
+        if shown not in FIELDS:
+            return f"{shown}: is not a known field of an entry; known fields: {', '.join(FIELDS)}"
+    if (b"event" in given) == (b"events" in given):
+        return "An entry must have either `event` (a JSON object) or `events` (a JSON array, or one object per line)."
+    size, most = sum(map(len, given.values())), settings.HOOKHUB_REQUEST_LIMIT
+    if size > most:
+        return f"The entry is {size:,} bytes long; the limit is {most:,}."
+    if b"organization" in given and _slug(given[b"organization"]) is None:
+        return "organization: must be the slug of an organization"
+    return None
+
+
+def _slug(content: bytes) -> str | None:
+    """Decode a slug; return None for what cannot be one."""
+    try:
+        slug = content.decode()
+    except UnicodeDecodeError:
+        return None
+    return slug if slug and parse.is_name(slug) else None
+
+
+def _events(given: Mapping[bytes, bytes]) -> tuple[Intake, bytes]:
+    """Return the events of an entry, and the bytes from which they were parsed; raise Refusal."""
+    if b"event" in given:
+        content = given[b"event"]
+        taken = parse.read(content, JSON)
+        if taken.is_batch:
+            raise Refusal(400, "malformed", "event: must be a JSON object; use `events` to publish several")
+    else:
+        content = given[b"events"]
+        taken = parse.read(content, JSON if without_bom(content[:64]).lstrip()[:1] == b"[" else NDJSON)
+    return taken, content
+
+
+def _with_keys(taken: Intake, entry: Entry, content: bytes) -> Intake:
+    """Derive a key from the entry for each event without one, so that storing an entry twice publishes it once."""
+    if all(event.key is not None for event in taken.events):
+        return taken
+    # Include a hash of the content: after a flush or replacement of Redis, another entry may get the same id.
+    made = f"stream:{entry.id}:{sha256(content).hexdigest()[:16]}"
+    events = tuple(
+        event if event.key is not None else replace(event, key=f"{made}:{position}" if taken.is_batch else made)
+        for position, event in enumerate(taken.events)
+    )
+    return replace(taken, events=events)

@@ -1,0 +1,186 @@
+"""Stores parsed entries as events, many in a statement; an invalid entry does not affect the others."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import DataError, IntegrityError
+
+from deliveries import pipeline
+from deliveries.events import IdempotencyConflict, NewEvent
+from deliveries.models import Organization
+from hookhub.api.events import KEY_REUSED, field_of, published_events
+from hookhub.event_types import registry
+from hookhub.event_types.schemas import MAX_STEPS, Budget
+from hookhub.http.errors import Refusal, invalid
+from hookhub.publishing.parse import MAX_EVENTS, Intake
+from hookhub.publishing.redis_stream.entries import Entry, Readable, Refused, moment_of, told
+
+Each = TypeVar("Each")
+
+# The validation budget for all of one organization's entries in a batch.
+STEPS_FOR_ALL = 5 * MAX_STEPS
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An entry with its events as the pipeline accepts them."""
+
+    entry: Entry
+    events: Sequence[NewEvent]
+
+    @property
+    def size(self) -> int:
+        """The length of its payloads in bytes."""
+        return sum(len(event.payload) for event in self.events)
+
+
+def store(read: Sequence[Readable], *, now: datetime) -> list[Refused]:
+    """Store the events of all valid entries, and return the invalid entries; idempotent.
+
+    Raise django.db's errors when the database fails and no entry is at fault. Some of the entries may be stored by
+    then; retrying with all of them is safe.
+    """
+    outcomes = prepare(read, now=now)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    for portion in portions([outcome for outcome in outcomes if isinstance(outcome, Ready)]):
+        refused += _accept(portion, now=now)
+    return refused
+
+
+def prepare(read: Sequence[Readable], *, now: datetime) -> list[Ready | Refused]:
+    """Resolve names, validate and build the events of entries; return one outcome for each, in order."""
+    organizations = _organizations({each.organization for each in read})
+    outcomes: dict[str, Ready | Refused] = {}
+    groups: dict[Organization, list[Readable]] = {}
+    for each in read:
+        organization = organizations.get(each.organization)
+        if organization is not None:
+            groups.setdefault(organization, []).append(each)
+        elif each.organization is not None:
+            outcomes[each.entry.id] = Refused(each.entry, f"organization: {each.organization} does not exist")
+        else:
+            why = "organization: is required because this HookHub does not have exactly one"
+            outcomes[each.entry.id] = Refused(each.entry, why)
+    for organization, members in groups.items():
+        if organization.validate_events:
+            refused = _invalid(members, organization)
+            outcomes |= refused
+            members = [each for each in members if each.entry.id not in refused]  # noqa: PLW2901 - the valid ones
+            if not members:
+                continue
+        for outcome in _of_one_organization(members, organization, now=now):
+            outcomes[outcome.entry.id] = outcome
+    return [outcomes[each.entry.id] for each in read]
+
+
+def portions(ready: Sequence[Ready]) -> Iterator[list[Ready]]:
+    """Split entries into portions within the limits of one request to the HTTP API; an entry is never divided."""
+    portion: list[Ready] = []
+    count = size = 0
+    for each in ready:
+        over = count + len(each.events) > MAX_EVENTS or size + each.size > settings.HOOKHUB_REQUEST_LIMIT
+        if portion and over:
+            yield portion
+            portion, count, size = [], 0, 0
+        portion.append(each)
+        count += len(each.events)
+        size += each.size
+    if portion:
+        yield portion
+
+
+def _organizations(named: Collection[str | None]) -> dict[str | None, Organization]:
+    """Return the organizations by slug; None stands for the only organization, if there is just one."""
+    slugs = [slug for slug in named if slug is not None]
+    found: dict[str | None, Organization] = {}
+    if slugs:
+        found |= {organization.slug: organization for organization in Organization.objects.filter(slug__in=slugs)}
+    if None in named and len(few := list(Organization.objects.order_by("pk")[:2])) == 1:
+        found[None] = few[0]
+    return found
+
+
+def _invalid(members: Sequence[Readable], organization: Organization) -> dict[str, Refused]:
+    """Return, by entry id, the entries with an event that does not match the schema of its type."""
+    own = registry.own(organization)
+    refused = {}
+    left = STEPS_FOR_ALL
+    for each in members:
+        # An entry may cost as much as a request. The total is bounded, so that the batch is finished before another
+        # worker would claim it as stale.
+        published = ((event.type, event.data) for event in each.taken.events)
+        budget = Budget(most := min(left, Budget.of(len(each.taken.events)).steps))
+        found = registry.faults_in(published, organization=organization, own=own, budget=budget)
+        left -= most - max(budget.steps, 0)
+        if found:
+            told_of = {field_of(each.taken, position, path): fault for (position, path), fault in found.items()}
+            refused[each.entry.id] = Refused(each.entry, told(invalid(told_of)))
+    return refused
+
+
+def _of_one_organization(
+    members: Sequence[Readable], organization: Organization, *, now: datetime
+) -> list[Ready | Refused]:
+    together = Intake(tuple(event for each in members for event in each.taken.events), is_batch=True)
+    # With a single entry the errors name the fields as the producer wrote them.
+    taken = members[0].taken if len(members) == 1 else together
+    try:
+        events = iter(published_events(taken, organization=organization, now=now))
+    except Refusal as refusal:
+        if len(members) == 1:
+            return [Refused(members[0].entry, told(refusal))]
+        first, second = _halves(members)
+        return [
+            *_of_one_organization(first, organization, now=now),
+            *_of_one_organization(second, organization, now=now),
+        ]
+    return [Ready(each.entry, _dated(each, events, now=now)) for each in members]
+
+
+def _dated(each: Readable, events: Iterator[NewEvent], *, now: datetime) -> list[NewEvent]:
+    """Take an entry's events from the iterator; without a timestamp they get the time at which Redis accepted it."""
+    taken_at = moment_of(each.entry.id, now=now)
+    own = zip(each.taken.events, islice(events, len(each.taken.events)), strict=True)
+    dated = [event if told.timestamp else replace(event, occurred_at=taken_at) for told, event in own]
+    return dated if each.hops is None else [replace(event, hops=each.hops) for event in dated]
+
+
+def _accept(ready: Sequence[Ready], *, now: datetime) -> list[Refused]:
+    """Accept entries in one transaction, without those that are rejected; return the rejected ones."""
+    if not ready:
+        return []
+    try:
+        pipeline.accept([event for each in ready for event in each.events], now=now)
+    except IdempotencyConflict as conflict:
+        refused = _in_conflict(ready, set(conflict.positions))
+        guilty = {each.entry.id for each in refused}
+        return refused + _accept([each for each in ready if each.entry.id not in guilty], now=now)
+    except (DataError, IntegrityError, UnicodeError) as error:
+        # Only these errors are about the data. All others are transient, and reach the caller.
+        if len(ready) == 1:
+            return [Refused(ready[0].entry, f"The database rejected it: {error}")]
+        first, second = _halves(ready)
+        return _accept(first, now=now) + _accept(second, now=now)
+    return []
+
+
+def _in_conflict(ready: Sequence[Ready], positions: set[int]) -> list[Refused]:
+    """Return the entries that hold the events at these positions, each with an error for the first of its events."""
+    refused = []
+    start = 0
+    for each in ready:
+        own = [position - start for position in range(start, start + len(each.events)) if position in positions]
+        if own:
+            field = f"events[{own[0]}].id" if b"events" in each.entry.fields[::2] else "id"
+            refused.append(Refused(each.entry, f"{field}: {KEY_REUSED}"))
+        start += len(each.events)
+    return refused
+
+
+def _halves(several: Sequence[Each]) -> tuple[Sequence[Each], Sequence[Each]]:
+    middle = len(several) // 2
+    return several[:middle], several[middle:]
