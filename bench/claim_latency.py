@@ -45,7 +45,7 @@ def measure(count: int) -> dict[str, float]:
         claims.append(time.perf_counter() - started)
         if found:
             after = found[-1].to.webhook_id
-            pipeline.release(found)
+            claiming.release(found)
         started = time.perf_counter()
         claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=clock())
         looks.append(time.perf_counter() - started)

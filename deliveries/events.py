@@ -8,7 +8,6 @@ from uuid import UUID
 from django.db import OperationalError
 
 from deliveries import compact_json
-from deliveries.db import arrays
 from deliveries.event_types.topics import topics_of
 
 
@@ -64,30 +63,6 @@ class NameSnapshot:
 
 
 NO_SNAPSHOT = NameSnapshot({}, {})
-
-
-def as_columns(
-    events: Sequence[NewEvent], *, ids: Sequence[UUID], snapshot: NameSnapshot, now: datetime
-) -> dict[str, object]:
-    """Return the parameters of STORE_EVENTS: one array per column, and the cached names to check."""
-    return {
-        "ids": arrays.uuids(ids),
-        "organizations": arrays.bigints(event.organization_id for event in events),
-        "repositories": arrays.bigints(event.repository_id for event in events),
-        "webhooks": arrays.bigints(event.webhook_id for event in events),
-        "types": arrays.texts(event.type for event in events),
-        "topics": arrays.texts(" ".join(event.topics) for event in events),
-        "payloads": arrays.byteas(event.payload for event in events),
-        "keys": arrays.texts(event.idempotency_key for event in events),
-        "fingerprints": arrays.byteas(event.fingerprint for event in events),
-        "hops": arrays.texts(event.hops for event in events),
-        "occurred": arrays.moments(event.occurred_at for event in events),
-        "known_organizations": arrays.bigints(snapshot.organizations),
-        "slugs": arrays.texts(snapshot.organizations.values()),
-        "known_repositories": arrays.bigints(snapshot.repositories),
-        "names": arrays.texts(snapshot.repositories.values()),
-        "now": now,
-    }
 
 
 def targeted_event(

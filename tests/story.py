@@ -21,6 +21,7 @@ from deliveries.event_types.topics import topics_of
 from deliveries.events import NewEvent
 from deliveries.maintenance.retention import Pruned, Round
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
+from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.attempting import Result
 from deliveries.pipeline.claiming import Claim
 from deliveries.sending.sender import Sender
@@ -122,13 +123,13 @@ def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> li
     results = pipeline.attempt(claims, sender=sender, now=now)
     while sender.in_flight:
         for (claimed, request, started_at), exchange in sender.wait(timedelta(seconds=1)):
-            results.append(pipeline.finish(claimed, request, exchange, started_at=started_at, now=now))
+            results.append(attempting.finish(claimed, request, exchange, started_at=started_at, now=now))
     return results
 
 
 def claim_due(limit: int, *, now: datetime) -> list[Claim]:
     """Promote due deliveries to ready and claim them, as a worker does."""
-    pipeline.promote_due(now=now)
+    claiming.promote_due(now=now)
     return pipeline.claim(limit, now=now)
 
 

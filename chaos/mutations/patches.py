@@ -62,39 +62,39 @@ def apply() -> None:
 
 def settle_without_fencing() -> None:
     """Settle a delivery even when the worker's lease has expired."""
-    from deliveries.db import sql as queue
+    from deliveries.pipeline import settling
 
-    _change(queue, "SETTLE", " AND d.lease = r.lease", "")
+    _change(settling, "SETTLE", " AND d.lease = r.lease", "")
 
 
 def bell_inside_the_transaction() -> None:
     """Send the wake-up before the COMMIT, so that the worker that receives it finds nothing."""
-    from deliveries import pipeline, wakeup
-    from deliveries.db import sql as queue
+    from deliveries import wakeup
+    from deliveries.db import sql
+    from deliveries.pipeline import accepting
 
-    change = queue.change
+    change = sql.change
 
-    def ring_first(sql: str, parameters: Mapping[str, object]) -> int:
-        if sql == queue.STORE_EVENTS:
+    def ring_first(statement: str, parameters: Mapping[str, object]) -> int:
+        if statement == accepting.STORE_EVENTS:
             wakeup.notify_now()
-        return change(sql, parameters)
+        return change(statement, parameters)
 
-    _put(queue, "change", ring_first)
-    _put(pipeline, "_ring", lambda: None)
+    _put(sql, "change", ring_first)
+    _put(accepting, "_ring", lambda: None)
 
 
 def claim_without_lease() -> None:
     """Lease deliveries to no identifiable process and practically forever."""
-    from deliveries import pipeline
-    from deliveries.pipeline.claiming import LeaseGrant
+    from deliveries.pipeline import claiming
 
-    leasing = pipeline._leasing
+    leasing = claiming.grant_lease
     ages = timedelta(days=365)
 
-    def for_ever(now: datetime) -> LeaseGrant:
+    def for_ever(now: datetime) -> claiming.LeaseGrant:
         return leasing(now)._replace(lease=UUID(bytes=os.urandom(16)), until=now + ages)
 
-    _put(pipeline, "_leasing", for_ever)
+    _put(claiming, "grant_lease", for_ever)
 
 
 def lease_shorter_than_the_deadline() -> None:
@@ -141,7 +141,6 @@ def signature_over_reserialised_json() -> None:
 
 def retry_measured_from_the_wrong_time() -> None:
     """Count the wait before a retry from the start of the attempt instead of its end."""
-    from deliveries import pipeline
     from deliveries.pipeline import attempting
     from deliveries.policy.retry import decide
 
@@ -152,21 +151,21 @@ def retry_measured_from_the_wrong_time() -> None:
         terms = {"failures": claimed.failures, "schedule": attempting.schedule_of(claimed), "jitter": jitter}
         return result._replace(decision=decide(result.outcome, now=started_at, **terms))
 
-    _put(pipeline, "build_result", conclude_early)
+    _put(attempting, "build_result", conclude_early)
 
 
 def large_bodies_never_sent() -> None:
     """Record a body too large for one packet as not answered, without sending it."""
-    from deliveries import pipeline
+    from deliveries.pipeline import attempting
 
-    render = pipeline.render  # type: ignore[attr-defined]
+    render = attempting.render
 
     def render_small(claimed: Any, **how: Any) -> Any:
         if len(claimed.payload) > LONG:
             raise ValueError("too large to send")
         return render(claimed, **how)
 
-    _put(pipeline, "render", render_small)
+    _put(attempting, "render", render_small)
 
 
 def results_thrown_away_when_the_database_is_away() -> None:
@@ -194,8 +193,9 @@ def always_the_first_step() -> None:
 def ids_swapped() -> None:
     """Send two deliveries of one webhook that start together under each other's ids."""
     from deliveries import pipeline
+    from deliveries.pipeline import attempting
 
-    attempt, render = pipeline.attempt, pipeline.render  # type: ignore[attr-defined]
+    attempt, render = pipeline.attempt, attempting.render
 
     def attempt_swapped(claims: Sequence[Any], **how: Any) -> Any:
         pairs = [(one, other) for one, other in zip(claims[::2], claims[1::2], strict=False) if one.to == other.to]
@@ -205,7 +205,7 @@ def ids_swapped() -> None:
             other = ids.get(claimed.delivery_id, claimed.delivery_id)
             return render(claimed._replace(delivery_id=other), **how)
 
-        _put(pipeline, "render", render_swapped)
+        _put(attempting, "render", render_swapped)
         return attempt(claims, **how)
 
     _put(pipeline, "attempt", attempt_swapped)
@@ -227,10 +227,10 @@ def stream_entries_finished_before_they_are_stored() -> None:
 
 def a_crash_uses_up_a_step() -> None:
     """Count an attempt with an unknown outcome as a failure."""
-    from deliveries.db import sql as queue
+    from deliveries.pipeline import rescue
 
     for name in ("RECLAIM_LEASES", "RECLAIM_EXPIRED"):
-        _change(queue, name, "SET state", "SET failures = d.failures + 1, state")
+        _change(rescue, name, "SET state", "SET failures = d.failures + 1, state")
 
 
 BUGS: Mapping[str, Callable[[], None]] = {

@@ -12,7 +12,8 @@ from typing import Literal
 from django.conf import settings
 from django.db import transaction
 
-from deliveries.db import sql as queue
+from deliveries.db import sql
+from deliveries.pipeline.fanning_out import IS_FANNED_OUT
 
 Verdict = Literal["ok", "fault", "waiting"]
 
@@ -93,11 +94,11 @@ def count_all() -> Totals:
     return Totals(events=events, deliveries=sum(states.values()), attempts=attempts, states=states)
 
 
-def _run_unhurried(sql: str, parameters: dict[str, object]) -> list[queue.Row]:
+def _run_unhurried(query: str, parameters: dict[str, object]) -> list[sql.Row]:
     """Run a statement that reads whole tables, without a statement timeout."""
     with transaction.atomic():
-        queue.run("SET LOCAL statement_timeout = 0", {})
-        return queue.run(sql, parameters)
+        sql.run("SET LOCAL statement_timeout = 0", {})
+        return sql.run(query, parameters)
 
 
 # Bounds the result to a count and a few lines, however many violations there are.
@@ -129,9 +130,9 @@ JOIN deliveries_webhook w ON w.organization_id = e.organization_id
     AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
     AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
 WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
-  AND {queue.IS_FANNED_OUT}
+  AND {IS_FANNED_OUT}
   AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
-"""  # noqa: S608 - built from constants
+"""
 
 EVENTS_WITHOUT_DELIVERY = (
     OWED_AND_MISSING + "AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at"

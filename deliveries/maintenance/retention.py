@@ -11,6 +11,7 @@ from django.db import transaction
 from deliveries import shutdown
 from deliveries.db import sql
 from deliveries.db.ids import first_id_at
+from deliveries.pipeline.fanning_out import IS_FANNED_OUT
 
 # The maximum number of rows that one batch reads: larger batches take longer and are no cheaper per row.
 MAX_BATCH = 1000
@@ -58,14 +59,14 @@ WITH looked AS MATERIALIZED (
     DELETE FROM deliveries_delivery WHERE id = ANY(ARRAY(SELECT id FROM old))
 ), events AS (
     DELETE FROM deliveries_event e
-    WHERE id = ANY(ARRAY(SELECT event_id FROM old)) AND {sql.IS_FANNED_OUT}
+    WHERE id = ANY(ARRAY(SELECT event_id FROM old)) AND {IS_FANNED_OUT}
       AND NOT EXISTS (SELECT FROM deliveries_delivery d
                       WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM old))
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
        (SELECT count(*) FROM old), (SELECT count(*) FROM events)
-"""  # noqa: S608 - built from constants
+"""
 
 # Events without deliveries.
 FORGET_EVENTS = f"""
@@ -74,13 +75,13 @@ WITH looked AS MATERIALIZED (
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
 ), events AS (
     DELETE FROM deliveries_event e
-    WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND {sql.IS_FANNED_OUT}
+    WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND {IS_FANNED_OUT}
       AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id)
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
        0, (SELECT count(*) FROM events)
-"""  # noqa: S608 - built from constants
+"""
 
 # Attempts that a worker recorded after their delivery had been pruned.
 FORGET_ATTEMPTS = """

@@ -9,24 +9,22 @@ from django.db import transaction
 from deliveries import pipeline, wakeup
 from deliveries.db import sql
 from deliveries.models import Webhook
-from deliveries.policy.retry import APART, MAX_LEASE_LOSSES
+from deliveries.pipeline import rescue
 from deliveries.webhooks import lifecycle
 
 log = logging.getLogger("hookhub.chores")
 
-RECLAIM_BATCH = 500
 # How many deleted webhooks a tick reads; there may be many of them while their deliveries are retained.
 DELETED_AT_ONCE = 100
 
 
 def reclaim_expired_leases(*, now: datetime) -> int:
     """Rescue deliveries with expired leases, whose workers have died; return how many."""
-    how = {"now": now, "limit": RECLAIM_BATCH, "most": MAX_LEASE_LOSSES, "apart": APART}
-    rows = sql.run(sql.RECLAIM_EXPIRED, how)
-    if rows:
-        log.warning("Rescued %d deliveries with expired leases", len(rows))
+    count = rescue.rescue_expired(now=now)
+    if count:
+        log.warning("Rescued %d deliveries with expired leases", count)
         wakeup.notify()
-    return len(rows)
+    return count
 
 
 def review_webhooks(*, now: datetime) -> int:

@@ -1,20 +1,23 @@
-"""One attempt, from the claim to its row in the attempt log: render, classify, convert to columns."""
+"""Attempt deliveries: render and start their requests, and make a result of each response or its absence."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import logging
+import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
-from uuid import UUID
+from typing import NamedTuple
 
 from django.conf import settings
 
 from deliveries import vault
-from deliveries.db import arrays
-from deliveries.formats import MASK, Format, Message, format_of
+from deliveries.formats import Format, Message, format_of
 from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.policy import hops
-from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused, judge
-from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt, decide
+from deliveries.policy.outcomes import NoResponse, Outcome, judge
+from deliveries.policy.retry import Decision, decide
+from deliveries.sending.sender import Sender
 from deliveries.sending.transfer import Exchange, Request
+
+log = logging.getLogger("hookhub.pipeline")
 
 
 class Result(NamedTuple):
@@ -27,6 +30,30 @@ class Result(NamedTuple):
     exchange: Exchange
     outcome: Outcome
     decision: Decision
+
+
+def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[Result]:
+    """Render, sign and start the requests; the sender returns each under the token (claim, request, start time).
+
+    Return a result for each delivery that cannot be rendered; its error is shown to the webhook's owner.
+    """
+    unsendable = []
+    for claimed in claims:
+        try:
+            request = render(claimed, now=now)
+            sender.start(request, token=(claimed, request, now))
+        except Exception as error:  # A bug in a format costs this delivery an attempt, but not the rest of the batch.
+            log.exception("Could not render delivery %s in format %s", claimed.delivery_id, claimed.to.format)
+            request = Request(url=claimed.to.url, headers=(), body=b"", timeout=timedelta(0))
+            lost = Exchange(timedelta(0), NoResponse("unrenderable", f"The request could not be built: {error}"))
+            unsendable.append(finish(claimed, request, lost, started_at=now, now=now))
+    return unsendable
+
+
+def finish(claimed: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime) -> Result:
+    """Classify the response and decide the delivery's next state."""
+    jitter = random.random()  # noqa: S311 - spreads retries, no security purpose
+    return build_result(claimed, request, exchange, started_at=started_at, now=now, jitter=jitter)
 
 
 def render(claimed: Claim, *, now: datetime) -> Request:
@@ -103,80 +130,3 @@ def build_result(
         )
     decision = decide(outcome, failures=claimed.failures, schedule=schedule_of(claimed), now=now, jitter=jitter)
     return Result(claimed, request, started_at, now, exchange, outcome, decision)
-
-
-# The encoder of each column of queue.RECORD_ATTEMPTS and queue.SETTLE.
-COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
-    "deliveries": arrays.uuids,
-    "leases": arrays.uuids,
-    "webhooks": arrays.bigints,
-    "numbers": arrays.bigints,
-    "states": arrays.texts,
-    "endings": arrays.texts,
-    "failures": arrays.bigints,
-    "due": arrays.moments,
-    "ended": arrays.moments,
-    "ids": arrays.uuids,
-    "started": arrays.moments,
-    "durations": arrays.spans,
-    "urls": arrays.texts,
-    "request_headers": arrays.texts,
-    "outcomes": arrays.texts,
-    "statuses": arrays.bigints,
-    "response_headers": arrays.texts,
-    "response_bodies": arrays.byteas,
-    "errors": arrays.texts,
-}
-
-# Written out: a renamed class must not change what is stored, logged and shown.
-OUTCOMES: Mapping[type[Outcome], str] = {Delivered: "delivered", Refused: "refused", Gone: "gone", NoResponse: "lost"}
-
-
-def to_columns(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
-    """Return a result as a mapping with the keys of COLUMNS."""
-    state, ending, due_at = next_state(result.decision)
-    reply = None if isinstance(result.exchange.result, NoResponse) else result.exchange.result
-    lines = [f"{name}: {value}" for name, value in reply.headers] if reply else []
-    return {
-        "deliveries": result.claim.delivery_id,
-        "leases": result.claim.lease,
-        "webhooks": result.claim.to.webhook_id,
-        "numbers": result.claim.number,
-        "states": state,
-        "endings": ending,
-        "failures": result.claim.failures + (not isinstance(result.outcome, Delivered)),
-        "due": due_at,
-        "ended": result.ended_at,
-        "ids": attempt_id,
-        "started": result.started_at,
-        "durations": result.exchange.duration,
-        "urls": format_of(result.claim.to.format).show_url(result.request.url),
-        "request_headers": shown_headers(result),
-        "outcomes": OUTCOMES[type(result.outcome)],
-        "statuses": reply.status if reply else None,
-        "response_headers": pg_safe("\n".join(lines)),
-        "response_bodies": reply.body if reply else b"",
-        "errors": pg_safe(result.outcome.error) if isinstance(result.outcome, NoResponse) else "",
-    }
-
-
-def next_state(decision: Decision) -> tuple[str, str | None, datetime | None]:
-    """Return the delivery's next state, its finish reason or None, and when it is due or None."""
-    match decision:
-        case Finish():
-            return "delivered", "delivered", None
-        case GiveUp(ending):
-            return "failed", ending, None
-        case RetryAt(due_at):
-            return "pending", None, due_at
-
-
-def shown_headers(result: Result) -> str:
-    """Return the request's header lines for the attempt log, with the values of the webhook's custom headers masked."""
-    known = format_of(result.claim.to.format).reserved_headers | {hops.HEADER.lower()}
-    return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
-
-
-def pg_safe(text: str) -> str:
-    """Return the text without NULs and with lone surrogates replaced: PostgreSQL would reject the whole batch."""
-    return text.replace("\0", "").encode(errors="replace").decode()

@@ -1,6 +1,7 @@
 """Fan out events: create a delivery for each matching webhook, and claim at once those that can be sent."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -8,22 +9,104 @@ from django.db import transaction
 
 from deliveries.db import arrays, sql
 from deliveries.failpoints import reach
-from deliveries.pipeline.claiming import (
-    DESTINATION,
+from deliveries.pipeline import claiming
+from deliveries.pipeline.capacity import (
     IN_FLIGHT,
     IS_SLOW,
     LAST_ID,
+    NOTHING,
     SHARE,
     SLOW_ORDER,
     Capacity,
-    Claim,
-    Destination,
-    LeaseGrant,
     standing,
 )
+from deliveries.pipeline.claiming import DESTINATION, Claim, Destination, LeaseGrant
 
+# Events fanned out by one statement.
+FAN_OUT_BATCH = 500
 # How many events of a partition are taken before the next partition has its turn; more if there are few partitions.
 TURNS = 8
+
+
+class FannedOut(NamedTuple):
+    """How many events were fanned out, how many deliveries that created, and those of them claimed for this worker.
+
+    ``after`` is the last partition served; the next fan-out starts after it.
+    """
+
+    events: int
+    deliveries: int
+    claims: list[Claim]
+    after: int
+
+
+def fan_out(
+    limit: int = FAN_OUT_BATCH,
+    *,
+    wanted: Capacity = NOTHING,
+    after: int = 0,
+    without: Sequence[int] = (),
+    now: datetime,
+) -> FannedOut:
+    """Create the deliveries of up to ``limit`` events for every matching active webhook, round-robin over partitions.
+
+    Deliveries that fit the capacity ``wanted``, and whose webhook has nothing ready before them, are claimed in the
+    same transaction, which is committed when this returns; the rest become ready. Idempotent, also under concurrency.
+    Starts after the partition ``after`` and skips the partitions ``without``.
+    """
+    leasing = claiming.grant_lease(now)
+    with transaction.atomic():
+        done = _fan_out(limit, wanted=wanted, after=after, without=without, leasing=leasing)
+    reach("fanned-out")
+    return done
+
+
+def _fan_out(limit: int, *, wanted: Capacity, after: int, without: Sequence[int], leasing: LeaseGrant) -> FannedOut:
+    facts = standing(wanted, max_in_flight=leasing.max_in_flight, now=leasing.now) | {"room": wanted.limit}
+    chosen = {"limit": limit, "turns": turns_of(limit, room=wanted.limit), "after": after}
+    found = sql.run(TAKE_EVENTS, {**facts, **chosen, "without": arrays.bigints(without)})
+    events, source, pairs_events, pairs_webhooks = found[0][:4]
+    reach("fanning-out")
+    # No webhook matched, other transactions have locked every event found, or the outbox is empty. Continue after the
+    # last partition read.
+    if pairs_events is None:
+        return FannedOut(events, 0, [], after if source is None else source)
+    destinations = {row[4]: Destination(*row[4:]) for row in found if row[4] is not None}
+    pairs = {"events": arrays.Array(pairs_events), "webhooks": arrays.Array(pairs_webhooks)}
+    leased = {"ours": arrays.bigints(destinations), "lease": leasing.lease, "until": leasing.until}
+    rows = sql.run(INSERT_DELIVERIES, {**facts, **pairs, **leased})
+    return FannedOut(events, rows[0][0], _claims(rows, destinations, leasing), source)
+
+
+def turns_of(limit: int, *, room: int) -> int:
+    """Return how many events to take of a partition before the next has its turn, for ``room`` free slots.
+
+    A caller that takes few events for many slots has seen that each goes to many webhooks. The events of a partition
+    mostly go to the same webhooks, so several at a time would only exceed the limit of requests in flight of these.
+    """
+    return max(1, min(TURNS, TURNS * limit // room)) if room else TURNS
+
+
+def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
+    """Return the next partition after ``after``, as a list of one or none; it may read the whole outbox."""
+    return [source for (source,) in sql.run(NEXT_SOURCE, {"after": after, "without": arrays.bigints(without)})]
+
+
+def _claims(rows: list[sql.Row], destinations: dict[int, Destination], leasing: LeaseGrant) -> list[Claim]:
+    """Return what INSERT_DELIVERIES claimed, in the order of the events.
+
+    If it claimed nothing, its one row holds only the count.
+    """
+    return [
+        Claim(leasing.lease, leasing.until, destinations[row[1]], row[2], 1, 0, leasing.now, *row[3:-1])
+        for row in sorted((row for row in rows if row[2] is not None), key=itemgetter(3))
+    ]
+
+
+IS_FANNED_OUT = """
+NOT EXISTS (SELECT FROM deliveries_arrival a
+            WHERE a.source = coalesce(e.repository_id, -e.organization_id) AND a.event_id = e.id)
+"""
 
 # The webhooks that match an event, as a union of repository and organization webhooks, so that an event of one among
 # thousands of repositories reads only the webhooks of that repository.
@@ -48,7 +131,7 @@ AND (SELECT 1 FROM deliveries_delivery l
      WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.line > 0 LIMIT 1) IS NULL
 AND {IN_FLIGHT} < {SHARE}
 AND (%(slow_room)s > 0 OR NOT {IS_SLOW})
-"""  # noqa: S608 - built from constants
+"""
 
 # Takes events out of the outbox, round-robin over partitions, so that a flood in one does not delay the others, and
 # locks the webhooks to which deliveries can be sent at once. As in the claim, the locks are taken in a separate
@@ -115,7 +198,7 @@ FROM (
     FROM pairs
 ) AS picked
 LEFT JOIN locked ON true
-"""  # noqa: S608 - built from constants
+"""
 
 # Inserts the deliveries of the events. Those for which a locked webhook has free slots are inserted as claimed, one of
 # each webhook, then a second of each; all others are inserted as ready.
@@ -177,69 +260,9 @@ LEFT JOIN LATERAL (
     WHERE e.id = claimed.event_id
     OFFSET 0
 ) AS e ON true
-"""  # noqa: S608 - built from constants
-
+"""
 
 NEXT_SOURCE = """
 SELECT source FROM deliveries_arrival WHERE source <> ALL(%(without)s::bigint[])
 ORDER BY source <= %(after)s, source LIMIT 1
 """
-
-
-class FannedOut(NamedTuple):
-    """How many events were fanned out, how many deliveries that created, and those of them claimed for this worker.
-
-    ``after`` is the last partition served; the next fan-out starts after it.
-    """
-
-    events: int
-    deliveries: int
-    claims: list[Claim]
-    after: int
-
-
-def fan_out(limit: int, *, wanted: Capacity, after: int, without: Sequence[int] = (), leasing: LeaseGrant) -> FannedOut:
-    """Create the deliveries of up to ``limit`` events, and claim those that fit the capacity ``wanted``.
-
-    Starts after the partition ``after`` and skips the partitions ``without``.
-    """
-    facts = standing(wanted, max_in_flight=leasing.max_in_flight, now=leasing.now) | {"room": wanted.limit}
-    with transaction.atomic():
-        chosen = {"limit": limit, "turns": turns_of(limit, room=wanted.limit), "after": after}
-        found = sql.run(TAKE_EVENTS, {**facts, **chosen, "without": arrays.bigints(without)})
-        events, source, pairs_events, pairs_webhooks = found[0][:4]
-        reach("fanning-out")
-        # No webhook matched, other transactions have locked every event found, or the outbox is empty. Continue after
-        # the last partition read.
-        if pairs_events is None:
-            return FannedOut(events, 0, [], after if source is None else source)
-        destinations = {row[4]: Destination(*row[4:]) for row in found if row[4] is not None}
-        pairs = {"events": arrays.Array(pairs_events), "webhooks": arrays.Array(pairs_webhooks)}
-        leased = {"ours": arrays.bigints(destinations), "lease": leasing.lease, "until": leasing.until}
-        rows = sql.run(INSERT_DELIVERIES, {**facts, **pairs, **leased})
-    return FannedOut(events, rows[0][0], _claims(rows, destinations, leasing), source)
-
-
-def turns_of(limit: int, *, room: int) -> int:
-    """Return how many events to take of a partition before the next has its turn, for ``room`` free slots.
-
-    A caller that takes few events for many slots has seen that each goes to many webhooks. The events of a partition
-    mostly go to the same webhooks, so several at a time would only exceed the limit of requests in flight of these.
-    """
-    return max(1, min(TURNS, TURNS * limit // room)) if room else TURNS
-
-
-def sources_behind(after: int, *, without: Sequence[int]) -> list[int]:
-    """Return the next partition after ``after``, as a list of one or none; it may read the whole outbox."""
-    return [source for (source,) in sql.run(NEXT_SOURCE, {"after": after, "without": arrays.bigints(without)})]
-
-
-def _claims(rows: list[sql.Row], destinations: dict[int, Destination], leasing: LeaseGrant) -> list[Claim]:
-    """Return what INSERT_DELIVERIES claimed, in the order of the events.
-
-    If it claimed nothing, its one row holds only the count.
-    """
-    return [
-        Claim(leasing.lease, leasing.until, destinations[row[1]], row[2], 1, 0, leasing.now, *row[3:-1])
-        for row in sorted((row for row in rows if row[2] is not None), key=itemgetter(3))
-    ]

@@ -1,14 +1,17 @@
-"""Aggregate a batch of results into each webhook's health: pure counting."""
+"""Health of webhooks: count a batch of results for each, write the counts, and back off from those that time out."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from deliveries.db import arrays
+from django.conf import settings
+
+from deliveries.db import arrays, sql
 from deliveries.pipeline.attempting import Result, schedule_of
+from deliveries.pipeline.capacity import SLOW_FROM
 from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Refused
-from deliveries.policy.retry import GiveUp
+from deliveries.policy.retry import GiveUp, backoff_for
 
 # The minimum interval between writes to the row of a healthy webhook.
 MOMENT = timedelta(seconds=1)
@@ -83,7 +86,7 @@ class Health:
         }
 
 
-# The encoder of each column of queue.UPDATE_HEALTH.
+# The encoder of each column of UPDATE_HEALTH.
 COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
     "webhooks": arrays.bigints,
     "succeeded": arrays.flags,
@@ -117,3 +120,84 @@ def status_of(result: Result) -> str:
 def later(one: datetime | None, other: datetime) -> datetime:
     """Return the later of two times; None counts as earlier."""
     return other if one is None else max(one, other)
+
+
+def lock(healths: Sequence[Health]) -> dict[int, bool]:
+    """Lock the webhooks whose health must be written; return for each id whether this transaction got the lock."""
+    columns = arrays.columns([each.as_row() for each in healths], COLUMNS)
+    moments = {"moment": MOMENT, "slow_from": SLOW_FROM}
+    return dict(sql.run(LOCK_FOR_HEALTH, {**columns, **moments}))
+
+
+def update(healths: Sequence[Health]) -> None:
+    """Add a batch's results to its webhooks' health, and back off webhooks that keep timing out."""
+    if not healths:
+        return
+    columns = arrays.columns([each.as_row() for each in healths], COLUMNS)
+    last_at = {each.webhook_id: each.last_at for each in healths}
+    rests = {
+        webhook_id: last_at[webhook_id] + rest
+        for webhook_id, timeouts, share in sql.run(UPDATE_HEALTH, columns)
+        if (rest := backoff_for(timeouts, at_once=share or settings.HOOKHUB_MAX_IN_FLIGHT)) is not None
+    }
+    if rests:
+        sql.run(REST, {"webhooks": arrays.bigints(rests), "until": arrays.moments(rests.values())})
+
+
+# A batch's effect on each webhook's health. A count that restarted within the batch (failures after a success, timeouts
+# after another outcome) replaces the stored count; any other is added to it.
+HEALTH = """
+unnest(
+    %(webhooks)s::bigint[], %(succeeded)s::boolean[], %(failures)s::bigint[], %(timeouts)s::bigint[],
+    %(timed_out_only)s::boolean[], %(last_at)s::timestamptz[], %(last_status)s::text[],
+    %(success_at)s::timestamptz[], %(resting)s::timestamptz[], %(review)s::timestamptz[], %(gone)s::timestamptz[],
+    %(paces)s::interval[]
+) AS h (webhook_id, succeeded, failures, timeouts, timed_out_only, last_at, last_status, success_at,
+        resting_until, review_since, gone_at, pace)
+"""
+
+# Returns the webhooks whose health must be written, and whether this transaction got the lock on each.
+# A healthy webhook whose last success was written less than a moment ago is left out: otherwise its row would be
+# written for every delivery.
+LOCK_FOR_HEALTH = f"""
+WITH worth_writing AS MATERIALIZED (
+    SELECT h.webhook_id
+    FROM {HEALTH} CROSS JOIN LATERAL (SELECT * FROM deliveries_webhook WHERE id = h.webhook_id OFFSET 0) AS w
+    WHERE NOT (h.succeeded AND h.failures = 0 AND w.failure_count = 0 AND w.timeouts_in_a_row = 0
+               AND num_nonnulls(h.resting_until, h.review_since, h.gone_at) = 0
+               AND w.last_delivery_status = h.last_status AND w.last_success_at > h.success_at - %(moment)s
+               AND (w.pace >= %(slow_from)s) = (h.pace >= %(slow_from)s))
+       OR w.last_success_at IS NULL OR w.pace IS NULL
+), locked AS MATERIALIZED (
+    SELECT id FROM deliveries_webhook
+    WHERE id = ANY(ARRAY(SELECT webhook_id FROM worth_writing))
+    ORDER BY id
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT webhook_id, locked.id IS NOT NULL FROM worth_writing LEFT JOIN locked ON locked.id = webhook_id
+"""
+
+# For webhooks that LOCK_FOR_HEALTH has locked.
+UPDATE_HEALTH = f"""
+UPDATE deliveries_webhook w
+SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count + h.failures END,
+    timeouts_in_a_row = CASE WHEN h.timed_out_only THEN w.timeouts_in_a_row + h.timeouts ELSE h.timeouts END,
+    last_delivery_at = greatest(w.last_delivery_at, h.last_at),
+    last_delivery_status = CASE WHEN w.last_delivery_at > h.last_at THEN w.last_delivery_status ELSE h.last_status END,
+    last_success_at = greatest(w.last_success_at, h.success_at),
+    pace = coalesce((w.pace * 3 + h.pace) / 4, h.pace),
+    resting_until = greatest(w.resting_until, h.resting_until),
+    -- Ignore attempts that began before the webhook was last enabled.
+    review_since = greatest(w.review_since, CASE WHEN h.review_since >= coalesce(w.enabled_at, '-infinity')
+                                                 THEN h.review_since END),
+    gone_at = greatest(w.gone_at, CASE WHEN h.gone_at >= coalesce(w.enabled_at, '-infinity') THEN h.gone_at END)
+FROM {HEALTH}
+WHERE w.id = ANY(%(webhooks)s::bigint[]) AND h.webhook_id = w.id
+RETURNING w.id, w.timeouts_in_a_row, w.max_in_flight
+"""
+
+REST = """
+UPDATE deliveries_webhook w SET resting_until = greatest(w.resting_until, r.until)
+FROM unnest(%(webhooks)s::bigint[], %(until)s::timestamptz[]) AS r (id, until)
+WHERE w.id = r.id
+"""

@@ -2,11 +2,13 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
 from deliveries import wakeup
 from deliveries.db import arrays, sql
+from deliveries.formats import FORMATS, MASK
 from deliveries.policy.retry import APART, MAX_LEASE_LOSSES
 
 log = logging.getLogger("hookhub.leases")
@@ -42,16 +44,20 @@ def rescue_dead_processes(*, now: datetime) -> int:
     dead = [lease for (lease,) in sql.run(LEASES_BETWEEN, bounds) if not is_alive(lease_pid(lease))]
     if not dead:
         return 0
-    wanted = {"leases": arrays.uuids(dead), "now": now, "limit": BATCH, "most": MAX_LEASE_LOSSES, "apart": APART}
-    rows = sql.run(sql.RECLAIM_LEASES, wanted)
-    log.warning("Rescued %d deliveries of dead processes", len(rows))
+    count = _rescue(RECLAIM_LEASES, {"leases": arrays.uuids(dead)}, now=now)
+    log.warning("Rescued %d deliveries of dead processes", count)
     wakeup.notify()
-    return len(rows)
+    return count
 
 
-LEASES_BETWEEN = """
-SELECT DISTINCT lease FROM deliveries_delivery WHERE state = 'sending' AND lease BETWEEN %(first)s AND %(last)s
-"""
+def rescue_expired(*, now: datetime) -> int:
+    """Rescue deliveries with expired leases, whose workers have died; return how many."""
+    return _rescue(RECLAIM_EXPIRED, {}, now=now)
+
+
+def _rescue(statement: str, params: Mapping[str, object], *, now: datetime) -> int:
+    limits = {"limit": BATCH, "most": MAX_LEASE_LOSSES, "apart": APART}
+    return len(sql.run(statement, {**params, **limits, "now": now}))
 
 
 def is_alive(pid: int) -> bool:
@@ -63,3 +69,51 @@ def is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+LEASES_BETWEEN = """
+SELECT DISTINCT lease FROM deliveries_delivery WHERE state = 'sending' AND lease BETWEEN %(first)s AND %(last)s
+"""
+
+# The URL as the attempt log may show it, masked as in ``Format.show_url``.
+_SHOWN_URL = f"""
+CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() if not one.url_is_secret)})
+     THEN CASE WHEN w.sealed_url IS NULL AND strpos(w.url, '?') > 0
+               THEN split_part(w.url, '?', 1) || '?{MASK}' ELSE w.url END
+     ELSE substring(w.url from '^[a-z]+://[^/]+') || '/{MASK}' END
+"""
+
+# A crash is not the receiver's failure: the lost attempt is recorded, the delivery stays at the same step of its retry
+# schedule, and its next attempt is due at once. A delivery that repeatedly takes down its worker is a poison message.
+# To keep it from taking the rest of its batch along each time, deliveries lost again are delayed, each for a different
+# time derived from the random bits of its id.
+_RECLAIM = f"""
+WITH lost AS MATERIALIZED (
+    SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, {_SHOWN_URL} AS url,
+           d.lease_losses * get_byte(uuid_send(d.id), 15) * %(apart)s::interval AS wait
+    FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
+    WHERE d.state = 'sending' AND {{which}}
+    ORDER BY d.id
+    LIMIT %(limit)s
+    FOR NO KEY UPDATE OF d SKIP LOCKED
+), recorded AS (
+    INSERT INTO deliveries_attempt (id, delivery_id, webhook_id, number, started_at, url, request_headers, outcome,
+                                    response_headers, response_body, error)
+    SELECT deliveries_uuid7(%(now)s), id, webhook_id, attempts_made, leased_at, url, '', 'unknown', '', '',
+           'The worker died, or its lease expired, before it recorded the outcome.'
+    FROM lost
+    ON CONFLICT (delivery_id, number) DO NOTHING
+)
+UPDATE deliveries_delivery d
+SET state = CASE WHEN lost.losses >= %(most)s THEN 'failed' ELSE 'pending' END,
+    ending = CASE WHEN lost.losses >= %(most)s THEN 'poisonous' END,
+    finished_at = CASE WHEN lost.losses >= %(most)s THEN %(now)s::timestamptz END,
+    due_at = CASE WHEN lost.losses >= %(most)s THEN NULL ELSE %(now)s::timestamptz + lost.wait END,
+    line = CASE WHEN lost.wait > interval '0' THEN 0 ELSE 2 END,
+    lease_losses = lost.losses, lease = NULL, leased_at = NULL, leased_until = NULL
+FROM lost WHERE d.id = lost.id
+RETURNING d.id, d.state
+"""
+
+RECLAIM_EXPIRED = _RECLAIM.format(which="d.leased_until < %(now)s")
+RECLAIM_LEASES = _RECLAIM.format(which="d.lease = ANY(%(leases)s::uuid[])")

@@ -14,9 +14,10 @@ from django.db import DatabaseError, Error, InterfaceError, OperationalError, cl
 
 from deliveries import pipeline, shutdown, wakeup
 from deliveries.failpoints import reach
-from deliveries.pipeline import claiming, fanning_out
+from deliveries.pipeline import attempting, claiming, fanning_out
 from deliveries.pipeline.attempting import Result
-from deliveries.pipeline.claiming import Capacity, Claim
+from deliveries.pipeline.capacity import Capacity
+from deliveries.pipeline.claiming import Claim
 from deliveries.policy.outcomes import Delivered
 from deliveries.sending.sender import Sender, make_sender
 from deliveries.sending.transfer import Request
@@ -237,8 +238,8 @@ class WorkerLoop:
         """Mark due retries as ready, at most once per interval; return whether there were any."""
         if time.monotonic() < self._line_up_at:
             return False
-        count = pipeline.promote_due(now=self.clock())
-        if count < pipeline.LINE_UP_BATCH:
+        count = claiming.promote_due(now=self.clock())
+        if count < claiming.LINE_UP_BATCH:
             self._line_up_at = time.monotonic() + LINE_UP_EVERY.total_seconds()
         return count > 0
 
@@ -268,7 +269,7 @@ class WorkerLoop:
             self._fan_out_at = time.monotonic() + BUSY_POLL_INTERVAL.total_seconds() / 2
         elif done.events == batch:
             self._wake_siblings()
-            self._fan_out_most = min(FAN_OUT_GROWTH * batch, pipeline.FAN_OUT_BATCH)
+            self._fan_out_most = min(FAN_OUT_GROWTH * batch, fanning_out.FAN_OUT_BATCH)
         if done.events:
             self._deliveries_per_event = done.deliveries / done.events
         return done.events > 0
@@ -292,7 +293,7 @@ class WorkerLoop:
         # Last, because it may fail; the requests have been started by then.
         if len(timely) < len(claims):
             begun = {claimed.delivery_id for claimed in timely}
-            pipeline.release([claimed for claimed in claims if claimed.delivery_id not in begun])
+            claiming.release([claimed for claimed in claims if claimed.delivery_id not in begun])
 
     def _listen(self) -> None:
         """Drive the requests in flight, until one ends or it is time to poll, and buffer the results."""
@@ -303,7 +304,7 @@ class WorkerLoop:
             return
         for token, exchange in self.sender.wait(BUSY_POLL_INTERVAL if self._is_busy else IDLE_POLL_INTERVAL):
             claimed, request, started_at = _read_token(token)
-            self._keep(pipeline.finish(claimed, request, exchange, started_at=started_at, now=self.clock()))
+            self._keep(attempting.finish(claimed, request, exchange, started_at=started_at, now=self.clock()))
         if self.sender.in_flight:
             reach("sent")
 

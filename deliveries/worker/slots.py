@@ -1,6 +1,7 @@
 """Slot accounting of one sender: slow receivers share a bounded fraction of the slots, fast ones may use all others."""
 
-from deliveries.pipeline.claiming import SLOW_FROM, Capacity, Claim
+from deliveries.pipeline.capacity import SLOW_FROM, Capacity
+from deliveries.pipeline.claiming import Claim
 
 # All slow receivers together may use this part (1/SLOW_SHARE) of the slots, but at least one slot.
 SLOW_FRACTION = 4

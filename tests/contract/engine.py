@@ -17,7 +17,7 @@ from deliveries import vault
 from deliveries.event_types import catalogue
 from deliveries.formats import FORMATS
 from deliveries.formats.base import Verdict
-from deliveries.pipeline import attempt_log, attempting
+from deliveries.pipeline import attempt_log, attempting, settling
 from deliveries.policy.outcomes import NoResponse
 from deliveries.systems import DIALECTS
 from deliveries.version import VERSION
@@ -81,7 +81,7 @@ def choices() -> Iterator[str]:
                     yield f"{model._meta.label}.{field.name} {value}"
     for what, answer in ANSWERS.items():
         for failures in (0, 99):
-            row = attempting.to_columns(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+            row = settling.to_columns(a_result(answer, failures=failures), attempt_id=a_claim().lease)
             yield f"{what} after {failures} failures: {row['outcomes']} {row['states']} {row['endings']}"
 
 
@@ -137,7 +137,7 @@ def logs() -> Iterator[str]:
         yield f"hookhub.access {name}"
     found: dict[str, None] = {}
     for answer, failures, ours in product(ANSWERS.values(), (0, 99), (True, None)):
-        row = attempting.to_columns(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+        row = settling.to_columns(a_result(answer, failures=failures), attempt_id=a_claim().lease)
         found |= dict.fromkeys(json.loads(attempt_log.line_of(row, was_ours=ours)))
     yield from (f"hookhub.attempts {name}" for name in found)
 

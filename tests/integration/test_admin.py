@@ -16,8 +16,9 @@ from django.utils import timezone
 from freezegun import freeze_time
 
 from deliveries import pipeline, redelivery, vault
-from deliveries.db import sql as queue
+from deliveries.db import sql
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
+from deliveries.pipeline import claiming
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
@@ -433,10 +434,10 @@ def test_due_now_means_due_now(forge: Forge, operator: Client, sender: Sender, n
     deliver_due(sender, now=now)
 
     with freeze_time(now + timedelta(seconds=30)):
-        pipeline.promote_due(now=now + timedelta(seconds=30))
+        claiming.promote_due(now=now + timedelta(seconds=30))
         assert (listed(operator, f"{LOG}?state=due"), len(listed(operator, f"{LOG}?state=later"))) == ([], 1)
     with freeze_time(now + timedelta(seconds=70)):
-        pipeline.promote_due(now=now + timedelta(seconds=70))
+        claiming.promote_due(now=now + timedelta(seconds=70))
         assert listed(operator, f"{LOG}?state=due") == [the_delivery().pk]
         assert listed(operator, f"{LOG}?state=later") == []
 
@@ -571,7 +572,7 @@ def test_a_deliverys_page_says_why_it_is_where_it_is(
 def test_a_resting_webhook_explains_why_its_delivery_waits(
     forge: Forge, operator: Client, sender: Sender, now: datetime
 ) -> None:
-    Heartbeat("a worker").beat(now=queue.database_now())
+    Heartbeat("a worker").beat(now=sql.database_now())
     forge.webhook(now=now, name="Sleepy")
     forge.receiver.answers["/"] = Answer(503, {"Retry-After": "600"}, b"")
     forge.accept(now=now)
@@ -616,7 +617,7 @@ def test_what_is_not_there_is_not_there(operator: Client, address: str, object_i
 def test_the_front_page_shows_the_state_of_the_whole_system(
     forge: Forge, operator: Client, sender: Sender, now: datetime
 ) -> None:
-    Heartbeat("a worker").beat(now=queue.database_now())
+    Heartbeat("a worker").beat(now=sql.database_now())
     in_every_state(forge, sender, now=now)
     pipeline.accept([forge.event(now=now)], now=now)
 

@@ -27,8 +27,11 @@ from deliveries.event_types.topics import topics_of
 from deliveries.events import NewEvent
 from deliveries.maintenance import tasks
 from deliveries.models import Attempt, Delivery, Event, Organization
-from deliveries.pipeline.attempting import OUTCOMES, Result, build_result, render
-from deliveries.pipeline.claiming import Capacity, Claim
+from deliveries.pipeline import claiming
+from deliveries.pipeline.attempting import Result, build_result, render
+from deliveries.pipeline.capacity import Capacity
+from deliveries.pipeline.claiming import Claim
+from deliveries.pipeline.settling import OUTCOMES
 from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import MAX_LEASE_LOSSES
 from deliveries.sending.transfer import Exchange, Response
@@ -166,7 +169,7 @@ class Course(RuleBasedStateMachine):
     @rule()
     def line_up(self) -> None:
         due = [one for one in self.owed.values() if one.state == "pending" and not one.in_line and self.is_due(one)]
-        assert pipeline.promote_due(now=self.now) == len(due)
+        assert claiming.promote_due(now=self.now) == len(due)
         for one in due:
             one.in_line = True
 

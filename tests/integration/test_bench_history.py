@@ -14,6 +14,7 @@ from bench.stage import Stage
 from deliveries import pipeline
 from deliveries.maintenance import invariants
 from deliveries.models import Attempt, Delivery, Event, Webhook
+from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due
@@ -58,5 +59,5 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
     # They are due in hours, and none of them is ready.
     later = Delivery.objects.filter(state="pending", due_at__gt=timezone.now() + timedelta(hours=1))
     assert later.count() == 41
-    assert pipeline.promote_due(now=timezone.now()) == 0
+    assert claiming.promote_due(now=timezone.now()) == 0
     assert pipeline.claim(100, now=timezone.now()) == []

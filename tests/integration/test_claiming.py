@@ -12,8 +12,9 @@ from pytest_django import Settings
 
 from deliveries import pipeline, redelivery, stats
 from deliveries.models import Delivery, Webhook
-from deliveries.pipeline import claiming
-from deliveries.pipeline.claiming import Capacity, Claim, Destination
+from deliveries.pipeline import attempting, claiming
+from deliveries.pipeline.capacity import Capacity
+from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
 from tests.receiver import Answer
@@ -79,7 +80,7 @@ def test_a_retry_stands_in_line_from_its_very_moment_on(forge: Forge, now: datet
     Delivery.objects.update(line=Delivery.Line.NONE, due_at=later)
     assert pipeline.claim(10, now=later) == []
 
-    assert pipeline.promote_due(now=later + timedelta(microseconds=age)) == count
+    assert claiming.promote_due(now=later + timedelta(microseconds=age)) == count
     assert len(pipeline.claim(10, now=later)) == count
 
 
@@ -90,7 +91,7 @@ def test_the_longest_due_are_put_in_line_first_and_no_more_than_asked_for(forge:
     for age, delivery_id in enumerate(oldest):
         Delivery.objects.filter(pk=delivery_id).update(line=Delivery.Line.NONE, due_at=now + timedelta(seconds=age))
 
-    assert pipeline.promote_due(2, now=now + timedelta(hours=1)) == 2
+    assert claiming.promote_due(2, now=now + timedelta(hours=1)) == 2
 
     in_line = Delivery.objects.filter(line=Delivery.Line.AGAIN).order_by("due_at").values_list("id", flat=True)
     assert list(in_line) == oldest[:2]
@@ -409,7 +410,7 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, sen
         for claimed in claims:
             results += pipeline.attempt([claimed], sender=sender, now=now)
             for (held, request, started_at), exchange in sender.wait(timedelta(seconds=5)):
-                results.append(pipeline.finish(held, request, exchange, started_at=started_at, now=now))
+                results.append(attempting.finish(held, request, exchange, started_at=started_at, now=now))
         with counted_statements() as settling:
             assert len(pipeline.settle(results, now=now).ours) == size * len(webhooks)
         counts.append((len(claiming), len(settling)))

@@ -12,7 +12,8 @@ from django.db import connection, transaction
 from deliveries import pipeline, redelivery
 from deliveries.maintenance import tasks
 from deliveries.models import Arrival, Delivery, Repository, Webhook
-from deliveries.pipeline.claiming import SLOW_FROM, Capacity
+from deliveries.pipeline import claiming
+from deliveries.pipeline.capacity import SLOW_FROM, Capacity
 from deliveries.pipeline.fanning_out import TURNS
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
@@ -207,7 +208,7 @@ def test_what_was_claimed_can_be_given_back_unsent(forge: Forge, now: datetime) 
     forge.webhook(now=now)
     publish(forge, 1, now=now)
 
-    pipeline.release(pipeline.fan_out(wanted=PLENTY, now=now).claims)
+    claiming.release(pipeline.fan_out(wanted=PLENTY, now=now).claims)
 
     delivery = the_delivery()
     assert (delivery.state, delivery.attempts_made, delivery.first_attempt_at) == ("pending", 0, None)

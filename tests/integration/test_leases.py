@@ -15,7 +15,7 @@ from deliveries import pipeline, redelivery
 from deliveries.db import sql
 from deliveries.maintenance import tasks
 from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.pipeline import rescue
+from deliveries.pipeline import attempting, health, rescue, settling
 from deliveries.pipeline.attempting import Result
 from deliveries.pipeline.claiming import Claim
 from deliveries.policy.outcomes import NoResponse
@@ -318,7 +318,7 @@ def pretend(claims: Sequence[Claim], came: Response | NoResponse, *, now: dateti
     """Return the results of attempts with this outcome, without sending anything."""
     request = Request("http://127.0.0.1/", (), b"", timedelta(seconds=1))
     exchange = Exchange(timedelta(milliseconds=1), came)
-    return [pipeline.finish(claimed, request, exchange, started_at=now, now=now) for claimed in claims]
+    return [attempting.finish(claimed, request, exchange, started_at=now, now=now) for claimed in claims]
 
 
 # Outcomes, each settled in its own batch a second apart, and the webhook's row afterwards.
@@ -403,7 +403,7 @@ def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
     forge.accept(now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
     with monkeypatch.context() as patched:
-        patched.setattr(sql, "UPDATE_HEALTH", "SELECT 1 / 0")
+        patched.setattr(health, "UPDATE_HEALTH", "SELECT 1 / 0")
         with pytest.raises(Exception, match="division by zero"):
             pipeline.settle(results, now=now)
     assert (the_delivery().state, Attempt.objects.count()) == ("sending", 0)
@@ -451,7 +451,7 @@ def test_a_webhook_in_somebodys_hands_holds_up_nobody_elses_results(forge: Forge
             is_locked.set()
             assert is_done.wait(30)
 
-    def settle() -> tuple[pipeline.Settled, pipeline.Settled]:
+    def settle() -> tuple[settling.Settled, settling.Settled]:
         assert is_locked.wait(30)
         try:
             first = pipeline.settle(results, now=now)
@@ -494,7 +494,7 @@ def test_taking_back_a_lease_while_its_worker_settles_stands_in_nobodys_way(
         finally:
             is_tried.set()
 
-    monkeypatch.setattr(pipeline, "reach", meet)
+    monkeypatch.setattr(settling, "reach", meet)
 
     settled, taken_back = together(lambda: pipeline.settle(results, now=now), take_back)
 

@@ -10,6 +10,7 @@ from deliveries import pipeline, redelivery
 from deliveries.db import sql
 from deliveries.maintenance import invariants, tasks
 from deliveries.models import Delivery, Event, Organization, Webhook
+from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from tests.receiver import Answer, Receiver
@@ -74,7 +75,7 @@ def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sende
     claims = pipeline.claim(10, now=moment)
     assert len(claims) == 2
     assert verdicts(now=moment) == {}
-    sql.run(sql.RELEASE, {"ids": [claims[0].delivery_id], "leases": [claims[0].lease]})
+    sql.run(claiming.RELEASE, {"ids": [claims[0].delivery_id], "leases": [claims[0].lease]})
     assert verdicts(now=moment) == {}
 
     # The worker of the other one dies, and both are sent in the end.

@@ -10,11 +10,10 @@ from django.db import connection, transaction
 from django.db.backends.signals import connection_created
 
 from deliveries import pipeline
-from deliveries.db import arrays
-from deliveries.db import sql as queue
+from deliveries.db import arrays, sql
 from deliveries.models import Delivery, Webhook
 from deliveries.pipeline import claiming
-from deliveries.pipeline.claiming import Capacity
+from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
@@ -32,25 +31,25 @@ WHOLE_LOG = re.compile(r"Seq Scan|delivery_log\w* on [\w ]+\n +Index Cond: \(web
 def statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, object]]:
     """Record the statements that the pipeline executes from here on, each with the parameters of one execution."""
     asked: dict[str, Mapping[str, object]] = {}
-    run, change = queue.run, queue.change
+    run, change = sql.run, sql.change
 
-    def noting_run(sql: str, parameters: Mapping[str, object]) -> list[queue.Row]:
-        asked[sql] = parameters
-        return run(sql, parameters)
+    def noting_run(statement: str, parameters: Mapping[str, object]) -> list[sql.Row]:
+        asked[statement] = parameters
+        return run(statement, parameters)
 
-    def noting_change(sql: str, parameters: Mapping[str, object]) -> int:
-        asked[sql] = parameters
-        return change(sql, parameters)
+    def noting_change(statement: str, parameters: Mapping[str, object]) -> int:
+        asked[statement] = parameters
+        return change(statement, parameters)
 
-    monkeypatch.setattr(queue, "run", noting_run)
-    monkeypatch.setattr(queue, "change", noting_change)
+    monkeypatch.setattr(sql, "run", noting_run)
+    monkeypatch.setattr(sql, "change", noting_change)
     return asked
 
 
-def plan_of(sql: str, parameters: Mapping[str, object]) -> list[str]:
+def plan_of(statement: str, parameters: Mapping[str, object]) -> list[str]:
     with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(queue.BY_INDEXES.replace("SET ", "SET LOCAL ").encode())
-        rows = cursor.execute(f"EXPLAIN (COSTS OFF) {sql}".encode(), parameters).fetchall()
+        cursor.execute(sql.BY_INDEXES.replace("SET ", "SET LOCAL ").encode())
+        rows = cursor.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), parameters).fetchall()
     return [line for (line,) in rows]
 
 
@@ -76,7 +75,7 @@ def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
     pipeline.accept([forge.event(now=now)], now=now)
     claims = pipeline.fan_out(wanted=Capacity(10), now=now).claims
     pipeline.settle(attempt_all(claims, sender, now=now), now=now)
-    pipeline.promote_due(now=later)
+    claiming.promote_due(now=later)
     pipeline.settle(attempt_all(pipeline.claim(10, now=later), sender, now=later), now=later)
     pipeline.review(now=later)
 
@@ -84,7 +83,11 @@ def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
         # As on a new installation, whatever statistics other tests have left.
         cursor.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'deliveries%'")
     assert len(statements) >= 9
-    scans = {sql: found for sql, parameters in statements.items() if (found := whole_scans(plan_of(sql, parameters)))}
+    scans = {
+        statement: found
+        for statement, parameters in statements.items()
+        if (found := whole_scans(plan_of(statement, parameters)))
+    }
     assert scans == {}
 
 
@@ -94,10 +97,10 @@ def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, n
     Delivery.objects.update(state="delivered", ending="delivered", due_at=None, finished_at=now)
     asked: list[tuple[str, tuple[object, ...]]] = []
 
-    def note(execute: Callable[..., object], sql: str, parameters: tuple[object, ...], *others: object) -> object:
-        if sql.startswith("SELECT") and "deliveries_delivery" in sql:
-            asked.append((sql, parameters))
-        return execute(sql, parameters, *others)
+    def note(execute: Callable[..., object], statement: str, parameters: tuple[object, ...], *others: object) -> object:
+        if statement.startswith("SELECT") and "deliveries_delivery" in statement:
+            asked.append((statement, parameters))
+        return execute(statement, parameters, *others)
 
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE deliveries_delivery")
@@ -108,17 +111,17 @@ def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, n
 
     plans = []
     with connection.cursor() as cursor:
-        for sql, parameters in asked:
-            cursor.execute(f"EXPLAIN (COSTS OFF) {sql}", parameters)
+        for statement, parameters in asked:
+            cursor.execute(f"EXPLAIN (COSTS OFF) {statement}", parameters)
             plans.append("\n".join(line for (line,) in cursor.fetchall()))
-    hold = {"webhooks": arrays.bigints([webhook.pk]), "limit": queue.AT_ONCE}
+    hold = {"webhooks": arrays.bigints([webhook.pk]), "limit": sql.AT_ONCE}
     plans.append("\n".join(plan_of(claiming.HOLD, hold)))
     assert len(plans) == 7
     assert [plan for plan in plans if WHOLE_LOG.search(plan)] == []
 
 
 def test_what_a_worker_opens_goes_by_indexes_and_compiles_no_statement() -> None:
-    queue.go_by_indexes()
+    sql.go_by_indexes()
     opened = connection.copy()
     try:
         with opened.cursor() as cursor:
@@ -126,4 +129,4 @@ def test_what_a_worker_opens_goes_by_indexes_and_compiles_no_statement() -> None
             assert cursor.fetchone() == ("off", "off")
     finally:
         opened.close()
-        connection_created.disconnect(dispatch_uid=queue.__name__)
+        connection_created.disconnect(dispatch_uid=sql.__name__)

@@ -13,6 +13,7 @@ from deliveries.db.ids import uuid7, uuid7s
 from deliveries.maintenance import invariants, retention, tasks
 from deliveries.maintenance.retention import BATCH_AIM, MAX_BATCH, ROUND_EVERY, Retention, Round, next_batch_size
 from deliveries.models import Arrival, Attempt, Delivery, Event, Webhook
+from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
@@ -454,7 +455,7 @@ def test_forgetting_while_the_same_deliveries_are_sent_again_called_off_and_sett
 
     def take_turns(number: int) -> None:
         with_sender = claim_due(20, now=later + number * DAY)
-        pipeline.release(with_sender[::2])
+        claiming.release(with_sender[::2])
 
     # A deadlock would raise in one of these threads.
     together(

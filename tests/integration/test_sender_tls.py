@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deliveries.pipeline.attempting import pg_safe
+from deliveries.pipeline.settling import pg_safe
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
 from deliveries.sending.sender import Sender

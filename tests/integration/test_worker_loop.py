@@ -17,8 +17,8 @@ from pytest_django import Settings
 from deliveries import pipeline, shutdown, tasks
 from deliveries.db import sql
 from deliveries.models import Attempt, Delivery, Webhook
-from deliveries.pipeline import attempt_log
-from deliveries.pipeline.claiming import Capacity
+from deliveries.pipeline import attempt_log, claiming, settling
+from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender, make_sender
 from deliveries.webhooks import lifecycle
 from deliveries.worker import database_clock, loop
@@ -323,7 +323,7 @@ def test_attempts_whose_commit_went_unheard_are_told_once_and_as_settled_before(
             points.append("lost")
             raise OperationalError("the connection broke during COMMIT")
 
-    monkeypatch.setattr(pipeline, "reach", points.append)
+    monkeypatch.setattr(settling, "reach", points.append)
     monkeypatch.setattr(connection, "_commit", lose_the_first_answer)
 
     run(few_slots, now=now)
@@ -495,7 +495,7 @@ def test_a_transaction_that_the_server_ended_for_its_idleness_is_repeated(
             sql.run("SET LOCAL idle_in_transaction_session_timeout = 10", {})
             time.sleep(0.1)
 
-    monkeypatch.setattr(pipeline, "reach", stand_still_once)
+    monkeypatch.setattr(settling, "reach", stand_still_once)
 
     assert run(few_slots, now=now).attempts == 5
 
@@ -518,7 +518,7 @@ def test_what_is_said_of_the_session_or_the_server_costs_no_result(
         if point == "half-settled" and points.count(point) <= 2:
             sql.run(f"DO $$ BEGIN RAISE 'not now' USING ERRCODE = '{state}'; END $$", {})
 
-    monkeypatch.setattr(pipeline, "reach", fail_twice)
+    monkeypatch.setattr(settling, "reach", fail_twice)
 
     assert run(few_slots, now=now).attempts == 3
 
@@ -543,7 +543,7 @@ def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(
     assert forge.receiver.received == []
     # A delivery that has been claimed again since then is not released.
     again = pipeline.claim(10, now=late)
-    pipeline.release(claims)
+    claiming.release(claims)
     assert {delivery.lease for delivery in Delivery.objects.all()} == {again[0].lease}
 
 
@@ -570,13 +570,13 @@ def test_one_result_that_the_database_refuses_does_not_take_its_neighbours_along
     for path in ("/bad", "/good", "/fine"):
         forge.webhook(now=now, path=path)
     forge.accept(now=now)
-    to_columns = pipeline.to_columns
+    to_columns = settling.to_columns
 
     def poisoned(result: object, *, attempt_id: object) -> dict[str, object]:
         row = to_columns(result, attempt_id=attempt_id)  # type: ignore[arg-type]
         return {**row, "errors": "\0"} if str(row["urls"]).endswith("/bad") else row
 
-    monkeypatch.setattr(pipeline, "to_columns", poisoned)
+    monkeypatch.setattr(settling, "to_columns", poisoned)
 
     run(few_slots, now=now)
 

@@ -11,7 +11,8 @@ from pytest_django import Settings
 
 from deliveries import vault
 from deliveries.formats import FORMATS, MASK
-from deliveries.pipeline.attempting import pg_safe, render, schedule_of, to_columns
+from deliveries.pipeline.attempting import render, schedule_of
+from deliveries.pipeline.settling import pg_safe, to_columns
 from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import RetryAt
 from deliveries.sending.transfer import Request

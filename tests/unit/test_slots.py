@@ -2,7 +2,8 @@
 
 import pytest
 
-from deliveries.pipeline.claiming import Capacity, Claim
+from deliveries.pipeline.capacity import Capacity
+from deliveries.pipeline.claiming import Claim
 from deliveries.worker.slots import SlotTracker
 from tests.unit.made_up import a_claim
 

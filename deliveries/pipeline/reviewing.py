@@ -1,0 +1,40 @@
+"""Review: disable the webhooks that have failed for too long."""
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries.models import Webhook
+from deliveries.pipeline import health
+from deliveries.pipeline.accepting import accept
+from deliveries.policy import disabling
+from deliveries.webhooks import lifecycle
+
+
+def review(*, now: datetime) -> list[Webhook]:
+    """Disable the webhooks that have failed for too long and hold their deliveries; return the webhooks disabled.
+
+    Settling marks the webhooks to review in their rows, so that the review survives the death of the worker.
+    """
+    disabled = []
+    for webhook_id in lifecycle.to_review():
+        with transaction.atomic():
+            webhook = lifecycle.lock(webhook_id)
+            if webhook is None:
+                continue
+            reason = disabling.should_disable(
+                auto_disable=webhook.auto_disable,
+                gone=webhook.gone_at is not None,
+                gave_up_since=webhook.review_since,
+                # Written at most once per ``health.MOMENT``, so the last success may be that much later.
+                last_success_at=webhook.last_success_at and webhook.last_success_at + health.MOMENT,
+                failure_count=webhook.failure_count,
+                failures_allowed=settings.HOOKHUB_DISABLE_AFTER_FAILURES,
+            )
+            lifecycle.mark_reviewed(webhook)
+            if reason is not None and webhook.active:
+                lifecycle.disable(webhook, reason=Webhook.DisabledReason(reason), now=now)
+                accept([lifecycle.disabled_event(webhook, now=now)], now=now)
+                disabled.append(webhook)
+    return disabled

@@ -1,0 +1,205 @@
+"""Settle: record finished attempts and move each delivery to its next state, in one transaction."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries.db import arrays, sql
+from deliveries.db.ids import uuid7s
+from deliveries.failpoints import reach
+from deliveries.formats import MASK, format_of
+from deliveries.pipeline import health
+from deliveries.pipeline.attempt_log import log_attempts
+from deliveries.pipeline.attempting import Result
+from deliveries.policy import hops
+from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused
+from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt
+
+# In the last third of its lease a result is settled even if another worker has locked its webhook.
+SETTLE_ANYWAY_FRACTION = 3
+
+
+class Settled(NamedTuple):
+    """Ids of the deliveries whose state changed, because the lease still held, and the results deferred."""
+
+    ours: set[UUID]
+    left: list[Result]
+
+
+def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetime) -> Settled:
+    """Record the attempts and move each delivery to its next state.
+
+    Fenced by the lease: if it has expired, the attempt is recorded but the delivery stays as it is. Idempotent, so it
+    can be repeated after a lost connection; ``is_repeated`` only affects the attempt log. If a result would change
+    the health of a webhook that another worker has locked, it is deferred for as long as its lease allows, so that
+    other deliveries do not wait for the lock.
+    """
+    if not results:
+        return Settled(set(), [])
+    ids = uuid7s(now, len(results))
+    rows = [to_columns(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
+    columns = arrays.columns(rows, COLUMNS)
+    healths = health.health_of(results)
+    reach("answered")
+    with transaction.atomic():
+        locked = health.lock(healths)
+        taken, left = _split_locked(results, locked, late=now + settings.HOOKHUB_LEASE / SETTLE_ANYWAY_FRACTION)
+        if left:
+            rows = [rows[place] for place in taken]
+            columns = arrays.columns(rows, COLUMNS)
+        # After a connection lost during COMMIT it is unknown whether these were settled before.
+        known = {place for (place,) in sql.run(KNOWN_ATTEMPTS, columns)} if is_repeated else set()
+        places = {place for (place,) in sql.run(SETTLE, columns)}
+        reach("half-settled")
+        sql.change(RECORD_ATTEMPTS, columns)
+        ours = [results[taken[place]] for place in sorted(places)]
+        if len(ours) < len(results):
+            healths = health.health_of(ours)
+        health.update([each for each in healths if locked.get(each.webhook_id)])
+    reach("settled")
+    log_attempts(rows, ours=places, known=known)
+    return Settled({result.claim.delivery_id for result in ours}, [results[place] for place in left])
+
+
+def _split_locked(
+    results: Sequence[Result], locked: Mapping[int, bool], *, late: datetime
+) -> tuple[list[int], list[int]]:
+    """Return the indexes of the results to settle, and of those to defer.
+
+    A result is deferred if another worker has locked its webhook and its lease lasts beyond ``late``. With less time
+    left it is settled without updating the webhook's health, which is not worth sending a delivery twice.
+    """
+    taken: list[int] = []
+    left: list[int] = []
+    for place, result in enumerate(results):
+        is_ours = locked.get(result.claim.to.webhook_id, True)
+        (taken if is_ours or result.claim.leased_until <= late else left).append(place)
+    return taken, left
+
+
+# The encoder of each column of RECORD_ATTEMPTS and SETTLE.
+COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
+    "deliveries": arrays.uuids,
+    "leases": arrays.uuids,
+    "webhooks": arrays.bigints,
+    "numbers": arrays.bigints,
+    "states": arrays.texts,
+    "endings": arrays.texts,
+    "failures": arrays.bigints,
+    "due": arrays.moments,
+    "ended": arrays.moments,
+    "ids": arrays.uuids,
+    "started": arrays.moments,
+    "durations": arrays.spans,
+    "urls": arrays.texts,
+    "request_headers": arrays.texts,
+    "outcomes": arrays.texts,
+    "statuses": arrays.bigints,
+    "response_headers": arrays.texts,
+    "response_bodies": arrays.byteas,
+    "errors": arrays.texts,
+}
+
+# Written out: a renamed class must not change what is stored, logged and shown.
+OUTCOMES: Mapping[type[Outcome], str] = {Delivered: "delivered", Refused: "refused", Gone: "gone", NoResponse: "lost"}
+
+
+def to_columns(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
+    """Return a result as a mapping with the keys of COLUMNS."""
+    state, ending, due_at = next_state(result.decision)
+    reply = None if isinstance(result.exchange.result, NoResponse) else result.exchange.result
+    lines = [f"{name}: {value}" for name, value in reply.headers] if reply else []
+    return {
+        "deliveries": result.claim.delivery_id,
+        "leases": result.claim.lease,
+        "webhooks": result.claim.to.webhook_id,
+        "numbers": result.claim.number,
+        "states": state,
+        "endings": ending,
+        "failures": result.claim.failures + (not isinstance(result.outcome, Delivered)),
+        "due": due_at,
+        "ended": result.ended_at,
+        "ids": attempt_id,
+        "started": result.started_at,
+        "durations": result.exchange.duration,
+        "urls": format_of(result.claim.to.format).show_url(result.request.url),
+        "request_headers": shown_headers(result),
+        "outcomes": OUTCOMES[type(result.outcome)],
+        "statuses": reply.status if reply else None,
+        "response_headers": pg_safe("\n".join(lines)),
+        "response_bodies": reply.body if reply else b"",
+        "errors": pg_safe(result.outcome.error) if isinstance(result.outcome, NoResponse) else "",
+    }
+
+
+def next_state(decision: Decision) -> tuple[str, str | None, datetime | None]:
+    """Return the delivery's next state, its finish reason or None, and when it is due or None."""
+    match decision:
+        case Finish():
+            return "delivered", "delivered", None
+        case GiveUp(ending):
+            return "failed", ending, None
+        case RetryAt(due_at):
+            return "pending", None, due_at
+
+
+def shown_headers(result: Result) -> str:
+    """Return the request's header lines for the attempt log, with the values of the webhook's custom headers masked."""
+    known = format_of(result.claim.to.format).reserved_headers | {hops.HEADER.lower()}
+    return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
+
+
+def pg_safe(text: str) -> str:
+    """Return the text without NULs and with lone surrogates replaced: PostgreSQL would reject the whole batch."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
+# Which attempts of a batch were settled before. An attempt belongs to one worker, so only this one can have done it.
+KNOWN_ATTEMPTS = """
+SELECT r.place - 1
+FROM unnest(%(deliveries)s::uuid[], %(numbers)s::bigint[]) WITH ORDINALITY AS r (delivery_id, number, place)
+JOIN deliveries_attempt a ON a.delivery_id = r.delivery_id AND a.number = r.number
+WHERE a.outcome <> 'unknown'
+"""
+
+# A delivery has a lease only while its state is "sending". Do not filter on the state as well: the planner
+# underestimates the number of such rows and would scan all of them for each row of the batch.
+# A batch may hold two results of one delivery, one from an expired and one from the current lease: only the current one
+# applies. No other statement waits for a leased delivery, so the lock order does not matter here.
+# Run it before RECORD_ATTEMPTS: rescuing an expired lease also locks the delivery first and then records its attempt.
+# Whether the webhook has been disabled meanwhile is not checked, since that could change a moment later: the next claim
+# checks it with the webhook locked.
+SETTLE = """
+UPDATE deliveries_delivery d
+SET state = r.state, due_at = r.due_at, ending = r.ending, failures = r.failures, last_status = r.status,
+    line = CASE WHEN r.ending IS NULL THEN 0 ELSE d.line END,
+    lease_losses = 0, lease = NULL, leased_at = NULL, leased_until = NULL,
+    finished_at = CASE WHEN r.ending IS NOT NULL THEN r.ended_at END
+FROM unnest(
+    %(deliveries)s::uuid[], %(leases)s::uuid[], %(states)s::text[], %(endings)s::text[], %(failures)s::bigint[],
+    %(due)s::timestamptz[], %(ended)s::timestamptz[], %(statuses)s::bigint[]
+) WITH ORDINALITY AS r (delivery_id, lease, state, ending, failures, due_at, ended_at, status, place)
+WHERE d.id = r.delivery_id AND d.lease = r.lease
+RETURNING r.place - 1
+"""
+
+# The attempt is recorded whether or not the lease still holds. A conflicting row with the outcome "unknown" was written
+# when the lease expired, and is replaced because the outcome is known after all.
+RECORD_ATTEMPTS = """
+INSERT INTO deliveries_attempt AS a (id, delivery_id, webhook_id, number, started_at, duration, url,
+                                     request_headers, outcome, status, response_headers, response_body, error)
+SELECT * FROM unnest(
+    %(ids)s::uuid[], %(deliveries)s::uuid[], %(webhooks)s::bigint[], %(numbers)s::bigint[], %(started)s::timestamptz[],
+    %(durations)s::interval[], %(urls)s::text[], %(request_headers)s::text[], %(outcomes)s::text[],
+    %(statuses)s::bigint[], %(response_headers)s::text[], %(response_bodies)s::bytea[], %(errors)s::text[]
+)
+ON CONFLICT (delivery_id, number) DO UPDATE
+SET started_at = excluded.started_at, duration = excluded.duration, url = excluded.url,
+    request_headers = excluded.request_headers, outcome = excluded.outcome, status = excluded.status,
+    response_headers = excluded.response_headers, response_body = excluded.response_body, error = excluded.error
+WHERE a.outcome = 'unknown'
+"""
