@@ -13,27 +13,27 @@ from pathlib import Path
 from chaos.checkers.report import Verdict
 from chaos.runner import run
 from chaos.scenarios.catalogue import SCENARIOS, SHORT
-from chaos.scenarios.mutants import CONTROLS, HUNTS, PROOF
+from chaos.scenarios.mutants import CONTROLS, MUTANTS, PROOF
 from chaos.scenarios.scenario import Scenario
 from chaos.soak import MINUTES, soak
-from testbed.servers import Ground, home_of_its_own
+from testbed.servers import Servers, home_of_its_own
 
 PICTURE = Path("docs/images/soak.svg")
 
 GROUPS = {
     "all": SCENARIOS,
     "short": SHORT,
-    "bugs": tuple(scenario for scenario, _ in HUNTS.values()),
+    "bugs": tuple(scenario for scenario, _ in MUTANTS.values()),
     "proof": PROOF,
     "controls": CONTROLS,
 }
 NAMED = {scenario.name: scenario for group in GROUPS.values() for scenario in group}
-MEANT = {scenario.name: rules for scenario, rules in HUNTS.values()}
+EXPECTED_RULES = {scenario.name: rules for scenario, rules in MUTANTS.values()}
 # On a machine that stalls, a mutant that only shows when a fault hits the right moment may survive one run.
-HUNT_TRIES = 3
+MUTANT_TRIES = 3
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     """Print progress to standard error; standard output is for the JSON lines."""
     print(text, file=sys.stderr, flush=True)
 
@@ -45,41 +45,41 @@ def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = Non
     """
     verdicts = []
     with ExitStack() as stack:
-        shared: Ground | None = None
+        shared: Servers | None = None
         for scenario in scenarios:
             if not scenario.needs_own_servers and shared is None:
-                shared = stack.enter_context(Ground(stack.enter_context(home_of_its_own())))
-            for attempt in range(HUNT_TRIES if scenario.bug else 1):
+                shared = stack.enter_context(Servers(stack.enter_context(home_of_its_own())))
+            for attempt in range(MUTANT_TRIES if scenario.bug else 1):
                 verdict = run_one(scenario, seed=seed + attempt, shared=shared, keep=keep)
-                if is_as_meant(scenario, verdict):
+                if is_expected_result(scenario, verdict):
                     break
                 if scenario.bug:
-                    tell(f"  mutant survived seed {seed + attempt} (try {attempt + 1} of {HUNT_TRIES})")
+                    log(f"  mutant survived seed {seed + attempt} (try {attempt + 1} of {MUTANT_TRIES})")
             print(verdict.line(), flush=True)
             verdicts.append(verdict)
     return verdicts
 
 
-def run_one(scenario: Scenario, *, seed: int, shared: Ground | None, keep: Path | None) -> Verdict:
+def run_one(scenario: Scenario, *, seed: int, shared: Servers | None, keep: Path | None) -> Verdict:
     """Run one scenario, on the shared servers unless it needs its own, and report its result."""
     began_at = time.monotonic()
-    tell(f"{scenario.name}: {scenario.sentence or scenario.bug}")
+    log(f"{scenario.name}: {scenario.claim or scenario.bug}")
     with ExitStack() as stack:
         if scenario.needs_own_servers or shared is None:
-            ground = stack.enter_context(Ground(stack.enter_context(home_of_its_own())))
+            servers = stack.enter_context(Servers(stack.enter_context(home_of_its_own())))
         else:
-            ground = shared
-        verdict = run(scenario, seed=seed, ground=ground, tell=tell, keep=keep)
-    for sentence in verdict.sentences():
-        tell(sentence)
-    tell(f"  {'FAILED' if verdict.breaches else 'ok'} after {time.monotonic() - began_at:.0f} s")
+            servers = shared
+        verdict = run(scenario, seed=seed, servers=servers, log=log, keep=keep)
+    for line in verdict.lines():
+        log(line)
+    log(f"  {'FAILED' if verdict.breaches else 'ok'} after {time.monotonic() - began_at:.0f} s")
     return verdict
 
 
-def is_as_meant(scenario: Scenario, verdict: Verdict) -> bool:
+def is_expected_result(scenario: Scenario, verdict: Verdict) -> bool:
     """Return whether a scenario broke no rule, or a mutant broke at least one of the rules it is expected to break."""
     if scenario.bug:
-        return bool(MEANT[scenario.name] & {breach.rule for breach in verdict.breaches})
+        return bool(EXPECTED_RULES[scenario.name] & {breach.rule for breach in verdict.breaches})
     return not verdict.breaches
 
 
@@ -104,15 +104,15 @@ def main() -> None:
     options = parser.parse_args()
     if options.list:
         for scenario in NAMED.values():
-            print(f"{scenario.name:28}{scenario.sentence or scenario.bug}")
+            print(f"{scenario.name:28}{scenario.claim or scenario.bug}")
         return
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     # On SIGTERM, too, unwind the stack so that the processes started here are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    tell(f"seed {seed}; repeat with `python -m chaos {' '.join(options.names)} --seed {seed}`")
+    log(f"seed {seed}; repeat with `python -m chaos {' '.join(options.names)} --seed {seed}`")
     if options.names == ["soak"]:
-        verdict = soak(seed=seed, minutes=options.minutes, picture=options.picture, tell=tell, keep=options.keep)
-        tell("\n".join(verdict.sentences()))
+        verdict = soak(seed=seed, minutes=options.minutes, picture=options.picture, log=log, keep=options.keep)
+        log("\n".join(verdict.lines()))
         print(verdict.line(), flush=True)
         sys.exit(bool(verdict.breaches))
     if unknown := [name for name in options.names if name not in GROUPS and name not in NAMED]:
@@ -121,8 +121,8 @@ def main() -> None:
     verdicts = run_all(chosen, seed=seed, keep=options.keep)
     if len(verdicts) > 1:
         breaches = sum(len(verdict.breaches) for verdict in verdicts)
-        tell(json.dumps({"scenarios": len(verdicts), "breaches": breaches}))
-    sys.exit(not all(is_as_meant(*pair) for pair in zip(chosen, verdicts, strict=True)))
+        log(json.dumps({"scenarios": len(verdicts), "breaches": breaches}))
+    sys.exit(not all(is_expected_result(*pair) for pair in zip(chosen, verdicts, strict=True)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""The history of a scenario: what publishers, receiver, database and nemesis recorded."""
+"""The history of a scenario: what publishers, receiver, database and nemesis recorded, and how each is read."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+import psycopg
 
 from chaos.workload.behaviour import SLOW_SECONDS
+from chaos.workload.events import Outcome, Route
 
-Said = Literal["acknowledged", "refused", "unknown"]
-Door = Literal["single", "batch", "stream"]
 # What was interrupted: HookHub's own processes, a server, the connection to one, or the whole machine.
 Kind = Literal["process", "database", "redis", "web", "receiver", "machine"]
 
@@ -18,10 +22,10 @@ class Published(NamedTuple):
     key: str
     type: str
     sha: str
-    door: Door
+    route: Route
     at: float
-    said: Said
-    said_at: float
+    outcome: Outcome
+    answered_at: float
 
 
 class Arrival(NamedTuple):
@@ -46,19 +50,19 @@ class Arrival(NamedTuple):
         return self.at + (SLOW_SECONDS if self.answer.startswith("slow") else 0)
 
 
-class Owed(NamedTuple):
+class Delivery(NamedTuple):
     """One delivery as the database has it."""
 
     id: str
     key: str
     path: str
     state: str
-    ending: str | None
+    finish_reason: str | None
     attempts_made: int
     has_lease: bool
 
 
-class Attempted(NamedTuple):
+class Attempt(NamedTuple):
     """One attempt as the database has it; ``ended_at`` is None when the outcome is unknown."""
 
     delivery: str
@@ -69,7 +73,7 @@ class Attempted(NamedTuple):
     status: int | None
 
 
-class Hook(NamedTuple):
+class Webhook(NamedTuple):
     """One webhook: its subscription, and whether its receiver always answers at once."""
 
     path: str
@@ -79,33 +83,33 @@ class Hook(NamedTuple):
     is_healthy: bool
     disabled_at: float | None = None
     # Whether HookHub may disable it.
-    disables: bool = False
+    auto_disable: bool = False
 
 
 class Interruption(NamedTuple):
     """Something that may have cut requests short.
 
-    ``in_hand`` are the deliveries that the halted processes had leased; None means that any delivery may be affected.
+    ``leased`` are the deliveries that the halted processes had leased; None means that any delivery may be affected.
     """
 
     what: str
     at: float
     until: float
-    in_hand: frozenset[str] | None
+    leased: frozenset[str] | None
     is_kill: bool
     kind: Kind = "process"
 
 
 @dataclass(frozen=True)
-class Records:
+class History:
     """The whole history of one run; times are in seconds of the machine's clock."""
 
     published: Sequence[Published]
     arrivals: Sequence[Arrival]
     stored: Mapping[str, float]
-    owed: Sequence[Owed]
-    attempts: Sequence[Attempted]
-    hooks: Sequence[Hook]
+    deliveries: Sequence[Delivery]
+    attempts: Sequence[Attempt]
+    webhooks: Sequence[Webhook]
     interruptions: Sequence[Interruption] = ()
     # When Redis lost all its data; for how many seconds an entry may wait there before a worker stores it.
     forgotten_at: Sequence[float] = ()
@@ -116,7 +120,6 @@ class Records:
     # The longest allowed median in seconds from answer to arrival, if the scenario demands promptness.
     prompt_within: float | None = None
     late_allowed: float = 5.0
-    notes: Sequence[str] = field(default_factory=tuple)
 
 
 class Breach(NamedTuple):
@@ -129,3 +132,65 @@ class Breach(NamedTuple):
 def matches(topics: Sequence[str], event_type: str) -> bool:
     """Return whether a subscription to these topics matches an event type."""
     return any(topic in {"*", event_type} or event_type.startswith(f"{topic}.") for topic in topics)
+
+
+def read_journal(lines: Iterable[str]) -> list[Published]:
+    """Parse the publishers' log; an event without a second line was in progress when its publisher ended."""
+    by_key: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        entry = json.loads(line)
+        by_key.setdefault(entry["key"], {}).update(entry)
+    entries = ({"outcome": "unknown", "answered_at": entry["at"], **entry} for entry in by_key.values())
+    return [Published(**{name: entry[name] for name in Published._fields}) for entry in entries]
+
+
+def read_log(lines: Iterable[str]) -> list[Arrival]:
+    """Parse the receiver's log, in order of arrival."""
+    return [Arrival(**{name: entry[name] for name in Arrival._fields}) for entry in map(json.loads, lines)]
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return a file's lines; none when the file does not exist."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def complete_lines_of(path: Path) -> list[str]:
+    """Return the lines of a file that another process may be writing, without a line that is not yet complete."""
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")] if path.exists() else []
+
+
+def read_stored(connection: "psycopg.Connection[Any]") -> dict[str, float]:
+    """Return when the database accepted each event, by idempotency key."""
+    rows = connection.execute(
+        "SELECT idempotency_key, extract(epoch FROM accepted_at)::float8 FROM deliveries_event"
+        " WHERE idempotency_key IS NOT NULL"
+    )
+    return dict(rows.fetchall())
+
+
+def read_deliveries(connection: "psycopg.Connection[Any]") -> list[Delivery]:
+    """Return all deliveries."""
+    rows = connection.execute(
+        "SELECT d.id::text, e.idempotency_key, w.url, d.state, d.ending, d.attempts_made,"
+        " num_nonnulls(d.lease, d.leased_at, d.leased_until) > 0"
+        " FROM deliveries_delivery d JOIN deliveries_event e ON e.id = d.event_id"
+        " JOIN deliveries_webhook w ON w.id = d.webhook_id ORDER BY d.id"
+    ).fetchall()
+    return [Delivery(row[0], row[1] or "", urlsplit(row[2]).path, *row[3:]) for row in rows]
+
+
+def read_attempts(connection: "psycopg.Connection[Any]") -> list[Attempt]:
+    """Return all attempts, ordered by delivery and number."""
+    rows = connection.execute(
+        "SELECT delivery_id::text, number, extract(epoch FROM started_at)::float8,"
+        " extract(epoch FROM started_at + duration)::float8, outcome, status"
+        " FROM deliveries_attempt ORDER BY delivery_id, number"
+    )
+    return [Attempt(*row) for row in rows.fetchall()]
+
+
+def read_webhooks(connection: "psycopg.Connection[Any]", created: Sequence[Webhook]) -> list[Webhook]:
+    """Return the webhooks as the scenario created them, with the time at which each was disabled."""
+    rows = connection.execute("SELECT url, extract(epoch FROM disabled_at)::float8 FROM deliveries_webhook").fetchall()
+    disabled_at = {urlsplit(url).path: at for url, at in rows}
+    return [webhook._replace(disabled_at=disabled_at.get(webhook.path)) for webhook in created]

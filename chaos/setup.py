@@ -15,16 +15,16 @@ from urllib.parse import urlsplit
 import psycopg
 
 from bench.stage import free_port, wait_for
-from chaos.checkers.validity import ailments
+from chaos.checkers.validity import helper_failures
 from chaos.mutations import patches
-from chaos.nemesis.context import Scene, Tell
+from chaos.nemesis.context import Log, RunContext
 from chaos.scenarios.scenario import Scenario
 from chaos.workload.publisher import Plan
 from hookhub.client import Client
 from hookhub.stream_client import DEFAULT_STREAM
-from testbed.processes import Crew
+from testbed.processes import Processes
 from testbed.proxy import Proxy
-from testbed.servers import Ground, run_helper
+from testbed.servers import Servers, run_helper
 
 # Short, so that the leases of a dead worker expire within the scenario.
 TIMEOUT_SECONDS, LEASE_SECONDS = 3.0, 6.0
@@ -51,50 +51,50 @@ def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
 
 
 @contextmanager
-def set_up(scenario: Scenario, *, seed: int, ground: Ground, folder: Path, tell: Tell) -> Iterator[Scene]:
+def set_up(scenario: Scenario, *, seed: int, servers: Servers, folder: Path, log: Log) -> Iterator[RunContext]:
     """Create the database, the proxies and the processes, not yet started; kill the remaining processes at the end."""
-    orders = folder / "orders"
-    orders.mkdir()
-    direct = ground.new_database()
+    failpoint_dir = folder / "orders"
+    failpoint_dir.mkdir()
+    direct = servers.new_database()
     port = free_port()
     with ExitStack() as stack:
         proxies: dict[str, Proxy] = {}
-        urls = {"DATABASE_URL": direct, "REDIS_URL": ground.redis_url}
-        for part in scenario.proxied:
-            if part == "receiver":
+        urls = {"DATABASE_URL": direct, "REDIS_URL": servers.redis_url}
+        for component in scenario.proxied:
+            if component == "receiver":
                 continue  # Its port is not known yet.
             targets: dict[str, str | tuple[str, int]] = {
                 "database": f"{socket_directory_of(direct)}/.s.PGSQL.5432",
-                "redis": urlsplit(ground.redis_url).path,
+                "redis": urlsplit(servers.redis_url).path,
                 "web": ("127.0.0.1", port),
             }
-            proxies[part] = stack.enter_context(Proxy(targets[part]))
+            proxies[component] = stack.enter_context(Proxy(targets[component]))
         if "database" in proxies:
             name = urlsplit(direct).path.removeprefix("/")
             urls["DATABASE_URL"] = f"postgresql://postgres@127.0.0.1:{proxies['database'].port}/{name}"
         if "redis" in proxies:
             urls["REDIS_URL"] = f"redis://127.0.0.1:{proxies['redis'].port}/0"
-        environment = ground.environment(
-            **urls, **SETTINGS, **scenario.settings, PORT=str(port), HOOKHUB_FAILPOINTS=str(orders)
+        environment = servers.environment(
+            **urls, **SETTINGS, **scenario.settings, PORT=str(port), HOOKHUB_FAILPOINTS=str(failpoint_dir)
         )
-        crew = Crew(logs=folder, environment=environment, rewrite=rewritten)
-        stack.callback(crew.close)
+        processes = Processes(logs=folder, environment=environment, rewrite=rewritten)
+        stack.callback(processes.close)
         if scenario.bug:
-            crew.environment[patches.BUG] = scenario.bug
-        scene = Scene(
-            ground=ground,
-            crew=crew,
+            processes.environment[patches.BUG] = scenario.bug
+        context = RunContext(
+            servers=servers,
+            processes=processes,
             database_url=direct,
             lease=LEASE_SECONDS,
-            stops_within=TIMEOUT_SECONDS + scenario.stops_late,
+            stops_within=TIMEOUT_SECONDS + scenario.stop_grace,
             proxies=proxies,
-            orders=orders,
-            chance=random.Random(f"{scenario.name} {seed} faults"),
-            tell=tell,
-            spared=scenario.spared,
+            failpoint_dir=failpoint_dir,
+            rng=random.Random(f"{scenario.name} {seed} faults"),
+            log=log,
+            protected=scenario.protected,
         )
-        stack.callback(scene.close)
-        yield scene
+        stack.callback(context.close)
+        yield context
 
 
 def rewritten(command: str) -> str:
@@ -132,57 +132,57 @@ def helper(module: str, *arguments: str, folder: Path, complaints: list[str]) ->
             was_killed = True
             process.kill()
             process.wait()
-        complaints += ailments(
+        complaints += helper_failures(
             module, ended_early=ended_early, was_killed=was_killed, code=process.returncode, log=log.read_text()
         )
 
 
-def say(receiver: "subprocess.Popen[str]", told: Mapping[str, Any]) -> None:
+def configure(receiver: "subprocess.Popen[str]", message: Mapping[str, Any]) -> None:
     """Send the receiver a message, and wait for its confirmation."""
     assert receiver.stdin is not None
     assert receiver.stdout is not None
-    receiver.stdin.write(json.dumps(told) + "\n")
+    receiver.stdin.write(json.dumps(message) + "\n")
     receiver.stdin.flush()
     if receiver.stdout.readline().strip() != "ok":
         raise RuntimeError("the receiver did not confirm the message")
 
 
-def start(scenario: Scenario, scene: Scene) -> None:
+def start(scenario: Scenario, context: RunContext) -> None:
     """Start the web server and the workers."""
-    scene.crew.start("web")
+    context.processes.start("web")
     for number in range(1, scenario.workers + 1):
         name = "worker" if number == 1 else f"worker-{number}"
-        scene.crew.start(name, **scenario.differences.get(name, {}))
-    wait_for(scene.is_up, "all processes to be up", seconds=STARTS_WITHIN_SECONDS)
+        context.processes.start(name, **scenario.extra_environment.get(name, {}))
+    wait_for(context.is_up, "all processes to be up", seconds=STARTS_WITHIN_SECONDS)
 
 
-def make_webhooks(scenario: Scenario, scene: Scene, receiver_port: int) -> dict[str, str]:
+def make_webhooks(scenario: Scenario, context: RunContext, receiver_port: int) -> dict[str, str]:
     """Create the webhooks through the API, and return their secrets by path."""
     port = receiver_port
     if "receiver" in scenario.proxied:
-        scene.proxies["receiver"] = Proxy(("127.0.0.1", receiver_port))
-        port = scene.stack.enter_context(scene.proxies["receiver"]).port
+        context.proxies["receiver"] = Proxy(("127.0.0.1", receiver_port))
+        port = context.stack.enter_context(context.proxies["receiver"]).port
     secrets = {}
-    with Client(scene.url, scene.ground.key) as client:
-        for part in scenario.parts:
-            terms = {"retry_schedule": list(part.schedule), "max_in_flight": part.in_flight}
+    with Client(context.url, context.servers.key) as client:
+        for subscriber in scenario.subscribers:
+            settings = {"retry_schedule": list(subscriber.schedule), "max_in_flight": subscriber.in_flight}
             created = client.webhooks.create(
-                f"http://127.0.0.1:{port}{part.path}",
-                events=list(part.topics),
+                f"http://127.0.0.1:{port}{subscriber.path}",
+                events=list(subscriber.topics),
                 format="standard-webhooks",
-                settings={**terms, "auto_disable": part.disables},
+                settings={**settings, "auto_disable": subscriber.auto_disable},
             )
-            secrets[part.path] = str(created["secret"])
+            secrets[subscriber.path] = str(created["secret"])
     return secrets
 
 
-def publisher_plan(scenario: Scenario, scene: Scene, seed: int, folder: Path) -> str:
+def publisher_plan(scenario: Scenario, context: RunContext, seed: int, folder: Path) -> str:
     """Return the plan for the publisher process as JSON."""
-    web = scene.proxies["web"].port if "web" in scene.proxies else scene.crew.environment["PORT"]
+    web = context.proxies["web"].port if "web" in context.proxies else context.processes.environment["PORT"]
     made = Plan(
         url=f"http://127.0.0.1:{web}",
-        key=scene.ground.key,
-        redis_url=scene.ground.redis_url,
+        key=context.servers.key,
+        redis_url=context.servers.redis_url,
         stream=DEFAULT_STREAM,
         journal=str(folder / "journal"),
         seed=seed,
@@ -191,9 +191,9 @@ def publisher_plan(scenario: Scenario, scene: Scene, seed: int, folder: Path) ->
     return json.dumps(asdict(made))
 
 
-def make_commits_slow(scene: Scene, seconds: float) -> None:
+def make_commits_slow(context: RunContext, seconds: float) -> None:
     """Delay every COMMIT that stores an event, with a deferred constraint trigger."""
-    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.database_url, autocommit=True) as connection:
         connection.execute(
             f"CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS"
             f" 'BEGIN PERFORM pg_sleep({seconds:f}); RETURN NULL; END';"

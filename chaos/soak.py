@@ -12,14 +12,14 @@ import psycopg
 
 from chaos.checkers.leaks import DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, grown, too_few_kills
 from chaos.checkers.report import Verdict
-from chaos.nemesis.background import beside
-from chaos.nemesis.context import Scene, Tell
+from chaos.nemesis.background import in_background
+from chaos.nemesis.context import Log, RunContext
 from chaos.runner import run
-from chaos.scenarios.scenario import NARROW, STEADY, Part, Scenario
+from chaos.scenarios.scenario import NARROW, STEADY, Scenario, Subscriber
 from chaos.svg import Curve, Panel, draw
-from chaos.workload.behaviour import Act
+from chaos.workload.behaviour import ReceiverBehaviour
 from deliveries.failpoints import FAILPOINTS
-from testbed.servers import Ground, home_of_its_own
+from testbed.servers import Servers, home_of_its_own
 
 MINUTES = 30.0
 # Seconds between two faults.
@@ -40,17 +40,20 @@ SOAK = Scenario(
     "half an hour of load and kills repeats only what was in flight, and leaks nothing",
     faults=KILLS + OTHERS,
     every=EVERY_SECONDS,
-    parts=(
+    subscribers=(
         STEADY,
         NARROW,
-        Part(
-            "/shaky", topics=("issues",), acts=(Act({"200": 93, "500": 4, "reset": 2, "slow": 1}),), schedule=(1,) * 6
+        Subscriber(
+            "/flaky",
+            topics=("issues",),
+            behaviours=(ReceiverBehaviour({"200": 93, "500": 4, "reset": 2, "slow": 1}),),
+            schedule=(1,) * 6,
         ),
     ),
     # The parent of the first worker survives the whole soak, so its memory shows leaks.
-    spared=("worker",),
+    protected=("worker",),
     # The effects of an earlier fault may still delay it.
-    stops_late=8,
+    stop_grace=8,
     rates={"single": 6, "batch": 12, "stream": 4},
     late_allowed=15,
 )
@@ -71,10 +74,10 @@ class Samples:
         """Add a sample."""
         self.curves.setdefault(name, []).append((time.time() - self.begun_at, value))
 
-    def look(self, scene: Scene) -> None:
+    def look(self, context: RunContext) -> None:
         """Sample the processes and the tables."""
         for name in ("web", "worker"):
-            process = scene.crew.processes.get(name)
+            process = context.processes.running.get(name)
             if process is None:
                 continue
             with suppress(psutil.Error):
@@ -83,11 +86,11 @@ class Samples:
                 memory, files = zip(*[(one.memory_info().rss, one.num_fds()) for one in family], strict=True)
                 self.add(f"{name}: largest process", max(memory) / MEGABYTE)
                 self.add(f"{name}: open files", float(sum(files)))
-                if name in SOAK.spared:
+                if name in SOAK.protected:
                     # No other process lives long enough to show a leak.
                     self.add(PARENT_MEMORY, memory[0] / MEGABYTE)
                     self.add(PARENT_FILES, float(files[0]))
-        with suppress(psycopg.Error), psycopg.connect(scene.database_url, connect_timeout=2) as connection:
+        with suppress(psycopg.Error), psycopg.connect(context.database_url, connect_timeout=2) as connection:
             dead, live = connection.execute(COUNT_ROWS).fetchone() or (0.0, 0.0)
             self.add(DEAD_ROWS, dead)
             self.add("live rows", live)
@@ -107,7 +110,7 @@ class Samples:
         return draw(title, panels, marks=kills, until=until)
 
 
-def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | None = None) -> Verdict:
+def soak(*, seed: int, minutes: float, picture: Path, log: Log, keep: Path | None = None) -> Verdict:
     """Run the soak for ``minutes``, write the chart, and return the verdict; growth is a violation, too."""
     samples = Samples()
     seconds = minutes * 60
@@ -115,23 +118,23 @@ def soak(*, seed: int, minutes: float, picture: Path, tell: Tell, keep: Path | N
     kills: list[float] = []
 
     @contextmanager
-    def watched(scene: Scene) -> Iterator[None]:
+    def watched(context: RunContext) -> Iterator[None]:
         """Sample on a separate thread while the publishers run, and check the samples at the end."""
         samples.begun_at = time.time()
 
         def sample(is_over: threading.Event) -> None:
             while not is_over.wait(SAMPLE_EVERY_SECONDS):
-                samples.look(scene)
+                samples.look(context)
 
-        with beside(sample, name="samples"):
+        with in_background(sample, name="samples"):
             yield
-        kills.extend(one.at - samples.begun_at for one in scene.interruptions if one.is_kill)
-        scene.complaints += grown(samples.curves) + too_few_kills(len(kills), minutes=minutes)
+        kills.extend(one.at - samples.begun_at for one in context.interruptions if one.is_kill)
+        context.complaints += grown(samples.curves) + too_few_kills(len(kills), minutes=minutes)
 
-    with home_of_its_own() as home, Ground(home) as ground:
-        verdict = run(scenario, seed=seed, ground=ground, tell=tell, keep=keep, around=watched)
+    with home_of_its_own() as home, Servers(home) as servers:
+        verdict = run(scenario, seed=seed, servers=servers, log=log, keep=keep, around=watched)
     title = f"{minutes:g} minutes, {verdict.figures['accepted']:,} events, {len(kills)} kills (ticks)"
     picture.parent.mkdir(parents=True, exist_ok=True)
     picture.write_text(samples.picture(kills, title=title))
-    tell(f"Chart written to {picture}.")
+    log(f"Chart written to {picture}.")
     return verdict

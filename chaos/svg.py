@@ -32,14 +32,14 @@ def draw(title: str, panels: Sequence[Panel], *, marks: Sequence[float] = (), un
     """Return the chart as SVG; ``marks`` are times in seconds, drawn as ticks at the foot of each panel."""
     height = TOP + len(panels) * (PANEL + GAP)
     space = "http://www.w3.org/2000/svg"
-    parts = [
+    subscribers = [
         f'<svg xmlns="{space}" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         text(LEFT, 22, title, anchor="start"),
     ]
     for number, panel in enumerate(panels):
-        parts += _panel(panel, top=TOP + number * (PANEL + GAP), marks=marks, until=max(until, 1.0))
-    return "\n".join([*parts, "</svg>\n"])
+        subscribers += _panel(panel, top=TOP + number * (PANEL + GAP), marks=marks, until=max(until, 1.0))
+    return "\n".join([*subscribers, "</svg>\n"])
 
 
 def text(x: float, y: float, words: str, *, anchor: str, colour: str = INK) -> str:
@@ -64,23 +64,23 @@ def _panel(panel: Panel, *, top: float, marks: Sequence[float], until: float) ->
     def up(value: float) -> float:
         return round(base - value / most * inner, 1)
 
-    parts = [text(LEFT, top + 14, panel.title, anchor="start")]
+    subscribers = [text(LEFT, top + 14, panel.title, anchor="start")]
     for step in range(TICKS + 1):
         value, seconds = most * step / TICKS, until * step / TICKS
-        parts += [
+        subscribers += [
             line(LEFT, up(value), right, up(value), colour=GRID),
             text(LEFT - 6, up(value) + 4, f"{value:,.10g}{panel.unit}", anchor="end"),
             text(across(seconds), base + 16, f"{seconds / 60:.3g} min", anchor="middle"),
         ]
-    parts += [line(across(at), base, across(at), base - 5, colour=INK) for at in marks]
+    subscribers += [line(across(at), base, across(at), base - 5, colour=INK) for at in marks]
     for number, curve in enumerate(panel.curves):
         colour = COLOURS[number % len(COLOURS)]
         points = " ".join(f"{across(seconds)},{up(value)}" for seconds, value in curve.points)
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
-        parts.append(
+        subscribers.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>')
+        subscribers.append(
             text(right - 180 * (len(panel.curves) - number - 1), top + 14, curve.name, anchor="end", colour=colour)
         )
-    return parts
+    return subscribers
 
 
 def nice_above(value: float) -> float:

@@ -22,7 +22,7 @@ class Ended(NamedTuple):
     code: int
 
 
-class Crew:
+class Processes:
     """The processes of one HookHub, started with the exact commands of the Procfile.
 
     The part after a hyphen distinguishes processes of the same kind: ``worker-2`` is a second worker. ``rewrite`` may
@@ -35,26 +35,26 @@ class Crew:
         self.logs = logs
         self.environment = dict(environment)
         self.rewrite = rewrite
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
         # Environment variables in which a process differs from others of its kind; kept across restarts.
-        self.differences: dict[str, dict[str, str]] = {}
+        self.extra_environment: dict[str, dict[str, str]] = {}
 
     def start(self, name: str, **environment: str) -> None:
         """Start a process of the Procfile; its environment keeps earlier differences and adds those given."""
-        self.differences[name] = {**self.differences.get(name, {}), **environment}
+        self.extra_environment[name] = {**self.extra_environment.get(name, {}), **environment}
         command = self.rewrite(procfile.commands()[name.partition("-")[0]])
         with (self.logs / f"{name}.log").open("ab") as log:
-            self.processes[name] = subprocess.Popen(
+            self.running[name] = subprocess.Popen(
                 ["/bin/sh", "-c", command],
                 cwd=procfile.ROOT,
-                env={**self.environment, **self.differences[name]},
+                env={**self.environment, **self.extra_environment[name]},
                 stdout=log,
                 stderr=log,
             )
 
     def kill(self, name: str) -> None:
         """SIGKILL a process and all its children."""
-        process = self.processes.pop(name)
+        process = self.running.pop(name)
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.kill()
         for child in children:
@@ -65,16 +65,16 @@ class Crew:
 
     def kill_parent(self, name: str) -> list[psutil.Process]:
         """SIGKILL a process but none of its children; return the children."""
-        process = self.processes.pop(name)
+        process = self.running.pop(name)
         children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.wait()
         return children
 
-    def tell_to_stop(self, name: str) -> "subprocess.Popen[bytes]":
+    def terminate(self, name: str) -> "subprocess.Popen[bytes]":
         """SIGTERM a process and its children, as a service manager does; return the process without waiting for it."""
         family = self.family_of(name)
-        process = self.processes.pop(name)
+        process = self.running.pop(name)
         for one in family:
             with suppress(psutil.NoSuchProcess):
                 one.terminate()
@@ -82,30 +82,30 @@ class Crew:
 
     def stop(self, name: str) -> int:
         """SIGTERM a process and its children, wait for it, and return its exit code."""
-        return self.tell_to_stop(name).wait(STOPS_WITHIN_SECONDS)
+        return self.terminate(name).wait(STOPS_WITHIN_SECONDS)
 
     def family_of(self, name: str) -> list[psutil.Process]:
         """Return a process followed by all its descendants; empty when it has ended."""
         try:
-            main = psutil.Process(self.processes[name].pid)
+            main = psutil.Process(self.running[name].pid)
             return [main, *main.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
 
     def children_of(self, name: str) -> list[psutil.Process]:
         """Return the living children of a process, oldest first."""
-        process = self.processes.get(name)
+        process = self.running.get(name)
         try:
             children = psutil.Process(process.pid).children() if process else []
         except psutil.NoSuchProcess:
             return []
         return [child for child in children if is_alive(child)]
 
-    def tend(self) -> list[Ended]:
+    def restart_ended(self) -> list[Ended]:
         """Restart the processes that ended without having been stopped, as a service manager does; return those."""
         ended = [
             Ended(name, process.pid, code)
-            for name, process in self.processes.items()
+            for name, process in self.running.items()
             if (code := process.poll()) is not None
         ]
         for one in ended:
@@ -114,7 +114,7 @@ class Crew:
 
     def close(self) -> None:
         """Kill the processes that are left."""
-        for name in list(self.processes):
+        for name in list(self.running):
             self.kill(name)
 
 

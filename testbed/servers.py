@@ -33,7 +33,7 @@ def home_of_its_own(prefix: str = "hookhub-chaos-") -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Ground:
+class Servers:
     """The servers of one home; ``key`` is an API key of the organization that every new database contains."""
 
     def __init__(self, home: Path) -> None:
@@ -72,8 +72,8 @@ class Ground:
     def __exit__(self, *_: object) -> None:
         """Kill the servers; their data is discarded, so nothing has to be written to disk first."""
         for name in ("postgres", "valkey"):
-            if server := self.find(name):
-                die(server)
+            if server := self.running_process(name):
+                kill_tree(server)
         self._revived.close()
         self._stack.close()
 
@@ -100,7 +100,7 @@ class Ground:
         self.flush_redis()
         return servers.database_url(self.home, name=name)
 
-    def find(self, name: str) -> psutil.Process | None:
+    def running_process(self, name: str) -> psutil.Process | None:
         """Return the process of a server of this home, or None when it is not running."""
         for process in psutil.process_iter(["name", "cmdline", "status"]):
             words = process.info["cmdline"] or []
@@ -111,7 +111,7 @@ class Ground:
 
     def server(self, name: str) -> psutil.Process:
         """Return the process of a server of this home; raise LookupError when it is not running."""
-        found = self.find(name)
+        found = self.running_process(name)
         if found is None:
             raise LookupError(f"{name} is not running in {self.home}")
         return found
@@ -131,7 +131,7 @@ class Ground:
             redis.flushall()
 
 
-def die(process: psutil.Process) -> None:
+def kill_tree(process: psutil.Process) -> None:
     """SIGKILL a process and all its descendants, and wait until they are gone."""
     family = [process, *process.children(recursive=True)]
     for one in family:

@@ -21,7 +21,9 @@ KILLS_A_MINUTE = 200 / 30
 
 def grown(curves: Mapping[str, Points]) -> list[str]:
     """Return a message for each curve, by name, that grew beyond its ceiling or has too few samples."""
-    return [fault for name, ceiling in CEILINGS.items() if (fault := _fault_in(name, curves.get(name, ()), ceiling))]
+    return [
+        error for name, ceiling in CEILINGS.items() if (error := _growth_error(name, curves.get(name, ()), ceiling))
+    ]
 
 
 def too_few_kills(kills: int, *, minutes: float) -> list[str]:
@@ -37,7 +39,7 @@ def medians(points: Points) -> tuple[float, float]:
     return median(values[:third]), median(values[-third:])
 
 
-def _fault_in(name: str, points: Points, ceiling: float) -> str | None:
+def _growth_error(name: str, points: Points, ceiling: float) -> str | None:
     if len(points) < MIN_SAMPLES:
         return f"{name}: {len(points)} samples are too few to detect growth"
     before, after = medians(points)

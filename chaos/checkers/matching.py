@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 
-def pair_off(fits: Sequence[Sequence[bool]], *, first: Sequence[int]) -> dict[int, int]:
+def match_pairs(fits: Sequence[Sequence[bool]], *, first: Sequence[int]) -> dict[int, int]:
     """Return a fitting row for each column, by column.
 
     The ``first`` rows are matched before the others; the matching is as large as possible.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.checkers import rules
-from chaos.checkers.metrics import longest_gap, percentile, taken_by_delivery, told, waits
-from chaos.history import Breach, Records
+from chaos.checkers.metrics import longest_gap, percentile, rounded, taken_by_delivery, waits
+from chaos.history import Breach, History
 
 MAX_SHOWN = 8
 
@@ -23,7 +23,7 @@ class Verdict:
         """Return the verdict as one line of JSON."""
         return json.dumps(self.figures)
 
-    def sentences(self) -> list[str]:
+    def lines(self) -> list[str]:
         """Return the violations as text, the first few of each rule."""
         found: list[str] = []
         for rule, count in sorted(Counter(breach.rule for breach in self.breaches).items()):
@@ -34,28 +34,28 @@ class Verdict:
         return found
 
 
-def judge(records: Records, *, scenario: str, seed: int, complaints: Sequence[str] = ()) -> Verdict:
+def judge(history: History, *, scenario: str, seed: int, complaints: Sequence[str] = ()) -> Verdict:
     """Check the history against the seven rules; ``complaints`` are the problems that the harness itself noticed."""
-    breaches = rules.check(records) + [Breach(0, complaint) for complaint in complaints]
+    breaches = rules.check(history) + [Breach(0, complaint) for complaint in complaints]
     by_rule = Counter(breach.rule for breach in breaches)
-    taken = taken_by_delivery(records)
-    said = Counter(event.said for event in records.published)
+    taken = taken_by_delivery(history)
+    outcome = Counter(event.outcome for event in history.published)
     figures: dict[str, object] = {
         "scenario": scenario,
         "seed": seed,
-        "accepted": said["acknowledged"],
-        "unknown": said["unknown"],
+        "accepted": outcome["acknowledged"],
+        "unknown": outcome["unknown"],
         "delivered": len(taken),
-        "failed": sum(one.state in {"failed", "held"} for one in records.owed),
+        "failed": sum(one.state in {"failed", "held"} for one in history.deliveries),
         "lost": by_rule[1],
         "duplicated": sum(len(arrivals) - 1 for arrivals in taken.values()),
         "unexpected": by_rule[2],
-        "kills": sum(one.is_kill for one in records.interruptions),
-        "longest_gap_s": round(longest_gap(records), 3),
+        "kills": sum(one.is_kill for one in history.interruptions),
+        "longest_gap_s": round(longest_gap(history), 3),
         # Not required by any rule: the most duplicates that the faults explain, and the latency of healthy webhooks,
         # which is null when more than 1 % of the events never arrived.
-        "duplicates_allowed": rules.allowed_duplicates(records),
-        "p99_s": told(percentile(waits(records), 99)),
+        "duplicates_allowed": rules.allowed_duplicates(history),
+        "p99_s": rounded(percentile(waits(history), 99)),
         "breaches": len(breaches),
     }
     return Verdict(figures, breaches)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from chaos.history import Arrival, Attempted, Interruption, Kind, Records
+from chaos.history import Arrival, Attempt, History, Interruption, Kind
 
 # Seconds. A time read by one process and compared in another may be off by one database query.
 SLACK = 0.25
@@ -20,7 +20,7 @@ DELAYING: frozenset[Kind] = frozenset({"process", "database", "receiver", "machi
 DELAYING_ENTRIES: frozenset[Kind] = frozenset((*DELAYING, "redis"))
 
 
-def held_up(
+def interrupted_seconds(
     begun_at: float, ended_at: float, interruptions: Iterable[Interruption], *, kinds: Iterable[Kind] = DELAYING
 ) -> float:
     """Return for how many seconds of a span something was interrupted; overlapping interruptions count once."""
@@ -41,18 +41,18 @@ def is_overlapped(
     )
 
 
-def may_have_met(
+def may_have_hit(
     one: Interruption,
     taken: Sequence[Arrival],
-    attempts: Mapping[str, Sequence[Attempted]],
+    attempts: Mapping[str, Sequence[Attempt]],
     interruptions: Sequence[Interruption],
 ) -> bool:
     """Return whether a request that was taken may have been in flight, or unsettled, when an interruption hit."""
-    if one.in_hand is None:
-        return any(_is_in_hand(arrival, one.at, one.until, interruptions) for arrival in taken)
-    held = [arrival for arrival in taken if arrival.delivery in one.in_hand]
+    if one.leased is None:
+        return any(_is_in_flight(arrival, one.at, one.until, interruptions) for arrival in taken)
+    held = [arrival for arrival in taken if arrival.delivery in one.leased]
     # A process that is halted sent its requests shortly before.
-    if any(_is_in_hand(arrival, one.at, one.at, interruptions) for arrival in held):
+    if any(_is_in_flight(arrival, one.at, one.at, interruptions) for arrival in held):
         return True
     # A process that is resumed may send what it had claimed only then.
     return not one.is_kill and any(
@@ -62,15 +62,15 @@ def may_have_met(
     )
 
 
-def _is_in_hand(arrival: Arrival, begun_at: float, ended_at: float, interruptions: Sequence[Interruption]) -> bool:
+def _is_in_flight(arrival: Arrival, begun_at: float, ended_at: float, interruptions: Sequence[Interruption]) -> bool:
     """Return whether a request may have been in flight, or its result unsettled, at some time within a span."""
     ago = begun_at - arrival.answered_at - SETTLED_WITHIN - SLACK
     if arrival.at > ended_at + SLACK or ago > MAX_KEPT:
         return False
-    return ago <= 0 or ago <= held_up(arrival.answered_at, begun_at, interruptions)
+    return ago <= 0 or ago <= interrupted_seconds(arrival.answered_at, begun_at, interruptions)
 
 
-def _is_any_late(one: Interruption, attempts: Sequence[Attempted]) -> bool:
+def _is_any_late(one: Interruption, attempts: Sequence[Attempt]) -> bool:
     """Return whether an attempt may have spanned the pause of a process, or was overtaken by a later attempt."""
     ordered = sorted(attempts, key=lambda attempt: attempt.number)
     is_overtaken = any(earlier.started_at > later.started_at for earlier, later in pairwise(ordered))
@@ -80,14 +80,18 @@ def _is_any_late(one: Interruption, attempts: Sequence[Attempted]) -> bool:
     )
 
 
-def may_have_been_repeated(requests: Sequence[Arrival], records: Records) -> int:
+def may_have_been_repeated(requests: Sequence[Arrival], history: History) -> int:
     """Return how many of a delivery's requests libcurl may have repeated by itself: one for each request cut off."""
-    longest = max((hook.timeout for hook in records.hooks), default=0.0)
+    longest = max((webhook.timeout for webhook in history.webhooks), default=0.0)
     count = 0
     for request, following in pairwise(sorted(requests, key=lambda request: request.at)):
-        is_cut = is_overlapped(request.at, following.at, records.interruptions, kinds={"receiver"})
+        is_cut = is_overlapped(request.at, following.at, history.interruptions, kinds={"receiver"})
         is_reset = request.answer in UNANSWERED
         # A process that was paused notices the broken connection only when it is resumed.
-        within = longest if is_cut else REPEATED_WITHIN + held_up(request.at, following.at, records.interruptions)
+        within = (
+            longest
+            if is_cut
+            else REPEATED_WITHIN + interrupted_seconds(request.at, following.at, history.interruptions)
+        )
         count += (is_cut or is_reset) and following.at - request.at <= within + SLACK
     return count

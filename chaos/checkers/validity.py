@@ -4,7 +4,8 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from chaos.history import Arrival, Door, Hook, Interruption, Published
+from chaos.history import Arrival, Interruption, Published, Webhook
+from chaos.workload.events import Route
 from chaos.workload.publisher import BATCH, is_rejection
 
 Span = tuple[float, float]
@@ -14,7 +15,7 @@ CHILD_ENDED = re.compile(r"Process '.*' pid:(\d+) exited with '(.*)'")
 WEB_CHILD_ENDED = "Unexpected exit from worker-"
 
 
-def open_seconds(begun_at: float, ended_at: float, spans: Iterable[Span]) -> float:
+def undisturbed_seconds(begun_at: float, ended_at: float, spans: Iterable[Span]) -> float:
     """Return how many seconds of an interval lie outside all spans."""
     is_open, since = 0.0, begun_at
     for span_at, span_until in sorted(spans):
@@ -23,33 +24,33 @@ def open_seconds(begun_at: float, ended_at: float, spans: Iterable[Span]) -> flo
     return is_open + max(0.0, ended_at - since)
 
 
-def quiet_doors(
-    published: Iterable[Published], rates: Mapping[Door, float], *, seconds: float, share: float
+def starved_routes(
+    published: Iterable[Published], rates: Mapping[Route, float], *, seconds: float, share: float
 ) -> Iterator[str]:
-    """Yield each entry point that accepted less than a share of its rate, or nothing, while no fault was active.
+    """Yield each route that accepted less than a share of its rate, or nothing, while no fault was active.
 
-    A rate counts requests; a request of the entry point "batch" has ten events. Publishers wait for their answers, and
+    A rate counts requests; a request of the route "batch" has ten events. Publishers wait for their answers, and
     a killed web server stays down for seconds after the kill, so the share must be far below 1.
     """
-    got_through = Counter(event.door for event in published if event.said == "acknowledged")
-    for door, rate in rates.items():
-        promised = rate * (BATCH if door == "batch" else 1) * seconds
+    got_through = Counter(event.route for event in published if event.outcome == "acknowledged")
+    for route, rate in rates.items():
+        promised = rate * (BATCH if route == "batch" else 1) * seconds
         least = max(1.0, promised * share)
-        if got_through[door] < least:
-            yield f"{door!r} accepted {got_through[door]} events; at least {least:g} are required"
+        if got_through[route] < least:
+            yield f"{route!r} accepted {got_through[route]} events; at least {least:g} are required"
 
 
-def deaf_hooks(arrivals: Iterable[Arrival], hooks: Iterable[Hook]) -> Iterator[str]:
+def unreached_webhooks(arrivals: Iterable[Arrival], webhooks: Iterable[Webhook]) -> Iterator[str]:
     """Yield each webhook with a healthy receiver that received nothing."""
     heard = {arrival.path for arrival in arrivals}
-    for hook in hooks:
-        if hook.is_healthy and hook.path not in heard:
-            yield f"{hook.path} received nothing"
+    for webhook in webhooks:
+        if webhook.is_healthy and webhook.path not in heard:
+            yield f"{webhook.path} received nothing"
 
 
-def silent_spans(arrivals: Sequence[Arrival], hooks: Iterable[Hook], spans: Iterable[Span]) -> Iterator[str]:
+def silent_outages(arrivals: Sequence[Arrival], webhooks: Iterable[Webhook], spans: Iterable[Span]) -> Iterator[str]:
     """Yield each span with a server missing in which nothing arrived at a healthy webhook."""
-    healthy = {hook.path for hook in hooks if hook.is_healthy}
+    healthy = {webhook.path for webhook in webhooks if webhook.is_healthy}
     times = [arrival.at for arrival in arrivals if arrival.path in healthy]
     for at, until in spans:
         if not any(at <= time <= until for time in times):
@@ -58,7 +59,7 @@ def silent_spans(arrivals: Sequence[Arrival], hooks: Iterable[Hook], spans: Iter
 
 def idle_kills(interruptions: Iterable[Interruption], *, at_least: int) -> Iterator[str]:
     """Yield a message if the kills met fewer deliveries in flight than required."""
-    met = sum(len(one.in_hand or ()) for one in interruptions if one.is_kill)
+    met = sum(len(one.leased or ()) for one in interruptions if one.is_kill)
     if met < at_least:
         yield f"the kills met {met} leased deliveries; at least {at_least} are required"
 
@@ -72,7 +73,7 @@ def rejections(lines: Iterable[Mapping[str, object]]) -> Iterator[str]:
         yield f"{count} valid events were rejected with {status}, first {first}"
 
 
-def ailments(module: str, *, ended_early: bool, was_killed: bool, code: int, log: str) -> Iterator[str]:
+def helper_failures(module: str, *, ended_early: bool, was_killed: bool, code: int, log: str) -> Iterator[str]:
     """Yield what went wrong with a helper process of the harness, which leaves gaps in the history."""
     if ended_early:
         yield f"{module} ended before it was stopped"

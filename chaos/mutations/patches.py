@@ -57,7 +57,7 @@ def prove_clock_wrong() -> None:
 def apply() -> None:
     """Apply the mutation that CHAOS_BUG names, if any; Django must be set up."""
     if name := os.environ.get(BUG, ""):
-        BUGS[name]()
+        MUTATIONS[name]()
 
 
 def settle_without_fencing() -> None:
@@ -233,7 +233,7 @@ def a_crash_uses_up_a_step() -> None:
         _change(rescue, name, "SET state", "SET failures = d.failures + 1, state")
 
 
-BUGS: Mapping[str, Callable[[], None]] = {
+MUTATIONS: Mapping[str, Callable[[], None]] = {
     "settle-without-fencing": settle_without_fencing,
     "bell-inside-the-transaction": bell_inside_the_transaction,
     "claim-without-lease": claim_without_lease,

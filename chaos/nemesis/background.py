@@ -8,7 +8,7 @@ ENDS_WITHIN_SECONDS = 60
 
 
 @contextmanager
-def beside(work: Callable[[threading.Event], None], *, name: str) -> Iterator[None]:
+def in_background(work: Callable[[threading.Event], None], *, name: str) -> Iterator[None]:
     """Run ``work`` on a thread for the duration of the block; the event passed to it is set when it must end."""
     is_over = threading.Event()
     thread = threading.Thread(target=work, args=(is_over,), name=name, daemon=True)

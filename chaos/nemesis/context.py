@@ -16,20 +16,20 @@ import psycopg
 
 from chaos.history import Interruption, Kind
 from hookhub.embedded import service
-from testbed.processes import Crew, Ended, is_alive
+from testbed.processes import Ended, Processes, is_alive
 from testbed.proxy import Proxy
-from testbed.servers import Ground
+from testbed.servers import Servers
 
 # Seconds after which a query that a halted process had sent is finished.
 TO_COME_TO_REST_SECONDS = 0.15
 # Seconds beyond an outage within which an answered request is settled; retries are half a second apart.
 SETTLED_WITHIN_SECONDS = 2.5
 DIES_WITHIN_SECONDS = 10
-NOBODY: frozenset[str] = frozenset()
+NOTHING_LEASED: frozenset[str] = frozenset()
 # Granian exits as soon as its only process has died twice within 5.5 s.
 WEB_FOLLOWS_WITHIN_SECONDS = 5.0
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class OrphanedParent(NamedTuple):
@@ -41,22 +41,22 @@ class OrphanedParent(NamedTuple):
 
 
 @dataclass
-class Scene:
+class RunContext:
     """The context of a running scenario; all times are in seconds, ``lease`` is that of its settings."""
 
-    ground: Ground
-    crew: Crew
+    servers: Servers
+    processes: Processes
     database_url: str
     lease: float
     # A stopped process must end within this time.
     stops_within: float
     proxies: dict[str, Proxy]
-    orders: Path
-    chance: random.Random
-    tell: Tell
-    spared: tuple[str, ...] = ()
+    failpoint_dir: Path
+    rng: random.Random
+    log: Log
+    protected: tuple[str, ...] = ()
     # True while a fault keeps PostgreSQL from answering.
-    is_at_the_database: bool = False
+    is_stalling_postgres: bool = False
     interruptions: list[Interruption] = field(default_factory=list)
     forgotten_at: list[float] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -69,8 +69,8 @@ class Scene:
     faults_applied: int = 0
     # Processes whose end is expected: those killed, those that lost a child, and how often each name was stopped.
     killed: set[int] = field(default_factory=set)
-    bereft: list[OrphanedParent] = field(default_factory=list)
-    told_to_stop: Counter[str] = field(default_factory=Counter)
+    orphaned_parents: list[OrphanedParent] = field(default_factory=list)
+    stops: Counter[str] = field(default_factory=Counter)
 
     # What is set up late and must be closed at the end.
     stack: ExitStack = field(default_factory=ExitStack)
@@ -79,42 +79,42 @@ class Scene:
         """Close what was set up late."""
         self.stack.close()
 
-    def victim(self) -> str:
+    def pick_worker(self) -> str:
         """Pick a worker that may be killed or stopped as a whole."""
-        return self.chance.choice([name for name in self.workers() if name not in self.spared])
+        return self.rng.choice([name for name in self.workers() if name not in self.protected])
 
     def wait(self, seconds: float) -> None:
         """Sleep, restarting processes that end meanwhile."""
         give_up_at = time.monotonic() + seconds
         while (left := give_up_at - time.monotonic()) > 0:
-            self.tend()
+            self.restart_ended()
             time.sleep(min(0.05, left))
 
-    def busy_victim(self) -> str:
+    def pick_busy_worker(self) -> str:
         """Pick a worker that may be killed, preferably one with leased deliveries."""
-        names = [name for name in self.workers() if name not in self.spared]
-        busy = [name for name in names if self.in_hand({one.pid for one in self.crew.family_of(name)})]
-        return self.chance.choice(busy or names)
+        names = [name for name in self.workers() if name not in self.protected]
+        busy = [name for name in names if self.leased({one.pid for one in self.processes.family_of(name)})]
+        return self.rng.choice(busy or names)
 
-    def tend(self) -> None:
+    def restart_ended(self) -> None:
         """Restart ended processes, as a service manager does, and report those that had no reason to end."""
-        for ended in self.crew.tend():
-            self.tell(f"    {ended.name} ended; restarting it")
-            if not is_consequence(ended, killed=self.killed, bereft=self.bereft, now=time.time()):
+        for ended in self.processes.restart_ended():
+            self.log(f"    {ended.name} ended; restarting it")
+            if not is_consequence(ended, killed=self.killed, orphaned_parents=self.orphaned_parents, now=time.time()):
                 self.complaints.append(f"{ended.name} exited unexpectedly with {ended.code}")
             if ended.name == "web":
-                self.web_goes_down()
+                self.web_is_down()
 
     def is_up(self) -> bool:
         """Return whether the web server answers and every worker has children."""
-        self.tend()
-        return self.is_web_up() and all(self.crew.children_of(name) for name in self.workers())
+        self.restart_ended()
+        return self.is_web_up() and all(self.processes.children_of(name) for name in self.workers())
 
     def is_web_up(self) -> bool:
         """Return whether the web server answers."""
         return service.is_ready(self.url)
 
-    def web_goes_down(self) -> None:
+    def web_is_down(self) -> None:
         """Record that the web server is down: it was killed, lost a process, or is starting."""
         self.web_is_down_since = self.web_is_down_since or time.time()
 
@@ -127,35 +127,35 @@ class Scene:
     @property
     def url(self) -> str:
         """Return the web server's URL."""
-        return f"http://127.0.0.1:{self.crew.environment['PORT']}"
+        return f"http://127.0.0.1:{self.processes.environment['PORT']}"
 
     def workers(self) -> list[str]:
         """Return the names of the running workers."""
-        return sorted(name for name in self.crew.processes if name.startswith("worker"))
+        return sorted(name for name in self.processes.running if name.startswith("worker"))
 
     def note(
         self,
         what: str,
         *,
         since: float,
-        in_hand: frozenset[str] | None = NOBODY,
+        leased: frozenset[str] | None = NOTHING_LEASED,
         is_kill: bool = False,
         kind: Kind = "process",
     ) -> None:
         """Record an interruption from ``since`` until now, injected or of the machine itself."""
-        self.interruptions.append(Interruption(what, since, time.time(), in_hand, is_kill, kind))
+        self.interruptions.append(Interruption(what, since, time.time(), leased, is_kill, kind))
         self.faults_applied += kind != "machine"
-        held = "" if not in_hand else f", {len(in_hand)} leased"
-        self.tell(f"    {what}{held}")
+        held = "" if not leased else f", {len(leased)} leased"
+        self.log(f"    {what}{held}")
 
     def note_outage(self, what: str, *, since: float) -> None:
         """Record an outage of the database; workers keep results during it, but not for longer than their leases."""
         is_short = time.time() - since < self.lease - SETTLED_WITHIN_SECONDS
-        self.note(what, since=since, in_hand=NOBODY if is_short else None, kind="database")
+        self.note(what, since=since, leased=NOTHING_LEASED if is_short else None, kind="database")
 
     def is_stalled_on_purpose(self, since: float) -> bool:
         """Return whether an injected fault explains why the database did not answer since then."""
-        return self.is_at_the_database or any(
+        return self.is_stalling_postgres or any(
             one.kind == "database" and one.until >= since for one in self.interruptions
         )
 
@@ -180,24 +180,24 @@ class Scene:
         if not halted:
             self.complaints.append(f"{what}: none of the processes was running")
             return
-        dying, bereft = {process.pid for process in victims}, self._parents_of(victims)
+        dying, orphaned_parents = {process.pid for process in victims}, self._parents_of(victims)
         self.killed |= dying
-        self.bereft += bereft
-        in_hand = self.in_hand({process.pid for process in halted})
+        self.orphaned_parents += orphaned_parents
+        leased = self.leased({process.pid for process in halted})
         for process in victims:
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
         give_up_at = time.monotonic() + DIES_WITHIN_SECONDS
         while any(is_alive(process) for process in victims) and time.monotonic() < give_up_at:
             time.sleep(0.005)
-        web = self.crew.processes.get("web")
-        if web is not None and web.pid in dying | {one.pid for one in bereft}:
-            self.web_goes_down()
-        self.note(what, since=since, in_hand=in_hand, is_kill=True)
+        web = self.processes.running.get("web")
+        if web is not None and web.pid in dying | {one.pid for one in orphaned_parents}:
+            self.web_is_down()
+        self.note(what, since=since, leased=leased, is_kill=True)
 
     def _parents_of(self, victims: Sequence[psutil.Process]) -> list[OrphanedParent]:
         """Return the processes that lose a child and are not killed themselves."""
-        names = {process.pid: name for name, process in self.crew.processes.items()}
+        names = {process.pid: name for name, process in self.processes.running.items()}
         dying = {process.pid for process in victims}
         parents = []
         for process in victims:
@@ -205,7 +205,7 @@ class Scene:
                 parents.append(process.ppid())
         return [OrphanedParent(names[pid], pid, time.time()) for pid in parents if pid in names and pid not in dying]
 
-    def in_hand(self, pids: set[int]) -> frozenset[str] | None:
+    def leased(self, pids: set[int]) -> frozenset[str] | None:
         """Return the deliveries leased to processes, or None when the database does not answer."""
         try:
             with psycopg.connect(self.database_url, connect_timeout=2, autocommit=True) as connection:
@@ -215,19 +215,22 @@ class Scene:
                 ).fetchall()
         except psycopg.Error:
             return None
-        return frozenset(str(delivery) for delivery, lease in rows if holder_of(lease) in pids)
+        return frozenset(str(delivery) for delivery, lease in rows if lease_pid(lease) in pids)
 
 
-def is_consequence(ended: Ended, *, killed: Container[int], bereft: Iterable[OrphanedParent], now: float) -> bool:
+def is_consequence(
+    ended: Ended, *, killed: Container[int], orphaned_parents: Iterable[OrphanedParent], now: float
+) -> bool:
     """Return whether the harness caused the end of a process: killed it, or killed a child of the web server.
 
     A worker must survive the death of its children.
     """
     return ended.pid in killed or any(
-        one.name == "web" and one.pid == ended.pid and now - one.at < WEB_FOLLOWS_WITHIN_SECONDS for one in bereft
+        one.name == "web" and one.pid == ended.pid and now - one.at < WEB_FOLLOWS_WITHIN_SECONDS
+        for one in orphaned_parents
     )
 
 
-def holder_of(lease: UUID) -> int:
+def lease_pid(lease: UUID) -> int:
     """Return the process id that a lease contains in its third quarter."""
     return int.from_bytes(lease.bytes[8:12])

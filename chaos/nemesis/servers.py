@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 
 from bench.stage import wait_for
-from chaos.nemesis.context import Scene
+from chaos.nemesis.context import RunContext
 from chaos.nemesis.processes import Fault, children_of_workers, kill_worker, stop_worker, wait_until_up
-from testbed.servers import die
+from testbed.servers import kill_tree
 
 BACK_WITHIN_SECONDS = 60
 # How often HookHub's connections are terminated until it has none.
@@ -28,188 +28,188 @@ FAN_OUT_LOCK = 7_305_663
 # Redis ---------------------------------------------------------------------------------------------------------------
 
 
-def kill_redis(scene: Scene) -> None:
+def kill_redis(context: RunContext) -> None:
     """SIGKILL Redis, leave it down for a while, and restart it empty."""
     since = time.time()
-    die(scene.ground.server("valkey"))
+    kill_tree(context.servers.server("valkey"))
     # Until then it accepted entries.
-    scene.forgotten_at.append(time.time())
-    scene.wait(scene.chance.uniform(1, 4))
-    scene.ground.revive()
-    scene.note("Redis killed, and restarted empty", since=since, kind="redis")
+    context.forgotten_at.append(time.time())
+    context.wait(context.rng.uniform(1, 4))
+    context.servers.revive()
+    context.note("Redis killed, and restarted empty", since=since, kind="redis")
 
 
-def flush_redis(scene: Scene) -> None:
+def flush_redis(context: RunContext) -> None:
     """Run FLUSHALL."""
     since = time.time()
-    scene.ground.flush_redis()
-    scene.forgotten_at.append(time.time())
-    scene.note("FLUSHALL", since=since, kind="redis")
+    context.servers.flush_redis()
+    context.forgotten_at.append(time.time())
+    context.note("FLUSHALL", since=since, kind="redis")
 
 
 def stall_redis(seconds: float) -> Fault:
     """Return a fault that SIGSTOPs Redis for ``seconds``."""
 
-    def fault(scene: Scene) -> None:
+    def fault(context: RunContext) -> None:
         since = time.time()
-        valkey = scene.ground.server("valkey")
+        valkey = context.servers.server("valkey")
         valkey.suspend()
-        scene.wait(seconds)
+        context.wait(seconds)
         valkey.resume()
-        scene.note(f"Redis stalled for {seconds:g} s", since=since, kind="redis")
+        context.note(f"Redis stalled for {seconds:g} s", since=since, kind="redis")
 
     return fault
 
 
-def stop_worker_while_redis_hangs(scene: Scene) -> None:
+def stop_worker_while_redis_hangs(context: RunContext) -> None:
     """SIGTERM a worker while Redis accepts connections and does not answer."""
-    valkey = scene.ground.server("valkey")
+    valkey = context.servers.server("valkey")
     valkey.suspend()
-    scene.wait(1)
+    context.wait(1)
     try:
-        stop_worker(scene)
+        stop_worker(context)
     finally:
         valkey.resume()
 
 
-def fill_redis(scene: Scene) -> None:
+def fill_redis(context: RunContext) -> None:
     """Make Redis reject every write for a while as if it were out of memory, and start a worker meanwhile."""
     since = time.time()
-    with scene.ground.redis() as redis:
+    with context.servers.redis() as redis:
         redis.config_set("maxmemory", "1")
         try:
-            scene.wait(2)
-            kill_worker(scene)
-            scene.wait(6)
+            context.wait(2)
+            kill_worker(context)
+            context.wait(6)
         finally:
             redis.config_set("maxmemory", "0")
-    scene.note("Redis out of memory for 8 s", since=since, kind="redis")
+    context.note("Redis out of memory for 8 s", since=since, kind="redis")
 
 
 # PostgreSQL ----------------------------------------------------------------------------------------------------------
 
 
-def stop_postgres(scene: Scene) -> None:
+def stop_postgres(context: RunContext) -> None:
     """Stop PostgreSQL as `pg_ctl stop -m immediate` does, and restart it."""
     since = time.time()
-    postgres = scene.ground.server("postgres")
+    postgres = context.servers.server("postgres")
     postgres.send_signal(signal.SIGQUIT)
     psutil.wait_procs([postgres], timeout=BACK_WITHIN_SECONDS)
-    scene.wait(scene.chance.uniform(0.5, 2))
-    bring_back(scene)
-    scene.note_outage("PostgreSQL stopped (immediate mode), and restarted", since=since)
+    context.wait(context.rng.uniform(0.5, 2))
+    recover_postgres(context)
+    context.note_outage("PostgreSQL stopped (immediate mode), and restarted", since=since)
 
 
-def kill_postgres(scene: Scene) -> None:
+def kill_postgres(context: RunContext) -> None:
     """SIGKILL all processes of PostgreSQL, and restart it."""
     since = time.time()
-    die(scene.ground.server("postgres"))
-    bring_back(scene)
-    scene.note_outage("PostgreSQL killed, and restarted", since=since)
+    kill_tree(context.servers.server("postgres"))
+    recover_postgres(context)
+    context.note_outage("PostgreSQL killed, and restarted", since=since)
 
 
 def stall_postgres(seconds: float) -> Fault:
     """Return a fault that SIGSTOPs all processes of PostgreSQL for ``seconds``."""
 
-    def fault(scene: Scene) -> None:
+    def fault(context: RunContext) -> None:
         since = time.time()
-        postgres = scene.ground.server("postgres")
+        postgres = context.servers.server("postgres")
         family = [postgres, *postgres.children(recursive=True)]
-        scene.is_at_the_database = True
-        halted = scene.halt(family)
-        scene.wait(seconds)
+        context.is_stalling_postgres = True
+        halted = context.halt(family)
+        context.wait(seconds)
         for process in halted:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
         # A worker that waits for the database does not read responses, and may take them for late.
-        scene.note_outage(f"PostgreSQL stalled for {seconds:g} s", since=since)
-        scene.is_at_the_database = False
+        context.note_outage(f"PostgreSQL stalled for {seconds:g} s", since=since)
+        context.is_stalling_postgres = False
 
     return fault
 
 
-def terminate_backends(scene: Scene) -> None:
+def terminate_backends(context: RunContext) -> None:
     """Terminate all of HookHub's connections to PostgreSQL."""
-    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.database_url, autocommit=True) as connection:
         wait_for_backends(connection)
         since = time.time()
         connection.execute(TERMINATE)
-    scene.note_outage("all connections to PostgreSQL terminated", since=since)
+    context.note_outage("all connections to PostgreSQL terminated", since=since)
 
 
-def kill_backend(scene: Scene) -> None:
+def kill_backend(context: RunContext) -> None:
     """SIGKILL one backend, so that the whole cluster goes through crash recovery."""
-    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.database_url, autocommit=True) as connection:
         pids = wait_for_backends(connection)
     since = time.time()
     try:
-        psutil.Process(scene.chance.choice(pids)).kill()
+        psutil.Process(context.rng.choice(pids)).kill()
     except psutil.NoSuchProcess:
-        scene.complaints.append("the PostgreSQL backend to be killed had already ended")
+        context.complaints.append("the PostgreSQL backend to be killed had already ended")
         return
-    bring_back(scene)
-    scene.note_outage("a PostgreSQL backend killed", since=since)
+    recover_postgres(context)
+    context.note_outage("a PostgreSQL backend killed", since=since)
 
 
-def exhaust_connections(scene: Scene) -> None:
+def exhaust_connections(context: RunContext) -> None:
     """Take all connections of PostgreSQL for a while."""
     since = time.time()
-    with crowd(scene):
-        scene.wait(4)
-    scene.note_outage("all PostgreSQL connections taken for 4 s", since=since)
+    with hold_connections(context):
+        context.wait(4)
+    context.note_outage("all PostgreSQL connections taken for 4 s", since=since)
 
 
-def turn_read_only(scene: Scene) -> None:
+def turn_read_only(context: RunContext) -> None:
     """Make PostgreSQL reject every write on every connection, as when its disk is nearly full."""
     since = time.time()
-    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.database_url, autocommit=True) as connection:
         try:
             connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             connection.execute(RELOAD)
-            scene.wait(READ_ONLY_SECONDS)
+            context.wait(READ_ONLY_SECONDS)
         finally:
             connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
             connection.execute(RELOAD)
-    scene.note_outage(f"PostgreSQL read-only for {READ_ONLY_SECONDS:g} s", since=since)
+    context.note_outage(f"PostgreSQL read-only for {READ_ONLY_SECONDS:g} s", since=since)
 
 
-def fail_over(scene: Scene) -> None:
+def fail_over(context: RunContext) -> None:
     """Terminate all connections and accept only read-only ones for a while, as when a standby takes over.
 
     A process that keeps such a connection after that can never write again.
     """
-    name = sql.Identifier(urlsplit(scene.database_url).path.removeprefix("/"))
-    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+    name = sql.Identifier(urlsplit(context.database_url).path.removeprefix("/"))
+    with psycopg.connect(context.database_url, autocommit=True) as connection:
         wait_for_backends(connection)
         since = time.time()
         try:
             connection.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
             connection.execute(TERMINATE)
-            scene.wait(READ_ONLY_SECONDS)
+            context.wait(READ_ONLY_SECONDS)
         finally:
             connection.execute(sql.SQL("ALTER DATABASE {} RESET default_transaction_read_only").format(name))
-    scene.note_outage(f"failed over to a standby, and back after {READ_ONLY_SECONDS:g} s", since=since)
+    context.note_outage(f"failed over to a standby, and back after {READ_ONLY_SECONDS:g} s", since=since)
 
 
 @contextmanager
-def crowd(scene: Scene) -> Iterator[None]:
+def hold_connections(context: RunContext) -> Iterator[None]:
     """Hold all available connections, HookHub's own included."""
     with ExitStack() as stack:
-        first = stack.enter_context(psycopg.connect(scene.database_url, autocommit=True))
+        first = stack.enter_context(psycopg.connect(context.database_url, autocommit=True))
         for _ in range(ROUNDS):
             with suppress(psycopg.OperationalError):
                 while True:
-                    stack.enter_context(psycopg.connect(scene.database_url))
+                    stack.enter_context(psycopg.connect(context.database_url))
             # Terminated connections become free, and must be taken before HookHub reconnects.
             if not first.execute(TERMINATE).fetchall():
                 break
         yield
 
 
-def kill_mid_fan_out(scene: Scene) -> None:
+def kill_mid_fan_out(context: RunContext) -> None:
     """Kill the workers' children during a fan-out statement, which an advisory lock delays."""
-    wait_until_up(scene)
-    with psycopg.connect(scene.database_url, autocommit=True) as connection:
+    wait_until_up(context)
+    with psycopg.connect(context.database_url, autocommit=True) as connection:
         connection.execute(HAVE_FAN_OUTS_WAIT)
         connection.execute("SELECT pg_advisory_lock(%s)", [FAN_OUT_LOCK])
         try:
@@ -219,9 +219,9 @@ def kill_mid_fan_out(scene: Scene) -> None:
                 seconds=FAN_OUT_WITHIN_SECONDS,
             )
         except RuntimeError as error:
-            scene.complaints.append(str(error))
+            context.complaints.append(str(error))
             return
-        scene.kill(children_of_workers(scene), what="all children of workers killed during a fan-out")
+        context.kill(children_of_workers(context), what="all children of workers killed during a fan-out")
 
 
 TERMINATE = """
@@ -258,10 +258,10 @@ def wait_for_backends(connection: "psycopg.Connection[Any]") -> list[int]:
     return pids
 
 
-def bring_back(scene: Scene) -> None:
+def recover_postgres(context: RunContext) -> None:
     """Restart PostgreSQL if it is down, and wait until it accepts connections."""
-    scene.ground.revive()
-    wait_for(lambda: can_connect(scene.database_url), "PostgreSQL to recover", seconds=BACK_WITHIN_SECONDS)
+    context.servers.revive()
+    wait_for(lambda: can_connect(context.database_url), "PostgreSQL to recover", seconds=BACK_WITHIN_SECONDS)
 
 
 def can_connect(url: str) -> bool:
@@ -273,16 +273,16 @@ def can_connect(url: str) -> bool:
     return True
 
 
-def revive(scene: Scene) -> None:
+def revive(context: RunContext) -> None:
     """Start the servers that are down, after they were missing from the start."""
     since = time.time()
     # Missing since before anything was published.
-    scene.absences.append((scene.forgotten_at[-1], since))
-    scene.ground.revive()
-    scene.note("Redis started for the first time", since=since, kind="redis")
+    context.absences.append((context.forgotten_at[-1], since))
+    context.servers.revive()
+    context.note("Redis started for the first time", since=since, kind="redis")
 
 
-def lose_redis(scene: Scene) -> None:
+def lose_redis(context: RunContext) -> None:
     """Stop Redis before any process connects to it."""
-    scene.forgotten_at.append(time.time())
-    die(scene.ground.server("valkey"))
+    context.forgotten_at.append(time.time())
+    kill_tree(context.servers.server("valkey"))

@@ -8,8 +8,8 @@ from functools import partial
 
 import psycopg
 
-from chaos.nemesis.background import beside
-from chaos.nemesis.context import Scene
+from chaos.nemesis.background import in_background
+from chaos.nemesis.context import RunContext
 
 EVERY_SECONDS = 0.25
 # A stall longer than this fraction of a lease can expire it.
@@ -17,27 +17,27 @@ TOO_LONG = 1 / 3
 
 
 @contextmanager
-def taken(scene: Scene) -> Iterator[None]:
+def watch_for_stalls(context: RunContext) -> Iterator[None]:
     """Watch for stalls during the block, and record each as an interruption that may have met any delivery.
 
     On a shared machine the disk may stall for longer than a scenario's short leases.
     """
-    with beside(partial(_feel, scene), name="pulse"):
+    with in_background(partial(_watch, context), name="pulse"):
         yield
 
 
-def _feel(scene: Scene, is_over: threading.Event) -> None:
+def _watch(context: RunContext, is_over: threading.Event) -> None:
     while not is_over.is_set():
         try:
-            with psycopg.connect(scene.database_url, autocommit=True, connect_timeout=5) as connection:
+            with psycopg.connect(context.database_url, autocommit=True, connect_timeout=5) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS chaos_pulse (at timestamptz)")
                 connection.execute("INSERT INTO chaos_pulse SELECT now() WHERE NOT EXISTS (SELECT FROM chaos_pulse)")
                 while not is_over.wait(EVERY_SECONDS):
                     since = time.time()
                     connection.execute("UPDATE chaos_pulse SET at = clock_timestamp()")
-                    if time.time() - since > scene.lease * TOO_LONG and not scene.is_stalled_on_purpose(since):
+                    if time.time() - since > context.lease * TOO_LONG and not context.is_stalled_on_purpose(since):
                         what = f"the machine stalled for {time.time() - since:.1f} s"
-                        scene.note(what, since=since, in_hand=None, kind="machine")
+                        context.note(what, since=since, leased=None, kind="machine")
         except psycopg.Error:
             # A fault hit PostgreSQL, and records its own interruption.
             is_over.wait(EVERY_SECONDS)

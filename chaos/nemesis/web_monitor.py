@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from chaos.nemesis.background import beside
-from chaos.nemesis.context import Scene
+from chaos.nemesis.background import in_background
+from chaos.nemesis.context import RunContext
 
 EVERY_SECONDS = 0.2
 
 
 @contextmanager
-def kept(scene: Scene) -> Iterator[None]:
+def watch_web_server(context: RunContext) -> Iterator[None]:
     """Check during the block, on a separate thread, whether a web server that went down answers again."""
-    with beside(partial(_look, scene), name="watch"):
+    with in_background(partial(_watch, context), name="watch"):
         yield
-    scene.web_is_back(time.time())
+    context.web_is_back(time.time())
 
 
-def _look(scene: Scene, is_over: threading.Event) -> None:
+def _watch(context: RunContext, is_over: threading.Event) -> None:
     while not is_over.wait(EVERY_SECONDS):
-        if scene.web_is_down_since is not None and scene.is_web_up():
-            scene.web_is_back(time.time())
+        if context.web_is_down_since is not None and context.is_web_up():
+            context.web_is_back(time.time())

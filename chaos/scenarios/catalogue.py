@@ -4,36 +4,38 @@ import math
 from typing import Any
 
 from chaos.mutations.patches import CLOCK
-from chaos.scenarios.scenario import HOPELESS, NARROW, SHAKY, SLOW, STEADY, USUAL, Part, Scenario
-from chaos.workload.behaviour import Act
+from chaos.scenarios.scenario import FAILING, FLAKY, NARROW, SLOW, STEADY, USUAL, Scenario, Subscriber
+from chaos.workload.behaviour import ReceiverBehaviour
 from deliveries.failpoints import FAILPOINTS
 
 HOUR = "3600"
-DOOMED = Part("/doomed", acts=(Act({"500": 1}),), schedule=(2, 1), disables=True)
-WHIMSICAL = Part(
-    "/whimsical",
-    acts=(
-        Act({"200": 1}, until=2),
-        Act({"reset": 3, "200": 5, "500": 2, "slow": 1}, until=6),
-        Act({"200": 30, "drip": 1}),
+DISABLED = Subscriber("/disabled", behaviours=(ReceiverBehaviour({"500": 1}),), schedule=(2, 1), auto_disable=True)
+CHANGING = Subscriber(
+    "/changing",
+    behaviours=(
+        ReceiverBehaviour({"200": 1}, until=2),
+        ReceiverBehaviour({"reset": 3, "200": 5, "500": 2, "slow": 1}, until=6),
+        ReceiverBehaviour({"200": 30, "drip": 1}),
     ),
     schedule=(1, 1, 1, 1, 1, 1, 1, 1),
 )  # fmt: skip
-ALL_SHAKY = Part("/first-fails", topics=("push",), acts=(Act(first="500"),), schedule=(1, 1, 1, 1))
+ALL_FLAKY = Subscriber(
+    "/first-fails", topics=("push",), behaviours=(ReceiverBehaviour(first="500"),), schedule=(1, 1, 1, 1)
+)
 
 SCENARIOS = (
     Scenario(
         "calm",
         "without faults and with receivers of every kind, nothing is lost, duplicated, late or early",
-        parts=(STEADY, NARROW, SHAKY, HOPELESS, WHIMSICAL, DOOMED),
+        subscribers=(STEADY, NARROW, FLAKY, FAILING, CHANGING, DISABLED),
         prompt_within=0.4,
         late_allowed=2,
     ),
     Scenario(
         "slow-commits",
         "the wake-up is sent after the COMMIT, however long that takes",
-        commits_take=0.25,
-        parts=(STEADY,),
+        commit_delay=0.25,
+        subscribers=(STEADY,),
         # So seldom that no event benefits from another's wake-up, and with one scheduler to find work without a
         # wake-up.
         rates={"single": 0.6},
@@ -48,8 +50,8 @@ SCENARIOS = (
         draws=6,
         every=1.5,
         seconds=10,
-        parts=(*USUAL, SLOW),
-        in_hand_at_least=3,
+        subscribers=(*USUAL, SLOW),
+        min_leased=3,
     ),
     Scenario(
         "workers-killed",
@@ -58,8 +60,8 @@ SCENARIOS = (
         draws=3,
         every=4,
         seconds=13,
-        parts=(*USUAL, SLOW),
-        in_hand_at_least=1,
+        subscribers=(*USUAL, SLOW),
+        min_leased=1,
         late_allowed=8,
     ),
     Scenario(
@@ -76,7 +78,7 @@ SCENARIOS = (
         faults=("stop-worker",),
         draws=3,
         every=2,
-        parts=(STEADY, SHAKY, SLOW),
+        subscribers=(STEADY, FLAKY, SLOW),
     ),
     Scenario(
         "shutdown",
@@ -84,7 +86,7 @@ SCENARIOS = (
         faults=("stop-everything",),
         draws=2,
         every=4,
-        parts=(STEADY, SHAKY, SLOW),
+        subscribers=(STEADY, FLAKY, SLOW),
         late_allowed=12,
     ),
     Scenario(
@@ -93,9 +95,9 @@ SCENARIOS = (
         faults=(*(f"kill-at-{point}" for point in FAILPOINTS), "kill-mid-fan-out"),
         every=1.5,
         seconds=15,
-        parts=(STEADY, NARROW, SHAKY),
+        subscribers=(STEADY, NARROW, FLAKY),
         # At least one at each point between claiming and settling.
-        in_hand_at_least=4,
+        min_leased=4,
     ),
     Scenario(
         "failpoints-held-up",
@@ -109,7 +111,7 @@ SCENARIOS = (
         ),
         every=1,
         late_allowed=8,
-        parts=(STEADY, ALL_SHAKY),
+        subscribers=(STEADY, ALL_FLAKY),
     ),
     Scenario(
         "redis-killed",
@@ -133,7 +135,7 @@ SCENARIOS = (
         draws=2,
         every=3,
         # It talks to Redis several times while it shuts down.
-        stops_late=11,
+        stop_grace=11,
     ),
     Scenario("redis-full", "Redis out of memory loses no delivery", faults=("fill-redis",), seconds=9),
     Scenario(
@@ -192,7 +194,7 @@ SCENARIOS = (
     Scenario(
         "clocks-wrong",
         "one worker's clock an hour ahead and another's an hour behind change nothing",
-        differences={"worker": {CLOCK: HOUR}, "worker-2": {CLOCK: f"-{HOUR}"}},
+        extra_environment={"worker": {CLOCK: HOUR}, "worker-2": {CLOCK: f"-{HOUR}"}},
         faults=("kill-child",),
         draws=2,
     ),
@@ -236,7 +238,10 @@ SCENARIOS = (
         seconds=14,
         proxied=("receiver",),
         late_allowed=8,
-        parts=tuple(Part(part.path, part.topics, part.acts, (1,) * 8, part.in_flight) for part in (STEADY, NARROW)),
+        subscribers=tuple(
+            Subscriber(subscriber.path, subscriber.topics, subscriber.behaviours, (1,) * 8, subscriber.in_flight)
+            for subscriber in (STEADY, NARROW)
+        ),
     ),
     Scenario(
         "storm",
@@ -259,16 +264,16 @@ SCENARIOS = (
         every=1.5,
         seconds=24,
         needs_own_servers=True,
-        in_hand_at_least=2,
+        min_leased=2,
         late_allowed=10,
         # The effects of an earlier fault may still delay it.
-        stops_late=8,
+        stop_grace=8,
     ),
 )
 
 # What `make test` runs must pass on a busy machine: it checks that nothing is lost, duplicated or early, but not how
 # fast anything is.
-ANY_PACE: dict[str, Any] = {"late_allowed": math.inf, "let_in_least": 0.0, "rests_within": 300, "stops_late": 60}
+ANY_PACE: dict[str, Any] = {"late_allowed": math.inf, "min_accepted": 0.0, "quiescent_within": 300, "stop_grace": 60}
 
 SHORT = (
     Scenario(
@@ -290,7 +295,7 @@ SHORT = (
         seconds=16,
         rates={"single": 6, "batch": 1, "stream": 4},
         needs_own_servers=True,
-        in_hand_at_least=2,
+        min_leased=2,
         **ANY_PACE,
     ),
     Scenario(
@@ -298,7 +303,7 @@ SHORT = (
         "everything stopped at once under load ends in time, and nothing is sent twice because of it",
         faults=("stop-everything",),
         seconds=6,
-        parts=(STEADY, SHAKY, SLOW),
+        subscribers=(STEADY, FLAKY, SLOW),
         **ANY_PACE,
     ),
 )

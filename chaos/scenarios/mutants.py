@@ -2,31 +2,40 @@
 
 from dataclasses import replace
 
-from chaos.scenarios.scenario import SLOW, STEADY, Part, Scenario
-from chaos.workload.behaviour import Act
+from chaos.scenarios.scenario import SLOW, STEADY, Scenario, Subscriber
+from chaos.workload.behaviour import ReceiverBehaviour
 
-SLOWLY_FAILING = Part(
-    "/fails-slowly", topics=("push",), acts=(Act(first="slow-500"),), schedule=(1.5, 1.5), in_flight=50
+SLOWLY_FAILING = Subscriber(
+    "/fails-slowly",
+    topics=("push",),
+    behaviours=(ReceiverBehaviour(first="slow-500"),),
+    schedule=(1.5, 1.5),
+    in_flight=50,
 )
 
 # Rejects what a worker sends before it is paused, and accepts what another worker sends meanwhile.
-RECOVERING = Part("/recovering", topics=("push",), acts=(Act({"500": 1}, until=5), Act()), schedule=(1,) * 12)
-
-# Its schedule ends after one retry, so deliveries fail early.
-IMPATIENT = Part("/impatient", schedule=(1,))
-FAILING = Part("/failing", topics=("push",), acts=(Act({"500": 1}),), schedule=(1, 15))
-SLOW_AND_FAILING = Part(
-    "/slow-and-failing", topics=("push",), acts=(Act({"slow-500": 1}),), schedule=(1,), in_flight=50
+RECOVERING = Subscriber(
+    "/recovering",
+    topics=("push",),
+    behaviours=(ReceiverBehaviour({"500": 1}, until=5), ReceiverBehaviour()),
+    schedule=(1,) * 12,
 )
 
-HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
+# Its schedule ends after one retry, so deliveries fail early.
+IMPATIENT = Subscriber("/impatient", schedule=(1,))
+FAILING = Subscriber("/failing", topics=("push",), behaviours=(ReceiverBehaviour({"500": 1}),), schedule=(1, 15))
+SLOW_AND_FAILING = Subscriber(
+    "/slow-and-failing", topics=("push",), behaviours=(ReceiverBehaviour({"slow-500": 1}),), schedule=(1,), in_flight=50
+)
+
+MUTANTS: dict[str, tuple[Scenario, frozenset[int]]] = {
     "settle-without-fencing": (
         Scenario(
             "unfenced",
             "",
             bug="settle-without-fencing",
             faults=("hold-up-at-answered",),
-            parts=(RECOVERING,),
+            subscribers=(RECOVERING,),
             rates={"single": 10, "batch": 2},
             seconds=4,
             late_allowed=10,
@@ -38,8 +47,8 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             "early-bell",
             "",
             bug="bell-inside-the-transaction",
-            commits_take=0.25,
-            parts=(STEADY,),
+            commit_delay=0.25,
+            subscribers=(STEADY,),
             rates={"single": 0.6},
             seconds=12,
             workers=1,
@@ -55,15 +64,17 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             # Without leases the harness cannot see what a child has in flight, so it kills any child.
             faults=("kill-child", "kill-child"),
             every=1.5,
-            parts=(SLOW,),
+            subscribers=(SLOW,),
             seconds=4,
             workers=1,
-            rests_within=10,
+            quiescent_within=10,
         ),
         frozenset({6}),
     ),
     "lease-shorter-than-the-deadline": (
-        Scenario("short-lease", "", bug="lease-shorter-than-the-deadline", parts=(SLOW,), seconds=3, rests_within=5),
+        Scenario(
+            "short-lease", "", bug="lease-shorter-than-the-deadline", subscribers=(SLOW,), seconds=3, quiescent_within=5
+        ),
         frozenset({4}),
     ),
     "accept-answering-before-commit": (
@@ -72,7 +83,7 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             "",
             bug="accept-answering-before-commit",
             faults=("kill-web",),
-            parts=(STEADY,),
+            subscribers=(STEADY,),
             # A web server that was restarted must be up before it is stopped.
             seconds=6,
             workers=1,
@@ -80,17 +91,22 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
         frozenset({1}),
     ),
     "signature-over-reserialised-json": (
-        Scenario("re-signed", "", bug="signature-over-reserialised-json", parts=(STEADY,), seconds=3, workers=1),
+        Scenario("re-signed", "", bug="signature-over-reserialised-json", subscribers=(STEADY,), seconds=3, workers=1),
         frozenset({2}),
     ),
     "retry-measured-from-the-wrong-time": (
         Scenario(
-            "early-retry", "", bug="retry-measured-from-the-wrong-time", parts=(SLOWLY_FAILING,), seconds=3, workers=1
+            "early-retry",
+            "",
+            bug="retry-measured-from-the-wrong-time",
+            subscribers=(SLOWLY_FAILING,),
+            seconds=3,
+            workers=1,
         ),
         frozenset({5}),
     ),
     "large-bodies-never-sent": (
-        Scenario("unsent", "", bug="large-bodies-never-sent", parts=(IMPATIENT,), seconds=3, workers=1),
+        Scenario("unsent", "", bug="large-bodies-never-sent", subscribers=(IMPATIENT,), seconds=3, workers=1),
         frozenset({1}),
     ),
     "results-thrown-away-when-the-database-is-away": (
@@ -99,18 +115,18 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             "",
             bug="results-thrown-away-when-the-database-is-away",
             faults=("terminate-backends",),
-            parts=(SLOW,),
+            subscribers=(SLOW,),
             seconds=4,
             workers=1,
         ),
         frozenset({4}),
     ),
     "always-the-first-step": (
-        Scenario("one-step", "", bug="always-the-first-step", parts=(FAILING,), seconds=3, workers=1),
+        Scenario("one-step", "", bug="always-the-first-step", subscribers=(FAILING,), seconds=3, workers=1),
         frozenset({5}),
     ),
     "ids-swapped": (
-        Scenario("swapped", "", bug="ids-swapped", parts=(STEADY,), rates={"batch": 4}, seconds=3, workers=1),
+        Scenario("swapped", "", bug="ids-swapped", subscribers=(STEADY,), rates={"batch": 4}, seconds=3, workers=1),
         frozenset({2}),
     ),
     "stream-entries-finished-before-they-are-stored": (
@@ -119,7 +135,7 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             "",
             bug="stream-entries-finished-before-they-are-stored",
             faults=("kill-parent",),
-            parts=(STEADY,),
+            subscribers=(STEADY,),
             rates={"stream": 20},
             seconds=3,
             workers=1,
@@ -133,7 +149,7 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
             bug="a-crash-uses-up-a-step",
             # At this failpoint something is in flight for sure.
             faults=("kill-at-sent",),
-            parts=(SLOW_AND_FAILING,),
+            subscribers=(SLOW_AND_FAILING,),
             seconds=3,
             workers=1,
         ),
@@ -142,10 +158,10 @@ HUNTS: dict[str, tuple[Scenario, frozenset[int]]] = {
 }
 
 # Detected even on a slow machine: swapped ids, and a process killed at a failpoint with work in flight.
-PROOF = tuple(HUNTS[bug][0] for bug in ("ids-swapped", "a-crash-uses-up-a-step"))
+PROOF = tuple(MUTANTS[bug][0] for bug in ("ids-swapped", "a-crash-uses-up-a-step"))
 
 # The same scenarios without the mutation: a rule broken here as well would make the mutant scenario meaningless.
 CONTROLS = tuple(
-    replace(scenario, name=f"{scenario.name}-control", sentence=f"no rule is broken without {bug}", bug="")
-    for bug, (scenario, _) in HUNTS.items()
+    replace(scenario, name=f"{scenario.name}-control", claim=f"no rule is broken without {bug}", bug="")
+    for bug, (scenario, _) in MUTANTS.items()
 )

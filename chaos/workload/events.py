@@ -3,6 +3,11 @@
 import hashlib
 import random
 from dataclasses import dataclass
+from typing import Literal
+
+Route = Literal["single", "batch", "stream"]
+# What a publisher knows about an event: it may be stored or not when there was no answer.
+Outcome = Literal["acknowledged", "rejected", "unknown"]
 
 TYPES = ("push.a", "push.b", "issues.opened")
 # Every tenth event is larger than one packet.
@@ -21,13 +26,13 @@ class Made:
     sha: str
 
 
-def make(number: int, *, seed: int, door: str) -> Made:
+def make(number: int, *, seed: int, route: str) -> Made:
     """Return the event with that number; the same seed gives the same event."""
-    chance = random.Random(f"{seed} {door} {number}")
-    key = f"{seed}-{door}-{number}"
-    event_type = chance.choice(TYPES)
+    rng = random.Random(f"{seed} {route} {number}")
+    key = f"{seed}-{route}-{number}"
+    event_type = rng.choice(TYPES)
     timestamp = TIMESTAMP % (number % 1000)
-    filling = "x" * (LONG if number % LONG_EVERY == 0 else chance.randrange(200))
+    filling = "x" * (LONG if number % LONG_EVERY == 0 else rng.randrange(200))
     # Re-serializing this changes it: extra spaces, 1.50, 1e2, and three spellings of é.
     data = (
         f'{{"k":"{key}", "n" : 1.50,"e":1e2,"text":"é\\u00e9\\u00C9 \\/ 🎉","empty":[ ],"z":null,'

@@ -20,22 +20,21 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.retry import Retry
 
-from chaos.history import Door, Said
-from chaos.workload.events import Made, make
+from chaos.workload.events import Made, Outcome, Route, make
 
 TIMEOUT_SECONDS = 4.0
 # A publisher that got no answer may repeat its request unchanged. Every second request here is, up to this often.
 REPEATS = 8
 REPEAT_AFTER_SECONDS = 0.7
 
-# Events in a request of the entry point "batch".
+# Events in a request of the route "batch".
 BATCH = 10
 
 
 class Heard(NamedTuple):
     """The outcome of one request, and its HTTP status if it had one."""
 
-    said: Said
+    outcome: Outcome
     status: int | None = None
 
 
@@ -52,8 +51,8 @@ class Plan:
     stream: str
     journal: str
     seed: int
-    # Requests a second by entry point.
-    rates: dict[Door, float]
+    # Requests a second by route.
+    rates: dict[Route, float]
     batch: int = BATCH
     threads: int = 3
 
@@ -64,14 +63,14 @@ class Journal:
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def begin(self, events: list[Made], *, door: Door) -> None:
+    def begin(self, events: list[Made], *, route: Route) -> None:
         """Log events about to be published."""
         at = time.time()
-        self._write([{"key": one.key, "type": one.type, "sha": one.sha, "door": door, "at": at} for one in events])
+        self._write([{"key": one.key, "type": one.type, "sha": one.sha, "route": route, "at": at} for one in events])
 
     def end(self, events: list[Made], heard: Heard) -> None:
         """Log the outcome of events."""
-        told = {"said": heard.said, "said_at": time.time(), "status": heard.status}
+        told = {"outcome": heard.outcome, "answered_at": time.time(), "status": heard.status}
         self._write([{"key": one.key, **told} for one in events])
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
@@ -99,7 +98,7 @@ class Http:
         except OSError:
             # Nothing was sent, so nothing can have been accepted.
             self._connection = None
-            return Heard("refused")
+            return Heard("rejected")
         try:
             self._connection.request("POST", "/v1/events", b"\n".join(one.line for one in events), headers)
             answer = self._connection.getresponse()
@@ -121,25 +120,25 @@ class Stream:
 
     def send(self, events: list[Made]) -> Heard:
         """Append an entry for each event, and return one outcome: acknowledged only when all of them are."""
-        said: set[Said] = {self._append(one) for one in events}
-        return Heard(said.pop() if len(said) == 1 else "unknown")
+        outcome: set[Outcome] = {self._append(one) for one in events}
+        return Heard(outcome.pop() if len(outcome) == 1 else "unknown")
 
-    def _append(self, event: Made) -> Said:
+    def _append(self, event: Made) -> Outcome:
         try:
             self._redis.xadd(self._stream, {"event": event.line})
         except (OutOfMemoryError, ResponseError):
-            return "refused"
+            return "rejected"
         except (RedisError, OSError):
             return "unknown"
         return "acknowledged"
 
 
-def meaning_of(status: int) -> Said:
+def meaning_of(status: int) -> Outcome:
     """Return what an HTTP status means to a publisher."""
     if status == 202:
         return "acknowledged"
     # A 4xx is final. Any other status may follow a COMMIT.
-    return "refused" if is_rejection(status) else "unknown"
+    return "rejected" if is_rejection(status) else "unknown"
 
 
 def is_rejection(status: int | None) -> bool:
@@ -153,34 +152,47 @@ def summary_of(heard: Sequence[Heard]) -> Heard:
     A rejection after a try without an answer proves nothing, since that try may have stored the event; then only an
     acknowledgement is certain.
     """
-    last = heard[-1].said
+    last = heard[-1].outcome
     rejections = [one.status for one in heard if is_rejection(one.status)]
-    return Heard("unknown" if last == "refused" and len(heard) > 1 else last, (rejections or [heard[-1].status])[0])
+    return Heard("unknown" if last == "rejected" and len(heard) > 1 else last, (rejections or [heard[-1].status])[0])
 
 
-def publish(plan: Plan, door: Door, *, number: int, of: int, stopped: threading.Event) -> None:
-    """Publish through one entry point at a steady rate, starting at ``number``, until ``stopped`` is set."""
+def publish(plan: Plan, route: Route, *, number: int, of: int, stopped: threading.Event) -> None:
+    """Publish by one route at a steady rate, starting at ``number``, until ``stopped`` is set."""
     journal = Journal(plan.journal)
-    sender = Stream(plan) if door == "stream" else Http(plan)
-    count = plan.batch if door == "batch" else 1
-    every = of / plan.rates[door]
-    due = time.monotonic() + number / plan.rates[door]
+    sender = Stream(plan) if route == "stream" else Http(plan)
+    count = plan.batch if route == "batch" else 1
+    every = of / plan.rates[route]
+    due = time.monotonic() + number / plan.rates[route]
     while not stopped.wait(max(0.0, due - time.monotonic())):
         # After a stall, do not send everything that was due meanwhile at once.
         due = max(due + every, time.monotonic() - 1.0)
-        events = [make(number * count + place, seed=plan.seed, door=door) for place in range(count)]
-        publish_one(sender.send, events, journal=journal, door=door, is_patient=number // of % 2 == 0, stopped=stopped)
+        events = [make(number * count + place, seed=plan.seed, route=route) for place in range(count)]
+        publish_one(
+            sender.send,
+            events,
+            journal=journal,
+            route=route,
+            is_patient=number // of % 2 == 0,
+            stopped=stopped,
+        )
         number += of
 
 
 def publish_one(
-    send: Send, events: list[Made], *, journal: Journal, door: Door, is_patient: bool, stopped: threading.Event
+    send: Send,
+    events: list[Made],
+    *,
+    journal: Journal,
+    route: Route,
+    is_patient: bool,
+    stopped: threading.Event,
 ) -> None:
     """Publish once; if the outcome is unknown and the publisher is patient, repeat until it is known."""
-    journal.begin(events, door=door)
+    journal.begin(events, route=route)
     heard = [send(events)]
     for _ in range(REPEATS):
-        if summary_of(heard).said != "unknown" or not is_patient or stopped.wait(REPEAT_AFTER_SECONDS):
+        if summary_of(heard).outcome != "unknown" or not is_patient or stopped.wait(REPEAT_AFTER_SECONDS):
             break
         heard.append(send(events))
     journal.end(events, summary_of(heard))
@@ -193,11 +205,11 @@ def main() -> None:
     """
     plan = Plan(**json.loads(sys.argv[1]))
     stopped = threading.Event()
-    threads = {door: 1 if door == "stream" else plan.threads for door in plan.rates}
+    threads = {route: 1 if route == "stream" else plan.threads for route in plan.rates}
     with ThreadPoolExecutor(max_workers=sum(threads.values())) as pool:
         publishing = [
-            pool.submit(publish, plan, door, number=number, of=of, stopped=stopped)
-            for door, of in threads.items()
+            pool.submit(publish, plan, route, number=number, of=of, stopped=stopped)
+            for route, of in threads.items()
             for number in range(of)
         ]
         sys.stdin.read()

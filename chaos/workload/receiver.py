@@ -40,12 +40,12 @@ class Receiver:
         self.begun_at = time.time()
         self.seen: Counter[tuple[str, str]] = Counter()
 
-    def learn(self, told: dict[str, Any]) -> None:
+    def learn(self, message: dict[str, Any]) -> None:
         """Store what the harness sent."""
-        self.verifiers |= {path: Webhook(secret) for path, secret in told.get("secrets", {}).items()}
-        self.script = from_json(told["script"]) if "script" in told else self.script
-        self.seed = told.get("seed", self.seed)
-        self.begun_at = told.get("begun_at", self.begun_at)
+        self.verifiers |= {path: Webhook(secret) for path, secret in message.get("secrets", {}).items()}
+        self.script = from_json(message["script"]) if "script" in message else self.script
+        self.seed = message.get("seed", self.seed)
+        self.begun_at = message.get("begun_at", self.begun_at)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until either side ends it."""
@@ -137,9 +137,9 @@ async def main() -> None:
     receiver = Receiver(log)
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, backlog=1024, limit=1 << 20)
     print(server.sockets[0].getsockname()[1], flush=True)
-    told = asyncio.StreamReader(limit=1 << 24)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(told), sys.stdin)
-    while line := await told.readline():
+    message = asyncio.StreamReader(limit=1 << 24)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(message), sys.stdin)
+    while line := await message.readline():
         receiver.learn(json.loads(line))
         print("ok", flush=True)
     os._exit(0)

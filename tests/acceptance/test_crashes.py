@@ -122,7 +122,7 @@ def test_a_worker_whose_child_dies_before_redis_is_there_lives_on(crew: Crew, re
         time.sleep(3)
     finally:
         valkey.resume()
-    worker = crew.processes["worker"]
+    worker = crew.running["worker"]
 
     crew.client.publish("push", {"a": 1})
 
@@ -201,7 +201,7 @@ def test_a_worker_told_to_stop_while_a_bell_is_on_its_way_to_a_child_stops(crew:
     crew.client.publish("push", {"a": 2})
     # The scheduler sends a wake-up every second, too.
     time.sleep(2.5)
-    worker = crew.tell_to_stop("worker")
+    worker = crew.terminate("worker")
     time.sleep(2.5)
     for child in children:
         child.resume()

@@ -42,7 +42,7 @@ def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_tw
 
     def hold_with_entries_in_hand() -> None:
         """Suspend the worker between reading a batch and deleting it from the stream."""
-        worker = psutil.Process(crew.processes["worker"].pid)
+        worker = psutil.Process(crew.running["worker"].pid)
         while redis.xlen(DEFAULT_STREAM):
             worker.suspend()
             if in_hand():

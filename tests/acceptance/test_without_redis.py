@@ -101,7 +101,7 @@ def test_a_worker_told_to_stop_waits_for_its_children(crew: Crew, receiver: Rece
     children: list[psutil.Process] = crew.children_of("worker")
 
     # Only the worker gets the signal; it passes it on to its children.
-    parent = crew.processes.pop("worker")
+    parent = crew.running.pop("worker")
     parent.terminate()
 
     assert parent.wait(60) == 0

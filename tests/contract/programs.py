@@ -22,7 +22,7 @@ from unittest.mock import patch
 from django.core.management import get_commands, load_command_class
 
 from chaos.checkers.report import judge
-from chaos.history import Records
+from chaos.history import History
 from deliveries.maintenance.invariants import CHECKS, Finding, Totals
 from deliveries.management.commands import check_ledger
 from hookhub import client, receiving, stream_client
@@ -80,7 +80,7 @@ def reports() -> Iterator[str]:
     yield from (f"check_ledger check {check.name} {check.broken}" for check in CHECKS)
     yield from (f"stream --json {field.name}" for field in fields(Counts))
     none: Any = ()
-    verdict = judge(Records(none, none, {}, none, none, none), scenario="none", seed=0)
+    verdict = judge(History(none, none, {}, none, none, none), scenario="none", seed=0)
     yield from (f"python -m chaos {key}" for key in _keys(verdict.figures))
 
 

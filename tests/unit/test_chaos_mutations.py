@@ -10,8 +10,8 @@ APPLY_EACH = """
 import os
 import django
 django.setup()
-from chaos.mutations.patches import BUGS
-for name, build_in in BUGS.items():
+from chaos.mutations.patches import MUTATIONS
+for name, build_in in MUTATIONS.items():
     if os.fork() == 0:
         build_in()
         os._exit(0)

@@ -15,22 +15,22 @@ from chaos.workload.publisher import Heard, Journal, Plan, meaning_of, publish_o
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
-    [(202, "acknowledged"), (200, "unknown"), (400, "refused"), (409, "refused"), (500, "unknown"), (503, "unknown")],
+    ("status", "outcome"),
+    [(202, "acknowledged"), (200, "unknown"), (400, "rejected"), (409, "rejected"), (500, "unknown"), (503, "unknown")],
 )
-def test_only_202_is_an_acknowledgement(status: int, said: str) -> None:
-    assert meaning_of(status) == said
+def test_only_202_is_an_acknowledgement(status: int, outcome: str) -> None:
+    assert meaning_of(status) == outcome
 
 
 @pytest.mark.parametrize(
     ("tries", "summary"),
     [
         ([Heard("acknowledged", 202)], Heard("acknowledged", 202)),
-        ([Heard("refused")], Heard("refused")),
-        ([Heard("refused", 422)], Heard("refused", 422)),
-        ([Heard("unknown"), Heard("refused")], Heard("unknown")),
+        ([Heard("rejected")], Heard("rejected")),
+        ([Heard("rejected", 422)], Heard("rejected", 422)),
+        ([Heard("unknown"), Heard("rejected")], Heard("unknown")),
         ([Heard("unknown", 503), Heard("unknown"), Heard("acknowledged", 202)], Heard("acknowledged", 202)),
-        ([Heard("unknown"), Heard("refused", 409), Heard("acknowledged", 202)], Heard("acknowledged", 409)),
+        ([Heard("unknown"), Heard("rejected", 409), Heard("acknowledged", 202)], Heard("acknowledged", 409)),
     ],
 )
 def test_a_rejection_is_remembered_whatever_came_after_it(tries: list[Heard], summary: Heard) -> None:
@@ -38,21 +38,21 @@ def test_a_rejection_is_remembered_whatever_came_after_it(tries: list[Heard], su
 
 
 def test_the_status_of_a_rejection_is_written_down(tmp_path: Path) -> None:
-    events = [make(number, seed=1, door="batch") for number in range(2)]
+    events = [make(number, seed=1, route="batch") for number in range(2)]
 
     publish_one(
-        lambda _: Heard("refused", 422),
+        lambda _: Heard("rejected", 422),
         events,
         journal=Journal(str(tmp_path / "journal")),
-        door="batch",
+        route="batch",
         is_patient=False,
         stopped=threading.Event(),
     )
 
     lines = [json.loads(line) for line in (tmp_path / "journal").read_text().splitlines()]
-    assert [(line["key"], line["said"], line["status"]) for line in lines[2:]] == [
-        ("1-batch-0", "refused", 422),
-        ("1-batch-1", "refused", 422),
+    assert [(line["key"], line["outcome"], line["status"]) for line in lines[2:]] == [
+        ("1-batch-0", "rejected", 422),
+        ("1-batch-1", "rejected", 422),
     ]
 
 

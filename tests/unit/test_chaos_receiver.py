@@ -75,5 +75,5 @@ def test_whatever_the_verifier_trips_over_is_written_down_as_invalid(
 def test_a_request_without_a_path_or_with_a_length_that_is_no_number_is_still_one() -> None:
     assert read_head(b"nonsense\r\n\r\n") == ("", {})
     assert read_head(b"POST /steady HTTP/1.1\r\nWebhook-Id:  a\r\n\r\n") == ("/steady", {"webhook-id": "a"})
-    assert [length_of_body({"content-length": said}) for said in ("12", "-1", "²", "many")] == [12, 0, 0, 0]
+    assert [length_of_body({"content-length": outcome}) for outcome in ("12", "-1", "²", "many")] == [12, 0, 0, 0]
     assert length_of_body({}) == 0

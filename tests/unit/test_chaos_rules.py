@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from chaos.checkers import rules, tolerances
-from chaos.checkers.matching import pair_off
+from chaos.checkers.matching import match_pairs
 from chaos.checkers.report import judge
-from chaos.history import Arrival, Attempted, Breach, Hook, Interruption, Owed, Published, Records, matches
+from chaos.history import Arrival, Attempt, Breach, Delivery, History, Interruption, Published, Webhook, matches
 
 # Deliveries of one event: taken at once, taken at the second attempt, and never taken.
 GOOD, AGAIN, NEVER = "0190-good", "0190-again", "0190-never"
@@ -22,19 +22,19 @@ def arrival(at: float, delivery: str = GOOD, **changed: Any) -> Arrival:
     return Arrival(at, "/good", delivery, "one", "abc", "valid", "200")._replace(**changed)
 
 
-def owed(delivery: str = GOOD, **changed: Any) -> Owed:
-    return Owed(delivery, "one", "/good", "delivered", "delivered", 1, has_lease=False)._replace(**changed)
+def owed(delivery: str = GOOD, **changed: Any) -> Delivery:
+    return Delivery(delivery, "one", "/good", "delivered", "delivered", 1, has_lease=False)._replace(**changed)
 
 
-def attempted(at: float, delivery: str = GOOD, **changed: Any) -> Attempted:
-    return Attempted(delivery, 1, at, at + 0.1, "delivered", 200)._replace(**changed)
+def attempted(at: float, delivery: str = GOOD, **changed: Any) -> Attempt:
+    return Attempt(delivery, 1, at, at + 0.1, "delivered", 200)._replace(**changed)
 
 
-def killed(at: float, *in_hand: str, until: float = 0, **changed: Any) -> Interruption:
-    return Interruption("killed", at, until or at, frozenset(in_hand), is_kill=True)._replace(**changed)
+def killed(at: float, *leased: str, until: float = 0, **changed: Any) -> Interruption:
+    return Interruption("killed", at, until or at, frozenset(leased), is_kill=True)._replace(**changed)
 
 
-BOOKS = Records(
+BOOKS = History(
     published=[published()],
     arrivals=[
         arrival(10.05),
@@ -44,10 +44,10 @@ BOOKS = Records(
         arrival(11.2, NEVER, path="/never", answer="reset"),
     ],
     stored={"one": 10.0},
-    owed=[
+    deliveries=[
         owed(),
         owed(AGAIN, path="/again", attempts_made=2),
-        owed(NEVER, path="/never", state="failed", ending="exhausted", attempts_made=2),
+        owed(NEVER, path="/never", state="failed", finish_reason="exhausted", attempts_made=2),
     ],
     attempts=[
         attempted(10.0),
@@ -56,18 +56,18 @@ BOOKS = Records(
         attempted(10.0, NEVER, outcome="refused", status=500),
         attempted(11.15, NEVER, number=2, outcome="lost", status=None),
     ],
-    hooks=[
-        Hook("/good", ("*",), (1,), 3, is_healthy=True),
-        Hook("/again", ("push",), (1,), 3, is_healthy=False),
-        Hook("/never", ("push",), (1,), 3, is_healthy=False),
-        Hook("/other", ("issues",), (1,), 3, is_healthy=True),
+    webhooks=[
+        Webhook("/good", ("*",), (1,), 3, is_healthy=True),
+        Webhook("/again", ("push",), (1,), 3, is_healthy=False),
+        Webhook("/never", ("push",), (1,), 3, is_healthy=False),
+        Webhook("/other", ("issues",), (1,), 3, is_healthy=True),
     ],
     lease=6.0,
 )
 GOOD_ONE, *OTHERS = BOOKS.arrivals
 
 
-def first_changed(kind: str, **changed: Any) -> Records:
+def first_changed(kind: str, **changed: Any) -> History:
     """Return the history with the first row of a kind changed; it is about the webhook that takes the event at once."""
     first, *others = getattr(BOOKS, kind)
     return replace(BOOKS, **{kind: [first._replace(**changed), *others]})
@@ -77,20 +77,20 @@ def without_first(kind: str) -> list[Any]:
     return list(getattr(BOOKS, kind)[1:])
 
 
-def retried(**changed: Any) -> Records:
+def retried(**changed: Any) -> History:
     """Return the history with a changed second attempt of the webhook that takes the event then."""
     attempts = list(BOOKS.attempts)
     attempts[2] = attempts[2]._replace(**changed)
     return replace(BOOKS, attempts=attempts)
 
 
-def with_first_again(*interruptions: Interruption, at: float = 17.0) -> Records:
+def with_first_again(*interruptions: Interruption, at: float = 17.0) -> History:
     """Return the history with a second request that was taken, and its attempt."""
     return replace(
         BOOKS,
         arrivals=[*BOOKS.arrivals, arrival(at)],
         attempts=[*BOOKS.attempts, attempted(at - 0.01, number=2)],
-        owed=[owed(attempts_made=2), *without_first("owed")],
+        deliveries=[owed(attempts_made=2), *without_first("deliveries")],
         interruptions=interruptions,
     )
 
@@ -99,7 +99,7 @@ def test_books_that_are_right_break_no_rule() -> None:
     assert rules.check(BOOKS) == []
 
 
-DOOMED = Hook("/doomed", ("*",), (1,), 3, is_healthy=False, disabled_at=11.0)
+DISABLED = Webhook("/doomed", ("*",), (1,), 3, is_healthy=False, disabled_at=11.0)
 
 BROKEN = {
     # 1: an accepted event arrives, or is failed or held with all its attempts on record.
@@ -110,22 +110,22 @@ BROKEN = {
     ),
     "an event that was accepted before its webhook was disabled": (
         1,
-        replace(BOOKS, hooks=[*BOOKS.hooks, DOOMED]),
+        replace(BOOKS, webhooks=[*BOOKS.webhooks, DISABLED]),
         "one to /doomed: acknowledged, but it has no delivery",
     ),
     "an event stored without an answer to its publisher": (
         1,
-        replace(BOOKS, published=[published(), published("two", said="unknown")], stored={"one": 10.0, "two": 10.0}),
+        replace(BOOKS, published=[published(), published("two", outcome="unknown")], stored={"one": 10.0, "two": 10.0}),
         "two to /good: unknown, but it has no delivery",
     ),
     "a webhook without its delivery": (
         1,
-        replace(BOOKS, arrivals=OTHERS, owed=without_first("owed"), attempts=without_first("attempts")),
+        replace(BOOKS, arrivals=OTHERS, deliveries=without_first("deliveries"), attempts=without_first("attempts")),
         "one to /good: acknowledged, but it has no delivery",
     ),
     "a delivery that still waits": (
         1,
-        replace(BOOKS, arrivals=OTHERS, owed=[owed(state="pending"), *without_first("owed")]),
+        replace(BOOKS, arrivals=OTHERS, deliveries=[owed(state="pending"), *without_first("deliveries")]),
         "one to /good: pending, but never received",
     ),
     "a delivered delivery that never arrived": (
@@ -138,7 +138,7 @@ BROKEN = {
         replace(
             BOOKS,
             arrivals=[arrival(10.05, answer="500"), *OTHERS],
-            owed=[owed(state="failed", ending="exhausted"), *without_first("owed")],
+            deliveries=[owed(state="failed", finish_reason="exhausted"), *without_first("deliveries")],
             attempts=[attempted(10.0, outcome="refused", status=500), *without_first("attempts")],
         ),
         "one to /good: failed as exhausted after 1 of 2 failures and 0 lost leases",
@@ -148,14 +148,14 @@ BROKEN = {
         replace(
             BOOKS,
             arrivals=[arrival(10.05, answer="500"), *OTHERS],
-            owed=[owed(state="failed", ending="poisonous", attempts_made=5), *without_first("owed")],
+            deliveries=[owed(state="failed", finish_reason="poisonous", attempts_made=5), *without_first("deliveries")],
             attempts=[attempted(10.0, outcome="refused", status=500), *without_first("attempts")],
         ),
         "one to /good: failed, with 1 attempts on record instead of 5",
     ),
     "a delivery held for a webhook that is active": (
         1,
-        replace(BOOKS, arrivals=OTHERS, owed=[owed(state="held", attempts_made=0), *without_first("owed")]),
+        replace(BOOKS, arrivals=OTHERS, deliveries=[owed(state="held", attempts_made=0), *without_first("deliveries")]),
         "one to /good: held, but the webhook is active",
     ),
     "a receiver that accepts everything, and a failed delivery": (
@@ -163,7 +163,7 @@ BROKEN = {
         replace(
             BOOKS,
             arrivals=OTHERS,
-            owed=[owed(state="failed", ending="exhausted", attempts_made=2), *without_first("owed")],
+            deliveries=[owed(state="failed", finish_reason="exhausted", attempts_made=2), *without_first("deliveries")],
             attempts=[
                 attempted(10.0, outcome="lost", status=None),
                 attempted(11.2, number=2, outcome="lost", status=None),
@@ -184,30 +184,37 @@ BROKEN = {
         1,
         replace(
             BOOKS,
-            owed=[*BOOKS.owed[:2], owed(NEVER, path="/never", state="failed", ending="poisonous", attempts_made=2)],
+            deliveries=[
+                *BOOKS.deliveries[:2],
+                owed(NEVER, path="/never", state="failed", finish_reason="poisonous", attempts_made=2),
+            ],
         ),
         "one to /never: failed as poisonous after 2 of 2 failures and 0 lost leases",
     ),
     "a delivery finished as gone without a 410": (
         1,
         replace(
-            BOOKS, owed=[*BOOKS.owed[:2], owed(NEVER, path="/never", state="failed", ending="gone", attempts_made=2)]
+            BOOKS,
+            deliveries=[
+                *BOOKS.deliveries[:2],
+                owed(NEVER, path="/never", state="failed", finish_reason="gone", attempts_made=2),
+            ],
         ),
         "one to /never: failed as gone after 2 of 2 failures and 0 lost leases",
     ),
     "a webhook disabled by mistake": (
         1,
-        first_changed("hooks", disabled_at=10.05),
+        first_changed("webhooks", disabled_at=10.05),
         "/good: disabled, but auto-disable is off",
     ),
     "a webhook disabled before its schedule can have failed": (
         1,
-        replace(BOOKS, hooks=[*BOOKS.hooks[:2], BOOKS.hooks[2]._replace(disabled_at=10.5, disables=True)]),
+        replace(BOOKS, webhooks=[*BOOKS.webhooks[:2], BOOKS.webhooks[2]._replace(disabled_at=10.5, auto_disable=True)]),
         "/never: disabled after only 0.4 s of failures",
     ),
     "a webhook that always fails and is never disabled": (
         1,
-        replace(BOOKS, hooks=[*BOOKS.hooks[:2], BOOKS.hooks[2]._replace(disables=True)]),
+        replace(BOOKS, webhooks=[*BOOKS.webhooks[:2], BOOKS.webhooks[2]._replace(auto_disable=True)]),
         "/never: a delivery was exhausted, but the webhook is still active",
     ),
     # 2: nothing arrives that was not published; the bytes are the same, and signed.
@@ -218,7 +225,7 @@ BROKEN = {
     ),
     "an event that was rejected": (
         2,
-        first_changed("published", said="refused"),
+        first_changed("published", outcome="rejected"),
         "/good received one, whose publishing was rejected",
     ),
     "other bytes": (2, first_changed("arrivals", sha="xyz"), "/good received one with different bytes"),
@@ -239,14 +246,14 @@ BROKEN = {
             published=[published(), published("two")],
             stored={"one": 10.0, "two": 10.0},
             arrivals=[*BOOKS.arrivals, arrival(10.05, "0190-two")],
-            owed=[*BOOKS.owed, owed("0190-two", key="two")],
+            deliveries=[*BOOKS.deliveries, owed("0190-two", key="two")],
             attempts=[*BOOKS.attempts, attempted(10.0, "0190-two")],
         ),
         "/good received one under the id of another delivery, 0190-two",
     ),
     "an event that was stored again under another key": (
         2,
-        replace(BOOKS, owed=[*BOOKS.owed, owed("0190-two", key="")]),
+        replace(BOOKS, deliveries=[*BOOKS.deliveries, owed("0190-two", key="")]),
         "delivery 0190-two (/good) is of an unknown event, which was not published",
     ),
     # 3: each request has its attempt, each success its request.
@@ -296,7 +303,7 @@ BROKEN = {
         replace(
             BOOKS,
             arrivals=[*BOOKS.arrivals, arrival(10.3, "0190-two")],
-            owed=[*BOOKS.owed, owed("0190-two")],
+            deliveries=[*BOOKS.deliveries, owed("0190-two")],
             attempts=[*BOOKS.attempts, attempted(10.25, "0190-two")],
         ),
         "one was accepted 2 times by /good, but interrupted only 0 times",
@@ -328,7 +335,7 @@ BROKEN = {
                 attempted(12.4, number=3),
                 *without_first("attempts"),
             ],
-            owed=[owed(attempts_made=3), *without_first("owed")],
+            deliveries=[owed(attempts_made=3), *without_first("deliveries")],
             interruptions=[killed(5.2, GOOD, until=12.3, is_kill=False)],
         ),
         "one was accepted 2 times by /good, but interrupted only 0 times",
@@ -356,8 +363,8 @@ BROKEN = {
         5,
         replace(
             BOOKS,
-            hooks=[*BOOKS.hooks[:2], BOOKS.hooks[2]._replace(schedule=(1, 3)), BOOKS.hooks[3]],
-            owed=[*BOOKS.owed[:2], BOOKS.owed[2]._replace(attempts_made=3)],
+            webhooks=[*BOOKS.webhooks[:2], BOOKS.webhooks[2]._replace(schedule=(1, 3)), BOOKS.webhooks[3]],
+            deliveries=[*BOOKS.deliveries[:2], BOOKS.deliveries[2]._replace(attempts_made=3)],
             attempts=[*BOOKS.attempts, attempted(12.3, NEVER, number=3, outcome="refused", status=500)],
             arrivals=[*BOOKS.arrivals, arrival(12.35, NEVER, path="/never", answer="500")],
         ),
@@ -380,7 +387,7 @@ BROKEN = {
                 attempted(22.0, number=2),
                 *without_first("attempts"),
             ],
-            owed=[owed(attempts_made=2), *without_first("owed")],
+            deliveries=[owed(attempts_made=2), *without_first("deliveries")],
         ),
         f"{GOOD}: attempt 2 came 12.000 s after attempt 1; the limit is 11.0 s",
     ),
@@ -396,19 +403,23 @@ BROKEN = {
     # 6: the system is quiescent at the end.
     "something still being sent": (
         6,
-        first_changed("owed", state="sending"),
+        first_changed("deliveries", state="sending"),
         f"delivery {GOOD} (/good) is still sending",
     ),
-    "something pending": (6, first_changed("owed", state="pending"), f"delivery {GOOD} (/good) is still pending"),
-    "a lease that is left": (6, first_changed("owed", has_lease=True), f"delivery {GOOD} (/good) still has a lease"),
+    "something pending": (6, first_changed("deliveries", state="pending"), f"delivery {GOOD} (/good) is still pending"),
+    "a lease that is left": (
+        6,
+        first_changed("deliveries", has_lease=True),
+        f"delivery {GOOD} (/good) still has a lease",
+    ),
     "an attempt that is counted and not in the log": (
         6,
-        first_changed("owed", attempts_made=2),
+        first_changed("deliveries", attempts_made=2),
         f"delivery {GOOD} (/good) counts 2 attempts, but the log has [1]",
     ),
     "two deliveries of one event to one webhook": (
         6,
-        replace(BOOKS, owed=[*BOOKS.owed, owed(NEVER)]),
+        replace(BOOKS, deliveries=[*BOOKS.deliveries, owed(NEVER)]),
         "one has two deliveries to /good",
     ),
     "a ledger with a violation": (6, replace(BOOKS, ledger=["a fault"]), "check_ledger: a fault"),
@@ -431,9 +442,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("rule", "records", "what"), BROKEN.values(), ids=BROKEN)
-def test_each_rule_notices_what_breaks_it(rule: int, records: Records, what: str | None) -> None:
-    found = rules.check(records)
+@pytest.mark.parametrize(("rule", "history", "what"), BROKEN.values(), ids=BROKEN)
+def test_each_rule_notices_what_breaks_it(rule: int, history: History, what: str | None) -> None:
+    found = rules.check(history)
 
     if what is None:
         assert [breach for breach in found if breach.rule == rule] == []
@@ -442,25 +453,25 @@ def test_each_rule_notices_what_breaks_it(rule: int, records: Records, what: str
 
 
 EXCUSED = {
-    "a rejected event needs no delivery": replace(BOOKS, published=[published(), published("two", said="refused")]),
+    "a rejected event needs no delivery": replace(BOOKS, published=[published(), published("two", outcome="rejected")]),
     "an event with unknown outcome may be missing": replace(
-        BOOKS, published=[published(), published("two", said="unknown")]
+        BOOKS, published=[published(), published("two", outcome="unknown")]
     ),
     "an entry that Redis lost before a worker could store it": replace(
-        BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[12.0], stored_within=5.0
+        BOOKS, published=[published(), published("two", route="stream")], forgotten_at=[12.0], stored_within=5.0
     ),
     "an event accepted after the webhook was disabled": replace(
         BOOKS,
-        hooks=[
-            BOOKS.hooks[0]._replace(topics=("push",)),
-            *BOOKS.hooks[1:],
-            DOOMED._replace(disabled_at=4.0, disables=True),
+        webhooks=[
+            BOOKS.webhooks[0]._replace(topics=("push",)),
+            *BOOKS.webhooks[1:],
+            DISABLED._replace(disabled_at=4.0, auto_disable=True),
         ],
-        published=[published(), published("old", type="tag", at=1.0, said_at=1.1)],
+        published=[published(), published("old", type="tag", at=1.0, answered_at=1.1)],
         stored={"one": 10.0, "old": 1.0},
-        owed=[
-            *BOOKS.owed,
-            owed("0190-doom", key="old", path="/doomed", state="failed", ending="exhausted", attempts_made=2),
+        deliveries=[
+            *BOOKS.deliveries,
+            owed("0190-doom", key="old", path="/doomed", state="failed", finish_reason="exhausted", attempts_made=2),
         ],
         arrivals=[arrival(at, "0190-doom", key="old", path="/doomed", answer="500") for at in (1.1, 2.2)]
         + BOOKS.arrivals,
@@ -478,7 +489,7 @@ EXCUSED = {
         BOOKS,
         arrivals=[*BOOKS.arrivals, arrival(17.1)],
         attempts=[attempted(9.0, ended_at=17.2), attempted(10.0, number=2), *without_first("attempts")],
-        owed=[owed(attempts_made=2), *without_first("owed")],
+        deliveries=[owed(attempts_made=2), *without_first("deliveries")],
         interruptions=[killed(9.1, GOOD, until=17.0, is_kill=False)],
     ),
     "an event delayed by a dead worker's lease": replace(
@@ -487,10 +498,10 @@ EXCUSED = {
         interruptions=[killed(10.1, GOOD)],
     ),
     "an event of the stream stored by a worker with a wrong clock": replace(
-        BOOKS, published=[published(door="stream")], stored={"one": 10.0 - 3600}
+        BOOKS, published=[published(route="stream")], stored={"one": 10.0 - 3600}
     ),
     "an event still on its way when its publisher gave up": replace(
-        BOOKS, published=[published(at=1.0, said="unknown", said_at=3.0)]
+        BOOKS, published=[published(at=1.0, outcome="unknown", answered_at=3.0)]
     ),
     "a request that an outage kept from being settled": with_first_again(
         killed(10.2, until=13.0, kind="database"), killed(13.1, GOOD)
@@ -511,7 +522,7 @@ EXCUSED = {
             attempted(10.25, number=2),
             *without_first("attempts"),
         ],
-        owed=[owed(attempts_made=2), *without_first("owed")],
+        deliveries=[owed(attempts_made=2), *without_first("deliveries")],
         interruptions=[killed(10.1, GOOD)],
     ),
     "a request that libcurl repeated because the connection broke": replace(
@@ -520,14 +531,14 @@ EXCUSED = {
 }
 
 
-@pytest.mark.parametrize("records", EXCUSED.values(), ids=EXCUSED)
-def test_what_is_not_promised_is_not_held_against_anybody(records: Records) -> None:
-    assert rules.check(records) == []
+@pytest.mark.parametrize("history", EXCUSED.values(), ids=EXCUSED)
+def test_what_is_not_promised_is_not_held_against_anybody(history: History) -> None:
+    assert rules.check(history) == []
 
 
 def test_what_redis_forgot_long_after_it_should_have_been_stored_is_lost() -> None:
     books = replace(
-        BOOKS, published=[published(), published("two", door="stream")], forgotten_at=[15.0], stored_within=21.0
+        BOOKS, published=[published(), published("two", route="stream")], forgotten_at=[15.0], stored_within=21.0
     )
 
     assert {breach.rule for breach in rules.check(books)} == {1}
@@ -552,17 +563,17 @@ def test_what_was_in_the_way_twice_at_a_time_counts_once() -> None:
     both = [killed(10.0, until=14.0), killed(12.0, until=15.0), killed(11.0, until=12.0)]
     redis = [killed(0.0, until=99.0, kind="redis")]
 
-    assert tolerances.held_up(11.0, 20.0, both + redis) == 4.0
-    assert tolerances.held_up(20.0, 30.0, both + redis) == 0.0
-    assert tolerances.held_up(11.0, 20.0, redis, kinds=tolerances.DELAYING_ENTRIES) == 9.0
+    assert tolerances.interrupted_seconds(11.0, 20.0, both + redis) == 4.0
+    assert tolerances.interrupted_seconds(20.0, 30.0, both + redis) == 0.0
+    assert tolerances.interrupted_seconds(11.0, 20.0, redis, kinds=tolerances.DELAYING_ENTRIES) == 9.0
 
 
 def test_requests_are_paired_so_that_every_attempt_that_needs_one_has_one() -> None:
     # The first attempt fits either request, the second only the first one.
-    assert pair_off([[True, True], [True, False]], first=[1]) == {0: 1, 1: 0}
-    assert pair_off([[True], [True]], first=[1]) == {0: 1}
-    assert pair_off([[False], [False]], first=[]) == {}
-    assert pair_off([], first=[]) == {}
+    assert match_pairs([[True, True], [True, False]], first=[1]) == {0: 1, 1: 0}
+    assert match_pairs([[True], [True]], first=[1]) == {0: 1}
+    assert match_pairs([[False], [False]], first=[]) == {}
+    assert match_pairs([], first=[]) == {}
 
 
 @pytest.mark.parametrize(
@@ -592,4 +603,4 @@ def test_the_figures_are_counted_from_the_records() -> None:
         "p99_s": 0.05,
         "breaches": 1,
     }
-    assert verdict.sentences() == ["  harness: does not stop"]
+    assert verdict.lines() == ["  harness: does not stop"]

@@ -3,16 +3,16 @@
 import pytest
 
 from chaos.checkers import validity
-from chaos.history import Arrival, Hook, Interruption, Published
+from chaos.history import Arrival, Interruption, Published, Webhook
 from chaos.nemesis.context import OrphanedParent, is_consequence
 from testbed.processes import Ended
 
-STEADY = Hook("/steady", ("*",), (1,), 3, is_healthy=True)
-SHAKY = Hook("/shaky", ("*",), (1,), 3, is_healthy=False)
+STEADY = Webhook("/steady", ("*",), (1,), 3, is_healthy=True)
+FLAKY = Webhook("/shaky", ("*",), (1,), 3, is_healthy=False)
 
 
-def acknowledged(door: str, count: int) -> list[Published]:
-    return [Published(f"{door}-{n}", "push", "abc", door, 1.0, "acknowledged", 1.1) for n in range(count)]  # type: ignore[arg-type]
+def acknowledged(route: str, count: int) -> list[Published]:
+    return [Published(f"{route}-{n}", "push", "abc", route, 1.0, "acknowledged", 1.1) for n in range(count)]  # type: ignore[arg-type]
 
 
 def arrived(path: str, at: float) -> Arrival:
@@ -32,41 +32,43 @@ def arrived(path: str, at: float) -> Arrival:
     ids=["no fault", "one", "overlapping", "over the edges", "outside", "all of it"],
 )
 def test_only_the_time_in_which_nothing_was_in_the_way_counts(spans: list[tuple[float, float]], seconds: float) -> None:
-    assert validity.open_seconds(10.0, 20.0, spans) == pytest.approx(seconds)
+    assert validity.undisturbed_seconds(10.0, 20.0, spans) == pytest.approx(seconds)
 
 
 def test_a_door_through_which_hardly_anything_got_is_named() -> None:
     published = [*acknowledged("single", 23), *acknowledged("batch", 40), *acknowledged("stream", 16)]
 
-    found = list(validity.quiet_doors(published, {"single": 12, "batch": 2, "stream": 8}, seconds=10, share=0.2))
+    found = list(validity.starved_routes(published, {"single": 12, "batch": 2, "stream": 8}, seconds=10, share=0.2))
 
     assert found == ["'single' accepted 23 events; at least 24 are required"]
-    assert list(validity.quiet_doors(published, {"single": 11, "batch": 2, "stream": 8}, seconds=10, share=0.2)) == []
+    assert (
+        list(validity.starved_routes(published, {"single": 11, "batch": 2, "stream": 8}, seconds=10, share=0.2)) == []
+    )
 
 
 def test_a_request_of_the_batch_door_counts_for_ten_events() -> None:
-    assert list(validity.quiet_doors(acknowledged("batch", 39), {"batch": 2}, seconds=10, share=0.2)) == [
+    assert list(validity.starved_routes(acknowledged("batch", 39), {"batch": 2}, seconds=10, share=0.2)) == [
         "'batch' accepted 39 events; at least 40 are required"
     ]
 
 
 def test_something_has_to_get_through_a_door_that_was_hardly_ever_open_and_refusals_do_not_count() -> None:
-    refused = [event._replace(said="refused") for event in acknowledged("single", 50)]
+    rejected = [event._replace(outcome="rejected") for event in acknowledged("single", 50)]
 
-    assert list(validity.quiet_doors(refused, {"single": 12}, seconds=0, share=0.2)) == [
+    assert list(validity.starved_routes(rejected, {"single": 12}, seconds=0, share=0.2)) == [
         "'single' accepted 0 events; at least 1 are required"
     ]
 
 
 def test_a_healthy_webhook_that_heard_of_nothing_is_named() -> None:
-    assert list(validity.deaf_hooks([arrived("/shaky", 1.0)], [STEADY, SHAKY])) == ["/steady received nothing"]
-    assert list(validity.deaf_hooks([arrived("/steady", 1.0)], [STEADY, SHAKY])) == []
+    assert list(validity.unreached_webhooks([arrived("/shaky", 1.0)], [STEADY, FLAKY])) == ["/steady received nothing"]
+    assert list(validity.unreached_webhooks([arrived("/steady", 1.0)], [STEADY, FLAKY])) == []
 
 
 def test_an_absence_in_which_no_healthy_webhook_heard_of_anything_proves_nothing() -> None:
     arrivals = [arrived("/steady", 1.0), arrived("/shaky", 5.0), arrived("/steady", 9.0)]
 
-    assert list(validity.silent_spans(arrivals, [STEADY, SHAKY], [(2.0, 8.0), (0.5, 2.0)])) == [
+    assert list(validity.silent_outages(arrivals, [STEADY, FLAKY], [(2.0, 8.0), (0.5, 2.0)])) == [
         "nothing arrived during the 6.0 s in which a server was missing"
     ]
 
@@ -86,13 +88,13 @@ def test_kills_that_met_nothing_in_hand_prove_nothing() -> None:
 
 def test_a_rejection_of_a_valid_event_is_told_whatever_came_of_it() -> None:
     lines = [
-        {"key": "a", "type": "push", "door": "single"},
-        {"key": "a", "said": "acknowledged", "status": 202},
-        {"key": "b", "said": "unknown", "status": None},
-        {"key": "c", "said": "acknowledged", "status": 409},
-        {"key": "d", "said": "refused", "status": 422},
-        {"key": "e", "said": "refused", "status": 422},
-        {"key": "f", "said": "unknown", "status": 503},
+        {"key": "a", "type": "push", "route": "single"},
+        {"key": "a", "outcome": "acknowledged", "status": 202},
+        {"key": "b", "outcome": "unknown", "status": None},
+        {"key": "c", "outcome": "acknowledged", "status": 409},
+        {"key": "d", "outcome": "rejected", "status": 422},
+        {"key": "e", "outcome": "rejected", "status": 422},
+        {"key": "f", "outcome": "unknown", "status": 503},
     ]
 
     assert list(validity.rejections(lines)) == [
@@ -118,7 +120,7 @@ TRACEBACK = "Traceback (most recent call last):\n  …\nValueError: no\n"
 def test_a_helper_that_did_not_do_its_work_is_told(
     ended_early: bool, was_killed: bool, code: int, log: str, told: list[str]
 ) -> None:
-    found = validity.ailments("a", ended_early=ended_early, was_killed=was_killed, code=code, log=log)
+    found = validity.helper_failures("a", ended_early=ended_early, was_killed=was_killed, code=code, log=log)
 
     assert list(found) == told
 
@@ -161,6 +163,10 @@ def test_a_process_of_the_web_server_that_nobody_killed_is_told() -> None:
     ],
 )
 def test_only_a_web_server_may_end_because_a_child_of_its_own_was_killed(ended: Ended, *, is_meant: bool) -> None:
-    bereft = [OrphanedParent("web", 11, 98.0), OrphanedParent("web", 12, 90.0), OrphanedParent("worker", 21, 98.0)]
+    orphaned_parents = [
+        OrphanedParent("web", 11, 98.0),
+        OrphanedParent("web", 12, 90.0),
+        OrphanedParent("worker", 21, 98.0),
+    ]
 
-    assert is_consequence(ended, killed={10, 20}, bereft=bereft, now=100.0) == is_meant
+    assert is_consequence(ended, killed={10, 20}, orphaned_parents=orphaned_parents, now=100.0) == is_meant

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from chaos.mutations import patches
-from chaos.scenarios.mutants import CONTROLS, HUNTS
+from chaos.scenarios.mutants import CONTROLS, MUTANTS
 from chaos.setup import rewritten
 from hookhub import procfile
 
@@ -22,14 +22,14 @@ def test_a_command_into_which_nothing_can_be_built_is_not_started_as_it_is() -> 
         rewritten("celery -A hookhub worker")
 
 
-def test_a_clock_that_was_to_be_wrong_and_is_right_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_should_be_wrong_and_is_right_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(patches.CLOCK, "3600")
 
     with pytest.raises(RuntimeError, match=r"the clock is off by -?0\.0 s instead of 3600 s"):
         patches.prove_clock_wrong()
 
 
-def test_a_clock_that_only_half_of_the_process_goes_by_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_wrong_for_half_of_the_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     right_time = time.time
     monkeypatch.setenv(patches.CLOCK, "3600")
     monkeypatch.setattr(time, "time", lambda: right_time() + 3600)
@@ -38,15 +38,15 @@ def test_a_clock_that_only_half_of_the_process_goes_by_is_told_of(monkeypatch: p
         patches.prove_clock_wrong()
 
 
-def test_a_clock_that_nobody_wanted_wrong_is_right() -> None:
+def test_a_clock_is_right_by_default() -> None:
     patches.prove_clock_wrong()
 
 
-def test_each_bug_has_a_hunt_and_each_hunt_its_control() -> None:
-    assert set(HUNTS) == set(patches.BUGS)
-    assert [control.bug for control in CONTROLS] == [""] * len(HUNTS)
-    for control, (bug, (scenario, rules)) in zip(CONTROLS, HUNTS.items(), strict=True):
+def test_each_mutation_has_a_scenario_and_each_of_those_a_control() -> None:
+    assert set(MUTANTS) == set(patches.MUTATIONS)
+    assert [control.bug for control in CONTROLS] == [""] * len(MUTANTS)
+    for control, (bug, (scenario, rules)) in zip(CONTROLS, MUTANTS.items(), strict=True):
         assert scenario.bug == bug
         assert rules <= set(range(1, 8))
         assert rules
-        assert control == replace(scenario, name=control.name, sentence=control.sentence, bug="")
+        assert control == replace(scenario, name=control.name, claim=control.claim, bug="")

@@ -7,20 +7,19 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from chaos import reading
+from chaos import history
 from chaos.history import Published
 from chaos.nemesis.faults import FAULTS
 from chaos.scenarios import catalogue
-from chaos.scenarios import scenario as plans
-from chaos.scenarios.mutants import HUNTS
-from chaos.scenarios.scenario import Scenario, plan
+from chaos.scenarios.mutants import MUTANTS
+from chaos.scenarios.scenario import FIRST_AFTER_SECONDS, Scenario, plan
 from chaos.soak import SOAK
 from chaos.svg import Curve, Panel, draw, nice_above
-from chaos.workload.behaviour import ANSWERS, Act, answer_to, as_json, from_json
+from chaos.workload.behaviour import ANSWERS, ReceiverBehaviour, answer_to, as_json, from_json
 from chaos.workload.events import make
 from deliveries.failpoints import FAILPOINTS, reach
 
-EVERY = (*catalogue.SCENARIOS, *catalogue.SHORT, *(scenario for scenario, _ in HUNTS.values()), SOAK)
+EVERY = (*catalogue.SCENARIOS, *catalogue.SHORT, *(scenario for scenario, _ in MUTANTS.values()), SOAK)
 
 
 def test_every_scenario_has_a_name_of_its_own_and_faults_that_exist() -> None:
@@ -29,9 +28,11 @@ def test_every_scenario_has_a_name_of_its_own_and_faults_that_exist() -> None:
     assert len(set(names)) == len(names)
     for scenario in EVERY:
         assert set(scenario.faults) | set(scenario.before) <= set(FAULTS), scenario.name
-        for part in scenario.parts:
+        for part in scenario.subscribers:
             assert min(part.schedule) >= 1, scenario.name
-            assert all(set(act.chances) | {act.first or "200"} <= set(ANSWERS) for act in part.acts), scenario.name
+            assert all(set(act.weights) | {act.first or "200"} <= set(ANSWERS) for act in part.behaviours), (
+                scenario.name
+            )
 
 
 def test_every_failpoint_has_a_scenario_in_which_a_process_dies_there() -> None:
@@ -54,7 +55,7 @@ def test_a_seed_decides_which_fault_begins_when() -> None:
     assert len(steps) == 8
     assert {step.fault for step in steps} == set(drawn.faults)
     assert steps == sorted(steps, key=lambda step: step.at)
-    assert abs(steps[-1].at - (plans.FIRST_AFTER_SECONDS + 14)) <= 0.3
+    assert abs(steps[-1].at - (FIRST_AFTER_SECONDS + 14)) <= 0.3
     assert [step.fault for step in plan(replace(drawn, draws=0), seed=1)] == list(drawn.faults)
 
 
@@ -68,22 +69,26 @@ def test_what_is_to_last_from_the_start_is_not_ended_as_soon_as_other_faults_beg
 
 def test_the_receiver_answers_as_its_script_says_for_that_webhook_and_time() -> None:
     script = from_json(json.loads(json.dumps(as_json({
-        "/shaky": (Act({"200": 1}, until=2), Act({"500": 1}, until=4, first="reset"), Act({"hang": 1, "drip": 1})),
+        "/flaky": (
+            ReceiverBehaviour({"200": 1}, until=2),
+            ReceiverBehaviour({"500": 1}, until=4, first="reset"),
+            ReceiverBehaviour({"hang": 1, "drip": 1}),
+        ),
     }))))  # fmt: skip
 
     def answer(path: str, at: float, nth: int = 1, delivery: str = "a") -> str:
         return answer_to(script, path, delivery=delivery, nth=nth, at=at, seed=3)
 
-    assert [answer("/shaky", 1.9), answer("/shaky", 2), answer("/shaky", 3.9, nth=2)] == ["200", "reset", "500"]
-    assert {answer("/shaky", 9, delivery=str(number)) for number in range(20)} == {"hang", "drip"}
-    assert answer("/shaky", 9) == answer("/shaky", 99)
+    assert [answer("/flaky", 1.9), answer("/flaky", 2), answer("/flaky", 3.9, nth=2)] == ["200", "reset", "500"]
+    assert {answer("/flaky", 9, delivery=str(number)) for number in range(20)} == {"hang", "drip"}
+    assert answer("/flaky", 9) == answer("/flaky", 99)
     assert answer("/elsewhere", 3) == "200"
 
 
 def test_an_event_is_the_same_each_time_it_is_made_and_names_the_bytes_that_must_arrive() -> None:
-    made = make(7, seed=1, door="single")
+    made = make(7, seed=1, route="single")
 
-    assert made == make(7, seed=1, door="single")
+    assert made == make(7, seed=1, route="single")
     assert made.key == "1-single-7"
     told = json.loads(made.line)
     assert (told["id"], told["type"], told["data"]["k"]) == (made.key, made.type, made.key)
@@ -92,17 +97,17 @@ def test_an_event_is_the_same_each_time_it_is_made_and_names_the_bytes_that_must
     body = b'{"type":"%s","timestamp":"2026-03-04T12:00:00.007Z","data":%s}' % (made.type.encode(), data)
     assert made.sha == hashlib.sha256(body).hexdigest()
     assert json.dumps(json.loads(data)).encode() != data
-    assert len(make(10, seed=1, door="batch").line) > 6000
+    assert len(make(10, seed=1, route="batch").line) > 6000
 
 
 def test_a_journal_that_breaks_off_leaves_its_last_events_unknown() -> None:
     lines = [
-        '{"key":"a","type":"push","sha":"1","door":"single","at":1.0}',
-        '{"key":"b","type":"push","sha":"2","door":"stream","at":2.0}',
-        '{"key":"a","said":"acknowledged","said_at":1.5}',
+        '{"key":"a","type":"push","sha":"1","route":"single","at":1.0}',
+        '{"key":"b","type":"push","sha":"2","route":"stream","at":2.0}',
+        '{"key":"a","outcome":"acknowledged","answered_at":1.5}',
     ]
 
-    assert reading.read_journal(lines) == [
+    assert history.read_journal(lines) == [
         Published("a", "push", "1", "single", 1.0, "acknowledged", 1.5),
         Published("b", "push", "2", "stream", 2.0, "unknown", 2.0),
     ]

@@ -9,7 +9,7 @@ import pytest
 
 from chaos.checkers import metrics
 from chaos.checkers.report import judge
-from chaos.history import Arrival, Hook, Published, Records
+from chaos.history import Arrival, History, Published, Webhook
 
 
 def published(key: str, at: float, **changed: Any) -> Published:
@@ -21,13 +21,13 @@ def arrival(key: str, at: float, **changed: Any) -> Arrival:
 
 
 # Three events, a second apart, each of which arrives at once.
-BOOKS = Records(
+BOOKS = History(
     published=[published("a", 10), published("b", 11), published("c", 12)],
     arrivals=[arrival("a", 10.25), arrival("b", 11.25), arrival("c", 12.25)],
     stored={},
-    owed=[],
+    deliveries=[],
     attempts=[],
-    hooks=[Hook("/good", ("*",), (1,), 3, is_healthy=True), Hook("/bad", ("*",), (1,), 3, is_healthy=False)],
+    webhooks=[Webhook("/good", ("*",), (1,), 3, is_healthy=True), Webhook("/bad", ("*",), (1,), 3, is_healthy=False)],
 )
 
 
@@ -56,11 +56,11 @@ def test_what_comes_outside_the_time_of_publishing_makes_no_gap() -> None:
 
 def test_where_nothing_is_published_or_nobody_is_healthy_there_is_no_gap() -> None:
     assert metrics.longest_gap(replace(BOOKS, published=[])) == 0.0
-    assert metrics.longest_gap(replace(BOOKS, hooks=BOOKS.hooks[1:])) == 0.0
+    assert metrics.longest_gap(replace(BOOKS, webhooks=BOOKS.webhooks[1:])) == 0.0
 
 
 def test_an_event_that_its_publisher_had_to_repeat_waits_from_the_first_try_on() -> None:
-    patient = replace(BOOKS, published=[published("a", 6, said_at=10.0), *BOOKS.published[1:]])
+    patient = replace(BOOKS, published=[published("a", 6, answered_at=10.0), *BOOKS.published[1:]])
 
     assert metrics.waits(patient) == [4.25, 0.25, 0.25]
     # HookHub's own part of the latency begins with the answer.
@@ -73,11 +73,11 @@ def test_an_event_that_never_arrives_waits_for_ever() -> None:
 
 ACCEPTED = {
     "acknowledged": (published("b", 11), {}, True),
-    "unknown to its publisher, and stored": (published("b", 11, said="unknown"), {"b": 11.0}, True),
-    "unknown to its publisher": (published("b", 11, said="unknown"), {}, False),
-    "refused": (published("b", 11, said="refused"), {}, False),
-    "acknowledged by Redis only": (published("b", 11, door="stream"), {}, False),
-    "stored from the stream": (published("b", 11, door="stream"), {"b": 11.0}, True),
+    "unknown to its publisher, and stored": (published("b", 11, outcome="unknown"), {"b": 11.0}, True),
+    "unknown to its publisher": (published("b", 11, outcome="unknown"), {}, False),
+    "rejected": (published("b", 11, outcome="rejected"), {}, False),
+    "acknowledged by Redis only": (published("b", 11, route="stream"), {}, False),
+    "stored from the stream": (published("b", 11, route="stream"), {"b": 11.0}, True),
     "outside the webhook's subscription": (published("b", 11, type="issues"), {}, False),
 }
 
@@ -86,9 +86,9 @@ ACCEPTED = {
 def test_only_what_hookhub_accepted_can_be_waited_for(
     event: Published, stored: dict[str, float], is_counted: bool
 ) -> None:
-    hooks = [Hook("/good", ("push",), (1,), 3, is_healthy=True)]
+    webhooks = [Webhook("/good", ("push",), (1,), 3, is_healthy=True)]
 
-    found = metrics.waits(replace(BOOKS, published=[event], stored=stored, hooks=hooks, arrivals=[]))
+    found = metrics.waits(replace(BOOKS, published=[event], stored=stored, webhooks=webhooks, arrivals=[]))
 
     assert found == [math.inf] * is_counted
 
