@@ -61,7 +61,7 @@ _FORGETFUL_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_w
 def home() -> Path:
     """Return the directory of the embedded servers: HOOKHUB_HOME, or ``.hookhub`` in this checkout."""
     chosen = os.environ.get("HOOKHUB_HOME")
-    return (Path(chosen) if chosen else Path(__file__).parent.parent / ".hookhub").resolve()
+    return (Path(chosen) if chosen else Path(__file__).parents[2] / ".hookhub").resolve()
 
 
 def socket_directory(home: Path) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
+MANAGE = Path(__file__).resolve().parents[2] / "manage.py"
 STARTS_WITHIN = timedelta(seconds=90)
 STOPS_WITHIN = timedelta(seconds=60)
 
