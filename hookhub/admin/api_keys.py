@@ -1,12 +1,11 @@
-"""The admin's pages of memberships, API keys and replays."""
+"""The admin's pages of API keys."""
 
-import json
 from datetime import datetime
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -16,31 +15,13 @@ from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys
 from hookhub.admin import filters
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import ObjectActions, SavesChangedFieldsOnly, tally
-from hookhub.admin.formatting import badge, span, state_badge, when
+from hookhub.admin.base import ObjectActions
+from hookhub.admin.formatting import badge, span, when
 from hookhub.admin.forms.api_key import ApiKeyForm
-from hookhub.admin.keyset import LogAdmin
 from hookhub.admin.organizations import Undeletable
-from hookhub.admin.presenters import NAMED_ORGANIZATION, moment
 from hookhub.admin.tenancy import is_unrestricted
 from hookhub.http import authentication
-from hookhub.models import ApiKey, Membership, Replay, Scope
-
-
-@admin.register(Membership)
-class MembershipAdmin(Audited, SavesChangedFieldsOnly):
-    organization_path = "organization"
-    change_scope = Scope.MASTER
-    list_display = ("user", "organization", "role")
-    list_filter = ("role", filters.OrganizationFilter)
-    list_select_related = ("user", "organization")
-    search_fields = ("user__username", "user__email", "organization__slug")
-    autocomplete_fields = ("user", "organization")
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Make user and organization read-only: the old organization's audit log would not show a move to another."""
-        del request
-        return () if obj is None else ("user", "organization")
+from hookhub.models import ApiKey, Scope
 
 
 class UseFilter(filters.LogFilter):
@@ -162,18 +143,18 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
     @admin.action(description="Roll selected API keys", permissions=["act"])
     def roll(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Replace the secret of each selected key, and show the new one once."""
-        rolled, left_alone = [], []
+        rolled, skipped = [], []
         for key in queryset.order_by("pk"):
             try:
                 changed, text = api_keys.roll(key, now=timezone.now())
             except InvalidFields:
-                left_alone.append("revoked or expired")
+                skipped.append("revoked or expired")
                 continue
             authentication.forget(key.key_id)
             self.show_key(request, text)
             rolled.append(changed)
-        self.note(request, rolled, "Rolled.")
-        self.tell(request, "", tally(left_alone))
+        self.record_action(request, rolled, "Rolled.")
+        self.report(request, "", skipped)
 
     @admin.action(description="Revoke selected API keys", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
@@ -183,9 +164,9 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
         count, too_late = len(valid), len(chosen) - len(valid)
         for key in valid:
             authentication.forget(key.key_id)
-        self.note(request, valid, "Revoked.")
+        self.record_action(request, valid, "Revoked.")
         done = "1 key revoked." if count == 1 else f"{count} keys revoked." if count else ""
-        self.tell(request, done, tally(["already revoked"] * too_late))
+        self.report(request, done, ["already revoked"] * too_late)
 
 
 def condition_badge(key: ApiKey, *, now: datetime) -> SafeString:
@@ -197,59 +178,3 @@ def condition_badge(key: ApiKey, *, now: datetime) -> SafeString:
     if key.expires_at is not None and key.expires_at - now <= settings.HOOKHUB_KEY_EXPIRY_WARNING:
         return badge("Expires soon", "warning")
     return badge("Active", "good")
-
-
-@admin.register(Replay)
-class ReplayAdmin(LogAdmin):
-    organization_path = "organization"
-    list_display = ("replay", "organization", "shown_state", "progress", "redelivered", "created")
-    list_filter = (filters.OrganizationFilter,)
-    columns = ("id", "organization_id", "state", "total", "examined", "redelivered", "created_at")
-
-    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Return all filters: there are few replays, so any scan of them is cheap."""
-        return set(wanted)
-
-    def shown_with(self) -> list["Prefetch[Any]"]:
-        """Return the prefetch of the organizations' slugs."""
-        return [Prefetch("organization", NAMED_ORGANIZATION)]
-
-    @admin.display(description="Replay")
-    def replay(self, obj: Replay) -> SafeString:
-        return format_html('<code class="hh-id">{}</code>', obj.id)
-
-    @admin.display(description="State")
-    def shown_state(self, obj: Replay) -> SafeString:
-        return state_badge(obj.state, obj.get_state_display())
-
-    @admin.display(description="Progress")
-    def progress(self, obj: Replay) -> SafeString:
-        return format_html(
-            '<progress max="{}" value="{}"></progress> {} of {}',
-            max(obj.total, 1),
-            obj.examined,
-            obj.examined,
-            obj.total,
-        )
-
-    @admin.display(description="Created")
-    def created(self, obj: Replay) -> SafeString | str:
-        return when(obj.created_at, now=timezone.now())
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show one replay and its progress."""
-        del form_url, extra_context
-        replay: Replay = self.find(request, object_id)
-        now = timezone.now()
-        facts = [
-            ("State", state_badge(replay.state, replay.get_state_display())),
-            ("Organization", replay.organization.slug),
-            ("Progress", self.progress(replay)),
-            ("Redelivered", replay.redelivered),
-            ("Created", moment(replay.created_at, now=now)),
-            ("Finished", moment(replay.finished_at, now=now)),
-        ]
-        selection = json.dumps(replay.asked, indent=2, ensure_ascii=False)
-        return self.show(request, "hookhub/admin/replay.html", replay, facts=facts, selection=selection)

@@ -101,7 +101,6 @@ class AuditAdmin(LogAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show one entry in full."""
-        del form_url, extra_context
         entry: AuditEntry = self.find(request, object_id)
         facts = [
             ("Action", entry.action),

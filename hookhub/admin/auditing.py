@@ -8,11 +8,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from deliveries import audit
-from hookhub.admin.base import Guarded
+from hookhub.admin.base import OrganizationScoped
 from hookhub.audited import audited
 
 
-class Audited(Guarded):
+class Audited(OrganizationScoped):
     """Records what its form saves and what is deleted here; list it before the class that saves."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
@@ -39,7 +39,7 @@ class Audited(Guarded):
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete one row; record its deletion and that of the rows deleted with it."""
         with transaction.atomic():
-            for lost in (*self.lost_with(obj), obj):
+            for lost in (*self.cascaded(obj), obj):
                 record_deletion(lost)
             super().delete_model(request, obj)
 
@@ -49,9 +49,8 @@ class Audited(Guarded):
             for obj in queryset.select_for_update(of=("self",)).order_by("pk"):
                 self.delete_model(request, obj)
 
-    def lost_with(self, obj: Any) -> list[Model]:
+    def cascaded(self, obj: Any) -> list[Model]:
         """Return the audited rows that the database deletes together with ``obj``."""
-        del obj
         return []
 
 

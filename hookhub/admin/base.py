@@ -25,7 +25,7 @@ else:
     ModelAdmin = admin.ModelAdmin
 
 
-class Guarded(ModelAdmin):
+class OrganizationScoped(ModelAdmin):
     """The base of every page: shows the rows of the user's organizations, and allows only the declared lookups.
 
     ``organization_path`` is the lookup from a row to its organization; None leaves the rows to superusers.
@@ -43,9 +43,9 @@ class Guarded(ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows that the user may see."""
-        return self.own_rows(request, super().get_queryset(request), scope=self.view_scope)
+        return self.rows_with_scope(request, super().get_queryset(request), scope=self.view_scope)
 
-    def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
+    def rows_with_scope(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
         """Return the rows of the organizations in which the user has ``scope``; all rows for a superuser."""
         if is_unrestricted(request):
             return rows
@@ -60,7 +60,7 @@ class Guarded(ModelAdmin):
         if obj is None or obj.pk is None:
             return organizations_of(request, scope=self.change_scope).exists()
         rows = self.model._default_manager.filter(pk=obj.pk)  # noqa: SLF001 - Django documents it
-        return self.own_rows(request, rows, scope=self.change_scope).exists()
+        return self.rows_with_scope(request, rows, scope=self.change_scope).exists()
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Require the permission only; ``get_queryset`` decides which rows the user sees."""
@@ -82,21 +82,22 @@ class Guarded(ModelAdmin):
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any], *where: Any) -> Any:
         """Run an action on those selected rows that the user may change."""
-        return super().response_action(request, self.own_rows(request, queryset, scope=self.change_scope), *where)
+        return super().response_action(
+            request, self.rows_with_scope(request, queryset, scope=self.change_scope), *where
+        )
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer and accept only rows of organizations in which the user may make the change."""
         related = self.admin_site._registry.get(db_field.remote_field.model)  # noqa: SLF001 - as Django's own widgets do
-        if isinstance(related, Guarded) and "queryset" not in kwargs:
+        if isinstance(related, OrganizationScoped) and "queryset" not in kwargs:
             rows = related.model._default_manager.all()  # noqa: SLF001 - Django documents it
-            kwargs["queryset"] = related.own_rows(request, rows, scope=self.change_scope)
+            kwargs["queryset"] = related.rows_with_scope(request, rows, scope=self.change_scope)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     # Lookups ---------------------------------------------------------------------------------------------------------
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """Allow the declared filters and the exact id: any other lookup could be used to guess a secret column."""
-        del value
         return lookup in self.allowed_lookups(request)
 
     def allowed_lookups(self, request: HttpRequest | None) -> frozenset[str]:
@@ -116,7 +117,6 @@ class Guarded(ModelAdmin):
 
     def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
         """Allow other pages to refer to a row by its primary key only."""
-        del request
         return to_field in {"pk", self.opts.pk.name}
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -132,7 +132,7 @@ class Guarded(ModelAdmin):
         return super().get_search_results(request, queryset, search_term)
 
 
-class SavesChangedFieldsOnly(Guarded):
+class SavesChangedFieldsOnly(OrganizationScoped):
     """Saves only those fields that the user has changed in the form."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
@@ -148,7 +148,7 @@ class SavesChangedFieldsOnly(Guarded):
             obj.save(update_fields=form.changed_data)
 
 
-class PluralTitle(Guarded):
+class PluralTitle(OrganizationScoped):
     """Titles a list with what it contains, where Django's title tells the user to select a row."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -157,22 +157,19 @@ class PluralTitle(Guarded):
         return super().changelist_view(request, {**title, **(extra_context or {})})
 
 
-class ReadOnly(Guarded):
+class ReadOnly(OrganizationScoped):
     """Read-only pages: nothing can be added, changed or deleted."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False."""
-        del request
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
-        del request, obj
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
-        del request, obj
         return False
 
 
@@ -184,7 +181,7 @@ class NoSelectAcross(ActionForm):
         return False
 
 
-class ObjectActions(Guarded):
+class ObjectActions(OrganizationScoped):
     """Adds the list's actions to each object's page as buttons; both run the same code."""
 
     action_form = NoSelectAcross
@@ -207,7 +204,7 @@ class ObjectActions(Guarded):
             raise PermissionDenied
         # The stubs declare the callable as the action's name.
         run: Any = action[0]
-        rows = self.own_rows(request, self.get_queryset(request), scope=self.change_scope).filter(pk=found.pk)
+        rows = self.rows_with_scope(request, self.get_queryset(request), scope=self.change_scope).filter(pk=found.pk)
         if not rows.exists():
             raise PermissionDenied
         answer: HttpResponseBase | None = run(self, request, rows)
@@ -218,14 +215,14 @@ class ObjectActions(Guarded):
         may = request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
         return may and self.may_change(request, obj)
 
-    def tell(self, request: HttpRequest, done: str, left_alone: list[str]) -> None:
-        """Show what was done, and in a second message what was skipped and why."""
+    def report(self, request: HttpRequest, done: str, skipped: list[str]) -> None:
+        """Show what was done, and in a second message how many objects were skipped for which reasons."""
         if done:
             self.message_user(request, done, messages.SUCCESS)
-        if left_alone:
-            self.message_user(request, f"Skipped: {'; '.join(left_alone)}.", messages.WARNING)
+        if skipped:
+            self.message_user(request, f"Skipped: {'; '.join(count_reasons(skipped))}.", messages.WARNING)
 
-    def note(self, request: HttpRequest, objects: Sequence[Model], what: str) -> None:
+    def record_action(self, request: HttpRequest, objects: Sequence[Model], what: str) -> None:
         """Record the action in the admin's own history."""
         if objects and request.user.pk is not None:
             LogEntry.objects.log_actions(request.user.pk, list(objects), CHANGE, what)
@@ -237,6 +234,6 @@ def page_of(found: Model) -> str:
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(str(found.pk))])
 
 
-def tally(reasons: list[str]) -> list[str]:
+def count_reasons(reasons: list[str]) -> list[str]:
     """Return each distinct reason with its count: ``2 are being sent``."""
     return [f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons))]

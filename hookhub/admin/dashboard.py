@@ -24,7 +24,7 @@ LATE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Metric:
     """One number on the dashboard, with the link behind it."""
 
     title: str
@@ -34,12 +34,12 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class Dashboard:
     """Everything that the dashboard shows; ``verdict`` is one sentence, and ``tone`` its color."""
 
     verdict: str
     tone: str
-    figures: list[Figure]
+    metrics: list[Metric]
     oldest: Delivery | None
     oldest_page: str
     oldest_due: SafeString | str
@@ -47,7 +47,7 @@ class State:
     workers: str
 
 
-def at_a_glance(request: HttpRequest) -> State:
+def load(request: HttpRequest) -> Dashboard:
     """Return the current state of the system, or of the part that belongs to the user's organizations."""
     now = timezone.now()
     own = None if is_unrestricted(request) else list(organizations_of(request).values_list("pk", flat=True))
@@ -55,11 +55,11 @@ def at_a_glance(request: HttpRequest) -> State:
     last_attempt_at = latest_attempt_at(own)
     found = workers.seen(now=sql.database_now())
     is_work = oldest is not None or events_of(own).exists()
-    verdict, tone = judge(oldest, last_attempt_at, no_worker=no_worker(found, now=now), is_work=is_work, now=now)
-    return State(
+    verdict, tone = assess(oldest, last_attempt_at, no_worker=no_worker(found, now=now), is_work=is_work, now=now)
+    return Dashboard(
         verdict=verdict,
         tone=tone,
-        figures=figures(own, now=now),
+        metrics=metrics(own, now=now),
         oldest=oldest,
         oldest_page="" if oldest is None else page_of(oldest),
         oldest_due="–" if oldest is None else when(oldest.due_at, now=now),
@@ -98,11 +98,11 @@ def oldest_due(own: list[int] | None, *, now: datetime) -> Delivery | None:
 def longest_due_of_each(own: list[int], *, now: datetime) -> list[UUID | None]:
     """Return the ids of the delivery due longest, per webhook of the organizations in ``own`` and per ready state."""
     due = Delivery.objects.filter(webhook=OuterRef("pk"), state="pending", due_at__lte=now).order_by("due_at", "id")
-    lines = {
+    oldest_by_line = {
         f"line_{line.value}": Subquery(due.filter(line=line).values("pk")[:1])
         for line in (Delivery.Line.FIRST, Delivery.Line.AGAIN)
     }
-    found = Webhook.objects.filter(organization__in=own).annotate(**lines).values_list(*lines)
+    found = Webhook.objects.filter(organization__in=own).annotate(**oldest_by_line).values_list(*oldest_by_line)
     return [delivery_id for row in found for delivery_id in row]
 
 
@@ -115,7 +115,7 @@ def no_worker(found: Workers, *, now: datetime) -> str:
     return f"No worker is running. The last one was seen {relative(found.seen_at, now=now)}."
 
 
-def judge(
+def assess(
     oldest: Delivery | None, last_attempt_at: datetime | None, *, no_worker: str, is_work: bool, now: datetime
 ) -> tuple[str, str]:
     """Return one sentence that says whether deliveries are sent in time, with its tone.
@@ -139,7 +139,7 @@ def judge(
     return f"The oldest ready delivery is {late} overdue. The workers or its receiver cannot keep up.", "warning"
 
 
-def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
+def metrics(own: list[int] | None, *, now: datetime) -> list[Metric]:
     """Return the numbers of the dashboard, for all organizations or those in ``own``, each counted up to a limit."""
     all_deliveries, events, kept = Delivery.objects.all(), events_of(own), Webhook.objects.kept()
     if own is not None:
@@ -164,7 +164,7 @@ def figures(own: list[int] | None, *, now: datetime) -> list[Figure]:
         ("Disabled webhooks", count_up_to(kept.filter(disabled_at__isnull=False)),
          f"{hooks}?condition=disabled", "bad"),
     ]  # fmt: skip
-    return [Figure(title, value, address, tone if value != "0" else "quiet") for title, value, address, tone in counted]
+    return [Metric(title, value, address, tone if value != "0" else "quiet") for title, value, address, tone in counted]
 
 
 def failed_since(moment: datetime, *, own: list[int] | None) -> str:

@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from deliveries import redelivery
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin import filters
-from hookhub.admin.base import ObjectActions, page_of, tally
+from hookhub.admin.base import ObjectActions, count_reasons, page_of
 from hookhub.admin.explanations import explain, why_not_called_off, why_not_sent_again
 from hookhub.admin.formatting import deliveries, span, state_badge, when
 from hookhub.admin.keyset import LogAdmin, Order
@@ -24,9 +24,9 @@ from hookhub.admin.presenters import (
     NAMED_ORGANIZATION,
     NAMED_REPOSITORY,
     NAMED_WEBHOOK,
-    facts_of,
-    shown_attempt,
-    shown_payload,
+    attempt_context,
+    delivery_facts,
+    payload_context,
 )
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.models import Scope
@@ -125,8 +125,10 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         count = redelivery.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
         reasons = [reason for delivery in chosen if (reason := why_not_sent_again(delivery)) is not None]
         reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
-        self.note(request, [delivery for delivery in chosen if why_not_sent_again(delivery) is None], "Redelivered.")
-        self.tell(request, f"{deliveries(count)} queued for redelivery." if count else "", tally(reasons))
+        self.record_action(
+            request, [delivery for delivery in chosen if why_not_sent_again(delivery) is None], "Redelivered."
+        )
+        self.report(request, f"{deliveries(count)} queued for redelivery." if count else "", reasons)
 
     @admin.action(description="Cancel selected deliveries…", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
@@ -143,40 +145,41 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
                     "opts": self.opts,
                     "chosen": chosen,
                     "able": len(chosen) - len(reasons),
-                    "left_alone": tally(reasons),
+                    "skipped": count_reasons(reasons),
                     "action_checkbox_name": ACTION_CHECKBOX_NAME,
                 },
             )
         count = redelivery.cancel([delivery.pk for delivery in chosen], now=timezone.now())
         reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
-        self.note(request, [delivery for delivery in chosen if why_not_called_off(delivery) is None], "Cancelled.")
-        self.tell(request, f"{deliveries(count)} cancelled." if count else "", tally(reasons))
+        self.record_action(
+            request, [delivery for delivery in chosen if why_not_called_off(delivery) is None], "Cancelled."
+        )
+        self.report(request, f"{deliveries(count)} cancelled." if count else "", reasons)
         return None
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show everything about one delivery."""
-        del form_url, extra_context
         delivery: Delivery = self.find(request, object_id)
         now = timezone.now()
         event = Event.objects.filter(pk=delivery.event_id).first()
         webhook = Webhook.objects.select_related("organization", "repository").get(pk=delivery.webhook_id)
         latest = Attempt.objects.filter(delivery=delivery).order_by("-number")[:ATTEMPTS_SHOWN]
-        attempts = [shown_attempt(attempt) for attempt in reversed(latest)]
+        attempts = [attempt_context(attempt) for attempt in reversed(latest)]
         return self.show(
             request,
             "hookhub/admin/delivery.html",
             delivery,
             state=state_badge(delivery.state, delivery.get_state_display()),
             explanation=explain(delivery, webhook, now=now),
-            facts=facts_of(delivery, webhook, now=now),
+            facts=delivery_facts(delivery, webhook, now=now),
             webhook=webhook,
             webhook_page=page_of(webhook),
             attempts=attempts,
             attempts_left_out=max(0, delivery.attempts_made - len(attempts)),
             event=event,
-            payload=shown_payload(event),
+            payload=payload_context(event),
             may_act=self.has_act_permission(request, delivery),
             may_redeliver=why_not_sent_again(delivery) is None,
             may_cancel=why_not_called_off(delivery) is None,
@@ -194,7 +197,7 @@ class AttemptAdmin(LogAdmin):
     search_help_text = "Enter a full attempt ID or delivery ID."
     columns = ("id", "delivery_id", "number", "outcome", "status", "url", "duration", "started_at")
 
-    def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
+    def rows_with_scope(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
         """Return the attempts for webhooks of the organizations in which the user has ``scope``."""
         if is_unrestricted(request):
             return rows
@@ -240,7 +243,6 @@ class AttemptAdmin(LogAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Redirect to the attempt's section on its delivery's page."""
-        del form_url, extra_context
         attempt: Attempt = self.find(request, object_id)
         page = reverse("admin:deliveries_delivery_change", args=[attempt.delivery_id])
         return HttpResponseRedirect(f"{page}#attempt-{attempt.number}")

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from deliveries.models import Organization
 from deliveries.webhooks.fields import InvalidFields
-from hookhub.admin.base import Guarded
+from hookhub.admin.base import OrganizationScoped
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.event_types import registry
 from hookhub.models import OwnEventType
@@ -57,7 +57,7 @@ class EventTypeForm(ModelForm):
 
 
 @admin.register(OwnEventType)
-class EventTypeAdmin(Guarded):
+class EventTypeAdmin(OrganizationScoped):
     organization_path = "organization"
     form = EventTypeForm
     list_display = ("type", "organization", "description", "changed_at")
@@ -69,12 +69,10 @@ class EventTypeAdmin(Guarded):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Make the organization and the type of an existing event type read-only."""
-        del request
         return () if obj is None else ("organization", "type", "created_at", "changed_at")
 
     def save_model(self, request: HttpRequest, obj: OwnEventType, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
         """Register or change the event type as the API does."""
-        del request
         now = timezone.now()
         if change:
             obj = registry.change(obj, form.wanted, now=now)
@@ -100,12 +98,10 @@ class EventTypeAdmin(Guarded):
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Delete one event type as the API does."""
-        del request
         if isinstance(obj, OwnEventType):
             registry.forget(obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete several event types as the API does."""
-        del request
         for row in queryset:
             registry.forget(row, now=timezone.now())

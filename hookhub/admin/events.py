@@ -19,9 +19,9 @@ from hookhub.admin.presenters import (
     NAMED_ORGANIZATION,
     NAMED_REPOSITORY,
     NAMED_WEBHOOK,
+    delivery_row,
     moment,
-    row_of,
-    shown_payload,
+    payload_context,
 )
 
 
@@ -80,7 +80,6 @@ class EventAdmin(LogAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show one event with its payload and its deliveries."""
-        del form_url, extra_context
         event: Event = self.find(request, object_id)
         now = timezone.now()
         owed = Delivery.objects.filter(event=event).order_by("id").prefetch_related(Prefetch("webhook", NAMED_WEBHOOK))
@@ -101,7 +100,7 @@ class EventAdmin(LogAdmin):
             event,
             event=event,
             facts=facts,
-            payload=shown_payload(event),
-            rows=[row_of(delivery, now=now) for delivery in owed[:ATTEMPTS_SHOWN]],
+            payload=payload_context(event),
+            rows=[delivery_row(delivery, now=now) for delivery in owed[:ATTEMPTS_SHOWN]],
             most=ATTEMPTS_SHOWN,
         )

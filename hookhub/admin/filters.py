@@ -43,7 +43,6 @@ class LogFilter(SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: object) -> Iterable[tuple[str, str]]:
         """Return the choices as (value, label) pairs."""
-        del request, model_admin
         return self.options.items()
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:

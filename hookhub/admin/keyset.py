@@ -141,7 +141,6 @@ class LogChangeList(ChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str | Combinable]:
         """Return the log's own order, which cannot be changed."""
-        del request, queryset
         return [*self.order.names()]
 
     @property
@@ -234,7 +233,6 @@ class LogAdmin(PluralTitle, ReadOnly):
 
     def order_for(self, wanted: dict[str, str]) -> Order:
         """Return the order that suits the filters."""
-        del wanted
         return Order(("id",), descending=True)
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
@@ -247,7 +245,6 @@ class LogAdmin(PluralTitle, ReadOnly):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the change list with keyset pagination."""
-        del request, kwargs
         return LogChangeList
 
     def get_search_results(

@@ -50,7 +50,6 @@ class LimitLogins:
         self, request: HttpRequest, view: object, args: object, kwargs: Mapping[str, Any]
     ) -> HttpResponse | None:
         """Count an attempt before the view hashes its password; return a 429 response beyond the limits."""
-        del view, args, kwargs
         matched = request.resolver_match
         if request.method != "POST" or matched is None or matched.view_name not in VIEWS:
             return None

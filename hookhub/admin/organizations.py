@@ -29,7 +29,6 @@ class Undeletable(SavesChangedFieldsOnly):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Return False."""
-        del request, obj
         return False
 
 
@@ -76,7 +75,6 @@ class OrganizationAdmin(Audited, Named):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Allow only superusers to change an organization's limits."""
-        del obj
         return ("created_at",) if request.user.is_superuser else ("created_at", "limits")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -112,5 +110,4 @@ class RepositoryAdmin(Audited, Named):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Make the organization of an existing repository read-only: its webhooks and its log belong to it too."""
-        del request
         return ("created_at",) if obj is None else ("organization", "created_at")

@@ -25,7 +25,7 @@ def moment(at: datetime | None, *, now: datetime) -> SafeString | str:
     return "–" if at is None else format_html("{} <small>({})</small>", exact(at), relative(at, now=now))
 
 
-def facts_of(delivery: Delivery, webhook: Webhook, *, now: datetime) -> list[tuple[str, object]]:
+def delivery_facts(delivery: Delivery, webhook: Webhook, *, now: datetime) -> list[tuple[str, object]]:
     """Return the facts on a delivery's page as (title, value) pairs."""
     facts: list[tuple[str, object]] = [
         ("Event", format_html('{} <a href="{}"><code>{}</code></a>', delivery.event_type,
@@ -49,7 +49,7 @@ def facts_of(delivery: Delivery, webhook: Webhook, *, now: datetime) -> list[tup
     return facts
 
 
-def shown_attempt(attempt: Attempt) -> dict[str, object]:
+def attempt_context(attempt: Attempt) -> dict[str, object]:
     """Return the context of an attempt's section, with everything from the receiver as printable text."""
     body = bytes(attempt.response_body)
     return {
@@ -70,7 +70,7 @@ def shown_attempt(attempt: Attempt) -> dict[str, object]:
     }
 
 
-def shown_payload(event: Event | None) -> dict[str, object] | None:
+def payload_context(event: Event | None) -> dict[str, object] | None:
     """Return an event's payload, indented and as published, both cut to what one page shows; None without an event."""
     if event is None:
         return None
@@ -87,7 +87,7 @@ def shown_payload(event: Event | None) -> dict[str, object] | None:
     }
 
 
-def row_of(delivery: Delivery, *, now: datetime) -> dict[str, object]:
+def delivery_row(delivery: Delivery, *, now: datetime) -> dict[str, object]:
     """Return the context of one row in a short list of deliveries."""
     return {
         "page": page_of(delivery),

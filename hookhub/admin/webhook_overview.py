@@ -71,7 +71,7 @@ def nearest_rank(ordered: list[timedelta], percent: int) -> timedelta | None:
     return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None
 
 
-def figures(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
+def metrics(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
     """Return a webhook's numbers as (title, value) pairs, each from a query of bounded cost."""
     measures = measure(webhook)
     log = Delivery.objects.filter(webhook=webhook)

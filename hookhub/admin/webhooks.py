@@ -17,13 +17,13 @@ from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.rates import TooMany
 from deliveries.webhooks import fields, lifecycle
-from hookhub.admin.base import ObjectActions, PluralTitle, page_of, tally
+from hookhub.admin.base import ObjectActions, PluralTitle, page_of
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.formatting import deliveries, when
 from hookhub.admin.forms.webhook import WebhookForm
-from hookhub.admin.presenters import row_of
+from hookhub.admin.presenters import delivery_row
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
-from hookhub.admin.webhook_overview import figures, headers_of, health, secrets_of, signs
+from hookhub.admin.webhook_overview import headers_of, health, metrics, secrets_of, signs
 from hookhub.event_types import examples
 from hookhub.http.authorization import MASTER_ONLY
 from hookhub.models import Scope
@@ -38,7 +38,7 @@ SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is
 OBJECT_ACTIONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable", "Enable", lambda webhook: not webhook.active),
     ("enable_and_release", "Enable and send held deliveries", lambda webhook: not webhook.active),
-    ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and holds(webhook)),
+    ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and has_held(webhook)),
     ("ping", "Send ping", lambda webhook: webhook.active),
     ("rotate_secret", "Rotate secret", lambda webhook: webhook.deleted_at is None and signs(webhook)),
     ("disable", "Disable", lambda webhook: webhook.active),
@@ -72,9 +72,9 @@ class WebhookAdmin(PluralTitle, ObjectActions):
     delete_confirmation_template = "hookhub/admin/webhook_delete.html"
     delete_selected_confirmation_template = "hookhub/admin/webhook_delete_selected.html"
 
-    def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
+    def rows_with_scope(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
         """Return the webhooks of the user's organizations; where the API requires a master key, only an owner's."""
-        own = super().own_rows(request, rows, scope=scope)
+        own = super().rows_with_scope(request, rows, scope=scope)
         return own.exclude(organization__in=self._closed_to(request))
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -151,7 +151,6 @@ class WebhookAdmin(PluralTitle, ObjectActions):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Webhook | None = None) -> tuple[str, ...]:
         """Make the organization and the repository of an existing webhook read-only."""
-        del request
         return () if obj is None else ("organization", "repository")
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -244,61 +243,61 @@ class WebhookAdmin(PluralTitle, ObjectActions):
         self._enable(request, queryset, release_held=True)
 
     def _enable(self, request: HttpRequest, queryset: QuerySet[Webhook], *, release_held: bool) -> None:
-        done, left_alone, released = [], [], 0
+        done, skipped, released = [], [], 0
         for webhook in selected(queryset):
             if webhook.deleted_at is not None:
-                left_alone.append("deleted")
-            elif webhook.disabled_at is None and not (release_held and holds(webhook)):
-                left_alone.append("already enabled")
+                skipped.append("deleted")
+            elif webhook.disabled_at is None and not (release_held and has_held(webhook)):
+                skipped.append("already enabled")
             else:
                 _, count = redelivery.enable(webhook.pk, release_held=release_held, now=timezone.now())
                 released += count
                 done.append(webhook)
         more = f" {deliveries(released)} queued." if release_held else ""
-        self.note(request, done, "Enabled.")
-        self.tell(request, f"{named(done)} enabled.{more}" if done else "", tally(left_alone))
+        self.record_action(request, done, "Enabled.")
+        self.report(request, f"{named(done)} enabled.{more}" if done else "", skipped)
 
     @admin.action(description="Disable selected webhooks", permissions=["act"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Disable the active ones of the selected webhooks, and hold their deliveries."""
-        done, left_alone, held = [], [], 0
+        done, skipped, held = [], [], 0
         for webhook in selected(queryset):
             if not webhook.active:
-                left_alone.append("not enabled")
+                skipped.append("not enabled")
                 continue
             _, count = redelivery.disable(webhook.pk, now=timezone.now())
             held += count
             done.append(webhook)
-        self.note(request, done, "Disabled.")
-        self.tell(request, f"{named(done)} disabled. {deliveries(held)} held." if done else "", tally(left_alone))
+        self.record_action(request, done, "Disabled.")
+        self.report(request, f"{named(done)} disabled. {deliveries(held)} held." if done else "", skipped)
 
     @admin.action(description="Send ping to selected webhooks", permissions=["act"])
     def ping(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send a ping to the active ones of the selected webhooks, and link to the deliveries."""
-        done, left_alone = [], []
+        done, skipped = [], []
         for webhook in selected(queryset):
             if not webhook.active:
-                left_alone.append("not enabled")
+                skipped.append("not enabled")
                 continue
             delivery = redelivery.ping(webhook, now=timezone.now())
             shown = format_html('Ping sent to {}. <a href="{}">View delivery</a>', str(webhook), page_of(delivery))
             self.message_user(request, shown, messages.SUCCESS)
             done.append(webhook)
-        self.note(request, done, "Ping sent.")
-        self.tell(request, "", tally(left_alone))
+        self.record_action(request, done, "Ping sent.")
+        self.report(request, "", skipped)
 
     @admin.action(description="Send test event to selected webhooks", permissions=["act"])
     def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Send each selected webhook an example of the posted type, or of the first type it subscribes to."""
-        done, left_alone = [], []
+        done, skipped = [], []
         for webhook in selected(queryset.select_related("organization")):
             if not webhook.active:
-                left_alone.append("not enabled")
+                skipped.append("not enabled")
                 continue
             try:
                 sample = examples.choose(webhook, request.POST.get("type") or None)
             except fields.InvalidFields as error:
-                left_alone.append(f"({error.faults['type']})")
+                skipped.append(f"({error.faults['type']})")
                 continue
             delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
             shown = format_html(
@@ -309,29 +308,29 @@ class WebhookAdmin(PluralTitle, ObjectActions):
             )
             self.message_user(request, shown, messages.SUCCESS)
             done.append(webhook)
-        self.note(request, done, "Test event sent.")
-        self.tell(request, "", tally(left_alone))
+        self.record_action(request, done, "Test event sent.")
+        self.report(request, "", skipped)
 
     @admin.action(description="Rotate secrets of selected webhooks", permissions=["act"])
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
         """Replace the secret of each selected webhook and show it once; the old one signs until the overlap ends."""
-        done, left_alone = [], []
+        done, skipped = [], []
         for webhook in selected(queryset):
             if webhook.deleted_at is not None:
-                left_alone.append("deleted")
+                skipped.append("deleted")
                 continue
             if not signs(webhook):
-                left_alone.append("whose format does not sign requests")
+                skipped.append("whose format does not sign requests")
                 continue
             try:
                 _, secret = lifecycle.rotate_secret(webhook.pk, now=timezone.now())
             except vault.Unreadable as error:
-                left_alone.append(f"({error})")
+                skipped.append(f"({error})")
                 continue
             self.show_secret(request, webhook, secret)
             done.append(webhook)
-        self.note(request, done, "Secret rotated.")
-        self.tell(request, "", tally(left_alone))
+        self.record_action(request, done, "Secret rotated.")
+        self.report(request, "", skipped)
 
 
 def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
@@ -341,13 +340,13 @@ def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
     able = may_act and webhook.deleted_at is None
     return {
         "health": health(webhook, now=now),
-        "figures": figures(webhook, now=now),
+        "metrics": metrics(webhook, now=now),
         "last_delivery": webhook.last_delivery_status,
         "last_delivery_at": when(webhook.last_delivery_at, now=now),
         "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,
         "secrets": secrets_of(webhook, now=now),
         "own_headers": headers_of(webhook),
-        "rows": [row_of(delivery, now=now) for delivery in latest],
+        "rows": [delivery_row(delivery, now=now) for delivery in latest],
         "tests": sorted(examples.samples_for(webhook)) if able and webhook.active else [],
         "buttons": [(name, text) for name, text, fits in OBJECT_ACTIONS if able and fits(webhook)],
     }
@@ -363,7 +362,7 @@ def ids_of(queryset: QuerySet[Webhook]) -> list[int]:
     return sorted(queryset.values_list("pk", flat=True))
 
 
-def holds(webhook: Webhook) -> bool:
+def has_held(webhook: Webhook) -> bool:
     """Return whether the webhook has held deliveries."""
     return Delivery.objects.filter(webhook=webhook, state="held").exists()
 

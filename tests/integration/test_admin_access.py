@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from deliveries.models import Arrival, Attempt, AuditEntry, Delivery, Event, Organization, Repository, Webhook
 from deliveries.sending.sender import Sender
-from hookhub.admin.base import Guarded
+from hookhub.admin.base import OrganizationScoped
 from hookhub.admin.sealed_messages import SealedSessionStorage
 from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
 from tests.receiver import Receiver
@@ -94,7 +94,9 @@ def tenants(db: None, receiver: Receiver, sender: Sender) -> tuple[dict[type[Mod
 
 
 def test_every_page_is_built_on_the_one_guarded_class() -> None:
-    assert [model._meta.label for model in MODELS if not isinstance(admin.site._registry[model], Guarded)] == []
+    assert [
+        model._meta.label for model in MODELS if not isinstance(admin.site._registry[model], OrganizationScoped)
+    ] == []
 
 
 def names_of(model: type[Model], *, depth: int = 3) -> Iterator[str]:
@@ -345,13 +347,13 @@ def test_the_front_page_counts_the_own_organizations_only(tenants: Any, receiver
     client, operator = staff(mine[Organization]), staff(None, name="root")
     User.objects.filter(username="root").update(is_superuser=True)
 
-    def figures(who: Client) -> dict[str, str]:
+    def metrics(who: Client) -> dict[str, str]:
         answer = who.get("/admin/")
-        return {figure.title: figure.value for figure in answer.context["at_a_glance"]().figures}
+        return {metric.title: metric.value for metric in answer.context["dashboard"]().metrics}
 
-    assert figures(client)["Disabled webhooks"] == "0"
-    assert figures(operator)["Disabled webhooks"] == "2"
-    assert {figures(client)[title] for title in ("Ready", "Failed (last 24 hours)", "Events awaiting fan-out")} == {"0"}
+    assert metrics(client)["Disabled webhooks"] == "0"
+    assert metrics(operator)["Disabled webhooks"] == "2"
+    assert {metrics(client)[title] for title in ("Ready", "Failed (last 24 hours)", "Events awaiting fan-out")} == {"0"}
     assert not Arrival.objects.exists()
 
 

@@ -93,12 +93,12 @@ def test_no_statement_of_the_front_page_reads_what_another_organization_has(smal
 
     with measured() as read:
         own = [small.organization.pk]
-        figures = {figure.title: figure.value for figure in dashboard.figures(own, now=now)}
+        metrics = {metric.title: metric.value for metric in dashboard.metrics(own, now=now)}
         oldest = dashboard.oldest_due(own, now=now + timedelta(hours=1))
         last = dashboard.latest_attempt_at(own)
-        shown = dashboard.at_a_glance(request)
+        shown = dashboard.load(request)
 
-    assert figures == {
+    assert metrics == {
         "Ready": "1", "Sending": "0", "Scheduled": "0", "Held": "1", "Failed (last 24 hours)": "1",
         "Events awaiting fan-out": "1", "Failing webhooks": "0", "Disabled webhooks": "0",
     }  # fmt: skip
@@ -107,7 +107,7 @@ def test_no_statement_of_the_front_page_reads_what_another_organization_has(smal
     assert shown.oldest is not None
     assert len(read) >= 10
     huge = [Organization.objects.get(slug="huge").pk]
-    of_huge = {figure.title: figure.value for figure in dashboard.figures(huge, now=now)}
+    of_huge = {metric.title: metric.value for metric in dashboard.metrics(huge, now=now)}
     titles = ("Ready", "Held", "Failed (last 24 hours)", "Events awaiting fan-out")
     assert [of_huge[title] for title in titles] == ["1,000"] * 4
     assert {sql: rows for sql, rows in read.items() if rows > MAX_ROWS} == {}

@@ -14,8 +14,9 @@ from deliveries import vault
 from deliveries.models import Organization, Repository
 from deliveries.webhooks import fields as terms
 from deliveries.webhooks import lifecycle
-from hookhub.admin.api_keys import ApiKeyAdmin, MembershipAdmin
+from hookhub.admin.api_keys import ApiKeyAdmin
 from hookhub.admin.organizations import RepositoryAdmin
+from hookhub.admin.users import MembershipAdmin
 from hookhub.api import organizations
 from hookhub.api.organizations import RepositoryView
 from hookhub.models import ApiKey, Membership, Scope

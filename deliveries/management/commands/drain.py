@@ -19,7 +19,6 @@ class Command(BaseCommand):
         parser.add_argument("--quiet", action="store_true", help="print no summary")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        del args
         # The handler only sets a flag, because an exception could be raised in the middle of a COMMIT.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: shutdown.request_shutdown())

@@ -27,7 +27,6 @@ class Command(BaseCommand):
     @audit.by_command("reencrypt_secrets")
     def handle(self, *_: Any, **options: Any) -> None:
         """Check that all secrets can be decrypted, and re-encrypt them."""
-        del options
         total = Webhook.objects.kept().count()
         self.stdout.write(f"Checking that the secrets of {total:,} webhooks can be decrypted.")
         self.stdout.flush()

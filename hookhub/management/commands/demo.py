@@ -68,7 +68,6 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
-        del args, options
         if shutil.which("git") is None:
             raise CommandError("The demo requires git; install it and try again.")
         try:

@@ -16,6 +16,5 @@ class Command(BaseCommand):
         parser.add_argument("process", choices=sorted(procfile.commands()))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        del args
         os.chdir(procfile.ROOT)
         os.execve("/bin/sh", ["sh", "-c", procfile.commands()[options["process"]]], dict(procfile.environment()))  # noqa: S606 - our own Procfile

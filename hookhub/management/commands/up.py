@@ -53,7 +53,6 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, help=f"the port to listen on [the first free one from {DEFAULT_PORT}]")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        del args
         if options["port"] and not is_free(options["host"], options["port"]):
             raise CommandError(
                 f"Port {options['port']} is in use; stop the process that listens there, or choose another with --port."

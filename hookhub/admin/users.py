@@ -1,4 +1,4 @@
-"""Users, groups and passwords: Django's own pages, with every change in the audit log."""
+"""The admin's pages of users, groups and memberships, with every change in the audit log."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,27 +11,29 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
 from deliveries import audit
+from hookhub.admin import filters
 from hookhub.admin.auditing import Audited
+from hookhub.admin.base import SavesChangedFieldsOnly
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.audited import audited
 from hookhub.models import Membership, Scope
 
 if TYPE_CHECKING:
-    PlainUserAdmin = UserAdmin[User]
+    DjangoUserAdmin = UserAdmin[User]
 else:
     # Generic in the type stubs only, not at run time.
-    PlainUserAdmin = UserAdmin
+    DjangoUserAdmin = UserAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
 @admin.register(User)
-class PersonAdmin(Audited, PlainUserAdmin):
+class AuditedUserAdmin(Audited, DjangoUserAdmin):
     """Users. Only superusers may change them; other staff see the members of their organizations."""
 
     # A user who may set passwords or tick "superuser" can act as any other user.
-    def own_rows(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
+    def rows_with_scope(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
         """Return the members of the organizations in which the user has ``scope``; all users for a superuser."""
         if is_unrestricted(request):
             return rows
@@ -39,7 +41,7 @@ class PersonAdmin(Audited, PlainUserAdmin):
         return rows.filter(pk__in=colleagues.values("user_id"))
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Allow users with the view permission; ``own_rows`` decides which users they see."""
+        """Allow users with the view permission; ``rows_with_scope`` decides which users they see."""
         return request.user.has_perm("auth.view_user") or super().has_view_permission(request, obj)
 
     def get_list_filter(self, request: HttpRequest) -> Any:
@@ -57,14 +59,29 @@ class PersonAdmin(Audited, PlainUserAdmin):
                 record_password(found.pk, before)
         return response
 
-    def lost_with(self, obj: Any) -> list[Model]:
+    def cascaded(self, obj: Any) -> list[Model]:
         """Return the memberships that are deleted with a user."""
         return list(Membership.objects.filter(user=obj).select_related("user", "organization"))
 
 
 @admin.register(Group)
-class PeoplesGroupAdmin(Audited, GroupAdmin):
+class AuditedGroupAdmin(Audited, GroupAdmin):
     pass
+
+
+@admin.register(Membership)
+class MembershipAdmin(Audited, SavesChangedFieldsOnly):
+    organization_path = "organization"
+    change_scope = Scope.MASTER
+    list_display = ("user", "organization", "role")
+    list_filter = ("role", filters.OrganizationFilter)
+    list_select_related = ("user", "organization")
+    search_fields = ("user__username", "user__email", "organization__slug")
+    autocomplete_fields = ("user", "organization")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Make user and organization read-only: the old organization's audit log would not show a move to another."""
+        return () if obj is None else ("user", "organization")
 
 
 def change_own_password(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:

@@ -1,0 +1,72 @@
+"""The admin's pages of replays, with their progress."""
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Prefetch
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from hookhub.admin import filters
+from hookhub.admin.formatting import state_badge, when
+from hookhub.admin.keyset import LogAdmin
+from hookhub.admin.presenters import NAMED_ORGANIZATION, moment
+from hookhub.models import Replay
+
+
+@admin.register(Replay)
+class ReplayAdmin(LogAdmin):
+    organization_path = "organization"
+    list_display = ("replay", "organization", "shown_state", "progress", "redelivered", "created")
+    list_filter = (filters.OrganizationFilter,)
+    columns = ("id", "organization_id", "state", "total", "examined", "redelivered", "created_at")
+
+    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
+        """Return all filters: there are few replays, so any scan of them is cheap."""
+        return set(wanted)
+
+    def shown_with(self) -> list["Prefetch[Any]"]:
+        """Return the prefetch of the organizations' slugs."""
+        return [Prefetch("organization", NAMED_ORGANIZATION)]
+
+    @admin.display(description="Replay")
+    def replay(self, obj: Replay) -> SafeString:
+        return format_html('<code class="hh-id">{}</code>', obj.id)
+
+    @admin.display(description="State")
+    def shown_state(self, obj: Replay) -> SafeString:
+        return state_badge(obj.state, obj.get_state_display())
+
+    @admin.display(description="Progress")
+    def progress(self, obj: Replay) -> SafeString:
+        return format_html(
+            '<progress max="{}" value="{}"></progress> {} of {}',
+            max(obj.total, 1),
+            obj.examined,
+            obj.examined,
+            obj.total,
+        )
+
+    @admin.display(description="Created")
+    def created(self, obj: Replay) -> SafeString | str:
+        return when(obj.created_at, now=timezone.now())
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one replay and its progress."""
+        replay: Replay = self.find(request, object_id)
+        now = timezone.now()
+        facts = [
+            ("State", state_badge(replay.state, replay.get_state_display())),
+            ("Organization", replay.organization.slug),
+            ("Progress", self.progress(replay)),
+            ("Redelivered", replay.redelivered),
+            ("Created", moment(replay.created_at, now=now)),
+            ("Finished", moment(replay.finished_at, now=now)),
+        ]
+        selection = json.dumps(replay.asked, indent=2, ensure_ascii=False)
+        return self.show(request, "hookhub/admin/replay.html", replay, facts=facts, selection=selection)
