@@ -1,6 +1,6 @@
 """Evicts cached rows when another process changes them: a thread per web process listens for PostgreSQL's NOTIFY.
 
-While the connection is down, cached entries still expire after ``remembering.SPAN``.
+While the connection is down, cached entries still expire after ``row_cache.TTL``.
 """
 
 import logging
@@ -27,33 +27,33 @@ RETRY_DELAY = timedelta(seconds=2)
 POLL_INTERVAL = timedelta(seconds=1)
 
 
-def forget(notice: str) -> None:
+def invalidate(notice: str) -> None:
     """Evict from this process's caches what a database notification is about."""
     kind, _, name = notice.partition(":")
     match kind:
         case "api_key":
-            authentication.forget(name)
+            authentication.invalidate(name)
         case "event_types" if _is_number(name):
-            registry.forget_organization(int(name))
+            registry.invalidate_organization(int(name))
         case "organization" if _is_number(name):
-            authentication.forget_organization(int(name))
-            registry.forget_organization(int(name))
-            fast_path.forget_organization(int(name))
+            authentication.invalidate_organization(int(name))
+            registry.invalidate_organization(int(name))
+            fast_path.invalidate_organization(int(name))
         case _:
             # From a newer version, or from another program that notifies this channel. Evicting too much costs a few
             # queries; evicting too little may let a revoked key in.
-            forget_everything()
+            invalidate_all()
 
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 20
 
 
-def forget_everything() -> None:
+def invalidate_all() -> None:
     """Empty this process's caches of database rows."""
-    authentication.forget_all()
-    registry.forget_all()
-    fast_path.forget_all()
+    authentication.invalidate_all()
+    registry.invalidate_all()
+    fast_path.invalidate_all()
 
 
 class Listener:
@@ -72,7 +72,7 @@ class Listener:
             return
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="change-notices", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="cache-invalidation", daemon=True)
                 self._thread.start()
 
     def stop(self) -> None:
@@ -96,11 +96,11 @@ class Listener:
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
         # Changes made before LISTEN took effect were not received.
-        forget_everything()
+        invalidate_all()
         self.is_listening.set()
         while not self._stopping.is_set():
             for notice in connection.connection.notifies(timeout=POLL_INTERVAL.total_seconds()):
-                forget(notice.payload)
+                invalidate(notice.payload)
 
 
 _listener = Listener()

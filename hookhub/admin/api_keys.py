@@ -106,7 +106,7 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
         now = timezone.now()
         if change:
             api_keys.change(obj, form.changes(), now=now)
-            authentication.forget(obj.key_id)
+            authentication.invalidate(obj.key_id)
             return
         issued, text = ApiKey.issue(
             organization=obj.organization,
@@ -150,7 +150,7 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
             except InvalidFields:
                 skipped.append("revoked or expired")
                 continue
-            authentication.forget(key.key_id)
+            authentication.invalidate(key.key_id)
             self.show_key(request, text)
             rolled.append(changed)
         self.record_action(request, rolled, "Rolled.")
@@ -163,7 +163,7 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
         valid = [key for key in chosen if key.revoke(now=now)]
         count, too_late = len(valid), len(chosen) - len(valid)
         for key in valid:
-            authentication.forget(key.key_id)
+            authentication.invalidate(key.key_id)
         self.record_action(request, valid, "Revoked.")
         done = "1 key revoked." if count == 1 else f"{count} keys revoked." if count else ""
         self.report(request, done, ["already revoked"] * too_late)

@@ -76,13 +76,13 @@ class ApiKeyView(GenericAPIView[ApiKey]):
         refuse_unknown_fields(serializer)
         serializer.is_valid(raise_exception=True)
         changed = api_keys.change(key, serializer.validated_data, now=timezone.now())
-        authentication.forget(key.key_id)
+        authentication.invalidate(key.key_id)
         return Response(ApiKeySerializer(changed).data)
 
     def delete(self, request: Request, key_id: str) -> Response:
         key = self.find(request, key_id)
         key.revoke(now=timezone.now())
-        authentication.forget(key.key_id)
+        authentication.invalidate(key.key_id)
         return Response(status=204)
 
 
@@ -103,7 +103,7 @@ class RollView(ApiKeyView):
         wanted = serializer.validated_data
         overlap = None if "overlap_seconds" not in wanted else timedelta(seconds=wanted["overlap_seconds"])
         rolled, text = api_keys.roll(key, overlap=overlap, expires_at=wanted.get("expires_at"), now=timezone.now())
-        authentication.forget(key.key_id)
+        authentication.invalidate(key.key_id)
         return with_text(rolled, text)
 
 

@@ -17,7 +17,7 @@ from hookhub.audited import audited
 from hookhub.event_types import schemas
 from hookhub.event_types.schemas import Budget
 from hookhub.models import OwnEventType
-from hookhub.remembering import Memory
+from hookhub.row_cache import RowCache
 
 # An organization's types are always loaded together.
 MAX_CUSTOM_TYPES = 200
@@ -38,7 +38,7 @@ def own(organization: Organization) -> Catalogue:
     return Catalogue("own", {row.type: as_event_type(row) for row in rows}, lists_families=True)
 
 
-_remembered = Memory[int, Catalogue]()
+_catalogues = RowCache[int, Catalogue]()
 
 
 def cached_custom(organization: Organization, *, now: datetime) -> Catalogue:
@@ -46,22 +46,22 @@ def cached_custom(organization: Organization, *, now: datetime) -> Catalogue:
 
     That is good enough to accept an event; an event that it rejects must be checked against the database again.
     """
-    found = _remembered.recall(organization.pk, now=now)
+    found = _catalogues.get(organization.pk, now=now)
     if found is None:
-        generation = _remembered.generation
+        generation = _catalogues.generation
         found = own(organization)
-        _remembered.learn(organization.pk, found, now=now, generation=generation)
+        _catalogues.put(organization.pk, found, now=now, generation=generation)
     return found
 
 
-def forget_organization(organization_id: int) -> None:
+def invalidate_organization(organization_id: int) -> None:
     """Evict an organization's types from this process's cache."""
-    _remembered.forget(organization_id)
+    _catalogues.evict(organization_id)
 
 
-def forget_all() -> None:
+def invalidate_all() -> None:
     """Evict all types from this process's cache."""
-    _remembered.clear()
+    _catalogues.clear()
 
 
 def find(organization: Organization, event_type: str, data: object, *, own: Catalogue) -> EventType | None:
@@ -104,7 +104,7 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
                 audit.record("event_type.created", target=target, after=state, now=now)
         except IntegrityError as error:
             raise Taken from error
-    _remembered.forget(organization.pk)
+    _catalogues.evict(organization.pk)
     return row
 
 
@@ -122,7 +122,7 @@ def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) ->
         row.changed_at = now
         row.save(update_fields=[*granted, "changed_at"])
         audit.record_update("event_type.updated", target=target, before=state_before, after=audited(row)[1], now=now)
-    _remembered.forget(row.organization_id)
+    _catalogues.evict(row.organization_id)
     return row
 
 
@@ -132,7 +132,7 @@ def forget(row: OwnEventType, *, now: datetime) -> None:
         target, state = audited(row)
         if row.delete()[0]:
             audit.record("event_type.deleted", target=target, before=state, now=now)
-    _remembered.forget(row.organization_id)
+    _catalogues.evict(row.organization_id)
 
 
 def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> dict[str, str | None]:

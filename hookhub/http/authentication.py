@@ -20,7 +20,7 @@ from hookhub.http.client_address import address_of
 from hookhub.http.networks import contains
 from hookhub.key_text import KEY, is_mistyped
 from hookhub.models import ApiKey, digest
-from hookhub.remembering import Memory
+from hookhub.row_cache import RowCache
 
 log = logging.getLogger("hookhub.api")
 
@@ -87,33 +87,33 @@ def find(key_id: str) -> ApiKey | None:
     return ApiKey.objects.select_related("organization").filter(key_id=key_id, revoked_at=None).first()
 
 
-_remembered = Memory[str, ApiKey]()
+_cached_keys = RowCache[str, ApiKey]()
 
 
 def find_cached(key_id: str, *, now: datetime) -> ApiKey | None:
     """Return what ``find`` does, from a cache of a few seconds; requests share the key, so treat it as read-only."""
-    key = _remembered.recall(key_id, now=now)
+    key = _cached_keys.get(key_id, now=now)
     if key is not None:
         return key
-    generation = _remembered.generation
+    generation = _cached_keys.generation
     if (key := find(key_id)) is not None:
-        _remembered.learn(key_id, key, now=now, generation=generation)
+        _cached_keys.put(key_id, key, now=now, generation=generation)
     return key
 
 
-def forget(key_id: str) -> None:
+def invalidate(key_id: str) -> None:
     """Drop a changed or revoked key from this process's cache."""
-    _remembered.forget(key_id)
+    _cached_keys.evict(key_id)
 
 
-def forget_organization(organization_id: int) -> None:
+def invalidate_organization(organization_id: int) -> None:
     """Drop the keys of a changed or deleted organization from this process's cache."""
-    _remembered.forget_where(lambda _, key: key.organization_id == organization_id)
+    _cached_keys.evict_where(lambda _, key: key.organization_id == organization_id)
 
 
-def forget_all() -> None:
+def invalidate_all() -> None:
     """Clear this process's cache of keys."""
-    _remembered.clear()
+    _cached_keys.clear()
 
 
 def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request | None, now: datetime) -> ApiKey:

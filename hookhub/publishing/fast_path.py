@@ -30,15 +30,15 @@ from hookhub.http.authorization import organization_of, require
 from hookhub.http.parsers import whole
 from hookhub.models import ApiKey, Scope
 from hookhub.publishing import parse
-from hookhub.remembering import Memory
+from hookhub.row_cache import RowCache
 
 JSON = "application/json"
 CONTENT_TYPES = parse.NDJSON | {JSON}
 # Accept headers sent by programs that read JSON; any other one needs the framework's content negotiation.
 ACCEPTED = frozenset({"*/*", JSON, "application/json, */*", "application/json, text/plain, */*"})
 
-_organizations = Memory[tuple[int, str], Organization]()
-_repositories = Memory[tuple[int, str], int]()
+_organizations = RowCache[tuple[int, str], Organization]()
+_repositories = RowCache[tuple[int, str], int]()
 
 
 def accept(request: HttpRequest) -> HttpResponse | None:
@@ -111,33 +111,33 @@ def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: 
         named = request.GET.get("organization")
     if key.organization is not None or named is None:
         return organization_of(key, named)
-    found = _organizations.recall((key.pk, named), now=now)
+    found = _organizations.get((key.pk, named), now=now)
     if found is None:
         generation = _organizations.generation
         found = organization_of(key, named)
-        _organizations.learn((key.pk, named), found, now=now, generation=generation)
+        _organizations.put((key.pk, named), found, now=now, generation=generation)
     return found
 
 
 def _ids_of(organization: Organization, names: Iterable[str], *, now: datetime) -> dict[str, int]:
     """Return the ids, by name, of those of an organization's repositories that have one of these names."""
-    found = {name: _repositories.recall((organization.pk, name), now=now) for name in names}
+    found = {name: _repositories.get((organization.pk, name), now=now) for name in names}
     known = {name: repository_id for name, repository_id in found.items() if repository_id is not None}
     if len(known) < len(found):
         generation = _repositories.generation
         for name, repository_id in repositories_named(organization, found.keys() - known.keys()).items():
             known[name] = repository_id
-            _repositories.learn((organization.pk, name), repository_id, now=now, generation=generation)
+            _repositories.put((organization.pk, name), repository_id, now=now, generation=generation)
     return known
 
 
-def forget_organization(organization_id: int) -> None:
+def invalidate_organization(organization_id: int) -> None:
     """Drop a changed or deleted organization and its repositories from this process's cache."""
-    _organizations.forget_where(lambda _, organization: organization.pk == organization_id)
-    _repositories.forget_where(lambda question, _: question[0] == organization_id)
+    _organizations.evict_where(lambda _, organization: organization.pk == organization_id)
+    _repositories.evict_where(lambda key, _: key[0] == organization_id)
 
 
-def forget_all() -> None:
+def invalidate_all() -> None:
     """Clear this process's cache of organizations and repositories."""
     _organizations.clear()
     _repositories.clear()

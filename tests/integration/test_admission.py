@@ -45,7 +45,7 @@ def test_a_connection_that_the_server_has_ended_refuses_no_body(organization: Or
     known = key_of(organization)
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as link:
         link.execute("SELECT pg_terminate_backend(%s, 10000)", [connection.connection.info.backend_pid])
-    authentication.forget_all()
+    authentication.invalidate_all()
 
     assert refusal_of_caller(known) is None
     assert authentication.find_cached(known["HTTP_AUTHORIZATION"].split("_")[1], now=timezone.now()) is not None

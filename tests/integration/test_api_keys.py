@@ -16,8 +16,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from deliveries.models import Event, Organization, Repository
-from hookhub import api_keys, key_text, remembering
-from hookhub.cache_invalidation import CHANNEL, Listener, forget
+from hookhub import api_keys, key_text, row_cache
+from hookhub.cache_invalidation import CHANNEL, Listener, invalidate
 from hookhub.event_types import registry
 from hookhub.http import authentication
 from hookhub.http.authentication import MISTYPED, UNKNOWN
@@ -74,7 +74,7 @@ def test_a_key_from_before_there_were_checksums_is_accepted(organization: Organi
 def test_an_expired_key_is_refused_with_a_sentence_that_says_so(api: Caller) -> None:
     assert api.post("/v1/events", EVENT).status_code == 202
     ApiKey.objects.update(expires_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.now().tzinfo))
-    authentication.forget_all()
+    authentication.invalidate_all()
 
     for answer in (api.post("/v1/events", EVENT), api.get("/v1/webhooks")):
         assert answer.status_code == 401
@@ -129,7 +129,7 @@ def test_a_rolled_key_has_two_secrets_until_the_overlap_ends(api: Caller) -> Non
     assert [caller.post("/v1/events", EVENT).status_code for caller in (api, fresh)] == [202, 202]
 
     ApiKey.objects.update(previous_secret_expires_at=timezone.now())
-    authentication.forget_all()
+    authentication.invalidate_all()
     refused = api.post("/v1/events", EVENT)
     assert (refused.status_code, message(refused)) == (401, UNKNOWN)
     assert fresh.post("/v1/events", EVENT).status_code == 202
@@ -242,7 +242,7 @@ def test_a_notice_has_this_process_refuse_a_revoked_key_at_once(
     ApiKey.objects.filter(pk=key.pk).update(revoked_at=timezone.now())
     assert api.post("/v1/events", EVENT).status_code == 202
 
-    forget(f"{kind}:{key.key_id if kind == 'api_key' else organization.pk}")
+    invalidate(f"{kind}:{key.key_id if kind == 'api_key' else organization.pk}")
 
     assert api.post("/v1/events", EVENT).status_code == 401
     assert Event.objects.count() == 2
@@ -280,7 +280,7 @@ def test_webhooks_that_only_master_keys_may_touch_are_so_at_every_address(
 @pytest.mark.django_db(transaction=True)
 def test_a_key_revoked_by_another_process_is_forgotten_by_notice(api: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     # The cached key can only be invalidated by the notification.
-    monkeypatch.setattr(remembering, "SPAN", timedelta(days=1))
+    monkeypatch.setattr(row_cache, "TTL", timedelta(days=1))
     listener = Listener()
     listener.ensure_started()
     try:

@@ -51,7 +51,7 @@ def test_a_notice_that_is_not_understood_has_everything_forgotten_and_ends_nothi
     ApiKey.objects.update(revoked_at=now)
     assert authentication.find_cached(key.key_id, now=now) is not None
 
-    cache_invalidation.forget(notice)
+    cache_invalidation.invalidate(notice)
 
     assert authentication.find_cached(key.key_id, now=now) is None
 

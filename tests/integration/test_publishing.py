@@ -18,7 +18,7 @@ from deliveries.events import NameSnapshot, NewEvent, StaleNames
 from deliveries.models import Event, Organization, Repository
 from hookhub.api.events import EventsView
 from hookhub.models import ApiKey, Membership, Scope
-from hookhub.remembering import SPAN
+from hookhub.row_cache import TTL
 from tests.api import Caller, faults
 from tests.story import ReadOnly, counted_statements
 
@@ -177,7 +177,7 @@ def test_a_key_revoked_elsewhere_opens_nothing_more_after_a_few_seconds(publishe
     with freeze_time(now) as clock:
         assert publisher.post("/v1/events", event).status_code == 202
         revoke(publisher)
-        clock.tick(SPAN - timedelta(microseconds=1))
+        clock.tick(TTL - timedelta(microseconds=1))
         within = publisher.post("/v1/events", event)
         clock.tick(timedelta(microseconds=1))
         after = publisher.post("/v1/events", event)
