@@ -14,11 +14,11 @@ from celery import Celery
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from django.conf import settings  # noqa: E402 - Django must be set up first, for this import and those below
+from django.conf import settings
 
-from deliveries import pipeline, vault  # noqa: E402
-from deliveries.formats import FORMATS, Message  # noqa: E402
-from deliveries.models import Attempt, Delivery  # noqa: E402
+from deliveries import pipeline, vault
+from deliveries.formats import FORMATS, Message
+from deliveries.models import Attempt, Delivery
 
 app = Celery("naive", broker=settings.CELERY_BROKER_URL)
 app.conf.task_default_queue = f"{settings.HOOKHUB_QUEUE}-naive"

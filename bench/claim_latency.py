@@ -15,12 +15,12 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from django.conf import settings  # noqa: E402 - Django must be set up first, for this import and those below
+from django.conf import settings
 
-from deliveries import pipeline  # noqa: E402
-from deliveries.db import sql  # noqa: E402
-from deliveries.pipeline import claiming  # noqa: E402
-from deliveries.worker.database_clock import DatabaseClock  # noqa: E402
+from deliveries import pipeline
+from deliveries.db import sql
+from deliveries.pipeline import claiming
+from deliveries.worker.database_clock import DatabaseClock
 
 REPETITIONS = 40
 # Repetitions before the measured ones, in which the statements are prepared.

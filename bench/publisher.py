@@ -184,7 +184,7 @@ class Publisher:
         else:
             made = socket.create_connection((parts.hostname, parts.port))
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.setblocking(False)  # noqa: FBT003 - accepts only a positional argument
+        made.setblocking(False)
         return Line(made)
 
     def _send(self, line: Line, meant_at: float) -> None:

@@ -46,7 +46,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        self.listener.setblocking(False)  # noqa: FBT003 - accepts only a positional argument
+        self.listener.setblocking(False)
         self.port = self.listener.getsockname()[1]
         self.epoll = select.epoll()
         self.epoll.register(self.listener.fileno(), select.EPOLLIN)
@@ -80,7 +80,7 @@ class Receiver:
                 connection, _ = self.listener.accept()
             except BlockingIOError:
                 return
-            connection.setblocking(False)  # noqa: FBT003 - accepts only a positional argument
+            connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.open[connection.fileno()] = connection
             self.epoll.register(connection.fileno(), select.EPOLLIN)
@@ -171,12 +171,12 @@ class Receiver:
             self.arrivals.clear()
             self.most_in_flight = Counter(self.in_flight)
         body = json.dumps(told).encode()
-        connection.setblocking(True)  # noqa: FBT003 - accepts only a positional argument
+        connection.setblocking(True)
         connection.sendall(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
         )
         connection.sendall(body)
-        connection.setblocking(False)  # noqa: FBT003 - accepts only a positional argument
+        connection.setblocking(False)
 
 
 def facts_of(request: bytes, end: int) -> tuple[bytes, float]:

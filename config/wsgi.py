@@ -8,12 +8,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 django = get_wsgi_application()
 
-from django.conf import settings  # noqa: E402 - only usable after Django is set up
+from django.conf import settings
 
-from hookhub.addresses import mounted  # noqa: E402
-from hookhub.cache_invalidation import listening  # noqa: E402
-from hookhub.server.limits import Limits  # noqa: E402
-from hookhub.server.wsgi import Limited  # noqa: E402
+from hookhub.addresses import mounted
+from hookhub.cache_invalidation import listening
+from hookhub.server.limits import Limits
+from hookhub.server.wsgi import Limited
 
 application = mounted(
     Limited(listening(django), limits=Limits(publish=settings.HOOKHUB_REQUEST_LIMIT)),

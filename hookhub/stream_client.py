@@ -89,11 +89,11 @@ class StreamPublisher:
 
     def publish(
         self,
-        type: str,  # noqa: A002 - the name of the field in the API.
+        type: str,
         data: Any,
         *,
         repository: str | None = None,
-        id: str | None = None,  # noqa: A002 - the name of the field in the API.
+        id: str | None = None,
         timestamp: datetime | None = None,
         organization: str | None = None,
     ) -> str:

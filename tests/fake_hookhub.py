@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         fake.connections += 1
         super().__init__(*connection)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name that http.server uses
+    def log_message(self, format: str, *args: Any) -> None:
         """Log nothing."""
 
     def do_POST(self) -> None:

@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # All tests come from one address.
 os.environ.setdefault("HOOKHUB_REQUESTS_PER_ADDRESS", "0")
 
-from hookhub.embedded import servers  # noqa: E402 - reads the variables above
+from hookhub.embedded import servers
 
 # xdist workers inherit the controller's REDIS_URL, which must be replaced by their own.
 OWN_REDIS = not os.environ.get("REDIS_URL") or os.environ.get("HOOKHUB_TESTS_OWN_REDIS") == "1"

@@ -9,9 +9,9 @@ patches.set_clock_wrong()
 # Lets the harness dump the threads of a process that does not stop in time; children inherit it.
 faulthandler.register(signal.SIGUSR2)
 
-import django  # noqa: E402 - every import must see the wrong clock
+import django
 
-from config.celery import app  # noqa: E402
+from config.celery import app
 
 django.setup()
 patches.prove_clock_wrong()

@@ -93,7 +93,7 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
         can_change = () if obj.revoked_at is not None else ("expires_at", "networks")
         return tuple(name for name in self.get_fields(request, obj) if name not in {"name", *can_change})
 
-    def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
+    def get_form(self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **kwargs: Any) -> Any:
         """Return the form without those extra fields that this user, or this key, does not have."""
         form = super().get_form(request, obj, change, **kwargs)
         shown = set(self.get_fields(request, obj)) - set(self.get_readonly_fields(request, obj))
@@ -101,7 +101,7 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
             form.base_fields.pop(name, None)
         return form
 
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         """Issue a key and show its text once, or change an existing key."""
         now = timezone.now()
         if change:

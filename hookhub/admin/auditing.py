@@ -15,14 +15,14 @@ from hookhub.audited import audited
 class Audited(OrganizationScoped):
     """Records what its form saves and what is deleted here; list it before the class that saves."""
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Remember the state of the row before it is saved."""
         if change:
             found = self.model.objects.select_for_update(of=("self",), no_key=True).filter(pk=obj.pk).first()
             form.state_before = None if found is None else audited(found)[1]
         super().save_model(request, obj, form, change)
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:  # noqa: FBT001 - as above
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Record the change after groups and permissions are saved too."""
         super().save_related(request, form, formsets, change)
         self.record_saved(form.instance, form, change=change)

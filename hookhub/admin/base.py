@@ -59,7 +59,7 @@ class OrganizationScoped(ModelAdmin):
             return False
         if obj is None or obj.pk is None:
             return organizations_of(request, scope=self.change_scope).exists()
-        rows = self.model._default_manager.filter(pk=obj.pk)  # noqa: SLF001 - Django documents it
+        rows = self.model._default_manager.filter(pk=obj.pk)
         return self.rows_with_scope(request, rows, scope=self.change_scope).exists()
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
@@ -90,7 +90,7 @@ class OrganizationScoped(ModelAdmin):
         """Offer and accept only rows of organizations in which the user may make the change."""
         related = self.admin_site._registry.get(db_field.remote_field.model)  # noqa: SLF001 - as Django's own widgets do
         if isinstance(related, OrganizationScoped) and "queryset" not in kwargs:
-            rows = related.model._default_manager.all()  # noqa: SLF001 - Django documents it
+            rows = related.model._default_manager.all()
             kwargs["queryset"] = related.rows_with_scope(request, rows, scope=self.change_scope)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
@@ -135,7 +135,7 @@ class OrganizationScoped(ModelAdmin):
 class SavesChangedFieldsOnly(OrganizationScoped):
     """Saves only those fields that the user has changed in the form."""
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Save only the changed fields, and only of a row that still exists.
 
         Saving all fields would create a deleted row again, and could undo the revocation of a key.
@@ -230,7 +230,7 @@ class ObjectActions(OrganizationScoped):
 
 def page_of(found: Model) -> str:
     """Return the path of an object's page."""
-    opts = found._meta  # noqa: SLF001 - Django documents it; the underscore only keeps it apart from fields
+    opts = found._meta
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(str(found.pk))])
 
 

@@ -71,7 +71,7 @@ class EventTypeAdmin(OrganizationScoped):
         """Make the organization and the type of an existing event type read-only."""
         return () if obj is None else ("organization", "type", "created_at", "changed_at")
 
-    def save_model(self, request: HttpRequest, obj: OwnEventType, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+    def save_model(self, request: HttpRequest, obj: OwnEventType, form: Any, change: bool) -> None:
         """Register or change the event type as the API does."""
         now = timezone.now()
         if change:

@@ -57,7 +57,7 @@ class Order:
         words = text.split("~")
         if len(words) != len(self.columns):
             raise ValueError("its position belongs to another list")
-        fields = {field.attname: field for field in model._meta.fields}  # noqa: SLF001 - Django documents it
+        fields = {field.attname: field for field in model._meta.fields}
         try:
             return tuple(fields[column].to_python(word) for column, word in zip(self.columns, words, strict=True))
         except ValidationError as error:

@@ -49,7 +49,7 @@ class AuditedUserAdmin(Audited, DjangoUserAdmin):
         declared = super().get_list_filter(request)
         return declared if is_unrestricted(request) else [name for name in declared if name != "groups"]
 
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's name
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:
         """Set a user's password and record it in the audit log."""
         with transaction.atomic():
             found: Any = self.get_object(request, id)

@@ -161,7 +161,7 @@ class WebhookAdmin(PluralTitle, ObjectActions):
         """Allow no second deletion of a webhook."""
         return super().has_delete_permission(request, obj) and not is_deleted(obj)
 
-    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+    def save_model(self, request: HttpRequest, obj: Webhook, form: Any, change: bool) -> None:
         """Create or change the webhook through the engine, and show a new secret once."""
         now, secret = timezone.now(), None
         if change:

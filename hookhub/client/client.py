@@ -57,11 +57,11 @@ class Client:
 
     def publish(
         self,
-        type: str,  # noqa: A002 - the name of the field in the API.
+        type: str,
         data: Any,
         *,
         repository: str | None = None,
-        id: str | None = None,  # noqa: A002 - the name of the field in the API.
+        id: str | None = None,
         timestamp: datetime | None = None,
         organization: str | None = None,
     ) -> PublishedEvent:
@@ -100,7 +100,7 @@ class Client:
         event: str | None = None,
         repository: str | None = None,
         state: str | Sequence[str] | None = None,
-        type: str | None = None,  # noqa: A002 - the name of the field in the API.
+        type: str | None = None,
         after: datetime | None = None,
         before: datetime | None = None,
     ) -> Replay:

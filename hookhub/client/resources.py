@@ -58,7 +58,7 @@ class Webhooks:
         repository: str | None = None,
         organization: str | None = None,
         name: str | None = None,
-        format: str | None = None,  # noqa: A002 - the name of the field in the API.
+        format: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Json:
         """Create a webhook and return it; ``secret`` is in this response and cannot be read later.
@@ -145,7 +145,7 @@ class Deliveries:
         event: str | None = None,
         repository: str | None = None,
         state: str | Sequence[str] | None = None,
-        type: str | None = None,  # noqa: A002 - the name of the field in the API.
+        type: str | None = None,
         after: datetime | None = None,
         before: datetime | None = None,
         page_size: int | None = None,

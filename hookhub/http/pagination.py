@@ -32,7 +32,7 @@ class Cursor(CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any] | None:
         """Return the requested page; raise a 422 for an invalid limit or cursor."""
-        is_by_uuid = isinstance(queryset.model._meta.pk, UUIDField)  # noqa: SLF001 - Django documents _meta
+        is_by_uuid = isinstance(queryset.model._meta.pk, UUIDField)
         self.position = UUID if is_by_uuid else NUMBER
         if whole_number(request.query_params.get("limit", "1"), most=self.max_page_size) is None:
             raise invalid({"limit": f"must be an integer from 1 to {self.max_page_size}"})

@@ -48,7 +48,7 @@ def verify(
     headers: Headers,
     *,
     secrets: str | Sequence[str],
-    format: str | None = None,  # noqa: A002 - the name of the field in the API.
+    format: str | None = None,
     tolerance: timedelta = TOLERANCE,
     max_event_age: timedelta | None = None,
     now: datetime | None = None,

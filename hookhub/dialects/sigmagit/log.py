@@ -24,12 +24,12 @@ class SigmagitAttemptSerializer(serializers.Serializer[Any]):
     """An attempt in a webhook's log."""
 
     id = serializers.UUIDField()
-    webhookId = serializers.UUIDField()  # noqa: N815 - Sigmagit's names
-    eventType = serializers.CharField()  # noqa: N815
+    webhookId = serializers.UUIDField()
+    eventType = serializers.CharField()
     payload = serializers.JSONField(allow_null=True)
-    statusCode = serializers.IntegerField(allow_null=True)  # noqa: N815
+    statusCode = serializers.IntegerField(allow_null=True)
     response = serializers.CharField(help_text="Response body, or the error if there was no response.")
-    deliveredAt = serializers.DateTimeField()  # noqa: N815
+    deliveredAt = serializers.DateTimeField()
 
 
 def answer_with_log(webhook: Webhook) -> HttpResponseBase:

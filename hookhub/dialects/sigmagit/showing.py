@@ -34,15 +34,15 @@ class SigmagitWebhookSerializer(serializers.Serializer[Any]):
     """A webhook."""
 
     id = serializers.UUIDField()
-    repositoryId = serializers.UUIDField(allow_null=True)  # noqa: N815 - Sigmagit's names
+    repositoryId = serializers.UUIDField(allow_null=True)
     url = serializers.CharField()
     events = serializers.ListField(child=serializers.CharField())
     active = serializers.BooleanField()
-    lastDeliveryAt = serializers.DateTimeField(allow_null=True)  # noqa: N815
-    lastDeliveryStatus = serializers.ChoiceField(["success", "failed"], allow_null=True)  # noqa: N815
-    failureCount = serializers.IntegerField()  # noqa: N815
-    createdAt = serializers.DateTimeField()  # noqa: N815
-    updatedAt = serializers.DateTimeField()  # noqa: N815
+    lastDeliveryAt = serializers.DateTimeField(allow_null=True)
+    lastDeliveryStatus = serializers.ChoiceField(["success", "failed"], allow_null=True)
+    failureCount = serializers.IntegerField()
+    createdAt = serializers.DateTimeField()
+    updatedAt = serializers.DateTimeField()
     secret = serializers.CharField(required=False, help_text="Present only if the change generated a new secret.")
 
 

@@ -39,7 +39,7 @@ class RecordingUser:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._default_manager = RecordingUsers(model._default_manager)  # noqa: SLF001 - documented by Django
+        self._default_manager = RecordingUsers(model._default_manager)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)

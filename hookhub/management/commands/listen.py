@@ -202,7 +202,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_PUT = do_PATCH = do_DELETE = do_GET = do_HEAD = do_POST  # noqa: N815 - the names that http.server requires.
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's parameter name.
+    def log_message(self, format: str, *args: Any) -> None:
         """Log nothing; requests are printed by ``_show``."""
 
     def _take(self) -> None:
