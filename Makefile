@@ -11,6 +11,8 @@ UPGRADE ?=
 BENCHES ?=
 # The scenarios that `make chaos` runs, and its seed. Default: all, and a random seed.
 SCENARIOS ?=
+# The tests that `make coverage` runs, as arguments of pytest. Default: all.
+TESTS ?=
 # The number of examples that `make fuzz` generates for each operation. It uses SEED too.
 EXAMPLES ?=
 SEED ?=
@@ -18,9 +20,10 @@ SEED ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
+DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types fast hunt contract fuzz acceptance format bench hostile chaos chaos-mutants clean
+.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types coverage fast hunt contract fuzz acceptance format bench hostile chaos chaos-mutants docs screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -42,7 +45,7 @@ $(READY): requirements.txt requirements-dev.txt
 
 lock: ## write requirements*.txt from requirements*.in; UPGRADE="django redis" upgrades these packages, UPGRADE=all all of them
 	@test -x $(BIN)/uv || $(MAKE) --no-print-directory venv
-	@for list in requirements requirements-dev; do \
+	@for list in requirements requirements-dev requirements-docs; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
 	    $(if $(filter all,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package ,$(UPGRADE))) $$list.in --output-file $$list.txt || exit 1; \
 	done
@@ -91,6 +94,12 @@ lint: venv ## run ruff and import-linter, and check that the migrations are comp
 types: venv ## run mypy in strict mode
 	@$(BIN)/mypy
 
+coverage: partners ## run every test, and list the lines and branches of deliveries and hookhub that no test reaches; TESTS="tests/unit"
+	@rm -rf .hookhub/coverage && mkdir -p .hookhub/coverage
+	@$(BIN)/python -m coverage run -m pytest -q -n $(JOBS) --dist worksteal $(TESTS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report $(if $(TESTS),--fail-under=0)
+
 fast: venv ## run the unit and contract tests, in half a minute and without a server
 	@HOOKHUB_TESTS_WITHOUT_SERVERS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/unit tests/contract
 
@@ -122,5 +131,16 @@ chaos: venv ## inject faults into every part for a quarter of an hour, and accou
 chaos-mutants: venv ## check that the fault harness finds bugs built in on purpose, and nothing without them
 	@$(BIN)/python -m chaos bugs controls $(if $(SEED),--seed $(SEED))
 
+docs: $(DOCS)/.ready ## build docs/ into build/docs, which `make up` serves at /docs/; a broken link is an error
+	@$(DOCS)/bin/zensical build --strict --clean
+
+$(DOCS)/.ready: $(READY) requirements-docs.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(DOCS)
+	@$(BIN)/uv pip install --quiet --python $(DOCS)/bin/python --require-hashes -r requirements-docs.txt
+	@touch $@
+
+screenshots: venv ## render the pictures of the documentation with Chromium
+	@$(BIN)/python -m tests.screenshots
+
 clean: ## delete the environment, the caches and the embedded servers' data
-	@rm -rf $(VENV) tests/partners/node_modules .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) tests/partners/node_modules build .cache .hookhub .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

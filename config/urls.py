@@ -1,14 +1,18 @@
 """The URL configuration: the API under /v1/, the admin, and the paths of the dialects."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from hookhub.dialects import DIALECTS
+from hookhub.http.documentation import documentation
 from hookhub.http.errors import not_found
 from hookhub.http.security_txt import security_txt
 
 admin.autodiscover()
+
+IN_DEVELOPMENT = settings.DEBUG or settings.HOOKHUB_DEVELOPMENT
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="root")),
@@ -20,6 +24,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     *[route for dialect in DIALECTS.values() for route in dialect.fixed],
     *[path(prefix, include(list(dialect.routes))) for dialect in DIALECTS.values() for prefix in dialect.prefixes],
+    *([path("docs/<path:path>", documentation), path("docs/", documentation, {"path": ""})] if IN_DEVELOPMENT else []),
 ]
 
 handler400 = "hookhub.http.errors.malformed_request"

@@ -32,7 +32,7 @@ def test_every_command_is_listed() -> None:
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
@@ -62,3 +62,10 @@ def test_every_dialect_has_a_row_in_the_table_of_compatibility() -> None:
     assert linked >= set(DIALECTS)
     # A column for the system, and six others.
     assert {line.count("|") for line in rows} == {8}
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    listed = re.findall(r"- ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = [str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")]
+
+    assert sorted(listed) == sorted(pages)

@@ -12,7 +12,7 @@ import pytest
 from hookhub.procfile import ROOT
 
 PACKAGES = ("config", "deliveries", "hookhub", "chaos", "bench", "testbed", "tests")
-DOCUMENTS = (ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md")))
+DOCUMENTS = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
 
 # What readers had to read twice, and what to write instead.
 INSTEAD = {
