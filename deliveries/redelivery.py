@@ -16,7 +16,6 @@ from deliveries.db import sql
 from deliveries.db.ids import first_id_at, uuid7
 from deliveries.events import targeted_event
 from deliveries.models import Delivery, Organization, Webhook
-from deliveries.webhooks import lifecycle
 
 # Deliveries in the state "sending" are excluded, because an attempt is in progress.
 CAN_BE_SENT_AGAIN = ("delivered", "failed", "cancelled", "pending", "held")
@@ -118,26 +117,6 @@ def _record(action: str, deliveries: Sequence[UUID], *, now: datetime) -> None:
         target = Target("delivery", str(ids[0]) if len(ids) == 1 else "", label, organization)
         after = {"count": len(ids), "deliveries": ids[:DELIVERIES_LISTED]}
         audit.record(action, target=target, after=after, now=now)
-
-
-def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webhook, int]:
-    """Enable a webhook and, with ``release_held``, release its held deliveries.
-
-    Return the webhook and how many deliveries were released at once; see ``webhooks.enable`` for the others.
-    """
-    with transaction.atomic():
-        webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
-        released = lifecycle.enable(webhook, release_held=release_held, now=now)
-        transaction.on_commit(wakeup.notify)
-    return webhook, released
-
-
-def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
-    """Disable a webhook for its owner. Return it and how many deliveries this call holds: 0 if it was not active."""
-    with transaction.atomic():
-        webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook_id)
-        held = lifecycle.disable(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now) if webhook.active else 0
-    return webhook, held
 
 
 def ping(webhook: Webhook, *, data: object = None, now: datetime) -> Delivery:

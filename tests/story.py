@@ -25,7 +25,7 @@ from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.attempting import Result
 from deliveries.pipeline.claiming import Claim
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import creating
 from tests.receiver import Receiver
 
 Answered = TypeVar("Answered")
@@ -82,7 +82,7 @@ class Forge:
     ) -> Webhook:
         """Create a webhook for the receiver; by default it gets all events of the organization."""
         terms = {"url": self.receiver.url(path), "events": ["*"], **wanted}
-        return lifecycle.create(terms, organization=self.organization, repository=repository, now=now)[0]
+        return creating.create(terms, organization=self.organization, repository=repository, now=now)[0]
 
     def event(self, event_type: str = "push", data: Any = None, *, now: datetime, **more: Any) -> NewEvent:
         """Return an event of the repository."""

@@ -1,19 +1,31 @@
 """The registry of wire formats. To add one: a module in this package, a line below, and a folder of golden files."""
 
-from deliveries.formats.base import MASK, Format, Message, Policy, Rendered
+from deliveries.formats.base import Format, Message, Policy, Rendered, SecretPolicy
 from deliveries.formats.campfire import Campfire
 from deliveries.formats.code_storage import CodeStorage
 from deliveries.formats.codmir import Codmir
 from deliveries.formats.coregit import Coregit
 from deliveries.formats.discord import Discord
 from deliveries.formats.github import GitHub
+from deliveries.formats.masking import MASK
 from deliveries.formats.sigmagit import Sigmagit
 from deliveries.formats.slack import Slack
 from deliveries.formats.social_gateway import SocialGateway
 from deliveries.formats.standard_webhooks import StandardWebhooks
 from deliveries.formats.unknown import Unknown
 
-__all__ = ["DEFAULT", "FORMATS", "MASK", "Format", "Message", "Policy", "Rendered", "choices", "format_of"]
+__all__ = [
+    "DEFAULT",
+    "FORMATS",
+    "MASK",
+    "Format",
+    "Message",
+    "Policy",
+    "Rendered",
+    "SecretPolicy",
+    "choices",
+    "format_of",
+]
 
 DEFAULT = StandardWebhooks.slug
 

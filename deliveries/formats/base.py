@@ -4,24 +4,23 @@ import secrets
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import ClassVar, Literal, NamedTuple
-from urllib.parse import urlsplit
+
+from deliveries.formats.masking import mask_path, mask_query
 
 # ``refused``: the attempt failed and may be retried. ``rejected``: this message would fail on every retry. ``gone``:
 # every later message would fail, too.
 Verdict = Literal["delivered", "refused", "rejected", "gone"]
-
-# Shown in place of a secret.
-MASK = "********"
 
 
 class Message(NamedTuple):
     """The input of ``Format.render``: everything that a format can send in one attempt of one delivery.
 
     ``payload`` is the event's data, one JSON value, byte for byte as published. ``secrets`` are the live ones, newest
-    first; there is at least one, unless ``Format.signs`` is not "always". ``occurred_at`` is the event's time and the
-    same in all attempts; ``sent_at`` is the time of this attempt. ``webhook_number`` and ``scope_number`` are integer
-    ids, for systems that use such: of the webhook, and of the organization or repository that it belongs to.
+    first; there is at least one, unless ``Format.secret_policy`` allows none. ``occurred_at`` is the event's time and
+    the same in all attempts; ``sent_at`` is the time of this attempt. ``webhook_number`` and ``scope_number`` are
+    integer ids, for systems that use such: of the webhook, and of the organization or repository it belongs to.
     """
 
     delivery_id: str
@@ -57,6 +56,24 @@ class Policy:
     auto_disable: bool = True
 
 
+class SecretPolicy(Enum):
+    """Whether webhooks of a format have a secret to sign with; if it is optional, an empty one means none."""
+
+    REQUIRED = "always"
+    OPTIONAL = "if asked"
+    NONE = "never"
+
+    @property
+    def allows_secret(self) -> bool:
+        """Return whether a webhook can have a secret."""
+        return self is not SecretPolicy.NONE
+
+    @property
+    def allows_none(self) -> bool:
+        """Return whether a webhook can have no secret; then its requests are not signed."""
+        return self is not SecretPolicy.REQUIRED
+
+
 class Format(ABC):
     """One wire format. ``deliveries.formats.FORMATS`` lists all of them."""
 
@@ -66,8 +83,7 @@ class Format(ABC):
     policy: ClassVar[Policy] = Policy()
     # Headers that the format sends itself and custom headers must not override, in lower case.
     reserved_headers: ClassVar[frozenset[str]]
-    # Whether webhooks of this format have a secret: all; all except those whose owner sets an empty one; or none.
-    signs: ClassVar[Literal["always", "if asked", "never"]] = "always"
+    secret_policy: ClassVar[SecretPolicy] = SecretPolicy.REQUIRED
     # Whether knowing the URL is enough to post to the receiver, so that it must be masked.
     url_is_secret: ClassVar[bool] = False
 
@@ -93,22 +109,9 @@ class Format(ABC):
         """Return a new random secret in the form that this format's receivers expect."""
         return "whsec_" + secrets.token_hex(24)
 
-    def fault_in_secret(self, secret: str) -> str | None:
+    def secret_error(self, secret: str) -> str | None:
         """Return what is wrong with a secret that an owner supplies, or None if it is valid."""
         return None if 8 <= len(secret) <= 255 and secret.isprintable() else "must be 8 to 255 printable characters"
-
-
-def mask_path(url: str) -> str:
-    """Return a URL with everything after the host masked."""
-    scheme, host, *_ = urlsplit(url)
-    return f"{scheme}://{host}/{MASK}"
-
-
-def mask_query(url: str) -> str:
-    """Return a URL with each value in its query masked, because it may be a token; the names stay."""
-    before, mark, query = url.partition("?")
-    parts = [f"{part.partition('=')[0]}={MASK}" if "=" in part else part and MASK for part in query.split("&")]
-    return before + mark + "&".join(parts)
 
 
 def stamp(moment: datetime, *, milliseconds: bool = False) -> str:

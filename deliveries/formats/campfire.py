@@ -1,7 +1,7 @@
 """Campfire's wire format: a summary of the event as one line of plain text, for a chat room."""
 
 from deliveries.compact_json import encode
-from deliveries.formats.base import Format, Message, Rendered, Verdict
+from deliveries.formats.base import Format, Message, Rendered, SecretPolicy, Verdict
 from deliveries.formats.summary import Summary, summarise
 from deliveries.formats.text import fit
 from deliveries.version import USER_AGENT
@@ -18,7 +18,7 @@ class Campfire(Format):
     slug = "campfire"
     title = "Campfire"
     reserved_headers = frozenset({"content-type", "user-agent"})
-    signs = "never"
+    secret_policy = SecretPolicy.NONE
 
     def render(self, message: Message) -> Rendered:
         said = {"message": {"type": "TextMessage", "body": write(summarise(message))}}

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 
 from deliveries.compact_json import encode
-from deliveries.formats.base import Format, Message, Rendered, Verdict, stamp
+from deliveries.formats.base import Format, Message, Rendered, SecretPolicy, Verdict, stamp
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
 from deliveries.version import USER_AGENT
@@ -31,7 +31,7 @@ class Discord(Format):
     slug = "discord"
     title = "Discord"
     reserved_headers = frozenset({"content-type", "user-agent"})
-    signs = "never"
+    secret_policy = SecretPolicy.NONE
     url_is_secret = True
 
     def render(self, message: Message) -> Rendered:

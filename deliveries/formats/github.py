@@ -1,7 +1,7 @@
 """GitHub's wire format, header for header, so that receivers written for GitHub accept it."""
 
 from deliveries.formats import github_family
-from deliveries.formats.base import Format, Message, Rendered
+from deliveries.formats.base import Format, Message, Rendered, SecretPolicy
 
 
 class GitHub(Format):
@@ -14,7 +14,7 @@ class GitHub(Format):
         "accept", "content-type", "user-agent", "x-github-delivery", "x-github-event", "x-github-hook-id",
         "x-github-hook-installation-target-id", "x-github-hook-installation-target-type",
     }  # fmt: skip
-    signs = "if asked"
+    secret_policy = SecretPolicy.OPTIONAL
 
     def render(self, message: Message) -> Rendered:
         content_type, body = github_family.encode(message)
@@ -34,5 +34,5 @@ class GitHub(Format):
             body=body,
         )
 
-    def fault_in_secret(self, secret: str) -> str | None:
-        return github_family.fault_in_secret(secret)
+    def secret_error(self, secret: str) -> str | None:
+        return github_family.secret_error(secret)

@@ -46,6 +46,6 @@ def sign(message: Message, body: bytes) -> tuple[Header, ...]:
     )
 
 
-def fault_in_secret(secret: str) -> str | None:
+def secret_error(secret: str) -> str | None:
     """Return what is wrong with a secret, or None. Short secrets are allowed, as at GitHub."""
     return None if 1 <= len(secret) <= 255 and secret.isprintable() else "must be 1 to 255 printable characters"

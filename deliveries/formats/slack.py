@@ -4,7 +4,7 @@ import json
 import re
 
 from deliveries.compact_json import encode
-from deliveries.formats.base import Format, Message, Rendered, Verdict
+from deliveries.formats.base import Format, Message, Rendered, SecretPolicy, Verdict
 from deliveries.formats.summary import Line, Summary, summarise
 from deliveries.formats.text import fit
 from deliveries.version import USER_AGENT
@@ -26,7 +26,7 @@ class Slack(Format):
     slug = "slack"
     title = "Slack"
     reserved_headers = frozenset({"content-type", "user-agent"})
-    signs = "never"
+    secret_policy = SecretPolicy.NONE
     url_is_secret = True
 
     def render(self, message: Message) -> Rendered:

@@ -1,7 +1,7 @@
 """SocialGateway's wire format: the payload as the body or as a form field, signed if the webhook has a secret."""
 
 from deliveries.formats import github_family
-from deliveries.formats.base import Format, Message, Rendered
+from deliveries.formats.base import Format, Message, Rendered, SecretPolicy
 
 
 class SocialGateway(Format):
@@ -16,7 +16,7 @@ class SocialGateway(Format):
         "x-socialgateway-event",
         "x-socialgateway-delivery",
     }
-    signs = "if asked"
+    secret_policy = SecretPolicy.OPTIONAL
 
     def render(self, message: Message) -> Rendered:
         content_type, body = github_family.encode(message)
@@ -31,5 +31,5 @@ class SocialGateway(Format):
             body=body,
         )
 
-    def fault_in_secret(self, secret: str) -> str | None:
-        return github_family.fault_in_secret(secret)
+    def secret_error(self, secret: str) -> str | None:
+        return github_family.secret_error(secret)

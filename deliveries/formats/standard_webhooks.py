@@ -53,7 +53,7 @@ class StandardWebhooks(Format):
     def make_secret(self) -> str:
         return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
 
-    def fault_in_secret(self, secret: str) -> str | None:
+    def secret_error(self, secret: str) -> str | None:
         try:
             size = len(key_of(secret))
         except ValueError as error:

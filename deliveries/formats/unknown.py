@@ -1,8 +1,8 @@
 """The placeholder for a wire format that this version does not know, for example during a rollout or a rollback."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from deliveries.formats.base import Format, Message, Rendered
+from deliveries.formats.base import Format, Message, Rendered, SecretPolicy
 
 
 class Unknown(Format):
@@ -12,7 +12,7 @@ class Unknown(Format):
     title: ClassVar[str] = "Unknown"
     reserved_headers: ClassVar[frozenset[str]] = frozenset()
     # No secret can be used.
-    signs: ClassVar[Literal["always", "if asked", "never"]] = "never"
+    secret_policy: ClassVar[SecretPolicy] = SecretPolicy.NONE
     url_is_secret: ClassVar[bool] = True
 
     def __init__(self, slug_elsewhere: str) -> None:

@@ -4,8 +4,6 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
-
 from deliveries import pipeline, wakeup
 from deliveries.db import sql
 from deliveries.models import Webhook
@@ -36,15 +34,7 @@ def release_the_rest(*, now: datetime) -> int:
     """Continue to release the held deliveries of webhooks that were enabled again; return how many."""
     released = 0
     for webhook_id in Webhook.objects.filter(releasing_since__isnull=False).order_by("id").values_list("id", flat=True):
-        with transaction.atomic():
-            webhook = lifecycle.lock(webhook_id)
-            if webhook is None or webhook.releasing_since is None:
-                continue
-            count = lifecycle.release(webhook, now=now) if webhook.active else 0
-            if count < sql.AT_ONCE:
-                webhook.releasing_since = None
-                webhook.save(update_fields=["releasing_since"])
-        released += count
+        released += lifecycle.continue_release(webhook_id, now=now)
     return released
 
 

@@ -96,8 +96,8 @@ def signing_secrets(to: Destination, *, wire_format: Format, now: datetime) -> t
 
     Raises vault.Unreadable, and vault.NoLiveSecret because a webhook that signs must never send unsigned.
     """
-    sealed, uid = to.sealed_secrets, to.webhook_uid
-    if wire_format.signs == "never" or (wire_format.signs == "if asked" and not vault.open_secrets(sealed, of=uid)):
+    sealed, uid, policy = to.sealed_secrets, to.webhook_uid, wire_format.secret_policy
+    if policy.allows_none and not (policy.allows_secret and vault.open_secrets(sealed, of=uid)):
         return ()
     return tuple([secret.text for secret in vault.live_secrets(sealed, of=uid, now=now)])
 

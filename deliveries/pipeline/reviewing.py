@@ -20,7 +20,7 @@ def review(*, now: datetime) -> list[Webhook]:
     disabled = []
     for webhook_id in lifecycle.to_review():
         with transaction.atomic():
-            webhook = lifecycle.lock(webhook_id)
+            webhook = Webhook.objects.locked().filter(pk=webhook_id).first()
             if webhook is None:
                 continue
             reason = disabling.should_disable(
@@ -34,7 +34,7 @@ def review(*, now: datetime) -> list[Webhook]:
             )
             lifecycle.mark_reviewed(webhook)
             if reason is not None and webhook.active:
-                lifecycle.disable(webhook, reason=Webhook.DisabledReason(reason), now=now)
+                lifecycle.disable_locked(webhook, reason=Webhook.DisabledReason(reason), now=now)
                 accept([lifecycle.disabled_event(webhook, now=now)], now=now)
                 disabled.append(webhook)
     return disabled

@@ -10,7 +10,7 @@ from deliveries import plain_text
 from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
 from deliveries.formats import FORMATS, MASK
 from deliveries.policy import hops
-from deliveries.sending import url as target
+from deliveries.sending import url
 from deliveries.sending.own_hosts import own_hosts_from_settings
 from deliveries.sending.sender import policy_from_settings
 from deliveries.webhooks.masks import SEND_THE_SECRET, is_masked_url
@@ -30,52 +30,64 @@ MAX_HEADER_LENGTH = 2000
 # Characters that JSON allows and a PostgreSQL text cannot hold: NUL and unpaired surrogates.
 UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
 # Headers that control the connection; only the sender sets them.
-HEADERS_KEPT_BACK = frozenset(
+CONNECTION_HEADERS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
 )
 
 
 class InvalidFields(ValueError):
-    """One or more fields are invalid. ``faults`` maps each field name to the error, a sentence without its subject."""
+    """One or more fields are invalid. ``errors`` maps each field name to the error, a sentence without its subject."""
 
-    def __init__(self, faults: Mapping[str, str]) -> None:
-        super().__init__("; ".join(f"{name}: {fault}" for name, fault in faults.items()))
-        self.faults = dict(faults)
+    def __init__(self, errors: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {error}" for name, error in errors.items()))
+        self.errors = dict(errors)
 
 
-def check(wanted: Mapping[str, object], *, format_now: str | None = None) -> Fields:
+def validate(fields: Mapping[str, object], *, current_format: str | None = None) -> Fields:
     """Validate a webhook's fields and return them as they are stored. Raise InvalidFields with every invalid field.
 
-    ``format_now`` is the format of the webhook being changed; a ``format`` in ``wanted`` takes precedence. The result
-    has the keys of ``wanted``. Numbers of seconds are converted to timedeltas, and the URL is normalized.
+    ``current_format`` is the format of the webhook being changed; a ``format`` in ``fields`` takes precedence. The
+    result has the keys of ``fields``. Numbers of seconds are converted to timedeltas, and the URL is normalized.
     """
-    granted: Fields = {}
-    faults: dict[str, str] = {}
-    slug = wanted.get("format", format_now)
-    for name, value in wanted.items():
-        check_field = CHECKS.get(name)
-        if check_field is None:
-            faults[name] = f"is not a known field; known fields: {', '.join(CHECKS)}"
+    cleaned: Fields = {}
+    errors: dict[str, str] = {}
+    slug = fields.get("format", current_format)
+    for name, value in fields.items():
+        validator = VALIDATORS.get(name)
+        if validator is None:
+            errors[name] = f"is not a known field; known fields: {', '.join(VALIDATORS)}"
             continue
         try:
-            granted[name] = check_field(value, slug if isinstance(slug, str) else "")
+            cleaned[name] = validator(value, slug if isinstance(slug, str) else "")
         except ValueError as error:
-            faults[name] = str(error)
-    if faults:
-        raise InvalidFields(faults)
-    return granted
+            errors[name] = str(error)
+    if errors:
+        raise InvalidFields(errors)
+    return cleaned
+
+
+def require_known_format(slug: str) -> None:
+    """Raise InvalidFields if this version does not know the format."""
+    if slug not in FORMATS:
+        error = f"{slug} is unknown to this version of HookHub; upgrade, or choose another format"
+        raise InvalidFields({"format": error})
+
+
+def as_headers(value: object) -> dict[str, str]:
+    """Return validated custom headers; {} for anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def _url(value: object, _slug: str) -> str:
     # Checked for every format, because the masked URL may come from a webhook with another one.
     if isinstance(value, str) and is_masked_url(value):
         raise ValueError("is masked; send the full URL")
-    url = target.check(
-        value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=target.resolve_quickly
+    checked = url.check(
+        value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=url.resolve_quickly
     )
-    if (reason := own_hosts_from_settings().reason_against(url)) is not None:
+    if (reason := own_hosts_from_settings().reason_against(checked)) is not None:
         raise ValueError(reason)
-    return url
+    return checked
 
 
 def _events(value: object, _slug: str) -> list[str]:
@@ -83,9 +95,9 @@ def _events(value: object, _slug: str) -> list[str]:
         raise ValueError('must be a list of at least one event type, or ["*"] for all')
     if len(value) > MAX_EVENTS:
         raise ValueError(f"must contain at most {MAX_EVENTS} event types")
-    for word in value:
-        if not isinstance(word, str) or not (word == EVERYTHING or is_type(word)):
-            raise ValueError(f"{str(word)[:100]!r} is not a valid event type: {TYPE_RULE}")
+    for event in value:
+        if not isinstance(event, str) or not (event == EVERYTHING or is_type(event)):
+            raise ValueError(f"{str(event)[:100]!r} is not a valid event type: {TYPE_RULE}")
     return list(dict.fromkeys(value))
 
 
@@ -104,18 +116,17 @@ def _content_type(value: object, slug: str) -> str:
 
 def _secret(value: object, slug: str) -> str:
     if not isinstance(value, str):
-        raise ValueError("must be a string")  # noqa: TRY004 - check() collects ValueError only
+        raise ValueError("must be a string")  # noqa: TRY004 - validate() collects ValueError only
     # The mask would be a valid secret in most formats, and it is public.
     if value == MASK:
         raise ValueError(SEND_THE_SECRET)
     wire_format = FORMATS.get(slug)
-    if wire_format is None or (value == "" and wire_format.signs != "always"):
+    if wire_format is None or (value == "" and wire_format.secret_policy.allows_none):
         return value
-    if wire_format.signs == "never":
+    if not wire_format.secret_policy.allows_secret:
         raise ValueError(f"cannot be set: the format {slug} does not sign requests")
-    fault = wire_format.fault_in_secret(value)
-    if fault is not None:
-        raise ValueError(fault)
+    if (error := wire_format.secret_error(value)) is not None:
+        raise ValueError(error)
     return value
 
 
@@ -124,31 +135,31 @@ def _headers(value: object, slug: str) -> dict[str, str]:
         raise ValueError("must be an object of header names and values")  # noqa: TRY004 - as above
     if len(value) > MAX_HEADERS:
         raise ValueError(f"must contain at most {MAX_HEADERS} headers")
-    own = FORMATS[slug].reserved_headers if slug in FORMATS else frozenset()
+    reserved = FORMATS[slug].reserved_headers if slug in FORMATS else frozenset()
     for name, text in value.items():
         if not isinstance(name, str) or not HEADER_NAME.fullmatch(name):
             raise ValueError(f"{str(name)[:100]!r} is not a valid header name")
         lowered = name.lower()
-        if lowered in HEADERS_KEPT_BACK or lowered.startswith("proxy-"):
+        if lowered in CONNECTION_HEADERS or lowered.startswith("proxy-"):
             raise ValueError(f"{name} cannot be set: it controls the connection")
         if lowered == hops.HEADER.lower():
             raise ValueError(f"{name} cannot be set: HookHub sends this header itself, to detect loops")
-        if lowered in own:
+        if lowered in reserved:
             raise ValueError(f"{name} cannot be set: the format {slug} sends this header itself")
-        if (fault := _header_value_fault(text)) is not None:
-            raise ValueError(f"the value of {name} {fault}")
+        if (error := _header_value_error(text)) is not None:
+            raise ValueError(f"the value of {name} {error}")
     if len({name.lower() for name in value}) < len(value):
         raise ValueError("must not contain a header twice; names are case-insensitive")
     return dict(value)
 
 
-def _header_value_fault(value: object) -> str | None:
+def _header_value_error(value: object) -> str | None:
     if value is None:
         return "is null; to remove a header, use PATCH /v1/webhooks/{id}/headers"
     if value == MASK:
         return "is masked; send the value itself"
-    is_good = isinstance(value, str) and len(value) <= MAX_HEADER_LENGTH and HEADER_VALUE.fullmatch(value)
-    return None if is_good else "must be 1 to 2,000 visible ASCII characters, with spaces and tabs only in between"
+    is_valid = isinstance(value, str) and len(value) <= MAX_HEADER_LENGTH and HEADER_VALUE.fullmatch(value)
+    return None if is_valid else "must be 1 to 2,000 visible ASCII characters, with spaces and tabs only in between"
 
 
 def _retry_schedule(value: object, _slug: str) -> list[timedelta] | None:
@@ -209,7 +220,7 @@ def _name(value: object, _slug: str) -> str:
     return value
 
 
-CHECKS: dict[str, Callable[[object, str], object]] = {
+VALIDATORS: dict[str, Callable[[object, str], object]] = {
     "url": _url,
     "events": _events,
     "format": _format,

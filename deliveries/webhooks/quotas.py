@@ -9,7 +9,7 @@ from deliveries import rates
 from deliveries.formats import Format
 from deliveries.limits import limit_of
 from deliveries.models import Host, Organization, Repository, Webhook
-from deliveries.webhooks import fields
+from deliveries.webhooks.fields import InvalidFields
 
 # Each new URL may cost a DNS look-up that times out.
 CHANGES = rates.Policy("webhook-changes")
@@ -21,7 +21,7 @@ def take_change(organization: Organization) -> None:
     rates.take(CHANGES, str(organization.pk), quota=limit, now=time.time())
 
 
-def require_room(organization: Organization) -> None:
+def require_webhook_quota(organization: Organization) -> None:
     """Raise InvalidFields if an organization already has the maximum number of webhooks. Call it in a transaction.
 
     It locks the organization, so that two concurrent requests cannot both use the last place.
@@ -31,11 +31,11 @@ def require_room(organization: Organization) -> None:
         return
     Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
     if Webhook.objects.kept().filter(organization=organization)[:limit].count() >= limit:
-        fault = f"has reached its limit of {limit:,} webhooks; delete some, or ask the operator to raise the limit"
-        raise fields.InvalidFields({"organization": fault})
+        error = f"has reached its limit of {limit:,} webhooks; delete some, or ask the operator to raise the limit"
+        raise InvalidFields({"organization": error})
 
 
-def require_room_at(
+def require_url_quota(
     url: str, *, wire_format: Format, organization: Organization, repository: Repository | None
 ) -> None:
     """Raise InvalidFields if too many webhooks have this URL, or this host across all organizations.
@@ -46,13 +46,13 @@ def require_room_at(
     # For a format whose URL is secret, the stored URL is masked and identifies nothing.
     if limit and not wire_format.url_is_secret:
         shown = wire_format.show_url(url)
-        alike = Webhook.objects.kept().filter(organization=organization, repository=repository, stored_url=shown)
+        same_shown = Webhook.objects.kept().filter(organization=organization, repository=repository, stored_url=shown)
         # Query values are masked in the stored URL, so compare the decrypted URLs.
-        if sum(webhook.has_url(url) for webhook in alike.only("uid", "stored_url", "sealed_url")) >= limit:
+        if sum(webhook.has_url(url) for webhook in same_shown.only("uid", "stored_url", "sealed_url")) >= limit:
             where = "the organization" if repository is None else repository.name
-            fault = f"limit reached: {limit:,} webhooks of {where} already have this URL; change one of them"
-            raise fields.InvalidFields({"url": fault})
-    at_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
-    if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and at_host[:limit].count() >= limit:
-        fault = f"limit reached: {limit:,} webhooks of all organizations use this host; ask the operator to raise it"
-        raise fields.InvalidFields({"url": fault})
+            error = f"limit reached: {limit:,} webhooks of {where} already have this URL; change one of them"
+            raise InvalidFields({"url": error})
+    same_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
+    if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and same_host[:limit].count() >= limit:
+        error = f"limit reached: {limit:,} webhooks of all organizations use this host; ask the operator to raise it"
+        raise InvalidFields({"url": error})

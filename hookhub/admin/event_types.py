@@ -41,9 +41,9 @@ class EventTypeForm(ModelForm):
         try:
             registry.check(self.wanted, now=None if self.instance.pk is None else self.instance)
         except InvalidFields as error:
-            for path, fault in error.faults.items():
+            for path, message in error.errors.items():
                 field = path.partition(".")[0].partition("[")[0]
-                self.add_error(field if field in self.fields else None, f"{path}: {fault}")
+                self.add_error(field if field in self.fields else None, f"{path}: {message}")
         return cleaned
 
     def _read(self, name: str, text: str | None) -> Any:

@@ -1,11 +1,11 @@
 """The admin's pages of webhooks: their health, its causes, and actions."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
-from django.db import transaction
 from django.db.models import Case, F, Func, Model, QuerySet, TextField, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
@@ -16,7 +16,7 @@ from deliveries import redelivery, vault
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.rates import TooMany
-from deliveries.webhooks import fields, lifecycle
+from deliveries.webhooks import changing, creating, fields, lifecycle, secrets
 from hookhub.admin.base import ObjectActions, PluralTitle, page_of
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.formatting import deliveries, when
@@ -166,10 +166,10 @@ class WebhookAdmin(PluralTitle, ObjectActions):
         now, secret = timezone.now(), None
         if change:
             if form.wanted:
-                _, secret = lifecycle.change(obj.pk, form.wanted, now=now)
+                _, secret = changing.change(obj.pk, form.wanted, now=now)
         else:
             cleaned = form.cleaned_data
-            created, secret = lifecycle.create(
+            created, secret = creating.create(
                 form.wanted, organization=cleaned["organization"], repository=cleaned["repository"], now=now
             )
             obj.pk = created.pk
@@ -224,10 +224,9 @@ class WebhookAdmin(PluralTitle, ObjectActions):
         """Delete webhooks through the engine: their log stays, and their pending and held deliveries are cancelled."""
         cancelled, now = 0, timezone.now()
         for webhook_id in ids_of(queryset):
-            with transaction.atomic():
-                webhook = lifecycle.lock(webhook_id)
-                if webhook is not None and webhook.deleted_at is None:
-                    cancelled += lifecycle.delete(webhook, now=now)
+            # It may have been deleted since the page was shown.
+            with suppress(Webhook.DoesNotExist):
+                cancelled += lifecycle.delete(webhook_id, now=now)
         self.message_user(request, f"{deliveries(cancelled)} cancelled.", messages.INFO)
 
     # Actions ---------------------------------------------------------------------------------------------------------
@@ -250,7 +249,7 @@ class WebhookAdmin(PluralTitle, ObjectActions):
             elif webhook.disabled_at is None and not (release_held and has_held(webhook)):
                 skipped.append("already enabled")
             else:
-                _, count = redelivery.enable(webhook.pk, release_held=release_held, now=timezone.now())
+                _, count = lifecycle.enable(webhook.pk, release_held=release_held, now=timezone.now())
                 released += count
                 done.append(webhook)
         more = f" {deliveries(released)} queued." if release_held else ""
@@ -265,7 +264,7 @@ class WebhookAdmin(PluralTitle, ObjectActions):
             if not webhook.active:
                 skipped.append("not enabled")
                 continue
-            _, count = redelivery.disable(webhook.pk, now=timezone.now())
+            _, count = lifecycle.disable(webhook.pk, now=timezone.now())
             held += count
             done.append(webhook)
         self.record_action(request, done, "Disabled.")
@@ -297,7 +296,7 @@ class WebhookAdmin(PluralTitle, ObjectActions):
             try:
                 sample = examples.choose(webhook, request.POST.get("type") or None)
             except fields.InvalidFields as error:
-                skipped.append(f"({error.faults['type']})")
+                skipped.append(f"({error.errors['type']})")
                 continue
             delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
             shown = format_html(
@@ -323,7 +322,7 @@ class WebhookAdmin(PluralTitle, ObjectActions):
                 skipped.append("whose format does not sign requests")
                 continue
             try:
-                _, secret = lifecycle.rotate_secret(webhook.pk, now=timezone.now())
+                _, secret = secrets.rotate_secret(webhook.pk, now=timezone.now())
             except vault.Unreadable as error:
                 skipped.append(f"({error})")
                 continue

@@ -123,9 +123,9 @@ class RepositoryView(GenericAPIView[Repository]):
         with transaction.atomic():
             # A request that is creating a webhook for it waits for this lock, and then finds no repository.
             Repository.objects.select_for_update().get(pk=repository.pk)
-            for webhook in Webhook.objects.select_for_update(no_key=True).filter(repository=repository).order_by("id"):
-                if webhook.deleted_at is None:
-                    lifecycle.delete(webhook, now=timezone.now())
+            webhooks = Webhook.objects.kept().locked().filter(repository=repository).order_by("id")
+            for webhook_id in list(webhooks.values_list("pk", flat=True)):
+                lifecycle.delete(webhook_id, now=timezone.now())
             # The log of a deleted webhook outlives the repository.
             Webhook.objects.filter(repository=repository).exclude(deleted_at=None).update(repository=None)
             target, state = audited(repository)

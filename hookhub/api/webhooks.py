@@ -5,7 +5,6 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
 from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -15,7 +14,7 @@ from rest_framework.response import Response
 
 from deliveries import redelivery, stats
 from deliveries.models import Delivery, Organization, Repository, Webhook
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing, creating, lifecycle, secrets
 from hookhub.addresses import path_of
 from hookhub.api.presenters.base import NATIVE, Speaking
 from hookhub.api.presenters.openapi import WORDS
@@ -83,7 +82,7 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
         repository = None if named is None else repository_of(organization, named)
         active = read_active(wanted)
         self.spoken.check(wanted, organization=organization)
-        webhook, secret = lifecycle.create(
+        webhook, secret = creating.create(
             wanted, organization=organization, repository=repository, active=active is not False, now=timezone.now()
         )
         location = {"Location": path_of(f"/v1/webhooks/{webhook.uid}")}
@@ -119,17 +118,13 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
             raise invalid({"repository": "cannot be changed; create another webhook"})
         active = read_active(wanted)
         self.spoken.check(wanted, organization=webhook.organization)
-        changed, secret = lifecycle.change(webhook.pk, wanted, active=active, now=timezone.now())
+        changed, secret = changing.change(webhook.pk, wanted, active=active, now=timezone.now())
         return Response(self.spoken.shown(changed, secret))
 
     @extend_schema(parameters=[WORDS], responses={204: None})
     def delete(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, needs=Scope.MANAGE)
-        with transaction.atomic():
-            locked = lifecycle.lock(webhook.pk)
-            if locked is None or locked.deleted_at is not None:
-                raise Http404
-            lifecycle.delete(locked, now=timezone.now())
+        lifecycle.delete(webhook.pk, now=timezone.now())
         return self.spoken.deleted()
 
 
@@ -151,7 +146,7 @@ class HeadersView(Speaking, GenericAPIView[Webhook]):
         changes = wanted.get("headers")
         if not isinstance(changes, dict):
             raise invalid({"headers": "must be an object of header names and values; null removes a header"})
-        return Response(NATIVE.shown(lifecycle.change_headers(webhook.pk, changes, now=timezone.now())))
+        return Response(NATIVE.shown(changing.change_headers(webhook.pk, changes, now=timezone.now())))
 
 
 class EnableView(Speaking, GenericAPIView[Webhook]):
@@ -171,7 +166,7 @@ class EnableView(Speaking, GenericAPIView[Webhook]):
         release_held = wanted.get("release_held", False)
         if not isinstance(release_held, bool):
             raise invalid({"release_held": "must be true or false"})
-        enabled, released = redelivery.enable(webhook.pk, release_held=release_held, now=timezone.now())
+        enabled, released = lifecycle.enable(webhook.pk, release_held=release_held, now=timezone.now())
         return Response({**NATIVE.shown(enabled), "released": released})
 
 
@@ -183,7 +178,7 @@ class DisableView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(request=None, responses={200: DisabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
-        disabled, held = redelivery.disable(find(self, request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
+        disabled, held = lifecycle.disable(find(self, request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
         return Response({**NATIVE.shown(disabled), "held": held})
 
 
@@ -206,7 +201,7 @@ class RotateSecretView(Speaking, GenericAPIView[Webhook]):
             isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= 2_592_000
         ):
             raise invalid({"overlap": "must be an integer from 0 to 2592000, in seconds"})
-        rotated, secret = lifecycle.rotate_secret(
+        rotated, secret = secrets.rotate_secret(
             webhook.pk,
             secret=wanted.get("secret"),
             overlap=None if overlap is None else timedelta(seconds=overlap),

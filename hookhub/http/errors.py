@@ -96,7 +96,7 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
         case Refusal():
             return shape(error.status_code, error.code, error.message, fields=error.fields)
         case InvalidFields():
-            return answer(invalid(error.faults), {})
+            return answer(invalid(error.errors), {})
         case TooMany():
             return throttled(error)
         case exceptions.ValidationError():

@@ -45,7 +45,7 @@ def formats() -> Iterator[str]:
     yield f"verdicts {' '.join(get_args(Verdict))}"
     for slug, wire_format in FORMATS.items():
         yield f"{slug} title={wire_format.title} content_types={','.join(wire_format.content_types)}"
-        yield f"{slug} secret={wire_format.signs} url_is_secret={wire_format.url_is_secret}"
+        yield f"{slug} secret={wire_format.secret_policy.value} url_is_secret={wire_format.url_is_secret}"
         policy = wire_format.policy
         retries = None if policy.retry_schedule is None else [wait.total_seconds() for wait in policy.retry_schedule]
         yield f"{slug} timeout={policy.timeout} retries={retries} auto_disable={policy.auto_disable}"

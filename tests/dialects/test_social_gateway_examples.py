@@ -10,7 +10,7 @@ from freezegun import freeze_time
 from pytest_django import Settings
 
 from deliveries.models import Event, Organization, Repository, Webhook
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import creating
 from hookhub.models import ApiKey, Scope
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +43,7 @@ class Documented:
             "url": "http://example.com", "content_type": "json", "events": ["push", "pull_request"],
             "format": "social-gateway", "secret": "",
         }  # fmt: skip
-        made, _ = lifecycle.create(wanted, organization=self.organization, repository=self.repository, now=CREATED_AT)
+        made, _ = creating.create(wanted, organization=self.organization, repository=self.repository, now=CREATED_AT)
         Webhook.objects.filter(pk=made.pk).update(changed_at=UPDATED_AT)
         return made
 

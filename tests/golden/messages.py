@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deliveries.formats import FORMATS, Format, Message, Rendered
+from deliveries.formats import FORMATS, Format, Message, Rendered, SecretPolicy
 from deliveries.version import USER_AGENT
 
 HERE = Path(__file__).parent
@@ -191,13 +191,13 @@ MESSAGES = {
 
 def messages_for(wire_format: Format) -> dict[str, Message]:
     """Return the messages that webhooks of a format can get, by name."""
-    if wire_format.signs == "never":
+    if not wire_format.secret_policy.allows_secret:
         return {name: message._replace(secrets=()) for name, message in MESSAGES.items()}
     found = dict(MESSAGES)
     if "form" in wire_format.content_types:
         in_forms = ("push", "utf-8", "verbatim", "one-mebibyte", "sigmagit-issue")
         found |= {f"form-{name}": MESSAGES[name]._replace(content_type="form") for name in in_forms}
-    if wire_format.signs == "if asked":
+    if wire_format.secret_policy is SecretPolicy.OPTIONAL:
         found["without-a-secret"] = PUSH._replace(secrets=())
     return found
 

@@ -13,6 +13,7 @@ from deliveries import pipeline, redelivery, wakeup
 from deliveries.db.ids import first_id_at
 from deliveries.events import Accepted, IdempotencyConflict, NewEvent
 from deliveries.models import Arrival, Delivery, Event, Organization, Repository
+from deliveries.webhooks import lifecycle
 from tests.story import Forge, counted_statements, together
 
 pytestmark = pytest.mark.django_db
@@ -271,7 +272,7 @@ def test_scope_is_the_organization_or_one_repository_of_it(forge: Forge, now: da
 
 def test_neither_disabled_nor_deleted_webhooks_are_owed_anything(forge: Forge, now: datetime) -> None:
     disabled, deleted = forge.webhook(now=now), forge.webhook(now=now)
-    redelivery.disable(disabled.pk, now=now)
+    lifecycle.disable(disabled.pk, now=now)
     deleted.deleted_at = now
     deleted.save()
 

@@ -105,7 +105,7 @@ def in_every_state(forge: Forge, sender: Sender, *, now: datetime) -> dict[str, 
         if state in {"delivered", "failed"}:
             deliver_due(sender, now=now)
         elif state == "held":
-            redelivery.disable(webhook.pk, now=now)
+            lifecycle.disable(webhook.pk, now=now)
         elif state == "cancelled":
             redelivery.cancel([delivery.pk], now=now)
         elif state == "sending":
@@ -653,7 +653,7 @@ def test_sending_again_says_how_many_and_why_the_others_were_left_alone(
 ) -> None:
     made = in_every_state(forge, sender, now=now)
     of_disabled = made["delivered"]
-    redelivery.disable(of_disabled.webhook_id, now=now)
+    lifecycle.disable(of_disabled.webhook_id, now=now)
 
     told = act(operator, LOG, "redeliver", *made.values())
 
@@ -674,7 +674,7 @@ def test_what_is_held_for_an_active_webhook_is_released_on_its_page(
     forge: Forge, operator: Client, sender: Sender, now: datetime
 ) -> None:
     held = in_every_state(forge, sender, now=now)["held"]
-    redelivery.enable(held.webhook_id, release_held=False, now=now)
+    lifecycle.enable(held.webhook_id, release_held=False, now=now)
 
     assert "Send held deliveries" in page(operator, page_of(held.webhook))
     assert press(operator, held.webhook, "enable_and_release") == ["held enabled. 1 delivery queued."]
@@ -686,7 +686,7 @@ def test_what_is_held_for_an_active_webhook_can_be_sent_by_itself(
     forge: Forge, operator: Client, sender: Sender, now: datetime
 ) -> None:
     held = in_every_state(forge, sender, now=now)["held"]
-    redelivery.enable(held.webhook_id, release_held=False, now=now)
+    lifecycle.enable(held.webhook_id, release_held=False, now=now)
 
     assert act(operator, LOG, "redeliver", held) == ["1 delivery queued for redelivery."]
     held.refresh_from_db()
@@ -910,7 +910,7 @@ def test_webhooks_are_filtered_by_condition(
     for state in ("cancelled", "sending", "pending"):
         made[state].webhook.delete()
     gone = forge.webhook(now=now, name="gone")
-    lifecycle.delete(gone, now=now)
+    lifecycle.delete(gone.pk, now=now)
 
     answer = operator.get(f"{HOOKS}?condition={condition}")
 
@@ -957,7 +957,7 @@ def test_disabling_and_enabling_say_how_many_deliveries_that_holds_and_releases(
 
 def test_a_ping_is_sent_and_can_be_watched(forge: Forge, operator: Client, sender: Sender, now: datetime) -> None:
     webhook, off = forge.webhook(now=now, name="on"), forge.webhook(now=now, name="off", path="/off")
-    redelivery.disable(off.pk, now=now)
+    lifecycle.disable(off.pk, now=now)
 
     told = act(operator, HOOKS, "ping", webhook, off)
     deliver_due(sender, now=timezone.now())

@@ -35,7 +35,7 @@ from deliveries.pipeline.settling import OUTCOMES
 from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import MAX_LEASE_LOSSES
 from deliveries.sending.transfer import Exchange, Response
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import creating, lifecycle
 
 SCHEDULE = [timedelta(minutes=1), timedelta(minutes=5)]
 LEASE = timedelta(seconds=60)
@@ -112,7 +112,7 @@ class Course(RuleBasedStateMachine):
         for name, (events, most) in WEBHOOKS.items():
             wanted = {"url": "http://127.0.0.1:9999/", "events": events, "max_in_flight": most,
                       "retry_schedule": [wait.total_seconds() for wait in SCHEDULE]}  # fmt: skip
-            webhook, _ = lifecycle.create(wanted, organization=self.organization, repository=None, now=self.now)
+            webhook, _ = creating.create(wanted, organization=self.organization, repository=None, now=self.now)
             self.names[webhook.pk] = name
         # Initial events, so that no run is empty.
         self.accept("a", 4)
@@ -259,14 +259,14 @@ class Course(RuleBasedStateMachine):
     def disable(self, name: str) -> None:
         held = [one for one in self.owed.values() if one.webhook == name and one.state == "pending"]
         was_on = self.hooks[name].is_on
-        assert redelivery.disable(self.key_of(name), now=self.now)[1] == (len(held) if was_on else 0)
+        assert lifecycle.disable(self.key_of(name), now=self.now)[1] == (len(held) if was_on else 0)
         if was_on:
             self.turn_off(name)
 
     @rule(name=st.sampled_from(sorted(WEBHOOKS)), release=st.booleans())
     def enable(self, name: str, release: bool) -> None:
         held = [one for one in self.owed.values() if one.webhook == name and one.state == "held"] if release else []
-        assert redelivery.enable(self.key_of(name), release_held=release, now=self.now)[1] == len(held)
+        assert lifecycle.enable(self.key_of(name), release_held=release, now=self.now)[1] == len(held)
         for one in held:
             one.state, one.due_at, one.in_line = "pending", self.now, True
             one.failures, one.first_attempt_at = 0, None

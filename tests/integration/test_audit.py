@@ -15,7 +15,7 @@ from deliveries import audit, pipeline
 from deliveries.audit import Actor, Target
 from deliveries.formats import MASK
 from deliveries.models import AuditEntry, Organization, Webhook
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing
 from hookhub.models import ApiKey, Membership, Scope
 from tests.api import Caller
 from tests.story import Forge
@@ -186,7 +186,7 @@ def test_an_entry_whose_change_fails_is_not_kept(forge: Forge, now: datetime) ->
 
     def change_and_fail() -> None:
         with transaction.atomic():
-            lifecycle.change(webhook.pk, {"name": "new"}, now=now)
+            changing.change(webhook.pk, {"name": "new"}, now=now)
             raise RuntimeError("power")
 
     with pytest.raises(RuntimeError, match="power"):

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from deliveries import vault
 from deliveries.models import Organization, Repository
-from deliveries.webhooks import fields as terms
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing, creating
+from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.api_keys import ApiKeyAdmin
 from hookhub.admin.organizations import RepositoryAdmin
 from hookhub.admin.users import MembershipAdmin
@@ -96,20 +96,20 @@ def test_a_secret_is_checked_by_the_format_that_another_has_given_the_webhook_me
     organization: Organization, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"], "format": "github"}
-    webhook, _ = lifecycle.create(wanted, organization=organization, repository=None, now=now)
-    check, changes = terms.check, [{"format": "standard-webhooks"}]
+    webhook, _ = creating.create(wanted, organization=organization, repository=None, now=now)
+    validate, changes = changing.validate, [{"format": "standard-webhooks"}]
 
-    def check_and_pause(*args: Any, **options: Any) -> Any:
-        granted = check(*args, **options)
+    def validate_and_pause(*args: Any, **options: Any) -> Any:
+        cleaned = validate(*args, **options)
         if changes:
-            lifecycle.change(webhook.pk, changes.pop(), now=now)
-        return granted
+            changing.change(webhook.pk, changes.pop(), now=now)
+        return cleaned
 
-    monkeypatch.setattr(terms, "check", check_and_pause)
+    monkeypatch.setattr(changing, "validate", validate_and_pause)
 
     # Valid for github, but not usable for signing by standard-webhooks.
-    with pytest.raises(terms.InvalidFields, match="secret"):
-        lifecycle.change(webhook.pk, {"secret": "not in base64!"}, now=now)
+    with pytest.raises(InvalidFields, match="secret"):
+        changing.change(webhook.pk, {"secret": "not in base64!"}, now=now)
 
     webhook.refresh_from_db()
     [secret] = vault.secrets_of(webhook)

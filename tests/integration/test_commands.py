@@ -20,7 +20,7 @@ from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.sending.sender import Sender
 from deliveries.systems import DIALECTS
 from deliveries.vault import Unreadable
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import secrets
 from hookhub.management.commands.up import first_steps
 from hookhub.models import ApiKey, Scope, digest
 from tests.receiver import Answer, Receiver
@@ -450,7 +450,7 @@ def test_sealing_anew_goes_on_where_it_was_interrupted(forge: Forge, now: dateti
     for _ in range(3):
         forge.webhook(now=now)
     settings.HOOKHUB_ENCRYPTION_KEYS = (Fernet.generate_key().decode(), *settings.HOOKHUB_ENCRYPTION_KEYS)
-    interrupted = lifecycle.reseal_all()
+    interrupted = secrets.reencrypt_all()
     assert next(interrupted)
     interrupted.close()
 

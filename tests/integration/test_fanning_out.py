@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.db import connection, transaction
 
-from deliveries import pipeline, redelivery
+from deliveries import pipeline
 from deliveries.maintenance import tasks
 from deliveries.models import Arrival, Delivery, Repository, Webhook
 from deliveries.pipeline import claiming
@@ -218,7 +218,7 @@ def test_what_was_claimed_can_be_given_back_unsent(forge: Forge, now: datetime) 
 def test_what_was_accepted_before_its_webhook_was_disabled_is_held_and_not_lost(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     publish(forge, 2, now=now)
-    redelivery.disable(webhook.pk, now=now + timedelta(seconds=1))
+    lifecycle.disable(webhook.pk, now=now + timedelta(seconds=1))
     publish(forge, 3, now=now + timedelta(seconds=2))
 
     later = now + timedelta(seconds=3)
@@ -227,7 +227,7 @@ def test_what_was_accepted_before_its_webhook_was_disabled_is_held_and_not_lost(
     assert (done.events, done.deliveries, done.claims) == (5, 2, [])
     assert pipeline.claim(10, now=later) == []
     assert states_of(webhook) == {"held": 2}
-    redelivery.enable(webhook.pk, release_held=True, now=later)
+    lifecycle.enable(webhook.pk, release_held=True, now=later)
     assert len(pipeline.claim(10, now=later)) == 2
 
 
@@ -239,9 +239,7 @@ def test_a_webhook_in_somebody_s_hands_is_not_waited_for(forge: Forge, now: date
 
     def disable() -> None:
         with transaction.atomic():
-            locked = lifecycle.lock(webhook.pk)
-            assert locked is not None
-            lifecycle.disable(locked, reason=Webhook.DisabledReason.BY_OWNER, now=now)
+            lifecycle.disable(webhook.pk, now=now)
             is_locked.set()
             assert is_done.wait(30)
 

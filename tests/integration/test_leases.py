@@ -164,7 +164,7 @@ def test_a_crash_while_its_webhook_is_disabled_leaves_the_delivery_held(forge: F
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
     claim_due(1, now=now)
-    redelivery.disable(webhook.pk, now=now)
+    lifecycle.disable(webhook.pk, now=now)
 
     tasks.reclaim_expired_leases(now=now + 2 * LEASE)
 
@@ -447,7 +447,7 @@ def test_a_webhook_in_somebodys_hands_holds_up_nobody_elses_results(forge: Forge
 
     def keep() -> None:
         with transaction.atomic():
-            assert lifecycle.lock(kept.pk) is not None
+            assert Webhook.objects.lock(kept.pk)
             is_locked.set()
             assert is_done.wait(30)
 
@@ -538,8 +538,7 @@ def test_reviewers_at_the_same_time_disable_once_and_say_so_once(forge: Forge, s
 def test_a_webhook_that_was_deleted_before_its_review_is_left_alone(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     Webhook.objects.update(gone_at=now)
-    with transaction.atomic():
-        lifecycle.delete(webhook, now=now)
+    lifecycle.delete(webhook.pk, now=now)
 
     assert pipeline.review(now=now) == []
 

@@ -12,7 +12,7 @@ from deliveries.maintenance import invariants, tasks
 from deliveries.models import Delivery, Event, Organization, Webhook
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing, lifecycle
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due, forget_old
 
@@ -98,10 +98,10 @@ def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sende
     steady = Webhook.objects.get(disabled_at=None)
     redelivery.ping(steady, now=moment)
     forge.accept(now=moment)
-    redelivery.disable(steady.pk, now=moment)
+    lifecycle.disable(steady.pk, now=moment)
     assert Delivery.objects.filter(state="held").count() == 2
     assert verdicts(now=moment) == {}
-    lifecycle.delete(steady, now=moment)
+    lifecycle.delete(steady.pk, now=moment)
     assert verdicts(now=moment + HOUR) == {}
     assert invariants.count_all() == invariants.Totals(
         events=6, deliveries=8, attempts=15, states={"cancelled": 2, "delivered": 3, "failed": 3}
@@ -295,10 +295,10 @@ def test_a_webhook_changed_since_is_not_asked_about_earlier_events(forge: Forge,
     webhook = forge.webhook(now=now - HOUR, events=["issues"])
     forge.accept(now=now)
 
-    lifecycle.change(webhook.pk, {"events": ["*"]}, now=now + timedelta(seconds=1))
+    changing.change(webhook.pk, {"events": ["*"]}, now=now + timedelta(seconds=1))
     assert verdicts(now=now + HOUR) == {}
 
-    lifecycle.change(webhook.pk, {"events": ["*"]}, now=now - HOUR)
+    changing.change(webhook.pk, {"events": ["*"]}, now=now - HOUR)
     assert verdicts(now=now + HOUR) == {"events-without-delivery": ("fault", 1)}
 
 

@@ -11,7 +11,7 @@ from deliveries import pipeline
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.policy import hops
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import creating
 from hookhub.publishing.redis_stream import entries, ingest
 from hookhub.publishing.redis_stream.entries import Entry
 from tests.api import Caller, faults
@@ -35,7 +35,7 @@ def test_webhooks_that_lead_to_our_own_intake_end_after_a_few_rounds(
         "retry_schedule": [],
     }  # fmt: skip
     for _ in range(2):
-        lifecycle.create(wanted, organization=organization, repository=None, now=now)
+        creating.create(wanted, organization=organization, repository=None, now=now)
     assert api.post("/v1/events", EVENT).status_code == 202
 
     for step in range(10):

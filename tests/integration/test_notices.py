@@ -9,8 +9,9 @@ from django.contrib.auth.models import User
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 
-from deliveries import pipeline, redelivery
+from deliveries import pipeline
 from deliveries.models import Webhook
+from deliveries.webhooks import lifecycle
 from hookhub.models import Membership
 from hookhub.notifications.webhooks import BATCH, tell_owners
 from tests.story import Forge
@@ -55,7 +56,7 @@ def test_the_owners_hear_once_that_a_webhook_was_disabled(forge: Forge, now: dat
 
 def test_who_disables_a_webhook_oneself_gets_no_letter(forge: Forge, now: datetime) -> None:
     member(forge, "olga")
-    redelivery.disable(forge.webhook(now=now).pk, now=now)
+    lifecycle.disable(forge.webhook(now=now).pk, now=now)
 
     assert tell_owners(now=now) == 0
     assert mail.outbox == []
@@ -66,7 +67,7 @@ def test_a_second_disabling_is_news_again(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     fail(webhook, now=now)
     tell_owners(now=now)
-    redelivery.enable(webhook.pk, release_held=False, now=now)
+    lifecycle.enable(webhook.pk, release_held=False, now=now)
     fail(webhook, now=now + timedelta(days=1))
 
     assert tell_owners(now=now + timedelta(days=1)) == 1

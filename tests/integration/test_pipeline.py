@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from cryptography.fernet import Fernet
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count
 from pytest_django import Settings
 
@@ -338,7 +338,7 @@ def test_what_a_disabled_webhook_is_owed_is_held_and_new_events_are_not_owed(
     webhook = forge.webhook(now=now)
     forge.accept(2, now=now)
 
-    assert redelivery.disable(webhook.pk, now=now)[1] == 2
+    assert lifecycle.disable(webhook.pk, now=now)[1] == 2
     forge.accept(3, now=now)
     deliver_due(sender, now=now)
 
@@ -356,10 +356,10 @@ def test_enabling_releases_what_was_held_if_asked(
 ) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(2, now=now)
-    redelivery.disable(webhook.pk, now=now)
+    lifecycle.disable(webhook.pk, now=now)
     later = now + timedelta(days=3)
 
-    webhook, count = redelivery.enable(webhook.pk, release_held=release_held, now=later)
+    webhook, count = lifecycle.enable(webhook.pk, release_held=release_held, now=later)
     deliver_due(sender, now=later)
 
     assert count == released
@@ -377,7 +377,7 @@ def test_enabling_begins_with_a_clean_slate(forge: Forge, sender: Sender, now: d
     assert webhook.disabled_reason == "failing"
     later = now + timedelta(days=1)
 
-    webhook, _ = redelivery.enable(webhook.pk, release_held=True, now=later)
+    webhook, _ = lifecycle.enable(webhook.pk, release_held=True, now=later)
     assert pipeline.review(now=later) == []
 
     webhook.refresh_from_db()
@@ -399,7 +399,7 @@ def test_a_delivery_fanned_out_while_its_webhook_was_being_disabled_is_held_by_t
 ) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
-    redelivery.disable(webhook.pk, now=now)
+    lifecycle.disable(webhook.pk, now=now)
     # As left by a fan-out whose snapshot is older than the disabling.
     Delivery.objects.update(state="pending", due_at=now)
 
@@ -417,7 +417,7 @@ def test_what_is_in_flight_while_its_webhook_is_disabled_counts_and_is_not_sent_
     forge.accept(2, now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
 
-    assert redelivery.disable(webhook.pk, now=now)[1] == 0
+    assert lifecycle.disable(webhook.pk, now=now)[1] == 0
     pipeline.settle(results, now=now)
 
     # The failed delivery is held by the first claim after it is due.
@@ -432,8 +432,8 @@ def test_what_is_in_flight_while_its_webhook_is_disabled_and_enabled_again_is_si
     forge.receiver.answers["/"] = [Answer(500), Answer(200)]
     forge.accept(now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
-    redelivery.disable(webhook.pk, now=now)
-    redelivery.enable(webhook.pk, release_held=True, now=now)
+    lifecycle.disable(webhook.pk, now=now)
+    lifecycle.enable(webhook.pk, release_held=True, now=now)
 
     pipeline.settle(results, now=now)
     deliver_due(sender, now=now + timedelta(hours=1))
@@ -449,8 +449,8 @@ def test_a_failure_from_before_it_was_enabled_again_does_not_disable_a_webhook(
     forge.accept(now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
     later = now + timedelta(seconds=1)
-    redelivery.disable(webhook.pk, now=now)
-    redelivery.enable(webhook.pk, release_held=True, now=later)
+    lifecycle.disable(webhook.pk, now=now)
+    lifecycle.enable(webhook.pk, release_held=True, now=later)
 
     pipeline.settle(results, now=later)
 
@@ -474,17 +474,16 @@ def test_more_than_can_be_held_at_once_is_held_released_and_cancelled_batch_by_b
     webhook = forge.webhook(now=now, max_in_flight=100)
     forge.accept(8, now=now)
 
-    assert redelivery.disable(webhook.pk, now=now)[1] == 3
+    assert lifecycle.disable(webhook.pk, now=now)[1] == 3
     for held in (6, 8, 8):
         assert claim_due(100, now=now) == []
         assert states()["held"] == held
 
-    assert redelivery.enable(webhook.pk, release_held=True, now=now)[1] == 3
+    assert lifecycle.enable(webhook.pk, release_held=True, now=now)[1] == 3
     assert [tasks.release_the_rest(now=now) for _ in range(3)] == [3, 2, 0]
     assert states() == {"pending": 8}
 
-    with transaction.atomic():
-        assert lifecycle.delete(webhook, now=now) == 3
+    assert lifecycle.delete(webhook.pk, now=now) == 3
     for cancelled in (6, 8):
         tasks.cancel_what_the_deleted_are_owed(now=now)
         assert states()["cancelled"] == cancelled
@@ -497,10 +496,10 @@ def test_what_is_not_yet_released_stays_held_when_the_webhook_is_disabled_again(
     monkeypatch.setattr(sql, "AT_ONCE", 3)
     webhook = forge.webhook(now=now)
     forge.accept(3, now=now)
-    redelivery.disable(webhook.pk, now=now)
+    lifecycle.disable(webhook.pk, now=now)
     forge.webhook(now=now)
-    redelivery.enable(webhook.pk, release_held=True, now=now)
-    redelivery.disable(webhook.pk, now=now)
+    lifecycle.enable(webhook.pk, release_held=True, now=now)
+    lifecycle.disable(webhook.pk, now=now)
 
     assert tasks.release_the_rest(now=now) == 0
     assert states() == {"held": 3}
@@ -511,8 +510,7 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
     forge.accept(2, now=now)
     [claimed] = claim_due(1, now=now)
 
-    with transaction.atomic():
-        assert lifecycle.delete(webhook, now=now) == 1
+    assert lifecycle.delete(webhook.pk, now=now) == 1
 
     forge.accept(now=now)
     webhook.refresh_from_db()
@@ -557,7 +555,7 @@ def test_only_what_is_neither_under_way_nor_off_can_be_sent_again(forge: Forge, 
     forge.accept(now=now)
     mine, others = Delivery.objects.get(webhook=webhook), Delivery.objects.get(webhook=other)
     claim_due(1, now=now)
-    redelivery.disable(other.pk, now=now)
+    lifecycle.disable(other.pk, now=now)
 
     assert redelivery.redeliver([mine.pk, others.pk, uuid4()], now=now) == 0
 

@@ -11,7 +11,7 @@ from django.db.backends.signals import connection_created
 
 from deliveries import pipeline
 from deliveries.db import arrays, sql
-from deliveries.models import Delivery, Webhook
+from deliveries.models import Delivery
 from deliveries.pipeline import claiming
 from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender
@@ -105,9 +105,9 @@ def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, n
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE deliveries_delivery")
     with connection.execute_wrapper(note):
-        lifecycle.disable(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now)
-        lifecycle.enable(webhook, release_held=True, now=now)
-        lifecycle.delete(webhook, now=now)
+        lifecycle.disable(webhook.pk, now=now)
+        lifecycle.enable(webhook.pk, release_held=True, now=now)
+        lifecycle.delete(webhook.pk, now=now)
 
     plans = []
     with connection.cursor() as cursor:

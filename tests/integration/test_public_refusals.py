@@ -14,7 +14,7 @@ from deliveries.sending import ssrf
 from deliveries.sending import url as target
 from deliveries.sending.sender import Sender, policy_from_settings
 from deliveries.sending.url import InvalidURL
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import Scope
 from tests.api import Caller, faults
@@ -114,7 +114,7 @@ def test_an_http_webhook_can_be_changed_only_to_https_and_disabled(
     )
     assert Webhook.objects.get().name == ""
     with pytest.raises(InvalidFields, match="HOOKHUB_HTTPS_ONLY"):
-        lifecycle.check_change(webhook, {"name": "ci"})
+        changing.validate_change(webhook, {"name": "ci"})
     assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"active": True}).status_code == 422
     assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"active": False}).status_code == 200
     assert ours.patch(f"/v1/webhooks/{webhook.uid}", {"url": "https://127.0.0.1:8443/"}).status_code == 200

@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as TooLate
 from deliveries import rates
 from deliveries.models import Event, Organization, Repository, Webhook
 from deliveries.rates import Counters, Policy, TooMany
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing, creating, lifecycle
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.models import Scope
 from tests.api import Caller, faults
@@ -303,7 +303,7 @@ def test_who_publishes_while_the_database_is_away_is_not_refused_when_it_is_back
 def make(organization: Organization, now: datetime) -> Any:
     def make_one(url: str = "http://127.0.0.1:9999/", **where: Any) -> Webhook:
         wanted = {"url": url, "events": ["*"]}
-        return lifecycle.create(wanted, **{"organization": organization, "repository": None, "now": now, **where})[0]
+        return creating.create(wanted, **{"organization": organization, "repository": None, "now": now, **where})[0]
 
     return make_one
 
@@ -317,7 +317,7 @@ def test_an_organization_has_so_many_webhooks_and_no_more(make: Any, settings: S
     with pytest.raises(InvalidFields, match="organization: has reached its limit of 2 webhooks"):
         make()
 
-    lifecycle.delete(lifecycle.lock(first.pk), now=now)
+    lifecycle.delete(first.pk, now=now)
     make()
     make(organization=Organization.objects.create(slug="other"))
 
@@ -333,10 +333,10 @@ def test_a_url_has_so_many_webhooks_in_each_scope(
     with pytest.raises(InvalidFields, match="limit reached: 1 webhooks of the organization already have this URL"):
         make()
     with pytest.raises(InvalidFields, match="already have this URL"):
-        lifecycle.change(moving.pk, {"url": "http://127.0.0.1:9999/"}, now=now)
+        changing.change(moving.pk, {"url": "http://127.0.0.1:9999/"}, now=now)
 
     make(repository=repository)
-    lifecycle.change(moving.pk, {"url": "http://127.0.0.1:9999/other", "name": "as it was"}, now=now)
+    changing.change(moving.pk, {"url": "http://127.0.0.1:9999/other", "name": "as it was"}, now=now)
     assert Webhook.objects.get(pk=moving.pk).url == "http://127.0.0.1:9999/other"
 
 
@@ -359,11 +359,11 @@ def test_webhooks_are_made_and_moved_so_fast_and_no_faster(
 ) -> None:
     settings.HOOKHUB_WEBHOOK_CHANGES = 2
     webhook = make()
-    lifecycle.change(webhook.pk, {"name": "no new URL"}, now=now)
-    lifecycle.change(webhook.pk, {"url": "http://127.0.0.1:9999/x"}, now=now)
+    changing.change(webhook.pk, {"name": "no new URL"}, now=now)
+    changing.change(webhook.pk, {"url": "http://127.0.0.1:9999/x"}, now=now)
 
     with pytest.raises(TooMany):
-        lifecycle.change(webhook.pk, {"url": "http://127.0.0.1:9999/y"}, now=now)
+        changing.change(webhook.pk, {"url": "http://127.0.0.1:9999/y"}, now=now)
     refused = api.post("/v1/webhooks", {"url": "http://127.0.0.1:9999/", "events": ["*"]})
 
     assert (refused.status_code, refused.headers["RateLimit-Policy"]) == (429, '"webhook-changes";q=2;w=60')

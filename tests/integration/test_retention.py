@@ -170,8 +170,7 @@ def test_a_deleted_webhooks_row_goes_after_the_last_of_its_log(forge: Forge, sen
     gone, kept = forge.webhook(now=now), forge.webhook(now=now)
     forge.accept(now=now)
     deliver_due(sender, now=now)
-    with transaction.atomic():
-        lifecycle.delete(gone, now=now + DAY)
+    lifecycle.delete(gone.pk, now=now + DAY)
 
     forget_old(now=now + MONTH + DAY / 2)
     assert Webhook.objects.count() == 2
@@ -192,8 +191,7 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
     forge.accept(2, now=now)
     other = forge.webhook(now=now)
     forge.accept(now=now)
-    with transaction.atomic():
-        lifecycle.delete(webhook, now=now)
+    lifecycle.delete(webhook.pk, now=now)
     # As left by a worker that had them in flight at that moment.
     Delivery.objects.filter(webhook=webhook).update(state="held", ending=None, finished_at=None)
 
@@ -212,8 +210,7 @@ def test_many_deleted_webhooks_are_gone_through_some_at_a_time_and_again(
     deleted = [forge.webhook(now=now) for _ in range(5)]
     forge.accept(now=now)
     for webhook in deleted:
-        with transaction.atomic():
-            lifecycle.delete(webhook, now=now)
+        lifecycle.delete(webhook.pk, now=now)
     Delivery.objects.update(state="held", ending=None, finished_at=None)
     around = tasks.CancelSweep()
 

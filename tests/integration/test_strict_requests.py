@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from deliveries.models import Organization, Repository, Webhook
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import creating
 from hookhub.models import ApiKey
 from tests.api import Caller, faults
 
@@ -16,7 +16,7 @@ EMPTY = "must not be empty; omit it instead"
 @pytest.fixture
 def webhook(organization: Organization) -> Webhook:
     wanted = {"url": "https://receiver.example/hook", "events": ["*"]}
-    return lifecycle.create(wanted, organization=organization, repository=None, active=False, now=timezone.now())[0]
+    return creating.create(wanted, organization=organization, repository=None, active=False, now=timezone.now())[0]
 
 
 @pytest.mark.parametrize(

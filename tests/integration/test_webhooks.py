@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from django.db import transaction
 from freezegun import freeze_time
 from pytest_django import Settings
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from deliveries import pipeline, vault
-from deliveries.formats import FORMATS
+from deliveries.formats import FORMATS, SecretPolicy
 from deliveries.models import Delivery, Repository, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing, creating, lifecycle, secrets
 from deliveries.webhooks.fields import InvalidFields
 from tests.receiver import Answer
 from tests.story import Forge, deliver_due
@@ -43,7 +42,7 @@ def test_a_new_webhook_has_the_defaults_of_its_organization_and_its_format(forge
     forge.organization.default_format = "coregit"
     wanted = {"url": "HTTPS://8.8.8.8:443", "events": ["push", "push"]}
 
-    webhook, secret = lifecycle.create(wanted, organization=forge.organization, repository=forge.repository, now=now)
+    webhook, secret = creating.create(wanted, organization=forge.organization, repository=forge.repository, now=now)
 
     webhook.refresh_from_db()
     assert (webhook.url, webhook.events, webhook.format, webhook.content_type) == (
@@ -61,24 +60,24 @@ def test_a_new_webhook_has_the_defaults_of_its_organization_and_its_format(forge
     assert webhook.sealed_headers is None
 
 
-SIGNING = [slug for slug, wire_format in FORMATS.items() if wire_format.signs != "never"]
-IF_ASKED = [slug for slug, wire_format in FORMATS.items() if wire_format.signs == "if asked"]
-UNSIGNED = [slug for slug, wire_format in FORMATS.items() if wire_format.signs == "never"]
+SIGNING = [slug for slug, wire_format in FORMATS.items() if wire_format.secret_policy.allows_secret]
+IF_ASKED = [slug for slug, wire_format in FORMATS.items() if wire_format.secret_policy is SecretPolicy.OPTIONAL]
+UNSIGNED = [slug for slug, wire_format in FORMATS.items() if not wire_format.secret_policy.allows_secret]
 
 
 @pytest.mark.parametrize("slug", SIGNING)
 def test_a_secret_of_ones_own_is_taken_and_one_is_made_otherwise(forge: Forge, now: datetime, slug: str) -> None:
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug}
 
-    webhook, secret = lifecycle.create(
+    webhook, secret = creating.create(
         {**terms, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
     )
     assert secret == WHSEC
     assert secrets_of(webhook) == [WHSEC]
 
-    _, made = lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
+    _, made = creating.create(terms, organization=forge.organization, repository=None, now=now)
     assert made is not None
-    assert FORMATS[slug].fault_in_secret(made) is None
+    assert FORMATS[slug].secret_error(made) is None
     assert made != WHSEC
 
 
@@ -86,7 +85,7 @@ def test_a_secret_of_ones_own_is_taken_and_one_is_made_otherwise(forge: Forge, n
 def test_who_asks_for_no_secret_gets_none_where_the_format_allows_it(forge: Forge, now: datetime, slug: str) -> None:
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
 
-    webhook, secret = lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
+    webhook, secret = creating.create(terms, organization=forge.organization, repository=None, now=now)
 
     assert secret is None
     assert secrets_of(webhook) == []
@@ -104,17 +103,17 @@ def test_of_a_format_that_only_another_version_knows_nothing_is_changed_that_it_
 
     for wanted in wishes:
         with pytest.raises(InvalidFields) as refused:
-            lifecycle.change(webhook.pk, wanted, now=now)
-        assert refused.value.faults.keys() == {"format"}
+            changing.change(webhook.pk, wanted, now=now)
+        assert refused.value.errors.keys() == {"format"}
     with pytest.raises(InvalidFields):
-        lifecycle.rotate_secret(webhook.pk, now=now)
+        secrets.rotate_secret(webhook.pk, now=now)
     # Its URL may be one that is masked as a secret.
     with pytest.raises(InvalidFields, match="url: is required"):
-        lifecycle.change(webhook.pk, {"format": "coregit"}, now=now)
+        changing.change(webhook.pk, {"format": "coregit"}, now=now)
     assert Webhook.objects.values().get() == before
 
-    lifecycle.change(webhook.pk, {"name": "later", "events": ["push"]}, active=False, now=now)
-    changed, _ = lifecycle.change(webhook.pk, {"format": "coregit", "url": webhook.url}, now=now)
+    changing.change(webhook.pk, {"name": "later", "events": ["push"]}, active=False, now=now)
+    changed, _ = changing.change(webhook.pk, {"format": "coregit", "url": webhook.url}, now=now)
     assert (changed.name, changed.format, changed.shown_url) == ("later", "coregit", webhook.url)
 
 
@@ -123,9 +122,9 @@ def test_who_asks_for_no_secret_is_refused_where_receivers_count_on_one(forge: F
     terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
 
     with pytest.raises(InvalidFields) as raised:
-        lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
+        creating.create(terms, organization=forge.organization, repository=None, now=now)
 
-    assert set(raised.value.faults) == {"secret"}
+    assert set(raised.value.errors) == {"secret"}
     assert Webhook.objects.count() == 0
 
 
@@ -135,16 +134,16 @@ def test_a_format_that_signs_nothing_has_no_secret_takes_none_and_rotates_none(
 ) -> None:
     terms = {"url": "https://8.8.8.8/x", "events": ["*"], "format": slug}
 
-    webhook, secret = lifecycle.create(terms, organization=forge.organization, repository=None, now=now)
+    webhook, secret = creating.create(terms, organization=forge.organization, repository=None, now=now)
 
     assert (secret, secrets_of(webhook)) == (None, [])
     refused = {
-        "created": lambda: lifecycle.create(
+        "created": lambda: creating.create(
             {**terms, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
         ),
-        "changed": lambda: lifecycle.change(webhook.pk, {"secret": WHSEC}, now=now),
-        "rotated": lambda: lifecycle.rotate_secret(webhook.pk, now=now),
-        "rotated to one": lambda: lifecycle.rotate_secret(webhook.pk, secret=WHSEC, now=now),
+        "changed": lambda: changing.change(webhook.pk, {"secret": WHSEC}, now=now),
+        "rotated": lambda: secrets.rotate_secret(webhook.pk, now=now),
+        "rotated to one": lambda: secrets.rotate_secret(webhook.pk, secret=WHSEC, now=now),
     }
     for attempt in refused.values():
         with pytest.raises(InvalidFields, match="does not sign requests"):
@@ -178,9 +177,9 @@ def test_what_cannot_be_granted_creates_nothing(
     forge: Forge, now: datetime, wanted: dict[str, Any], faults: set[str]
 ) -> None:
     with pytest.raises(InvalidFields) as raised:
-        lifecycle.create(wanted, organization=forge.organization, repository=None, now=now)
+        creating.create(wanted, organization=forge.organization, repository=None, now=now)
 
-    assert set(raised.value.faults) == faults
+    assert set(raised.value.errors) == faults
     assert Webhook.objects.count() == 0
 
 
@@ -192,7 +191,7 @@ def test_a_change_changes_what_was_given_and_nothing_else(forge: Forge, now: dat
     before = Webhook.objects.values().get()
     later = now + timedelta(hours=1)
 
-    changed, secret = lifecycle.change(webhook.pk, {"name": "new", "events": ["push"], "timeout": None}, now=later)
+    changed, secret = changing.change(webhook.pk, {"name": "new", "events": ["push"], "timeout": None}, now=later)
 
     assert secret is None
     after = Webhook.objects.values().get()
@@ -220,7 +219,7 @@ def test_a_move_to_another_door_takes_secret_and_headers_away(
     monkeypatch.setattr("deliveries.sending.url.resolve_quickly", lambda host, port: [])
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC, headers={"Authorization": "Bearer x"})
 
-    _, secret = lifecycle.change(webhook.pk, {"url": url}, now=now)
+    _, secret = changing.change(webhook.pk, {"url": url}, now=now)
 
     if moves:
         assert secret is not None
@@ -234,17 +233,17 @@ def test_a_move_to_another_door_takes_secret_and_headers_away(
 def test_to_encrypt_from_now_on_is_no_move(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, url="http://8.8.8.8/", secret=WHSEC, headers={"A": "b"})
 
-    assert lifecycle.change(webhook.pk, {"url": "https://8.8.8.8/"}, now=now)[1] is None
+    assert changing.change(webhook.pk, {"url": "https://8.8.8.8/"}, now=now)[1] is None
     assert (secrets_of(webhook), headers_of(webhook)) == ([WHSEC], {"A": "b"})
 
     # A URL with another port is another endpoint, encrypted or not.
-    assert lifecycle.change(webhook.pk, {"url": "https://8.8.8.8:8443/"}, now=now)[1] is not None
+    assert changing.change(webhook.pk, {"url": "https://8.8.8.8:8443/"}, now=now)[1] is not None
 
 
 def test_a_move_keeps_what_is_sent_along(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC, headers={"A": "old"})
 
-    _, secret = lifecycle.change(
+    _, secret = changing.change(
         webhook.pk, {"url": "https://8.8.4.4/", "secret": OTHER, "headers": {"A": "new"}}, now=now
     )
 
@@ -254,9 +253,9 @@ def test_a_move_keeps_what_is_sent_along(forge: Forge, now: datetime) -> None:
 
 def test_a_move_ends_a_rotation_too(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", secret=WHSEC)
-    lifecycle.rotate_secret(webhook.pk, now=now)
+    secrets.rotate_secret(webhook.pk, now=now)
 
-    _, secret = lifecycle.change(webhook.pk, {"url": "https://8.8.4.4/"}, now=now)
+    _, secret = changing.change(webhook.pk, {"url": "https://8.8.4.4/"}, now=now)
 
     assert secrets_of(webhook) == [secret]
 
@@ -264,7 +263,7 @@ def test_a_move_ends_a_rotation_too(forge: Forge, now: datetime) -> None:
 def test_empty_headers_take_the_headers_away(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, headers={"A": "b"})
 
-    lifecycle.change(webhook.pk, {"headers": {}}, now=now)
+    changing.change(webhook.pk, {"headers": {}}, now=now)
 
     assert headers_of(webhook) == {}
 
@@ -273,12 +272,12 @@ def test_a_new_format_keeps_a_secret_that_will_do_and_replaces_one_that_will_not
     fits = forge.webhook(now=now, secret=WHSEC)
     plain = forge.webhook(now=now, format="coregit", secret="a plain secret")
 
-    assert lifecycle.change(fits.pk, {"format": "coregit"}, now=now)[1] is None
+    assert changing.change(fits.pk, {"format": "coregit"}, now=now)[1] is None
     assert secrets_of(fits) == [WHSEC]
 
-    _, secret = lifecycle.change(plain.pk, {"format": "standard-webhooks"}, now=now)
+    _, secret = changing.change(plain.pk, {"format": "standard-webhooks"}, now=now)
     assert secret is not None
-    assert FORMATS["standard-webhooks"].fault_in_secret(secret) is None
+    assert FORMATS["standard-webhooks"].secret_error(secret) is None
     assert secrets_of(plain) == [secret]
 
 
@@ -306,12 +305,12 @@ def test_a_change_leaves_the_secret_that_its_format_can_use(
     given = {} if secret is None else {"secret": secret}
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", format=slug, **given)
 
-    changed, shown = lifecycle.change(webhook.pk, wanted, now=now)
+    changed, shown = changing.change(webhook.pk, wanted, now=now)
 
     if after == "new":
         assert shown is not None
         assert shown != secret
-        assert FORMATS[changed.format].fault_in_secret(shown) is None
+        assert FORMATS[changed.format].secret_error(shown) is None
         assert secrets_of(changed) == [shown]
     else:
         assert secrets_of(changed) == ([after] if after else [])
@@ -322,16 +321,16 @@ def test_a_rotation_to_nothing_is_refused_and_changes_nothing(forge: Forge, now:
     webhook = forge.webhook(now=now, format="github", secret="abc")
 
     with pytest.raises(InvalidFields) as raised:
-        lifecycle.rotate_secret(webhook.pk, secret="", now=now)
+        secrets.rotate_secret(webhook.pk, secret="", now=now)
 
-    assert set(raised.value.faults) == {"secret"}
+    assert set(raised.value.errors) == {"secret"}
     assert secrets_of(webhook) == ["abc"]
 
 
 def test_an_unsigned_webhook_gets_a_secret_by_rotation(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, format="github", secret="")
 
-    rotated, secret = lifecycle.rotate_secret(webhook.pk, now=now)
+    rotated, secret = secrets.rotate_secret(webhook.pk, now=now)
 
     assert secrets_of(rotated) == [secret]
 
@@ -340,13 +339,13 @@ def test_a_new_format_may_not_double_a_header_of_the_owners(forge: Forge, now: d
     webhook = forge.webhook(now=now, format="coregit", headers={"Webhook-Signature": "v1,forged"})
 
     with pytest.raises(InvalidFields) as raised:
-        lifecycle.change(webhook.pk, {"format": "standard-webhooks"}, now=now)
+        changing.change(webhook.pk, {"format": "standard-webhooks"}, now=now)
 
-    assert set(raised.value.faults) == {"headers"}
+    assert set(raised.value.errors) == {"headers"}
     webhook.refresh_from_db()
     assert webhook.format == "coregit"
     # With valid headers, the change succeeds.
-    lifecycle.change(webhook.pk, {"format": "standard-webhooks", "headers": {"A": "b"}}, now=now)
+    changing.change(webhook.pk, {"format": "standard-webhooks", "headers": {"A": "b"}}, now=now)
     assert headers_of(webhook) == {"A": "b"}
 
 
@@ -355,7 +354,7 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
     before = Webhook.objects.values().get()
 
     with pytest.raises(InvalidFields):
-        lifecycle.change(webhook.pk, {"name": "new", "timeout": -1}, now=now)
+        changing.change(webhook.pk, {"name": "new", "timeout": -1}, now=now)
 
     assert Webhook.objects.values().get() == before
 
@@ -363,7 +362,7 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
 def test_a_webhook_can_be_created_asleep_and_then_owes_nobody_a_letter(forge: Forge, now: datetime) -> None:
     terms = {"url": forge.receiver.url(), "events": ["*"]}
 
-    asleep, _ = lifecycle.create(terms, organization=forge.organization, repository=None, active=False, now=now)
+    asleep, _ = creating.create(terms, organization=forge.organization, repository=None, active=False, now=now)
     forge.accept(now=now)
 
     asleep.refresh_from_db()
@@ -379,13 +378,13 @@ def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, n
     later = now + timedelta(minutes=1)
 
     with pytest.raises(InvalidFields):
-        lifecycle.change(webhook.pk, {"events": []}, active=False, now=later)
+        changing.change(webhook.pk, {"events": []}, active=False, now=later)
     untouched = Webhook.objects.get()
-    lifecycle.change(webhook.pk, {"events": ["push"]}, active=False, now=later)
+    changing.change(webhook.pk, {"events": ["push"]}, active=False, now=later)
     asleep, held = Webhook.objects.get(), Delivery.objects.get().state
-    lifecycle.change(webhook.pk, {}, active=False, now=later + timedelta(minutes=1))
+    changing.change(webhook.pk, {}, active=False, now=later + timedelta(minutes=1))
     still = Webhook.objects.get()
-    lifecycle.change(webhook.pk, {}, active=True, now=later)
+    changing.change(webhook.pk, {}, active=True, now=later)
     awake = Webhook.objects.get()
 
     assert (untouched.active, untouched.events) == (True, ["*"])
@@ -399,7 +398,7 @@ def test_to_keep_an_active_webhook_active_leaves_its_health_alone(forge: Forge, 
     webhook = forge.webhook(now=now)
     Webhook.objects.update(failure_count=3)
 
-    changed, _ = lifecycle.change(webhook.pk, {}, active=True, now=now)
+    changed, _ = changing.change(webhook.pk, {}, active=True, now=now)
 
     assert (changed.failure_count, changed.enabled_at) == (3, None)
 
@@ -410,19 +409,18 @@ def test_a_repository_that_is_deleted_meanwhile_gets_no_webhook(forge: Forge, no
     with pytest.raises(InvalidFields) as refused:
         forge.webhook(now=now, repository=forge.repository)
 
-    assert refused.value.faults == {"repository": "was deleted in the meantime"}
+    assert refused.value.errors == {"repository": "was deleted in the meantime"}
     assert not Webhook.objects.exists()
 
 
 def test_a_deleted_webhook_can_be_neither_changed_nor_rotated(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
-    with transaction.atomic():
-        lifecycle.delete(webhook, now=now)
+    lifecycle.delete(webhook.pk, now=now)
 
     with pytest.raises(Webhook.DoesNotExist):
-        lifecycle.change(webhook.pk, {"name": "new"}, now=now)
+        changing.change(webhook.pk, {"name": "new"}, now=now)
     with pytest.raises(Webhook.DoesNotExist):
-        lifecycle.rotate_secret(webhook.pk, now=now)
+        secrets.rotate_secret(webhook.pk, now=now)
 
 
 # Rotated -------------------------------------------------------------------------------------------------------------
@@ -432,7 +430,7 @@ def test_during_the_overlap_both_secrets_sign_and_afterwards_only_the_new_one(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
-    _, new = lifecycle.rotate_secret(webhook.pk, overlap=timedelta(hours=1), now=now)
+    _, new = secrets.rotate_secret(webhook.pk, overlap=timedelta(hours=1), now=now)
     moments = [now, now + timedelta(hours=1, microseconds=-1), now + timedelta(hours=1)]
 
     for moment in moments:
@@ -452,7 +450,7 @@ def test_during_the_overlap_both_secrets_sign_and_afterwards_only_the_new_one(
 def test_rotating_without_an_overlap_ends_the_old_secret_at_once(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
 
-    lifecycle.rotate_secret(webhook.pk, secret=OTHER, overlap=timedelta(0), now=now)
+    secrets.rotate_secret(webhook.pk, secret=OTHER, overlap=timedelta(0), now=now)
 
     assert secrets_of(webhook) == [OTHER]
 
@@ -460,29 +458,29 @@ def test_rotating_without_an_overlap_ends_the_old_secret_at_once(forge: Forge, n
 def test_rotating_again_does_not_prolong_what_was_to_end(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
     hour = timedelta(hours=1)
-    _, second = lifecycle.rotate_secret(webhook.pk, overlap=hour, now=now)
-    _, third = lifecycle.rotate_secret(webhook.pk, overlap=24 * hour, now=now + hour / 2)
+    _, second = secrets.rotate_secret(webhook.pk, overlap=hour, now=now)
+    _, third = secrets.rotate_secret(webhook.pk, overlap=24 * hour, now=now + hour / 2)
     webhook.refresh_from_db()
 
     found = {secret.text: secret.expires_at for secret in vault.secrets_of(webhook)}
 
     assert found == {third: None, second: now + hour / 2 + 24 * hour, WHSEC: now + hour}
-    lifecycle.rotate_secret(webhook.pk, overlap=hour, now=now + hour)
+    secrets.rotate_secret(webhook.pk, overlap=hour, now=now + hour)
     assert WHSEC not in secrets_of(webhook)
 
 
 def test_rotating_again_and_again_keeps_the_newest_few(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
 
-    made = [lifecycle.rotate_secret(webhook.pk, now=now)[1] for _ in range(12)]
+    made = [secrets.rotate_secret(webhook.pk, now=now)[1] for _ in range(12)]
 
-    assert secrets_of(webhook) == made[::-1][: lifecycle.MAX_SECRETS]
+    assert secrets_of(webhook) == made[::-1][: secrets.MAX_SECRETS]
 
 
 def test_rotating_to_the_secret_that_is_there_leaves_it_alone(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
 
-    lifecycle.rotate_secret(webhook.pk, secret=WHSEC, now=now)
+    secrets.rotate_secret(webhook.pk, secret=WHSEC, now=now)
 
     webhook.refresh_from_db()
     assert vault.secrets_of(webhook) == (vault.Secret(WHSEC),)
@@ -493,7 +491,7 @@ def test_a_bad_secret_rotates_nothing(forge: Forge, now: datetime) -> None:
 
     for bad in ("whsec_!", "", "plain"):
         with pytest.raises(InvalidFields):
-            lifecycle.rotate_secret(webhook.pk, secret=bad, now=now)
+            secrets.rotate_secret(webhook.pk, secret=bad, now=now)
 
     assert secrets_of(webhook) == [WHSEC]
 
@@ -506,7 +504,7 @@ def test_all_secrets_are_sealed_anew_with_the_first_key(forge: Forge, now: datet
     old, new = settings.HOOKHUB_ENCRYPTION_KEYS, Fernet.generate_key().decode()
     settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
 
-    assert sum(lifecycle.reseal_all()) == 2
+    assert sum(secrets.reencrypt_all()) == 2
 
     settings.HOOKHUB_ENCRYPTION_KEYS = (new,)
     assert [secrets_of(webhook) for webhook in hooks] == [[WHSEC], [OTHER]]

@@ -20,7 +20,6 @@ from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.pipeline import attempt_log, claiming, settling
 from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender, make_sender
-from deliveries.webhooks import lifecycle
 from deliveries.worker import database_clock, loop
 from deliveries.worker.database_clock import DatabaseClock
 from deliveries.worker.loop import Drained, WorkerLoop, run_until_idle
@@ -349,7 +348,7 @@ def test_the_results_of_a_webhook_in_somebodys_hands_are_taken_up_when_it_is_fre
     def keep_until_the_other_is_settled() -> int:
         assert is_sent.wait(10)
         with transaction.atomic():
-            assert lifecycle.lock(kept.pk) is not None
+            assert Webhook.objects.lock(kept.pk)
             is_locked.set()
             wait_until(lambda: Attempt.objects.filter(webhook=other).exists())
             found = Attempt.objects.filter(webhook=kept).count()

@@ -18,7 +18,7 @@ from deliveries import pipeline
 from deliveries.event_types.topics import topics_of
 from deliveries.models import Attempt, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import creating, lifecycle, secrets
 from hookhub.receiving import VerificationFailed, verify
 from tests.golden.messages import SIGMAGIT_ISSUE
 from tests.partners import node
@@ -123,7 +123,7 @@ def test_a_form_is_verified_over_its_encoded_bytes_by_node_and_by_our_own_helper
 def test_without_a_secret_there_is_no_signature_and_nothing_else_is_missing(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
-    webhook, secret = lifecycle.create(
+    webhook, secret = creating.create(
         {"url": forge.receiver.url(), "events": ["*"], "format": "github", "content_type": "json", "secret": ""},
         organization=forge.organization, repository=forge.repository, now=now,
     )  # fmt: skip
@@ -236,7 +236,7 @@ def test_a_library_of_the_standard_verifies_with_each_secret_of_a_rotation_and_a
 ) -> None:
     webhook = hook(forge, forge.receiver.url(), now=now, format="standard-webhooks", retry_schedule=[3600])
     [older] = [secret.text for secret in lifecycle.vault.secrets_of(webhook)]
-    _, newer = lifecycle.rotate_secret(webhook.pk, now=now)
+    _, newer = secrets.rotate_secret(webhook.pk, now=now)
     forge.receiver.answers["/"] = [Answer(500), Answer(200)]
 
     publish(forge, [("issues.opened", SIGMAGIT_ISSUE)], now=now)

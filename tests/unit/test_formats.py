@@ -24,12 +24,12 @@ from deliveries.formats.base import stamp
 from deliveries.formats.coregit import Coregit
 from deliveries.formats.discord import escape as escape_for_discord
 from deliveries.formats.standard_webhooks import StandardWebhooks, key_of
-from deliveries.webhooks.fields import HEADER_NAME, HEADER_VALUE, HEADERS_KEPT_BACK
+from deliveries.webhooks.fields import CONNECTION_HEADERS, HEADER_NAME, HEADER_VALUE
 from tests.golden.messages import HERE, MESSAGES, NEWEST, OLDER, PUSH, as_golden, golden_of, messages_for
 
 every_format = pytest.mark.parametrize("wire_format", FORMATS.values(), ids=FORMATS)
 every_signing_format = pytest.mark.parametrize(
-    "wire_format", [one for one in FORMATS.values() if one.signs != "never"], ids=lambda one: one.slug
+    "wire_format", [one for one in FORMATS.values() if one.secret_policy.allows_secret], ids=lambda one: one.slug
 )
 every_message = pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 every_case = pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_headers_are_safe_on_the_wire_and_exactly_those_the_format_claims(
     # Without a secret nothing is signed; all other headers are always sent.
     left_out = {"x-hub-signature", "x-hub-signature-256"} if not message.secrets else set()
     assert set(names) == wire_format.reserved_headers - left_out
-    assert not set(names) & HEADERS_KEPT_BACK
+    assert not set(names) & CONNECTION_HEADERS
     assert wire_format.reserved_headers == {header.lower() for header in wire_format.reserved_headers}
     assert {"content-type", "user-agent"} <= set(names)
     assert dict(rendered.headers)["Content-Type"] == MEDIA_TYPES[message.content_type]
@@ -182,14 +182,14 @@ def test_a_new_secret_is_long_unlike_the_last_and_without_fault(wire_format: For
         assert all(re.fullmatch("[0-9a-f]{64}", secret) for secret in made)
     else:
         assert all(len(secret) >= 38 and secret.startswith("whsec_") for secret in made)
-    assert {wire_format.fault_in_secret(secret) for secret in made} == {None}
+    assert {wire_format.secret_error(secret) for secret in made} == {None}
     assert wire_format.render(PUSH._replace(secrets=tuple(made))).body
 
 
 @every_signing_format
 @pytest.mark.parametrize("secret", ["", "\0" * 30, "a\r\nb" * 9, "\ud800" * 30, "x" * 256, " \n" * 10])
 def test_a_bad_secret_is_refused_in_words(wire_format: Format, secret: str) -> None:
-    fault = wire_format.fault_in_secret(secret)
+    fault = wire_format.secret_error(secret)
 
     assert isinstance(fault, str)
     assert len(fault) > 5
@@ -198,13 +198,13 @@ def test_a_bad_secret_is_refused_in_words(wire_format: Format, secret: str) -> N
 @every_signing_format
 def test_a_short_secret_is_refused_except_where_receivers_have_always_had_them(wire_format: Format) -> None:
     for secret in ("x", "short"):
-        assert (wire_format.fault_in_secret(secret) is None) is (wire_format.slug in {"social-gateway", "github"})
+        assert (wire_format.secret_error(secret) is None) is (wire_format.slug in {"social-gateway", "github"})
 
 
 @every_signing_format
 def test_a_secret_without_fault_signs(wire_format: Format) -> None:
     for secret in (NEWEST, OLDER, "whsec_" + base64.b64encode(b"k" * 64).decode(), "a plain secret", "schlüssel 🎉"):
-        if wire_format.fault_in_secret(secret) is None:
+        if wire_format.secret_error(secret) is None:
             assert wire_format.render(PUSH._replace(secrets=(secret,)))
 
 
@@ -224,7 +224,7 @@ def test_a_format_without_signatures_keeps_its_url_to_itself(wire_format: Format
     url = "https://hooks.example:8443/services/T0/B0/s3cret?token=x"
 
     # Campfire's URL only identifies a room; a token in a header authorizes posting.
-    assert wire_format.url_is_secret is (wire_format.signs == "never" and wire_format.slug != "campfire")
+    assert wire_format.url_is_secret is (not wire_format.secret_policy.allows_secret and wire_format.slug != "campfire")
     shown = "https://hooks.example:8443/services/T0/B0/s3cret?token=********"
     assert wire_format.show_url(url) == ("https://hooks.example:8443/********" if wire_format.url_is_secret else shown)
 
@@ -245,7 +245,7 @@ PURE = sorted(Path(formats.__file__).parent.glob("*.py"))
 def test_formats_import_neither_django_nor_the_network_nor_the_clock_nor_the_engine(path: Path) -> None:
     allowed = {
         "abc", "base64", "binascii", "dataclasses", "hashlib", "hmac", "json", "secrets", "typing", "urllib.parse",
-        "collections.abc", "datetime", "functools", "re",
+        "collections.abc", "datetime", "enum", "functools", "re",
     }  # fmt: skip
     imported: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -347,7 +347,7 @@ SECRET_SIZES = {23: False, 24: True, 32: True, 64: True, 65: False}
 def test_a_standard_secret_has_24_to_64_bytes(size: int, *, is_good: bool) -> None:
     secret = "whsec_" + base64.b64encode(b"k" * size).decode()
 
-    assert (StandardWebhooks().fault_in_secret(secret) is None) is is_good
+    assert (StandardWebhooks().secret_error(secret) is None) is is_good
 
 
 @pytest.mark.parametrize("secret", ["whsec_*", "whsec_ü", "whsec_AAA", "whsec_A-_A", "whsec_" + "A" * 32 + "\n"])

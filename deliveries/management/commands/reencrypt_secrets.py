@@ -9,7 +9,7 @@ from django.utils import timezone
 from deliveries import audit, vault
 from deliveries.audit import Target
 from deliveries.models import Webhook
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import secrets
 
 # The number of unreadable webhooks that the error message lists.
 MAX_SHOWN = 10
@@ -39,7 +39,7 @@ class Command(BaseCommand):
                     target = Target("secrets", "", "secrets of webhooks", None)
                     audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
                 done = self._reseal(total)
-                lifecycle.wipe_deleted()
+                secrets.wipe_deleted()
         except vault.Unreadable as error:
             raise CommandError(
                 f"A webhook's secrets changed during the run: {error}. Run this command again."
@@ -60,7 +60,7 @@ class Command(BaseCommand):
     def _reseal(self, total: int) -> int:
         """Re-encrypt all webhooks, reporting progress; return how many were not in the current form yet."""
         done = 0
-        for looked_at, was_stale in enumerate(lifecycle.reseal_all(), start=1):
+        for looked_at, was_stale in enumerate(secrets.reencrypt_all(), start=1):
             done += was_stale
             if looked_at % TOLD_EVERY == 0:
                 self.stdout.write(f"{looked_at:,} of {total:,} examined, {done:,} re-encrypted")

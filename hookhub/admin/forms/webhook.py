@@ -6,8 +6,8 @@ from django import forms
 
 from deliveries import formats, vault
 from deliveries.models import Organization, Webhook
-from deliveries.webhooks import fields as terms
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks.changing import validate_change
+from deliveries.webhooks.fields import InvalidFields, validate
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Webhook]
@@ -23,7 +23,7 @@ NO_RETRIES = "none"
 
 
 class WebhookForm(ModelForm):
-    """The fields of ``fields.CHECKS`` as a user types them; ``wanted`` has them as the engine expects them."""
+    """The fields of ``fields.VALIDATORS`` as a user types them; ``wanted`` has them as the engine expects them."""
 
     url = forms.CharField(label="URL", max_length=2048, widget=forms.TextInput(attrs={"class": "vLargeTextField"}))
     events = forms.CharField(
@@ -94,22 +94,22 @@ class WebhookForm(ModelForm):
         try:
             if self.is_new:
                 default = organization.wire_format if isinstance(organization, Organization) else formats.DEFAULT
-                terms.check({"format": default, **self.wanted})
+                validate({"format": default, **self.wanted})
             else:
-                lifecycle.check_change(self.instance, self.wanted)
-        except terms.InvalidFields as error:
+                validate_change(self.instance, self.wanted)
+        except InvalidFields as error:
             self.show(error)
         except vault.Unreadable as error:
             self.add_error(None, f"The webhook's stored secrets cannot be decrypted: {error}.")
         return cleaned
 
-    def show(self, error: terms.InvalidFields) -> None:
+    def show(self, error: InvalidFields) -> None:
         """Show each error next to its field."""
-        for name, fault in error.faults.items():
-            self.add_error(name if name in self.fields else None, fault)
+        for name, message in error.errors.items():
+            self.add_error(name if name in self.fields else None, message)
 
     def _read_wanted(self, cleaned: dict[str, Any]) -> dict[str, object]:
-        """Return the input as ``terms.check`` expects it; for an existing webhook only the changed fields."""
+        """Return the input as ``validate`` expects it; for an existing webhook only the changed fields."""
         changed = {name for name in self.changed_data if name in cleaned}
         wanted: dict[str, object] = {}
         for name in changed & {*self.OWN, "secret"}:

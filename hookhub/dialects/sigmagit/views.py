@@ -3,8 +3,7 @@
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from django.db import transaction
-from django.http import Http404, HttpResponseBase
+from django.http import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema, inline_serializer
 from rest_framework import serializers
@@ -15,7 +14,7 @@ from deliveries import stats
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.models import Webhook
 from deliveries.sending.url import MAX_LENGTH
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing, creating, lifecycle
 from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub.api.serializers import EVENT_PATTERN, URL_PATTERN
 from hookhub.dialects.base import DialectView, repository_at
@@ -103,7 +102,7 @@ class RepositoryWebhooksView(SigmagitView):
         wanted.setdefault("events", DEFAULT_EVENTS)
         wanted["format"] = format_for(wanted.get("url"))
         refuse_unknown(wanted, dialect=SLUG, organization=repository.organization)
-        webhook, secret = lifecycle.create(
+        webhook, secret = creating.create(
             wanted, organization=repository.organization, repository=repository, now=timezone.now()
         )
         return Response({"data": shown_as_new(webhook, secret)})
@@ -147,7 +146,7 @@ class WebhookView(OneWebhookView):
         if wanted.get("url", found.shown_url) != found.shown_url and found.format in {OWN, SLACK, DISCORD}:
             wanted["format"] = format_for(wanted["url"])
         refuse_unknown(wanted, dialect=SLUG, organization=found.organization)
-        changed, secret = lifecycle.change(found.pk, wanted, active=active, now=timezone.now())
+        changed, secret = changing.change(found.pk, wanted, active=active, now=timezone.now())
         return Response({"data": shown(changed, secret)})
 
     @extend_schema(
@@ -157,11 +156,7 @@ class WebhookView(OneWebhookView):
     def delete(self, request: Request, webhook: str) -> Response:
         """Delete a webhook and cancel its unfinished deliveries."""
         found = find(request, webhook, needs=Scope.MANAGE)
-        with transaction.atomic():
-            locked = lifecycle.lock(found.pk)
-            if locked is None or locked.deleted_at is not None:
-                raise Http404
-            lifecycle.delete(locked, now=timezone.now())
+        lifecycle.delete(found.pk, now=timezone.now())
         return Response({"success": True})
 
 

@@ -7,11 +7,10 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from deliveries import redelivery
 from deliveries.event_types import catalogue
 from deliveries.event_types.topics import EVERYTHING
 from deliveries.models import Organization, Repository, Webhook
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import changing, creating, lifecycle
 from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub.dialects.social_gateway import hook_config
 from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, invalid, missing
@@ -54,14 +53,14 @@ def create_once(wanted: Body, *, repository: Repository, active: bool, now: date
     """Create a webhook; if the repository has it already, roll back and return None."""
     # The host in its URL is resolved before the first statement, and so before the transaction really begins.
     with transaction.atomic():
-        webhook, _ = lifecycle.create(wanted, organization=repository.organization, repository=repository, now=now)
+        webhook, _ = creating.create(wanted, organization=repository.organization, repository=repository, now=now)
         # A concurrent request waits here, and then sees what the first one has created.
         Repository.objects.select_for_update(no_key=True).get(pk=repository.pk)
         if is_there_already(webhook, repository):
             transaction.set_rollback(True)
             return None
         if not active:
-            redelivery.disable(webhook.pk, now=now)
+            lifecycle.disable(webhook.pk, now=now)
     return webhook
 
 
@@ -87,17 +86,17 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
     if body.get("config") is not None:
         wanted = hook_config.terms_of(body["config"], wire_format=webhook.format, before=webhook)
     if wanted:
-        webhook, _ = lifecycle.change(webhook.pk, wanted, now=now)
+        webhook, _ = changing.change(webhook.pk, wanted, now=now)
     if changes:
         # Under a lock, so that of two concurrent requests that add an event neither is lost.
         with transaction.atomic():
-            webhook = Webhook.objects.kept().select_for_update(no_key=True).get(pk=webhook.pk)
-            webhook, _ = lifecycle.change(webhook.pk, {"events": changes.apply_to(webhook.events)}, now=now)
+            webhook = Webhook.objects.kept().lock(webhook.pk)
+            webhook, _ = changing.change(webhook.pk, {"events": changes.apply_to(webhook.events)}, now=now)
     if active is not None and active != webhook.active:
         if active:
-            redelivery.enable(webhook.pk, release_held=False, now=now)
+            lifecycle.enable(webhook.pk, release_held=False, now=now)
         else:
-            redelivery.disable(webhook.pk, now=now)
+            lifecycle.disable(webhook.pk, now=now)
     return webhook
 
 
@@ -105,7 +104,7 @@ def change_config(body: Body, *, webhook: Webhook, now: datetime) -> None:
     """Change only the settings in the body; raise ValidationFailed or InvalidFields."""
     wanted = hook_config.terms_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
     if wanted:
-        lifecycle.change(webhook.pk, wanted, now=now)
+        changing.change(webhook.pk, wanted, now=now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,9 @@ from urllib.parse import unquote
 from django.conf import settings
 
 from deliveries import vault
-from deliveries.formats import MASK, format_of
+from deliveries.formats import MASK, SecretPolicy, format_of
 from deliveries.models import Webhook
-from deliveries.sending import url as target
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks.changing import requests_other_receiver
 from hookhub.dialects.social_gateway import campfire, credentials
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, missing
 
@@ -71,7 +70,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
     kept = headers.pop(credentials.HEADER, None)
     if kept is not None and not credentials.is_of_a_url(kept):
         headers[credentials.HEADER] = kept
-    is_moved = before is not None and leads_elsewhere(url, before)
+    is_moved = before is not None and is_other_receiver(url, before)
     if userinfo is not None and MASK in unquote(userinfo).split(":"):
         if userinfo != MASK or kept is None or is_moved:
             faults.append(invalid("url", "contains a masked user name or password; send the real ones"))
@@ -87,14 +86,9 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
     return {"url": url, "headers": headers}
 
 
-def leads_elsewhere(url: str, before: Webhook) -> bool:
+def is_other_receiver(url: str, before: Webhook) -> bool:
     """Return whether a URL leads to a different receiver; not so the masked URL, and one that will be rejected."""
-    if url == before.shown_url:
-        return False
-    try:
-        return lifecycle.leads_elsewhere(target.normalise(url), before)
-    except target.InvalidURL:
-        return False
+    return url != before.shown_url and requests_other_receiver(url, before)
 
 
 def _content_type(
@@ -138,16 +132,16 @@ def _secret(
 ) -> dict[str, object]:
     """Return the secret, empty for none, or no field if the stored secret is kept; append any errors."""
     has_one = before is not None and vault.has_secret(before)
-    is_moved = before is not None and "url" in terms and leads_elsewhere(str(terms["url"]), before)
-    signs = format_of(wire_format).signs
+    is_moved = before is not None and "url" in terms and is_other_receiver(str(terms["url"]), before)
+    policy = format_of(wire_format).secret_policy
     if given.get("secret") == MASK or ("secret" not in given and not is_whole):
         if "secret" in given and not has_one:
             faults.append(invalid("secret", "is masked; send the secret itself"))
         elif has_one and is_moved:
             faults.append(invalid("secret", SAY_IT_AGAIN))
         return {}
-    if "secret" in given or signs == "if asked":
+    if "secret" in given or policy is SecretPolicy.OPTIONAL:
         return {"secret": given.get("secret", "")}
-    if signs == "always" and is_moved:
+    if policy is SecretPolicy.REQUIRED and is_moved:
         faults.append(missing("secret"))
     return {}

@@ -2,7 +2,6 @@
 
 from typing import cast
 
-from django.db import transaction
 from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -77,11 +76,7 @@ class HookView(SocialGatewayView):
     @extend_schema(summary="Delete a hook", responses={204: None})
     def delete(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
         _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
-        with transaction.atomic():
-            locked = lifecycle.lock(found.pk)
-            if locked is None or locked.deleted_at is not None:
-                raise Http404
-            lifecycle.delete(locked, now=timezone.now())
+        lifecycle.delete(found.pk, now=timezone.now())
         return Response(status=204)
 
 

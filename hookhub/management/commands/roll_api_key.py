@@ -50,7 +50,7 @@ class Command(BaseCommand):
         try:
             rolled, text = api_keys.roll(key, overlap=overlap, expires_at=expires_at, now=now)
         except InvalidFields as error:
-            raise CommandError(" ".join(f"{name} {fault}." for name, fault in error.faults.items())) from error
+            raise CommandError(" ".join(f"{name} {message}." for name, message in error.errors.items())) from error
         until = rolled.previous_secret_expires_at
         old = f"accepted until {until:%Y-%m-%d %H:%M:%S} UTC" if until else "no longer accepted"
         self.stderr.write(

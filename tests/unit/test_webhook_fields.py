@@ -8,26 +8,25 @@ import pytest
 from pytest_django import Settings
 
 from deliveries.formats import FORMATS
-from deliveries.sending import url as target
-from deliveries.webhooks import fields
-from deliveries.webhooks.fields import CHECKS, InvalidFields
+from deliveries.sending import url
+from deliveries.webhooks.fields import VALIDATORS, InvalidFields, validate
 
 URL = "https://8.8.8.8/hook"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 NAN, INF = float("nan"), float("inf")
 
 
-def granted(name: str, value: object, **others: object) -> object:
-    return fields.check({name: value, **others}, format_now="standard-webhooks")[name]
+def cleaned(name: str, value: object, **others: object) -> object:
+    return validate({name: value, **others}, current_format="standard-webhooks")[name]
 
 
-def faults_in(wanted: Mapping[str, object], format_now: str | None = "standard-webhooks") -> dict[str, str]:
+def errors_of(fields: Mapping[str, object], current_format: str | None = "standard-webhooks") -> dict[str, str]:
     with pytest.raises(InvalidFields) as raised:
-        fields.check(wanted, format_now=format_now)
-    return raised.value.faults
+        validate(fields, current_format=current_format)
+    return raised.value.errors
 
 
-GRANTED: dict[str, list[tuple[object, object]]] = {
+VALID: dict[str, list[tuple[object, object]]] = {
     "url": [(URL, URL), ("HTTP://8.8.8.8:80", "http://8.8.8.8/")],
     "events": [
         (["*"], ["*"]),
@@ -70,7 +69,7 @@ def kinds_but(*kinds: object) -> list[object]:
     return [kind for kind in WRONG_KINDS if not any(type(kind) is type(one) and kind == one for one in kinds)]
 
 
-REFUSED: dict[str, list[object]] = {
+INVALID: dict[str, list[object]] = {
     "url": [*WRONG_KINDS, "", "ftp://8.8.8.8/", "https://user:pw@8.8.8.8/", "https://8.8.8.8/\r\nX: y", "https://8.8.8.8:22/"],
     "events": [
         *kinds_but(["x"]), [None], [1], [True], [["push"]], [{}], [""], ["a b"], ["%_"], ["push", "*."], ["x" * 201],
@@ -109,38 +108,38 @@ REFUSED: dict[str, list[object]] = {
 
 
 def test_the_tables_name_every_field() -> None:
-    assert set(GRANTED) == set(REFUSED) == set(CHECKS)
+    assert set(VALID) == set(INVALID) == set(VALIDATORS)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "stored"),
-    [(name, *pair) for name, pairs in GRANTED.items() for pair in pairs],
+    [(name, *pair) for name, pairs in VALID.items() for pair in pairs],
     ids=lambda x: str(x)[:40],
 )
-def test_a_good_value_is_granted_in_the_form_it_is_stored_in(name: str, value: object, stored: object) -> None:
-    assert granted(name, value) == stored
+def test_a_valid_value_is_cleaned_to_its_stored_form(name: str, value: object, stored: object) -> None:
+    assert cleaned(name, value) == stored
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_bad_value_is_refused_in_a_sentence_of_reasonable_length(name: str) -> None:
-    for value in REFUSED[name]:
+@pytest.mark.parametrize("name", INVALID)
+def test_an_invalid_value_has_an_error_of_reasonable_length(name: str) -> None:
+    for value in INVALID[name]:
         with pytest.raises(InvalidFields) as raised:
-            fields.check({name: value}, format_now="standard-webhooks")
+            validate({name: value}, current_format="standard-webhooks")
 
-        [(field, sentence)] = raised.value.faults.items()
+        [(field, sentence)] = raised.value.errors.items()
         assert field == name, repr(value)[:80]
         assert 5 < len(sentence) < 500, repr(value)[:80]
         sentence.encode()
 
 
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", VALIDATORS)
 def test_a_megabyte_of_rubbish_is_not_echoed(name: str) -> None:
     for rubbish in ("x" * 2**20, ["x" * 2**20], {"x" * 2**20: "x" * 2**20}):
-        assert len(faults_in({name: rubbish})[name]) < 500
+        assert len(errors_of({name: rubbish})[name]) < 500
 
 
 def test_a_field_that_does_not_exist_is_named_with_those_that_do() -> None:
-    [(name, sentence)] = faults_in({"secrets": "x"}).items()
+    [(name, sentence)] = errors_of({"secrets": "x"}).items()
 
     assert name == "secrets"
     assert "is not a known field; known fields: url, events, " in sentence
@@ -151,42 +150,44 @@ def test_a_field_that_does_not_exist_is_named_with_those_that_do() -> None:
     "name", ["id", "sealed_secrets", "organization", "disabled_at", "failure_count", "__class__", ""]
 )
 def test_no_column_can_be_set_that_is_not_a_field(name: str) -> None:
-    assert set(faults_in({name: "x"})) == {name}
+    assert set(errors_of({name: "x"})) == {name}
 
 
-def test_every_fault_is_named_at_once() -> None:
-    assert set(faults_in({"url": "", "events": [], "timeout": -1, "what": 1, "name": "fine"})) == {
+def test_every_error_is_reported_at_once() -> None:
+    assert set(errors_of({"url": "", "events": [], "timeout": -1, "what": 1, "name": "fine"})) == {
         "url", "events", "timeout", "what",
     }  # fmt: skip
 
 
-def test_the_headers_kept_back_are_those_of_the_format_that_will_hold() -> None:
-    assert granted("headers", {"Webhook-Id": "v"}, format="coregit") == {"Webhook-Id": "v"}
-    assert set(faults_in({"headers": {"X-CoreGit-Signature": "v"}, "format": "coregit"})) == {"headers"}
-    assert set(faults_in({"headers": {"X-CoreGit-Signature": "v"}}, format_now="coregit")) == {"headers"}
+def test_the_reserved_headers_are_those_of_the_new_format() -> None:
+    assert cleaned("headers", {"Webhook-Id": "v"}, format="coregit") == {"Webhook-Id": "v"}
+    assert set(errors_of({"headers": {"X-CoreGit-Signature": "v"}, "format": "coregit"})) == {"headers"}
+    assert set(errors_of({"headers": {"X-CoreGit-Signature": "v"}}, current_format="coregit")) == {"headers"}
 
 
-def test_a_secret_is_judged_by_the_format_that_will_hold() -> None:
-    assert granted("secret", "plain text", format="coregit") == "plain text"
-    assert set(faults_in({"secret": "plain text", "format": "standard-webhooks"}, format_now="coregit")) == {"secret"}
+def test_a_secret_is_validated_for_the_new_format() -> None:
+    assert cleaned("secret", "plain text", format="coregit") == "plain text"
+    assert set(errors_of({"secret": "plain text", "format": "standard-webhooks"}, current_format="coregit")) == {
+        "secret"
+    }
 
 
 @pytest.mark.parametrize("slug", [None, 1, ["coregit"], "no-such-format"])
-def test_an_unknown_format_is_the_only_fault_it_makes(slug: Any) -> None:
-    wanted = {"format": slug, "headers": {"A": "b"}, "secret": WHSEC, "content_type": "json"}
+def test_an_unknown_format_is_the_only_error_it_causes(slug: Any) -> None:
+    fields = {"format": slug, "headers": {"A": "b"}, "secret": WHSEC, "content_type": "json"}
 
-    assert set(faults_in(wanted, format_now=None)) == {"format"}
+    assert set(errors_of(fields, current_format=None)) == {"format"}
 
 
 def test_a_deadline_may_not_outlive_the_lease(settings: Settings) -> None:
     settings.HOOKHUB_MAX_TIMEOUT = timedelta(seconds=5)
 
-    assert granted("timeout", 5) == timedelta(seconds=5)
-    assert faults_in({"timeout": 6}) == {"timeout": "must be a number of seconds from 1 to 5, or null for the default"}
+    assert cleaned("timeout", 5) == timedelta(seconds=5)
+    assert errors_of({"timeout": 6}) == {"timeout": "must be a number of seconds from 1 to 5, or null for the default"}
 
 
 @pytest.mark.parametrize(
-    ("url", "is_development", "word"),
+    ("address", "is_development", "word"),
     [
         ("http://127.0.0.1:8000/", False, "HOOKHUB_ALLOWED_NETWORKS"),
         ("http://127.0.0.1:9000/", True, None),
@@ -195,27 +196,27 @@ def test_a_deadline_may_not_outlive_the_lease(settings: Settings) -> None:
     ],
 )
 def test_the_guard_is_asked_about_a_new_url(
-    settings: Settings, url: str, word: str | None, *, is_development: bool
+    settings: Settings, address: str, word: str | None, *, is_development: bool
 ) -> None:
     settings.HOOKHUB_DEVELOPMENT = is_development
 
     if word is None:
-        assert granted("url", url) == url
+        assert cleaned("url", address) == address
     else:
-        assert word in faults_in({"url": url})["url"]
+        assert word in errors_of({"url": address})["url"]
 
 
 def test_a_deployment_may_insist_on_https(settings: Settings) -> None:
     settings.HOOKHUB_HTTPS_ONLY = True
 
-    assert granted("url", URL) == URL
-    assert set(faults_in({"url": "http://8.8.8.8/"})) == {"url"}
+    assert cleaned("url", URL) == URL
+    assert set(errors_of({"url": "http://8.8.8.8/"})) == {"url"}
 
 
 def test_a_name_server_that_is_away_does_not_keep_a_webhook_from_being_made(monkeypatch: pytest.MonkeyPatch) -> None:
     def away(host: str, port: int) -> list[str]:
         raise OSError("no route")
 
-    monkeypatch.setattr(target, "resolve_quickly", away)
+    monkeypatch.setattr(url, "resolve_quickly", away)
 
-    assert granted("url", "https://receiver.example/") == "https://receiver.example/"
+    assert cleaned("url", "https://receiver.example/") == "https://receiver.example/"

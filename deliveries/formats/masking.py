@@ -1,0 +1,19 @@
+"""Masking of what is secret in a URL."""
+
+from urllib.parse import urlsplit
+
+# Shown in place of a secret.
+MASK = "********"
+
+
+def mask_path(url: str) -> str:
+    """Return a URL with everything after the host masked."""
+    scheme, host, *_ = urlsplit(url)
+    return f"{scheme}://{host}/{MASK}"
+
+
+def mask_query(url: str) -> str:
+    """Return a URL with each value in its query masked, because it may be a token; the names stay."""
+    before, mark, query = url.partition("?")
+    parts = [f"{part.partition('=')[0]}={MASK}" if "=" in part else part and MASK for part in query.split("&")]
+    return before + mark + "&".join(parts)

@@ -1,0 +1,199 @@
+"""Changes of a webhook's fields, and what a change implies: a new secret, removed headers, other defaults."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries import audit, vault
+from deliveries.audited import webhook_state, webhook_target
+from deliveries.formats import FORMATS, MASK, Format, format_of
+from deliveries.models import Webhook
+from deliveries.sending.url import InvalidURL, leads_elsewhere, normalise
+from deliveries.webhooks import lifecycle, masks, quotas, secrets
+from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, require_known_format, validate
+
+# Fields whose validity depends on the wire format.
+DEPEND_ON_FORMAT = frozenset({"url", "content_type", "secret", "headers"})
+
+
+def change(
+    webhook_id: int, changes: Mapping[str, object], *, active: bool | None = None, now: datetime
+) -> tuple[Webhook, str | None]:
+    """Change the given fields of a webhook. Return it with its new secret, or with None if the secret is unchanged.
+
+    ``active`` also enables or disables it, in the same transaction; held deliveries stay held. None changes nothing.
+    If the URL moves to another receiver (any difference except in the query), a new secret is generated and the custom
+    headers are removed, unless ``changes`` contains them. Otherwise someone who may edit a webhook could redirect it
+    and obtain messages signed with the old receiver's secret, or the token in its headers. For the same reason, a
+    format that masks the URL can be replaced by one that shows it only if ``changes`` contains the URL. A masked value
+    stands for the stored one, so that a client can send back what it read. Raise InvalidFields for invalid fields, and
+    rates.TooMany.
+    """
+    return _change(webhook_id, lambda _before: changes, active=active, now=now)
+
+
+def change_headers(webhook_id: int, changes: Mapping[str, object], *, now: datetime) -> Webhook:
+    """Set the given custom headers, remove those that are None, and keep all others. Raise InvalidFields if invalid."""
+
+    def merged(before: Webhook) -> Mapping[str, object]:
+        stored = vault.headers_of(before)
+        return {"headers": masks.merge_headers(changes, stored=stored)}
+
+    return _change(webhook_id, merged, active=None, now=now)[0]
+
+
+def validate_change(webhook: Webhook, changes: Mapping[str, object]) -> None:
+    """Raise InvalidFields for every invalid field, as ``change`` would, without changing anything."""
+    fields = _unmask(changes, webhook)
+    _require_https(webhook, new_url=fields.get("url"))
+    validate(fields, current_format=webhook.format)
+
+
+def _change(
+    webhook_id: int, changes_for: Callable[[Webhook], Mapping[str, object]], *, active: bool | None, now: datetime
+) -> tuple[Webhook, str | None]:
+    """Apply the changes that ``changes_for`` returns for the current webhook. Return and raise as ``change`` does."""
+    while True:
+        # Validate before locking, because validating a URL may resolve its host name.
+        before = Webhook.objects.kept().get(pk=webhook_id)
+        fields = _unmask(changes_for(before), before)
+        if fields or active:
+            _require_https(before, new_url=fields.get("url"))
+        if "url" in fields and not before.has_url(fields["url"]):
+            quotas.take_change(before.organization)
+        cleaned = validate(fields, current_format=before.format)
+        with transaction.atomic():
+            webhook = Webhook.objects.kept().lock(webhook_id)
+            # The validation and the unmasking used the row as it was read. Start over if it has changed since.
+            if _validated_against(webhook) == _validated_against(before):
+                new_secret = _apply(webhook, cleaned, now=now)
+                _switch(webhook, active=active, now=now)
+                return webhook, new_secret
+
+
+def _validated_against(webhook: Webhook) -> tuple[object, ...]:
+    # Compare the encrypted values without opening them: a change that replaces all of them must succeed even if the
+    # webhook's encryption key is lost.
+    sealed = (webhook.sealed_url, webhook.sealed_secrets, webhook.sealed_headers)
+    return webhook.format, webhook.stored_url, *(None if each is None else bytes(each) for each in sealed)
+
+
+def _require_https(webhook: Webhook, *, new_url: object) -> None:
+    """Raise InvalidFields if HTTPS is required and the webhook would keep an http URL."""
+    # ``stored_url`` always contains the scheme, even if the rest of the URL is masked.
+    if settings.HOOKHUB_HTTPS_ONLY and new_url is None and webhook.stored_url.startswith("http:"):
+        raise InvalidFields({"url": "must begin with https://: HOOKHUB_HTTPS_ONLY is enabled"})
+
+
+def _unmask(changes: Mapping[str, object], webhook: Webhook) -> Fields:
+    """Return ``changes`` with each mask replaced by the stored value. Raise InvalidFields where that is impossible."""
+    fields = {name: value for name, value in changes.items() if not (name == "url" and value == webhook.shown_url)}
+    moves = "url" in fields and requests_other_receiver(fields["url"], webhook)
+    errors: dict[str, str] = {}
+    headers = fields.get("headers")
+    if isinstance(headers, Mapping) and MASK in headers.values():
+        stored = vault.headers_of(webhook)
+        try:
+            fields["headers"] = masks.unmask_headers(headers, stored=stored, moves=moves)
+        except ValueError as error:
+            errors["headers"] = str(error)
+    if fields.get("secret") == MASK:
+        del fields["secret"]
+        wire_format = FORMATS.get(str(fields.get("format", webhook.format)))
+        if problem := _masked_secret_error(webhook, wire_format, moves=moves):
+            errors["secret"] = problem
+    if errors:
+        raise InvalidFields(errors)
+    return fields
+
+
+def _masked_secret_error(webhook: Webhook, wire_format: Format | None, *, moves: bool) -> str | None:
+    """Return why a masked secret cannot stand for the stored one, or None if it can."""
+    if not vault.secrets_of(webhook):
+        return masks.SEND_THE_SECRET
+    if moves:
+        return masks.SEND_THE_SECRET_AGAIN
+    if wire_format is not None and not secrets.may_be_kept(webhook, wire_format, moves=False):
+        return masks.SEND_ANOTHER_SECRET
+    return None
+
+
+def requests_other_receiver(url: object, webhook: Webhook) -> bool:
+    """Return whether a requested URL leads to another receiver than the webhook's; False if it is invalid."""
+    try:
+        return _is_other_receiver(normalise(url), webhook)
+    except InvalidURL:
+        return False
+
+
+def _is_other_receiver(url: str, webhook: Webhook) -> bool:
+    """Return whether a normalized URL leads to another receiver than the webhook's; True if that is unreadable."""
+    try:
+        return leads_elsewhere(url, webhook.url)
+    except vault.Unreadable:
+        return True
+
+
+def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
+    """Change a locked webhook. Return its new secret, or None if the secret is unchanged."""
+    state_before = webhook_state(webhook)
+    wire_format = format_of(str(cleaned.get("format", webhook.format)))
+    moves = "url" in cleaned and _is_other_receiver(str(cleaned["url"]), webhook)
+    new_format = wire_format if cleaned.get("format", webhook.format) != webhook.format else None
+    _require_allowed(webhook, cleaned, wire_format=wire_format)
+    if new_format is not None:
+        cleaned.setdefault("content_type", new_format.content_types[0])
+        if not moves and "headers" not in cleaned:
+            # The new format may itself send a header that is among the custom headers.
+            validate({"headers": vault.headers_of(webhook)}, current_format=new_format.slug)
+    new_secret = cleaned.pop("secret", None)
+    if new_secret is None and (moves or new_format) and not secrets.may_be_kept(webhook, wire_format, moves=moves):
+        new_secret = secrets.first_secret(wire_format)
+    if new_secret is not None:
+        webhook.sealed_secrets = secrets.seal(str(new_secret), of=webhook.uid)
+    if moves or "headers" in cleaned:
+        webhook.sealed_headers = vault.seal_headers(as_headers(cleaned.pop("headers", {})), of=webhook.uid)
+    _set_fields(webhook, cleaned)
+    webhook.changed_at = now
+    webhook.save(update_fields=[*(cleaned.keys() - {"url"}), *secrets.SEALED_COLUMNS, "changed_at"])
+    audit.record_update(
+        "webhook.updated", target=webhook_target(webhook), before=state_before, after=webhook_state(webhook), now=now
+    )
+    return str(new_secret) if new_secret else None
+
+
+def _require_allowed(webhook: Webhook, cleaned: Fields, *, wire_format: Format) -> None:
+    """Raise InvalidFields if a quota, an unknown format or a URL that would be revealed forbids the change."""
+    if "url" in cleaned and not webhook.has_url(cleaned["url"]):
+        quotas.require_url_quota(
+            str(cleaned["url"]),
+            wire_format=wire_format,
+            organization=webhook.organization,
+            repository=webhook.repository,
+        )
+    if cleaned.keys() & DEPEND_ON_FORMAT and "format" not in cleaned:
+        require_known_format(webhook.format)
+    if format_of(webhook.format).url_is_secret and not wire_format.url_is_secret and "url" not in cleaned:
+        raise InvalidFields(
+            {"url": f"is required: the format {wire_format.slug} would reveal the URL, which is masked now"}
+        )
+
+
+def _set_fields(webhook: Webhook, cleaned: Fields) -> None:
+    """Set the validated fields; the URL last, because the format decides how much of it is masked."""
+    # Assign the current URL again if the format changes: the new format may mask more of it, or less.
+    url = cleaned.get("url", webhook.url if "format" in cleaned else None)
+    for name in cleaned.keys() - {"url"}:
+        setattr(webhook, name, cleaned[name])
+    if url is not None:
+        webhook.url = str(url)
+
+
+def _switch(webhook: Webhook, *, active: bool | None, now: datetime) -> None:
+    """Enable or disable a locked webhook for its owner; do nothing if ``active`` is None or already the case."""
+    if active and not webhook.active:
+        lifecycle.enable_locked(webhook, release_held=False, now=now)
+    elif active is False and webhook.active:
+        lifecycle.disable_locked(webhook, reason=Webhook.DisabledReason.BY_OWNER, now=now)

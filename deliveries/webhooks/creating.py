@@ -1,0 +1,66 @@
+"""Creation of webhooks."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from django.db import transaction
+
+from deliveries import audit, vault
+from deliveries.audited import webhook_state, webhook_target
+from deliveries.db.ids import uuid7
+from deliveries.formats import FORMATS
+from deliveries.models import Organization, Repository, Webhook
+from deliveries.webhooks import quotas, secrets
+from deliveries.webhooks.fields import InvalidFields, as_headers, validate
+
+
+def create(
+    fields: Mapping[str, object],
+    *,
+    organization: Organization,
+    repository: Repository | None,
+    active: bool = True,
+    now: datetime,
+) -> tuple[Webhook, str | None]:
+    """Create a webhook. Return it with its secret, which is shown only here, or with None if it has no secret.
+
+    ``fields`` maps the names in fields.VALIDATORS to values; only ``url`` and ``events`` are required. Without
+    ``secret``, one is generated. There is no secret if the format never signs, or if signing is optional and ``secret``
+    is "". With ``active=False`` the webhook starts disabled by its owner. Raise InvalidFields for invalid fields, and
+    rates.TooMany if the organization changes webhooks too often.
+    """
+    missing = {name: "is required" for name in ("url", "events") if name not in fields}
+    if missing:
+        raise InvalidFields(missing)
+    quotas.take_change(organization)
+    cleaned = validate({"format": organization.wire_format, **fields})
+    wire_format = FORMATS[str(cleaned["format"])]
+    cleaned.setdefault("content_type", wire_format.content_types[0])
+    cleaned.setdefault("auto_disable", wire_format.policy.auto_disable)
+    secret = secrets.first_secret(wire_format, cleaned.pop("secret", None))
+    headers = as_headers(cleaned.pop("headers", {}))
+    # Needed before the row is stored, because its secrets are encrypted with the id as associated data.
+    uid = uuid7(now)
+    with transaction.atomic():
+        quotas.require_webhook_quota(organization)
+        quotas.require_url_quota(
+            str(cleaned["url"]), wire_format=wire_format, organization=organization, repository=repository
+        )
+        # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
+        if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
+            raise InvalidFields({"repository": "was deleted in the meantime"})
+        webhook = Webhook.objects.create(
+            organization=organization,
+            repository=repository,
+            uid=uid,
+            sealed_secrets=secrets.seal(secret, of=uid),
+            sealed_headers=vault.seal_headers(headers, of=uid),
+            created_at=now,
+            changed_at=now,
+            disabled_at=None if active else now,
+            disabled_reason=None if active else Webhook.DisabledReason.BY_OWNER,
+            owner_told_at=None if active else now,
+            **cleaned,
+        )
+        audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
+    return webhook, secret or None

@@ -1,0 +1,133 @@
+"""A webhook's signing secrets: the first one, whether a change keeps them, rotation and re-encryption."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from deliveries import audit, vault
+from deliveries.audited import webhook_target
+from deliveries.formats import FORMATS, Format
+from deliveries.formats.masking import mask_path
+from deliveries.models import Webhook
+from deliveries.vault import Secret
+from deliveries.webhooks.fields import InvalidFields, require_known_format, validate
+
+# Bounds the row when a secret is rotated repeatedly; receivers need only the newest ones.
+MAX_SECRETS = 5
+SEALED_COLUMNS = ("stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
+
+
+def first_secret(wire_format: Format, given: object = None) -> str:
+    """Return the given secret; for None, generate one, or return "" if the format does not sign."""
+    if given is not None:
+        return str(given)
+    return wire_format.make_secret() if wire_format.secret_policy.allows_secret else ""
+
+
+def seal(secret: str, *, of: UUID) -> bytes:
+    """Return the only secret of a webhook, encrypted; "" stands for none."""
+    return vault.seal_secrets((Secret(secret),) if secret else (), of=of)
+
+
+def may_be_kept(webhook: Webhook, wire_format: Format, *, moves: bool) -> bool:
+    """Return whether the webhook can keep its secrets (or having none) with this format.
+
+    ``moves`` means that the URL leads to another receiver, which must not get the old receiver's secret. Raise
+    vault.Unreadable if that depends on secrets that cannot be decrypted.
+    """
+    policy = wire_format.secret_policy
+    if moves and not policy.allows_none:
+        return False
+    try:
+        secrets = vault.secrets_of(webhook)
+    except vault.Unreadable:
+        if moves:
+            return False
+        raise
+    if not secrets:
+        return policy.allows_none
+    if moves or not policy.allows_secret:
+        return False
+    return not any(wire_format.secret_error(secret.text) for secret in secrets)
+
+
+def rotate_secret(
+    webhook_id: int, *, secret: str | None = None, overlap: timedelta | None = None, now: datetime
+) -> tuple[Webhook, str]:
+    """Add a new secret; the previous ones keep signing alongside it for ``overlap``. Return webhook and new secret.
+
+    ``secret`` is generated if None; ``overlap`` defaults to HOOKHUB_SECRET_OVERLAP. Raise InvalidFields if the secret
+    is invalid, or if the format signs nothing or is unknown to this version.
+    """
+    overlap = settings.HOOKHUB_SECRET_OVERLAP if overlap is None else overlap
+    with transaction.atomic():
+        webhook = Webhook.objects.kept().lock(webhook_id)
+        _require_valid(secret, webhook=webhook)
+        new = secret or FORMATS[webhook.format].make_secret()
+        last_day = now + overlap
+        older = tuple(
+            Secret(old.text, min(old.expires_at or last_day, last_day))
+            for old in vault.secrets_of(webhook)
+            if old.is_live(now) and old.text != new and overlap > timedelta(0)
+        )
+        webhook.sealed_secrets = vault.seal_secrets((Secret(new), *older)[:MAX_SECRETS], of=webhook.uid)
+        webhook.save(update_fields=["sealed_secrets"])
+        after = {"secret": audit.Masked(new), "previous_secrets_until": last_day if older else None}
+        audit.record("webhook.secret_rotated", target=webhook_target(webhook), after=after, now=now)
+    return webhook, new
+
+
+def _require_valid(secret: str | None, *, webhook: Webhook) -> None:
+    """Raise InvalidFields if the webhook's secret cannot be rotated, or not to ``secret``."""
+    require_known_format(webhook.format)
+    if not FORMATS[webhook.format].secret_policy.allows_secret:
+        raise InvalidFields({"secret": f"cannot be rotated: the format {webhook.format} does not sign requests"})
+    if secret == "":
+        raise InvalidFields({"secret": "must not be empty; to remove the secret, change the webhook"})
+    if secret is not None:
+        validate({"secret": secret}, current_format=webhook.format)
+
+
+def reencrypt_all() -> Iterator[bool]:
+    """Re-encrypt every webhook's secrets, headers and URL with the first key, in the current form.
+
+    Yield for each webhook whether it had to be re-encrypted. Each is committed separately, so that after an
+    interruption the next run skips what is done. Raise vault.Unreadable at the first webhook that cannot be decrypted.
+    """
+    for webhook_id in Webhook.objects.kept().order_by("id").values_list("id", flat=True).iterator():
+        with transaction.atomic():
+            webhook = Webhook.objects.locked().filter(pk=webhook_id).first()
+            was_stale = webhook is not None and _reencrypt(webhook)
+        yield was_stale
+
+
+def _reencrypt(webhook: Webhook) -> bool:
+    before = [getattr(webhook, name) for name in SEALED_COLUMNS]
+    secrets, headers = webhook.sealed_secrets, webhook.sealed_headers
+    webhook.sealed_secrets = vault.reseal(secrets, column=vault.SECRETS, of=webhook.uid)
+    if headers is not None:
+        webhook.sealed_headers = vault.reseal(headers, column=vault.HEADERS, of=webhook.uid)
+    if webhook.sealed_url is None:
+        # An earlier version may have stored the URL unmasked. Assigning it applies the format's mask and encryption.
+        webhook.url = webhook.stored_url
+    else:
+        webhook.sealed_url = vault.reseal(webhook.sealed_url, column=vault.URL, of=webhook.uid)
+    if before == [getattr(webhook, name) for name in SEALED_COLUMNS]:
+        return False
+    webhook.save(update_fields=SEALED_COLUMNS)
+    return True
+
+
+def wipe_deleted() -> int:
+    """Mask the URLs of deleted webhooks that an earlier version left in place; return how many."""
+    wiped = 0
+    deleted = Webhook.objects.exclude(deleted_at=None).only("id", "stored_url").order_by("id")
+    for webhook in deleted.iterator():
+        masked = mask_path(webhook.stored_url)
+        if masked != webhook.stored_url:
+            # No lock is needed, because a deleted webhook is never changed.
+            wiped += Webhook.objects.filter(pk=webhook.pk).update(stored_url=masked, sealed_url=None)
+    return wiped
