@@ -7,7 +7,6 @@ from django.conf import settings
 
 from config.wsgi import django
 from deliveries.sending.sender import allow_many_files
-from hookhub.addresses import mounted_front
 from hookhub.cache_invalidation import listening
 from hookhub.http.client_address import address_of, subject_of
 from hookhub.http.readiness import ready, unavailable
@@ -17,6 +16,7 @@ from hookhub.server.front import Front
 from hookhub.server.health import Readiness
 from hookhub.server.limits import Limits
 from hookhub.server.pool import Pool, Turn
+from hookhub.server.prefix import mounted_front
 
 
 def turn_of(environ: Mapping[str, Any]) -> Turn:

@@ -480,7 +480,7 @@ LANGUAGE_CODE = "en"
 STATIC_URL = "/static/"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "hookhub.addresses.PrefixedStaticFiles"},
+    "staticfiles": {"BACKEND": "hookhub.server.prefix.PrefixedStaticFiles"},
 }
 # Static files are served directly from the packages, so that no collectstatic step is needed.
 WHITENOISE_USE_FINDERS = True
@@ -512,7 +512,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["hookhub.http.parsers.StrictJSONParser"],
     "DEFAULT_THROTTLE_CLASSES": ["hookhub.http.throttling.RequestRate"],
     "DEFAULT_PAGINATION_CLASS": "hookhub.http.pagination.Cursor",
-    "DEFAULT_SCHEMA_CLASS": "hookhub.http.openapi.DescribedSchema",
+    "DEFAULT_SCHEMA_CLASS": "hookhub.api.openapi.ApiSchema",
     "EXCEPTION_HANDLER": "hookhub.http.errors.answer",
     "UNAUTHENTICATED_USER": None,
     # Payloads may contain lone surrogates, which JSON can escape but UTF-8 cannot encode.
@@ -560,11 +560,11 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "hookhub.http.openapi.inline_nullable_references",
-        "hookhub.http.openapi.drop_nullable_of_anything",
-        "hookhub.http.openapi.drop_choices_of_nothing",
-        "hookhub.http.openapi.drop_unused_components",
-        "hookhub.http.openapi.state_restrictions",
+        "hookhub.api.openapi.inline_nullable_references",
+        "hookhub.api.openapi.drop_nullable_of_anything",
+        "hookhub.api.openapi.drop_choices_of_nothing",
+        "hookhub.api.openapi.drop_unused_components",
+        "hookhub.api.openapi.state_restrictions",
     ],
 }
 

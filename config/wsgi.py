@@ -10,9 +10,9 @@ django = get_wsgi_application()
 
 from django.conf import settings
 
-from hookhub.addresses import mounted
 from hookhub.cache_invalidation import listening
 from hookhub.server.limits import Limits
+from hookhub.server.prefix import mounted
 from hookhub.server.wsgi import Limited
 
 application = mounted(

@@ -16,7 +16,6 @@ from deliveries import redelivery
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.redelivery import Selection
 from hookhub import replays
-from hookhub.addresses import path_of
 from hookhub.api.serializers import (
     MAX_IDS,
     DeliveryDetailSerializer,
@@ -27,6 +26,7 @@ from hookhub.api.serializers import (
 from hookhub.api.webhooks import fields_of, repository_of
 from hookhub.http.authorization import enter
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, conflict, invalid
+from hookhub.http.links import path_of
 from hookhub.http.query import TEXT, TIME_PARAMETERS, known_only, moment, read_id, read_uuid
 from hookhub.models import Replay, Scope
 

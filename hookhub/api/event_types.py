@@ -15,12 +15,12 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.models import Organization
 from deliveries.systems import DEFAULT, DIALECTS
-from hookhub.addresses import path_of
 from hookhub.api.serializers import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.event_types import registry
 from hookhub.http.authorization import enter
 from hookhub.http.errors import conflict, invalid
+from hookhub.http.links import path_of
 from hookhub.http.query import known_only
 from hookhub.models import ApiKey, OwnEventType, Scope
 

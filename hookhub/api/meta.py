@@ -1,6 +1,5 @@
 """`/v1/`, `/v1/meta` and the OpenAPI document."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 from threading import Lock
 from typing import Any
@@ -11,9 +10,7 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer2
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularJSONAPIView
-from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
@@ -23,6 +20,7 @@ from deliveries.formats import DEFAULT, FORMATS
 from deliveries.systems import DIALECTS
 from deliveries.version import VERSION
 from hookhub.api.serializers import MetaSerializer
+from hookhub.http.negotiation import OneFormat
 
 
 @extend_schema(exclude=True)
@@ -45,18 +43,6 @@ class RootView(APIView):
             "meta",
         )
         return Response({name: reverse(name, request=request) for name in (*names, "openapi", "docs")})
-
-
-class OneFormat(DefaultContentNegotiation):
-    """Responds in the only format there is, whatever the Accept header asks for."""
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        """Return the first renderer and its media type."""
-        del request, format_suffix
-        first = next(iter(renderers))
-        return first, first.media_type or ""
 
 
 class DocumentView(SpectacularJSONAPIView):

@@ -1,7 +1,5 @@
 """How the API represents organizations, repositories, API keys, webhooks, events, deliveries and replays."""
 
-import json
-import math
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
 
@@ -30,6 +28,8 @@ from deliveries.webhooks.fields import (
 from hookhub import api_keys
 from hookhub.event_types import registry
 from hookhub.http import networks
+from hookhub.http.attempts import read_payload, response_of
+from hookhub.http.patterns import EVENT_PATTERN, NAME_PATTERN, URL_PATTERN, WITHOUT_CONTROL_CHARACTERS
 from hookhub.models import ApiKey, Replay, Scope
 
 Row = TypeVar("Row", bound=models.Model)
@@ -42,13 +42,6 @@ MASKED_URL = (
 )
 # Maximum number of single deliveries in one replay.
 MAX_IDS = 1000
-# What a pattern can check of a URL; whether its host may be called is checked after resolving it.
-URL_PATTERN = (
-    r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#@]+([/?][^\u0000-\u0020\u007f-\u009f\s\\#]*)?$"
-)
-EVENT_PATTERN = rf"^(\*|{TYPE.pattern})$"
-NAME_PATTERN = "[A-Za-z0-9._-]{1,100}"
-WITHOUT_CONTROL_CHARACTERS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 
 
 class StrictBooleanField(serializers.BooleanField):
@@ -621,11 +614,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
 
     @extend_schema_field(AnsweredSerializer(allow_null=True))
     def get_response(self, attempt: Attempt) -> dict[str, str] | None:
-        if attempt.status is None:
-            return None
-        # Shown as text whatever it is: a receiver's response must never be rendered.
-        text = bytes(attempt.response_body).decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-        return {"headers": attempt.response_headers, "body": text}
+        return response_of(attempt)
 
 
 class DeliveryDetailSerializer(DeliverySerializer):
@@ -683,12 +672,3 @@ class MetaSerializer(serializers.Serializer[Any]):
     payload_limit = serializers.IntegerField(help_text="Maximum size of one event's data, in bytes.")
     retention_days = serializers.IntegerField()
     source_addresses = serializers.ListField(child=serializers.CharField())
-
-
-def read_payload(payload: bytes) -> Any:
-    """Parse a payload for display; a number beyond the range of a double is returned as its text."""
-
-    def number(text: str) -> float | str:
-        return value if math.isfinite(value := float(text)) else text
-
-    return json.loads(payload, parse_float=number)

@@ -15,7 +15,6 @@ from rest_framework.response import Response
 from deliveries import redelivery, stats
 from deliveries.models import Delivery, Organization, Repository, Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets
-from hookhub.addresses import path_of
 from hookhub.api.presenters.base import NATIVE, Speaking
 from hookhub.api.presenters.openapi import WORDS
 from hookhub.api.serializers import (
@@ -35,6 +34,7 @@ from hookhub.api.serializers import (
 )
 from hookhub.event_types import examples
 from hookhub.http.errors import conflict, invalid
+from hookhub.http.links import path_of
 from hookhub.http.query import HOURS, TEXT, known_only, read_uuid, read_window
 from hookhub.models import Scope
 

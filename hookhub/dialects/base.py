@@ -16,16 +16,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deliveries.models import Attempt, Organization, Repository, Webhook
-from hookhub.api.meta import OneFormat
 from hookhub.dialects.authentication import CredentialsAuthentication
 from hookhub.http.authorization import enter, enter_webhooks
 from hookhub.http.errors import bad_request
+from hookhub.http.json_values import MAX_DEPTH, is_deeper_than
+from hookhub.http.negotiation import OneFormat
 from hookhub.http.openapi import DescribedSchema
 from hookhub.http.parsers import StrictJSONParser
-from hookhub.http.problems import Problem, Tell, not_an_object, problem_of
+from hookhub.http.problems import Problem, answer, not_an_object
 from hookhub.http.query import whole_number
 from hookhub.models import ApiKey, Scope
-from hookhub.publishing.parse import MAX_DEPTH, is_deeper_than
 
 # Larger than any row's number will be, and still a bigint.
 MAX_NUMBER = 10**18 - 1
@@ -117,17 +117,6 @@ class DialectView(APIView):
     def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], Response | None]:
         """Return a handler that renders errors in the dialect's shape."""
         return lambda error, context: answer(error, context, tell=self.tell)
-
-
-def answer(error: Exception, context: Mapping[str, Any], *, tell: Tell) -> Response | None:
-    """Return the response for an exception in a dialect's shape, or None for a bug, which Django reports."""
-    problem = problem_of(error, context)
-    if problem is None:
-        return None
-    response = tell(problem)
-    for name, value in problem.headers.items():
-        response.headers[name] = value
-    return response
 
 
 def object_in(request: Request) -> dict[str, object]:

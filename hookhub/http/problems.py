@@ -52,3 +52,14 @@ def problem_of(error: Exception, context: Mapping[str, Any]) -> Problem | None:
         fields={row["field"]: row["message"] for row in told["fields"]},
         headers={name: value for name, value in answer.headers.items() if name != "Content-Type"},
     )
+
+
+def answer(error: Exception, context: Mapping[str, Any], *, tell: Tell) -> Response | None:
+    """Return the response for an exception in a dialect's shape, or None for a bug, which Django reports."""
+    problem = problem_of(error, context)
+    if problem is None:
+        return None
+    response = tell(problem)
+    for name, value in problem.headers.items():
+        response.headers[name] = value
+    return response

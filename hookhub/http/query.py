@@ -9,7 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, invalid
-from hookhub.publishing.parse import read_moment
+from hookhub.http.json_values import read_moment
 
 MAX_WINDOW = timedelta(days=90)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

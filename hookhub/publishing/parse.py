@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, cast
 
@@ -14,14 +13,13 @@ from django.conf import settings
 from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type, topics_of
 from deliveries.policy import hops
 from hookhub.http.errors import Refusal, bad_request, invalid, loop_detected, too_large
+from hookhub.http.json_values import MAX_DEPTH, is_deeper_than, read_moment
 from hookhub.http.parsers import unreadable, without_bom
 from hookhub.publishing import event_objects
 from hookhub.publishing.event_objects import FIELDS, MAX_SHORT_FIELD, Member, TooLong
 
 MAX_EVENTS = 1000
 MAX_KEY_LENGTH = 255
-MAX_DEPTH = 200
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 MAX_FAULTS = 100
@@ -197,34 +195,6 @@ def fault_in_key(key: object) -> str | None:
 def is_name(value: object) -> bool:
     """Return whether a value can be the name of a stored object."""
     return isinstance(value, str) and len(value) <= 255 and value.isprintable()
-
-
-def is_deeper_than(most: int, value: object) -> bool:
-    """Return whether a value is nested more than ``most`` deep: what is accepted must also be possible to render."""
-    level = [value]
-    for _ in range(most + 1):
-        level = [inner for outer in level for inner in _inside(outer)]
-        if not level:
-            return False
-    return True
-
-
-def _inside(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
-
-
-def read_moment(text: object) -> datetime | None:
-    """Parse an RFC 3339 timestamp and return it in UTC, or None if it is not one."""
-    if not isinstance(text, str) or not RFC_3339.fullmatch(text):
-        return None
-    try:
-        # RFC 3339 allows t and z in either case, Python in upper case only.
-        moment = datetime.fromisoformat(text.upper())
-        return moment.astimezone(UTC) if moment.tzinfo is not None else None
-    except (ValueError, OverflowError):
-        return None
 
 
 def _published(members: Mapping[str, Member], payload: bytes, *, is_kept: bool) -> Published:

@@ -16,8 +16,8 @@ from django.test import Client
 from django.urls import get_script_prefix, set_script_prefix
 
 from deliveries.models import Repository
-from hookhub.addresses import mounted, mounted_front, without_prefix
 from hookhub.server.environ import path_of as path_of_scope
+from hookhub.server.prefix import mounted, mounted_front, without_prefix
 from tests.api import Caller
 from tests.partners.live import deliver
 from tests.receiver import Receiver

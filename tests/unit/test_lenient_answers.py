@@ -6,7 +6,7 @@ import pytest
 
 from deliveries.formats import FORMATS
 from deliveries.management.commands.redeliver import as_moment
-from hookhub.publishing.parse import read_moment
+from hookhub.http.json_values import read_moment
 
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
 

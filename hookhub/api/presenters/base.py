@@ -11,9 +11,9 @@ from deliveries.models import Organization
 from hookhub.api.presenters.codmir import Codmir
 from hookhub.api.presenters.coregit import Coregit
 from hookhub.api.presenters.native import Native
-from hookhub.dialects.base import answer
 from hookhub.http.authorization import enter, enter_webhooks
 from hookhub.http.errors import invalid
+from hookhub.http.problems import answer
 from hookhub.models import ApiKey, Scope
 
 NATIVE = Native()

@@ -16,7 +16,6 @@ from deliveries.models import Webhook
 from deliveries.sending.url import MAX_LENGTH
 from deliveries.webhooks import changing, creating, lifecycle
 from deliveries.webhooks.fields import MAX_EVENTS
-from hookhub.api.serializers import EVENT_PATTERN, URL_PATTERN
 from hookhub.dialects.base import DialectView, repository_at
 from hookhub.dialects.sigmagit.chat import DISCORD, OWN, SLACK, format_for
 from hookhub.dialects.sigmagit.log import SigmagitAttemptSerializer, answer_with_log
@@ -32,6 +31,7 @@ from hookhub.http.authorization import enter_webhooks
 from hookhub.http.errors import invalid
 from hookhub.http.event_type_names import refuse_unknown
 from hookhub.http.pagination import Whole
+from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 from hookhub.http.problems import Problem
 from hookhub.http.query import read_uuid
 from hookhub.models import Scope

@@ -10,7 +10,6 @@ from rest_framework.response import Response
 
 from deliveries import redelivery
 from deliveries.models import Attempt, Event, Webhook
-from hookhub.api.serializers import AttemptSerializer, read_payload
 from hookhub.dialects.base import read_number
 from hookhub.dialects.social_gateway import pagination, representation
 from hookhub.dialects.social_gateway.delivery_ids import attempts_numbered
@@ -18,6 +17,7 @@ from hookhub.dialects.social_gateway.errors import ValidationFailed, custom, inv
 from hookhub.dialects.social_gateway.hooks import find
 from hookhub.dialects.social_gateway.openapi import DeliveryRow, DeliveryShown
 from hookhub.dialects.social_gateway.views import SocialGatewayView
+from hookhub.http.attempts import read_payload, response_of
 from hookhub.models import Scope
 
 STATUSES = ("success", "failure")
@@ -61,7 +61,7 @@ class DeliveryView(SocialGatewayView):
         _, found = find(request, owner, repo, webhook, needs=Scope.READ)
         attempt = numbered(found, delivery)[0]
         event = Event.objects.filter(pk=attempt.delivery.event_id).first()
-        answer = AttemptSerializer().get_response(attempt) or {"headers": "", "body": ""}
+        answer = response_of(attempt) or {"headers": "", "body": ""}
         row = representation.delivery(attempt, topics=event.topics if event else ())
         return Response(
             {

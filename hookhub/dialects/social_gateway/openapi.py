@@ -8,8 +8,8 @@ from rest_framework import serializers
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.sending.url import MAX_LENGTH
 from deliveries.webhooks.fields import MAX_EVENTS
-from hookhub.api.serializers import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 from hookhub.dialects.social_gateway.hook_types import SERVICES
+from hookhub.http.patterns import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 
 # As at /v1/webhooks, but a user name and a password are allowed.
 URL_PATTERN = (

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from rest_framework.request import Request
 
-from hookhub.addresses import address_of
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid
+from hookhub.http.links import url_of
 from hookhub.http.pagination import NOT_OURS
 from hookhub.http.query import whole_number
 
@@ -63,7 +63,7 @@ def address(request: Request, changed: Mapping[str, str]) -> str:
     query = request.query_params.copy()
     for name, value in changed.items():
         query[name] = value
-    return address_of(f"{request.path_info}?{query.urlencode()}", request)
+    return url_of(f"{request.path_info}?{query.urlencode()}", request)
 
 
 def link(addresses: Mapping[str, str]) -> dict[str, str]:

@@ -11,10 +11,10 @@ from rest_framework.request import Request
 
 from deliveries.formats.base import stamp
 from deliveries.models import Attempt, Event, Organization, Repository, Webhook
-from hookhub.addresses import address_of
 from hookhub.dialects.social_gateway import hook_config
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.dialects.social_gateway.hook_types import service_of
+from hookhub.http.links import url_of
 
 # The prefix of all paths in GitHub Enterprise.
 ENTERPRISE = "/api/v3"
@@ -91,7 +91,7 @@ class Place:
 def root_of(request: Request) -> str:
     """Return the URL at which the client called this API, with its prefix and without a trailing slash."""
     prefix = ENTERPRISE if request.path_info.startswith(ENTERPRISE) else ""
-    return address_of(f"{prefix}/", request).rstrip("/")
+    return url_of(f"{prefix}/", request).rstrip("/")
 
 
 def with_last_attempt(webhooks: "QuerySet[Webhook]") -> "QuerySet[Webhook]":

@@ -1,36 +1,18 @@
-"""The URLs of this deployment, with the path prefix it is served under and absolute where they must be.
+"""The path prefix that this deployment is served under.
 
-The prefix comes from the server as SCRIPT_NAME, or from the path of HOOKHUB_PUBLIC_URL. Paths in this module are
-without it.
+It comes from the path of HOOKHUB_PUBLIC_URL; the application gets it as SCRIPT_NAME.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from django.contrib.staticfiles.storage import StaticFilesStorage
-from django.urls import get_script_prefix
+
+from hookhub.http.links import path_of
 
 Environ = dict[str, Any]
 Front = Callable[[Environ, Any, Any], Awaitable[None]]
 Application = Callable[[Environ, Any], Iterable[bytes]]
-
-
-class Asked(Protocol):
-    """The part of a request that building an absolute URL needs."""
-
-    def build_absolute_uri(self, location: str | None = None) -> str:
-        """Return an absolute URL on the host that the request was sent to."""
-        ...
-
-
-def path_of(path: str) -> str:
-    """Return a path of this deployment with the prefix prepended."""
-    return f"{get_script_prefix().rstrip('/')}{path}"
-
-
-def address_of(path: str, request: Asked) -> str:
-    """Return the absolute URL of a path of this deployment, on the host that the client called."""
-    return request.build_absolute_uri(path_of(path))
 
 
 class PrefixedStaticFiles(StaticFilesStorage):
