@@ -1,10 +1,5 @@
 """`/v1/events`: publishing events and reading them."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from hashlib import sha256
-
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -14,11 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 
-from deliveries import pipeline
 from deliveries.db.ids import first_id_at
-from deliveries.event_types.catalogue import Catalogue
-from deliveries.events import NO_SNAPSHOT, IdempotencyConflict, NameSnapshot, NewEvent
-from deliveries.models import Event, Organization, Repository
+from deliveries.models import Event, Organization
 from deliveries.policy.hops import HEADER as HOPS
 from hookhub.api.serializers import (
     EventDetailSerializer,
@@ -29,21 +21,16 @@ from hookhub.api.serializers import (
     ValidatedSerializer,
 )
 from hookhub.api.webhooks import repository_of
-from hookhub.event_types import registry
-from hookhub.event_types.schemas import Budget
-from hookhub.http import rate_limits
 from hookhub.http.authorization import enter, require_scope
-from hookhub.http.errors import conflict, invalid
 from hookhub.http.parsers import RawParser
 from hookhub.http.query import TEXT, TIME_PARAMETERS, between, known_only, read_uuid
 from hookhub.http.throttling import caller_of
 from hookhub.models import Scope
-from hookhub.publishing import parse, repositories
-from hookhub.publishing.repositories import in_another_case
-
-# A batch appends the position of each event to the key, and the result must still fit.
-MAX_HEADER_KEY_LENGTH = parse.MAX_KEY_LENGTH - 10
-KEY_REUSED = "was already used with different content; use a new key for a new event"
+from hookhub.publishing import parse
+from hookhub.publishing.parse import ParsedRequest
+from hookhub.publishing.publish import publish
+from hookhub.publishing.translate import MAX_HEADER_KEY_LENGTH, organization_named
+from hookhub.publishing.validate import validate
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -94,27 +81,17 @@ class EventsView(GenericAPIView[Event]):
         responses={202: RECEIPTS},
     )
     def post(self, request: Request) -> Response:
-        now = timezone.now()
-        require_scope(request, Scope.PUBLISH)
-        # The framework turns an empty body into an empty form, without calling a parser.
-        read: object = request.data
-        content = read if isinstance(read, bytes) else b""
-        taken = parse.read_once(request.META, content, request.content_type or "")
-        organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
-        require_validity(taken, organization=organization)
-        passed = parse.hops_of(request.headers.get(HOPS))
-        header = request.headers.get("Idempotency-Key")
-        events = published_events(
-            taken,
+        parsed, content, organization = read_events(request)
+        body, headers = publish(
+            parsed,
             organization=organization,
-            finish=lambda new: with_keys(new, taken, header=header, content=content),
-            hops=passed,
-            now=now,
+            header=request.headers.get("Idempotency-Key"),
+            content=content,
+            hops=request.headers.get(HOPS),
+            caller=caller_of(request) or "",
+            now=timezone.now(),
         )
-        caller = caller_of(request) or ""
-        with rate_limits.taking_events(len(events), caller=caller, organization=organization) as standings:
-            body, headers = publish(events, taken, now=now)
-        return Response(body, status=202, headers=headers | rate_limits.headers_of(standings))
+        return Response(body, status=202, headers=headers)
 
     def get_throttles(self) -> list[BaseThrottle]:
         """Return no throttle for POST, which is limited by events; all other methods are limited by requests."""
@@ -138,17 +115,10 @@ class ValidateView(GenericAPIView[Event]):
         responses={200: ValidatedSerializer},
     )
     def post(self, request: Request) -> Response:
-        require_scope(request, Scope.PUBLISH)
-        read: object = request.data
-        content = read if isinstance(read, bytes) else b""
-        taken = parse.read_once(request.META, content, request.content_type or "")
-        organization = enter(request, needs=Scope.PUBLISH, named=named_in(taken))
-        require_validity(taken, organization=organization)
-        found, missing = repositories_for(taken, organization=organization)
-        expected = found | dict.fromkeys(missing, 0)
-        events = new_events(taken, organization=organization, repositories=expected, now=timezone.now())
-        with_keys(events, taken, header=request.headers.get("Idempotency-Key"), content=content)
-        return Response({"valid": True, "organization": organization.slug, "events": len(events)})
+        parsed, content, organization = read_events(request)
+        header = request.headers.get("Idempotency-Key")
+        validate(parsed, organization=organization, header=header, content=content, now=timezone.now())
+        return Response({"valid": True, "organization": organization.slug, "events": len(parsed.events)})
 
 
 class EventView(GenericAPIView[Event]):
@@ -165,6 +135,16 @@ class EventView(GenericAPIView[Event]):
         return Response(EventDetailSerializer(event).data)
 
 
+def read_events(request: Request) -> tuple[ParsedRequest, bytes, Organization]:
+    """Return the events in a request's body, the body itself, and the organization to publish them in."""
+    require_scope(request, Scope.PUBLISH)
+    # The framework turns an empty body into an empty form, without calling a parser.
+    read: object = request.data
+    content = read if isinstance(read, bytes) else b""
+    parsed = parse.read_once(request.META, content, request.content_type or "")
+    return parsed, content, enter(request, needs=Scope.PUBLISH, named=organization_named(parsed))
+
+
 def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
     """Return the organization's events that match the query parameters; raise a 422 for invalid ones."""
     known_only(request, "type", "repository", "after", "before")
@@ -179,177 +159,3 @@ def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
     if before:
         events = events.filter(id__lt=first_id_at(before))
     return events
-
-
-def named_in(taken: parse.Intake) -> str | None:
-    """Return the organization that the events name, or None if they name none; raise a 422 if they name several."""
-    named = {event.organization for event in taken.events}
-    if len(named) > 1:
-        raise invalid({"organization": "all events of a request must belong to the same organization"})
-    return named.pop()
-
-
-def names_within(organization: Organization, taken: parse.Intake) -> dict[str, str]:
-    """Map each repository name in the events, short or full, to the repository's name within the organization.
-
-    The full name of another organization's repository maps to the empty string, which no repository has as its name.
-    """
-    names = {}
-    for written in {event.repository for event in taken.events if event.repository is not None}:
-        owner, _, name = written.rpartition("/")
-        names[written] = name if owner in {"", organization.slug} else ""
-    return names
-
-
-def repositories_named(organization: Organization, names: Collection[str]) -> dict[str, int]:
-    """Return the ids, by name, of those of an organization's repositories that have one of these names."""
-    return dict(Repository.objects.filter(organization=organization, name__in=names).values_list("name", "id"))
-
-
-def repositories_for(taken: parse.Intake, *, organization: Organization) -> tuple[dict[str, int], set[str]]:
-    """Return the ids of the repositories that the events name, by name, and the names of those to create.
-
-    Names are to be created only if they are valid, and if the organization has creation on publish enabled.
-    """
-    names = set(names_within(organization, taken).values())
-    found = repositories_named(organization, names) if names else {}
-    if not organization.create_repositories or len(found) == len(names):
-        return found, set()
-    return found, repositories.creatable(names - found.keys(), organization=organization)
-
-
-def published_events(
-    taken: parse.Intake,
-    *,
-    organization: Organization,
-    finish: Callable[[list[NewEvent]], list[NewEvent]] = list,
-    hops: str | None = None,
-    now: datetime,
-) -> list[NewEvent]:
-    """Convert published events to the engine's, and create the repositories that they are the first to name.
-
-    ``finish`` completes the converted events; if it raises, no repository is created.
-    """
-    found, missing = repositories_for(taken, organization=organization)
-    if missing:
-        expected = found | dict.fromkeys(missing, 0)
-        finish(new_events(taken, organization=organization, repositories=expected, hops=hops, now=now))
-        found |= repositories.create(missing, organization=organization, now=now)
-    return finish(new_events(taken, organization=organization, repositories=found, hops=hops, now=now))
-
-
-def new_events(
-    taken: parse.Intake,
-    *,
-    organization: Organization,
-    repositories: Mapping[str, int],
-    hops: str | None = None,
-    now: datetime,
-) -> list[NewEvent]:
-    """Convert published events to the engine's; raise a 422 for unknown repositories.
-
-    ``repositories`` holds the ids, by name, of those of the organization's repositories that the events name. ``hops``
-    is what ``intake.hops_of`` returned for the request.
-    """
-    names = names_within(organization, taken)
-    ids: dict[str | None, int] = {
-        written: repositories[name] for written, name in names.items() if name in repositories
-    }
-    if len(ids) < len(names):
-        missing = {name for name in names.values() if name not in repositories}
-        similar = in_another_case(missing, organization=organization)
-        faults = {
-            field_of(taken, position, "repository"): no_repository(organization, similar.get(names[event.repository]))
-            for position, event in enumerate(taken.events)
-            if event.repository is not None and event.repository not in ids
-        }
-        raise invalid(dict(list(faults.items())[:100]))
-    return [
-        NewEvent(
-            organization_id=organization.pk,
-            repository_id=ids.get(event.repository),
-            type=event.type,
-            topics=event.topics,
-            payload=event.payload,
-            occurred_at=event.timestamp or now,
-            idempotency_key=event.key,
-            fingerprint=event.fingerprint() if event.key else None,
-            hops=hops,
-        )
-        for event in taken.events
-    ]
-
-
-def no_repository(organization: Organization, similar: str | None) -> str:
-    """Return the error for an unknown repository; ``similar`` is an existing name that differs in case only."""
-    if similar is not None:
-        return f"differs from {similar} only in case; use the same spelling"
-    return f"{organization.slug} has no such repository; create it with POST /v1/repositories"
-
-
-def require_validity(taken: parse.Intake, *, organization: Organization, own: Catalogue | None = None) -> None:
-    """Raise a 422 for data that violates the schema of its type, if the organization has validation enabled.
-
-    ``own`` holds the organization's custom event types; without it they are read from the database.
-    """
-    if not organization.validate_events:
-        return
-    # A generator, because the parsed data of all events together may take twenty times the memory of the body.
-    published = ((event.type, event.data) for event in taken.events)
-    own = registry.own(organization) if own is None else own
-    found = registry.faults_in(published, organization=organization, own=own, budget=Budget.of(len(taken.events)))
-    if found:
-        raise invalid({field_of(taken, position, path): fault for (position, path), fault in found.items()})
-
-
-def with_keys(events: list[NewEvent], taken: parse.Intake, *, header: str | None, content: bytes) -> list[NewEvent]:
-    """Derive a key from the header for each event without one; raise a 422 for an invalid or repeated key."""
-    if header is not None:
-        if (fault := parse.fault_in_key(header)) or len(header) > MAX_HEADER_KEY_LENGTH:
-            raise invalid({"Idempotency-Key": fault or f"must be at most {MAX_HEADER_KEY_LENGTH} characters"})
-        if not taken.is_batch and events[0].idempotency_key not in {None, header}:
-            raise invalid({"id": "differs from the Idempotency-Key header; send only one of them"})
-        events = [keyed(event, header, taken, position, content) for position, event in enumerate(events)]
-    keys = [event.idempotency_key for event in events if event.idempotency_key is not None]
-    if len(set(keys)) < len(keys):
-        twice = next(key for key in keys if keys.count(key) > 1)
-        position = [event.idempotency_key for event in events].index(twice)
-        raise invalid({field_of(taken, position, "id"): "is also used by another event in this request"})
-    return events
-
-
-def keyed(event: NewEvent, header: str, taken: parse.Intake, position: int, content: bytes) -> NewEvent:
-    """Return the event with a key derived from the request's, or unchanged if it has one already."""
-    if event.idempotency_key is not None:
-        return event
-    if not taken.is_batch:
-        return replace(event, idempotency_key=header, fingerprint=taken.events[0].fingerprint())
-    # The key stands for the whole request: with one event more or less it is a different request.
-    return replace(event, idempotency_key=f"{header}#{position}", fingerprint=sha256(content).digest())
-
-
-def publish(
-    events: Sequence[NewEvent], taken: parse.Intake, *, snapshot: NameSnapshot = NO_SNAPSHOT, now: datetime
-) -> tuple[object, dict[str, str]]:
-    """Store the events and return the response's body and headers; raise a 409 for a key used with other content."""
-    try:
-        receipts = pipeline.accept(events, snapshot=snapshot, now=now)
-    except IdempotencyConflict as error:
-        fields = {field_of(taken, position, "id"): KEY_REUSED for position in error.positions}
-        raise conflict("An idempotency key was already used with different content.", fields=fields) from error
-    rows = [
-        {"id": str(receipt.id), "type": receipt.type, "accepted_at": written_as_utc(receipt.accepted_at)}
-        for receipt in receipts
-    ]
-    headers = {"Idempotent-Replayed": "true"} if all(receipt.is_repeat for receipt in receipts) else {}
-    return {"events": rows} if taken.is_batch else rows[0], headers
-
-
-def written_as_utc(moment: datetime) -> str:
-    """Return a timestamp in UTC, in the format that the framework uses in all other responses."""
-    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
-
-
-def field_of(taken: parse.Intake, position: int, name: str) -> str:
-    """Return the path by which errors name a field of one of the events."""
-    return f"events[{position}].{name}" if taken.is_batch else name

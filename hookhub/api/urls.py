@@ -4,6 +4,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from hookhub.api import audit, deliveries, event_types, events, keys, meta, organizations, webhooks
+from hookhub.http.negotiation import OneFormat
 
 urlpatterns = [
     path("", meta.RootView.as_view(), name="root"),
@@ -16,7 +17,7 @@ urlpatterns = [
     path(
         "docs",
         SpectacularSwaggerSplitView.as_view(
-            url_name="openapi", http_method_names=["get", "head"], content_negotiation_class=meta.OneFormat
+            url_name="openapi", http_method_names=["get", "head"], content_negotiation_class=OneFormat
         ),
         name="docs",
     ),

@@ -14,15 +14,6 @@ from rest_framework.exceptions import APIException
 from deliveries.events import NameSnapshot, StaleNames
 from deliveries.models import Organization
 from deliveries.rates import TooMany
-from hookhub.api.events import (
-    named_in,
-    names_within,
-    new_events,
-    publish,
-    repositories_named,
-    require_validity,
-    with_keys,
-)
 from hookhub.event_types import registry
 from hookhub.http import authentication, errors, rate_limits
 from hookhub.http.access_log import name_caller
@@ -30,6 +21,9 @@ from hookhub.http.authorization import organization_of, require
 from hookhub.http.parsers import whole
 from hookhub.models import ApiKey, Scope
 from hookhub.publishing import parse
+from hookhub.publishing.publish import store
+from hookhub.publishing.translate import new_events, organization_named, repository_ids, repository_names, with_keys
+from hookhub.publishing.validate import validate_data
 from hookhub.row_cache import RowCache
 
 JSON = "application/json"
@@ -90,19 +84,17 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     require(Scope.PUBLISH, of=Scope(key.scope))
     rate_limits.require_events(key)
     content = whole(request.body, request)
-    taken = parse.read_once(request.META, content, request.META["CONTENT_TYPE"])
-    organization = _organization(request, key, named_in(taken), now=now)
+    parsed = parse.read_once(request.META, content, request.META["CONTENT_TYPE"])
+    organization = _organization(request, key, organization_named(parsed), now=now)
     if organization.validate_events:
-        require_validity(taken, organization=organization, own=registry.cached_custom(organization, now=now))
-    repositories = _ids_of(organization, names_within(organization, taken).values(), now=now)
+        validate_data(parsed, organization=organization, own=registry.cached_custom(organization, now=now))
+    repositories = _ids_of(repository_names(parsed, organization=organization).values(), organization, now=now)
     hops = parse.hops_of(request.META.get("HTTP_HOOKHUB_HOPS"))
-    events = new_events(taken, organization=organization, repositories=repositories, hops=hops, now=now)
-    events = with_keys(events, taken, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
+    events = new_events(parsed, organization=organization, repositories=repositories, hops=hops, now=now)
+    events = with_keys(events, parsed, header=request.META.get("HTTP_IDEMPOTENCY_KEY"), content=content)
     names = {repository_id: name for name, repository_id in repositories.items()}
     snapshot = NameSnapshot({organization.pk: organization.slug}, names)
-    with rate_limits.taking_events(len(events), caller=key.key_id, organization=organization) as standings:
-        body, answered = publish(events, taken, snapshot=snapshot, now=now)
-    return body, answered | rate_limits.headers_of(standings)
+    return store(events, parsed, organization=organization, caller=key.key_id, snapshot=snapshot, now=now)
 
 
 def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: datetime) -> Organization:
@@ -119,13 +111,13 @@ def _organization(request: HttpRequest, key: ApiKey, named: str | None, *, now: 
     return found
 
 
-def _ids_of(organization: Organization, names: Iterable[str], *, now: datetime) -> dict[str, int]:
+def _ids_of(names: Iterable[str], organization: Organization, *, now: datetime) -> dict[str, int]:
     """Return the ids, by name, of those of an organization's repositories that have one of these names."""
     found = {name: _repositories.get((organization.pk, name), now=now) for name in names}
     known = {name: repository_id for name, repository_id in found.items() if repository_id is not None}
     if len(known) < len(found):
         generation = _repositories.generation
-        for name, repository_id in repositories_named(organization, found.keys() - known.keys()).items():
+        for name, repository_id in repository_ids(found.keys() - known.keys(), organization=organization).items():
             known[name] = repository_id
             _repositories.put((organization.pk, name), repository_id, now=now, generation=generation)
     return known

@@ -39,7 +39,7 @@ UNREAD = _Unread()
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class ParsedEvent:
     """One event as its publisher wrote it; ``payload`` is the text of ``data``, byte for byte."""
 
     type: str
@@ -59,24 +59,30 @@ class Published:
     def fingerprint(self) -> bytes:
         """Return the SHA-256 of the event, which distinguishes a repeat of its idempotency key from a conflict."""
         moment = self.timestamp.isoformat() if self.timestamp else ""
-        return hashlib.sha256(_head(self.type, self.repository, self.organization, moment) + self.payload).digest()
+        return hashlib.sha256(
+            _fingerprint_prefix(self.type, self.repository, self.organization, moment) + self.payload
+        ).digest()
 
 
 @lru_cache(maxsize=1024)
-def _head(*facts: str | None) -> bytes:
+def _fingerprint_prefix(*facts: str | None) -> bytes:
     """Return the start of a fingerprint's input, which a publisher's events often have in common."""
     return json.dumps(facts).encode() + b"\0"
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class ParsedRequest:
     """A request's events in order; ``is_batch`` is true for an array or NDJSON, false for a single object."""
 
-    events: tuple[Published, ...]
+    events: tuple[ParsedEvent, ...]
     is_batch: bool
 
+    def field_path(self, position: int, name: str) -> str:
+        """Return the path by which errors name a field of one of the events."""
+        return f"events[{position}].{name}" if self.is_batch else name
 
-def read_once(environ: MutableMapping[str, Any], content: bytes, content_type: str) -> Intake:
+
+def read_once(environ: MutableMapping[str, Any], content: bytes, content_type: str) -> ParsedRequest:
     """Parse a request's body as ``read`` does, once: later calls return the same result or raise the same error."""
     known = environ.get(READ)
     if known is None:
@@ -87,10 +93,10 @@ def read_once(environ: MutableMapping[str, Any], content: bytes, content_type: s
         environ[READ] = known
     if isinstance(known, Refusal):
         raise known
-    return cast("Intake", known)
+    return cast("ParsedRequest", known)
 
 
-def read(content: bytes, content_type: str) -> Intake:
+def read(content: bytes, content_type: str) -> ParsedRequest:
     """Parse a body of one object, an array or NDJSON; raise a 400, 413 or 422 that says what is wrong and where."""
     most: int = settings.HOOKHUB_PAYLOAD_LIMIT
     try:
@@ -99,7 +105,7 @@ def read(content: bytes, content_type: str) -> Intake:
             objects, is_batch = event_objects.lines(text, most=most), True
         else:
             objects, is_batch = event_objects.document(text, most=most)
-        return Intake(tuple(_all_or_none(objects, is_batch=is_batch, most=most)), is_batch)
+        return ParsedRequest(tuple(_all_or_none(objects, is_batch=is_batch, most=most)), is_batch)
     except UnicodeDecodeError as error:
         raise bad_request(f"The body is not valid UTF-8 at byte {error.start}.") from error
     except RecursionError as error:
@@ -108,9 +114,9 @@ def read(content: bytes, content_type: str) -> Intake:
         raise unreadable(error, text) from error
 
 
-def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: int) -> list[Published]:
+def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: int) -> list[ParsedEvent]:
     """Validate every event while parsing; return all of them, or raise a single error for all that are invalid."""
-    found: list[Published] = []
+    found: list[ParsedEvent] = []
     faults: dict[str, str] = {}
     position, kept = 0, 0
     try:
@@ -126,7 +132,7 @@ def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: 
                     break
             else:
                 kept += len(payload)
-                found.append(_published(members, payload, is_kept=kept <= MAX_VALUES_KEPT))
+                found.append(_parsed_event(members, payload, is_kept=kept <= MAX_VALUES_KEPT))
     except TooLong as error:
         raise _too_long(error.name, position, is_batch=is_batch, most=most) from error
     if faults:
@@ -197,14 +203,14 @@ def is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= 255 and value.isprintable()
 
 
-def _published(members: Mapping[str, Member], payload: bytes, *, is_kept: bool) -> Published:
+def _parsed_event(members: Mapping[str, Member], payload: bytes, *, is_kept: bool) -> ParsedEvent:
     """Return the event of these members, which have been validated."""
 
     def given(name: str) -> Any:
         return members[name][0] if name in members else None
 
     data = given("data")
-    return Published(
+    return ParsedEvent(
         type=given("type"),
         value=data if is_kept else UNREAD,
         payload=payload,

@@ -30,7 +30,7 @@ def error(*fields: bytes) -> str:
 
 
 def keys(outcome: Readable) -> list[str | None]:
-    return [event.key for event in outcome.taken.events]
+    return [event.key for event in outcome.parsed.events]
 
 
 def test_an_events_data_keeps_its_bytes() -> None:
@@ -38,9 +38,9 @@ def test_an_events_data_keeps_its_bytes() -> None:
 
     outcome = readable(b"event", b' { "type":"push" , "repository":"acme/widgets","data": %b } ' % data)
 
-    [event] = outcome.taken.events
+    [event] = outcome.parsed.events
     assert (event.type, event.repository, event.payload) == ("push", "acme/widgets", data)
-    assert (outcome.organization, outcome.taken.is_batch) == (None, False)
+    assert (outcome.organization, outcome.parsed.is_batch) == (None, False)
 
 
 @pytest.mark.parametrize(
@@ -56,8 +56,8 @@ def test_an_events_data_keeps_its_bytes() -> None:
 def test_several_events_are_an_array_or_lines(content: bytes) -> None:
     outcome = readable(b"events", content)
 
-    assert [(event.type, event.payload) for event in outcome.taken.events] == [("a", b"1"), ("b", b"2")]
-    assert outcome.taken.is_batch
+    assert [(event.type, event.payload) for event in outcome.parsed.events] == [("a", b"1"), ("b", b"2")]
+    assert outcome.parsed.is_batch
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from django.conf import settings
 from hookhub.http.errors import Refusal
 from hookhub.http.parsers import without_bom
 from hookhub.publishing import parse
-from hookhub.publishing.parse import Intake
+from hookhub.publishing.parse import ParsedRequest
 
 FIELDS = ("event", "events", "organization", "hops")
 JSON, NDJSON = "application/json", "application/x-ndjson"
@@ -44,7 +44,7 @@ class Readable:
 
     entry: Entry
     organization: str | None
-    taken: Intake
+    parsed: ParsedRequest
     hops: str | None = None
 
 
@@ -65,24 +65,24 @@ def read(entry: Entry) -> Readable | Refused:
     if fault := _fault_in(given):
         return Refused(entry, fault)
     try:
-        taken, content = _events(given)
+        parsed, content = _events(given)
         passed = parse.hops_of(given[b"hops"].decode(errors="replace") if b"hops" in given else None)
     except Refusal as refusal:
-        return Refused(entry, told(refusal))
-    named = {event.organization for event in taken.events if event.organization is not None}
+        return Refused(entry, error_text(refusal))
+    named = {event.organization for event in parsed.events if event.organization is not None}
     if slug := _slug(given.get(b"organization", b"")):
         named.add(slug)
     if len(named) > 1:
         several = " and ".join(sorted(named))
         error = f"organization: all events of an entry must belong to the same organization, not to {several}"
         return Refused(entry, error)
-    taken = _with_keys(taken, entry, content)
-    if len({event.key for event in taken.events}) < len(taken.events):
+    parsed = _with_keys(parsed, entry, content)
+    if len({event.key for event in parsed.events}) < len(parsed.events):
         return Refused(entry, "id: is used by two events of this entry")
-    return Readable(entry, named.pop() if named else None, taken, passed)
+    return Readable(entry, named.pop() if named else None, parsed, passed)
 
 
-def told(refusal: Refusal) -> str:
+def error_text(refusal: Refusal) -> str:
     """Return the error that the HTTP API would answer as one line of text."""
     text = "; ".join(f"{name}: {message}" for name, message in refusal.fields.items()) or refusal.message
     # A field name may hold a lone surrogate, which cannot be encoded in a log or a stream.
@@ -123,27 +123,27 @@ def _slug(content: bytes) -> str | None:
     return slug if slug and parse.is_name(slug) else None
 
 
-def _events(given: Mapping[bytes, bytes]) -> tuple[Intake, bytes]:
+def _events(given: Mapping[bytes, bytes]) -> tuple[ParsedRequest, bytes]:
     """Return the events of an entry, and the bytes from which they were parsed; raise Refusal."""
     if b"event" in given:
         content = given[b"event"]
-        taken = parse.read(content, JSON)
-        if taken.is_batch:
+        parsed = parse.read(content, JSON)
+        if parsed.is_batch:
             raise Refusal(400, "malformed", "event: must be a JSON object; use `events` to publish several")
     else:
         content = given[b"events"]
-        taken = parse.read(content, JSON if without_bom(content[:64]).lstrip()[:1] == b"[" else NDJSON)
-    return taken, content
+        parsed = parse.read(content, JSON if without_bom(content[:64]).lstrip()[:1] == b"[" else NDJSON)
+    return parsed, content
 
 
-def _with_keys(taken: Intake, entry: Entry, content: bytes) -> Intake:
+def _with_keys(parsed: ParsedRequest, entry: Entry, content: bytes) -> ParsedRequest:
     """Derive a key from the entry for each event without one, so that storing an entry twice publishes it once."""
-    if all(event.key is not None for event in taken.events):
-        return taken
+    if all(event.key is not None for event in parsed.events):
+        return parsed
     # Include a hash of the content: after a flush or replacement of Redis, another entry may get the same id.
     made = f"stream:{entry.id}:{sha256(content).hexdigest()[:16]}"
     events = tuple(
-        event if event.key is not None else replace(event, key=f"{made}:{position}" if taken.is_batch else made)
-        for position, event in enumerate(taken.events)
+        event if event.key is not None else replace(event, key=f"{made}:{position}" if parsed.is_batch else made)
+        for position, event in enumerate(parsed.events)
     )
-    return replace(taken, events=events)
+    return replace(parsed, events=events)

@@ -12,12 +12,13 @@ from django.db import DataError, IntegrityError
 from deliveries import pipeline
 from deliveries.events import IdempotencyConflict, NewEvent
 from deliveries.models import Organization
-from hookhub.api.events import KEY_REUSED, field_of, published_events
 from hookhub.event_types import registry
 from hookhub.event_types.schemas import MAX_STEPS, Budget
 from hookhub.http.errors import Refusal, invalid
-from hookhub.publishing.parse import MAX_EVENTS, Intake
-from hookhub.publishing.redis_stream.entries import Entry, Readable, Refused, moment_of, told
+from hookhub.publishing.parse import MAX_EVENTS, ParsedRequest
+from hookhub.publishing.publish import KEY_REUSED
+from hookhub.publishing.redis_stream.entries import Entry, Readable, Refused, error_text, moment_of
+from hookhub.publishing.translate import translate
 
 Each = TypeVar("Each")
 
@@ -112,27 +113,27 @@ def _invalid(members: Sequence[Readable], organization: Organization) -> dict[st
     for each in members:
         # An entry may cost as much as a request. The total is bounded, so that the batch is finished before another
         # worker would claim it as stale.
-        published = ((event.type, event.data) for event in each.taken.events)
-        budget = Budget(most := min(left, Budget.of(len(each.taken.events)).steps))
+        published = ((event.type, event.data) for event in each.parsed.events)
+        budget = Budget(most := min(left, Budget.of(len(each.parsed.events)).steps))
         found = registry.faults_in(published, organization=organization, own=own, budget=budget)
         left -= most - max(budget.steps, 0)
         if found:
-            told_of = {field_of(each.taken, position, path): fault for (position, path), fault in found.items()}
-            refused[each.entry.id] = Refused(each.entry, told(invalid(told_of)))
+            errors = {each.parsed.field_path(position, path): error for (position, path), error in found.items()}
+            refused[each.entry.id] = Refused(each.entry, error_text(invalid(errors)))
     return refused
 
 
 def _of_one_organization(
     members: Sequence[Readable], organization: Organization, *, now: datetime
 ) -> list[Ready | Refused]:
-    together = Intake(tuple(event for each in members for event in each.taken.events), is_batch=True)
+    together = ParsedRequest(tuple(event for each in members for event in each.parsed.events), is_batch=True)
     # With a single entry the errors name the fields as the producer wrote them.
-    taken = members[0].taken if len(members) == 1 else together
+    parsed = members[0].parsed if len(members) == 1 else together
     try:
-        events = iter(published_events(taken, organization=organization, now=now))
+        events = iter(translate(parsed, organization=organization, now=now))
     except Refusal as refusal:
         if len(members) == 1:
-            return [Refused(members[0].entry, told(refusal))]
+            return [Refused(members[0].entry, error_text(refusal))]
         first, second = _halves(members)
         return [
             *_of_one_organization(first, organization, now=now),
@@ -143,9 +144,9 @@ def _of_one_organization(
 
 def _dated(each: Readable, events: Iterator[NewEvent], *, now: datetime) -> list[NewEvent]:
     """Take an entry's events from the iterator; without a timestamp they get the time at which Redis accepted it."""
-    taken_at = moment_of(each.entry.id, now=now)
-    own = zip(each.taken.events, islice(events, len(each.taken.events)), strict=True)
-    dated = [event if told.timestamp else replace(event, occurred_at=taken_at) for told, event in own]
+    added_at = moment_of(each.entry.id, now=now)
+    own = zip(each.parsed.events, islice(events, len(each.parsed.events)), strict=True)
+    dated = [event if parsed.timestamp else replace(event, occurred_at=added_at) for parsed, event in own]
     return dated if each.hops is None else [replace(event, hops=each.hops) for event in dated]
 
 

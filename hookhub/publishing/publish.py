@@ -1,0 +1,74 @@
+"""The use case "publish": validate a request's events, translate them, count them against the limits, store them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from deliveries import pipeline
+from deliveries.events import NO_SNAPSHOT, IdempotencyConflict, NameSnapshot, NewEvent
+from deliveries.models import Organization
+from hookhub.http import rate_limits
+from hookhub.http.errors import conflict
+from hookhub.publishing import parse
+from hookhub.publishing.parse import ParsedRequest
+from hookhub.publishing.translate import translate, with_keys
+from hookhub.publishing.validate import validate_data
+
+KEY_REUSED = "was already used with different content; use a new key for a new event"
+
+
+def publish(
+    parsed: ParsedRequest,
+    *,
+    organization: Organization,
+    header: str | None,
+    content: bytes,
+    hops: str | None,
+    caller: str,
+    now: datetime,
+) -> tuple[object, dict[str, str]]:
+    """Store a request's events, all or none, and return the body and the headers of the response.
+
+    ``header`` is the request's Idempotency-Key, ``content`` its body, ``hops`` its HookHub-Hops header. Raise a Refusal
+    for what is invalid, and TooMany above a rate limit.
+    """
+    validate_data(parsed, organization=organization)
+    events = translate(
+        parsed,
+        organization=organization,
+        finish=lambda new: with_keys(new, parsed, header=header, content=content),
+        hops=parse.hops_of(hops),
+        now=now,
+    )
+    return store(events, parsed, organization=organization, caller=caller, now=now)
+
+
+def store(
+    events: Sequence[NewEvent],
+    parsed: ParsedRequest,
+    *,
+    organization: Organization,
+    caller: str,
+    snapshot: NameSnapshot = NO_SNAPSHOT,
+    now: datetime,
+) -> tuple[object, dict[str, str]]:
+    """Count the events against the limits, store them, and return the body and the headers of the response.
+
+    Raise TooMany above a limit, and a 409 for a key that was used with other content.
+    """
+    with rate_limits.taking_events(len(events), caller=caller, organization=organization) as standings:
+        try:
+            receipts = pipeline.accept(events, snapshot=snapshot, now=now)
+        except IdempotencyConflict as error:
+            fields = {parsed.field_path(position, "id"): KEY_REUSED for position in error.positions}
+            raise conflict("An idempotency key was already used with different content.", fields=fields) from error
+    rows = [
+        {"id": str(receipt.id), "type": receipt.type, "accepted_at": _as_utc(receipt.accepted_at)}
+        for receipt in receipts
+    ]
+    headers = {"Idempotent-Replayed": "true"} if all(receipt.is_repeat for receipt in receipts) else {}
+    return {"events": rows} if parsed.is_batch else rows[0], headers | rate_limits.headers_of(standings)
+
+
+def _as_utc(moment: datetime) -> str:
+    """Return a timestamp in UTC, in the format that the framework uses in all other responses."""
+    return moment.astimezone(UTC).isoformat().removesuffix("+00:00") + "Z"
