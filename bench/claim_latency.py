@@ -41,10 +41,10 @@ def measure(count: int) -> dict[str, float]:
     claims, looks, after = [], [], 0
     for _ in range(WARM_UP + REPETITIONS):
         started = time.perf_counter()
-        found = pipeline.claim(SLOTS, after=after, now=clock())
+        found = pipeline.claim(SLOTS, cursor=after, now=clock())
         claims.append(time.perf_counter() - started)
         if found:
-            after = found[-1].to.webhook_id
+            after = found[-1].destination.webhook_id
             claiming.release(found)
         started = time.perf_counter()
         claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=clock())

@@ -33,7 +33,7 @@ class NewEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class Receipt:
     """The receipt of a stored event; ``is_repeat`` if it was stored by an earlier request with the same key."""
 
     id: UUID

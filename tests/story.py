@@ -22,7 +22,7 @@ from deliveries.events import NewEvent
 from deliveries.maintenance.retention import Pruned, Round
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
 from deliveries.pipeline import attempting, claiming
-from deliveries.pipeline.attempting import Result
+from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.claiming import Claim
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import creating
@@ -118,12 +118,12 @@ def rows_for_several_tests() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
-def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> list[Result]:
+def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> list[AttemptResult]:
     """Send claimed deliveries and wait for all responses; nothing is settled yet."""
     results = pipeline.attempt(claims, sender=sender, now=now)
     while sender.in_flight:
-        for (claimed, request, started_at), exchange in sender.wait(timedelta(seconds=1)):
-            results.append(attempting.finish(claimed, request, exchange, started_at=started_at, now=now))
+        for (claim, request, started_at), exchange in sender.wait(timedelta(seconds=1)):
+            results.append(attempting.finish(claim, request, exchange, started_at=started_at, now=now))
     return results
 
 
@@ -136,7 +136,7 @@ def claim_due(limit: int, *, now: datetime) -> list[Claim]:
 def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
     """Run the pipeline once from claim to review at one time; return the ids of the deliveries settled."""
     results = attempt_all(claim_due(1000, now=now), sender, now=now)
-    settled = pipeline.settle(results, now=now).ours
+    settled = pipeline.settle(results, now=now).applied
     pipeline.review(now=now)
     return settled
 

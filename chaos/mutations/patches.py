@@ -110,7 +110,7 @@ def accept_answering_before_commit() -> None:
     """Answer 202 before the event is stored; if the process dies in between, the event is lost."""
     from deliveries import pipeline
     from deliveries.db.ids import uuid7s
-    from deliveries.events import Accepted, NewEvent
+    from deliveries.events import NewEvent, Receipt
 
     accept = pipeline.accept
 
@@ -118,10 +118,10 @@ def accept_answering_before_commit() -> None:
         time.sleep(AHEAD.total_seconds())
         accept(events, **how)
 
-    def accept_later(events: Sequence[NewEvent], **how: Any) -> list[Accepted]:
+    def accept_later(events: Sequence[NewEvent], **how: Any) -> list[Receipt]:
         threading.Thread(target=later, args=(events, how), daemon=True).start()
         ids = uuid7s(how["now"], len(events))
-        return [Accepted(id_, each.type, how["now"], is_repeat=False) for id_, each in zip(ids, events, strict=True)]
+        return [Receipt(id_, each.type, how["now"], is_repeat=False) for id_, each in zip(ids, events, strict=True)]
 
     _put(pipeline, "accept", accept_later)
 
@@ -146,9 +146,9 @@ def retry_measured_from_the_wrong_time() -> None:
 
     build_result = attempting.build_result
 
-    def conclude_early(claimed: Any, *args: Any, started_at: datetime, jitter: float, **more: Any) -> Any:
-        result = build_result(claimed, *args, started_at=started_at, jitter=jitter, **more)
-        terms = {"failures": claimed.failures, "schedule": attempting.schedule_of(claimed), "jitter": jitter}
+    def conclude_early(claim: Any, *args: Any, started_at: datetime, jitter: float, **more: Any) -> Any:
+        result = build_result(claim, *args, started_at=started_at, jitter=jitter, **more)
+        terms = {"failures": claim.failures, "schedule": attempting.schedule_of(claim), "jitter": jitter}
         return result._replace(decision=decide(result.outcome, now=started_at, **terms))
 
     _put(attempting, "build_result", conclude_early)
@@ -160,10 +160,10 @@ def large_bodies_never_sent() -> None:
 
     render = attempting.render
 
-    def render_small(claimed: Any, **how: Any) -> Any:
-        if len(claimed.payload) > LONG:
+    def render_small(claim: Any, **how: Any) -> Any:
+        if len(claim.payload) > LONG:
             raise ValueError("too large to send")
-        return render(claimed, **how)
+        return render(claim, **how)
 
     _put(attempting, "render", render_small)
 
@@ -187,7 +187,7 @@ def always_the_first_step() -> None:
     from deliveries.pipeline import attempting
 
     schedule_of = attempting.schedule_of
-    _put(attempting, "schedule_of", lambda claimed: [schedule_of(claimed)[0]] * len(schedule_of(claimed)))
+    _put(attempting, "schedule_of", lambda claim: [schedule_of(claim)[0]] * len(schedule_of(claim)))
 
 
 def ids_swapped() -> None:
@@ -198,12 +198,13 @@ def ids_swapped() -> None:
     attempt, render = pipeline.attempt, attempting.render
 
     def attempt_swapped(claims: Sequence[Any], **how: Any) -> Any:
-        pairs = [(one, other) for one, other in zip(claims[::2], claims[1::2], strict=False) if one.to == other.to]
+        neighbours = zip(claims[::2], claims[1::2], strict=False)
+        pairs = [(one, other) for one, other in neighbours if one.destination == other.destination]
         ids = {one.delivery_id: other.delivery_id for pair in pairs for one, other in (pair, pair[::-1])}
 
-        def render_swapped(claimed: Any, **how: Any) -> Any:
-            other = ids.get(claimed.delivery_id, claimed.delivery_id)
-            return render(claimed._replace(delivery_id=other), **how)
+        def render_swapped(claim: Any, **how: Any) -> Any:
+            other = ids.get(claim.delivery_id, claim.delivery_id)
+            return render(claim._replace(delivery_id=other), **how)
 
         _put(attempting, "render", render_swapped)
         return attempt(claims, **how)
@@ -229,7 +230,7 @@ def a_crash_uses_up_a_step() -> None:
     """Count an attempt with an unknown outcome as a failure."""
     from deliveries.pipeline import rescue
 
-    for name in ("RECLAIM_LEASES", "RECLAIM_EXPIRED"):
+    for name in ("RESCUE_LEASES", "RESCUE_EXPIRED"):
         _change(rescue, name, "SET state", "SET failures = d.failures + 1, state")
 
 

@@ -71,7 +71,7 @@ def uuids(values: Iterable[UUID]) -> Array:
     return _array(UUID_, [_sized_uuid + value.bytes for value in values])
 
 
-def moments(values: Iterable[datetime | None]) -> Array:
+def timestamps(values: Iterable[datetime | None]) -> Array:
     """Return a ``timestamptz[]``."""
     return _array(
         TIMESTAMPTZ,
@@ -79,12 +79,12 @@ def moments(values: Iterable[datetime | None]) -> Array:
     )
 
 
-def spans(values: Iterable[timedelta]) -> Array:
+def intervals(values: Iterable[timedelta]) -> Array:
     """Return an ``interval[]``; days and months are 0, the whole value is in microseconds."""
     return _array(INTERVAL, [_sized_interval(16, value // _MICROSECOND, 0, 0) for value in values])
 
 
-def flags(values: Iterable[bool]) -> Array:
+def booleans(values: Iterable[bool]) -> Array:
     """Return a ``boolean[]``."""
     return _array(BOOLEAN, [_TRUE if value else _FALSE for value in values])
 

@@ -64,7 +64,7 @@ def _plan_by_indexes(*, connection: BaseDatabaseWrapper, **_: object) -> None:
 
 # For transactions that need not wait for the WAL flush: if the server crashes, their work is lost as a whole and done
 # again. Nothing is sent because of it before a claim commits, and that commit flushes all earlier WAL.
-UNHURRIED = "set_config('synchronous_commit', 'off', true)"
+ASYNC_COMMIT = "set_config('synchronous_commit', 'off', true)"
 
 
 def database_now() -> datetime:

@@ -10,11 +10,11 @@ from django.db import transaction
 from deliveries import wakeup
 from deliveries.db import arrays, sql
 from deliveries.db.ids import uuid7s
-from deliveries.events import NO_SNAPSHOT, Accepted, IdempotencyConflict, NameSnapshot, NewEvent, StaleNames
+from deliveries.events import NO_SNAPSHOT, IdempotencyConflict, NameSnapshot, NewEvent, Receipt, StaleNames
 from deliveries.failpoints import reach
 
 
-def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, now: datetime) -> list[Accepted]:
+def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, now: datetime) -> list[Receipt]:
     """Store all events or none and return their receipts in the same order.
 
     An event whose idempotency key is known gets the receipt of the first event with that key. Outside a transaction
@@ -29,8 +29,7 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
         stored = sql.change(STORE_EVENTS, as_columns(events, ids=ids, snapshot=snapshot, now=now))
         if stored == len(events):
             receipts = [
-                Accepted(event_id, event.type, now, is_repeat=False)
-                for event, event_id in zip(events, ids, strict=True)
+                Receipt(event_id, event.type, now, is_repeat=False) for event, event_id in zip(events, ids, strict=True)
             ]
         else:
             receipts = _receipts_with_duplicates(events, ids, is_any_stored=stored > 0, now=now)
@@ -47,7 +46,7 @@ def _ring() -> None:
 
 def _receipts_with_duplicates(
     events: Sequence[NewEvent], ids: Sequence[UUID], *, is_any_stored: bool, now: datetime
-) -> list[Accepted]:
+) -> list[Receipt]:
     """Return the receipts when not every event was stored.
 
     An event with a key gets the receipt of the first event with that key, which may be itself. Raises StaleNames if
@@ -65,7 +64,7 @@ def _receipts_with_duplicates(
     receipts, conflicts = [], []
     for position, (event, event_id) in enumerate(zip(events, ids, strict=True)):
         if event.idempotency_key is None and is_any_stored:
-            receipts.append(Accepted(event_id, event.type, now, is_repeat=False))
+            receipts.append(Receipt(event_id, event.type, now, is_repeat=False))
             continue
         found = known.get((event.organization_id, event.idempotency_key))
         if found is None:
@@ -73,7 +72,7 @@ def _receipts_with_duplicates(
         first_id, first_type, accepted_at, fingerprint = found
         if fingerprint != event.fingerprint:
             conflicts.append(position)
-        receipts.append(Accepted(first_id, first_type, accepted_at, is_repeat=first_id != event_id))
+        receipts.append(Receipt(first_id, first_type, accepted_at, is_repeat=first_id != event_id))
     if conflicts:
         raise IdempotencyConflict(conflicts)
     return receipts
@@ -94,7 +93,7 @@ def as_columns(
         "keys": arrays.texts(event.idempotency_key for event in events),
         "fingerprints": arrays.byteas(event.fingerprint for event in events),
         "hops": arrays.texts(event.hops for event in events),
-        "occurred": arrays.moments(event.occurred_at for event in events),
+        "occurred": arrays.timestamps(event.occurred_at for event in events),
         "known_organizations": arrays.bigints(snapshot.organizations),
         "slugs": arrays.texts(snapshot.organizations.values()),
         "known_repositories": arrays.bigints(snapshot.repositories),

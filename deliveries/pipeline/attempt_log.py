@@ -10,28 +10,28 @@ attempts = logging.getLogger("hookhub.attempts")
 
 # Writes to a pipe are atomic up to this many bytes (POSIX: at least 512; Linux: 4096). Longer writes of a worker's
 # processes to their common pipe could be interleaved. The lines are ASCII.
-WHOLE = select.PIPE_BUF
+PIPE_ATOMIC = select.PIPE_BUF
 
 
 def log_attempts(
-    rows: Sequence[Mapping[str, Any]], *, ours: Container[int], known: Container[int] = frozenset()
+    rows: Sequence[Mapping[str, Any]], *, applied: Container[int], known: Container[int] = frozenset()
 ) -> None:
     """Log a batch of attempts, one JSON object per line.
 
-    ``ours`` holds the indexes of the rows whose lease held; ``known`` those of rows that an earlier transaction had
+    ``applied`` holds the indexes of the rows whose lease held; ``known`` those of rows that an earlier transaction had
     settled, whose COMMIT was not confirmed.
     """
     if attempts.isEnabledFor(logging.INFO):
-        lines = [line_of(row, was_ours=None if place in known else place in ours) for place, row in enumerate(rows)]
-        for record in records_of(lines):
+        lines = [line_of(row, was_ours=None if index in known else index in applied) for index, row in enumerate(rows)]
+        for record in chunk(lines):
             attempts.info("%s", record)
 
 
-def records_of(lines: Iterable[str]) -> Iterator[str]:
-    """Join lines into records that are written atomically, because a log record costs more than its line."""
+def chunk(lines: Iterable[str]) -> Iterator[str]:
+    """Join lines into log records that are written atomically, because a record costs more than its line."""
     record = ""
     for line in lines:
-        if record and len(record) + len(line) + 2 > WHOLE:
+        if record and len(record) + len(line) + 2 > PIPE_ATOMIC:
             yield record
             record = ""
         record = f"{record}\n{line}" if record else line
@@ -45,10 +45,10 @@ def line_of(row: Mapping[str, Any], *, was_ours: bool | None) -> str:
     ``was_ours`` says whether the lease held; None means that the attempt had been settled before, when it is unknown.
     """
     # Formatted by hand, at half the cost of the JSON encoder: only an error can contain characters to be escaped.
-    standing = '"was_settled_before": true' if was_ours is None else f'"was_ours": {"true" if was_ours else "false"}'
+    fencing = '"was_settled_before": true' if was_ours is None else f'"was_ours": {"true" if was_ours else "false"}'
     line = (
         f'{{"delivery": "{row["deliveries"]}", "webhook": {row["webhooks"]}, "attempt": {row["numbers"]}, '
-        f'"outcome": "{row["outcomes"]}", "duration": "{row["durations"]}", "state": "{row["states"]}", {standing}'
+        f'"outcome": "{row["outcomes"]}", "duration": "{row["durations"]}", "state": "{row["states"]}", {fencing}'
     )
     if row["statuses"]:
         line += f', "status": {row["statuses"]}'

@@ -12,7 +12,7 @@ from deliveries import vault
 from deliveries.formats import Format, Message, format_of
 from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.policy import hops
-from deliveries.policy.outcomes import NoResponse, Outcome, judge
+from deliveries.policy.outcomes import NoResponse, Outcome, classify
 from deliveries.policy.retry import Decision, decide
 from deliveries.sending.sender import Sender
 from deliveries.sending.transfer import Exchange, Request
@@ -20,7 +20,7 @@ from deliveries.sending.transfer import Exchange, Request
 log = logging.getLogger("hookhub.pipeline")
 
 
-class Result(NamedTuple):
+class AttemptResult(NamedTuple):
     """A finished attempt: the request sent, the response or its absence, and the delivery's next step."""
 
     claim: Claim
@@ -32,101 +32,105 @@ class Result(NamedTuple):
     decision: Decision
 
 
-def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[Result]:
+def attempt(claims: Sequence[Claim], *, sender: Sender, now: datetime) -> list[AttemptResult]:
     """Render, sign and start the requests; the sender returns each under the token (claim, request, start time).
 
     Return a result for each delivery that cannot be rendered; its error is shown to the webhook's owner.
     """
     unsendable = []
-    for claimed in claims:
+    for claim in claims:
         try:
-            request = render(claimed, now=now)
-            sender.start(request, token=(claimed, request, now))
+            request = render(claim, now=now)
+            sender.start(request, token=(claim, request, now))
         except Exception as error:  # A bug in a format costs this delivery an attempt, but not the rest of the batch.
-            log.exception("Could not render delivery %s in format %s", claimed.delivery_id, claimed.to.format)
-            request = Request(url=claimed.to.url, headers=(), body=b"", timeout=timedelta(0))
+            log.exception("Could not render delivery %s in format %s", claim.delivery_id, claim.destination.format)
+            request = Request(url=claim.destination.url, headers=(), body=b"", timeout=timedelta(0))
             lost = Exchange(timedelta(0), NoResponse("unrenderable", f"The request could not be built: {error}"))
-            unsendable.append(finish(claimed, request, lost, started_at=now, now=now))
+            unsendable.append(finish(claim, request, lost, started_at=now, now=now))
     return unsendable
 
 
-def finish(claimed: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime) -> Result:
+def finish(claim: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime) -> AttemptResult:
     """Classify the response and decide the delivery's next state."""
     jitter = random.random()  # noqa: S311 - spreads retries, no security purpose
-    return build_result(claimed, request, exchange, started_at=started_at, now=now, jitter=jitter)
+    return build_result(claim, request, exchange, started_at=started_at, now=now, jitter=jitter)
 
 
-def render(claimed: Claim, *, now: datetime) -> Request:
+def render(claim: Claim, *, now: datetime) -> Request:
     """Return the request for one attempt; raises the format's errors, vault.Unreadable and vault.NoLiveSecret."""
-    to = claimed.to
-    wire_format = format_of(to.format)
+    destination = claim.destination
+    wire_format = format_of(destination.format)
     rendered = wire_format.render(
         Message(
-            delivery_id=str(claimed.delivery_id),
-            attempt=claimed.number,
-            event_id=claimed.event_id,
-            event_type=claimed.event_type,
-            payload=claimed.payload,
-            occurred_at=claimed.occurred_at,
+            delivery_id=str(claim.delivery_id),
+            attempt=claim.number,
+            event_id=claim.event_id,
+            event_type=claim.event_type,
+            payload=claim.payload,
+            occurred_at=claim.occurred_at,
             sent_at=now,
-            organization=to.organization,
-            repository=claimed.repository,
-            webhook_id=to.webhook_uid,
-            webhook_number=to.webhook_id,
-            scope="organization" if to.repository_id is None else "repository",
-            scope_number=to.repository_id or to.organization_id,
-            content_type=to.content_type,
-            secrets=signing_secrets(to, wire_format=wire_format, now=now),
+            organization=destination.organization,
+            repository=claim.repository,
+            webhook_id=destination.webhook_uid,
+            webhook_number=destination.webhook_id,
+            scope="organization" if destination.repository_id is None else "repository",
+            scope_number=destination.repository_id or destination.organization_id,
+            content_type=destination.content_type,
+            secrets=signing_secrets(destination, wire_format=wire_format, now=now),
         )
     )
-    own = tuple(vault.open_headers(to.sealed_headers, of=to.webhook_uid).items())
-    passed = (hops.HEADER, hops.after_this_one(claimed.hops, deployment=settings.HOOKHUB_DEPLOYMENT_ID))
-    timeout = to.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
+    custom = tuple(vault.open_headers(destination.sealed_headers, of=destination.webhook_uid).items())
+    hops_header = (hops.HEADER, hops.after_this_one(claim.hops, deployment=settings.HOOKHUB_DEPLOYMENT_ID))
+    timeout = destination.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
+    url = destination.url
+    if destination.sealed_url is not None:
+        url = vault.open_url(destination.sealed_url, of=destination.webhook_uid)
     return Request(
-        url=to.url if to.sealed_url is None else vault.open_url(to.sealed_url, of=to.webhook_uid),
-        headers=(*rendered.headers, *own, passed),
+        url=url,
+        headers=(*rendered.headers, *custom, hops_header),
         body=rendered.body,
         timeout=min(timeout, settings.HOOKHUB_MAX_TIMEOUT),
-        verify_ssl=to.verify_ssl,
+        verify_ssl=destination.verify_ssl,
     )
 
 
-def signing_secrets(to: Destination, *, wire_format: Format, now: datetime) -> tuple[str, ...]:
+def signing_secrets(destination: Destination, *, wire_format: Format, now: datetime) -> tuple[str, ...]:
     """Return the secrets valid at ``now``, newest first; empty only if the format or the webhook uses no signature.
 
     Raises vault.Unreadable, and vault.NoLiveSecret because a webhook that signs must never send unsigned.
     """
-    sealed, uid, policy = to.sealed_secrets, to.webhook_uid, wire_format.secret_policy
+    sealed, uid, policy = destination.sealed_secrets, destination.webhook_uid, wire_format.secret_policy
     if policy.allows_none and not (policy.allows_secret and vault.open_secrets(sealed, of=uid)):
         return ()
     return tuple([secret.text for secret in vault.live_secrets(sealed, of=uid, now=now)])
 
 
-def schedule_of(claimed: Claim) -> Sequence[timedelta]:
+def schedule_of(claim: Claim) -> Sequence[timedelta]:
     """Return the retry schedule of a delivery: its webhook's, else its format's, else the deployment's."""
-    if claimed.to.retry_schedule is not None:
-        return claimed.to.retry_schedule
-    promised = format_of(claimed.to.format).policy.retry_schedule
-    if promised is not None:
-        return promised
-    schedule: tuple[timedelta, ...] = settings.HOOKHUB_RETRY_SCHEDULE
-    return schedule
+    if claim.destination.retry_schedule is not None:
+        return claim.destination.retry_schedule
+    of_format = format_of(claim.destination.format).policy.retry_schedule
+    if of_format is not None:
+        return of_format
+    of_deployment: tuple[timedelta, ...] = settings.HOOKHUB_RETRY_SCHEDULE
+    return of_deployment
 
 
 def build_result(
-    claimed: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime, jitter: float
-) -> Result:
+    claim: Claim, request: Request, exchange: Exchange, *, started_at: datetime, now: datetime, jitter: float
+) -> AttemptResult:
     """Classify the response and decide the next step; ``jitter`` is a random number from 0 to 1."""
     outcome: Outcome
-    if isinstance(exchange.result, NoResponse):
-        outcome = exchange.result
+    response = exchange.result
+    if isinstance(response, NoResponse):
+        outcome = response
     else:
-        outcome = judge(
-            exchange.result.status,
-            retry_after=exchange.result.header("retry-after"),
-            body=exchange.result.body,
-            wire_format=format_of(claimed.to.format),
+        outcome = classify(
+            response.status,
+            retry_after=response.header("retry-after"),
+            body=response.body,
+            wire_format=format_of(claim.destination.format),
             now=now,
         )
-    decision = decide(outcome, failures=claimed.failures, schedule=schedule_of(claimed), now=now, jitter=jitter)
-    return Result(claimed, request, started_at, now, exchange, outcome, decision)
+    decision = decide(outcome, failures=claim.failures, schedule=schedule_of(claim), now=now, jitter=jitter)
+    return AttemptResult(claim, request, started_at, now, exchange, outcome, decision)

@@ -1,4 +1,4 @@
-"""Capacity: how much a worker can send, and which webhooks can be sent to."""
+"""Capacity: how many deliveries a worker can send, and to which webhooks it may send them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,35 +15,35 @@ SLOW_FROM = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """A worker's free capacity: ``limit`` slots in all, of which at most ``slow_slots`` for slow receivers.
+    """A worker's free slots, and how many of them may be used for slow receivers.
 
     ``stalled_webhooks`` are the ids of webhooks with requests that have been in flight for long; they count as slow
     whatever their average latency.
     """
 
-    limit: int
+    slots: int
     slow_slots: int = LAST_ID
     stalled_webhooks: Sequence[int] = ()
 
 
-NOTHING = Capacity(0)
+NO_CAPACITY = Capacity(0)
 
 
-def standing(wanted: Capacity, *, max_in_flight: int, now: datetime) -> dict[str, object]:
-    """Return the SQL parameters that decide whether a webhook has capacity."""
+def capacity_params(capacity: Capacity, *, max_in_flight: int, now: datetime) -> dict[str, object]:
+    """Return the parameters of the SQL fragments below; ``max_in_flight`` is the limit of a webhook without its own."""
     return {
         "max_in_flight": max_in_flight,
         "timeouts": TIMEOUTS_BEFORE_BACKOFF,
         "slow_from": SLOW_FROM,
-        "slow_room": wanted.slow_slots,
-        "lagging": arrays.bigints(wanted.stalled_webhooks),
+        "slow_slots": capacity.slow_slots,
+        "stalled": arrays.bigints(capacity.stalled_webhooks),
         "now": now,
     }
 
 
 # How many requests a webhook may have in flight. After a backoff because of timeouts it is probed with a single
 # request; the first response restores the full limit.
-SHARE = """
+IN_FLIGHT_LIMIT = """
 CASE WHEN w.timeouts_in_a_row >= %(timeouts)s THEN 1 ELSE coalesce(w.max_in_flight, %(max_in_flight)s) END
 """
 
@@ -51,8 +51,28 @@ IN_FLIGHT = """
 (SELECT count(*) FROM deliveries_delivery s WHERE s.webhook_id = w.id AND s.state = 'sending')
 """
 
-# There can be more slow webhooks than slots for them. Fewest in flight first, then least recently answered: ordering by
-# id would starve the others.
-SLOW_ORDER = "busy + turn, last_delivery_at NULLS FIRST, webhook_id"
+IS_SLOW = "(coalesce(w.pace >= %(slow_from)s, false) OR w.id = ANY(%(stalled)s::bigint[]))"
 
-IS_SLOW = "(coalesce(w.pace >= %(slow_from)s, false) OR w.id = ANY(%(lagging)s::bigint[]))"
+IS_NOT_BACKED_OFF = "w.resting_until IS NULL OR w.resting_until <= %(now)s"
+
+HAS_FREE_SLOT = f"{IN_FLIGHT} < {IN_FLIGHT_LIMIT} AND (%(slow_slots)s > 0 OR NOT {IS_SLOW})"
+
+# Exact only for webhooks that this transaction has locked: within a single statement, two concurrent claims could each
+# count the same free slot.
+FREE_SLOTS = f"""
+SELECT w.id, {IS_SLOW} AS is_slow, w.last_delivery_at, used.in_flight,
+       greatest({IN_FLIGHT_LIMIT} - used.in_flight, 0) AS free
+FROM deliveries_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS in_flight OFFSET 0) AS used
+"""
+
+# Of ``candidates``, all of fast webhooks, and as many of slow ones as there are slots for these. There can be more slow
+# webhooks than slots. Fewest in flight first, then least recently answered: ordering by id would starve the others.
+WITHIN_SLOW_SLOTS = """
+FROM (
+    SELECT candidates.*, row_number() OVER (
+        PARTITION BY is_slow ORDER BY in_flight + turn, last_delivery_at NULLS FIRST, webhook_id
+    ) AS rank
+    FROM candidates
+) AS ranked
+WHERE NOT is_slow OR rank <= %(slow_slots)s
+"""

@@ -9,7 +9,7 @@ from uuid import UUID
 from deliveries import wakeup
 from deliveries.db import arrays, sql
 from deliveries.formats import FORMATS, MASK
-from deliveries.policy.retry import APART, MAX_LEASE_LOSSES
+from deliveries.policy.retry import MAX_LEASE_LOSSES, POISON_SPREAD
 
 log = logging.getLogger("hookhub.leases")
 
@@ -19,12 +19,12 @@ BATCH = 500
 _worker = os.urandom(8)
 
 
-def worker() -> str:
+def worker_id() -> str:
     """Return the id of the worker that this process belongs to, as 16 hexadecimal digits."""
     return _worker.hex()
 
 
-def make() -> UUID:
+def new_lease() -> UUID:
     """Return a new lease: 8 bytes of worker id, 4 bytes of process id, and 4 random bytes."""
     return UUID(bytes=_worker + os.getpid().to_bytes(4) + os.urandom(4))
 
@@ -44,7 +44,7 @@ def rescue_dead_processes(*, now: datetime) -> int:
     dead = [lease for (lease,) in sql.run(LEASES_BETWEEN, bounds) if not is_alive(lease_pid(lease))]
     if not dead:
         return 0
-    count = _rescue(RECLAIM_LEASES, {"leases": arrays.uuids(dead)}, now=now)
+    count = _rescue(RESCUE_LEASES, {"leases": arrays.uuids(dead)}, now=now)
     log.warning("Rescued %d deliveries of dead processes", count)
     wakeup.notify()
     return count
@@ -52,11 +52,11 @@ def rescue_dead_processes(*, now: datetime) -> int:
 
 def rescue_expired(*, now: datetime) -> int:
     """Rescue deliveries with expired leases, whose workers have died; return how many."""
-    return _rescue(RECLAIM_EXPIRED, {}, now=now)
+    return _rescue(RESCUE_EXPIRED, {}, now=now)
 
 
 def _rescue(statement: str, params: Mapping[str, object], *, now: datetime) -> int:
-    limits = {"limit": BATCH, "most": MAX_LEASE_LOSSES, "apart": APART}
+    limits = {"limit": BATCH, "max_losses": MAX_LEASE_LOSSES, "spread": POISON_SPREAD}
     return len(sql.run(statement, {**params, **limits, "now": now}))
 
 
@@ -87,10 +87,10 @@ CASE WHEN w.format IN ({", ".join(f"'{slug}'" for slug, one in FORMATS.items() i
 # schedule, and its next attempt is due at once. A delivery that repeatedly takes down its worker is a poison message.
 # To keep it from taking the rest of its batch along each time, deliveries lost again are delayed, each for a different
 # time derived from the random bits of its id.
-_RECLAIM = f"""
+_RESCUE = f"""
 WITH lost AS MATERIALIZED (
     SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, {_SHOWN_URL} AS url,
-           d.lease_losses * get_byte(uuid_send(d.id), 15) * %(apart)s::interval AS wait
+           d.lease_losses * get_byte(uuid_send(d.id), 15) * %(spread)s::interval AS wait
     FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
     WHERE d.state = 'sending' AND {{which}}
     ORDER BY d.id
@@ -105,15 +105,15 @@ WITH lost AS MATERIALIZED (
     ON CONFLICT (delivery_id, number) DO NOTHING
 )
 UPDATE deliveries_delivery d
-SET state = CASE WHEN lost.losses >= %(most)s THEN 'failed' ELSE 'pending' END,
-    ending = CASE WHEN lost.losses >= %(most)s THEN 'poisonous' END,
-    finished_at = CASE WHEN lost.losses >= %(most)s THEN %(now)s::timestamptz END,
-    due_at = CASE WHEN lost.losses >= %(most)s THEN NULL ELSE %(now)s::timestamptz + lost.wait END,
+SET state = CASE WHEN lost.losses >= %(max_losses)s THEN 'failed' ELSE 'pending' END,
+    ending = CASE WHEN lost.losses >= %(max_losses)s THEN 'poisonous' END,
+    finished_at = CASE WHEN lost.losses >= %(max_losses)s THEN %(now)s::timestamptz END,
+    due_at = CASE WHEN lost.losses >= %(max_losses)s THEN NULL ELSE %(now)s::timestamptz + lost.wait END,
     line = CASE WHEN lost.wait > interval '0' THEN 0 ELSE 2 END,
     lease_losses = lost.losses, lease = NULL, leased_at = NULL, leased_until = NULL
 FROM lost WHERE d.id = lost.id
 RETURNING d.id, d.state
 """
 
-RECLAIM_EXPIRED = _RECLAIM.format(which="d.leased_until < %(now)s")
-RECLAIM_LEASES = _RECLAIM.format(which="d.lease = ANY(%(leases)s::uuid[])")
+RESCUE_EXPIRED = _RESCUE.format(which="d.leased_until < %(now)s")
+RESCUE_LEASES = _RESCUE.format(which="d.lease = ANY(%(leases)s::uuid[])")

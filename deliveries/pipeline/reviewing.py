@@ -27,8 +27,8 @@ def review(*, now: datetime) -> list[Webhook]:
                 auto_disable=webhook.auto_disable,
                 gone=webhook.gone_at is not None,
                 gave_up_since=webhook.review_since,
-                # Written at most once per ``health.MOMENT``, so the last success may be that much later.
-                last_success_at=webhook.last_success_at and webhook.last_success_at + health.MOMENT,
+                # Written at most once per ``health.WRITE_INTERVAL``, so the last success may be that much later.
+                last_success_at=webhook.last_success_at and webhook.last_success_at + health.WRITE_INTERVAL,
                 failure_count=webhook.failure_count,
                 failures_allowed=settings.HOOKHUB_DISABLE_AFTER_FAILURES,
             )

@@ -14,7 +14,7 @@ from deliveries.failpoints import reach
 from deliveries.formats import MASK, format_of
 from deliveries.pipeline import health
 from deliveries.pipeline.attempt_log import log_attempts
-from deliveries.pipeline.attempting import Result
+from deliveries.pipeline.attempting import AttemptResult
 from deliveries.policy import hops
 from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused
 from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt
@@ -26,11 +26,11 @@ SETTLE_ANYWAY_FRACTION = 3
 class Settled(NamedTuple):
     """Ids of the deliveries whose state changed, because the lease still held, and the results deferred."""
 
-    ours: set[UUID]
-    left: list[Result]
+    applied: set[UUID]
+    deferred: list[AttemptResult]
 
 
-def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetime) -> Settled:
+def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: datetime) -> Settled:
     """Record the attempts and move each delivery to its next state.
 
     Fenced by the lease: if it has expired, the attempt is recorded but the delivery stays as it is. Idempotent, so it
@@ -41,44 +41,45 @@ def settle(results: Sequence[Result], *, is_repeated: bool = False, now: datetim
     if not results:
         return Settled(set(), [])
     ids = uuid7s(now, len(results))
-    rows = [to_columns(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
+    rows = [to_row(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
     columns = arrays.columns(rows, COLUMNS)
     healths = health.health_of(results)
     reach("answered")
     with transaction.atomic():
-        locked = health.lock(healths)
-        taken, left = _split_locked(results, locked, late=now + settings.HOOKHUB_LEASE / SETTLE_ANYWAY_FRACTION)
-        if left:
-            rows = [rows[place] for place in taken]
+        locked = health.lock_webhooks(healths)
+        deadline = now + settings.HOOKHUB_LEASE / SETTLE_ANYWAY_FRACTION
+        chosen, deferred = _split_locked(results, locked, deadline=deadline)
+        if deferred:
+            rows = [rows[index] for index in chosen]
             columns = arrays.columns(rows, COLUMNS)
         # After a connection lost during COMMIT it is unknown whether these were settled before.
-        known = {place for (place,) in sql.run(KNOWN_ATTEMPTS, columns)} if is_repeated else set()
-        places = {place for (place,) in sql.run(SETTLE, columns)}
+        known = {index for (index,) in sql.run(KNOWN_ATTEMPTS, columns)} if is_repeated else set()
+        updated = {index for (index,) in sql.run(SETTLE, columns)}
         reach("half-settled")
         sql.change(RECORD_ATTEMPTS, columns)
-        ours = [results[taken[place]] for place in sorted(places)]
-        if len(ours) < len(results):
-            healths = health.health_of(ours)
-        health.update([each for each in healths if locked.get(each.webhook_id)])
+        applied = [results[chosen[index]] for index in sorted(updated)]
+        if len(applied) < len(results):
+            healths = health.health_of(applied)
+        health.update_webhooks([each for each in healths if locked.get(each.webhook_id)])
     reach("settled")
-    log_attempts(rows, ours=places, known=known)
-    return Settled({result.claim.delivery_id for result in ours}, [results[place] for place in left])
+    log_attempts(rows, applied=updated, known=known)
+    return Settled({result.claim.delivery_id for result in applied}, [results[index] for index in deferred])
 
 
 def _split_locked(
-    results: Sequence[Result], locked: Mapping[int, bool], *, late: datetime
+    results: Sequence[AttemptResult], locked: Mapping[int, bool], *, deadline: datetime
 ) -> tuple[list[int], list[int]]:
     """Return the indexes of the results to settle, and of those to defer.
 
-    A result is deferred if another worker has locked its webhook and its lease lasts beyond ``late``. With less time
-    left it is settled without updating the webhook's health, which is not worth sending a delivery twice.
+    A result is deferred if another worker has locked its webhook and its lease lasts beyond the ``deadline``. With less
+    time left it is settled without updating the webhook's health, which is not worth sending a delivery twice.
     """
-    taken: list[int] = []
-    left: list[int] = []
-    for place, result in enumerate(results):
-        is_ours = locked.get(result.claim.to.webhook_id, True)
-        (taken if is_ours or result.claim.leased_until <= late else left).append(place)
-    return taken, left
+    chosen: list[int] = []
+    deferred: list[int] = []
+    for index, result in enumerate(results):
+        is_free = locked.get(result.claim.destination.webhook_id, True)
+        (chosen if is_free or result.claim.leased_until <= deadline else deferred).append(index)
+    return chosen, deferred
 
 
 # The encoder of each column of RECORD_ATTEMPTS and SETTLE.
@@ -90,11 +91,11 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
     "states": arrays.texts,
     "endings": arrays.texts,
     "failures": arrays.bigints,
-    "due": arrays.moments,
-    "ended": arrays.moments,
+    "due": arrays.timestamps,
+    "ended": arrays.timestamps,
     "ids": arrays.uuids,
-    "started": arrays.moments,
-    "durations": arrays.spans,
+    "started": arrays.timestamps,
+    "durations": arrays.intervals,
     "urls": arrays.texts,
     "request_headers": arrays.texts,
     "outcomes": arrays.texts,
@@ -108,15 +109,15 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
 OUTCOMES: Mapping[type[Outcome], str] = {Delivered: "delivered", Refused: "refused", Gone: "gone", NoResponse: "lost"}
 
 
-def to_columns(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
+def to_row(result: AttemptResult, *, attempt_id: UUID) -> dict[str, Any]:
     """Return a result as a mapping with the keys of COLUMNS."""
     state, ending, due_at = next_state(result.decision)
-    reply = None if isinstance(result.exchange.result, NoResponse) else result.exchange.result
-    lines = [f"{name}: {value}" for name, value in reply.headers] if reply else []
+    response = None if isinstance(result.exchange.result, NoResponse) else result.exchange.result
+    lines = [f"{name}: {value}" for name, value in response.headers] if response else []
     return {
         "deliveries": result.claim.delivery_id,
         "leases": result.claim.lease,
-        "webhooks": result.claim.to.webhook_id,
+        "webhooks": result.claim.destination.webhook_id,
         "numbers": result.claim.number,
         "states": state,
         "endings": ending,
@@ -126,12 +127,12 @@ def to_columns(result: Result, *, attempt_id: UUID) -> dict[str, Any]:
         "ids": attempt_id,
         "started": result.started_at,
         "durations": result.exchange.duration,
-        "urls": format_of(result.claim.to.format).show_url(result.request.url),
+        "urls": format_of(result.claim.destination.format).show_url(result.request.url),
         "request_headers": shown_headers(result),
         "outcomes": OUTCOMES[type(result.outcome)],
-        "statuses": reply.status if reply else None,
+        "statuses": response.status if response else None,
         "response_headers": pg_safe("\n".join(lines)),
-        "response_bodies": reply.body if reply else b"",
+        "response_bodies": response.body if response else b"",
         "errors": pg_safe(result.outcome.error) if isinstance(result.outcome, NoResponse) else "",
     }
 
@@ -147,9 +148,9 @@ def next_state(decision: Decision) -> tuple[str, str | None, datetime | None]:
             return "pending", None, due_at
 
 
-def shown_headers(result: Result) -> str:
+def shown_headers(result: AttemptResult) -> str:
     """Return the request's header lines for the attempt log, with the values of the webhook's custom headers masked."""
-    known = format_of(result.claim.to.format).reserved_headers | {hops.HEADER.lower()}
+    known = format_of(result.claim.destination.format).reserved_headers | {hops.HEADER.lower()}
     return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
 
 
@@ -160,8 +161,8 @@ def pg_safe(text: str) -> str:
 
 # Which attempts of a batch were settled before. An attempt belongs to one worker, so only this one can have done it.
 KNOWN_ATTEMPTS = """
-SELECT r.place - 1
-FROM unnest(%(deliveries)s::uuid[], %(numbers)s::bigint[]) WITH ORDINALITY AS r (delivery_id, number, place)
+SELECT r.ordinal - 1
+FROM unnest(%(deliveries)s::uuid[], %(numbers)s::bigint[]) WITH ORDINALITY AS r (delivery_id, number, ordinal)
 JOIN deliveries_attempt a ON a.delivery_id = r.delivery_id AND a.number = r.number
 WHERE a.outcome <> 'unknown'
 """
@@ -182,9 +183,9 @@ SET state = r.state, due_at = r.due_at, ending = r.ending, failures = r.failures
 FROM unnest(
     %(deliveries)s::uuid[], %(leases)s::uuid[], %(states)s::text[], %(endings)s::text[], %(failures)s::bigint[],
     %(due)s::timestamptz[], %(ended)s::timestamptz[], %(statuses)s::bigint[]
-) WITH ORDINALITY AS r (delivery_id, lease, state, ending, failures, due_at, ended_at, status, place)
+) WITH ORDINALITY AS r (delivery_id, lease, state, ending, failures, due_at, ended_at, status, ordinal)
 WHERE d.id = r.delivery_id AND d.lease = r.lease
-RETURNING r.place - 1
+RETURNING r.ordinal - 1
 """
 
 # The attempt is recorded whether or not the lease still holds. A conflicting row with the outcome "unknown" was written

@@ -51,7 +51,7 @@ class NoResponse:
 Outcome = Delivered | Refused | Gone | NoResponse
 
 
-def judge(status: int, *, retry_after: str | None, body: bytes = b"", wire_format: Format, now: datetime) -> Outcome:
+def classify(status: int, *, retry_after: str | None, body: bytes = b"", wire_format: Format, now: datetime) -> Outcome:
     """Return the outcome of a response, by the format's own rules if it has any for it, else by its status."""
     match wire_format.judge(status, body) or verdict_on(status):
         case "delivered":
@@ -61,8 +61,8 @@ def judge(status: int, *, retry_after: str | None, body: bytes = b"", wire_forma
         case "rejected":
             return Refused(status, is_final=True)
         case "refused":
-            patience = read_retry_after(retry_after, now=now) if status in {429, 503} else None
-            return Refused(status, patience)
+            wait = read_retry_after(retry_after, now=now) if status in {429, 503} else None
+            return Refused(status, wait)
 
 
 def verdict_on(status: int) -> Verdict:

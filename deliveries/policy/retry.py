@@ -16,7 +16,7 @@ MAX_LEASE_LOSSES = 5
 # From its second loss on, a delivery waits a random time of up to 255 times this, after the third up to twice as long,
 # and so on. That soon separates a poison message from the deliveries that were leased together with it, so that these
 # do not fail along with it.
-APART = timedelta(milliseconds=40)
+POISON_SPREAD = timedelta(milliseconds=40)
 
 # After this many timeouts in a row a webhook backs off: none of its deliveries is sent for a while.
 TIMEOUTS_BEFORE_BACKOFF = 10
@@ -62,14 +62,14 @@ def decide(outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], no
         case Refused() | NoResponse():
             if failures >= len(schedule):
                 return GiveUp("exhausted")
-            return RetryAt(now + wait(outcome, step=schedule[failures], jitter=jitter))
+            return RetryAt(now + delay_before_retry(outcome, step=schedule[failures], jitter=jitter))
 
 
-def wait(outcome: Refused | NoResponse, *, step: timedelta, jitter: float) -> timedelta:
+def delay_before_retry(outcome: Refused | NoResponse, *, step: timedelta, jitter: float) -> timedelta:
     """Return the wait before the next attempt: the schedule's step with jitter, or Retry-After if that is longer."""
-    promised = step * (1 + JITTER * jitter)
-    asked = outcome.retry_after if isinstance(outcome, Refused) else None
-    return max(promised, asked) if asked is not None else promised
+    scheduled = step * (1 + JITTER * jitter)
+    retry_after = outcome.retry_after if isinstance(outcome, Refused) else None
+    return max(scheduled, retry_after) if retry_after is not None else scheduled
 
 
 def backoff_for(timeouts_in_a_row: int, *, at_once: int) -> timedelta | None:

@@ -15,7 +15,7 @@ from django.db import DatabaseError, Error, InterfaceError, OperationalError, cl
 from deliveries import pipeline, shutdown, wakeup
 from deliveries.failpoints import reach
 from deliveries.pipeline import attempting, claiming, fanning_out
-from deliveries.pipeline.attempting import Result
+from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.capacity import Capacity
 from deliveries.pipeline.claiming import Claim
 from deliveries.policy.outcomes import Delivered
@@ -105,7 +105,7 @@ class WorkerLoop:
     _fan_out_after: int = 0
     _fan_out_first: bool = True
     done: Drained = field(default_factory=Drained)
-    _ended: list[Result] = field(default_factory=list)
+    _ended: list[AttemptResult] = field(default_factory=list)
     _ended_since: float = 0.0
     _look_at: float = 0.0
     _line_up_at: float = 0.0
@@ -169,12 +169,12 @@ class WorkerLoop:
         """Fill the free slots; return whether there was anything to do."""
         looked_at = time.monotonic()
         wanted = self.lanes.wanted(at=looked_at)
-        room = min(wanted.limit, self.sender.free)
+        room = min(wanted.slots, self.sender.free)
         # While requests are in flight, poll only if many slots are free and the last poll found work, or if the poll
         # interval has passed.
         has_many = room >= self.lanes.slots // 2 and not self._found_nothing
         is_worth_it = not self.sender.in_flight or has_many or looked_at >= self._look_at
-        self._is_busy = wanted.limit < self.lanes.slots * (1 - BUSY_FROM)
+        self._is_busy = wanted.slots < self.lanes.slots * (1 - BUSY_FROM)
         if not room or not is_worth_it or looked_at < self._settle_at:
             return False
         try:
@@ -183,7 +183,7 @@ class WorkerLoop:
             if self.sender.in_flight and self._found_nothing and not self._is_anything_to_do(wanted):
                 self._look_later(looked_at)
                 return False
-            self._found_nothing = not self._look(replace(wanted, limit=room))
+            self._found_nothing = not self._look(replace(wanted, slots=room))
         except Error as error:
             if not self.sender.in_flight and not self._ended:
                 raise
@@ -215,11 +215,11 @@ class WorkerLoop:
 
     def _claim(self, wanted: Capacity) -> bool:
         """Claim and start ready deliveries; return whether there were any."""
-        claims = pipeline.claim(wanted, after=self.after, now=self.clock())
+        claims = pipeline.claim(wanted, cursor=self.after, now=self.clock())
         if claims:
-            self.after = claims[-1].to.webhook_id
+            self.after = claims[-1].destination.webhook_id
             self._begin(claims)
-        if len(claims) == wanted.limit:
+        if len(claims) == wanted.slots:
             self._wake_siblings()
         return bool(claims)
 
@@ -239,7 +239,7 @@ class WorkerLoop:
         if time.monotonic() < self._line_up_at:
             return False
         count = claiming.promote_due(now=self.clock())
-        if count < claiming.LINE_UP_BATCH:
+        if count < claiming.PROMOTE_BATCH:
             self._line_up_at = time.monotonic() + LINE_UP_EVERY.total_seconds()
         return count > 0
 
@@ -249,23 +249,23 @@ class WorkerLoop:
         Return whether there were any events.
         """
         now = time.monotonic()
-        if now < self._fan_out_at or (wanted.limit < self.lanes.slots // SMALL_PART and now < self._fan_out_anyway_at):
+        if now < self._fan_out_at or (wanted.slots < self.lanes.slots // SMALL_PART and now < self._fan_out_anyway_at):
             return False
         self._fan_out_anyway_at = now + BUSY_POLL_INTERVAL.total_seconds()
-        fitting = int(max(wanted.limit, self.lanes.slots // SMALL_PART) / max(self._deliveries_per_event, 1))
+        fitting = int(max(wanted.slots, self.lanes.slots // SMALL_PART) / max(self._deliveries_per_event, 1))
         batch = max(1, min(fitting, self._fan_out_most))
         before = self._fan_out_after
         try:
-            done = pipeline.fan_out(batch, wanted=wanted, after=before, without=self._stuck, now=self.clock())
+            done = pipeline.fan_out(batch, capacity=wanted, cursor=before, exclude=self._stuck, now=self.clock())
         except OperationalError as error:
             if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
                 raise
             self._skip_stuck(batch)
             return False
-        self._fan_out_after = done.after
+        self._fan_out_after = done.cursor
         self.done.events += done.events
         self._begin(done.claims)
-        if done.events < batch and (done.events or done.after == before):
+        if done.events < batch and (done.events or done.cursor == before):
             self._fan_out_at = time.monotonic() + BUSY_POLL_INTERVAL.total_seconds() / 2
         elif done.events == batch:
             self._wake_siblings()
@@ -280,7 +280,7 @@ class WorkerLoop:
         self._fan_out_at = time.monotonic() + CATCH_BREATH.total_seconds()
         self._fan_out_most, self._deliveries_per_event = 1, 1.0
         if batch == 1:
-            self._stuck += fanning_out.sources_behind(self._fan_out_after, without=self._stuck)
+            self._stuck += fanning_out.next_partitions(self._fan_out_after, exclude=self._stuck)
 
     def _begin(self, claims: list[Claim]) -> None:
         """Start the claimed deliveries, and release those whose lease might expire before their attempt ends."""
@@ -308,7 +308,7 @@ class WorkerLoop:
         if self.sender.in_flight:
             reach("sent")
 
-    def _keep(self, result: Result) -> None:
+    def _keep(self, result: AttemptResult) -> None:
         self.lanes.end(result.claim)
         if not self._ended:
             self._ended_since = time.monotonic()
@@ -324,7 +324,7 @@ class WorkerLoop:
         """Settle the buffered results; if the database is unavailable, keep them while the requests go on."""
         try:
             self.clock.resync()
-            left = pipeline.settle(self._ended, is_repeated=self._db_down_since is not None, now=self.clock()).left
+            left = pipeline.settle(self._ended, is_repeated=self._db_down_since is not None, now=self.clock()).deferred
         except (OperationalError, InterfaceError) as error:
             self._wait_for_the_database(error)
             return
@@ -359,11 +359,13 @@ class WorkerLoop:
 
         The lease of its delivery expires; after a few such losses the delivery fails as a poison message.
         """
-        left: list[Result] = []
+        left: list[AttemptResult] = []
         while self._ended:
             result = self._ended[-1]
             try:
-                put_off = pipeline.settle([result], is_repeated=self._db_down_since is not None, now=self.clock()).left
+                put_off = pipeline.settle(
+                    [result], is_repeated=self._db_down_since is not None, now=self.clock()
+                ).deferred
                 left += put_off
                 self.done.attempts += 1 - len(put_off)
             except (OperationalError, InterfaceError) as error:

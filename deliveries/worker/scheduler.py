@@ -41,7 +41,7 @@ class Clock(bootsteps.StartStopStep):
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._unheard_ticks = 0
-        self._heartbeat = workers.Heartbeat(rescue.worker())
+        self._heartbeat = workers.Heartbeat(rescue.worker_id())
         # How many processes can be woken without Redis, and whether this process itself then runs the worker loop.
         self._processes = 1
         self._drains_here = False

@@ -19,32 +19,32 @@ class SlotTracker:
         self._begun: dict[int, tuple[float, Claim]] = {}
         self._slow = 0
 
-    def begin(self, claimed: Claim, *, at: float) -> None:
+    def begin(self, claim: Claim, *, at: float) -> None:
         """Count a request that has been started."""
-        self._begun[id(claimed)] = (at, claimed)
-        self._slow += claimed.to.slow
+        self._begun[id(claim)] = (at, claim)
+        self._slow += claim.destination.slow
 
-    def end(self, claimed: Claim) -> None:
+    def end(self, claim: Claim) -> None:
         """Remove a request that has ended."""
-        if self._begun.pop(id(claimed), None):
-            self._slow -= claimed.to.slow
+        if self._begun.pop(id(claim), None):
+            self._slow -= claim.destination.slow
 
     def wanted(self, *, at: float) -> Capacity:
         """Return the free capacity."""
         stalled_webhooks = self._stalled(since=at - SLOW_FROM.total_seconds())
-        unexpected = sum(not claimed.to.slow for claimed in stalled_webhooks)
+        unexpected = sum(not claim.destination.slow for claim in stalled_webhooks)
         room = min(self.slots - (len(self._begun) - len(stalled_webhooks)), OVERCOMMIT * self.slots - len(self._begun))
         return Capacity(
-            limit=max(room, 0),
+            slots=max(room, 0),
             slow_slots=max(max(self.slots // SLOW_FRACTION, 1) - self._slow - unexpected, 0),
-            stalled_webhooks=sorted({claimed.to.webhook_id for claimed in stalled_webhooks}),
+            stalled_webhooks=sorted({claim.destination.webhook_id for claim in stalled_webhooks}),
         )
 
     def _stalled(self, *, since: float) -> list[Claim]:
         """Return the requests started at ``since`` or earlier, which are the first in order."""
         found = []
-        for begun_at, claimed in self._begun.values():
+        for begun_at, claim in self._begun.values():
             if begun_at > since:
                 break
-            found.append(claimed)
+            found.append(claim)
         return found

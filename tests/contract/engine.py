@@ -57,7 +57,7 @@ def formats() -> Iterator[str]:
         for verdict, statuses in meant.items():
             yield f"{slug} {verdict}: {_runs(statuses)}"
         claim = a_claim()
-        request = attempting.render(claim._replace(to=claim.to._replace(format=slug)), now=NOW)
+        request = attempting.render(claim._replace(destination=claim.destination._replace(format=slug)), now=NOW)
         for name, value in request.headers:
             shown = value.replace(VERSION, "VERSION")
             yield f"{slug} header {name}" + (f": {shown}" if name in {"Content-Type", "User-Agent"} else "")
@@ -81,7 +81,7 @@ def choices() -> Iterator[str]:
                     yield f"{model._meta.label}.{field.name} {value}"
     for what, answer in ANSWERS.items():
         for failures in (0, 99):
-            row = settling.to_columns(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+            row = settling.to_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
             yield f"{what} after {failures} failures: {row['outcomes']} {row['states']} {row['endings']}"
 
 
@@ -137,7 +137,7 @@ def logs() -> Iterator[str]:
         yield f"hookhub.access {name}"
     found: dict[str, None] = {}
     for answer, failures, ours in product(ANSWERS.values(), (0, 99), (True, None)):
-        row = settling.to_columns(a_result(answer, failures=failures), attempt_id=a_claim().lease)
+        row = settling.to_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
         found |= dict.fromkeys(json.loads(attempt_log.line_of(row, was_ours=ours)))
     yield from (f"hookhub.attempts {name}" for name in found)
 

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from deliveries import pipeline, redelivery, wakeup
 from deliveries.db.ids import first_id_at
-from deliveries.events import Accepted, IdempotencyConflict, NewEvent
+from deliveries.events import IdempotencyConflict, NewEvent, Receipt
 from deliveries.models import Arrival, Delivery, Event, Organization, Repository
 from deliveries.webhooks import lifecycle
 from tests.story import Forge, counted_statements, together
@@ -66,7 +66,7 @@ def test_a_repeat_gets_the_first_receipt_and_stores_nothing(forge: Forge, now: d
 
     [again] = pipeline.accept([keyed(forge, "k", now=later)], now=later)
 
-    assert again == Accepted(first.id, "push", now, is_repeat=True)
+    assert again == Receipt(first.id, "push", now, is_repeat=True)
     assert Event.objects.count() == 1
 
 

@@ -27,8 +27,8 @@ from deliveries.event_types.topics import topics_of
 from deliveries.events import NewEvent
 from deliveries.maintenance import tasks
 from deliveries.models import Attempt, Delivery, Event, Organization
-from deliveries.pipeline import claiming
-from deliveries.pipeline.attempting import Result, build_result, render
+from deliveries.pipeline import claiming, rescue
+from deliveries.pipeline.attempting import AttemptResult, build_result, render
 from deliveries.pipeline.capacity import Capacity
 from deliveries.pipeline.claiming import Claim
 from deliveries.pipeline.settling import OUTCOMES
@@ -152,16 +152,16 @@ class Course(RuleBasedStateMachine):
             and not any(map(self.stands_in_line, self.owed_to(name)))
         }
 
-        done = pipeline.fan_out(limit, wanted=Capacity(room), now=self.now)
+        done = pipeline.fan_out(limit, capacity=Capacity(room), now=self.now)
 
         assert done[:2] == (len(waiting), len(expected))
         assert len(done.claims) == min(room, sum(could.values()))
         for row in Delivery.objects.filter(event_id__in=waiting):
             assert (row.event_id, self.names[row.webhook_id]) in expected
             self.owed[row.id] = Owed(row.event_id, self.names[row.webhook_id], due_at=self.now)
-        for claimed in done.claims:
-            assert self.owed[claimed.delivery_id].webhook in could
-            self.take(claimed)
+        for claim in done.claims:
+            assert self.owed[claim.delivery_id].webhook in could
+            self.take(claim)
         for event in waiting:
             self.events[event] = (*self.events[event][:2], True)
         return multiple(*done.claims)
@@ -184,10 +184,10 @@ class Course(RuleBasedStateMachine):
         claims = pipeline.claim(limit, now=self.now)
 
         assert len(claims) == min(limit, sum(max(count, 0) for count in could.values()))
-        for claimed in claims:
-            one = self.owed[claimed.delivery_id]
+        for claim in claims:
+            one = self.owed[claim.delivery_id]
             assert self.may_be_claimed(one)
-            self.take(claimed)
+            self.take(claim)
         # The claim holds ready deliveries of disabled webhooks.
         off = {
             key: one for key, one in self.owed.items() if one.state == "pending" and not self.hooks[one.webhook].is_on
@@ -198,44 +198,44 @@ class Course(RuleBasedStateMachine):
                 off[key].state, off[key].due_at = state, due_at
         return multiple(*claims)
 
-    def take(self, claimed: Claim) -> None:
+    def take(self, claim: Claim) -> None:
         """Apply a claim to the model."""
-        one = self.owed[claimed.delivery_id]
+        one = self.owed[claim.delivery_id]
         assert self.hooks[one.webhook].is_on
-        one.state, one.lease, one.leased_until, one.due_at = "sending", claimed.lease, self.now + LEASE, None
+        one.state, one.lease, one.leased_until, one.due_at = "sending", claim.lease, self.now + LEASE, None
         one.first_attempt_at = one.first_attempt_at or self.now
         one.attempts.append(None)
-        assert (claimed.number, claimed.failures) == (len(one.attempts), one.failures)
-        assert (claimed.event_id, self.names[claimed.to.webhook_id]) == (str(one.event), one.webhook)
+        assert (claim.number, claim.failures) == (len(one.attempts), one.failures)
+        assert (claim.event_id, self.names[claim.destination.webhook_id]) == (str(one.event), one.webhook)
 
     @rule(target=claims, limit=st.integers(1, 6))
     def line_up_and_claim(self, limit: int) -> Any:
         self.line_up()
         return self.claim(limit)
 
-    @rule(claimed=consumes(claims))
-    def succeed(self, claimed: Claim) -> None:
-        self.settle(claimed, "ok")
+    @rule(claim=consumes(claims))
+    def succeed(self, claim: Claim) -> None:
+        self.settle(claim, "ok")
 
-    @rule(claimed=consumes(claims), answer=st.sampled_from(sorted(set(ANSWERS) - {"ok"})))
-    def fail(self, claimed: Claim, answer: str) -> None:
-        self.settle(claimed, answer)
+    @rule(claim=consumes(claims), answer=st.sampled_from(sorted(set(ANSWERS) - {"ok"})))
+    def fail(self, claim: Claim, answer: str) -> None:
+        self.settle(claim, answer)
 
-    def settle(self, claimed: Claim, answer: str) -> None:
+    def settle(self, claim: Claim, answer: str) -> None:
         """Settle in time or late: a worker presumed dead may still report."""
-        one = self.owed[claimed.delivery_id]
-        result = self.result_of(claimed, answer)
-        is_ours = one.state == "sending" and one.lease == claimed.lease
+        one = self.owed[claim.delivery_id]
+        result = self.result_of(claim, answer)
+        is_ours = one.state == "sending" and one.lease == claim.lease
 
-        assert pipeline.settle([result], now=self.now).ours == ({claimed.delivery_id} if is_ours else set())
+        assert pipeline.settle([result], now=self.now).applied == ({claim.delivery_id} if is_ours else set())
 
-        if one.attempts[claimed.number - 1] in {None, "unknown"}:
-            one.attempts[claimed.number - 1] = OUTCOMES[type(result.outcome)]
+        if one.attempts[claim.number - 1] in {None, "unknown"}:
+            one.attempts[claim.number - 1] = OUTCOMES[type(result.outcome)]
         if is_ours:
             self.move_on(one, answer)
 
-    @rule(claimed=consumes(claims))
-    def crash(self, claimed: Claim) -> None:
+    @rule(claim=consumes(claims))
+    def crash(self, claim: Claim) -> None:
         """Lose a claim: the worker dies, and nothing happens until its lease expires."""
 
     @rule()
@@ -389,10 +389,10 @@ class Course(RuleBasedStateMachine):
             if one.webhook == name and one.state == "pending":
                 one.state, one.due_at = "held", None
 
-    def result_of(self, claimed: Claim, answer: str) -> Result:
-        request = render(claimed, now=self.now)
+    def result_of(self, claim: Claim, answer: str) -> AttemptResult:
+        request = render(claim, now=self.now)
         exchange = Exchange(timedelta(milliseconds=5), ANSWERS[answer])
-        return build_result(claimed, request, exchange, started_at=self.now, now=self.now, jitter=0.0)
+        return build_result(claim, request, exchange, started_at=self.now, now=self.now, jitter=0.0)
 
     def move_on(self, one: Owed, answer: str) -> None:
         """Apply a response to the model's delivery and webhook."""
@@ -430,7 +430,7 @@ def topics_known_of(kind: str) -> set[str]:
 @pytest.mark.django_db
 def test_whatever_happens_nothing_is_lost_and_nothing_is_sent_that_may_not_be(monkeypatch: pytest.MonkeyPatch) -> None:
     # The delay after a lost lease is random, and a run must be reproducible.
-    monkeypatch.setattr(tasks, "APART", timedelta(0))
+    monkeypatch.setattr(rescue, "POISON_SPREAD", timedelta(0))
     run_state_machine_as_test(
         Course,
         settings=settings(

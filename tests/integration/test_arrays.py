@@ -24,9 +24,9 @@ ARRAYS = {
     "text": (arrays.texts, ["", "NULL", None, '{"a",\\}', "ü🎉", "x" * 10_000]),
     "bigint": (arrays.bigints, [0, -1, None, 2**63 - 1, -(2**63)]),
     "uuid": (arrays.uuids, [UUID(int=0), UUID(int=2**128 - 1)]),
-    "timestamptz": (arrays.moments, MOMENTS),
-    "interval": (arrays.spans, SPANS),
-    "boolean": (arrays.flags, [True, False]),
+    "timestamptz": (arrays.timestamps, MOMENTS),
+    "interval": (arrays.intervals, SPANS),
+    "boolean": (arrays.booleans, [True, False]),
 }
 
 

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 def finish(claims: list[Claim], *, now: datetime) -> None:
     """Finish claimed deliveries without sending them."""
-    Delivery.objects.filter(id__in=[claimed.delivery_id for claimed in claims]).update(
+    Delivery.objects.filter(id__in=[claim.delivery_id for claim in claims]).update(
         state="delivered", ending="delivered", finished_at=now, lease=None, leased_at=None, leased_until=None
     )
 
@@ -48,15 +48,15 @@ def test_a_claim_is_a_lease_with_all_that_one_attempt_needs(forge: Forge, now: d
     webhook = forge.webhook(now=now, headers={"A": "b"}, retry_schedule=[60], timeout=5, verify_ssl=False)
     [event_id] = forge.accept(now=now)
 
-    [claimed] = pipeline.claim(10, now=now)
+    [claim] = pipeline.claim(10, now=now)
 
     delivery = Delivery.objects.get()
     until = now + settings.HOOKHUB_LEASE
     assert (delivery.state, delivery.attempts_made, delivery.due_at) == ("sending", 1, None)
-    assert (delivery.lease, delivery.leased_at, delivery.leased_until) == (claimed.lease, now, until)
+    assert (delivery.lease, delivery.leased_at, delivery.leased_until) == (claim.lease, now, until)
     assert delivery.first_attempt_at == now
     webhook.refresh_from_db()
-    assert claimed.to == Destination(
+    assert claim.destination == Destination(
         webhook_id=webhook.pk, webhook_uid=str(webhook.uid), organization_id=forge.organization.pk,
         organization="acme", repository_id=None, url=webhook.url, sealed_url=None, format="standard-webhooks",
         content_type="json",
@@ -64,10 +64,10 @@ def test_a_claim_is_a_lease_with_all_that_one_attempt_needs(forge: Forge, now: d
         sealed_headers=bytes(webhook.sealed_headers), verify_ssl=False, retry_schedule=[timedelta(minutes=1)],
         timeout=timedelta(seconds=5), slow=False,
     )  # fmt: skip
-    assert claimed == Claim(
-        delivery_id=delivery.id, lease=claimed.lease, leased_until=until, to=claimed.to, number=1, failures=0,
-        first_attempt_at=now, event_id=str(event_id), event_type="push", payload=b'{"ref": "refs/heads/main"}',
-        occurred_at=now, repository="widgets",
+    assert claim == Claim(
+        delivery_id=delivery.id, lease=claim.lease, leased_until=until, destination=claim.destination, number=1,
+        failures=0, first_attempt_at=now, event_id=str(event_id), event_type="push",
+        payload=b'{"ref": "refs/heads/main"}', occurred_at=now, repository="widgets",
     )  # fmt: skip
     assert pipeline.claim(10, now=until + timedelta(days=1)) == []
 
@@ -113,13 +113,13 @@ def test_the_oldest_go_first(forge: Forge, now: datetime) -> None:
         Delivery.objects.filter(pk=delivery.pk).update(due_at=due_at)
     ids = list(Delivery.objects.order_by("due_at").values_list("id", flat=True))
 
-    claimed = []
+    claim = []
     for _ in range(3):
         [one] = pipeline.claim(10, now=now + timedelta(minutes=1))
         finish([one], now=now)
-        claimed.append(one.delivery_id)
+        claim.append(one.delivery_id)
 
-    assert claimed == ids
+    assert claim == ids
 
 
 # In flight -----------------------------------------------------------------------------------------------------------
@@ -132,11 +132,13 @@ def test_a_webhook_has_no_more_in_flight_than_it_allows(forge: Forge, now: datet
     forge.accept(10, now=now)
 
     claims = pipeline.claim(100, now=now)
-    assert Counter(claimed.to.webhook_id for claimed in claims) == {own.pk: 2, default.pk: 4}
+    assert Counter(claim.destination.webhook_id for claim in claims) == {own.pk: 2, default.pk: 4}
     assert pipeline.claim(100, now=now) == []
     finish(claims[:1], now=now)
 
-    assert [claimed.to.webhook_id for claimed in pipeline.claim(100, now=now)] == [claims[0].to.webhook_id]
+    assert [claim.destination.webhook_id for claim in pipeline.claim(100, now=now)] == [
+        claims[0].destination.webhook_id
+    ]
 
 
 def test_lowering_the_limit_below_what_is_in_flight_takes_nothing_more(forge: Forge, now: datetime) -> None:
@@ -157,7 +159,7 @@ def test_one_with_a_thousand_due_displaces_nobody(forge: Forge, now: datetime) -
 
     claims = pipeline.claim(10, now=now)
 
-    assert Counter(names[claimed.to.webhook_id] for claimed in claims) == Counter(names.values())
+    assert Counter(names[claim.destination.webhook_id] for claim in claims) == Counter(names.values())
 
 
 def test_slots_that_are_left_over_go_round_once_more(forge: Forge, now: datetime) -> None:
@@ -165,7 +167,7 @@ def test_slots_that_are_left_over_go_round_once_more(forge: Forge, now: datetime
 
     claims = pipeline.claim(12, now=now)
 
-    assert "".join(names[claimed.to.webhook_id] for claimed in claims) == "abcd" + "bcd" + "bc" + "bc" + "b"
+    assert "".join(names[claim.destination.webhook_id] for claim in claims) == "abcd" + "bcd" + "bc" + "bc" + "b"
 
 
 def test_the_next_claim_begins_behind_the_last_one_served(forge: Forge, now: datetime) -> None:
@@ -173,10 +175,10 @@ def test_the_next_claim_begins_behind_the_last_one_served(forge: Forge, now: dat
     after, order = 0, ""
 
     for _ in range(5):
-        claims = pipeline.claim(3, after=after, now=now)
+        claims = pipeline.claim(3, cursor=after, now=now)
         finish(claims, now=now)
-        order += "".join(names[claimed.to.webhook_id] for claimed in claims)
-        after = claims[-1].to.webhook_id
+        order += "".join(names[claim.destination.webhook_id] for claim in claims)
+        after = claims[-1].destination.webhook_id
 
     assert order == "abcdeabcdeabcde"
 
@@ -185,9 +187,9 @@ def test_slots_that_are_left_over_go_to_those_whose_turn_is_next(forge: Forge, n
     names = owe(forge, dict.fromkeys("abc", 5), now=now)
     first = min(names)
 
-    claims = pipeline.claim(5, after=first, now=now)
+    claims = pipeline.claim(5, cursor=first, now=now)
 
-    assert "".join(names[claimed.to.webhook_id] for claimed in claims) == "bca" + "bc"
+    assert "".join(names[claim.destination.webhook_id] for claim in claims) == "bca" + "bc"
 
 
 @pytest.mark.parametrize("analyzed", [False, True], ids=["without statistics", "with statistics"])
@@ -200,10 +202,10 @@ def test_with_far_more_webhooks_than_slots_each_has_its_turn(forge: Forge, now: 
     after = 0
 
     for _ in range(15):
-        claims = pipeline.claim(10, after=after, now=now)
+        claims = pipeline.claim(10, cursor=after, now=now)
         finish(claims, now=now)
-        served.update(claimed.to.webhook_id for claimed in claims)
-        after = claims[-1].to.webhook_id
+        served.update(claim.destination.webhook_id for claim in claims)
+        after = claims[-1].destination.webhook_id
 
     assert set(served.values()) == {1}
     assert len(served) == 150
@@ -216,14 +218,14 @@ def test_webhooks_without_room_cost_the_others_no_slot(forge: Forge, now: dateti
 
     claims = pipeline.claim(3, now=now)
 
-    assert [names[claimed.to.webhook_id] for claimed in claims] == ["free"] * 3
+    assert [names[claim.destination.webhook_id] for claim in claims] == ["free"] * 3
 
 
 def test_resting_webhooks_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
     names = owe(forge, {**{f"resting{n}": 5 for n in range(20)}, "free": 5}, now=now)
     Webhook.objects.exclude(events=["free"]).update(resting_until=now + timedelta(microseconds=1))
 
-    assert [names[claimed.to.webhook_id] for claimed in pipeline.claim(3, now=now)] == ["free"] * 3
+    assert [names[claim.destination.webhook_id] for claim in pipeline.claim(3, now=now)] == ["free"] * 3
     assert len(pipeline.claim(200, now=now + timedelta(microseconds=1))) == 102
 
 
@@ -235,7 +237,7 @@ def test_first_attempts_and_later_ones_are_taken_by_turns(forge: Forge, now: dat
 
     claims = pipeline.claim(100, now=now)
 
-    assert [claimed.delivery_id in set(retries) for claimed in claims] == [False, True] * 3
+    assert [claim.delivery_id in set(retries) for claim in claims] == [False, True] * 3
 
 
 @pytest.mark.parametrize("line", [Delivery.Line.FIRST, Delivery.Line.AGAIN])
@@ -256,8 +258,8 @@ def test_slow_receivers_get_no_more_than_their_room_and_the_others_all_the_rest(
 
     claims = pipeline.claim(Capacity(20, slow_slots=3), now=now)
 
-    assert Counter(names[claimed.to.webhook_id] for claimed in claims) == {"slow1": 2, "slow2": 1, "fast": 9}
-    assert {names[claimed.to.webhook_id]: claimed.to.slow for claimed in claims} == {
+    assert Counter(names[claim.destination.webhook_id] for claim in claims) == {"slow1": 2, "slow2": 1, "fast": 9}
+    assert {names[claim.destination.webhook_id]: claim.destination.slow for claim in claims} == {
         "slow1": True, "slow2": True, "fast": False,
     }  # fmt: skip
 
@@ -272,9 +274,9 @@ def test_slow_receivers_have_their_room_by_turns(forge: Forge, now: datetime) ->
     for second in range(60):
         over = in_flight.pop(0)
         finish([over], now=now)
-        Webhook.objects.filter(pk=over.to.webhook_id).update(last_delivery_at=now + timedelta(seconds=second))
-        served[names[over.to.webhook_id]] += 1
-        in_flight += pipeline.claim(Capacity(64, slow_slots=1), after=over.to.webhook_id, now=now)
+        Webhook.objects.filter(pk=over.destination.webhook_id).update(last_delivery_at=now + timedelta(seconds=second))
+        served[names[over.destination.webhook_id]] += 1
+        in_flight += pipeline.claim(Capacity(64, slow_slots=1), cursor=over.destination.webhook_id, now=now)
 
     assert sorted(served.values()) == [12] * 5
 
@@ -285,7 +287,7 @@ def test_without_room_for_slow_ones_those_that_lag_cost_the_others_no_slot(forge
 
     claims = pipeline.claim(Capacity(4, slow_slots=0, stalled_webhooks=lagging), now=now)
 
-    assert [names[claimed.to.webhook_id] for claimed in claims] == ["fast"] * 4
+    assert [names[claim.destination.webhook_id] for claim in claims] == ["fast"] * 4
 
 
 def test_after_its_rest_one_that_kept_timing_out_is_tried_with_a_single_request(forge: Forge, now: datetime) -> None:
@@ -320,9 +322,9 @@ def test_claimers_at_the_same_time_share_what_there_is_and_never_exceed_what_a_w
 
     for _ in range(6):
         claims = list(chain.from_iterable(together(*[lambda: claim_again_and_again(now)] * threads)))
-        ids = [claimed.delivery_id for claimed in claims]
+        ids = [claim.delivery_id for claim in claims]
         assert len(ids) == len(set(ids))
-        assert max(Counter(claimed.to.webhook_id for claimed in claims).values()) <= 4
+        assert max(Counter(claim.destination.webhook_id for claim in claims).values()) <= 4
         in_flight = Counter(Delivery.objects.filter(state="sending").values_list("webhook_id", flat=True))
         assert max(in_flight.values()) <= 4
         assert sum(in_flight.values()) == len(ids)
@@ -333,7 +335,7 @@ def test_claimers_at_the_same_time_share_what_there_is_and_never_exceed_what_a_w
 
 
 def claim_again_and_again(now: datetime) -> list[Claim]:
-    return [claimed for _ in range(5) for claimed in pipeline.claim(7, now=now)]
+    return [claim for _ in range(5) for claim in pipeline.claim(7, now=now)]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -381,7 +383,7 @@ def test_a_webhook_that_somebody_else_holds_locked_keeps_nobody_waiting(forge: F
         Webhook.objects.select_for_update().get(pk=locked)
         [claims] = together(lambda: pipeline.claim(10, now=now))
 
-    assert [names[claimed.to.webhook_id] for claimed in claims] == ["free"]
+    assert [names[claim.destination.webhook_id] for claim in claims] == ["free"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -393,7 +395,7 @@ def test_where_all_that_were_looked_at_are_locked_the_claim_goes_on_to_the_next(
         list(Webhook.objects.select_for_update().filter(pk__in=locked))
         [claims] = together(lambda: pipeline.claim(1, now=now))
 
-    assert [names[claimed.to.webhook_id] for claimed in claims] == ["free"]
+    assert [names[claim.destination.webhook_id] for claim in claims] == ["free"]
 
 
 # What it costs -------------------------------------------------------------------------------------------------------
@@ -407,12 +409,12 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, sen
         with counted_statements() as claiming:
             claims = pipeline.claim(1000, now=now)
         results = []
-        for claimed in claims:
-            results += pipeline.attempt([claimed], sender=sender, now=now)
+        for claim in claims:
+            results += pipeline.attempt([claim], sender=sender, now=now)
             for (held, request, started_at), exchange in sender.wait(timedelta(seconds=5)):
                 results.append(attempting.finish(held, request, exchange, started_at=started_at, now=now))
         with counted_statements() as settling:
-            assert len(pipeline.settle(results, now=now).ours) == size * len(webhooks)
+            assert len(pipeline.settle(results, now=now).applied) == size * len(webhooks)
         counts.append((len(claiming), len(settling)))
 
     # Two statements to claim, and three to settle, plus two each for the savepoint that replaces a transaction here;
@@ -449,12 +451,12 @@ def test_the_clock_finds_no_work_in_what_cannot_be_had_yet(forge: Forge, now: da
     Webhook.objects.filter(pk=resting.pk).update(resting_until=now + timedelta(seconds=1))
     assert is_anything_to_do(now)
 
-    [claimed] = pipeline.claim(100, now=now)
-    assert claimed.to.webhook_id == full.pk
+    [claim] = pipeline.claim(100, now=now)
+    assert claim.destination.webhook_id == full.pk
 
     assert not is_anything_to_do(now)
     assert is_anything_to_do(now + timedelta(seconds=1))
-    finish([claimed], now=now)
+    finish([claim], now=now)
     assert is_anything_to_do(now)
 
 

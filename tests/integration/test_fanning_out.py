@@ -14,7 +14,7 @@ from deliveries.maintenance import tasks
 from deliveries.models import Arrival, Delivery, Repository, Webhook
 from deliveries.pipeline import claiming
 from deliveries.pipeline.capacity import SLOW_FROM, Capacity
-from deliveries.pipeline.fanning_out import TURNS
+from deliveries.pipeline.fanning_out import EVENTS_PER_PARTITION
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
@@ -43,14 +43,14 @@ def test_what_can_be_sent_at_once_is_claimed_as_it_is_owed(forge: Forge, sender:
     webhook = forge.webhook(now=now)
     event_id = publish(forge, 1, now=now)[0]
 
-    [claimed] = pipeline.fan_out(wanted=PLENTY, now=now).claims
+    [claim] = pipeline.fan_out(capacity=PLENTY, now=now).claims
 
     delivery = the_delivery()
     assert (delivery.state, delivery.attempts_made, delivery.first_attempt_at) == ("sending", 1, now)
-    assert (delivery.lease, delivery.leased_at, delivery.leased_until) == (claimed.lease, now, claimed.leased_until)
-    assert (claimed.event_id, claimed.to.webhook_id, claimed.number) == (str(event_id), webhook.pk, 1)
-    assert (claimed.payload, claimed.repository) == (b'{"ref": "refs/heads/main"}', "widgets")
-    assert pipeline.settle(attempt_all([claimed], sender, now=now), now=now).ours == {delivery.pk}
+    assert (delivery.lease, delivery.leased_at, delivery.leased_until) == (claim.lease, now, claim.leased_until)
+    assert (claim.event_id, claim.destination.webhook_id, claim.number) == (str(event_id), webhook.pk, 1)
+    assert (claim.payload, claim.repository) == (b'{"ref": "refs/heads/main"}', "widgets")
+    assert pipeline.settle(attempt_all([claim], sender, now=now), now=now).applied == {delivery.pk}
     assert outcomes_of(delivery) == ["delivered"]
     assert [request.path for request in forge.receiver.received] == ["/"]
 
@@ -70,22 +70,22 @@ def test_nothing_overtakes_what_stands_in_line(forge: Forge, now: datetime) -> N
     Delivery.objects.filter(webhook=other).update(state="held", due_at=None)
     publish(forge, 1, now=now)
 
-    claims = pipeline.fan_out(wanted=PLENTY, now=now).claims
+    claims = pipeline.fan_out(capacity=PLENTY, now=now).claims
 
-    assert [claimed.to.webhook_id for claimed in claims] == [other.pk]
+    assert [claim.destination.webhook_id for claim in claims] == [other.pk]
     assert states_of(webhook) == {"pending": 2}
-    assert [claimed.event_id for claimed in pipeline.claim(1, now=now)] == [str(first[0])]
+    assert [claim.event_id for claim in pipeline.claim(1, now=now)] == [str(first[0])]
 
 
 def test_a_webhook_is_given_no_more_than_its_share_with_what_it_has_in_flight(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, max_in_flight=3)
     publish(forge, 1, now=now)
-    pipeline.fan_out(wanted=PLENTY, now=now)
+    pipeline.fan_out(capacity=PLENTY, now=now)
     ids = publish(forge, 4, now=now)
 
-    claims = pipeline.fan_out(wanted=PLENTY, now=now).claims
+    claims = pipeline.fan_out(capacity=PLENTY, now=now).claims
 
-    assert [claimed.event_id for claimed in claims] == [str(event_id) for event_id in ids[:2]]
+    assert [claim.event_id for claim in claims] == [str(event_id) for event_id in ids[:2]]
     assert states_of(webhook) == {"sending": 3, "pending": 2}
 
 
@@ -110,7 +110,7 @@ def test_a_webhook_s_health_counts(
     Webhook.objects.update(**health)
     publish(forge, 3, now=now)
 
-    assert len(pipeline.fan_out(wanted=wanted, now=now).claims) == sent
+    assert len(pipeline.fan_out(capacity=wanted, now=now).claims) == sent
     assert states_of(webhook) == {state: count for state, count in (("sending", sent), ("pending", 3 - sent)) if count}
 
 
@@ -118,19 +118,22 @@ def test_one_that_lags_at_this_moment_shares_the_room_of_the_slow(forge: Forge, 
     lagging, prompt = forge.webhook(now=now), forge.webhook(now=now)
     publish(forge, 2, now=now)
 
-    claims = pipeline.fan_out(wanted=Capacity(1000, slow_slots=1, stalled_webhooks=[lagging.pk]), now=now).claims
+    claims = pipeline.fan_out(capacity=Capacity(1000, slow_slots=1, stalled_webhooks=[lagging.pk]), now=now).claims
 
-    assert Counter(claimed.to.webhook_id for claimed in claims) == {lagging.pk: 1, prompt.pk: 2}
-    assert {claimed.to.webhook_id: claimed.to.slow for claimed in claims} == {lagging.pk: True, prompt.pk: False}
+    assert Counter(claim.destination.webhook_id for claim in claims) == {lagging.pk: 1, prompt.pk: 2}
+    assert {claim.destination.webhook_id: claim.destination.slow for claim in claims} == {
+        lagging.pk: True,
+        prompt.pk: False,
+    }
 
 
 def test_with_little_room_each_webhook_has_one_before_any_has_two(forge: Forge, now: datetime) -> None:
     hooks = [forge.webhook(now=now).pk for _ in range(3)]
     ids = publish(forge, 3, now=now)
 
-    done = pipeline.fan_out(wanted=Capacity(3), now=now)
+    done = pipeline.fan_out(capacity=Capacity(3), now=now)
 
-    assert {claimed.to.webhook_id: claimed.event_id for claimed in done.claims} == dict.fromkeys(hooks, str(ids[0]))
+    assert {claim.destination.webhook_id: claim.event_id for claim in done.claims} == dict.fromkeys(hooks, str(ids[0]))
     assert done[:2] == (3, 9)
     assert Delivery.objects.filter(state="pending", line=1).count() == 6
 
@@ -141,9 +144,9 @@ def test_the_flood_of_one_repository_holds_up_no_other(forge: Forge, now: dateti
     publish(forge, 100, now=now)
     late = publish(forge, 1, now=now, repository=quiet)
 
-    claims = pipeline.fan_out(2 * TURNS, wanted=PLENTY, now=now).claims
+    claims = pipeline.fan_out(2 * EVENTS_PER_PARTITION, capacity=PLENTY, now=now).claims
 
-    assert str(late[0]) in {claimed.event_id for claimed in claims}
+    assert str(late[0]) in {claim.event_id for claim in claims}
 
 
 def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge, now: datetime) -> None:
@@ -151,16 +154,18 @@ def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge,
     repositories = [forge.repository, *others]
     of = {}
     for repository in repositories:
-        of |= dict.fromkeys(publish(forge, 2 * TURNS, now=now, repository=repository), repository.pk)
-    of_nobody = pipeline.accept([replace(forge.event(now=now), repository_id=None)] * TURNS, now=now)
+        of |= dict.fromkeys(publish(forge, 2 * EVENTS_PER_PARTITION, now=now, repository=repository), repository.pk)
+    of_nobody = pipeline.accept([replace(forge.event(now=now), repository_id=None)] * EVENTS_PER_PARTITION, now=now)
     of |= {receipt.id: -forge.organization.pk for receipt in of_nobody}
     forge.webhook(now=now, max_in_flight=1000)
 
     after, turns = 0, []
-    while (done := pipeline.fan_out(TURNS, wanted=Capacity(TURNS), after=after, now=now)).events:
-        assert {of[UUID(claimed.event_id)] for claimed in done.claims} == {done.after}
-        turns.append(done.after)
-        after = done.after
+    while (
+        done := pipeline.fan_out(EVENTS_PER_PARTITION, capacity=Capacity(EVENTS_PER_PARTITION), cursor=after, now=now)
+    ).events:
+        assert {of[UUID(claim.event_id)] for claim in done.claims} == {done.cursor}
+        turns.append(done.cursor)
+        after = done.cursor
 
     firsts, lasts = turns[:4], turns[4:]
     assert firsts == [*sorted(repository.pk for repository in repositories), -forge.organization.pk]
@@ -169,34 +174,37 @@ def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge,
 
 def test_where_each_source_has_little_more_of_them_give(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
-    repositories = [Repository.objects.create(organization=forge.organization, name=f"r{n}") for n in range(2 * TURNS)]
+    repositories = [
+        Repository.objects.create(organization=forge.organization, name=f"r{n}")
+        for n in range(2 * EVENTS_PER_PARTITION)
+    ]
     for repository in repositories:
         publish(forge, 1, now=now, repository=repository)
 
     # A smaller number would mean that nothing is left, and a worker would not fan out again for a while.
-    assert pipeline.fan_out(TURNS + 1, wanted=PLENTY, now=now).events == TURNS + 1
-    assert pipeline.fan_out(TURNS + 1, wanted=PLENTY, now=now).events == TURNS - 1
+    assert pipeline.fan_out(EVENTS_PER_PARTITION + 1, capacity=PLENTY, now=now).events == EVENTS_PER_PARTITION + 1
+    assert pipeline.fan_out(EVENTS_PER_PARTITION + 1, capacity=PLENTY, now=now).events == EVENTS_PER_PARTITION - 1
 
 
 def test_where_there_are_few_sources_each_gives_more(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=1000)
     publish(forge, 100, now=now)
 
-    assert pipeline.fan_out(50, wanted=PLENTY, now=now)[:2] == (50, 50)
+    assert pipeline.fan_out(50, capacity=PLENTY, now=now)[:2] == (50, 50)
 
 
 def test_an_event_for_nobody_has_arrived_all_the_same(forge: Forge, now: datetime) -> None:
     publish(forge, 2, now=now)
 
-    assert pipeline.fan_out(wanted=PLENTY, now=now)[:3] == (2, 0, [])
+    assert pipeline.fan_out(capacity=PLENTY, now=now)[:3] == (2, 0, [])
     assert not Arrival.objects.exists()
 
 
 def test_what_was_claimed_and_lost_with_its_worker_is_taken_back(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     publish(forge, 1, now=now)
-    [claimed] = pipeline.fan_out(wanted=PLENTY, now=now).claims
-    later = claimed.leased_until + timedelta(seconds=1)
+    [claim] = pipeline.fan_out(capacity=PLENTY, now=now).claims
+    later = claim.leased_until + timedelta(seconds=1)
 
     assert tasks.reclaim_expired_leases(now=later) == 1
 
@@ -208,7 +216,7 @@ def test_what_was_claimed_can_be_given_back_unsent(forge: Forge, now: datetime) 
     forge.webhook(now=now)
     publish(forge, 1, now=now)
 
-    claiming.release(pipeline.fan_out(wanted=PLENTY, now=now).claims)
+    claiming.release(pipeline.fan_out(capacity=PLENTY, now=now).claims)
 
     delivery = the_delivery()
     assert (delivery.state, delivery.attempts_made, delivery.first_attempt_at) == ("pending", 0, None)
@@ -222,7 +230,7 @@ def test_what_was_accepted_before_its_webhook_was_disabled_is_held_and_not_lost(
     publish(forge, 3, now=now + timedelta(seconds=2))
 
     later = now + timedelta(seconds=3)
-    done = pipeline.fan_out(wanted=PLENTY, now=later)
+    done = pipeline.fan_out(capacity=PLENTY, now=later)
 
     assert (done.events, done.deliveries, done.claims) == (5, 2, [])
     assert pipeline.claim(10, now=later) == []
@@ -246,10 +254,10 @@ def test_a_webhook_in_somebody_s_hands_is_not_waited_for(forge: Forge, now: date
     def fan_out() -> None:
         assert is_locked.wait(30)
         try:
-            claims = pipeline.fan_out(wanted=PLENTY, now=now).claims
+            claims = pipeline.fan_out(capacity=PLENTY, now=now).claims
         finally:
             is_done.set()
-        assert [claimed.to.webhook_id for claimed in claims] == [free.pk]
+        assert [claim.destination.webhook_id for claim in claims] == [free.pk]
 
     together(disable, fan_out)
 
@@ -270,9 +278,9 @@ def test_many_at_once_claim_everything_once_and_no_more_than_the_shares(forge: F
         try:
             mine = []
             for _ in range(10):
-                mine += pipeline.fan_out(3, wanted=Capacity(6), now=now).claims
+                mine += pipeline.fan_out(3, capacity=Capacity(6), now=now).claims
                 mine += pipeline.claim(6, now=now)
-            return [claimed.delivery_id for claimed in mine]
+            return [claim.delivery_id for claim in mine]
         finally:
             connection.close()
 
@@ -302,12 +310,12 @@ def test_a_source_in_somebody_s_hands_is_stepped_past(forge: Forge, now: datetim
     def fan_out() -> None:
         assert is_locked.wait(30)
         try:
-            nothing = pipeline.fan_out(1, wanted=PLENTY, now=now)
+            nothing = pipeline.fan_out(1, capacity=PLENTY, now=now)
             assert nothing == (0, 0, [], forge.repository.pk)
-            done = pipeline.fan_out(1, wanted=PLENTY, after=nothing.after, now=now)
+            done = pipeline.fan_out(1, capacity=PLENTY, cursor=nothing.cursor, now=now)
         finally:
             is_done.set()
-        assert [claimed.event_id for claimed in done.claims] == [str(late[0])]
+        assert [claim.event_id for claim in done.claims] == [str(late[0])]
 
     together(hold, fan_out)
 

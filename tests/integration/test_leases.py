@@ -16,7 +16,7 @@ from deliveries.db import sql
 from deliveries.maintenance import tasks
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.pipeline import attempting, health, rescue, settling
-from deliveries.pipeline.attempting import Result
+from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.claiming import Claim
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.sender import Sender
@@ -132,7 +132,7 @@ def test_a_delivery_that_takes_workers_down_is_soon_in_hand_alone(forge: Forge, 
     while Delivery.objects.filter(state="pending").exists():
         claims = claim_due(100, now=moment)
         moment += timedelta(milliseconds=500)
-        if poison in {claimed.delivery_id for claimed in claims}:
+        if poison in {claim.delivery_id for claim in claims}:
             Delivery.objects.filter(state="sending").update(leased_until=moment - timedelta(milliseconds=1))
             tasks.reclaim_expired_leases(now=moment)
         else:
@@ -199,7 +199,7 @@ def test_a_late_report_changes_nothing_but_the_record_of_its_attempt(
     tasks.reclaim_expired_leases(now=now + 2 * LEASE)
     before = Delivery.objects.values().get()
 
-    assert pipeline.settle(late, now=now + 2 * LEASE).ours == set()
+    assert pipeline.settle(late, now=now + 2 * LEASE).applied == set()
 
     assert Delivery.objects.values().get() == before
     assert pipeline.review(now=now) == []
@@ -221,9 +221,9 @@ def test_a_report_that_is_late_while_another_worker_sends_does_not_disturb_it(
     tasks.reclaim_expired_leases(now=again)
     fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
-    assert pipeline.settle(late, now=again).ours == set()
+    assert pipeline.settle(late, now=again).applied == set()
     assert the_delivery().state == "sending"
-    assert pipeline.settle(fresh, now=again).ours == {the_delivery().pk}
+    assert pipeline.settle(fresh, now=again).applied == {the_delivery().pk}
 
     assert (the_delivery().state, outcomes_of(the_delivery())) == ("delivered", ["gone", "delivered"])
 
@@ -240,7 +240,7 @@ def test_two_reports_about_one_delivery_in_one_batch_are_told_apart_by_their_lea
     tasks.reclaim_expired_leases(now=again)
     fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
-    assert pipeline.settle((late + fresh)[::order], now=again).ours == {the_delivery().pk}
+    assert pipeline.settle((late + fresh)[::order], now=again).applied == {the_delivery().pk}
     pipeline.review(now=again)
 
     delivery = the_delivery()
@@ -256,7 +256,7 @@ def test_a_stranger_without_the_lease_changes_nothing(forge: Forge, sender: Send
     [result] = attempt_all(claim_due(1, now=now), sender, now=now)
     forged = result._replace(claim=result.claim._replace(lease=uuid4()))
 
-    assert pipeline.settle([forged], now=now).ours == set()
+    assert pipeline.settle([forged], now=now).applied == set()
 
     assert the_delivery().state == "sending"
 
@@ -268,7 +268,7 @@ def test_a_late_report_after_a_redelivery_does_not_finish_it(forge: Forge, sende
     tasks.reclaim_expired_leases(now=now + 2 * LEASE)
     redelivery.cancel([the_delivery().pk], now=now)
 
-    assert pipeline.settle(late, now=now + 2 * LEASE).ours == set()
+    assert pipeline.settle(late, now=now + 2 * LEASE).applied == set()
 
     assert (the_delivery().state, outcomes_of(the_delivery())) == ("cancelled", ["delivered"])
 
@@ -282,10 +282,10 @@ def test_settling_twice_is_settling_once(forge: Forge, sender: Sender, now: date
     forge.receiver.answers["/"] = Answer(status)
     forge.accept(2, now=now)
     results = attempt_all(claim_due(10, now=now), sender, now=now)
-    assert len(pipeline.settle(results, now=now).ours) == 2
+    assert len(pipeline.settle(results, now=now).applied) == 2
     before = [list(model.objects.order_by("pk").values()) for model in (Delivery, Attempt, Webhook)]
 
-    assert pipeline.settle(results, now=now + timedelta(seconds=1)).ours == set()
+    assert pipeline.settle(results, now=now + timedelta(seconds=1)).applied == set()
 
     assert [list(model.objects.order_by("pk").values()) for model in (Delivery, Attempt, Webhook)] == before
     webhook.refresh_from_db()
@@ -314,11 +314,11 @@ def asking(seconds: int) -> Response:
     return Response(429, "", (("Retry-After", str(seconds)),), b"")
 
 
-def pretend(claims: Sequence[Claim], came: Response | NoResponse, *, now: datetime) -> list[Result]:
+def pretend(claims: Sequence[Claim], came: Response | NoResponse, *, now: datetime) -> list[AttemptResult]:
     """Return the results of attempts with this outcome, without sending anything."""
     request = Request("http://127.0.0.1/", (), b"", timedelta(seconds=1))
     exchange = Exchange(timedelta(milliseconds=1), came)
-    return [attempting.finish(claimed, request, exchange, started_at=now, now=now) for claimed in claims]
+    return [attempting.finish(claim, request, exchange, started_at=now, now=now) for claim in claims]
 
 
 # Outcomes, each settled in its own batch a second apart, and the webhook's row afterwards.
@@ -342,9 +342,9 @@ def test_health_is_carried_on_from_batch_to_batch(
     forge.accept(len(came), now=now)
     claims = claim_due(100, now=now)
 
-    for second, (claimed, one) in enumerate(zip(claims, came, strict=True)):
+    for second, (claim, one) in enumerate(zip(claims, came, strict=True)):
         moment = now + timedelta(seconds=second)
-        pipeline.settle(pretend([claimed], one, now=moment), now=moment)
+        pipeline.settle(pretend([claim], one, now=moment), now=moment)
 
     webhook.refresh_from_db()
     found: dict[str, object] = {name: getattr(webhook, name) for name in expected}
@@ -393,7 +393,7 @@ def test_a_batch_that_is_settled_late_does_not_turn_back_the_last_delivery(forge
 
 
 def test_settling_nothing_is_nothing(now: datetime, forge: Forge) -> None:
-    assert pipeline.settle([], now=now).ours == set()
+    assert pipeline.settle([], now=now).applied == set()
 
 
 def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
@@ -408,7 +408,7 @@ def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
             pipeline.settle(results, now=now)
     assert (the_delivery().state, Attempt.objects.count()) == ("sending", 0)
 
-    assert pipeline.settle(results, now=now).ours == {the_delivery().pk}
+    assert pipeline.settle(results, now=now).applied == {the_delivery().pk}
 
     assert (the_delivery().state, Attempt.objects.count()) == ("delivered", 1)
 
@@ -423,7 +423,7 @@ def test_workers_that_settle_for_the_same_webhooks_at_once_count_every_failure(
     results = attempt_all(claim_due(1000, now=now), sender, now=now)
     shares = [results[part::8][:: 1 if part % 2 else -1] for part in range(8)]
 
-    def settle_all(share: list[Result]) -> int:
+    def settle_all(share: list[AttemptResult]) -> int:
         settled = 0
         while share:
             ours, share = pipeline.settle(share, now=now)
@@ -457,7 +457,7 @@ def test_a_webhook_in_somebodys_hands_holds_up_nobody_elses_results(forge: Forge
             first = pipeline.settle(results, now=now)
             assert states_by_webhook() == {kept.pk: "sending", other.pk: "pending"}
             # In the last part of the lease it is settled regardless of the lock, or it would be sent twice.
-            return first, pipeline.settle(first.left, now=now + LEASE * 3 / 4)
+            return first, pipeline.settle(first.deferred, now=now + LEASE * 3 / 4)
         finally:
             is_done.set()
 

@@ -212,12 +212,12 @@ def test_a_delivery_to_another_organization_is_found(forge: Forge, receiver: Rec
 def test_an_expired_lease_is_a_fault_once_its_grace_is_over(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now - HOUR)
     forge.accept(now=now)
-    [claimed] = pipeline.claim(1, now=now)
-    over = claimed.leased_until + invariants.GRACE
+    [claim] = pipeline.claim(1, now=now)
+    over = claim.leased_until + invariants.GRACE
 
     assert verdicts(now=over) == {}
     assert verdicts(now=over + timedelta(seconds=1)) == {"deliveries-leased-too-long": ("fault", 1)}
-    assert verdicts(now=claimed.leased_until + timedelta(seconds=6), grace=timedelta(seconds=5)) == {
+    assert verdicts(now=claim.leased_until + timedelta(seconds=6), grace=timedelta(seconds=5)) == {
         "deliveries-leased-too-long": ("fault", 1)
     }
 

@@ -256,7 +256,7 @@ def test_a_receiver_that_keeps_timing_out_is_left_alone_for_a_while_as_a_whole(
     assert slow.disabled_at is None
     resting = now + timedelta(seconds=9)
     forge.accept(now=resting)
-    assert {claimed.to.url for claimed in claim_due(100, now=resting)} == {forge.receiver.url("/other")}
+    assert {claim.destination.url for claim in claim_due(100, now=resting)} == {forge.receiver.url("/other")}
 
 
 # Each webhook's own policy -------------------------------------------------------------------------------------------
@@ -299,8 +299,8 @@ def test_coregits_format_keeps_coregits_promises(forge: Forge, sender: Sender, n
     forge.receiver.answers["/"] = Answer(500)
     forge.accept(now=now)
 
-    [claimed] = claim_due(10, now=now)
-    [result] = attempt_all([claimed], sender, now=now)
+    [claim] = claim_due(10, now=now)
+    [result] = attempt_all([claim], sender, now=now)
     pipeline.settle([result], now=now)
     pipeline.review(now=now)
 
@@ -508,7 +508,7 @@ def test_what_is_not_yet_released_stays_held_when_the_webhook_is_disabled_again(
 def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sender: Sender, now: datetime) -> None:
     webhook = forge.webhook(now=now, headers={"X-Token": "s3cret"})
     forge.accept(2, now=now)
-    [claimed] = claim_due(1, now=now)
+    [claim] = claim_due(1, now=now)
 
     assert lifecycle.delete(webhook.pk, now=now) == 1
 
@@ -519,7 +519,7 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
 
     # The delivery in flight fails, and is cancelled when it is due instead of being retried.
     forge.receiver.answers["/"] = Answer(500)
-    pipeline.settle(attempt_all([claimed], sender, now=now), now=now)
+    pipeline.settle(attempt_all([claim], sender, now=now), now=now)
     assert claim_due(10, now=now + timedelta(days=1)) == []
     tasks.cancel_what_the_deleted_are_owed(now=now + timedelta(days=1))
     assert states() == {"cancelled": 2}

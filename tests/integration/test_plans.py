@@ -73,7 +73,7 @@ def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
     later = now + timedelta(hours=1)
 
     pipeline.accept([forge.event(now=now)], now=now)
-    claims = pipeline.fan_out(wanted=Capacity(10), now=now).claims
+    claims = pipeline.fan_out(capacity=Capacity(10), now=now).claims
     pipeline.settle(attempt_all(claims, sender, now=now), now=now)
     claiming.promote_due(now=later)
     pipeline.settle(attempt_all(pipeline.claim(10, now=later), sender, now=later), now=later)
@@ -115,7 +115,7 @@ def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, n
             cursor.execute(f"EXPLAIN (COSTS OFF) {statement}", parameters)
             plans.append("\n".join(line for (line,) in cursor.fetchall()))
     hold = {"webhooks": arrays.bigints([webhook.pk]), "limit": sql.AT_ONCE}
-    plans.append("\n".join(plan_of(claiming.HOLD, hold)))
+    plans.append("\n".join(plan_of(claiming.HOLD_DISABLED, hold)))
     assert len(plans) == 7
     assert [plan for plan in plans if WHOLE_LOG.search(plan)] == []
 

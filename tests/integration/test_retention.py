@@ -383,7 +383,7 @@ def test_an_attempt_written_down_after_its_delivery_was_forgotten_goes_in_its_tu
     forget_old(now=now + MONTH + 2 * DAY)
 
     # The worker was suspended for all that time.
-    assert pipeline.settle(results, now=now + MONTH + 2 * DAY).ours == set()
+    assert pipeline.settle(results, now=now + MONTH + 2 * DAY).applied == set()
 
     assert counts() == (0, 1, 0)
     forget_old(now=now + 2 * MONTH + DAY)

@@ -569,13 +569,13 @@ def test_one_result_that_the_database_refuses_does_not_take_its_neighbours_along
     for path in ("/bad", "/good", "/fine"):
         forge.webhook(now=now, path=path)
     forge.accept(now=now)
-    to_columns = settling.to_columns
+    to_row = settling.to_row
 
     def poisoned(result: object, *, attempt_id: object) -> dict[str, object]:
-        row = to_columns(result, attempt_id=attempt_id)  # type: ignore[arg-type]
+        row = to_row(result, attempt_id=attempt_id)  # type: ignore[arg-type]
         return {**row, "errors": "\0"} if str(row["urls"]).endswith("/bad") else row
 
-    monkeypatch.setattr(settling, "to_columns", poisoned)
+    monkeypatch.setattr(settling, "to_row", poisoned)
 
     run(few_slots, now=now)
 

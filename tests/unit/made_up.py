@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from deliveries import vault
-from deliveries.pipeline.attempting import Result, build_result
+from deliveries.pipeline.attempting import AttemptResult, build_result
 from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.transfer import Exchange, Request, Response
@@ -51,7 +51,7 @@ def a_claim(**facts: Any) -> Claim:
     }
     to |= {name: fact for name, fact in facts.items() if name in to}
     own |= {name: fact for name, fact in facts.items() if name not in to}
-    return Claim(to=Destination(**to), **own)
+    return Claim(destination=Destination(**to), **own)
 
 
 def a_reply(status: int, *, headers: dict[str, str] | None = None, body: bytes = b"") -> Response:
@@ -60,7 +60,7 @@ def a_reply(status: int, *, headers: dict[str, str] | None = None, body: bytes =
 
 def a_result(
     came: Response | NoResponse, *, at: datetime = NOW, request_headers: tuple[tuple[str, str], ...] = (), **facts: Any
-) -> Result:
+) -> AttemptResult:
     """Return the result of an attempt that ended ``at``, without jitter."""
     request = Request("https://receiver.example/hook", request_headers, b"", timedelta(seconds=1))
     exchange = Exchange(timedelta(milliseconds=5), came)

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from deliveries import vault
 from deliveries.formats import FORMATS, MASK
 from deliveries.pipeline.attempting import render, schedule_of
-from deliveries.pipeline.settling import pg_safe, to_columns
+from deliveries.pipeline.settling import pg_safe, to_row
 from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import RetryAt
 from deliveries.sending.transfer import Request
@@ -23,13 +23,13 @@ ATTEMPT = UUID("019cb8b8-1e00-7000-8000-0000000000aa")
 
 
 def row_of(came: Any, **facts: Any) -> dict[str, object]:
-    return to_columns(a_result(came, **facts), attempt_id=ATTEMPT)
+    return to_row(a_result(came, **facts), attempt_id=ATTEMPT)
 
 
 def test_a_claim_becomes_a_signed_request_with_the_owners_headers_behind_the_formats() -> None:
-    claimed = a_claim(sealed_headers=vault.seal_headers({"X-Token": "s3cret"}, of=WEBHOOK), verify_ssl=False)
+    claim = a_claim(sealed_headers=vault.seal_headers({"X-Token": "s3cret"}, of=WEBHOOK), verify_ssl=False)
 
-    request = render(claimed, now=NOW)
+    request = render(claim, now=NOW)
 
     assert (request.url, request.method, request.verify_ssl) == ("https://receiver.example/hook", "POST", False)
     assert [name for name, _ in request.headers] == [
@@ -43,9 +43,9 @@ def test_a_claim_becomes_a_signed_request_with_the_owners_headers_behind_the_for
 @pytest.mark.parametrize(("age", "signatures"), [(-1, 2), (0, 1), (1, 1)])
 def test_only_live_secrets_sign(age: int, signatures: int) -> None:
     older = Secret(SECRET[:-1] + "A", NOW)
-    claimed = a_claim(sealed_secrets=vault.seal_secrets((Secret(SECRET), older), of=WEBHOOK))
+    claim = a_claim(sealed_secrets=vault.seal_secrets((Secret(SECRET), older), of=WEBHOOK))
 
-    request = render(claimed, now=NOW + timedelta(seconds=age))
+    request = render(claim, now=NOW + timedelta(seconds=age))
 
     assert dict(request.headers)["webhook-signature"].count("v1,") == signatures
 
@@ -99,7 +99,7 @@ def test_the_log_does_not_show_a_url_that_lets_anybody_post(slug: str) -> None:
     request = Request("https://receiver.example/hook/s3cret", (), b"", timedelta(seconds=1))
     result = a_result(a_reply(200, body=b"ok"), format=slug)._replace(request=request)
 
-    assert to_columns(result, attempt_id=ATTEMPT)["urls"] == f"https://receiver.example/{MASK}"
+    assert to_row(result, attempt_id=ATTEMPT)["urls"] == f"https://receiver.example/{MASK}"
 
 
 TIMEOUTS = {

@@ -2,20 +2,20 @@
 
 import pytest
 
-from deliveries.pipeline.fanning_out import TURNS, turns_of
+from deliveries.pipeline.fanning_out import EVENTS_PER_PARTITION, events_per_partition
 
 # label: (limit, free slots, events per turn)
 CASES = {
-    "as many events as there is room for": (128, 128, TURNS),
-    "more events than there is room for": (32, 5, TURNS),
-    "no room at all": (500, 0, TURNS),
-    "each event for two": (64, 128, TURNS // 2),
+    "as many events as slots": (128, 128, EVENTS_PER_PARTITION),
+    "more events than slots": (32, 5, EVENTS_PER_PARTITION),
+    "no slots": (500, 0, EVENTS_PER_PARTITION),
+    "each event for two": (64, 128, EVENTS_PER_PARTITION // 2),
     "each event for ten": (12, 128, 1),
-    "one event for nobody knows how many": (1, 128, 1),
-    "one event and room for one": (1, 1, TURNS),
+    "one event, and unknown webhooks": (1, 128, 1),
+    "one event and one slot": (1, 1, EVENTS_PER_PARTITION),
 }
 
 
-@pytest.mark.parametrize(("limit", "room", "turns"), CASES.values(), ids=CASES)
-def test_turns_are_shorter_the_more_webhooks_an_event_goes_to(limit: int, room: int, turns: int) -> None:
-    assert turns_of(limit, room=room) == turns
+@pytest.mark.parametrize(("limit", "slots", "turns"), CASES.values(), ids=CASES)
+def test_turns_are_shorter_the_more_webhooks_an_event_goes_to(limit: int, slots: int, turns: int) -> None:
+    assert events_per_partition(limit, slots=slots) == turns

@@ -88,7 +88,7 @@ RESTS = {
 def test_a_receiver_that_asks_for_peace_gets_it_for_the_whole_webhook(
     came: list[Response | NoResponse], until: datetime | None
 ) -> None:
-    assert health_after(*came).resting_until == until
+    assert health_after(*came).backoff_until == until
 
 
 def test_gone_is_remembered_whatever_follows() -> None:

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from deliveries.formats import FORMATS, Format
 from deliveries.formats.base import Verdict
 from deliveries.formats.standard_webhooks import StandardWebhooks
-from deliveries.policy.outcomes import MAX_RETRY_AFTER, Delivered, Gone, Outcome, Refused, judge, read_retry_after
+from deliveries.policy.outcomes import MAX_RETRY_AFTER, Delivered, Gone, Outcome, Refused, classify, read_retry_after
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 PLAIN = StandardWebhooks()
 
 
 def judged(status: int, retry_after: str | None = None, wire_format: Format = PLAIN) -> Outcome:
-    return judge(status, retry_after=retry_after, wire_format=wire_format, now=NOW)
+    return classify(status, retry_after=retry_after, wire_format=wire_format, now=NOW)
 
 
 def test_success_is_2xx_only_410_is_for_ever_and_every_other_status_is_a_refusal() -> None:
@@ -60,7 +60,7 @@ def test_a_format_may_overrule_what_a_status_means(status: int, outcome: Outcome
 
 
 def test_a_format_may_overrule_what_a_body_means() -> None:
-    assert judge(200, retry_after=None, body=b"no", wire_format=Discordant(), now=NOW) == Refused(200)
+    assert classify(200, retry_after=None, body=b"no", wire_format=Discordant(), now=NOW) == Refused(200)
 
 
 CHATS: dict[str, tuple[str, int, bytes, Outcome]] = {
@@ -91,12 +91,12 @@ CHATS: dict[str, tuple[str, int, bytes, Outcome]] = {
 
 @pytest.mark.parametrize(("slug", "status", "body", "outcome"), CHATS.values(), ids=CHATS)
 def test_a_chats_answer_is_read_as_its_own_document_says(slug: str, status: int, body: bytes, outcome: Outcome) -> None:
-    assert judge(status, retry_after=None, body=body, wire_format=FORMATS[slug], now=NOW) == outcome
+    assert classify(status, retry_after=None, body=body, wire_format=FORMATS[slug], now=NOW) == outcome
 
 
 @pytest.mark.parametrize("slug", ["slack", "discord"])
 def test_the_wait_is_read_from_the_header_and_never_from_a_body_whose_unit_has_varied(slug: str) -> None:
-    answered = judge(429, retry_after="64", body=b'{"retry_after": 64000}', wire_format=FORMATS[slug], now=NOW)
+    answered = classify(429, retry_after="64", body=b'{"retry_after": 64000}', wire_format=FORMATS[slug], now=NOW)
 
     assert answered == Refused(429, timedelta(seconds=64))
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused
-from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt, backoff_for, decide, wait
+from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt, backoff_for, decide, delay_before_retry
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -62,7 +62,7 @@ ASKED = {
 
 @pytest.mark.parametrize(("asked", "jitter", "expected"), ASKED.values(), ids=ASKED)
 def test_retry_after_can_only_lengthen_a_wait(asked: timedelta | None, jitter: float, expected: timedelta) -> None:
-    assert wait(Refused(429, asked), step=MINUTE, jitter=jitter) == expected
+    assert delay_before_retry(Refused(429, asked), step=MINUTE, jitter=jitter) == expected
 
 
 def test_retry_after_gives_no_attempt_beyond_the_schedule() -> None:

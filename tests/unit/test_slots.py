@@ -10,8 +10,8 @@ from tests.unit.made_up import a_claim
 
 def begun(lanes: SlotTracker, count: int, *, at: float, webhook_id: int = 1, slow: bool = False) -> list[Claim]:
     claims = [a_claim(webhook_id=webhook_id, slow=slow) for _ in range(count)]
-    for claimed in claims:
-        lanes.begin(claimed, at=at)
+    for claim in claims:
+        lanes.begin(claim, at=at)
     return claims
 
 
@@ -48,7 +48,7 @@ def test_those_that_take_long_give_their_slots_back(
 
     found = lanes.wanted(at=100)
 
-    assert (found.limit, found.slow_slots) == wanted
+    assert (found.slots, found.slow_slots) == wanted
 
 
 def test_webhooks_whose_requests_take_long_are_named_once() -> None:
@@ -63,8 +63,8 @@ def test_webhooks_whose_requests_take_long_are_named_once() -> None:
 def test_what_is_over_leaves_no_trace() -> None:
     lanes = SlotTracker(8)
     claims = begun(lanes, 4, at=0, slow=True)
-    for claimed in claims:
-        lanes.end(claimed)
+    for claim in claims:
+        lanes.end(claim)
     lanes.end(claims[0])
 
     assert lanes.wanted(at=100) == Capacity(8, slow_slots=2, stalled_webhooks=[])
@@ -72,9 +72,9 @@ def test_what_is_over_leaves_no_trace() -> None:
 
 def test_the_same_delivery_in_flight_twice_is_counted_twice() -> None:
     lanes = SlotTracker(8)
-    [claimed] = begun(lanes, 1, at=0)
-    lanes.begin(claimed._replace(), at=0)
+    [claim] = begun(lanes, 1, at=0)
+    lanes.begin(claim._replace(), at=0)
 
-    lanes.end(claimed)
+    lanes.end(claim)
 
-    assert lanes.wanted(at=0.5).limit == 7
+    assert lanes.wanted(at=0.5).slots == 7

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from deliveries.pipeline.attempt_log import WHOLE, line_of, records_of
+from deliveries.pipeline.attempt_log import PIPE_ATOMIC, chunk, line_of
 
 ROW: dict[str, Any] = {
     "deliveries": UUID(int=1), "webhooks": 7, "numbers": 2, "outcomes": "lost", "durations": timedelta(seconds=3),
@@ -39,11 +39,11 @@ def test_what_there_is_not_is_not_told() -> None:
 
 
 def test_records_are_as_long_as_a_pipe_keeps_whole_and_no_line_is_cut() -> None:
-    lines = [str(number).zfill(300) for number in range(100)] + ["x" * (WHOLE + 1), "last"]
+    lines = [str(number).zfill(300) for number in range(100)] + ["x" * (PIPE_ATOMIC + 1), "last"]
 
-    records = list(records_of(lines))
+    records = list(chunk(lines))
 
     assert [line for record in records for line in record.split("\n")] == lines
-    assert [len(record) + 1 <= WHOLE for record in records].count(False) == 1
-    assert len(records) < len(lines) / (WHOLE // 301) + 3
-    assert list(records_of([])) == []
+    assert [len(record) + 1 <= PIPE_ATOMIC for record in records].count(False) == 1
+    assert len(records) < len(lines) / (PIPE_ATOMIC // 301) + 3
+    assert list(chunk([])) == []
