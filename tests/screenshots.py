@@ -13,8 +13,8 @@ from bench.stage import free_port
 from hookhub.client import Client
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
+from testbed.servers import home_of_its_own
 from tests import chromium
-from tests.acceptance.crew import home_of_its_own
 from tests.receiver import Answer, Receiver
 
 IMAGES = ROOT / "docs" / "images"
@@ -68,7 +68,7 @@ def take(page: Page, name: str) -> None:
 
 
 def main() -> None:
-    with home_of_its_own() as home, tempfile.TemporaryDirectory() as folder, Receiver() as receiver:
+    with home_of_its_own("hookhub-pictures-") as home, tempfile.TemporaryDirectory() as folder, Receiver() as receiver:
         environment = {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": ""}
         log = Path(folder) / "up.log"
         with service.running("--no-first-steps", port=free_port(), log=log, environment=environment) as url:
@@ -97,7 +97,7 @@ def main() -> None:
                 page.locator("#attempt-2 summary").click()
                 take(page, "admin-delivery.png")
                 page.goto("/admin/deliveries/webhook/")
-                page.set_viewport_size({"width": 1280, "height": 640})
+                page.set_viewport_size({"width": 1480, "height": 640})
                 take(page, "admin-webhooks.png")
 
 

@@ -3,10 +3,13 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from hookhub.dialects import DIALECTS
 from hookhub.procfile import ROOT, commands
 
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+COMMANDS = (ROOT / "docs" / "commands.md").read_text()
 
 
 def test_every_setting_is_explained_and_none_that_is_not_there() -> None:
@@ -17,8 +20,7 @@ def test_every_setting_is_explained_and_none_that_is_not_there() -> None:
         re.findall(r'"((?:HOOKHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)"|\'(HOOKHUB_STATEMENT_TIMEOUT_MS)\'', settings)
     )
     names = {name for pair in read for name in pair if name}
-    table = OPERATIONS[OPERATIONS.index("## Settings") : OPERATIONS.index("## Commands")]
-    explained = set(re.findall(r"`((?:HOOKHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)`", table))
+    explained = set(re.findall(r"^\| `((?:HOOKHUB_[A-Z_]+)|DATABASE_URL|REDIS_URL)` \|", SETTINGS, re.MULTILINE))
 
     assert names == explained
 
@@ -28,13 +30,22 @@ def test_every_command_is_listed() -> None:
 
     for file in files:
         if file.stem != "__init__":
-            assert f"`{file.stem}" in OPERATIONS, file.stem
+            assert f"`{file.stem}" in COMMANDS, file.stem
+
+
+def slugs(page: str) -> set[str]:
+    """Return the anchors of a page's headings, as git hosts and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
     for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+        page = document.read_text()
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page):
+            file = document.parent / target if target else document
+            assert file.exists(), f"{document.name}: {target}"
+            assert not anchor or anchor in slugs(file.read_text()), f"{document.name}: {target}#{anchor}"
 
 
 def test_the_compose_file_starts_what_the_procfile_names() -> None:
@@ -69,3 +80,19 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
     pages = [str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")]
 
     assert sorted(listed) == sorted(pages)
+
+
+# What a reader is told to create.
+NOT_YET = {"deliveries/formats/gitea.py", "tests/golden/gitea/"}
+PATH = re.compile(r"(?<![\w./-])(?:bench|chaos|config|deliveries|deploy|docs|hookhub|testbed|tests)/[\w./-]*[\w/]")
+
+
+@pytest.mark.parametrize(
+    "document", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_every_path_that_a_document_names_exists(document: Path) -> None:
+    # Pages of other sites and tables of files in other folders have such words, too.
+    text = re.sub(r"\]\([^)]*\)|https?://\S+|[\w/]*<\w+>\S*", "", document.read_text())
+    named = set(PATH.findall(text)) - NOT_YET
+
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []

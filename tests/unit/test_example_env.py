@@ -3,11 +3,10 @@
 import re
 
 from hookhub.procfile import ROOT
-from tests.unit.test_docs import OPERATIONS
+from tests.unit.test_docs import SETTINGS
 
 EXAMPLE = (ROOT / "docs" / "example.env").read_text()
-TABLE = OPERATIONS[OPERATIONS.index("## Settings") : OPERATIONS.index("## Commands")]
-ROW = re.compile(r"^\| (`[A-Z_`, ]+`) \| ([^|]+) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `([A-Z_]+)` \| ([^|]+) \|", re.MULTILINE)
 LINE = re.compile(r"^(# )?([A-Z_]+)=(.*)$", re.MULTILINE)
 
 # Left out on purpose: what docker-compose.yml sets itself, and what a deployment must not set.
@@ -17,15 +16,7 @@ FOR_DEVELOPMENT = {"HOOKHUB_HOME", "HOOKHUB_DEVELOPMENT", "HOOKHUB_DEBUG"}
 
 def defaults() -> dict[str, str]:
     """Return the settings in the table, each with its documented default."""
-    found = {}
-    for names, said in ROW.findall(TABLE):
-        listed = re.findall(r"`([A-Z_]+)`", names)
-        # Where several settings share a row, each has its own default, separated by commas outside the backquotes.
-        parts = re.findall(r"`[^`]*`|[^,`]+", said.strip()) if len(listed) > 1 else [said.strip()]
-        values = [part.strip() for part in parts if part.strip(" ,")]
-        assert len(values) == len(listed), names
-        found |= dict(zip(listed, values, strict=True))
-    return found
+    return {name: default.strip() for name, default in ROW.findall(SETTINGS)}
 
 
 def test_every_setting_is_in_the_example_or_left_out_on_purpose() -> None:
