@@ -10,6 +10,12 @@ from hookhub.procfile import ROOT, commands
 
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 COMMANDS = (ROOT / "docs" / "commands.md").read_text()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+MAX_LINE, MAX_CELL = 120, 130
+
+
+def name_of(document: Path) -> str:
+    return str(document.relative_to(ROOT))
 
 
 def test_every_setting_is_explained_and_none_that_is_not_there() -> None:
@@ -40,7 +46,7 @@ def slugs(page: str) -> set[str]:
 
 
 def test_links_between_the_documents_lead_somewhere() -> None:
-    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+    for document in DOCUMENTS:
         page = document.read_text()
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page):
             file = document.parent / target if target else document
@@ -87,12 +93,24 @@ NOT_YET = {"deliveries/formats/gitea.py", "tests/golden/gitea/"}
 PATH = re.compile(r"(?<![\w./-])(?:bench|chaos|config|deliveries|deploy|docs|hookhub|testbed|tests)/[\w./-]*[\w/]")
 
 
-@pytest.mark.parametrize(
-    "document", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda path: str(path.relative_to(ROOT))
-)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_every_path_that_a_document_names_exists(document: Path) -> None:
     # Pages of other sites and tables of files in other folders have such words, too.
     text = re.sub(r"\]\([^)]*\)|https?://\S+|[\w/]*<\w+>\S*", "", document.read_text())
     named = set(PATH.findall(text)) - NOT_YET
 
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_lines_wrap_and_cells_of_tables_are_phrases(document: Path) -> None:
+    too_long = []
+    for line in re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.DOTALL | re.MULTILINE).splitlines():
+        if line.startswith("|"):
+            # What a link leads to is not read.
+            cells = re.sub(r"\]\([^)]*\)", "]", line).strip("|").split("|")
+            too_long += [cell for cell in cells if len(cell.strip()) > MAX_CELL]
+        elif len(line) > MAX_LINE and "tests/" not in line:
+            too_long.append(line)
+
+    assert too_long == []
