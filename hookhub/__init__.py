@@ -1,0 +1,28 @@
+"""HookHub's APIs, admin, web server and commands, around the engine in ``deliveries``. This is their map, from the top.
+
+======================  ===============================================================================================
+``server``              the web server's front: reads each request, within limits, before a thread of Django handles it
+``middleware``          health checks, served hosts, the publishing fast path, limits by address, loop detection
+``management``          the commands
+``cache_invalidation``  a thread per web process evicts cached rows when another process has changed them
+``api``                 `/v1`: views, serializers and, for `/v1/webhooks`, a presenter for each dialect that shares it
+``dialects``            the APIs of other systems, a package each, under those systems' paths
+``admin``               the admin's pages
+``publishing``          publishing events: parse, validate, translate, publish, the fast path; ``redis_stream``
+``http``                the request kit: authentication, authorization, parsing, errors, pagination, rate limits
+``event_types``         custom event types, JSON Schemas, and the examples that test events are made of
+``notifications``       e-mails to the owners of webhooks and API keys
+``replays``             redelivery of many deliveries in the background
+``api_keys``            changing, rolling and revoking API keys
+``audited``             what the audit log shows of API keys, memberships, event types and replays
+``models``              API key, membership, custom event type, replay
+``row_cache``           rows cached in a process for some seconds
+``key_text``            the text of an API key: id, secret and checksum
+``embedded``            the PostgreSQL and Valkey that HookHub starts by itself, and the processes of a running HookHub
+``postgresql``          the database backend: which errors are transient
+``procfile``            the processes that the Procfile lists; ``secret_arguments``: secrets given as arguments
+``client``              the Python client; ``stream_client``: publishing through Redis
+``receiving``           verification of deliveries, for receivers
+``git``                 the post-receive hook, for git hosts
+======================  ===============================================================================================
+"""

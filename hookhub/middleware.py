@@ -14,9 +14,9 @@ from hookhub.dialects.not_found import in_callers_shape, not_found
 from hookhub.http import rate_limits, readiness
 from hookhub.http.actors import actor_of_session
 from hookhub.http.client_address import address_of
+from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 from hookhub.http.errors import as_plain, invalid, loop_detected, shape, throttled
 from hookhub.publishing import fast_path
-from hookhub.server.limits import REFUSAL_HEADERS, Refusal, written
 
 log = logging.getLogger("hookhub.http")
 
@@ -48,8 +48,8 @@ def require_a_served_host(get_response: Handler) -> Handler:
             host = ascii(request.META.get("HTTP_HOST", "")[:100])
             log.warning("Rejected a request for host %s, which is not in HOOKHUB_SERVED_HOSTS", host)
             message = f"Unknown host {host}. The operator can add it to HOOKHUB_SERVED_HOSTS."
-            refusal = Refusal(400, "unknown_host", message)
-            content_type, content = written(refusal, accept=request.META.get("HTTP_ACCEPT", ""))
+            refusal = EarlyRefusal(400, "unknown_host", message)
+            content_type, content = render_refusal(refusal, accept=request.META.get("HTTP_ACCEPT", ""))
             headers = dict(REFUSAL_HEADERS)
             return HttpResponse(content, status=refusal.status, content_type=content_type, headers=headers)
         return get_response(request)

@@ -8,10 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from hookhub.http.early_refusals import EarlyRefusal
 from hookhub.server.body import Budget
 from hookhub.server.front import Front
 from hookhub.server.health import Readiness
-from hookhub.server.limits import Limits, Refusal
+from hookhub.server.limits import Limits
 from hookhub.server.pool import Pool
 
 LONG = 8 * 1024 * 1024
@@ -39,9 +40,9 @@ def _pieces() -> Iterator[bytes]:
         yield b"x" * 65536
 
 
-def _refusal_of_caller(environ: Mapping[str, Any]) -> Refusal | None:
+def _refusal_of_caller(environ: Mapping[str, Any]) -> EarlyRefusal | None:
     is_known = environ.get("HTTP_AUTHORIZATION") == "Bearer known" or environ.get("HTTP_COOKIE") == "sessionid=known"
-    return None if is_known else Refusal(401, "unauthenticated", "This API key is unknown.")
+    return None if is_known else EarlyRefusal(401, "unauthenticated", "This API key is unknown.")
 
 
 application = Front(

@@ -12,10 +12,10 @@ from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
 from hookhub.http import authentication
-from hookhub.server.limits import Refusal
+from hookhub.http.early_refusals import EarlyRefusal
 
 
-def refusal_of_caller(environ: Mapping[str, Any]) -> Refusal | None:
+def refusal_of_caller(environ: Mapping[str, Any]) -> EarlyRefusal | None:
     """Return the refusal of a caller that must not send a long body, or None."""
     # As Django does before each request: discard a connection that PostgreSQL has closed, or the request would fail on
     # it.
@@ -23,10 +23,10 @@ def refusal_of_caller(environ: Mapping[str, Any]) -> Refusal | None:
     try:
         return None if _is_logged_in(environ) else _refusal_of_key(environ)
     except (OperationalError, InterfaceError):
-        return Refusal(503, "unavailable", "The database is unavailable. Retry the request in a moment.")
+        return EarlyRefusal(503, "unavailable", "The database is unavailable. Retry the request in a moment.")
 
 
-def _refusal_of_key(environ: Mapping[str, Any]) -> Refusal | None:
+def _refusal_of_key(environ: Mapping[str, Any]) -> EarlyRefusal | None:
     header = environ.get("HTTP_AUTHORIZATION") or f"Bearer {environ.get('HTTP_X_API_KEY', '')}"
     try:
         now = timezone.now()
@@ -35,7 +35,7 @@ def _refusal_of_key(environ: Mapping[str, Any]) -> Refusal | None:
         # The address is checked once the request has been read completely.
         authentication.verified(key, secret, request=None, now=now)
     except AuthenticationFailed as error:
-        return Refusal(401, "unauthenticated", str(error.detail))
+        return EarlyRefusal(401, "unauthenticated", str(error.detail))
     return None
 
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from hookhub.server.limits import Head, Limits, Refusal, max_body, seconds_allowed, too_large
+from hookhub.http.early_refusals import EarlyRefusal
+from hookhub.server.limits import Head, Limits, max_body, seconds_allowed, too_large
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -49,7 +50,9 @@ class Body:
         # Set once the server has delivered the last part of the body.
         self.is_complete = False
 
-    async def read(self, receive: Receive, *, admit: Callable[[], Awaitable[Refusal | None]]) -> bytes | Refusal:
+    async def read(
+        self, receive: Receive, *, admit: Callable[[], Awaitable[EarlyRefusal | None]]
+    ) -> bytes | EarlyRefusal:
         """Return the complete body, or the refusal of it; raise Disconnected if the client disconnects.
 
         Up to ``short`` bytes are read from any caller. Before more is read, ``admit`` is awaited once, and may refuse.
@@ -65,15 +68,15 @@ class Body:
                 f"The request body arrived too slowly: it must be complete within {limits.deadline.total_seconds():g} "
                 f"seconds, at {limits.min_rate:,} bytes per second or more."
             )
-            return Refusal(408, "request_timeout", message)
+            return EarlyRefusal(408, "request_timeout", message)
 
     async def _read(
         self,
         receive: Receive,
-        admit: Callable[[], Awaitable[Refusal | None]],
+        admit: Callable[[], Awaitable[EarlyRefusal | None]],
         timeout: asyncio.Timeout,
         began_at: float,
-    ) -> bytes | Refusal:
+    ) -> bytes | EarlyRefusal:
         most = max_body(self._head, limits=self._limits)
         parts: list[bytes] = []
         size = 0
@@ -95,12 +98,14 @@ class Body:
                         return refusal
                     began_at += asyncio.get_running_loop().time() - asked_at
                 if not self._budget.take(size - self._taken):
-                    return Refusal(503, "overloaded", "Too many large requests at the same time. Retry later.")
+                    return EarlyRefusal(503, "overloaded", "Too many large requests at the same time. Retry later.")
                 self._taken = size
             parts.append(part)
             timeout.reschedule(began_at + seconds_allowed(size, limits=self._limits))
         if self._head.content_length and size < int(self._head.content_length):
-            return Refusal(400, "malformed", f"The body ended after {size:,} of {self._head.content_length} bytes.")
+            return EarlyRefusal(
+                400, "malformed", f"The body ended after {size:,} of {self._head.content_length} bytes."
+            )
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def discard(self, receive: Receive) -> None:

@@ -7,17 +7,18 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
+from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 from hookhub.server.body import Body, Budget, Disconnected, Message, Receive
 from hookhub.server.environ import Scope, add_body, environ_of, head_of
 from hookhub.server.health import Readiness, Report, as_json
-from hookhub.server.limits import MAX_BODY, REFUSAL_HEADERS, Head, Limits, Refusal, refusal_of, written
+from hookhub.server.limits import MAX_BODY, Head, Limits, refusal_of
 from hookhub.server.pool import Full, Pool, Turn
 
 log = logging.getLogger("hookhub.http")
 
 Send = Callable[[Message], Awaitable[None]]
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-Admit = Callable[[Mapping[str, Any]], Refusal | None]
+Admit = Callable[[Mapping[str, Any]], EarlyRefusal | None]
 Headers = list[tuple[bytes, bytes]]
 
 # Responses of up to this many bytes are sent whole. A thread produces a longer one piece by piece, so that no thread
@@ -29,9 +30,9 @@ SLOW = 408
 # Requests refused for want of threads are not in the access log. A warning states their number, at most this often.
 OVERLOAD_LOGGED_EVERY = timedelta(seconds=10)
 LIVE: Report = (200, {"status": "ok"})
-OVERLOADED = Refusal(503, "overloaded", "Too many requests are waiting. Retry in a moment.")
-BROKEN = Refusal(400, "malformed", "The body is incomplete, or its chunks are malformed.")
-FAILED = Refusal(500, "internal", "Internal error. The server's log has the details.")
+OVERLOADED = EarlyRefusal(503, "overloaded", "Too many requests are waiting. Retry in a moment.")
+BROKEN = EarlyRefusal(400, "malformed", "The body is incomplete, or its chunks are malformed.")
+FAILED = EarlyRefusal(500, "internal", "Internal error. The server's log has the details.")
 
 
 class Answer(NamedTuple):
@@ -107,7 +108,7 @@ class Front:
                 read = refusal_of(head, limits=self._limits) or await body.read(
                     receive, admit=partial(self._admitted, environ)
                 )
-                if isinstance(read, Refusal):
+                if isinstance(read, EarlyRefusal):
                     await self._refuse(environ, read, receive, send, body=body)
                 else:
                     await self._hand_over(environ, head, read, send)
@@ -118,9 +119,9 @@ class Front:
             finally:
                 body.close()
 
-    async def _admitted(self, environ: dict[str, Any]) -> Refusal | None:
+    async def _admitted(self, environ: dict[str, Any]) -> EarlyRefusal | None:
         try:
-            found: Refusal | None = await self._pool.run(
+            found: EarlyRefusal | None = await self._pool.run(
                 partial(self._admit, environ), turn=partial(self._turn_of, environ)
             )
         except Full:
@@ -186,7 +187,7 @@ class Front:
                 await asyncio.sleep(0.05)
 
     async def _refuse(
-        self, environ: dict[str, Any], refusal: Refusal, receive: Receive, send: Send, *, body: Body
+        self, environ: dict[str, Any], refusal: EarlyRefusal, receive: Receive, send: Send, *, body: Body
     ) -> None:
         """Discard the rest of the body for a moment, then send the refusal: a client that is sending reads nothing."""
         body.close()
@@ -245,9 +246,9 @@ async def _send_json(send: Send, head: Head, report: Report) -> None:
     await send({"type": "http.response.body", "body": b"" if head.method == "HEAD" else content})
 
 
-async def _send_refusal(send: Send, environ: dict[str, Any], refusal: Refusal) -> None:
+async def _send_refusal(send: Send, environ: dict[str, Any], refusal: EarlyRefusal) -> None:
     """Send a refusal as HTML to browsers, and as the API's JSON error to programs."""
-    content_type, content = written(refusal, accept=environ.get("HTTP_ACCEPT", ""))
+    content_type, content = render_refusal(refusal, accept=environ.get("HTTP_ACCEPT", ""))
     headers = [(b"content-type", content_type.encode()), (b"content-length", b"%d" % len(content))]
     headers += [(name.lower().encode(), value.encode()) for name, value in REFUSAL_HEADERS]
     if refusal.status in RETRY_AFTER:

@@ -1,10 +1,10 @@
 """Decides from a request's head which body it may have, before a byte of the body is read."""
 
-import html
-import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import NamedTuple
+
+from hookhub.http.early_refusals import EarlyRefusal
 
 KIB = 1024
 
@@ -47,14 +47,6 @@ class Limits:
     min_rate: int = 1000
 
 
-class Refusal(NamedTuple):
-    """A response made without the application: HTTP status, code for programs, message for people."""
-
-    status: int
-    code: str
-    message: str
-
-
 def max_body(head: Head, *, limits: Limits) -> int:
     """Return the maximum size, in bytes, of the body of a request with this head."""
     if (head.method, head.path) in PUBLISHING:
@@ -65,43 +57,28 @@ def max_body(head: Head, *, limits: Limits) -> int:
     return MAX_EVENT_TYPE if head.path.startswith(EVENT_TYPE_PATHS) else MAX_BODY
 
 
-def refusal_of(head: Head, *, limits: Limits) -> Refusal | None:
+def refusal_of(head: Head, *, limits: Limits) -> EarlyRefusal | None:
     """Return the refusal of a request whose body must not be read, or None."""
     # ``strip`` removes what Django takes for white space, which is more than HTTP does.
     if head.content_type.strip()[:10].lower() == "multipart/":
-        return Refusal(415, "unsupported_media_type", "Multipart bodies and file uploads are not supported; send JSON.")
+        return EarlyRefusal(
+            415, "unsupported_media_type", "Multipart bodies and file uploads are not supported; send JSON."
+        )
     if not head.content_length:
         return None
     # Python also parses "+1" and "1_000" as numbers; a proxy in front may not.
     if not (head.content_length.isascii() and head.content_length.isdigit() and len(head.content_length) < 20):
-        return Refusal(400, "malformed", "The Content-Length is invalid.")
+        return EarlyRefusal(400, "malformed", "The Content-Length is invalid.")
     most = max_body(head, limits=limits)
     return too_large(head, most) if int(head.content_length) > most else None
 
 
-def too_large(head: Head, most: int) -> Refusal:
+def too_large(head: Head, most: int) -> EarlyRefusal:
     """Return the refusal of a body of more than ``most`` bytes."""
     advice = "; split the events into several requests" if (head.method, head.path) in PUBLISHING else ""
-    return Refusal(413, "too_large", f"The request body exceeds {most:,} bytes{advice}.")
+    return EarlyRefusal(413, "too_large", f"The request body exceeds {most:,} bytes{advice}.")
 
 
 def seconds_allowed(received: int, *, limits: Limits) -> float:
     """Return how many seconds after reading began the next byte is due, once ``received`` bytes have arrived."""
     return min(limits.deadline.total_seconds(), GRACE.total_seconds() + received / limits.min_rate)
-
-
-# Sent with every refusal, because it may be a page: it loads nothing, cannot be framed, and is not cached.
-REFUSAL_HEADERS = (
-    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("Cache-Control", "no-store"),
-)
-
-
-def written(refusal: Refusal, *, accept: str) -> tuple[str, bytes]:
-    """Return a refusal's media type and content: HTML for browsers, the API's JSON error for programs."""
-    if "text/html" in accept:
-        page = f"<!doctype html><title>{refusal.status}</title><p>{html.escape(refusal.message)}</p>"
-        return "text/html; charset=utf-8", page.encode()
-    error = {"code": refusal.code, "message": refusal.message, "fields": []}
-    return "application/json", json.dumps({"error": error}).encode()

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 from hookhub.server.environ import add_body, drop_charset, head_of
-from hookhub.server.limits import REFUSAL_HEADERS, Limits, Refusal, max_body, refusal_of, too_large, written
+from hookhub.server.limits import Limits, max_body, refusal_of, too_large
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-LENGTH_REQUIRED = Refusal(
+LENGTH_REQUIRED = EarlyRefusal(
     411, "length_required", "Send a Content-Length; this web server does not support chunked bodies."
 )
 
@@ -33,14 +34,14 @@ class Limited:
         if refusal is None:
             drop_charset(environ)
             return self._application(environ, start_response)
-        content_type, content = written(refusal, accept=environ.get("HTTP_ACCEPT", ""))
+        content_type, content = render_refusal(refusal, accept=environ.get("HTTP_ACCEPT", ""))
         status = f"{refusal.status} {HTTPStatus(refusal.status).phrase}"
         start_response(
             status, [("Content-Type", content_type), ("Content-Length", str(len(content))), *REFUSAL_HEADERS]
         )
         return [content]
 
-    def _measure(self, environ: dict[str, Any], most: int) -> Refusal | None:
+    def _measure(self, environ: dict[str, Any], most: int) -> EarlyRefusal | None:
         """Read a body without a length and put it back with one; return the refusal if that is impossible, or None."""
         if not environ.get("wsgi.input_terminated"):
             # Nothing marks the end of the body, so reading could block forever.

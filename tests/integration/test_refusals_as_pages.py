@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal
 from hookhub.server.front import _send_refusal
-from hookhub.server.limits import REFUSAL_HEADERS, Limits, Refusal
+from hookhub.server.limits import Limits
 from hookhub.server.wsgi import Limited
 
 PAGE = {"HTTP_ACCEPT": "text/html", "REQUEST_METHOD": "POST", "PATH_INFO": "/admin/login/"}
@@ -30,7 +31,7 @@ def headers_of_the_front() -> dict[str, str]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(_send_refusal(send, PAGE, Refusal(413, "too_large", "Too large.")))
+    asyncio.run(_send_refusal(send, PAGE, EarlyRefusal(413, "too_large", "Too large.")))
     return {name.decode().title(): value.decode() for name, value in sent[0]["headers"]}
 
 

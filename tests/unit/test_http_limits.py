@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from hookhub.server.limits import Head, Limits, max_body, refusal_of, seconds_allowed, written
-from hookhub.server.limits import Refusal as Refused
+from hookhub.http.early_refusals import EarlyRefusal as Refused
+from hookhub.http.early_refusals import render_refusal
+from hookhub.server.limits import Head, Limits, max_body, refusal_of, seconds_allowed
 
 LIMITS = Limits(publish=1_000_000, deadline=timedelta(seconds=10), min_rate=1000)
 
@@ -66,11 +67,11 @@ def test_a_body_has_as_long_as_its_bytes_are_worth(received: int, seconds: float
 def test_a_refusal_is_a_page_for_browsers_and_json_for_programs() -> None:
     refused = Refused(413, "too_large", "A <b> & more")
 
-    assert written(refused, accept="text/html,*/*") == (
+    assert render_refusal(refused, accept="text/html,*/*") == (
         "text/html; charset=utf-8",
         b"<!doctype html><title>413</title><p>A &lt;b&gt; &amp; more</p>",
     )
-    assert written(refused, accept="*/*") == (
+    assert render_refusal(refused, accept="*/*") == (
         "application/json",
         b'{"error": {"code": "too_large", "message": "A <b> & more", "fields": []}}',
     )
