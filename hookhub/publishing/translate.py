@@ -137,7 +137,7 @@ def _unknown_repository(organization: Organization, *, similar: str | None) -> s
 
 
 def with_keys(events: list[NewEvent], parsed: ParsedRequest, *, header: str | None, content: bytes) -> list[NewEvent]:
-    """Give each event without a key one derived from the header; raise a 422 for an invalid or repeated one.
+    """Derive a key from the header for each event without one; raise a 422 for an invalid or repeated one.
 
     ``content`` is the body of the request.
     """
