@@ -82,8 +82,8 @@ def refuse_unreadable(get_response: Handler) -> Handler:
             faults = faults_in_query(query)
             if faults:
                 refusal = invalid(faults)
-                told = shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
-                return in_callers_shape(request, told)
+                answered = shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
+                return in_callers_shape(request, answered)
         return get_response(request)
 
     return answer

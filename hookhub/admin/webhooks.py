@@ -294,7 +294,7 @@ class WebhookAdmin(PluralTitle, ObjectActions):
                 skipped.append("not enabled")
                 continue
             try:
-                sample = examples.choose(webhook, request.POST.get("type") or None)
+                sample = examples.pick(webhook, request.POST.get("type") or None)
             except fields.InvalidFields as error:
                 skipped.append(f"({error.errors['type']})")
                 continue
@@ -346,7 +346,7 @@ def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
         "secrets": secrets_of(webhook, now=now),
         "own_headers": headers_of(webhook),
         "rows": [delivery_row(delivery, now=now) for delivery in latest],
-        "tests": sorted(examples.samples_for(webhook)) if able and webhook.active else [],
+        "tests": sorted(examples.by_name(webhook)) if able and webhook.active else [],
         "buttons": [(name, text) for name, text, fits in OBJECT_ACTIONS if able and fits(webhook)],
     }
 

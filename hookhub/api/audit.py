@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from deliveries.db.ids import first_id_at
 from deliveries.models import AuditEntry
-from hookhub.http.authorization import enter, is_operator, require
+from hookhub.http.authorization import authorize, is_operator, require
 from hookhub.http.query import TEXT, known_only, moment
 from hookhub.models import ApiKey, Scope
 
@@ -93,9 +93,9 @@ def visible(request: Request) -> "QuerySet[AuditEntry]":
     """Return the entries that the caller may read; raise a 403 for less than the scope master."""
     if is_operator(request) and not request.query_params.get("organization"):
         if isinstance(request.auth, ApiKey):
-            require(Scope.MASTER, of=Scope(request.auth.scope))
+            require(Scope.MASTER, held=Scope(request.auth.scope))
         return AuditEntry.objects.all()
-    return AuditEntry.objects.filter(organization=enter(request, needs=Scope.MASTER))
+    return AuditEntry.objects.filter(organization=authorize(request, scope=Scope.MASTER))
 
 
 def between(entries: "QuerySet[AuditEntry]", since: datetime | None, until: datetime | None) -> "QuerySet[AuditEntry]":

@@ -24,7 +24,7 @@ from hookhub.api.serializers import (
     ReplaySerializer,
 )
 from hookhub.api.webhooks import fields_of, repository_of
-from hookhub.http.authorization import enter
+from hookhub.http.authorization import authorize
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, conflict, invalid
 from hookhub.http.links import path_of
 from hookhub.http.query import TEXT, TIME_PARAMETERS, known_only, moment, read_id, read_uuid
@@ -55,7 +55,7 @@ class DeliveriesView(GenericAPIView[Delivery]):
         responses=DeliverySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        organization = enter(request, needs=Scope.READ)
+        organization = authorize(request, scope=Scope.READ)
         known_only(request, *SELECTORS)
         given: dict[str, object] = {
             name: request.query_params[name] for name in SELECTORS if name in request.query_params
@@ -73,7 +73,7 @@ class DeliveryView(GenericAPIView[Delivery]):
     queryset = Delivery.objects.none()
 
     def get(self, request: Request, uid: str) -> Response:
-        return Response(DeliveryDetailSerializer(find(request, uid, needs=Scope.READ)).data)
+        return Response(DeliveryDetailSerializer(find(request, uid, scope=Scope.READ)).data)
 
 
 class RedeliverView(GenericAPIView[Delivery]):
@@ -84,10 +84,10 @@ class RedeliverView(GenericAPIView[Delivery]):
 
     @extend_schema(request=None, responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
-        delivery = find(request, uid, needs=Scope.MANAGE)
+        delivery = find(request, uid, scope=Scope.MANAGE)
         if not redelivery.redeliver([delivery.pk], now=timezone.now()):
             raise conflict(why_not(delivery, redelivery.CAN_BE_SENT_AGAIN, "redelivered"))
-        return Response(DeliverySerializer(find(request, uid, needs=Scope.MANAGE)).data, status=202)
+        return Response(DeliverySerializer(find(request, uid, scope=Scope.MANAGE)).data, status=202)
 
 
 class CancelView(GenericAPIView[Delivery]):
@@ -98,10 +98,10 @@ class CancelView(GenericAPIView[Delivery]):
 
     @extend_schema(request=None, responses={200: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
-        delivery = find(request, uid, needs=Scope.MANAGE)
+        delivery = find(request, uid, scope=Scope.MANAGE)
         if not redelivery.cancel([delivery.pk], now=timezone.now()):
             raise conflict(why_not(delivery, redelivery.CAN_BE_CALLED_OFF, "cancelled"))
-        return Response(DeliverySerializer(find(request, uid, needs=Scope.MANAGE)).data)
+        return Response(DeliverySerializer(find(request, uid, scope=Scope.MANAGE)).data)
 
 
 class ReplaysView(GenericAPIView[Replay]):
@@ -117,7 +117,7 @@ class ReplaysView(GenericAPIView[Replay]):
     @extend_schema(responses=ReplaySerializer(many=True))
     def get(self, request: Request) -> Response:
         known_only(request)
-        organization = enter(request, needs=Scope.READ)
+        organization = authorize(request, scope=Scope.READ)
         page = self.paginate_queryset(Replay.objects.filter(organization=organization))
         return self.get_paginated_response(ReplaySerializer(page, many=True).data)
 
@@ -127,7 +127,7 @@ class ReplaysView(GenericAPIView[Replay]):
     )
     def post(self, request: Request) -> Response:
         given = fields_of(request.data)
-        organization = enter(request, needs=Scope.MANAGE, named=given.pop("organization", None))
+        organization = authorize(request, scope=Scope.MANAGE, organization=given.pop("organization", None))
         unknown = {
             name: f"is not a known filter; known filters: {', '.join(FILTERS)}" for name in given if name not in FILTERS
         }
@@ -151,7 +151,7 @@ class ReplayView(GenericAPIView[Replay]):
     queryset = Replay.objects.none()
 
     def get(self, request: Request, uid: str) -> Response:
-        organization = enter(request, needs=Scope.READ)
+        organization = authorize(request, scope=Scope.READ)
         return Response(ReplaySerializer(get_object_or_404(Replay, organization=organization, id=read_uuid(uid))).data)
 
 
@@ -163,16 +163,16 @@ class CancelReplayView(GenericAPIView[Replay]):
 
     @extend_schema(request=None, responses={200: ReplaySerializer})
     def post(self, request: Request, uid: str) -> Response:
-        organization = enter(request, needs=Scope.MANAGE)
+        organization = authorize(request, scope=Scope.MANAGE)
         job = get_object_or_404(Replay, organization=organization, id=read_uuid(uid))
         replays.cancel(job, now=timezone.now())
         job.refresh_from_db()
         return Response(ReplaySerializer(job).data)
 
 
-def find(request: Request, uid: str, *, needs: Scope) -> Delivery:
-    """Return a delivery of the caller's organization; raise a 403 without scope ``needs``, a 404 if unknown."""
-    organization = enter(request, needs=needs)
+def find(request: Request, uid: str, *, scope: Scope) -> Delivery:
+    """Return a delivery of the caller's organization; raise a 403 without this scope, a 404 if unknown."""
+    organization = authorize(request, scope=scope)
     return get_object_or_404(with_names(Delivery.objects.filter(organization=organization)), id=read_uuid(uid))
 
 

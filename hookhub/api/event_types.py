@@ -18,7 +18,7 @@ from deliveries.systems import DEFAULT, DIALECTS
 from hookhub.api.serializers import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.event_types import registry
-from hookhub.http.authorization import enter
+from hookhub.http.authorization import authorize
 from hookhub.http.errors import conflict, invalid
 from hookhub.http.links import path_of
 from hookhub.http.query import known_only
@@ -60,7 +60,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
     def post(self, request: Request) -> Response:
         require_caller(request)
         wanted = fields_of(request.data)
-        organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
+        organization = authorize(request, scope=Scope.MANAGE, organization=wanted.pop("organization", None))
         try:
             row = registry.register(wanted, organization=organization, now=timezone.now())
         except registry.Taken as error:
@@ -102,7 +102,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
     def find(self, request: Request, name: str) -> OwnEventType:
         """Return a custom event type of the organization; raise a 403, 404 or 409 unless the caller may change it."""
         require_caller(request)
-        organization = enter(request, needs=Scope.MANAGE)
+        organization = authorize(request, scope=Scope.MANAGE)
         row = OwnEventType.objects.filter(organization=organization, type=name).first()
         if row is None:
             if name in catalogue.of(organization.default_dialect).types:
@@ -119,7 +119,7 @@ def visited(request: Request) -> Organization | None:
         return None
     # A key that may only publish needs to know what its events must look like, so it may read the types too.
     is_publisher = isinstance(request.auth, ApiKey) and request.auth.scope == Scope.PUBLISH
-    return enter(request, needs=Scope.PUBLISH if is_publisher else Scope.READ)
+    return authorize(request, scope=Scope.PUBLISH if is_publisher else Scope.READ)
 
 
 def is_known(request: Request) -> bool:

@@ -21,7 +21,7 @@ from hookhub.api.serializers import (
     ValidatedSerializer,
 )
 from hookhub.api.webhooks import repository_of
-from hookhub.http.authorization import enter, require_scope
+from hookhub.http.authorization import authorize, require_scope
 from hookhub.http.parsers import RawParser
 from hookhub.http.query import TEXT, TIME_PARAMETERS, between, known_only, read_uuid
 from hookhub.http.throttling import caller_of
@@ -71,7 +71,7 @@ class EventsView(GenericAPIView[Event]):
         *TIME_PARAMETERS,
     ])  # fmt: skip
     def get(self, request: Request) -> Response:
-        organization = enter(request, needs=Scope.READ)
+        organization = authorize(request, scope=Scope.READ)
         page = self.paginate_queryset(filtered(request, organization).select_related("organization", "repository"))
         return self.get_paginated_response(EventSerializer(page, many=True).data)
 
@@ -128,7 +128,7 @@ class EventView(GenericAPIView[Event]):
     queryset = Event.objects.none()
 
     def get(self, request: Request, uid: str) -> Response:
-        organization = enter(request, needs=Scope.READ)
+        organization = authorize(request, scope=Scope.READ)
         event = get_object_or_404(
             Event.objects.select_related("organization", "repository"), organization=organization, id=read_uuid(uid)
         )
@@ -142,7 +142,7 @@ def read_events(request: Request) -> tuple[ParsedRequest, bytes, Organization]:
     read: object = request.data
     content = read if isinstance(read, bytes) else b""
     parsed = parse.read_once(request.META, content, request.content_type or "")
-    return parsed, content, enter(request, needs=Scope.PUBLISH, named=organization_named(parsed))
+    return parsed, content, authorize(request, scope=Scope.PUBLISH, organization=organization_named(parsed))
 
 
 def filtered(request: Request, organization: Organization) -> QuerySet[Event]:

@@ -14,7 +14,7 @@ from hookhub.api.organizations import refuse_unknown_fields
 from hookhub.api.serializers import ApiKeyChangesSerializer, ApiKeySerializer, ApiKeyWithTextSerializer, RollSerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.http import authentication
-from hookhub.http.authorization import enter
+from hookhub.http.authorization import authorize
 from hookhub.http.query import known_only
 from hookhub.models import ApiKey, Scope
 
@@ -31,13 +31,13 @@ class ApiKeysView(GenericAPIView[ApiKey]):
     @extend_schema(responses=ApiKeySerializer(many=True))
     def get(self, request: Request) -> Response:
         known_only(request)
-        organization = enter(request, needs=Scope.MASTER)
+        organization = authorize(request, scope=Scope.MASTER)
         page = self.paginate_queryset(ApiKey.objects.filter(organization=organization))
         return self.get_paginated_response(ApiKeySerializer(page, many=True).data)
 
     @extend_schema(responses={201: ApiKeyWithTextSerializer})
     def post(self, request: Request) -> Response:
-        organization = enter(request, needs=Scope.MASTER)
+        organization = authorize(request, scope=Scope.MASTER)
         serializer = ApiKeySerializer(data=fields_of(request.data))
         refuse_unknown_fields(serializer)
         serializer.is_valid(raise_exception=True)
@@ -63,7 +63,7 @@ class ApiKeyView(GenericAPIView[ApiKey]):
     queryset = ApiKey.objects.none()
 
     def find(self, request: Request, key_id: str) -> ApiKey:
-        organization = enter(request, needs=Scope.MASTER)
+        organization = authorize(request, scope=Scope.MASTER)
         return get_object_or_404(ApiKey, organization=organization, key_id=key_id)
 
     def get(self, request: Request, key_id: str) -> Response:

@@ -20,7 +20,7 @@ from deliveries.webhooks import lifecycle
 from hookhub.api.serializers import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.audited import audited
-from hookhub.http.authorization import enter, enter_webhooks, is_operator
+from hookhub.http.authorization import authorize, authorize_webhooks, is_operator
 from hookhub.http.errors import conflict, invalid
 from hookhub.http.query import known_only
 from hookhub.models import INCLUDED, ApiKey, Scope
@@ -55,10 +55,10 @@ class OrganizationView(GenericAPIView[Organization]):
     queryset = Organization.objects.none()
 
     def get(self, request: Request, slug: str) -> Response:
-        return Response(OrganizationSerializer(enter(request, needs=Scope.READ, named=slug)).data)
+        return Response(OrganizationSerializer(authorize(request, scope=Scope.READ, organization=slug)).data)
 
     def patch(self, request: Request, slug: str) -> Response:
-        organization = enter(request, needs=Scope.MASTER, named=slug)
+        organization = authorize(request, scope=Scope.MASTER, organization=slug)
         wanted = fields_of(request.data)
         if "limits" in wanted and not is_operator(request):
             raise PermissionDenied(
@@ -78,7 +78,7 @@ class RepositoriesView(GenericAPIView[Repository]):
     @extend_schema(responses=RepositorySerializer(many=True))
     def get(self, request: Request) -> Response:
         known_only(request)
-        organization = enter(request, needs=Scope.READ)
+        organization = authorize(request, scope=Scope.READ)
         page = self.paginate_queryset(
             Repository.objects.filter(organization=organization).select_related("organization")
         )
@@ -87,7 +87,7 @@ class RepositoriesView(GenericAPIView[Repository]):
     @extend_schema(request=NewRepositorySerializer, responses={201: RepositorySerializer})
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
-        organization = enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
+        organization = authorize(request, scope=Scope.MANAGE, organization=wanted.pop("organization", None))
         serializer = RepositorySerializer(data=wanted)
         return Response(save(serializer, name="name", organization=organization), status=201)
 
@@ -101,25 +101,25 @@ class RepositoryView(GenericAPIView[Repository]):
     serializer_class = RepositorySerializer
     queryset = Repository.objects.none()
 
-    def find(self, request: Request, name: str, *, needs: Scope) -> Repository:
-        organization = enter(request, needs=needs)
+    def find(self, request: Request, name: str, *, scope: Scope) -> Repository:
+        organization = authorize(request, scope=scope)
         return get_object_or_404(
             Repository.objects.select_related("organization"), organization=organization, name=name
         )
 
     def get(self, request: Request, name: str) -> Response:
-        return Response(RepositorySerializer(self.find(request, name, needs=Scope.READ)).data)
+        return Response(RepositorySerializer(self.find(request, name, scope=Scope.READ)).data)
 
     def patch(self, request: Request, name: str) -> Response:
-        repository = self.find(request, name, needs=Scope.MANAGE)
+        repository = self.find(request, name, scope=Scope.MANAGE)
         serializer = RepositorySerializer(repository, data=fields_of(request.data), partial=True)
         locked = Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk)
         return Response(change(serializer, locked, name="name"))
 
     def delete(self, request: Request, name: str) -> Response:
         # This deletes its webhooks too, so it requires the scope for deleting them.
-        enter_webhooks(request, needs=Scope.MANAGE)
-        repository = self.find(request, name, needs=Scope.MANAGE)
+        authorize_webhooks(request, scope=Scope.MANAGE)
+        repository = self.find(request, name, scope=Scope.MANAGE)
         with transaction.atomic():
             # A request that is creating a webhook for it waits for this lock, and then finds no repository.
             Repository.objects.select_for_update().get(pk=repository.pk)

@@ -15,8 +15,8 @@ from rest_framework.response import Response
 from deliveries import redelivery, stats
 from deliveries.models import Delivery, Organization, Repository, Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets
-from hookhub.api.presenters.base import NATIVE, Speaking
-from hookhub.api.presenters.openapi import WORDS
+from hookhub.api.presenters.openapi import DIALECT_HEADER
+from hookhub.api.presenters.view import NATIVE, PresentedView
 from hookhub.api.serializers import (
     ChangedWebhookSerializer,
     DeliverySerializer,
@@ -39,7 +39,7 @@ from hookhub.http.query import HOURS, TEXT, known_only, read_uuid, read_window
 from hookhub.models import Scope
 
 
-class WebhooksView(Speaking, GenericAPIView[Webhook]):
+class WebhooksView(PresentedView, GenericAPIView[Webhook]):
     """List the organization's webhooks, or create one.
 
     The response to POST contains the webhook's secret, which is shown only once.
@@ -58,12 +58,12 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
             OpenApiParameter(
                 "active", bool, description="Only enabled webhooks (true), or only disabled ones (false)."
             ),
-            WORDS,
+            DIALECT_HEADER,
         ],
         responses=WebhookSerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        organization = self.enter(request, needs=Scope.READ)
+        organization = self.authorize(request, scope=Scope.READ)
         found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
         known_only(request, "repository", "active")
         if name := request.query_params.get("repository"):
@@ -72,24 +72,26 @@ class WebhooksView(Speaking, GenericAPIView[Webhook]):
             if active not in {"true", "false"}:
                 raise invalid({"active": "must be true or false"})
             found = found.filter(disabled_at__isnull=active == "true")
-        return self.spoken.listed(found, request, self)
+        return self.presenter.listed(found, request, self)
 
-    @extend_schema(parameters=[WORDS], request=NewWebhookSerializer, responses={201: WebhookWithSecretSerializer})
+    @extend_schema(
+        parameters=[DIALECT_HEADER], request=NewWebhookSerializer, responses={201: WebhookWithSecretSerializer}
+    )
     def post(self, request: Request) -> Response:
         wanted = fields_of(request.data)
-        organization = self.enter(request, needs=Scope.MANAGE, named=wanted.pop("organization", None))
+        organization = self.authorize(request, scope=Scope.MANAGE, organization=wanted.pop("organization", None))
         named = wanted.pop("repository", None)
         repository = None if named is None else repository_of(organization, named)
         active = read_active(wanted)
-        self.spoken.check(wanted, organization=organization)
+        self.presenter.validate(wanted, organization=organization)
         webhook, secret = creating.create(
             wanted, organization=organization, repository=repository, active=active is not False, now=timezone.now()
         )
         location = {"Location": path_of(f"/v1/webhooks/{webhook.uid}")}
-        return Response(self.spoken.created(webhook, secret), status=201, headers=location)
+        return Response(self.presenter.created(webhook, secret), status=201, headers=location)
 
 
-class WebhookView(Speaking, GenericAPIView[Webhook]):
+class WebhookView(PresentedView, GenericAPIView[Webhook]):
     """Retrieve, change or delete a webhook.
 
     PATCH changes only the fields that it names. `headers` replaces all custom headers of the webhook; to set or remove
@@ -106,29 +108,29 @@ class WebhookView(Speaking, GenericAPIView[Webhook]):
     serializer_class = WebhookSerializer
     queryset = Webhook.objects.none()
 
-    @extend_schema(parameters=[WORDS])
+    @extend_schema(parameters=[DIALECT_HEADER])
     def get(self, request: Request, uid: str) -> Response:
-        return Response(self.spoken.shown(find(self, request, uid, needs=Scope.READ)))
+        return Response(self.presenter.shown(find(self, request, uid, scope=Scope.READ)))
 
-    @extend_schema(parameters=[WORDS], request=WebhookChangesSerializer, responses=ChangedWebhookSerializer)
+    @extend_schema(parameters=[DIALECT_HEADER], request=WebhookChangesSerializer, responses=ChangedWebhookSerializer)
     def patch(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
         if "repository" in wanted or "organization" in wanted:
             raise invalid({"repository": "cannot be changed; create another webhook"})
         active = read_active(wanted)
-        self.spoken.check(wanted, organization=webhook.organization)
+        self.presenter.validate(wanted, organization=webhook.organization)
         changed, secret = changing.change(webhook.pk, wanted, active=active, now=timezone.now())
-        return Response(self.spoken.shown(changed, secret))
+        return Response(self.presenter.shown(changed, secret))
 
-    @extend_schema(parameters=[WORDS], responses={204: None})
+    @extend_schema(parameters=[DIALECT_HEADER], responses={204: None})
     def delete(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, scope=Scope.MANAGE)
         lifecycle.delete(webhook.pk, now=timezone.now())
-        return self.spoken.deleted()
+        return self.presenter.deleted()
 
 
-class HeadersView(Speaking, GenericAPIView[Webhook]):
+class HeadersView(PresentedView, GenericAPIView[Webhook]):
     """Set or remove single custom headers of a webhook.
 
     `{"headers": {"X-New": "value", "X-Old": null}}` sets `X-New`, removes `X-Old`, and leaves all other headers
@@ -140,7 +142,7 @@ class HeadersView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(responses=WebhookSerializer)
     def patch(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
         known_fields_only(wanted, "headers")
         changes = wanted.get("headers")
@@ -149,7 +151,7 @@ class HeadersView(Speaking, GenericAPIView[Webhook]):
         return Response(NATIVE.shown(changing.change_headers(webhook.pk, changes, now=timezone.now())))
 
 
-class EnableView(Speaking, GenericAPIView[Webhook]):
+class EnableView(PresentedView, GenericAPIView[Webhook]):
     """Enable a webhook, so that deliveries are created for new events.
 
     With `release_held`, the deliveries that were held while it was disabled are sent too.
@@ -160,7 +162,7 @@ class EnableView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(responses={200: EnabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
         known_fields_only(wanted, "release_held")
         release_held = wanted.get("release_held", False)
@@ -170,7 +172,7 @@ class EnableView(Speaking, GenericAPIView[Webhook]):
         return Response({**NATIVE.shown(enabled), "released": released})
 
 
-class DisableView(Speaking, GenericAPIView[Webhook]):
+class DisableView(PresentedView, GenericAPIView[Webhook]):
     """Disable a webhook: no deliveries are created for new events, and pending deliveries are held."""
 
     serializer_class = WebhookSerializer
@@ -178,11 +180,11 @@ class DisableView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(request=None, responses={200: DisabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
-        disabled, held = lifecycle.disable(find(self, request, uid, needs=Scope.MANAGE).pk, now=timezone.now())
+        disabled, held = lifecycle.disable(find(self, request, uid, scope=Scope.MANAGE).pk, now=timezone.now())
         return Response({**NATIVE.shown(disabled), "held": held})
 
 
-class RotateSecretView(Speaking, GenericAPIView[Webhook]):
+class RotateSecretView(PresentedView, GenericAPIView[Webhook]):
     """Rotate a webhook's secret. The response contains the new secret, which is shown only once.
 
     Requests are also signed with the previous secrets for `overlap` seconds, one day by default.
@@ -193,7 +195,7 @@ class RotateSecretView(Speaking, GenericAPIView[Webhook]):
 
     @extend_schema(responses={200: WebhookWithSecretSerializer})
     def post(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
         known_fields_only(wanted, "secret", "overlap")
         overlap = wanted.get("overlap")
@@ -210,7 +212,7 @@ class RotateSecretView(Speaking, GenericAPIView[Webhook]):
         return Response(NATIVE.shown(rotated, secret))
 
 
-class PingView(Speaking, GenericAPIView[Delivery]):
+class PingView(PresentedView, GenericAPIView[Delivery]):
     """Send a `ping` event to a webhook, whatever it subscribes to, and return the delivery."""
 
     serializer_class = DeliverySerializer
@@ -218,13 +220,13 @@ class PingView(Speaking, GenericAPIView[Delivery]):
 
     @extend_schema(request=None, responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, scope=Scope.MANAGE)
         if not webhook.active:
             raise conflict("The webhook is disabled; enable it first.")
         return Response(DeliverySerializer(redelivery.ping(webhook, now=timezone.now())).data, status=202)
 
 
-class TestView(Speaking, GenericAPIView[Delivery]):
+class TestView(PresentedView, GenericAPIView[Delivery]):
     """Send a test event to this webhook only, and return the delivery.
 
     The event is an example of `type`, or of an event type that the webhook subscribes to if `type` is absent. It comes
@@ -237,17 +239,17 @@ class TestView(Speaking, GenericAPIView[Delivery]):
 
     @extend_schema(responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
-        webhook = find(self, request, uid, needs=Scope.MANAGE)
+        webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
         known_fields_only(wanted, "type")
         if not webhook.active:
             raise conflict("The webhook is disabled; enable it first.")
-        sample = examples.choose(webhook, wanted.get("type"))
+        sample = examples.pick(webhook, wanted.get("type"))
         delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
         return Response(DeliverySerializer(delivery).data, status=202)
 
 
-class StatsView(Speaking, GenericAPIView[Webhook]):
+class StatsView(PresentedView, GenericAPIView[Webhook]):
     """Retrieve statistics of a webhook: deliveries by state, success rate and latency percentiles.
 
     They cover the last 24 hours, or the last `hours`.
@@ -259,13 +261,13 @@ class StatsView(Speaking, GenericAPIView[Webhook]):
     @extend_schema(parameters=[HOURS])
     def get(self, request: Request, uid: str) -> Response:
         known_only(request, "hours")
-        webhook = find(self, request, uid, needs=Scope.READ)
+        webhook = find(self, request, uid, scope=Scope.READ)
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
 
 
-def find(view: Speaking, request: Request, uid: str, *, needs: Scope) -> Webhook:
-    """Return a webhook of the caller's organization; raise a 403 without scope ``needs``, a 404 if unknown."""
-    organization = view.enter(request, needs=needs)
+def find(view: PresentedView, request: Request, uid: str, *, scope: Scope) -> Webhook:
+    """Return a webhook of the caller's organization; raise a 403 without this scope, a 404 if unknown."""
+    organization = view.authorize(request, scope=scope)
     found = Webhook.objects.kept().select_related("organization", "repository")
     webhook = found.filter(organization=organization, uid=read_uuid(uid)).first()
     if webhook is None:

@@ -17,13 +17,13 @@ from rest_framework.views import APIView
 
 from deliveries.models import Attempt, Organization, Repository, Webhook
 from hookhub.dialects.authentication import CredentialsAuthentication
-from hookhub.http.authorization import enter, enter_webhooks
+from hookhub.http.authorization import authorize, authorize_webhooks
 from hookhub.http.errors import bad_request
 from hookhub.http.json_values import MAX_DEPTH, is_deeper_than
 from hookhub.http.negotiation import OneFormat
 from hookhub.http.openapi import DescribedSchema
 from hookhub.http.parsers import StrictJSONParser
-from hookhub.http.problems import Problem, answer, not_an_object
+from hookhub.http.problems import Problem, error_response, not_an_object
 from hookhub.http.query import whole_number
 from hookhub.models import ApiKey, Scope
 
@@ -88,7 +88,7 @@ class DialectSchema(DescribedSchema):
 
 
 class DialectView(APIView):
-    """Accepts what real clients send; a dialect derives its own base view from this and implements ``tell``."""
+    """Accepts what real clients send; a dialect derives its own base view from this and implements ``render_error``."""
 
     slug: ClassVar[str]
     title: ClassVar[str]
@@ -105,7 +105,7 @@ class DialectView(APIView):
     body: dict[str, object]
 
     @staticmethod
-    def tell(problem: Problem) -> Response:
+    def render_error(problem: Problem) -> Response:
         """Return an error response in the dialect's shape."""
         raise NotImplementedError
 
@@ -116,7 +116,7 @@ class DialectView(APIView):
 
     def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], Response | None]:
         """Return a handler that renders errors in the dialect's shape."""
-        return lambda error, context: answer(error, context, tell=self.tell)
+        return lambda error, context: error_response(error, context, render_error=self.render_error)
 
 
 def object_in(request: Request) -> dict[str, object]:
@@ -129,9 +129,9 @@ def object_in(request: Request) -> dict[str, object]:
     return dict(read)
 
 
-def organization_at(request: Request, owner: str, *, needs: Scope) -> Organization:
-    """Return the organization named in a path, in any case; raise a 403 without scope ``needs``, a 404 if unknown."""
-    return enter(request, needs=needs, named=slug_of(request, owner))
+def organization_at(request: Request, owner: str, *, scope: Scope) -> Organization:
+    """Return the organization named in a path, in any case; raise a 403 without this scope, a 404 if unknown."""
+    return authorize(request, scope=scope, organization=slug_of(request, owner))
 
 
 def slug_of(request: Request, owner: str) -> str:
@@ -145,15 +145,15 @@ def slug_of(request: Request, owner: str) -> str:
 
 
 def repository_at(
-    request: Request, owner: str, repo: str, *, needs: Scope, any_case: bool = False, for_webhooks: bool = True
+    request: Request, owner: str, repo: str, *, scope: Scope, any_case: bool = False, for_webhooks: bool = True
 ) -> Repository:
-    """Return the repository at a path; raise a 403 without scope ``needs``, a 404 if the caller cannot see it.
+    """Return the repository at a path; raise a 403 without this scope, a 404 if the caller cannot see it.
 
     With ``any_case`` the path names both in any case, as GitHub's paths do. With ``for_webhooks`` the request is for
     the repository's webhooks, which need a master key in some systems.
     """
-    entered = enter_webhooks if for_webhooks else enter
-    organization = entered(request, needs=needs, named=slug_of(request, owner) if any_case else owner)
+    authorize_there = authorize_webhooks if for_webhooks else authorize
+    organization = authorize_there(request, scope=scope, organization=slug_of(request, owner) if any_case else owner)
     repositories = Repository.objects.select_related("organization").filter(organization=organization)
     found = in_any_case(repositories, "name", repo) if any_case else repositories.filter(name=repo).first()
     if found is None:

@@ -16,7 +16,7 @@ OWN = "own"
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class Example:
     """A test event for a webhook; ``name`` is what to call it: ``issues.closed`` for ``issues`` with that action."""
 
     name: str
@@ -24,39 +24,39 @@ class Sample:
     data: object
 
 
-def choose(webhook: Webhook, wanted: object = None) -> Sample:
+def pick(webhook: Webhook, event_type: object = None) -> Example:
     """Return an example of the given type, or of the first one the webhook subscribes to; raise InvalidFields."""
-    found = samples_for(webhook)
-    if wanted is None:
+    found = by_name(webhook)
+    if event_type is None:
         if not found:
             raise InvalidFields(
                 {"type": f"no example is available for the event types of this webhook ({listed(webhook)})"}
             )
-        return min(found.values(), key=lambda sample: _rank(sample, webhook))
-    if not isinstance(wanted, str):
+        return min(found.values(), key=lambda example: _rank(example, webhook))
+    if not isinstance(event_type, str):
         raise InvalidFields({"type": "must be the name of an event type"})
-    if wanted in found:
-        return found[wanted]
-    sample = next(_examples_of(wanted, webhook), None)
-    if sample is None:
+    if event_type in found:
+        return found[event_type]
+    example = next(_examples_of(event_type, webhook), None)
+    if example is None:
         raise InvalidFields(
             {"type": "no example is available for this event type; register one with POST /v1/event-types"}
         )
-    if not _is_asked_for(sample, webhook):
+    if not _is_asked_for(example, webhook):
         raise InvalidFields({"type": f"the webhook is not subscribed to this type; its types are: {listed(webhook)}"})
-    return sample
+    return example
 
 
-def samples_for(webhook: Webhook) -> dict[str, Sample]:
+def by_name(webhook: Webhook) -> dict[str, Example]:
     """Return an example of each type that a webhook subscribes to, by name; its organization's take precedence."""
-    found: dict[str, Sample] = {}
+    found: dict[str, Example] = {}
     for each in _catalogues(webhook):
         # The first catalogue that defines a type takes precedence.
-        for sample in _samples_in(each, webhook):
-            found.setdefault(sample.name, sample)
+        for example in _examples_in(each, webhook):
+            found.setdefault(example.name, example)
     if not found:
         # None of the webhook's catalogues has an example, and one from another system is better than none.
-        found = {sample.name: sample for each in _others(webhook) for sample in _samples_in(each, webhook)}
+        found = {example.name: example for each in _others(webhook) for example in _examples_in(each, webhook)}
     return found
 
 
@@ -85,22 +85,22 @@ def _dialects(webhook: Webhook) -> list[str]:
     return list(dict.fromkeys([webhook.organization.default_dialect, *of_the_format]))
 
 
-def _samples_in(source: Catalogue, webhook: Webhook) -> Iterator[Sample]:
+def _examples_in(source: Catalogue, webhook: Webhook) -> Iterator[Example]:
     for entry in source.types.values():
         for name in (entry.type, *(word for word in webhook.events if source.joined.get(word) is entry)):
-            sample = _sample(entry, name, source)
-            if sample is not None and _is_asked_for(sample, webhook):
-                yield sample
+            example = _example(entry, name, source)
+            if example is not None and _is_asked_for(example, webhook):
+                yield example
 
 
-def _examples_of(name: str, webhook: Webhook) -> Iterator[Sample]:
+def _examples_of(name: str, webhook: Webhook) -> Iterator[Example]:
     for source in [*_catalogues(webhook), *_others(webhook)]:
         entry = source.find(name, None)
-        if entry is not None and (sample := _sample(entry, name, source)) is not None:
-            yield sample
+        if entry is not None and (example := _example(entry, name, source)) is not None:
+            yield example
 
 
-def _sample(entry: EventType, name: str, source: Catalogue) -> Sample | None:
+def _example(entry: EventType, name: str, source: Catalogue) -> Example | None:
     """Return an example of a type under a name that may include an action, or None if there is none."""
     data = entry.example
     if entry.example_text is None:
@@ -114,20 +114,20 @@ def _sample(entry: EventType, name: str, source: Catalogue) -> Sample | None:
         marked = {**data, "test": True}
         if entry.schema_text is None or not schemas.faults_in(marked, entry.schema_text, budget=Budget()):
             data = marked
-    return Sample(name, entry.type, data)
+    return Example(name, entry.type, data)
 
 
-def _is_asked_for(sample: Sample, webhook: Webhook) -> bool:
-    return not _topics(sample).isdisjoint(webhook.events)
+def _is_asked_for(example: Example, webhook: Webhook) -> bool:
+    return not _topics(example).isdisjoint(webhook.events)
 
 
-def _topics(sample: Sample) -> set[str]:
-    topics = set(topics_of(sample.type, sample.data))
+def _topics(example: Example) -> set[str]:
+    topics = set(topics_of(example.type, example.data))
     # HookHub's own system events do not match ``*``, for tests as for real events.
-    return topics - {EVERYTHING} if sample.type == "ping" or sample.type.startswith(RESERVED) else topics
+    return topics - {EVERYTHING} if example.type == "ping" or example.type.startswith(RESERVED) else topics
 
 
-def _rank(sample: Sample, webhook: Webhook) -> tuple[int, bool]:
+def _rank(example: Example, webhook: Webhook) -> tuple[int, bool]:
     """Return a sort key: the order of the webhook's event types, then ``push`` first, as most receivers expect it."""
-    topics = _topics(sample)
-    return next(place for place, word in enumerate(webhook.events) if word in topics), sample.type != "push"
+    topics = _topics(example)
+    return next(place for place, word in enumerate(webhook.events) if word in topics), example.type != "push"

@@ -22,74 +22,74 @@ def is_operator(request: Request) -> bool:
     return bool(request.user.is_superuser)
 
 
-def enter(request: Request, *, needs: Scope, named: object = None) -> Organization:
-    """Return the organization that a request acts in; raise a 403 unless the caller has the scope ``needs``.
+def authorize(request: Request, *, scope: Scope, organization: object = None) -> Organization:
+    """Return the organization that a request acts in; raise a 403 unless the caller has this scope there.
 
-    ``named`` is the organization named in the request's body; the query parameter ``organization`` may name it instead.
-    A caller with only one organization need not name it; with several, naming none is a 422. An organization that the
+    ``organization`` is the slug named in the request's body; the query parameter of that name may name it instead. A
+    caller with only one organization need not name it; with several, naming none is a 422. An organization that the
     caller does not belong to is a 404, as if it did not exist.
     """
     asked = request.query_params.get("organization")
     if asked == "":
         raise invalid({"organization": MUST_NOT_BE_EMPTY})
-    named = asked if named is None else named
-    if named is not None and not isinstance(named, str):
+    slug = asked if organization is None else organization
+    if slug is not None and not isinstance(slug, str):
         raise invalid({"organization": "must be the slug of an organization"})
-    if named is not None and "\0" in named:
+    if slug is not None and "\0" in slug:
         raise Http404
     if isinstance(request.auth, ApiKey):
-        organization, scope = organization_of(request.auth, named), Scope(request.auth.scope)
+        found, held = organization_of(request.auth, slug), Scope(request.auth.scope)
     else:
-        organization, scope = _of_person(cast("User", request.user), named)
-    require(needs, of=scope)
-    return organization
+        found, held = _of_person(cast("User", request.user), slug)
+    require(scope, held=held)
+    return found
 
 
-def enter_webhooks(request: Request, *, needs: Scope, named: object = None) -> Organization:
-    """Return what ``enter`` does, for a request for webhooks; those of some systems need a master key in any API."""
-    organization = enter(request, needs=needs, named=named)
-    if organization.default_dialect in MASTER_ONLY:
-        enter(request, needs=Scope.MASTER, named=named)
-    return organization
+def authorize_webhooks(request: Request, *, scope: Scope, organization: object = None) -> Organization:
+    """Return what ``authorize`` does, for a request for webhooks; those of some systems need a master key."""
+    found = authorize(request, scope=scope, organization=organization)
+    if found.default_dialect in MASTER_ONLY:
+        authorize(request, scope=Scope.MASTER, organization=organization)
+    return found
 
 
-def require(needs: Scope, *, of: Scope) -> None:
-    """Raise a 403 unless the caller's scope ``of`` includes the scope ``needs``."""
-    if needs not in INCLUDED[of]:
-        raise PermissionDenied(f"Requires the scope {needs.value}; this caller has the scope {of.value}.")
+def require(scope: Scope, *, held: Scope) -> None:
+    """Raise a 403 unless the caller's scope ``held`` includes ``scope``."""
+    if scope not in INCLUDED[held]:
+        raise PermissionDenied(f"Requires the scope {scope.value}; this caller has the scope {held.value}.")
 
 
-def require_scope(request: Request, needs: Scope) -> None:
+def require_scope(request: Request, scope: Scope) -> None:
     """Raise a 403 for an API key without this scope, before the body is parsed."""
     if isinstance(request.auth, ApiKey):
-        require(needs, of=Scope(request.auth.scope))
+        require(scope, held=Scope(request.auth.scope))
 
 
 def may_manage_webhooks(request: Request, organization: Organization) -> bool:
-    """Return whether the caller may change the webhooks of an organization returned by ``enter``."""
+    """Return whether the caller may change the webhooks of an organization returned by ``authorize``."""
     if isinstance(request.auth, ApiKey):
-        scope = Scope(request.auth.scope)
+        held = Scope(request.auth.scope)
     else:
-        _, scope = _of_person(cast("User", request.user), organization.slug)
-    needs = Scope.MASTER if organization.default_dialect in MASTER_ONLY else Scope.MANAGE
-    return needs in INCLUDED[scope]
+        _, held = _of_person(cast("User", request.user), organization.slug)
+    required = Scope.MASTER if organization.default_dialect in MASTER_ONLY else Scope.MANAGE
+    return required in INCLUDED[held]
 
 
-def organization_of(key: ApiKey, named: str | None) -> Organization:
-    """Return the organization that a key acts in; raise a 404 if the request names another one."""
+def organization_of(key: ApiKey, slug: str | None) -> Organization:
+    """Return the organization that a key acts in; raise a 404 if the request names another one, by its slug."""
     if key.organization is None:
-        return _named(named)
-    if named not in {None, key.organization.slug}:
+        return _find(slug)
+    if slug not in {None, key.organization.slug}:
         raise Http404
     return key.organization
 
 
-def _of_person(user: User, named: str | None) -> tuple[Organization, Scope]:
+def _of_person(user: User, slug: str | None) -> tuple[Organization, Scope]:
     if user.is_superuser:
-        return _named(named), Scope.MASTER
+        return _find(slug), Scope.MASTER
     memberships = Membership.objects.filter(user=user).select_related("organization").order_by("pk")
-    if named is not None:
-        memberships = memberships.filter(organization__slug=named)
+    if slug is not None:
+        memberships = memberships.filter(organization__slug=slug)
     found = list(memberships[:2])
     if not found:
         raise Http404
@@ -98,7 +98,7 @@ def _of_person(user: User, named: str | None) -> tuple[Organization, Scope]:
     return found[0].organization, found[0].scope
 
 
-def _named(slug: str | None) -> Organization:
+def _find(slug: str | None) -> Organization:
     if slug is not None:
         organization = Organization.objects.filter(slug=slug).first()
         if organization is None:

@@ -9,12 +9,12 @@ from hookhub.event_types import registry
 from hookhub.http.errors import invalid
 
 
-def refuse_unknown(wanted: Mapping[str, object], *, dialect: str, organization: Organization) -> None:
+def validate_event_types(fields: Mapping[str, object], *, dialect: str, organization: Organization) -> None:
     """Raise a 422 if ``events`` has a type that neither the system nor the organization has.
 
     A value that is not a list is left to the engine, which has a more specific error for it.
     """
-    events = wanted.get("events")
+    events = fields.get("events")
     if not isinstance(events, list):
         return
     known = catalogue.of(dialect)

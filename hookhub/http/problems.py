@@ -30,7 +30,7 @@ class Problem:
 
 
 # Renders a problem in a dialect's shape: the body, and the status where the dialect uses a different one.
-Tell = Callable[[Problem], Response]
+RenderError = Callable[[Problem], Response]
 
 
 def not_an_object() -> Refusal:
@@ -43,23 +43,23 @@ def problem_of(error: Exception, context: Mapping[str, Any]) -> Problem | None:
     answer = errors.answer(error, context)
     if answer is None:
         return None
-    told = answer.data["error"]
+    detail = answer.data["error"]
     return Problem(
         error=error,
         status=answer.status_code,
-        code=told["code"],
-        message=told["message"],
-        fields={row["field"]: row["message"] for row in told["fields"]},
+        code=detail["code"],
+        message=detail["message"],
+        fields={row["field"]: row["message"] for row in detail["fields"]},
         headers={name: value for name, value in answer.headers.items() if name != "Content-Type"},
     )
 
 
-def answer(error: Exception, context: Mapping[str, Any], *, tell: Tell) -> Response | None:
+def error_response(error: Exception, context: Mapping[str, Any], *, render_error: RenderError) -> Response | None:
     """Return the response for an exception in a dialect's shape, or None for a bug, which Django reports."""
     problem = problem_of(error, context)
     if problem is None:
         return None
-    response = tell(problem)
+    response = render_error(problem)
     for name, value in problem.headers.items():
         response.headers[name] = value
     return response

@@ -81,7 +81,7 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     key = authentication.verified(authentication.find_cached(key_id, now=now), secret, request=request, now=now)
     if settings.HOOKHUB_ACCESS_LOG:
         name_caller(request.META, key)
-    require(Scope.PUBLISH, of=Scope(key.scope))
+    require(Scope.PUBLISH, held=Scope(key.scope))
     rate_limits.require_events(key)
     content = whole(request.body, request)
     parsed = parse.read_once(request.META, content, request.META["CONTENT_TYPE"])

@@ -80,7 +80,7 @@ def test_of_two_who_change_an_organization_at_once_both_are_heard(
     def be_strict() -> None:
         Organization.objects.update(validate_events=True)
 
-    monkeypatch.setattr(organizations, "enter", interrupted(organizations.enter, be_strict))
+    monkeypatch.setattr(organizations, "authorize", interrupted(organizations.authorize, be_strict))
 
     answer = api.patch("/v1/organizations/acme", {"name": "Acme & Co"})
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from deliveries.models import Organization
 from hookhub.api.presenters.native import Native
-from hookhub.http.event_type_names import refuse_unknown
+from hookhub.http.event_type_names import validate_event_types
 
 
 class Codmir(Native):
@@ -13,6 +13,6 @@ class Codmir(Native):
 
     slug: ClassVar[str] = "codmir"
 
-    def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
+    def validate(self, fields: Mapping[str, Any], *, organization: Organization) -> None:
         """Raise a 422 for event types that codmir does not have."""
-        refuse_unknown(wanted, dialect=self.slug, organization=organization)
+        validate_event_types(fields, dialect=self.slug, organization=organization)

@@ -14,7 +14,7 @@ from deliveries.formats.base import stamp
 from deliveries.models import Organization, Webhook
 from hookhub.api.presenters.native import Native, sentence_of
 from hookhub.http.errors import invalid
-from hookhub.http.event_type_names import refuse_unknown
+from hookhub.http.event_type_names import validate_event_types
 from hookhub.http.pagination import Whole
 from hookhub.http.problems import Problem
 
@@ -67,13 +67,13 @@ class Coregit(Native):
 
     slug: ClassVar[str] = "coregit"
 
-    def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
+    def validate(self, fields: Mapping[str, Any], *, organization: Organization) -> None:
         """Raise a 422 for unknown event types, and for URLs without TLS except in development mode."""
-        url = wanted.get("url")
+        url = fields.get("url")
         # For a value that is not a string or not a URL the engine has a more specific error.
         if isinstance(url, str) and url.lower().startswith("http:") and not settings.HOOKHUB_DEVELOPMENT:
             raise invalid({"url": "must use HTTPS; HTTP is allowed in development mode only (HOOKHUB_DEVELOPMENT=1)"})
-        refuse_unknown(wanted, dialect=self.slug, organization=organization)
+        validate_event_types(fields, dialect=self.slug, organization=organization)
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
         """Return a webhook as Coregit lists it, with ``secret`` if it is new."""
@@ -101,7 +101,7 @@ class Coregit(Native):
         """Return the response to deleting a webhook."""
         return Response({"deleted": True})
 
-    def tell(self, problem: Problem) -> Response:
+    def render_error(self, problem: Problem) -> Response:
         """Return an error as a message and a code; an invalid field is a 400 here."""
         status = 400 if problem.status == 422 else problem.status
         sentence = "Webhook not found" if status == 404 else sentence_of(problem)

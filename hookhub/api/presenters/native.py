@@ -20,9 +20,9 @@ class Native:
 
     slug: ClassVar[str] = "native"
 
-    def check(self, wanted: Mapping[str, Any], *, organization: Organization) -> None:
+    def validate(self, fields: Mapping[str, Any], *, organization: Organization) -> None:
         """Raise a 422 for fields that the system rejects although the engine would accept them."""
-        del wanted, organization
+        del fields, organization
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
         """Return a webhook as shown, with ``secret`` if it is new."""
@@ -43,7 +43,7 @@ class Native:
         """Return the response to deleting a webhook."""
         return Response(status=204)
 
-    def tell(self, problem: Problem) -> Response:
+    def render_error(self, problem: Problem) -> Response:
         """Return an error response in the system's shape."""
         return shape(problem.status, problem.code, problem.message, fields=problem.fields)
 

@@ -6,9 +6,9 @@ client check which of the two each response has.
 
 from drf_spectacular.utils import OpenApiParameter
 
-from hookhub.api.presenters.base import HEADER, NATIVE
+from hookhub.api.presenters.view import HEADER, NATIVE
 
-WORDS = OpenApiParameter(
+DIALECT_HEADER = OpenApiParameter(
     HEADER, location=OpenApiParameter.HEADER, enum=[NATIVE.slug],
     description=(
         "Respond in the shapes described here. Without this header, organizations whose dialect is `coregit` get "

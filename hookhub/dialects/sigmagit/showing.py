@@ -85,7 +85,7 @@ def written(moment: datetime | None) -> str | None:
     return None if moment is None else stamp(moment, milliseconds=True)
 
 
-def told(problem: Problem, *, missing: str) -> Response:
+def render_problem(problem: Problem, *, missing: str) -> Response:
     """Return an error in Sigmagit's shape; ``missing`` is the message of a 404."""
     match problem.status:
         case 403:

@@ -23,13 +23,13 @@ from hookhub.dialects.sigmagit.showing import (
     SigmagitErrorSerializer,
     SigmagitNewWebhookSerializer,
     SigmagitWebhookSerializer,
+    render_problem,
     shown,
     shown_as_new,
-    told,
 )
-from hookhub.http.authorization import enter_webhooks
+from hookhub.http.authorization import authorize_webhooks
 from hookhub.http.errors import invalid
-from hookhub.http.event_type_names import refuse_unknown
+from hookhub.http.event_type_names import validate_event_types
 from hookhub.http.pagination import Whole
 from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 from hookhub.http.problems import Problem
@@ -66,16 +66,16 @@ class RepositoryWebhooksView(SigmagitView):
     """List a repository's webhooks, or create one."""
 
     @staticmethod
-    def tell(problem: Problem) -> Response:
+    def render_error(problem: Problem) -> Response:
         """Return an error in Sigmagit's shape, which does not distinguish missing and inaccessible repositories."""
-        return told(problem, missing="Repository not found or unauthorized")
+        return render_problem(problem, missing="Repository not found or unauthorized")
 
     @extend_schema(
         summary="List a repository's webhooks", responses=data("Webhooks", SigmagitWebhookSerializer(many=True))
     )
     def get(self, request: Request, owner: str, repo: str) -> Response:
         """List a repository's webhooks. If there are more than 1,000, the Link header leads to the rest."""
-        repository = repository_at(request, owner, repo, needs=Scope.READ)
+        repository = repository_at(request, owner, repo, scope=Scope.READ)
         found = Webhook.objects.kept().filter(repository=repository).select_related("repository")
         paginator = Whole()
         page: list[Webhook] = paginator.paginate_queryset(found, request, self) or []
@@ -97,11 +97,11 @@ class RepositoryWebhooksView(SigmagitView):
 
         Webhooks for Slack and Discord have no secret.
         """
-        repository = repository_at(request, owner, repo, needs=Scope.MANAGE)
+        repository = repository_at(request, owner, repo, scope=Scope.MANAGE)
         wanted = said(self.body, "url", "events")
         wanted.setdefault("events", DEFAULT_EVENTS)
         wanted["format"] = format_for(wanted.get("url"))
-        refuse_unknown(wanted, dialect=SLUG, organization=repository.organization)
+        validate_event_types(wanted, dialect=SLUG, organization=repository.organization)
         webhook, secret = creating.create(
             wanted, organization=repository.organization, repository=repository, now=timezone.now()
         )
@@ -112,9 +112,9 @@ class OneWebhookView(SigmagitView):
     """The base of the views of one webhook."""
 
     @staticmethod
-    def tell(problem: Problem) -> Response:
+    def render_error(problem: Problem) -> Response:
         """Return an error in Sigmagit's shape, which does not distinguish missing and inaccessible webhooks."""
-        return told(problem, missing="Webhook not found")
+        return render_problem(problem, missing="Webhook not found")
 
 
 class WebhookView(OneWebhookView):
@@ -137,7 +137,7 @@ class WebhookView(OneWebhookView):
 
         Moving it to another host or path generates a new secret, which is then in the response and shown only once.
         """
-        found = find(request, webhook, needs=Scope.MANAGE)
+        found = find(request, webhook, scope=Scope.MANAGE)
         wanted = said(self.body, "url", "events", "active")
         active = wanted.pop("active", None)
         if active is not None and not isinstance(active, bool):
@@ -145,7 +145,7 @@ class WebhookView(OneWebhookView):
         # The masked URL stands for the stored one. A format that was chosen through another API must not change here.
         if wanted.get("url", found.shown_url) != found.shown_url and found.format in {OWN, SLACK, DISCORD}:
             wanted["format"] = format_for(wanted["url"])
-        refuse_unknown(wanted, dialect=SLUG, organization=found.organization)
+        validate_event_types(wanted, dialect=SLUG, organization=found.organization)
         changed, secret = changing.change(found.pk, wanted, active=active, now=timezone.now())
         return Response({"data": shown(changed, secret)})
 
@@ -155,7 +155,7 @@ class WebhookView(OneWebhookView):
     )
     def delete(self, request: Request, webhook: str) -> Response:
         """Delete a webhook and cancel its unfinished deliveries."""
-        found = find(request, webhook, needs=Scope.MANAGE)
+        found = find(request, webhook, scope=Scope.MANAGE)
         lifecycle.delete(found.pk, now=timezone.now())
         return Response({"success": True})
 
@@ -168,7 +168,7 @@ class WebhookDeliveriesView(OneWebhookView):
     )
     def get(self, request: Request, webhook: str) -> HttpResponseBase:
         """List the 100 newest attempts of a webhook."""
-        return answer_with_log(find(request, webhook, needs=Scope.READ))
+        return answer_with_log(find(request, webhook, scope=Scope.READ))
 
 
 class WebhookStatsView(OneWebhookView):
@@ -195,14 +195,14 @@ class WebhookStatsView(OneWebhookView):
         `success` counts the attempts answered with 2xx, `failed` those answered with 400 or above. `successRate` is in
         percent.
         """
-        tally = stats.tally_of(find(request, webhook, needs=Scope.READ))
+        tally = stats.tally_of(find(request, webhook, scope=Scope.READ))
         rate = tally.success / tally.total * 100 if tally.total else 0
         return Response({"data": {**asdict(tally), "successRate": rate}})
 
 
-def find(request: Request, webhook: str, *, needs: Scope) -> Webhook:
-    """Return a webhook of the caller's organization; raise a 403 without scope ``needs``, a 404 if unknown."""
-    organization = enter_webhooks(request, needs=needs)
+def find(request: Request, webhook: str, *, scope: Scope) -> Webhook:
+    """Return a webhook of the caller's organization; raise a 403 without this scope, a 404 if unknown."""
+    organization = authorize_webhooks(request, scope=scope)
     found = Webhook.objects.kept().select_related("organization", "repository")
     return found.get(organization=organization, uid=read_uuid(webhook))
 

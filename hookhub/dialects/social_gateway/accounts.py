@@ -69,7 +69,7 @@ class AccountView(SocialGatewayView):
 
     @extend_schema(summary="Get an account", responses=AccountShown)
     def get(self, request: Request, owner: str) -> Response:
-        organization = organization_at(request, owner, needs=Scope.READ)
+        organization = organization_at(request, owner, scope=Scope.READ)
         return Response(representation.account(organization, representation.root_of(request)))
 
 
@@ -78,7 +78,7 @@ class OrganizationView(SocialGatewayView):
 
     @extend_schema(summary="Get an organization", responses=OrganizationShown)
     def get(self, request: Request, owner: str) -> Response:
-        organization = organization_at(request, owner, needs=Scope.READ)
+        organization = organization_at(request, owner, scope=Scope.READ)
         return Response(representation.organization(organization, representation.root_of(request)))
 
 

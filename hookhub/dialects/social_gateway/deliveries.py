@@ -37,7 +37,7 @@ class DeliveriesView(SocialGatewayView):
         responses=DeliveryRow(many=True),
     )
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
-        _, found = find(request, owner, repo, webhook, needs=Scope.READ)
+        _, found = find(request, owner, repo, webhook, scope=Scope.READ)
         size, below = pagination.per_page(request), pagination.cursor(request)
         attempts = Attempt.objects.filter(webhook=found).select_related("delivery").defer("response_body")
         if below is not None:
@@ -58,7 +58,7 @@ class DeliveryView(SocialGatewayView):
 
     @extend_schema(summary="Get a delivery", responses=DeliveryShown)
     def get(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
-        _, found = find(request, owner, repo, webhook, needs=Scope.READ)
+        _, found = find(request, owner, repo, webhook, scope=Scope.READ)
         attempt = numbered(found, delivery)[0]
         event = Event.objects.filter(pk=attempt.delivery.event_id).first()
         answer = response_of(attempt) or {"headers": "", "body": ""}
@@ -81,7 +81,7 @@ class AttemptsView(SocialGatewayView):
 
     @extend_schema(summary="Redeliver a delivery", request=None, responses={202: dict})
     def post(self, request: Request, owner: str, repo: str, webhook: str, delivery: str) -> Response:
-        _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        _, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         # If several attempts have this number, the right one is among them, and redelivering the others does no harm.
         ids = [attempt.delivery_id for attempt in numbered(found, delivery)]
         if not redelivery.redeliver(ids, now=timezone.now()):

@@ -46,7 +46,7 @@ def custom(message: str) -> dict[str, str]:
     return {"resource": RESOURCE, "code": "custom", "message": message}
 
 
-def tell(problem: Problem) -> Response:
+def render_error(problem: Problem) -> Response:
     """Return an error response in GitHub's shape."""
     match problem.error:
         case ValidationFailed() as error:

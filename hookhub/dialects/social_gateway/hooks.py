@@ -35,7 +35,7 @@ class HooksView(SocialGatewayView):
         responses=HookShown(many=True),
     )
     def get(self, request: Request, owner: str, repo: str) -> Response:
-        repository = repository_at(request, owner, repo, needs=Scope.READ, any_case=True)
+        repository = repository_at(request, owner, repo, scope=Scope.READ, any_case=True)
         size = pagination.per_page(request)
         page = pagination.whole(request, "page", default=1, most=pagination.MAX_PAGE)
         found = repository.webhooks.kept()
@@ -47,7 +47,7 @@ class HooksView(SocialGatewayView):
 
     @extend_schema(summary="Create a hook", request=HookBody, responses={201: HookShown})
     def post(self, request: Request, owner: str, repo: str) -> Response:
-        repository = repository_at(request, owner, repo, needs=Scope.MANAGE, any_case=True)
+        repository = repository_at(request, owner, repo, scope=Scope.MANAGE, any_case=True)
         webhook = hook_changes.create(self.body, repository=repository, now=timezone.now())
         place = Place.of(request, repository)
         row = representation.hook(fresh(webhook), place)
@@ -64,18 +64,18 @@ class HookView(SocialGatewayView):
 
     @extend_schema(summary="Get a hook", responses=HookShown)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
-        repository, found = find(request, owner, repo, webhook, needs=Scope.READ)
+        repository, found = find(request, owner, repo, webhook, scope=Scope.READ)
         return Response(representation.hook(fresh(found), Place.of(request, repository)))
 
     @extend_schema(summary="Change a hook", request=HookEdit, responses=HookShown)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
-        repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        repository, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         changed = hook_changes.edit(self.body, webhook=found, now=timezone.now())
         return Response(representation.hook(fresh(changed), Place.of(request, repository)))
 
     @extend_schema(summary="Delete a hook", responses={204: None})
     def delete(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
-        _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        _, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         lifecycle.delete(found.pk, now=timezone.now())
         return Response(status=204)
 
@@ -85,12 +85,12 @@ class ConfigView(SocialGatewayView):
 
     @extend_schema(summary="Get a hook's configuration", responses=ConfigBody)
     def get(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
-        _, found = find(request, owner, repo, webhook, needs=Scope.READ)
+        _, found = find(request, owner, repo, webhook, scope=Scope.READ)
         return Response(hook_config.shown(found))
 
     @extend_schema(summary="Change a hook's configuration", request=ConfigToSet, responses=ConfigBody)
     def patch(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
-        _, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        _, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         hook_changes.change_config(self.body, webhook=found, now=timezone.now())
         return Response(hook_config.shown(fresh(found)))
 
@@ -100,7 +100,7 @@ class TestView(SocialGatewayView):
 
     @extend_schema(summary="Send the latest push to a hook", request=None, responses={204: None})
     def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
-        repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        repository, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         pings.test(found, repository, now=timezone.now())
         return Response(status=204)
 
@@ -110,7 +110,7 @@ class PingView(SocialGatewayView):
 
     @extend_schema(summary="Ping a hook", request=None, responses={204: None})
     def post(self, request: Request, owner: str, repo: str, webhook: str) -> Response:
-        repository, found = find(request, owner, repo, webhook, needs=Scope.MANAGE)
+        repository, found = find(request, owner, repo, webhook, scope=Scope.MANAGE)
         place = Place.of(request, repository)
         pings.ping(
             found,
@@ -126,7 +126,7 @@ class ServicesView(SocialGatewayView):
 
     @extend_schema(summary="List the kinds of hooks", responses=ServiceRow(many=True))
     def get(self, request: Request) -> Response:
-        require(Scope.READ, of=Scope(cast("ApiKey", request.auth).scope))
+        require(Scope.READ, held=Scope(cast("ApiKey", request.auth).scope))
         events = sorted(catalogue.of(CATALOGUE).types)
         return Response(
             [
@@ -136,9 +136,9 @@ class ServicesView(SocialGatewayView):
         )
 
 
-def find(request: Request, owner: str, repo: str, number: str, *, needs: Scope) -> tuple[Repository, Webhook]:
-    """Return a repository and one of its webhooks; raise a 403 without scope ``needs``, a 404 if unknown."""
-    repository = repository_at(request, owner, repo, needs=needs, any_case=True)
+def find(request: Request, owner: str, repo: str, number: str, *, scope: Scope) -> tuple[Repository, Webhook]:
+    """Return a repository and one of its webhooks; raise a 403 without this scope, a 404 if unknown."""
+    repository = repository_at(request, owner, repo, scope=scope, any_case=True)
     webhook = repository.webhooks.kept().filter(pk=read_number(number)).first()
     if webhook is None:
         raise Http404

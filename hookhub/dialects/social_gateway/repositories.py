@@ -19,7 +19,7 @@ class RepositoryView(SocialGatewayView):
 
     @extend_schema(summary="Get a repository", responses=RepositoryShown)
     def get(self, request: Request, owner: str, repo: str) -> Response:
-        repository = repository_at(request, owner, repo, needs=Scope.READ, any_case=True, for_webhooks=False)
+        repository = repository_at(request, owner, repo, scope=Scope.READ, any_case=True, for_webhooks=False)
         may_manage = may_manage_webhooks(request, repository.organization)
         return Response(representation.repository(repository, Place.of(request, repository), may_manage=may_manage))
 

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from hookhub.dialects.base import DialectView
 from hookhub.dialects.social_gateway import limits
-from hookhub.dialects.social_gateway.errors import tell
+from hookhub.dialects.social_gateway.errors import render_error
 from hookhub.dialects.social_gateway.openapi import GitHubError
 from hookhub.http.throttling import standings_of
 
@@ -19,7 +19,7 @@ class SocialGatewayView(DialectView):
     slug = "social-gateway"
     title = "SocialGateway"
     error_serializer = GitHubError
-    tell = staticmethod(tell)
+    render_error = staticmethod(render_error)
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Add the headers by which GitHub's clients learn how many requests are left, if the request was counted."""
