@@ -30,17 +30,17 @@ RETENTION_MARGIN = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One invariant, the query for its violations, and what a violation means to an operator."""
+    """An invariant, the query for its violations, and what a violation means to an operator."""
 
     name: str
-    promise: str
+    invariant: str
     sql: str
     meaning: str
     broken: Verdict = "fault"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The result of one check: the number of violations, counted up to MAX_COUNT, and the first of them."""
 
     check: Check
@@ -64,10 +64,10 @@ class Totals:
     states: dict[str, int]
 
 
-def examine(
+def check_all(
     *, now: datetime, grace: timedelta = GRACE, settling: timedelta = SETTLING, within: timedelta | None = None
-) -> Iterator[Finding]:
-    """Run CHECKS one after another and yield the finding of each.
+) -> Iterator[CheckResult]:
+    """Run CHECKS one after another and yield the result of each.
 
     ``grace`` is how long an event or an expired lease may wait before it counts as a violation. Missing deliveries are
     only reported for events accepted ``within`` that time before ``now`` (default: the retention period), since those
@@ -83,28 +83,28 @@ def examine(
         "sample_most": MAX_EXAMPLES,
     }
     for check in CHECKS:
-        count, sample = _run_unhurried(FIRST_OF.replace("{what_breaks_it}", check.sql), parameters)[0]
-        yield Finding(check, min(count, MAX_COUNT), is_at_least=count > MAX_COUNT, sample=tuple(sample))
+        count, sample = _run_without_timeout(COUNT_VIOLATIONS.format(sql=check.sql), parameters)[0]
+        yield CheckResult(check, min(count, MAX_COUNT), is_at_least=count > MAX_COUNT, sample=tuple(sample))
 
 
 def count_all() -> Totals:
     """Return the totals; reads whole tables."""
-    events, attempts = _run_unhurried(COUNT_EVENTS_AND_ATTEMPTS, {})[0]
-    states: dict[str, int] = dict(_run_unhurried(COUNT_STATES, {}))
+    events, attempts = _run_without_timeout(COUNT_EVENTS_AND_ATTEMPTS, {})[0]
+    states: dict[str, int] = dict(_run_without_timeout(COUNT_STATES, {}))
     return Totals(events=events, deliveries=sum(states.values()), attempts=attempts, states=states)
 
 
-def _run_unhurried(query: str, parameters: dict[str, object]) -> list[sql.Row]:
-    """Run a statement that reads whole tables, without a statement timeout."""
+def _run_without_timeout(query: str, parameters: dict[str, object]) -> list[sql.Row]:
+    """Run a statement that may take long, because it reads whole tables."""
     with transaction.atomic():
         sql.run("SET LOCAL statement_timeout = 0", {})
         return sql.run(query, parameters)
 
 
 # Bounds the result to a count and a few lines, however many violations there are.
-FIRST_OF = """
-WITH found (what) AS MATERIALIZED ({what_breaks_it} LIMIT %(count_most)s)
-SELECT (SELECT count(*) FROM found), ARRAY(SELECT what FROM found ORDER BY what LIMIT %(sample_most)s)
+COUNT_VIOLATIONS = """
+WITH found (line) AS MATERIALIZED ({sql} LIMIT %(count_most)s)
+SELECT (SELECT count(*) FROM found), ARRAY(SELECT line FROM found ORDER BY line LIMIT %(sample_most)s)
 """
 
 COUNT_EVENTS_AND_ATTEMPTS = """
@@ -113,17 +113,9 @@ SELECT (SELECT count(*) FROM deliveries_event), (SELECT count(*) FROM deliveries
 
 COUNT_STATES = "SELECT state, count(*) FROM deliveries_delivery GROUP BY state ORDER BY state"
 
-# Events --------------------------------------------------------------------------------------------------------------
-
-# A claim joins the event's organization, so the delivery of such an event would be claimed but never sent.
-EVENTS_WITHOUT_ORGANIZATION = """
-SELECT e.id::text FROM deliveries_event e
-WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = e.organization_id)
-"""
-
 # Restates the matching rule of the fan-out independently. A webhook's subscription at the time of an event is only
 # known if the webhook has not been changed since; updates of its health are not changes.
-OWED_AND_MISSING = f"""
+_MISSING_DELIVERIES = f"""
 SELECT e.id || ' to webhook ' || w.uid
 FROM deliveries_event e
 JOIN deliveries_webhook w ON w.organization_id = e.organization_id
@@ -134,136 +126,35 @@ WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS
   AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
 """
 
-EVENTS_WITHOUT_DELIVERY = (
-    OWED_AND_MISSING + "AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at"
-)
 
-# Whether the event was fanned out before or after the change is unknown.
-EVENTS_IN_DOUBT = (
-    OWED_AND_MISSING
-    + """
-  AND greatest(w.created_at, w.changed_at) <= e.accepted_at
-  AND greatest(w.created_at, w.changed_at) + %(settling)s::interval > e.accepted_at
-"""
-)
+def _orphans(table: str, column: str, *, of: str, key: str = "id") -> str:
+    """Return the query for the rows of ``table`` whose ``column`` refers to no row of the table ``of``."""
+    return f"SELECT t.{key}::text FROM {table} t WHERE NOT EXISTS (SELECT FROM {of} WHERE id = t.{column})"
 
-EVENTS_NOT_FANNED_OUT = """
-SELECT e.id::text FROM deliveries_arrival a JOIN deliveries_event e ON e.id = a.event_id
-WHERE e.accepted_at < %(overdue)s
-"""
-
-ARRIVALS_WITHOUT_EVENT = """
-SELECT a.event_id::text FROM deliveries_arrival a
-WHERE NOT EXISTS (SELECT FROM deliveries_event e WHERE e.id = a.event_id)
-"""
-
-# Deliveries: what they refer to --------------------------------------------------------------------------------------
-
-DELIVERIES_WITHOUT_EVENT = """
-SELECT d.id::text FROM deliveries_delivery d
-WHERE NOT EXISTS (SELECT FROM deliveries_event e WHERE e.id = d.event_id)
-"""
-
-DELIVERIES_WITHOUT_WEBHOOK = """
-SELECT d.id::text FROM deliveries_delivery d
-WHERE NOT EXISTS (SELECT FROM deliveries_webhook w WHERE w.id = d.webhook_id)
-"""
-
-DELIVERIES_WITHOUT_ORGANIZATION = """
-SELECT d.id::text FROM deliveries_delivery d
-WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = d.organization_id)
-"""
-
-# Missing organizations are found by the queries above.
-DELIVERIES_ACROSS_ORGANIZATIONS = """
-SELECT d.id::text
-FROM deliveries_delivery d
-JOIN deliveries_organization o ON o.id = d.organization_id
-JOIN deliveries_event e ON e.id = d.event_id
-JOIN deliveries_webhook w ON w.id = d.webhook_id
-WHERE e.organization_id <> d.organization_id OR w.organization_id <> d.organization_id
-"""
-
-# Deliveries: their state ---------------------------------------------------------------------------------------------
-
-# Table constraints forbid most of these, but a restore or a manual change may have bypassed them.
-DELIVERIES_IN_NO_STATE = """
-SELECT d.id::text FROM deliveries_delivery d
-WHERE d.state NOT IN ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled')
-"""
-
-DELIVERIES_LEASED_WRONGLY = """
-SELECT d.id::text FROM deliveries_delivery d
-WHERE num_nonnulls(d.lease, d.leased_at, d.leased_until) <> CASE WHEN d.state = 'sending' THEN 3 ELSE 0 END
-"""
-
-DELIVERIES_NEVER_DUE = "SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'pending' AND d.due_at IS NULL"
-
-DELIVERIES_FINISHED_WRONGLY = """
-SELECT d.id::text FROM deliveries_delivery d
-WHERE CASE d.state
-    WHEN 'delivered' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'delivered'
-    WHEN 'cancelled' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'cancelled'
-    WHEN 'failed' THEN d.finished_at IS NULL OR coalesce(d.ending, '') NOT IN ('exhausted', 'gone', 'poisonous')
-    ELSE num_nonnulls(d.finished_at, d.ending) > 0
-END
-"""
-
-DELIVERIES_LEASED_TOO_LONG = """
-SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'sending' AND d.leased_until < %(overdue)s
-"""
-
-DELIVERIES_TO_BE_HELD = """
-SELECT d.id::text
-FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
-WHERE d.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL)
-"""
-
-# Attempts ------------------------------------------------------------------------------------------------------------
-
-DELIVERIES_FAILED_TOO_OFTEN = "SELECT d.id::text FROM deliveries_delivery d WHERE d.failures > d.attempts_made"
-
-DELIVERIES_WITHOUT_PROOF = """
-SELECT d.id::text FROM deliveries_delivery d
-WHERE d.state = 'delivered'
-  AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.delivery_id = d.id AND a.outcome = 'delivered')
-"""
-
-# Attempt numbers are unique and begin at 1, so there is no gap if there are as many rows as the highest number. An
-# attempt gets its number with the claim, but its row only when it has ended.
-DELIVERIES_WITH_OTHER_ATTEMPTS = """
-SELECT d.id::text
-FROM deliveries_delivery d
-LEFT JOIN (
-    SELECT delivery_id, count(*) AS recorded, max(number) AS highest FROM deliveries_attempt GROUP BY delivery_id
-) AS a ON a.delivery_id = d.id
-WHERE coalesce(a.recorded, 0) <> coalesce(a.highest, 0)
-   OR coalesce(a.highest, 0) NOT BETWEEN d.attempts_made - (d.state = 'sending')::int AND d.attempts_made
-"""
-
-ATTEMPTS_WITHOUT_DELIVERY = """
-SELECT a.id::text FROM deliveries_attempt a
-WHERE NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.id = a.delivery_id)
-"""
 
 CHECKS: tuple[Check, ...] = (
     Check(
         "events-without-organization",
         "every event belongs to an organization",
-        EVENTS_WITHOUT_ORGANIZATION,
+        # A claim joins the event's organization, so the delivery of such an event would be claimed but never sent.
+        _orphans("deliveries_event", "organization_id", of="deliveries_organization"),
         "Their organization was deleted; they can no longer be delivered.",
     ),
     Check(
         "events-without-delivery",
         "every event has a delivery for each matching webhook",
-        EVENTS_WITHOUT_DELIVERY,
+        f"{_MISSING_DELIVERIES} AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at",
         "These events were never delivered to these webhooks. If `prune --older-than` deleted the deliveries, "
         "pass the same number of days as --within.",
     ),
     Check(
         "events-in-doubt",
         "no webhook was changed just before an event that it did not receive",
-        EVENTS_IN_DOUBT,
+        # Whether the event was fanned out before or after the change is unknown.
+        f"""{_MISSING_DELIVERIES}
+          AND greatest(w.created_at, w.changed_at) <= e.accepted_at
+          AND greatest(w.created_at, w.changed_at) + %(settling)s::interval > e.accepted_at
+        """,
         "Each event came so soon after a change of the webhook that it may have been matched against the old "
         "subscription: probably no loss.",
         broken="waiting",
@@ -271,100 +162,148 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "events-not-fanned-out",
         "every event is fanned out in time",
-        EVENTS_NOT_FANNED_OUT,
+        """
+        SELECT e.id::text FROM deliveries_arrival a JOIN deliveries_event e ON e.id = a.event_id
+        WHERE e.accepted_at < %(overdue)s
+        """,
         "No worker is running, or the workers cannot keep up.",
         broken="waiting",
     ),
     Check(
         "arrivals-without-event",
         "every outbox entry has its event",
-        ARRIVALS_WITHOUT_EVENT,
+        _orphans("deliveries_arrival", "event_id", of="deliveries_event", key="event_id"),
         "Their events were deleted; they cannot be delivered.",
     ),
     Check(
         "deliveries-without-event",
         "every delivery has its event",
-        DELIVERIES_WITHOUT_EVENT,
+        _orphans("deliveries_delivery", "event_id", of="deliveries_event"),
         "Their payloads were deleted; they cannot be sent.",
     ),
     Check(
         "deliveries-without-webhook",
         "every delivery has its webhook",
-        DELIVERIES_WITHOUT_WEBHOOK,
+        _orphans("deliveries_delivery", "webhook_id", of="deliveries_webhook"),
         "The rows of their webhooks were deleted by hand; the API keeps the row of a deleted webhook until all its "
         "deliveries are pruned.",
     ),
     Check(
         "deliveries-without-organization",
         "every delivery belongs to an organization",
-        DELIVERIES_WITHOUT_ORGANIZATION,
+        _orphans("deliveries_delivery", "organization_id", of="deliveries_organization"),
         "They do not appear in any delivery log.",
     ),
     Check(
         "deliveries-across-organizations",
         "every delivery belongs to the same organization as its event and its webhook",
-        DELIVERIES_ACROSS_ORGANIZATIONS,
+        # Missing organizations are found by other checks.
+        """
+        SELECT d.id::text
+        FROM deliveries_delivery d
+        JOIN deliveries_organization o ON o.id = d.organization_id
+        JOIN deliveries_event e ON e.id = d.event_id
+        JOIN deliveries_webhook w ON w.id = d.webhook_id
+        WHERE e.organization_id <> d.organization_id OR w.organization_id <> d.organization_id
+        """,
         "Stop the workers and investigate these first: one tenant may be receiving another's events.",
     ),
     Check(
         "deliveries-in-no-state",
         "every delivery is in a known state",
-        DELIVERIES_IN_NO_STATE,
+        # Table constraints forbid most violations of this and the next checks, but a restore or a manual change may
+        # bypass them.
+        """
+        SELECT d.id::text FROM deliveries_delivery d
+        WHERE d.state NOT IN ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled')
+        """,
         "No worker will ever process them.",
     ),
     Check(
         "deliveries-leased-wrongly",
         "a delivery has a lease if and only if it is being sent",
-        DELIVERIES_LEASED_WRONGLY,
+        """
+        SELECT d.id::text FROM deliveries_delivery d
+        WHERE num_nonnulls(d.lease, d.leased_at, d.leased_until) <> CASE WHEN d.state = 'sending' THEN 3 ELSE 0 END
+        """,
         "Without a lease they are never rescued; a stray lease has no effect.",
     ),
     Check(
         "deliveries-never-due",
         "every pending delivery has a due time",
-        DELIVERIES_NEVER_DUE,
+        "SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'pending' AND d.due_at IS NULL",
         "They wait forever; `manage.py redeliver` makes them due.",
     ),
     Check(
         "deliveries-finished-wrongly",
         "a delivery has a finish time and an ending if and only if it is finished",
-        DELIVERIES_FINISHED_WRONGLY,
+        """
+        SELECT d.id::text FROM deliveries_delivery d
+        WHERE CASE d.state
+            WHEN 'delivered' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'delivered'
+            WHEN 'cancelled' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'cancelled'
+            WHEN 'failed' THEN d.finished_at IS NULL OR coalesce(d.ending, '') NOT IN ('exhausted', 'gone', 'poisonous')
+            ELSE num_nonnulls(d.finished_at, d.ending) > 0
+        END
+        """,
         "Retention and the delivery log rely on these columns.",
     ),
     Check(
         "deliveries-leased-too-long",
         "no lease expired long ago",
-        DELIVERIES_LEASED_TOO_LONG,
+        """
+        SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'sending' AND d.leased_until < %(overdue)s
+        """,
         "Their workers died and they were not rescued: no worker is running, or the workers' schedulers have stopped.",
     ),
     Check(
         "deliveries-to-be-held",
         "no delivery is pending for a disabled webhook",
-        DELIVERIES_TO_BE_HELD,
+        """
+        SELECT d.id::text
+        FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
+        WHERE d.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL)
+        """,
         "They were fanned out while the webhook was being disabled; the next claim holds them.",
         broken="waiting",
     ),
     Check(
         "deliveries-failed-too-often",
         "no delivery has more failures than attempts",
-        DELIVERIES_FAILED_TOO_OFTEN,
+        "SELECT d.id::text FROM deliveries_delivery d WHERE d.failures > d.attempts_made",
         "They have skipped steps of their retry schedules.",
     ),
     Check(
         "deliveries-without-proof",
         "every delivered delivery has a successful attempt",
-        DELIVERIES_WITHOUT_PROOF,
+        """
+        SELECT d.id::text FROM deliveries_delivery d
+        WHERE d.state = 'delivered'
+          AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.delivery_id = d.id AND a.outcome = 'delivered')
+        """,
         "They may not have been delivered; `manage.py redeliver` sends them again.",
     ),
     Check(
         "deliveries-with-other-attempts",
         "every delivery has as many attempts as it counts, numbered without gaps",
-        DELIVERIES_WITH_OTHER_ATTEMPTS,
+        # Attempt numbers are unique and begin at 1, so there is no gap if there are as many rows as the highest number.
+        # An attempt gets its number with the claim, but its row only when it has ended.
+        """
+        SELECT d.id::text
+        FROM deliveries_delivery d
+        LEFT JOIN (
+            SELECT delivery_id, count(*) AS recorded, max(number) AS highest
+            FROM deliveries_attempt GROUP BY delivery_id
+        ) AS a ON a.delivery_id = d.id
+        WHERE coalesce(a.recorded, 0) <> coalesce(a.highest, 0)
+           OR coalesce(a.highest, 0) NOT BETWEEN d.attempts_made - (d.state = 'sending')::int AND d.attempts_made
+        """,
         "The attempt log of these deliveries is incomplete.",
     ),
     Check(
         "attempts-without-delivery",
         "every attempt belongs to a delivery",
-        ATTEMPTS_WITHOUT_DELIVERY,
+        _orphans("deliveries_attempt", "delivery_id", of="deliveries_delivery"),
         "Deliveries were deleted without their attempts.",
     ),
 )

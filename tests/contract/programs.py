@@ -23,7 +23,7 @@ from django.core.management import get_commands, load_command_class
 
 from chaos.checkers.report import judge
 from chaos.history import History
-from deliveries.maintenance.invariants import CHECKS, Finding, Totals
+from deliveries.maintenance.invariants import CHECKS, CheckResult, Totals
 from deliveries.management.commands import check_ledger
 from hookhub import client, receiving, stream_client
 from hookhub.git import hook
@@ -74,8 +74,8 @@ def commands() -> Iterator[str]:
 
 def reports() -> Iterator[str]:
     """Yield the keys of the JSON that programs print, and the names of the checks."""
-    finding = Finding(CHECKS[0], count=0, is_at_least=False, sample=())
-    report = check_ledger.as_json([finding], Totals(0, 0, 0, {}), now=datetime.now(UTC))
+    result = CheckResult(CHECKS[0], count=0, is_at_least=False, sample=())
+    report = check_ledger.as_json([result], Totals(0, 0, 0, {}), now=datetime.now(UTC))
     yield from (f"check_ledger --json {key}" for key in _keys(report))
     yield from (f"check_ledger check {check.name} {check.broken}" for check in CHECKS)
     yield from (f"stream --json {field.name}" for field in fields(Counts))

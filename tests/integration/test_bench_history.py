@@ -46,7 +46,7 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE IF EXISTS crowd, bench_repository")
 
-    findings = invariants.examine(now=timezone.now(), settling=timedelta(0))
+    findings = invariants.check_all(now=timezone.now(), settling=timedelta(0))
     assert {finding.check.name: finding.sample for finding in findings if finding.verdict != "ok"} == {}
     assert said == ["  80 of 80 finished deliveries", "  40 of 40 scheduled retries"]
     assert (Webhook.objects.count(), Event.objects.count()) == (10, 2 + 80 + 10)

@@ -66,7 +66,7 @@ def test_a_clean_ledger_is_reported_line_by_line(forge: Forge, sender: Sender, n
 
     lines = run("check_ledger", at=now).splitlines()
 
-    assert lines[: len(invariants.CHECKS)] == [f"ok       {check.promise}" for check in invariants.CHECKS]
+    assert lines[: len(invariants.CHECKS)] == [f"ok       {check.invariant}" for check in invariants.CHECKS]
     assert lines[len(invariants.CHECKS) :] == [
         "3 events, 2 attempts, 3 deliveries: pending 1, delivered 2.",
         "All invariants hold.",

@@ -23,7 +23,7 @@ HOUR = timedelta(hours=1)
 
 def verdicts(*, now: datetime, **more: timedelta) -> dict[str, tuple[str, int]]:
     """Return the violated invariants, each with its verdict and count."""
-    findings = invariants.examine(now=now, **more)
+    findings = invariants.check_all(now=now, **more)
     return {finding.check.name: (finding.verdict, finding.count) for finding in findings if finding.verdict != "ok"}
 
 
@@ -54,7 +54,7 @@ def insert_delivery(*, event: object, webhook: object, organization: object, now
 
 
 def test_an_empty_ledger_is_right(db: None, now: datetime) -> None:
-    findings = list(invariants.examine(now=now))
+    findings = list(invariants.check_all(now=now))
 
     assert [finding.check for finding in findings] == list(invariants.CHECKS)
     assert {(finding.verdict, finding.count, finding.sample) for finding in findings} == {("ok", 0, ())}
@@ -63,7 +63,7 @@ def test_an_empty_ledger_is_right(db: None, now: datetime) -> None:
 
 def test_names_are_unique_and_promises_are_sentences() -> None:
     assert len({check.name for check in invariants.CHECKS}) == len(invariants.CHECKS)
-    assert all(check.promise and check.meaning.endswith((".", "loss.")) for check in invariants.CHECKS)
+    assert all(check.invariant and check.meaning.endswith((".", "loss.")) for check in invariants.CHECKS)
 
 
 def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -160,7 +160,7 @@ def test_what_was_broken_by_hand_is_found_and_nothing_else(
     execute(*(f"ALTER TABLE deliveries_delivery DROP CONSTRAINT {constraint}" for constraint in constraints))
     execute(statement.format(some=f"'{some.id}'", done=f"'{done.id}'"))
 
-    [broken] = [f for f in invariants.examine(now=now + timedelta(minutes=3)) if f.verdict != "ok"]
+    [broken] = [f for f in invariants.check_all(now=now + timedelta(minutes=3)) if f.verdict != "ok"]
     assert (broken.check.name, broken.verdict, broken.count, broken.is_at_least) == (name, "fault", 1, False)
     if "attempts-without" not in name:
         about = done if "{done}" in statement else some
@@ -179,7 +179,7 @@ def test_a_reference_to_nothing_is_found(forge: Forge, sender: Sender, now: date
         pipeline.fan_out(now=now)
         lost = insert_delivery(**{**there, "event": spare.id, noun: nothing}, now=moment)
 
-        [broken] = [f for f in invariants.examine(now=moment) if f.verdict != "ok"]
+        [broken] = [f for f in invariants.check_all(now=moment) if f.verdict != "ok"]
         assert (broken.check.name, broken.count, broken.sample) == (f"deliveries-without-{noun}", 1, (str(lost),))
         Delivery.objects.filter(id=lost).delete()
 
@@ -285,7 +285,7 @@ def test_a_ping_is_owed_to_its_own_webhook_only(forge: Forge, now: datetime) -> 
 
     Delivery.objects.all().delete()
 
-    [broken] = [f for f in invariants.examine(now=now) if f.verdict != "ok"]
+    [broken] = [f for f in invariants.check_all(now=now) if f.verdict != "ok"]
     assert (broken.check.name, broken.sample) == (
         "events-without-delivery", (f"{Event.objects.get().id} to webhook {pinged.uid}",)
     )  # fmt: skip
@@ -349,12 +349,12 @@ def test_however_much_is_broken_the_answer_is_short(
     events = forge.accept(30, now=now)
     Delivery.objects.all().delete()
 
-    [broken] = [f for f in invariants.examine(now=now) if f.verdict != "ok"]
+    [broken] = [f for f in invariants.check_all(now=now) if f.verdict != "ok"]
     assert (broken.count, broken.is_at_least, len(broken.sample)) == (30, False, 20)
     assert [line[:36] for line in broken.sample] == [str(event) for event in sorted(events)[:20]]
 
     monkeypatch.setattr(invariants, "MAX_COUNT", 25)
-    [broken] = [f for f in invariants.examine(now=now) if f.verdict != "ok"]
+    [broken] = [f for f in invariants.check_all(now=now) if f.verdict != "ok"]
     assert (broken.count, broken.is_at_least, len(broken.sample)) == (25, True, 20)
 
 

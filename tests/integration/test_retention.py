@@ -51,7 +51,7 @@ def counts() -> tuple[int, int, int]:
 
 def faults(*, now: datetime) -> set[str]:
     """Return the violated invariants, except deliveries that are missing because they were pruned."""
-    findings = invariants.examine(now=now, within=timedelta(0))
+    findings = invariants.check_all(now=now, within=timedelta(0))
     return {finding.check.name for finding in findings if finding.verdict == "fault"}
 
 

@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from deliveries import pipeline, shutdown, wakeup
 from deliveries.db import sql
-from deliveries.maintenance.invariants import examine
+from deliveries.maintenance.invariants import check_all
 from deliveries.models import Delivery
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
@@ -335,7 +335,7 @@ def test_after_all_kinds_of_trouble_the_ledger_is_right_and_the_stats_add_up(
     deliver_due(sender, now=later)
     deliver_due(sender, now=later + timedelta(minutes=2))
 
-    assert {finding.check.name: finding.verdict for finding in examine(now=later) if finding.verdict == "fault"} == {}
+    assert {finding.check.name: finding.verdict for finding in check_all(now=later) if finding.verdict == "fault"} == {}
     found = stats_of(bad, window=timedelta(hours=1), now=later)
     assert (found.attempts, found.succeeded) == (7, 1)
     assert found.success_rate == pytest.approx(1 / 7)

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from deliveries.maintenance import invariants
-from deliveries.maintenance.invariants import Finding, Totals
+from deliveries.maintenance.invariants import CheckResult, Totals
 from deliveries.models import Delivery
 
 NAMES = {"ok": "ok", "fault": "FAULT", "waiting": "waiting"}
@@ -51,43 +51,43 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Check the invariants, report each result, and raise CommandError if any is violated."""
         now = timezone.now()
-        findings = []
-        for finding in invariants.examine(
+        results = []
+        for result in invariants.check_all(
             now=now, grace=options["grace"], settling=options["settling"], within=options["within"]
         ):
-            findings.append(finding)
+            results.append(result)
             if not options["json"]:
-                self.tell(finding)
+                self.report(result)
         totals = invariants.count_all()
-        faults = sum(finding.verdict == "fault" for finding in findings)
+        faults = sum(result.verdict == "fault" for result in results)
         if options["json"]:
-            self.stdout.write(json.dumps(as_json(findings, totals, now=now), indent=2))
+            self.stdout.write(json.dumps(as_json(results, totals, now=now), indent=2))
         else:
             self.stdout.write(sentence(totals))
         if faults:
-            raise CommandError(f"{faults} of {len(findings)} invariants violated.")
+            raise CommandError(f"{faults} of {len(results)} invariants violated.")
         if not options["json"]:
             self.stdout.write(self.style.SUCCESS("All invariants hold."))
 
-    def tell(self, finding: Finding) -> None:
+    def report(self, result: CheckResult) -> None:
         """Print the result of one check and, below it, a sample of the rows that violate it."""
-        style = {"ok": self.style.SUCCESS, "fault": self.style.ERROR, "waiting": self.style.WARNING}[finding.verdict]
-        self.stdout.write(f"{style(f'{NAMES[finding.verdict]:<8}')} {finding.check.promise}{how_many(finding)}")
-        if finding.count:
-            self.stdout.write(f"         {finding.check.meaning}")
-            for line in finding.sample:
+        style = {"ok": self.style.SUCCESS, "fault": self.style.ERROR, "waiting": self.style.WARNING}[result.verdict]
+        self.stdout.write(f"{style(f'{NAMES[result.verdict]:<8}')} {result.check.invariant}{how_many(result)}")
+        if result.count:
+            self.stdout.write(f"         {result.check.meaning}")
+            for line in result.sample:
                 self.stdout.write(f"           {line}")
-            if finding.count > len(finding.sample):
+            if result.count > len(result.sample):
                 self.stdout.write("           …")
         # A check may take a while, and the report should appear line by line even in a pipe.
         self.stdout.flush()
 
 
-def how_many(finding: Finding) -> str:
+def how_many(result: CheckResult) -> str:
     """Return the end of a check's line: the number of rows that violate it, or "" for none."""
-    if not finding.count:
+    if not result.count:
         return ""
-    return f": violated by {'more than ' if finding.is_at_least else ''}{finding.count:,}"
+    return f": violated by {'more than ' if result.is_at_least else ''}{result.count:,}"
 
 
 def sentence(totals: Totals) -> str:
@@ -106,10 +106,10 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def as_json(findings: list[Finding], totals: Totals, *, now: datetime) -> dict[str, object]:
+def as_json(results: list[CheckResult], totals: Totals, *, now: datetime) -> dict[str, object]:
     """Return the report as a JSON-serializable dict."""
     return {
-        "ok": not any(finding.verdict == "fault" for finding in findings),
+        "ok": not any(result.verdict == "fault" for result in results),
         "checked_at": now.isoformat(),
         "totals": {
             "events": totals.events,
@@ -119,14 +119,14 @@ def as_json(findings: list[Finding], totals: Totals, *, now: datetime) -> dict[s
         },
         "checks": [
             {
-                "name": finding.check.name,
-                "promise": finding.check.promise,
-                "verdict": finding.verdict,
-                "count": finding.count,
-                "count_is_at_least": finding.is_at_least,
-                "sample": list(finding.sample),
+                "name": result.check.name,
+                "promise": result.check.invariant,
+                "verdict": result.verdict,
+                "count": result.count,
+                "count_is_at_least": result.is_at_least,
+                "sample": list(result.sample),
             }
-            for finding in findings
+            for result in results
         ],
     }
 
