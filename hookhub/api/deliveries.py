@@ -16,7 +16,7 @@ from deliveries import redelivery
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.redelivery import Selection
 from hookhub import replays
-from hookhub.api.serializers import (
+from hookhub.api.serializers.deliveries import (
     MAX_IDS,
     DeliveryDetailSerializer,
     DeliverySerializer,

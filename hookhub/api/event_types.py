@@ -15,7 +15,7 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.models import Organization
 from deliveries.systems import DEFAULT, DIALECTS
-from hookhub.api.serializers import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
+from hookhub.api.serializers.event_types import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.event_types import registry
 from hookhub.http.authorization import authorize

@@ -12,7 +12,7 @@ from rest_framework.throttling import BaseThrottle
 from deliveries.db.ids import first_id_at
 from deliveries.models import Event, Organization
 from deliveries.policy.hops import HEADER as HOPS
-from hookhub.api.serializers import (
+from hookhub.api.serializers.events import (
     EventDetailSerializer,
     EventSerializer,
     NewEventSerializer,

@@ -11,7 +11,12 @@ from rest_framework.response import Response
 
 from hookhub import api_keys
 from hookhub.api.organizations import refuse_unknown_fields
-from hookhub.api.serializers import ApiKeyChangesSerializer, ApiKeySerializer, ApiKeyWithTextSerializer, RollSerializer
+from hookhub.api.serializers.api_keys import (
+    ApiKeyChangesSerializer,
+    ApiKeySerializer,
+    ApiKeyWithTextSerializer,
+    RollSerializer,
+)
 from hookhub.api.webhooks import fields_of
 from hookhub.http import authentication
 from hookhub.http.authorization import authorize

@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from deliveries.formats import DEFAULT, FORMATS
 from deliveries.systems import DIALECTS
 from deliveries.version import VERSION
-from hookhub.api.serializers import MetaSerializer
+from hookhub.api.serializers.meta import MetaSerializer
 from hookhub.http.negotiation import OneFormat
 
 

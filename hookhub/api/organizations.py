@@ -17,7 +17,7 @@ from rest_framework.serializers import BaseSerializer
 from deliveries import audit, names
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle
-from hookhub.api.serializers import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
+from hookhub.api.serializers.organizations import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
 from hookhub.api.webhooks import fields_of
 from hookhub.audited import audited
 from hookhub.http.authorization import authorize, authorize_webhooks, is_operator

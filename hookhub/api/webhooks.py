@@ -17,9 +17,9 @@ from deliveries.models import Delivery, Organization, Repository, Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets
 from hookhub.api.presenters.openapi import DIALECT_HEADER
 from hookhub.api.presenters.view import NATIVE, PresentedView
-from hookhub.api.serializers import (
+from hookhub.api.serializers.deliveries import DeliverySerializer
+from hookhub.api.serializers.webhooks import (
     ChangedWebhookSerializer,
-    DeliverySerializer,
     DisabledWebhookSerializer,
     EnabledWebhookSerializer,
     EnableSerializer,

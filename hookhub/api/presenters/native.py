@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from deliveries.models import Organization, Webhook
-from hookhub.api.serializers import WebhookSerializer
+from hookhub.api.serializers.webhooks import WebhookSerializer
 from hookhub.http.errors import shape
 from hookhub.http.pagination import Cursor
 from hookhub.http.problems import Problem

@@ -1,0 +1,107 @@
+"""How the API represents deliveries, attempts and replays."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from deliveries.models import Attempt, Delivery
+from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, Seconds
+from hookhub.http.attempts import response_of
+from hookhub.models import Replay
+
+# Maximum number of single deliveries in one replay.
+MAX_IDS = 1000
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    event = serializers.UUIDField(source="event_id", read_only=True)
+    type = serializers.CharField(source="event_type", read_only=True)
+    webhook = serializers.UUIDField(source="webhook.uid", read_only=True)
+    repository = serializers.CharField(source="repository.name", default=None, read_only=True, allow_null=True)
+
+    class Meta:
+        model = Delivery
+        fields = (
+            "id", "event", "type", "webhook", "repository", "state", "ending", "attempts_made", "failures",
+            "redeliveries", "last_status", "due_at", "created_at", "finished_at",
+        )  # fmt: skip
+        extra_kwargs: ClassVar = {
+            "ending": {"help_text": "Why the delivery is finished; null until then."},
+            "attempts_made": {"help_text": "Number of attempts."},
+            "failures": {"help_text": "Number of failed attempts in the current retry schedule."},
+            "redeliveries": {"help_text": "Number of times the delivery was redelivered."},
+            "due_at": {"help_text": "When the next attempt of a pending delivery is due."},
+        }
+
+
+class SentSerializer(serializers.Serializer[Any]):
+    """The request of an attempt, with secrets masked."""
+
+    url = serializers.CharField()
+    headers = serializers.CharField(help_text="One `Name: value` pair per line.")
+
+
+class AnsweredSerializer(serializers.Serializer[Any]):
+    """The receiver's response to an attempt."""
+
+    headers = serializers.CharField(help_text="One `Name: value` pair per line.")
+    body = serializers.CharField(help_text="Start of the body, as text.")
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    duration = Seconds(allow_null=True)
+    request = serializers.SerializerMethodField()
+    response = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Attempt
+        fields = ("id", "number", "started_at", "duration", "outcome", "status", "error", "request", "response")
+
+    @extend_schema_field(SentSerializer)
+    def get_request(self, attempt: Attempt) -> dict[str, str]:
+        return {"url": attempt.url, "headers": attempt.request_headers}
+
+    @extend_schema_field(AnsweredSerializer(allow_null=True))
+    def get_response(self, attempt: Attempt) -> dict[str, str] | None:
+        return response_of(attempt)
+
+
+class DeliveryDetailSerializer(DeliverySerializer):
+    attempts = serializers.SerializerMethodField()
+
+    class Meta(DeliverySerializer.Meta):
+        fields = (*DeliverySerializer.Meta.fields, "attempts")  # type: ignore[assignment]  # more of the same
+
+    @extend_schema_field(AttemptSerializer(many=True))
+    def get_attempts(self, delivery: Delivery) -> list[dict[str, Any]]:
+        attempts = Attempt.objects.filter(delivery_id=delivery.pk).order_by("number")
+        return list(AttemptSerializer(attempts, many=True).data)
+
+
+class NewReplaySerializer(serializers.Serializer[Any]):
+    """A filter for deliveries; at least one field besides `organization` is required."""
+
+    organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
+    deliveries = serializers.ListField(
+        child=serializers.UUIDField(), required=False, min_length=1, max_length=MAX_IDS,
+        help_text="Only these deliveries.",
+    )  # fmt: skip
+    webhook = serializers.UUIDField(required=False, help_text="Only deliveries to this webhook.")
+    event = serializers.UUIDField(required=False, help_text="Only deliveries of this event.")
+    repository = serializers.CharField(required=False, help_text="Only deliveries of this repository's events.")
+    state = serializers.ListField(
+        child=serializers.ChoiceField(Delivery.State.choices), required=False, min_length=1,
+        help_text="Only deliveries in one of these states.",
+    )  # fmt: skip
+    type = serializers.RegexField(r"^[^\u0000]*$", required=False, help_text="Only deliveries of events of this type.")
+    after = serializers.DateTimeField(required=False, help_text="Created at or after this time.")
+    before = serializers.DateTimeField(required=False, help_text="Created before this time.")
+
+
+class ReplaySerializer(serializers.ModelSerializer[Replay]):
+    asked = serializers.DictField(read_only=True, help_text="The filter as sent.")
+
+    class Meta:
+        model = Replay
+        fields = ("id", "state", "asked", "total", "examined", "redelivered", "created_at", "finished_at")

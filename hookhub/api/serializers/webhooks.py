@@ -1,0 +1,204 @@
+"""How the API represents webhooks, their statistics and changes."""
+
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from rest_framework import serializers
+
+from deliveries import formats, vault
+from deliveries.event_types.topics import MAX_TYPE_LENGTH
+from deliveries.formats import MASK
+from deliveries.models import Webhook
+from deliveries.sending import url as target
+from deliveries.webhooks.fields import (
+    HEADER_VALUE,
+    MAX_EVENTS,
+    MAX_HEADER_LENGTH,
+    MAX_IN_FLIGHT,
+    MAX_RETRIES,
+    MAX_RETRY_WAIT,
+)
+from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, EventTypeName, OneLineField, Seconds
+from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
+
+MASKED_URL = (
+    "Returned with the values of its query masked, or fully masked in formats whose URL is a secret, such as slack."
+)
+
+
+@extend_schema_field({"type": "number", "format": "double", "minimum": 1, "maximum": MAX_RETRY_WAIT.total_seconds()})
+class RetryWait(Seconds):
+    """Seconds to wait before a retry."""
+
+
+@extend_schema_field(
+    {"type": "number", "format": "double", "minimum": 1, "maximum": settings.HOOKHUB_MAX_TIMEOUT.total_seconds()}
+)
+class Timeout(Seconds):
+    """Seconds that an attempt may take."""
+
+
+class WebhookHeaders(serializers.DictField):
+    """A webhook's custom headers by name, with each value masked."""
+
+    child = serializers.RegexField(f"^{HEADER_VALUE.pattern}$", max_length=MAX_HEADER_LENGTH)
+
+    def to_representation(self, value: Any) -> dict[str, str]:
+        return dict.fromkeys(vault.headers_to_show(value), MASK)
+
+
+class WebhookSerializer(serializers.Serializer[Webhook]):
+    """A subscription of a URL to event types."""
+
+    id = serializers.UUIDField(source="uid", read_only=True)
+    organization = serializers.CharField(source="organization.slug", read_only=True)
+    repository = serializers.CharField(
+        source="repository.name", allow_null=True, required=False, default=None,
+        help_text="Receive only this repository's events; null for all events of the organization.",
+    )  # fmt: skip
+    name = OneLineField(required=False, allow_blank=True, max_length=200, help_text="Display name.")
+    url = serializers.CharField(
+        source="shown_url",
+        max_length=target.MAX_LENGTH,
+        help_text=MASKED_URL,
+    )
+    events = serializers.ListField(
+        child=serializers.RegexField(EVENT_PATTERN, max_length=MAX_TYPE_LENGTH),
+        min_length=1, max_length=MAX_EVENTS,
+        help_text='Event types or families to subscribe to, or ["*"] for all.',
+    )  # fmt: skip
+    format = serializers.ChoiceField(
+        formats.choices(), required=False, help_text="Wire format; the organization's default if absent."
+    )
+    content_type = serializers.ChoiceField(
+        ["json", "form"], required=False, help_text="Encoding of the body: JSON, or a form with the JSON in one field."
+    )
+    secret = serializers.CharField(
+        write_only=True, required=False, allow_blank=True,
+        help_text="Signing secret; generated if absent, empty for none if the format allows it. ******** keeps it.",
+    )  # fmt: skip
+    headers = WebhookHeaders(
+        source="*", required=False,
+        help_text="Custom headers by name. Values are returned as ********; sending that back keeps the stored value. "
+        "Omitted headers are removed.",
+    )  # fmt: skip
+    verify_ssl = serializers.BooleanField(required=False, help_text="Whether to verify the receiver's TLS certificate.")
+    retry_schedule = serializers.ListField(
+        child=RetryWait(), allow_null=True, required=False, max_length=MAX_RETRIES,
+        help_text="Seconds to wait before each retry; [] for no retries, null for the deployment's schedule.",
+    )  # fmt: skip
+    timeout = Timeout(allow_null=True, required=False, help_text="Maximum duration of one attempt, in seconds.")
+    max_in_flight = serializers.IntegerField(
+        allow_null=True, required=False, min_value=1, max_value=MAX_IN_FLIGHT,
+        help_text="Maximum number of concurrent requests; null for the deployment's limit.",
+    )  # fmt: skip
+    auto_disable = serializers.BooleanField(
+        required=False, help_text="Whether to disable the webhook automatically when its deliveries keep failing."
+    )
+    active = serializers.BooleanField(required=False, help_text="Whether the webhook is enabled.")
+    disabled_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    # No enumeration: Java clients made by openapi-generator fail on a nullable one.
+    disabled_reason = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text=f"One of {', '.join(Webhook.DisabledReason.values)}; null if the webhook is enabled.",
+    )
+    failure_count = serializers.IntegerField(
+        read_only=True, help_text="Number of failed attempts since the last success."
+    )
+    resting_until = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Until when the webhook gets no requests, because of a backoff."
+    )
+    last_delivery_at = serializers.DateTimeField(read_only=True, allow_null=True)
+    last_delivery_status = serializers.CharField(
+        read_only=True, allow_null=True, help_text="HTTP status of the last attempt, or why there was no response."
+    )
+    created_at = serializers.DateTimeField(read_only=True)
+    updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
+
+
+@extend_schema_serializer(component_name="Webhook")
+class NewWebhookSerializer(WebhookSerializer):
+    """A subscription of a URL to event types."""
+
+    organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
+    url = serializers.RegexField(URL_PATTERN, max_length=target.MAX_LENGTH, help_text=MASKED_URL)
+
+
+@extend_schema_serializer(component_name="Webhook")
+class WebhookChangesSerializer(WebhookSerializer):
+    """Changes to a webhook."""
+
+    repository = serializers.CharField(read_only=True, allow_null=True)
+    url = serializers.RegexField(
+        URL_PATTERN,
+        max_length=target.MAX_LENGTH,
+        help_text="The masked URL, sent back unchanged, keeps the stored one.",
+    )
+
+
+class WebhookWithSecretSerializer(WebhookSerializer):
+    """A webhook with its secret, which is shown only once."""
+
+    secret = serializers.CharField(required=False, help_text="Absent in formats without signatures.")
+
+
+class ChangedWebhookSerializer(WebhookSerializer):
+    """A webhook after a change. Moving it to another receiver generates a new secret, which is shown only once."""
+
+    secret = serializers.CharField(required=False)
+
+
+class EnabledWebhookSerializer(WebhookSerializer):
+    """A webhook after it was enabled."""
+
+    released = serializers.IntegerField(read_only=True, help_text="Number of held deliveries that were released.")
+
+
+class DisabledWebhookSerializer(WebhookSerializer):
+    """A webhook after it was disabled."""
+
+    held = serializers.IntegerField(read_only=True, help_text="Number of pending deliveries that are now held.")
+
+
+class HeaderChangesSerializer(serializers.Serializer[Any]):
+    headers = serializers.DictField(
+        child=serializers.RegexField(f"^{HEADER_VALUE.pattern}$", max_length=MAX_HEADER_LENGTH, allow_null=True),
+        help_text="Header values by name; null removes a header.",
+    )
+
+
+class EnableSerializer(serializers.Serializer[Any]):
+    release_held = serializers.BooleanField(
+        default=False, required=False, help_text="Also send the deliveries held while the webhook was disabled."
+    )
+
+
+class RotationSerializer(serializers.Serializer[Any]):
+    secret = serializers.CharField(required=False, allow_null=True, help_text="New secret; generated if absent.")
+    overlap = serializers.IntegerField(
+        required=False, allow_null=True, min_value=0, max_value=2_592_000,
+        help_text="Seconds for which the previous secrets keep signing; 0 stops them immediately.",
+    )  # fmt: skip
+
+
+class StatsSerializer(serializers.Serializer[Any]):
+    since = serializers.DateTimeField()
+    deliveries = serializers.DictField(child=serializers.IntegerField(), help_text="Number of deliveries by state.")
+    attempts = serializers.IntegerField()
+    succeeded = serializers.IntegerField()
+    success_rate = serializers.FloatField(
+        allow_null=True, help_text="Share of attempts that succeeded, from 0 to 1; null without attempts."
+    )
+    p50_ms = serializers.FloatField(allow_null=True, help_text="Median duration of an attempt, in milliseconds.")
+    p95_ms = serializers.FloatField(allow_null=True, help_text="95th percentile of the duration, in milliseconds.")
+    p99_ms = serializers.FloatField(allow_null=True, help_text="99th percentile of the duration, in milliseconds.")
+
+
+class TestSerializer(serializers.Serializer[Any]):
+    type = EventTypeName(
+        required=False,
+        allow_null=True,
+        help_text="An event type that the webhook subscribes to; by default, the first one with an example.",
+    )
