@@ -17,7 +17,7 @@ class NewEvent:
 
     With an ``idempotency_key``, ``fingerprint`` identifies the content: the same key with another fingerprint is a
     conflict. ``webhook_id`` restricts a ping or test event to one webhook. ``hops`` is the header with which it was
-    published, as returned by ``hops.require_few``.
+    published, as returned by ``hops.validate``.
     """
 
     organization_id: int

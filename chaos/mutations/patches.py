@@ -81,7 +81,7 @@ def bell_inside_the_transaction() -> None:
         return change(statement, parameters)
 
     _put(sql, "change", ring_first)
-    _put(accepting, "_ring", lambda: None)
+    _put(accepting, "_send_wakeup", lambda: None)
 
 
 def claim_without_lease() -> None:

@@ -13,7 +13,7 @@ from deliveries.models.organizations import Organization, Repository
 from deliveries.models.webhooks import Webhook
 
 
-def is_waiting() -> Exists:
+def is_pending() -> Exists:
     """Return the condition, for a query on Event, that the event has not been fanned out yet."""
     source = Coalesce(OuterRef("repository_id"), -OuterRef("organization_id"))
     return Exists(Arrival.objects.filter(source=source, event_id=OuterRef("pk")))

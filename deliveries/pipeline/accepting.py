@@ -24,9 +24,9 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
     ids = uuid7s(now, len(events))
     # A single statement is atomic by itself and takes one round trip. Only a batch can be stored in part, because of
     # known keys; a conflict must then roll that part back.
-    may_have_to_undo = len(events) > 1 and any(event.idempotency_key is not None for event in events)
-    with transaction.atomic() if may_have_to_undo else nullcontext():
-        stored = sql.change(STORE_EVENTS, as_columns(events, ids=ids, snapshot=snapshot, now=now))
+    may_be_partial = len(events) > 1 and any(event.idempotency_key is not None for event in events)
+    with transaction.atomic() if may_be_partial else nullcontext():
+        stored = sql.change(STORE_EVENTS, to_columns(events, ids=ids, snapshot=snapshot, now=now))
         if stored == len(events):
             receipts = [
                 Receipt(event_id, event.type, now, is_repeat=False) for event, event_id in zip(events, ids, strict=True)
@@ -35,11 +35,11 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
             receipts = _receipts_with_duplicates(events, ids, is_any_stored=stored > 0, now=now)
         reach("event-stored")
         if stored:
-            transaction.on_commit(_ring)
+            transaction.on_commit(_send_wakeup)
     return receipts
 
 
-def _ring() -> None:
+def _send_wakeup() -> None:
     reach("event-committed")
     wakeup.notify()
 
@@ -54,7 +54,7 @@ def _receipts_with_duplicates(
     """
     keyed = [event for event in events if event.idempotency_key is not None]
     rows = sql.run(
-        FIND_BY_KEY,
+        FIND_BY_KEYS,
         {
             "organizations": arrays.bigints(event.organization_id for event in keyed),
             "keys": arrays.texts(event.idempotency_key for event in keyed),
@@ -78,7 +78,7 @@ def _receipts_with_duplicates(
     return receipts
 
 
-def as_columns(
+def to_columns(
     events: Sequence[NewEvent], *, ids: Sequence[UUID], snapshot: NameSnapshot, now: datetime
 ) -> dict[str, object]:
     """Return the parameters of STORE_EVENTS: one array per column, and the cached names to check."""
@@ -131,7 +131,7 @@ INSERT INTO deliveries_arrival (source, event_id) SELECT coalesce(repository_id,
 """
 
 # Run after STORE_EVENTS, which waits until every concurrent transaction that stores one of these keys has committed.
-FIND_BY_KEY = """
+FIND_BY_KEYS = """
 SELECT e.organization_id, e.idempotency_key, e.id, e.type, e.accepted_at, e.fingerprint
 FROM unnest(%(organizations)s::bigint[], %(keys)s::text[]) AS wanted (organization_id, idempotency_key)
 JOIN deliveries_event e USING (organization_id, idempotency_key)

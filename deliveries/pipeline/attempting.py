@@ -80,7 +80,7 @@ def render(claim: Claim, *, now: datetime) -> Request:
         )
     )
     custom = tuple(vault.open_headers(destination.sealed_headers, of=destination.webhook_uid).items())
-    hops_header = (hops.HEADER, hops.after_this_one(claim.hops, deployment=settings.HOOKHUB_DEPLOYMENT_ID))
+    hops_header = (hops.HEADER, hops.add_hop(claim.hops, deployment=settings.HOOKHUB_DEPLOYMENT_ID))
     timeout = destination.timeout or wire_format.policy.timeout or settings.HOOKHUB_TIMEOUT
     url = destination.url
     if destination.sealed_url is not None:

@@ -220,7 +220,7 @@ _DESTINATION = {
 }
 DESTINATION = ", ".join(_DESTINATION[field] for field in Destination._fields)
 
-# The webhooks are locked in a statement of their own, before CLAIM counts their requests in flight.
+# Locks the webhooks before CLAIM counts their requests in flight, in a separate statement that is complete by then.
 # The number of webhooks with capacity and their last id are returned even if other transactions have locked them all.
 LOCK_WEBHOOKS = f"""
 {WEBHOOKS_WITH_CAPACITY}

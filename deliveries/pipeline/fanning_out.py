@@ -90,7 +90,7 @@ def events_per_partition(limit: int, *, slots: int) -> int:
 
 def next_partitions(cursor: int, *, exclude: Sequence[int]) -> list[int]:
     """Return the partition after ``cursor``, as a list of one or none; it may read the whole outbox."""
-    rows = sql.run(NEXT_PARTITION, {"cursor": cursor, "exclude": arrays.bigints(exclude)})
+    rows = sql.run(FIND_NEXT_PARTITION, {"cursor": cursor, "exclude": arrays.bigints(exclude)})
     return [partition for (partition,) in rows]
 
 
@@ -258,7 +258,7 @@ LEFT JOIN LATERAL (
 ) AS e ON true
 """
 
-NEXT_PARTITION = """
+FIND_NEXT_PARTITION = """
 SELECT source FROM deliveries_arrival WHERE source <> ALL(%(exclude)s::bigint[])
 ORDER BY source <= %(cursor)s, source LIMIT 1
 """

@@ -41,7 +41,7 @@ def rescue_dead_processes(*, now: datetime) -> int:
     rescued when their leases expire.
     """
     bounds = {"first": UUID(bytes=_worker + bytes(8)), "last": UUID(bytes=_worker + b"\xff" * 8)}
-    dead = [lease for (lease,) in sql.run(LEASES_BETWEEN, bounds) if not is_alive(lease_pid(lease))]
+    dead = [lease for (lease,) in sql.run(FIND_LEASES, bounds) if not is_alive(lease_pid(lease))]
     if not dead:
         return 0
     count = _rescue(RESCUE_LEASES, {"leases": arrays.uuids(dead)}, now=now)
@@ -71,7 +71,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-LEASES_BETWEEN = """
+FIND_LEASES = """
 SELECT DISTINCT lease FROM deliveries_delivery WHERE state = 'sending' AND lease BETWEEN %(first)s AND %(last)s
 """
 

@@ -53,7 +53,7 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
             rows = [rows[index] for index in chosen]
             columns = arrays.columns(rows, COLUMNS)
         # After a connection lost during COMMIT it is unknown whether these were settled before.
-        known = {index for (index,) in sql.run(KNOWN_ATTEMPTS, columns)} if is_repeated else set()
+        known = {index for (index,) in sql.run(FIND_KNOWN_ATTEMPTS, columns)} if is_repeated else set()
         updated = {index for (index,) in sql.run(SETTLE, columns)}
         reach("half-settled")
         sql.change(RECORD_ATTEMPTS, columns)
@@ -128,7 +128,7 @@ def to_row(result: AttemptResult, *, attempt_id: UUID) -> dict[str, Any]:
         "started": result.started_at,
         "durations": result.exchange.duration,
         "urls": format_of(result.claim.destination.format).show_url(result.request.url),
-        "request_headers": shown_headers(result),
+        "request_headers": masked_headers(result),
         "outcomes": OUTCOMES[type(result.outcome)],
         "statuses": response.status if response else None,
         "response_headers": pg_safe("\n".join(lines)),
@@ -148,7 +148,7 @@ def next_state(decision: Decision) -> tuple[str, str | None, datetime | None]:
             return "pending", None, due_at
 
 
-def shown_headers(result: AttemptResult) -> str:
+def masked_headers(result: AttemptResult) -> str:
     """Return the request's header lines for the attempt log, with the values of the webhook's custom headers masked."""
     known = format_of(result.claim.destination.format).reserved_headers | {hops.HEADER.lower()}
     return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
@@ -160,7 +160,7 @@ def pg_safe(text: str) -> str:
 
 
 # Which attempts of a batch were settled before. An attempt belongs to one worker, so only this one can have done it.
-KNOWN_ATTEMPTS = """
+FIND_KNOWN_ATTEMPTS = """
 SELECT r.ordinal - 1
 FROM unnest(%(deliveries)s::uuid[], %(numbers)s::bigint[]) WITH ORDINALITY AS r (delivery_id, number, ordinal)
 JOIN deliveries_attempt a ON a.delivery_id = r.delivery_id AND a.number = r.number

@@ -20,7 +20,7 @@ class TooManyHops(InvalidHops):
     """The event has passed through this deployment, or through different deployments, too often."""
 
 
-def read(text: str) -> dict[str, int]:
+def parse(text: str) -> dict[str, int]:
     """Return the number of hops through each deployment; raises InvalidHops, TooManyHops for too many deployments."""
     counts: dict[str, int] = {}
     for part in text.split(",", MAX_DEPLOYMENTS * 4):
@@ -36,31 +36,31 @@ def read(text: str) -> dict[str, int]:
     return counts
 
 
-def require_few(text: str | None, *, deployment: str, limit: int) -> str | None:
+def validate(text: str | None, *, deployment: str, limit: int) -> str | None:
     """Return the header in normal form, to store with the event, or None without a header.
 
     Raises InvalidHops if it is malformed, and TooManyHops if it counts more than ``limit`` hops through ``deployment``.
     """
     if text is None:
         return None
-    counts = read(text)
+    counts = parse(text)
     if counts.get(deployment, 0) > limit:
         raise TooManyHops(
             f"Loop detected: the event has been published here {limit + 1} times in a row, each time caused by its own "
             "delivery. Make sure that no webhook leads back to this HookHub."
         )
-    return written(counts)
+    return to_header(counts)
 
 
-def after_this_one(text: str | None, *, deployment: str) -> str:
+def add_hop(text: str | None, *, deployment: str) -> str:
     """Return the header of a delivery: one hop more through ``deployment`` than ``text``, the event's own header."""
     if text is None:
         return f"{deployment}=1"
-    counts = read(text)
+    counts = parse(text)
     counts[deployment] = counts.get(deployment, 0) + 1
-    return written(counts)
+    return to_header(counts)
 
 
-def written(counts: dict[str, int]) -> str:
+def to_header(counts: dict[str, int]) -> str:
     """Return the counts as a header value."""
     return ", ".join(f"{deployment}={count}" for deployment, count in counts.items())

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries.models import Delivery, Event, is_waiting
+from deliveries.models import Delivery, Event, is_pending
 from hookhub.admin import filters
 from hookhub.admin.formatting import badge, printable, when
 from hookhub.admin.keyset import LogAdmin
@@ -40,7 +40,7 @@ class EventAdmin(LogAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         """Return the events that the user may see, annotated with whether they are still to be fanned out."""
         events: QuerySet[Event] = super().get_queryset(request)
-        return events.annotate(is_waiting=is_waiting())
+        return events.annotate(is_pending=is_pending())
 
     def served_by_index(self, wanted: dict[str, str]) -> set[str]:
         """Return the filters that one index of the table serves in the list's order."""
@@ -56,7 +56,7 @@ class EventAdmin(LogAdmin):
 
     @admin.display(description="Fan-out")
     def fanned_out(self, obj: Event) -> SafeString | str:
-        return badge("Pending", "waiting") if vars(obj)["is_waiting"] else "Done"
+        return badge("Pending", "waiting") if vars(obj)["is_pending"] else "Done"
 
     @admin.display(description="Accepted")
     def accepted(self, obj: Event) -> SafeString | str:
@@ -89,7 +89,7 @@ class EventAdmin(LogAdmin):
             ("Repository", event.repository.full_name if event.repository else "–"),
             ("Occurred", moment(event.occurred_at, now=now)),
             ("Accepted", moment(event.accepted_at, now=now)),
-            ("Fan-out", "Pending" if vars(event)["is_waiting"] else "Done"),
+            ("Fan-out", "Pending" if vars(event)["is_pending"] else "Done"),
             ("Idempotency key", printable(event.idempotency_key or "–")),
             ("Matches subscriptions to", ", ".join(event.topics)),
             ("Size", f"{len(bytes(event.payload)):,} bytes"),

@@ -184,7 +184,7 @@ def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
 def hops_of(header: str | None) -> str | None:
     """Return the hop counts to store for a HookHub-Hops header, or None; raise a 422 for an invalid header or loop."""
     try:
-        return hops.require_few(header, deployment=settings.HOOKHUB_DEPLOYMENT_ID, limit=settings.HOOKHUB_MAX_HOPS)
+        return hops.validate(header, deployment=settings.HOOKHUB_DEPLOYMENT_ID, limit=settings.HOOKHUB_MAX_HOPS)
     except hops.TooManyHops as error:
         raise loop_detected(str(error)) from error
     except hops.InvalidHops as error:

@@ -19,12 +19,12 @@ OURS, THEIRS = "0123456789ab", "ffffffffffff"
     ids=["an event of its own", "one of ours", "one of another deployment", "a header that was copied twice"],
 )
 def test_a_delivery_counts_this_deployment_once_more(came: str | None, sent: str) -> None:
-    assert hops.after_this_one(came, deployment=OURS) == sent
+    assert hops.add_hop(came, deployment=OURS) == sent
 
 
 @pytest.mark.parametrize("text", [None, f"{OURS}=3", f"{THEIRS}=99", f"{OURS}=2, {THEIRS}=1"])
 def test_what_passed_as_often_as_it_may_is_let_in(text: str | None) -> None:
-    assert hops.require_few(text, deployment=OURS, limit=3) == text
+    assert hops.validate(text, deployment=OURS, limit=3) == text
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_what_passed_as_often_as_it_may_is_let_in(text: str | None) -> None:
 )
 def test_what_passed_once_more_is_refused(text: str) -> None:
     with pytest.raises(hops.TooManyHops):
-        hops.require_few(text, deployment=OURS, limit=3)
+        hops.validate(text, deployment=OURS, limit=3)
 
 
 @pytest.mark.parametrize("text", ["", "1", f"{OURS}=0", f"{OURS}=-1", f"{OURS}=1;", f"{OURS}=10000", "x" * 100_000])
 def test_what_hookhub_did_not_write_is_refused_and_does_not_pass_for_no_header(text: str) -> None:
     with pytest.raises(hops.InvalidHops, match="is malformed"):
-        hops.require_few(text, deployment=OURS, limit=3)
+        hops.validate(text, deployment=OURS, limit=3)
 
 
 OWN = OwnHosts(

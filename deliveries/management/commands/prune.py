@@ -14,7 +14,7 @@ from deliveries.audit import Target
 from deliveries.db import sql
 from deliveries.db.ids import first_id_at
 from deliveries.maintenance.retention import Pruned, Round
-from deliveries.models import Delivery, Event, is_waiting
+from deliveries.models import Delivery, Event, is_pending
 
 
 class Command(BaseCommand):
@@ -85,7 +85,7 @@ def count_old(horizon: datetime) -> tuple[int, int]:
     """Return how many deliveries and events have expired, counted without a statement timeout."""
     goes = Q(id__lt=first_id_at(horizon), finished_at__lt=horizon)
     stays = Delivery.objects.filter(~goes, event_id=OuterRef("pk"))
-    events = Event.objects.filter(~Exists(stays), ~is_waiting(), id__lt=first_id_at(horizon))
+    events = Event.objects.filter(~Exists(stays), ~is_pending(), id__lt=first_id_at(horizon))
     with transaction.atomic():
         sql.run("SET LOCAL statement_timeout = 0", {})
         return Delivery.objects.filter(goes).count(), events.count()
