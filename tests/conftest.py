@@ -17,7 +17,7 @@ from redis import Redis
 
 from deliveries.models import Organization, Repository
 from deliveries.sending.sender import Sender, make_sender
-from hookhub.publishing.redis_stream.consumer import refused_of
+from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from tests.api import Caller
 from tests.receiver import Receiver
 from tests.story import Forge, ReadOnly, rows_for_several_tests
@@ -140,7 +140,7 @@ def stream(settings: Settings) -> Iterator[str]:
     url = settings.REDIS_URL
     yield settings.HOOKHUB_STREAM
     with Redis.from_url(url) as client:
-        client.delete(settings.HOOKHUB_STREAM, refused_of(settings.HOOKHUB_STREAM))
+        client.delete(settings.HOOKHUB_STREAM, dead_letter_stream(settings.HOOKHUB_STREAM))
 
 
 @pytest.fixture

@@ -219,7 +219,7 @@ def stream_entries_finished_before_they_are_stored() -> None:
     publish = Reader._publish
 
     def finish_first(self: Reader, entries: Sequence[Any], *, now: datetime) -> None:
-        self.consumer.finish(entries)
+        self.consumer.acknowledge(entries)
         time.sleep(AHEAD.total_seconds())
         publish(self, entries, now=now)
 

@@ -105,7 +105,7 @@ def messages() -> Iterator[str]:
             options = current_app.amqp.router.route({}, name)
             yield f"task {name} queue={options['queue'].name} ignore_result={task.ignore_result}"
     yield f"queue {settings.CELERY_TASK_DEFAULT_QUEUE}"
-    yield f"stream {settings.HOOKHUB_STREAM} group={consumer.GROUP} refused={consumer.refused_of('*')}"
+    yield f"stream {settings.HOOKHUB_STREAM} group={consumer.GROUP} refused={consumer.dead_letter_stream('*')}"
     yield f"stream fields {' '.join(entries.FIELDS)}"
     yield f"stream refused fields {' '.join(name.decode() for name in dead_letters.OURS)}"
     for pattern in source.redis_keys():

@@ -27,7 +27,7 @@ from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.event_types import registry
 from hookhub.management.commands import up
 from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
-from hookhub.publishing.redis_stream.consumer import refused_of
+from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from tests.api import Caller
 from tests.story import Forge, deliver_due
 
@@ -529,7 +529,7 @@ def test_what_is_done_with_refused_entries_is_in_the_audit_log(
     db: None, settings: Settings, stream: str, what: str, action: str
 ) -> None:
     with Redis.from_url(settings.REDIS_URL) as valkey:
-        valkey.xadd(refused_of(stream), {"event": json.dumps({"type": "push"})})
+        valkey.xadd(dead_letter_stream(stream), {"event": json.dumps({"type": "push"})})
 
     written = written_by(lambda: call("stream", what, "--all"))
 

@@ -17,7 +17,7 @@ from hookhub.event_types.registry import MAX_CUSTOM_TYPES, Taken
 from hookhub.event_types.schemas import MAX_STEPS, TOO_MANY_STEPS
 from hookhub.models import OwnEventType, Scope
 from hookhub.publishing.redis_stream import ingest
-from hookhub.publishing.redis_stream.entries import Entry, Readable, Refused, read
+from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, read
 from hookhub.publishing.redis_stream.ingest import store
 from tests.api import Caller, faults
 from tests.fake_hookhub import Answer, fake_hookhub
@@ -428,9 +428,9 @@ def test_a_check_that_takes_too_long_refuses_the_event_and_not_the_server(strict
 # Other entry points --------------------------------------------------------------------------------------------------
 
 
-def entry(number: int, content: object, field: bytes = b"event") -> Readable:
+def entry(number: int, content: object, field: bytes = b"event") -> ParsedEntry:
     found = read(Entry(f"{number}-1", (field, json.dumps(content).encode())))
-    assert isinstance(found, Readable)
+    assert isinstance(found, ParsedEntry)
     return found
 
 
@@ -453,7 +453,7 @@ def test_of_the_stream_only_the_entries_that_break_their_schema_are_refused(
         ("2-1", "data.repository.owner: must be of type string"),
         ("4-1", "events[1].data.repository.owner: must be of type string"),
     ]
-    assert all(isinstance(each, Refused) for each in refused)
+    assert all(isinstance(each, InvalidEntry) for each in refused)
     assert Event.objects.filter(organization=strict).count() == 2
     assert Event.objects.filter(organization=loose).count() == 1
 

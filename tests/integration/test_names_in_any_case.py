@@ -16,7 +16,7 @@ from deliveries.models import AuditEntry, Event, Organization, Repository
 from hookhub.models import ApiKey, Scope
 from hookhub.publishing import repositories
 from hookhub.publishing.parse import read
-from hookhub.publishing.redis_stream.entries import Entry, Readable
+from hookhub.publishing.redis_stream.entries import Entry, ParsedEntry
 from hookhub.publishing.redis_stream.ingest import store
 from tests.api import Caller, faults
 from tests.integration.test_admin_access import path_of
@@ -78,7 +78,7 @@ def test_an_entry_of_the_stream_about_a_name_in_another_case_is_refused_and_its_
     organization = Organization.objects.get()
     contents = [b'{"type": "push", "data": 1, "repository": "%s"}' % name for name in (b"WIDGETS", b"new")]
     entries = [
-        Readable(Entry(f"1772600000000-{number}", (b"event", content)), "acme", read(content, "application/json"))
+        ParsedEntry(Entry(f"1772600000000-{number}", (b"event", content)), "acme", read(content, "application/json"))
         for number, content in enumerate(contents)
     ]
 

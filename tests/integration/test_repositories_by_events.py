@@ -9,7 +9,7 @@ from deliveries.models import AuditEntry, Event, Organization, Repository
 from hookhub.models import Scope
 from hookhub.publishing import repositories
 from hookhub.publishing.parse import read
-from hookhub.publishing.redis_stream.entries import Entry, Readable
+from hookhub.publishing.redis_stream.entries import Entry, ParsedEntry
 from hookhub.publishing.redis_stream.ingest import store
 from tests.api import Caller, faults
 from tests.story import counted_statements
@@ -140,7 +140,7 @@ def test_the_first_entry_of_a_stream_creates_its_repository(acme: Organization) 
     content = b'{"type": "push", "data": 1, "repository": "acme/widgets", "id": "1"}'
     entry = Entry("1772600000000-0", (b"event", content))
 
-    refused = store([Readable(entry, "acme", read(content, "application/json"))], now=acme.created_at)
+    refused = store([ParsedEntry(entry, "acme", read(content, "application/json"))], now=acme.created_at)
 
     assert (refused, names()) == ([], ["widgets"])
 

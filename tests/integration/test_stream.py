@@ -17,10 +17,10 @@ from deliveries import pipeline
 from deliveries.models import Delivery, Event, Organization, Repository
 from hookhub.publishing.redis_stream import dead_letters
 from hookhub.publishing.redis_stream import reader as reading
-from hookhub.publishing.redis_stream.consumer import GROUP, START, Consumer, connect, refused_of
+from hookhub.publishing.redis_stream.consumer import GROUP, START, Consumer, connect, dead_letter_stream
 from hookhub.publishing.redis_stream.dead_letters import Counts
 from hookhub.publishing.redis_stream.entries import Entry
-from hookhub.publishing.redis_stream.reader import FIRST, FORGET_AFTER, LOOK_BEHIND_EVERY, Reader
+from hookhub.publishing.redis_stream.reader import DEREGISTER_AFTER, FIRST_BATCH, PENDING_CHECK_INTERVAL, Reader
 from testbed.proxy import Proxy
 from tests.api import Caller
 from tests.story import Forge, counted_statements
@@ -36,7 +36,7 @@ def stream(settings: Settings) -> Iterator[str]:
     settings.HOOKHUB_LEASE = timedelta(0)
     yield settings.HOOKHUB_STREAM
     with Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(settings.HOOKHUB_STREAM, refused_of(settings.HOOKHUB_STREAM))
+        client.delete(settings.HOOKHUB_STREAM, dead_letter_stream(settings.HOOKHUB_STREAM))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ class Workers:
             self._readers[name] = Reader(Consumer(self.client, stream=self.stream, name=name), clock=lambda: self.now)
         return self._readers[name]
 
-    def take(self, name: str = "first", *, later: timedelta = LOOK_BEHIND_EVERY) -> int:
+    def take(self, name: str = "first", *, later: timedelta = PENDING_CHECK_INTERVAL) -> int:
         """Read one batch, with the clock advanced by ``later``, by default far enough to claim stale entries."""
         self.now += later
         return self.reader(name).take()
@@ -99,7 +99,7 @@ def counts(valkey: Redis, stream: str) -> tuple[int, int, int]:
 
 
 def errors(valkey: Redis, stream: str) -> list[str]:
-    return [each.error for each in dead_letters.set_aside(valkey, stream)]
+    return [each.error for each in dead_letters.iterate(valkey, stream)]
 
 
 # What is stored -----------------------------------------------------------------------------------------------------
@@ -135,15 +135,15 @@ def test_the_events_own_time_goes_before_the_entrys(forge: Forge, workers: Worke
 def test_a_batch_is_stored_in_order_by_one_statement(
     forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
 ) -> None:
-    for number in range(FIRST):
+    for number in range(FIRST_BATCH):
         add(number, repository="widgets")
 
     with counted_statements() as seen:
-        assert workers.take() == FIRST
+        assert workers.take() == FIRST_BATCH
 
     assert sum("INSERT INTO deliveries_event" in statement for statement in seen) == 1
     assert sum('FROM "deliveries_repository"' in statement for statement in seen) == 1
-    assert stored() == list(range(FIRST))
+    assert stored() == list(range(FIRST_BATCH))
     assert counts(valkey, stream) == (0, 0, 0)
 
 
@@ -245,7 +245,7 @@ def test_what_was_stored_but_not_taken_out_is_not_published_again(
     for number in range(5):
         add(number)
     with monkeypatch.context() as patch:
-        patch.setattr(Consumer, "finish", die)
+        patch.setattr(Consumer, "acknowledge", die)
         with pytest.raises(Killed):
             workers.take("first")
     assert (stored(), counts(valkey, stream)) == (list(range(5)), (0, 5, 0))
@@ -343,7 +343,7 @@ def test_what_will_not_do_is_set_aside_and_its_neighbours_are_published(
 
     assert stored() == [1, 2, 5]
     assert counts(valkey, stream) == (0, 0, 4)
-    aside = {each.entry_id: each for each in dead_letters.set_aside(valkey, stream)}
+    aside = {each.entry_id: each for each in dead_letters.iterate(valkey, stream)}
     assert aside[broken].fields == [b"event", b'{"type": \xff']
     assert aside[broken].error == "The body is not valid UTF-8 at byte 9."
     assert aside[broken].refused_at == workers.now
@@ -362,7 +362,7 @@ def test_an_entry_with_many_fields_or_one_twice_is_set_aside_whole(
     workers.take()
 
     assert stored() == []
-    first, second = dead_letters.set_aside(valkey, stream)
+    first, second = dead_letters.iterate(valkey, stream)
     assert first.fields == [text.encode() for text in twice]
     assert second.fields == [text.encode() for text in many]
 
@@ -482,14 +482,14 @@ def test_redis_emptied_between_any_two_steps_costs_only_what_was_in_it(
     assert workers.take() == 1
 
     add("stored as it vanishes")
-    finish = Consumer.finish
+    finish = Consumer.acknowledge
 
     def vanish(consumer: Consumer, entries: Any) -> None:
         valkey.delete(stream)
         finish(consumer, entries)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Consumer, "finish", vanish)
+        patch.setattr(Consumer, "acknowledge", vanish)
         workers.take()
     add("again")
     workers.take_all()
@@ -533,7 +533,7 @@ def test_a_redis_without_memory_for_what_is_set_aside_goes_on_with_the_rest(
     for number in range(3):
         add(number, repository="nowhere")
     with monkeypatch.context() as patch:
-        patch.setattr(Consumer, "set_aside", be_full)
+        patch.setattr(Consumer, "iterate", be_full)
         workers.take()
         add("published")
         workers.take(later=timedelta(0))
@@ -561,25 +561,25 @@ def test_consumers_that_are_gone_are_forgotten_unless_they_have_something_in_han
         add(consumer is dead)
         taken = consumer.new(1)
         if consumer is not dead:
-            consumer.finish(taken)
+            consumer.acknowledge(taken)
 
-    assert here.forget(idle=FORGET_AFTER) == 0
-    assert here.forget(idle=timedelta(0)) >= 2
+    assert here.deregister_idle(idle=DEREGISTER_AFTER) == 0
+    assert here.deregister_idle(idle=timedelta(0)) >= 2
     assert names(valkey, stream) == {"dead"}
-    dead.leave()
+    dead.deregister()
     assert names(valkey, stream) == {"dead"}
 
     assert workers.take_all() == 1
-    dead.leave()
+    dead.deregister()
     assert "dead" not in names(valkey, stream)
 
 
 def test_a_group_that_is_gone_has_nothing_to_take_over_and_nobody_to_forget(valkey: Redis, stream: str) -> None:
     consumer = Consumer(valkey, stream=stream, name="early")
 
-    assert consumer.abandoned(10, idle=timedelta(0), cursor=START) == (START, [])
-    assert consumer.forget(idle=timedelta(0)) == 0
-    consumer.leave()
+    assert consumer.claim_stale(10, idle=timedelta(0), cursor=START) == (START, [])
+    assert consumer.deregister_idle(idle=timedelta(0)) == 0
+    consumer.deregister()
     assert dead_letters.count(valkey, stream) == Counts(waiting=0, in_hand=0, refused=0, oldest_at=None)
 
 

@@ -16,7 +16,7 @@ from redis.retry import Retry
 
 from deliveries.models import Event as StoredEvent
 from hookhub.client import Event, HookHubError
-from hookhub.publishing.redis_stream.consumer import Consumer, connect, refused_of
+from hookhub.publishing.redis_stream.consumer import Consumer, connect, dead_letter_stream
 from hookhub.publishing.redis_stream.reader import Reader
 from hookhub.stream_client import DEFAULT_STREAM, MAX_BATCH_EVENTS, NotPublished, StreamPublisher
 from tests.story import Forge
@@ -27,7 +27,7 @@ def stream(settings: Settings) -> Iterator[str]:
     name = f"test:{uuid4().hex}"
     yield name
     with Redis.from_url(settings.REDIS_URL) as client:
-        client.delete(name, refused_of(name))
+        client.delete(name, dead_letter_stream(name))
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_many_are_written_in_order_and_written_again_are_published_once(
         Consumer(client, stream=stream, name="first").new(1)
     read_all(settings, stream, now=now)
     assert [int(bytes(event.payload)) for event in StoredEvent.objects.order_by("id")] == list(range(count))
-    assert length(settings, refused_of(stream)) == 0
+    assert length(settings, dead_letter_stream(stream)) == 0
 
 
 def test_nothing_is_nothing(publisher: StreamPublisher, settings: Settings, stream: str) -> None:

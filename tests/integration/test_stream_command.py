@@ -14,7 +14,7 @@ from redis import Redis
 
 from deliveries.models import Event, Repository
 from hookhub.publishing.redis_stream import dead_letters
-from hookhub.publishing.redis_stream.consumer import Consumer, connect, refused_of
+from hookhub.publishing.redis_stream.consumer import Consumer, connect, dead_letter_stream
 from hookhub.publishing.redis_stream.reader import Reader
 from tests.story import Forge
 
@@ -52,12 +52,12 @@ def add(valkey: Redis, stream: str, **event: object) -> str:
 
 
 @pytest.fixture
-def set_aside(forge: Forge, reader: Reader, valkey: Redis, stream: str, now: datetime) -> list[str]:
+def iterate(forge: Forge, reader: Reader, valkey: Redis, stream: str, now: datetime) -> list[str]:
     """Return the ids of three dead-lettered entries."""
     for number in range(3):
         add(valkey, stream, data=number, repository="gadgets")
     reader.take()
-    return [each.id for each in dead_letters.set_aside(valkey, stream)]
+    return [each.id for each in dead_letters.iterate(valkey, stream)]
 
 
 def test_a_stream_that_nobody_has_used_is_empty(stream: str) -> None:
@@ -102,7 +102,7 @@ def test_one_is_shown_in_full(reader: Reader, forge: Forge, valkey: Redis, strea
     content = b'{"type": "push", "data": "' + b"x" * 500 + b"\x1b[2J\xff"
     entry = valkey.xadd(stream, {"event": content, "organization": "acme"})
     reader.take()
-    [each] = dead_letters.set_aside(valkey, stream)
+    [each] = dead_letters.iterate(valkey, stream)
 
     shown = run("show", each.id)
 
@@ -164,7 +164,7 @@ def test_what_is_set_aside_meanwhile_is_not_put_back_with_all(
     set_aside: list[str], valkey: Redis, stream: str, reader: Reader, now: datetime
 ) -> None:
     listed = []
-    for each in dead_letters.set_aside(valkey, stream):
+    for each in dead_letters.iterate(valkey, stream):
         listed.append(each.id)
         dead_letters.retry(valkey, stream, each.id)
         reader.take()
@@ -174,7 +174,7 @@ def test_what_is_set_aside_meanwhile_is_not_put_back_with_all(
 
 
 def test_what_a_person_wrote_among_the_refused_is_listed_too(valkey: Redis, stream: str) -> None:
-    valkey.xadd(refused_of(stream), {"event": "{}"})
+    valkey.xadd(dead_letter_stream(stream), {"event": "{}"})
 
     assert "not written by a worker" in run("refused")
 

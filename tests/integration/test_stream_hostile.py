@@ -9,9 +9,9 @@ from redis.exceptions import ResponseError
 
 from deliveries.models import Event
 from hookhub.publishing.redis_stream import consumer as consuming
-from hookhub.publishing.redis_stream.consumer import MAX_BATCH_BYTES, Consumer, connect, refused_of
-from hookhub.publishing.redis_stream.entries import Entry, Refused
-from hookhub.publishing.redis_stream.reader import LOOK_BEHIND_EVERY, Reader
+from hookhub.publishing.redis_stream.consumer import MAX_BATCH_BYTES, Consumer, connect, dead_letter_stream
+from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry
+from hookhub.publishing.redis_stream.reader import PENDING_CHECK_INTERVAL, Reader
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,7 +45,7 @@ def test_a_stream_shut_by_the_last_id_there_is_is_read_to_its_end_and_made_anew(
 
     # Only at its next check for stale entries does the reader find that nothing is left.
     assert reader.take() == 2
-    moment += LOOK_BEHIND_EVERY
+    moment += PENDING_CHECK_INTERVAL
     assert reader.take() == 0
     valkey.xadd(stream, {"event": EVENT})
     assert reader.take() == 1
@@ -63,7 +63,7 @@ def test_a_stream_is_made_anew_only_when_its_last_id_is_far_in_the_future(
     assert not consumer.reopen(now=now), "while an entry waits"
     entries = consumer.new(1)
     assert not consumer.reopen(now=now), "while a worker has it"
-    consumer.finish(entries)
+    consumer.acknowledge(entries)
 
     assert consumer.reopen(now=now) is is_made_anew
     assert bool(valkey.exists(stream)) is not is_made_anew
@@ -77,23 +77,23 @@ def test_a_batch_is_taken_no_further_than_its_bytes_whatever_the_last_one_was(
         valkey.xadd(stream, {"event": quarter})
 
     assert [len(consumer.new(500)), len(consumer.new(500))] == [4, 2]
-    assert len(consumer.own(500)) == 4
-    _, abandoned = consumer.abandoned(500, idle=timedelta(0), cursor=consuming.START)
+    assert len(consumer.pending(500)) == 4
+    _, abandoned = consumer.claim_stale(500, idle=timedelta(0), cursor=consuming.START)
     assert len(abandoned) == 4
 
 
 def test_the_oldest_refused_entries_make_room_for_new_ones(
     consumer: Consumer, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch, now: datetime
 ) -> None:
-    monkeypatch.setattr(consuming, "MAX_REFUSED", 100)
+    monkeypatch.setattr(consuming, "MAX_DEAD_LETTERS", 100)
     for _ in range(350):
         valkey.xadd(stream, {"rubbish": "x"})
     entries = consumer.new(500)
 
-    consumer.set_aside([Refused(entry, "no") for entry in entries], now=now)
+    consumer.iterate([InvalidEntry(entry, "no") for entry in entries], now=now)
 
     # Redis trims by whole nodes of a hundred entries.
-    assert 100 <= valkey.xlen(refused_of(stream)) <= 200
+    assert 100 <= valkey.xlen(dead_letter_stream(stream)) <= 200
     assert valkey.xlen(stream) == 0
 
 
@@ -105,9 +105,9 @@ def test_of_a_refused_entry_longer_than_any_request_its_error_is_kept_and_not_it
     [entry] = consumer.new(1)
     assert isinstance(entry, Entry)
 
-    consumer.set_aside([Refused(entry, "The entry is too long.")], now=now)
+    consumer.iterate([InvalidEntry(entry, "The entry is too long.")], now=now)
 
-    [(_, fields)] = valkey.execute_command("XRANGE", refused_of(stream), "-", "+")
+    [(_, fields)] = valkey.execute_command("XRANGE", dead_letter_stream(stream), "-", "+")
     kept = dict(zip(fields[::2], fields[1::2], strict=True))
     assert (kept[b"error"], kept[b"entry"]) == (b"The entry is too long.", entry_id)
     assert kept[b"dropped"] == b"2005 bytes, more than HOOKHUB_REQUEST_LIMIT"

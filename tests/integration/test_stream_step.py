@@ -33,7 +33,7 @@ def valkey(settings: Settings, stream: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def step(monkeypatch: pytest.MonkeyPatch) -> Iterator[StreamStep]:
-    monkeypatch.setattr(bootstep, "CATCH_BREATH", bootstep.CATCH_BREATH / 100)
+    monkeypatch.setattr(bootstep, "RETRY_DELAY", bootstep.RETRY_DELAY / 100)
     made = StreamStep(None)
     yield made
     made.stop(None)
@@ -111,7 +111,7 @@ def test_without_redis_it_says_so_once_and_stops_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     settings.REDIS_URL = request.getfixturevalue(kind)
-    monkeypatch.setattr("hookhub.publishing.redis_stream.consumer.PATIENCE", bootstep.BLOCK / 10)
+    monkeypatch.setattr("hookhub.publishing.redis_stream.consumer.SOCKET_TIMEOUT", bootstep.BLOCK / 10)
     tried = threading.Semaphore(0)
     take = Reader.take
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pytest_django import Settings
 
-from hookhub.publishing.redis_stream.entries import Entry, Readable, Refused, moment_of, read
+from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, moment_of, read
 from hookhub.publishing.redis_stream.reader import MAX_READ, MAX_READ_BYTES, next_count
 
 ID = "1772625600123-4"
@@ -16,20 +16,20 @@ def entry(*fields: bytes, entry_id: str = ID) -> Entry:
     return Entry(entry_id, fields)
 
 
-def readable(*fields: bytes, entry_id: str = ID) -> Readable:
+def readable(*fields: bytes, entry_id: str = ID) -> ParsedEntry:
     outcome = read(entry(*fields, entry_id=entry_id))
-    assert isinstance(outcome, Readable), outcome
+    assert isinstance(outcome, ParsedEntry), outcome
     return outcome
 
 
 def error(*fields: bytes) -> str:
     outcome = read(entry(*fields))
-    assert isinstance(outcome, Refused), outcome
+    assert isinstance(outcome, InvalidEntry), outcome
     assert outcome.entry == entry(*fields)
     return outcome.error
 
 
-def keys(outcome: Readable) -> list[str | None]:
+def keys(outcome: ParsedEntry) -> list[str | None]:
     return [event.key for event in outcome.parsed.events]
 
 

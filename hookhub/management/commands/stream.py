@@ -20,7 +20,7 @@ from deliveries.audit import Target
 from hookhub.admin.formatting import printable
 from hookhub.publishing.redis_stream import dead_letters
 from hookhub.publishing.redis_stream.consumer import connect
-from hookhub.publishing.redis_stream.dead_letters import Counts, SetAside
+from hookhub.publishing.redis_stream.dead_letters import Counts, DeadLetter
 
 WHAT = ("counts", "refused", "show", "retry", "delete")
 ID = re.compile(r"\d+-\d+")
@@ -54,10 +54,10 @@ class Command(BaseCommand):
         stream = settings.HOOKHUB_STREAM
         if not stream:
             raise CommandError("Publishing through Redis is disabled (HOOKHUB_STREAM=off).")
-        for refused_id in options["ids"]:
-            if not ID.fullmatch(refused_id):
+        for letter_id in options["ids"]:
+            if not ID.fullmatch(letter_id):
                 raise CommandError(
-                    f"{refused_id!r} is not an id such as 1772625600000-0; `stream refused` lists the ids."
+                    f"{letter_id!r} is not an id such as 1772625600000-0; `stream refused` lists the ids."
                 )
         client = connect(settings.REDIS_URL)
         try:
@@ -92,7 +92,7 @@ class Command(BaseCommand):
     def _list(self, client: Redis, stream: str, *, limit: int) -> None:
         total = dead_letters.count(client, stream).refused
         listed = 0
-        for each in islice(dead_letters.set_aside(client, stream), max(0, limit)):
+        for each in islice(dead_letters.iterate(client, stream), max(0, limit)):
             self.stdout.write(f"{each.id}  {each.refused_at:%Y-%m-%d %H:%M:%S}  {printable(each.error)}")
             self.stdout.write(f"    {brief(each)}")
             listed += 1
@@ -104,10 +104,10 @@ class Command(BaseCommand):
     def _show(self, client: Redis, stream: str, ids: list[str]) -> None:
         if not ids:
             raise CommandError("Specify an id from `stream refused`.")
-        for refused_id in ids:
-            each = dead_letters.find(client, stream, refused_id)
+        for letter_id in ids:
+            each = dead_letters.find(client, stream, letter_id)
             if each is None:
-                raise CommandError(f"{refused_id} is not a dead letter.")
+                raise CommandError(f"{letter_id} is not a dead letter.")
             self.stdout.write(f"{each.id}  dead-lettered {each.refused_at.isoformat()}  published as {each.entry_id}")
             self.stdout.write(printable(each.error))
             for name, value in zip(each.fields[::2], each.fields[1::2], strict=True):
@@ -117,14 +117,14 @@ class Command(BaseCommand):
         """Apply ``act`` to the given dead letters, or to all; return the number of successes."""
         if bool(options["ids"]) == options["all"]:
             raise CommandError("Specify ids from `stream refused`, or --all.")
-        ids = [each.id for each in dead_letters.set_aside(client, stream)] if options["all"] else options["ids"]
+        ids = [each.id for each in dead_letters.iterate(client, stream)] if options["all"] else options["ids"]
         record(options["what"], stream, ids)
         done = 0
-        for refused_id in ids:
-            if act(client, stream, refused_id):
+        for letter_id in ids:
+            if act(client, stream, letter_id):
                 done += 1
             elif not options["all"]:
-                self.stderr.write(f"{refused_id} is not a dead letter.")
+                self.stderr.write(f"{letter_id} is not a dead letter.")
         return done
 
 
@@ -146,7 +146,7 @@ def told(counts: Counts, *, now: datetime) -> str:
     return line
 
 
-def brief(each: SetAside) -> str:
+def brief(each: DeadLetter) -> str:
     """Return the beginning of what was published, for a list."""
     pairs = zip(each.fields[::2], each.fields[1::2], strict=True)
     return " ".join(f"{printable(name)} {printable(value[:SHOWN_OF_A_FIELD])}" for name, value in islice(pairs, 3))

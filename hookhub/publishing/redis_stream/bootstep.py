@@ -22,7 +22,7 @@ log = logging.getLogger("hookhub.stream")
 # How long a read blocks in Redis when there is nothing new. It can delay the shutdown of a worker by as long.
 BLOCK = timedelta(milliseconds=500)
 # The pause between two attempts while Redis or the database is unavailable.
-CATCH_BREATH = timedelta(seconds=1)
+RETRY_DELAY = timedelta(seconds=1)
 STOPS_WITHIN = timedelta(seconds=3)
 
 
@@ -39,7 +39,7 @@ class StreamStep(bootsteps.StartStopStep):
         super().__init__(worker, **options)
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self._trouble = ""
+        self._problem = ""
 
     def include_if(self, worker: Any) -> bool:
         """Return whether publishing through Redis is enabled."""
@@ -76,8 +76,8 @@ class StreamStep(bootsteps.StartStopStep):
         while not self._stopped.is_set():
             self._take(reader)
         try:
-            if not self._trouble:
-                consumer.leave()
+            if not self._problem:
+                consumer.deregister()
         except (RedisError, OSError) as error:
             log.info("Could not deregister the consumer of the stream (harmless): %s", error)
         consumer.close()
@@ -98,16 +98,16 @@ class StreamStep(bootsteps.StartStopStep):
             connection.close()
             self._wait(f"Reading the stream failed ({error!r})", error, is_bug=True)
         else:
-            if self._trouble:
+            if self._problem:
                 log.warning("Reading of the stream resumed")
-                self._trouble = ""
+                self._problem = ""
 
-    def _wait(self, trouble: str, error: Exception, *, is_bug: bool = False) -> None:
+    def _wait(self, problem: str, error: Exception, *, is_bug: bool = False) -> None:
         """Log a problem once, however long it lasts, and pause."""
-        if trouble != self._trouble:
-            log.warning("%s: %s; nothing is lost, retrying", trouble, error, exc_info=is_bug)
-            self._trouble = trouble
-        self._stopped.wait(CATCH_BREATH.total_seconds())
+        if problem != self._problem:
+            log.warning("%s: %s; nothing is lost, retrying", problem, error, exc_info=is_bug)
+            self._problem = problem
+        self._stopped.wait(RETRY_DELAY.total_seconds())
 
 
 def name_of_this_process() -> str:

@@ -11,20 +11,20 @@ from redis.exceptions import ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
-from hookhub.publishing.redis_stream.entries import Entry, Refused
+from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry
 
 GROUP = "hookhub"
 START = "0-0"
 # The socket timeout. It is longer than any time for which Redis is asked to block.
-PATIENCE = timedelta(seconds=2)
+SOCKET_TIMEOUT = timedelta(seconds=2)
 MAX_ERROR_LENGTH = 2000
 # Entries that one transaction moves to the dead-letter stream.
-SET_ASIDE_AT_ONCE = 100
+DEAD_LETTERS_AT_ONCE = 100
 
 # A batch ends with the entry that reaches this size: the size of an entry is known only once it has been read.
 MAX_BATCH_BYTES = 16 << 20
 # The dead-letter stream is trimmed to its newest entries, so that invalid events cannot fill Redis.
-MAX_REFUSED = 10_000
+MAX_DEAD_LETTERS = 10_000
 # Redis generates ids from its clock, but a producer can choose one far in the future. XADD then fails for every
 # producer whose ids are lower, and after the highest possible id for all of them.
 MAX_ID_AHEAD = timedelta(days=1)
@@ -88,7 +88,7 @@ return redis.call('DEL', KEYS[1])
 
 # DELCONSUMER also drops the consumer's pending entries, and no consumer would ever read them again. The check and the
 # deletion are therefore one atomic script.
-FORGET = """
+DEREGISTER = """
 local forgotten = 0
 for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
     local known = {}
@@ -105,7 +105,7 @@ return forgotten
 """
 
 
-def refused_of(stream: str) -> str:
+def dead_letter_stream(stream: str) -> str:
     """Return the name of a stream's dead-letter stream."""
     return f"{stream}:refused"
 
@@ -117,9 +117,9 @@ def connect(url: str) -> Redis:
     """
     # On TCP connections redis-py would subscribe to maintenance notifications, which requires RESP3.
     pool = ConnectionPool.from_url(url, maint_notifications_config=MaintNotificationsConfig(enabled=False))
-    patience = PATIENCE.total_seconds()
+    timeout = SOCKET_TIMEOUT.total_seconds()
     # REDIS_URL may set these options for its other users.
-    pool.connection_kwargs |= {"protocol": 2, "socket_timeout": patience, "socket_connect_timeout": patience}
+    pool.connection_kwargs |= {"protocol": 2, "socket_timeout": timeout, "socket_connect_timeout": timeout}
     pool.connection_kwargs |= {"retry": Retry(NoBackoff(), 0), "decode_responses": False}
     client = Redis.from_pool(pool)
     # redis-py would parse an entry's fields into a dict, which loses those whose name is repeated.
@@ -160,19 +160,19 @@ class Consumer:
         except ResponseError as error:
             if not self._is_group_gone(error):
                 raise
-            self._found_group()
+            self._create_group()
             return []
         return entries_of(told[0][1]) if told else []
 
-    def own(self, most: int) -> list[Entry]:
+    def pending(self, most: int) -> list[Entry]:
         """Return up to ``most`` of this consumer's pending entries, oldest first."""
         return self._read(most, after=START)
 
-    def abandoned(self, most: int, *, idle: timedelta, cursor: str) -> tuple[str, list[Entry]]:
+    def claim_stale(self, most: int, *, idle: timedelta, cursor: str) -> tuple[str, list[Entry]]:
         """Claim entries that have been pending elsewhere for ``idle``; return the next cursor and the entries.
 
         A cursor of START means that the scan is complete. Of an entry that was deleted from the stream Redis 6.2
-        returns nothing here, but claims it all the same: it is then among this consumer's ``own``.
+        returns nothing here, but claims it all the same: it is then among this consumer's ``pending`` ones.
         """
         arguments = (GROUP, self._name, round(idle.total_seconds() * 1000), cursor, most, MAX_BATCH_BYTES)
         try:
@@ -183,7 +183,7 @@ class Consumer:
             return START, []
         return told[0].decode(), entries_of(told[1])
 
-    def finish(self, entries: Sequence[Entry]) -> None:
+    def acknowledge(self, entries: Sequence[Entry]) -> None:
         """Acknowledge stored entries and delete them from the stream."""
         ids = [entry.id for entry in entries]
         if ids:
@@ -192,22 +192,22 @@ class Consumer:
                 transaction.xdel(self._stream, *ids)
                 transaction.execute()
 
-    def set_aside(self, refused: Sequence[Refused], *, now: datetime) -> None:
+    def dead_letter(self, rejected: Sequence[InvalidEntry], *, now: datetime) -> None:
         """Move invalid entries to the dead-letter stream, each with its error."""
-        aside = refused_of(self._stream)
-        for start in range(0, len(refused), SET_ASIDE_AT_ONCE):
+        dead_letters = dead_letter_stream(self._stream)
+        for start in range(0, len(rejected), DEAD_LETTERS_AT_ONCE):
             with self._redis.pipeline() as transaction:
-                for each in refused[start : start + SET_ASIDE_AT_ONCE]:
+                for each in rejected[start : start + DEAD_LETTERS_AT_ONCE]:
                     error = each.error[:MAX_ERROR_LENGTH].encode(errors="backslashreplace")
                     ours = ["error", error, "entry", each.entry.id, "refused_at", now.isoformat()]
                     transaction.xack(self._stream, GROUP, each.entry.id)
                     transaction.xdel(self._stream, each.entry.id)
                     kept = _kept_of(each.entry)
-                    ask(transaction, "XADD", aside, "MAXLEN", "~", MAX_REFUSED, "*", *ours, *kept)
+                    ask(transaction, "XADD", dead_letters, "MAXLEN", "~", MAX_DEAD_LETTERS, "*", *ours, *kept)
                 done = transaction.execute()
             # If XACK counted none, another worker has claimed the entry meanwhile, and moved it: delete our copy.
             if doubled := [written for was_ours, _, written in zip(*[iter(done)] * 3, strict=True) if not was_ours]:
-                self._redis.xdel(aside, *doubled)
+                self._redis.xdel(dead_letters, *doubled)
 
     def reopen(self, *, now: datetime) -> bool:
         """Delete the stream if it is empty and its last id is far in the future; return whether it was deleted.
@@ -217,22 +217,22 @@ class Consumer:
         latest = round((now + MAX_ID_AHEAD).timestamp() * 1000)
         return bool(ask(self._redis, "EVAL", REOPEN, 1, self._stream, latest))
 
-    def forget(self, *, idle: timedelta) -> int:
+    def deregister_idle(self, *, idle: timedelta) -> int:
         """Delete the consumers that have no pending entries and have been idle for ``idle``; return their number."""
-        return self._forget(idle, name="")
+        return self._deregister(idle, name="")
 
-    def leave(self) -> None:
+    def deregister(self) -> None:
         """Delete this consumer, unless it has pending entries, which another consumer will claim."""
-        self._forget(timedelta(0), name=self._name)
+        self._deregister(timedelta(0), name=self._name)
 
     def close(self) -> None:
         """Close the connection."""
         self._redis.close()
 
-    def _forget(self, idle: timedelta, *, name: str) -> int:
+    def _deregister(self, idle: timedelta, *, name: str) -> int:
         milliseconds = round(idle.total_seconds() * 1000)
         try:
-            return int(ask(self._redis, "EVAL", FORGET, 1, self._stream, GROUP, milliseconds, name))
+            return int(ask(self._redis, "EVAL", DEREGISTER, 1, self._stream, GROUP, milliseconds, name))
         except ResponseError as error:
             if not self._is_group_gone(error):
                 raise
@@ -244,11 +244,11 @@ class Consumer:
         except ResponseError as error:
             if not self._is_group_gone(error):
                 raise
-            self._found_group()
+            self._create_group()
             return []
         return entries_of(told)
 
-    def _found_group(self) -> None:
+    def _create_group(self) -> None:
         """Create the group, and the stream if necessary, to be read from its first entry."""
         try:
             self._redis.xgroup_create(self._stream, GROUP, id="0", mkstream=True)

@@ -8,7 +8,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError, WatchError
 
-from hookhub.publishing.redis_stream.consumer import GROUP, ask, entries_of, refused_of
+from hookhub.publishing.redis_stream.consumer import GROUP, ask, dead_letter_stream, entries_of
 from hookhub.publishing.redis_stream.entries import Entry
 
 PAGE = 100
@@ -30,7 +30,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class DeadLetter:
     """A dead letter: ``id`` in the dead-letter stream, ``entry_id`` in the stream, and the producer's own fields."""
 
     id: str
@@ -44,7 +44,7 @@ def count(client: Redis, stream: str) -> Counts:
     """Count the entries of the stream and of its dead-letter stream; raise redis-py's errors."""
     with client.pipeline(transaction=False) as asking:
         asking.xlen(stream)
-        asking.xlen(refused_of(stream))
+        asking.xlen(dead_letter_stream(stream))
         ask(asking, "XRANGE", stream, "-", "+", "COUNT", 1)
         asking.xpending(stream, GROUP)
         length, refused, oldest, pending = asking.execute(raise_on_error=False)
@@ -62,38 +62,38 @@ def count(client: Redis, stream: str) -> Counts:
     )
 
 
-def set_aside(client: Redis, stream: str) -> Iterator[SetAside]:
+def iterate(client: Redis, stream: str) -> Iterator[DeadLetter]:
     """Yield the dead letters, oldest first, up to the newest one at the time of the call."""
-    aside = refused_of(stream)
-    last = ask(client, "XREVRANGE", aside, "+", "-", "COUNT", 1)
+    letters = dead_letter_stream(stream)
+    last = ask(client, "XREVRANGE", letters, "+", "-", "COUNT", 1)
     if not last:
         return
     after, end = "-", last[0][0]
-    while page := entries_of(ask(client, "XRANGE", aside, after, end, "COUNT", PAGE)):
+    while page := entries_of(ask(client, "XRANGE", letters, after, end, "COUNT", PAGE)):
         yield from map(_read, page)
         after = f"({page[-1].id}"
 
 
-def find(client: Redis, stream: str, refused_id: str) -> SetAside | None:
+def find(client: Redis, stream: str, letter_id: str) -> DeadLetter | None:
     """Return one dead letter, or None if there is none with this id."""
-    found = entries_of(ask(client, "XRANGE", refused_of(stream), refused_id, refused_id))
+    found = entries_of(ask(client, "XRANGE", dead_letter_stream(stream), letter_id, letter_id))
     return _read(found[0]) if found else None
 
 
-def retry(client: Redis, stream: str, refused_id: str) -> bool:
+def retry(client: Redis, stream: str, letter_id: str) -> bool:
     """Move a dead letter back to the stream as its producer wrote it; return whether it was still there."""
-    aside = refused_of(stream)
+    letters = dead_letter_stream(stream)
     while True:
         transaction: Any
         with client.pipeline() as transaction:
             # WATCH: it must not be moved back twice if two operators retry it at the same time.
-            transaction.watch(aside)
-            found = entries_of(ask(transaction, "XRANGE", aside, refused_id, refused_id))
+            transaction.watch(letters)
+            found = entries_of(ask(transaction, "XRANGE", letters, letter_id, letter_id))
             if not found:
                 return False
             transaction.multi()
             ask(transaction, "XADD", stream, "*", *_read(found[0]).fields)
-            transaction.xdel(aside, refused_id)
+            transaction.xdel(letters, letter_id)
             try:
                 transaction.execute()
             except WatchError:
@@ -101,18 +101,18 @@ def retry(client: Redis, stream: str, refused_id: str) -> bool:
             return True
 
 
-def delete(client: Redis, stream: str, refused_id: str) -> bool:
+def delete(client: Redis, stream: str, letter_id: str) -> bool:
     """Delete a dead letter permanently; return whether it was still there."""
-    return bool(client.xdel(refused_of(stream), refused_id))
+    return bool(client.xdel(dead_letter_stream(stream), letter_id))
 
 
-def _read(entry: Entry) -> SetAside:
+def _read(entry: Entry) -> DeadLetter:
     size = 2 * len(OURS)
     if tuple(entry.fields[:size:2]) != OURS:
         moment = _moment(entry.id) or datetime.now(UTC)
-        return SetAside(entry.id, "not written by a worker", entry.id, moment, entry.fields)
+        return DeadLetter(entry.id, "not written by a worker", entry.id, moment, entry.fields)
     error, entry_id, refused_at = (value.decode(errors="replace") for value in entry.fields[1:size:2])
-    return SetAside(entry.id, error, entry_id, datetime.fromisoformat(refused_at), entry.fields[size:])
+    return DeadLetter(entry.id, error, entry_id, datetime.fromisoformat(refused_at), entry.fields[size:])
 
 
 def _moment(entry_id: str) -> datetime | None:

@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Readable:
+class ParsedEntry:
     """A parsed entry; each of its events has an idempotency key.
 
     ``organization`` is the slug that the entry names, or None. ``hops`` is the HookHub-Hops header of the delivery in
@@ -49,37 +49,37 @@ class Readable:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class InvalidEntry:
     """An invalid entry, with an error message for its producer that names the field."""
 
     entry: Entry
     error: str
 
 
-def read(entry: Entry) -> Readable | Refused:
+def read(entry: Entry) -> ParsedEntry | InvalidEntry:
     """Parse an entry's event or events."""
     names = entry.fields[::2]
     given = dict(zip(names, entry.fields[1::2], strict=True))
     if len(given) < len(names):
-        return Refused(entry, "A field is repeated; use `events` to publish several events.")
+        return InvalidEntry(entry, "A field is repeated; use `events` to publish several events.")
     if fault := _fault_in(given):
-        return Refused(entry, fault)
+        return InvalidEntry(entry, fault)
     try:
         parsed, content = _events(given)
         passed = parse.hops_of(given[b"hops"].decode(errors="replace") if b"hops" in given else None)
     except Refusal as refusal:
-        return Refused(entry, error_text(refusal))
+        return InvalidEntry(entry, error_text(refusal))
     named = {event.organization for event in parsed.events if event.organization is not None}
     if slug := _slug(given.get(b"organization", b"")):
         named.add(slug)
     if len(named) > 1:
         several = " and ".join(sorted(named))
         error = f"organization: all events of an entry must belong to the same organization, not to {several}"
-        return Refused(entry, error)
+        return InvalidEntry(entry, error)
     parsed = _with_keys(parsed, entry, content)
     if len({event.key for event in parsed.events}) < len(parsed.events):
-        return Refused(entry, "id: is used by two events of this entry")
-    return Readable(entry, named.pop() if named else None, parsed, passed)
+        return InvalidEntry(entry, "id: is used by two events of this entry")
+    return ParsedEntry(entry, named.pop() if named else None, parsed, passed)
 
 
 def error_text(refusal: Refusal) -> str:

@@ -17,7 +17,7 @@ from hookhub.event_types.schemas import MAX_STEPS, Budget
 from hookhub.http.errors import Refusal, invalid
 from hookhub.publishing.parse import MAX_EVENTS, ParsedRequest
 from hookhub.publishing.publish import KEY_REUSED
-from hookhub.publishing.redis_stream.entries import Entry, Readable, Refused, error_text, moment_of
+from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, error_text, moment_of
 from hookhub.publishing.translate import translate
 
 Each = TypeVar("Each")
@@ -39,38 +39,38 @@ class Ready:
         return sum(len(event.payload) for event in self.events)
 
 
-def store(read: Sequence[Readable], *, now: datetime) -> list[Refused]:
+def store(read: Sequence[ParsedEntry], *, now: datetime) -> list[InvalidEntry]:
     """Store the events of all valid entries, and return the invalid entries; idempotent.
 
     Raise django.db's errors when the database fails and no entry is at fault. Some of the entries may be stored by
     then; retrying with all of them is safe.
     """
     outcomes = prepare(read, now=now)
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Refused)]
+    rejected = [outcome for outcome in outcomes if isinstance(outcome, InvalidEntry)]
     for portion in portions([outcome for outcome in outcomes if isinstance(outcome, Ready)]):
-        refused += _accept(portion, now=now)
-    return refused
+        rejected += _accept(portion, now=now)
+    return rejected
 
 
-def prepare(read: Sequence[Readable], *, now: datetime) -> list[Ready | Refused]:
+def prepare(read: Sequence[ParsedEntry], *, now: datetime) -> list[Ready | InvalidEntry]:
     """Resolve names, validate and build the events of entries; return one outcome for each, in order."""
     organizations = _organizations({each.organization for each in read})
-    outcomes: dict[str, Ready | Refused] = {}
-    groups: dict[Organization, list[Readable]] = {}
+    outcomes: dict[str, Ready | InvalidEntry] = {}
+    groups: dict[Organization, list[ParsedEntry]] = {}
     for each in read:
         organization = organizations.get(each.organization)
         if organization is not None:
             groups.setdefault(organization, []).append(each)
         elif each.organization is not None:
-            outcomes[each.entry.id] = Refused(each.entry, f"organization: {each.organization} does not exist")
+            outcomes[each.entry.id] = InvalidEntry(each.entry, f"organization: {each.organization} does not exist")
         else:
             why = "organization: is required because this HookHub does not have exactly one"
-            outcomes[each.entry.id] = Refused(each.entry, why)
+            outcomes[each.entry.id] = InvalidEntry(each.entry, why)
     for organization, members in groups.items():
         if organization.validate_events:
-            refused = _invalid(members, organization)
-            outcomes |= refused
-            members = [each for each in members if each.entry.id not in refused]  # noqa: PLW2901 - the valid ones
+            rejected = _invalid(members, organization)
+            outcomes |= rejected
+            members = [each for each in members if each.entry.id not in rejected]  # noqa: PLW2901 - the valid ones
             if not members:
                 continue
         for outcome in _of_one_organization(members, organization, now=now):
@@ -105,10 +105,10 @@ def _organizations(named: Collection[str | None]) -> dict[str | None, Organizati
     return found
 
 
-def _invalid(members: Sequence[Readable], organization: Organization) -> dict[str, Refused]:
+def _invalid(members: Sequence[ParsedEntry], organization: Organization) -> dict[str, InvalidEntry]:
     """Return, by entry id, the entries with an event that does not match the schema of its type."""
     own = registry.own(organization)
-    refused = {}
+    rejected = {}
     left = STEPS_FOR_ALL
     for each in members:
         # An entry may cost as much as a request. The total is bounded, so that the batch is finished before another
@@ -119,13 +119,13 @@ def _invalid(members: Sequence[Readable], organization: Organization) -> dict[st
         left -= most - max(budget.steps, 0)
         if found:
             errors = {each.parsed.field_path(position, path): error for (position, path), error in found.items()}
-            refused[each.entry.id] = Refused(each.entry, error_text(invalid(errors)))
-    return refused
+            rejected[each.entry.id] = InvalidEntry(each.entry, error_text(invalid(errors)))
+    return rejected
 
 
 def _of_one_organization(
-    members: Sequence[Readable], organization: Organization, *, now: datetime
-) -> list[Ready | Refused]:
+    members: Sequence[ParsedEntry], organization: Organization, *, now: datetime
+) -> list[Ready | InvalidEntry]:
     together = ParsedRequest(tuple(event for each in members for event in each.parsed.events), is_batch=True)
     # With a single entry the errors name the fields as the producer wrote them.
     parsed = members[0].parsed if len(members) == 1 else together
@@ -133,7 +133,7 @@ def _of_one_organization(
         events = iter(translate(parsed, organization=organization, now=now))
     except Refusal as refusal:
         if len(members) == 1:
-            return [Refused(members[0].entry, error_text(refusal))]
+            return [InvalidEntry(members[0].entry, error_text(refusal))]
         first, second = _halves(members)
         return [
             *_of_one_organization(first, organization, now=now),
@@ -142,7 +142,7 @@ def _of_one_organization(
     return [Ready(each.entry, _dated(each, events, now=now)) for each in members]
 
 
-def _dated(each: Readable, events: Iterator[NewEvent], *, now: datetime) -> list[NewEvent]:
+def _dated(each: ParsedEntry, events: Iterator[NewEvent], *, now: datetime) -> list[NewEvent]:
     """Take an entry's events from the iterator; without a timestamp they get the time at which Redis accepted it."""
     added_at = moment_of(each.entry.id, now=now)
     own = zip(each.parsed.events, islice(events, len(each.parsed.events)), strict=True)
@@ -150,36 +150,36 @@ def _dated(each: Readable, events: Iterator[NewEvent], *, now: datetime) -> list
     return dated if each.hops is None else [replace(event, hops=each.hops) for event in dated]
 
 
-def _accept(ready: Sequence[Ready], *, now: datetime) -> list[Refused]:
+def _accept(ready: Sequence[Ready], *, now: datetime) -> list[InvalidEntry]:
     """Accept entries in one transaction, without those that are rejected; return the rejected ones."""
     if not ready:
         return []
     try:
         pipeline.accept([event for each in ready for event in each.events], now=now)
     except IdempotencyConflict as conflict:
-        refused = _in_conflict(ready, set(conflict.positions))
-        guilty = {each.entry.id for each in refused}
-        return refused + _accept([each for each in ready if each.entry.id not in guilty], now=now)
+        rejected = _in_conflict(ready, set(conflict.positions))
+        rejected_ids = {each.entry.id for each in rejected}
+        return rejected + _accept([each for each in ready if each.entry.id not in rejected_ids], now=now)
     except (DataError, IntegrityError, UnicodeError) as error:
         # Only these errors are about the data. All others are transient, and reach the caller.
         if len(ready) == 1:
-            return [Refused(ready[0].entry, f"The database rejected it: {error}")]
+            return [InvalidEntry(ready[0].entry, f"The database rejected it: {error}")]
         first, second = _halves(ready)
         return _accept(first, now=now) + _accept(second, now=now)
     return []
 
 
-def _in_conflict(ready: Sequence[Ready], positions: set[int]) -> list[Refused]:
+def _in_conflict(ready: Sequence[Ready], positions: set[int]) -> list[InvalidEntry]:
     """Return the entries that hold the events at these positions, each with an error for the first of its events."""
-    refused = []
+    rejected = []
     start = 0
     for each in ready:
         own = [position - start for position in range(start, start + len(each.events)) if position in positions]
         if own:
             field = f"events[{own[0]}].id" if b"events" in each.entry.fields[::2] else "id"
-            refused.append(Refused(each.entry, f"{field}: {KEY_REUSED}"))
+            rejected.append(InvalidEntry(each.entry, f"{field}: {KEY_REUSED}"))
         start += len(each.events)
-    return refused
+    return rejected
 
 
 def _halves(several: Sequence[Each]) -> tuple[Sequence[Each], Sequence[Each]]:
