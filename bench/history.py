@@ -184,13 +184,11 @@ def chapter(
     source = f"{times} JOIN crowd ON crowd.place = n * {era.fan_out} % {webhooks}"
     events = copying(connection, "deliveries_event", one=f"id = '{one[1]}'", source=source, replaced=of_events)
     deliveries = copying(
-        connection, "deliveries_delivery", one=f"id = '{one[0]}'", source=era.reached,
-        replaced=of_deliveries,
-    )  # fmt: skip
+        connection, "deliveries_delivery", one=f"id = '{one[0]}'", source=era.reached, replaced=of_deliveries
+    )
     attempts = copying(
-        connection, "deliveries_attempt", one=f"delivery_id = '{one[0]}'", source="owed",
-        replaced=of_attempts,
-    )  # fmt: skip
+        connection, "deliveries_attempt", one=f"delivery_id = '{one[0]}'", source="owed", replaced=of_attempts
+    )
     return (
         f"WITH made AS ({events} RETURNING id, repository_id, type, accepted_at),"
         f" owed AS ({deliveries} RETURNING id, webhook_id, first_attempt_at) {attempts}"

@@ -10,9 +10,7 @@ from deliveries.audited import organization_state, organization_target, reposito
 from deliveries.models import Organization, Repository
 from hookhub.models import ApiKey, Membership, OwnEventType, Replay
 
-USER_FIELDS = (
-    "username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser",
-)  # fmt: skip
+USER_FIELDS = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
 
 
 def audited(found: Model) -> tuple[Target, State]:

@@ -194,8 +194,9 @@ class Transfer:
         if code == pycurl.E_OK or self.is_too_long:
             result: Response | NoResponse = self._read() or NoResponse(
                 # libcurl reports success even if the connection was closed in the middle of the headers.
-                "protocol", "The connection was closed before the response headers were complete."
-            )  # fmt: skip
+                "protocol",
+                "The connection was closed before the response headers were complete.",
+            )
         else:
             result = self._loss(code, error)
         return self._end(result)

@@ -230,9 +230,7 @@ def test_what_got_no_answer_says_why_and_counts_as_neither(
 
     assert (row["statusCode"], row["response"]) == (None, Attempt.objects.get().error)
     assert row["response"] != ""
-    assert caller.get(f"{address}/stats").json() == {
-        "data": {"total": 1, "success": 0, "failed": 0, "successRate": 0}
-    }  # fmt: skip
+    assert caller.get(f"{address}/stats").json() == {"data": {"total": 1, "success": 0, "failed": 0, "successRate": 0}}
     assert caller.get(HOOKS).json()["data"][0]["lastDeliveryStatus"] == "failed"
 
 

@@ -234,7 +234,7 @@ MATCHES = {
     "family of an action": (["issues"], "issues", {"action": "opened"}, True),
     "upper case": (["PUSH"], "push", {}, False),
     "underscore is no wildcard": (["pus_"], "push", {}, False),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("wanted", "event_type", "data", "is_owed"), MATCHES.values(), ids=MATCHES)

@@ -424,9 +424,9 @@ def test_a_manager_among_staff_grants_no_membership_and_issues_no_key(tenants: A
     client.post(f"{path_of(Membership)}{me.pk}/change/", {
         "user": me.user_id, "organization": me.organization_id, "role": "owner",
     })  # fmt: skip
-    client.post(f"{path_of(Membership)}add/", {
-        "user": mine[User].pk, "organization": me.organization_id, "role": "owner",
-    })  # fmt: skip
+    client.post(
+        f"{path_of(Membership)}add/", {"user": mine[User].pk, "organization": me.organization_id, "role": "owner"}
+    )
     client.post(f"{path_of(ApiKey)}add/", {"organization": me.organization_id, "scope": "master"})
     client.post(f"{path_of(Organization)}add/", {"slug": "mine-too", "default_dialect": "native"})
 

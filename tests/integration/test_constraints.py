@@ -99,7 +99,7 @@ ATTEMPT = {
     "negative number": ({"number": "-1"}, "check"),
     "outcome unheard of": ({"number": "2", "outcome": "'maybe'"}, "attempt_outcome_known"),
     "no body": ({"number": "2", "response_body": "NULL"}, "null value"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("columns", "constraint"), ATTEMPT.values(), ids=ATTEMPT)

@@ -89,6 +89,4 @@ def test_a_membership_is_not_moved_out_of_the_organization_whose_audit_log_tells
     membership.refresh_from_db()
     assert (membership.user, membership.organization, membership.role) == (person, organization, "reader")
     entry = AuditEntry.objects.latest("id")
-    assert (entry.action, entry.organization_slug, entry.after) == (
-        "membership.updated", "acme", '{"role": "reader"}',
-    )  # fmt: skip
+    assert (entry.action, entry.organization_slug, entry.after) == ("membership.updated", "acme", '{"role": "reader"}')

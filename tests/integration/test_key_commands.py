@@ -79,9 +79,9 @@ def test_a_key_whose_expiry_or_network_is_wrong_is_not_made(db: None, options: l
 
 
 @pytest.mark.parametrize(
-    ("options", "overlap"), [([], timedelta(hours=5)), (["--overlap", "60"], timedelta(seconds=60)),
-                             (["--overlap", "0"], None)]
-)  # fmt: skip
+    ("options", "overlap"),
+    [([], timedelta(hours=5)), (["--overlap", "60"], timedelta(seconds=60)), (["--overlap", "0"], None)],
+)
 def test_a_key_is_rolled_at_the_command_line(
     key: ApiKey, settings: Settings, options: list[str], overlap: timedelta | None
 ) -> None:

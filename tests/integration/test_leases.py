@@ -577,9 +577,7 @@ def test_what_a_child_had_in_hand_when_it_died_is_taken_back_at_once(forge: Forg
     [ours] = claim_due(1, now=now)
     pid = claim_in_a_child(now)
     assert rescue.lease_pid(ours.lease) == os.getpid()
-    assert {rescue.lease_pid(lease) for lease in Delivery.objects.values_list("lease", flat=True)} == {
-        os.getpid(), pid,
-    }  # fmt: skip
+    assert {rescue.lease_pid(lease) for lease in Delivery.objects.values_list("lease", flat=True)} == {os.getpid(), pid}
 
     assert rescue.rescue_dead_processes(now=now) == 1
 

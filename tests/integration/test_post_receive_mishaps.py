@@ -807,9 +807,7 @@ def test_an_administrators_own_hooks_path_is_told(host: Host, fake: FakeHookHub,
     own = tmp_path / "gitconfig"
     own.write_text(f"[core]\n\thooksPath = {tmp_path}/my-hooks\n")
 
-    said, _ = manage(
-        "--install", str(host.bare), "--url", fake.url, "--api-key", KEY, GIT_CONFIG_GLOBAL=str(own)
-    )  # fmt: skip
+    said, _ = manage("--install", str(host.bare), "--url", fake.url, "--api-key", KEY, GIT_CONFIG_GLOBAL=str(own))
 
     assert (tmp_path / "my-hooks" / "post-receive").exists()
     assert f"core.hooksPath in file:{own} is {tmp_path}/my-hooks, so the hook was installed there" in said

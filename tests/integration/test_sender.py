@@ -311,7 +311,7 @@ ANSWERS: dict[str, tuple[bytes, int | str]] = {
     "TLS": (b"\x16\x03\x01\x00\xa5\x01\x00\x00", "protocol"),
     "NUL in a header": (OK + b"X: a\0b\r\nContent-Length: 0\r\n\r\n", "protocol"),
     "header without a colon": (OK + b"\xff\xfe\r\n\r\n", "protocol"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("raw", "expected"), ANSWERS.values(), ids=ANSWERS)

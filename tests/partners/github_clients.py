@@ -26,9 +26,7 @@ PROGRAMS: dict[str, tuple[str | Path, ...]] = {
     "hub4j": ("java", "-cp", f"{JAVA / 'classes'}:{JAVA / 'lib'}/*", "Hooks"),
     "octocrab": (RUST / "debug" / "hooks",),
 }
-NEEDED = {
-    "go": "Go 1.26", "javac": "a JDK, 17 or newer", "mvn": "Maven 3", "cargo": "Rust 1.85 or newer",
-}  # fmt: skip
+NEEDED = {"go": "Go 1.26", "javac": "a JDK, 17 or newer", "mvn": "Maven 3", "cargo": "Rust 1.85 or newer"}
 
 
 def missing() -> list[str]:

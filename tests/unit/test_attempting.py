@@ -143,7 +143,7 @@ ROWS = {
     "gone": (a_reply(410), {}, ("failed", "gone", None, 1, "gone", 410)),
     "lost": (NoResponse("timeout", "Too slow."), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "lost", None)),
     "delivered after failures": (a_reply(200), {"failures": 1}, ("delivered", "delivered", None, 1, "delivered", 200)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("came", "facts", "expected"), ROWS.values(), ids=ROWS)

@@ -91,7 +91,7 @@ ANSWERS: dict[str, bytes] = {
     "wait for a foreign digit": http(429, ERROR, Retry_After="²"),
     "wait for nonsense": http(503, ERROR, Retry_After="Mon, 99 Foo"),
     "a cookie of nonsense": http(400, ERROR, Set_Cookie="\x01=\xff; expires=Fri, 99 Foo 99999"),
-}  # fmt: skip
+}
 
 CALLS: dict[str, Callable[[Client], object]] = {
     "publish": lambda client: client.publish("push", {}),

@@ -42,7 +42,7 @@ class Called:
         pytest.param(CHUNKED, "411 Length Required", id="chunks without an end"),
         pytest.param({**CHUNKED, "wsgi.input_terminated": True}, "413 Request Entity Too Large", id="chunks too long"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused_never_reaches_the_application(environ: dict[str, Any], status: str) -> None:
     called = Called()
 

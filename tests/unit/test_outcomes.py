@@ -164,7 +164,7 @@ READ = {
     "no such zone": ("Wed, 04 Mar 2026 12:00:00 +9999", None),
     "endless year": ("Wed, 04 Mar 99999999999999999999 12:00:00 GMT", None),
     "endless zone": ("Wed, 04 Mar 2026 12:00:00 +99999999999999999999", None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("value", "wait"), READ.values(), ids=READ)

@@ -39,7 +39,7 @@ PAIRS = st.lists(st.tuples(st.one_of(NAMES, NAMES.map(lambda name: name.encode(e
 BODIES = st.one_of(
     st.binary(max_size=60),
     st.sampled_from([b"", b"{}", b"[" * 100_000, b"payload=%", b"\xff\xfe", b'{"a":' + b"9" * 5000 + b"}"]),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)

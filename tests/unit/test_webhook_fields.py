@@ -59,7 +59,7 @@ VALID: dict[str, list[tuple[object, object]]] = {
     "timeout": [(None, None), (1, timedelta(seconds=1)), (2.5, timedelta(seconds=2.5)), (30, timedelta(seconds=30))],
     "max_in_flight": [(None, None), (1, 1), (1000, 1000)],
     "name": [("", ""), ("ü 🎉", "ü 🎉"), ("x" * 200, "x" * 200)],
-}  # fmt: skip
+}
 
 WRONG_KINDS: list[object] = [1, 1.5, True, None, "x", b"x", [], ["x"], {}, {"a": "b"}, NAN, INF, 10**400, object()]
 

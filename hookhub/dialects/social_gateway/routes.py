@@ -9,7 +9,7 @@ from hookhub.dialects.social_gateway.accounts import (
     RateLimitView,
     RootView,
     UserView,
-)  # fmt: skip
+)
 from hookhub.dialects.social_gateway.deliveries import AttemptsView, DeliveriesView, DeliveryView
 from hookhub.dialects.social_gateway.hooks import ConfigView, HooksView, HookView, PingView, ServicesView, TestView
 from hookhub.dialects.social_gateway.repositories import NowhereView, RepositoryView
