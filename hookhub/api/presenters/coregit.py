@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db.models import QuerySet
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -28,38 +27,6 @@ CODES = {
     413: "PAYLOAD_TOO_LARGE",
     429: "RATE_LIMITED",
 }
-
-
-class CoregitWebhookSerializer(serializers.Serializer[Any]):
-    """A webhook as Coregit shows it."""
-
-    id = serializers.UUIDField()
-    url = serializers.CharField()
-    events = serializers.ListField(child=serializers.CharField())
-    active = serializers.BooleanField()
-    created_at = serializers.DateTimeField()
-
-
-class CoregitNewWebhookSerializer(serializers.Serializer[Any]):
-    """A new webhook as Coregit shows it, with its secret."""
-
-    id = serializers.UUIDField()
-    url = serializers.CharField()
-    events = serializers.ListField(child=serializers.CharField())
-    secret = serializers.CharField(allow_null=True, help_text="null in formats without signatures.")
-    active = serializers.BooleanField()
-
-
-class CoregitListSerializer(serializers.Serializer[Any]):
-    """All webhooks, as Coregit lists them."""
-
-    webhooks = CoregitWebhookSerializer(many=True)
-
-
-class CoregitDeletedSerializer(serializers.Serializer[Any]):
-    """The response to deleting a webhook."""
-
-    deleted = serializers.BooleanField()
 
 
 class Coregit(Native):

@@ -1,16 +1,19 @@
-"""What GitHub's clients request first: a key's account, the list of the API's URLs, the rate limit."""
+"""What GitHub's clients request first: the key's account, the repository, the API's URLs, the rate limit."""
 
 from typing import Any
 
+from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hookhub.dialects.base import organization_at
-from hookhub.dialects.social_gateway import limits, representation
-from hookhub.dialects.social_gateway.openapi import AccountShown, OrganizationShown, RateLimitShown
-from hookhub.dialects.social_gateway.views import SocialGatewayView
+from hookhub.dialects.base import organization_at, repository_at
+from hookhub.dialects.social_gateway import representation
+from hookhub.dialects.social_gateway.openapi import AccountShown, OrganizationShown, RateLimitShown, RepositoryShown
+from hookhub.dialects.social_gateway.representation import Place
+from hookhub.dialects.social_gateway.views import SocialGatewayView, rate_of
+from hookhub.http.authorization import may_manage_webhooks
 from hookhub.http.throttling import standings_of
 from hookhub.models import ApiKey, Scope
 
@@ -82,12 +85,33 @@ class OrganizationView(SocialGatewayView):
         return Response(representation.organization(organization, representation.root_of(request)))
 
 
+class RepositoryView(SocialGatewayView):
+    """Retrieve a repository."""
+
+    @extend_schema(summary="Get a repository", responses=RepositoryShown)
+    def get(self, request: Request, owner: str, repo: str) -> Response:
+        repository = repository_at(request, owner, repo, scope=Scope.READ, any_case=True, for_webhooks=False)
+        may_manage = may_manage_webhooks(request, repository.organization)
+        return Response(representation.repository(repository, Place.of(request, repository), may_manage=may_manage))
+
+
+@extend_schema(exclude=True)
+class NowhereView(SocialGatewayView):
+    """Responds with a 404 to all other requests about a repository."""
+
+    def get(self, request: Request, rest: str) -> Response:
+        del request, rest
+        raise Http404
+
+    post = put = patch = delete = get
+
+
 class RateLimitView(SocialGatewayView):
     """Retrieve the rate limit with the fewest requests left, in GitHub's shape. Its window is one minute."""
 
     @extend_schema(summary="Get the rate limit", responses=RateLimitShown)
     def get(self, request: Request) -> Response:
-        row = limits.row_of(standings_of(request) or (), now=int(timezone.now().timestamp()))
+        row = rate_of(standings_of(request) or (), now=int(timezone.now().timestamp()))
         return Response({"resources": {name: {**row, "resource": name} for name in RESOURCES}, "rate": row})
 
 

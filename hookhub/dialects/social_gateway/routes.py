@@ -2,44 +2,34 @@
 
 from django.urls import path
 
-from hookhub.dialects.social_gateway.accounts import (
-    AccountView,
-    GraphQLView,
-    OrganizationView,
-    RateLimitView,
-    RootView,
-    UserView,
-)
-from hookhub.dialects.social_gateway.deliveries import AttemptsView, DeliveriesView, DeliveryView
-from hookhub.dialects.social_gateway.hooks import ConfigView, HooksView, HookView, PingView, ServicesView, TestView
-from hookhub.dialects.social_gateway.repositories import NowhereView, RepositoryView
+from hookhub.dialects.social_gateway import accounts, deliveries, hooks
 
 HOOKS = "repos/<str:owner>/<str:repo>/hooks"
 HOOK = f"{HOOKS}/<str:webhook>"
 
 # The root of the API, with and without a trailing slash, and GraphQL, where GitHub Enterprise has them.
 FIXED = (
-    path("api/v3", RootView.as_view()),
-    path("api/v3/", RootView.as_view()),
-    path("api/graphql", GraphQLView.as_view()),
+    path("api/v3", accounts.RootView.as_view()),
+    path("api/v3/", accounts.RootView.as_view()),
+    path("api/graphql", accounts.GraphQLView.as_view()),
 )
 ROUTES = (
-    path("user", UserView.as_view()),
-    path("users/<str:owner>", AccountView.as_view()),
-    path("orgs/<str:owner>", OrganizationView.as_view()),
-    path("rate_limit", RateLimitView.as_view()),
-    path("hooks", ServicesView.as_view()),
-    path("repos/<str:owner>/<str:repo>", RepositoryView.as_view()),
-    path(HOOKS, HooksView.as_view()),
-    path(HOOK, HookView.as_view()),
-    path(f"{HOOK}/config", ConfigView.as_view()),
-    path(f"{HOOK}/tests", TestView.as_view()),
+    path("user", accounts.UserView.as_view()),
+    path("users/<str:owner>", accounts.AccountView.as_view()),
+    path("orgs/<str:owner>", accounts.OrganizationView.as_view()),
+    path("rate_limit", accounts.RateLimitView.as_view()),
+    path("hooks", hooks.ServicesView.as_view()),
+    path("repos/<str:owner>/<str:repo>", accounts.RepositoryView.as_view()),
+    path(HOOKS, hooks.HooksView.as_view()),
+    path(HOOK, hooks.HookView.as_view()),
+    path(f"{HOOK}/config", hooks.ConfigView.as_view()),
+    path(f"{HOOK}/tests", hooks.TestView.as_view()),
     # GitHub's older name of the path, to which `test_url` leads.
-    path(f"{HOOK}/test", TestView.as_view()),
-    path(f"{HOOK}/pings", PingView.as_view()),
-    path(f"{HOOK}/deliveries", DeliveriesView.as_view()),
-    path(f"{HOOK}/deliveries/<str:delivery>", DeliveryView.as_view()),
-    path(f"{HOOK}/deliveries/<str:delivery>/attempts", AttemptsView.as_view()),
+    path(f"{HOOK}/test", hooks.TestView.as_view()),
+    path(f"{HOOK}/pings", hooks.PingView.as_view()),
+    path(f"{HOOK}/deliveries", deliveries.DeliveriesView.as_view()),
+    path(f"{HOOK}/deliveries/<str:delivery>", deliveries.DeliveryView.as_view()),
+    path(f"{HOOK}/deliveries/<str:delivery>/attempts", deliveries.AttemptsView.as_view()),
     # Last, so that this dialect answers all other requests about a repository.
-    path("repos/<path:rest>", NowhereView.as_view()),
+    path("repos/<path:rest>", accounts.NowhereView.as_view()),
 )
