@@ -17,24 +17,8 @@ from hookhub.git.payloads import as_text
 from hookhub.git.settings import FILE_NAME, Settings, checked_dialect, checked_key, checked_url, name_of, read_settings
 
 _MARK = "hookhub/git/hook.py"
-# Without install.py and checking.py, which the installed hook does not need.
-_MODULES = (
-    *("__init__", "announcing", "branches", "commits", "detaching", "environment", "events", "files", "fitting"),
-    *(
-        "github",
-        "history",
-        "hook",
-        "listing",
-        "owner",
-        "payloads",
-        "places",
-        "repository",
-        "sending",
-        "settings",
-        "shapes",
-    ),
-    *("spool", "uploader"),
-)
+# The installed hook does not need these.
+_LEFT_OUT = {"__main__.py", "checking.py", "install.py"}
 _START = "import sys\n\nfrom hookhub.git.hook import main\n\nsys.exit(main())\n"
 # A fixed date makes the build reproducible, so that an administrator can compare two hosts.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -139,9 +123,9 @@ def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
     with zipfile.ZipFile(buffer, "a", compression=zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo("__main__.py", _EPOCH), _START)
         archive.writestr(zipfile.ZipInfo("hookhub/__init__.py", _EPOCH), "")
-        for module in _MODULES:
-            source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
-            archive.writestr(zipfile.ZipInfo(f"hookhub/git/{module}.py", _EPOCH), source)
+        for source in sorted(Path(__file__).parent.glob("*.py")):
+            if source.name not in _LEFT_OUT:
+                archive.writestr(zipfile.ZipInfo(f"hookhub/git/{source.name}", _EPOCH), source.read_text("utf-8"))
     return buffer.getvalue()
 
 
