@@ -1,4 +1,8 @@
-"""Sends requests to one HookHub, and repeats those that failed where that is safe."""
+"""Sends requests to one HookHub, and repeats those that failed where that is safe.
+
+urllib3's own Retry ends when the headers of a response have arrived; it would not repeat a request whose response body
+breaks off.
+"""
 
 from __future__ import annotations
 

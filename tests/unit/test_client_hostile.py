@@ -132,6 +132,14 @@ def test_whatever_is_answered_nothing_but_a_hookhub_error_comes_out_and_no_key(a
             assert error is None or error.published == (), name
 
 
+@pytest.mark.parametrize("broken", ["a truncated body", "a truncated chunk"])
+def test_a_request_whose_response_breaks_off_is_repeated(broken: str) -> None:
+    complete = {"events": [{"id": "e1", "type": "push", "accepted_at": "2026-03-04T05:06:07Z"}]}
+
+    with answering(ANSWERS[broken], http(202, as_json(complete))) as url, Client(url, KEY, retries=1) as client:
+        assert client.publish("push", {}).id == "e1"
+
+
 def test_what_was_published_before_the_nonsense_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hookhub.client.client.MAX_BATCH_EVENTS", 1)
     first = {"events": [{"id": "e1", "type": "push", "accepted_at": "2026-03-04T05:06:07.123Z"}]}
