@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("hookhub.server_processes")
 
 # Crash recovery after a power failure can take most of a minute on a slow disk; a server that exits is noticed at once.
 PATIENCE_SECONDS = 60
@@ -76,9 +76,9 @@ class Server:
     leftovers: tuple[Path, ...]
     stop_signal: signal.Signals
     # Returns why the server does not answer, or None if it does.
-    trouble: Callable[[], str | None]
+    health_error: Callable[[], str | None]
     # Text in the log after a start that failed for a temporary reason.
-    passing_trouble: str | None = None
+    transient_error: str | None = None
 
     def pid(self) -> int | None:
         """Return the server's process id while it is alive, else None.
@@ -144,11 +144,11 @@ def bring_up(server: Server, *, binary: Path, account: Account) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
     launched: int | None = None
     log_start = _size(server.log)
-    while (trouble := server.trouble()) is not None:
+    while (health_error := server.health_error()) is not None:
         if time.monotonic() > deadline:
-            raise failure(server.log, f"{server.name} is not responding ({trouble})", since=log_start)
+            raise failure(server.log, f"{server.name} is not responding ({health_error})", since=log_start)
         if server.pid() is None and not (launched and _command_line(launched)):
-            if launched and not (server.passing_trouble and server.passing_trouble in _tail(server.log, log_start)):
+            if launched and not (server.transient_error and server.transient_error in _tail(server.log, log_start)):
                 raise failure(server.log, f"{server.name} exited during startup", since=log_start)
             log_start = _size(server.log)
             launched = _launch(server, binary, account)

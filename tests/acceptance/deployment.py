@@ -12,6 +12,7 @@ from redis import Redis, RedisError
 
 from bench.stage import free_port
 from hookhub.embedded import servers
+from hookhub.embedded.valkey import valkey_binary
 from hookhub.procfile import ROOT
 from tests.acceptance.crew import wait_until
 
@@ -48,7 +49,7 @@ def valkey_of_a_deployment(folder: Path) -> Iterator[Valkey]:
     """Run the Valkey of docker-compose.yml with its own script and users, on a loopback port."""
     port, password, producer = free_port(), "0123456789abcdef", "fedcba9876543210"
     environment = {
-        "PATH": f"{servers.valkey_binary().parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": f"{valkey_binary().parent}{os.pathsep}{os.environ['PATH']}",
         "TMPDIR": str(folder),
         "VALKEY_PASSWORD": password,
         "VALKEY_PRODUCER_PASSWORD": producer,

@@ -18,9 +18,11 @@ import redis
 from psycopg.conninfo import conninfo_to_dict
 
 from hookhub.embedded import processes, servers
+from hookhub.embedded.postgres import postgres_server
 from hookhub.embedded.servers import EmbeddedServersError, database_url, redis_url, running
+from hookhub.embedded.valkey import valkey_server
 
-CHECKOUT = Path(servers.__file__).parent.parent
+CHECKOUT = Path(servers.__file__).parents[2]
 
 # Enters the block, reports it, and leaves when its standard input is closed; its child must not inherit the lock.
 HOLDER = """
@@ -40,13 +42,15 @@ FORKING_HOLDER = """
 import os, sys
 from pathlib import Path
 from hookhub.embedded import servers
+from hookhub.embedded.postgres import postgres_server
+from hookhub.embedded.valkey import valkey_server
 home = Path(sys.argv[1])
 child = None
-with embedded.running(home, durable=False):
+with servers.running(home, durable=False):
     child = os.fork()
     if child:
         os.waitpid(child, 0)
-        print(embedded._postgres(home, durable=False).trouble(), embedded._valkey(home).trouble())
+        print(postgres_server(home, durable=False).health_error(), valkey_server(home).health_error())
 """
 
 
@@ -93,7 +97,7 @@ def clear(home: Path) -> None:
 
 def pids(home: Path) -> list[int | None]:
     """Return the process ids of PostgreSQL and Valkey, None for one that is not running."""
-    return [servers._postgres(home, durable=False).pid(), servers._valkey(home).pid()]
+    return [postgres_server(home, durable=False).pid(), valkey_server(home).pid()]
 
 
 def kill(numbers: list[int | None]) -> None:

