@@ -415,7 +415,7 @@ HOOKHUB_CHORES = (
     "deliveries.maintenance.retention.forget_the_old",
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
-    "hookhub.notifications.webhooks.tell_owners",
+    "hookhub.notifications.webhooks.notify_owners",
     "hookhub.notifications.api_keys.warn_of_expiring_keys",
 )
 

@@ -39,7 +39,7 @@ class EventTypeForm(ModelForm):
             if (value := self._read(name, cleaned.get(name))) is not None or not self.errors.get(name):
                 self.wanted[name] = value
         try:
-            registry.check(self.wanted, now=None if self.instance.pk is None else self.instance)
+            registry.validate(self.wanted, stored=None if self.instance.pk is None else self.instance)
         except InvalidFields as error:
             for path, message in error.errors.items():
                 field = path.partition(".")[0].partition("[")[0]
@@ -92,16 +92,16 @@ class EventTypeAdmin(OrganizationScoped):
             return super().changeform_view(request, object_id, form_url, extra_context)
         except InvalidFields as error:
             self.message_user(request, str(error), messages.ERROR)
-        except registry.Taken:
+        except registry.AlreadyRegistered:
             self.message_user(request, "This event type already exists.", messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Delete one event type as the API does."""
         if isinstance(obj, OwnEventType):
-            registry.forget(obj, now=timezone.now())
+            registry.delete(obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete several event types as the API does."""
         for row in queryset:
-            registry.forget(row, now=timezone.now())
+            registry.delete(row, now=timezone.now())

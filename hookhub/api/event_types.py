@@ -50,10 +50,10 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         dialect = request.query_params.get("dialect") or (organization.default_dialect if organization else DEFAULT)
         if dialect not in DIALECTS:
             raise invalid({"dialect": f"must be one of: {', '.join(DIALECTS)}"})
-        own = registry.own(organization).types if organization else {}
-        rows = [shown(each, None) for each in own.values()]
+        custom = registry.custom(organization).types if organization else {}
+        rows = [shown(each, None) for each in custom.values()]
         documented = catalogue.of(dialect).types
-        rows += [shown(each, dialect) for name, each in documented.items() if name not in own]
+        rows += [shown(each, dialect) for name, each in documented.items() if name not in custom]
         return Response({"results": rows})
 
     @extend_schema(request=NewEventTypeSerializer, responses={201: EventTypeSerializer})
@@ -63,7 +63,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         organization = authorize(request, scope=Scope.MANAGE, organization=wanted.pop("organization", None))
         try:
             row = registry.register(wanted, organization=organization, now=timezone.now())
-        except registry.Taken as error:
+        except registry.AlreadyRegistered as error:
             message = "already exists; change it with PATCH"
             raise conflict("This event type already exists.", fields={"type": message}) from error
         headers = {"Location": path_of(f"/v1/event-types/{row.type}")}
@@ -82,8 +82,8 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         known_only(request, "dialect")
         organization = visited(request)
         named = request.query_params.get("dialect")
-        if organization and named is None and (own := registry.own(organization).types.get(name)):
-            return Response(shown(own, None))
+        if organization and named is None and (custom := registry.custom(organization).types.get(name)):
+            return Response(shown(custom, None))
         dialect = named or (organization.default_dialect if organization else DEFAULT)
         found = catalogue.of(dialect).types.get(name) if dialect in DIALECTS else None
         if found is None:
@@ -96,7 +96,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         return Response(shown(registry.as_event_type(changed), None))
 
     def delete(self, request: Request, name: str) -> Response:
-        registry.forget(self.find(request, name), now=timezone.now())
+        registry.delete(self.find(request, name), now=timezone.now())
         return Response(status=204)
 
     def find(self, request: Request, name: str) -> OwnEventType:

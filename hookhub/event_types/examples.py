@@ -67,7 +67,7 @@ def listed(webhook: Webhook) -> str:
 
 def _catalogues(webhook: Webhook) -> list[Catalogue]:
     """Return the webhook's catalogues: its organization's, its dialect's, and those of systems with its wire format."""
-    return [registry.own(webhook.organization), *map(catalogue.of, _dialects(webhook))]
+    return [registry.custom(webhook.organization), *map(catalogue.of, _dialects(webhook))]
 
 
 def _others(webhook: Webhook) -> list[Catalogue]:
@@ -112,7 +112,7 @@ def _example(entry: EventType, name: str, source: Catalogue) -> Example | None:
     # An example from another system's catalogue stays exactly as that system documents it, without ``test``.
     if source.dialect in {OWN, DEFAULT} and isinstance(data, dict):
         marked = {**data, "test": True}
-        if entry.schema_text is None or not schemas.faults_in(marked, entry.schema_text, budget=Budget()):
+        if entry.schema_text is None or not schemas.errors_in(marked, entry.schema_text, budget=Budget()):
             data = marked
     return Example(name, entry.type, data)
 

@@ -28,11 +28,11 @@ MAX_ERRORS = 100
 FIELDS = ("type", "description", "schema", "example")
 
 
-class Taken(Exception):
+class AlreadyRegistered(Exception):
     """The organization has already registered this type."""
 
 
-def own(organization: Organization) -> Catalogue:
+def custom(organization: Organization) -> Catalogue:
     """Return the types that the organization has registered."""
     rows = OwnEventType.objects.filter(organization=organization).order_by("type")[:MAX_CUSTOM_TYPES]
     return Catalogue("own", {row.type: as_event_type(row) for row in rows}, lists_families=True)
@@ -49,7 +49,7 @@ def cached_custom(organization: Organization, *, now: datetime) -> Catalogue:
     found = _catalogues.get(organization.pk, now=now)
     if found is None:
         generation = _catalogues.generation
-        found = own(organization)
+        found = custom(organization)
         _catalogues.put(organization.pk, found, now=now, generation=generation)
     return found
 
@@ -64,9 +64,9 @@ def invalidate_all() -> None:
     _catalogues.clear()
 
 
-def find(organization: Organization, event_type: str, data: object, *, own: Catalogue) -> EventType | None:
+def find(organization: Organization, event_type: str, data: object, *, custom: Catalogue) -> EventType | None:
     """Return the definition of an event's type, registered ones first, or None if the type is unknown."""
-    return own.find(event_type, data) or catalogue.of(organization.default_dialect).find(event_type, data)
+    return custom.find(event_type, data) or catalogue.of(organization.default_dialect).find(event_type, data)
 
 
 def knows(organization: Organization, word: str, *, dialect: str | None = None) -> bool:
@@ -74,7 +74,7 @@ def knows(organization: Organization, word: str, *, dialect: str | None = None) 
 
     ``dialect`` overrides the organization's default dialect.
     """
-    return catalogue.of(dialect or organization.default_dialect).knows(word) or own(organization).knows(word)
+    return catalogue.of(dialect or organization.default_dialect).knows(word) or custom(organization).knows(word)
 
 
 def as_event_type(row: OwnEventType) -> EventType:
@@ -85,11 +85,11 @@ def as_event_type(row: OwnEventType) -> EventType:
 # Registering ----------------------------------------------------------------------------------------------------------
 
 
-def register(wanted: Mapping[str, object], *, organization: Organization, now: datetime) -> OwnEventType:
-    """Register an event type; raise InvalidFields if a field is invalid, and Taken if the type is registered."""
-    if "type" not in wanted:
+def register(fields: Mapping[str, object], *, organization: Organization, now: datetime) -> OwnEventType:
+    """Register an event type; raise InvalidFields if a field is invalid, or AlreadyRegistered."""
+    if "type" not in fields:
         raise InvalidFields({"type": "is required"})
-    granted = check(wanted)
+    cleaned = validate(fields)
     with transaction.atomic():
         # Locked, so that concurrent requests cannot exceed the limit together.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
@@ -99,34 +99,34 @@ def register(wanted: Mapping[str, object], *, organization: Organization, now: d
             )
         try:
             with transaction.atomic():
-                row = OwnEventType.objects.create(organization=organization, created_at=now, changed_at=now, **granted)
+                row = OwnEventType.objects.create(organization=organization, created_at=now, changed_at=now, **cleaned)
                 target, state = audited(row)
                 audit.record("event_type.created", target=target, after=state, now=now)
         except IntegrityError as error:
-            raise Taken from error
+            raise AlreadyRegistered from error
     _catalogues.evict(organization.pk)
     return row
 
 
-def change(row: OwnEventType, wanted: Mapping[str, object], *, now: datetime) -> OwnEventType:
+def change(row: OwnEventType, fields: Mapping[str, object], *, now: datetime) -> OwnEventType:
     """Change the given fields of a registered type and return it; raise InvalidFields if a field is invalid."""
-    if wanted.get("type", row.type) != row.type:
+    if fields.get("type", row.type) != row.type:
         raise InvalidFields({"type": "cannot be changed; register a new event type instead"})
     with transaction.atomic():
         # Locked, because the example must match the schema, and a concurrent request may change either.
         row = OwnEventType.objects.select_for_update(no_key=True).get(pk=row.pk)
-        granted = check(wanted, now=row)
+        cleaned = validate(fields, stored=row)
         target, state_before = audited(row)
-        for name, value in granted.items():
+        for name, value in cleaned.items():
             setattr(row, name, value)
         row.changed_at = now
-        row.save(update_fields=[*granted, "changed_at"])
+        row.save(update_fields=[*cleaned, "changed_at"])
         audit.record_update("event_type.updated", target=target, before=state_before, after=audited(row)[1], now=now)
     _catalogues.evict(row.organization_id)
     return row
 
 
-def forget(row: OwnEventType, *, now: datetime) -> None:
+def delete(row: OwnEventType, *, now: datetime) -> None:
     """Delete a registered type, after which the dialect's definition applies again."""
     with transaction.atomic():
         target, state = audited(row)
@@ -135,27 +135,27 @@ def forget(row: OwnEventType, *, now: datetime) -> None:
     _catalogues.evict(row.organization_id)
 
 
-def check(wanted: Mapping[str, object], *, now: OwnEventType | None = None) -> dict[str, str | None]:
+def validate(fields: Mapping[str, object], *, stored: OwnEventType | None = None) -> dict[str, str | None]:
     """Return the given fields as they are stored; raise InvalidFields with every invalid field.
 
-    ``now`` is the registered type if one is to be changed.
+    ``stored`` is the registered type if one is to be changed.
     """
-    faults = {name: f"is not a field of an event type; the fields are: {', '.join(FIELDS)}" for name in wanted}
+    errors = {name: f"is not a field of an event type; the fields are: {', '.join(FIELDS)}" for name in fields}
     for name in FIELDS:
-        faults.pop(name, None)
-    for name, value in wanted.items():
-        if name in CHECKS and (fault := CHECKS[name](value)) is not None:
-            faults[name] = fault
-    if faults:
-        raise InvalidFields(faults)
-    granted = {name: _stored(name, value) for name, value in wanted.items()}
-    before = {} if now is None else {"schema": now.schema, "example": now.example}
-    schema, example = ((before | granted).get(name) for name in ("schema", "example"))
+        errors.pop(name, None)
+    for name, value in fields.items():
+        if name in VALIDATORS and (error := VALIDATORS[name](value)) is not None:
+            errors[name] = error
+    if errors:
+        raise InvalidFields(errors)
+    cleaned = {name: _stored(name, value) for name, value in fields.items()}
+    before = {} if stored is None else {"schema": stored.schema, "example": stored.example}
+    schema, example = ((before | cleaned).get(name) for name in ("schema", "example"))
     if schema is not None and example is not None:
-        found = schemas.faults_in(json.loads(example), schema, budget=Budget())
+        found = schemas.errors_in(json.loads(example), schema, budget=Budget())
         if found:
-            raise InvalidFields({f"example{path.removeprefix('data')}": fault for path, fault in found.items()})
-    return granted
+            raise InvalidFields({f"example{path.removeprefix('data')}": error for path, error in found.items()})
+    return cleaned
 
 
 def _stored(name: str, value: object) -> str | None:
@@ -165,7 +165,7 @@ def _stored(name: str, value: object) -> str | None:
     return None if value is None else compact_json.encode(value).decode()
 
 
-def _fault_in_type(value: object) -> str | None:
+def _type_error(value: object) -> str | None:
     if not isinstance(value, str) or not is_type(value):
         return TYPE_RULE
     if f"{value}.".startswith(RESERVED) or value == "ping":
@@ -173,43 +173,43 @@ def _fault_in_type(value: object) -> str | None:
     return None
 
 
-def _fault_in_description(value: object) -> str | None:
+def _description_error(value: object) -> str | None:
     is_text = isinstance(value, str) and len(value) <= MAX_DESCRIPTION_LENGTH and not UNSTORABLE.search(value)
     if not isinstance(value, str) or not is_text:
         return f"must be a string of at most {MAX_DESCRIPTION_LENGTH} characters, without NUL or unpaired surrogates"
     return plain_text.error_in(value)
 
 
-def _fault_in_schema(value: object) -> str | None:
-    return None if value is None else schemas.fault_in_schema(value)
+def _schema_error(value: object) -> str | None:
+    return None if value is None else schemas.schema_error(value)
 
 
-def _fault_in_example(value: object) -> str | None:
+def _example_error(value: object) -> str | None:
     return schemas.fault_in_size(value, most=MAX_EXAMPLE_LENGTH)
 
 
-CHECKS: Mapping[str, Any] = {
-    "type": _fault_in_type,
-    "description": _fault_in_description,
-    "schema": _fault_in_schema,
-    "example": _fault_in_example,
+VALIDATORS: Mapping[str, Any] = {
+    "type": _type_error,
+    "description": _description_error,
+    "schema": _schema_error,
+    "example": _example_error,
 }
 
 
 # Checking what is published -----------------------------------------------------------------------------------------
 
 
-def faults_in(
-    events: Iterable[tuple[str, object]], *, organization: Organization, own: Catalogue, budget: Budget
+def errors_in(
+    events: Iterable[tuple[str, object]], *, organization: Organization, custom: Catalogue, budget: Budget
 ) -> dict[tuple[int, str], str]:
     """Return the errors in events, given as (type, data) pairs, by position and by path within the data."""
-    faults: dict[tuple[int, str], str] = {}
+    errors: dict[tuple[int, str], str] = {}
     for position, (event_type, data) in enumerate(events):
-        found = find(organization, event_type, data, own=own)
+        found = find(organization, event_type, data, custom=custom)
         if found is not None and found.schema_text is not None:
-            for path, fault in schemas.faults_in(data, found.schema_text, budget=budget).items():
-                faults[position, path] = fault
+            for path, error in schemas.errors_in(data, found.schema_text, budget=budget).items():
+                errors[position, path] = error
         # Further errors would not be listed, and a completely invalid request should end early.
-        if len(faults) >= MAX_ERRORS:
+        if len(errors) >= MAX_ERRORS:
             break
-    return faults
+    return errors

@@ -55,7 +55,7 @@ WHY_NOT = {
 # Which schemas may be registered -------------------------------------------------------------------------------------
 
 
-def fault_in_schema(schema: object) -> str | None:
+def schema_error(schema: object) -> str | None:
     """Return why a schema from a user is invalid, or None if it is valid."""
     if not isinstance(schema, dict):
         return "must be a JSON Schema object"
@@ -161,7 +161,7 @@ class Budget:
             raise TooManySteps
 
 
-def faults_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
+def errors_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
     """Return the errors in data by path, such as ``data.issue.number``; empty if it is valid.
 
     At most MAX_ERRORS errors, or a single one, at ``data``, if validation would exceed the budget.

@@ -21,9 +21,9 @@ def validate_event_types(fields: Mapping[str, object], *, dialect: str, organiza
     strange = [word for word in events if isinstance(word, str) and not known.knows(word)]
     if not strange:
         return
-    own = registry.own(organization)
+    custom = registry.custom(organization)
     for word in strange:
-        if not own.knows(word):
-            these = ", ".join([*known.types, *own.types, "*"])
+        if not custom.knows(word):
+            these = ", ".join([*known.types, *custom.types, "*"])
             title = DIALECTS[dialect].title
             raise invalid({"events": f"{word[:100]!r} is not an event type of {title}; known event types: {these}"})

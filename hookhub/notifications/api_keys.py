@@ -55,9 +55,9 @@ def _write_to(addresses: list[str], key: ApiKey) -> None:
     log.warning("API key %s of %s expires at %s", key.key_id, key.organization or "the operator", key.expires_at)
     if not addresses:
         return
-    whose = on_one_line(str(key.organization)) if key.organization else "operator"
+    owner = on_one_line(str(key.organization)) if key.organization else "operator"
     # A line break in a name would let its author inject lines into the e-mail.
     name = on_one_line(key.name)
-    context = {"key": key, "name": name, "whose": whose, "public_url": settings.HOOKHUB_PUBLIC_URL}
-    letter = render_to_string("hookhub/api_key_expires.txt", context)
-    send_mail(f"[HookHub] {whose}: API key {key.key_id} expires soon", letter, None, addresses)
+    context = {"key": key, "name": name, "whose": owner, "public_url": settings.HOOKHUB_PUBLIC_URL}
+    text = render_to_string("hookhub/api_key_expires.txt", context)
+    send_mail(f"[HookHub] {owner}: API key {key.key_id} expires soon", text, None, addresses)

@@ -19,14 +19,16 @@ REFUSED = (SMTPRecipientsRefused, SMTPSenderRefused, SMTPDataError)
 BATCH = 10
 
 
-def tell_owners(*, now: datetime) -> int:
+def notify_owners(*, now: datetime) -> int:
     """E-mail the owners of newly disabled webhooks; return how many webhooks were handled.
 
     What cannot be sent is retried at the next tick.
     """
-    news = Webhook.objects.kept().filter(disabled_at__isnull=False, owner_told_at=None).select_related("organization")
-    told = 0
-    for webhook in news.order_by("disabled_at")[:BATCH]:
+    unnotified = (
+        Webhook.objects.kept().filter(disabled_at__isnull=False, owner_told_at=None).select_related("organization")
+    )
+    notified = 0
+    for webhook in unnotified.order_by("disabled_at")[:BATCH]:
         try:
             _write_to(owners_of(webhook), webhook)
         except REFUSED:
@@ -36,8 +38,8 @@ def tell_owners(*, now: datetime) -> int:
             log.warning("Could not send the e-mail about webhook %s; will retry: %s", webhook.uid, error)
             break
         # Only if the webhook has not been enabled and disabled again meanwhile: that needs another e-mail.
-        told += Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at).update(owner_told_at=now)
-    return told
+        notified += Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at).update(owner_told_at=now)
+    return notified
 
 
 def owners_of(webhook: Webhook) -> list[str]:
@@ -55,7 +57,7 @@ def _write_to(addresses: list[str], webhook: Webhook) -> None:
         )
         return
     subject = f"[HookHub] {on_one_line(str(webhook.organization))}: webhook disabled"
-    letter = render_to_string(
+    text = render_to_string(
         "hookhub/webhook_disabled.txt",
         # A line break in a name would let its author inject lines into the e-mail.
         {
@@ -65,4 +67,4 @@ def _write_to(addresses: list[str], webhook: Webhook) -> None:
             "public_url": settings.HOOKHUB_PUBLIC_URL,
         },
     )
-    send_mail(subject, letter, None, addresses)
+    send_mail(subject, text, None, addresses)

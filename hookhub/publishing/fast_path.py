@@ -87,7 +87,7 @@ def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, s
     parsed = parse.read_once(request.META, content, request.META["CONTENT_TYPE"])
     organization = _organization(request, key, organization_named(parsed), now=now)
     if organization.validate_events:
-        validate_data(parsed, organization=organization, own=registry.cached_custom(organization, now=now))
+        validate_data(parsed, organization=organization, custom=registry.cached_custom(organization, now=now))
     repositories = _ids_of(repository_names(parsed, organization=organization).values(), organization, now=now)
     hops = parse.hops_of(request.META.get("HTTP_HOOKHUB_HOPS"))
     events = new_events(parsed, organization=organization, repositories=repositories, hops=hops, now=now)

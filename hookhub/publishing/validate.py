@@ -11,18 +11,18 @@ from hookhub.publishing.parse import ParsedRequest
 from hookhub.publishing.translate import find_repositories, new_events, with_keys
 
 
-def validate_data(parsed: ParsedRequest, *, organization: Organization, own: Catalogue | None = None) -> None:
+def validate_data(parsed: ParsedRequest, *, organization: Organization, custom: Catalogue | None = None) -> None:
     """Raise a 422 for data that violates the schema of its type, if the organization has validation enabled.
 
-    ``own`` holds the organization's custom event types; without it they are read from the database.
+    ``custom`` holds the organization's custom event types; without it they are read from the database.
     """
     if not organization.validate_events:
         return
     # A generator, because the parsed data of all events together may take twenty times the memory of the body.
     published = ((event.type, event.data) for event in parsed.events)
-    own = registry.own(organization) if own is None else own
+    custom = registry.custom(organization) if custom is None else custom
     budget = Budget.of(len(parsed.events))
-    found = registry.faults_in(published, organization=organization, own=own, budget=budget)
+    found = registry.errors_in(published, organization=organization, custom=custom, budget=budget)
     if found:
         raise invalid({parsed.field_path(position, path): error for (position, path), error in found.items()})
 

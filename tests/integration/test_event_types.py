@@ -13,7 +13,7 @@ from deliveries.event_types import catalogue
 from deliveries.models import Event, Organization
 from deliveries.systems import DIALECTS
 from hookhub.event_types import registry
-from hookhub.event_types.registry import MAX_CUSTOM_TYPES, Taken
+from hookhub.event_types.registry import MAX_CUSTOM_TYPES, AlreadyRegistered
 from hookhub.event_types.schemas import MAX_STEPS, TOO_MANY_STEPS
 from hookhub.models import OwnEventType, Scope
 from hookhub.publishing.redis_stream import ingest
@@ -138,12 +138,17 @@ def test_of_many_at_once_one_registers_it_and_none_gets_beyond_the_limit(
         def act() -> str:
             try:
                 return registry.register({"type": name}, organization=organization, now=now).type
-            except (Taken, ValueError) as error:
+            except (AlreadyRegistered, ValueError) as error:
                 return type(error).__name__
 
         return act
 
-    assert sorted(together(*[register("a")] * 4)) == ["Taken", "Taken", "Taken", "a"]
+    assert sorted(together(*[register("a")] * 4)) == [
+        "AlreadyRegistered",
+        "AlreadyRegistered",
+        "AlreadyRegistered",
+        "a",
+    ]
     found = together(*[register(name) for name in ("b", "c", "d")])
     assert sorted(found)[:2] == ["InvalidFields", "InvalidFields"]
     assert OwnEventType.objects.count() == MAX_CUSTOM_TYPES
@@ -313,8 +318,8 @@ def test_without_the_wish_nothing_is_checked_and_nothing_is_asked(
     Organization.objects.update(validate_events=False)
     strict.refresh_from_db()
     caller = Caller.of(strict, Scope.PUBLISH)
-    monkeypatch.setattr(registry, "own", None)
-    monkeypatch.setattr(registry, "faults_in", None)
+    monkeypatch.setattr(registry, "custom", None)
+    monkeypatch.setattr(registry, "errors_in", None)
     caller.post("/v1/events", {"type": "star.added", "data": BROKEN})
 
     with counted_statements() as statements:

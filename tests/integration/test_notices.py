@@ -13,7 +13,7 @@ from deliveries import pipeline
 from deliveries.models import Webhook
 from deliveries.webhooks import lifecycle
 from hookhub.models import Membership
-from hookhub.notifications.webhooks import BATCH, tell_owners
+from hookhub.notifications.webhooks import BATCH, notify_owners
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
@@ -41,8 +41,8 @@ def test_the_owners_hear_once_that_a_webhook_was_disabled(forge: Forge, now: dat
     webhook = forge.webhook(now=now, name="Deploys", secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     fail(webhook, now=now)
 
-    assert tell_owners(now=now) == 1
-    assert tell_owners(now=now + timedelta(seconds=1)) == 0
+    assert notify_owners(now=now) == 1
+    assert notify_owners(now=now + timedelta(seconds=1)) == 0
 
     [letter] = mail.outbox
     assert sorted(letter.recipients()) == ["olga@acme.example", "otto@acme.example"]
@@ -58,7 +58,7 @@ def test_who_disables_a_webhook_oneself_gets_no_letter(forge: Forge, now: dateti
     member(forge, "olga")
     lifecycle.disable(forge.webhook(now=now).pk, now=now)
 
-    assert tell_owners(now=now) == 0
+    assert notify_owners(now=now) == 0
     assert mail.outbox == []
 
 
@@ -66,11 +66,11 @@ def test_a_second_disabling_is_news_again(forge: Forge, now: datetime) -> None:
     member(forge, "olga")
     webhook = forge.webhook(now=now)
     fail(webhook, now=now)
-    tell_owners(now=now)
+    notify_owners(now=now)
     lifecycle.enable(webhook.pk, release_held=False, now=now)
     fail(webhook, now=now + timedelta(days=1))
 
-    assert tell_owners(now=now + timedelta(days=1)) == 1
+    assert notify_owners(now=now + timedelta(days=1)) == 1
     assert len(mail.outbox) == 2
 
 
@@ -90,19 +90,19 @@ def test_a_letter_that_cannot_be_sent_is_tried_again(
     with monkeypatch.context() as patched:
         patched.setattr(EmailBackend, "send_messages", refuse)
         for second in range(3):
-            assert tell_owners(now=now + timedelta(seconds=second)) == 0
+            assert notify_owners(now=now + timedelta(seconds=second)) == 0
     webhook.refresh_from_db()
     assert webhook.owner_told_at is None
 
-    assert tell_owners(now=now + timedelta(minutes=1)) == 1
+    assert notify_owners(now=now + timedelta(minutes=1)) == 1
     assert len(mail.outbox) == 1
 
 
 def test_nobody_to_tell_is_told_once_in_the_log(forge: Forge, now: datetime, caplog: pytest.LogCaptureFixture) -> None:
     fail(forge.webhook(now=now), now=now)
 
-    assert tell_owners(now=now) == 1
-    assert tell_owners(now=now) == 0
+    assert notify_owners(now=now) == 1
+    assert notify_owners(now=now) == 0
 
     assert mail.outbox == []
     assert caplog.text.count("no owner of acme has an e-mail address") == 1
@@ -114,7 +114,7 @@ def test_a_webhook_deleted_meanwhile_is_no_news(forge: Forge, now: datetime) -> 
     fail(webhook, now=now)
     Webhook.objects.update(deleted_at=now)
 
-    assert tell_owners(now=now) == 0
+    assert notify_owners(now=now) == 0
     assert mail.outbox == []
 
 
@@ -123,7 +123,7 @@ def test_so_many_letters_a_tick_and_the_oldest_first(forge: Forge, now: datetime
     for second in range(BATCH + 2):
         fail(forge.webhook(now=now, name=f"hook {second}"), now=now - timedelta(seconds=second))
 
-    assert [tell_owners(now=now) for _ in range(3)] == [BATCH, 2, 0]
+    assert [notify_owners(now=now) for _ in range(3)] == [BATCH, 2, 0]
     assert f"hook {BATCH + 1}" in mail.outbox[0].body
 
 
@@ -134,7 +134,7 @@ def test_a_name_that_would_forge_a_header_stays_in_the_letter(forge: Forge, now:
     webhook.save(update_fields=["name"])
     fail(webhook, now=now)
 
-    assert tell_owners(now=now) == 1
+    assert notify_owners(now=now) == 1
 
     assert mail.outbox[0].recipients() == ["olga@acme.example"]
     assert "Bcc" not in mail.outbox[0].subject

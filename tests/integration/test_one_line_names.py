@@ -76,7 +76,7 @@ def test_names_that_were_stored_before_write_no_lines_of_an_email(
     user = User.objects.create_user("ada", email="ada@example.com")
     Membership.objects.create(user=user, organization=forge.organization)
 
-    assert webhooks.tell_owners(now=now) == 1
+    assert webhooks.notify_owners(now=now) == 1
 
     assert mailoutbox[0].subject == "[HookHub] acme Bcc: x: webhook disabled"
     assert "The webhook ci Pay here: evil.example of acme Bcc: x has been disabled." in mailoutbox[0].body

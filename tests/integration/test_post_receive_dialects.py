@@ -62,7 +62,7 @@ def test_whatever_is_told_is_as_the_system_documents_it(host: Host, fake: FakeHo
     assert len(accepted) >= 5
     for event in accepted:
         entry = catalogue.of(dialect).types[event["type"]]
-        assert schemas.faults_in(event["data"], str(entry.schema_text), budget=Budget()) == {}
+        assert schemas.errors_in(event["data"], str(entry.schema_text), budget=Budget()) == {}
         assert event["repository"] == "acme/widgets"
     assert len(accepted) == len({event["id"] for event in accepted})
 

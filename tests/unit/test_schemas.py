@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from deliveries.event_types import catalogue
-from hookhub.event_types.schemas import MAX_STEPS, TOO_MANY_STEPS, WORDS, Budget, fault_in_schema, faults_in
+from hookhub.event_types.schemas import MAX_STEPS, TOO_MANY_STEPS, WORDS, Budget, errors_in, schema_error
 
 GOOD: dict[str, Any] = {
     "an object": {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}},
@@ -26,7 +26,7 @@ GOOD: dict[str, Any] = {
 
 @pytest.mark.parametrize("schema", GOOD.values(), ids=GOOD)
 def test_an_ordinary_schema_may_be_registered(schema: object) -> None:
-    assert fault_in_schema(schema) is None
+    assert schema_error(schema) is None
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_a_schema_that_could_do_harm_or_says_nothing_is_refused(schema: object, 
     started_at = time.monotonic()
 
     with mock.patch("socket.socket", side_effect=AssertionError("nothing is fetched")):
-        fault = fault_in_schema(schema)
+        fault = schema_error(schema)
 
     assert fault is not None
     assert why in fault
@@ -165,12 +165,12 @@ FOUND: dict[str, tuple[object, object, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("schema", "data", "faults"), FOUND.values(), ids=FOUND)
 def test_what_breaks_a_schema_is_named_by_its_path(schema: object, data: object, faults: dict[str, str]) -> None:
-    assert fault_in_schema(schema) is None
-    assert faults_in(data, json.dumps(schema), budget=Budget()) == faults
+    assert schema_error(schema) is None
+    assert errors_in(data, json.dumps(schema), budget=Budget()) == faults
 
 
 def test_no_more_than_twenty_faults_are_told() -> None:
-    assert len(faults_in(["x"] * 1000, '{"items": {"type": "integer"}}', budget=Budget())) == 20
+    assert len(errors_in(["x"] * 1000, '{"items": {"type": "integer"}}', budget=Budget())) == 20
 
 
 LARGE = {f"x{n}": "y" * 80 for n in range(11_000)}
@@ -191,9 +191,9 @@ def test_a_check_that_would_take_minutes_is_given_up_within_seconds(schema: dict
     budget = Budget()
     started_at = time.process_time()
 
-    faults = faults_in(data, json.dumps(schema), budget=budget)
+    faults = errors_in(data, json.dumps(schema), budget=budget)
 
-    assert fault_in_schema(schema) is None
+    assert schema_error(schema) is None
     assert faults == {"data": TOO_MANY_STEPS}
     assert budget.steps < 0
     # It takes from 0.1 to 3 seconds on a slow machine.
@@ -203,9 +203,9 @@ def test_a_check_that_would_take_minutes_is_given_up_within_seconds(schema: dict
 def test_what_one_event_has_used_up_the_next_has_no_longer() -> None:
     budget = Budget(steps=10)
 
-    assert faults_in({"a": 1}, '{"type": "object"}', budget=budget) == {}
-    assert faults_in(list(range(20)), '{"items": {}}', budget=budget) == {"data": TOO_MANY_STEPS}
-    assert faults_in({"a": 1}, '{"type": "object"}', budget=budget) == {"data": TOO_MANY_STEPS}
+    assert errors_in({"a": 1}, '{"type": "object"}', budget=budget) == {}
+    assert errors_in(list(range(20)), '{"items": {}}', budget=budget) == {"data": TOO_MANY_STEPS}
+    assert errors_in({"a": 1}, '{"type": "object"}', budget=budget) == {"data": TOO_MANY_STEPS}
 
 
 def test_a_push_of_as_many_commits_as_the_hook_tells_is_well_within_the_budget() -> None:
@@ -213,7 +213,7 @@ def test_a_push_of_as_many_commits_as_the_hook_tells_is_well_within_the_budget()
     budget = Budget()
 
     data = {**push.example, "commits": push.example["commits"] * 2048}
-    faults = faults_in(data, str(push.schema_text), budget=budget)
+    faults = errors_in(data, str(push.schema_text), budget=budget)
 
     assert faults == {}
     assert budget.steps > 0
@@ -223,7 +223,7 @@ def test_a_push_of_as_many_commits_as_the_hook_tells_is_well_within_the_budget()
 def test_the_words_of_every_catalogue_are_among_those_that_may_be_registered() -> None:
     for dialect in ("native", "coregit", "code-storage", "sigmagit", "social-gateway", "codmir"):
         for entry in catalogue.of(dialect).types.values():
-            assert fault_in_schema(entry.schema) is None, entry.type
+            assert schema_error(entry.schema) is None, entry.type
 
 
 def test_no_word_that_may_be_used_is_one_that_the_library_follows_or_searches_with() -> None:

@@ -164,8 +164,8 @@ def read_events(value: object, field: str, *, organization: Organization, known:
     types = catalogue.of(CATALOGUE)
     strange = [word for word in value if not isinstance(word, str) or not (word in known or types.knows(word))]
     if strange:
-        own = registry.own(organization)
-        strange = [word for word in strange if not isinstance(word, str) or not own.knows(word)]
+        custom_types = registry.custom(organization)
+        strange = [word for word in strange if not isinstance(word, str) or not custom_types.knows(word)]
     if strange:
         raise ValidationFailed(invalid(field, f"{str(strange[0])[:100]!r} is not a known event type"))
     return value

@@ -107,7 +107,7 @@ def _organizations(named: Collection[str | None]) -> dict[str | None, Organizati
 
 def _invalid(members: Sequence[ParsedEntry], organization: Organization) -> dict[str, InvalidEntry]:
     """Return, by entry id, the entries with an event that does not match the schema of its type."""
-    own = registry.own(organization)
+    custom = registry.custom(organization)
     rejected = {}
     left = STEPS_FOR_ALL
     for each in members:
@@ -115,7 +115,7 @@ def _invalid(members: Sequence[ParsedEntry], organization: Organization) -> dict
         # worker would claim it as stale.
         published = ((event.type, event.data) for event in each.parsed.events)
         budget = Budget(most := min(left, Budget.of(len(each.parsed.events)).steps))
-        found = registry.faults_in(published, organization=organization, own=own, budget=budget)
+        found = registry.errors_in(published, organization=organization, custom=custom, budget=budget)
         left -= most - max(budget.steps, 0)
         if found:
             errors = {each.parsed.field_path(position, path): error for (position, path), error in found.items()}
