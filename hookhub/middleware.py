@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from deliveries import audit
 from deliveries.policy import hops
 from deliveries.rates import TooMany
-from hookhub.dialects.not_found import in_callers_shape, not_found
+from hookhub.dialects.not_found import in_callers_format, not_found
 from hookhub.http import rate_limits, readiness
 from hookhub.http.actors import actor_of_session
 from hookhub.http.client_address import address_of
@@ -79,31 +79,31 @@ def refuse_unreadable(get_response: Handler) -> Handler:
             return as_plain(shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields))
         query = request.META.get("QUERY_STRING", "")
         if "%" in query or not query.isascii() or "\0" in query:
-            faults = faults_in_query(query)
-            if faults:
-                refusal = invalid(faults)
+            errors = query_errors(query)
+            if errors:
+                refusal = invalid(errors)
                 answered = shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
-                return in_callers_shape(request, answered)
+                return in_callers_format(request, answered)
         return get_response(request)
 
     return answer
 
 
-def faults_in_query(query: str) -> dict[str, str]:
+def query_errors(query: str) -> dict[str, str]:
     """Return the errors in a query string, by parameter."""
-    faults = {}
+    errors = {}
     for part in query.encode("latin-1", "replace").split(b"&"):
         name, _, value = part.replace(b"+", b" ").partition(b"=")
         shown = unquote_to_bytes(name)[:100].decode(errors="replace").replace("\0", "")
         content = unquote_to_bytes(name) + unquote_to_bytes(value)
         if b"\0" in content:
-            faults[shown or "query"] = "must not contain a NUL character"
+            errors[shown or "query"] = "must not contain a NUL character"
         else:
             try:
                 content.decode()
             except UnicodeDecodeError:
-                faults[shown or "query"] = "must be valid UTF-8"
-    return faults
+                errors[shown or "query"] = "must be valid UTF-8"
+    return errors
 
 
 def limit_addresses(get_response: Handler) -> Handler:
@@ -118,7 +118,7 @@ def limit_addresses(get_response: Handler) -> Handler:
         try:
             rate_limits.require_address(address)
         except TooMany as error:
-            return in_callers_shape(request, throttled(error))
+            return in_callers_format(request, throttled(error))
         answered = get_response(request)
         # Events are limited by key and organization instead.
         is_accepted = answered.status_code == 202 and request.path_info == "/v1/events"

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from deliveries.db.ids import first_id_at
 from deliveries.models import AuditEntry
 from hookhub.http.authorization import authorize, is_operator, require
-from hookhub.http.query import TEXT, known_only, moment
+from hookhub.http.query import TEXT, read_timestamp, require_known_parameters
 from hookhub.models import ApiKey, Scope
 
 FILTERS = ("action", "actor", "target", "since", "until")
@@ -78,13 +78,13 @@ class AuditView(GenericAPIView[AuditEntry]):
         responses=AuditEntrySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        known_only(request, *FILTERS)
+        require_known_parameters(request, *FILTERS)
         found = visible(request)
         columns = {"action": "action", "actor": "actor_id", "target": "target_id"}
         for name, column in columns.items():
             if text := request.query_params.get(name):
                 found = found.filter(**{column: text})
-        found = between(found, *(moment(request.query_params.get(name), name) for name in ("since", "until")))
+        found = between(found, *(read_timestamp(request.query_params.get(name), name) for name in ("since", "until")))
         page = self.paginate_queryset(found) or []
         return self.get_paginated_response([shown(entry) for entry in page])
 

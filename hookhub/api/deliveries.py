@@ -27,7 +27,7 @@ from hookhub.api.webhooks import fields_of, repository_of
 from hookhub.http.authorization import authorize
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, conflict, invalid
 from hookhub.http.links import path_of
-from hookhub.http.query import TEXT, TIME_PARAMETERS, known_only, moment, read_id, read_uuid
+from hookhub.http.query import TEXT, TIME_PARAMETERS, read_id, read_timestamp, read_uuid, require_known_parameters
 from hookhub.models import Replay, Scope
 
 EMPTY: tuple[object, ...] = (None, "", [], {})
@@ -56,7 +56,7 @@ class DeliveriesView(GenericAPIView[Delivery]):
     )
     def get(self, request: Request) -> Response:
         organization = authorize(request, scope=Scope.READ)
-        known_only(request, *SELECTORS)
+        require_known_parameters(request, *SELECTORS)
         given: dict[str, object] = {
             name: request.query_params[name] for name in SELECTORS if name in request.query_params
         }
@@ -116,7 +116,7 @@ class ReplaysView(GenericAPIView[Replay]):
 
     @extend_schema(responses=ReplaySerializer(many=True))
     def get(self, request: Request) -> Response:
-        known_only(request)
+        require_known_parameters(request)
         organization = authorize(request, scope=Scope.READ)
         page = self.paginate_queryset(Replay.objects.filter(organization=organization))
         return self.get_paginated_response(ReplaySerializer(page, many=True).data)
@@ -205,8 +205,8 @@ def selection_of(given: Mapping[str, object], *, organization: Organization) -> 
         repository_id=_repository_id(given.get("repository"), organization),
         states=tuple(states),
         event_type=event_type,
-        after=moment(given.get("after"), "after"),
-        before=moment(given.get("before"), "before"),
+        after=read_timestamp(given.get("after"), "after"),
+        before=read_timestamp(given.get("before"), "before"),
         ids=_ids(given["deliveries"]) if "deliveries" in given else None,
     )
 

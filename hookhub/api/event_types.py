@@ -21,7 +21,7 @@ from hookhub.event_types import registry
 from hookhub.http.authorization import authorize
 from hookhub.http.errors import conflict, invalid
 from hookhub.http.links import path_of
-from hookhub.http.query import known_only
+from hookhub.http.query import require_known_parameters
 from hookhub.models import ApiKey, OwnEventType, Scope
 
 DIALECT = OpenApiParameter(
@@ -45,7 +45,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
 
     @extend_schema(parameters=[DIALECT], responses={200: EventTypeListSerializer}, operation_id="event_types_list")
     def get(self, request: Request) -> Response:
-        known_only(request, "dialect")
+        require_known_parameters(request, "dialect")
         organization = visited(request)
         dialect = request.query_params.get("dialect") or (organization.default_dialect if organization else DEFAULT)
         if dialect not in DIALECTS:
@@ -79,7 +79,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
 
     @extend_schema(parameters=[DIALECT])
     def get(self, request: Request, name: str) -> Response:
-        known_only(request, "dialect")
+        require_known_parameters(request, "dialect")
         organization = visited(request)
         named = request.query_params.get("dialect")
         if organization and named is None and (custom := registry.custom(organization).types.get(name)):

@@ -23,7 +23,7 @@ from hookhub.api.serializers.events import (
 from hookhub.api.webhooks import repository_of
 from hookhub.http.authorization import authorize, require_scope
 from hookhub.http.parsers import RawParser
-from hookhub.http.query import TEXT, TIME_PARAMETERS, between, known_only, read_uuid
+from hookhub.http.query import TEXT, TIME_PARAMETERS, between, read_uuid, require_known_parameters
 from hookhub.http.throttling import caller_of
 from hookhub.models import Scope
 from hookhub.publishing import parse
@@ -147,7 +147,7 @@ def read_events(request: Request) -> tuple[ParsedRequest, bytes, Organization]:
 
 def filtered(request: Request, organization: Organization) -> QuerySet[Event]:
     """Return the organization's events that match the query parameters; raise a 422 for invalid ones."""
-    known_only(request, "type", "repository", "after", "before")
+    require_known_parameters(request, "type", "repository", "after", "before")
     events = Event.objects.filter(organization=organization).defer("payload", "topics", "fingerprint")
     if event_type := request.query_params.get("type"):
         events = events.filter(type=event_type)

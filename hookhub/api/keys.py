@@ -20,7 +20,7 @@ from hookhub.api.serializers.api_keys import (
 from hookhub.api.webhooks import fields_of
 from hookhub.http import authentication
 from hookhub.http.authorization import authorize
-from hookhub.http.query import known_only
+from hookhub.http.query import require_known_parameters
 from hookhub.models import ApiKey, Scope
 
 
@@ -35,7 +35,7 @@ class ApiKeysView(GenericAPIView[ApiKey]):
 
     @extend_schema(responses=ApiKeySerializer(many=True))
     def get(self, request: Request) -> Response:
-        known_only(request)
+        require_known_parameters(request)
         organization = authorize(request, scope=Scope.MASTER)
         page = self.paginate_queryset(ApiKey.objects.filter(organization=organization))
         return self.get_paginated_response(ApiKeySerializer(page, many=True).data)

@@ -22,7 +22,7 @@ from hookhub.api.webhooks import fields_of
 from hookhub.audited import audited
 from hookhub.http.authorization import authorize, authorize_webhooks, is_operator
 from hookhub.http.errors import conflict, invalid
-from hookhub.http.query import known_only
+from hookhub.http.query import require_known_parameters
 from hookhub.models import INCLUDED, ApiKey, Scope
 
 
@@ -34,7 +34,7 @@ class OrganizationsView(GenericAPIView[Organization]):
 
     @extend_schema(responses=OrganizationSerializer(many=True))
     def get(self, request: Request) -> Response:
-        known_only(request)
+        require_known_parameters(request)
         page = self.paginate_queryset(visible(request))
         return self.get_paginated_response(OrganizationSerializer(page, many=True).data)
 
@@ -77,7 +77,7 @@ class RepositoriesView(GenericAPIView[Repository]):
 
     @extend_schema(responses=RepositorySerializer(many=True))
     def get(self, request: Request) -> Response:
-        known_only(request)
+        require_known_parameters(request)
         organization = authorize(request, scope=Scope.READ)
         page = self.paginate_queryset(
             Repository.objects.filter(organization=organization).select_related("organization")

@@ -35,7 +35,7 @@ from hookhub.api.serializers.webhooks import (
 from hookhub.event_types import examples
 from hookhub.http.errors import conflict, invalid
 from hookhub.http.links import path_of
-from hookhub.http.query import HOURS, TEXT, known_only, read_uuid, read_window
+from hookhub.http.query import HOURS, TEXT, read_uuid, read_window, require_known_parameters
 from hookhub.models import Scope
 
 
@@ -65,7 +65,7 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
     def get(self, request: Request) -> Response:
         organization = self.authorize(request, scope=Scope.READ)
         found = Webhook.objects.kept().filter(organization=organization).select_related("organization", "repository")
-        known_only(request, "repository", "active")
+        require_known_parameters(request, "repository", "active")
         if name := request.query_params.get("repository"):
             found = found.filter(repository=repository_of(organization, name))
         if active := request.query_params.get("active"):
@@ -144,7 +144,7 @@ class HeadersView(PresentedView, GenericAPIView[Webhook]):
     def patch(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
-        known_fields_only(wanted, "headers")
+        require_known_fields(wanted, "headers")
         changes = wanted.get("headers")
         if not isinstance(changes, dict):
             raise invalid({"headers": "must be an object of header names and values; null removes a header"})
@@ -164,7 +164,7 @@ class EnableView(PresentedView, GenericAPIView[Webhook]):
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
-        known_fields_only(wanted, "release_held")
+        require_known_fields(wanted, "release_held")
         release_held = wanted.get("release_held", False)
         if not isinstance(release_held, bool):
             raise invalid({"release_held": "must be true or false"})
@@ -197,7 +197,7 @@ class RotateSecretView(PresentedView, GenericAPIView[Webhook]):
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
-        known_fields_only(wanted, "secret", "overlap")
+        require_known_fields(wanted, "secret", "overlap")
         overlap = wanted.get("overlap")
         if overlap is not None and (
             isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= 2_592_000
@@ -241,7 +241,7 @@ class TestView(PresentedView, GenericAPIView[Delivery]):
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         wanted = fields_of(request.data)
-        known_fields_only(wanted, "type")
+        require_known_fields(wanted, "type")
         if not webhook.active:
             raise conflict("The webhook is disabled; enable it first.")
         sample = examples.pick(webhook, wanted.get("type"))
@@ -260,7 +260,7 @@ class StatsView(PresentedView, GenericAPIView[Webhook]):
 
     @extend_schema(parameters=[HOURS])
     def get(self, request: Request, uid: str) -> Response:
-        known_only(request, "hours")
+        require_known_parameters(request, "hours")
         webhook = find(self, request, uid, scope=Scope.READ)
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
 
@@ -294,7 +294,7 @@ def fields_of(data: object) -> dict[str, Any]:
     raise invalid({"body": "must be a JSON object"})
 
 
-def known_fields_only(wanted: Mapping[str, object], *names: str) -> None:
+def require_known_fields(wanted: Mapping[str, object], *names: str) -> None:
     """Raise a 422 for unknown fields: a misspelled one must not pass for an absent one."""
     if unknown := wanted.keys() - set(names):
         raise invalid(dict.fromkeys(map(str, unknown), f"is not a known field; known fields: {', '.join(names)}"))

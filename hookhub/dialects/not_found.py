@@ -24,7 +24,7 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return errors.not_found(request, exception)
 
 
-def in_callers_shape(request: HttpRequest, refusal: Response) -> HttpResponse:
+def in_callers_format(request: HttpRequest, refusal: Response) -> HttpResponse:
     """Convert an error raised before any view to the format of the API whose path was called."""
     error = refusal.data["error"]
     if is_of_github(request):

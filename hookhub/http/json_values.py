@@ -24,7 +24,7 @@ def _inside(value: object) -> Iterable[object]:
     return value if isinstance(value, list) else ()
 
 
-def read_moment(text: object) -> datetime | None:
+def parse_timestamp(text: object) -> datetime | None:
     """Parse an RFC 3339 timestamp and return it in UTC, or None if it is not one."""
     if not isinstance(text, str) or not RFC_3339.fullmatch(text):
         return None

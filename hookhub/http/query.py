@@ -9,7 +9,7 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework.request import Request
 
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, invalid
-from hookhub.http.json_values import read_moment
+from hookhub.http.json_values import parse_timestamp
 
 MAX_WINDOW = timedelta(days=90)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -59,7 +59,7 @@ def whole_number(text: str, *, most: int, least: int = 1) -> int | None:
 ALWAYS_KNOWN = frozenset({"organization", "cursor", "limit", "format"})
 
 
-def known_only(request: Request, *names: str) -> None:
+def require_known_parameters(request: Request, *names: str) -> None:
     """Raise a 422 for unknown or empty query parameters: neither must pass for an absent filter."""
     known = ALWAYS_KNOWN | set(names)
     unknown = f"is not a known parameter; known parameters: {', '.join(sorted(known))}"
@@ -72,12 +72,12 @@ def known_only(request: Request, *names: str) -> None:
         raise invalid(errors)
 
 
-def moment(value: object, name: str) -> datetime | None:
+def read_timestamp(value: object, name: str) -> datetime | None:
     """Parse a timestamp, or return None if it is absent; raise a 422 that names the field."""
     if value is None:
         return None
     # An unescaped plus in a query string has been decoded as a space.
-    found = read_moment(value.replace(" ", "+") if isinstance(value, str) else value)
+    found = parse_timestamp(value.replace(" ", "+") if isinstance(value, str) else value)
     if found is None:
         raise invalid({name: "must be a timestamp with a time zone, such as 2026-03-04T12:00:00Z"})
     # Ids begin with the time since the epoch, so nothing is older.
@@ -86,7 +86,8 @@ def moment(value: object, name: str) -> datetime | None:
 
 def between(request: Request) -> tuple[datetime | None, datetime | None]:
     """Return the bounds ``after`` and ``before`` of the query, each None if absent."""
-    return moment(request.query_params.get("after"), "after"), moment(request.query_params.get("before"), "before")
+    after, before = (read_timestamp(request.query_params.get(name), name) for name in ("after", "before"))
+    return after, before
 
 
 def read_window(request: Request) -> timedelta:

@@ -13,7 +13,7 @@ from django.conf import settings
 from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type, topics_of
 from deliveries.policy import hops
 from hookhub.http.errors import Refusal, bad_request, invalid, loop_detected, too_large
-from hookhub.http.json_values import MAX_DEPTH, is_deeper_than, read_moment
+from hookhub.http.json_values import MAX_DEPTH, is_deeper_than, parse_timestamp
 from hookhub.http.parsers import unreadable, without_bom
 from hookhub.publishing import event_objects
 from hookhub.publishing.event_objects import FIELDS, MAX_SHORT_FIELD, Member, TooLong
@@ -22,7 +22,7 @@ MAX_EVENTS = 1000
 MAX_KEY_LENGTH = 255
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
-MAX_FAULTS = 100
+MAX_ERRORS = 100
 MAX_NAME_SHOWN = 100
 # Bytes of a request's event data that are also kept as parsed values, which take up to twenty times the memory of their
 # text.
@@ -105,7 +105,7 @@ def read(content: bytes, content_type: str) -> ParsedRequest:
             objects, is_batch = event_objects.lines(text, most=most), True
         else:
             objects, is_batch = event_objects.document(text, most=most)
-        return ParsedRequest(tuple(_all_or_none(objects, is_batch=is_batch, most=most)), is_batch)
+        return ParsedRequest(tuple(_parse_events(objects, is_batch=is_batch, most=most)), is_batch)
     except UnicodeDecodeError as error:
         raise bad_request(f"The body is not valid UTF-8 at byte {error.start}.") from error
     except RecursionError as error:
@@ -114,10 +114,10 @@ def read(content: bytes, content_type: str) -> ParsedRequest:
         raise unreadable(error, text) from error
 
 
-def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: int) -> list[ParsedEvent]:
+def _parse_events(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: int) -> list[ParsedEvent]:
     """Validate every event while parsing; return all of them, or raise a single error for all that are invalid."""
     found: list[ParsedEvent] = []
-    faults: dict[str, str] = {}
+    errors: dict[str, str] = {}
     position, kept = 0, 0
     try:
         for position, members in enumerate(objects, 1):
@@ -126,17 +126,17 @@ def _all_or_none(objects: Iterator[dict[str, Member]], *, is_batch: bool, most: 
             payload = members["data"][1].encode() if "data" in members else b""
             if len(payload) > most:
                 raise _too_long("data", position - 1, is_batch=is_batch, most=most)
-            if own := _faults(members, payload):
-                faults |= {_field(name, position - 1, is_batch=is_batch): fault for name, fault in own.items()}
-                if len(faults) >= MAX_FAULTS:
+            if event_errors := _errors_of(members, payload):
+                errors |= {_field(name, position - 1, is_batch=is_batch): text for name, text in event_errors.items()}
+                if len(errors) >= MAX_ERRORS:
                     break
             else:
                 kept += len(payload)
                 found.append(_parsed_event(members, payload, is_kept=kept <= MAX_VALUES_KEPT))
     except TooLong as error:
         raise _too_long(error.name, position, is_batch=is_batch, most=most) from error
-    if faults:
-        raise invalid(dict(list(faults.items())[:MAX_FAULTS]))
+    if errors:
+        raise invalid(dict(list(errors.items())[:MAX_ERRORS]))
     if not found:
         raise bad_request("The body contains no event; send an object, an array of objects, or one object per line.")
     return found
@@ -154,31 +154,31 @@ def _field(name: str, position: int, *, is_batch: bool) -> str:
     return f"events[{position}].{name}" if is_batch else name
 
 
-def _faults(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
-    faults = {
+def _errors_of(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
+    errors = {
         name: f"is not a known field of an event; known fields: {', '.join(FIELDS)}"
         for name in members
         if name not in FIELDS
     }
     given = {name: value for name, (value, _) in members.items() if value is not None}
     if "type" not in given:
-        faults["type"] = "is required"
+        errors["type"] = "is required"
     elif not isinstance(given["type"], str) or not is_type(given["type"]):
-        faults["type"] = TYPE_RULE
+        errors["type"] = TYPE_RULE
     elif given["type"].startswith(RESERVED):
-        faults["type"] = f"must not start with {RESERVED!r}, which is reserved for HookHub's system events"
+        errors["type"] = f"must not start with {RESERVED!r}, which is reserved for HookHub's system events"
     if "data" not in members:
-        faults["data"] = "is required; any JSON value is allowed"
+        errors["data"] = "is required; any JSON value is allowed"
     elif payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and is_deeper_than(MAX_DEPTH, members["data"][0]):
-        faults["data"] = f"is nested more than {MAX_DEPTH} levels deep"
+        errors["data"] = f"is nested more than {MAX_DEPTH} levels deep"
     for name in ("repository", "organization"):
         if name in given and not is_name(given[name]):
-            faults[name] = "must be a string of at most 255 printable characters"
-    if "id" in given and (fault := fault_in_key(given["id"])):
-        faults["id"] = fault
-    if "timestamp" in given and read_moment(given["timestamp"]) is None:
-        faults["timestamp"] = "must be a timestamp with a time zone, such as 2026-03-04T12:00:00Z"
-    return faults
+            errors[name] = "must be a string of at most 255 printable characters"
+    if "id" in given and (error := key_error(given["id"])):
+        errors["id"] = error
+    if "timestamp" in given and parse_timestamp(given["timestamp"]) is None:
+        errors["timestamp"] = "must be a timestamp with a time zone, such as 2026-03-04T12:00:00Z"
+    return errors
 
 
 def hops_of(header: str | None) -> str | None:
@@ -191,7 +191,7 @@ def hops_of(header: str | None) -> str | None:
         raise invalid({hops.HEADER: str(error)}) from error
 
 
-def fault_in_key(key: object) -> str | None:
+def key_error(key: object) -> str | None:
     """Return what is wrong with an idempotency key, or None."""
     if isinstance(key, str) and 1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable():
         return None
@@ -218,5 +218,5 @@ def _parsed_event(members: Mapping[str, Member], payload: bytes, *, is_kept: boo
         repository=given("repository"),
         organization=given("organization"),
         key=given("id"),
-        timestamp=read_moment(given("timestamp")),
+        timestamp=parse_timestamp(given("timestamp")),
     )

@@ -142,7 +142,7 @@ def with_keys(events: list[NewEvent], parsed: ParsedRequest, *, header: str | No
     ``content`` is the body of the request.
     """
     if header is not None:
-        if (error := parse.fault_in_key(header)) or len(header) > MAX_HEADER_KEY_LENGTH:
+        if (error := parse.key_error(header)) or len(header) > MAX_HEADER_KEY_LENGTH:
             raise invalid({"Idempotency-Key": error or f"must be at most {MAX_HEADER_KEY_LENGTH} characters"})
         if not parsed.is_batch and events[0].idempotency_key not in {None, header}:
             raise invalid({"id": "differs from the Idempotency-Key header; send only one of them"})

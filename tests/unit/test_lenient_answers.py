@@ -6,7 +6,7 @@ import pytest
 
 from deliveries.formats import FORMATS
 from deliveries.management.commands.redeliver import as_moment
-from hookhub.http.json_values import read_moment
+from hookhub.http.json_values import parse_timestamp
 
 NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -21,7 +21,7 @@ NEW_YEAR = datetime(2024, 1, 1, tzinfo=UTC)
     ],
 )
 def test_a_moment_in_lower_case_is_one(text: str, moment: datetime) -> None:
-    assert (read_moment(text), as_moment(text, of="--since")) == (moment, moment)
+    assert (parse_timestamp(text), as_moment(text, of="--since")) == (moment, moment)
 
 
 @pytest.mark.parametrize(
