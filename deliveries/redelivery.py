@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from django.db import transaction
@@ -18,10 +19,29 @@ from deliveries.events import targeted_event
 from deliveries.models import Delivery, Organization, Webhook
 
 # Deliveries in the state "sending" are excluded, because an attempt is in progress.
-CAN_BE_SENT_AGAIN = ("delivered", "failed", "cancelled", "pending", "held")
-CAN_BE_CALLED_OFF = ("pending", "held")
+REDELIVERABLE = ("delivered", "failed", "cancelled", "pending", "held")
+CANCELLABLE = ("pending", "held")
 # The number of delivery ids that an audit entry lists; its count covers all of them.
 DELIVERIES_LISTED = 20
+
+
+class BlockedReason(StrEnum):
+    """Why a delivery cannot be redelivered, worded to follow a count of deliveries."""
+
+    SENDING = "being sent"
+    WEBHOOK_DELETED = "of a deleted webhook"
+    WEBHOOK_DISABLED = "of a disabled webhook"
+
+
+def blocked_reason(delivery: Delivery) -> BlockedReason | None:
+    """Return why ``redeliver`` skips a delivery, judged by the row and the webhook as loaded; None if it does not."""
+    if delivery.state not in REDELIVERABLE:
+        return BlockedReason.SENDING
+    if delivery.webhook.deleted_at is not None:
+        return BlockedReason.WEBHOOK_DELETED
+    if delivery.webhook.disabled_at is not None:
+        return BlockedReason.WEBHOOK_DISABLED
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +80,7 @@ class Selection:
 
 
 def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
-    """Make deliveries due now and restart their retry schedules. Return how many.
-
-    Skip deliveries that are being sent, and those whose webhook is disabled or deleted.
-    """
+    """Make deliveries due now and restart their retry schedules. Return how many; skip those with a blocked_reason."""
     with transaction.atomic():
         ids = make_due(deliveries, now=now)
         _record("delivery.redelivered", ids, now=now)
@@ -74,7 +91,7 @@ def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
     """Do what ``redeliver`` does, without audit entries: for replays, which record their start. Return the ids."""
     due = Delivery.objects.filter(
         id__in=list(deliveries),
-        state__in=CAN_BE_SENT_AGAIN,
+        state__in=REDELIVERABLE,
         webhook__disabled_at=None,
         webhook__deleted_at=None,
     )
@@ -83,7 +100,7 @@ def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
         # conditions on the locked row itself, but not those inside the subquery with the join.
         ids = list(
             Delivery.objects.select_for_update(of=("self",), no_key=True)
-            .filter(id__in=due.values("id"), state__in=CAN_BE_SENT_AGAIN)
+            .filter(id__in=due.values("id"), state__in=REDELIVERABLE)
             .order_by("id")
             .values_list("id", flat=True)
         )
@@ -98,7 +115,7 @@ def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
 def cancel(deliveries: Iterable[UUID], *, now: datetime) -> int:
     """Cancel pending and held deliveries and return how many. Deliveries that are being sent cannot be cancelled."""
     with transaction.atomic():
-        waiting = Delivery.objects.filter(id__in=list(deliveries), state__in=CAN_BE_CALLED_OFF)
+        waiting = Delivery.objects.filter(id__in=list(deliveries), state__in=CANCELLABLE)
         ids = list(waiting.in_order(most=sql.AT_ONCE).values_list("id", flat=True))
         cancelled = Delivery.objects.filter(id__in=ids)
         cancelled.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)

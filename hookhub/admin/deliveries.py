@@ -16,7 +16,7 @@ from deliveries import redelivery
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from hookhub.admin import filters
 from hookhub.admin.base import ObjectActions, count_reasons, page_of
-from hookhub.admin.explanations import explain, why_not_called_off, why_not_sent_again
+from hookhub.admin.explanations import cancel_blocked_reason, explain
 from hookhub.admin.formatting import deliveries, span, state_badge, when
 from hookhub.admin.keyset import LogAdmin, Order
 from hookhub.admin.presenters import (
@@ -123,10 +123,10 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         """Make the selected deliveries due immediately."""
         chosen = selected(queryset)
         count = redelivery.redeliver([delivery.pk for delivery in chosen], now=timezone.now())
-        reasons = [reason for delivery in chosen if (reason := why_not_sent_again(delivery)) is not None]
+        reasons = [str(reason) for delivery in chosen if (reason := redelivery.blocked_reason(delivery)) is not None]
         reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
         self.record_action(
-            request, [delivery for delivery in chosen if why_not_sent_again(delivery) is None], "Redelivered."
+            request, [delivery for delivery in chosen if redelivery.blocked_reason(delivery) is None], "Redelivered."
         )
         self.report(request, f"{deliveries(count)} queued for redelivery." if count else "", reasons)
 
@@ -134,7 +134,7 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
     def cancel(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse | None:
         """Cancel the selected deliveries after a confirmation."""
         chosen = selected(queryset)
-        reasons = [reason for delivery in chosen if (reason := why_not_called_off(delivery)) is not None]
+        reasons = [reason for delivery in chosen if (reason := cancel_blocked_reason(delivery)) is not None]
         if "confirmed" not in request.POST:
             return TemplateResponse(
                 request,
@@ -152,7 +152,7 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         count = redelivery.cancel([delivery.pk for delivery in chosen], now=timezone.now())
         reasons += ["changed in the meantime"] * (len(chosen) - count - len(reasons))
         self.record_action(
-            request, [delivery for delivery in chosen if why_not_called_off(delivery) is None], "Cancelled."
+            request, [delivery for delivery in chosen if cancel_blocked_reason(delivery) is None], "Cancelled."
         )
         self.report(request, f"{deliveries(count)} cancelled." if count else "", reasons)
         return None
@@ -181,8 +181,8 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
             event=event,
             payload=payload_context(event),
             may_act=self.has_act_permission(request, delivery),
-            may_redeliver=why_not_sent_again(delivery) is None,
-            may_cancel=why_not_called_off(delivery) is None,
+            may_redeliver=redelivery.blocked_reason(delivery) is None,
+            may_cancel=cancel_blocked_reason(delivery) is None,
         )
 
 

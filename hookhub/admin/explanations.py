@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from deliveries.models import Delivery, Webhook
-from deliveries.redelivery import CAN_BE_CALLED_OFF
+from deliveries.redelivery import CANCELLABLE, BlockedReason, blocked_reason
 from hookhub.admin.formatting import exact, relative, span
 
 State = Delivery.State
@@ -19,15 +19,25 @@ def explain(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
         case State.DELIVERED:
             return f"Delivered{_on_attempt(delivery)}."
         case State.FAILED:
-            return f"Failed{_on_attempt(delivery)}: {delivery.get_ending_display()}. It can be redelivered."
+            return f"Failed{_on_attempt(delivery)}: {delivery.get_ending_display()}. {_redelivery(delivery)}"
+        case State.HELD if webhook.deleted_at is not None:
+            return "Held while the webhook was disabled. It will be cancelled, because the webhook is deleted."
         case State.HELD if webhook.disabled_at is not None:
             reason = webhook.get_disabled_reason_display()
-            return (
-                f"Held because the webhook is disabled ({reason}). It can be redelivered once the webhook is enabled."
-            )
+            return f"Held because the webhook is disabled ({reason}). {_redelivery(delivery)}"
         case State.HELD:
             return "Held while the webhook was disabled. The webhook is enabled again, so it can be redelivered."
-    return "Cancelled. It can be redelivered."
+    return f"Cancelled. {_redelivery(delivery)}"
+
+
+def _redelivery(delivery: Delivery) -> str:
+    """Return whether a finished or held delivery can be redelivered."""
+    match blocked_reason(delivery):
+        case BlockedReason.WEBHOOK_DELETED:
+            return "It cannot be redelivered, because the webhook is deleted."
+        case BlockedReason.WEBHOOK_DISABLED:
+            return "It can be redelivered once the webhook is enabled."
+    return "It can be redelivered."
 
 
 def _explain_waiting(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
@@ -44,19 +54,8 @@ def _on_attempt(delivery: Delivery) -> str:
     return f" on attempt {delivery.attempts_made}" if delivery.attempts_made else ""
 
 
-def why_not_sent_again(delivery: Delivery) -> str | None:
-    """Return why a delivery cannot be redelivered now, worded to follow a count, or None if it can."""
-    if delivery.state == State.SENDING:
-        return "being sent"
-    if delivery.webhook.deleted_at is not None:
-        return "of a deleted webhook"
-    if delivery.webhook.disabled_at is not None:
-        return "of a disabled webhook"
-    return None
-
-
-def why_not_called_off(delivery: Delivery) -> str | None:
+def cancel_blocked_reason(delivery: Delivery) -> str | None:
     """Return why a delivery cannot be cancelled, worded to follow a count, or None if it can."""
-    if delivery.state in CAN_BE_CALLED_OFF:
+    if delivery.state in CANCELLABLE:
         return None
     return "being sent" if delivery.state == State.SENDING else f"already {delivery.state}"

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from deliveries import redelivery
 from deliveries.models import Delivery, Organization, Webhook
-from deliveries.redelivery import Selection
+from deliveries.redelivery import BlockedReason, Selection, blocked_reason
 from hookhub import replays
 from hookhub.api.serializers.deliveries import (
     MAX_IDS,
@@ -33,6 +33,7 @@ from hookhub.models import Replay, Scope
 EMPTY: tuple[object, ...] = (None, "", [], {})
 SELECTORS = ("webhook", "event", "repository", "state", "type", "after", "before")
 FILTERS = ("deliveries", *SELECTORS)
+CHANGED_MEANWHILE = "The delivery has changed in the meantime; retrieve it again."
 
 
 class DeliveriesView(GenericAPIView[Delivery]):
@@ -86,7 +87,7 @@ class RedeliverView(GenericAPIView[Delivery]):
     def post(self, request: Request, uid: str) -> Response:
         delivery = find(request, uid, scope=Scope.MANAGE)
         if not redelivery.redeliver([delivery.pk], now=timezone.now()):
-            raise conflict(why_not(delivery, redelivery.CAN_BE_SENT_AGAIN, "redelivered"))
+            raise conflict(redeliver_error(delivery))
         return Response(DeliverySerializer(find(request, uid, scope=Scope.MANAGE)).data, status=202)
 
 
@@ -100,7 +101,7 @@ class CancelView(GenericAPIView[Delivery]):
     def post(self, request: Request, uid: str) -> Response:
         delivery = find(request, uid, scope=Scope.MANAGE)
         if not redelivery.cancel([delivery.pk], now=timezone.now()):
-            raise conflict(why_not(delivery, redelivery.CAN_BE_CALLED_OFF, "cancelled"))
+            raise conflict(cancel_error(delivery))
         return Response(DeliverySerializer(find(request, uid, scope=Scope.MANAGE)).data)
 
 
@@ -236,10 +237,27 @@ def _repository_id(value: object, organization: Organization) -> int | None:
     return repository_of(organization, value).pk
 
 
-def why_not(delivery: Delivery, states: tuple[str, ...], deed: str) -> str:
-    """Return why a delivery could not be redelivered or cancelled."""
-    if delivery.state not in states:
-        return f"A delivery in state {delivery.state} cannot be {deed}; its state must be one of: {', '.join(states)}."
-    if not delivery.webhook.active:
-        return "The webhook is disabled or deleted; enable it first."
-    return f"The delivery has changed in the meantime and cannot be {deed}; retrieve it again."
+def redeliver_error(delivery: Delivery) -> str:
+    """Return why a delivery could not be redelivered."""
+    match blocked_reason(delivery):
+        case BlockedReason.SENDING:
+            return state_error(delivery, redelivery.REDELIVERABLE, "redelivered")
+        case BlockedReason.WEBHOOK_DELETED:
+            return "The webhook is deleted, so its deliveries cannot be redelivered."
+        case BlockedReason.WEBHOOK_DISABLED:
+            return "The webhook is disabled; enable it first."
+    return CHANGED_MEANWHILE
+
+
+def cancel_error(delivery: Delivery) -> str:
+    """Return why a delivery could not be cancelled."""
+    if delivery.state not in redelivery.CANCELLABLE:
+        return state_error(delivery, redelivery.CANCELLABLE, "cancelled")
+    return CHANGED_MEANWHILE
+
+
+def state_error(delivery: Delivery, states: tuple[str, ...], participle: str) -> str:
+    """Return the message for a delivery in a state that does not allow an action."""
+    return (
+        f"A delivery in state {delivery.state} cannot be {participle}; its state must be one of: {', '.join(states)}."
+    )

@@ -517,7 +517,8 @@ def test_a_deliverys_page_tells_its_whole_story(forge: Forge, operator: Client, 
 
     shown = page(operator, page_of(the_delivery()))
 
-    assert "Failed on attempt 2: retry schedule exhausted. It can be redelivered." in shown
+    # Its failure has disabled the webhook.
+    assert "Failed on attempt 2: retry schedule exhausted. It can be redelivered once the webhook is enabled." in shown
     assert shown.index('id="attempt-1"') < shown.index('id="attempt-2"')
     assert "2026-03-04 12:00:00 UTC" in shown
     assert "2026-03-04 12:02:00 UTC" in shown

@@ -125,7 +125,23 @@ def test_what_cannot_be_done_with_a_delivery_is_a_conflict_that_says_why(
     assert too_late.json()["error"]["message"] == (
         "A delivery in state delivered cannot be cancelled; its state must be one of: pending, held."
     )
-    assert disabled.json()["error"]["message"] == "The webhook is disabled or deleted; enable it first."
+    assert disabled.json()["error"]["message"] == "The webhook is disabled; enable it first."
+
+
+def test_a_delivery_of_a_deleted_webhook_cannot_be_redelivered_and_no_advice_says_otherwise(
+    forge: Forge, caller: Caller, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.accept(now=now)
+    deliver_due(sender, now=now)
+    caller.post(f"/v1/webhooks/{webhook.uid}/disable")
+    caller.delete(f"/v1/webhooks/{webhook.uid}")
+
+    answer = caller.post(f"/v1/deliveries/{Delivery.objects.get().id}/redeliver")
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert answer.json()["error"]["message"] == "The webhook is deleted, so its deliveries cannot be redelivered."
+    assert (Delivery.objects.get().state, Delivery.objects.get().redeliveries) == ("delivered", 0)
 
 
 def test_a_pending_delivery_is_called_off(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:

@@ -315,7 +315,7 @@ def test_it_says_what_was_left_alone_and_why(forge: Forge, sender: Sender, now: 
     )
     Delivery.objects.filter(id__in=ids[3:6]).update(webhook=disabled)
     Delivery.objects.filter(id__in=ids[6:10]).update(webhook=deleted)
-    reasons = "4 webhook deleted, 3 webhook disabled, 2 being sent"
+    reasons = "4 of a deleted webhook, 3 of a disabled webhook, 2 being sent"
     assert sum(by_state.values()) == 9
 
     dry = run("redeliver", "--organization", "acme", "--dry-run", at=now + HOUR)

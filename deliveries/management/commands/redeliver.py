@@ -13,7 +13,7 @@ from deliveries import audit, redelivery
 from deliveries.db.ids import first_id_at
 from deliveries.event_types.topics import TYPE_RULE, is_type
 from deliveries.models import Delivery, Event, Organization, Webhook
-from deliveries.redelivery import CAN_BE_SENT_AGAIN, Selection
+from deliveries.redelivery import REDELIVERABLE, Selection, blocked_reason
 
 BATCH = 500
 FILTERS = ("webhook", "organization", "event", "state", "type", "after", "before")
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--webhook", metavar="UID")
         parser.add_argument("--organization", metavar="SLUG")
         parser.add_argument("--event", metavar="UUID")
-        parser.add_argument("--state", action="append", choices=CAN_BE_SENT_AGAIN, help="can be repeated [all states]")
+        parser.add_argument("--state", action="append", choices=REDELIVERABLE, help="can be repeated [all states]")
         parser.add_argument("--type", metavar="TYPE", help="event type, for example push")
         parser.add_argument("--after", metavar="ISO", help="created at this time or later; UTC without an offset")
         parser.add_argument("--before", metavar="ISO", help="created before this time")
@@ -54,8 +54,8 @@ class Command(BaseCommand):
         left: Counter[str] = Counter()
         for batch in in_batches(selections, now=now):
             examined += len(batch)
-            sendable = [delivery for delivery, obstacle in batch if obstacle is None]
-            left.update(obstacle for _, obstacle in batch if obstacle is not None)
+            sendable = [delivery.pk for delivery in batch if blocked_reason(delivery) is None]
+            left.update(reason for delivery in batch if (reason := blocked_reason(delivery)) is not None)
             made_due = len(sendable) if options["dry_run"] else redelivery.redeliver(sendable, now=now)
             due += made_due
             left[CHANGED_MEANWHILE] += len(sendable) - made_due
@@ -67,41 +67,31 @@ class Command(BaseCommand):
         self.stdout.write(f"{due:,} {verb}, {left.total():,} skipped{f' ({reasons})' if reasons else ''}.")
 
 
-def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[tuple[UUID, str | None]]]:
-    """Yield batches of (delivery id, obstacle or None), selection by selection, each in the order of ids."""
+def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[Delivery]]:
+    """Yield the deliveries with their webhooks in batches, selection by selection, each in the order of ids."""
     # Deliveries created while this runs are excluded; otherwise it might never end.
     end = first_id_at(now + timedelta(milliseconds=1))
     for selection in selections:
-        wanted = selection.deliveries().filter(id__lt=end).order_by("id")
-        rest = wanted
-        while rows := list(rest.values_list("id", "state", "webhook__disabled_at", "webhook__deleted_at")[:BATCH]):
-            yield [(row[0], obstacle(*row[1:])) for row in rows]
-            rest = wanted.filter(id__gt=rows[-1][0])
-
-
-def obstacle(state: str, disabled_at: datetime | None, deleted_at: datetime | None) -> str | None:
-    """Return why a delivery cannot be sent again, or None if it can."""
-    if state == Delivery.State.SENDING:
-        return "being sent"
-    if deleted_at is not None:
-        return "webhook deleted"
-    if disabled_at is not None:
-        return "webhook disabled"
-    return None
+        selected = selection.deliveries().filter(id__lt=end).order_by("id").select_related("webhook")
+        selected = selected.only("state", "webhook__disabled_at", "webhook__deleted_at")
+        rest = selected
+        while batch := list(rest[:BATCH]):
+            yield batch
+            rest = selected.filter(id__gt=batch[-1].pk)
 
 
 def select_ids(options: dict[str, Any]) -> list[Selection]:
     """Return one selection per organization for the given ids. Raise CommandError if an id does not exist."""
     if any(options[name] for name in FILTERS):
         raise CommandError("Use either delivery ids or filters, not both.")
-    wanted = dict.fromkeys(as_uuid(text, of="DELIVERY_ID") for text in options["deliveries"])
-    organizations = dict(Delivery.objects.filter(id__in=wanted).values_list("id", "organization_id"))
-    if missing := [str(delivery) for delivery in wanted if delivery not in organizations]:
+    given = dict.fromkeys(as_uuid(text, of="DELIVERY_ID") for text in options["deliveries"])
+    organizations = dict(Delivery.objects.filter(id__in=given).values_list("id", "organization_id"))
+    if missing := [str(delivery) for delivery in given if delivery not in organizations]:
         raise CommandError(f"Unknown deliveries: {', '.join(missing)}. Nothing was sent.")
     return [
         Selection(
             organization_id=organization,
-            ids=tuple(delivery for delivery in wanted if organizations[delivery] == organization),
+            ids=tuple(delivery for delivery in given if organizations[delivery] == organization),
         )
         for organization in sorted(set(organizations.values()))
     ]
