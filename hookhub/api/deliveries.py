@@ -16,6 +16,7 @@ from deliveries import redelivery
 from deliveries.models import Delivery, Organization, Webhook
 from deliveries.redelivery import BlockedReason, Selection, blocked_reason
 from hookhub import replays
+from hookhub.api.request_fields import fields_of, repository_of
 from hookhub.api.serializers.deliveries import (
     MAX_IDS,
     DeliveryDetailSerializer,
@@ -23,7 +24,6 @@ from hookhub.api.serializers.deliveries import (
     NewReplaySerializer,
     ReplaySerializer,
 )
-from hookhub.api.webhooks import fields_of, repository_of
 from hookhub.http.authorization import authorize
 from hookhub.http.errors import MUST_NOT_BE_EMPTY, conflict, invalid
 from hookhub.http.links import path_of
@@ -58,12 +58,12 @@ class DeliveriesView(GenericAPIView[Delivery]):
     def get(self, request: Request) -> Response:
         organization = authorize(request, scope=Scope.READ)
         require_known_parameters(request, *SELECTORS)
-        given: dict[str, object] = {
+        fields: dict[str, object] = {
             name: request.query_params[name] for name in SELECTORS if name in request.query_params
         }
         if states := request.query_params.getlist("state"):
-            given["state"] = states
-        found = with_names(selection_of(given, organization=organization).deliveries())
+            fields["state"] = states
+        found = with_names(selection_of(fields, organization=organization).deliveries())
         return self.get_paginated_response(DeliverySerializer(self.paginate_queryset(found), many=True).data)
 
 
@@ -127,21 +127,23 @@ class ReplaysView(GenericAPIView[Replay]):
         responses={202: ReplaySerializer},
     )
     def post(self, request: Request) -> Response:
-        given = fields_of(request.data)
-        organization = authorize(request, scope=Scope.MANAGE, organization=given.pop("organization", None))
+        fields = fields_of(request.data)
+        organization = authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
         unknown = {
-            name: f"is not a known filter; known filters: {', '.join(FILTERS)}" for name in given if name not in FILTERS
+            name: f"is not a known filter; known filters: {', '.join(FILTERS)}"
+            for name in fields
+            if name not in FILTERS
         }
         if unknown:
             raise invalid(unknown)
-        empty = {name: MUST_NOT_BE_EMPTY for name, value in given.items() if value in EMPTY}
+        empty = {name: MUST_NOT_BE_EMPTY for name, value in fields.items() if value in EMPTY}
         if empty:
             raise invalid(empty)
         # An empty filter would redeliver every delivery there is.
-        if not given:
+        if not fields:
             raise invalid({"body": f"must have at least one of: {', '.join(FILTERS)}"})
-        selection = selection_of(given, organization=organization)
-        job = replays.start(organization, selection=selection, asked=given, now=timezone.now())
+        selection = selection_of(fields, organization=organization)
+        job = replays.start(organization, selection=selection, asked=fields, now=timezone.now())
         return Response(ReplaySerializer(job).data, status=202, headers={"Location": path_of(f"/v1/replays/{job.pk}")})
 
 
@@ -190,25 +192,25 @@ DELIVERY_COLUMNS = (
 )  # fmt: skip
 
 
-def selection_of(given: Mapping[str, object], *, organization: Organization) -> Selection:
+def selection_of(fields: Mapping[str, object], *, organization: Organization) -> Selection:
     """Parse a filter from a query or a body; raise a 422 that names the invalid fields."""
-    states = given.get("state", ())
+    states = fields.get("state", ())
     states = [states] if isinstance(states, str) else states
     if not isinstance(states, list | tuple) or any(state not in Delivery.State.values for state in states):
         raise invalid({"state": f"must be one or more of: {', '.join(Delivery.State.values)}"})
-    event_type = given.get("type")
+    event_type = fields.get("type")
     if event_type is not None and (not isinstance(event_type, str) or "\0" in event_type):
         raise invalid({"type": "must be an event type"})
     return Selection(
         organization_id=organization.pk,
-        webhook_id=_webhook_id(given.get("webhook"), organization),
-        event_id=read_id(given.get("event"), "event"),
-        repository_id=_repository_id(given.get("repository"), organization),
+        webhook_id=_webhook_id(fields.get("webhook"), organization),
+        event_id=read_id(fields.get("event"), "event"),
+        repository_id=_repository_id(fields.get("repository"), organization),
         states=tuple(states),
         event_type=event_type,
-        after=read_timestamp(given.get("after"), "after"),
-        before=read_timestamp(given.get("before"), "before"),
-        ids=_ids(given["deliveries"]) if "deliveries" in given else None,
+        after=read_timestamp(fields.get("after"), "after"),
+        before=read_timestamp(fields.get("before"), "before"),
+        ids=_ids(fields["deliveries"]) if "deliveries" in fields else None,
     )
 
 

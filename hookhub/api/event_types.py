@@ -15,8 +15,8 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.models import Organization
 from deliveries.systems import DEFAULT, DIALECTS
+from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.event_types import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
-from hookhub.api.webhooks import fields_of
 from hookhub.event_types import registry
 from hookhub.http.authorization import authorize
 from hookhub.http.errors import conflict, invalid
@@ -59,10 +59,10 @@ class EventTypesView(GenericAPIView[OwnEventType]):
     @extend_schema(request=NewEventTypeSerializer, responses={201: EventTypeSerializer})
     def post(self, request: Request) -> Response:
         require_caller(request)
-        wanted = fields_of(request.data)
-        organization = authorize(request, scope=Scope.MANAGE, organization=wanted.pop("organization", None))
+        fields = fields_of(request.data)
+        organization = authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
         try:
-            row = registry.register(wanted, organization=organization, now=timezone.now())
+            row = registry.register(fields, organization=organization, now=timezone.now())
         except registry.AlreadyRegistered as error:
             message = "already exists; change it with PATCH"
             raise conflict("This event type already exists.", fields={"type": message}) from error

@@ -12,6 +12,7 @@ from rest_framework.throttling import BaseThrottle
 from deliveries.db.ids import first_id_at
 from deliveries.models import Event, Organization
 from deliveries.policy.hops import HEADER as HOPS
+from hookhub.api.request_fields import repository_of
 from hookhub.api.serializers.events import (
     EventDetailSerializer,
     EventSerializer,
@@ -20,7 +21,6 @@ from hookhub.api.serializers.events import (
     ReceiptSerializer,
     ValidatedSerializer,
 )
-from hookhub.api.webhooks import repository_of
 from hookhub.http.authorization import authorize, require_scope
 from hookhub.http.parsers import RawParser
 from hookhub.http.query import TEXT, TIME_PARAMETERS, between, read_uuid, require_known_parameters

@@ -11,13 +11,13 @@ from rest_framework.response import Response
 
 from hookhub import api_keys
 from hookhub.api.organizations import refuse_unknown_fields
+from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.api_keys import (
     ApiKeyChangesSerializer,
     ApiKeySerializer,
     ApiKeyWithTextSerializer,
     RollSerializer,
 )
-from hookhub.api.webhooks import fields_of
 from hookhub.http import authentication
 from hookhub.http.authorization import authorize
 from hookhub.http.query import require_known_parameters
@@ -46,13 +46,13 @@ class ApiKeysView(GenericAPIView[ApiKey]):
         serializer = ApiKeySerializer(data=fields_of(request.data))
         refuse_unknown_fields(serializer)
         serializer.is_valid(raise_exception=True)
-        wanted = serializer.validated_data
+        fields = serializer.validated_data
         key, text = ApiKey.issue(
             organization=organization,
-            scope=Scope(wanted["scope"]),
-            name=wanted.get("name", ""),
-            expires_at=wanted.get("expires_at"),
-            allowed_networks=wanted.get("allowed_networks", ()),
+            scope=Scope(fields["scope"]),
+            name=fields.get("name", ""),
+            expires_at=fields.get("expires_at"),
+            allowed_networks=fields.get("allowed_networks", ()),
             now=timezone.now(),
         )
         return with_text(key, text, status=201)
@@ -105,9 +105,9 @@ class RollView(ApiKeyView):
         serializer = RollSerializer(data=fields_of(request.data))
         refuse_unknown_fields(serializer)
         serializer.is_valid(raise_exception=True)
-        wanted = serializer.validated_data
-        overlap = None if "overlap_seconds" not in wanted else timedelta(seconds=wanted["overlap_seconds"])
-        rolled, text = api_keys.roll(key, overlap=overlap, expires_at=wanted.get("expires_at"), now=timezone.now())
+        fields = serializer.validated_data
+        overlap = None if "overlap_seconds" not in fields else timedelta(seconds=fields["overlap_seconds"])
+        rolled, text = api_keys.roll(key, overlap=overlap, expires_at=fields.get("expires_at"), now=timezone.now())
         authentication.invalidate(key.key_id)
         return with_text(rolled, text)
 

@@ -17,8 +17,8 @@ from rest_framework.serializers import BaseSerializer
 from deliveries import audit, names
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import lifecycle
+from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.organizations import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
-from hookhub.api.webhooks import fields_of
 from hookhub.audited import audited
 from hookhub.http.authorization import authorize, authorize_webhooks, is_operator
 from hookhub.http.errors import conflict, invalid
@@ -59,12 +59,12 @@ class OrganizationView(GenericAPIView[Organization]):
 
     def patch(self, request: Request, slug: str) -> Response:
         organization = authorize(request, scope=Scope.MASTER, organization=slug)
-        wanted = fields_of(request.data)
-        if "limits" in wanted and not is_operator(request):
+        fields = fields_of(request.data)
+        if "limits" in fields and not is_operator(request):
             raise PermissionDenied(
                 "Only operators can set limits: superusers, and master keys without an organization."
             )
-        serializer = OrganizationSerializer(organization, data=wanted, partial=True)
+        serializer = OrganizationSerializer(organization, data=fields, partial=True)
         locked = Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk)
         return Response(change(serializer, locked, name="slug"))
 
@@ -86,9 +86,9 @@ class RepositoriesView(GenericAPIView[Repository]):
 
     @extend_schema(request=NewRepositorySerializer, responses={201: RepositorySerializer})
     def post(self, request: Request) -> Response:
-        wanted = fields_of(request.data)
-        organization = authorize(request, scope=Scope.MANAGE, organization=wanted.pop("organization", None))
-        serializer = RepositorySerializer(data=wanted)
+        fields = fields_of(request.data)
+        organization = authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
+        serializer = RepositorySerializer(data=fields)
         return Response(save(serializer, name="name", organization=organization), status=201)
 
 
@@ -174,8 +174,8 @@ def refuse_taken(serializer: "BaseSerializer[Organization] | BaseSerializer[Repo
     """Raise a 409 if another row has the requested name, in any case."""
     row = serializer.instance or getattr(serializer, "Meta").model(**more)  # noqa: B009 - the stubs do not have it
     name = names.field_of(row)
-    wanted = serializer.validated_data.get(name, getattr(row, name))
-    if wanted != getattr(row, name) and (error := names.name_error(row, wanted)):
+    value = serializer.validated_data.get(name, getattr(row, name))
+    if value != getattr(row, name) and (error := names.name_error(row, value)):
         raise conflict("This name is already taken.", fields={name: error})
 
 

@@ -1,9 +1,7 @@
 """`/v1/webhooks`: create, list, change, enable, disable, ping and test webhooks, rotate secrets, get statistics."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from django.http import Http404
 from django.utils import timezone
@@ -13,10 +11,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from deliveries import redelivery, stats
-from deliveries.models import Delivery, Organization, Repository, Webhook
+from deliveries.models import Delivery, Webhook
 from deliveries.webhooks import changing, creating, lifecycle, secrets
 from hookhub.api.presenters.openapi import DIALECT_HEADER
 from hookhub.api.presenters.view import NATIVE, PresentedView
+from hookhub.api.request_fields import fields_of, read_active, repository_of, require_known_fields
 from hookhub.api.serializers.deliveries import DeliverySerializer
 from hookhub.api.serializers.webhooks import (
     ChangedWebhookSerializer,
@@ -78,14 +77,14 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
         parameters=[DIALECT_HEADER], request=NewWebhookSerializer, responses={201: WebhookWithSecretSerializer}
     )
     def post(self, request: Request) -> Response:
-        wanted = fields_of(request.data)
-        organization = self.authorize(request, scope=Scope.MANAGE, organization=wanted.pop("organization", None))
-        named = wanted.pop("repository", None)
+        fields = fields_of(request.data)
+        organization = self.authorize(request, scope=Scope.MANAGE, organization=fields.pop("organization", None))
+        named = fields.pop("repository", None)
         repository = None if named is None else repository_of(organization, named)
-        active = read_active(wanted)
-        self.presenter.validate(wanted, organization=organization)
+        active = read_active(fields)
+        self.presenter.validate(fields, organization=organization)
         webhook, secret = creating.create(
-            wanted, organization=organization, repository=repository, active=active is not False, now=timezone.now()
+            fields, organization=organization, repository=repository, active=active is not False, now=timezone.now()
         )
         location = {"Location": path_of(f"/v1/webhooks/{webhook.uid}")}
         return Response(self.presenter.created(webhook, secret), status=201, headers=location)
@@ -115,12 +114,12 @@ class WebhookView(PresentedView, GenericAPIView[Webhook]):
     @extend_schema(parameters=[DIALECT_HEADER], request=WebhookChangesSerializer, responses=ChangedWebhookSerializer)
     def patch(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
-        wanted = fields_of(request.data)
-        if "repository" in wanted or "organization" in wanted:
+        fields = fields_of(request.data)
+        if "repository" in fields or "organization" in fields:
             raise invalid({"repository": "cannot be changed; create another webhook"})
-        active = read_active(wanted)
-        self.presenter.validate(wanted, organization=webhook.organization)
-        changed, secret = changing.change(webhook.pk, wanted, active=active, now=timezone.now())
+        active = read_active(fields)
+        self.presenter.validate(fields, organization=webhook.organization)
+        changed, secret = changing.change(webhook.pk, fields, active=active, now=timezone.now())
         return Response(self.presenter.shown(changed, secret))
 
     @extend_schema(parameters=[DIALECT_HEADER], responses={204: None})
@@ -143,9 +142,9 @@ class HeadersView(PresentedView, GenericAPIView[Webhook]):
     @extend_schema(responses=WebhookSerializer)
     def patch(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
-        wanted = fields_of(request.data)
-        require_known_fields(wanted, "headers")
-        changes = wanted.get("headers")
+        fields = fields_of(request.data)
+        require_known_fields(fields, "headers")
+        changes = fields.get("headers")
         if not isinstance(changes, dict):
             raise invalid({"headers": "must be an object of header names and values; null removes a header"})
         return Response(NATIVE.shown(changing.change_headers(webhook.pk, changes, now=timezone.now())))
@@ -163,9 +162,9 @@ class EnableView(PresentedView, GenericAPIView[Webhook]):
     @extend_schema(responses={200: EnabledWebhookSerializer})
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
-        wanted = fields_of(request.data)
-        require_known_fields(wanted, "release_held")
-        release_held = wanted.get("release_held", False)
+        fields = fields_of(request.data)
+        require_known_fields(fields, "release_held")
+        release_held = fields.get("release_held", False)
         if not isinstance(release_held, bool):
             raise invalid({"release_held": "must be true or false"})
         enabled, released = lifecycle.enable(webhook.pk, release_held=release_held, now=timezone.now())
@@ -196,16 +195,16 @@ class RotateSecretView(PresentedView, GenericAPIView[Webhook]):
     @extend_schema(responses={200: WebhookWithSecretSerializer})
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
-        wanted = fields_of(request.data)
-        require_known_fields(wanted, "secret", "overlap")
-        overlap = wanted.get("overlap")
+        fields = fields_of(request.data)
+        require_known_fields(fields, "secret", "overlap")
+        overlap = fields.get("overlap")
         if overlap is not None and (
             isinstance(overlap, bool) or not isinstance(overlap, int) or not 0 <= overlap <= 2_592_000
         ):
             raise invalid({"overlap": "must be an integer from 0 to 2592000, in seconds"})
         rotated, secret = secrets.rotate_secret(
             webhook.pk,
-            secret=wanted.get("secret"),
+            secret=fields.get("secret"),
             overlap=None if overlap is None else timedelta(seconds=overlap),
             now=timezone.now(),
         )
@@ -240,11 +239,11 @@ class TestView(PresentedView, GenericAPIView[Delivery]):
     @extend_schema(responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
-        wanted = fields_of(request.data)
-        require_known_fields(wanted, "type")
+        fields = fields_of(request.data)
+        require_known_fields(fields, "type")
         if not webhook.active:
             raise conflict("The webhook is disabled; enable it first.")
-        sample = examples.pick(webhook, wanted.get("type"))
+        sample = examples.pick(webhook, fields.get("type"))
         delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
         return Response(DeliverySerializer(delivery).data, status=202)
 
@@ -273,38 +272,3 @@ def find(view: PresentedView, request: Request, uid: str, *, scope: Scope) -> We
     if webhook is None:
         raise Http404
     return webhook
-
-
-def repository_of(organization: Organization, name: object) -> Repository:
-    """Return the organization's repository with this name, short or full; raise a 422 if there is none."""
-    owner, _, short = str(name).rpartition("/")
-    known = owner in {"", organization.slug} and "\0" not in short
-    repository = Repository.objects.filter(organization=organization, name=short).first() if known else None
-    if repository is None:
-        raise invalid(
-            {"repository": f"{organization.slug} has no such repository; create it with POST /v1/repositories"}
-        )
-    return repository
-
-
-def fields_of(data: object) -> dict[str, Any]:
-    """Return the fields of a JSON object, none for an empty body; raise a 422 for any other JSON."""
-    if isinstance(data, Mapping):
-        return dict(data)
-    raise invalid({"body": "must be a JSON object"})
-
-
-def require_known_fields(wanted: Mapping[str, object], *names: str) -> None:
-    """Raise a 422 for unknown fields: a misspelled one must not pass for an absent one."""
-    if unknown := wanted.keys() - set(names):
-        raise invalid(dict.fromkeys(map(str, unknown), f"is not a known field; known fields: {', '.join(names)}"))
-
-
-def read_active(wanted: dict[str, Any]) -> bool | None:
-    """Remove ``active`` from the fields and return it, or None if it is absent; raise a 422 unless it is a boolean."""
-    if "active" not in wanted:
-        return None
-    active = wanted.pop("active")
-    if not isinstance(active, bool):
-        raise invalid({"active": "must be true or false"})
-    return active

@@ -1,0 +1,42 @@
+"""Reads the fields of requests to `/v1`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deliveries.models import Organization, Repository
+from hookhub.http.errors import invalid
+
+
+def repository_of(organization: Organization, name: object) -> Repository:
+    """Return the organization's repository with this name, short or full; raise a 422 if there is none."""
+    owner, _, short = str(name).rpartition("/")
+    known = owner in {"", organization.slug} and "\0" not in short
+    repository = Repository.objects.filter(organization=organization, name=short).first() if known else None
+    if repository is None:
+        raise invalid(
+            {"repository": f"{organization.slug} has no such repository; create it with POST /v1/repositories"}
+        )
+    return repository
+
+
+def fields_of(data: object) -> dict[str, Any]:
+    """Return the fields of a JSON object, none for an empty body; raise a 422 for any other JSON."""
+    if isinstance(data, Mapping):
+        return dict(data)
+    raise invalid({"body": "must be a JSON object"})
+
+
+def require_known_fields(fields: Mapping[str, object], *names: str) -> None:
+    """Raise a 422 for unknown fields: a misspelled one must not pass for an absent one."""
+    if unknown := fields.keys() - set(names):
+        raise invalid(dict.fromkeys(map(str, unknown), f"is not a known field; known fields: {', '.join(names)}"))
+
+
+def read_active(fields: dict[str, Any]) -> bool | None:
+    """Remove ``active`` from the fields and return it, or None if it is absent; raise a 422 unless it is a boolean."""
+    if "active" not in fields:
+        return None
+    active = fields.pop("active")
+    if not isinstance(active, bool):
+        raise invalid({"active": "must be true or false"})
+    return active
