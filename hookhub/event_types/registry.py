@@ -185,7 +185,7 @@ def _schema_error(value: object) -> str | None:
 
 
 def _example_error(value: object) -> str | None:
-    return schemas.fault_in_size(value, most=MAX_EXAMPLE_LENGTH)
+    return schemas.size_error(value, most=MAX_EXAMPLE_LENGTH)
 
 
 VALIDATORS: Mapping[str, Any] = {

@@ -24,8 +24,8 @@ MAX_STEPS = 300_000
 STEPS_AN_EVENT = 1000
 # jsonschema creates an object for each error, even for one that turns out not to matter, and formats the invalid data
 # into its message. The first constant charges for the memory, the second for the time that formatting takes.
-STEPS_A_FAULT = 20
-CHARACTERS_A_STEP = 200
+STEPS_PER_ERROR = 20
+CHARACTERS_PER_STEP = 200
 
 NOTES = frozenset(
     {"$schema", "$comment", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly",
@@ -59,12 +59,12 @@ def schema_error(schema: object) -> str | None:
     """Return why a schema from a user is invalid, or None if it is valid."""
     if not isinstance(schema, dict):
         return "must be a JSON Schema object"
-    if fault := fault_in_size(schema, most=MAX_TEXT_LENGTH):
-        return fault
+    if message := size_error(schema, most=MAX_TEXT_LENGTH):
+        return message
     try:
-        for path, fault in _faults(schema, "", depth=0):
-            return f"at {path}: {fault}" if path else fault
-        return _fault_by_the_standard(inlined(schema))
+        for path, message in _keyword_errors(schema, "", depth=0):
+            return f"at {path}: {message}" if path else message
+        return _meta_schema_error(inlined(schema))
     except BadReference as error:
         return str(error)
     except RecursionError:
@@ -72,7 +72,7 @@ def schema_error(schema: object) -> str | None:
         return "is nested too deeply"
 
 
-def fault_in_size(value: object, *, most: int) -> str | None:
+def size_error(value: object, *, most: int) -> str | None:
     """Return why a value cannot be stored as JSON of at most ``most`` characters, or None if it can."""
     try:
         length = len(json.dumps(value, allow_nan=False))
@@ -83,22 +83,22 @@ def fault_in_size(value: object, *, most: int) -> str | None:
     return None if length <= most else f"must be at most {most:,} characters long as JSON"
 
 
-def _faults(schema: object, path: str, *, depth: int) -> Iterator[tuple[str, str]]:
+def _keyword_errors(schema: object, path: str, *, depth: int) -> Iterator[tuple[str, str]]:
     """Yield the path of each keyword that a schema may not use, with the error."""
     if depth > MAX_DEPTH:
         yield path, f"is nested more than {MAX_DEPTH} levels deep"
     elif isinstance(schema, dict):
         for word, value in schema.items():
             here = f"{path}.{word[:100]}".removeprefix(".")
-            if fault := _fault_in_word(word, value, is_top=not path):
-                yield here, fault
+            if message := _keyword_error(word, value, is_top=not path):
+                yield here, message
             for step, inner in _schemas_in(word, value):
-                yield from _faults(inner, f"{here}{step}", depth=depth + 1)
+                yield from _keyword_errors(inner, f"{here}{step}", depth=depth + 1)
     elif not isinstance(schema, bool):
         yield path, "must be a schema: an object, true or false"
 
 
-def _fault_in_word(word: str, value: object, *, is_top: bool) -> str | None:
+def _keyword_error(word: str, value: object, *, is_top: bool) -> str | None:
     if word in AT_THE_TOP_ONLY and not is_top:
         return "is allowed at the top level only"
     if word in VALUES:
@@ -122,7 +122,7 @@ def _schemas_in(word: str, value: object) -> Iterable[tuple[str, object]]:
     return ()
 
 
-def _fault_by_the_standard(schema: Any) -> str | None:
+def _meta_schema_error(schema: Any) -> str | None:
     from jsonschema import Draft202012Validator, SchemaError  # noqa: PLC0415 - for the reason given in _bounded.
 
     try:
@@ -170,7 +170,7 @@ def errors_in(data: Any, schema_text: str, *, budget: Budget) -> dict[str, str]:
     token = _budget.set(budget)
     try:
         for error in _validator(schema_text).iter_errors(data):
-            for path, sentence in _told(error):
+            for path, sentence in _messages(error):
                 found.setdefault(f"data{path}", sentence)
             if len(found) >= MAX_ERRORS:
                 break
@@ -225,9 +225,9 @@ def _counted(check: Any) -> Any:
         budget = _budget.get()
         budget.spend(1 + _size(value) + _size(instance))
         for error in check(validator, value, instance, schema) or ():
-            budget.spend(STEPS_A_FAULT + len(error.message) // CHARACTERS_A_STEP)
+            budget.spend(STEPS_PER_ERROR + len(error.message) // CHARACTERS_PER_STEP)
             # A schema can report the same invalid megabyte a thousand times.
-            error.message = error.message[:CHARACTERS_A_STEP]
+            error.message = error.message[:CHARACTERS_PER_STEP]
             yield error
 
     return pay_and_check
@@ -263,7 +263,7 @@ SENTENCES = {
 }
 
 
-def _told(error: Any) -> Iterable[tuple[str, str]]:
+def _messages(error: Any) -> Iterable[tuple[str, str]]:
     """Return the paths and messages of an error; a missing or forbidden member is reported at its own path."""
     path, value, instance = _path(error.absolute_path), error.validator_value, error.instance
     if error.validator == "required":
@@ -275,7 +275,7 @@ def _told(error: Any) -> Iterable[tuple[str, str]]:
         # The branch that failed deepest is most likely the intended one: of “null or a commit”, the commit.
         deepest = max(error.context, key=lambda inner: len(inner.absolute_path))
         if len(deepest.absolute_path) > len(error.absolute_path):
-            return _told(deepest)
+            return _messages(deepest)
     return [(path, _sentence(error))]
 
 

@@ -60,14 +60,14 @@ def accept(request: HttpRequest) -> HttpResponse | None:
 
 def _is_plain(request: HttpRequest) -> bool:
     """Return whether a request has credentials and a JSON body and accepts a JSON response."""
-    told = request.META
+    environ = request.META
     return (
-        "HTTP_AUTHORIZATION" in told
-        and told.get("HTTP_ACCEPT", "*/*") in ACCEPTED
-        and told.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in CONTENT_TYPES
-        and (not told.get("QUERY_STRING") or _names_organization_alone(request))
-        and told.get("CONTENT_LENGTH", "").isdecimal()
-        and int(told["CONTENT_LENGTH"]) <= settings.HOOKHUB_REQUEST_LIMIT
+        "HTTP_AUTHORIZATION" in environ
+        and environ.get("HTTP_ACCEPT", "*/*") in ACCEPTED
+        and environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() in CONTENT_TYPES
+        and (not environ.get("QUERY_STRING") or _names_organization_alone(request))
+        and environ.get("CONTENT_LENGTH", "").isdecimal()
+        and int(environ["CONTENT_LENGTH"]) <= settings.HOOKHUB_REQUEST_LIMIT
     )
 
 

@@ -50,4 +50,4 @@ class Native:
 
 def sentence_of(problem: Problem) -> str:
     """Return an error as one line that names each invalid field."""
-    return "; ".join(f"{field}: {fault}" for field, fault in problem.fields.items()) or problem.message
+    return "; ".join(f"{field}: {error}" for field, error in problem.fields.items()) or problem.message

@@ -86,5 +86,5 @@ class EventDetailSerializer(EventSerializer):
 
     @extend_schema_field(DeliveryOfEventSerializer(many=True))
     def get_deliveries(self, event: Event) -> list[dict[str, Any]]:
-        owed = Delivery.objects.filter(event_id=event.pk).select_related("webhook").order_by("id")[:100]
-        return [{"id": str(one.pk), "webhook": str(one.webhook.uid), "state": one.state} for one in owed]
+        deliveries = Delivery.objects.filter(event_id=event.pk).select_related("webhook").order_by("id")[:100]
+        return [{"id": str(one.pk), "webhook": str(one.webhook.uid), "state": one.state} for one in deliveries]

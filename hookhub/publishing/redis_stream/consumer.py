@@ -33,11 +33,11 @@ MAX_ID_AHEAD = timedelta(days=1)
 TAKE = """
 local entries, bytes, after = {}, 0, ARGV[3]
 while #entries < tonumber(ARGV[4]) and bytes < tonumber(ARGV[5]) do
-    local told = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], after)
-    if not told or #told[1][2] == 0 then
+    local reply = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', 1, 'STREAMS', KEYS[1], after)
+    if not reply or #reply[1][2] == 0 then
         break
     end
-    local entry = told[1][2][1]
+    local entry = reply[1][2][1]
     if after ~= '>' then
         after = entry[1]
     end
@@ -51,9 +51,9 @@ return entries
 CLAIM = """
 local entries, bytes, cursor = {}, 0, ARGV[4]
 repeat
-    local told = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', 1)
-    cursor = told[1]
-    for _, entry in ipairs(told[2]) do
+    local reply = redis.call('XAUTOCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], cursor, 'COUNT', 1)
+    cursor = reply[1]
+    for _, entry in ipairs(reply[2]) do
         for _, field in ipairs(entry and entry[2] or {}) do
             bytes = bytes + #field
         end
@@ -133,9 +133,9 @@ def ask(client: Any, *command: Any) -> Any:
     return client.execute_command(*command)
 
 
-def entries_of(replied: Sequence[Any]) -> list[Entry]:
+def entries_of(replies: Sequence[Any]) -> list[Entry]:
     """Parse the entries of a response; a pending entry that was deleted from the stream has no fields."""
-    return [Entry(told[0].decode(), told[1] or ()) for told in replied if told is not None]
+    return [Entry(reply[0].decode(), reply[1] or ()) for reply in replies if reply is not None]
 
 
 class Consumer:
@@ -156,13 +156,13 @@ class Consumer:
             return entries
         command = ["XREADGROUP", "GROUP", GROUP, self._name, "COUNT", 1, "BLOCK", round(block.total_seconds() * 1000)]
         try:
-            told = ask(self._redis, *command, "STREAMS", self._stream, ">")
+            reply = ask(self._redis, *command, "STREAMS", self._stream, ">")
         except ResponseError as error:
             if not self._is_group_gone(error):
                 raise
             self._create_group()
             return []
-        return entries_of(told[0][1]) if told else []
+        return entries_of(reply[0][1]) if reply else []
 
     def pending(self, most: int) -> list[Entry]:
         """Return up to ``most`` of this consumer's pending entries, oldest first."""
@@ -176,12 +176,12 @@ class Consumer:
         """
         arguments = (GROUP, self._name, round(idle.total_seconds() * 1000), cursor, most, MAX_BATCH_BYTES)
         try:
-            told = ask(self._redis, "EVAL", CLAIM, 1, self._stream, *arguments)
+            reply = ask(self._redis, "EVAL", CLAIM, 1, self._stream, *arguments)
         except ResponseError as error:
             if not self._is_group_gone(error):
                 raise
             return START, []
-        return told[0].decode(), entries_of(told[1])
+        return reply[0].decode(), entries_of(reply[1])
 
     def acknowledge(self, entries: Sequence[Entry]) -> None:
         """Acknowledge stored entries and delete them from the stream."""
@@ -240,13 +240,13 @@ class Consumer:
 
     def _read(self, most: int, *, after: str) -> list[Entry]:
         try:
-            told = ask(self._redis, "EVAL", TAKE, 1, self._stream, GROUP, self._name, after, most, MAX_BATCH_BYTES)
+            reply = ask(self._redis, "EVAL", TAKE, 1, self._stream, GROUP, self._name, after, most, MAX_BATCH_BYTES)
         except ResponseError as error:
             if not self._is_group_gone(error):
                 raise
             self._create_group()
             return []
-        return entries_of(told)
+        return entries_of(reply)
 
     def _create_group(self) -> None:
         """Create the group, and the stream if necessary, to be read from its first entry."""

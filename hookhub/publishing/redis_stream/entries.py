@@ -62,8 +62,8 @@ def read(entry: Entry) -> ParsedEntry | InvalidEntry:
     given = dict(zip(names, entry.fields[1::2], strict=True))
     if len(given) < len(names):
         return InvalidEntry(entry, "A field is repeated; use `events` to publish several events.")
-    if fault := _fault_in(given):
-        return InvalidEntry(entry, fault)
+    if error := _fields_error(given):
+        return InvalidEntry(entry, error)
     try:
         parsed, content = _events(given)
         passed = parse.hops_of(given[b"hops"].decode(errors="replace") if b"hops" in given else None)
@@ -98,7 +98,7 @@ def moment_of(entry_id: str, *, now: datetime) -> datetime:
     return moment if now - OLDEST <= moment <= now else now
 
 
-def _fault_in(given: Mapping[bytes, bytes]) -> str | None:
+def _fields_error(given: Mapping[bytes, bytes]) -> str | None:
     """Return the error in an entry's fields, apart from the events in them, or None."""
     for name in given:
         shown = name[:100].decode(errors="backslashreplace")
