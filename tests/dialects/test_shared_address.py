@@ -1,4 +1,4 @@
-"""What holds at `/v1/webhooks` for every system whose dialect it speaks: the dialects' contract, tested here, too."""
+"""What holds at `/v1/webhooks` for every system that share it: the dialects' contract, tested here, too."""
 
 import copy
 import json

@@ -63,7 +63,7 @@ def test_a_program_does_not_meet_the_framework(publisher: Caller, choosy: Caller
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "application/json, text/plain, */*"])
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", "application/jsonl"])
-def test_what_programs_usually_say_goes_the_short_way(
+def test_what_programs_usually_send_takes_the_fast_path(
     organization: Organization, repository: Repository, accept: str, content_type: str
 ) -> None:
     caller = Caller.of(organization, accept=accept)
