@@ -9,8 +9,8 @@ from deliveries.event_types.topics import EVERYTHING, RESERVED, topics_of
 from deliveries.models import Webhook
 from deliveries.systems import DEFAULT, DIALECTS
 from deliveries.webhooks.fields import InvalidFields
-from hookhub.event_types import registry, schemas
-from hookhub.event_types.schemas import Budget
+from hookhub.event_types import registry, validation
+from hookhub.event_types.validation import Budget
 
 OWN = "own"
 
@@ -112,7 +112,7 @@ def _example(entry: EventType, name: str, source: Catalogue) -> Example | None:
     # An example from another system's catalogue stays exactly as that system documents it, without ``test``.
     if source.dialect in {OWN, DEFAULT} and isinstance(data, dict):
         marked = {**data, "test": True}
-        if entry.schema_text is None or not schemas.errors_in(marked, entry.schema_text, budget=Budget()):
+        if entry.schema_text is None or not validation.errors_in(marked, entry.schema_text, budget=Budget()):
             data = marked
     return Example(name, entry.type, data)
 

@@ -14,8 +14,8 @@ from deliveries.event_types.topics import RESERVED, TYPE_RULE, is_type
 from deliveries.models import Organization
 from deliveries.webhooks.fields import UNSTORABLE, InvalidFields
 from hookhub.audited import audited
-from hookhub.event_types import schemas
-from hookhub.event_types.schemas import Budget
+from hookhub.event_types import schemas, validation
+from hookhub.event_types.validation import Budget
 from hookhub.models import OwnEventType
 from hookhub.row_cache import RowCache
 
@@ -152,7 +152,7 @@ def validate(fields: Mapping[str, object], *, stored: OwnEventType | None = None
     before = {} if stored is None else {"schema": stored.schema, "example": stored.example}
     schema, example = ((before | cleaned).get(name) for name in ("schema", "example"))
     if schema is not None and example is not None:
-        found = schemas.errors_in(json.loads(example), schema, budget=Budget())
+        found = validation.errors_in(json.loads(example), schema, budget=Budget())
         if found:
             raise InvalidFields({f"example{path.removeprefix('data')}": error for path, error in found.items()})
     return cleaned
@@ -207,7 +207,7 @@ def errors_in(
     for position, (event_type, data) in enumerate(events):
         found = find(organization, event_type, data, custom=custom)
         if found is not None and found.schema_text is not None:
-            for path, error in schemas.errors_in(data, found.schema_text, budget=budget).items():
+            for path, error in validation.errors_in(data, found.schema_text, budget=budget).items():
                 errors[position, path] = error
         # Further errors would not be listed, and a completely invalid request should end early.
         if len(errors) >= MAX_ERRORS:

@@ -14,7 +14,7 @@ from deliveries.models import Event, Organization
 from deliveries.systems import DIALECTS
 from hookhub.event_types import registry
 from hookhub.event_types.registry import MAX_CUSTOM_TYPES, AlreadyRegistered
-from hookhub.event_types.schemas import MAX_STEPS, TOO_MANY_STEPS
+from hookhub.event_types.validation import MAX_STEPS, TOO_MANY_STEPS
 from hookhub.models import OwnEventType, Scope
 from hookhub.publishing.redis_stream import ingest
 from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, read

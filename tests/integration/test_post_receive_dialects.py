@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from deliveries.event_types import catalogue
-from hookhub.event_types import schemas
-from hookhub.event_types.schemas import Budget
+from hookhub.event_types import validation
+from hookhub.event_types.validation import Budget
 from hookhub.git.install import install
 from hookhub.git.settings import DIALECTS, NotConfigured, checked_dialect
 from hookhub.git.shapes import SHAPES
@@ -62,7 +62,7 @@ def test_whatever_is_told_is_as_the_system_documents_it(host: Host, fake: FakeHo
     assert len(accepted) >= 5
     for event in accepted:
         entry = catalogue.of(dialect).types[event["type"]]
-        assert schemas.errors_in(event["data"], str(entry.schema_text), budget=Budget()) == {}
+        assert validation.errors_in(event["data"], str(entry.schema_text), budget=Budget()) == {}
         assert event["repository"] == "acme/widgets"
     assert len(accepted) == len({event["id"] for event in accepted})
 

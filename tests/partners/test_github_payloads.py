@@ -7,8 +7,8 @@ import pytest
 
 from deliveries.event_types import catalogue
 from deliveries.event_types.topics import topics_of
-from hookhub.event_types import schemas
-from hookhub.event_types.schemas import Budget
+from hookhub.event_types import validation
+from hookhub.event_types.validation import Budget
 from tests.partners import node
 
 COLLECTED = node.MODULES / "@octokit" / "webhooks-examples" / "api.github.com" / "index.json"
@@ -27,7 +27,7 @@ def test_every_payload_that_github_sends_satisfies_the_schema_of_its_event(colle
         (event["name"], number): found
         for event in collected
         for number, payload in enumerate(event["examples"])
-        if (found := schemas.errors_in(payload, str(types[event["name"]].schema_text), budget=Budget()))
+        if (found := validation.errors_in(payload, str(types[event["name"]].schema_text), budget=Budget()))
     }
 
     assert faults == {}
@@ -59,4 +59,4 @@ def test_a_payload_that_lacks_what_every_event_of_its_kind_has_is_found(collecte
         for name in schema["required"]:
             lacking = {key: value for key, value in payload.items() if key != name}
             text = str(types[event["name"]].schema_text)
-            assert schemas.errors_in(lacking, text, budget=Budget()) == {f"data.{name}": "is required"}
+            assert validation.errors_in(lacking, text, budget=Budget()) == {f"data.{name}": "is required"}

@@ -9,7 +9,8 @@ from unittest import mock
 import pytest
 
 from deliveries.event_types import catalogue
-from hookhub.event_types.schemas import MAX_STEPS, TOO_MANY_STEPS, WORDS, Budget, errors_in, schema_error
+from hookhub.event_types.schemas import KEYWORDS, schema_error
+from hookhub.event_types.validation import MAX_STEPS, TOO_MANY_STEPS, Budget, errors_in
 
 GOOD: dict[str, Any] = {
     "an object": {"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}},
@@ -227,7 +228,7 @@ def test_the_words_of_every_catalogue_are_among_those_that_may_be_registered() -
 
 
 def test_no_word_that_may_be_used_is_one_that_the_library_follows_or_searches_with() -> None:
-    assert WORDS.isdisjoint(
+    assert KEYWORDS.isdisjoint(
         {"pattern", "patternProperties", "uniqueItems", "$dynamicRef", "$recursiveRef", "$anchor", "$vocabulary",
          "unevaluatedItems", "unevaluatedProperties", "contentSchema", "propertyDependencies", "dependencies"}
     )  # fmt: skip

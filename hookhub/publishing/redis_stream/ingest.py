@@ -13,7 +13,7 @@ from deliveries import pipeline
 from deliveries.events import IdempotencyConflict, NewEvent
 from deliveries.models import Organization
 from hookhub.event_types import registry
-from hookhub.event_types.schemas import MAX_STEPS, Budget
+from hookhub.event_types.validation import MAX_STEPS, Budget
 from hookhub.http.errors import Refusal, invalid
 from hookhub.publishing.parse import MAX_EVENTS, ParsedRequest
 from hookhub.publishing.publish import KEY_REUSED
