@@ -6,8 +6,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography.fernet import Fernet
 from django.utils import timezone
 from freezegun import freeze_time
+from pytest_django import Settings
 
 from deliveries import pipeline, vault
 from deliveries.db.ids import uuid7
@@ -107,6 +109,34 @@ def test_a_hook_that_moves_needs_its_secret_again(caller: Caller, config: dict[s
     assert (Webhook.objects.get().url, secrets_of(hook)) == (HERE, ["old"])
     assert edit(caller, hook, config={"url": ELSEWHERE, "secret": "new"})["config"]["url"] == ELSEWHERE
     assert secrets_of(hook) == ["new"]
+
+
+@pytest.mark.parametrize("config", [{"url": ELSEWHERE}, {"url": ELSEWHERE, "secret": "********"}], ids=["url", "mask"])
+def test_the_error_says_what_moving_needs_when_the_stored_secret_cannot_be_decrypted(
+    caller: Caller, settings: Settings, config: dict[str, str]
+) -> None:
+    hook = create(caller, secret="old")
+    settings.HOOKHUB_ENCRYPTION_KEYS = (Fernet.generate_key().decode(),)
+
+    refused = caller.patch(f"{HOOKS}/{hook['id']}/config", config)
+
+    [error] = refused.json()["errors"]
+    assert (refused.status_code, error["field"]) == (422, "secret")
+    assert error["message"] == "cannot be decrypted, and the URL changes; send a new secret"
+    assert Webhook.objects.get().url == HERE
+    settled = caller.patch(f"{HOOKS}/{hook['id']}/config", {"url": ELSEWHERE, "secret": "new"})
+    assert (settled.status_code, Webhook.objects.get().url, secrets_of(hook)) == (200, ELSEWHERE, ["new"])
+
+
+def test_the_error_says_that_a_secret_is_masked_only_if_a_mask_was_sent(caller: Caller) -> None:
+    hook = create(caller, secret="old")
+    address = f"{HOOKS}/{hook['id']}/config"
+
+    unsent = caller.patch(address, {"url": ELSEWHERE}).json()["errors"]
+    masked = caller.patch(address, {"url": ELSEWHERE, "secret": "********"}).json()["errors"]
+
+    assert [error["message"] for error in unsent] == ["is required because the URL changes"]
+    assert [error["message"] for error in masked] == ["is masked, but the URL changed; send the secret itself"]
 
 
 def test_a_hook_that_moves_does_not_take_its_password_along(caller: Caller) -> None:

@@ -20,7 +20,7 @@ from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.sending.sender import Sender
 from deliveries.systems import DIALECTS
 from deliveries.vault import Unreadable
-from deliveries.webhooks import secrets
+from deliveries.webhooks import changing, secrets
 from hookhub.management.commands.up import first_steps
 from hookhub.models import ApiKey, Scope, digest
 from tests.receiver import Answer, Receiver
@@ -469,12 +469,35 @@ def test_without_the_old_key_nothing_is_changed_and_the_webhooks_are_named(
 
     assert complaint("reencrypt_secrets") == (
         "Nothing was changed: 1 of 2 webhooks cannot be decrypted with the keys in HOOKHUB_ENCRYPTION_KEYS. "
-        f"Append the old key to that setting and run this command again. Webhooks: {locked.uid}"
+        "Append the old key to that setting and run this command again. If the key is lost, set the URL, the secret "
+        f"and the headers of each webhook again, or delete it. Webhooks: {locked.uid}"
     )
     assert {pk: bytes(value) for pk, value in Webhook.objects.values_list("pk", "sealed_secrets")} == {
         pk: bytes(value) for pk, value in sealed.items()
     }
     assert readable.pk in sealed
+
+
+@pytest.mark.parametrize("column", ["sealed_secrets", "sealed_headers", "sealed_url"])
+def test_values_that_no_key_opens_are_reported_with_advice_that_works(forge: Forge, now: datetime, column: str) -> None:
+    fields = {"url": forge.receiver.url("/?token=1"), "secret": "new-secret-1", "headers": {"X-Token": "new"}}
+    altered = forge.webhook(now=now, path="/?token=1", format="coregit", headers={"X-Token": "open sesame"})
+    intact = forge.webhook(now=now)
+    value = bytes(getattr(altered, column))
+    Webhook.objects.filter(pk=altered.pk).update(**{column: value[:-1] + bytes([value[-1] ^ 1])})
+
+    assert complaint("reencrypt_secrets") == (
+        "Nothing was changed: 1 of 2 webhooks have values that were altered, or copied from another webhook, so that "
+        "no key opens them. To continue, set the URL, the secret and the headers of each webhook again, or delete it. "
+        f"Webhooks: {altered.uid}"
+    )
+
+    changing.change(altered.pk, fields, now=now)
+    assert run("reencrypt_secrets").splitlines()[-1].startswith("Re-encrypted the secrets of 0 webhooks.")
+    altered.refresh_from_db()
+    assert (altered.url, vault.headers_of(altered)) == (fields["url"], fields["headers"])
+    assert [secret.text for secret in vault.secrets_of(altered)] == ["new-secret-1"]
+    assert vault.secrets_of(intact)
 
 
 def test_a_key_that_is_no_key_is_named_as_the_fault(forge: Forge, now: datetime, settings: Settings) -> None:

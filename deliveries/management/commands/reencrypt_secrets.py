@@ -13,7 +13,8 @@ from deliveries.webhooks import secrets
 
 # The number of unreadable webhooks that the error message lists.
 MAX_SHOWN = 10
-TOLD_EVERY = 1000
+REPORT_EVERY = 1000
+SET_AGAIN = "set the URL, the secret and the headers of each webhook again, or delete it"
 
 
 class Command(BaseCommand):
@@ -28,61 +29,69 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Check that all secrets can be decrypted, and re-encrypt them."""
         total = Webhook.objects.kept().count()
-        self.stdout.write(f"Checking that the secrets of {total:,} webhooks can be decrypted.")
-        self.stdout.flush()
+        self._print(f"Checking that the secrets of {total:,} webhooks can be decrypted.")
         try:
-            locked, count = find_unreadable()
-            if not count:
-                self.stdout.write("All can be decrypted. Re-encrypting them with the first key.")
-                self.stdout.flush()
-                with transaction.atomic():
-                    target = Target("secrets", "", "secrets of webhooks", None)
-                    audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
-                done = self._reseal(total)
-                secrets.wipe_deleted()
+            if problems := find_unreadable(total):
+                raise CommandError(f"Nothing was changed: {' '.join(problems)}")
+            self._print("All can be decrypted. Re-encrypting them with the first key.")
+            with transaction.atomic():
+                target = Target("secrets", "", "secrets of webhooks", None)
+                audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
+            done = self._reencrypt(total)
+            secrets.wipe_deleted()
         except vault.Unreadable as error:
             raise CommandError(
                 f"A webhook's secrets changed during the run: {error}. Run this command again."
             ) from error
         except ValueError as error:
             raise CommandError(f"HOOKHUB_ENCRYPTION_KEYS contains an invalid key: {error}") from error
-        if count:
-            shown = ", ".join(locked) + (", …" if count > len(locked) else "")
-            raise CommandError(
-                f"Nothing was changed: {count:,} of {total:,} webhooks cannot be decrypted with the keys in "
-                f"HOOKHUB_ENCRYPTION_KEYS. Append the old key to that setting and run this command again. "
-                f"Webhooks: {shown}"
-            )
-        self.stdout.write(
+        self._print(
             self.style.SUCCESS(f"Re-encrypted the secrets of {done:,} webhooks. Only the first key is needed now.")
         )
 
-    def _reseal(self, total: int) -> int:
+    def _reencrypt(self, total: int) -> int:
         """Re-encrypt all webhooks, reporting progress; return how many were not in the current form yet."""
         done = 0
-        for looked_at, was_stale in enumerate(secrets.reencrypt_all(), start=1):
+        for examined, was_stale in enumerate(secrets.reencrypt_all(), start=1):
             done += was_stale
-            if looked_at % TOLD_EVERY == 0:
-                self.stdout.write(f"{looked_at:,} of {total:,} examined, {done:,} re-encrypted")
-                self.stdout.flush()
+            if examined % REPORT_EVERY == 0:
+                self._print(f"{examined:,} of {total:,} examined, {done:,} re-encrypted")
         return done
 
+    def _print(self, line: str) -> None:
+        self.stdout.write(line)
+        self.stdout.flush()
 
-def find_unreadable() -> tuple[list[str], int]:
-    """Return the ids of the first MAX_SHOWN webhooks that cannot be decrypted, and the number of all of them."""
-    first: list[str] = []
-    count = 0
-    for webhook in (
-        Webhook.objects.kept()
-        .only("uid", "stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
-        .order_by("pk")
-        .iterator()
-    ):
+
+def find_unreadable(total: int) -> list[str]:
+    """Return a message for the webhooks whose key is missing, and one for those whose values no key opens."""
+    without_key: list[str] = []
+    altered: list[str] = []
+    sealed = Webhook.objects.kept().only("uid", "stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
+    for webhook in sealed.order_by("pk").iterator():
         try:
             vault.secrets_of(webhook)
             vault.headers_of(webhook)
             _ = webhook.url
+        except vault.Misplaced:
+            altered.append(str(webhook.uid))
         except vault.Unreadable:
-            count += 1
-            first += [str(webhook.uid)] if count <= MAX_SHOWN else []
-    return first, count
+            without_key.append(str(webhook.uid))
+    problems = []
+    if without_key:
+        problems.append(
+            f"{len(without_key):,} of {total:,} webhooks cannot be decrypted with the keys in "
+            "HOOKHUB_ENCRYPTION_KEYS. Append the old key to that setting and run this command again. "
+            f"If the key is lost, {SET_AGAIN}. Webhooks: {shown(without_key)}"
+        )
+    if altered:
+        problems.append(
+            f"{len(altered):,} of {total:,} webhooks have values that were altered, or copied from another webhook, so "
+            f"that no key opens them. To continue, {SET_AGAIN}. Webhooks: {shown(altered)}"
+        )
+    return problems
+
+
+def shown(ids: list[str]) -> str:
+    """Return the first MAX_SHOWN ids as text."""
+    return ", ".join(ids[:MAX_SHOWN]) + (", …" if len(ids) > MAX_SHOWN else "")

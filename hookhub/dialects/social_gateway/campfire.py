@@ -34,7 +34,7 @@ def shown(webhook: Webhook) -> dict[str, str]:
     return {"subdomain": found["subdomain"], "room": unquote(found["room"]), **token}
 
 
-def terms_of(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool) -> dict[str, object]:
+def fields_of(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool) -> dict[str, object]:
     """Convert the settings to the engine's fields; raise ValidationFailed.
 
     A masked token keeps the stored one. That is an error if the subdomain changes, because a token belongs to one
@@ -43,17 +43,17 @@ def terms_of(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool
     there = {} if before is None else shown(before)
     if not is_whole:
         given = {**there, **given}
-    faults = [missing(name) for name in SETTINGS if name not in given]
+    errors = [missing(name) for name in SETTINGS if name not in given]
     for name in set(SETTINGS) & given.keys():
         rule, sentence = RULES[name]
         if not isinstance(given[name], str) or not rule.fullmatch(given[name]):
-            faults.append(invalid(name, sentence))
+            errors.append(invalid(name, sentence))
     stays = given.get("token") == MASK
     moves = str(given.get("subdomain")).lower() != there.get("subdomain")
     if stays and (moves or "token" not in there):
-        faults.append(invalid("token", "is masked; send the token itself"))
-    if faults:
-        raise ValidationFailed(*faults)
+        errors.append(invalid("token", "is masked; send the token itself"))
+    if errors:
+        raise ValidationFailed(*errors)
     url = f"https://{given['subdomain']}.campfirenow.com/room/{quote(given['room'], safe='')}/speak.json"
     if stays:
         return {"url": url, **_kept_token(before)}

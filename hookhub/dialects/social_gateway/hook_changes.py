@@ -37,8 +37,8 @@ def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
     configured = None if service is WEB else of_format(repository, slug).first()
     webhook = None
     if configured is None:
-        wanted = {**hook_config.terms_of(body["config"], wire_format=slug), "events": events, "format": slug}
-        webhook = create_once(wanted, repository=repository, active=bool(active), now=now)
+        fields = {**hook_config.fields_of(body["config"], wire_format=slug), "events": events, "format": slug}
+        webhook = create_once(fields, repository=repository, active=bool(active), now=now)
     if webhook is not None:
         return webhook
     # A concurrent request has just configured the same service.
@@ -49,11 +49,11 @@ def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
     return edit(whole, webhook=configured, now=now)
 
 
-def create_once(wanted: Body, *, repository: Repository, active: bool, now: datetime) -> Webhook | None:
+def create_once(fields: Body, *, repository: Repository, active: bool, now: datetime) -> Webhook | None:
     """Create a webhook; if the repository has it already, roll back and return None."""
     # The host in its URL is resolved before the first statement, and so before the transaction really begins.
     with transaction.atomic():
-        webhook, _ = creating.create(wanted, organization=repository.organization, repository=repository, now=now)
+        webhook, _ = creating.create(fields, organization=repository.organization, repository=repository, now=now)
         # A concurrent request waits here, and then sees what the first one has created.
         Repository.objects.select_for_update(no_key=True).get(pk=repository.pk)
         if is_there_already(webhook, repository):
@@ -82,11 +82,11 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
     active = read_active(body.get("active"), default=None)
     changes = Changes.read(body, webhook=webhook)
     changes.apply_to(webhook.events)
-    wanted: dict[str, object] = {}
+    fields: dict[str, object] = {}
     if body.get("config") is not None:
-        wanted = hook_config.terms_of(body["config"], wire_format=webhook.format, before=webhook)
-    if wanted:
-        webhook, _ = changing.change(webhook.pk, wanted, now=now)
+        fields = hook_config.fields_of(body["config"], wire_format=webhook.format, before=webhook)
+    if fields:
+        webhook, _ = changing.change(webhook.pk, fields, now=now)
     if changes:
         # Under a lock, so that of two concurrent requests that add an event neither is lost.
         with transaction.atomic():
@@ -102,9 +102,9 @@ def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
 
 def change_config(body: Body, *, webhook: Webhook, now: datetime) -> None:
     """Change only the settings in the body; raise ValidationFailed or InvalidFields."""
-    wanted = hook_config.terms_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
-    if wanted:
-        changing.change(webhook.pk, wanted, now=now)
+    fields = hook_config.fields_of(body, wire_format=webhook.format, before=webhook, is_whole=False)
+    if fields:
+        changing.change(webhook.pk, fields, now=now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from deliveries import vault
 from deliveries.formats import MASK, SecretPolicy, format_of
 from deliveries.models import Webhook
 from deliveries.webhooks.changing import requests_other_receiver
+from deliveries.webhooks.masks import SEND_THE_SECRET
 from hookhub.dialects.social_gateway import campfire, credentials
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, missing
 
@@ -18,7 +19,9 @@ Row = dict[str, str]
 # Returned as strings, whatever type was sent.
 TRUE, FALSE = "1", "0"
 FLAGS: dict[object, bool] = {"1": True, "0": False}
-SAY_IT_AGAIN = "is masked, but the URL changed; send the secret itself"
+MASKED_BUT_MOVED = "is masked, but the URL changed; send the secret itself"
+REQUIRED_TO_MOVE = "is required because the URL changes"
+UNREADABLE = "cannot be decrypted, and the URL changes; send a new secret"
 
 
 def shown(webhook: Webhook) -> dict[str, str]:
@@ -33,7 +36,7 @@ def shown(webhook: Webhook) -> dict[str, str]:
     return {**found, "secret": MASK} if vault.has_secret(webhook) else found
 
 
-def terms_of(
+def fields_of(
     config: object, *, wire_format: str, before: Webhook | None = None, is_whole: bool = True
 ) -> dict[str, object]:
     """Convert a config to the engine's fields; raise ValidationFailed.
@@ -44,26 +47,26 @@ def terms_of(
         raise ValidationFailed(invalid("config", "must be an object"))
     given = {name: value for name, value in config.items() if value is not None}
     if wire_format == campfire.SLUG:
-        return campfire.terms_of(given, before=before, is_whole=is_whole)
-    faults: list[Row] = []
-    terms = {
-        **_place(given, before=before, is_whole=is_whole, faults=faults),
-        **_content_type(given, wire_format=wire_format, is_whole=is_whole, faults=faults),
-        **_insecure_ssl(given, is_whole=is_whole, faults=faults),
+        return campfire.fields_of(given, before=before, is_whole=is_whole)
+    errors: list[Row] = []
+    fields = {
+        **_place(given, before=before, is_whole=is_whole, errors=errors),
+        **_content_type(given, wire_format=wire_format, is_whole=is_whole, errors=errors),
+        **_insecure_ssl(given, is_whole=is_whole, errors=errors),
     }
-    terms |= _secret(given, terms, wire_format=wire_format, before=before, is_whole=is_whole, faults=faults)
-    if faults:
-        raise ValidationFailed(*faults)
-    return terms
+    fields |= _secret(given, fields, wire_format=wire_format, before=before, is_whole=is_whole, errors=errors)
+    if errors:
+        raise ValidationFailed(*errors)
+    return fields
 
 
-def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, faults: list[Row]) -> dict[str, object]:
+def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, errors: list[Row]) -> dict[str, object]:
     """Return the URL, and the custom headers with its user name and password among them; append any errors."""
     if "url" not in given:
-        faults += [missing("url")] if is_whole else []
+        errors += [missing("url")] if is_whole else []
         return {}
     if not isinstance(given["url"], str):
-        faults.append(invalid("url", "must be a string"))
+        errors.append(invalid("url", "must be a string"))
         return {}
     url, userinfo = credentials.split(given["url"])
     headers = vault.headers_to_show(before) if before else {}
@@ -73,7 +76,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
     is_moved = before is not None and is_other_receiver(url, before)
     if userinfo is not None and MASK in unquote(userinfo).split(":"):
         if userinfo != MASK or kept is None or is_moved:
-            faults.append(invalid("url", "contains a masked user name or password; send the real ones"))
+            errors.append(invalid("url", "contains a masked user name or password; send the real ones"))
         # Without ``headers`` the stored ones are kept.
         return {"url": url}
     if is_moved:
@@ -82,7 +85,7 @@ def _place(given: Mapping[str, Any], *, before: Webhook | None, is_whole: bool, 
         try:
             headers[credentials.HEADER] = credentials.as_header(userinfo)
         except ValueError as error:
-            faults.append(invalid("url", str(error)))
+            errors.append(invalid("url", str(error)))
     return {"url": url, "headers": headers}
 
 
@@ -92,28 +95,28 @@ def is_other_receiver(url: str, before: Webhook) -> bool:
 
 
 def _content_type(
-    given: Mapping[str, Any], *, wire_format: str, is_whole: bool, faults: list[Row]
+    given: Mapping[str, Any], *, wire_format: str, is_whole: bool, errors: list[Row]
 ) -> dict[str, object]:
     possible = format_of(wire_format).content_types
     if "content_type" not in given:
         # The first one is what clients of this format expect by default; clients of GitHub expect a form.
         return {"content_type": possible[0]} if is_whole else {}
     if given["content_type"] not in possible:
-        faults.append(invalid("content_type", f"must be one of: {', '.join(possible)}"))
+        errors.append(invalid("content_type", f"must be one of: {', '.join(possible)}"))
     return {"content_type": given["content_type"]}
 
 
-def _insecure_ssl(given: Mapping[str, Any], *, is_whole: bool, faults: list[Row]) -> dict[str, object]:
+def _insecure_ssl(given: Mapping[str, Any], *, is_whole: bool, errors: list[Row]) -> dict[str, object]:
     if "insecure_ssl" not in given:
         return {"verify_ssl": True} if is_whole else {}
     value = given["insecure_ssl"]
     # True equals 1 in Python, and clients send either.
     is_insecure = FLAGS.get(str(int(value)) if value in {True, False} else value) if _is_plain(value) else None
     if is_insecure is None:
-        faults.append(invalid("insecure_ssl", f'must be "{FALSE}" or "{TRUE}"'))
+        errors.append(invalid("insecure_ssl", f'must be "{FALSE}" or "{TRUE}"'))
     elif is_insecure and settings.HOOKHUB_REQUIRE_TLS_VERIFICATION:
         rule = "HOOKHUB_REQUIRE_TLS_VERIFICATION is enabled"
-        faults.append(invalid("insecure_ssl", f'must be "{FALSE}": {rule}'))
+        errors.append(invalid("insecure_ssl", f'must be "{FALSE}": {rule}'))
     return {"verify_ssl": not is_insecure}
 
 
@@ -123,25 +126,36 @@ def _is_plain(value: object) -> bool:
 
 def _secret(
     given: Mapping[str, Any],
-    terms: Mapping[str, object],
+    fields: Mapping[str, object],
     *,
     wire_format: str,
     before: Webhook | None,
     is_whole: bool,
-    faults: list[Row],
+    errors: list[Row],
 ) -> dict[str, object]:
     """Return the secret, empty for none, or no field if the stored secret is kept; append any errors."""
-    has_one = before is not None and vault.has_secret(before)
-    is_moved = before is not None and "url" in terms and is_other_receiver(str(terms["url"]), before)
+    is_moved = before is not None and "url" in fields and is_other_receiver(str(fields["url"]), before)
+    is_masked = given.get("secret") == MASK
     policy = format_of(wire_format).secret_policy
-    if given.get("secret") == MASK or ("secret" not in given and not is_whole):
-        if "secret" in given and not has_one:
-            faults.append(invalid("secret", "is masked; send the secret itself"))
-        elif has_one and is_moved:
-            faults.append(invalid("secret", SAY_IT_AGAIN))
+    if is_masked or ("secret" not in given and not is_whole):
+        if error := _kept_secret_error(before, is_masked=is_masked, is_moved=is_moved):
+            errors.append(invalid("secret", error))
         return {}
     if "secret" in given or policy is SecretPolicy.OPTIONAL:
         return {"secret": given.get("secret", "")}
     if policy is SecretPolicy.REQUIRED and is_moved:
-        faults.append(missing("secret"))
+        errors.append(missing("secret"))
     return {}
+
+
+def _kept_secret_error(before: Webhook | None, *, is_masked: bool, is_moved: bool) -> str | None:
+    """Return why the stored secret cannot be kept, or None if it can, or if there is none and none is asked for."""
+    try:
+        has_secret = before is not None and bool(vault.secrets_of(before))
+    except vault.Unreadable:
+        return UNREADABLE if is_moved else None
+    if not has_secret:
+        return SEND_THE_SECRET if is_masked else None
+    if not is_moved:
+        return None
+    return MASKED_BUT_MOVED if is_masked else REQUIRED_TO_MOVE
