@@ -90,7 +90,7 @@ def find(key_id: str) -> ApiKey | None:
 _cached_keys = RowCache[str, ApiKey]()
 
 
-def find_cached(key_id: str, *, now: datetime) -> ApiKey | None:
+def cached_key(key_id: str, *, now: datetime) -> ApiKey | None:
     """Return what ``find`` does, from a cache of a few seconds; requests share the key, so treat it as read-only."""
     key = _cached_keys.get(key_id, now=now)
     if key is not None:

@@ -78,7 +78,7 @@ def _names_organization_alone(request: HttpRequest) -> bool:
 def _accept(request: HttpRequest, *, now: datetime) -> tuple[object, dict[str, str]]:
     """Do what the DRF view does, with cached lookups."""
     key_id, secret = authentication.read_header(request.META["HTTP_AUTHORIZATION"])
-    key = authentication.verified(authentication.find_cached(key_id, now=now), secret, request=request, now=now)
+    key = authentication.verified(authentication.cached_key(key_id, now=now), secret, request=request, now=now)
     if settings.HOOKHUB_ACCESS_LOG:
         name_caller(request.META, key)
     require(Scope.PUBLISH, held=Scope(key.scope))

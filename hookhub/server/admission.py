@@ -31,7 +31,7 @@ def _refusal_of_key(environ: Mapping[str, Any]) -> EarlyRefusal | None:
     try:
         now = timezone.now()
         key_id, secret = authentication.read_header(header)
-        key = authentication.find_cached(key_id, now=now)
+        key = authentication.cached_key(key_id, now=now)
         # The address is checked once the request has been read completely.
         authentication.verified(key, secret, request=None, now=now)
     except AuthenticationFailed as error:

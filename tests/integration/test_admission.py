@@ -48,4 +48,4 @@ def test_a_connection_that_the_server_has_ended_refuses_no_body(organization: Or
     authentication.invalidate_all()
 
     assert refusal_of_caller(known) is None
-    assert authentication.find_cached(known["HTTP_AUTHORIZATION"].split("_")[1], now=timezone.now()) is not None
+    assert authentication.cached_key(known["HTTP_AUTHORIZATION"].split("_")[1], now=timezone.now()) is not None

@@ -47,13 +47,13 @@ def test_a_notice_that_is_not_understood_has_everything_forgotten_and_ends_nothi
     organization: Organization, now: datetime, notice: str
 ) -> None:
     key, _ = ApiKey.issue(organization=organization, scope=Scope.READ, now=now)
-    authentication.find_cached(key.key_id, now=now)
+    authentication.cached_key(key.key_id, now=now)
     ApiKey.objects.update(revoked_at=now)
-    assert authentication.find_cached(key.key_id, now=now) is not None
+    assert authentication.cached_key(key.key_id, now=now) is not None
 
     cache_invalidation.invalidate(notice)
 
-    assert authentication.find_cached(key.key_id, now=now) is None
+    assert authentication.cached_key(key.key_id, now=now) is None
 
 
 @pytest.mark.parametrize(
