@@ -6,7 +6,7 @@ DEFAULT = "native"
 
 
 @dataclass(frozen=True, slots=True)
-class Dialect:
+class System:
     """One vendor system: its slug, its name as the vendor writes it, and the slug of its receivers' wire format."""
 
     slug: str
@@ -14,19 +14,19 @@ class Dialect:
     wire_format: str
 
 
-DIALECTS: dict[str, Dialect] = {
-    dialect.slug: dialect
-    for dialect in (
-        Dialect(DEFAULT, "HookHub's own", "standard-webhooks"),
-        Dialect("coregit", "Coregit", "coregit"),
-        Dialect("code-storage", "Code Storage", "code-storage"),
-        Dialect("sigmagit", "Sigmagit", "sigmagit"),
-        Dialect("social-gateway", "SocialGateway", "social-gateway"),
-        Dialect("codmir", "codmir", "codmir"),
+SYSTEMS: dict[str, System] = {
+    system.slug: system
+    for system in (
+        System(DEFAULT, "HookHub's own", "standard-webhooks"),
+        System("coregit", "Coregit", "coregit"),
+        System("code-storage", "Code Storage", "code-storage"),
+        System("sigmagit", "Sigmagit", "sigmagit"),
+        System("social-gateway", "SocialGateway", "social-gateway"),
+        System("codmir", "codmir", "codmir"),
     )
 }
 
 
 def choices() -> list[tuple[str, str]]:
-    """Return (slug, title) of every dialect, for model fields and forms."""
-    return [(slug, dialect.title) for slug, dialect in DIALECTS.items()]
+    """Return (slug, title) of every system, for model fields and forms."""
+    return [(slug, system.title) for slug, system in SYSTEMS.items()]

@@ -31,13 +31,13 @@ def start(
     now: datetime,
 ) -> Replay:
     """Create a replay, which the workers' scheduler runs; ``asked`` is the filter as the caller wrote it."""
-    wanted = selection.deliveries()
+    selected = selection.deliveries()
     with transaction.atomic():
         replay = Replay.objects.create(
             organization=organization,
             asked=as_json(selection) if asked is None else dict(asked),
             selection=as_json(selection),
-            total=wanted.count(),
+            total=selected.count(),
             upto=first_id_at(now + timedelta(milliseconds=1)),
             created_at=now,
             touched_at=now,

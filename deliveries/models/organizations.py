@@ -52,7 +52,7 @@ class Organization(models.Model):
     @property
     def wire_format(self) -> str:
         """Return the slug of the wire format for webhooks created without one."""
-        return self.default_format or systems.DIALECTS[self.default_dialect].wire_format
+        return self.default_format or systems.SYSTEMS[self.default_dialect].wire_format
 
 
 class Repository(models.Model):

@@ -34,12 +34,12 @@ class EventTypeForm(ModelForm):
         """Validate by the same rules as the API, and show each error next to its field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         # Read-only fields are missing from the form, and invalid JSON can be neither validated nor stored.
-        self.wanted: dict[str, object] = {name: cleaned[name] for name in ("type", "description") if name in cleaned}
+        self.submitted: dict[str, object] = {name: cleaned[name] for name in ("type", "description") if name in cleaned}
         for name in ("schema", "example"):
             if (value := self._read(name, cleaned.get(name))) is not None or not self.errors.get(name):
-                self.wanted[name] = value
+                self.submitted[name] = value
         try:
-            registry.validate(self.wanted, stored=None if self.instance.pk is None else self.instance)
+            registry.validate(self.submitted, stored=None if self.instance.pk is None else self.instance)
         except InvalidFields as error:
             for path, message in error.errors.items():
                 field = path.partition(".")[0].partition("[")[0]
@@ -75,10 +75,10 @@ class EventTypeAdmin(OrganizationScoped):
         """Register or change the event type as the API does."""
         now = timezone.now()
         if change:
-            obj = registry.change(obj, form.wanted, now=now)
+            obj = registry.change(obj, form.submitted, now=now)
         else:
             organization: Organization = form.cleaned_data["organization"]
-            obj.pk = registry.register(form.wanted, organization=organization, now=now).pk
+            obj.pk = registry.register(form.submitted, organization=organization, now=now).pk
 
     def changeform_view(
         self,

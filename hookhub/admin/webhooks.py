@@ -165,12 +165,12 @@ class WebhookAdmin(PluralTitle, ObjectActions):
         """Create or change the webhook through the engine, and show a new secret once."""
         now, secret = timezone.now(), None
         if change:
-            if form.wanted:
-                _, secret = changing.change(obj.pk, form.wanted, now=now)
+            if form.submitted:
+                _, secret = changing.change(obj.pk, form.submitted, now=now)
         else:
             cleaned = form.cleaned_data
             created, secret = creating.create(
-                form.wanted, organization=cleaned["organization"], repository=cleaned["repository"], now=now
+                form.submitted, organization=cleaned["organization"], repository=cleaned["repository"], now=now
             )
             obj.pk = created.pk
         obj.refresh_from_db()

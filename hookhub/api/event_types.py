@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import EventType
 from deliveries.models import Organization
-from deliveries.systems import DEFAULT, DIALECTS
+from deliveries.systems import DEFAULT, SYSTEMS
 from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.event_types import EventTypeListSerializer, EventTypeSerializer, NewEventTypeSerializer
 from hookhub.event_types import registry
@@ -26,7 +26,7 @@ from hookhub.models import ApiKey, OwnEventType, Scope
 
 DIALECT = OpenApiParameter(
     "dialect",
-    enum=list(DIALECTS),
+    enum=list(SYSTEMS),
     description="The dialect whose event types to return; by default, the organization's.",
 )
 
@@ -48,8 +48,8 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         require_known_parameters(request, "dialect")
         organization = visited(request)
         dialect = request.query_params.get("dialect") or (organization.default_dialect if organization else DEFAULT)
-        if dialect not in DIALECTS:
-            raise invalid({"dialect": f"must be one of: {', '.join(DIALECTS)}"})
+        if dialect not in SYSTEMS:
+            raise invalid({"dialect": f"must be one of: {', '.join(SYSTEMS)}"})
         custom = registry.custom(organization).types if organization else {}
         rows = [shown(each, None) for each in custom.values()]
         documented = catalogue.of(dialect).types
@@ -85,7 +85,7 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         if organization and named is None and (custom := registry.custom(organization).types.get(name)):
             return Response(shown(custom, None))
         dialect = named or (organization.default_dialect if organization else DEFAULT)
-        found = catalogue.of(dialect).types.get(name) if dialect in DIALECTS else None
+        found = catalogue.of(dialect).types.get(name) if dialect in SYSTEMS else None
         if found is None:
             raise Http404
         return Response(shown(found, dialect))

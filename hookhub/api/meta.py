@@ -17,7 +17,7 @@ from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
 from deliveries.formats import DEFAULT, FORMATS
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 from deliveries.version import VERSION
 from hookhub.api.serializers.meta import MetaSerializer
 from hookhub.http.negotiation import OneFormat
@@ -90,7 +90,7 @@ class MetaView(APIView):
         return Response(
             {
                 "version": VERSION,
-                "dialects": sorted(DIALECTS),
+                "dialects": sorted(SYSTEMS),
                 "formats": sorted(FORMATS),
                 "default_format": DEFAULT,
                 "retry_schedule": [wait.total_seconds() for wait in settings.HOOKHUB_RETRY_SCHEDULE],

@@ -7,7 +7,7 @@ from deliveries.event_types import catalogue
 from deliveries.event_types.catalogue import Catalogue, EventType
 from deliveries.event_types.topics import EVERYTHING, RESERVED, topics_of
 from deliveries.models import Webhook
-from deliveries.systems import DEFAULT, DIALECTS
+from deliveries.systems import DEFAULT, SYSTEMS
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.event_types import registry, validation
 from hookhub.event_types.validation import Budget
@@ -72,14 +72,14 @@ def _catalogues(webhook: Webhook) -> list[Catalogue]:
 
 def _others(webhook: Webhook) -> list[Catalogue]:
     """Return the catalogues of all other systems."""
-    return [catalogue.of(slug) for slug in DIALECTS if slug not in _dialects(webhook)]
+    return [catalogue.of(slug) for slug in SYSTEMS if slug not in _dialects(webhook)]
 
 
 def _dialects(webhook: Webhook) -> list[str]:
     # HookHub's own system does not count here, because events of any system can be sent in its format.
     of_the_format = [
         dialect.slug
-        for dialect in DIALECTS.values()
+        for dialect in SYSTEMS.values()
         if dialect.wire_format == webhook.format and dialect.slug != DEFAULT
     ]
     return list(dict.fromkeys([webhook.organization.default_dialect, *of_the_format]))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from deliveries.event_types import catalogue
 from deliveries.models import Organization
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 from hookhub.event_types import registry
 from hookhub.http.errors import invalid
 
@@ -25,5 +25,5 @@ def validate_event_types(fields: Mapping[str, object], *, dialect: str, organiza
     for word in strange:
         if not custom.knows(word):
             these = ", ".join([*known.types, *custom.types, "*"])
-            title = DIALECTS[dialect].title
+            title = SYSTEMS[dialect].title
             raise invalid({"events": f"{word[:100]!r} is not an event type of {title}; known event types: {these}"})

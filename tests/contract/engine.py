@@ -19,7 +19,7 @@ from deliveries.formats import FORMATS
 from deliveries.formats.base import Verdict
 from deliveries.pipeline import attempt_log, attempting, settling
 from deliveries.policy.outcomes import NoResponse
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 from deliveries.version import VERSION
 from hookhub.git import install
 from hookhub.http import access_log
@@ -65,7 +65,7 @@ def formats() -> Iterator[str]:
 
 def event_types() -> Iterator[str]:
     """Yield each system's event types, with the actions that their data may name."""
-    for slug, dialect in DIALECTS.items():
+    for slug, dialect in SYSTEMS.items():
         known = catalogue.of(slug)
         yield f"{slug} title={dialect.title} format={dialect.wire_format} families={known.lists_families}"
         for name, event_type in known.types.items():

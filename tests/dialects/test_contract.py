@@ -79,8 +79,8 @@ def test_the_registry_is_well_formed() -> None:
     for slug, dialect in DIALECTS.items():
         assert dialect.slug == slug
         assert (dialect.title, dialect.default_format) == (
-            systems.DIALECTS[slug].title,
-            systems.DIALECTS[slug].wire_format,
+            systems.SYSTEMS[slug].title,
+            systems.SYSTEMS[slug].wire_format,
         )
         assert dialect.default_format in FORMATS
         assert catalogue.of(dialect.catalogue).types

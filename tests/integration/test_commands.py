@@ -18,7 +18,7 @@ from deliveries.maintenance import invariants, retention
 from deliveries.management.commands import redeliver
 from deliveries.models import Attempt, Delivery, Event, Organization, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 from deliveries.vault import Unreadable
 from deliveries.webhooks import changing, secrets
 from hookhub.management.commands.up import first_steps
@@ -588,7 +588,7 @@ NOBODY = [
     ("a dialect for whom", ["acme"], "--dialect codmir",
      "--dialect and --format require --create-organization."),
     ("a dialect that is none", [], "--create-organization --organization a --dialect gitlab",
-     f"Error: argument --dialect: invalid choice: 'gitlab' (choose from {', '.join(map(repr, DIALECTS))})"),
+     f"Error: argument --dialect: invalid choice: 'gitlab' (choose from {', '.join(map(repr, SYSTEMS))})"),
     ("long name", ["acme"], f"--name {'x' * 201}", "--name: must be at most 200 characters."),
     ("bad scope", ["acme"], "--scope all",
      "Error: argument --scope: invalid choice: 'all' (choose from 'master', 'manage', 'publish', 'read')"),

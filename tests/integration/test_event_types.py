@@ -11,7 +11,7 @@ from freezegun import freeze_time
 
 from deliveries.event_types import catalogue
 from deliveries.models import Event, Organization
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 from hookhub.event_types import registry
 from hookhub.event_types.registry import MAX_CUSTOM_TYPES, AlreadyRegistered
 from hookhub.event_types.validation import MAX_STEPS, TOO_MANY_STEPS
@@ -41,7 +41,7 @@ def names(answer: Any) -> list[str]:
     return [row["type"] for row in answer.json()["results"]]
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", SYSTEMS)
 def test_what_a_system_documents_is_open_to_all(client: Any, dialect: str) -> None:
     answer = client.get(f"{TYPES}?dialect={dialect}")
 
@@ -399,14 +399,14 @@ def test_the_wish_is_the_organizations_to_have(organization: Organization, api: 
 
 def test_the_push_of_every_system_is_another(api: Caller, organization: Organization) -> None:
     found = {}
-    for dialect in DIALECTS:
+    for dialect in SYSTEMS:
         entry = catalogue.of(dialect).types.get("push")
         if entry is not None:
             Organization.objects.update(default_dialect=dialect, validate_events=True)
             caller = Caller.of(Organization.objects.get(), accept=CHOOSY)
             found[dialect] = [
                 slug
-                for slug in DIALECTS
+                for slug in SYSTEMS
                 if (other := catalogue.of(slug).types.get("push"))
                 and caller.post("/v1/events", {"type": "push", "data": other.example}).status_code == 202
             ]

@@ -13,7 +13,7 @@ from deliveries.events import system_event, targeted_event
 from deliveries.formats import FORMATS
 from deliveries.models import Delivery, Event
 from deliveries.sending.sender import Sender
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 from deliveries.webhooks import lifecycle
 from hookhub.dialects.social_gateway import pings
 from hookhub.models import Scope
@@ -61,7 +61,7 @@ def test_own_json_never_holds_what_is_no_json() -> None:
             compact_json.encode(value)
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", SYSTEMS)
 def test_every_documented_example_is_what_javascript_would_sign(dialect: str) -> None:
     for event_type in catalogue.of(dialect).types.values():
         payload = targeted_event(

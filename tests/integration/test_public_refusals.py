@@ -10,8 +10,7 @@ from pytest_django import Settings
 
 from deliveries.models import Attempt, Webhook
 from deliveries.policy.outcomes import NoResponse
-from deliveries.sending import ssrf
-from deliveries.sending import url as target
+from deliveries.sending import ssrf, url
 from deliveries.sending.sender import Sender, policy_from_settings
 from deliveries.sending.url import InvalidURL
 from deliveries.webhooks import changing
@@ -41,7 +40,7 @@ def test_a_private_names_address_is_in_the_log_and_not_in_the_refusal(caplog: py
     caplog.set_level(logging.WARNING, "hookhub.guard")
 
     with pytest.raises(InvalidURL) as refused:
-        target.check("https://ci.corp/", policy=ssrf.Policy(), resolve=lambda _host, _port: ["10.20.30.40"])
+        url.check("https://ci.corp/", policy=ssrf.Policy(), resolve=lambda _host, _port: ["10.20.30.40"])
 
     assert refused.value.message == SENTENCE.format("ci.corp")
     logged = (

@@ -10,7 +10,7 @@ from django.test import Client
 
 from deliveries import vault
 from deliveries.models import Organization, Webhook
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 from hookhub.models import ApiKey
 from tests.api import Caller
 from tests.story import Forge
@@ -27,7 +27,7 @@ def is_stored_nowhere(answer: Any) -> bool:
 
 
 @pytest.mark.parametrize("accept", ["application/json", "text/html"])
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", SYSTEMS)
 def test_a_new_webhooks_secret_is_stored_nowhere_in_any_systems_words(
     organization: Organization, dialect: str, accept: str
 ) -> None:

@@ -10,10 +10,10 @@ from deliveries.event_types.catalogue import Catalogue, EventType
 from deliveries.event_types.catalogue.references import MAX_VALUES, BadReference, inlined
 from deliveries.event_types.topics import is_type, topics_of
 from deliveries.formats import FORMATS
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 from tests.golden.messages import about
 
-EVERY_TYPE = [(dialect, name) for dialect in DIALECTS for name in catalogue.of(dialect).types]
+EVERY_TYPE = [(dialect, name) for dialect in SYSTEMS for name in catalogue.of(dialect).types]
 
 DOCUMENTED = {
     "coregit": "push repo.created repo.deleted branch.created branch.deleted",
@@ -90,9 +90,9 @@ def test_a_list_may_hold_the_words_of_its_system(dialect: str, word: str, *, is_
     assert catalogue.of(dialect).knows(word) is is_known
 
 
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("dialect", SYSTEMS)
 def test_a_dialects_receivers_are_sent_a_wire_format_there_is(dialect: str) -> None:
-    assert DIALECTS[dialect].wire_format in FORMATS
+    assert SYSTEMS[dialect].wire_format in FORMATS
 
 
 @pytest.mark.parametrize("wire_format", FORMATS)

@@ -21,7 +21,7 @@ from typing import Any
 from deliveries import compact_json
 from deliveries.event_types.catalogue.references import inlined
 from deliveries.event_types.topics import EVERYTHING, families_of, joined
-from deliveries.systems import DIALECTS
+from deliveries.systems import SYSTEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ class Catalogue:
 @cache
 def of(dialect: str) -> Catalogue:
     """Return a dialect's catalogue. Raise LookupError for an unknown slug."""
-    if dialect not in DIALECTS:
-        raise LookupError(f"{dialect!r} is not a known dialect; known dialects: {', '.join(DIALECTS)}")
+    if dialect not in SYSTEMS:
+        raise LookupError(f"{dialect!r} is not a known dialect; known dialects: {', '.join(SYSTEMS)}")
     content = json.loads(Path(__file__).with_name(f"{dialect}.json").read_bytes())
     shared = content.get("definitions", {})
     types = {

@@ -23,7 +23,7 @@ NO_RETRIES = "none"
 
 
 class WebhookForm(ModelForm):
-    """The fields of ``fields.VALIDATORS`` as a user types them; ``wanted`` has them as the engine expects them."""
+    """The fields of ``fields.VALIDATORS`` as a user types them; ``submitted`` has them as the engine expects them."""
 
     url = forms.CharField(label="URL", max_length=2048, widget=forms.TextInput(attrs={"class": "vLargeTextField"}))
     events = forms.CharField(
@@ -87,16 +87,16 @@ class WebhookForm(ModelForm):
     def clean(self) -> dict[str, Any]:
         """Validate by the engine's rules, and show each error next to its field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        self.wanted = self._read_wanted(cleaned)
+        self.submitted = self._read_fields(cleaned)
         organization, repository = cleaned.get("organization"), cleaned.get("repository")
         if repository is not None and organization is not None and repository.organization_id != organization.pk:
             self.add_error("repository", f"Select a repository of {organization}.")
         try:
             if self.is_new:
                 default = organization.wire_format if isinstance(organization, Organization) else formats.DEFAULT
-                validate({"format": default, **self.wanted})
+                validate({"format": default, **self.submitted})
             else:
-                validate_change(self.instance, self.wanted)
+                validate_change(self.instance, self.submitted)
         except InvalidFields as error:
             self.show(error)
         except vault.Unreadable as error:
@@ -108,26 +108,26 @@ class WebhookForm(ModelForm):
         for name, message in error.errors.items():
             self.add_error(name if name in self.fields else None, message)
 
-    def _read_wanted(self, cleaned: dict[str, Any]) -> dict[str, object]:
+    def _read_fields(self, cleaned: dict[str, Any]) -> dict[str, object]:
         """Return the input as ``validate`` expects it; for an existing webhook only the changed fields."""
         changed = {name for name in self.changed_data if name in cleaned}
-        wanted: dict[str, object] = {}
+        fields: dict[str, object] = {}
         for name in changed & {*self.OWN, "secret"}:
             value = cleaned[name]
             # An empty field of a new webhook means the default of the format or the organization.
             if not (self.is_new and value in {"", None}):
-                wanted[name] = value
-        if "events" in wanted:
-            wanted["events"] = str(wanted["events"]).replace(",", " ").split()
+                fields[name] = value
+        if "events" in fields:
+            fields["events"] = str(fields["events"]).replace(",", " ").split()
         if "timeout" in changed:
-            wanted["timeout"] = cleaned["timeout"]
+            fields["timeout"] = cleaned["timeout"]
         if "retry_schedule" in changed:
-            wanted["retry_schedule"] = self._read_schedule(cleaned["retry_schedule"])
+            fields["retry_schedule"] = self._read_schedule(cleaned["retry_schedule"])
         if cleaned.get("headers") and (self.is_new or "headers" in changed):
-            wanted["headers"] = self._read_headers(cleaned["headers"])
+            fields["headers"] = self._read_headers(cleaned["headers"])
         elif cleaned.get("drop_headers"):
-            wanted["headers"] = {}
-        return wanted
+            fields["headers"] = {}
+        return fields
 
     def _read_schedule(self, text: str) -> list[float] | None:
         if not text.strip():

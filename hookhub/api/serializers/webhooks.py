@@ -10,7 +10,7 @@ from deliveries import formats, vault
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.formats import MASK
 from deliveries.models import Webhook
-from deliveries.sending import url as target
+from deliveries.sending.url import MAX_LENGTH as MAX_URL_LENGTH
 from deliveries.webhooks.fields import (
     HEADER_VALUE,
     MAX_EVENTS,
@@ -60,7 +60,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     name = OneLineField(required=False, allow_blank=True, max_length=200, help_text="Display name.")
     url = serializers.CharField(
         source="shown_url",
-        max_length=target.MAX_LENGTH,
+        max_length=MAX_URL_LENGTH,
         help_text=MASKED_URL,
     )
     events = serializers.ListField(
@@ -123,7 +123,7 @@ class NewWebhookSerializer(WebhookSerializer):
     """A subscription of a URL to event types."""
 
     organization = serializers.CharField(required=False, allow_null=True, help_text=NAMED_BY_OPERATORS)
-    url = serializers.RegexField(URL_PATTERN, max_length=target.MAX_LENGTH, help_text=MASKED_URL)
+    url = serializers.RegexField(URL_PATTERN, max_length=MAX_URL_LENGTH, help_text=MASKED_URL)
 
 
 @extend_schema_serializer(component_name="Webhook")
@@ -133,7 +133,7 @@ class WebhookChangesSerializer(WebhookSerializer):
     repository = serializers.CharField(read_only=True, allow_null=True)
     url = serializers.RegexField(
         URL_PATTERN,
-        max_length=target.MAX_LENGTH,
+        max_length=MAX_URL_LENGTH,
         help_text="The masked URL, sent back unchanged, keeps the stored one.",
     )
 

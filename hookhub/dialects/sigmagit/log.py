@@ -53,9 +53,9 @@ def newest(webhook: Webhook) -> list[dict[str, Any]]:
 
 def sizes_of(attempts: Iterable[dict[str, Any]]) -> dict[UUID, int]:
     """Return the payload size in bytes by event id, in the order in which the attempts need the payloads."""
-    wanted = list(dict.fromkeys(attempt["event_id"] for attempt in attempts))
-    known = dict(Event.objects.filter(id__in=wanted).values_list("id", Length("payload")))
-    return {event: known[event] for event in wanted if event in known}
+    needed = list(dict.fromkeys(attempt["event_id"] for attempt in attempts))
+    known = dict(Event.objects.filter(id__in=needed).values_list("id", Length("payload")))
+    return {event: known[event] for event in needed if event in known}
 
 
 def in_batches(sizes: dict[UUID, int]) -> Iterator[list[UUID]]:

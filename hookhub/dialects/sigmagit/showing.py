@@ -93,6 +93,6 @@ def render_problem(problem: Problem, *, missing: str) -> Response:
         case 404:
             sentence = missing
         case _:
-            faults = [f"{field}: {fault}" for field, fault in problem.fields.items()]
-            sentence = "; ".join(faults) or problem.message
+            errors = [f"{field}: {error}" for field, error in problem.fields.items()]
+            sentence = "; ".join(errors) or problem.message
     return Response({"error": sentence}, status=problem.status)

@@ -98,12 +98,12 @@ class RepositoryWebhooksView(SigmagitView):
         Webhooks for Slack and Discord have no secret.
         """
         repository = repository_at(request, owner, repo, scope=Scope.MANAGE)
-        wanted = said(self.body, "url", "events")
-        wanted.setdefault("events", DEFAULT_EVENTS)
-        wanted["format"] = format_for(wanted.get("url"))
-        validate_event_types(wanted, dialect=SLUG, organization=repository.organization)
+        fields = said(self.body, "url", "events")
+        fields.setdefault("events", DEFAULT_EVENTS)
+        fields["format"] = format_for(fields.get("url"))
+        validate_event_types(fields, dialect=SLUG, organization=repository.organization)
         webhook, secret = creating.create(
-            wanted, organization=repository.organization, repository=repository, now=timezone.now()
+            fields, organization=repository.organization, repository=repository, now=timezone.now()
         )
         return Response({"data": shown_as_new(webhook, secret)})
 
@@ -138,15 +138,15 @@ class WebhookView(OneWebhookView):
         Moving it to another host or path generates a new secret, which is then in the response and shown only once.
         """
         found = find(request, webhook, scope=Scope.MANAGE)
-        wanted = said(self.body, "url", "events", "active")
-        active = wanted.pop("active", None)
+        fields = said(self.body, "url", "events", "active")
+        active = fields.pop("active", None)
         if active is not None and not isinstance(active, bool):
             raise invalid({"active": "must be true or false"})
         # The masked URL stands for the stored one. A format that was chosen through another API must not change here.
-        if wanted.get("url", found.shown_url) != found.shown_url and found.format in {OWN, SLACK, DISCORD}:
-            wanted["format"] = format_for(wanted["url"])
-        validate_event_types(wanted, dialect=SLUG, organization=found.organization)
-        changed, secret = changing.change(found.pk, wanted, active=active, now=timezone.now())
+        if fields.get("url", found.shown_url) != found.shown_url and found.format in {OWN, SLACK, DISCORD}:
+            fields["format"] = format_for(fields["url"])
+        validate_event_types(fields, dialect=SLUG, organization=found.organization)
+        changed, secret = changing.change(found.pk, fields, active=active, now=timezone.now())
         return Response({"data": shown(changed, secret)})
 
     @extend_schema(

@@ -11,7 +11,7 @@ from deliveries import audit, plain_text
 from deliveries.formats import FORMATS
 from deliveries.models import Organization
 from deliveries.names import name_error
-from deliveries.systems import DEFAULT, DIALECTS
+from deliveries.systems import DEFAULT, SYSTEMS
 from hookhub.audited import audited
 from hookhub.management import key_arguments
 from hookhub.models import ApiKey, Scope
@@ -41,9 +41,9 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--dialect",
-            choices=list(DIALECTS),
+            choices=list(SYSTEMS),
             help="with --create-organization: the dialect of the organization; "
-            + "; ".join(f"{slug}: {dialect.title}" for slug, dialect in DIALECTS.items())
+            + "; ".join(f"{slug}: {dialect.title}" for slug, dialect in SYSTEMS.items())
             + f" [{DEFAULT}]",
         )
         parser.add_argument(
