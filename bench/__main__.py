@@ -35,13 +35,13 @@ def main() -> None:
     options = parser.parse_args()
     out = sys.stderr if options.json else sys.stdout
 
-    def tell(text: str) -> None:
+    def log(text: str) -> None:
         print(text, file=out, flush=True)
 
     # On SIGTERM, too, unwind the stack so that the processes started here are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    figures = BENCHES[options.name](options.seconds, tell)
-    tell(tables(options.name, figures))
+    figures = BENCHES[options.name](options.seconds, log)
+    log(tables(options.name, figures))
     print(json.dumps({"bench": options.name, **figures}), flush=True)
 
 

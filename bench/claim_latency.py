@@ -38,7 +38,7 @@ def measure(count: int) -> dict[str, float]:
         if not events:
             raise RuntimeError(f"only {fanned_out} of {count} events are pending")
         fanned_out += events
-    claims, looks, after = [], [], 0
+    claims, polls, after = [], [], 0
     for _ in range(WARM_UP + REPETITIONS):
         started = time.perf_counter()
         found = pipeline.claim(SLOTS, cursor=after, now=clock())
@@ -48,10 +48,10 @@ def measure(count: int) -> dict[str, float]:
             claiming.release(found)
         started = time.perf_counter()
         claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=clock())
-        looks.append(time.perf_counter() - started)
+        polls.append(time.perf_counter() - started)
     return {
         "claim_ms": round(statistics.median(claims[WARM_UP:]) * 1000, 2),
-        "look_ms": round(statistics.median(looks[WARM_UP:]) * 1000, 2),
+        "look_ms": round(statistics.median(polls[WARM_UP:]) * 1000, 2),
     }
 
 

@@ -1,16 +1,11 @@
 """Accepting and delivering at the same time: the highest sustained rate of a HookHub, and the latency below it."""
 
-import json
-import subprocess
-import sys
 from dataclasses import dataclass, field
-from typing import Any
 
-from redis import Redis
-
-from bench.publisher import percentile
-from bench.stage import ROOT, Sink, Stage, Tell, stage, wait_for
-from hookhub.embedded import servers, service
+from bench.setup import ReceiverProcess, fresh_instance
+from testbed.instance import Instance
+from testbed.processes import Log, run_module, wait_for
+from testbed.sampling import in_ms, percentile, percentiles
 
 # Each event type has its own webhook, so that the in-flight limit of a webhook is not what is measured.
 KINDS = 20
@@ -63,104 +58,102 @@ class Run:
 
 
 @dataclass
-class Scene:
+class LoadTest:
     """A HookHub with its receiver, and the loads so far."""
 
-    bench: Stage
-    sink: Sink
+    instance: Instance
+    receiver: ReceiverProcess
     runs: list[Run] = field(default_factory=list)
-
-    @property
-    def redis_url(self) -> str:
-        """Return the URL of its Redis."""
-        return self.bench.environment["REDIS_URL"] or servers.redis_url(self.bench.home)
 
     @property
     def stream(self) -> str:
         """Return the name of its stream of published events."""
-        return f"{self.bench.environment['HOOKHUB_QUEUE']}:events"
+        return f"{self.instance.environment['HOOKHUB_QUEUE']}:events"
 
     def ways(self) -> list[Way]:
         """Return all ways to publish: one event per request, batches, and the stream in Redis."""
-        api = (self.bench.url, "--key", self.bench.key)
-        stream = (self.redis_url, "--stream", self.stream)
+        api = (self.instance.url, "--key", self.instance.key)
+        stream = (self.instance.servers.redis_url, "--stream", self.stream)
         return [Way("single", api, 1), Way("batch", api, BATCH), Way("stream", stream, BATCH)]
 
     def is_busy(self) -> bool:
         """Return whether any event is in the stream, not fanned out, or not delivered."""
-        with Redis.from_url(self.redis_url) as redis:
-            return bool(redis.xlen(self.stream)) or self.bench.unsettled()
+        with self.instance.servers.redis() as redis:
+            return bool(redis.xlen(self.stream)) or self.instance.unsettled()
 
     def load(self, way: Way, *, rate: float, seconds: float, most: int = 0) -> Run:
         """Publish at a rate (0: as fast as accepted), wait until everything is settled, and return the result.
 
         With ``most``, publishing ends after about that many events.
         """
-        self.sink.reset()
-        command = [sys.executable, "-m", "bench.publisher", *way.target, "--events", str(way.events)]
-        command += ["--rate", str(rate), "--seconds", str(seconds), "--kinds", str(KINDS), "--most", str(most)]
-        done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-        told: dict[str, Any] = json.loads(done.stdout)
-        if wrong := told["refused"] + told["broken"] + told["unanswered"]:
+        self.receiver.reset()
+        options = {"--events": way.events, "--rate": rate, "--seconds": seconds, "--kinds": KINDS, "--most": most}
+        words = [str(word) for option in options.items() for word in option]
+        result = run_module("bench.publisher", *way.target, *words)
+        if wrong := result["refused"] + result["broken"] + result["unanswered"]:
             raise RuntimeError(f"{wrong} requests were not accepted")
         wait_for(lambda: not self.is_busy(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.1)
-        report = self.sink.report().values()
-        last_at = max((row["last_at"] for row in report), default=told["ended_at"])
+        report = self.receiver.report().values()
+        last_at = max((row["last_at"] for row in report), default=result["ended_at"])
         found = Run(
-            accepted=told["accepted"],
+            accepted=result["accepted"],
             distinct=sum(row["distinct"] for row in report),
             duplicated=sum(row["duplicated"] for row in report),
-            seconds=told["ended_at"] - told["begun_at"],
-            behind=told["behind_s"] if rate else 0.0,
-            trailing=max(0.0, last_at - told["ended_at"]),
-            latencies=self.sink.latencies(),
+            seconds=result["ended_at"] - result["begun_at"],
+            behind=result["behind_s"] if rate else 0.0,
+            trailing=max(0.0, last_at - result["ended_at"]),
+            latencies=self.receiver.latencies(),
         )
         self.runs.append(found)
         return found
 
 
-def run(seconds: float, tell: Tell) -> dict[str, object]:
+def run(seconds: float, log: Log) -> dict[str, object]:
     """from the planned publishing time of an event to its arrival, under sustained load."""
     figures: dict[str, object] = {}
     share = max(SHORTEST_SECONDS, seconds / LOADS)
-    with Sink() as sink, stage() as bench, bench.running("web"), bench.running("worker"), bench.client() as client:
+    with (
+        ReceiverProcess() as receiver,
+        fresh_instance() as instance,
+        instance.started("web"),
+        instance.started("worker"),
+    ):
         for kind in range(KINDS):
-            client.webhooks.create(sink.url(), events=[f"push.{kind:02d}"])
-        scene = Scene(bench, sink)
-        tell(f"{IDLE_PER_S} events per second …")
-        idle = scene.load(scene.ways()[0], rate=IDLE_PER_S, seconds=max(3.0, share))
-        figures["idle_p50_ms"] = percentile(idle.latencies, 50)
-        for way in scene.ways():
-            figures |= measure(scene, way, seconds=share, tell=tell)
-        service.run("check_ledger", "--settling", "0", environment=bench.environment)
-    figures["events"] = sum(one.accepted for one in scene.runs)
-    figures["lost"] = sum(one.accepted - one.distinct for one in scene.runs)
-    figures["duplicated"] = sum(one.duplicated for one in scene.runs)
+            instance.client.webhooks.create(receiver.url(), events=[f"push.{kind:02d}"])
+        load_test = LoadTest(instance, receiver)
+        log(f"{IDLE_PER_S} events per second …")
+        idle = load_test.load(load_test.ways()[0], rate=IDLE_PER_S, seconds=max(3.0, share))
+        figures["idle_p50_ms"] = in_ms(percentile(idle.latencies, 50))
+        for way in load_test.ways():
+            figures |= measure(load_test, way, seconds=share, log=log)
+        instance.check_ledger()
+    figures["events"] = sum(one.accepted for one in load_test.runs)
+    figures["lost"] = sum(one.accepted - one.distinct for one in load_test.runs)
+    figures["duplicated"] = sum(one.duplicated for one in load_test.runs)
     return figures
 
 
-def measure(scene: Scene, way: Way, *, seconds: float, tell: Tell) -> dict[str, object]:
+def measure(load_test: LoadTest, way: Way, *, seconds: float, log: Log) -> dict[str, object]:
     """Measure one way of publishing: its highest sustained rate, and the latencies at half and at 80 % of it."""
-    best = highest(scene, way, seconds=seconds, tell=tell)
+    best = highest(load_test, way, seconds=seconds, log=log)
     figures: dict[str, object] = {f"{way.name}_sustained_per_s": round(best)}
     for part, suffix in ((0.5, "half"), (0.8, "80")):
-        found = scene.load(way, rate=best * part, seconds=seconds)
-        for percent in (50, 95, 99):
-            figures[f"{way.name}_p{percent}_ms_at_{suffix}"] = percentile(found.latencies, percent)
-    tell(f"{way.name}: {figures}")
+        found = load_test.load(way, rate=best * part, seconds=seconds)
+        figures |= {f"{way.name}_{name}": ms for name, ms in percentiles(found.latencies, f"_at_{suffix}").items()}
+    log(f"{way.name}: {figures}")
     return figures
 
 
-def highest(scene: Scene, way: Way, *, seconds: float, tell: Tell) -> float:
+def highest(load_test: LoadTest, way: Way, *, seconds: float, log: Log) -> float:
     """Return the highest rate tried, in events per second, that HookHub sustains."""
-    tell(f"{way.name}: {PROBE:,} events as fast as HookHub accepts them …")
-    probe = scene.load(way, rate=0, seconds=PATIENCE_SECONDS, most=PROBE)
+    log(f"{way.name}: {PROBE:,} events as fast as HookHub accepts them …")
+    probe = load_test.load(way, rate=0, seconds=PATIENCE_SECONDS, most=PROBE)
     rate = 0.7 * probe.accepted / (probe.seconds + probe.trailing)
     kept_up, fell_behind = 0.0, float("inf")
     for _ in range(TRIES):
-        found = scene.load(way, rate=rate, seconds=seconds)
+        found = load_test.load(way, rate=rate, seconds=seconds)
         verdict = "kept up" if found.kept_up else "fell behind"
-        tell(f"  {rate:,.0f} events per second: {verdict}, p99 {percentile(found.latencies, 99)} ms")
+        log(f"  {rate:,.0f} events per second: {verdict}, p99 {in_ms(percentile(found.latencies, 99))} ms")
         if found.kept_up:
             kept_up = rate
         else:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import psycopg
 
 from bench.row_copies import copy_webhooks
-from bench.stage import Memory, Sink, Stage, Tell, stage, wait_for
-from hookhub.client import Client, Event
-from hookhub.embedded import service
+from bench.setup import ReceiverProcess, fresh_instance
+from hookhub.client import Event
+from testbed.instance import Instance
+from testbed.processes import Log, wait_for
+from testbed.sampling import Memory
 
 WEBHOOKS = 10_000
 # A shorter benchmark only proves that it works.
@@ -40,52 +42,53 @@ class Round:
     memory: Memory
 
 
-def run(seconds: float, tell: Tell) -> dict[str, object]:
+def run(seconds: float, log: Log) -> dict[str, object]:
     """one event to 10,000 webhooks, repeatedly."""
     webhooks = WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
     with (
-        stage() as bench,
-        Sink() as sink,
-        bench.running("web"),
-        bench.client() as client,
+        fresh_instance() as instance,
+        ReceiverProcess() as receiver,
+        instance.started("web"),
     ):
-        make_webhooks(bench, client, sink, webhooks, tell=tell)
-        with bench.running("worker"):
-            client.publish_batch(Event("single", {"t": 0, "ref": "refs/heads/main"}) for _ in range(WARM_UP))
-            wait_for(lambda: not bench.unsettled(), "the warm-up to settle", seconds=PATIENCE_SECONDS)
-            before = bench.memory("worker")
+        make_webhooks(instance, receiver, webhooks, log=log)
+        with instance.started("worker"):
+            instance.client.publish_batch(Event("single", {"t": 0, "ref": "refs/heads/main"}) for _ in range(WARM_UP))
+            wait_for(lambda: not instance.unsettled(), "the warm-up to settle", seconds=PATIENCE_SECONDS)
+            before = instance.memory("worker")
             rounds: list[Round] = []
             over_at = time.monotonic() + seconds
             least = MIN_REPETITIONS if seconds >= SHORT_SECONDS else 1
             while len(rounds) < least or (time.monotonic() < over_at and len(rounds) < MAX_REPETITIONS):
-                rounds.append(play(bench, client, sink, webhooks))
-                tell(f"  {webhooks:,} deliveries arrived in {rounds[-1].arrived_all:.2f} s")
-        service.run("check_ledger", "--settling", "0", environment=bench.environment)
+                rounds.append(play(instance, receiver, webhooks))
+                log(f"  {webhooks:,} deliveries arrived in {rounds[-1].arrived_all:.2f} s")
+        instance.check_ledger()
     return figures(rounds, webhooks=webhooks, before=before)
 
 
-def make_webhooks(bench: Stage, client: Client, sink: Sink, webhooks: int, *, tell: Tell) -> None:
+def make_webhooks(instance: Instance, receiver: ReceiverProcess, webhooks: int, *, log: Log) -> None:
     """Create one webhook for the single events and ``webhooks`` for the events to all, each with its own secret."""
-    tell(f"Creating {webhooks:,} webhooks …")
-    client.webhooks.create(sink.url(ONE), events=["single"])
-    client.webhooks.create(sink.url(ALL), events=["broadcast"])
-    with psycopg.connect(bench.database_url, autocommit=True) as connection:
-        copy_webhooks(connection, webhooks - 1, key=bench.encryption_key)
+    log(f"Creating {webhooks:,} webhooks …")
+    instance.client.webhooks.create(receiver.url(ONE), events=["single"])
+    instance.client.webhooks.create(receiver.url(ALL), events=["broadcast"])
+    with psycopg.connect(instance.database_url, autocommit=True) as connection:
+        copy_webhooks(connection, webhooks - 1, key=instance.environment["HOOKHUB_ENCRYPTION_KEYS"])
 
 
-def play(bench: Stage, client: Client, sink: Sink, webhooks: int) -> Round:
+def play(instance: Instance, receiver: ReceiverProcess, webhooks: int) -> Round:
     """Publish single events and then one for all webhooks, and wait until everything is settled."""
-    accepted_one = [publish_one(client, sink) for _ in range(SINGLE_EVENTS)]
-    sink.reset()
+    accepted_one = [publish_one(instance, receiver) for _ in range(SINGLE_EVENTS)]
+    receiver.reset()
     time.sleep(PAUSE_SECONDS)
     started = time.monotonic()
-    client.publish("broadcast", {"t": started, "ref": "refs/heads/main"})
+    instance.client.publish("broadcast", {"t": started, "ref": "refs/heads/main"})
     accepted = time.monotonic()
-    wait_for(lambda: count(sink, ALL) >= webhooks, "the last delivery to arrive", seconds=PATIENCE_SECONDS, pause=0.05)
-    memory = bench.memory("worker")
-    wait_for(lambda: not bench.unsettled(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.05)
+    wait_for(
+        lambda: count(receiver, ALL) >= webhooks, "the last delivery to arrive", seconds=PATIENCE_SECONDS, pause=0.05
+    )
+    memory = instance.memory("worker")
+    wait_for(lambda: not instance.unsettled(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.05)
     settled = time.monotonic()
-    report = sink.report()[ALL]
+    report = receiver.report()[ALL]
     return Round(
         accepted_one=accepted_one,
         accepted_all=accepted - started,
@@ -97,20 +100,20 @@ def play(bench: Stage, client: Client, sink: Sink, webhooks: int) -> Round:
     )
 
 
-def publish_one(client: Client, sink: Sink) -> float:
+def publish_one(instance: Instance, receiver: ReceiverProcess) -> float:
     """Publish an event for one webhook and wait until it arrives; return how many seconds the publisher waited."""
     time.sleep(PAUSE_SECONDS)
-    before = count(sink, ONE)
+    before = count(receiver, ONE)
     started = time.monotonic()
-    client.publish("single", {"t": started, "ref": "refs/heads/main"})
+    instance.client.publish("single", {"t": started, "ref": "refs/heads/main"})
     accepted = time.monotonic() - started
-    wait_for(lambda: count(sink, ONE) > before, "a single event", seconds=PATIENCE_SECONDS)
+    wait_for(lambda: count(receiver, ONE) > before, "a single event", seconds=PATIENCE_SECONDS)
     return accepted
 
 
-def count(sink: Sink, path: str) -> int:
+def count(receiver: ReceiverProcess, path: str) -> int:
     """Return how many requests reached a path."""
-    row = sink.report().get(path)
+    row = receiver.report().get(path)
     return row["count"] if row else 0
 
 

@@ -9,12 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import psycopg
 
-from bench.row_copies import Connection, copy_webhooks, copying
-from bench.stage import Stage, Tell
+from bench.row_copies import Connection, copy_statement, copy_webhooks
+from testbed.instance import Instance
+from testbed.processes import Log
+from testbed.servers import ORGANIZATION
 
 # As in load.make_webhooks: four webhooks per repository, each for its own event type.
 PER_REPOSITORY = 4
@@ -78,38 +81,38 @@ RETRIES = Era(
 
 
 @contextmanager
-def connected(bench: Stage) -> Iterator[Connection]:
+def connected(instance: Instance) -> Iterator[Connection]:
     """Connect for bulk writing without synchronous commits; losing the data in a crash does not matter here."""
-    with psycopg.connect(bench.database_url, autocommit=True) as connection:
+    with psycopg.connect(instance.database_url, autocommit=True) as connection:
         connection.execute("SET synchronous_commit = off")
         yield connection
 
 
-def check_space(bench: Stage, deliveries: int) -> None:
+def check_space(instance: Instance, deliveries: int) -> None:
     """Raise RuntimeError if this many deliveries would not fit on the disk."""
-    free, wanted = shutil.disk_usage(bench.home).free, deliveries * BYTES_EACH
+    free, wanted = shutil.disk_usage(instance.logs).free, deliveries * BYTES_EACH
     if free < wanted:
         raise RuntimeError(
-            f"{deliveries:,} deliveries need {wanted / 1e9:.1f} GB in {bench.home}, which has {free / 1e9:.1f} GB; "
+            f"{deliveries:,} deliveries need {wanted / 1e9:.1f} GB in {instance.logs}, which has {free / 1e9:.1f} GB; "
             "set TMPDIR to a directory on a larger disk, or BENCH_ROWS to a smaller number"
         )
 
 
-def add_crowd(bench: Stage, webhooks: int) -> None:
+def add_crowd(instance: Instance, webhooks: int) -> None:
     """Add copies of the newest webhook, four to a repository."""
-    with connected(bench) as connection:
+    with connected(instance) as connection:
         connection.execute(
             "CREATE TABLE bench_repository AS WITH made AS ("
             " INSERT INTO deliveries_repository (organization_id, name, private, created_at)"
             " SELECT o.id, 'crowd-' || n, true, clock_timestamp()"
-            " FROM deliveries_organization o, generate_series(0, %s) AS n WHERE o.slug = 'bench' RETURNING id, name"
+            " FROM deliveries_organization o, generate_series(0, %s) AS n WHERE o.slug = %s RETURNING id, name"
             ") SELECT id, substr(name, 7)::int AS place FROM made",
-            [webhooks // PER_REPOSITORY - 1],
+            [webhooks // PER_REPOSITORY - 1, ORGANIZATION],
         )
         copy_webhooks(
             connection,
             webhooks,
-            key=bench.encryption_key,
+            key=instance.environment["HOOKHUB_ENCRYPTION_KEYS"],
             name="'crowd-' || n",
             repository_id=f"(SELECT id FROM bench_repository WHERE place = n / {PER_REPOSITORY})",
             events=f"ARRAY['push.' || n % {PER_REPOSITORY}, 'sweep']",
@@ -121,31 +124,32 @@ def add_crowd(bench: Stage, webhooks: int) -> None:
         connection.execute("ANALYZE crowd")
 
 
-def live(bench: Stage, era: Era, *, deliveries: int, webhooks: int, tell: Tell) -> None:
+def write_era(instance: Instance, era: Era, *, deliveries: int, webhooks: int, log: Log) -> None:
     """Write an era of ``deliveries`` deliveries, spread over the webhooks of ``crowd``."""
     now = datetime.now(UTC)
     events = deliveries // era.fan_out
     step = (era.oldest - era.newest) / events
     moment = f"'{now - era.oldest}'::timestamptz + n * interval '{step.total_seconds()} seconds'"
-    with connected(bench) as connection:
+    with connected(instance) as connection:
         found = connection.execute(f"SELECT id, event_id FROM deliveries_delivery WHERE {era.one} LIMIT 1".encode())
         one = found.fetchone()
         if one is None:
             raise RuntimeError(f"no delivery to copy for the {era.name}: none has {era.one}")
         starts = range(0, events, AT_ONCE // era.fan_out)
         spans = [(start, min(start + starts.step, events) - 1) for start in starts]
-        chapters = [chapter(connection, era, one=one, span=span, moment=moment, webhooks=webhooks) for span in spans]
+        write_span = partial(era_statement, connection, era, one=one, moment=moment, webhooks=webhooks)
+        statements = [write_span(span=span) for span in spans]
 
     def write(statement: str) -> None:
-        with connected(bench) as connection:
+        with connected(instance) as connection:
             connection.execute(statement.encode())
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        for (_, last), _ in zip(spans, pool.map(write, chapters), strict=True):
-            tell(f"  {(last + 1) * era.fan_out:,} of {deliveries:,} {era.name}")
+        for (_, last), _ in zip(spans, pool.map(write, statements), strict=True):
+            log(f"  {(last + 1) * era.fan_out:,} of {deliveries:,} {era.name}")
 
 
-def chapter(
+def era_statement(
     connection: Connection, era: Era, *, one: tuple[UUID, UUID], span: tuple[int, int], moment: str, webhooks: int
 ) -> str:
     """Return a statement that writes the events of a range of numbers, their deliveries and their attempts.
@@ -182,11 +186,11 @@ def chapter(
     }
     times = f"(SELECT n, {moment} AS at FROM generate_series({span[0]}, {span[1]}) AS n) AS times"
     source = f"{times} JOIN crowd ON crowd.place = n * {era.fan_out} % {webhooks}"
-    events = copying(connection, "deliveries_event", one=f"id = '{one[1]}'", source=source, replaced=of_events)
-    deliveries = copying(
+    events = copy_statement(connection, "deliveries_event", one=f"id = '{one[1]}'", source=source, replaced=of_events)
+    deliveries = copy_statement(
         connection, "deliveries_delivery", one=f"id = '{one[0]}'", source=era.reached, replaced=of_deliveries
     )
-    attempts = copying(
+    attempts = copy_statement(
         connection, "deliveries_attempt", one=f"delivery_id = '{one[0]}'", source="owed", replaced=of_attempts
     )
     return (
@@ -195,9 +199,9 @@ def chapter(
     )
 
 
-def settle_down(bench: Stage) -> None:
+def vacuum(instance: Instance) -> None:
     """Vacuum, analyze and checkpoint, so that the server does not do it during a measurement."""
-    with connected(bench) as connection:
+    with connected(instance) as connection:
         for table in ("deliveries_event", "deliveries_delivery", "deliveries_attempt", "deliveries_webhook"):
             connection.execute(f"VACUUM (ANALYZE) {table}".encode())
         connection.execute("CHECKPOINT")

@@ -8,20 +8,19 @@ one of them at an attacker's own address, are accepted in time and delivered exa
 
 import http.client
 import json
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.attackers import CREATOR, CREATORS, SILENT, SLOW
-from bench.stage import ROOT, STARTS_WITHIN_SECONDS, Sink, Stage, stage, wait_for
-from hookhub import procfile
+from bench.setup import ReceiverProcess, fresh_instance
 from hookhub.client import Client
-from hookhub.embedded import service
+from testbed.instance import WITHOUT_LIMITS, Instance
+from testbed.processes import start_module
+from testbed.servers import create_key
 
 SECONDS = 20.0
 HEALTHY_WITHIN_SECONDS = 1.0
@@ -31,18 +30,10 @@ PAUSE_SECONDS = 0.1
 PROBER = "127.0.0.8"
 # One tenant at its own address, and one that shares an attacker's address but has its own key.
 TENANTS = {"apart": "127.0.0.9", "beside": CREATOR}
-WITHOUT_LIMITS = {
-    "HOOKHUB_REQUESTS_PER_ADDRESS": "0",
-    "HOOKHUB_REQUESTS_PER_KEY": "0",
-    "HOOKHUB_REQUESTS_PER_ORGANIZATION": "0",
-    "HOOKHUB_WEBHOOK_CHANGES": "0",
-    "HOOKHUB_WEBHOOKS_PER_ORGANIZATION": "0",
-    "HOOKHUB_WEBHOOKS_PER_HOST": "0",
-}
 
 
 @dataclass
-class Watch:
+class Probe:
     """A client that sends requests repeatedly; ``took`` has durations in seconds, ``failures`` unexpected answers."""
 
     port: int
@@ -71,97 +62,84 @@ class Watch:
         return round(max(self.took, default=0.0), 3)
 
 
-def probe(watch: Watch, stop: threading.Event) -> None:
+def check_health(probe: Probe, stop: threading.Event) -> None:
     """Send health checks until ``stop`` is set."""
     while not stop.wait(PAUSE_SECONDS):
-        watch.ask("GET", "/healthz", None, {}, expected=200)
+        probe.ask("GET", "/healthz", None, {}, expected=200)
 
 
-def publish(watch: Watch, key: str, stop: threading.Event) -> None:
+def publish(probe: Probe, key: str, stop: threading.Event) -> None:
     """Publish one event after another until ``stop`` is set."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     while not stop.wait(PAUSE_SECONDS):
-        event = {"type": "push", "data": {"number": len(watch.took)}}
-        watch.ask("POST", "/v1/events", json.dumps(event).encode(), headers, expected=202)
+        event = {"type": "push", "data": {"number": len(probe.took)}}
+        probe.ask("POST", "/v1/events", json.dumps(event).encode(), headers, expected=202)
 
 
-def create_key(bench: Stage, organization: str) -> str:
-    """Create an organization, and return a key for it."""
-    options = ("--organization", organization, "--create-organization", "--scope", "master")
-    return service.run("create_api_key", *options, environment=bench.environment).strip()
-
-
-@contextmanager
-def web(bench: Stage) -> Iterator[None]:
-    """Run the web server with the Procfile's command, and with host names that no nameserver answers."""
-    command = procfile.commands()["web"].replace("config.asgi", "bench.silent_names")
-    with bench.started("web", command):
-        wait_for(lambda: service.is_ready(bench.url), "the web server", seconds=STARTS_WITHIN_SECONDS)
-        yield
-
-
-def watch_under_attack(bench: Stage, keys: dict[str, str], seconds: float) -> tuple[dict[str, Watch], dict[str, int]]:
+def probe_under_attack(
+    instance: Instance, keys: dict[str, str], seconds: float
+) -> tuple[dict[str, Probe], dict[str, int]]:
     """Return the requests of health checks and tenants during the attacks, and the attackers' counts."""
-    port = int(bench.environment["PORT"])
-    attacker_key = create_key(bench, "attacker")
-    watches = {"health": Watch(port, PROBER), **{name: Watch(port, TENANTS[name]) for name in keys}}
-    attackers = subprocess.Popen(
-        [sys.executable, "-m", "bench.attackers", str(port), str(seconds)],
-        cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    with attackers:
+    port = instance.port
+    attacker_key = create_key("attacker", environment=instance.environment)
+    probes = {"health": Probe(port, PROBER), **{name: Probe(port, TENANTS[name]) for name in keys}}
+    with start_module("bench.attackers", str(port), str(seconds)) as attackers:
         assert attackers.stdin is not None
         assert attackers.stdout is not None
         attackers.stdin.write(f"{attacker_key}\n")
         attackers.stdin.flush()
         attackers.stdout.readline()
         stop = threading.Event()
-        threads = [threading.Thread(target=probe, args=(watches["health"], stop))]
-        threads += [threading.Thread(target=publish, args=(watches[name], key, stop)) for name, key in keys.items()]
+        threads = [threading.Thread(target=check_health, args=(probes["health"], stop))]
+        threads += [threading.Thread(target=publish, args=(probes[name], key, stop)) for name, key in keys.items()]
         for thread in threads:
             thread.start()
         time.sleep(seconds)
         stop.set()
         for thread in threads:
             thread.join()
-        return watches, dict(json.loads(attackers.stdout.readline()))
+        return probes, dict(json.loads(attackers.stdout.readline()))
 
 
 def measure(seconds: float) -> dict[str, Any]:
     """Return the figures of one run, with ``faults``, which is empty when all requirements were met."""
-    with stage(**WITHOUT_LIMITS) as bench, Sink() as sink, web(bench), bench.running("worker"):
-        keys = {name: create_key(bench, name) for name in TENANTS}
+    with fresh_instance(**WITHOUT_LIMITS) as instance, ReceiverProcess() as receiver, ExitStack() as stack:
+        # The same web server, with host names that no nameserver answers.
+        instance.commands["web"] = instance.commands["web"].replace("config.asgi", "bench.silent_names")
+        stack.enter_context(instance.started("web"))
+        stack.enter_context(instance.started("worker"))
+        keys = {name: create_key(name, environment=instance.environment) for name in TENANTS}
         for name, key in keys.items():
-            with Client(bench.url, key) as client:
-                client.webhooks.create(sink.url(f"/ok-{name}"), events=["push"])
-        watches, attacks = watch_under_attack(bench, keys, seconds)
-        published = sum(len(watches[name].took) for name in keys)
+            with Client(instance.url, key) as client:
+                client.webhooks.create(receiver.url(f"/ok-{name}"), events=["push"])
+        probes, attacks = probe_under_attack(instance, keys, seconds)
+        published = sum(len(probes[name].took) for name in keys)
         began_at = time.monotonic()
-        while sink.count() < published and time.monotonic() - began_at < DELIVERED_WITHIN_SECONDS:
+        while receiver.count() < published and time.monotonic() - began_at < DELIVERED_WITHIN_SECONDS:
             time.sleep(0.05)
         took = time.monotonic() - began_at
-        report = sink.report()
+        report = receiver.report()
     figures: dict[str, Any] = {
         "seconds": seconds,
-        "health_checks": len(watches["health"].took),
-        "slowest_health_check_s": watches["health"].slowest(),
+        "health_checks": len(probes["health"].took),
+        "slowest_health_check_s": probes["health"].slowest(),
         "delivered_after_s": round(took, 3),
         "attacks": attacks,
     }
     for name in keys:
-        ordered = sorted(watches[name].took)
+        ordered = sorted(probes[name].took)
         figures[name] = {
             "published": len(ordered),
             "delivered": report.get(f"/ok-{name}", {}).get("distinct", 0),
             "twice": report.get(f"/ok-{name}", {}).get("duplicated", 0),
             "median_s": round(ordered[len(ordered) // 2], 3) if ordered else None,
-            "slowest_s": watches[name].slowest(),
+            "slowest_s": probes[name].slowest(),
         }
-    failures = [f"{name}: {one}" for name, watch in watches.items() for one in watch.failures]
-    return {**figures, "faults": failures[:10] + faults_in(figures)}
+    failures = [f"{name}: {one}" for name, probe in probes.items() for one in probe.failures]
+    return {**figures, "faults": failures[:10] + failures_in(figures)}
 
 
-def faults_in(figures: dict[str, Any]) -> list[str]:
+def failures_in(figures: dict[str, Any]) -> list[str]:
     """Return the requirements that were not met, including attacks that did not take place."""
     found = []
     if not figures["health_checks"] or figures["slowest_health_check_s"] > HEALTHY_WITHIN_SECONDS:

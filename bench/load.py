@@ -6,8 +6,9 @@ from itertools import islice
 
 import requests
 
-from bench.stage import Stage, Tell
-from hookhub.client import Client, Event
+from hookhub.client import Event
+from testbed.instance import Instance
+from testbed.processes import Log
 
 REPOSITORIES = 50
 # Of ten webhooks that an event reaches, this many belong to its repository and the others to the organization.
@@ -26,26 +27,28 @@ def payload(size: int) -> dict[str, object]:
     return event
 
 
-def make_repository(bench: Stage, name: str) -> None:
+def make_repository(instance: Instance, name: str) -> None:
     """Create a repository in the benchmark's organization."""
-    headers = {"Authorization": f"Bearer {bench.key}"}
-    requests.post(f"{bench.url}/v1/repositories", json={"name": name}, headers=headers, timeout=30).raise_for_status()
+    headers = {"Authorization": f"Bearer {instance.key}"}
+    requests.post(
+        f"{instance.url}/v1/repositories", json={"name": name}, headers=headers, timeout=30
+    ).raise_for_status()
 
 
-def make_webhooks(bench: Stage, client: Client, url: str, *, fan_out: int) -> None:
+def make_webhooks(instance: Instance, url: str, *, fan_out: int) -> None:
     """Create 50 repositories and 200 webhooks, such that each of ``events`` reaches ``fan_out`` (1 or 10) of them."""
     for number in range(REPOSITORIES):
         name = f"repository-{number}"
-        make_repository(bench, name)
+        make_repository(instance, name)
         if fan_out == 1:
             for topic in range(4):
-                client.webhooks.create(url, events=[f"push.{topic}"], repository=name)
+                instance.client.webhooks.create(url, events=[f"push.{topic}"], repository=name)
             continue
         for _ in range(NEAR):
-            client.webhooks.create(url, events=["push"], repository=name)
+            instance.client.webhooks.create(url, events=["push"], repository=name)
         # Organization-wide webhooks that subscribe to the event types of seven repositories each.
         heard = [f"push.{(number + step) % REPOSITORIES}" for step in range(fan_out - NEAR)]
-        client.webhooks.create(url, events=heard)
+        instance.client.webhooks.create(url, events=heard)
 
 
 def events(count: int, *, size: int, fan_out: int) -> Iterator[Event]:
@@ -57,11 +60,11 @@ def events(count: int, *, size: int, fan_out: int) -> Iterator[Event]:
         yield Event(f"push.{topic}", data, repository=f"repository-{repository}")
 
 
-def publish(client: Client, wanted: Iterator[Event], tell: Tell) -> int:
+def publish(instance: Instance, wanted: Iterator[Event], log: Log) -> int:
     """Publish events and print progress; return their number."""
     done = 0
     while part := list(islice(wanted, TOLD_EVERY)):
-        client.publish_batch(part)
+        instance.client.publish_batch(part)
         done += len(part)
-        tell(f"  {done:,} events accepted")
+        log(f"  {done:,} events accepted")
     return done

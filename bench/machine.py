@@ -8,10 +8,8 @@ import celery
 import django
 import psutil
 import pycurl
-from redis import Redis
 
-from bench.stage import Stage
-from hookhub.embedded import servers
+from testbed.instance import Instance
 
 Facts = dict[str, str]
 
@@ -34,16 +32,16 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def versions(bench: Stage) -> Facts:
+def versions(instance: Instance) -> Facts:
     """Return the versions that the figures depend on, and PostgreSQL's settings for durability and memory."""
-    with Redis.from_url(bench.environment["REDIS_URL"] or servers.redis_url(bench.home)) as redis:
-        told = redis.info("server")
-    valkey = told.get("valkey_version")
-    settings = [f"{name} {bench.ask(f'SHOW {name}')}" for name in ("fsync", "synchronous_commit", "shared_buffers")]
+    with instance.servers.redis() as redis:
+        server = redis.info("server")
+    valkey = server.get("valkey_version")
+    settings = [f"{name} {instance.ask(f'SHOW {name}')}" for name in ("fsync", "synchronous_commit", "shared_buffers")]
     return {
         "Python": platform.python_version(),
-        "PostgreSQL": f"{bench.ask('SHOW server_version')} ({', '.join(settings)})",
-        "Valkey" if valkey else "Redis": str(valkey or told["redis_version"]),
+        "PostgreSQL": f"{instance.ask('SHOW server_version')} ({', '.join(settings)})",
+        "Valkey" if valkey else "Redis": str(valkey or server["redis_version"]),
         "Django": django.get_version(),
         "Celery": celery.__version__,
         "libcurl": pycurl.version_info()[1],

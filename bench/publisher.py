@@ -18,6 +18,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from bench.load import payload
+from testbed.sampling import percentiles
 
 # Seconds to wait for the last responses.
 PATIENCE_SECONDS = 10
@@ -55,7 +56,7 @@ class Events:
         return [self._event % (number % self._shape.kinds, number, meant_at) for number in range(first, self._made)]
 
 
-class Letters(Protocol):
+class Requests(Protocol):
     """A source of requests for a Publisher."""
 
     def write(self, meant_at: float) -> bytes:
@@ -113,7 +114,7 @@ def was_appended(answer: bytes, *, count: int) -> bool | None:
 
 
 @dataclass(slots=True, eq=False)
-class Line:
+class Connection:
     """A connection and its current request."""
 
     socket: socket.socket
@@ -130,7 +131,7 @@ class Publisher:
     """Sends requests over a few connections and records the responses."""
 
     url: str
-    letters: Letters
+    requests: Requests
     connections: int
     judge: Callable[[bytes], bool | None] = was_accepted
     latencies: list[float] = field(default_factory=list)
@@ -141,8 +142,8 @@ class Publisher:
 
     def __post_init__(self) -> None:
         self._idle = [self._connect() for _ in range(self.connections)]
-        self._sending: set[Line] = set()
-        self._waiting: dict[int, Line] = {}
+        self._sending: set[Connection] = set()
+        self._waiting: dict[int, Connection] = {}
 
     def publish(self, *, every: float, seconds: float, most: float = float("inf")) -> None:
         """Send a request every ``every`` seconds, or back to back if 0, and wait for the last responses.
@@ -169,14 +170,14 @@ class Publisher:
             if (is_over and not self._waiting) or now >= end_at + PATIENCE_SECONDS:
                 return
             next_at = begun_at + number * every if every and not is_over else now + 0.1
-            self._listen(min(0.1, max(0.0, next_at - now)))
+            self._wait_for_sockets(min(0.1, max(0.0, next_at - now)))
 
     @property
     def unanswered(self) -> int:
         """Return the number of requests that were never answered."""
         return len(self._waiting)
 
-    def _connect(self) -> Line:
+    def _connect(self) -> Connection:
         parts = urlsplit(self.url)
         if parts.scheme == "unix":
             made = socket.socket(socket.AF_UNIX)
@@ -185,65 +186,59 @@ class Publisher:
             made = socket.create_connection((parts.hostname, parts.port))
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.setblocking(False)
-        return Line(made)
+        return Connection(made)
 
-    def _send(self, line: Line, meant_at: float) -> None:
-        line.meant_at, line.unsent, line.answer = meant_at, self.letters.write(meant_at), b""
-        self._waiting[line.fileno()] = line
-        self._go_on(line)
+    def _send(self, connection: Connection, meant_at: float) -> None:
+        connection.meant_at, connection.unsent, connection.answer = meant_at, self.requests.write(meant_at), b""
+        self._waiting[connection.fileno()] = connection
+        self._continue_sending(connection)
 
-    def _go_on(self, line: Line) -> None:
+    def _continue_sending(self, connection: Connection) -> None:
         try:
-            line.unsent = line.unsent[line.socket.send(line.unsent) :]
+            connection.unsent = connection.unsent[connection.socket.send(connection.unsent) :]
         except BlockingIOError:
             pass
         except OSError:
-            self._give_up(line)
+            self._reconnect(connection)
             return
-        (self._sending.add if line.unsent else self._sending.discard)(line)
+        (self._sending.add if connection.unsent else self._sending.discard)(connection)
 
-    def _listen(self, seconds: float) -> None:
+    def _wait_for_sockets(self, seconds: float) -> None:
         # select() has a resolution of microseconds, epoll only of milliseconds.
         readable, writable, _ = select.select(self._waiting.values(), self._sending, (), seconds)
-        for line in writable:
-            self._go_on(line)
-        for line in readable:
-            self._read(line)
+        for connection in writable:
+            self._continue_sending(connection)
+        for connection in readable:
+            self._read(connection)
 
-    def _read(self, line: Line) -> None:
+    def _read(self, connection: Connection) -> None:
         try:
-            chunk = line.socket.recv(262_144)
+            chunk = connection.socket.recv(262_144)
         except BlockingIOError:
             return
         except OSError:
             chunk = b""
         if not chunk:
-            self._give_up(line)
+            self._reconnect(connection)
             return
-        line.answer += chunk
-        verdict = self.judge(line.answer)
+        connection.answer += chunk
+        verdict = self.judge(connection.answer)
         if verdict is None:
             return
         if verdict:
-            self.latencies.append(time.monotonic() - line.meant_at)
+            self.latencies.append(time.monotonic() - connection.meant_at)
         else:
             self.refused += 1
-            print(line.answer[:500].decode(errors="replace"), file=sys.stderr)
-        del self._waiting[line.fileno()]
-        self._idle.append(line)
+            print(connection.answer[:500].decode(errors="replace"), file=sys.stderr)
+        del self._waiting[connection.fileno()]
+        self._idle.append(connection)
 
-    def _give_up(self, line: Line) -> None:
+    def _reconnect(self, connection: Connection) -> None:
         self.broken += 1
-        self._waiting.pop(line.fileno(), None)
-        self._sending.discard(line)
-        line.socket.close()
+        self._waiting.pop(connection.fileno(), None)
+        self._sending.discard(connection)
+        connection.socket.close()
         self._idle.append(self._connect())
-
-
-def percentile(seconds: list[float], percent: int) -> float:
-    """Return a percentile in milliseconds, 0 for an empty list."""
-    ordered = sorted(seconds)
-    return round(ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1000, 2) if ordered else 0.0
 
 
 def main() -> None:
@@ -261,8 +256,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     options = parser.parse_args()
     shape = Shape(options.events, options.size, options.repository, options.kinds)
-    letters: Letters = Entries(options.stream, shape) if options.stream else Posts(options.url, options.key, shape)
-    publisher = Publisher(options.url, letters, options.connections)
+    requests: Requests = Entries(options.stream, shape) if options.stream else Posts(options.url, options.key, shape)
+    publisher = Publisher(options.url, requests, options.connections)
     if options.stream:
         publisher.judge = lambda answer: was_appended(answer, count=options.events)
     begun_at = time.monotonic()
@@ -271,7 +266,7 @@ def main() -> None:
         seconds=options.seconds,
         most=options.most / options.events or float("inf"),
     )
-    told = {
+    result = {
         "begun_at": begun_at,
         "ended_at": time.monotonic(),
         "accepted": len(publisher.latencies) * options.events,
@@ -279,10 +274,10 @@ def main() -> None:
         "broken": publisher.broken,
         "unanswered": publisher.unanswered,
         "behind_s": round(publisher.behind, 3),
-        **{f"p{percent}_ms": percentile(publisher.latencies, percent) for percent in (50, 95, 99)},
+        **percentiles(publisher.latencies),
         "cpu_s": round(time.process_time(), 2),
     }
-    print(json.dumps(told))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

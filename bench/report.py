@@ -14,8 +14,9 @@ from pathlib import Path
 
 from bench.__main__ import BENCHES
 from bench.machine import machine, versions
-from bench.stage import ROOT, stage
+from bench.setup import fresh_instance
 from bench.tables import table, tables
+from hookhub.procfile import ROOT
 
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 # Seconds to measure. All benchmarks together, with startup and shutdown, take five to six minutes.
@@ -32,7 +33,7 @@ SECONDS: Mapping[str, float] = {
 MACHINE = "machine"
 
 
-class MarksMissing(ValueError):
+class MarkersMissing(ValueError):
     """The document has no markers for some figures."""
 
 
@@ -49,7 +50,7 @@ def main() -> None:
     try:
         # Fail before minutes are spent on measuring.
         replace(options.document.read_text(), dict.fromkeys([MACHINE, *names], ""))
-    except (OSError, MarksMissing) as error:
+    except (OSError, MarkersMissing) as error:
         parser.error(str(error))
     # On SIGTERM, too, unwind the stack so that the processes started by a benchmark are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -67,11 +68,11 @@ def write(document: Path, names: Sequence[str]) -> None:
         try:
             content = about_the_machine() if name == MACHINE else run(name)
         except Exception as error:  # noqa: BLE001 - raised again after the other benchmarks have run
-            say(f"{name} failed: {error}")
+            log(f"{name} failed: {error}")
             failures.append(error)
             continue
         document.write_text(replace(document.read_text(), {name: content}))
-    say(f"Updated {document} after {time.monotonic() - started:.0f} s.")
+    log(f"Updated {document} after {time.monotonic() - started:.0f} s.")
     if failures:
         raise ExceptionGroup("some benchmarks failed", failures)
 
@@ -79,15 +80,15 @@ def write(document: Path, names: Sequence[str]) -> None:
 def run(name: str) -> str:
     """Run a benchmark, print its JSON line, and return its block."""
     seconds = SECONDS.get(name, 10)
-    say(f"== {name}")
+    log(f"== {name}")
     started = time.monotonic()
-    figures = BENCHES[name](seconds, say)
-    say(json.dumps({"bench": name, **figures}))
-    say(f"{name} took {time.monotonic() - started:.0f} s.")
+    figures = BENCHES[name](seconds, log)
+    log(json.dumps({"bench": name, **figures}))
+    log(f"{name} took {time.monotonic() - started:.0f} s.")
     return block(name, figures, seconds=seconds, on=datetime.now(UTC))
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """Print progress."""
     print(text, flush=True)
 
@@ -99,8 +100,8 @@ def block(name: str, figures: Mapping[str, object], *, seconds: float, on: datet
 
 def about_the_machine() -> str:
     """Return the block about the machine and the versions."""
-    with stage() as bench:
-        facts = machine() | versions(bench)
+    with fresh_instance() as instance:
+        facts = machine() | versions(instance)
     return table(["", "measured on"], [list(fact) for fact in facts.items()])
 
 
@@ -108,7 +109,7 @@ def replace(document: str, blocks: Mapping[str, str]) -> str:
     """Return the document with each block between its markers; raise MarksMissing if there are none."""
     missing = []
     for name, content in blocks.items():
-        begin, end = marks(name)
+        begin, end = markers(name)
         before, begun, rest = document.partition(begin)
         _, ended, after = rest.partition(end)
         if not begun or not ended:
@@ -116,11 +117,11 @@ def replace(document: str, blocks: Mapping[str, str]) -> str:
             continue
         document = f"{before}{begin}\n{content}\n{end}{after}"
     if missing:
-        raise MarksMissing(f"add these markers where the figures belong: {', '.join(missing)}")
+        raise MarkersMissing(f"add these markers where the figures belong: {', '.join(missing)}")
     return document
 
 
-def marks(name: str) -> tuple[str, str]:
+def markers(name: str) -> tuple[str, str]:
     """Return the markers before and after a block."""
     return f"<!-- figures of {name}: written by `make bench` -->", f"<!-- end of {name} -->"
 

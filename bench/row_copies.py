@@ -22,7 +22,7 @@ def columns_of(connection: Connection, table: str) -> list[str]:
     return [str(name) for (name,) in connection.execute(f"{asked} ORDER BY attnum".encode(), [table])]
 
 
-def copying(
+def copy_statement(
     connection: Connection, table: str, *, one: str, source: str, replaced: Mapping[str, str], returning: str = ""
 ) -> str:
     """Return a statement that inserts a copy of one row for each row of ``source``.
@@ -48,13 +48,13 @@ def copy_webhooks(connection: Connection, count: int, *, key: str, **replaced: s
     newest = "id = (SELECT max(id) FROM deliveries_webhook)"
     own = {"id": "DEFAULT", "uid": "deliveries_uuid7(clock_timestamp())", **replaced}
     source = f"generate_series(0, {count - 1}) AS n"
-    statement = copying(
+    statement = copy_statement(
         connection, "deliveries_webhook", one=newest, source=source, replaced=own, returning=" RETURNING id, uid"
     )
-    _seal_own_secrets(connection, connection.execute(statement.encode()).fetchall(), key=key)
+    _replace_secrets(connection, connection.execute(statement.encode()).fetchall(), key=key)
 
 
-def _seal_own_secrets(connection: Connection, rows: Sequence[tuple[Any, ...]], *, key: str) -> None:
+def _replace_secrets(connection: Connection, rows: Sequence[tuple[Any, ...]], *, key: str) -> None:
     """Store a separate secret for each webhook.
 
     A worker caches decrypted secrets, and would decrypt a shared one only once.

@@ -5,7 +5,6 @@
 
 import json
 import random
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 
 from bench.load import payload
 from bench.publisher import Publisher
-from bench.stage import ROOT
+from testbed.processes import run_module
 
 # Publishing a batch of a few events costs little more than one event, so the publisher hardly loads the machine.
 EVERY_SECONDS = 0.02
@@ -45,7 +44,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Told:
+class Published:
     """What was accepted: start time, number of events by kind, and the longest delay of a batch."""
 
     begun_at: float
@@ -90,7 +89,7 @@ def event_of(kind: Kind, *, size: int) -> bytes:
     return text.replace('"id":""', '"id":"%b"', 1).replace('"t":0,', '"t":%.6f,', 1).encode()
 
 
-def carry_out(plan: Plan) -> Told:
+def carry_out(plan: Plan) -> Published:
     """Publish all batches on time; raise RuntimeError when any was not accepted."""
     mix = Mix(plan)
     publisher = Publisher(plan.url, mix, connections=CONNECTIONS)
@@ -98,21 +97,13 @@ def carry_out(plan: Plan) -> Told:
     publisher.publish(every=EVERY_SECONDS, seconds=plan.seconds)
     if wrong := publisher.refused + publisher.broken + publisher.unanswered:
         raise RuntimeError(f"{wrong} batches were not accepted")
-    return Told(begun_at, tuple(mix.published), round(publisher.behind * 1000, 1))
+    return Published(begun_at, tuple(mix.published), round(publisher.behind * 1000, 1))
 
 
-def publish(plan: Plan) -> Told:
+def publish(plan: Plan) -> Published:
     """Execute a plan in a separate process and wait for it; raise CalledProcessError when that fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.steady"],
-        cwd=ROOT,
-        input=json.dumps(asdict(plan)),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    told: dict[str, Any] = json.loads(done.stdout)
-    return Told(told["begun_at"], tuple(told["published"]), told["most_behind_ms"])
+    result = run_module("bench.steady", stdin=json.dumps(asdict(plan)))
+    return Published(result["begun_at"], tuple(result["published"]), result["most_behind_ms"])
 
 
 def main() -> None:

@@ -24,9 +24,9 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def tables(bench: str, figures: Figures) -> str:
+def tables(instance: str, figures: Figures) -> str:
     """Return a benchmark's figures as Markdown: a table of figures with several columns, and one of single figures."""
-    columns = COLUMNS.get(bench, {})
+    columns = COLUMNS.get(instance, {})
     grid: dict[str, dict[str, object]] = {}
     for name, value in figures.items():
         column, row = place(name, columns)

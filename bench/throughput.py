@@ -1,13 +1,12 @@
 """Deliveries settled per second, compared with a bare libcurl loop and with a naive implementation."""
 
-import subprocess
-import sys
 import time
 from typing import Any
 
 from bench import load
-from bench.stage import ROOT, Sink, Stage, Tell, stage, wait_for
-from hookhub.embedded import service
+from bench.setup import ReceiverProcess, fresh_instance
+from testbed.instance import Instance
+from testbed.processes import Log, run_module, wait_for
 
 # A benchmark that makes no progress for this long has hit a fault.
 PATIENCE_SECONDS = 300
@@ -19,58 +18,60 @@ KB = 1024
 SHAPES = (("", KB, 1), ("_fan_out_10", KB, 10), ("_10kb", 10 * KB, 1), ("_10kb_to_10", 10 * KB, 10))
 
 
-def run(seconds: float, tell: Tell) -> dict[str, object]:
+def run(seconds: float, log: Log) -> dict[str, object]:
     """events accepted beforehand, until all are recorded as settled."""
     figures: dict[str, object] = {}
     count = max(2000, int(seconds * GUESSED_PER_S))
     for suffix, size, fan_out in SHAPES:
         # HookHub and both baselines are measured shortly after one another, on the same receiver.
         part = count if not suffix else count // 2
-        tell(f"{part:,} deliveries of {size:,} bytes, fan-out {fan_out} …")
-        found = measure(part, size=size, fan_out=fan_out, naive=not suffix, seconds=seconds, tell=tell)
+        log(f"{part:,} deliveries of {size:,} bytes, fan-out {fan_out} …")
+        found = measure(part, size=size, fan_out=fan_out, with_celery=not suffix, seconds=seconds, log=log)
         figures |= {f"{name}{suffix}": value for name, value in found.items()}
     return figures
 
 
-def measure(count: int, *, size: int, fan_out: int, naive: bool, seconds: float, tell: Tell) -> dict[str, object]:
+def measure(count: int, *, size: int, fan_out: int, with_celery: bool, seconds: float, log: Log) -> dict[str, object]:
     """Measure one load; ``naive`` adds the baseline that takes longest."""
-    with Sink() as sink, stage() as bench:
-        with bench.running("web"), bench.client() as client:
-            load.make_webhooks(bench, client, sink.url(), fan_out=fan_out)
-            load.publish(client, load.events(count // fan_out, size=size, fan_out=fan_out), tell)
-        before = ceiling(sink, size=size)
-        found = drain(bench, sink, tell)
-        after = ceiling(sink, size=size)
+    with ReceiverProcess() as receiver, fresh_instance() as instance:
+        with instance.started("web"):
+            load.make_webhooks(instance, receiver.url(), fan_out=fan_out)
+            load.publish(instance, load.events(count // fan_out, size=size, fan_out=fan_out), log)
+        before = libcurl_rate(receiver, size=size)
+        found = drain(instance, receiver, log)
+        after = libcurl_rate(receiver, size=size)
         found |= {"ceiling_per_s": round((before + after) / 2)}
         found["ratio_to_ceiling"] = round(found["deliveries_per_s"] / found["ceiling_per_s"], 3)
-        service.run("check_ledger", "--settling", "0", environment=bench.environment)
-        if naive:
-            found["naive_per_s"] = naive_rate(bench, sink, int(seconds * NAIVE_GUESSED_PER_S), size=size, tell=tell)
+        instance.check_ledger()
+        if with_celery:
+            found["naive_per_s"] = celery_rate(
+                instance, receiver, int(seconds * NAIVE_GUESSED_PER_S), size=size, log=log
+            )
             found["speedup_over_naive"] = round(found["deliveries_per_s"] / found["naive_per_s"], 1)
-    tell(f"  {found}")
+    log(f"  {found}")
     return found
 
 
-def drain(bench: Stage, sink: Sink, tell: Tell, *, already: int = 0) -> dict[str, Any]:
+def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: int = 0) -> dict[str, Any]:
     """Start a worker, and measure from the first request until everything is settled.
 
     ``already`` is the number of deliveries that existed before the events to be measured were published.
     """
-    sink.reset()
-    delivered_before = bench.ask("SELECT count(*) FROM deliveries_delivery WHERE state = 'delivered'")
-    with bench.running("worker"):
-        wait_for(sink.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
-        spent = bench.cpu_seconds()
-        wait_for(lambda: not bench.unsettled(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.05)
+    receiver.reset()
+    delivered_before = instance.ask("SELECT count(*) FROM deliveries_delivery WHERE state = 'delivered'")
+    with instance.started("worker"):
+        wait_for(receiver.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
+        spent = instance.cpu_seconds()
+        wait_for(lambda: not instance.unsettled(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.05)
         ended_at = time.monotonic()
-        spent = {name: seconds - spent.get(name, 0) for name, seconds in bench.cpu_seconds().items()}
-        memory = bench.memory("worker")
-    report = sink.report()
+        spent = {name: seconds - spent.get(name, 0) for name, seconds in instance.cpu_seconds().items()}
+        memory = instance.memory("worker")
+    report = receiver.report()
     count = sum(row["count"] for row in report.values())
-    owed = bench.ask("SELECT count(*) FROM deliveries_delivery") - already
-    settled = bench.ask("SELECT count(*) FROM deliveries_delivery WHERE state = 'delivered'") - delivered_before
+    owed = instance.ask("SELECT count(*) FROM deliveries_delivery") - already
+    settled = instance.ask("SELECT count(*) FROM deliveries_delivery WHERE state = 'delivered'") - delivered_before
     span = ended_at - min(row["first_at"] for row in report.values())
-    tell(f"  {settled:,} settled in {span:.1f} s")
+    log(f"  {settled:,} settled in {span:.1f} s")
     return {
         "deliveries_per_s": round(settled / span),
         "worker_us": round(spent["worker"] / settled * 1e6),
@@ -83,24 +84,25 @@ def drain(bench: Stage, sink: Sink, tell: Tell, *, already: int = 0) -> dict[str
     }
 
 
-def ceiling(sink: Sink, *, size: int, count: int = 20_000) -> float:
+def libcurl_rate(receiver: ReceiverProcess, *, size: int, count: int = 20_000) -> float:
     """Return how many requests per second a bare libcurl loop sends to the same receiver."""
-    command = [sys.executable, "-m", "bench.baseline_libcurl", sink.url("/ok/ceiling"), str(count), str(size)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    sink.reset()
-    return float(done.stdout)
+    rate = run_module("bench.baseline_libcurl", receiver.url("/ok/ceiling"), str(count), str(size))
+    receiver.reset()
+    return float(rate)
 
 
-def naive_rate(bench: Stage, sink: Sink, count: int, *, size: int, tell: Tell) -> float:
+def celery_rate(instance: Instance, receiver: ReceiverProcess, count: int, *, size: int, log: Log) -> float:
     """Return how many deliveries per second the naive worker makes of ``count`` new events."""
-    tell("The same with one task per delivery …")
-    with bench.running("web"), bench.client() as client:
-        load.publish(client, load.events(count, size=size, fan_out=1), tell)
-    subprocess.run([sys.executable, "-m", "bench.baseline_celery"], cwd=ROOT, env=bench.environment, check=True)
-    sink.reset()
-    command = "exec celery --quiet -A bench.baseline_celery worker --concurrency 2 --without-gossip --without-mingle"
-    with bench.started("naive", command):
-        wait_for(sink.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
-        wait_for(lambda: not bench.unsettled(), "the last task", seconds=PATIENCE_SECONDS, pause=0.05)
-        span = time.monotonic() - min(row["first_at"] for row in sink.report().values())
+    log("The same with one task per delivery …")
+    with instance.started("web"):
+        load.publish(instance, load.events(count, size=size, fan_out=1), log)
+    run_module("bench.baseline_celery", environment=instance.environment)
+    receiver.reset()
+    instance.commands["naive"] = (
+        "exec celery --quiet -A bench.baseline_celery worker --concurrency 2 --without-gossip --without-mingle"
+    )
+    with instance.started("naive"):
+        wait_for(receiver.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
+        wait_for(lambda: not instance.unsettled(), "the last task", seconds=PATIENCE_SECONDS, pause=0.05)
+        span = time.monotonic() - min(row["first_at"] for row in receiver.report().values())
     return float(round(count / span))

@@ -16,7 +16,7 @@ from chaos.scenarios.catalogue import SCENARIOS, SHORT
 from chaos.scenarios.mutants import CONTROLS, MUTANTS, PROOF
 from chaos.scenarios.scenario import Scenario
 from chaos.soak import MINUTES, soak
-from testbed.servers import Servers, home_of_its_own
+from testbed.servers import Servers, temporary_home
 
 PICTURE = Path("docs/images/soak.svg")
 
@@ -48,7 +48,7 @@ def run_all(scenarios: Iterable[Scenario], *, seed: int, keep: Path | None = Non
         shared: Servers | None = None
         for scenario in scenarios:
             if not scenario.needs_own_servers and shared is None:
-                shared = stack.enter_context(Servers(stack.enter_context(home_of_its_own())))
+                shared = stack.enter_context(Servers(stack.enter_context(temporary_home("hookhub-chaos-"))))
             for attempt in range(MUTANT_TRIES if scenario.bug else 1):
                 verdict = run_one(scenario, seed=seed + attempt, shared=shared, keep=keep)
                 if is_expected_result(scenario, verdict):
@@ -66,7 +66,7 @@ def run_one(scenario: Scenario, *, seed: int, shared: Servers | None, keep: Path
     log(f"{scenario.name}: {scenario.claim or scenario.bug}")
     with ExitStack() as stack:
         if scenario.needs_own_servers or shared is None:
-            servers = stack.enter_context(Servers(stack.enter_context(home_of_its_own())))
+            servers = stack.enter_context(Servers(stack.enter_context(temporary_home("hookhub-chaos-"))))
         else:
             servers = shared
         verdict = run(scenario, seed=seed, servers=servers, log=log, keep=keep)

@@ -13,7 +13,6 @@ from pathlib import Path
 import psycopg
 from redis.exceptions import RedisError
 
-from bench.stage import wait_for
 from chaos import history as histories
 from chaos.checkers.report import Verdict, judge
 from chaos.checkers.validity import (
@@ -29,13 +28,12 @@ from chaos.checkers.validity import (
 )
 from chaos.history import History
 from chaos.nemesis import stall_monitor, web_monitor
-from chaos.nemesis.context import Log, RunContext
+from chaos.nemesis.context import RunContext
 from chaos.nemesis.faults import FAULTS
 from chaos.nemesis.processes import terminate, wait_for_exit, wait_until_up
 from chaos.scenarios.scenario import Scenario, plan
 from chaos.setup import (
     LEASE_SECONDS,
-    STARTS_WITHIN_SECONDS,
     TIMEOUT_SECONDS,
     configure,
     folder_for,
@@ -49,6 +47,7 @@ from chaos.setup import (
 from chaos.workload.behaviour import as_json
 from hookhub.embedded import service
 from hookhub.stream_client import DEFAULT_STREAM
+from testbed.processes import Log, wait_for
 from testbed.servers import Servers
 
 # A stream entry pending at a dead worker is claimed by another after a lease, at the next check for stale entries.
@@ -124,7 +123,7 @@ def wait_for_the_first_events(scenario: Scenario, context: RunContext, journal: 
         events = histories.read_journal(histories.complete_lines_of(journal))
         return needed <= {event.route for event in events if event.outcome == "acknowledged"}
 
-    wait_for(are_accepted, f"{', '.join(sorted(needed))} to accept an event", seconds=STARTS_WITHIN_SECONDS)
+    wait_for(are_accepted, f"{', '.join(sorted(needed))} to accept an event")
 
 
 def inject_faults(scenario: Scenario, context: RunContext, *, seed: int) -> Span:
@@ -166,9 +165,9 @@ def wait_until_quiescent(context: RunContext, *, within: float) -> None:
     give_up_at = time.monotonic() + within
     while time.monotonic() < give_up_at:
         context.wait(0.25)
-        with suppress(psycopg.Error, RedisError), psycopg.connect(context.database_url) as connection:
+        with suppress(psycopg.Error, RedisError), psycopg.connect(context.instance.database_url) as connection:
             waiting = connection.execute(UNREST).fetchone()
-            with context.servers.redis() as redis:
+            with context.instance.servers.redis() as redis:
                 entries = redis.xlen(DEFAULT_STREAM)
             if waiting == (0, 0) and not entries:
                 return
@@ -183,21 +182,19 @@ def stop_all(context: RunContext) -> None:
         context.complaints.append(str(error))
     # Read the log first: on SIGTERM web processes may end before their parent knows that they are meant to.
     meant = sum(one.name == "web" for one in context.orphaned_parents) + context.stops["web"]
-    context.complaints += web_crashes((context.processes.logs / "web.log").read_text(errors="replace"), meant=meant)
+    context.complaints += web_crashes((context.instance.logs / "web.log").read_text(errors="replace"), meant=meant)
     since = time.time()
-    wait_for_exit(terminate(list(context.processes.running), context), context, since=since)
+    wait_for_exit(terminate(list(context.instance.running), context), context, since=since)
 
 
 def read_history(scenario: Scenario, context: RunContext, folder: Path) -> History:
     """Read the three histories, and run ``check_ledger``."""
     ledger = []
     try:
-        service.run("check_ledger", "--settling", "0", "--grace", "0", environment={
-            **context.processes.environment, "DATABASE_URL": context.database_url, "HOOKHUB_FAILPOINTS": "",
-        })  # fmt: skip
+        context.instance.check_ledger("--grace", "0")
     except service.ServiceError as error:
         ledger.append(str(error))
-    with psycopg.connect(context.database_url) as connection:
+    with psycopg.connect(context.instance.database_url) as connection:
         return History(
             published=histories.read_journal(histories.lines_of(folder / "journal")),
             arrivals=histories.read_log(histories.lines_of(folder / "arrivals")),

@@ -14,17 +14,16 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench.stage import free_port, wait_for
 from chaos.checkers.validity import helper_failures
 from chaos.mutations import patches
-from chaos.nemesis.context import Log, RunContext
+from chaos.nemesis.context import RunContext
 from chaos.scenarios.scenario import Scenario
 from chaos.workload.publisher import Plan
-from hookhub.client import Client
 from hookhub.stream_client import DEFAULT_STREAM
-from testbed.processes import Processes
+from testbed.instance import Instance
+from testbed.processes import Log, free_port, start_module, wait_for
 from testbed.proxy import Proxy
-from testbed.servers import Servers, run_helper
+from testbed.servers import Servers
 
 # Short, so that the leases of a dead worker expire within the scenario.
 TIMEOUT_SECONDS, LEASE_SECONDS = 3.0, 6.0
@@ -32,8 +31,8 @@ SETTINGS = {
     "HOOKHUB_TIMEOUT": f"{TIMEOUT_SECONDS:g}",
     "HOOKHUB_LEASE": f"{LEASE_SECONDS:g}",
     "HOOKHUB_WORKER_PROCESSES": "2",
+    "WEB_WORKERS": "1",
 }
-STARTS_WITHIN_SECONDS = 90
 
 
 def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
@@ -55,36 +54,30 @@ def set_up(scenario: Scenario, *, seed: int, servers: Servers, folder: Path, log
     """Create the database, the proxies and the processes, not yet started; kill the remaining processes at the end."""
     failpoint_dir = folder / "orders"
     failpoint_dir.mkdir()
-    direct = servers.new_database()
-    port = free_port()
+    database_url, port = servers.new_database(), free_port()
+    settings = {"REDIS_URL": servers.redis_url, "PORT": str(port), **SETTINGS, **scenario.settings}
+    if scenario.bug:
+        settings[patches.BUG] = scenario.bug
     with ExitStack() as stack:
-        proxies: dict[str, Proxy] = {}
-        urls = {"DATABASE_URL": direct, "REDIS_URL": servers.redis_url}
-        for component in scenario.proxied:
-            if component == "receiver":
-                continue  # Its port is not known yet.
-            targets: dict[str, str | tuple[str, int]] = {
-                "database": f"{socket_directory_of(direct)}/.s.PGSQL.5432",
-                "redis": urlsplit(servers.redis_url).path,
-                "web": ("127.0.0.1", port),
-            }
-            proxies[component] = stack.enter_context(Proxy(targets[component]))
+        targets: dict[str, str | tuple[str, int]] = {
+            "database": f"{psycopg.conninfo.conninfo_to_dict(database_url)['host']}/.s.PGSQL.5432",
+            "redis": urlsplit(servers.redis_url).path,
+            "web": ("127.0.0.1", port),
+        }
+        # The receiver's port is not known yet.
+        proxies = {name: stack.enter_context(Proxy(targets[name])) for name in scenario.proxied if name in targets}
         if "database" in proxies:
-            name = urlsplit(direct).path.removeprefix("/")
-            urls["DATABASE_URL"] = f"postgresql://postgres@127.0.0.1:{proxies['database'].port}/{name}"
+            name = urlsplit(database_url).path.removeprefix("/")
+            settings["DATABASE_URL"] = f"postgresql://postgres@127.0.0.1:{proxies['database'].port}/{name}"
         if "redis" in proxies:
-            urls["REDIS_URL"] = f"redis://127.0.0.1:{proxies['redis'].port}/0"
-        environment = servers.environment(
-            **urls, **SETTINGS, **scenario.settings, PORT=str(port), HOOKHUB_FAILPOINTS=str(failpoint_dir)
+            settings["REDIS_URL"] = f"redis://127.0.0.1:{proxies['redis'].port}/0"
+        instance = Instance(
+            servers, logs=folder, database_url=database_url, HOOKHUB_FAILPOINTS=str(failpoint_dir), **settings
         )
-        processes = Processes(logs=folder, environment=environment, rewrite=rewritten)
-        stack.callback(processes.close)
-        if scenario.bug:
-            processes.environment[patches.BUG] = scenario.bug
+        instance.commands = {name: rewritten(command) for name, command in instance.commands.items()}
+        stack.callback(instance.close)
         context = RunContext(
-            servers=servers,
-            processes=processes,
-            database_url=direct,
+            instance=instance,
             lease=LEASE_SECONDS,
             stops_within=TIMEOUT_SECONDS + scenario.stop_grace,
             proxies=proxies,
@@ -108,16 +101,11 @@ def rewritten(command: str) -> str:
     return changed
 
 
-def socket_directory_of(database_url: str) -> str:
-    """Return the directory of an embedded PostgreSQL's socket, from its URL."""
-    return psycopg.conninfo.conninfo_to_dict(database_url)["host"]  # type: ignore[return-value]
-
-
 @contextmanager
 def helper(module: str, *arguments: str, folder: Path, complaints: list[str]) -> Iterator["subprocess.Popen[str]"]:
     """Run a helper process of the harness, end it by closing its input, and add its problems to ``complaints``."""
     log = folder / f"{module}.log"
-    process = run_helper(module, *arguments, log=log)
+    process = start_module(module, *arguments, log=log)
     was_killed = False
     try:
         yield process
@@ -149,11 +137,11 @@ def configure(receiver: "subprocess.Popen[str]", message: Mapping[str, Any]) -> 
 
 def start(scenario: Scenario, context: RunContext) -> None:
     """Start the web server and the workers."""
-    context.processes.start("web")
+    context.instance.start("web")
     for number in range(1, scenario.workers + 1):
         name = "worker" if number == 1 else f"worker-{number}"
-        context.processes.start(name, **scenario.extra_environment.get(name, {}))
-    wait_for(context.is_up, "all processes to be up", seconds=STARTS_WITHIN_SECONDS)
+        context.instance.start(name, **scenario.extra_environment.get(name, {}))
+    wait_for(context.is_up, "all processes to be up")
 
 
 def make_webhooks(scenario: Scenario, context: RunContext, receiver_port: int) -> dict[str, str]:
@@ -163,26 +151,28 @@ def make_webhooks(scenario: Scenario, context: RunContext, receiver_port: int) -
         context.proxies["receiver"] = Proxy(("127.0.0.1", receiver_port))
         port = context.stack.enter_context(context.proxies["receiver"]).port
     secrets = {}
-    with Client(context.url, context.servers.key) as client:
-        for subscriber in scenario.subscribers:
-            settings = {"retry_schedule": list(subscriber.schedule), "max_in_flight": subscriber.in_flight}
-            created = client.webhooks.create(
-                f"http://127.0.0.1:{port}{subscriber.path}",
-                events=list(subscriber.topics),
-                format="standard-webhooks",
-                settings={**settings, "auto_disable": subscriber.auto_disable},
-            )
-            secrets[subscriber.path] = str(created["secret"])
+    for subscriber in scenario.subscribers:
+        created = context.instance.client.webhooks.create(
+            f"http://127.0.0.1:{port}{subscriber.path}",
+            events=list(subscriber.topics),
+            format="standard-webhooks",
+            settings={
+                "retry_schedule": list(subscriber.schedule),
+                "max_in_flight": subscriber.in_flight,
+                "auto_disable": subscriber.auto_disable,
+            },
+        )
+        secrets[subscriber.path] = str(created["secret"])
     return secrets
 
 
 def publisher_plan(scenario: Scenario, context: RunContext, seed: int, folder: Path) -> str:
     """Return the plan for the publisher process as JSON."""
-    web = context.proxies["web"].port if "web" in context.proxies else context.processes.environment["PORT"]
+    web = context.proxies["web"].port if "web" in context.proxies else context.instance.port
     made = Plan(
         url=f"http://127.0.0.1:{web}",
-        key=context.servers.key,
-        redis_url=context.servers.redis_url,
+        key=context.instance.key,
+        redis_url=context.instance.servers.redis_url,
         stream=DEFAULT_STREAM,
         journal=str(folder / "journal"),
         seed=seed,
@@ -193,7 +183,7 @@ def publisher_plan(scenario: Scenario, context: RunContext, seed: int, folder: P
 
 def make_commits_slow(context: RunContext, seconds: float) -> None:
     """Delay every COMMIT that stores an event, with a deferred constraint trigger."""
-    with psycopg.connect(context.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.instance.database_url, autocommit=True) as connection:
         connection.execute(
             f"CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS"
             f" 'BEGIN PERFORM pg_sleep({seconds:f}); RETURN NULL; END';"

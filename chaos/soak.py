@@ -13,13 +13,14 @@ import psycopg
 from chaos.checkers.leaks import DEAD_ROWS, PARENT_FILES, PARENT_MEMORY, grown, too_few_kills
 from chaos.checkers.report import Verdict
 from chaos.nemesis.background import in_background
-from chaos.nemesis.context import Log, RunContext
+from chaos.nemesis.context import RunContext
 from chaos.runner import run
 from chaos.scenarios.scenario import NARROW, STEADY, Scenario, Subscriber
 from chaos.svg import Curve, Panel, draw
 from chaos.workload.behaviour import ReceiverBehaviour
 from deliveries.failpoints import FAILPOINTS
-from testbed.servers import Servers, home_of_its_own
+from testbed.processes import Log, with_descendants
+from testbed.servers import Servers, temporary_home
 
 MINUTES = 30.0
 # Seconds between two faults.
@@ -74,15 +75,14 @@ class Samples:
         """Add a sample."""
         self.curves.setdefault(name, []).append((time.time() - self.begun_at, value))
 
-    def look(self, context: RunContext) -> None:
+    def take(self, context: RunContext) -> None:
         """Sample the processes and the tables."""
         for name in ("web", "worker"):
-            process = context.processes.running.get(name)
+            process = context.instance.running.get(name)
             if process is None:
                 continue
             with suppress(psutil.Error):
-                family = [psutil.Process(process.pid)]
-                family += family[0].children(recursive=True)
+                family = with_descendants(psutil.Process(process.pid))
                 memory, files = zip(*[(one.memory_info().rss, one.num_fds()) for one in family], strict=True)
                 self.add(f"{name}: largest process", max(memory) / MEGABYTE)
                 self.add(f"{name}: open files", float(sum(files)))
@@ -90,7 +90,7 @@ class Samples:
                     # No other process lives long enough to show a leak.
                     self.add(PARENT_MEMORY, memory[0] / MEGABYTE)
                     self.add(PARENT_FILES, float(files[0]))
-        with suppress(psycopg.Error), psycopg.connect(context.database_url, connect_timeout=2) as connection:
+        with suppress(psycopg.Error), psycopg.connect(context.instance.database_url, connect_timeout=2) as connection:
             dead, live = connection.execute(COUNT_ROWS).fetchone() or (0.0, 0.0)
             self.add(DEAD_ROWS, dead)
             self.add("live rows", live)
@@ -124,14 +124,14 @@ def soak(*, seed: int, minutes: float, picture: Path, log: Log, keep: Path | Non
 
         def sample(is_over: threading.Event) -> None:
             while not is_over.wait(SAMPLE_EVERY_SECONDS):
-                samples.look(context)
+                samples.take(context)
 
         with in_background(sample, name="samples"):
             yield
         kills.extend(one.at - samples.begun_at for one in context.interruptions if one.is_kill)
         context.complaints += grown(samples.curves) + too_few_kills(len(kills), minutes=minutes)
 
-    with home_of_its_own() as home, Servers(home) as servers:
+    with temporary_home("hookhub-chaos-") as home, Servers(home) as servers:
         verdict = run(scenario, seed=seed, servers=servers, log=log, keep=keep, around=watched)
     title = f"{minutes:g} minutes, {verdict.figures['accepted']:,} events, {len(kills)} kills (ticks)"
     picture.parent.mkdir(parents=True, exist_ok=True)

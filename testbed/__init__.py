@@ -1,1 +1,1 @@
-"""What benchmarks, the fault harness and acceptance tests run on: real servers, processes, proxies and samples."""
+"""What benchmarks, the fault harness and acceptance tests run on: a HookHub of real servers and processes."""

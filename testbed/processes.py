@@ -1,17 +1,25 @@
-"""One HookHub as separate processes, web server and workers, that can be killed and restarted one by one."""
+"""Processes that can be started, killed and stopped one by one: those of the Procfile, and modules of the testbed."""
 
+import json
+import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import psutil
 
 from hookhub import procfile
+from hookhub.procfile import ROOT
 
+STARTS_WITHIN_SECONDS = 90
 STOPS_WITHIN_SECONDS = 90
+
+# Prints progress.
+Log = Callable[[str], None]
 
 
 class Ended(NamedTuple):
@@ -25,48 +33,51 @@ class Ended(NamedTuple):
 class Processes:
     """The processes of one HookHub, started with the exact commands of the Procfile.
 
-    The part after a hyphen distinguishes processes of the same kind: ``worker-2`` is a second worker. ``rewrite`` may
-    change a command, to start the process with a mutation.
+    The part after a hyphen distinguishes processes of the same kind: ``worker-2`` is a second worker. ``commands`` may
+    be changed, to start a process with a mutation.
     """
 
-    def __init__(
-        self, *, logs: Path, environment: Mapping[str, str], rewrite: Callable[[str], str] = lambda command: command
-    ) -> None:
+    def __init__(self, *, logs: Path, environment: Mapping[str, str]) -> None:
         self.logs = logs
         self.environment = dict(environment)
-        self.rewrite = rewrite
+        self.commands = procfile.commands()
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         # Environment variables in which a process differs from others of its kind; kept across restarts.
         self.extra_environment: dict[str, dict[str, str]] = {}
 
-    def start(self, name: str, **environment: str) -> None:
-        """Start a process of the Procfile; its environment keeps earlier differences and adds those given."""
+    def start(self, name: str, **environment: str) -> psutil.Process:
+        """Start a process; its environment keeps earlier differences and adds those given."""
         self.extra_environment[name] = {**self.extra_environment.get(name, {}), **environment}
-        command = self.rewrite(procfile.commands()[name.partition("-")[0]])
         with (self.logs / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                cwd=procfile.ROOT,
+                ["/bin/sh", "-c", self.commands[name.partition("-")[0]]],
+                cwd=ROOT,
                 env={**self.environment, **self.extra_environment[name]},
                 stdout=log,
                 stderr=log,
             )
+        return psutil.Process(self.running[name].pid)
+
+    @contextmanager
+    def started(self, name: str, **environment: str) -> Iterator[psutil.Process]:
+        """Run a process for the duration of the block."""
+        process = self.start(name, **environment)
+        try:
+            yield process
+        finally:
+            self.stop(name)
 
     def kill(self, name: str) -> None:
         """SIGKILL a process and all its children."""
+        family = self.family_of(name)
         process = self.running.pop(name)
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.kill()
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+        kill_all(family)
         process.wait()
-        wait_until_dead(children, seconds=10)
 
     def kill_parent(self, name: str) -> list[psutil.Process]:
         """SIGKILL a process but none of its children; return the children."""
+        _, *children = self.family_of(name)
         process = self.running.pop(name)
-        children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         process.wait()
         return children
@@ -81,14 +92,20 @@ class Processes:
         return process
 
     def stop(self, name: str) -> int:
-        """SIGTERM a process and its children, wait for it, and return its exit code."""
-        return self.terminate(name).wait(STOPS_WITHIN_SECONDS)
+        """SIGTERM a process and its children, wait for it, and return its exit code; kill them if that takes long."""
+        family = self.family_of(name)
+        process = self.terminate(name)
+        try:
+            return process.wait(STOPS_WITHIN_SECONDS)
+        finally:
+            if process.poll() is None:
+                kill_all(family)
+                process.wait()
 
     def family_of(self, name: str) -> list[psutil.Process]:
         """Return a process followed by all its descendants; empty when it has ended."""
         try:
-            main = psutil.Process(self.running[name].pid)
-            return [main, *main.children(recursive=True)]
+            return with_descendants(psutil.Process(self.running[name].pid))
         except psutil.NoSuchProcess:
             return []
 
@@ -118,6 +135,47 @@ class Processes:
             self.kill(name)
 
 
+def start_module(module: str, *arguments: str, log: Path | None = None) -> "subprocess.Popen[str]":
+    """Start a module of this checkout with pipes for its standard input and output, and with its errors in ``log``."""
+    with log.open("a") if log else nullcontext() as errors:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+
+
+def run_module(
+    module: str, *arguments: str, stdin: str | None = None, environment: Mapping[str, str] | None = None
+) -> Any:
+    """Run a module of this checkout and return the JSON that it prints, or None when it prints nothing.
+
+    Raise CalledProcessError when it fails.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=True, input=stdin, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout) if done.stdout else None
+
+
+def with_descendants(process: psutil.Process) -> list[psutil.Process]:
+    """Return a process followed by all its descendants."""
+    return [process, *process.children(recursive=True)]
+
+
+def kill_all(processes: Iterable[psutil.Process]) -> None:
+    """SIGKILL processes, and wait until they are gone."""
+    victims = list(processes)
+    for process in victims:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    wait_until_dead(victims, seconds=30)
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Return whether a process is alive; a zombie is not."""
     try:
@@ -134,3 +192,21 @@ def wait_until_dead(processes: Iterable[psutil.Process], *, seconds: float) -> l
         time.sleep(0.02)
         alive = [process for process in alive if is_alive(process)]
     return alive
+
+
+def wait_for(
+    is_so: Callable[[], object], what: str, *, seconds: float = STARTS_WITHIN_SECONDS, pause: float = 0.02
+) -> None:
+    """Poll until a condition holds; raise RuntimeError after ``seconds``."""
+    give_up_at = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > give_up_at:
+            raise RuntimeError(f"timed out after {seconds:g} s waiting for {what}")
+        time.sleep(pause)
+
+
+def free_port() -> int:
+    """Return a port that is currently free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

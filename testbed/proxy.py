@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-import struct
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Self
+
+from testbed.receiver import reset_on_close
 
 # What the proxy does to connections, in this order: forward; forward after a delay; read without forwarding; reset;
 # half-close; forward a number of bytes of each connection and then reset it; accept no new ones.
@@ -129,6 +130,5 @@ def break_off(writer: asyncio.StreamWriter, *, with_reset: bool) -> None:
     """End a connection: with RST, as when a machine crashes, or with FIN."""
     opened: socket.socket | None = writer.get_extra_info("socket")
     if with_reset and opened is not None and opened.family != socket.AF_UNIX and opened.fileno() >= 0:
-        # SO_LINGER with a timeout of 0 makes close send RST.
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        reset_on_close(opened)
     writer.transport.abort() if with_reset else writer.close()

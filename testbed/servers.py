@@ -1,21 +1,23 @@
-"""The embedded PostgreSQL and Valkey of a scenario, which can be stalled, stopped, killed and restarted."""
+"""PostgreSQL and Valkey of a testbed, which can be stalled, stopped, killed and restarted."""
 
+import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 import psycopg
-from psycopg import sql
+from psycopg import conninfo, sql
 from redis import Redis
 
 from hookhub import procfile
-from hookhub.embedded import servers, service
+from hookhub.embedded import servers as embedded
+from hookhub.embedded import service
+from testbed.processes import kill_all, with_descendants
 
 ORGANIZATION = "acme"
 # The file of a prepared home that holds the key of its organization.
@@ -23,9 +25,9 @@ PREPARED = "prepared"
 
 
 @contextmanager
-def home_of_its_own(prefix: str = "hookhub-chaos-") -> Iterator[Path]:
+def temporary_home(prefix: str, *, within: str | None = "/tmp") -> Iterator[Path]:
     """Create a home for embedded servers, accessible to the account they run as; remove it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=within))
     folder.chmod(0o711)
     try:
         yield folder
@@ -34,12 +36,17 @@ def home_of_its_own(prefix: str = "hookhub-chaos-") -> Iterator[Path]:
 
 
 class Servers:
-    """The servers of one home; ``key`` is an API key of the organization that every new database contains."""
+    """The servers of one home; ``key`` is an API key of the organization that every new database contains.
 
-    def __init__(self, home: Path) -> None:
+    A server whose URL is given is used instead of an embedded one.
+    """
+
+    def __init__(self, home: Path, *, database_url: str = "", redis_url: str = "") -> None:
         self.home = home
         self.key = ""
-        self.redis_url = servers.redis_url(home)
+        self.database_url = database_url or embedded.database_url(home)
+        self.redis_url = redis_url or embedded.redis_url(home)
+        self._running = partial(embedded.running, home, postgres=not database_url, redis=not redis_url)
         self._stack = ExitStack()
         # Each restart of a server registers one more user of the servers here.
         self._revived = ExitStack()
@@ -48,7 +55,7 @@ class Servers:
     def __enter__(self) -> Self:
         """Start the servers and create the template database, unless the home was prepared."""
         with ExitStack() as stack:
-            stack.enter_context(servers.running(self.home))
+            stack.enter_context(self._running())
             prepared = self.home / PREPARED
             self.key = prepared.read_text() if prepared.exists() else self._fill()
             self._stack = stack.pop_all()
@@ -56,24 +63,20 @@ class Servers:
 
     def _fill(self) -> str:
         """Create the tables and the organization, and return its key."""
-        environment = self.environment()
-        service.run("migrate", environment=environment)
-        return service.run(
-            "create_api_key", "--organization", ORGANIZATION, "--create-organization", "--scope", "master",
-            environment=environment,
-        ).strip()  # fmt: skip
+        service.run("migrate", environment=self.environment())
+        return create_key(ORGANIZATION, environment=self.environment())
 
     def prepare(self) -> None:
         """Create the template database and stop the servers cleanly, so that a copy of this home starts with it."""
-        with servers.running(self.home):
+        with self._running():
             key = self._fill()
         (self.home / PREPARED).write_text(key)
 
     def __exit__(self, *_: object) -> None:
         """Kill the servers; their data is discarded, so nothing has to be written to disk first."""
         for name in ("postgres", "valkey"):
-            if server := self.running_process(name):
-                kill_tree(server)
+            if server := self.find(name):
+                kill_all(with_descendants(server))
         self._revived.close()
         self._stack.close()
 
@@ -83,9 +86,8 @@ class Servers:
             **procfile.environment(),
             "HOOKHUB_HOME": str(self.home),
             "HOOKHUB_DEVELOPMENT": "1",
-            "DATABASE_URL": "",
-            "REDIS_URL": "",
-            "WEB_WORKERS": "1",
+            "DATABASE_URL": self.database_url,
+            "REDIS_URL": self.redis_url,
             **more,
         }
 
@@ -93,14 +95,14 @@ class Servers:
         """Create a database with tables, organization and key, and flush Redis; return the database's URL."""
         self._made += 1
         name = f"chaos_{self._made}"
-        with psycopg.connect(servers.database_url(self.home, name="postgres"), autocommit=True) as connection:
+        with psycopg.connect(embedded.database_url(self.home, name="postgres"), autocommit=True) as connection:
             connection.execute(
                 sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier("hookhub"))
             )
         self.flush_redis()
-        return servers.database_url(self.home, name=name)
+        return embedded.database_url(self.home, name=name)
 
-    def running_process(self, name: str) -> psutil.Process | None:
+    def find(self, name: str) -> psutil.Process | None:
         """Return the process of a server of this home, or None when it is not running."""
         for process in psutil.process_iter(["name", "cmdline", "status"]):
             words = process.info["cmdline"] or []
@@ -109,16 +111,16 @@ class Servers:
                 return process
         return None
 
-    def server(self, name: str) -> psutil.Process:
+    def process(self, name: str) -> psutil.Process:
         """Return the process of a server of this home; raise LookupError when it is not running."""
-        found = self.running_process(name)
+        found = self.find(name)
         if found is None:
             raise LookupError(f"{name} is not running in {self.home}")
         return found
 
     def revive(self) -> None:
         """Restart the servers that are down."""
-        self._revived.enter_context(servers.running(self.home))
+        self._revived.enter_context(self._running())
 
     def redis(self) -> "Redis":
         """Return a client for this Redis with 5 s timeouts."""
@@ -131,25 +133,19 @@ class Servers:
             redis.flushall()
 
 
-def kill_tree(process: psutil.Process) -> None:
-    """SIGKILL a process and all its descendants, and wait until they are gone."""
-    family = [process, *process.children(recursive=True)]
-    for one in family:
+def create_key(organization: str, *, environment: dict[str, str]) -> str:
+    """Create an organization, and return a key for it that may do everything."""
+    options = ("--organization", organization, "--create-organization", "--scope", "master")
+    return service.run("create_api_key", *options, environment=environment).strip()
+
+
+@contextmanager
+def scratch_database(url: str) -> Iterator[str]:
+    """Create a database on a given server, and drop it at the end."""
+    name = f"hookhub_bench_{os.getpid()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
-            one.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(family, timeout=30)
-
-
-def run_helper(module: str, *arguments: str, log: Path) -> "subprocess.Popen[str]":
-    """Start one of the harness's helper processes, which ends when its standard input is closed."""
-    with log.open("a") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=procfile.ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+            yield conninfo.make_conninfo(url, dbname=name)
+        finally:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import TypeVar
 
@@ -54,12 +54,6 @@ def longest_gap(history: History) -> float:
     arrived = [arrival.at for arrival in history.arrivals if arrival.path in healthy]
     times = sorted([begun_at, over_at, *(at for at in arrived if begun_at < at < over_at)])
     return max(later - sooner for sooner, later in pairwise(times))
-
-
-def percentile(seconds: Sequence[float], percent: int) -> float:
-    """Return a percentile of a list of seconds, 0 for an empty one."""
-    ordered = sorted(seconds)
-    return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else 0.0
 
 
 def rounded(seconds: float) -> float | None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.checkers import rules
-from chaos.checkers.metrics import longest_gap, percentile, rounded, taken_by_delivery, waits
+from chaos.checkers.metrics import longest_gap, rounded, taken_by_delivery, waits
 from chaos.history import Breach, History
+from testbed.sampling import percentile
 
 MAX_SHOWN = 8
 

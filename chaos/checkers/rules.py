@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from chaos.checkers.matching import match_pairs
-from chaos.checkers.metrics import by_delivery, delays, percentile, taken_by_delivery
+from chaos.checkers.metrics import by_delivery, delays, taken_by_delivery
 from chaos.checkers.tolerances import (
     DELAYING,
     DELAYING_ENTRIES,
@@ -17,6 +17,7 @@ from chaos.checkers.tolerances import (
     may_have_hit,
 )
 from chaos.history import Arrival, Attempt, Breach, Delivery, History, Published, Webhook, matches
+from testbed.sampling import percentile
 
 FAILED = frozenset({"refused", "lost"})
 # A delivery may be failed as a poison message only after this many of its leases were lost.

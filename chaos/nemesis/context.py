@@ -1,10 +1,9 @@
 """The run context on which faults act: processes, servers, and the record of the faults injected."""
 
 import random
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,21 +14,17 @@ import psutil
 import psycopg
 
 from chaos.history import Interruption, Kind
-from hookhub.embedded import service
-from testbed.processes import Ended, Processes, is_alive
+from testbed.instance import Instance
+from testbed.processes import Ended, Log, is_alive, kill_all
 from testbed.proxy import Proxy
-from testbed.servers import Servers
 
 # Seconds after which a query that a halted process had sent is finished.
 TO_COME_TO_REST_SECONDS = 0.15
 # Seconds beyond an outage within which an answered request is settled; retries are half a second apart.
 SETTLED_WITHIN_SECONDS = 2.5
-DIES_WITHIN_SECONDS = 10
 NOTHING_LEASED: frozenset[str] = frozenset()
 # Granian exits as soon as its only process has died twice within 5.5 s.
 WEB_FOLLOWS_WITHIN_SECONDS = 5.0
-
-Log = Callable[[str], None]
 
 
 class OrphanedParent(NamedTuple):
@@ -44,9 +39,7 @@ class OrphanedParent(NamedTuple):
 class RunContext:
     """The context of a running scenario; all times are in seconds, ``lease`` is that of its settings."""
 
-    servers: Servers
-    processes: Processes
-    database_url: str
+    instance: Instance
     lease: float
     # A stopped process must end within this time.
     stops_within: float
@@ -93,12 +86,12 @@ class RunContext:
     def pick_busy_worker(self) -> str:
         """Pick a worker that may be killed, preferably one with leased deliveries."""
         names = [name for name in self.workers() if name not in self.protected]
-        busy = [name for name in names if self.leased({one.pid for one in self.processes.family_of(name)})]
+        busy = [name for name in names if self.leased({one.pid for one in self.instance.family_of(name)})]
         return self.rng.choice(busy or names)
 
     def restart_ended(self) -> None:
         """Restart ended processes, as a service manager does, and report those that had no reason to end."""
-        for ended in self.processes.restart_ended():
+        for ended in self.instance.restart_ended():
             self.log(f"    {ended.name} ended; restarting it")
             if not is_consequence(ended, killed=self.killed, orphaned_parents=self.orphaned_parents, now=time.time()):
                 self.complaints.append(f"{ended.name} exited unexpectedly with {ended.code}")
@@ -108,11 +101,7 @@ class RunContext:
     def is_up(self) -> bool:
         """Return whether the web server answers and every worker has children."""
         self.restart_ended()
-        return self.is_web_up() and all(self.processes.children_of(name) for name in self.workers())
-
-    def is_web_up(self) -> bool:
-        """Return whether the web server answers."""
-        return service.is_ready(self.url)
+        return self.instance.is_ready() and all(self.instance.children_of(name) for name in self.workers())
 
     def web_is_down(self) -> None:
         """Record that the web server is down: it was killed, lost a process, or is starting."""
@@ -124,14 +113,9 @@ class RunContext:
             self.web_outages.append((self.web_is_down_since, at))
             self.web_is_down_since = None
 
-    @property
-    def url(self) -> str:
-        """Return the web server's URL."""
-        return f"http://127.0.0.1:{self.processes.environment['PORT']}"
-
     def workers(self) -> list[str]:
         """Return the names of the running workers."""
-        return sorted(name for name in self.processes.running if name.startswith("worker"))
+        return sorted(name for name in self.instance.running if name.startswith("worker"))
 
     def note(
         self,
@@ -184,20 +168,15 @@ class RunContext:
         self.killed |= dying
         self.orphaned_parents += orphaned_parents
         leased = self.leased({process.pid for process in halted})
-        for process in victims:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
-        give_up_at = time.monotonic() + DIES_WITHIN_SECONDS
-        while any(is_alive(process) for process in victims) and time.monotonic() < give_up_at:
-            time.sleep(0.005)
-        web = self.processes.running.get("web")
+        kill_all(victims)
+        web = self.instance.running.get("web")
         if web is not None and web.pid in dying | {one.pid for one in orphaned_parents}:
             self.web_is_down()
         self.note(what, since=since, leased=leased, is_kill=True)
 
     def _parents_of(self, victims: Sequence[psutil.Process]) -> list[OrphanedParent]:
         """Return the processes that lose a child and are not killed themselves."""
-        names = {process.pid: name for name, process in self.processes.running.items()}
+        names = {process.pid: name for name, process in self.instance.running.items()}
         dying = {process.pid for process in victims}
         parents = []
         for process in victims:
@@ -208,7 +187,7 @@ class RunContext:
     def leased(self, pids: set[int]) -> frozenset[str] | None:
         """Return the deliveries leased to processes, or None when the database does not answer."""
         try:
-            with psycopg.connect(self.database_url, connect_timeout=2, autocommit=True) as connection:
+            with psycopg.connect(self.instance.database_url, connect_timeout=2, autocommit=True) as connection:
                 connection.execute("SET statement_timeout = 2000")
                 rows = connection.execute(
                     "SELECT id, lease FROM deliveries_delivery WHERE state = 'sending'"

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from bench.stage import wait_for
 from chaos.nemesis.context import NOTHING_LEASED, RunContext
-from testbed.processes import is_alive, wait_until_dead
+from testbed.processes import is_alive, wait_for, wait_until_dead, with_descendants
 
 # Seconds to wait for a process to reach a failpoint.
 ORDER_WAITS_SECONDS = 60.0
@@ -52,23 +51,21 @@ def kill_child(context: RunContext) -> None:
 
 def children_of_workers(context: RunContext) -> list[psutil.Process]:
     """Return the living children of all workers."""
-    return [child for name in context.workers() for child in context.processes.children_of(name)]
+    return [child for name in context.workers() for child in context.instance.children_of(name)]
 
 
 def kill_worker(context: RunContext) -> None:
     """SIGKILL a whole worker, parent and children, one with leased deliveries if there is any."""
     wait_until_up(context)
     name = context.pick_busy_worker()
-    parent = psutil.Process(context.processes.running[name].pid)
-    context.kill([parent, *parent.children(recursive=True)], what=f"{name} killed with all its children")
+    context.kill(context.instance.family_of(name), what=f"{name} killed with all its children")
 
 
 def kill_parent(context: RunContext) -> None:
     """SIGKILL the parent of a worker; its children settle what they have in flight, and end."""
     wait_until_up(context)
     name = context.pick_worker()
-    parent = psutil.Process(context.processes.running[name].pid)
-    children = parent.children(recursive=True)
+    parent, *children = context.instance.family_of(name)
     # Killing the parent must not repeat anything that its children have in flight.
     context.kill([parent], what=f"the parent of {name} killed")
     alive = wait_until_dead(children, seconds=ORPHANS_END_WITHIN_SECONDS)
@@ -81,8 +78,7 @@ def kill_parent(context: RunContext) -> None:
 def kill_web(context: RunContext) -> None:
     """SIGKILL one process of the web server, or all of them."""
     wait_until_up(context)
-    main = psutil.Process(context.processes.running["web"].pid)
-    children = main.children(recursive=True)
+    main, *children = context.instance.family_of("web")
     if context.rng.random() < 0.5 and children:
         context.kill([context.rng.choice(children)], what="one web process killed")
     else:
@@ -95,7 +91,7 @@ def stop_worker(context: RunContext) -> None:
     name = context.pick_worker()
     since = time.time()
     stopped = terminate([name], context)
-    context.processes.start(name)
+    context.instance.start(name)
     took = wait_for_exit(stopped, context, since=since)
     context.note(f"{name} stopped within {took:.1f} s", since=since)
 
@@ -104,10 +100,10 @@ def stop_everything(context: RunContext) -> None:
     """SIGTERM everything at once under load, and restart it when all of it has ended."""
     wait_until_up(context)
     since = time.time()
-    stopped = terminate(list(context.processes.running), context)
+    stopped = terminate(list(context.instance.running), context)
     took = wait_for_exit(stopped, context, since=since)
     for one in stopped:
-        context.processes.start(one.name)
+        context.instance.start(one.name)
     context.web_is_down()
     context.note(f"everything stopped within {took:.1f} s", since=since)
 
@@ -116,8 +112,8 @@ def terminate(names: Iterable[str], context: RunContext) -> list[Stopped]:
     """SIGTERM processes and their children, and return them to be waited for."""
     stopped = []
     for name in names:
-        family = context.processes.family_of(name)
-        stopped.append(Stopped(name, context.processes.terminate(name), family))
+        family = context.instance.family_of(name)
+        stopped.append(Stopped(name, context.instance.terminate(name), family))
         context.stops[name] += 1
     return stopped
 
@@ -150,7 +146,7 @@ def kill_orphans(stopped: Stopped, context: RunContext) -> None:
 
 def dump_stacks(process: psutil.Process) -> None:
     """Make a worker and its children log the stack of each of their threads."""
-    for one in (process, *process.children(recursive=True)):
+    for one in with_descendants(process):
         # The signal would kill a process without a handler for it.
         if kind_of(one) == "worker":
             with suppress(psutil.NoSuchProcess):

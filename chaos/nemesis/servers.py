@@ -11,10 +11,9 @@ import psutil
 import psycopg
 from psycopg import sql
 
-from bench.stage import wait_for
 from chaos.nemesis.context import RunContext
 from chaos.nemesis.processes import Fault, children_of_workers, kill_worker, stop_worker, wait_until_up
-from testbed.servers import kill_tree
+from testbed.processes import kill_all, wait_for, with_descendants
 
 BACK_WITHIN_SECONDS = 60
 # How often HookHub's connections are terminated until it has none.
@@ -31,18 +30,18 @@ FAN_OUT_LOCK = 7_305_663
 def kill_redis(context: RunContext) -> None:
     """SIGKILL Redis, leave it down for a while, and restart it empty."""
     since = time.time()
-    kill_tree(context.servers.server("valkey"))
+    kill_all(with_descendants(context.instance.servers.process("valkey")))
     # Until then it accepted entries.
     context.forgotten_at.append(time.time())
     context.wait(context.rng.uniform(1, 4))
-    context.servers.revive()
+    context.instance.servers.revive()
     context.note("Redis killed, and restarted empty", since=since, kind="redis")
 
 
 def flush_redis(context: RunContext) -> None:
     """Run FLUSHALL."""
     since = time.time()
-    context.servers.flush_redis()
+    context.instance.servers.flush_redis()
     context.forgotten_at.append(time.time())
     context.note("FLUSHALL", since=since, kind="redis")
 
@@ -52,7 +51,7 @@ def stall_redis(seconds: float) -> Fault:
 
     def fault(context: RunContext) -> None:
         since = time.time()
-        valkey = context.servers.server("valkey")
+        valkey = context.instance.servers.process("valkey")
         valkey.suspend()
         context.wait(seconds)
         valkey.resume()
@@ -63,7 +62,7 @@ def stall_redis(seconds: float) -> Fault:
 
 def stop_worker_while_redis_hangs(context: RunContext) -> None:
     """SIGTERM a worker while Redis accepts connections and does not answer."""
-    valkey = context.servers.server("valkey")
+    valkey = context.instance.servers.process("valkey")
     valkey.suspend()
     context.wait(1)
     try:
@@ -75,7 +74,7 @@ def stop_worker_while_redis_hangs(context: RunContext) -> None:
 def fill_redis(context: RunContext) -> None:
     """Make Redis reject every write for a while as if it were out of memory, and start a worker meanwhile."""
     since = time.time()
-    with context.servers.redis() as redis:
+    with context.instance.servers.redis() as redis:
         redis.config_set("maxmemory", "1")
         try:
             context.wait(2)
@@ -92,7 +91,7 @@ def fill_redis(context: RunContext) -> None:
 def stop_postgres(context: RunContext) -> None:
     """Stop PostgreSQL as `pg_ctl stop -m immediate` does, and restart it."""
     since = time.time()
-    postgres = context.servers.server("postgres")
+    postgres = context.instance.servers.process("postgres")
     postgres.send_signal(signal.SIGQUIT)
     psutil.wait_procs([postgres], timeout=BACK_WITHIN_SECONDS)
     context.wait(context.rng.uniform(0.5, 2))
@@ -103,7 +102,7 @@ def stop_postgres(context: RunContext) -> None:
 def kill_postgres(context: RunContext) -> None:
     """SIGKILL all processes of PostgreSQL, and restart it."""
     since = time.time()
-    kill_tree(context.servers.server("postgres"))
+    kill_all(with_descendants(context.instance.servers.process("postgres")))
     recover_postgres(context)
     context.note_outage("PostgreSQL killed, and restarted", since=since)
 
@@ -113,10 +112,9 @@ def stall_postgres(seconds: float) -> Fault:
 
     def fault(context: RunContext) -> None:
         since = time.time()
-        postgres = context.servers.server("postgres")
-        family = [postgres, *postgres.children(recursive=True)]
+        postgres = context.instance.servers.process("postgres")
         context.is_stalling_postgres = True
-        halted = context.halt(family)
+        halted = context.halt(with_descendants(postgres))
         context.wait(seconds)
         for process in halted:
             with suppress(psutil.NoSuchProcess):
@@ -130,7 +128,7 @@ def stall_postgres(seconds: float) -> Fault:
 
 def terminate_backends(context: RunContext) -> None:
     """Terminate all of HookHub's connections to PostgreSQL."""
-    with psycopg.connect(context.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.instance.database_url, autocommit=True) as connection:
         wait_for_backends(connection)
         since = time.time()
         connection.execute(TERMINATE)
@@ -139,7 +137,7 @@ def terminate_backends(context: RunContext) -> None:
 
 def kill_backend(context: RunContext) -> None:
     """SIGKILL one backend, so that the whole cluster goes through crash recovery."""
-    with psycopg.connect(context.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.instance.database_url, autocommit=True) as connection:
         pids = wait_for_backends(connection)
     since = time.time()
     try:
@@ -162,7 +160,7 @@ def exhaust_connections(context: RunContext) -> None:
 def turn_read_only(context: RunContext) -> None:
     """Make PostgreSQL reject every write on every connection, as when its disk is nearly full."""
     since = time.time()
-    with psycopg.connect(context.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.instance.database_url, autocommit=True) as connection:
         try:
             connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             connection.execute(RELOAD)
@@ -178,8 +176,8 @@ def fail_over(context: RunContext) -> None:
 
     A process that keeps such a connection after that can never write again.
     """
-    name = sql.Identifier(urlsplit(context.database_url).path.removeprefix("/"))
-    with psycopg.connect(context.database_url, autocommit=True) as connection:
+    name = sql.Identifier(urlsplit(context.instance.database_url).path.removeprefix("/"))
+    with psycopg.connect(context.instance.database_url, autocommit=True) as connection:
         wait_for_backends(connection)
         since = time.time()
         try:
@@ -195,11 +193,11 @@ def fail_over(context: RunContext) -> None:
 def hold_connections(context: RunContext) -> Iterator[None]:
     """Hold all available connections, HookHub's own included."""
     with ExitStack() as stack:
-        first = stack.enter_context(psycopg.connect(context.database_url, autocommit=True))
+        first = stack.enter_context(psycopg.connect(context.instance.database_url, autocommit=True))
         for _ in range(ROUNDS):
             with suppress(psycopg.OperationalError):
                 while True:
-                    stack.enter_context(psycopg.connect(context.database_url))
+                    stack.enter_context(psycopg.connect(context.instance.database_url))
             # Terminated connections become free, and must be taken before HookHub reconnects.
             if not first.execute(TERMINATE).fetchall():
                 break
@@ -209,7 +207,7 @@ def hold_connections(context: RunContext) -> Iterator[None]:
 def kill_mid_fan_out(context: RunContext) -> None:
     """Kill the workers' children during a fan-out statement, which an advisory lock delays."""
     wait_until_up(context)
-    with psycopg.connect(context.database_url, autocommit=True) as connection:
+    with psycopg.connect(context.instance.database_url, autocommit=True) as connection:
         connection.execute(HAVE_FAN_OUTS_WAIT)
         connection.execute("SELECT pg_advisory_lock(%s)", [FAN_OUT_LOCK])
         try:
@@ -260,8 +258,8 @@ def wait_for_backends(connection: "psycopg.Connection[Any]") -> list[int]:
 
 def recover_postgres(context: RunContext) -> None:
     """Restart PostgreSQL if it is down, and wait until it accepts connections."""
-    context.servers.revive()
-    wait_for(lambda: can_connect(context.database_url), "PostgreSQL to recover", seconds=BACK_WITHIN_SECONDS)
+    context.instance.servers.revive()
+    wait_for(lambda: can_connect(context.instance.database_url), "PostgreSQL to recover", seconds=BACK_WITHIN_SECONDS)
 
 
 def can_connect(url: str) -> bool:
@@ -278,11 +276,11 @@ def revive(context: RunContext) -> None:
     since = time.time()
     # Missing since before anything was published.
     context.absences.append((context.forgotten_at[-1], since))
-    context.servers.revive()
+    context.instance.servers.revive()
     context.note("Redis started for the first time", since=since, kind="redis")
 
 
 def lose_redis(context: RunContext) -> None:
     """Stop Redis before any process connects to it."""
     context.forgotten_at.append(time.time())
-    kill_tree(context.servers.server("valkey"))
+    kill_all(with_descendants(context.instance.servers.process("valkey")))

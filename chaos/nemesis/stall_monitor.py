@@ -29,7 +29,7 @@ def watch_for_stalls(context: RunContext) -> Iterator[None]:
 def _watch(context: RunContext, is_over: threading.Event) -> None:
     while not is_over.is_set():
         try:
-            with psycopg.connect(context.database_url, autocommit=True, connect_timeout=5) as connection:
+            with psycopg.connect(context.instance.database_url, autocommit=True, connect_timeout=5) as connection:
                 connection.execute("CREATE TABLE IF NOT EXISTS chaos_pulse (at timestamptz)")
                 connection.execute("INSERT INTO chaos_pulse SELECT now() WHERE NOT EXISTS (SELECT FROM chaos_pulse)")
                 while not is_over.wait(EVERY_SECONDS):

@@ -22,5 +22,5 @@ def watch_web_server(context: RunContext) -> Iterator[None]:
 
 def _watch(context: RunContext, is_over: threading.Event) -> None:
     while not is_over.wait(EVERY_SECONDS):
-        if context.web_is_down_since is not None and context.is_web_up():
+        if context.web_is_down_since is not None and context.instance.is_ready():
             context.web_is_back(time.time())

@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 from redis import Redis, RedisError
 
-from bench.stage import free_port
 from hookhub.embedded import servers
 from hookhub.embedded.valkey import valkey_binary
 from hookhub.procfile import ROOT
-from tests.acceptance.crew import wait_until
+from testbed.processes import free_port, wait_for
 
 
 class Valkey(NamedTuple):
@@ -61,7 +60,7 @@ def valkey_of_a_deployment(folder: Path) -> Iterator[Valkey]:
         )
     url = f"redis://hookhub:{password}@127.0.0.1:{port}/0"
     try:
-        wait_until(lambda: answers(url), "Valkey")
+        wait_for(lambda: answers(url), "Valkey")
         yield Valkey(url, producer_url=f"redis://producer:{producer}@127.0.0.1:{port}/0")
     finally:
         process.terminate()

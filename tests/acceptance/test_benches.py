@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench.stage import ROOT
+from hookhub.procfile import ROOT
 
 pytestmark = pytest.mark.acceptance
 

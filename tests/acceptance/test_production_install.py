@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from bench.stage import free_port
 from hookhub.client import Client
 from hookhub.embedded import servers, service
 from hookhub.procfile import ROOT
 from hookhub.stream_client import StreamPublisher
-from tests.acceptance.crew import home_of_its_own, wait_until
+from testbed.processes import free_port, wait_for
+from testbed.servers import temporary_home
 from tests.acceptance.deployment import settings_of_a_deployment, valkey_of_a_deployment
 from tests.receiver import Receiver
 
@@ -90,7 +90,11 @@ def test_every_module_and_every_commands_help_loads_on_requirements_alone(progra
 
 
 def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: Receiver) -> None:
-    with home_of_its_own() as home, servers.running(home, redis=False), valkey_of_a_deployment(home) as valkey:
+    with (
+        temporary_home("hookhub-test-") as home,
+        servers.running(home, redis=False),
+        valkey_of_a_deployment(home) as valkey,
+    ):
         port = free_port()
         settings = settings_of_a_deployment(
             home, port=port, programs=programs, REDIS_URL=valkey.url, HOOKHUB_ALLOWED_NETWORKS="127.0.0.0/8"
@@ -106,17 +110,17 @@ def test_web_and_worker_deliver_on_requirements_alone(programs: Path, receiver: 
             running([*manage, "run", "web"], environment, log=home / "web.log"),
             running([*manage, "run", "worker"], environment, log=home / "worker.log"),
         ):
-            wait_until(lambda: service.is_ready(url), "the web server")
+            wait_for(lambda: service.is_ready(url), "the web server")
             with Client(url, key) as client:
                 # Any program with the password can send this; the worker must survive it, or nothing would be
                 # delivered.
                 with Redis.from_url(valkey.url) as redis:
                     redis.lpush("hookhub", b"x", b"{}", b'{"headers": {"task": ["deliveries.drain"]}}')
-                    wait_until(lambda: redis.llen("hookhub") == 0, "the worker to take what is no bell")
+                    wait_for(lambda: redis.llen("hookhub") == 0, "the worker to take what is no bell")
                 created = client.webhooks.create(receiver.url("/hook"), events=["push"], format="github")
                 client.publish("push", {"ref": "refs/heads/main"})
                 [arrived] = receiver.wait_for(1, seconds=90)
-                wait_until(lambda: client.webhooks.get(created["id"])["last_delivery_status"], "the result")
+                wait_for(lambda: client.webhooks.get(created["id"])["last_delivery_status"], "the result")
                 with StreamPublisher(valkey.producer_url) as publisher:
                     publisher.publish("push", {"ref": "refs/heads/through-the-stream"})
                 receiver.wait_for(2, seconds=90)

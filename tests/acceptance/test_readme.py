@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.stage import free_port
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
-from tests.acceptance.crew import home_of_its_own
+from testbed.processes import free_port
+from testbed.servers import temporary_home
 
 pytestmark = pytest.mark.acceptance
 
@@ -28,7 +28,7 @@ def test_the_readmes_blocks_work_one_after_the_other(tmp_path: Path) -> None:
     pasted = [block for block in blocks() if not any(word in block for word in running)]
     assert len(blocks()) - len(pasted) == len(running)
 
-    with home_of_its_own() as home:
+    with temporary_home("hookhub-test-") as home:
         environment = {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": ""}
         with service.running(port=free_port(), log=tmp_path / "up.log", environment=environment) as url:
             script = "\n".join(pasted).replace(".venv/bin/python manage.py", f"{sys.executable} {ROOT}/manage.py")

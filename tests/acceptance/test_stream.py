@@ -9,9 +9,11 @@ import pytest
 from redis import Redis
 
 from hookhub.client import Event
-from hookhub.embedded import servers, service
+from hookhub.embedded import service
 from hookhub.stream_client import DEFAULT_STREAM, StreamPublisher
-from tests.acceptance.crew import Crew, prepared_home, wait_until
+from testbed.instance import Instance
+from testbed.processes import wait_for
+from tests.acceptance.instances import running_instance
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.acceptance
@@ -22,19 +24,17 @@ AT_ONCE = 1500
 
 
 @pytest.fixture
-def crew() -> Iterator[Crew]:
+def instance() -> Iterator[Instance]:
     # A short lease, so that the entries of a killed worker are soon claimed again.
-    with prepared_home() as home, Crew(
-        home, HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="50"
-    ) as running:  # fmt: skip
+    with running_instance(HOOKHUB_LEASE="4", HOOKHUB_TIMEOUT="2", HOOKHUB_MAX_IN_FLIGHT="50") as running:
         yield running
 
 
 def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_twice(
-    crew: Crew, receiver: Receiver
+    instance: Instance, receiver: Receiver
 ) -> None:
-    crew.client.webhooks.create(receiver.url(), events=["*"])
-    redis = Redis.from_url(servers.redis_url(crew.home))
+    instance.client.webhooks.create(receiver.url(), events=["*"])
+    redis = Redis.from_url(instance.servers.redis_url)
     expected = orphaned = 0
 
     def in_hand() -> int:
@@ -42,16 +42,16 @@ def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_tw
 
     def hold_with_entries_in_hand() -> None:
         """Suspend the worker between reading a batch and deleting it from the stream."""
-        worker = psutil.Process(crew.running["worker"].pid)
+        worker = psutil.Process(instance.running["worker"].pid)
         while redis.xlen(DEFAULT_STREAM):
             worker.suspend()
             if in_hand():
                 return
             worker.resume()
 
-    with StreamPublisher(servers.redis_url(crew.home)) as hookhub:
+    with StreamPublisher(instance.servers.redis_url) as hookhub:
         hookhub.publish("push", "the first")
-        wait_until(lambda: crew.states() == {"delivered": 1}, "the first event")
+        wait_for(lambda: instance.states() == {"delivered": 1}, "the first event")
         for kill in range(KILLS):
             hookhub.publish_batch(Event("push", [kill, "helper", number]) for number in range(AT_ONCE // 2))
             # Like any other program: without the client, and with no id except the entry's.
@@ -63,20 +63,20 @@ def test_workers_killed_with_entries_in_hand_lose_nothing_and_publish_nothing_tw
                 writing.execute()
             expected += AT_ONCE // 2 * 2
             hold_with_entries_in_hand()
-            crew.kill("worker")
+            instance.kill("worker")
             orphaned += in_hand()
-            crew.start("worker")
+            instance.start("worker")
         redis.xadd(DEFAULT_STREAM, {"event": '{"type":"push"}'})
 
-    wait_until(lambda: redis.xlen(DEFAULT_STREAM) == 0, "the stream to be empty")
-    wait_until(lambda: crew.states() == {"delivered": expected + 1}, "every delivery")
+    wait_for(lambda: redis.xlen(DEFAULT_STREAM) == 0, "the stream to be empty")
+    wait_for(lambda: instance.states() == {"delivered": expected + 1}, "every delivery")
     assert orphaned
     arrived = Counter(request.body for request in list(receiver.received))
     assert len(arrived) == expected + 1
-    assert "1 dead-lettered" in service.run("stream", environment=crew.environment)
-    assert "data: is required" in service.run("stream", "refused", environment=crew.environment)
-    crew.check_ledger()
-    code = crew.stop("worker")
+    assert "1 dead-lettered" in service.run("stream", environment=instance.environment)
+    assert "data: is required" in service.run("stream", "refused", environment=instance.environment)
+    instance.check_ledger()
+    code = instance.stop("worker")
     assert code == 0
     assert redis.xinfo_consumers(DEFAULT_STREAM, "hookhub") != []
     redis.close()

@@ -12,10 +12,10 @@ import psutil
 import pytest
 import requests
 
-from bench.stage import free_port
 from hookhub.embedded import servers, service
 from hookhub.procfile import ROOT
-from tests.acceptance.crew import home_of_its_own, wait_until
+from testbed.processes import free_port, wait_for
+from testbed.servers import temporary_home
 from tests.acceptance.deployment import settings_of_a_deployment
 
 pytestmark = pytest.mark.acceptance
@@ -29,7 +29,7 @@ def settings_for(home: Path, **more: str) -> dict[str, str]:
 
 def first_key(log: Path) -> str:
     """Return the API key that the first `up` prints."""
-    wait_until(lambda: "API key" in log.read_text(), "the first key")
+    wait_for(lambda: "API key" in log.read_text(), "the first key")
     found = re.search(r"API key\s+(hh_\S+)", log.read_text())
     assert found is not None
     return found[1]
@@ -45,7 +45,7 @@ def servers_of(home: Path) -> list[psutil.Process]:
 
 
 def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_key_to_up() -> None:
-    with home_of_its_own() as home:
+    with temporary_home("hookhub-test-") as home:
         environment = {**os.environ, **settings_for(home)}
         done = subprocess.run([*MANAGE, "demo"], capture_output=True, text=True, env=environment, check=False)
 
@@ -66,7 +66,7 @@ def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_ke
 
 
 def test_up_finds_its_data_again_and_a_crash_blocks_nothing() -> None:
-    with home_of_its_own() as home:
+    with temporary_home("hookhub-test-") as home:
         log = home / "up.log"
         with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
             key = first_key(log)
@@ -102,12 +102,12 @@ def start_up(home: Path) -> tuple[subprocess.Popen[bytes], str]:
             stderr=log,
             start_new_session=True,
         )
-    wait_until(lambda: service.is_ready(f"http://127.0.0.1:{port}"), "up")
+    wait_for(lambda: service.is_ready(f"http://127.0.0.1:{port}"), "up")
     return process, f"http://127.0.0.1:{port}"
 
 
 def test_up_stops_cleanly_on_a_ctrl_c_to_the_whole_group() -> None:
-    with home_of_its_own() as home:
+    with temporary_home("hookhub-test-") as home:
         process, _ = start_up(home)
 
         # Like Ctrl-C in a terminal: every process of the foreground group gets it at the same time.
@@ -131,7 +131,7 @@ def test_a_port_that_is_taken_is_told_by_name_before_anything_is_started(tmp_pat
 
 
 def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
-    with home_of_its_own() as home, servers.running(home):
+    with temporary_home("hookhub-test-") as home, servers.running(home):
         port = free_port()
         own = settings_of_a_deployment(home, port=port)
         environment = {**os.environ, **own}
@@ -142,7 +142,7 @@ def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
         honcho = subprocess.Popen(["honcho", "start"], cwd=ROOT, env=environment, start_new_session=True)
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: service.is_ready(url), "the Procfile's web")
+            wait_for(lambda: service.is_ready(url), "the Procfile's web")
             wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
             refused = requests.post(
                 f"{url}/v1/webhooks", json=wanted, headers={"Authorization": f"Bearer {key}"}, timeout=10

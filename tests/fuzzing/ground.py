@@ -8,9 +8,10 @@ from typing import Any
 
 import requests
 
-from bench.hostile import WITHOUT_LIMITS
 from hookhub.embedded import service
-from tests.acceptance.crew import Crew, prepared_home, wait_until
+from testbed.instance import WITHOUT_LIMITS, Instance
+from testbed.processes import wait_for
+from tests.acceptance.instances import running_instance
 from tests.fuzzing import rows
 from tests.receiver import Receiver
 
@@ -36,29 +37,26 @@ def running() -> Iterator[Ground]:
 
     Deliveries are only made while the rows are created: generated URLs may lead anywhere.
     """
-    with prepared_home() as home, Receiver() as receiver:
-        crew = Crew(home, **LIMITS)
-        crew.rewrite = lambda command: command.replace("config.asgi", "tests.fuzzing.asgi")
-        with crew:
-            create_key = partial(service.run, "create_api_key", environment=crew.environment)
-            create_key("--organization", rows.SPARE, "--create-organization")
-            operator_key = create_key("--operator", "--scope", "master").strip()
-            made = rows.make(partial(_call, crew), receiver, deliver=partial(_wait_for_deliveries, crew))
-            assert crew.stop("worker") == 0
-            environment = rows.environment(made, key=crew.key, operator_key=operator_key)
-            yield Ground(crew.url, crew.key, environment)
+    with Receiver() as receiver, running_instance(asgi="tests.fuzzing.asgi", **LIMITS) as instance:
+        create_key = partial(service.run, "create_api_key", environment=instance.environment)
+        create_key("--organization", rows.SPARE, "--create-organization")
+        operator_key = create_key("--operator", "--scope", "master").strip()
+        made = rows.make(partial(_call, instance), receiver, deliver=partial(_wait_for_deliveries, instance))
+        assert instance.stop("worker") == 0
+        environment = rows.environment(made, key=instance.key, operator_key=operator_key)
+        yield Ground(instance.url, instance.key, environment)
 
 
-def _call(crew: Crew, method: str, path: str, body: object = None) -> Any:
-    headers = {"Authorization": f"Bearer {crew.key}"}
-    response = requests.request(method, crew.url + path, json=body, headers=headers, timeout=30)
+def _call(instance: Instance, method: str, path: str, body: object = None) -> Any:
+    headers = {"Authorization": f"Bearer {instance.key}"}
+    response = requests.request(method, instance.url + path, json=body, headers=headers, timeout=30)
     response.raise_for_status()
     return response.json()
 
 
-def _wait_for_deliveries(crew: Crew) -> None:
+def _wait_for_deliveries(instance: Instance) -> None:
     def are_over() -> bool:
-        states = crew.states()
+        states = instance.states()
         return bool(states) and not {"pending", "sending"} & states.keys()
 
-    wait_until(are_over, "the deliveries")
+    wait_for(are_over, "the deliveries")

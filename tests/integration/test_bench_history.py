@@ -10,12 +10,13 @@ from django.utils import timezone
 from psycopg import conninfo
 
 from bench import history
-from bench.stage import Stage
 from deliveries import pipeline
 from deliveries.maintenance import invariants
 from deliveries.models import Attempt, Delivery, Event, Webhook
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
+from testbed.instance import Instance
+from testbed.servers import ORGANIZATION, Servers
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, deliver_due
 
@@ -25,7 +26,7 @@ SIX_HOURS = timedelta(hours=6)
 @pytest.mark.django_db(transaction=True)
 def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Sender) -> None:
     now = timezone.now()
-    forge = Forge.make(receiver, slug="bench")
+    forge = Forge.make(receiver, slug=ORGANIZATION)
     receiver.answers["/fail"] = Answer(500)
     forge.webhook(now=now, path="/fail", events=["fail"], retry_schedule=[SIX_HOURS.total_seconds()])
     forge.webhook(now=now, events=["model"])
@@ -34,14 +35,16 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
     deliver_due(sender, now=now)
     own = connection.settings_dict
     database = conninfo.make_conninfo(dbname=own["NAME"], user=own["USER"], host=own["HOST"], port=own["PORT"])
-    bench = Stage(Path("/nowhere"), "", database, {"HOOKHUB_ENCRYPTION_KEYS": settings.HOOKHUB_ENCRYPTION_KEYS[0]})
+    nowhere = Path("/nowhere")
+    servers = Servers(nowhere, database_url=database)
+    bench = Instance(servers, logs=nowhere, HOOKHUB_ENCRYPTION_KEYS=settings.HOOKHUB_ENCRYPTION_KEYS[0])
     said: list[str] = []
 
     try:
         history.add_crowd(bench, 8)
-        history.live(bench, history.FINISHED, deliveries=80, webhooks=8, tell=said.append)
-        history.live(bench, history.RETRIES, deliveries=40, webhooks=8, tell=said.append)
-        history.settle_down(bench)
+        history.write_era(bench, history.FINISHED, deliveries=80, webhooks=8, tell=said.append)
+        history.write_era(bench, history.RETRIES, deliveries=40, webhooks=8, tell=said.append)
+        history.vacuum(bench)
     finally:
         with connection.cursor() as cursor:
             cursor.execute("DROP TABLE IF EXISTS crowd, bench_repository")

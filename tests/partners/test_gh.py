@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.acceptance.crew import Crew, prepared_home, wait_until
+from testbed.instance import Instance
+from testbed.processes import wait_for
+from tests.acceptance.instances import running_instance
 from tests.certificates import Identity
 from tests.partners.github_clients import GH
 from tests.partners.tls_front import tls_before
@@ -56,22 +58,24 @@ class CommandLine:
 
 
 @pytest.fixture(scope="module")
-def crew() -> Iterator[Crew]:
-    with prepared_home() as home, Crew(home, HOOKHUB_BEHIND_TLS_PROXY="1", HOOKHUB_ALLOW_PRIVATE_TARGETS="1") as crew:
-        authorized = {"Authorization": f"Bearer {crew.key}"}
-        made = requests.post(f"{crew.url}/v1/repositories", json={"name": "widgets"}, headers=authorized, timeout=30)
+def instance() -> Iterator[Instance]:
+    with running_instance(HOOKHUB_BEHIND_TLS_PROXY="1", HOOKHUB_ALLOW_PRIVATE_TARGETS="1") as instance:
+        authorized = {"Authorization": f"Bearer {instance.key}"}
+        made = requests.post(
+            f"{instance.url}/v1/repositories", json={"name": "widgets"}, headers=authorized, timeout=30
+        )
         assert made.status_code == 201
-        yield crew
+        yield instance
 
 
 @pytest.fixture(params=VERSIONS, ids=["pinned", "of the system"][: len(VERSIONS)])
-def gh(request: pytest.FixtureRequest, crew: Crew, tmp_path: Path) -> Iterator[CommandLine]:
+def gh(request: pytest.FixtureRequest, instance: Instance, tmp_path: Path) -> Iterator[CommandLine]:
     authority = Identity.make(tmp_path / "authority.pem", "Test authority")
     server = Identity.make(tmp_path / "server.pem", "127.0.0.1", issuer=authority, address="127.0.0.1")
-    with tls_before(crew.port, server.server_context()) as port:
+    with tls_before(instance.port, server.server_context()) as port:
         environment = {
             "PATH": os.environ["PATH"], "HOME": str(tmp_path), "GH_CONFIG_DIR": str(tmp_path / "gh"),
-            "SSL_CERT_FILE": str(authority.path), "GH_HOST": f"127.0.0.1:{port}", "GH_ENTERPRISE_TOKEN": crew.key,
+            "SSL_CERT_FILE": str(authority.path), "GH_HOST": f"127.0.0.1:{port}", "GH_ENTERPRISE_TOKEN": instance.key,
             "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1",
         }  # fmt: skip
         yield CommandLine(request.param, environment)
@@ -102,7 +106,7 @@ def test_a_hooks_life(gh: CommandLine) -> None:
         assert gh.api("--method", "PATCH", path, "-f", "add_events[]=issues")["events"] == ["push", "issues"]
         assert gh.api("--method", "PATCH", f"{path}/config", "-f", "content_type=form")["content_type"] == "form"
         assert gh.api("--method", "POST", f"{path}/pings") is None
-        wait_until(lambda: gh.api(f"{path}/deliveries"), "the ping in the log")
+        wait_for(lambda: gh.api(f"{path}/deliveries"), "the ping in the log")
         [delivery] = gh.api(f"{path}/deliveries")
         assert (delivery["event"], delivery["status"]) == ("ping", "OK")
         whole = gh.api(f"{path}/deliveries/{delivery['id']}")

@@ -9,10 +9,10 @@ import pytest
 from bench import report, scale, steady
 from bench.__main__ import BENCHES
 from bench.fanout import Round, figures
-from bench.latency import percentiles
-from bench.receiver import facts_of, length_of
-from bench.stage import Memory
+from bench.receiver import delivery_id_of, planned_at_of
 from bench.tables import COLUMNS, place, shown, table, tables
+from testbed.receiver import content_length
+from testbed.sampling import Memory, percentiles
 
 REQUEST = (
     b"POST /ok HTTP/1.1\r\nHost: 127.0.0.1:1\r\nwebhook-id: 0190-aa\r\nContent-Length: 61\r\n\r\n"
@@ -28,13 +28,14 @@ def test_percentiles_are_milliseconds_between_the_samples() -> None:
 
 
 def test_the_receiver_reads_what_it_needs_of_a_request() -> None:
-    head, _, _ = REQUEST.partition(b"\r\n\r\n")
+    head, _, body = REQUEST.partition(b"\r\n\r\n")
 
-    assert facts_of(REQUEST, len(head)) == (b"0190-aa", 12.5)
-    assert facts_of(REQUEST.replace(b'"t"', b'"u"'), len(head)) == (b"0190-aa", 0.0)
-    assert length_of(head) == 61
-    assert length_of(head.partition(b"\r\nContent-Length")[0]) == 0
-    assert length_of(b"GET /report HTTP/1.1\r\nHost: x") == 0
+    assert delivery_id_of(head) == b"0190-aa"
+    assert planned_at_of(body) == 12.5
+    assert planned_at_of(body.replace(b'"t"', b'"u"')) == 0.0
+    assert content_length(head) == 61
+    assert content_length(head.partition(b"\r\nContent-Length")[0]) == 0
+    assert content_length(b"GET /report HTTP/1.1\r\nHost: x") == 0
 
 
 def plan(**changed: float) -> steady.Plan:
@@ -50,7 +51,7 @@ def test_a_steady_load_is_batches_of_events_that_tell_when_they_were_meant_to_be
     events = []
     for number, request in enumerate(requests):
         head, _, body = request.partition(b"\r\n\r\n")
-        assert length_of(head) == len(body)
+        assert content_length(head) == len(body)
         assert b"Authorization: Bearer hh_key" in head
         events.append([json.loads(line) for line in body.split(b"\n")])
         assert {event["data"]["t"] for event in events[-1]} == {10.25 + number}
@@ -153,7 +154,7 @@ def test_figures_are_written_for_people() -> None:
 
 
 def a_document() -> str:
-    begin, end = report.marks("latency")
+    begin, end = report.markers("latency")
     return f"# Title\n\nProse before.\n\n{begin}\nold figures\n{end}\n\nProse after, with | a pipe.\n"
 
 
@@ -167,7 +168,7 @@ def test_new_figures_leave_the_prose_as_it_is() -> None:
 
 @pytest.mark.parametrize("broken", [a_document().replace("latency", "other"), a_document().replace("end of", "")])
 def test_a_document_without_a_place_for_the_figures_is_refused(broken: str) -> None:
-    with pytest.raises(report.MarksMissing, match="figures of latency"):
+    with pytest.raises(report.MarkersMissing, match="figures of latency"):
         report.replace(broken, {"latency": "new figures"})
 
 
@@ -178,7 +179,7 @@ def test_a_failing_bench_keeps_its_figures_and_does_not_keep_the_others_from_the
         raise RuntimeError("timed out after 5 s")
 
     document = tmp_path / "benchmarks.md"
-    [(begin, end), (other, other_end), (about, about_end)] = map(report.marks, ["latency", "memory", report.MACHINE])
+    [(begin, end), (other, other_end), (about, about_end)] = map(report.markers, ["latency", "memory", report.MACHINE])
     document.write_text(f"A\n{begin}\nold\n{end}\nB\n{other}\nold\n{other_end}\nC\n{about}\n{about_end}\n")
     monkeypatch.setattr(
         report, "BENCHES", {"latency": fail, "memory": lambda seconds, tell: {"in_flight": round(seconds)}}

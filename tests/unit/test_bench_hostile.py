@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.hostile import faults_in
+from bench.hostile import failures_in
 
 WELL: dict[str, Any] = {
     "health_checks": 50,
@@ -16,7 +16,7 @@ WELL: dict[str, Any] = {
 
 
 def test_a_run_in_which_all_are_served_has_no_faults() -> None:
-    assert faults_in(WELL) == []
+    assert failures_in(WELL) == []
 
 
 @pytest.mark.parametrize(
@@ -49,4 +49,4 @@ def test_a_run_in_which_all_are_served_has_no_faults() -> None:
     ],
 )
 def test_what_was_not_served_is_named(changes: dict[str, Any], fault: str) -> None:
-    assert faults_in({**WELL, **changes}) == [fault]
+    assert failures_in({**WELL, **changes}) == [fault]

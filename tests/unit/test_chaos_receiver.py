@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from chaos.workload.receiver import Receiver, length_of_body, read_head
+from chaos.workload.receiver import ScriptedReceiver, read_head
+from testbed.receiver import content_length
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = b'{"type":"push","data":{"k":"1-single-7"}}'
@@ -22,10 +23,10 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def receiver(log: Path) -> Iterator[Receiver]:
+def receiver(log: Path) -> Iterator[ScriptedReceiver]:
     opened = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    made = Receiver(opened)
-    made.learn({"secrets": {"/steady": SECRET}})
+    made = ScriptedReceiver(opened)
+    made.configure({"secrets": {"/steady": SECRET}})
     yield made
     os.close(opened)
 
@@ -45,7 +46,9 @@ def written(log: Path) -> dict[str, Any]:
     return dict(json.loads(line))
 
 
-def test_a_body_cut_short_and_signed_as_it_is_is_written_down_as_validly_signed(receiver: Receiver, log: Path) -> None:
+def test_a_body_cut_short_and_signed_as_it_is_is_logged_as_validly_signed(
+    receiver: ScriptedReceiver, log: Path
+) -> None:
     cut = BODY[:-9]
 
     assert receiver.take("/steady", signed(cut), cut) == "200"
@@ -65,7 +68,7 @@ def test_a_body_cut_short_and_signed_as_it_is_is_written_down_as_validly_signed(
     ids=["signature of another form", "signature that is no base64", "endless time", "no id", "body that is no text"],
 )
 def test_whatever_the_verifier_trips_over_is_written_down_as_invalid(
-    receiver: Receiver, log: Path, headers: dict[str, str], body: bytes
+    receiver: ScriptedReceiver, log: Path, headers: dict[str, str], body: bytes
 ) -> None:
     assert receiver.take("/steady", signed(body) | headers, body) == "200"
 
@@ -75,5 +78,7 @@ def test_whatever_the_verifier_trips_over_is_written_down_as_invalid(
 def test_a_request_without_a_path_or_with_a_length_that_is_no_number_is_still_one() -> None:
     assert read_head(b"nonsense\r\n\r\n") == ("", {})
     assert read_head(b"POST /steady HTTP/1.1\r\nWebhook-Id:  a\r\n\r\n") == ("/steady", {"webhook-id": "a"})
-    assert [length_of_body({"content-length": outcome}) for outcome in ("12", "-1", "²", "many")] == [12, 0, 0, 0]
-    assert length_of_body({}) == 0
+    heads = [f"POST / HTTP/1.1\r\ncontent-Length: {text}".encode() for text in ("12", "-1", "²", "many")]
+    lengths = [content_length(head) for head in heads]
+    assert lengths == [12, 0, 0, 0]
+    assert content_length(b"POST / HTTP/1.1") == 0
