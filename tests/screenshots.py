@@ -9,11 +9,11 @@ from pathlib import Path
 import requests
 from playwright.sync_api import Page
 
-from bench.stage import free_port
 from hookhub.client import Client
 from hookhub.embedded import service
 from hookhub.procfile import ROOT
-from testbed.servers import home_of_its_own
+from testbed.processes import free_port
+from testbed.servers import temporary_home
 from tests import chromium
 from tests.receiver import Answer, Receiver
 
@@ -68,7 +68,11 @@ def take(page: Page, name: str) -> None:
 
 
 def main() -> None:
-    with home_of_its_own("hookhub-pictures-") as home, tempfile.TemporaryDirectory() as folder, Receiver() as receiver:
+    with (
+        temporary_home("hookhub-screenshots-") as home,
+        tempfile.TemporaryDirectory() as folder,
+        Receiver() as receiver,
+    ):
         environment = {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": ""}
         log = Path(folder) / "up.log"
         with service.running("--no-first-steps", port=free_port(), log=log, environment=environment) as url:
