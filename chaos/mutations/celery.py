@@ -3,9 +3,9 @@
 import faulthandler
 import signal
 
-from chaos.mutations import patches
+from chaos.mutations import clock, patches
 
-patches.set_clock_wrong()
+clock.set_clock_wrong()
 # Lets the harness dump the threads of a process that does not stop in time; children inherit it.
 faulthandler.register(signal.SIGUSR2)
 
@@ -14,7 +14,7 @@ import django
 from config.celery import app
 
 django.setup()
-patches.prove_clock_wrong()
+clock.prove_clock_wrong()
 patches.apply()
 
 __all__ = ["app"]

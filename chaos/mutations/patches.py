@@ -5,53 +5,18 @@ Only the entry points beside this module apply them, by the name in CHAOS_BUG.
 
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from chaos.workload.events import LONG
 
-BUG, CLOCK = "CHAOS_BUG", "CHAOS_CLOCK_SECONDS"
+BUG = "CHAOS_BUG"
 # Under the mutations that act too early, the event is stored this much later than announced.
 AHEAD = timedelta(seconds=0.5)
-# Tolerance for the time between two clock readings.
-CLOCK_SLACK = timedelta(seconds=60)
-
-
-def set_clock_wrong() -> None:
-    """Shift this process's clock by CHAOS_CLOCK_SECONDS; call it before anything else is imported."""
-    off = float(os.environ.get(CLOCK, "0"))
-    if not off:
-        return
-    right_time = time.time
-
-    class WrongDatetime(datetime):
-        @classmethod
-        def now(cls, tz: tzinfo | None = None) -> "WrongDatetime":
-            return super().now(tz) + timedelta(seconds=off)
-
-        @classmethod
-        def utcnow(cls) -> "WrongDatetime":
-            return super().utcnow() + timedelta(seconds=off)
-
-    time.time = lambda: right_time() + off
-    vars(sys.modules["datetime"])["datetime"] = WrongDatetime
-
-
-def prove_clock_wrong() -> None:
-    """Raise RuntimeError unless Django's clock is off by CHAOS_CLOCK_SECONDS; Django must be set up."""
-    from django.utils import timezone
-
-    wanted = float(os.environ.get(CLOCK, "0"))
-    for told in (time.time(), timezone.now().timestamp()):
-        # ``clock_gettime`` reads the system clock, which the patches above do not affect.
-        off = told - time.clock_gettime(time.CLOCK_REALTIME)
-        if abs(off - wanted) > CLOCK_SLACK.total_seconds():
-            raise RuntimeError(f"the clock is off by {off:.1f} s instead of {wanted:g} s")
 
 
 def apply() -> None:

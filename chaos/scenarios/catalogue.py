@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from chaos.mutations.patches import CLOCK
+from chaos.mutations.clock import CLOCK
 from chaos.scenarios.scenario import FAILING, FLAKY, NARROW, SLOW, STEADY, USUAL, Scenario, Subscriber
 from chaos.workload.behaviour import ReceiverBehaviour
 from deliveries.failpoints import FAILPOINTS

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from chaos.mutations import patches
+from chaos.mutations import clock, patches
 from chaos.scenarios.mutants import CONTROLS, MUTANTS
 from chaos.setup import rewritten
 from hookhub import procfile
@@ -23,23 +23,23 @@ def test_a_command_into_which_nothing_can_be_built_is_not_started_as_it_is() -> 
 
 
 def test_a_clock_that_should_be_wrong_and_is_right_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(patches.CLOCK, "3600")
+    monkeypatch.setenv(clock.CLOCK, "3600")
 
     with pytest.raises(RuntimeError, match=r"the clock is off by -?0\.0 s instead of 3600 s"):
-        patches.prove_clock_wrong()
+        clock.prove_clock_wrong()
 
 
 def test_a_clock_that_is_wrong_for_half_of_the_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     right_time = time.time
-    monkeypatch.setenv(patches.CLOCK, "3600")
+    monkeypatch.setenv(clock.CLOCK, "3600")
     monkeypatch.setattr(time, "time", lambda: right_time() + 3600)
 
     with pytest.raises(RuntimeError, match="instead of 3600 s"):
-        patches.prove_clock_wrong()
+        clock.prove_clock_wrong()
 
 
 def test_a_clock_is_right_by_default() -> None:
-    patches.prove_clock_wrong()
+    clock.prove_clock_wrong()
 
 
 def test_each_mutation_has_a_scenario_and_each_of_those_a_control() -> None:
