@@ -84,8 +84,8 @@ class Attack:
     def create_webhooks(self) -> None:
         """Create webhooks with host names that no nameserver answers, whatever the responses are."""
         while not self.stop.is_set():
-            wanted = {"url": f"https://{uuid.uuid4().hex}{SUFFIX}/", "events": ["other"]}
-            status = self.post("/v1/webhooks", json.dumps(wanted).encode(), "application/json", source=CREATOR)
+            webhook = {"url": f"https://{uuid.uuid4().hex}{SUFFIX}/", "events": ["other"]}
+            status = self.post("/v1/webhooks", json.dumps(webhook).encode(), "application/json", source=CREATOR)
             self.count(f"webhooks {status}")
 
 

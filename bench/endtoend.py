@@ -26,7 +26,7 @@ LATE_SECONDS, LATE_PART = 0.15, 0.05
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """One way to publish: the arguments for bench.publisher."""
 
     name: str
@@ -70,26 +70,26 @@ class LoadTest:
         """Return the name of its stream of published events."""
         return f"{self.instance.environment['HOOKHUB_QUEUE']}:events"
 
-    def ways(self) -> list[Way]:
+    def routes(self) -> list[Route]:
         """Return all ways to publish: one event per request, batches, and the stream in Redis."""
         api = (self.instance.url, "--key", self.instance.key)
         stream = (self.instance.servers.redis_url, "--stream", self.stream)
-        return [Way("single", api, 1), Way("batch", api, BATCH), Way("stream", stream, BATCH)]
+        return [Route("single", api, 1), Route("batch", api, BATCH), Route("stream", stream, BATCH)]
 
     def is_busy(self) -> bool:
         """Return whether any event is in the stream, not fanned out, or not delivered."""
         with self.instance.servers.redis() as redis:
             return bool(redis.xlen(self.stream)) or self.instance.unsettled()
 
-    def load(self, way: Way, *, rate: float, seconds: float, most: int = 0) -> Run:
+    def load(self, route: Route, *, rate: float, seconds: float, most: int = 0) -> Run:
         """Publish at a rate (0: as fast as accepted), wait until everything is settled, and return the result.
 
         With ``most``, publishing ends after about that many events.
         """
         self.receiver.reset()
-        options = {"--events": way.events, "--rate": rate, "--seconds": seconds, "--kinds": KINDS, "--most": most}
+        options = {"--events": route.events, "--rate": rate, "--seconds": seconds, "--kinds": KINDS, "--most": most}
         words = [str(word) for option in options.items() for word in option]
-        result = run_module("bench.publisher", *way.target, *words)
+        result = run_module("bench.publisher", *route.target, *words)
         if wrong := result["refused"] + result["broken"] + result["unanswered"]:
             raise RuntimeError(f"{wrong} requests were not accepted")
         wait_for(lambda: not self.is_busy(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.1)
@@ -122,10 +122,10 @@ def run(seconds: float, log: Log) -> dict[str, object]:
             instance.client.webhooks.create(receiver.url(), events=[f"push.{kind:02d}"])
         load_test = LoadTest(instance, receiver)
         log(f"{IDLE_PER_S} events per second …")
-        idle = load_test.load(load_test.ways()[0], rate=IDLE_PER_S, seconds=max(3.0, share))
+        idle = load_test.load(load_test.routes()[0], rate=IDLE_PER_S, seconds=max(3.0, share))
         figures["idle_p50_ms"] = in_ms(percentile(idle.latencies, 50))
-        for way in load_test.ways():
-            figures |= measure(load_test, way, seconds=share, log=log)
+        for route in load_test.routes():
+            figures |= measure(load_test, route, seconds=share, log=log)
         instance.check_ledger()
     figures["events"] = sum(one.accepted for one in load_test.runs)
     figures["lost"] = sum(one.accepted - one.distinct for one in load_test.runs)
@@ -133,25 +133,25 @@ def run(seconds: float, log: Log) -> dict[str, object]:
     return figures
 
 
-def measure(load_test: LoadTest, way: Way, *, seconds: float, log: Log) -> dict[str, object]:
+def measure(load_test: LoadTest, route: Route, *, seconds: float, log: Log) -> dict[str, object]:
     """Measure one way of publishing: its highest sustained rate, and the latencies at half and at 80 % of it."""
-    best = highest(load_test, way, seconds=seconds, log=log)
-    figures: dict[str, object] = {f"{way.name}_sustained_per_s": round(best)}
+    best = highest(load_test, route, seconds=seconds, log=log)
+    figures: dict[str, object] = {f"{route.name}_sustained_per_s": round(best)}
     for part, suffix in ((0.5, "half"), (0.8, "80")):
-        found = load_test.load(way, rate=best * part, seconds=seconds)
-        figures |= {f"{way.name}_{name}": ms for name, ms in percentiles(found.latencies, f"_at_{suffix}").items()}
-    log(f"{way.name}: {figures}")
+        found = load_test.load(route, rate=best * part, seconds=seconds)
+        figures |= {f"{route.name}_{name}": ms for name, ms in percentiles(found.latencies, f"_at_{suffix}").items()}
+    log(f"{route.name}: {figures}")
     return figures
 
 
-def highest(load_test: LoadTest, way: Way, *, seconds: float, log: Log) -> float:
+def highest(load_test: LoadTest, route: Route, *, seconds: float, log: Log) -> float:
     """Return the highest rate tried, in events per second, that HookHub sustains."""
-    log(f"{way.name}: {PROBE:,} events as fast as HookHub accepts them …")
-    probe = load_test.load(way, rate=0, seconds=PATIENCE_SECONDS, most=PROBE)
+    log(f"{route.name}: {PROBE:,} events as fast as HookHub accepts them …")
+    probe = load_test.load(route, rate=0, seconds=PATIENCE_SECONDS, most=PROBE)
     rate = 0.7 * probe.accepted / (probe.seconds + probe.trailing)
     kept_up, fell_behind = 0.0, float("inf")
     for _ in range(TRIES):
-        found = load_test.load(way, rate=rate, seconds=seconds)
+        found = load_test.load(route, rate=rate, seconds=seconds)
         verdict = "kept up" if found.kept_up else "fell behind"
         log(f"  {rate:,.0f} events per second: {verdict}, p99 {in_ms(percentile(found.latencies, 99))} ms")
         if found.kept_up:

@@ -90,10 +90,10 @@ def connected(instance: Instance) -> Iterator[Connection]:
 
 def check_space(instance: Instance, deliveries: int) -> None:
     """Raise RuntimeError if this many deliveries would not fit on the disk."""
-    free, wanted = shutil.disk_usage(instance.logs).free, deliveries * BYTES_EACH
-    if free < wanted:
+    free, needed = shutil.disk_usage(instance.logs).free, deliveries * BYTES_EACH
+    if free < needed:
         raise RuntimeError(
-            f"{deliveries:,} deliveries need {wanted / 1e9:.1f} GB in {instance.logs}, which has {free / 1e9:.1f} GB; "
+            f"{deliveries:,} deliveries need {needed / 1e9:.1f} GB in {instance.logs}, which has {free / 1e9:.1f} GB; "
             "set TMPDIR to a directory on a larger disk, or BENCH_ROWS to a smaller number"
         )
 
@@ -179,10 +179,10 @@ def era_statement(
         **era.deliveries,
     }
     of_attempts = {
-        "id": "deliveries_uuid7(owed.first_attempt_at)",
-        "delivery_id": "owed.id",
-        "webhook_id": "owed.webhook_id",
-        "started_at": "owed.first_attempt_at",
+        "id": "deliveries_uuid7(inserted.first_attempt_at)",
+        "delivery_id": "inserted.id",
+        "webhook_id": "inserted.webhook_id",
+        "started_at": "inserted.first_attempt_at",
     }
     times = f"(SELECT n, {moment} AS at FROM generate_series({span[0]}, {span[1]}) AS n) AS times"
     source = f"{times} JOIN crowd ON crowd.place = n * {era.fan_out} % {webhooks}"
@@ -191,11 +191,11 @@ def era_statement(
         connection, "deliveries_delivery", one=f"id = '{one[0]}'", source=era.reached, replaced=of_deliveries
     )
     attempts = copy_statement(
-        connection, "deliveries_attempt", one=f"delivery_id = '{one[0]}'", source="owed", replaced=of_attempts
+        connection, "deliveries_attempt", one=f"delivery_id = '{one[0]}'", source="inserted", replaced=of_attempts
     )
     return (
         f"WITH made AS ({events} RETURNING id, repository_id, type, accepted_at),"
-        f" owed AS ({deliveries} RETURNING id, webhook_id, first_attempt_at) {attempts}"
+        f" inserted AS ({deliveries} RETURNING id, webhook_id, first_attempt_at) {attempts}"
     )
 
 

@@ -14,7 +14,7 @@ REPOSITORIES = 50
 # Of ten webhooks that an event reaches, this many belong to its repository and the others to the organization.
 NEAR = 3
 # Events between two progress messages.
-TOLD_EVERY = 5000
+LOG_EVERY = 5000
 
 
 def payload(size: int) -> dict[str, object]:
@@ -60,10 +60,10 @@ def events(count: int, *, size: int, fan_out: int) -> Iterator[Event]:
         yield Event(f"push.{topic}", data, repository=f"repository-{repository}")
 
 
-def publish(instance: Instance, wanted: Iterator[Event], log: Log) -> int:
+def publish(instance: Instance, events: Iterator[Event], log: Log) -> int:
     """Publish events and print progress; return their number."""
     done = 0
-    while part := list(islice(wanted, TOLD_EVERY)):
+    while part := list(islice(events, LOG_EVERY)):
         instance.client.publish_batch(part)
         done += len(part)
         log(f"  {done:,} events accepted")

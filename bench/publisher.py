@@ -50,16 +50,16 @@ class Events:
         self._made = 0
         self.size = len(self.make(0.0)[0])
 
-    def make(self, meant_at: float) -> list[bytes]:
+    def make(self, planned_at: float) -> list[bytes]:
         """Return the events of the next request; all have the same size."""
         first, self._made = self._made, self._made + self._shape.events
-        return [self._event % (number % self._shape.kinds, number, meant_at) for number in range(first, self._made)]
+        return [self._event % (number % self._shape.kinds, number, planned_at) for number in range(first, self._made)]
 
 
 class Requests(Protocol):
     """A source of requests for a Publisher."""
 
-    def write(self, meant_at: float) -> bytes:
+    def write(self, planned_at: float) -> bytes:
         """Return the next request."""
 
 
@@ -75,9 +75,9 @@ class Posts:
             f"Content-Length: {length}\r\n\r\n"
         ).encode()
 
-    def write(self, meant_at: float) -> bytes:
+    def write(self, planned_at: float) -> bytes:
         """Return the next request."""
-        return self._head + b"\n".join(self._events.make(meant_at))
+        return self._head + b"\n".join(self._events.make(planned_at))
 
 
 def was_accepted(answer: bytes) -> bool | None:
@@ -99,9 +99,9 @@ class Entries:
             len(name), name, self._events.size,
         )  # fmt: skip
 
-    def write(self, meant_at: float) -> bytes:
+    def write(self, planned_at: float) -> bytes:
         """Return the next commands."""
-        return b"".join([self._head + event + b"\r\n" for event in self._events.make(meant_at)])
+        return b"".join([self._head + event + b"\r\n" for event in self._events.make(planned_at)])
 
 
 def was_appended(answer: bytes, *, count: int) -> bool | None:
@@ -118,7 +118,7 @@ class Connection:
     """A connection and its current request."""
 
     socket: socket.socket
-    meant_at: float = 0
+    planned_at: float = 0
     unsent: bytes = b""
     answer: bytes = b""
 
@@ -133,7 +133,7 @@ class Publisher:
     url: str
     requests: Requests
     connections: int
-    judge: Callable[[bytes], bool | None] = was_accepted
+    accepts: Callable[[bytes], bool | None] = was_accepted
     latencies: list[float] = field(default_factory=list)
     refused: int = 0
     broken: int = 0
@@ -188,8 +188,8 @@ class Publisher:
         made.setblocking(False)
         return Connection(made)
 
-    def _send(self, connection: Connection, meant_at: float) -> None:
-        connection.meant_at, connection.unsent, connection.answer = meant_at, self.requests.write(meant_at), b""
+    def _send(self, connection: Connection, planned_at: float) -> None:
+        connection.planned_at, connection.unsent, connection.answer = planned_at, self.requests.write(planned_at), b""
         self._waiting[connection.fileno()] = connection
         self._continue_sending(connection)
 
@@ -222,11 +222,11 @@ class Publisher:
             self._reconnect(connection)
             return
         connection.answer += chunk
-        verdict = self.judge(connection.answer)
+        verdict = self.accepts(connection.answer)
         if verdict is None:
             return
         if verdict:
-            self.latencies.append(time.monotonic() - connection.meant_at)
+            self.latencies.append(time.monotonic() - connection.planned_at)
         else:
             self.refused += 1
             print(connection.answer[:500].decode(errors="replace"), file=sys.stderr)
@@ -259,7 +259,7 @@ def main() -> None:
     requests: Requests = Entries(options.stream, shape) if options.stream else Posts(options.url, options.key, shape)
     publisher = Publisher(options.url, requests, options.connections)
     if options.stream:
-        publisher.judge = lambda answer: was_appended(answer, count=options.events)
+        publisher.accepts = lambda answer: was_appended(answer, count=options.events)
     begun_at = time.monotonic()
     publisher.publish(
         every=options.events / options.rate if options.rate else 0,

@@ -45,8 +45,8 @@ def main() -> None:
     parser.add_argument("--document", type=Path, default=DOCUMENT, help="the file to update")
     options = parser.parse_args()
     names = options.name or sorted(BENCHES)
-    if strange := set(names) - BENCHES.keys():
-        parser.error(f"unknown benchmark: {', '.join(sorted(strange))}; choose from {', '.join(sorted(BENCHES))}")
+    if unknown := set(names) - BENCHES.keys():
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from {', '.join(sorted(BENCHES))}")
     try:
         # Fail before minutes are spent on measuring.
         replace(options.document.read_text(), dict.fromkeys([MACHINE, *names], ""))

@@ -31,8 +31,8 @@ def copy_statement(
     leaves a column to its default.
     """
     own = {name: replaced.get(name, f"sample.{name}") for name in columns_of(connection, table)}
-    if strange := replaced.keys() - own.keys():
-        raise ValueError(f"{table} has no column {', '.join(sorted(strange))}")
+    if unknown := replaced.keys() - own.keys():
+        raise ValueError(f"{table} has no column {', '.join(sorted(unknown))}")
     kept = {name: expression for name, expression in own.items() if expression != "DEFAULT"}
     return (
         f"INSERT INTO {table} ({', '.join(kept)}) SELECT {', '.join(kept.values())} "

@@ -64,7 +64,7 @@ class Mix:
         self.published = [0] * len(plan.kinds)
         self._batches = 0
 
-    def write(self, meant_at: float) -> bytes:
+    def write(self, planned_at: float) -> bytes:
         """Return the next request."""
         per_batch, shares = self._plan.per_second * EVERY_SECONDS, [kind.share for kind in self._plan.kinds]
         count = round(per_batch * (self._batches + 1)) - round(per_batch * self._batches)
@@ -72,7 +72,7 @@ class Mix:
         lines = []
         for kind in self._random.choices(range(len(shares)), shares, k=count):
             self.published[kind] += 1
-            lines.append(self._events[kind] % (f"{self._run}-{sum(self.published)}".encode(), meant_at))
+            lines.append(self._events[kind] % (f"{self._run}-{sum(self.published)}".encode(), planned_at))
         body = b"\n".join(lines)
         head = (
             f"POST /v1/events HTTP/1.1\r\nHost: {urlsplit(self._plan.url).netloc}\r\n"

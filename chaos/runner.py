@@ -52,7 +52,7 @@ from testbed.servers import Servers
 
 # A stream entry pending at a dead worker is claimed by another after a lease, at the next check for stale entries.
 STREAM_STORED_WITHIN_SECONDS = LEASE_SECONDS + 15
-UNREST = """
+UNFINISHED = """
 SELECT (SELECT count(*) FROM deliveries_arrival),
        (SELECT count(*) FROM deliveries_delivery WHERE state IN ('pending', 'sending'))
 """
@@ -166,7 +166,7 @@ def wait_until_quiescent(context: RunContext, *, within: float) -> None:
     while time.monotonic() < give_up_at:
         context.wait(0.25)
         with suppress(psycopg.Error, RedisError), psycopg.connect(context.instance.database_url) as connection:
-            waiting = connection.execute(UNREST).fetchone()
+            waiting = connection.execute(UNFINISHED).fetchone()
             with context.instance.servers.redis() as redis:
                 entries = redis.xlen(DEFAULT_STREAM)
             if waiting == (0, 0) and not entries:
@@ -181,8 +181,10 @@ def stop_all(context: RunContext) -> None:
     except RuntimeError as error:
         context.complaints.append(str(error))
     # Read the log first: on SIGTERM web processes may end before their parent knows that they are meant to.
-    meant = sum(one.name == "web" for one in context.orphaned_parents) + context.stops["web"]
-    context.complaints += web_crashes((context.instance.logs / "web.log").read_text(errors="replace"), meant=meant)
+    expected = sum(one.name == "web" for one in context.orphaned_parents) + context.stops["web"]
+    context.complaints += web_crashes(
+        (context.instance.logs / "web.log").read_text(errors="replace"), expected=expected
+    )
     since = time.time()
     wait_for_exit(terminate(list(context.instance.running), context), context, since=since)
 

@@ -52,7 +52,7 @@ def folder_for(scenario: Scenario, keep: Path | None, stack: ExitStack) -> Path:
 @contextmanager
 def set_up(scenario: Scenario, *, seed: int, servers: Servers, folder: Path, log: Log) -> Iterator[RunContext]:
     """Create the database, the proxies and the processes, not yet started; kill the remaining processes at the end."""
-    failpoint_dir = folder / "orders"
+    failpoint_dir = folder / "failpoints"
     failpoint_dir.mkdir()
     database_url, port = servers.new_database(), free_port()
     settings = {"REDIS_URL": servers.redis_url, "PORT": str(port), **SETTINGS, **scenario.settings}

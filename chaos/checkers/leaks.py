@@ -28,8 +28,8 @@ def grown(curves: Mapping[str, Points]) -> list[str]:
 
 def too_few_kills(kills: int, *, minutes: float) -> list[str]:
     """Return a message if fewer processes were killed than required for this many minutes."""
-    wanted = int(minutes * KILLS_A_MINUTE)
-    return [f"only {kills} kills in {minutes:g} minutes; at least {wanted} are required"] if kills < wanted else []
+    required = int(minutes * KILLS_A_MINUTE)
+    return [f"only {kills} kills in {minutes:g} minutes; at least {required} are required"] if kills < required else []
 
 
 def medians(points: Points) -> tuple[float, float]:

@@ -42,9 +42,9 @@ def starved_routes(
 
 def unreached_webhooks(arrivals: Iterable[Arrival], webhooks: Iterable[Webhook]) -> Iterator[str]:
     """Yield each webhook with a healthy receiver that received nothing."""
-    heard = {arrival.path for arrival in arrivals}
+    received = {arrival.path for arrival in arrivals}
     for webhook in webhooks:
-        if webhook.is_healthy and webhook.path not in heard:
+        if webhook.is_healthy and webhook.path not in received:
             yield f"{webhook.path} received nothing"
 
 
@@ -92,8 +92,8 @@ def worker_crashes(name: str, log: str, *, killed: Container[int]) -> Iterator[s
             yield f"a child of {name} exited unexpectedly: {how}"
 
 
-def web_crashes(log: str, *, meant: int) -> Iterator[str]:
+def web_crashes(log: str, *, expected: int) -> Iterator[str]:
     """Yield a message if more web processes ended than were killed or stopped, according to the web server's log."""
     ended = log.count(WEB_CHILD_ENDED)
-    if ended > meant:
-        yield f"{ended} web processes ended, but only {meant} were killed or stopped"
+    if ended > expected:
+        yield f"{ended} web processes ended, but only {expected} were killed or stopped"

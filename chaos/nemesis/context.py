@@ -19,7 +19,7 @@ from testbed.processes import Ended, Log, is_alive, kill_all
 from testbed.proxy import Proxy
 
 # Seconds after which a query that a halted process had sent is finished.
-TO_COME_TO_REST_SECONDS = 0.15
+QUIET_AFTER_SECONDS = 0.15
 # Seconds beyond an outage within which an answered request is settled; retries are half a second apart.
 SETTLED_WITHIN_SECONDS = 2.5
 NOTHING_LEASED: frozenset[str] = frozenset()
@@ -150,7 +150,7 @@ class RunContext:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
                 halted.append(process)
-        time.sleep(TO_COME_TO_REST_SECONDS)
+        time.sleep(QUIET_AFTER_SECONDS)
         return [process for process in halted if is_alive(process)]
 
     def kill(self, processes: Iterable[psutil.Process], *, what: str, since: float | None = None) -> None:

@@ -13,7 +13,7 @@ from chaos.nemesis.context import NOTHING_LEASED, RunContext
 from testbed.processes import is_alive, wait_for, wait_until_dead, with_descendants
 
 # Seconds to wait for a process to reach a failpoint.
-ORDER_WAITS_SECONDS = 60.0
+FAILPOINT_WITHIN_SECONDS = 60.0
 # At these failpoints only a process with leased deliveries is of use; a claim may have found nothing.
 WITH_WORK = frozenset({"claimed", "sent", "answered", "half-settled"})
 
@@ -183,7 +183,7 @@ def halted_at(context: RunContext, point: str) -> psutil.Process | None:
 
     A process that never comes is reported as a problem.
     """
-    give_up_at = time.monotonic() + ORDER_WAITS_SECONDS
+    give_up_at = time.monotonic() + FAILPOINT_WITHIN_SECONDS
     while (process := _next_at(context, point, give_up_at=give_up_at)) and point in WITH_WORK:
         # Only a process that has stopped can be resumed, and by then its leases are in the database.
         wait_for(lambda: process.status() == psutil.STATUS_STOPPED, f"a process to halt at {point}", seconds=5)
@@ -195,14 +195,14 @@ def halted_at(context: RunContext, point: str) -> psutil.Process | None:
 
 def _next_at(context: RunContext, point: str, *, give_up_at: float) -> psutil.Process | None:
     """Return the next process that reaches a failpoint; report a problem and return None when none comes in time."""
-    order = context.failpoint_dir / point
-    order.touch()
-    while order.exists():
+    request = context.failpoint_dir / point
+    request.touch()
+    while request.exists():
         if time.monotonic() > give_up_at:
             # Withdraw the request, unless a process has just taken it.
             with suppress(FileNotFoundError):
-                order.unlink()
-                context.complaints.append(f"no process reached {point} within {ORDER_WAITS_SECONDS:g} s")
+                request.unlink()
+                context.complaints.append(f"no process reached {point} within {FAILPOINT_WITHIN_SECONDS:g} s")
                 return None
         context.restart_ended()
         time.sleep(0.002)

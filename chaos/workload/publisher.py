@@ -31,14 +31,14 @@ REPEAT_AFTER_SECONDS = 0.7
 BATCH = 10
 
 
-class Heard(NamedTuple):
+class Result(NamedTuple):
     """The outcome of one request, and its HTTP status if it had one."""
 
     outcome: Outcome
     status: int | None = None
 
 
-Send = Callable[[list[Made]], Heard]
+Send = Callable[[list[Made]], Result]
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Journal:
         at = time.time()
         self._write([{"key": one.key, "type": one.type, "sha": one.sha, "route": route, "at": at} for one in events])
 
-    def end(self, events: list[Made], heard: Heard) -> None:
+    def end(self, events: list[Made], result: Result) -> None:
         """Log the outcome of events."""
-        told = {"outcome": heard.outcome, "answered_at": time.time(), "status": heard.status}
-        self._write([{"key": one.key, **told} for one in events])
+        entry = {"outcome": result.outcome, "answered_at": time.time(), "status": result.status}
+        self._write([{"key": one.key, **entry} for one in events])
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         os.write(self._file, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
@@ -85,7 +85,7 @@ class Http:
         self._key = plan.key
         self._connection: http.client.HTTPConnection | None = None
 
-    def send(self, events: list[Made]) -> Heard:
+    def send(self, events: list[Made]) -> Result:
         """Send one event as a JSON object, several as NDJSON."""
         headers = {
             "Authorization": f"Bearer {self._key}",
@@ -98,7 +98,7 @@ class Http:
         except OSError:
             # Nothing was sent, so nothing can have been accepted.
             self._connection = None
-            return Heard("rejected")
+            return Result("rejected")
         try:
             self._connection.request("POST", "/v1/events", b"\n".join(one.line for one in events), headers)
             answer = self._connection.getresponse()
@@ -106,8 +106,8 @@ class Http:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             self._connection = None
-            return Heard("unknown")
-        return Heard(meaning_of(answer.status), answer.status)
+            return Result("unknown")
+        return Result(meaning_of(answer.status), answer.status)
 
 
 class Stream:
@@ -118,10 +118,10 @@ class Stream:
         timeouts: dict[str, Any] = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
         self._redis = Redis.from_url(plan.redis_url, retry=Retry(NoBackoff(), 0), **timeouts)
 
-    def send(self, events: list[Made]) -> Heard:
+    def send(self, events: list[Made]) -> Result:
         """Append an entry for each event, and return one outcome: acknowledged only when all of them are."""
         outcome: set[Outcome] = {self._append(one) for one in events}
-        return Heard(outcome.pop() if len(outcome) == 1 else "unknown")
+        return Result(outcome.pop() if len(outcome) == 1 else "unknown")
 
     def _append(self, event: Made) -> Outcome:
         try:
@@ -146,15 +146,17 @@ def is_rejection(status: int | None) -> bool:
     return status is not None and 400 <= status < 500
 
 
-def summary_of(heard: Sequence[Heard]) -> Heard:
+def summary_of(results: Sequence[Result]) -> Result:
     """Return the combined outcome of all tries of one request, with the status of a rejection if there was any.
 
     A rejection after a try without an answer proves nothing, since that try may have stored the event; then only an
     acknowledgement is certain.
     """
-    last = heard[-1].outcome
-    rejections = [one.status for one in heard if is_rejection(one.status)]
-    return Heard("unknown" if last == "rejected" and len(heard) > 1 else last, (rejections or [heard[-1].status])[0])
+    last = results[-1].outcome
+    rejections = [one.status for one in results if is_rejection(one.status)]
+    return Result(
+        "unknown" if last == "rejected" and len(results) > 1 else last, (rejections or [results[-1].status])[0]
+    )
 
 
 def publish(plan: Plan, route: Route, *, number: int, of: int, stopped: threading.Event) -> None:
@@ -190,12 +192,12 @@ def publish_one(
 ) -> None:
     """Publish once; if the outcome is unknown and the publisher is patient, repeat until it is known."""
     journal.begin(events, route=route)
-    heard = [send(events)]
+    results = [send(events)]
     for _ in range(REPEATS):
-        if summary_of(heard).outcome != "unknown" or not is_patient or stopped.wait(REPEAT_AFTER_SECONDS):
+        if summary_of(results).outcome != "unknown" or not is_patient or stopped.wait(REPEAT_AFTER_SECONDS):
             break
-        heard.append(send(events))
-    journal.end(events, summary_of(heard))
+        results.append(send(events))
+    journal.end(events, summary_of(results))
 
 
 def main() -> None:

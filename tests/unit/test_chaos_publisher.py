@@ -11,7 +11,7 @@ import pytest
 
 from chaos.workload import publisher
 from chaos.workload.events import make
-from chaos.workload.publisher import Heard, Journal, Plan, meaning_of, publish_one, summary_of
+from chaos.workload.publisher import Journal, Plan, Result, meaning_of, publish_one, summary_of
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,15 @@ def test_only_202_is_an_acknowledgement(status: int, outcome: str) -> None:
 @pytest.mark.parametrize(
     ("tries", "summary"),
     [
-        ([Heard("acknowledged", 202)], Heard("acknowledged", 202)),
-        ([Heard("rejected")], Heard("rejected")),
-        ([Heard("rejected", 422)], Heard("rejected", 422)),
-        ([Heard("unknown"), Heard("rejected")], Heard("unknown")),
-        ([Heard("unknown", 503), Heard("unknown"), Heard("acknowledged", 202)], Heard("acknowledged", 202)),
-        ([Heard("unknown"), Heard("rejected", 409), Heard("acknowledged", 202)], Heard("acknowledged", 409)),
+        ([Result("acknowledged", 202)], Result("acknowledged", 202)),
+        ([Result("rejected")], Result("rejected")),
+        ([Result("rejected", 422)], Result("rejected", 422)),
+        ([Result("unknown"), Result("rejected")], Result("unknown")),
+        ([Result("unknown", 503), Result("unknown"), Result("acknowledged", 202)], Result("acknowledged", 202)),
+        ([Result("unknown"), Result("rejected", 409), Result("acknowledged", 202)], Result("acknowledged", 409)),
     ],
 )
-def test_a_rejection_is_remembered_whatever_came_after_it(tries: list[Heard], summary: Heard) -> None:
+def test_a_rejection_is_remembered_whatever_came_after_it(tries: list[Result], summary: Result) -> None:
     assert summary_of(tries) == summary
 
 
@@ -41,7 +41,7 @@ def test_the_status_of_a_rejection_is_written_down(tmp_path: Path) -> None:
     events = [make(number, seed=1, route="batch") for number in range(2)]
 
     publish_one(
-        lambda _: Heard("rejected", 422),
+        lambda _: Result("rejected", 422),
         events,
         journal=Journal(str(tmp_path / "journal")),
         route="batch",

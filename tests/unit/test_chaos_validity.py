@@ -139,12 +139,12 @@ def test_a_child_of_a_worker_that_nobody_killed_is_told() -> None:
 def test_a_process_of_the_web_server_that_nobody_killed_is_told() -> None:
     log = "[ERROR] Unexpected exit from worker-1\n" * 2
 
-    assert list(validity.web_crashes(log, meant=2)) == []
-    assert list(validity.web_crashes(log, meant=1)) == ["2 web processes ended, but only 1 were killed or stopped"]
+    assert list(validity.web_crashes(log, expected=2)) == []
+    assert list(validity.web_crashes(log, expected=1)) == ["2 web processes ended, but only 1 were killed or stopped"]
 
 
 @pytest.mark.parametrize(
-    ("ended", "is_meant"),
+    ("ended", "is_expected"),
     [
         (Ended("web", 10, -9), True),
         (Ended("web", 11, 1), True),
@@ -162,11 +162,11 @@ def test_a_process_of_the_web_server_that_nobody_killed_is_told() -> None:
         "a worker that lost a child",
     ],
 )
-def test_only_a_web_server_may_end_because_a_child_of_its_own_was_killed(ended: Ended, *, is_meant: bool) -> None:
+def test_only_a_web_server_may_end_because_a_child_of_its_own_was_killed(ended: Ended, *, is_expected: bool) -> None:
     orphaned_parents = [
         OrphanedParent("web", 11, 98.0),
         OrphanedParent("web", 12, 90.0),
         OrphanedParent("worker", 21, 98.0),
     ]
 
-    assert is_consequence(ended, killed={10, 20}, orphaned_parents=orphaned_parents, now=100.0) == is_meant
+    assert is_consequence(ended, killed={10, 20}, orphaned_parents=orphaned_parents, now=100.0) == is_expected
