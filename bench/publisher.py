@@ -69,15 +69,19 @@ class Posts:
     def __init__(self, url: str, key: str, shape: Shape) -> None:
         self._events = Events(shape)
         length = shape.events * (self._events.size + 1) - 1
-        self._head = (
-            f"POST /v1/events HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: application/{'x-ndjson' if shape.events > 1 else 'json'}\r\n"
-            f"Content-Length: {length}\r\n\r\n"
-        ).encode()
+        self._head = head_of(url, key, media_type="x-ndjson" if shape.events > 1 else "json", length=length)
 
     def write(self, planned_at: float) -> bytes:
         """Return the next request."""
         return self._head + b"\n".join(self._events.make(planned_at))
+
+
+def head_of(url: str, key: str, *, media_type: str, length: int) -> bytes:
+    """Return the head of a request that publishes events."""
+    return (
+        f"POST /v1/events HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/{media_type}\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
 
 
 def was_accepted(answer: bytes) -> bool | None:

@@ -10,10 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from bench.load import payload
-from bench.publisher import Publisher
+from bench.publisher import Publisher, head_of
 from testbed.processes import run_module
 
 # Publishing a batch of a few events costs little more than one event, so the publisher hardly loads the machine.
@@ -74,12 +73,7 @@ class Mix:
             self.published[kind] += 1
             lines.append(self._events[kind] % (f"{self._run}-{sum(self.published)}".encode(), planned_at))
         body = b"\n".join(lines)
-        head = (
-            f"POST /v1/events HTTP/1.1\r\nHost: {urlsplit(self._plan.url).netloc}\r\n"
-            f"Authorization: Bearer {self._plan.key}\r\nContent-Type: application/x-ndjson\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
+        return head_of(self._plan.url, self._plan.key, media_type="x-ndjson", length=len(body)) + body
 
 
 def event_of(kind: Kind, *, size: int) -> bytes:

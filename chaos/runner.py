@@ -13,7 +13,6 @@ from pathlib import Path
 import psycopg
 from redis.exceptions import RedisError
 
-from chaos import history as histories
 from chaos.checkers.report import Verdict, judge
 from chaos.checkers.validity import (
     Span,
@@ -26,7 +25,17 @@ from chaos.checkers.validity import (
     web_crashes,
     worker_crashes,
 )
-from chaos.history import History
+from chaos.history import (
+    History,
+    complete_lines_of,
+    lines_of,
+    read_attempts,
+    read_deliveries,
+    read_journal,
+    read_log,
+    read_stored,
+    read_webhooks,
+)
 from chaos.nemesis import stall_monitor, web_monitor
 from chaos.nemesis.context import RunContext
 from chaos.nemesis.faults import FAULTS
@@ -120,7 +129,7 @@ def wait_for_the_first_events(scenario: Scenario, context: RunContext, journal: 
 
     def are_accepted() -> bool:
         context.wait(0.1)
-        events = histories.read_journal(histories.complete_lines_of(journal))
+        events = read_journal(complete_lines_of(journal))
         return needed <= {event.route for event in events if event.outcome == "acknowledged"}
 
     wait_for(are_accepted, f"{', '.join(sorted(needed))} to accept an event")
@@ -152,7 +161,7 @@ def invalid_parts(
     yield from unreached_webhooks(history.arrivals, history.webhooks)
     yield from silent_outages(history.arrivals, history.webhooks, context.absences)
     yield from idle_kills(context.interruptions, at_least=scenario.min_leased)
-    yield from rejections(json.loads(line) for line in histories.lines_of(folder / "journal"))
+    yield from rejections(json.loads(line) for line in lines_of(folder / "journal"))
     for log in sorted(folder.glob("worker*.log")):
         yield from worker_crashes(log.stem, log.read_text(errors="replace"), killed=context.killed)
 
@@ -198,14 +207,12 @@ def read_history(scenario: Scenario, context: RunContext, folder: Path) -> Histo
         ledger.append(str(error))
     with psycopg.connect(context.instance.database_url) as connection:
         return History(
-            published=histories.read_journal(histories.lines_of(folder / "journal")),
-            arrivals=histories.read_log(histories.lines_of(folder / "arrivals")),
-            stored=histories.read_stored(connection),
-            deliveries=histories.read_deliveries(connection),
-            attempts=histories.read_attempts(connection),
-            webhooks=histories.read_webhooks(
-                connection, [one.webhook(timeout=TIMEOUT_SECONDS) for one in scenario.subscribers]
-            ),
+            published=read_journal(lines_of(folder / "journal")),
+            arrivals=read_log(lines_of(folder / "arrivals")),
+            stored=read_stored(connection),
+            deliveries=read_deliveries(connection),
+            attempts=read_attempts(connection),
+            webhooks=read_webhooks(connection, [one.webhook(timeout=TIMEOUT_SECONDS) for one in scenario.subscribers]),
             interruptions=context.interruptions,
             forgotten_at=context.forgotten_at,
             stored_within=STREAM_STORED_WITHIN_SECONDS,
