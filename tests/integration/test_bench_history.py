@@ -42,8 +42,8 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
 
     try:
         history.add_crowd(bench, 8)
-        history.write_era(bench, history.FINISHED, deliveries=80, webhooks=8, tell=said.append)
-        history.write_era(bench, history.RETRIES, deliveries=40, webhooks=8, tell=said.append)
+        history.write_era(bench, history.FINISHED, deliveries=80, webhooks=8, log=said.append)
+        history.write_era(bench, history.RETRIES, deliveries=40, webhooks=8, log=said.append)
         history.vacuum(bench)
     finally:
         with connection.cursor() as cursor:

@@ -175,14 +175,14 @@ def test_a_document_without_a_place_for_the_figures_is_refused(broken: str) -> N
 def test_a_failing_bench_keeps_its_figures_and_does_not_keep_the_others_from_theirs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(seconds: float, tell: object) -> dict[str, object]:
+    def fail(seconds: float, log: object) -> dict[str, object]:
         raise RuntimeError("timed out after 5 s")
 
     document = tmp_path / "benchmarks.md"
     [(begin, end), (other, other_end), (about, about_end)] = map(report.markers, ["latency", "memory", report.MACHINE])
     document.write_text(f"A\n{begin}\nold\n{end}\nB\n{other}\nold\n{other_end}\nC\n{about}\n{about_end}\n")
     monkeypatch.setattr(
-        report, "BENCHES", {"latency": fail, "memory": lambda seconds, tell: {"in_flight": round(seconds)}}
+        report, "BENCHES", {"latency": fail, "memory": lambda seconds, log: {"in_flight": round(seconds)}}
     )
     monkeypatch.setattr(report, "about_the_machine", lambda: "a machine")
 
