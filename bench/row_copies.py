@@ -62,7 +62,7 @@ def _replace_secrets(connection: Connection, rows: Sequence[tuple[Any, ...]], *,
     sealed = []
     for _, uid in rows:
         content = json.dumps([["whsec_" + base64.b64encode(os.urandom(32)).decode(), None]])
-        sealed.append(vault.encrypt(content.encode(), vault.place_of(vault.SECRETS, uid), key))
+        sealed.append(vault.encrypt(content.encode(), vault.context_of(vault.SECRETS, uid), key))
     connection.execute(
         "UPDATE deliveries_webhook w SET sealed_secrets = own.sealed"
         " FROM unnest(%s::bigint[], %s::bytea[]) AS own (id, sealed) WHERE w.id = own.id",

@@ -118,23 +118,23 @@ def record(
     """
     if not connection.in_atomic_block:
         raise RuntimeError(f"{action} must be recorded in the transaction of the change")
-    who = actor or current_actor()
+    author = actor or current_actor()
     AuditEntry.objects.create(
         id=uuid7(now),
         recorded_at=now,
         action=action,
-        actor_kind=who.kind,
-        actor_id=_storable(who.id),
-        actor_name=_storable(who.name),
-        address=_storable(who.address),
-        request_id=_storable(who.request_id),
+        actor_kind=author.kind,
+        actor_id=_truncate(author.id),
+        actor_name=_truncate(author.name),
+        address=_truncate(author.address),
+        request_id=_truncate(author.request_id),
         target_kind=target.kind,
-        target_id=_storable(target.id),
-        target_label=_storable(target.label),
+        target_id=_truncate(target.id),
+        target_label=_truncate(target.label),
         organization_id=None if target.organization is None else target.organization.pk,
         organization_slug="" if target.organization is None else target.organization.slug,
-        before=_written(before),
-        after=_written(after),
+        before=_to_json(before),
+        after=_to_json(after),
     )
 
 
@@ -156,13 +156,13 @@ def state_of(found: Model, *names: str) -> dict[str, object]:
     return {name: getattr(found, name) for name in names}
 
 
-def _written(state: State | None) -> str | None:
+def _to_json(state: State | None) -> str | None:
     if state is None:
         return None
-    return json.dumps({name: _bounded(value) for name, value in state.items()}, cls=_Encoder)
+    return json.dumps({name: _to_shown(value) for name, value in state.items()}, cls=_Encoder)
 
 
-def _bounded(value: object) -> object:
+def _to_shown(value: object) -> object:
     """Return a value as the log shows it: masked if secret, truncated to MAX_VALUE_LENGTH characters of its JSON."""
     shown = value.shown if isinstance(value, Masked) else value
     text = shown if isinstance(shown, str) else json.dumps(shown, cls=_Encoder)
@@ -178,7 +178,7 @@ class _Encoder(DjangoJSONEncoder):
         return o.total_seconds() if isinstance(o, timedelta) else super().default(o)
 
 
-def _storable(text: str) -> str:
+def _truncate(text: str) -> str:
     """Return a text that PostgreSQL can store, of at most MAX_LABEL_LENGTH characters."""
     plain = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     return plain[:MAX_LABEL_LENGTH]

@@ -22,7 +22,7 @@ from deliveries.models import Delivery, Organization, Webhook
 REDELIVERABLE = ("delivered", "failed", "cancelled", "pending", "held")
 CANCELLABLE = ("pending", "held")
 # The number of delivery ids that an audit entry lists; its count covers all of them.
-DELIVERIES_LISTED = 20
+MAX_DELIVERIES_LISTED = 20
 
 
 class BlockedReason(StrEnum):
@@ -132,7 +132,7 @@ def _record(action: str, deliveries: Sequence[UUID], *, now: datetime) -> None:
         ids = sorted(found[organization.pk])
         label = str(ids[0]) if len(ids) == 1 else f"{len(ids):,} deliveries"
         target = Target("delivery", str(ids[0]) if len(ids) == 1 else "", label, organization)
-        after = {"count": len(ids), "deliveries": ids[:DELIVERIES_LISTED]}
+        after = {"count": len(ids), "deliveries": ids[:MAX_DELIVERIES_LISTED]}
         audit.record(action, target=target, after=after, now=now)
 
 

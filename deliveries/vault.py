@@ -41,7 +41,7 @@ class Unreadable(Exception):
         )
 
 
-class Misplaced(Unreadable):
+class Tampered(Unreadable):
     """A sealed value belongs to another row or column, or was altered."""
 
     def __init__(self) -> None:
@@ -115,12 +115,12 @@ def has_secret(webhook: SealedWebhook) -> bool:
 def seal_secrets(secrets: tuple[Secret, ...], *, of: UUID | str) -> bytes:
     """Seal the secrets of the webhook with the id ``of``, newest first."""
     rows = [[secret.text, secret.expires_at.isoformat() if secret.expires_at else None] for secret in secrets]
-    return _seal(rows, place=place_of(SECRETS, of))
+    return _seal(rows, context=context_of(SECRETS, of))
 
 
 def open_secrets(sealed: Sealed, *, of: UUID | str) -> tuple[Secret, ...]:
     """Return the secrets of the webhook with the id ``of``, newest first. Raise Unreadable."""
-    return _open_secrets(bytes(sealed), place_of(SECRETS, of), settings.HOOKHUB_ENCRYPTION_KEYS)
+    return _open_secrets(bytes(sealed), context_of(SECRETS, of), settings.HOOKHUB_ENCRYPTION_KEYS)
 
 
 def live_secrets(sealed: Sealed, *, of: UUID | str, now: datetime) -> tuple[Secret, ...]:
@@ -133,18 +133,19 @@ def live_secrets(sealed: Sealed, *, of: UUID | str, now: datetime) -> tuple[Secr
 
 def seal_headers(headers: dict[str, str], *, of: UUID | str) -> bytes | None:
     """Seal the custom headers; return None if there are none."""
-    return _seal(headers, place=place_of(HEADERS, of)) if headers else None
+    return _seal(headers, context=context_of(HEADERS, of)) if headers else None
 
 
 def open_headers(sealed: Sealed | None, *, of: UUID | str) -> dict[str, str]:
     """Return the custom headers of the webhook with the id ``of``. Raise Unreadable."""
-    place = place_of(HEADERS, of)
-    return dict(_open_headers(bytes(sealed), place, settings.HOOKHUB_ENCRYPTION_KEYS)) if sealed else {}
+    context = context_of(HEADERS, of)
+    return dict(_open_headers(bytes(sealed), context, settings.HOOKHUB_ENCRYPTION_KEYS)) if sealed else {}
 
 
 def seal_text(text: str, *, column: str, of: UUID | str) -> str:
     """Seal a text for one column and row; return it base64-encoded."""
-    return base64.b64encode(encrypt(text.encode(), place_of(column, of), settings.HOOKHUB_ENCRYPTION_KEYS[0])).decode()
+    sealed = encrypt(text.encode(), context_of(column, of), settings.HOOKHUB_ENCRYPTION_KEYS[0])
+    return base64.b64encode(sealed).decode()
 
 
 def open_text(sealed: str, *, column: str, of: UUID | str) -> str:
@@ -152,25 +153,25 @@ def open_text(sealed: str, *, column: str, of: UUID | str) -> str:
     try:
         found = base64.b64decode(sealed, validate=True)
     except ValueError as error:
-        raise Misplaced from error
-    return decrypt(found, place_of(column, of), settings.HOOKHUB_ENCRYPTION_KEYS).decode()
+        raise Tampered from error
+    return decrypt(found, context_of(column, of), settings.HOOKHUB_ENCRYPTION_KEYS).decode()
 
 
 def seal_url(url: str, *, of: UUID | str) -> bytes:
     """Seal a webhook's URL."""
-    return _seal(url, place=place_of(URL, of))
+    return _seal(url, context=context_of(URL, of))
 
 
 def open_url(sealed: Sealed, *, of: UUID | str) -> str:
     """Return a webhook's URL. Raise Unreadable."""
-    return _open_url(bytes(sealed), place_of(URL, of), settings.HOOKHUB_ENCRYPTION_KEYS)
+    return _open_url(bytes(sealed), context_of(URL, of), settings.HOOKHUB_ENCRYPTION_KEYS)
 
 
 def reseal(sealed: Sealed, *, column: str, of: UUID | str) -> bytes:
     """Return the content sealed with the first key; unchanged if it already is. Raise Unreadable."""
-    found, keys, place = bytes(sealed), settings.HOOKHUB_ENCRYPTION_KEYS, place_of(column, of)
-    content = decrypt(found, place, keys)
-    return found if is_current(found) else encrypt(content, place, keys[0])
+    found, keys, context = bytes(sealed), settings.HOOKHUB_ENCRYPTION_KEYS, context_of(column, of)
+    content = decrypt(found, context, keys)
+    return found if is_current(found) else encrypt(content, context, keys[0])
 
 
 def is_current(sealed: Sealed) -> bool:
@@ -178,42 +179,42 @@ def is_current(sealed: Sealed) -> bool:
     return bytes(sealed[: HEADER_LENGTH - NONCE_LENGTH]) == PREFIX + _key_id(settings.HOOKHUB_ENCRYPTION_KEYS[0])
 
 
-def _seal(content: object, *, place: bytes) -> bytes:
-    return encrypt(json.dumps(content).encode(), place, settings.HOOKHUB_ENCRYPTION_KEYS[0])
+def _seal(content: object, *, context: bytes) -> bytes:
+    return encrypt(json.dumps(content).encode(), context, settings.HOOKHUB_ENCRYPTION_KEYS[0])
 
 
 # Opening takes microseconds, but a busy webhook's secrets are needed thousands of times a second.
 @lru_cache(maxsize=4096)
-def _open_secrets(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> tuple[Secret, ...]:
+def _open_secrets(sealed: bytes, context: bytes, keys: tuple[str, ...]) -> tuple[Secret, ...]:
     return tuple(
         Secret(text, datetime.fromisoformat(expires_at) if expires_at else None)
-        for text, expires_at in json.loads(decrypt(sealed, place, keys))
+        for text, expires_at in json.loads(decrypt(sealed, context, keys))
     )
 
 
 @lru_cache(maxsize=4096)
-def _open_headers(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(json.loads(decrypt(sealed, place, keys)).items())
+def _open_headers(sealed: bytes, context: bytes, keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(json.loads(decrypt(sealed, context, keys)).items())
 
 
 @lru_cache(maxsize=4096)
-def _open_url(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> str:
-    return str(json.loads(decrypt(sealed, place, keys)))
+def _open_url(sealed: bytes, context: bytes, keys: tuple[str, ...]) -> str:
+    return str(json.loads(decrypt(sealed, context, keys)))
 
 
-def place_of(column: str, row: UUID | str) -> bytes:
+def context_of(column: str, row: UUID | str) -> bytes:
     """Return the associated data that binds a sealed value to one column of one row."""
     return f"{column}:{row}".encode()
 
 
-def encrypt(content: bytes, place: bytes, key: str) -> bytes:
-    """Seal bytes with ``key``, with ``place`` as the associated data."""
+def encrypt(content: bytes, context: bytes, key: str) -> bytes:
+    """Seal bytes with ``key``, with ``context`` as the associated data."""
     nonce = os.urandom(NONCE_LENGTH)
-    return PREFIX + _key_id(key) + nonce + _cipher(key).encrypt(nonce, content, place)
+    return PREFIX + _key_id(key) + nonce + _cipher(key).encrypt(nonce, content, context)
 
 
-def decrypt(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> bytes:
-    """Open bytes that were sealed with this ``place``, or by Fernet without one. Raise Unreadable or Misplaced."""
+def decrypt(sealed: bytes, context: bytes, keys: tuple[str, ...]) -> bytes:
+    """Open bytes that were sealed with this ``context``, or by Fernet without one. Raise Unreadable or Tampered."""
     if not sealed.startswith(PREFIX):
         return _decrypt_fernet(sealed, keys)
     key_id = sealed[len(PREFIX) : len(PREFIX) + KEY_ID_LENGTH]
@@ -221,9 +222,10 @@ def decrypt(sealed: bytes, place: bytes, keys: tuple[str, ...]) -> bytes:
     if key is None or len(sealed) <= HEADER_LENGTH:
         raise Unreadable
     try:
-        return _cipher(key).decrypt(sealed[HEADER_LENGTH - NONCE_LENGTH : HEADER_LENGTH], sealed[HEADER_LENGTH:], place)
+        nonce = sealed[HEADER_LENGTH - NONCE_LENGTH : HEADER_LENGTH]
+        return _cipher(key).decrypt(nonce, sealed[HEADER_LENGTH:], context)
     except InvalidTag as error:
-        raise Misplaced from error
+        raise Tampered from error
 
 
 def _decrypt_fernet(sealed: bytes, keys: tuple[str, ...]) -> bytes:

@@ -91,7 +91,7 @@ class Format(ABC):
     def render(self, message: Message) -> Rendered:
         """Return the headers and body of the request for ``message``."""
 
-    def judge(self, status: int, body: bytes = b"") -> Verdict | None:
+    def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         """Return this format's verdict on a response, or None for the engine's default. ``body`` may be truncated."""
         del status, body
         return None

@@ -27,7 +27,7 @@ class Campfire(Format):
             body=encode(said),
         )
 
-    def judge(self, status: int, body: bytes = b"") -> Verdict | None:
+    def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         del body
         return VERDICTS.get(status)
 

@@ -42,7 +42,7 @@ class Discord(Format):
             body=encode(body),
         )
 
-    def judge(self, status: int, body: bytes = b"") -> Verdict | None:
+    def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         del body
         return VERDICTS.get(status)
 

@@ -35,7 +35,7 @@ class Slack(Format):
             body=encode(write(summarise(message))),
         )
 
-    def judge(self, status: int, body: bytes = b"") -> Verdict | None:
+    def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         # A 2xx with another body comes from something in front of Slack, such as a proxy.
         if 200 <= status <= 299:
             return "delivered" if body.strip() == b"ok" or says_success(body) else "refused"

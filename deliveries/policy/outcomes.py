@@ -53,7 +53,7 @@ Outcome = Delivered | Refused | Gone | NoResponse
 
 def classify(status: int, *, retry_after: str | None, body: bytes = b"", wire_format: Format, now: datetime) -> Outcome:
     """Return the outcome of a response, by the format's own rules if it has any for it, else by its status."""
-    match wire_format.judge(status, body) or verdict_on(status):
+    match wire_format.verdict_on(status, body) or verdict_on(status):
         case "delivered":
             return Delivered(status)
         case "gone":

@@ -68,7 +68,7 @@ class _Target:
         return f"{self.scheme}://{host}{port}"
 
     @property
-    def door(self) -> str:
+    def without_query(self) -> str:
         """Return the URL without its query."""
         return self.origin + self.path.partition("?")[0]
 
@@ -123,7 +123,7 @@ def origin_of(url: str) -> str:
     return _parse(url).origin
 
 
-def leads_elsewhere(url: str, before: str) -> bool:
+def changes_receiver(url: str, before: str) -> bool:
     """Return whether two normalized URLs lead to different receivers.
 
     They lead to the same one if they differ only in the query, or also in https having replaced http (the port stays,
@@ -132,7 +132,7 @@ def leads_elsewhere(url: str, before: str) -> bool:
     """
     was = _parse(before)
     encrypted = _parse(before.replace("http:", "https:", 1))
-    return _parse(url).door not in {was.door, encrypted.door}
+    return _parse(url).without_query not in {was.without_query, encrypted.without_query}
 
 
 def check(url: object, *, policy: ssrf.Policy, https_only: bool = False, resolve: Resolve | None = None) -> str:

@@ -10,7 +10,7 @@ from deliveries import audit, vault
 from deliveries.audited import webhook_state, webhook_target
 from deliveries.formats import FORMATS, MASK, Format, format_of
 from deliveries.models import Webhook
-from deliveries.sending.url import InvalidURL, leads_elsewhere, normalise
+from deliveries.sending.url import InvalidURL, changes_receiver, normalise
 from deliveries.webhooks import lifecycle, masks, quotas, secrets
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, require_known_format, validate
 
@@ -131,7 +131,7 @@ def requests_other_receiver(url: object, webhook: Webhook) -> bool:
 def _is_other_receiver(url: str, webhook: Webhook) -> bool:
     """Return whether a normalized URL leads to another receiver than the webhook's; True if that is unreadable."""
     try:
-        return leads_elsewhere(url, webhook.url)
+        return changes_receiver(url, webhook.url)
     except vault.Unreadable:
         return True
 

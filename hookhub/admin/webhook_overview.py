@@ -102,7 +102,7 @@ def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
     ]
 
 
-def signs(webhook: Webhook) -> bool:
+def can_sign(webhook: Webhook) -> bool:
     """Return whether the webhook's format uses secrets at all."""
     return format_of(webhook.format).secret_policy.allows_secret
 

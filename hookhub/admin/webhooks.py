@@ -23,7 +23,7 @@ from hookhub.admin.formatting import deliveries, when
 from hookhub.admin.forms.webhook import WebhookForm
 from hookhub.admin.presenters import delivery_row
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
-from hookhub.admin.webhook_overview import headers_of, health, metrics, secrets_of, signs
+from hookhub.admin.webhook_overview import can_sign, headers_of, health, metrics, secrets_of
 from hookhub.event_types import examples
 from hookhub.http.authorization import MASTER_ONLY
 from hookhub.models import Scope
@@ -40,7 +40,7 @@ OBJECT_ACTIONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable_and_release", "Enable and send held deliveries", lambda webhook: not webhook.active),
     ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and has_held(webhook)),
     ("ping", "Send ping", lambda webhook: webhook.active),
-    ("rotate_secret", "Rotate secret", lambda webhook: webhook.deleted_at is None and signs(webhook)),
+    ("rotate_secret", "Rotate secret", lambda webhook: webhook.deleted_at is None and can_sign(webhook)),
     ("disable", "Disable", lambda webhook: webhook.active),
 )
 
@@ -318,7 +318,7 @@ class WebhookAdmin(PluralTitle, ObjectActions):
             if webhook.deleted_at is not None:
                 skipped.append("deleted")
                 continue
-            if not signs(webhook):
+            if not can_sign(webhook):
                 skipped.append("whose format does not sign requests")
                 continue
             try:

@@ -52,7 +52,7 @@ def formats() -> Iterator[str]:
         yield f"{slug} reserved headers: {' '.join(sorted(wire_format.reserved_headers))}"
         meant: dict[str, list[str]] = {}
         for status in range(100, 600):
-            if verdict := wire_format.judge(status):
+            if verdict := wire_format.verdict_on(status):
                 meant.setdefault(verdict, []).append(str(status))
         for verdict, statuses in meant.items():
             yield f"{slug} {verdict}: {_runs(statuses)}"

@@ -442,7 +442,7 @@ def test_secrets_that_fernet_sealed_are_sealed_anew_and_bound_to_their_rows(
     assert vault.headers_of(first) == {"A": "b"}
     Webhook.objects.filter(pk=second.pk).update(sealed_secrets=first.sealed_secrets)
     second.refresh_from_db()
-    with pytest.raises(vault.Misplaced):
+    with pytest.raises(vault.Tampered):
         vault.secrets_of(second)
 
 

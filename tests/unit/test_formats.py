@@ -210,7 +210,7 @@ def test_a_secret_without_fault_signs(wire_format: Format) -> None:
 
 @every_format
 def test_its_verdicts_and_its_policy_are_within_bounds(wire_format: Format) -> None:
-    verdicts = {wire_format.judge(status, body) for status in range(1000) for body in (b"", b"ok", b"\xff" * 9)}
+    verdicts = {wire_format.verdict_on(status, body) for status in range(1000) for body in (b"", b"ok", b"\xff" * 9)}
     assert verdicts <= {None, "delivered", "refused", "rejected", "gone"}
     policy = wire_format.policy
     assert policy.timeout is None or timedelta(seconds=1) <= policy.timeout <= timedelta(seconds=30)

@@ -45,5 +45,5 @@ def test_a_moment_in_lower_case_is_one(text: str, moment: datetime) -> None:
     ],
 )
 def test_a_chat_that_says_success_in_json_has_posted_the_message(body: bytes, verdict: str) -> None:
-    assert FORMATS["slack"].judge(200, body) == verdict
-    assert FORMATS["slack"].judge(404, body) == "gone"
+    assert FORMATS["slack"].verdict_on(200, body) == verdict
+    assert FORMATS["slack"].verdict_on(404, body) == "gone"

@@ -37,7 +37,7 @@ def test_a_status_at_an_edge_or_a_redirect_is_no_success(status: int) -> None:
 class Discordant(StandardWebhooks):
     """Overrides the meaning of some statuses."""
 
-    def judge(self, status: int, body: bytes = b"") -> Verdict | None:
+    def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         verdicts: dict[int, Verdict] = {404: "gone", 410: "refused", 302: "delivered", 400: "rejected"}
         if body == b"no":
             return "refused"

@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet
 from pytest_django import Settings
 
 from deliveries import vault
-from deliveries.vault import Misplaced, Secret, Unreadable
+from deliveries.vault import Secret, Tampered, Unreadable
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 OLD, NEW, STRANGE = (Fernet.generate_key().decode() for _ in range(3))
@@ -117,18 +117,18 @@ def test_a_value_that_is_copied_to_another_row_does_not_open() -> None:
     vault.open_secrets(secrets, of=ROW)
     vault.open_headers(headers, of=ROW)
 
-    with pytest.raises(Misplaced, match="for another webhook"):
+    with pytest.raises(Tampered, match="for another webhook"):
         vault.open_secrets(secrets, of=OTHER_ROW)
-    with pytest.raises(Misplaced):
+    with pytest.raises(Tampered):
         vault.open_headers(headers, of=OTHER_ROW)
-    with pytest.raises(Misplaced):
+    with pytest.raises(Tampered):
         vault.reseal(secrets, column=vault.SECRETS, of=OTHER_ROW)
 
 
 def test_a_value_that_is_copied_to_another_column_does_not_open() -> None:
     sealed = vault.seal_secrets(SECRETS, of=ROW)
 
-    with pytest.raises(Misplaced):
+    with pytest.raises(Tampered):
         vault.open_headers(sealed, of=ROW)
 
 
@@ -144,7 +144,7 @@ def test_what_an_earlier_version_sealed_with_fernet_still_opens_and_is_sealed_an
 
     assert (vault.is_current(sealed), vault.is_current(resealed)) == (False, True)
     assert vault.open_secrets(resealed, of=ROW) == (Secret("whsec_of_before"),)
-    with pytest.raises(Misplaced):
+    with pytest.raises(Tampered):
         vault.open_secrets(resealed, of=OTHER_ROW)
 
 

@@ -73,7 +73,7 @@ def find_unreadable(total: int) -> list[str]:
             vault.secrets_of(webhook)
             vault.headers_of(webhook)
             _ = webhook.url
-        except vault.Misplaced:
+        except vault.Tampered:
             altered.append(str(webhook.uid))
         except vault.Unreadable:
             without_key.append(str(webhook.uid))
