@@ -12,7 +12,6 @@ from deliveries.event_types.topics import MAX_TYPE_LENGTH, TYPE
 
 Row = TypeVar("Row", bound=models.Model)
 
-
 NAMED_BY_OPERATORS = (
     "Slug of the organization. Required only with an operator's key, or if you belong to several organizations."
 )
