@@ -305,7 +305,7 @@ def test_an_entry_that_was_deleted_while_in_hand_is_let_go(
     assert counts(valkey, stream) == (0, 0, 0)
 
 
-def test_two_workers_that_have_the_same_entries_publish_and_set_aside_once(
+def test_two_workers_that_have_the_same_entries_publish_and_dead_letter_once(
     forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(1)
@@ -328,7 +328,7 @@ def test_two_workers_that_have_the_same_entries_publish_and_set_aside_once(
 # Invalid entries ----------------------------------------------------------------------------------------------------
 
 
-def test_what_will_not_do_is_set_aside_and_its_neighbours_are_published(
+def test_what_is_invalid_is_dead_lettered_and_its_neighbours_are_published(
     forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     add(1)
@@ -343,15 +343,15 @@ def test_what_will_not_do_is_set_aside_and_its_neighbours_are_published(
 
     assert stored() == [1, 2, 5]
     assert counts(valkey, stream) == (0, 0, 4)
-    aside = {each.entry_id: each for each in dead_letters.iterate(valkey, stream)}
-    assert aside[broken].fields == [b"event", b'{"type": \xff']
-    assert aside[broken].error == "The body is not valid UTF-8 at byte 9."
-    assert aside[broken].refused_at == workers.now
-    assert aside[surrogate].error.startswith("\\ud800: is not a known field of an event")
+    letters = {each.entry_id: each for each in dead_letters.iterate(valkey, stream)}
+    assert letters[broken].fields == [b"event", b'{"type": \xff']
+    assert letters[broken].error == "The body is not valid UTF-8 at byte 9."
+    assert letters[broken].refused_at == workers.now
+    assert letters[surrogate].error.startswith("\\ud800: is not a known field of an event")
     assert "Moving 4 invalid entries to the dead-letter stream" in caplog.text
 
 
-def test_an_entry_with_many_fields_or_one_twice_is_set_aside_whole(
+def test_an_entry_with_many_fields_or_one_twice_is_dead_lettered_whole(
     forge: Forge, workers: Workers, valkey: Redis, stream: str
 ) -> None:
     twice = ["event", '{"type":"push","data":1}', "event", '{"type":"push","data":2}']
@@ -367,7 +367,7 @@ def test_an_entry_with_many_fields_or_one_twice_is_set_aside_whole(
     assert second.fields == [text.encode() for text in many]
 
 
-def test_a_key_used_for_something_else_is_set_aside_alone(
+def test_a_key_used_for_something_else_is_dead_lettered_alone(
     forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str
 ) -> None:
     add("first", id="key")
@@ -390,7 +390,7 @@ def test_a_key_used_for_something_else_is_set_aside_alone(
     ]
 
 
-def test_what_only_the_database_refuses_is_found_and_set_aside(
+def test_what_only_the_database_refuses_is_found_and_dead_lettered(
     forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept = pipeline.accept
@@ -522,7 +522,7 @@ def test_rubbish_under_the_streams_name_is_told_and_no_harm(
     assert stored() == [1]
 
 
-def test_a_redis_without_memory_for_what_is_set_aside_goes_on_with_the_rest(
+def test_a_redis_without_memory_for_what_is_dead_lettered_goes_on_with_the_rest(
     forge: Forge, workers: Workers, add: Any, valkey: Redis, stream: str, monkeypatch: pytest.MonkeyPatch,
     settings: Settings,
 ) -> None:  # fmt: skip
@@ -533,7 +533,7 @@ def test_a_redis_without_memory_for_what_is_set_aside_goes_on_with_the_rest(
     for number in range(3):
         add(number, repository="nowhere")
     with monkeypatch.context() as patch:
-        patch.setattr(Consumer, "iterate", be_full)
+        patch.setattr(Consumer, "dead_letter", be_full)
         workers.take()
         add("published")
         workers.take(later=timedelta(0))

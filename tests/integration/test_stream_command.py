@@ -52,7 +52,7 @@ def add(valkey: Redis, stream: str, **event: object) -> str:
 
 
 @pytest.fixture
-def iterate(forge: Forge, reader: Reader, valkey: Redis, stream: str, now: datetime) -> list[str]:
+def dead_letter_ids(forge: Forge, reader: Reader, valkey: Redis, stream: str, now: datetime) -> list[str]:
     """Return the ids of three dead-lettered entries."""
     for number in range(3):
         add(valkey, stream, data=number, repository="gadgets")
@@ -66,7 +66,7 @@ def test_a_stream_that_nobody_has_used_is_empty(stream: str) -> None:
 
 
 def test_the_counts_say_what_waits_and_since_when(
-    set_aside: list[str], reader: Reader, valkey: Redis, stream: str
+    dead_letter_ids: list[str], reader: Reader, valkey: Redis, stream: str
 ) -> None:
     # Ids of that day are lower than today's, so they can only be added to a new stream.
     valkey.delete(stream)
@@ -88,13 +88,13 @@ def test_the_counts_say_what_waits_and_since_when(
     }  # fmt: skip
 
 
-def test_the_refused_are_listed_with_their_errors(set_aside: list[str], stream: str, now: datetime) -> None:
+def test_the_refused_are_listed_with_their_errors(dead_letter_ids: list[str], stream: str, now: datetime) -> None:
     lines = run("refused", "--limit", "2").splitlines()
 
     error = "repository: acme has no such repository; create it with POST /v1/repositories"
-    assert lines[0] == f"{set_aside[0]}  {now:%Y-%m-%d %H:%M:%S}  {error}"
+    assert lines[0] == f"{dead_letter_ids[0]}  {now:%Y-%m-%d %H:%M:%S}  {error}"
     assert lines[1] == '    event {"type": "push", "data": 0, "repository": "gadgets"}'
-    assert lines[2].startswith(set_aside[1])
+    assert lines[2].startswith(dead_letter_ids[1])
     assert lines[4:] == ["… and 1 more; raise --limit to see them."]
 
 
@@ -117,7 +117,7 @@ def test_one_is_shown_in_full(reader: Reader, forge: Forge, valkey: Redis, strea
 
 
 def test_after_a_mend_all_are_put_back_and_published(
-    set_aside: list[str], reader: Reader, valkey: Redis, stream: str, forge: Forge, now: datetime
+    dead_letter_ids: list[str], reader: Reader, valkey: Redis, stream: str, forge: Forge, now: datetime
 ) -> None:
     Repository.objects.create(organization=forge.organization, name="gadgets")
 
@@ -129,19 +129,19 @@ def test_after_a_mend_all_are_put_back_and_published(
     assert run() == f"{stream}: 0 waiting, 0 pending, 0 dead-lettered\n"
 
 
-def test_some_are_put_back_or_deleted_by_their_ids(set_aside: list[str], stream: str) -> None:
+def test_some_are_put_back_or_deleted_by_their_ids(dead_letter_ids: list[str], stream: str) -> None:
     errors = StringIO()
 
-    assert run("retry", set_aside[1], "1-1", errors=errors).startswith("Moved 1 back")
+    assert run("retry", dead_letter_ids[1], "1-1", errors=errors).startswith("Moved 1 back")
     assert errors.getvalue() == "1-1 is not a dead letter.\n"
-    assert run("delete", set_aside[0], set_aside[0]) == "Deleted 1.\n"
+    assert run("delete", dead_letter_ids[0], dead_letter_ids[0]) == "Deleted 1.\n"
 
     assert run().startswith(f"{stream}: 1 waiting, 0 pending, 1 dead-lettered\n")
     assert run("delete", "--all") == "Deleted 1.\n"
 
 
 def test_two_operators_at_once_put_an_entry_back_once(
-    set_aside: list[str], valkey: Redis, stream: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    dead_letter_ids: list[str], valkey: Redis, stream: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries_of, others = dead_letters.entries_of, []
 
@@ -150,18 +150,18 @@ def test_two_operators_at_once_put_an_entry_back_once(
         if not others:
             others.append("on its way")
             with connect(settings.REDIS_URL) as other:
-                others.append(str(dead_letters.retry(other, stream, set_aside[0])))
+                others.append(str(dead_letters.retry(other, stream, dead_letter_ids[0])))
         return entries_of(replied)  # type: ignore[arg-type]
 
     monkeypatch.setattr(dead_letters, "entries_of", be_overtaken)
 
-    assert not dead_letters.retry(valkey, stream, set_aside[0])
+    assert not dead_letters.retry(valkey, stream, dead_letter_ids[0])
     assert others == ["on its way", "True"]
     assert valkey.xlen(stream) == 1
 
 
-def test_what_is_set_aside_meanwhile_is_not_put_back_with_all(
-    set_aside: list[str], valkey: Redis, stream: str, reader: Reader, now: datetime
+def test_what_is_dead_lettered_meanwhile_is_not_put_back_with_all(
+    dead_letter_ids: list[str], valkey: Redis, stream: str, reader: Reader, now: datetime
 ) -> None:
     listed = []
     for each in dead_letters.iterate(valkey, stream):
@@ -169,7 +169,7 @@ def test_what_is_set_aside_meanwhile_is_not_put_back_with_all(
         dead_letters.retry(valkey, stream, each.id)
         reader.take()
 
-    assert listed == set_aside
+    assert listed == dead_letter_ids
     assert dead_letters.count(valkey, stream).refused == 3
 
 

@@ -90,7 +90,7 @@ def test_the_oldest_refused_entries_make_room_for_new_ones(
         valkey.xadd(stream, {"rubbish": "x"})
     entries = consumer.new(500)
 
-    consumer.iterate([InvalidEntry(entry, "no") for entry in entries], now=now)
+    consumer.dead_letter([InvalidEntry(entry, "no") for entry in entries], now=now)
 
     # Redis trims by whole nodes of a hundred entries.
     assert 100 <= valkey.xlen(dead_letter_stream(stream)) <= 200
@@ -105,7 +105,7 @@ def test_of_a_refused_entry_longer_than_any_request_its_error_is_kept_and_not_it
     [entry] = consumer.new(1)
     assert isinstance(entry, Entry)
 
-    consumer.iterate([InvalidEntry(entry, "The entry is too long.")], now=now)
+    consumer.dead_letter([InvalidEntry(entry, "The entry is too long.")], now=now)
 
     [(_, fields)] = valkey.execute_command("XRANGE", dead_letter_stream(stream), "-", "+")
     kept = dict(zip(fields[::2], fields[1::2], strict=True))
