@@ -24,7 +24,9 @@ from deliveries.models import Attempt, Delivery, Organization, Repository, Webho
 from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.claiming import Claim
+from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.sender import Sender
+from deliveries.sending.transfer import Exchange, Request, Response
 from deliveries.webhooks import creating
 from tests.receiver import Receiver
 
@@ -125,6 +127,13 @@ def attempt_all(claims: Sequence[Claim], sender: Sender, *, now: datetime) -> li
         for (claim, request, started_at), exchange in sender.wait(timedelta(seconds=1)):
             results.append(attempting.finish(claim, request, exchange, started_at=started_at, now=now))
     return results
+
+
+def pretend(claims: Sequence[Claim], came: Response | NoResponse, *, now: datetime) -> list[AttemptResult]:
+    """Return the results of attempts with this outcome, without sending anything."""
+    request = Request("http://127.0.0.1/", (), b"", timedelta(seconds=1))
+    exchange = Exchange(timedelta(milliseconds=1), came)
+    return [attempting.finish(claim, request, exchange, started_at=now, now=now) for claim in claims]
 
 
 def claim_due(limit: int, *, now: datetime) -> list[Claim]:

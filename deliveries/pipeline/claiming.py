@@ -106,14 +106,14 @@ def claim(capacity: Capacity | int, *, cursor: int = 0, now: datetime) -> list[C
     claims: list[Claim] = []
     webhooks_expected = max(capacity.slots // DELIVERIES_PER_WEBHOOK, min(capacity.slots, SMALL_CLAIM))
     # Once around all webhooks: from the one after the cursor to the last, then from the first to the cursor.
-    ring = [(0, cursor), (cursor, LAST_ID)] if cursor else [(0, LAST_ID)]
+    ranges = [(0, cursor), (cursor, LAST_ID)] if cursor else [(0, LAST_ID)]
     with transaction.atomic():
-        while ring and (free := capacity.slots - len(claims)) > 0:
+        while ranges and (free := capacity.slots - len(claims)) > 0:
             slow_slots = capacity.slow_slots - sum(each.destination.slow for each in claims)
             params = capacity_params(
                 replace(capacity, slow_slots=slow_slots), max_in_flight=grant.max_in_flight, now=now
             )
-            webhooks = _lock_webhooks(ring, limit=min(webhooks_expected, free), params=params)
+            webhooks = _lock_webhooks(ranges, limit=min(webhooks_expected, free), params=params)
             claims += _claim_of(webhooks, grant, {**params, "cursor": cursor, "limit": free})
             # These webhooks had few deliveries, so expect one per webhook from here on.
             webhooks_expected = capacity.slots
@@ -121,18 +121,18 @@ def claim(capacity: Capacity | int, *, cursor: int = 0, now: datetime) -> list[C
     return claims
 
 
-def _lock_webhooks(ring: list[tuple[int, int]], *, limit: int, params: Mapping[str, object]) -> list[sql.Row]:
-    """Lock and return up to ``limit`` webhooks with capacity; remove from ``ring`` the id ranges that were scanned."""
+def _lock_webhooks(ranges: list[tuple[int, int]], *, limit: int, params: Mapping[str, object]) -> list[sql.Row]:
+    """Lock and return up to ``limit`` webhooks with capacity; remove the ids that were scanned from ``ranges``."""
     found: list[sql.Row] = []
-    while ring and len(found) < limit:
-        start, end = ring.pop()
+    while ranges and len(found) < limit:
+        start, end = ranges.pop()
         missing = limit - len(found)
         rows = sql.run(LOCK_WEBHOOKS, {**params, "cursor": start, "end": end, "limit": missing})
         # Other transactions may have locked some webhooks with capacity, so the range is exhausted only if their number
         # is below the limit.
         count, last = rows[0][:2]
         if count == missing:
-            ring.append((last, end))
+            ranges.append((last, end))
         found += [row[2:] for row in rows if row[3] is not None]
     return found
 

@@ -100,7 +100,7 @@ def update_webhooks(healths: Sequence[Health]) -> None:
     backoffs = {
         webhook_id: last_at[webhook_id] + backoff
         for webhook_id, timeouts, limit in sql.run(UPDATE_HEALTH, to_columns(healths))
-        if (backoff := backoff_for(timeouts, at_once=limit or settings.HOOKHUB_MAX_IN_FLIGHT)) is not None
+        if (backoff := backoff_for(timeouts, in_flight_limit=limit or settings.HOOKHUB_MAX_IN_FLIGHT)) is not None
     }
     if backoffs:
         sql.run(BACK_OFF, {"webhooks": arrays.bigints(backoffs), "until": arrays.timestamps(backoffs.values())})

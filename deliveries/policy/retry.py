@@ -72,13 +72,13 @@ def delay_before_retry(outcome: Refused | NoResponse, *, step: timedelta, jitter
     return max(scheduled, retry_after) if retry_after is not None else scheduled
 
 
-def backoff_for(timeouts_in_a_row: int, *, at_once: int) -> timedelta | None:
+def backoff_for(timeouts_in_a_row: int, *, in_flight_limit: int) -> timedelta | None:
     """Return how long a webhook backs off after ``timeouts_in_a_row``, or None if they are too few.
 
-    Before its first backoff it has ``at_once`` requests in flight, which may all time out for a single cause. So the
-    backoff doubles only with the timeouts after those, which come from one probe request at a time.
+    Before its first backoff it has ``in_flight_limit`` requests in flight, which may all time out for a single cause.
+    So the backoff doubles only with the timeouts after those, which come from one probe request at a time.
     """
     if timeouts_in_a_row < TIMEOUTS_BEFORE_BACKOFF:
         return None
-    doublings: int = 2 ** min(max(timeouts_in_a_row - max(TIMEOUTS_BEFORE_BACKOFF, at_once), 0), 10)
+    doublings: int = 2 ** min(max(timeouts_in_a_row - max(TIMEOUTS_BEFORE_BACKOFF, in_flight_limit), 0), 10)
     return min(BACKOFF_MIN * doublings, BACKOFF_MAX)

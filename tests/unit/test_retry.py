@@ -74,7 +74,7 @@ RESTS = {0: None, 1: None, 9: None, 10: 10, 11: 20, 12: 40, 13: 80, 14: 160, 15:
 
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS.items())
 def test_who_keeps_timing_out_rests_ever_longer_up_to_five_minutes(timeouts: int, seconds: int | None) -> None:
-    assert backoff_for(timeouts, at_once=10) == (None if seconds is None else timedelta(seconds=seconds))
+    assert backoff_for(timeouts, in_flight_limit=10) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 RESTS_OF_MANY = {9: None, 10: 10, 49: 10, 50: 10, 51: 20, 52: 40}
@@ -82,7 +82,7 @@ RESTS_OF_MANY = {9: None, 10: 10, 49: 10, 50: 10, 51: 20, 52: 40}
 
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS_OF_MANY.items())
 def test_many_requests_that_time_out_together_are_one_reason_to_rest(timeouts: int, seconds: int | None) -> None:
-    assert backoff_for(timeouts, at_once=50) == (None if seconds is None else timedelta(seconds=seconds))
+    assert backoff_for(timeouts, in_flight_limit=50) == (None if seconds is None else timedelta(seconds=seconds))
 
 
 def test_what_is_refused_for_good_is_not_tried_again_however_much_of_the_schedule_is_left() -> None:
