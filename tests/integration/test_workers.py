@@ -168,5 +168,5 @@ def test_a_worker_notes_that_it_lives_at_its_clocks_tick_and_that_it_has_stopped
     process_pool.close_pipe()
 
     assert alive == Workers(alive=1, seen_at=database_now)
-    assert Worker.objects.get().id == rescue.worker()
+    assert Worker.objects.get().id == rescue.worker_id()
     assert workers.seen(now=sql.database_now()).alive == 0
