@@ -80,11 +80,11 @@ class Forge:
         return cls(organization, repository, receiver)
 
     def webhook(
-        self, *, now: datetime, path: str = "/", repository: Repository | None = None, **wanted: Any
+        self, *, now: datetime, path: str = "/", repository: Repository | None = None, **fields: Any
     ) -> Webhook:
         """Create a webhook for the receiver; by default it gets all events of the organization."""
-        terms = {"url": self.receiver.url(path), "events": ["*"], **wanted}
-        return creating.create(terms, organization=self.organization, repository=repository, now=now)[0]
+        fields = {"url": self.receiver.url(path), "events": ["*"], **fields}
+        return creating.create(fields, organization=self.organization, repository=repository, now=now)[0]
 
     def event(self, event_type: str = "push", data: Any = None, *, now: datetime, **more: Any) -> NewEvent:
         """Return an event of the repository."""

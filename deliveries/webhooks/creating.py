@@ -29,14 +29,12 @@ def create(
     is "". With ``active=False`` the webhook starts disabled by its owner. Raise InvalidFields for invalid fields, and
     rates.TooMany if the organization changes webhooks too often.
     """
-    missing = {name: "is required" for name in ("url", "events") if name not in fields}
-    if missing:
+    if missing := {name: "is required" for name in ("url", "events") if name not in fields}:
         raise InvalidFields(missing)
     quotas.take_change(organization)
     cleaned = validate({"format": organization.wire_format, **fields})
     wire_format = FORMATS[str(cleaned["format"])]
-    cleaned.setdefault("content_type", wire_format.content_types[0])
-    cleaned.setdefault("auto_disable", wire_format.policy.auto_disable)
+    defaults = {"content_type": wire_format.content_types[0], "auto_disable": wire_format.policy.auto_disable}
     secret = secrets.first_secret(wire_format, cleaned.pop("secret", None))
     headers = as_headers(cleaned.pop("headers", {}))
     # Needed before the row is stored, because its secrets are encrypted with the id as associated data.
@@ -60,7 +58,7 @@ def create(
             disabled_at=None if active else now,
             disabled_reason=None if active else Webhook.DisabledReason.BY_OWNER,
             owner_told_at=None if active else now,
-            **cleaned,
+            **{**defaults, **cleaned},
         )
         audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
     return webhook, secret or None

@@ -75,7 +75,7 @@ def test_the_log_is_filtered_by_everything_it_promises(forge: Forge, caller: Cal
      ("stat=failed", "stat"),
      ("webhook=019cb8b8-1e00-753a-a23d-b63dc6d7ef09", "webhook")],
 )  # fmt: skip
-def test_a_filter_that_cannot_be_understood_is_refused(caller: Caller, query: str, field: str) -> None:
+def test_an_invalid_filter_is_rejected(caller: Caller, query: str, field: str) -> None:
     answer = caller.get(f"/v1/deliveries?{query}")
 
     assert (answer.status_code, list(faults(answer))) == (422, [field])
@@ -93,7 +93,7 @@ def test_a_page_of_the_log_takes_as_many_queries_as_a_longer_one(
             assert len(caller.get(f"/v1/deliveries?limit={limit}").json()["results"]) == limit
 
 
-def test_redelivering_keeps_the_id_and_starts_the_schedule_afresh(
+def test_redelivering_keeps_the_id_and_restarts_the_schedule(
     forge: Forge, caller: Caller, sender: Sender, now: datetime
 ) -> None:
     forge.webhook(now=now)
@@ -109,7 +109,7 @@ def test_redelivering_keeps_the_id_and_starts_the_schedule_afresh(
     assert Delivery.objects.get().attempts_made == 2
 
 
-def test_what_cannot_be_done_with_a_delivery_is_a_conflict_that_says_why(
+def test_an_impossible_action_on_a_delivery_is_a_conflict_with_the_reason(
     forge: Forge, caller: Caller, sender: Sender, now: datetime
 ) -> None:
     webhook = forge.webhook(now=now)
@@ -128,7 +128,7 @@ def test_what_cannot_be_done_with_a_delivery_is_a_conflict_that_says_why(
     assert disabled.json()["error"]["message"] == "The webhook is disabled; enable it first."
 
 
-def test_a_delivery_of_a_deleted_webhook_cannot_be_redelivered_and_no_advice_says_otherwise(
+def test_the_conflict_about_a_deleted_webhook_does_not_advise_enabling_it(
     forge: Forge, caller: Caller, sender: Sender, now: datetime
 ) -> None:
     webhook = forge.webhook(now=now)
@@ -144,7 +144,7 @@ def test_a_delivery_of_a_deleted_webhook_cannot_be_redelivered_and_no_advice_say
     assert (Delivery.objects.get().state, Delivery.objects.get().redeliveries) == ("delivered", 0)
 
 
-def test_a_pending_delivery_is_called_off(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:
+def test_a_pending_delivery_is_cancelled(forge: Forge, caller: Caller, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
 
@@ -155,7 +155,7 @@ def test_a_pending_delivery_is_called_off(forge: Forge, caller: Caller, sender: 
     assert forge.receiver.received == []
 
 
-def test_a_replay_sends_a_filters_deliveries_again_and_tells_how_far_it_is(
+def test_a_replay_redelivers_what_its_filter_selects_and_reports_progress(
     forge: Forge, caller: Caller, sender: Sender, now: datetime
 ) -> None:
     one, other = forge.webhook(now=now), forge.webhook(now=now)
@@ -178,7 +178,7 @@ def test_a_replay_sends_a_filters_deliveries_again_and_tells_how_far_it_is(
     assert Delivery.objects.filter(webhook=other, state="delivered").count() == 5
 
 
-def test_a_replay_of_listed_deliveries_leaves_out_anothers(
+def test_a_replay_of_listed_deliveries_skips_those_of_other_organizations(
     forge: Forge, caller: Caller, other: Caller, sender: Sender, now: datetime
 ) -> None:
     forge.webhook(now=now)
@@ -193,28 +193,28 @@ def test_a_replay_of_listed_deliveries_leaves_out_anothers(
 
 
 @pytest.mark.parametrize(
-    ("wanted", "field"),
+    ("fields", "field"),
     [({}, "body"), ({"webhook": None}, "webhook"), ({"state": []}, "state"), ({"after": ""}, "after"),
      ({"after": []}, "after"), ({"before": {"a": 1}}, "before"), ({"type": "\ud800"}, "request"),
      ({"deliveries": []}, "deliveries"), ({"deliveries": ["x"]}, "deliveries[0]"),
      ({"state": "gone"}, "state"),
      ({"after": 5}, "after"), ({"everything": True}, "everything"), ({"webhook": 5}, "webhook"), ({"type": 5}, "type")],
 )  # fmt: skip
-def test_a_replay_of_who_knows_what_is_refused(caller: Caller, wanted: dict[str, object], field: str) -> None:
-    answer = caller.post("/v1/replays", wanted)
+def test_an_invalid_replay_is_rejected(caller: Caller, fields: dict[str, object], field: str) -> None:
+    answer = caller.post("/v1/replays", fields)
 
     assert (answer.status_code, list(faults(answer))) == (422, [field])
     assert not Replay.objects.exists()
 
 
-def test_a_replay_can_be_stopped(caller: Caller, now: datetime) -> None:
+def test_a_replay_can_be_cancelled(caller: Caller, now: datetime) -> None:
     job = caller.post("/v1/replays", {"state": "failed"}).json()
 
     assert caller.post(f"/v1/replays/{job['id']}/cancel").json()["state"] == "cancelled"
     assert run_replays(now=now) == 0
 
 
-def test_replays_take_turns_so_that_a_long_one_keeps_nobody_waiting(
+def test_replays_take_turns_so_that_a_long_one_does_not_block_the_others(
     forge: Forge, caller: Caller, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hookhub.replays.BATCH", 1)

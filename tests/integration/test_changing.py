@@ -50,7 +50,7 @@ def test_a_repository_that_is_deleted_while_it_is_changed_stays_deleted(
     assert not Repository.objects.exists()
 
 
-def test_of_two_who_change_a_repository_at_once_both_are_heard(
+def test_two_concurrent_changes_of_a_repository_both_apply(
     api: Caller, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def open_it() -> None:
@@ -65,7 +65,7 @@ def test_of_two_who_change_a_repository_at_once_both_are_heard(
     assert (repository.name, repository.private) == ("gadgets", False)
 
 
-def test_of_two_who_delete_a_repository_at_once_the_second_finds_none(
+def test_the_second_of_two_concurrent_deletions_of_a_repository_finds_none(
     api: Caller, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delete = Repository.objects.filter(pk=repository.pk).delete
@@ -74,7 +74,7 @@ def test_of_two_who_delete_a_repository_at_once_the_second_finds_none(
     assert api.delete("/v1/repositories/widgets").status_code == 404
 
 
-def test_of_two_who_change_an_organization_at_once_both_are_heard(
+def test_two_concurrent_changes_of_an_organization_both_apply(
     api: Caller, organization: Organization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def be_strict() -> None:
@@ -92,11 +92,11 @@ def test_of_two_who_change_an_organization_at_once_both_are_heard(
 # The engine ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_secret_is_checked_by_the_format_that_another_has_given_the_webhook_meanwhile(
+def test_a_secret_is_validated_for_the_format_that_a_concurrent_change_has_set(
     organization: Organization, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"], "format": "github"}
-    webhook, _ = creating.create(wanted, organization=organization, repository=None, now=now)
+    fields = {"url": "http://127.0.0.1:9999/", "events": ["*"], "format": "github"}
+    webhook, _ = creating.create(fields, organization=organization, repository=None, now=now)
     validate, changes = changing.validate, [{"format": "standard-webhooks"}]
 
     def validate_and_pause(*args: Any, **options: Any) -> Any:

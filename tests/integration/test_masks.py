@@ -22,8 +22,8 @@ SIGNING = [slug for slug, wire_format in FORMATS.items() if wire_format.secret_p
 
 @pytest.fixture
 def webhook(api: Caller) -> dict[str, Any]:
-    wanted = {"url": URL, "events": ["*"], "headers": {"X-Api-Key": "k1", "X-Old": "o1"}}
-    created: dict[str, Any] = api.post("/v1/webhooks", wanted).json()
+    fields = {"url": URL, "events": ["*"], "headers": {"X-Api-Key": "k1", "X-Old": "o1"}}
+    created: dict[str, Any] = api.post("/v1/webhooks", fields).json()
     return created
 
 
@@ -74,7 +74,7 @@ def test_a_masked_header_keeps_its_value_beside_a_new_one_and_in_another_case(
         ),
     }.values(),
 )
-def test_a_masked_header_that_stands_for_nothing_is_refused_and_changes_nothing(
+def test_a_mask_without_a_stored_value_is_invalid_and_changes_nothing(
     api: Caller, webhook: dict[str, Any], changes: dict[str, Any], fault: str
 ) -> None:
     answer = api.patch(f"/v1/webhooks/{webhook['id']}", changes)
@@ -95,7 +95,7 @@ def test_a_masked_header_that_stands_for_nothing_is_refused_and_changes_nothing(
         ({"url": "https://8.8.8.8/a?token=%2A%2A%2A%2A%2A%2A%2A%2A&b=c"}, "url"),
     ],
 )
-def test_nothing_masked_creates_a_webhook(
+def test_a_new_webhook_accepts_no_masks(
     api: Caller, organization: Organization, more: dict[str, Any], field: str
 ) -> None:
     answer = api.post("/v1/webhooks", {"url": URL, "events": ["*"], **more})
@@ -105,7 +105,7 @@ def test_nothing_masked_creates_a_webhook(
 
 
 @pytest.mark.parametrize("slug", SIGNING)
-def test_a_masked_secret_keeps_the_one_there_is_in_every_format_that_signs(api: Caller, slug: str) -> None:
+def test_a_masked_secret_keeps_the_stored_one_in_every_format_that_signs(api: Caller, slug: str) -> None:
     created = api.post("/v1/webhooks", {"url": URL, "events": ["*"], "format": slug}).json()
     address = f"/v1/webhooks/{created['id']}"
 
@@ -119,7 +119,7 @@ def test_a_masked_secret_keeps_the_one_there_is_in_every_format_that_signs(api: 
     assert (secrets_now(), Webhook.objects.get().url) == ([created["secret"]], URL)
 
 
-def test_a_masked_secret_of_a_webhook_without_one_is_refused(api: Caller) -> None:
+def test_a_masked_secret_of_a_webhook_without_one_is_invalid(api: Caller) -> None:
     created = api.post("/v1/webhooks", {"url": URL, "events": ["*"], "format": "github", "secret": ""}).json()
 
     answer = api.patch(f"/v1/webhooks/{created['id']}", {"secret": MASK})
@@ -128,7 +128,7 @@ def test_a_masked_secret_of_a_webhook_without_one_is_refused(api: Caller) -> Non
     assert secrets_now() == []
 
 
-def test_a_masked_secret_that_does_not_suit_the_new_format_is_refused(api: Caller) -> None:
+def test_a_masked_secret_that_is_invalid_for_the_new_format_is_rejected(api: Caller) -> None:
     created = api.post("/v1/webhooks", {"url": URL, "events": ["*"], "format": "github", "secret": "plain"}).json()
 
     answer = api.patch(f"/v1/webhooks/{created['id']}", {"secret": MASK, "format": "standard-webhooks"})
@@ -169,7 +169,7 @@ def test_an_invalid_change_of_headers_changes_nothing(
     assert headers_now() == {"X-Api-Key": "k1", "X-Old": "o1"}
 
 
-def test_a_header_that_another_changes_meanwhile_is_kept_as_changed(
+def test_a_header_that_changes_during_validation_is_kept_as_changed(
     api: Caller, webhook: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validate, others = changing.validate, [{"X-Api-Key": "k2"}]
@@ -209,7 +209,7 @@ def test_a_password_masked_by_hand_is_refused(api: Caller, repository: Repositor
     assert not Webhook.objects.exists()
 
 
-def test_a_masked_chat_url_keeps_the_one_there_is_at_sigmagit_and_github(api: Caller, repository: Repository) -> None:
+def test_a_masked_chat_url_keeps_the_stored_one_at_sigmagit_and_github(api: Caller, repository: Repository) -> None:
     url = "https://8.8.8.8/services/T0/B0/secret"
     hook = api.post("/repos/acme/widgets/hooks", {"name": "slack", "config": {"url": url}}).json()
     masked = f"https://8.8.8.8/{MASK}"
@@ -248,7 +248,7 @@ def test_the_openapi_document_says_what_a_mask_means(api: Caller) -> None:
     assert "patch" in document["paths"]["/v1/webhooks/{uid}/headers"]
 
 
-def test_a_change_is_checked_with_what_its_masks_stand_for(organization: Organization, webhook: dict[str, Any]) -> None:
+def test_a_change_is_validated_with_the_unmasked_values(organization: Organization, webhook: dict[str, Any]) -> None:
     row = Webhook.objects.get()
 
     changing.validate_change(row, {"headers": {"X-Old": MASK}, "secret": MASK})

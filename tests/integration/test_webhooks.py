@@ -40,9 +40,9 @@ def headers_of(webhook: Webhook) -> dict[str, str]:
 
 def test_a_new_webhook_has_the_defaults_of_its_organization_and_its_format(forge: Forge, now: datetime) -> None:
     forge.organization.default_format = "coregit"
-    wanted = {"url": "HTTPS://8.8.8.8:443", "events": ["push", "push"]}
+    fields = {"url": "HTTPS://8.8.8.8:443", "events": ["push", "push"]}
 
-    webhook, secret = creating.create(wanted, organization=forge.organization, repository=forge.repository, now=now)
+    webhook, secret = creating.create(fields, organization=forge.organization, repository=forge.repository, now=now)
 
     webhook.refresh_from_db()
     assert (webhook.url, webhook.events, webhook.format, webhook.content_type) == (
@@ -61,49 +61,49 @@ def test_a_new_webhook_has_the_defaults_of_its_organization_and_its_format(forge
 
 
 SIGNING = [slug for slug, wire_format in FORMATS.items() if wire_format.secret_policy.allows_secret]
-IF_ASKED = [slug for slug, wire_format in FORMATS.items() if wire_format.secret_policy is SecretPolicy.OPTIONAL]
+OPTIONAL = [slug for slug, wire_format in FORMATS.items() if wire_format.secret_policy is SecretPolicy.OPTIONAL]
 UNSIGNED = [slug for slug, wire_format in FORMATS.items() if not wire_format.secret_policy.allows_secret]
 
 
 @pytest.mark.parametrize("slug", SIGNING)
-def test_a_secret_of_ones_own_is_taken_and_one_is_made_otherwise(forge: Forge, now: datetime, slug: str) -> None:
-    terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug}
+def test_a_given_secret_is_used_and_one_is_generated_otherwise(forge: Forge, now: datetime, slug: str) -> None:
+    fields = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug}
 
     webhook, secret = creating.create(
-        {**terms, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
+        {**fields, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
     )
     assert secret == WHSEC
     assert secrets_of(webhook) == [WHSEC]
 
-    _, made = creating.create(terms, organization=forge.organization, repository=None, now=now)
+    _, made = creating.create(fields, organization=forge.organization, repository=None, now=now)
     assert made is not None
     assert FORMATS[slug].secret_error(made) is None
     assert made != WHSEC
 
 
-@pytest.mark.parametrize("slug", IF_ASKED)
-def test_who_asks_for_no_secret_gets_none_where_the_format_allows_it(forge: Forge, now: datetime, slug: str) -> None:
-    terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
+@pytest.mark.parametrize("slug", OPTIONAL)
+def test_an_empty_secret_means_none_where_the_format_allows_none(forge: Forge, now: datetime, slug: str) -> None:
+    fields = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
 
-    webhook, secret = creating.create(terms, organization=forge.organization, repository=None, now=now)
+    webhook, secret = creating.create(fields, organization=forge.organization, repository=None, now=now)
 
     assert secret is None
     assert secrets_of(webhook) == []
 
 
-def test_of_a_format_that_only_another_version_knows_nothing_is_changed_that_it_decides(
+def test_fields_that_depend_on_a_format_known_only_to_another_version_cannot_be_changed(
     forge: Forge, now: datetime
 ) -> None:
     webhook = forge.webhook(now=now, headers={"X-Key": "k"})
     Webhook.objects.update(format="of-tomorrow")
-    wishes: list[dict[str, object]] = [
+    changes: list[dict[str, object]] = [
         {"url": "https://example.com/b"}, {"secret": "x" * 20}, {"headers": {}}, {"content_type": "json"},
     ]  # fmt: skip
     before = Webhook.objects.values().get()
 
-    for wanted in wishes:
+    for fields in changes:
         with pytest.raises(InvalidFields) as refused:
-            changing.change(webhook.pk, wanted, now=now)
+            changing.change(webhook.pk, fields, now=now)
         assert refused.value.errors.keys() == {"format"}
     with pytest.raises(InvalidFields):
         secrets.rotate_secret(webhook.pk, now=now)
@@ -117,29 +117,29 @@ def test_of_a_format_that_only_another_version_knows_nothing_is_changed_that_it_
     assert (changed.name, changed.format, changed.shown_url) == ("later", "coregit", webhook.url)
 
 
-@pytest.mark.parametrize("slug", sorted({*FORMATS} - {*IF_ASKED, *UNSIGNED}))
-def test_who_asks_for_no_secret_is_refused_where_receivers_count_on_one(forge: Forge, now: datetime, slug: str) -> None:
-    terms = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
+@pytest.mark.parametrize("slug", sorted({*FORMATS} - {*OPTIONAL, *UNSIGNED}))
+def test_an_empty_secret_is_invalid_where_the_format_requires_one(forge: Forge, now: datetime, slug: str) -> None:
+    fields = {"url": "https://8.8.8.8/", "events": ["*"], "format": slug, "secret": ""}
 
     with pytest.raises(InvalidFields) as raised:
-        creating.create(terms, organization=forge.organization, repository=None, now=now)
+        creating.create(fields, organization=forge.organization, repository=None, now=now)
 
     assert set(raised.value.errors) == {"secret"}
     assert Webhook.objects.count() == 0
 
 
 @pytest.mark.parametrize("slug", UNSIGNED)
-def test_a_format_that_signs_nothing_has_no_secret_takes_none_and_rotates_none(
+def test_a_format_that_signs_nothing_has_no_secret_accepts_none_and_rotates_none(
     forge: Forge, now: datetime, slug: str
 ) -> None:
-    terms = {"url": "https://8.8.8.8/x", "events": ["*"], "format": slug}
+    fields = {"url": "https://8.8.8.8/x", "events": ["*"], "format": slug}
 
-    webhook, secret = creating.create(terms, organization=forge.organization, repository=None, now=now)
+    webhook, secret = creating.create(fields, organization=forge.organization, repository=None, now=now)
 
     assert (secret, secrets_of(webhook)) == (None, [])
     refused = {
         "created": lambda: creating.create(
-            {**terms, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
+            {**fields, "secret": WHSEC}, organization=forge.organization, repository=None, now=now
         ),
         "changed": lambda: changing.change(webhook.pk, {"secret": WHSEC}, now=now),
         "rotated": lambda: secrets.rotate_secret(webhook.pk, now=now),
@@ -163,7 +163,7 @@ def test_neither_secrets_nor_headers_are_stored_in_the_clear(forge: Forge, now: 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "faults"),
+    ("fields", "errors"),
     [
         ({}, {"url", "events"}),
         ({"events": ["*"]}, {"url"}),
@@ -171,15 +171,13 @@ def test_neither_secrets_nor_headers_are_stored_in_the_clear(forge: Forge, now: 
         ({"url": "https://8.8.8.8/", "events": ["*"], "format": "nope", "timeout": 0}, {"format", "timeout"}),
         ({"url": "https://8.8.8.8/", "events": ["*"], "disabled_at": "now"}, {"disabled_at"}),
     ],
-    ids=["nothing", "no url", "bad", "two faults", "no field"],
+    ids=["nothing", "no url", "bad", "two errors", "no field"],
 )
-def test_what_cannot_be_granted_creates_nothing(
-    forge: Forge, now: datetime, wanted: dict[str, Any], faults: set[str]
-) -> None:
+def test_invalid_fields_create_nothing(forge: Forge, now: datetime, fields: dict[str, Any], errors: set[str]) -> None:
     with pytest.raises(InvalidFields) as raised:
-        creating.create(wanted, organization=forge.organization, repository=None, now=now)
+        creating.create(fields, organization=forge.organization, repository=None, now=now)
 
-    assert set(raised.value.errors) == faults
+    assert set(raised.value.errors) == errors
     assert Webhook.objects.count() == 0
 
 
@@ -213,7 +211,7 @@ MOVES = {
 
 
 @pytest.mark.parametrize(("url", "moves"), MOVES.values(), ids=MOVES)
-def test_a_move_to_another_door_takes_secret_and_headers_away(
+def test_a_move_to_another_receiver_replaces_the_secret_and_removes_the_headers(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, url: str, *, moves: bool
 ) -> None:
     monkeypatch.setattr("deliveries.sending.url.resolve_quickly", lambda host, port: [])
@@ -230,7 +228,7 @@ def test_a_move_to_another_door_takes_secret_and_headers_away(
         assert (secrets_of(webhook), headers_of(webhook)) == ([WHSEC], {"Authorization": "Bearer x"})
 
 
-def test_to_encrypt_from_now_on_is_no_move(forge: Forge, now: datetime) -> None:
+def test_https_instead_of_http_is_not_a_move(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, url="http://8.8.8.8/", secret=WHSEC, headers={"A": "b"})
 
     assert changing.change(webhook.pk, {"url": "https://8.8.8.8/"}, now=now)[1] is None
@@ -260,7 +258,7 @@ def test_a_move_ends_a_rotation_too(forge: Forge, now: datetime) -> None:
     assert secrets_of(webhook) == [secret]
 
 
-def test_empty_headers_take_the_headers_away(forge: Forge, now: datetime) -> None:
+def test_empty_headers_remove_the_headers(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, headers={"A": "b"})
 
     changing.change(webhook.pk, {"headers": {}}, now=now)
@@ -268,7 +266,7 @@ def test_empty_headers_take_the_headers_away(forge: Forge, now: datetime) -> Non
     assert headers_of(webhook) == {}
 
 
-def test_a_new_format_keeps_a_secret_that_will_do_and_replaces_one_that_will_not(forge: Forge, now: datetime) -> None:
+def test_a_new_format_keeps_a_valid_secret_and_replaces_an_invalid_one(forge: Forge, now: datetime) -> None:
     fits = forge.webhook(now=now, secret=WHSEC)
     plain = forge.webhook(now=now, format="coregit", secret="a plain secret")
 
@@ -298,14 +296,14 @@ FORMAT_CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("slug", "secret", "wanted", "after"), FORMAT_CHANGES.values(), ids=FORMAT_CHANGES)
-def test_a_change_leaves_the_secret_that_its_format_can_use(
-    forge: Forge, now: datetime, slug: str, secret: str | None, wanted: dict[str, Any], after: str | None
+@pytest.mark.parametrize(("slug", "secret", "fields", "after"), FORMAT_CHANGES.values(), ids=FORMAT_CHANGES)
+def test_after_a_change_the_secret_is_valid_for_the_format(
+    forge: Forge, now: datetime, slug: str, secret: str | None, fields: dict[str, Any], after: str | None
 ) -> None:
     given = {} if secret is None else {"secret": secret}
     webhook = forge.webhook(now=now, url="https://8.8.8.8/", format=slug, **given)
 
-    changed, shown = changing.change(webhook.pk, wanted, now=now)
+    changed, shown = changing.change(webhook.pk, fields, now=now)
 
     if after == "new":
         assert shown is not None
@@ -314,7 +312,7 @@ def test_a_change_leaves_the_secret_that_its_format_can_use(
         assert secrets_of(changed) == [shown]
     else:
         assert secrets_of(changed) == ([after] if after else [])
-        assert shown == (wanted.get("secret") or None)
+        assert shown == (fields.get("secret") or None)
 
 
 def test_a_rotation_to_nothing_is_refused_and_changes_nothing(forge: Forge, now: datetime) -> None:
@@ -335,7 +333,7 @@ def test_an_unsigned_webhook_gets_a_secret_by_rotation(forge: Forge, now: dateti
     assert secrets_of(rotated) == [secret]
 
 
-def test_a_new_format_may_not_double_a_header_of_the_owners(forge: Forge, now: datetime) -> None:
+def test_a_new_format_must_not_send_a_custom_header_itself(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, format="coregit", headers={"Webhook-Signature": "v1,forged"})
 
     with pytest.raises(InvalidFields) as raised:
@@ -349,7 +347,7 @@ def test_a_new_format_may_not_double_a_header_of_the_owners(forge: Forge, now: d
     assert headers_of(webhook) == {"A": "b"}
 
 
-def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> None:
+def test_invalid_fields_change_nothing(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, name="old")
     before = Webhook.objects.values().get()
 
@@ -359,10 +357,10 @@ def test_what_cannot_be_granted_changes_nothing(forge: Forge, now: datetime) -> 
     assert Webhook.objects.values().get() == before
 
 
-def test_a_webhook_can_be_created_asleep_and_then_owes_nobody_a_letter(forge: Forge, now: datetime) -> None:
-    terms = {"url": forge.receiver.url(), "events": ["*"]}
+def test_a_webhook_can_be_created_disabled_and_then_no_email_is_due(forge: Forge, now: datetime) -> None:
+    fields = {"url": forge.receiver.url(), "events": ["*"]}
 
-    asleep, _ = creating.create(terms, organization=forge.organization, repository=None, active=False, now=now)
+    asleep, _ = creating.create(fields, organization=forge.organization, repository=None, active=False, now=now)
     forge.accept(now=now)
 
     asleep.refresh_from_db()
@@ -372,7 +370,7 @@ def test_a_webhook_can_be_created_asleep_and_then_owes_nobody_a_letter(forge: Fo
     assert not Delivery.objects.exists()
 
 
-def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, now: datetime) -> None:
+def test_a_change_of_fields_and_of_activity_is_atomic(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
     later = now + timedelta(minutes=1)
@@ -394,7 +392,7 @@ def test_a_change_of_terms_and_of_activity_is_one_change_or_none(forge: Forge, n
     assert (awake.active, Delivery.objects.get().state) == (True, "held")
 
 
-def test_to_keep_an_active_webhook_active_leaves_its_health_alone(forge: Forge, now: datetime) -> None:
+def test_enabling_an_active_webhook_does_not_reset_its_health(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     Webhook.objects.update(failure_count=3)
 
@@ -455,7 +453,7 @@ def test_rotating_without_an_overlap_ends_the_old_secret_at_once(forge: Forge, n
     assert secrets_of(webhook) == [OTHER]
 
 
-def test_rotating_again_does_not_prolong_what_was_to_end(forge: Forge, now: datetime) -> None:
+def test_rotating_again_does_not_prolong_an_expiring_secret(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
     hour = timedelta(hours=1)
     _, second = secrets.rotate_secret(webhook.pk, overlap=hour, now=now)
@@ -486,7 +484,7 @@ def test_rotating_to_the_secret_that_is_there_leaves_it_alone(forge: Forge, now:
     assert vault.secrets_of(webhook) == (vault.Secret(WHSEC),)
 
 
-def test_a_bad_secret_rotates_nothing(forge: Forge, now: datetime) -> None:
+def test_an_invalid_secret_rotates_nothing(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, secret=WHSEC)
 
     for bad in ("whsec_!", "", "plain"):
@@ -499,7 +497,7 @@ def test_a_bad_secret_rotates_nothing(forge: Forge, now: datetime) -> None:
 # Reencrypted ---------------------------------------------------------------------------------------------------------
 
 
-def test_all_secrets_are_sealed_anew_with_the_first_key(forge: Forge, now: datetime, settings: Settings) -> None:
+def test_all_secrets_are_reencrypted_with_the_first_key(forge: Forge, now: datetime, settings: Settings) -> None:
     hooks = [forge.webhook(now=now, secret=WHSEC, headers={"A": "b"}), forge.webhook(now=now, secret=OTHER)]
     old, new = settings.HOOKHUB_ENCRYPTION_KEYS, Fernet.generate_key().decode()
     settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
@@ -514,7 +512,7 @@ def test_all_secrets_are_sealed_anew_with_the_first_key(forge: Forge, now: datet
 # Notifications about webhooks ----------------------------------------------------------------------------------------
 
 
-def test_who_asked_for_it_hears_that_another_webhook_was_disabled_and_who_asked_for_everything_does_not(
+def test_a_subscriber_to_webhook_disabled_is_notified_and_one_to_everything_is_not(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     failing = forge.webhook(now=now, path="/failing", events=["push"], retry_schedule=[60], name="Failing")
@@ -550,7 +548,7 @@ FORMATS_OF = {
 
 
 @pytest.mark.parametrize(("dialect", "default_format", "expected"), FORMATS_OF.values(), ids=FORMATS_OF)
-def test_the_default_dialect_decides_the_wire_format_where_nobody_else_does(
+def test_the_default_dialect_determines_the_wire_format_where_nothing_else_does(
     forge: Forge, now: datetime, dialect: str, default_format: str | None, expected: str
 ) -> None:
     forge.organization.default_dialect = dialect

@@ -22,7 +22,7 @@ def old_key(settings: Settings) -> None:
     settings.HOOKHUB_ENCRYPTION_KEYS = (OLD,)
 
 
-def test_what_was_sealed_comes_back_in_order_and_cannot_be_read_without_the_key() -> None:
+def test_sealed_secrets_open_in_order_and_only_with_the_key() -> None:
     sealed = vault.seal_secrets(SECRETS, of=ROW)
 
     assert vault.open_secrets(sealed, of=ROW) == SECRETS
@@ -30,7 +30,7 @@ def test_what_was_sealed_comes_back_in_order_and_cannot_be_read_without_the_key(
     assert b"whsec" not in sealed
 
 
-def test_headers_come_back_in_order_and_none_at_all_is_none() -> None:
+def test_headers_open_in_order_and_none_at_all_is_none() -> None:
     headers = {"X-Token": "s3cret", "A": "b"}
 
     assert list(vault.open_headers(vault.seal_headers(headers, of=ROW), of=ROW).items()) == list(headers.items())
@@ -51,7 +51,7 @@ def test_a_secret_signs_until_the_moment_it_expires(age: int, *, is_live: bool) 
     assert Secret("x", NOON).is_live(NOON + timedelta(microseconds=age)) is is_live
 
 
-def test_a_secret_without_an_end_signs_for_ever() -> None:
+def test_a_secret_without_an_expiry_signs_for_ever() -> None:
     assert Secret("x").is_live(datetime.max.replace(tzinfo=UTC))
 
 
@@ -66,7 +66,7 @@ def test_a_new_key_in_front_opens_what_the_old_one_sealed_and_seals_with_itself(
     assert vault.open_secrets(resealed, of=ROW) == SECRETS
 
 
-def test_a_key_that_was_taken_away_makes_it_unreadable_even_after_it_had_been_read(settings: Settings) -> None:
+def test_removing_a_key_makes_a_value_unreadable_even_after_it_was_opened(settings: Settings) -> None:
     secrets, headers = vault.seal_secrets(SECRETS, of=ROW), vault.seal_headers({"A": "b"}, of=ROW)
     vault.open_secrets(secrets, of=ROW)
     vault.open_headers(headers, of=ROW)
@@ -96,7 +96,7 @@ def tampered(sealed: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("how", tampered(b"x" * 10))
-def test_what_was_tampered_with_is_unreadable(how: str) -> None:
+def test_a_tampered_value_is_unreadable(how: str) -> None:
     sealed = tampered(vault.seal_secrets(SECRETS, of=ROW))[how]
 
     with pytest.raises(Unreadable):
@@ -136,7 +136,7 @@ def test_a_row_is_the_same_whether_its_id_is_written_or_not() -> None:
     assert vault.open_secrets(vault.seal_secrets(SECRETS, of=ROW), of=str(ROW)) == SECRETS
 
 
-def test_what_an_earlier_version_sealed_with_fernet_still_opens_and_is_sealed_anew() -> None:
+def test_a_fernet_value_of_an_earlier_version_opens_and_is_sealed_again() -> None:
     sealed = Fernet(OLD).encrypt(b'[["whsec_of_before", null]]')
 
     assert vault.open_secrets(sealed, of=ROW) == (Secret("whsec_of_before"),)
@@ -158,5 +158,5 @@ def test_a_value_tells_which_key_sealed_it(settings: Settings) -> None:
     assert vault.is_current(vault.reseal(sealed, column=vault.SECRETS, of=ROW))
 
 
-def test_sealing_the_same_twice_shows_nothing_of_it() -> None:
+def test_sealing_the_same_twice_yields_different_bytes() -> None:
     assert vault.seal_secrets(SECRETS, of=ROW) != vault.seal_secrets(SECRETS, of=ROW)
