@@ -13,7 +13,7 @@ from celery import Celery
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 from kombu.transport import TRANSPORT_ALIASES
 
-from deliveries.db.sql import go_by_indexes
+from deliveries.db.sql import prefer_indexes
 from deliveries.worker import orphans, process_pool
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -95,7 +95,7 @@ def end_though_nobody_listens(**_: object) -> None:
 @worker_process_init.connect
 def settle_down_to_work(**_: object) -> None:
     """Tune a pool child: plan queries with indexes, and run the garbage collector rarely."""
-    go_by_indexes()
+    prefer_indexes()
     # Objects loaded before the fork live forever, and a batch of deliveries consists of thousands of objects without a
     # reference cycle: with the defaults, the collector takes 4 % of CPU time and finds nothing.
     gc.freeze()

@@ -2,7 +2,7 @@
 
 The variable HOOKHUB_FAILPOINTS names a directory. A file there with the name of a failpoint halts the first process
 that reaches it, once; the test then decides what to do with the halted process. Without the variable, and so
-everywhere but under `python -m chaos`, ``reach`` does nothing.
+everywhere but under `python -m chaos`, ``hit`` does nothing.
 """
 
 import os
@@ -41,4 +41,4 @@ def _go_on(name: str) -> None:
     del name
 
 
-reach = _carry_out_an_order if _orders else _go_on
+hit = _carry_out_an_order if _orders else _go_on

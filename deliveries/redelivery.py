@@ -116,7 +116,7 @@ def cancel(deliveries: Iterable[UUID], *, now: datetime) -> int:
     """Cancel pending and held deliveries and return how many. Deliveries that are being sent cannot be cancelled."""
     with transaction.atomic():
         waiting = Delivery.objects.filter(id__in=list(deliveries), state__in=CANCELLABLE)
-        ids = list(waiting.in_order(most=sql.AT_ONCE).values_list("id", flat=True))
+        ids = list(waiting.in_order(most=sql.BATCH).values_list("id", flat=True))
         cancelled = Delivery.objects.filter(id__in=ids)
         cancelled.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
         _record("delivery.cancelled", ids, now=now)

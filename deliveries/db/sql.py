@@ -18,24 +18,24 @@ from django.db.backends.signals import connection_created
 Row = tuple[Any, ...]
 
 # How many deliveries one statement holds, releases or cancels; the next statement continues with the rest.
-AT_ONCE = 5000
+BATCH = 5000
 
 
-def run(sql: str, parameters: Mapping[str, object]) -> list[Row]:
+def run(statement: str, parameters: Mapping[str, object]) -> list[Row]:
     """Run one statement with server-side parameters on Django's connection and return its rows.
 
     Django's own cursors interpolate parameters on the client, which rules out prepared statements and doubles the
     size of every payload. Raises the errors of ``django.db``; OperationalError if the parameters are not the cause.
     """
     with connection.wrap_database_errors, _cursor() as cursor:
-        cursor.execute(sql, parameters, binary=True)
+        cursor.execute(statement, parameters, binary=True)
         return cursor.fetchall() if cursor.description else []
 
 
-def change(sql: str, parameters: Mapping[str, object]) -> int:
+def change(statement: str, parameters: Mapping[str, object]) -> int:
     """Run one statement in the same way and return the number of rows it wrote."""
     with connection.wrap_database_errors, _cursor() as cursor:
-        return cursor.execute(sql, parameters).rowcount
+        return cursor.execute(statement, parameters).rowcount
 
 
 def _cursor() -> "psycopg.Cursor[Row]":
@@ -49,17 +49,17 @@ def _cursor() -> "psycopg.Cursor[Row]":
 # well would cost a sixth of PostgreSQL's time: joins within a batch are faster as hash joins.)
 # Before PostgreSQL 18, a sequential scan that cannot be avoided raises a plan's cost above any threshold of the JIT
 # compiler, which would then compile a statement of milliseconds for a tenth of a second.
-BY_INDEXES = "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)"
+PREFER_INDEXES = "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)"
 
 
-def go_by_indexes() -> None:
+def prefer_indexes() -> None:
     """Make every connection that this process opens after this call avoid sequential scans."""
-    connection_created.connect(_plan_by_indexes, dispatch_uid=__name__)
+    connection_created.connect(_set_preferences, dispatch_uid=__name__)
 
 
-def _plan_by_indexes(*, connection: BaseDatabaseWrapper, **_: object) -> None:
+def _set_preferences(*, connection: BaseDatabaseWrapper, **_: object) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(BY_INDEXES)
+        cursor.execute(PREFER_INDEXES)
 
 
 # For transactions that need not wait for the WAL flush: if the server crashes, their work is lost as a whole and done
@@ -74,9 +74,9 @@ def database_now() -> datetime:
 
 
 # Inserts no row, but fails on a read-only server.
-STORE_NOTHING = "INSERT INTO deliveries_arrival SELECT * FROM deliveries_arrival WHERE false"
+PROBE_WRITE = "INSERT INTO deliveries_arrival SELECT * FROM deliveries_arrival WHERE false"
 
 
 def require_writable() -> None:
     """Raise the database's error if events cannot be stored: a server that answers queries may still be read-only."""
-    run(STORE_NOTHING, {})
+    run(PROBE_WRITE, {})

@@ -48,7 +48,7 @@ class CancelSweep:
         """Cancel some deliveries of the next deleted webhooks; return how many."""
         looked_at, last, cancelled = sql.run(
             CANCEL_WHAT_IS_OWED_TO_THE_DELETED,
-            {"now": now, "after": self.after, "webhooks": DELETED_AT_ONCE, "limit": sql.AT_ONCE},
+            {"now": now, "after": self.after, "webhooks": DELETED_AT_ONCE, "limit": sql.BATCH},
         )[0]
         self.after = last if looked_at == DELETED_AT_ONCE else 0
         return int(cancelled)

@@ -11,7 +11,7 @@ from deliveries import wakeup
 from deliveries.db import arrays, sql
 from deliveries.db.ids import uuid7s
 from deliveries.events import NO_SNAPSHOT, IdempotencyConflict, NameSnapshot, NewEvent, Receipt, StaleNames
-from deliveries.failpoints import reach
+from deliveries.failpoints import hit
 
 
 def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, now: datetime) -> list[Receipt]:
@@ -33,14 +33,14 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
             ]
         else:
             receipts = _receipts_with_duplicates(events, ids, is_any_stored=stored > 0, now=now)
-        reach("event-stored")
+        hit("event-stored")
         if stored:
             transaction.on_commit(_send_wakeup)
     return receipts
 
 
 def _send_wakeup() -> None:
-    reach("event-committed")
+    hit("event-committed")
     wakeup.notify()
 
 
@@ -133,6 +133,6 @@ INSERT INTO deliveries_arrival (source, event_id) SELECT coalesce(repository_id,
 # Run after STORE_EVENTS, which waits until every concurrent transaction that stores one of these keys has committed.
 FIND_BY_KEYS = """
 SELECT e.organization_id, e.idempotency_key, e.id, e.type, e.accepted_at, e.fingerprint
-FROM unnest(%(organizations)s::bigint[], %(keys)s::text[]) AS wanted (organization_id, idempotency_key)
+FROM unnest(%(organizations)s::bigint[], %(keys)s::text[]) AS known (organization_id, idempotency_key)
 JOIN deliveries_event e USING (organization_id, idempotency_key)
 """

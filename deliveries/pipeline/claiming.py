@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import transaction
 
 from deliveries.db import arrays, sql
-from deliveries.failpoints import reach
+from deliveries.failpoints import hit
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
@@ -117,7 +117,7 @@ def claim(capacity: Capacity | int, *, cursor: int = 0, now: datetime) -> list[C
             claims += _claim_of(webhooks, grant, {**params, "cursor": cursor, "limit": free})
             # These webhooks had few deliveries, so expect one per webhook from here on.
             webhooks_expected = capacity.slots
-    reach("claimed")
+    hit("claimed")
     return claims
 
 
@@ -141,7 +141,7 @@ def _claim_of(webhooks: Sequence[sql.Row], grant: LeaseGrant, params: Mapping[st
     """Claim the deliveries of the locked webhooks, and hold those of the disabled ones among them."""
     disabled = [webhook_id for is_disabled, webhook_id, *_ in webhooks if is_disabled]
     if disabled:
-        sql.run(HOLD_DISABLED, {"webhooks": arrays.bigints(disabled), "limit": sql.AT_ONCE})
+        sql.run(HOLD_DISABLED, {"webhooks": arrays.bigints(disabled), "limit": sql.BATCH})
     destinations = {row[1]: Destination(*row[1:]) for row in webhooks if not row[0]}
     if not destinations:
         return []

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from deliveries.db import arrays, sql
-from deliveries.failpoints import reach
+from deliveries.failpoints import hit
 from deliveries.pipeline import claiming
 from deliveries.pipeline.capacity import (
     FREE_SLOTS,
@@ -57,7 +57,7 @@ def fan_out(
     grant = claiming.grant_lease(now)
     with transaction.atomic():
         done = _fan_out(limit, capacity=capacity, cursor=cursor, exclude=exclude, grant=grant)
-    reach("fanned-out")
+    hit("fanned-out")
     return done
 
 
@@ -67,7 +67,7 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
     batch = {"limit": limit, "per_partition": per_partition, "cursor": cursor, "exclude": arrays.bigints(exclude)}
     found = sql.run(TAKE_EVENTS, {**params, **batch})
     events, partition, pairs_events, pairs_webhooks = found[0][:4]
-    reach("fanning-out")
+    hit("fanning-out")
     # No webhook matched, other transactions have locked every event found, or the outbox is empty. Continue after the
     # last partition read.
     if pairs_events is None:

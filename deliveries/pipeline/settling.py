@@ -10,7 +10,7 @@ from django.db import transaction
 
 from deliveries.db import arrays, sql
 from deliveries.db.ids import uuid7s
-from deliveries.failpoints import reach
+from deliveries.failpoints import hit
 from deliveries.formats import MASK, format_of
 from deliveries.pipeline import health
 from deliveries.pipeline.attempt_log import log_attempts
@@ -44,7 +44,7 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
     rows = [to_row(result, attempt_id=attempt_id) for result, attempt_id in zip(results, ids, strict=True)]
     columns = arrays.columns(rows, COLUMNS)
     healths = health.health_of(results)
-    reach("answered")
+    hit("answered")
     with transaction.atomic():
         locked = health.lock_webhooks(healths)
         deadline = now + settings.HOOKHUB_LEASE / SETTLE_ANYWAY_FRACTION
@@ -55,13 +55,13 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
         # After a connection lost during COMMIT it is unknown whether these were settled before.
         known = {index for (index,) in sql.run(FIND_KNOWN_ATTEMPTS, columns)} if is_repeated else set()
         updated = {index for (index,) in sql.run(SETTLE, columns)}
-        reach("half-settled")
+        hit("half-settled")
         sql.change(RECORD_ATTEMPTS, columns)
         applied = [results[chosen[index]] for index in sorted(updated)]
         if len(applied) < len(results):
             healths = health.health_of(applied)
         health.update_webhooks([each for each in healths if locked.get(each.webhook_id)])
-    reach("settled")
+    hit("settled")
     log_attempts(rows, applied=updated, known=known)
     return Settled({result.claim.delivery_id for result in applied}, [results[index] for index in deferred])
 

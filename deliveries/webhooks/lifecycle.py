@@ -41,7 +41,7 @@ HELD = Part("held", Q(state="held"), ("id",))
 def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webhook, int]:
     """Enable a webhook, reset its health and, with ``release_held``, make its held deliveries due now.
 
-    Return it and how many deliveries were released: at most sql.AT_ONCE; the maintenance tasks release the others in
+    Return it and how many deliveries were released: at most sql.BATCH; the maintenance tasks release the others in
     batches within seconds. Raise Webhook.DoesNotExist if it is deleted.
     """
     with transaction.atomic():
@@ -59,7 +59,7 @@ def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int
     webhook.failure_count = webhook.timeouts_in_a_row = 0
     webhook.changed_at = webhook.enabled_at = now
     released = _release(webhook, now=now) if release_held else 0
-    webhook.releasing_since = now if released == sql.AT_ONCE else None
+    webhook.releasing_since = now if released == sql.BATCH else None
     webhook.save(
         update_fields=[
             "enabled_at", "releasing_since",
@@ -79,14 +79,14 @@ def continue_release(webhook_id: int, *, now: datetime) -> int:
         if webhook is None:
             return 0
         released = _release(webhook, now=now) if webhook.active else 0
-        if released < sql.AT_ONCE:
+        if released < sql.BATCH:
             webhook.releasing_since = None
             webhook.save(update_fields=["releasing_since"])
     return released
 
 
 def _release(webhook: Webhook, *, now: datetime) -> int:
-    """Make up to sql.AT_ONCE held deliveries of a locked webhook due now and return how many."""
+    """Make up to sql.BATCH held deliveries of a locked webhook due now and return how many."""
     held = _lock_some(webhook, HELD)
     return held.update(state="pending", line=Delivery.Line.AGAIN, due_at=now, failures=0, first_attempt_at=None)
 
@@ -94,7 +94,7 @@ def _release(webhook: Webhook, *, now: datetime) -> int:
 def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
     """Disable a webhook for its owner and hold its pending deliveries, unless it is disabled already.
 
-    Return it and how many deliveries are held by this call: at most sql.AT_ONCE; the claim holds the others instead of
+    Return it and how many deliveries are held by this call: at most sql.BATCH; the claim holds the others instead of
     sending them. Raise Webhook.DoesNotExist if it is deleted.
     """
     with transaction.atomic():
@@ -120,7 +120,7 @@ def disable_locked(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
 def delete(webhook_id: int, *, now: datetime) -> int:
     """Mark a webhook as deleted, erase its URL and secrets, and cancel its unfinished deliveries.
 
-    Return how many deliveries are cancelled by this call: at most sql.AT_ONCE; the maintenance tasks cancel the others.
+    Return how many deliveries are cancelled by this call: at most sql.BATCH; the maintenance tasks cancel the others.
     The delivery log stays, and retention deletes the row with the last of its log. Raise Webhook.DoesNotExist if it is
     already deleted.
     """
@@ -140,13 +140,13 @@ def delete(webhook_id: int, *, now: datetime) -> int:
 
 
 def _lock_some(webhook: Webhook, *parts: Part) -> DeliveryQuerySet:
-    """Lock and return up to sql.AT_ONCE deliveries of the webhook, taken from one part after the other."""
+    """Lock and return up to sql.BATCH deliveries of the webhook, taken from one part after the other."""
     ids: list[UUID] = []
     for part in parts:
         found = Delivery.objects.filter(part.condition, webhook=webhook).order_by(*part.order)
-        ids += found.values_list("id", flat=True)[: sql.AT_ONCE - len(ids)]
+        ids += found.values_list("id", flat=True)[: sql.BATCH - len(ids)]
     states = {part.state for part in parts}
-    return Delivery.objects.filter(id__in=ids, state__in=states).in_order(most=sql.AT_ONCE)
+    return Delivery.objects.filter(id__in=ids, state__in=states).in_order(most=sql.BATCH)
 
 
 def to_review() -> list[int]:

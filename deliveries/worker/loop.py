@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import DatabaseError, Error, InterfaceError, OperationalError, close_old_connections, connection
 
 from deliveries import pipeline, shutdown, wakeup
-from deliveries.failpoints import reach
+from deliveries.failpoints import hit
 from deliveries.pipeline import attempting, claiming, fanning_out
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.capacity import Capacity
@@ -306,7 +306,7 @@ class WorkerLoop:
             claimed, request, started_at = _read_token(token)
             self._keep(attempting.finish(claimed, request, exchange, started_at=started_at, now=self.clock()))
         if self.sender.in_flight:
-            reach("sent")
+            hit("sent")
 
     def _keep(self, result: AttemptResult) -> None:
         self.lanes.end(result.claim)

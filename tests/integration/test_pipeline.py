@@ -469,7 +469,7 @@ AGAIN_FOR_EVERY_ROW = "".join(
 def test_more_than_can_be_held_at_once_is_held_released_and_cancelled_batch_by_batch(
     forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch, planner: str
 ) -> None:
-    monkeypatch.setattr(sql, "AT_ONCE", 3)
+    monkeypatch.setattr(sql, "BATCH", 3)
     connection.cursor().execute(planner)
     webhook = forge.webhook(now=now, max_in_flight=100)
     forge.accept(8, now=now)
@@ -493,7 +493,7 @@ def test_more_than_can_be_held_at_once_is_held_released_and_cancelled_batch_by_b
 def test_what_is_not_yet_released_stays_held_when_the_webhook_is_disabled_again(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sql, "AT_ONCE", 3)
+    monkeypatch.setattr(sql, "BATCH", 3)
     webhook = forge.webhook(now=now)
     forge.accept(3, now=now)
     lifecycle.disable(webhook.pk, now=now)

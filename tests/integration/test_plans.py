@@ -48,7 +48,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, object
 
 def plan_of(statement: str, parameters: Mapping[str, object]) -> list[str]:
     with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql.BY_INDEXES.replace("SET ", "SET LOCAL ").encode())
+        cursor.execute(sql.PREFER_INDEXES.replace("SET ", "SET LOCAL ").encode())
         rows = cursor.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), parameters).fetchall()
     return [line for (line,) in rows]
 
@@ -114,14 +114,14 @@ def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, n
         for statement, parameters in asked:
             cursor.execute(f"EXPLAIN (COSTS OFF) {statement}", parameters)
             plans.append("\n".join(line for (line,) in cursor.fetchall()))
-    hold = {"webhooks": arrays.bigints([webhook.pk]), "limit": sql.AT_ONCE}
+    hold = {"webhooks": arrays.bigints([webhook.pk]), "limit": sql.BATCH}
     plans.append("\n".join(plan_of(claiming.HOLD_DISABLED, hold)))
     assert len(plans) == 7
     assert [plan for plan in plans if WHOLE_LOG.search(plan)] == []
 
 
 def test_what_a_worker_opens_goes_by_indexes_and_compiles_no_statement() -> None:
-    sql.go_by_indexes()
+    sql.prefer_indexes()
     opened = connection.copy()
     try:
         with opened.cursor() as cursor:

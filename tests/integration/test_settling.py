@@ -330,7 +330,7 @@ def test_taking_back_a_lease_while_its_worker_settles_stands_in_nobodys_way(
         finally:
             is_tried.set()
 
-    monkeypatch.setattr(settling, "reach", meet)
+    monkeypatch.setattr(settling, "hit", meet)
 
     settled, taken_back = together(lambda: pipeline.settle(results, now=now), take_back)
 

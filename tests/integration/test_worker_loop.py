@@ -322,7 +322,7 @@ def test_attempts_whose_commit_went_unheard_are_told_once_and_as_settled_before(
             points.append("lost")
             raise OperationalError("the connection broke during COMMIT")
 
-    monkeypatch.setattr(settling, "reach", points.append)
+    monkeypatch.setattr(settling, "hit", points.append)
     monkeypatch.setattr(connection, "_commit", lose_the_first_answer)
 
     run(few_slots, now=now)
@@ -494,7 +494,7 @@ def test_a_transaction_that_the_server_ended_for_its_idleness_is_repeated(
             sql.run("SET LOCAL idle_in_transaction_session_timeout = 10", {})
             time.sleep(0.1)
 
-    monkeypatch.setattr(settling, "reach", stand_still_once)
+    monkeypatch.setattr(settling, "hit", stand_still_once)
 
     assert run(few_slots, now=now).attempts == 5
 
@@ -517,7 +517,7 @@ def test_what_is_said_of_the_session_or_the_server_costs_no_result(
         if point == "half-settled" and points.count(point) <= 2:
             sql.run(f"DO $$ BEGIN RAISE 'not now' USING ERRCODE = '{state}'; END $$", {})
 
-    monkeypatch.setattr(settling, "reach", fail_twice)
+    monkeypatch.setattr(settling, "hit", fail_twice)
 
     assert run(few_slots, now=now).attempts == 3
 

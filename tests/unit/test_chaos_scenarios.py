@@ -17,7 +17,7 @@ from chaos.soak import SOAK
 from chaos.svg import Curve, Panel, draw, nice_above
 from chaos.workload.behaviour import ANSWERS, ReceiverBehaviour, answer_to, as_json, from_json
 from chaos.workload.events import make
-from deliveries.failpoints import FAILPOINTS, reach
+from deliveries.failpoints import FAILPOINTS, hit
 
 EVERY = (*catalogue.SCENARIOS, *catalogue.SHORT, *(scenario for scenario, _ in MUTANTS.values()), SOAK)
 
@@ -42,7 +42,7 @@ def test_every_failpoint_has_a_scenario_in_which_a_process_dies_there() -> None:
 
 
 def test_failpoints_are_nothing_unless_they_are_wanted() -> None:
-    assert reach.__name__ == "_go_on"
+    assert hit.__name__ == "_go_on"
 
 
 def test_a_seed_decides_which_fault_begins_when() -> None:

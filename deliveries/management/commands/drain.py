@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from deliveries import shutdown
-from deliveries.db.sql import go_by_indexes
+from deliveries.db.sql import prefer_indexes
 from deliveries.worker.loop import run_until_idle
 
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         # The handler only sets a flag, because an exception could be raised in the middle of a COMMIT.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: shutdown.request_shutdown())
-        go_by_indexes()
+        prefer_indexes()
         done = run_until_idle(timedelta(days=1))
         if not options["quiet"]:
             self.stdout.write(f"{done.events} events fanned out, {done.attempts} attempts made.")
