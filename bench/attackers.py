@@ -31,6 +31,21 @@ LONG_BODIES = (
 PATIENCE_SECONDS = 30
 
 
+def request(
+    port: int, method: str, path: str, content: bytes | None, headers: dict[str, str], *, source: str
+) -> tuple[int | None, str]:
+    """Send one request on a new connection; return the status and the body, or None and the error."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS, source_address=(source, 0))
+    try:
+        connection.request(method, path, content, headers)
+        with connection.getresponse() as response:
+            return response.status, response.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return None, repr(error)
+    finally:
+        connection.close()
+
+
 class Attack:
     """The shared state of all attackers, and the counts of what they did."""
 
@@ -46,21 +61,9 @@ class Attack:
             self.counts[what] += 1
 
     def post(self, path: str, content: bytes, content_type: str, *, source: str) -> int | None:
-        """Send one request on a new connection; return the status of the response, or None when there was none."""
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=PATIENCE_SECONDS, source_address=(source, 0)
-        )
-        try:
-            connection.request(
-                "POST", path, content, {"Authorization": f"Bearer {self.key}", "Content-Type": content_type}
-            )
-            with connection.getresponse() as response:
-                response.read()
-                return response.status
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
+        """Send one request; return the status of the response, or None when there was none."""
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": content_type}
+        return request(self.port, "POST", path, content, headers, source=source)[0]
 
     def send_slowly(self, path: str) -> None:
         """Send a body of 1,000 bytes at two bytes a second, and start over when it is rejected."""

@@ -4,8 +4,6 @@ import statistics
 import time
 from dataclasses import dataclass
 
-import psycopg
-
 from bench.row_copies import copy_webhooks
 from bench.setup import ReceiverProcess, fresh_instance
 from hookhub.client import Event
@@ -24,8 +22,6 @@ SINGLE_EVENTS = 10
 PAUSE_SECONDS = 0.1
 # Published at once, so that every worker process has done some work and has filled its caches.
 WARM_UP = 1000
-# A benchmark that makes no progress for this long has hit a fault.
-PATIENCE_SECONDS = 120
 ALL, ONE = "/ok/all", "/ok/one"
 
 
@@ -45,15 +41,11 @@ class Round:
 def run(seconds: float, log: Log) -> dict[str, object]:
     """one event to 10,000 webhooks, repeatedly."""
     webhooks = WEBHOOKS if seconds >= SHORT_SECONDS else WEBHOOKS_IF_SHORT
-    with (
-        fresh_instance() as instance,
-        ReceiverProcess() as receiver,
-        instance.started("web"),
-    ):
+    with fresh_instance() as instance, ReceiverProcess() as receiver, instance.started("web"):
         make_webhooks(instance, receiver, webhooks, log=log)
         with instance.started("worker"):
             instance.client.publish_batch(Event("single", {"t": 0, "ref": "refs/heads/main"}) for _ in range(WARM_UP))
-            wait_for(lambda: not instance.unsettled(), "the warm-up to settle", seconds=PATIENCE_SECONDS)
+            instance.wait_until_settled()
             before = instance.memory("worker")
             rounds: list[Round] = []
             over_at = time.monotonic() + seconds
@@ -70,8 +62,7 @@ def make_webhooks(instance: Instance, receiver: ReceiverProcess, webhooks: int, 
     log(f"Creating {webhooks:,} webhooks …")
     instance.client.webhooks.create(receiver.url(ONE), events=["single"])
     instance.client.webhooks.create(receiver.url(ALL), events=["broadcast"])
-    with psycopg.connect(instance.database_url, autocommit=True) as connection:
-        copy_webhooks(connection, webhooks - 1, key=instance.environment["HOOKHUB_ENCRYPTION_KEYS"])
+    copy_webhooks(instance, webhooks - 1)
 
 
 def play(instance: Instance, receiver: ReceiverProcess, webhooks: int) -> Round:
@@ -82,11 +73,9 @@ def play(instance: Instance, receiver: ReceiverProcess, webhooks: int) -> Round:
     started = time.monotonic()
     instance.client.publish("broadcast", {"t": started, "ref": "refs/heads/main"})
     accepted = time.monotonic()
-    wait_for(
-        lambda: count(receiver, ALL) >= webhooks, "the last delivery to arrive", seconds=PATIENCE_SECONDS, pause=0.05
-    )
+    wait_for(lambda: receiver.counts(ALL)["count"] >= webhooks, "the last delivery to arrive", pause=0.05)
     memory = instance.memory("worker")
-    wait_for(lambda: not instance.unsettled(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.05)
+    instance.wait_until_settled()
     settled = time.monotonic()
     report = receiver.report()[ALL]
     return Round(
@@ -103,18 +92,12 @@ def play(instance: Instance, receiver: ReceiverProcess, webhooks: int) -> Round:
 def publish_one(instance: Instance, receiver: ReceiverProcess) -> float:
     """Publish an event for one webhook and wait until it arrives; return how many seconds the publisher waited."""
     time.sleep(PAUSE_SECONDS)
-    before = count(receiver, ONE)
+    before = receiver.counts(ONE)["count"]
     started = time.monotonic()
     instance.client.publish("single", {"t": started, "ref": "refs/heads/main"})
     accepted = time.monotonic() - started
-    wait_for(lambda: count(receiver, ONE) > before, "a single event", seconds=PATIENCE_SECONDS)
+    wait_for(lambda: receiver.counts(ONE)["count"] > before, "a single event")
     return accepted
-
-
-def count(receiver: ReceiverProcess, path: str) -> int:
-    """Return how many requests reached a path."""
-    row = receiver.report().get(path)
-    return row["count"] if row else 0
 
 
 def figures(rounds: list[Round], *, webhooks: int, before: Memory) -> dict[str, object]:

@@ -110,9 +110,8 @@ def add_crowd(instance: Instance, webhooks: int) -> None:
             [webhooks // PER_REPOSITORY - 1, ORGANIZATION],
         )
         copy_webhooks(
-            connection,
+            instance,
             webhooks,
-            key=instance.environment["HOOKHUB_ENCRYPTION_KEYS"],
             name="'crowd-' || n",
             repository_id=f"(SELECT id FROM bench_repository WHERE place = n / {PER_REPOSITORY})",
             events=f"ARRAY['push.' || n % {PER_REPOSITORY}, 'sweep']",

@@ -6,20 +6,19 @@ one line of JSON. Exits with 1 unless health checks are answered within a second
 one of them at an attacker's own address, are accepted in time and delivered exactly once.
 """
 
-import http.client
 import json
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.attackers import CREATOR, CREATORS, SILENT, SLOW
+from bench.attackers import CREATOR, CREATORS, SILENT, SLOW, request
 from bench.setup import ReceiverProcess, fresh_instance
 from hookhub.client import Client
 from testbed.instance import WITHOUT_LIMITS, Instance
-from testbed.processes import start_module
+from testbed.processes import Module
 from testbed.servers import create_key
 
 SECONDS = 20.0
@@ -44,17 +43,9 @@ class Probe:
     def ask(self, method: str, path: str, content: bytes | None, headers: dict[str, str], *, expected: int) -> None:
         """Send one request on a new connection, as a program does that has just started."""
         asked_at = time.monotonic()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30, source_address=(self.source, 0))
-        try:
-            connection.request(method, path, content, headers)
-            with connection.getresponse() as response:
-                said = response.read()
-                if response.status != expected:
-                    self.failures.append(f"{response.status} {said[:200].decode(errors='replace')}")
-        except (OSError, http.client.HTTPException) as error:
-            self.failures.append(repr(error))
-        finally:
-            connection.close()
+        status, answer = request(self.port, method, path, content, headers, source=self.source)
+        if status != expected:
+            self.failures.append(f"{status or 'no answer:'} {answer[:200]}")
         self.took.append(time.monotonic() - asked_at)
 
     def slowest(self) -> float:
@@ -81,14 +72,10 @@ def probe_under_attack(
 ) -> tuple[dict[str, Probe], dict[str, int]]:
     """Return the requests of health checks and tenants during the attacks, and the attackers' counts."""
     port = instance.port
-    attacker_key = create_key("attacker", environment=instance.environment)
     probes = {"health": Probe(port, PROBER), **{name: Probe(port, TENANTS[name]) for name in keys}}
-    with start_module("bench.attackers", str(port), str(seconds)) as attackers:
-        assert attackers.stdin is not None
-        assert attackers.stdout is not None
-        attackers.stdin.write(f"{attacker_key}\n")
-        attackers.stdin.flush()
-        attackers.stdout.readline()
+    with closing(Module("bench.attackers", str(port), str(seconds))) as attackers:
+        attackers.send(create_key("attacker", environment=instance.environment))
+        attackers.read()
         stop = threading.Event()
         threads = [threading.Thread(target=check_health, args=(probes["health"], stop))]
         threads += [threading.Thread(target=publish, args=(probes[name], key, stop)) for name, key in keys.items()]
@@ -98,7 +85,7 @@ def probe_under_attack(
         stop.set()
         for thread in threads:
             thread.join()
-        return probes, dict(json.loads(attackers.stdout.readline()))
+        return probes, dict(json.loads(attackers.read()))
 
 
 def measure(seconds: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 
 from deliveries import vault
+from testbed.instance import Instance
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -40,18 +41,20 @@ def copy_statement(
     )
 
 
-def copy_webhooks(connection: Connection, count: int, *, key: str, **replaced: str) -> None:
+def copy_webhooks(instance: Instance, count: int, **replaced: str) -> None:
     """Copy the newest webhook ``count`` times; ``replaced`` has expressions over ``n``, which counts from 0.
 
-    Each copy gets its own secret, encrypted with ``key``, because a secret can only be decrypted for its own row.
+    Each copy gets its own secret, because a secret can only be decrypted for its own row.
     """
     newest = "id = (SELECT max(id) FROM deliveries_webhook)"
     own = {"id": "DEFAULT", "uid": "deliveries_uuid7(clock_timestamp())", **replaced}
     source = f"generate_series(0, {count - 1}) AS n"
-    statement = copy_statement(
-        connection, "deliveries_webhook", one=newest, source=source, replaced=own, returning=" RETURNING id, uid"
-    )
-    _replace_secrets(connection, connection.execute(statement.encode()).fetchall(), key=key)
+    with psycopg.connect(instance.database_url, autocommit=True) as connection:
+        statement = copy_statement(
+            connection, "deliveries_webhook", one=newest, source=source, replaced=own, returning=" RETURNING id, uid"
+        )
+        rows = connection.execute(statement.encode()).fetchall()
+        _replace_secrets(connection, rows, key=instance.environment["HOOKHUB_ENCRYPTION_KEYS"])
 
 
 def _replace_secrets(connection: Connection, rows: Sequence[tuple[Any, ...]], *, key: str) -> None:

@@ -21,7 +21,6 @@ READY_PART = 4
 SIZE = 1024
 # A retry of this webhook is due long after the benchmark has ended.
 FAR_OFF_SECONDS = 6 * 3600
-PATIENCE_SECONDS = 120
 
 
 def run(seconds: float, log: Log) -> dict[str, object]:
@@ -73,8 +72,8 @@ def prepare(instance: Instance, receiver: ReceiverProcess, log: Log) -> None:
         instance.client.publish("model.failed", {"t": 0, "ref": "refs/heads/main"})
         load.publish(instance, load.events(1000, size=SIZE, fan_out=1), log)
         with instance.started("worker"):
-            wait_for(receiver.count, "the first request", seconds=PATIENCE_SECONDS)
-            wait_for(lambda: not instance.unsettled(), "the first deliveries", seconds=PATIENCE_SECONDS)
+            wait_for(receiver.count, "the first request")
+            instance.wait_until_settled()
 
 
 def measure(instance: Instance, receiver: ReceiverProcess, deliveries: int, log: Log) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Starts what every benchmark needs: a fresh HookHub as separate processes, and a receiver."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Self
@@ -9,7 +10,7 @@ import requests
 from cryptography.fernet import Fernet
 
 from testbed.instance import Instance
-from testbed.processes import start_module
+from testbed.processes import Module
 from testbed.servers import Servers, scratch_database, temporary_home
 
 
@@ -35,9 +36,8 @@ class ReceiverProcess:
     """The receiver's process (bench/receiver.py), and access to its counts."""
 
     def __init__(self) -> None:
-        self._process = start_module("bench.receiver")
-        assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline())
+        self._module = Module("bench.receiver")
+        self.port = int(self._module.read())
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -46,8 +46,7 @@ class ReceiverProcess:
 
     def __exit__(self, *_: object) -> None:
         self._session.close()
-        # Closes its standard input, which ends it.
-        self._process.communicate(timeout=30)
+        self._module.close()
 
     def url(self, path: str = "/ok") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
@@ -56,6 +55,10 @@ class ReceiverProcess:
         """Return the counts by path: count, distinct, duplicated, first_at and last_at (monotonic seconds)."""
         report: dict[str, dict[str, Any]] = self._session.get(self.url("/report"), timeout=30).json()
         return report
+
+    def counts(self, path: str) -> Counter[str]:
+        """Return the counts of one path, which are 0 before the first request."""
+        return Counter(self.report().get(path))
 
     def count(self) -> int:
         """Return how many requests arrived on all paths; cheap enough for polling."""

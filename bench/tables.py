@@ -7,11 +7,7 @@ Figures = Mapping[str, object]
 # The columns of a benchmark's table: a figure belongs to a column if its name has this prefix or suffix; the rest of
 # the name is the row. The empty one takes figures that also occur in another column.
 COLUMNS: Mapping[str, Mapping[str, str]] = {
-    "endtoend": {
-        "single_": "1 event per request",
-        "batch_": "100 events per request",
-        "stream_": "100 stream entries",
-    },
+    "endtoend": {"single_": "1 event per request", "batch_": "100 events per request", "stream_": "100 stream entries"},
     "fairness": {"_without": "without bad receivers", "_with": "with bad receivers"},
     "memory": {"": "256 in flight", "_idle": "idle"},
     "scale": {"_empty": "empty", "_finished": "finished deliveries", "_full": "with scheduled retries"},

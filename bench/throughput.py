@@ -62,7 +62,7 @@ def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: i
     with instance.started("worker"):
         wait_for(receiver.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
         spent = instance.cpu_seconds()
-        wait_for(lambda: not instance.unsettled(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.05)
+        instance.wait_until_settled(seconds=PATIENCE_SECONDS)
         ended_at = time.monotonic()
         spent = {name: seconds - spent.get(name, 0) for name, seconds in instance.cpu_seconds().items()}
         memory = instance.memory("worker")
@@ -103,6 +103,6 @@ def celery_rate(instance: Instance, receiver: ReceiverProcess, count: int, *, si
     )
     with instance.started("naive"):
         wait_for(receiver.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
-        wait_for(lambda: not instance.unsettled(), "the last task", seconds=PATIENCE_SECONDS, pause=0.05)
+        instance.wait_until_settled(seconds=PATIENCE_SECONDS)
         span = time.monotonic() - min(row["first_at"] for row in receiver.report().values())
     return float(round(count / span))

@@ -20,15 +20,8 @@ from testbed.servers import Servers, temporary_home
 
 PICTURE = Path("docs/images/soak.svg")
 
-GROUPS = {
-    "all": SCENARIOS,
-    "short": SHORT,
-    "bugs": tuple(scenario for scenario, _ in MUTANTS.values()),
-    "proof": PROOF,
-    "controls": CONTROLS,
-}
+GROUPS = {"all": SCENARIOS, "short": SHORT, "bugs": MUTANTS, "proof": PROOF, "controls": CONTROLS}
 NAMED = {scenario.name: scenario for group in GROUPS.values() for scenario in group}
-EXPECTED_RULES = {scenario.name: rules for scenario, rules in MUTANTS.values()}
 # On a machine that stalls, a mutant that only shows when a fault hits the right moment may survive one run.
 MUTANT_TRIES = 3
 
@@ -78,19 +71,14 @@ def run_one(scenario: Scenario, *, seed: int, shared: Servers | None, keep: Path
 
 def is_expected_result(scenario: Scenario, verdict: Verdict) -> bool:
     """Return whether a scenario broke no rule, or a mutant broke at least one of the rules it is expected to break."""
-    if scenario.bug:
-        return bool(EXPECTED_RULES[scenario.name] & {breach.rule for breach in verdict.breaches})
-    return not verdict.breaches
+    broken = {breach.rule for breach in verdict.breaches}
+    return bool(scenario.expected_rules & broken) if scenario.bug else not broken
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaos", description=__doc__)
     parser.add_argument(
-        "names",
-        nargs="*",
-        default=["all"],
-        metavar="NAME",
-        help=f"a scenario, a group ({', '.join(GROUPS)}), or soak",
+        "names", nargs="*", default=["all"], metavar="NAME", help=f"a scenario, a group ({', '.join(GROUPS)}), or soak"
     )
     parser.add_argument("--seed", type=int, help="seed of the run, to repeat it (default: random, printed)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="folder in which to keep the logs and the history")

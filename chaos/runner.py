@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +55,7 @@ from chaos.setup import (
 from chaos.workload.behaviour import as_json
 from hookhub.embedded import service
 from hookhub.stream_client import DEFAULT_STREAM
-from testbed.processes import Log, wait_for
+from testbed.processes import Log, Module, wait_for
 from testbed.servers import Servers
 
 # A stream entry pending at a dead worker is claimed by another after a lease, at the next check for stale entries.
@@ -107,10 +106,9 @@ def run(
         return verdict
 
 
-def prepare(scenario: Scenario, context: RunContext, receiver: "subprocess.Popen[str]", *, seed: int) -> None:
+def prepare(scenario: Scenario, context: RunContext, receiver: Module, *, seed: int) -> None:
     """Start everything, create the webhooks, and configure the receiver."""
-    assert receiver.stdout is not None
-    receiver_port = int(receiver.stdout.readline())
+    receiver_port = int(receiver.read())
     for fault in scenario.before:
         FAULTS[fault](context)
     start(scenario, context)

@@ -3,7 +3,6 @@
 import itertools
 import json
 import random
-import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,7 +20,7 @@ from chaos.scenarios.scenario import Scenario
 from chaos.workload.publisher import Plan
 from hookhub.stream_client import DEFAULT_STREAM
 from testbed.instance import Instance
-from testbed.processes import Log, free_port, start_module, wait_for
+from testbed.processes import Log, Module, free_port, wait_for
 from testbed.proxy import Proxy
 from testbed.servers import Servers
 
@@ -102,36 +101,24 @@ def rewritten(command: str) -> str:
 
 
 @contextmanager
-def helper(module: str, *arguments: str, folder: Path, complaints: list[str]) -> Iterator["subprocess.Popen[str]"]:
-    """Run a helper process of the harness, end it by closing its input, and add its problems to ``complaints``."""
+def helper(module: str, *arguments: str, folder: Path, complaints: list[str]) -> Iterator[Module]:
+    """Run a helper process of the harness, and add its problems to ``complaints``."""
     log = folder / f"{module}.log"
-    process = start_module(module, *arguments, log=log)
-    was_killed = False
+    running = Module(module, *arguments, log=log)
     try:
-        yield process
+        yield running
     finally:
-        ended_early = process.poll() is not None
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            was_killed = True
-            process.kill()
-            process.wait()
+        ended_early = running.process.poll() is not None
+        was_killed, code = not running.close(), running.process.returncode
         complaints += helper_failures(
-            module, ended_early=ended_early, was_killed=was_killed, code=process.returncode, log=log.read_text()
+            module, ended_early=ended_early, was_killed=was_killed, code=code, log=log.read_text()
         )
 
 
-def configure(receiver: "subprocess.Popen[str]", message: Mapping[str, Any]) -> None:
+def configure(receiver: Module, message: Mapping[str, Any]) -> None:
     """Send the receiver a message, and wait for its confirmation."""
-    assert receiver.stdin is not None
-    assert receiver.stdout is not None
-    receiver.stdin.write(json.dumps(message) + "\n")
-    receiver.stdin.flush()
-    if receiver.stdout.readline().strip() != "ok":
+    receiver.send(json.dumps(message))
+    if receiver.read() != "ok":
         raise RuntimeError("the receiver did not confirm the message")
 
 

@@ -100,6 +100,10 @@ class Instance(Processes):
         """Return whether any event is not fanned out, or any delivery is due or in flight."""
         return bool(self.ask(UNSETTLED))
 
+    def wait_until_settled(self, *, seconds: float = 90) -> None:
+        """Wait until every event is fanned out and no delivery is due or in flight."""
+        wait_for(lambda: not self.unsettled(), "all deliveries to settle", seconds=seconds, pause=0.05)
+
     def cpu_seconds(self) -> dict[str, float]:
         """Return the CPU seconds used so far by each process with its descendants, and by an embedded PostgreSQL."""
         spent = {name: cpu_seconds_of(psutil.Process(process.pid)) for name, process in self.running.items()}

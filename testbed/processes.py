@@ -135,17 +135,40 @@ class Processes:
             self.kill(name)
 
 
-def start_module(module: str, *arguments: str, log: Path | None = None) -> "subprocess.Popen[str]":
-    """Start a module of this checkout with pipes for its standard input and output, and with its errors in ``log``."""
-    with log.open("a") if log else nullcontext() as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
+class Module:
+    """A module of this checkout that runs as a process until its standard input is closed; its errors go to ``log``."""
+
+    def __init__(self, name: str, *arguments: str, log: Path | None = None) -> None:
+        with log.open("a") if log else nullcontext() as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", name, *arguments],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+
+    def read(self) -> str:
+        """Return the next line that it prints, empty when it has ended."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def send(self, line: str) -> None:
+        """Send it a line."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+
+    def close(self) -> bool:
+        """Close its standard input and wait for it; kill it if it does not end, and return whether it did."""
+        try:
+            self.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            return False
+        return True
 
 
 def run_module(

@@ -19,6 +19,10 @@ class Memory:
     largest_process_mb: float
     sum_pss_mb: float
 
+    def most(self, other: "Memory") -> "Memory":
+        """Return the maximum of each figure."""
+        return Memory(max(self.largest_process_mb, other.largest_process_mb), max(self.sum_pss_mb, other.sum_pss_mb))
+
 
 def memory_of(process: psutil.Process) -> Memory:
     """Return the memory of a process and its descendants."""

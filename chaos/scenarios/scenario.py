@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from chaos.history import Webhook
@@ -54,7 +55,7 @@ class Scenario:
     """A HookHub under load and the faults injected into it; ``claim`` is what the scenario proves."""
 
     name: str
-    claim: str
+    claim: str = ""
     faults: tuple[str, ...] = ()
     # Number of faults drawn from ``faults``; 0 injects each once, in order.
     draws: int = 0
@@ -85,6 +86,8 @@ class Scenario:
     # The least fraction of its rate that each route must accept while no fault is active.
     min_accepted: float = 0.2
     bug: str = ""
+    # The rules of the checker of which a mutant must break at least one; anything else must break none.
+    expected_rules: AbstractSet[int] = frozenset()
 
     def script(self) -> Script:
         """Return the receiver's behavior by path."""

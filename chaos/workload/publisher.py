@@ -171,24 +171,13 @@ def publish(plan: Plan, route: Route, *, number: int, of: int, stopped: threadin
         due = max(due + every, time.monotonic() - 1.0)
         events = [make(number * count + place, seed=plan.seed, route=route) for place in range(count)]
         publish_one(
-            sender.send,
-            events,
-            journal=journal,
-            route=route,
-            is_patient=number // of % 2 == 0,
-            stopped=stopped,
+            sender.send, events, journal=journal, route=route, is_patient=number // of % 2 == 0, stopped=stopped
         )
         number += of
 
 
 def publish_one(
-    send: Send,
-    events: list[Made],
-    *,
-    journal: Journal,
-    route: Route,
-    is_patient: bool,
-    stopped: threading.Event,
+    send: Send, events: list[Made], *, journal: Journal, route: Route, is_patient: bool, stopped: threading.Event
 ) -> None:
     """Publish once; if the outcome is unknown and the publisher is patient, repeat until it is known."""
     journal.begin(events, route=route)

@@ -13,17 +13,12 @@ from typing import Any
 import pytest
 
 from hookhub import procfile
+from testbed.processes import free_port
 from tests.front_app import LONG
 
 WAIT = 20
 CLOSE = b"Host: h\r\nConnection: close\r\n"
 SHORT_DEADLINE = "0.2"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

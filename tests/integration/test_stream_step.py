@@ -4,8 +4,7 @@ import json
 import logging
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from hookhub.publishing.redis_stream import bootstep
 from hookhub.publishing.redis_stream.bootstep import StreamStep, name_of_this_process
 from hookhub.publishing.redis_stream.consumer import GROUP
 from hookhub.publishing.redis_stream.reader import Reader
+from testbed.processes import wait_for
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,28 +61,21 @@ def stored() -> list[Any]:
     return [json.loads(bytes(payload)) for payload in Event.objects.order_by("id").values_list("payload", flat=True)]
 
 
-def wait_until(is_so: Callable[[], object]) -> None:
-    until = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.005)
-
-
 def test_what_is_published_is_stored_soon_after(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
     add(valkey, stream, "before it started")
     step.start(None)
-    wait_until(lambda: stored() == ["before it started"])
+    wait_for(lambda: stored() == ["before it started"], "the events")
 
     add(valkey, stream, "while it waits")
 
-    wait_until(lambda: stored() == ["before it started", "while it waits"])
-    wait_until(lambda: valkey.xlen(stream) == 0)
+    wait_for(lambda: stored() == ["before it started", "while it waits"], "the events")
+    wait_for(lambda: valkey.xlen(stream) == 0, "the events")
 
 
 def test_it_stops_at_once_and_leaves_the_group(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
     step.start(None)
     add(valkey, stream, 1)
-    wait_until(lambda: stored() == [1])
+    wait_for(lambda: stored() == [1], "the events")
     assert len(valkey.xinfo_consumers(stream, GROUP)) == 1  # type: ignore[arg-type]
 
     step.terminate(None)
@@ -96,13 +89,13 @@ def test_a_stream_that_vanishes_while_it_waits_is_made_again(
     forge: Forge, step: StreamStep, valkey: Redis, stream: str
 ) -> None:
     step.start(None)
-    wait_until(lambda: valkey.exists(stream))
+    wait_for(lambda: valkey.exists(stream), "the events")
 
     # Has the same effect here as FLUSHALL, which would affect tests running at the same time.
     valkey.delete(stream)
     add(valkey, stream, "after")
 
-    wait_until(lambda: stored() == ["after"])
+    wait_for(lambda: stored() == ["after"], "the events")
 
 
 @pytest.mark.parametrize("kind", ["absent", "hanging"])
@@ -158,8 +151,8 @@ def test_trouble_is_told_once_and_so_is_its_end_and_nothing_is_lost(
 
     step.start(None)
 
-    wait_until(lambda: stored() == [0, 1, 2])
-    wait_until(lambda: "Reading of the stream resumed" in caplog.text)
+    wait_for(lambda: stored() == [0, 1, 2], "the events")
+    wait_for(lambda: "Reading of the stream resumed" in caplog.text, "the events")
     assert caplog.text.count(told) == 1
     assert failures == []
 
@@ -167,13 +160,13 @@ def test_trouble_is_told_once_and_so_is_its_end_and_nothing_is_lost(
 def test_its_own_connection_may_break(forge: Forge, step: StreamStep, valkey: Redis, stream: str) -> None:
     add(valkey, stream, 1)
     step.start(None)
-    wait_until(lambda: stored() == [1])
+    wait_for(lambda: stored() == [1], "the events")
     others = "datname = current_database() AND pid <> pg_backend_pid()"
 
     assert _run(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}") == [(True,)]
     add(valkey, stream, 2)
 
-    wait_until(lambda: stored() == [1, 2])
+    wait_for(lambda: stored() == [1, 2], "the events")
 
 
 def _run(sql: str) -> list[Any]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from chaos.checkers.rules import RULES
 from chaos.mutations import clock, patches
 from chaos.scenarios.mutants import CONTROLS, MUTANTS
 from chaos.setup import rewritten
@@ -43,10 +44,12 @@ def test_a_clock_is_right_by_default() -> None:
 
 
 def test_each_mutation_has_a_scenario_and_each_of_those_a_control() -> None:
-    assert set(MUTANTS) == set(patches.MUTATIONS)
+    assert [mutant.bug for mutant in MUTANTS] == list(patches.MUTATIONS)
     assert [control.bug for control in CONTROLS] == [""] * len(MUTANTS)
-    for control, (bug, (scenario, rules)) in zip(CONTROLS, MUTANTS.items(), strict=True):
-        assert scenario.bug == bug
-        assert rules <= set(range(1, 8))
-        assert rules
-        assert control == replace(scenario, name=control.name, claim=control.claim, bug="")
+    for control, mutant in zip(CONTROLS, MUTANTS, strict=True):
+        assert mutant.expected_rules <= set(RULES)
+        assert mutant.expected_rules
+        assert not control.expected_rules
+        assert control == replace(
+            mutant, name=control.name, claim=control.claim, bug="", expected_rules=control.expected_rules
+        )

@@ -19,7 +19,7 @@ from chaos.workload.behaviour import ANSWERS, ReceiverBehaviour, answer_to, as_j
 from chaos.workload.events import make
 from deliveries.failpoints import FAILPOINTS, hit
 
-EVERY = (*catalogue.SCENARIOS, *catalogue.SHORT, *(scenario for scenario, _ in MUTANTS.values()), SOAK)
+EVERY = (*catalogue.SCENARIOS, *catalogue.SHORT, *MUTANTS, SOAK)
 
 
 def test_every_scenario_has_a_name_of_its_own_and_faults_that_exist() -> None:
