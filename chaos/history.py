@@ -72,6 +72,11 @@ class Attempt(NamedTuple):
     outcome: str
     status: int | None
 
+    @property
+    def is_failure(self) -> bool:
+        """Return whether it uses up a step of the schedule: it had another answer than a 2xx, or none."""
+        return self.outcome in {"refused", "lost"}
+
 
 class Webhook(NamedTuple):
     """One webhook: its subscription, and whether its receiver always answers at once."""

@@ -8,6 +8,7 @@ import pytest
 from chaos.checkers import rules, tolerances
 from chaos.checkers.matching import match_pairs
 from chaos.checkers.report import judge
+from chaos.checkers.schedule import steps
 from chaos.history import Arrival, Attempt, Breach, Delivery, History, Interruption, Published, Webhook, matches
 
 # Deliveries of one event: taken at once, taken at the second attempt, and never taken.
@@ -552,7 +553,7 @@ def test_a_step_of_the_schedule_is_used_up_only_by_failures_that_are_clear() -> 
     after = attempted(14.0, number=5, outcome="lost", status=None)
     last = attempted(16.0, number=6)
 
-    found = [(one.number, following.number, step) for one, following, step in rules.steps(
+    found = [(one.number, following.number, step) for one, following, step in steps(
         [failed, unknown, again, overtaken, after, last], [1, 5, 25], lease=6.0
     )]  # fmt: skip
 
