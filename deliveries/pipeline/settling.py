@@ -48,7 +48,7 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
     with transaction.atomic():
         locked = health.lock_webhooks(healths)
         deadline = now + settings.HOOKHUB_LEASE / SETTLE_ANYWAY_FRACTION
-        chosen, deferred = _split_locked(results, locked, deadline=deadline)
+        chosen, deferred = split_locked(results, locked, deadline=deadline)
         if deferred:
             rows = [rows[index] for index in chosen]
             columns = arrays.columns(rows, COLUMNS)
@@ -66,7 +66,7 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
     return Settled({result.claim.delivery_id for result in applied}, [results[index] for index in deferred])
 
 
-def _split_locked(
+def split_locked(
     results: Sequence[AttemptResult], locked: Mapping[int, bool], *, deadline: datetime
 ) -> tuple[list[int], list[int]]:
     """Return the indexes of the results to settle, and of those to defer.

@@ -18,7 +18,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 def a_claim(**facts: Any) -> Claim:
     """Return a claim of webhook 1 with a schedule of one retry, encrypted with the settings' keys."""
-    to: dict[str, Any] = {
+    destination: dict[str, Any] = {
         "webhook_id": 1,
         "webhook_uid": WEBHOOK,
         "organization_id": 7,
@@ -35,7 +35,7 @@ def a_claim(**facts: Any) -> Claim:
         "timeout": None,
         "slow": False,
     }
-    own: dict[str, Any] = {
+    claim: dict[str, Any] = {
         "lease": UUID("019cb8b8-1e00-7000-8000-0000000000ee"),
         "leased_until": NOW + timedelta(minutes=1),
         "delivery_id": UUID("019cb8b8-1e00-7000-8000-00000000000d"),
@@ -49,9 +49,9 @@ def a_claim(**facts: Any) -> Claim:
         "repository": "widgets",
         "hops": None,
     }
-    to |= {name: fact for name, fact in facts.items() if name in to}
-    own |= {name: fact for name, fact in facts.items() if name not in to}
-    return Claim(destination=Destination(**to), **own)
+    destination |= {name: fact for name, fact in facts.items() if name in destination}
+    claim |= {name: fact for name, fact in facts.items() if name not in destination}
+    return Claim(destination=Destination(**destination), **claim)
 
 
 def a_reply(status: int, *, headers: dict[str, str] | None = None, body: bytes = b"") -> Response:
