@@ -26,7 +26,7 @@ def keyed(forge: Forge, key: str | None, *, now: datetime, content: bytes = b"a"
 # Accept --------------------------------------------------------------------------------------------------------------
 
 
-def test_receipts_come_in_order_and_ids_sort_by_it(forge: Forge, now: datetime) -> None:
+def test_receipts_are_in_the_order_of_the_events_and_so_are_their_ids(forge: Forge, now: datetime) -> None:
     events = [forge.event(f"type.{n}", now=now) for n in range(100)]
 
     receipts = pipeline.accept(events, now=now)
@@ -39,7 +39,7 @@ def test_receipts_come_in_order_and_ids_sort_by_it(forge: Forge, now: datetime) 
     assert all(receipt.id >= first_id_at(now) for receipt in receipts)
 
 
-def test_nothing_is_nothing(forge: Forge, now: datetime) -> None:
+def test_no_events_get_no_receipts(forge: Forge, now: datetime) -> None:
     assert pipeline.accept([], now=now) == []
     assert pipeline.fan_out(now=now)[:2] == (0, 0)
 
@@ -49,7 +49,7 @@ def test_nothing_is_nothing(forge: Forge, now: datetime) -> None:
     [b"{}", b'{"a":"\\u0000"}', b'{"a":1,"a":2}', b'{"a":1e400}', '"ü🎉"'.encode(), b"\xff\xfe\0", b"x" * 2**20, b""],
     ids=["object", "NUL", "doubled", "endless", "utf-8", "not even text", "mebibyte", "empty"],
 )
-def test_a_payload_is_kept_byte_for_byte(forge: Forge, now: datetime, payload: bytes) -> None:
+def test_a_payload_is_stored_byte_for_byte(forge: Forge, now: datetime, payload: bytes) -> None:
     event = NewEvent(forge.organization.pk, None, "push", ("*", "push"), payload, now)
 
     pipeline.accept([event], now=now)
@@ -121,7 +121,7 @@ def test_any_text_may_be_a_key(forge: Forge, now: datetime, key: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_hundred_at_once_with_one_key_are_one_event(forge: Forge, now: datetime) -> None:
+def test_a_hundred_concurrent_events_with_one_key_are_one_event(forge: Forge, now: datetime) -> None:
     event = keyed(forge, "k", now=now)
 
     receipts = [receipt for _ in range(5) for [receipt] in together(*[lambda: pipeline.accept([event], now=now)] * 20)]
@@ -132,7 +132,7 @@ def test_a_hundred_at_once_with_one_key_are_one_event(forge: Forge, now: datetim
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_contents_at_once_under_one_key_one_wins_and_the_other_is_told(forge: Forge, now: datetime) -> None:
+def test_of_two_concurrent_events_with_one_key_and_other_content_one_is_a_conflict(forge: Forge, now: datetime) -> None:
     def publish(content: bytes) -> UUID | None:
         try:
             return pipeline.accept([keyed(forge, "k", now=now, content=content)], now=now)[0].id
@@ -148,9 +148,7 @@ def test_of_two_contents_at_once_under_one_key_one_wins_and_the_other_is_told(fo
 
 
 @pytest.mark.django_db(transaction=True)
-def test_batches_with_the_same_keys_in_another_order_wait_for_each_other_and_never_in_a_ring(
-    forge: Forge, now: datetime
-) -> None:
+def test_batches_with_the_same_keys_in_another_order_do_not_deadlock(forge: Forge, now: datetime) -> None:
     def publish(seed: int) -> list[UUID]:
         keys = [f"k{n}" for n in range(40)]
         random.Random(seed).shuffle(keys)
@@ -165,7 +163,7 @@ def test_batches_with_the_same_keys_in_another_order_wait_for_each_other_and_nev
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_batches_that_meet_in_the_middle_do_not_hold_what_the_other_needs(forge: Forge, now: datetime) -> None:
+def test_batches_that_share_some_keys_do_not_deadlock(forge: Forge, now: datetime) -> None:
     def publish(*keys: str) -> int:
         try:
             return len(pipeline.accept([keyed(forge, key, now=now) for key in keys], now=now))
@@ -197,7 +195,7 @@ def number_of_waiting() -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_bell_rings_after_the_commit_and_only_for_something_new(
+def test_the_wakeup_is_sent_after_the_commit_and_only_if_an_event_was_stored(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored_at_ring: list[int] = []
@@ -238,7 +236,7 @@ MATCHES = {
 
 
 @pytest.mark.parametrize(("wanted", "event_type", "data", "is_owed"), MATCHES.values(), ids=MATCHES)
-def test_a_webhook_is_owed_what_it_asked_for(
+def test_an_event_matches_the_webhooks_that_subscribe_to_one_of_its_topics(
     forge: Forge, now: datetime, wanted: list[str], event_type: str, data: dict[str, str], *, is_owed: bool
 ) -> None:
     forge.webhook(now=now, events=wanted)
@@ -248,7 +246,7 @@ def test_a_webhook_is_owed_what_it_asked_for(
     assert pipeline.fan_out(now=now)[:2] == (1, int(is_owed))
 
 
-def test_scope_is_the_organization_or_one_repository_of_it(forge: Forge, now: datetime) -> None:
+def test_a_webhook_covers_its_organization_or_one_repository(forge: Forge, now: datetime) -> None:
     gadgets = Repository.objects.create(organization=forge.organization, name="gadgets")
     stranger = Forge.make(forge.receiver, "globex")
     whole = forge.webhook(now=now)
@@ -270,7 +268,7 @@ def test_scope_is_the_organization_or_one_repository_of_it(forge: Forge, now: da
     assert (delivery.state, delivery.due_at, delivery.attempts_made) == ("pending", now, 0)
 
 
-def test_neither_disabled_nor_deleted_webhooks_are_owed_anything(forge: Forge, now: datetime) -> None:
+def test_disabled_and_deleted_webhooks_get_no_deliveries(forge: Forge, now: datetime) -> None:
     disabled, deleted = forge.webhook(now=now), forge.webhook(now=now)
     lifecycle.disable(disabled.pk, now=now)
     deleted.deleted_at = now
@@ -281,7 +279,7 @@ def test_neither_disabled_nor_deleted_webhooks_are_owed_anything(forge: Forge, n
     assert pipeline.fan_out(now=now)[:2] == (1, 0)
 
 
-def test_an_event_meant_for_one_webhook_reaches_no_other_whatever_it_asks_for(forge: Forge, now: datetime) -> None:
+def test_a_targeted_event_is_delivered_to_one_webhook_whatever_it_subscribes_to(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     meant = forge.webhook(now=now, events=["nothing"])
 
@@ -292,7 +290,7 @@ def test_an_event_meant_for_one_webhook_reaches_no_other_whatever_it_asks_for(fo
     assert (delivery.webhook, delivery.event_type) == (meant, "ping")
 
 
-def test_fanning_out_twice_owes_nothing_twice(forge: Forge, now: datetime) -> None:
+def test_fanning_out_twice_creates_no_delivery_twice(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     pipeline.accept([forge.event(now=now)] * 3, now=now)
 
@@ -304,7 +302,7 @@ def test_fanning_out_twice_owes_nothing_twice(forge: Forge, now: datetime) -> No
     assert Delivery.objects.count() == 3
 
 
-def test_a_batch_is_the_oldest_events_first(forge: Forge, now: datetime) -> None:
+def test_the_oldest_events_are_fanned_out_first(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     ids = [receipt.id for receipt in pipeline.accept([forge.event(now=now)] * 5, now=now)]
 
@@ -313,7 +311,7 @@ def test_a_batch_is_the_oldest_events_first(forge: Forge, now: datetime) -> None
     assert sorted(Delivery.objects.values_list("event_id", flat=True)) == ids[:2]
 
 
-def test_deliveries_stand_in_the_order_of_their_events(forge: Forge, now: datetime) -> None:
+def test_deliveries_sort_in_the_order_of_their_events(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     ids = forge.accept(50, now=now)
 
@@ -324,7 +322,7 @@ def test_deliveries_stand_in_the_order_of_their_events(forge: Forge, now: dateti
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_fanning_out_at_once_owe_everything_once(forge: Forge, now: datetime) -> None:
+def test_concurrent_fan_outs_create_each_delivery_once(forge: Forge, now: datetime) -> None:
     for _ in range(3):
         forge.webhook(now=now)
     for _ in range(3):
@@ -340,7 +338,7 @@ def test_many_fanning_out_at_once_owe_everything_once(forge: Forge, now: datetim
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nobody_sees_an_event_before_it_is_committed(forge: Forge, now: datetime) -> None:
+def test_an_event_is_not_fanned_out_before_it_is_committed(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     with transaction.atomic():
         pipeline.accept([forge.event(now=now)], now=now)
@@ -372,7 +370,7 @@ def test_the_number_of_statements_does_not_grow_with_the_batch(forge: Forge, now
     assert counts[0][2] == 4
 
 
-def test_an_organization_that_is_unknown_is_refused_nowhere_and_harms_nobody(forge: Forge, now: datetime) -> None:
+def test_an_event_of_an_unknown_organization_is_accepted_and_delays_no_other(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     stranger = NewEvent(Organization.objects.get().pk + 1000, None, "push", ("*",), b"{}", now)
 

@@ -31,20 +31,20 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("element", ARRAYS)
-def test_every_value_arrives_as_it_was(element: str) -> None:
+def test_every_value_arrives_unchanged(element: str) -> None:
     make, values = ARRAYS[element]
 
     for some in (values, values[:1], [], values * 100):
         assert sql.run(f"SELECT %(a)s::{element}[]", {"a": make(some)}) == [(some,)]  # type: ignore[operator]
 
 
-def test_a_megabyte_arrives_as_it_was() -> None:
+def test_a_megabyte_arrives_unchanged() -> None:
     values = [None, b"\0\xff" * 500_000, b""]
 
     assert sql.run("SELECT %(a)s::bytea[]", {"a": arrays.byteas(values)}) == [(values,)]
 
 
-def test_what_no_text_can_have_is_refused_as_elsewhere() -> None:
+def test_a_nul_or_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(DataError), transaction.atomic():
         sql.run("SELECT %(a)s::text[]", {"a": arrays.texts(["a\0b"])})
     with pytest.raises(UnicodeEncodeError):

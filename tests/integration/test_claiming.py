@@ -30,7 +30,7 @@ def finish(claims: list[Claim], *, now: datetime) -> None:
     )
 
 
-def owe(forge: Forge, counts: dict[str, int], *, now: datetime) -> dict[int, str]:
+def create_due(forge: Forge, counts: dict[str, int], *, now: datetime) -> dict[int, str]:
     """Create a webhook for each name with this many due deliveries; return the names by webhook id."""
     names = {}
     for name, count in counts.items():
@@ -44,7 +44,7 @@ def owe(forge: Forge, counts: dict[str, int], *, now: datetime) -> dict[int, str
 # The lease -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_claim_is_a_lease_with_all_that_one_attempt_needs(forge: Forge, now: datetime, settings: Settings) -> None:
+def test_a_claim_holds_everything_that_one_attempt_needs(forge: Forge, now: datetime, settings: Settings) -> None:
     webhook = forge.webhook(now=now, headers={"A": "b"}, retry_schedule=[60], timeout=5, verify_ssl=False)
     [event_id] = forge.accept(now=now)
 
@@ -73,7 +73,7 @@ def test_a_claim_is_a_lease_with_all_that_one_attempt_needs(forge: Forge, now: d
 
 
 @pytest.mark.parametrize(("age", "count"), [(-1, 0), (0, 1), (1, 1)])
-def test_a_retry_stands_in_line_from_its_very_moment_on(forge: Forge, now: datetime, age: int, count: int) -> None:
+def test_a_retry_becomes_ready_exactly_when_it_is_due(forge: Forge, now: datetime, age: int, count: int) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
     later = now + timedelta(minutes=1)
@@ -84,7 +84,7 @@ def test_a_retry_stands_in_line_from_its_very_moment_on(forge: Forge, now: datet
     assert len(pipeline.claim(10, now=later)) == count
 
 
-def test_the_longest_due_are_put_in_line_first_and_no_more_than_asked_for(forge: Forge, now: datetime) -> None:
+def test_the_longest_due_become_ready_first_and_no_more_than_the_limit(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(3, now=now)
     oldest = list(Delivery.objects.order_by("-id").values_list("id", flat=True))
@@ -98,14 +98,14 @@ def test_the_longest_due_are_put_in_line_first_and_no_more_than_asked_for(forge:
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
-def test_no_more_is_taken_than_there_is_room_for(forge: Forge, now: datetime, limit: int) -> None:
+def test_no_more_is_claimed_than_there_are_slots(forge: Forge, now: datetime, limit: int) -> None:
     forge.webhook(now=now)
     forge.accept(5, now=now)
 
     assert len(pipeline.claim(limit, now=now)) == limit
 
 
-def test_the_oldest_go_first(forge: Forge, now: datetime) -> None:
+def test_the_oldest_are_claimed_first(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=1)
     forge.accept(3, now=now)
     moments = [now + timedelta(seconds=second) for second in (2, 0, 1)]
@@ -141,7 +141,7 @@ def test_a_webhook_has_no_more_in_flight_than_it_allows(forge: Forge, now: datet
     ]
 
 
-def test_lowering_the_limit_below_what_is_in_flight_takes_nothing_more(forge: Forge, now: datetime) -> None:
+def test_with_a_limit_lowered_below_what_is_in_flight_nothing_is_claimed(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, max_in_flight=5)
     forge.accept(10, now=now)
     assert len(pipeline.claim(100, now=now)) == 5
@@ -154,24 +154,24 @@ def test_lowering_the_limit_below_what_is_in_flight_takes_nothing_more(forge: Fo
 # Fairness ------------------------------------------------------------------------------------------------------------
 
 
-def test_one_with_a_thousand_due_displaces_nobody(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {"noisy": 1000, **{f"quiet{n}": 1 for n in range(9)}}, now=now)
+def test_a_webhook_with_a_thousand_due_deliveries_displaces_no_other(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {"noisy": 1000, **{f"quiet{n}": 1 for n in range(9)}}, now=now)
 
     claims = pipeline.claim(10, now=now)
 
     assert Counter(names[claim.destination.webhook_id] for claim in claims) == Counter(names.values())
 
 
-def test_slots_that_are_left_over_go_round_once_more(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {"a": 1, "b": 5, "c": 50, "d": 2}, now=now)
+def test_slots_that_are_left_over_are_filled_in_further_rounds(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {"a": 1, "b": 5, "c": 50, "d": 2}, now=now)
 
     claims = pipeline.claim(12, now=now)
 
     assert "".join(names[claim.destination.webhook_id] for claim in claims) == "abcd" + "bcd" + "bc" + "bc" + "b"
 
 
-def test_the_next_claim_begins_behind_the_last_one_served(forge: Forge, now: datetime) -> None:
-    names = owe(forge, dict.fromkeys("abcde", 20), now=now)
+def test_the_next_claim_starts_after_the_cursor(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, dict.fromkeys("abcde", 20), now=now)
     after, order = 0, ""
 
     for _ in range(5):
@@ -183,8 +183,8 @@ def test_the_next_claim_begins_behind_the_last_one_served(forge: Forge, now: dat
     assert order == "abcdeabcdeabcde"
 
 
-def test_slots_that_are_left_over_go_to_those_whose_turn_is_next(forge: Forge, now: datetime) -> None:
-    names = owe(forge, dict.fromkeys("abc", 5), now=now)
+def test_slots_that_are_left_over_go_to_the_webhooks_after_the_cursor(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, dict.fromkeys("abc", 5), now=now)
     first = min(names)
 
     claims = pipeline.claim(5, cursor=first, now=now)
@@ -193,8 +193,8 @@ def test_slots_that_are_left_over_go_to_those_whose_turn_is_next(forge: Forge, n
 
 
 @pytest.mark.parametrize("analyzed", [False, True], ids=["without statistics", "with statistics"])
-def test_with_far_more_webhooks_than_slots_each_has_its_turn(forge: Forge, now: datetime, *, analyzed: bool) -> None:
-    owe(forge, {f"w{n}": 3 for n in range(150)}, now=now)
+def test_with_far_more_webhooks_than_slots_each_is_served(forge: Forge, now: datetime, *, analyzed: bool) -> None:
+    create_due(forge, {f"w{n}": 3 for n in range(150)}, now=now)
     if analyzed:
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE deliveries_delivery, deliveries_webhook")
@@ -211,8 +211,8 @@ def test_with_far_more_webhooks_than_slots_each_has_its_turn(forge: Forge, now: 
     assert len(served) == 150
 
 
-def test_webhooks_without_room_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {**{f"full{n}": 5 for n in range(20)}, "free": 5}, now=now)
+def test_webhooks_at_their_limit_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {**{f"full{n}": 5 for n in range(20)}, "free": 5}, now=now)
     Webhook.objects.exclude(events=["free"]).update(max_in_flight=1)
     pipeline.claim(20, now=now)
 
@@ -221,15 +221,15 @@ def test_webhooks_without_room_cost_the_others_no_slot(forge: Forge, now: dateti
     assert [names[claim.destination.webhook_id] for claim in claims] == ["free"] * 3
 
 
-def test_resting_webhooks_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {**{f"resting{n}": 5 for n in range(20)}, "free": 5}, now=now)
+def test_webhooks_that_back_off_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {**{f"resting{n}": 5 for n in range(20)}, "free": 5}, now=now)
     Webhook.objects.exclude(events=["free"]).update(resting_until=now + timedelta(microseconds=1))
 
     assert [names[claim.destination.webhook_id] for claim in pipeline.claim(3, now=now)] == ["free"] * 3
     assert len(pipeline.claim(200, now=now + timedelta(microseconds=1))) == 102
 
 
-def test_first_attempts_and_later_ones_are_taken_by_turns(forge: Forge, now: datetime) -> None:
+def test_first_attempts_and_retries_alternate(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=6)
     forge.accept(50, now=now)
     retries = list(Delivery.objects.order_by("id").values_list("id", flat=True)[:40])
@@ -241,7 +241,7 @@ def test_first_attempts_and_later_ones_are_taken_by_turns(forge: Forge, now: dat
 
 
 @pytest.mark.parametrize("line", [Delivery.Line.FIRST, Delivery.Line.AGAIN])
-def test_a_line_that_stands_alone_has_the_whole_share(forge: Forge, now: datetime, line: int) -> None:
+def test_first_attempts_or_retries_alone_get_the_whole_limit(forge: Forge, now: datetime, line: int) -> None:
     forge.webhook(now=now, max_in_flight=6)
     forge.accept(50, now=now)
     Delivery.objects.update(line=line)
@@ -252,8 +252,8 @@ def test_a_line_that_stands_alone_has_the_whole_share(forge: Forge, now: datetim
 # Slow webhooks, and those that keep timing out -----------------------------------------------------------------------
 
 
-def test_slow_receivers_get_no_more_than_their_room_and_the_others_all_the_rest(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {"slow1": 9, "slow2": 9, "fast": 9}, now=now)
+def test_slow_webhooks_get_the_slow_slots_and_the_others_all_the_rest(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {"slow1": 9, "slow2": 9, "fast": 9}, now=now)
     Webhook.objects.filter(events__0__startswith="slow").update(pace=timedelta(seconds=1))
 
     claims = pipeline.claim(Capacity(20, slow_slots=3), now=now)
@@ -264,8 +264,8 @@ def test_slow_receivers_get_no_more_than_their_room_and_the_others_all_the_rest(
     }  # fmt: skip
 
 
-def test_slow_receivers_have_their_room_by_turns(forge: Forge, now: datetime) -> None:
-    names = owe(forge, dict.fromkeys(["a", "b", "c", "d", "e"], 30), now=now)
+def test_slow_webhooks_share_the_slow_slots_in_turn(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, dict.fromkeys(["a", "b", "c", "d", "e"], 30), now=now)
     Webhook.objects.update(pace=timedelta(seconds=2), max_in_flight=4)
     in_flight = pipeline.claim(Capacity(64, slow_slots=6), now=now)
     served: Counter[str] = Counter()
@@ -281,8 +281,8 @@ def test_slow_receivers_have_their_room_by_turns(forge: Forge, now: datetime) ->
     assert sorted(served.values()) == [12] * 5
 
 
-def test_without_room_for_slow_ones_those_that_lag_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {**{f"lagging{n}": 5 for n in range(40)}, "fast": 5}, now=now)
+def test_without_slow_slots_stalled_webhooks_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {**{f"lagging{n}": 5 for n in range(40)}, "fast": 5}, now=now)
     lagging = [pk for pk, name in names.items() if name != "fast"]
 
     claims = pipeline.claim(Capacity(4, slow_slots=0, stalled_webhooks=lagging), now=now)
@@ -290,7 +290,7 @@ def test_without_room_for_slow_ones_those_that_lag_cost_the_others_no_slot(forge
     assert [names[claim.destination.webhook_id] for claim in claims] == ["fast"] * 4
 
 
-def test_after_its_rest_one_that_kept_timing_out_is_tried_with_a_single_request(forge: Forge, now: datetime) -> None:
+def test_after_a_backoff_for_timeouts_a_webhook_is_probed_with_a_single_request(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, max_in_flight=5)
     forge.accept(9, now=now)
     rested = now + timedelta(seconds=10)
@@ -313,10 +313,10 @@ def test_after_its_rest_one_that_kept_timing_out_is_tried_with_a_single_request(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("threads", [2, 8])
-def test_claimers_at_the_same_time_share_what_there_is_and_never_exceed_what_a_webhook_allows(
+def test_concurrent_claims_take_each_delivery_once_and_stay_within_the_limits(
     forge: Forge, now: datetime, threads: int
 ) -> None:
-    owe(forge, {f"w{n}": 30 for n in range(6)}, now=now)
+    create_due(forge, {f"w{n}": 30 for n in range(6)}, now=now)
     Webhook.objects.update(max_in_flight=4)
     delivered = 0
 
@@ -339,10 +339,8 @@ def claim_again_and_again(now: datetime) -> list[Claim]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_claiming_settling_and_changing_at_the_same_time_neither_block_nor_lose_anything(
-    forge: Forge, now: datetime
-) -> None:
-    names = owe(forge, {f"w{n}": 40 for n in range(5)}, now=now)
+def test_concurrent_claims_settlements_and_changes_neither_block_nor_lose_anything(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {f"w{n}": 40 for n in range(5)}, now=now)
     Webhook.objects.update(max_in_flight=3)
     peak = threading.Lock()
     most: Counter[int] = Counter()
@@ -375,8 +373,8 @@ def test_claiming_settling_and_changing_at_the_same_time_neither_block_nor_lose_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_webhook_that_somebody_else_holds_locked_keeps_nobody_waiting(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {"locked": 1, "free": 1}, now=now)
+def test_a_claim_does_not_wait_for_a_locked_webhook(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {"locked": 1, "free": 1}, now=now)
     locked = next(pk for pk, name in names.items() if name == "locked")
 
     with transaction.atomic():
@@ -387,8 +385,8 @@ def test_a_webhook_that_somebody_else_holds_locked_keeps_nobody_waiting(forge: F
 
 
 @pytest.mark.django_db(transaction=True)
-def test_where_all_that_were_looked_at_are_locked_the_claim_goes_on_to_the_next(forge: Forge, now: datetime) -> None:
-    names = owe(forge, {"locked": 1, "locked-too": 1, "free": 1}, now=now)
+def test_if_all_webhooks_found_are_locked_the_claim_continues_with_the_next(forge: Forge, now: datetime) -> None:
+    names = create_due(forge, {"locked": 1, "locked-too": 1, "free": 1}, now=now)
     locked = [pk for pk, name in names.items() if name != "free"]
 
     with transaction.atomic():
@@ -426,7 +424,7 @@ def is_anything_to_do(now: datetime) -> bool:
     return claiming.is_anything_to_do(max_in_flight=2, now=now)
 
 
-def test_the_clock_finds_work_that_is_due_and_none_that_is_not(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_there_is_something_to_do_when_a_delivery_is_due(forge: Forge, sender: Sender, now: datetime) -> None:
     assert not is_anything_to_do(now)
     forge.webhook(now=now)
     pipeline.accept([forge.event(now=now)], now=now)
@@ -445,7 +443,7 @@ def test_the_clock_finds_work_that_is_due_and_none_that_is_not(forge: Forge, sen
     assert not is_anything_to_do(now + timedelta(days=1))
 
 
-def test_the_clock_finds_no_work_in_what_cannot_be_had_yet(forge: Forge, now: datetime) -> None:
+def test_there_is_nothing_to_do_for_webhooks_without_capacity(forge: Forge, now: datetime) -> None:
     resting, full = forge.webhook(now=now, path="/resting"), forge.webhook(now=now, max_in_flight=1)
     forge.accept(3, now=now)
     Webhook.objects.filter(pk=resting.pk).update(resting_until=now + timedelta(seconds=1))
@@ -460,7 +458,7 @@ def test_the_clock_finds_no_work_in_what_cannot_be_had_yet(forge: Forge, now: da
     assert is_anything_to_do(now)
 
 
-def test_a_worker_without_room_for_slow_ones_finds_no_work_in_them(forge: Forge, now: datetime) -> None:
+def test_without_slow_slots_there_is_nothing_to_do_for_slow_webhooks(forge: Forge, now: datetime) -> None:
     slow = forge.webhook(now=now)
     forge.accept(now=now)
     full = Capacity(5, slow_slots=0)
@@ -474,7 +472,7 @@ def test_a_worker_without_room_for_slow_ones_finds_no_work_in_them(forge: Forge,
     assert is_anything_to_do(now)
 
 
-def test_the_clock_finds_work_in_what_is_to_be_held(forge: Forge, now: datetime) -> None:
+def test_there_is_something_to_do_for_a_disabled_webhook_with_ready_deliveries(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
     Webhook.objects.filter(pk=webhook.pk).update(disabled_at=now, disabled_reason="by_owner")
@@ -485,9 +483,9 @@ def test_the_clock_finds_work_in_what_is_to_be_held(forge: Forge, now: datetime)
     assert not is_anything_to_do(now)
 
 
-def test_the_longest_due_is_found_whatever_line_it_stands_in(forge: Forge, now: datetime) -> None:
+def test_the_oldest_due_delivery_may_be_a_first_attempt_or_a_retry(forge: Forge, now: datetime) -> None:
     assert stats.longest_due(now=now) is None
-    owe(forge, {"a": 3, "b": 3, "c": 3}, now=now)
+    create_due(forge, {"a": 3, "b": 3, "c": 3}, now=now)
     for place, delivery in enumerate(Delivery.objects.order_by("-webhook_id", "-id")):
         lines = (Delivery.Line.FIRST, Delivery.Line.AGAIN, Delivery.Line.NONE)
         due_at = now + timedelta(seconds=(place * 4) % 9)

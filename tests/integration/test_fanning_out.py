@@ -39,7 +39,7 @@ def publish(forge: Forge, count: int, *, now: datetime, repository: Repository |
     return [receipt.id for receipt in pipeline.accept(events, now=now)]
 
 
-def test_what_can_be_sent_at_once_is_claimed_as_it_is_owed(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_a_delivery_that_can_be_sent_now_is_created_as_claimed(forge: Forge, sender: Sender, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     event_id = publish(forge, 1, now=now)[0]
 
@@ -55,7 +55,7 @@ def test_what_can_be_sent_at_once_is_claimed_as_it_is_owed(forge: Forge, sender:
     assert [request.path for request in forge.receiver.received] == ["/"]
 
 
-def test_where_nothing_is_wanted_all_stands_in_line(forge: Forge, now: datetime) -> None:
+def test_without_capacity_every_delivery_becomes_ready(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     publish(forge, 3, now=now)
 
@@ -64,7 +64,7 @@ def test_where_nothing_is_wanted_all_stands_in_line(forge: Forge, now: datetime)
     assert set(Delivery.objects.values_list("line", "due_at", "attempts_made", "lease")) == {(1, now, 0, None)}
 
 
-def test_nothing_overtakes_what_stands_in_line(forge: Forge, now: datetime) -> None:
+def test_a_new_delivery_does_not_overtake_a_ready_one(forge: Forge, now: datetime) -> None:
     webhook, other = forge.webhook(now=now), forge.webhook(now=now)
     first = forge.accept(1, now=now)
     Delivery.objects.filter(webhook=other).update(state="held", due_at=None)
@@ -77,7 +77,7 @@ def test_nothing_overtakes_what_stands_in_line(forge: Forge, now: datetime) -> N
     assert [claim.event_id for claim in pipeline.claim(1, now=now)] == [str(first[0])]
 
 
-def test_a_webhook_is_given_no_more_than_its_share_with_what_it_has_in_flight(forge: Forge, now: datetime) -> None:
+def test_a_webhook_gets_no_more_than_its_limit_of_requests_in_flight(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now, max_in_flight=3)
     publish(forge, 1, now=now)
     pipeline.fan_out(capacity=PLENTY, now=now)
@@ -101,7 +101,7 @@ def test_a_webhook_is_given_no_more_than_its_share_with_what_it_has_in_flight(fo
     ],
     ids=["rests", "rested", "half open", "slow, no room", "slow, some room", "prompt"],
 )
-def test_a_webhook_s_health_counts(
+def test_the_health_of_a_webhook_limits_what_is_claimed(
     forge: Forge, now: datetime, health: dict[str, object], wanted: Capacity, sent: int
 ) -> None:
     webhook = forge.webhook(now=now)
@@ -114,7 +114,7 @@ def test_a_webhook_s_health_counts(
     assert states_of(webhook) == {state: count for state, count in (("sending", sent), ("pending", 3 - sent)) if count}
 
 
-def test_one_that_lags_at_this_moment_shares_the_room_of_the_slow(forge: Forge, now: datetime) -> None:
+def test_a_stalled_webhook_counts_as_slow(forge: Forge, now: datetime) -> None:
     lagging, prompt = forge.webhook(now=now), forge.webhook(now=now)
     publish(forge, 2, now=now)
 
@@ -127,7 +127,7 @@ def test_one_that_lags_at_this_moment_shares_the_room_of_the_slow(forge: Forge, 
     }
 
 
-def test_with_little_room_each_webhook_has_one_before_any_has_two(forge: Forge, now: datetime) -> None:
+def test_with_few_slots_each_webhook_gets_one_before_any_gets_two(forge: Forge, now: datetime) -> None:
     hooks = [forge.webhook(now=now).pk for _ in range(3)]
     ids = publish(forge, 3, now=now)
 
@@ -138,7 +138,7 @@ def test_with_little_room_each_webhook_has_one_before_any_has_two(forge: Forge, 
     assert Delivery.objects.filter(state="pending", line=1).count() == 6
 
 
-def test_the_flood_of_one_repository_holds_up_no_other(forge: Forge, now: datetime) -> None:
+def test_a_flood_in_one_repository_does_not_delay_the_others(forge: Forge, now: datetime) -> None:
     quiet = Repository.objects.create(organization=forge.organization, name="quiet")
     forge.webhook(now=now, max_in_flight=100)
     publish(forge, 100, now=now)
@@ -149,7 +149,7 @@ def test_the_flood_of_one_repository_holds_up_no_other(forge: Forge, now: dateti
     assert str(late[0]) in {claim.event_id for claim in claims}
 
 
-def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge, now: datetime) -> None:
+def test_partitions_are_served_round_robin(forge: Forge, now: datetime) -> None:
     others = [Repository.objects.create(organization=forge.organization, name=f"r{n}") for n in range(2)]
     repositories = [forge.repository, *others]
     of = {}
@@ -172,7 +172,7 @@ def test_sources_have_their_turn_one_after_another_and_round_again(forge: Forge,
     assert lasts == firsts[:3]
 
 
-def test_where_each_source_has_little_more_of_them_give(forge: Forge, now: datetime) -> None:
+def test_of_partitions_with_few_events_more_are_served(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     repositories = [
         Repository.objects.create(organization=forge.organization, name=f"r{n}")
@@ -186,21 +186,21 @@ def test_where_each_source_has_little_more_of_them_give(forge: Forge, now: datet
     assert pipeline.fan_out(EVENTS_PER_PARTITION + 1, capacity=PLENTY, now=now).events == EVENTS_PER_PARTITION - 1
 
 
-def test_where_there_are_few_sources_each_gives_more(forge: Forge, now: datetime) -> None:
+def test_of_few_partitions_more_events_each_are_taken(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=1000)
     publish(forge, 100, now=now)
 
     assert pipeline.fan_out(50, capacity=PLENTY, now=now)[:2] == (50, 50)
 
 
-def test_an_event_for_nobody_has_arrived_all_the_same(forge: Forge, now: datetime) -> None:
+def test_an_event_that_matches_no_webhook_is_fanned_out_too(forge: Forge, now: datetime) -> None:
     publish(forge, 2, now=now)
 
     assert pipeline.fan_out(capacity=PLENTY, now=now)[:3] == (2, 0, [])
     assert not Arrival.objects.exists()
 
 
-def test_what_was_claimed_and_lost_with_its_worker_is_taken_back(forge: Forge, now: datetime) -> None:
+def test_a_delivery_claimed_by_the_fan_out_is_rescued_like_any_other(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     publish(forge, 1, now=now)
     [claim] = pipeline.fan_out(capacity=PLENTY, now=now).claims
@@ -212,7 +212,7 @@ def test_what_was_claimed_and_lost_with_its_worker_is_taken_back(forge: Forge, n
     assert [again.number for again in pipeline.claim(1, now=later)] == [2]
 
 
-def test_what_was_claimed_can_be_given_back_unsent(forge: Forge, now: datetime) -> None:
+def test_a_delivery_claimed_by_the_fan_out_can_be_released(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     publish(forge, 1, now=now)
 
@@ -223,7 +223,7 @@ def test_what_was_claimed_can_be_given_back_unsent(forge: Forge, now: datetime) 
     assert len(pipeline.claim(1, now=now)) == 1
 
 
-def test_what_was_accepted_before_its_webhook_was_disabled_is_held_and_not_lost(forge: Forge, now: datetime) -> None:
+def test_an_event_accepted_before_its_webhook_was_disabled_is_held(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     publish(forge, 2, now=now)
     lifecycle.disable(webhook.pk, now=now + timedelta(seconds=1))
@@ -240,7 +240,7 @@ def test_what_was_accepted_before_its_webhook_was_disabled_is_held_and_not_lost(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_webhook_in_somebody_s_hands_is_not_waited_for(forge: Forge, now: datetime) -> None:
+def test_the_fan_out_does_not_wait_for_a_locked_webhook(forge: Forge, now: datetime) -> None:
     webhook, free = forge.webhook(now=now), forge.webhook(now=now)
     publish(forge, 1, now=now)
     is_locked, is_done = threading.Event(), threading.Event()
@@ -268,7 +268,7 @@ def test_a_webhook_in_somebody_s_hands_is_not_waited_for(forge: Forge, now: date
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_claim_everything_once_and_no_more_than_the_shares(forge: Forge, now: datetime) -> None:
+def test_concurrent_fan_outs_claim_each_delivery_once_and_stay_within_the_limits(forge: Forge, now: datetime) -> None:
     hooks = [forge.webhook(now=now, max_in_flight=5) for _ in range(4)]
     repositories = [Repository.objects.create(organization=forge.organization, name=f"r{n}") for n in range(3)]
     for repository in repositories:
@@ -294,7 +294,7 @@ def test_many_at_once_claim_everything_once_and_no_more_than_the_shares(forge: F
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_source_in_somebody_s_hands_is_stepped_past(forge: Forge, now: datetime) -> None:
+def test_a_partition_locked_by_another_transaction_is_skipped(forge: Forge, now: datetime) -> None:
     other = Repository.objects.create(organization=forge.organization, name="other")
     webhook = forge.webhook(now=now)
     publish(forge, 1, now=now)
@@ -322,7 +322,7 @@ def test_a_source_in_somebody_s_hands_is_stepped_past(forge: Forge, now: datetim
     assert states_of(webhook) == {"sending": 1}
 
 
-SLOW_TO_OWE = """
+SLOW_TO_INSERT = """
 CREATE FUNCTION pg_temp.dawdle() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN IF new.event_type = 'slow' THEN PERFORM pg_sleep(30); END IF; RETURN new; END $$;
 CREATE TRIGGER dawdle BEFORE INSERT ON deliveries_delivery FOR EACH ROW EXECUTE FUNCTION pg_temp.dawdle();
@@ -331,7 +331,7 @@ SET statement_timeout = '300ms'
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_event_that_cannot_be_fanned_out_in_time_keeps_no_other_from_it(
+def test_an_event_whose_fan_out_times_out_does_not_block_the_others(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     other = Repository.objects.create(organization=forge.organization, name="other")
@@ -339,7 +339,7 @@ def test_an_event_that_cannot_be_fanned_out_in_time_keeps_no_other_from_it(
     stuck = pipeline.accept([forge.event("slow", now=now)], now=now)[0].id
     publish(forge, 3, now=now, repository=other)
     with connection.cursor() as cursor:
-        cursor.execute(SLOW_TO_OWE)
+        cursor.execute(SLOW_TO_INSERT)
     try:
         done = WorkerLoop(sender, DatabaseClock(), timedelta(seconds=3), timedelta(seconds=3)).run()
     finally:

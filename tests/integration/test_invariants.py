@@ -53,7 +53,7 @@ def insert_delivery(*, event: object, webhook: object, organization: object, now
     return delivery.id
 
 
-def test_an_empty_ledger_is_right(db: None, now: datetime) -> None:
+def test_an_empty_database_violates_nothing(db: None, now: datetime) -> None:
     findings = list(invariants.check_all(now=now))
 
     assert [finding.check for finding in findings] == list(invariants.CHECKS)
@@ -61,12 +61,12 @@ def test_an_empty_ledger_is_right(db: None, now: datetime) -> None:
     assert invariants.count_all() == invariants.Totals(events=0, deliveries=0, attempts=0, states={})
 
 
-def test_names_are_unique_and_promises_are_sentences() -> None:
+def test_names_are_unique_and_meanings_are_sentences() -> None:
     assert len({check.name for check in invariants.CHECKS}) == len(invariants.CHECKS)
     assert all(check.invariant and check.meaning.endswith((".", "loss.")) for check in invariants.CHECKS)
 
 
-def test_an_honest_story_leaves_a_clean_ledger_at_every_step(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_no_step_of_the_pipeline_violates_an_invariant(forge: Forge, sender: Sender, now: datetime) -> None:
     story(forge, sender, now=now)
     assert verdicts(now=now + timedelta(minutes=3)) == {}
 
@@ -149,7 +149,7 @@ BY_HAND = [
 @pytest.mark.parametrize(
     ("name", "constraints", "statement"), BY_HAND, ids=[f"{row[0]}: {row[2][:60]}" for row in BY_HAND]
 )
-def test_what_was_broken_by_hand_is_found_and_nothing_else(
+def test_a_row_altered_by_hand_violates_exactly_its_invariant(
     name: str, constraints: list[str], statement: str, forge: Forge, sender: Sender, now: datetime
 ) -> None:
     story(forge, sender, now=now)
@@ -184,7 +184,7 @@ def test_a_reference_to_nothing_is_found(forge: Forge, sender: Sender, now: date
         Delivery.objects.filter(id=lost).delete()
 
 
-def test_an_arrival_without_its_event_is_found(forge: Forge, now: datetime) -> None:
+def test_an_outbox_entry_without_its_event_is_found(forge: Forge, now: datetime) -> None:
     pipeline.accept([forge.event(now=now)], now=now)
     Event.objects.all().delete()
 
@@ -251,7 +251,7 @@ WISHES = [
 
 
 @pytest.mark.parametrize(("label", "wanted", "owed"), WISHES, ids=[row[0] for row in WISHES])
-def test_a_missing_delivery_is_a_fault_only_where_it_was_owed(
+def test_a_missing_delivery_is_a_fault_only_if_the_webhook_matches(
     label: str, wanted: dict[str, object], owed: bool, forge: Forge, now: datetime
 ) -> None:
     created_after = wanted.get("created_after", -HOUR)
@@ -264,7 +264,7 @@ def test_a_missing_delivery_is_a_fault_only_where_it_was_owed(
     assert verdicts(now=now) == ({"events-without-delivery": ("fault", 1)} if owed else {})
 
 
-def test_only_the_webhook_of_the_events_repository_is_owed_it(forge: Forge, receiver: Receiver, now: datetime) -> None:
+def test_a_webhook_of_another_repository_misses_nothing(forge: Forge, receiver: Receiver, now: datetime) -> None:
     elsewhere = forge.organization.repositories.create(name="gadgets")
     forge.webhook(now=now - HOUR, repository=elsewhere)
     forge.webhook(now=now - HOUR, repository=forge.repository)
@@ -276,7 +276,7 @@ def test_only_the_webhook_of_the_events_repository_is_owed_it(forge: Forge, rece
     assert verdicts(now=now) == {"events-without-delivery": ("fault", 1)}
 
 
-def test_a_ping_is_owed_to_its_own_webhook_only(forge: Forge, now: datetime) -> None:
+def test_a_ping_is_missing_only_at_its_webhook(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now - HOUR)
     pinged = forge.webhook(now=now - HOUR, events=["issues"])
     redelivery.ping(pinged, now=now)
@@ -291,7 +291,7 @@ def test_a_ping_is_owed_to_its_own_webhook_only(forge: Forge, now: datetime) -> 
     )  # fmt: skip
 
 
-def test_a_webhook_changed_since_is_not_asked_about_earlier_events(forge: Forge, now: datetime) -> None:
+def test_a_webhook_changed_since_is_not_checked_for_earlier_events(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now - HOUR, events=["issues"])
     forge.accept(now=now)
 
@@ -302,7 +302,7 @@ def test_a_webhook_changed_since_is_not_asked_about_earlier_events(forge: Forge,
     assert verdicts(now=now + HOUR) == {"events-without-delivery": ("fault", 1)}
 
 
-def test_what_a_webhook_missed_just_after_its_change_is_in_doubt(forge: Forge, now: datetime) -> None:
+def test_an_event_missing_just_after_a_change_of_its_webhook_is_in_doubt(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now - timedelta(seconds=9))
     forge.accept(now=now)
 
@@ -328,7 +328,7 @@ def test_what_retention_has_deleted_is_not_missing(forge: Forge, sender: Sender,
     assert verdicts(now=later, within=timedelta(days=40)) == {"events-without-delivery": ("fault", 1)}
 
 
-def test_a_narrower_pruning_is_told_with_within(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_within_limits_the_check_to_what_was_not_pruned(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now - HOUR)
     forge.webhook(now=now - HOUR, path="/fails")
     forge.receiver.answers["/fails"] = Answer(500)
@@ -342,7 +342,7 @@ def test_a_narrower_pruning_is_told_with_within(forge: Forge, sender: Sender, no
     assert verdicts(now=later, within=timedelta(days=2)) == {}
 
 
-def test_however_much_is_broken_the_answer_is_short(
+def test_the_report_is_short_however_many_violations_there_are(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge.webhook(now=now - HOUR)

@@ -65,7 +65,7 @@ def whole_scans(plan: list[str]) -> list[str]:
     return found
 
 
-def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
+def test_no_statement_of_the_pipeline_reads_a_whole_table(
     forge: Forge, sender: Sender, now: datetime, statements: dict[str, Mapping[str, object]]
 ) -> None:
     forge.webhook(now=now)
@@ -91,7 +91,7 @@ def test_no_statement_of_a_deliverys_life_reads_a_whole_table(
     assert scans == {}
 
 
-def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, now: datetime) -> None:
+def test_the_unfinished_deliveries_of_a_webhook_are_found_without_reading_its_log(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(2000, now=now)
     Delivery.objects.update(state="delivered", ending="delivered", due_at=None, finished_at=now)
@@ -120,7 +120,7 @@ def test_what_a_webhook_is_owed_is_found_without_reading_its_log(forge: Forge, n
     assert [plan for plan in plans if WHOLE_LOG.search(plan)] == []
 
 
-def test_what_a_worker_opens_goes_by_indexes_and_compiles_no_statement() -> None:
+def test_a_workers_connections_prefer_indexes_and_compile_no_statement() -> None:
     sql.prefer_indexes()
     opened = connection.copy()
     try:

@@ -34,7 +34,7 @@ def lease(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("age", "taken_back"), [(-1, 0), (0, 0), (1, 1)])
-def test_a_lease_holds_to_its_last_moment(forge: Forge, now: datetime, age: int, taken_back: int) -> None:
+def test_a_lease_lasts_until_it_expires(forge: Forge, now: datetime, age: int, taken_back: int) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
     claim_due(1, now=now)
@@ -42,7 +42,7 @@ def test_a_lease_holds_to_its_last_moment(forge: Forge, now: datetime, age: int,
     assert tasks.reclaim_expired_leases(now=now + LEASE + timedelta(microseconds=age)) == taken_back
 
 
-def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
+def test_a_lost_attempt_is_recorded_uses_no_step_and_is_repeated_at_once(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     webhook = forge.webhook(now=now, retry_schedule=[60, 60])
@@ -74,7 +74,7 @@ def test_a_lost_attempt_is_on_record_burns_no_step_and_is_made_again_at_once(
     )  # fmt: skip
 
 
-def test_a_lost_attempt_is_nobodys_failure(forge: Forge, now: datetime) -> None:
+def test_a_lost_attempt_is_not_the_receivers_failure(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(now=now)
     claim_due(1, now=now)
@@ -85,7 +85,7 @@ def test_a_lost_attempt_is_nobodys_failure(forge: Forge, now: datetime) -> None:
     assert (webhook.failure_count, webhook.review_since, webhook.last_delivery_at) == (0, None, None)
 
 
-def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisonous(forge: Forge, now: datetime) -> None:
+def test_a_delivery_that_takes_down_five_workers_in_a_row_fails_as_poison(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
     moment = now
@@ -113,7 +113,7 @@ def test_a_delivery_that_takes_five_workers_down_in_a_row_is_given_up_as_poisono
     assert (the_delivery().state, the_delivery().lease_losses) == ("pending", 0)
 
 
-def test_a_delivery_that_takes_workers_down_is_soon_in_hand_alone(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_a_poison_message_is_soon_claimed_alone(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=100)
     forge.accept(60, now=now)
     # Spread the random part of the ids evenly.
@@ -138,7 +138,7 @@ def test_a_delivery_that_takes_workers_down_is_soon_in_hand_alone(forge: Forge, 
     assert Delivery.objects.get(pk=poison).ending == "poisonous"
 
 
-def test_losses_only_count_in_a_row(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_only_losses_in_a_row_count(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now, retry_schedule=[60] * 3)
     forge.receiver.answers["/"] = Answer(500)
     forge.accept(now=now)
@@ -168,7 +168,7 @@ def test_a_crash_while_its_webhook_is_disabled_leaves_the_delivery_held(forge: F
 
 
 @pytest.mark.django_db(transaction=True)
-def test_taking_back_at_the_same_time_takes_each_back_once(forge: Forge, now: datetime) -> None:
+def test_concurrent_rescues_take_each_delivery_once(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now, max_in_flight=50)
     forge.accept(50, now=now)
     claim_due(50, now=now)
@@ -195,7 +195,7 @@ def claim_in_a_child(now: datetime) -> int:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_a_child_had_in_hand_when_it_died_is_taken_back_at_once(forge: Forge, now: datetime) -> None:
+def test_the_claims_of_a_dead_child_are_rescued_before_their_leases_expire(forge: Forge, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(2, now=now)
     [ours] = claim_due(1, now=now)
@@ -213,7 +213,7 @@ def test_what_a_child_had_in_hand_when_it_died_is_taken_back_at_once(forge: Forg
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_another_worker_has_in_hand_is_its_own_business(
+def test_the_claims_of_another_worker_are_left_to_it(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge.webhook(now=now)
@@ -226,7 +226,7 @@ def test_what_another_worker_has_in_hand_is_its_own_business(
     assert the_delivery().state == "sending"
 
 
-def test_the_databases_own_ids_are_of_version_7_and_of_the_moment_given(now: datetime, forge: Forge) -> None:
+def test_ids_made_by_the_database_are_of_version_7_and_of_the_time_given(now: datetime, forge: Forge) -> None:
     made = [sql.run("SELECT deliveries_uuid7(%(now)s)", {"now": now})[0][0] for _ in range(50)]
 
     assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}

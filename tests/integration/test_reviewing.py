@@ -35,7 +35,7 @@ def test_a_worker_that_dies_between_settling_and_reviewing_leaves_the_review_to_
 
 
 @pytest.mark.django_db(transaction=True)
-def test_reviewers_at_the_same_time_disable_once_and_say_so_once(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_concurrent_reviews_disable_once_and_publish_one_event(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     told = forge.webhook(now=now, events=["webhook.disabled"])
     Webhook.objects.exclude(pk=told.pk).update(gone_at=now)
@@ -46,7 +46,7 @@ def test_reviewers_at_the_same_time_disable_once_and_say_so_once(forge: Forge, s
     assert pipeline.fan_out(now=now)[:2] == (1, 1)
 
 
-def test_a_webhook_that_was_deleted_before_its_review_is_left_alone(forge: Forge, now: datetime) -> None:
+def test_a_webhook_deleted_before_its_review_stays_as_it_is(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     Webhook.objects.update(gone_at=now)
     lifecycle.delete(webhook.pk, now=now)

@@ -33,7 +33,7 @@ def lease(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "delivered"), (500, "refused"), (410, "gone")])
-def test_a_late_report_changes_nothing_but_the_record_of_its_attempt(
+def test_a_result_after_a_lost_lease_changes_only_the_attempt_log(
     forge: Forge, sender: Sender, now: datetime, status: int, outcome: str
 ) -> None:
     webhook = forge.webhook(now=now)
@@ -54,7 +54,7 @@ def test_a_late_report_changes_nothing_but_the_record_of_its_attempt(
     assert attempt.duration is not None
 
 
-def test_a_report_that_is_late_while_another_worker_sends_does_not_disturb_it(
+def test_a_result_after_a_lost_lease_does_not_disturb_the_next_attempt(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     forge.webhook(now=now)
@@ -73,7 +73,7 @@ def test_a_report_that_is_late_while_another_worker_sends_does_not_disturb_it(
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["late one first", "late one last"])
-def test_two_reports_about_one_delivery_in_one_batch_are_told_apart_by_their_leases(
+def test_two_results_of_one_delivery_in_a_batch_are_distinguished_by_their_leases(
     forge: Forge, sender: Sender, now: datetime, order: int
 ) -> None:
     webhook = forge.webhook(now=now)
@@ -94,7 +94,7 @@ def test_two_reports_about_one_delivery_in_one_batch_are_told_apart_by_their_lea
     assert (webhook.disabled_at, webhook.failure_count, webhook.last_success_at) == (None, 0, again)
 
 
-def test_a_stranger_without_the_lease_changes_nothing(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_a_result_without_the_lease_changes_nothing(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
     [result] = attempt_all(claim_due(1, now=now), sender, now=now)
@@ -105,7 +105,7 @@ def test_a_stranger_without_the_lease_changes_nothing(forge: Forge, sender: Send
     assert the_delivery().state == "sending"
 
 
-def test_a_late_report_after_a_redelivery_does_not_finish_it(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_a_result_after_a_redelivery_does_not_finish_the_delivery(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
@@ -136,7 +136,7 @@ def test_settling_twice_is_settling_once(forge: Forge, sender: Sender, now: date
     assert webhook.failure_count == (0 if status == 200 else 2)
 
 
-def test_an_outcome_that_is_known_is_never_changed(forge: Forge, sender: Sender, now: datetime) -> None:
+def test_a_known_outcome_is_never_changed(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
     claims = claim_due(1, now=now)
@@ -172,7 +172,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize(("came", "expected"), BATCHES.values(), ids=BATCHES)
-def test_health_is_carried_on_from_batch_to_batch(
+def test_health_accumulates_from_batch_to_batch(
     forge: Forge, now: datetime, came: list[Response | NoResponse], expected: dict[str, int | None]
 ) -> None:
     webhook = forge.webhook(now=now, max_in_flight=100)
@@ -198,7 +198,7 @@ WITH_A_SUCCESS_BEHIND = {
 
 
 @pytest.mark.parametrize(("came", "expected"), WITH_A_SUCCESS_BEHIND.values(), ids=WITH_A_SUCCESS_BEHIND)
-def test_a_success_behind_it_in_the_same_batch_does_not_unsay_what_a_receiver_said(
+def test_a_later_success_in_the_same_batch_does_not_revoke_what_a_receiver_asked_for(
     forge: Forge, now: datetime, came: list[Response], expected: dict[str, int]
 ) -> None:
     webhook = forge.webhook(now=now, max_in_flight=100)
@@ -215,7 +215,7 @@ def test_a_success_behind_it_in_the_same_batch_does_not_unsay_what_a_receiver_sa
     assert found | moments == expected
 
 
-def test_a_batch_that_is_settled_late_does_not_turn_back_the_last_delivery(forge: Forge, now: datetime) -> None:
+def test_a_batch_that_is_settled_late_does_not_replace_a_later_last_delivery(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(2, now=now)
     [first, second] = claim_due(2, now=now)
@@ -228,11 +228,11 @@ def test_a_batch_that_is_settled_late_does_not_turn_back_the_last_delivery(forge
     assert (webhook.last_delivery_at, webhook.last_delivery_status, webhook.last_success_at) == (later, "500", now)
 
 
-def test_settling_nothing_is_nothing(now: datetime, forge: Forge) -> None:
+def test_settling_no_results_changes_nothing(now: datetime, forge: Forge) -> None:
     assert pipeline.settle([], now=now).applied == set()
 
 
-def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
+def test_a_settlement_that_fails_midway_changes_nothing(
     forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge.webhook(now=now)
@@ -250,7 +250,7 @@ def test_a_settlement_that_fails_midway_leaves_everything_as_it_was(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_workers_that_settle_for_the_same_webhooks_at_once_count_every_failure(
+def test_concurrent_settlements_for_the_same_webhooks_count_every_failure(
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     hooks = [forge.webhook(now=now, max_in_flight=100) for _ in range(3)]
@@ -275,7 +275,7 @@ def test_workers_that_settle_for_the_same_webhooks_at_once_count_every_failure(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_webhook_in_somebodys_hands_holds_up_nobody_elses_results(forge: Forge, now: datetime) -> None:
+def test_a_locked_webhook_defers_only_its_own_results(forge: Forge, now: datetime) -> None:
     kept, other = forge.webhook(now=now), forge.webhook(now=now)
     forge.accept(now=now)
     results = pretend(claim_due(10, now=now), REFUSED, now=now)
@@ -309,7 +309,7 @@ def states_by_webhook() -> dict[int, str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_taking_back_a_lease_while_its_worker_settles_stands_in_nobodys_way(
+def test_rescuing_a_lease_while_its_worker_settles_does_not_deadlock(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge.webhook(now=now)

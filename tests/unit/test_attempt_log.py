@@ -20,14 +20,14 @@ COMMON = {
 
 
 @pytest.mark.parametrize("error", ['said "no"', "two\nlines", "\\", "\u2028 \x00 \x7f", "größer", "}"])
-def test_any_error_is_told_in_one_line(error: str) -> None:
+def test_any_error_is_logged_in_one_line(error: str) -> None:
     line = line_of({**ROW, "errors": error}, was_ours=True)
 
     assert len(line.splitlines()) == 1
     assert json.loads(line) == {**COMMON, "was_ours": True, "error": error}
 
 
-def test_what_there_is_not_is_not_told() -> None:
+def test_a_missing_value_is_left_out() -> None:
     due = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
     assert json.loads(line_of({**ROW, "due": due}, was_ours=False)) == {
@@ -38,7 +38,7 @@ def test_what_there_is_not_is_not_told() -> None:
     }  # fmt: skip
 
 
-def test_records_are_as_long_as_a_pipe_keeps_whole_and_no_line_is_cut() -> None:
+def test_chunks_are_at_most_as_long_as_an_atomic_write_and_no_line_is_cut() -> None:
     lines = [str(number).zfill(300) for number in range(100)] + ["x" * (PIPE_ATOMIC + 1), "last"]
 
     records = list(chunk(lines))

@@ -26,7 +26,7 @@ def row_of(came: Any, **facts: Any) -> dict[str, object]:
     return to_row(a_result(came, **facts), attempt_id=ATTEMPT)
 
 
-def test_a_claim_becomes_a_signed_request_with_the_owners_headers_behind_the_formats() -> None:
+def test_a_claim_becomes_a_signed_request_with_the_custom_headers_after_the_formats() -> None:
     claim = a_claim(sealed_headers=vault.seal_headers({"X-Token": "s3cret"}, of=WEBHOOK), verify_ssl=False)
 
     request = render(claim, now=NOW)
@@ -66,27 +66,27 @@ EXPIRED = (Secret(SECRET, NOW),)
         *((slug, EXPIRED) for slug in sorted(FORMATS) if FORMATS[slug].secret_policy.allows_secret),
     ],
 )
-def test_nothing_goes_out_unsigned(slug: str, secrets: tuple[Secret, ...]) -> None:
+def test_a_webhook_that_signs_never_sends_unsigned(slug: str, secrets: tuple[Secret, ...]) -> None:
     with pytest.raises(NoLiveSecret, match="rotate"):
         render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(secrets, of=WEBHOOK)), now=NOW)
 
 
 @pytest.mark.parametrize("slug", sorted(MAY_HAVE_NONE))
-def test_what_nobody_asked_to_have_signed_goes_out_without_a_signature(slug: str) -> None:
+def test_with_an_optional_signature_and_no_secret_nothing_is_signed(slug: str) -> None:
     request = render(a_claim(format=slug, sealed_secrets=vault.seal_secrets((), of=WEBHOOK)), now=NOW)
 
     assert not [name for name, _ in request.headers if "signature" in name.lower()]
 
 
 @pytest.mark.parametrize("slug", sorted(slug for slug, one in FORMATS.items() if not one.secret_policy.allows_secret))
-def test_a_format_without_signatures_does_not_mind_what_secrets_there_were(slug: str) -> None:
+def test_a_format_without_signatures_ignores_secrets(slug: str) -> None:
     assert render(a_claim(format=slug, sealed_secrets=vault.seal_secrets(EXPIRED, of=WEBHOOK)), now=NOW).body
 
 
 @pytest.mark.parametrize(
     ("repository_id", "kind", "number"), [(None, "organization", "7"), (79929171, "repository", "79929171")]
 )
-def test_github_is_told_whose_webhook_it_is(repository_id: int | None, kind: str, number: str) -> None:
+def test_githubs_headers_name_the_scope_of_the_webhook(repository_id: int | None, kind: str, number: str) -> None:
     headers = dict(render(a_claim(format="github", repository_id=repository_id), now=NOW).headers)
 
     assert headers["X-GitHub-Hook-ID"] == "1"
@@ -95,7 +95,7 @@ def test_github_is_told_whose_webhook_it_is(repository_id: int | None, kind: str
 
 
 @pytest.mark.parametrize("slug", ["slack", "discord"])
-def test_the_log_does_not_show_a_url_that_lets_anybody_post(slug: str) -> None:
+def test_the_attempt_log_masks_a_secret_url(slug: str) -> None:
     request = Request("https://receiver.example/hook/s3cret", (), b"", timedelta(seconds=1))
     result = a_result(a_reply(200, body=b"ok"), format=slug)._replace(request=request)
 
@@ -147,22 +147,20 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("came", "facts", "expected"), ROWS.values(), ids=ROWS)
-def test_a_result_is_spelt_out_for_the_database(
-    came: Any, facts: dict[str, object], expected: tuple[object, ...]
-) -> None:
+def test_a_result_is_converted_to_columns(came: Any, facts: dict[str, object], expected: tuple[object, ...]) -> None:
     row = row_of(came, **facts)
 
     names = ("states", "endings", "due", "failures", "outcomes", "statuses")
     assert tuple(row[name] for name in names) == expected
 
 
-def test_the_header_of_either_form_reaches_the_decision() -> None:
+def test_retry_after_in_either_form_reaches_the_decision() -> None:
     result = a_result(a_reply(503, headers={"RETRY-AFTER": "Wed, 04 Mar 2026 13:00:00 GMT"}))
 
     assert result.decision == RetryAt(datetime(2026, 3, 4, 13, 0, 0, tzinfo=NOW.tzinfo))
 
 
-def test_the_log_shows_the_formats_headers_and_masks_the_owners() -> None:
+def test_the_attempt_log_shows_the_formats_headers_and_masks_custom_ones() -> None:
     sent = (("webhook-id", "1"), ("Webhook-Signature", "v1,x"), ("Authorization", "Bearer s3cret"), ("X-Own", "s3cret"))
 
     row = row_of(a_reply(200), request_headers=sent)
@@ -170,7 +168,7 @@ def test_the_log_shows_the_formats_headers_and_masks_the_owners() -> None:
     assert row["request_headers"] == (f"webhook-id: 1\nWebhook-Signature: v1,x\nAuthorization: {MASK}\nX-Own: {MASK}")
 
 
-def test_the_error_is_there_for_a_loss_only() -> None:
+def test_only_an_attempt_without_response_has_an_error() -> None:
     assert row_of(NoResponse("tls", "Expired."))["errors"] == "Expired."
     assert row_of(a_reply(500))["errors"] == ""
 
@@ -186,12 +184,12 @@ STORABLE = {
 
 
 @pytest.mark.parametrize(("text", "stored"), STORABLE.values(), ids=STORABLE)
-def test_text_that_postgres_would_refuse_is_made_storable(text: str, stored: str) -> None:
+def test_text_that_postgresql_would_reject_is_made_safe(text: str, stored: str) -> None:
     assert pg_safe(text) == stored
     pg_safe(text).encode()
 
 
-def test_whatever_came_back_is_made_storable() -> None:
+def test_any_response_is_made_safe_for_postgresql() -> None:
     hostile = "a\0\udcf0"
 
     refused = row_of(a_reply(500, headers={"X\0": hostile}, body=b"\0\xff"))

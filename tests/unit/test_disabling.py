@@ -32,7 +32,7 @@ COUNTS = {
 @pytest.mark.parametrize("gone", [False, True], ids=["there", "gone"])
 @pytest.mark.parametrize("auto_disable", [False, True], ids=["never by itself", "by itself"])
 @pytest.mark.parametrize(("failing", "counted"), list(product(FAILING, COUNTS)))
-def test_gone_comes_first_then_the_owners_wish_then_the_strict_count_then_the_schedule(
+def test_gone_comes_before_auto_disable_then_the_failure_limit_then_the_schedule(
     failing: str, counted: str, *, auto_disable: bool, gone: bool
 ) -> None:
     gave_up_since, last_success_at, is_failing = FAILING[failing]

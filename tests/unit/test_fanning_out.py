@@ -17,5 +17,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("limit", "slots", "turns"), CASES.values(), ids=CASES)
-def test_turns_are_shorter_the_more_webhooks_an_event_goes_to(limit: int, slots: int, turns: int) -> None:
+def test_fewer_events_of_a_partition_are_taken_the_more_webhooks_each_matches(
+    limit: int, slots: int, turns: int
+) -> None:
     assert events_per_partition(limit, slots=slots) == turns

@@ -56,7 +56,7 @@ def test_the_last_attempt_gives_the_status_and_the_time() -> None:
     assert (health.last_at, health.last_status, health.success_at) == (at(2), "timeout", at(0))
 
 
-def test_each_webhook_has_a_health_of_its_own() -> None:
+def test_each_webhook_is_counted_separately() -> None:
     results = [a_result(OK, webhook_id=2), a_result(OOPS, webhook_id=1), a_result(SLOW, webhook_id=1)]
 
     found = {health.webhook_id: (health.succeeded, health.failures) for health in health_of(results)}
@@ -64,7 +64,7 @@ def test_each_webhook_has_a_health_of_its_own() -> None:
     assert found == {1: (False, 2), 2: (True, 0)}
 
 
-def test_no_results_are_nobodys_health() -> None:
+def test_no_results_make_no_health() -> None:
     assert health_of([]) == []
 
 
@@ -85,13 +85,11 @@ RESTS = {
 
 
 @pytest.mark.parametrize(("came", "until"), RESTS.values(), ids=RESTS)
-def test_a_receiver_that_asks_for_peace_gets_it_for_the_whole_webhook(
-    came: list[Response | NoResponse], until: datetime | None
-) -> None:
+def test_retry_after_backs_off_the_whole_webhook(came: list[Response | NoResponse], until: datetime | None) -> None:
     assert health_after(*came).backoff_until == until
 
 
-def test_gone_is_remembered_whatever_follows() -> None:
+def test_gone_is_kept_whatever_follows() -> None:
     assert health_after(GONE, OK, OOPS).gone_at == at(0)
 
 
@@ -108,7 +106,7 @@ REVIEWED = {
 
 
 @pytest.mark.parametrize(("facts", "came", "since"), REVIEWED.values(), ids=REVIEWED)
-def test_a_schedule_that_is_used_up_is_for_the_review(
+def test_an_exhausted_schedule_marks_the_webhook_for_review(
     facts: dict[str, object], came: Response | NoResponse, since: datetime | None
 ) -> None:
     [health] = health_of([a_result(came, at=at(5), **facts)])
@@ -116,7 +114,7 @@ def test_a_schedule_that_is_used_up_is_for_the_review(
     assert health.review_since == since
 
 
-def test_of_two_that_gave_up_the_later_first_attempt_is_reviewed() -> None:
+def test_of_two_exhausted_deliveries_the_later_first_attempt_counts() -> None:
     late = a_result(OOPS, at=at(9), failures=1, first_attempt_at=at(5))
     early = a_result(OOPS, at=at(10), failures=1, first_attempt_at=at(1))
 
@@ -125,7 +123,7 @@ def test_of_two_that_gave_up_the_later_first_attempt_is_reviewed() -> None:
     assert health.review_since == at(5)
 
 
-def test_a_message_refused_for_good_does_not_have_its_webhook_reviewed_but_one_that_used_up_its_schedule_does() -> None:
+def test_a_rejected_message_does_not_mark_its_webhook_for_review_but_an_exhausted_schedule_does() -> None:
     [bad_message] = health_of([a_result(a_reply(403), format="slack")])
     [bad_day] = health_of([a_result(a_reply(500), format="slack", failures=1)])
 

@@ -23,20 +23,20 @@ def test_a_delivery_counts_this_deployment_once_more(came: str | None, sent: str
 
 
 @pytest.mark.parametrize("text", [None, f"{OURS}=3", f"{THEIRS}=99", f"{OURS}=2, {THEIRS}=1"])
-def test_what_passed_as_often_as_it_may_is_let_in(text: str | None) -> None:
+def test_an_event_with_the_maximum_of_hops_is_accepted(text: str | None) -> None:
     assert hops.validate(text, deployment=OURS, limit=3) == text
 
 
 @pytest.mark.parametrize(
     "text", [f"{OURS}=4", f"{OURS}=2,{OURS}=2", ",".join(f"{number:012x}=1" for number in range(1, 18))]
 )
-def test_what_passed_once_more_is_refused(text: str) -> None:
+def test_an_event_with_one_hop_more_is_refused(text: str) -> None:
     with pytest.raises(hops.TooManyHops):
         hops.validate(text, deployment=OURS, limit=3)
 
 
 @pytest.mark.parametrize("text", ["", "1", f"{OURS}=0", f"{OURS}=-1", f"{OURS}=1;", f"{OURS}=10000", "x" * 100_000])
-def test_what_hookhub_did_not_write_is_refused_and_does_not_pass_for_no_header(text: str) -> None:
+def test_a_malformed_header_is_refused_instead_of_ignored(text: str) -> None:
     with pytest.raises(hops.InvalidHops, match="is malformed"):
         hops.validate(text, deployment=OURS, limit=3)
 

@@ -19,7 +19,7 @@ def judged(status: int, retry_after: str | None = None, wire_format: Format = PL
     return classify(status, retry_after=retry_after, wire_format=wire_format, now=NOW)
 
 
-def test_success_is_2xx_only_410_is_for_ever_and_every_other_status_is_a_refusal() -> None:
+def test_only_2xx_is_success_410_is_gone_and_every_other_status_is_refused() -> None:
     for status in range(1000):
         expected: Outcome = Refused(status)
         if 200 <= status <= 299:
@@ -30,7 +30,7 @@ def test_success_is_2xx_only_410_is_for_ever_and_every_other_status_is_a_refusal
 
 
 @pytest.mark.parametrize("status", [99, 100, 199, 300, 301, 302, 307, 399, 400, 404, 409, 411, 499, 500, 599, 600, 999])
-def test_a_status_at_an_edge_or_a_redirect_is_no_success(status: int) -> None:
+def test_a_status_at_a_boundary_or_a_redirect_is_refused(status: int) -> None:
     assert judged(status) == Refused(status)
 
 
@@ -55,11 +55,11 @@ class Discordant(StandardWebhooks):
         (400, Refused(400, is_final=True)),
     ],
 )
-def test_a_format_may_overrule_what_a_status_means(status: int, outcome: Outcome) -> None:
+def test_a_format_may_classify_a_status_differently(status: int, outcome: Outcome) -> None:
     assert judged(status, wire_format=Discordant()) == outcome
 
 
-def test_a_format_may_overrule_what_a_body_means() -> None:
+def test_a_format_may_classify_by_the_body() -> None:
     assert classify(200, retry_after=None, body=b"no", wire_format=Discordant(), now=NOW) == Refused(200)
 
 
@@ -90,7 +90,9 @@ CHATS: dict[str, tuple[str, int, bytes, Outcome]] = {
 
 
 @pytest.mark.parametrize(("slug", "status", "body", "outcome"), CHATS.values(), ids=CHATS)
-def test_a_chats_answer_is_read_as_its_own_document_says(slug: str, status: int, body: bytes, outcome: Outcome) -> None:
+def test_the_responses_of_chat_systems_are_classified_as_they_document_them(
+    slug: str, status: int, body: bytes, outcome: Outcome
+) -> None:
     assert classify(status, retry_after=None, body=body, wire_format=FORMATS[slug], now=NOW) == outcome
 
 
@@ -102,22 +104,22 @@ def test_the_wait_is_read_from_the_header_and_never_from_a_body_whose_unit_has_v
 
 
 @pytest.mark.parametrize("slug", list(FORMATS))
-def test_no_format_of_ours_makes_a_success_of_a_failure(slug: str) -> None:
+def test_no_format_classifies_a_failure_as_success(slug: str) -> None:
     for status in [*range(200), *range(300, 1000)]:
         assert not isinstance(judged(status, wire_format=FORMATS[slug]), Delivered), status
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_only_429_and_503_may_ask_for_patience(status: int) -> None:
+def test_retry_after_counts_with_429_and_503(status: int) -> None:
     assert judged(status, "30") == Refused(status, timedelta(seconds=30))
 
 
 @pytest.mark.parametrize("status", [301, 400, 413, 500, 502, 504])
-def test_any_other_refusal_that_asks_for_patience_is_not_heard(status: int) -> None:
+def test_retry_after_is_ignored_with_any_other_status(status: int) -> None:
     assert judged(status, "30") == Refused(status, None)
 
 
-def test_neither_success_nor_gone_looks_at_retry_after() -> None:
+def test_retry_after_is_ignored_with_success_and_gone() -> None:
     assert judged(202, "30") == Delivered(202)
     assert judged(410, "30") == Gone(410)
 
@@ -176,7 +178,7 @@ def test_retry_after_is_read_in_both_forms_and_nothing_else(value: str | None, w
     st.text(max_size=60)
     | st.from_regex(r"[A-Z][a-z]{2}, \d{1,25} Mar \d{1,25} \d+:\d+:\d+ [+-]?\d{0,25}", fullmatch=True)
 )
-def test_whatever_a_receiver_writes_is_a_wait_within_bounds_or_none(value: str) -> None:
+def test_any_retry_after_is_a_wait_within_bounds_or_none(value: str) -> None:
     wait = read_retry_after(value, now=NOW)
 
     assert wait is None or timedelta(0) <= wait <= MAX_RETRY_AFTER

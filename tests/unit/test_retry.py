@@ -24,12 +24,12 @@ def decided(
 @pytest.mark.parametrize(
     ("outcome", "decision"), [(Delivered(200), Finish()), (Gone(410), GiveUp("gone"))], ids=["delivered", "gone"]
 )
-def test_success_and_gone_end_it_wherever_it_stands(outcome: Outcome, decision: Decision, failures: int) -> None:
+def test_success_and_gone_finish_at_any_step(outcome: Outcome, decision: Decision, failures: int) -> None:
     assert decided(outcome, failures=failures) == decision
 
 
 @pytest.mark.parametrize("outcome", [REFUSED, LOST, NoResponse("unrenderable", ""), Refused(302)], ids=repr)
-def test_every_other_outcome_goes_through_the_schedule_step_by_step_and_then_gives_up(outcome: Outcome) -> None:
+def test_any_other_outcome_follows_the_schedule_and_then_gives_up(outcome: Outcome) -> None:
     assert [decided(outcome, failures=failures) for failures in range(7)] == [
         *(RetryAt(NOW + step) for step in SCHEDULE),
         GiveUp("exhausted"),
@@ -73,7 +73,7 @@ RESTS = {0: None, 1: None, 9: None, 10: 10, 11: 20, 12: 40, 13: 80, 14: 160, 15:
 
 
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS.items())
-def test_who_keeps_timing_out_rests_ever_longer_up_to_five_minutes(timeouts: int, seconds: int | None) -> None:
+def test_repeated_timeouts_double_the_backoff_up_to_five_minutes(timeouts: int, seconds: int | None) -> None:
     assert backoff_for(timeouts, in_flight_limit=10) == (None if seconds is None else timedelta(seconds=seconds))
 
 
@@ -81,9 +81,9 @@ RESTS_OF_MANY = {9: None, 10: 10, 49: 10, 50: 10, 51: 20, 52: 40}
 
 
 @pytest.mark.parametrize(("timeouts", "seconds"), RESTS_OF_MANY.items())
-def test_many_requests_that_time_out_together_are_one_reason_to_rest(timeouts: int, seconds: int | None) -> None:
+def test_requests_that_time_out_together_count_as_one_cause(timeouts: int, seconds: int | None) -> None:
     assert backoff_for(timeouts, in_flight_limit=50) == (None if seconds is None else timedelta(seconds=seconds))
 
 
-def test_what_is_refused_for_good_is_not_tried_again_however_much_of_the_schedule_is_left() -> None:
+def test_a_rejected_message_is_not_retried_at_any_step() -> None:
     assert decided(Refused(400, is_final=True)) == GiveUp("exhausted")
