@@ -1,10 +1,10 @@
 """The audit log: who changed what. It is read-only."""
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from deliveries.models import AuditEntry
 from hookhub.admin import filters
 from hookhub.admin.formatting import printable, when
-from hookhub.admin.keyset import LogAdmin
+from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import moment
 from hookhub.models import Scope
 
@@ -60,20 +60,13 @@ class AuditAdmin(LogAdmin):
     )  # fmt: skip
     search_fields = ("id",)
     search_help_text = "Enter a full entry ID."
-    served_alone: ClassVar = ("target", "actor", "action", "organization")
-
-    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Return the filters that one index of the table serves in the list's order."""
-        if {"organization", "action"} <= wanted.keys() and not {"target", "actor"} & wanted.keys():
-            return {"organization", "action"} | filters.TIMES
-        return {name for name in self.served_alone if name in wanted and name == self._first(wanted)} | filters.TIMES
-
-    def _first(self, wanted: dict[str, str]) -> str:
-        return next(name for name in self.served_alone if name in wanted)
-
-    def found_by(self, wanted: Any) -> Q:
-        """Return the condition for the id of an entry."""
-        return Q(id=wanted)
+    indexes = (
+        LogIndex("audit_by_target", ("target",)),
+        LogIndex("audit_by_actor", ("actor",)),
+        LogIndex("audit_of_org_by_action", ("organization", "action")),
+        LogIndex("audit_by_action", ("action",)),
+        LogIndex("audit_of_organization", ("organization",)),
+    )
 
     @admin.display(description="Action")
     def entry(self, obj: AuditEntry) -> str:

@@ -16,7 +16,7 @@ from deliveries.models import Arrival, Attempt, Delivery, Repository, Webhook
 from deliveries.workers import Workers
 from hookhub.admin.base import page_of
 from hookhub.admin.formatting import MAX_COUNTED, at_most, count_up_to, relative, span, when
-from hookhub.admin.keyset import REACH
+from hookhub.admin.keyset import MAX_SCANNED
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 
 # The workers' scheduler ticks once a second, so a delivery this late means that the system does not keep up.
@@ -176,7 +176,7 @@ def failed_since(moment: datetime, *, own: list[int] | None) -> str:
     if own is None:
         most, looked_at = MAX_COUNTED, [Delivery.objects.filter(state="failed")]
     else:
-        most, looked_at = REACH, [Delivery.objects.filter(organization=pk) for pk in own]
+        most, looked_at = MAX_SCANNED, [Delivery.objects.filter(organization=pk) for pk in own]
     recent, is_cut = 0, False
     for rows in looked_at:
         latest = rows.order_by("-id").values("id", "state", "finished_at")[: most + 1]

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -18,18 +18,23 @@ from hookhub.admin import filters
 from hookhub.admin.base import ObjectActions, count_reasons, page_of
 from hookhub.admin.explanations import cancel_blocked_reason, explain
 from hookhub.admin.formatting import deliveries, span, state_badge, when
-from hookhub.admin.keyset import LogAdmin, Order
+from hookhub.admin.keyset import Order
+from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import (
     ATTEMPTS_SHOWN,
-    NAMED_ORGANIZATION,
-    NAMED_REPOSITORY,
-    NAMED_WEBHOOK,
+    WITH_ORGANIZATION,
+    WITH_REPOSITORY,
+    WITH_WEBHOOK,
     attempt_context,
     delivery_facts,
     payload_context,
 )
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.models import Scope
+
+# The orders of the indexes of queued deliveries; in the order of ids a page could scan the whole log and find none.
+READY_ORDER = Order(("webhook_id", "line", "due_at", "id"), descending=False)
+SCHEDULED_ORDER = Order(("due_at", "id"), descending=False)
 
 
 @admin.register(Delivery)
@@ -40,7 +45,7 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         filters.StateFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,
         filters.OrganizationFilter, filters.TypeFilter,
     )  # fmt: skip
-    search_fields = ("id",)
+    search_fields = ("id", "event_id")
     search_help_text = "Enter a full delivery ID or event ID."
     actions = ("redeliver", "cancel")
     columns = (
@@ -48,43 +53,19 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         "last_status", "line", "due_at", "created_at",
     )  # fmt: skip
 
-    def order_for(self, wanted: dict[str, str]) -> Order:
-        """Return the order of an index: due deliveries by webhook, scheduled ones by due time, others newest first."""
-        match wanted.get("state"):
-            case "due":
-                return Order(("webhook_id", "line", "due_at", "id"), descending=False)
-            case "later":
-                return Order(("due_at", "id"), descending=False)
-        return super().order_for(wanted)
-
-    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Return the filters that one index of the table serves in the list's order."""
-        match wanted:
-            case {"state": "due", **rest}:
-                return {"state", "webhook"} & {"state", *rest}
-            case {"state": "later"}:
-                return {"state"}
-            case {"state": "held", "webhook": _}:
-                return {"state", "webhook"} | filters.TIMES
-            case {"webhook": _}:
-                return {"webhook"} | filters.TIMES
-            case {"state": "failed" | "held" | "sending"}:
-                return {"state"} | filters.TIMES
-            case {"organization": _}:
-                return {"organization"} | filters.TIMES
-        return filters.TIMES
-
-    def found_by(self, wanted: Any) -> Q:
-        """Return the condition for the id of a delivery or of an event."""
-        return Q(id=wanted) | Q(event_id=wanted)
-
-    def shown_with(self) -> list["Prefetch[Any]"]:
-        """Return the prefetches of the names of a delivery's webhook, organization and repository."""
-        return [
-            Prefetch("webhook", NAMED_WEBHOOK),
-            Prefetch("organization", NAMED_ORGANIZATION),
-            Prefetch("repository", NAMED_REPOSITORY),
-        ]
+    prefetches = (WITH_WEBHOOK, WITH_ORGANIZATION, WITH_REPOSITORY)
+    indexes = (
+        LogIndex("delivery_in_line", ("state=due", "webhook"), order=READY_ORDER),
+        LogIndex("delivery_in_line", ("state=due",), order=READY_ORDER),
+        LogIndex("delivery_due_later", ("state=later",), order=SCHEDULED_ORDER),
+        LogIndex("delivery_held", ("state=held", "webhook")),
+        LogIndex("delivery_log_of_webhook", ("webhook",)),
+        LogIndex("delivery_trouble", ("state=failed",)),
+        LogIndex("delivery_trouble", ("state=held",)),
+        # Not in the order of ids, but no more rows than requests in flight.
+        LogIndex("delivery_leased", ("state=sending",)),
+        LogIndex("delivery_log", ("organization",)),
+    )
 
     @admin.display(description="Delivery")
     def delivery(self, obj: Delivery) -> SafeString:
@@ -193,8 +174,9 @@ class AttemptAdmin(LogAdmin):
     list_filter = (
         filters.OutcomeFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,
     )  # fmt: skip
-    search_fields = ("id",)
+    search_fields = ("id", "delivery_id")
     search_help_text = "Enter a full attempt ID or delivery ID."
+    indexes = (LogIndex("attempt_log_of_webhook", ("webhook",)),)
     columns = ("id", "delivery_id", "number", "outcome", "status", "url", "duration", "started_at")
 
     def rows_with_scope(self, request: HttpRequest, rows: QuerySet[Any], *, scope: Scope) -> QuerySet[Any]:
@@ -206,14 +188,6 @@ class AttemptAdmin(LogAdmin):
         # the attempts of all organizations.
         webhooks = list(Webhook.objects.filter(organization__in=organizations).values_list("pk", flat=True))
         return rows.filter(webhook__in=webhooks)
-
-    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Return the filters that one index of the table serves in the list's order."""
-        return filters.TIMES | ({"webhook"} & wanted.keys())
-
-    def found_by(self, wanted: Any) -> Q:
-        """Return the condition for the id of an attempt or of a delivery."""
-        return Q(id=wanted) | Q(delivery_id=wanted)
 
     @admin.display(description="Attempt")
     def attempt(self, obj: Attempt) -> SafeString:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -13,12 +13,12 @@ from django.utils.safestring import SafeString
 from deliveries.models import Delivery, Event, is_pending
 from hookhub.admin import filters
 from hookhub.admin.formatting import badge, printable, when
-from hookhub.admin.keyset import LogAdmin
+from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import (
     ATTEMPTS_SHOWN,
-    NAMED_ORGANIZATION,
-    NAMED_REPOSITORY,
-    NAMED_WEBHOOK,
+    WITH_ORGANIZATION,
+    WITH_REPOSITORY,
+    WITH_WEBHOOK,
     delivery_row,
     moment,
     payload_context,
@@ -36,19 +36,13 @@ class EventAdmin(LogAdmin):
     search_fields = ("id",)
     search_help_text = "Enter a full event ID."
     columns = ("id", "type", "organization_id", "repository_id", "accepted_at")
+    prefetches = (WITH_ORGANIZATION, WITH_REPOSITORY)
+    indexes = (LogIndex("event_log", ("organization",)),)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
         """Return the events that the user may see, annotated with whether they are still to be fanned out."""
         events: QuerySet[Event] = super().get_queryset(request)
         return events.annotate(is_pending=is_pending())
-
-    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Return the filters that one index of the table serves in the list's order."""
-        return filters.TIMES | ({"organization"} & wanted.keys())
-
-    def shown_with(self) -> list["Prefetch[Any]"]:
-        """Return the prefetches of the names of an event's organization and repository."""
-        return [Prefetch("organization", NAMED_ORGANIZATION), Prefetch("repository", NAMED_REPOSITORY)]
 
     @admin.display(description="Event")
     def event(self, obj: Event) -> SafeString:
@@ -82,7 +76,7 @@ class EventAdmin(LogAdmin):
         """Show one event with its payload and its deliveries."""
         event: Event = self.find(request, object_id)
         now = timezone.now()
-        owed = Delivery.objects.filter(event=event).order_by("id").prefetch_related(Prefetch("webhook", NAMED_WEBHOOK))
+        owed = Delivery.objects.filter(event=event).order_by("id").prefetch_related(WITH_WEBHOOK)
         facts = [
             ("Event type", event.type),
             ("Organization", event.organization.slug),

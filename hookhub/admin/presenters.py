@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.conf import settings
+from django.db.models import Prefetch
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -15,9 +16,14 @@ from hookhub.admin.formatting import beginning, exact, pretty, printable, relati
 # A delivery that was redelivered a thousand times has as many attempts; its page shows the latest.
 ATTEMPTS_SHOWN = 100
 
-NAMED_WEBHOOK = Webhook.objects.only("id", "uid", "name", "stored_url", "format", "disabled_at", "deleted_at")
-NAMED_ORGANIZATION = Organization.objects.only("id", "slug")
-NAMED_REPOSITORY = Repository.objects.select_related("organization").only("id", "name", "organization__slug")
+# Load the names of a row's webhook, organization and repository.
+WITH_WEBHOOK = Prefetch(
+    "webhook", Webhook.objects.only("id", "uid", "name", "stored_url", "format", "disabled_at", "deleted_at")
+)
+WITH_ORGANIZATION = Prefetch("organization", Organization.objects.only("id", "slug"))
+WITH_REPOSITORY = Prefetch(
+    "repository", Repository.objects.select_related("organization").only("id", "name", "organization__slug")
+)
 
 
 def moment(at: datetime | None, *, now: datetime) -> SafeString | str:

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -12,8 +11,8 @@ from django.utils.safestring import SafeString
 
 from hookhub.admin import filters
 from hookhub.admin.formatting import state_badge, when
-from hookhub.admin.keyset import LogAdmin
-from hookhub.admin.presenters import NAMED_ORGANIZATION, moment
+from hookhub.admin.logs import LogAdmin
+from hookhub.admin.presenters import WITH_ORGANIZATION, moment
 from hookhub.models import Replay
 
 
@@ -23,14 +22,7 @@ class ReplayAdmin(LogAdmin):
     list_display = ("replay", "organization", "shown_state", "progress", "redelivered", "created")
     list_filter = (filters.OrganizationFilter,)
     columns = ("id", "organization_id", "state", "total", "examined", "redelivered", "created_at")
-
-    def served_by_index(self, wanted: dict[str, str]) -> set[str]:
-        """Return all filters: there are few replays, so any scan of them is cheap."""
-        return set(wanted)
-
-    def shown_with(self) -> list["Prefetch[Any]"]:
-        """Return the prefetch of the organizations' slugs."""
-        return [Prefetch("organization", NAMED_ORGANIZATION)]
+    prefetches = (WITH_ORGANIZATION,)
 
     @admin.display(description="Replay")
     def replay(self, obj: Replay) -> SafeString:

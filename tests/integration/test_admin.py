@@ -314,7 +314,7 @@ def test_paging_reaches_every_row_exactly_once_there_and_back(
     forge: Forge, operator: Client, now: datetime, monkeypatch: pytest.MonkeyPatch, query: str, wanted: Any, order: Any
 ) -> None:
     # Pages of three rows; filters without an index scan seven rows each time.
-    monkeypatch.setattr(keyset, "REACH", 7)
+    monkeypatch.setattr(keyset, "MAX_SCANNED", 7)
     monkeypatch.setattr(DeliveryAdmin, "list_per_page", 3)
     webhook = forge.webhook(now=now)
     for number in range(40):
@@ -350,7 +350,7 @@ def test_rows_that_come_in_meanwhile_do_not_shift_the_next_page(
 def test_a_page_that_was_cut_says_so_and_where_to_go_on(
     forge: Forge, operator: Client, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keyset, "REACH", 5)
+    monkeypatch.setattr(keyset, "MAX_SCANNED", 5)
     forge.webhook(now=now)
     forge.accept(now=now, event_type="release")
     forge.accept(8, now=now + timedelta(seconds=1))
@@ -384,7 +384,7 @@ def test_a_walk_by_two_columns_takes_rows_of_equal_first_column_by_the_second() 
     found = read_page(Delivery.objects.all(), order=order, start=start, backwards=False, size=2, served=None)
 
     assert (found.rows, found.older) == ([], None)
-    assert str(order.turned().behind(start)).count("lt") == 3
+    assert str(order.reversed().after(start)).count("lt") == 3
 
 
 # Searching and filtering ----------------------------------------------------------------------------------------------

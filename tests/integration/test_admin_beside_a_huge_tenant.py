@@ -7,13 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
+from django.urls import reverse
 
 from deliveries import pipeline
-from deliveries.models import Attempt, Delivery, Organization, Webhook
+from deliveries.models import Attempt, AuditEntry, Delivery, Organization, Webhook
 from hookhub.admin import dashboard
+from hookhub.admin.logs import LogAdmin
 from hookhub.models import Membership
 from tests.integration.test_admin_access import staff
 from tests.receiver import Receiver
@@ -60,6 +63,15 @@ def small(receiver: Receiver, now: datetime) -> Forge:
     return small
 
 
+def index_scans(plan: dict[str, Any], table: str) -> list[str]:
+    """Return the indexes of a table that a query plan scans, and the steps that sort or filter what they return."""
+    own = ["Sort"] if "Sort" in plan["Node Type"] else []
+    if plan.get("Relation Name") == table:
+        own += [plan.get("Index Name", plan["Node Type"])]
+        own += [f"Filter: {plan['Filter']}"] if "Filter" in plan else []
+    return [*own, *(found for inner in plan.get("Plans", ()) for found in index_scans(inner, table))]
+
+
 def rows_read(plan: dict[str, Any]) -> int:
     """Return how many rows the scans of a query plan read, including rows that were filtered out."""
     removed = sum(plan.get(name, 0) for name in ("Rows Removed by Filter", "Rows Removed by Index Recheck"))
@@ -68,21 +80,30 @@ def rows_read(plan: dict[str, Any]) -> int:
 
 
 @contextmanager
-def measured() -> Iterator[dict[str, int]]:
-    """Collect how many rows each SELECT reads during the block."""
-    read: dict[str, int] = {}
+def explained() -> Iterator[dict[str, dict[str, Any]]]:
+    """Collect the executed plan of each SELECT during the block."""
+    plans: dict[str, dict[str, Any]] = {}
 
-    def measure(execute: Callable[..., object], sql: str, parameters: Any, *others: Any) -> object:
+    def explain(execute: Callable[..., object], sql: str, parameters: Any, *others: Any) -> object:
         if sql.startswith("SELECT") and "deliveries_" in sql:
             with connection.cursor() as cursor:
                 cursor.cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) {sql}", parameters)
                 [(found,)] = cursor.cursor.fetchall()
-            [explained] = json.loads(found) if isinstance(found, str) else found
-            read[sql] = rows_read(explained["Plan"])
+            [plan] = json.loads(found) if isinstance(found, str) else found
+            plans[sql] = plan["Plan"]
         return execute(sql, parameters, *others)
 
-    with connection.execute_wrapper(measure):
+    with connection.execute_wrapper(explain):
+        yield plans
+
+
+@contextmanager
+def measured() -> Iterator[dict[str, int]]:
+    """Collect how many rows each SELECT reads during the block."""
+    read: dict[str, int] = {}
+    with explained() as plans:
         yield read
+        read.update({sql: rows_read(plan) for sql, plan in plans.items()})
 
 
 def test_no_statement_of_the_front_page_reads_what_another_organization_has(small: Forge, now: datetime) -> None:
@@ -128,3 +149,41 @@ def test_no_list_of_the_log_reads_what_another_organization_has(small: Forge) ->
 
     assert found == counts
     assert {page: most for page, most in read.items() if most > MAX_ROWS} == {}
+
+
+def test_every_index_of_a_log_serves_the_filters_that_it_is_declared_for(
+    admin_client: Client, small: Forge, now: datetime
+) -> None:
+    # Each filter finds one row in fifty, so that to filter the whole log is never the cheapest plan.
+    AuditEntry.objects.bulk_create(
+        AuditEntry(
+            recorded_at=now, action=f"webhook.{number % 50}", actor_kind="user", actor_id=str(number % 51),
+            target_kind="webhook", target_id=str(number % 52),
+            organization=None if number % 53 else small.organization,
+        )
+        for number in range(MANY)
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE deliveries_auditentry")
+    values = {
+        "webhook": str(small.organization.webhooks.get().uid), "organization": "small",
+        "target": "1", "actor": "1", "action": "webhook.1",
+    }  # fmt: skip
+    found, expected = {}, {}
+
+    for log in (page for page in admin.site._registry.values() if isinstance(page, LogAdmin)):
+        for index in log.indexes:
+            query = {name: value or values[name] for name, _, value in (each.partition("=") for each in index.filters)}
+            with explained() as plans:
+                admin_client.get(reverse(f"admin:{log.opts.app_label}_{log.opts.model_name}_changelist"), query)
+            [found[str(index)]] = [
+                index_scans(plan, log.opts.db_table)
+                for sql, plan in plans.items()
+                if f'FROM "{log.opts.db_table}"' in sql and " LIMIT " in sql
+            ]
+            # There are no more of these rows than requests in flight.
+            is_short = index.filters == ("state=sending",)
+            expected[str(index)] = ["Sort", index.name] if is_short else [index.name]
+
+    assert len(found) == 16
+    assert found == expected
