@@ -1,6 +1,6 @@
 """Recent statistics of a webhook: counts, success rate, latencies."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -60,6 +60,18 @@ ORDER BY due_at, id LIMIT 1
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptStats:
+    """Statistics of a webhook's attempts in a window, at most the latest MAX_ATTEMPTS of them; see ``Stats``."""
+
+    attempts: int
+    succeeded: int
+    success_rate: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """Statistics of a webhook since ``since``.
 
@@ -100,13 +112,16 @@ def longest_due(*, now: datetime) -> UUID | None:
 def stats_of(webhook: Webhook, *, window: timedelta, now: datetime) -> Stats:
     """Return the statistics of a webhook for the last ``window`` before ``now``."""
     since = now - window
-    bounds = {"webhook": webhook.pk, "since": first_id_at(since), "limit": MAX_ATTEMPTS}
-    deliveries: dict[str, int] = dict(sql.run(COUNT_STATES, bounds))
+    deliveries: dict[str, int] = dict(sql.run(COUNT_STATES, {"webhook": webhook.pk, "since": first_id_at(since)}))
+    return Stats(since=since, deliveries=deliveries, **asdict(attempt_stats_of(webhook, window=window, now=now)))
+
+
+def attempt_stats_of(webhook: Webhook, *, window: timedelta, now: datetime) -> AttemptStats:
+    """Return the statistics of a webhook's attempts in the last ``window`` before ``now``, whose cost is bounded."""
+    bounds = {"webhook": webhook.pk, "since": first_id_at(now - window), "limit": MAX_ATTEMPTS}
     attempts, succeeded, percentiles = sql.run(MEASURE_ATTEMPTS, bounds)[0]
     p50, p95, p99 = [float(value) for value in percentiles] if percentiles else (None, None, None)
-    return Stats(
-        since=since,
-        deliveries=deliveries,
+    return AttemptStats(
         attempts=attempts,
         succeeded=succeeded,
         success_rate=succeeded / attempts if attempts else None,

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -15,7 +16,7 @@ from deliveries.webhooks.fields import InvalidFields
 from hookhub import api_keys
 from hookhub.admin import filters
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import ObjectActions
+from hookhub.admin.base import ObjectActions, Skipped
 from hookhub.admin.formatting import badge, span, when
 from hookhub.admin.forms.api_key import ApiKeyForm
 from hookhub.admin.organizations import Undeletable
@@ -143,30 +144,32 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
     @admin.action(description="Roll selected API keys", permissions=["act"])
     def roll(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Replace the secret of each selected key, and show the new one once."""
-        rolled, skipped = [], []
-        for key in queryset.order_by("pk"):
+
+        def roll(key: ApiKey) -> None:
             try:
-                changed, text = api_keys.roll(key, now=timezone.now())
-            except InvalidFields:
-                skipped.append("revoked or expired")
-                continue
+                _, text = api_keys.roll(key, now=timezone.now())
+            except InvalidFields as error:
+                raise Skipped("revoked or expired") from error
             authentication.invalidate(key.key_id)
             self.show_key(request, text)
-            rolled.append(changed)
-        self.record_action(request, rolled, "Rolled.")
-        self.report(request, "", skipped)
+
+        self.act_on_each(request, queryset.order_by("pk"), roll, record="Rolled.")
 
     @admin.action(description="Revoke selected API keys", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         """Revoke the selected keys with immediate effect."""
-        chosen, now = list(queryset.select_related("organization")), timezone.now()
-        valid = [key for key in chosen if key.revoke(now=now)]
-        count, too_late = len(valid), len(chosen) - len(valid)
-        for key in valid:
+        now = timezone.now()
+
+        def revoke(key: ApiKey) -> None:
+            if not key.revoke(now=now):
+                raise Skipped("already revoked")
             authentication.invalidate(key.key_id)
-        self.record_action(request, valid, "Revoked.")
-        done = "1 key revoked." if count == 1 else f"{count} keys revoked." if count else ""
-        self.report(request, done, ["already revoked"] * too_late)
+
+        def summary(done: list[ApiKey], _: list[None]) -> str:
+            return f"{len(done)} key{pluralize(len(done))} revoked."
+
+        keys = queryset.select_related("organization")
+        self.act_on_each(request, keys, revoke, record="Revoked.", summary=summary)
 
 
 def condition_badge(key: ApiKey, *, now: datetime) -> SafeString:

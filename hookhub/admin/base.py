@@ -1,7 +1,7 @@
 """The base of the admin's pages: permissions by organization, and the list's actions as buttons."""
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from urllib.parse import quote
 
 from django.contrib import admin, messages
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 else:
     # Generic in the type stubs only, not at run time.
     ModelAdmin = admin.ModelAdmin
+
+M = TypeVar("M", bound=Model)
+R = TypeVar("R")
 
 
 class OrganizationScoped(ModelAdmin):
@@ -167,6 +170,10 @@ class ReadOnly(OrganizationScoped):
         return False
 
 
+class Skipped(Exception):
+    """An action does not apply to an object; the message is the reason, worded to follow a count."""
+
+
 class NoSelectAcross(ActionForm):
     """Django's action form, limited to the rows ticked on this page."""
 
@@ -208,6 +215,27 @@ class ObjectActions(OrganizationScoped):
         """Require the change permission and a membership, even where no form offers a change."""
         may = request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
         return may and self.may_change(request, obj)
+
+    def act_on_each(
+        self,
+        request: HttpRequest,
+        objects: Iterable[M],
+        act: Callable[[M], R],
+        *,
+        record: str,
+        summary: Callable[[list[M], list[R]], str] = lambda _done, _results: "",
+    ) -> None:
+        """Run ``act`` on each object, record and summarise that, and count those for which it raised Skipped."""
+        done, results, skipped = [], [], []
+        for obj in objects:
+            try:
+                results.append(act(obj))
+            except Skipped as reason:
+                skipped.append(str(reason))
+            else:
+                done.append(obj)
+        self.record_action(request, done, record)
+        self.report(request, summary(done, results) if done else "", skipped)
 
     def report(self, request: HttpRequest, done: str, skipped: list[str]) -> None:
         """Show what was done, and in a second message how many objects were skipped for which reasons."""

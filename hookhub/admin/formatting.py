@@ -4,6 +4,7 @@ import json
 from datetime import datetime, timedelta
 
 from django.db.models import Model, QuerySet
+from django.template.defaultfilters import pluralize
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
@@ -81,7 +82,7 @@ def at_most(count: int, *, most: int = MAX_COUNTED) -> str:
 
 def deliveries(count: int) -> str:
     """Return a count of deliveries as text."""
-    return "1 delivery" if count == 1 else f"{count:,} deliveries"
+    return f"{count:,} deliver{pluralize(count, 'y,ies')}"
 
 
 def printable(raw: bytes | str) -> str:

@@ -1,28 +1,42 @@
 """The health of a webhook: as a label for the list, and as numbers for its page."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.template.defaultfilters import pluralize
 from django.utils.safestring import SafeString
 
 from deliveries import vault
-from deliveries.formats import MASK, format_of
-from deliveries.models import Attempt, Delivery, Webhook
-from hookhub.admin.formatting import badge, count_up_to, exact, relative, span
+from deliveries.formats import MASK
+from deliveries.models import Delivery, Webhook
+from deliveries.stats import attempt_stats_of
+from hookhub.admin.formatting import badge, count_up_to, exact, relative, span, when
+from hookhub.admin.presenters import delivery_row
+from hookhub.admin.webhook_actions import OBJECT_ACTIONS
+from hookhub.event_types import examples
 
-# How many of the latest attempts the numbers are computed from.
-MEASURED = 1000
+# The recent deliveries on a webhook's page.
+LATEST = 20
+# The window of the statistics, which is also the API's default.
+WINDOW = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """Numbers of the latest attempts; all but the count are None if there were none."""
-
-    attempts: int
-    success_rate: float | None = None
-    middle: timedelta | None = None
-    slow: timedelta | None = None
-    slowest: timedelta | None = None
+def overview(webhook: Webhook, *, may_act: bool, now: datetime) -> dict[str, Any]:
+    """Return the context for the part of the page above a webhook's form."""
+    latest = Delivery.objects.filter(webhook=webhook).order_by("-id").prefetch_related("webhook")[:LATEST]
+    able = may_act and webhook.deleted_at is None
+    return {
+        "health": health(webhook, now=now),
+        "metrics": metrics(webhook, now=now),
+        "last_delivery": webhook.last_delivery_status,
+        "last_delivery_at": when(webhook.last_delivery_at, now=now),
+        "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,
+        "secrets": secrets_of(webhook, now=now),
+        "custom_headers": headers_of(webhook),
+        "rows": [delivery_row(delivery, now=now) for delivery in latest],
+        "tests": sorted(examples.samples_for(webhook)) if able and webhook.active else [],
+        "buttons": [(name, label) for name, label, fits in OBJECT_ACTIONS if able and fits(webhook)],
+    }
 
 
 def health(webhook: Webhook, *, now: datetime) -> SafeString:
@@ -45,47 +59,22 @@ def was_meant(webhook: Webhook) -> bool:
     return webhook.disabled_reason == Webhook.DisabledReason.BY_OWNER
 
 
-def measure(webhook: Webhook) -> Measures:
-    """Return the numbers of a webhook's latest attempts."""
-    latest = Attempt.objects.filter(webhook=webhook).order_by("-id").values_list("outcome", "duration")[:MEASURED]
-    return summarise(list(latest))
-
-
-def summarise(attempts: list[tuple[str, timedelta | None]]) -> Measures:
-    """Return the numbers of (outcome, duration) pairs; percentiles use nearest rank, so they are measured values."""
-    if not attempts:
-        return Measures(0)
-    good = sum(outcome == Attempt.Outcome.DELIVERED for outcome, _ in attempts)
-    durations = sorted(duration for _, duration in attempts if duration is not None)
-    return Measures(
-        len(attempts),
-        good / len(attempts),
-        nearest_rank(durations, 50),
-        nearest_rank(durations, 95),
-        nearest_rank(durations, 99),
-    )
-
-
-def nearest_rank(ordered: list[timedelta], percent: int) -> timedelta | None:
-    """Return the smallest value that at least ``percent`` of all do not exceed, or None if there are none."""
-    return ordered[-(-len(ordered) * percent // 100) - 1] if ordered else None
-
-
 def metrics(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
     """Return a webhook's numbers as (title, value) pairs, each from a query of bounded cost."""
-    measures = measure(webhook)
+    stats = attempt_stats_of(webhook, window=WINDOW, now=now)
     log = Delivery.objects.filter(webhook=webhook)
-    rate = "–" if measures.success_rate is None else f"{measures.success_rate:.1%}"
-    spans = " / ".join(
-        "–" if value is None else span(value) for value in (measures.middle, measures.slow, measures.slowest)
-    )
+    rate = "–"
+    if stats.success_rate is not None:
+        rate = f"{stats.success_rate:.1%} of {stats.attempts:,} attempt{pluralize(stats.attempts)}"
+    percentiles = (stats.p50_ms, stats.p95_ms, stats.p99_ms)
+    latencies = " / ".join("–" if value is None else span(timedelta(milliseconds=value)) for value in percentiles)
     return [
         ("Ready", count_up_to(log.filter(state="pending", line__gt=Delivery.Line.NONE))),
         ("Scheduled", count_up_to(log.filter(state="pending", line=Delivery.Line.NONE))),
         ("Sending", count_up_to(log.filter(state="sending"))),
         ("Held", count_up_to(log.filter(state="held"))),
-        (f"Success rate (last {measures.attempts:,} attempts)", rate),
-        ("Response time p50 / p95 / p99", spans),
+        ("Success rate (last 24 hours)", rate),
+        ("Response time p50 / p95 / p99", latencies),
         ("Consecutive failures", f"{webhook.failure_count:,}"),
         ("Last success", "–" if webhook.last_success_at is None else relative(webhook.last_success_at, now=now)),
     ]
@@ -100,11 +89,6 @@ def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:
     return [
         "current" if secret.expires_at is None else f"previous (expires {exact(secret.expires_at)})" for secret in live
     ]
-
-
-def can_sign(webhook: Webhook) -> bool:
-    """Return whether the webhook's format uses secrets at all."""
-    return format_of(webhook.format).secret_policy.allows_secret
 
 
 def headers_of(webhook: Webhook) -> list[str]:

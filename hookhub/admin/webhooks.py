@@ -1,6 +1,6 @@
 """The admin's pages of webhooks: their health, its causes, and actions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -12,41 +12,27 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from deliveries import redelivery, vault
+from deliveries import vault
 from deliveries.formats import FORMATS
-from deliveries.models import Delivery, Organization, Webhook
+from deliveries.models import Organization, Webhook
 from deliveries.rates import TooMany
-from deliveries.webhooks import changing, creating, fields, lifecycle, secrets
-from hookhub.admin.base import ObjectActions, PluralTitle, page_of
+from deliveries.webhooks import changing, creating, fields, lifecycle
+from hookhub.admin.base import PluralTitle
 from hookhub.admin.filters import ConditionFilter, FormatFilter, OrganizationFilter
 from hookhub.admin.formatting import deliveries, when
 from hookhub.admin.forms.webhook import WebhookForm
-from hookhub.admin.presenters import delivery_row
 from hookhub.admin.tenancy import is_unrestricted, organizations_of
-from hookhub.admin.webhook_overview import can_sign, headers_of, health, metrics, secrets_of
-from hookhub.event_types import examples
+from hookhub.admin.webhook_actions import ONE_PAGE, WebhookActions
+from hookhub.admin.webhook_overview import health, overview
 from hookhub.http.authorization import MASTER_ONLY
 from hookhub.models import Scope
-
-LATEST = 20
-ONE_PAGE = 100
 
 # The formats whose URLs are not secret.
 SHOWN = [slug for slug, wire_format in FORMATS.items() if not wire_format.url_is_secret]
 
-# Each button's action and label, and to which webhooks it applies.
-OBJECT_ACTIONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
-    ("enable", "Enable", lambda webhook: not webhook.active),
-    ("enable_and_release", "Enable and send held deliveries", lambda webhook: not webhook.active),
-    ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and has_held(webhook)),
-    ("ping", "Send ping", lambda webhook: webhook.active),
-    ("rotate_secret", "Rotate secret", lambda webhook: webhook.deleted_at is None and can_sign(webhook)),
-    ("disable", "Disable", lambda webhook: webhook.active),
-)
-
 
 @admin.register(Webhook)
-class WebhookAdmin(PluralTitle, ObjectActions):
+class WebhookAdmin(PluralTitle, WebhookActions):
     organization_path = "organization"
     form = WebhookForm
     list_display = (
@@ -66,7 +52,6 @@ class WebhookAdmin(PluralTitle, ObjectActions):
     search_fields = ("name", "seen_url", "uid")
     search_help_text = "Search by name, URL or ID."
     ordering = ("-id",)
-    actions = ("enable", "enable_and_release", "disable", "ping", "send_test", "rotate_secret")
     autocomplete_fields = ("organization", "repository")
     change_form_template = "hookhub/admin/webhook.html"
     delete_confirmation_template = "hookhub/admin/webhook_delete.html"
@@ -177,13 +162,6 @@ class WebhookAdmin(PluralTitle, ObjectActions):
         if secret is not None:
             self.show_secret(request, obj, secret)
 
-    def show_secret(self, request: HttpRequest, webhook: Webhook, secret: str) -> None:
-        """Show a new secret, which is not shown again."""
-        shown = format_html(
-            "New signing secret of {}: <code>{}</code> Copy it now. It is not shown again.", str(webhook), secret
-        )
-        self.message_user(request, shown, messages.WARNING)
-
     def changeform_view(
         self,
         request: HttpRequest,
@@ -203,7 +181,11 @@ class WebhookAdmin(PluralTitle, ObjectActions):
     ) -> HttpResponse:
         """Show one webhook's health above its form."""
         found = self.get_object(request, object_id)
-        context = {} if found is None else overview(found, may_act=self.has_act_permission(request, found))
+        context = (
+            {}
+            if found is None
+            else overview(found, may_act=self.has_act_permission(request, found), now=timezone.now())
+        )
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     # Deleting --------------------------------------------------------------------------------------------------------
@@ -229,148 +211,12 @@ class WebhookAdmin(PluralTitle, ObjectActions):
                 cancelled += lifecycle.delete(webhook_id, now=now)
         self.message_user(request, f"{deliveries(cancelled)} cancelled.", messages.INFO)
 
-    # Actions ---------------------------------------------------------------------------------------------------------
-
-    @admin.action(description="Enable selected webhooks", permissions=["act"])
-    def enable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Enable the disabled ones of the selected webhooks; their held deliveries stay held."""
-        self._enable(request, queryset, release_held=False)
-
-    @admin.action(description="Enable selected webhooks and send held deliveries", permissions=["act"])
-    def enable_and_release(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Enable the disabled ones of the selected webhooks, and make the held deliveries of all of them due."""
-        self._enable(request, queryset, release_held=True)
-
-    def _enable(self, request: HttpRequest, queryset: QuerySet[Webhook], *, release_held: bool) -> None:
-        done, skipped, released = [], [], 0
-        for webhook in selected(queryset):
-            if webhook.deleted_at is not None:
-                skipped.append("deleted")
-            elif webhook.disabled_at is None and not (release_held and has_held(webhook)):
-                skipped.append("already enabled")
-            else:
-                _, count = lifecycle.enable(webhook.pk, release_held=release_held, now=timezone.now())
-                released += count
-                done.append(webhook)
-        more = f" {deliveries(released)} queued." if release_held else ""
-        self.record_action(request, done, "Enabled.")
-        self.report(request, f"{named(done)} enabled.{more}" if done else "", skipped)
-
-    @admin.action(description="Disable selected webhooks", permissions=["act"])
-    def disable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Disable the active ones of the selected webhooks, and hold their deliveries."""
-        done, skipped, held = [], [], 0
-        for webhook in selected(queryset):
-            if not webhook.active:
-                skipped.append("not enabled")
-                continue
-            _, count = lifecycle.disable(webhook.pk, now=timezone.now())
-            held += count
-            done.append(webhook)
-        self.record_action(request, done, "Disabled.")
-        self.report(request, f"{named(done)} disabled. {deliveries(held)} held." if done else "", skipped)
-
-    @admin.action(description="Send ping to selected webhooks", permissions=["act"])
-    def ping(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Send a ping to the active ones of the selected webhooks, and link to the deliveries."""
-        done, skipped = [], []
-        for webhook in selected(queryset):
-            if not webhook.active:
-                skipped.append("not enabled")
-                continue
-            delivery = redelivery.ping(webhook, now=timezone.now())
-            shown = format_html('Ping sent to {}. <a href="{}">View delivery</a>', str(webhook), page_of(delivery))
-            self.message_user(request, shown, messages.SUCCESS)
-            done.append(webhook)
-        self.record_action(request, done, "Ping sent.")
-        self.report(request, "", skipped)
-
-    @admin.action(description="Send test event to selected webhooks", permissions=["act"])
-    def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Send each selected webhook an example of the posted type, or of the first type it subscribes to."""
-        done, skipped = [], []
-        for webhook in selected(queryset.select_related("organization")):
-            if not webhook.active:
-                skipped.append("not enabled")
-                continue
-            try:
-                sample = examples.pick(webhook, request.POST.get("type") or None)
-            except fields.InvalidFields as error:
-                skipped.append(f"({error.errors['type']})")
-                continue
-            delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
-            shown = format_html(
-                'Test event {} sent to {}. <a href="{}">View delivery</a>',
-                sample.name,
-                str(webhook),
-                page_of(delivery),
-            )
-            self.message_user(request, shown, messages.SUCCESS)
-            done.append(webhook)
-        self.record_action(request, done, "Test event sent.")
-        self.report(request, "", skipped)
-
-    @admin.action(description="Rotate secrets of selected webhooks", permissions=["act"])
-    def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
-        """Replace the secret of each selected webhook and show it once; the old one signs until the overlap ends."""
-        done, skipped = [], []
-        for webhook in selected(queryset):
-            if webhook.deleted_at is not None:
-                skipped.append("deleted")
-                continue
-            if not can_sign(webhook):
-                skipped.append("whose format does not sign requests")
-                continue
-            try:
-                _, secret = secrets.rotate_secret(webhook.pk, now=timezone.now())
-            except vault.Unreadable as error:
-                skipped.append(f"({error})")
-                continue
-            self.show_secret(request, webhook, secret)
-            done.append(webhook)
-        self.record_action(request, done, "Secret rotated.")
-        self.report(request, "", skipped)
-
-
-def overview(webhook: Webhook, *, may_act: bool) -> dict[str, Any]:
-    """Return the context for the part of the page above a webhook's form."""
-    now = timezone.now()
-    latest = Delivery.objects.filter(webhook=webhook).order_by("-id").prefetch_related("webhook")[:LATEST]
-    able = may_act and webhook.deleted_at is None
-    return {
-        "health": health(webhook, now=now),
-        "metrics": metrics(webhook, now=now),
-        "last_delivery": webhook.last_delivery_status,
-        "last_delivery_at": when(webhook.last_delivery_at, now=now),
-        "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,
-        "secrets": secrets_of(webhook, now=now),
-        "own_headers": headers_of(webhook),
-        "rows": [delivery_row(delivery, now=now) for delivery in latest],
-        "tests": sorted(examples.by_name(webhook)) if able and webhook.active else [],
-        "buttons": [(name, text) for name, text, fits in OBJECT_ACTIONS if able and fits(webhook)],
-    }
-
-
-def selected(queryset: QuerySet[Webhook]) -> list[Webhook]:
-    """Return the webhooks that an action applies to, one page at most."""
-    return list(queryset.order_by("id")[:ONE_PAGE])
-
 
 def ids_of(queryset: QuerySet[Webhook]) -> list[int]:
     """Return the ids in the order in which webhooks are locked."""
     return sorted(queryset.values_list("pk", flat=True))
 
 
-def has_held(webhook: Webhook) -> bool:
-    """Return whether the webhook has held deliveries."""
-    return Delivery.objects.filter(webhook=webhook, state="held").exists()
-
-
 def is_deleted(found: Model | None) -> bool:
     """Return whether ``found`` is a deleted webhook."""
     return isinstance(found, Webhook) and found.deleted_at is not None
-
-
-def named(chosen: list[Webhook]) -> str:
-    """Return the name of a single webhook, or the number of several."""
-    return str(chosen[0]) if len(chosen) == 1 else f"{len(chosen)} webhooks"

@@ -28,8 +28,8 @@ from hookhub.admin import keyset
 from hookhub.admin.deliveries import DeliveryAdmin
 from hookhub.admin.formatting import pretty, printable, relative, span
 from hookhub.admin.keyset import Order, read_page
-from hookhub.admin.webhook_overview import Measures, summarise
 from hookhub.models import ApiKey, Membership, Scope, digest
+from tests.api import Caller
 from tests.receiver import Answer
 from tests.story import Forge, deliver_due, the_delivery
 
@@ -1022,12 +1022,34 @@ def test_a_webhooks_page_measures_its_latest_attempts(
     deliver_due(sender, now=now)
     forge.accept(now=now)
 
-    shown = page(operator, page_of(webhook))
+    with freeze_time(now):
+        shown = page(operator, page_of(webhook))
 
-    assert re.search(r"Success rate \(last 4 attempts\)</dt><dd>75\.0%</dd>", shown)
+    assert re.search(r"Success rate \(last 24 hours\)</dt><dd>75\.0% of 4 attempts</dd>", shown)
     assert re.search(r"Ready</dt><dd>1</dd>", shown)
     assert re.search(r"Scheduled</dt><dd>1</dd>", shown)
     assert shown.count('<code class="hh-id">') == 5
+
+
+def test_a_webhooks_page_and_the_api_show_the_same_statistics(
+    forge: Forge, operator: Client, sender: Sender, now: datetime
+) -> None:
+    webhook = forge.webhook(now=now)
+    forge.receiver.answers["/"] = [Answer(), Answer(500), Answer()]
+    forge.accept(3, now=now)
+    deliver_due(sender, now=now)
+    # An even number of durations, far apart: the median is between two of them.
+    for number, attempt in enumerate(Attempt.objects.order_by("id")[:2]):
+        Attempt.objects.filter(pk=attempt.pk).update(duration=timedelta(milliseconds=40 + 960 * number))
+    Attempt.objects.filter(pk=Attempt.objects.latest("id").pk).update(duration=None)
+
+    with freeze_time(now):
+        shown = page(operator, page_of(webhook))
+        answer = Caller.of(forge.organization).get(f"/v1/webhooks/{webhook.uid}/stats").json()
+
+    assert (answer["p50_ms"], answer["p95_ms"]) == (520, 952)
+    assert "<dd>520 ms / 952 ms / 990 ms</dd>" in shown
+    assert f"<dd>{answer['success_rate']:.1%} of {answer['attempts']} attempts</dd>" in shown
 
 
 @pytest.mark.parametrize("model", ["organization", "repository", "apikey", "replay"])
@@ -1158,16 +1180,6 @@ def test_a_moment_is_said_from_where_one_stands(now: datetime) -> None:
     assert relative(now - timedelta(minutes=5), now=now) == "5 min ago"
     assert relative(now + timedelta(hours=3), now=now) == "in 3 h"
     assert relative(now, now=now) == "now"
-
-
-def test_attempts_are_summed_up_by_nearest_rank() -> None:
-    spans: list[timedelta | None] = [timedelta(milliseconds=number) for number in range(1, 101)]
-
-    assert summarise([]) == Measures(0)
-    assert summarise([("delivered", None)]) == Measures(1, 1.0)
-    assert summarise([("delivered" if span else "lost", span) for span in [*spans, None]]) == Measures(
-        101, 100 / 101, timedelta(milliseconds=50), timedelta(milliseconds=95), timedelta(milliseconds=99)
-    )
 
 
 def test_a_webhook_of_a_format_that_only_another_version_knows_is_shown_and_kept_as_it_is(

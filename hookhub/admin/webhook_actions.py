@@ -1,0 +1,152 @@
+"""The actions on webhooks: on those selected in the list, and as buttons on the page of one."""
+
+from collections.abc import Callable
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+
+from deliveries import redelivery, vault
+from deliveries.formats import format_of
+from deliveries.models import Delivery, Webhook
+from deliveries.webhooks import fields, lifecycle, secrets
+from hookhub.admin.base import ObjectActions, Skipped, page_of
+from hookhub.admin.formatting import deliveries
+from hookhub.event_types import examples
+
+ONE_PAGE = 100
+
+# Each button's action and label, and to which webhooks it applies.
+OBJECT_ACTIONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
+    ("enable", "Enable", lambda webhook: not webhook.active),
+    ("enable_and_release", "Enable and send held deliveries", lambda webhook: not webhook.active),
+    ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and has_held(webhook)),
+    ("ping", "Send ping", lambda webhook: webhook.active),
+    ("rotate_secret", "Rotate secret", lambda webhook: webhook.deleted_at is None and can_sign(webhook)),
+    ("disable", "Disable", lambda webhook: webhook.active),
+)
+
+
+class WebhookActions(ObjectActions):
+    actions = ("enable", "enable_and_release", "disable", "ping", "send_test", "rotate_secret")
+
+    @admin.action(description="Enable selected webhooks", permissions=["act"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Enable the disabled ones of the selected webhooks; their held deliveries stay held."""
+        self._enable(request, queryset, release_held=False)
+
+    @admin.action(description="Enable selected webhooks and send held deliveries", permissions=["act"])
+    def enable_and_release(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Enable the disabled ones of the selected webhooks, and make the held deliveries of all of them due."""
+        self._enable(request, queryset, release_held=True)
+
+    def _enable(self, request: HttpRequest, queryset: QuerySet[Webhook], *, release_held: bool) -> None:
+        def enable(webhook: Webhook) -> int:
+            if webhook.deleted_at is not None:
+                raise Skipped("deleted")
+            if webhook.disabled_at is None and not (release_held and has_held(webhook)):
+                raise Skipped("already enabled")
+            _, count = lifecycle.enable(webhook.pk, release_held=release_held, now=timezone.now())
+            return count
+
+        def summary(done: list[Webhook], released: list[int]) -> str:
+            more = f" {deliveries(sum(released))} queued." if release_held else ""
+            return f"{named(done)} enabled.{more}"
+
+        self.act_on_each(request, selected(queryset), enable, record="Enabled.", summary=summary)
+
+    @admin.action(description="Disable selected webhooks", permissions=["act"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Disable the active ones of the selected webhooks, and hold their deliveries."""
+
+        def disable(webhook: Webhook) -> int:
+            require_active(webhook)
+            _, count = lifecycle.disable(webhook.pk, now=timezone.now())
+            return count
+
+        def summary(done: list[Webhook], held: list[int]) -> str:
+            return f"{named(done)} disabled. {deliveries(sum(held))} held."
+
+        self.act_on_each(request, selected(queryset), disable, record="Disabled.", summary=summary)
+
+    @admin.action(description="Send ping to selected webhooks", permissions=["act"])
+    def ping(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Send a ping to the active ones of the selected webhooks, and link to the deliveries."""
+
+        def ping(webhook: Webhook) -> None:
+            require_active(webhook)
+            self._show_sent(request, "Ping", webhook, redelivery.ping(webhook, now=timezone.now()))
+
+        self.act_on_each(request, selected(queryset), ping, record="Ping sent.")
+
+    @admin.action(description="Send test event to selected webhooks", permissions=["act"])
+    def send_test(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Send each selected webhook an example of the posted type, or of the first type it subscribes to."""
+
+        def send_test(webhook: Webhook) -> None:
+            require_active(webhook)
+            try:
+                sample = examples.pick(webhook, request.POST.get("type") or None)
+            except fields.InvalidFields as error:
+                raise Skipped(f"({error.errors['type']})") from error
+            delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
+            self._show_sent(request, f"Test event {sample.name}", webhook, delivery)
+
+        webhooks = selected(queryset.select_related("organization"))
+        self.act_on_each(request, webhooks, send_test, record="Test event sent.")
+
+    @admin.action(description="Rotate secrets of selected webhooks", permissions=["act"])
+    def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Replace the secret of each selected webhook and show it once; the old one signs until the overlap ends."""
+
+        def rotate(webhook: Webhook) -> None:
+            if webhook.deleted_at is not None:
+                raise Skipped("deleted")
+            if not can_sign(webhook):
+                raise Skipped("whose format does not sign requests")
+            try:
+                _, secret = secrets.rotate_secret(webhook.pk, now=timezone.now())
+            except vault.Unreadable as error:
+                raise Skipped(f"({error})") from error
+            self.show_secret(request, webhook, secret)
+
+        self.act_on_each(request, selected(queryset), rotate, record="Secret rotated.")
+
+    def show_secret(self, request: HttpRequest, webhook: Webhook, secret: str) -> None:
+        """Show a new secret, which is not shown again."""
+        shown = format_html(
+            "New signing secret of {}: <code>{}</code> Copy it now. It is not shown again.", str(webhook), secret
+        )
+        self.message_user(request, shown, messages.WARNING)
+
+    def _show_sent(self, request: HttpRequest, what: str, webhook: Webhook, delivery: Delivery) -> None:
+        shown = format_html('{} sent to {}. <a href="{}">View delivery</a>', what, str(webhook), page_of(delivery))
+        self.message_user(request, shown, messages.SUCCESS)
+
+
+def selected(queryset: QuerySet[Webhook]) -> list[Webhook]:
+    """Return the webhooks that an action applies to, one page at most."""
+    return list(queryset.order_by("id")[:ONE_PAGE])
+
+
+def require_active(webhook: Webhook) -> None:
+    """Raise Skipped for a disabled or deleted webhook."""
+    if not webhook.active:
+        raise Skipped("not enabled")
+
+
+def has_held(webhook: Webhook) -> bool:
+    """Return whether the webhook has held deliveries."""
+    return Delivery.objects.filter(webhook=webhook, state="held").exists()
+
+
+def can_sign(webhook: Webhook) -> bool:
+    """Return whether the webhook's format uses secrets at all."""
+    return format_of(webhook.format).secret_policy.allows_secret
+
+
+def named(chosen: list[Webhook]) -> str:
+    """Return the name of a single webhook, or the number of several."""
+    return str(chosen[0]) if len(chosen) == 1 else f"{len(chosen)} webhooks"
