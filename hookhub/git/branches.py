@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hookhub.git.payloads import Push, as_name
 
-# Each question whether one commit contains another takes a git process.
-MAX_QUESTIONS = 64
+# Each query whether one commit contains another starts a git process.
+MAX_QUERIES = 64
 
 
 def parse(listing: bytes, *, prefix: str = "") -> dict[str, str]:
@@ -40,34 +40,34 @@ def before(
     that was processed. A branch that contains commits of this push, and had another tip in ``announced``, got them from
     this push and is set back to that tip.
     """
-    stood = dict(seen)
+    tips_before = dict(seen)
     for each in reversed(later):
         for change in each.changes:
-            has_moved = stood.get(change.ref) == (None if change.deleted else change.new)
+            has_moved = tips_before.get(change.ref) == (None if change.deleted else change.new)
             if change.kind == "branch" and has_moved:
-                _undo(change.ref, change.old, stood, was_there=not change.created)
+                _undo(change.ref, change.old, tips_before, existed=not change.created)
     for change in push.changes:
         if change.kind == "branch":
-            _undo(change.ref, change.old, stood, was_there=not change.created)
+            _undo(change.ref, change.old, tips_before, existed=not change.created)
     if announced is not None:
-        _put_back_followers(push, stood, announced, contains)
-    return stood
+        _put_back_followers(push, tips_before, announced, contains)
+    return tips_before
 
 
-def _undo(ref: str, old: str, stood: dict[str, str], *, was_there: bool) -> None:
-    if was_there:
-        stood[ref] = old
+def _undo(ref: str, old: str, tips_before: dict[str, str], *, existed: bool) -> None:
+    if existed:
+        tips_before[ref] = old
     else:
-        stood.pop(ref, None)
+        tips_before.pop(ref, None)
 
 
 def _put_back_followers(
-    push: Push, stood: dict[str, str], announced: Mapping[str, str], contains: Callable[[str, str], bool]
+    push: Push, tips_before: dict[str, str], announced: Mapping[str, str], contains: Callable[[str, str], bool]
 ) -> None:
     tips = {change.new for change in push.changes if change.kind == "branch" and not change.deleted}
     own = {change.ref for change in push.changes}
-    moved = [ref for ref, oid in stood.items() if ref not in own and announced.get(ref) != oid]
-    may_ask = len(moved) * len(tips) <= MAX_QUESTIONS
+    moved = [ref for ref, oid in tips_before.items() if ref not in own and announced.get(ref) != oid]
+    can_query = len(moved) * len(tips) <= MAX_QUERIES
     for ref in moved:
-        if stood[ref] in tips or (may_ask and any(contains(stood[ref], tip) for tip in tips)):
-            _undo(ref, announced.get(ref, ""), stood, was_there=ref in announced)
+        if tips_before[ref] in tips or (can_query and any(contains(tips_before[ref], tip) for tip in tips)):
+            _undo(ref, announced.get(ref, ""), tips_before, existed=ref in announced)

@@ -14,60 +14,60 @@ _UNAUTHENTICATED, _FORBIDDEN = 401, 403
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of a check: whether pushes will be published with these settings, and a message for the user."""
 
-    works: bool
-    sentence: str
+    is_ok: bool
+    message: str
 
 
-def _good(sentence: str) -> Finding:
-    return Finding(works=True, sentence=sentence)
+def _good(message: str) -> CheckResult:
+    return CheckResult(is_ok=True, message=message)
 
 
-def _bad(sentence: str) -> Finding:
-    return Finding(works=False, sentence=sentence)
+def _bad(message: str) -> CheckResult:
+    return CheckResult(is_ok=False, message=message)
 
 
-def check(settings: Settings) -> Finding:
+def check(settings: Settings) -> CheckResult:
     """Check the URL, the API key and the repository name."""
     name = settings.identity.name
     event: dict[str, object] = {"type": "push", "repository": name, "data": {}}
     answer = _post("/v1/events/validate", event, settings)
     if isinstance(answer, Unavailable):
         return _bad(f"{answer.problem}. Pushes are queued in the spool until HookHub is reachable.")
-    if answer.status == _OK and answer.refusal is None:
+    if answer.status == _OK and answer.error is None:
         return _good(f"{settings.url} is reachable and accepts events for {name} with this key.")
-    if answer.refusal is None:
+    if answer.error is None:
         return _bad(f"{settings.url}: {answer}")
     if answer.status == _UNAUTHENTICATED:
-        return _bad(f"{settings.url} rejected the API key: {answer.refusal}")
+        return _bad(f"{settings.url} rejected the API key: {answer.error}")
     if answer.status == _FORBIDDEN:
-        return _bad(f"This API key is not allowed to publish: {answer.refusal}")
-    if answer.refusal.names_repository:
-        hint = "Pass the exact name with --repository." if answer.refusal.is_about_case else how_to_create(settings)
-        return _bad(f"{answer.refusal}\n{hint}")
-    if answer.refusal.is_of_these_bytes:
+        return _bad(f"This API key is not allowed to publish: {answer.error}")
+    if answer.error.is_about_repository:
+        hint = "Pass the exact name with --repository." if answer.error.is_about_case else how_to_create(settings)
+        return _bad(f"{answer.error}\n{hint}")
+    if answer.error.is_about_content:
         # Only the organization's own schemas can reject this made-up event; real events may match them.
         return _good(
             f"{settings.url} is reachable and accepts this key. It validates events against schemas, and rejected the "
-            f"empty test event: {answer.refusal}"
+            f"empty test event: {answer.error}"
         )
     return _bad(f"{settings.url}: {answer}")
 
 
-def create(settings: Settings) -> Finding:
+def create(settings: Settings) -> CheckResult:
     """Create the repository at HookHub, unless it exists already."""
     identity = settings.identity
-    wanted: dict[str, object] = {"name": identity.short, "private": identity.private}
+    body: dict[str, object] = {"name": identity.short, "private": identity.private}
     if identity.owner:
-        wanted["organization"] = identity.owner
-    answer = _post("/v1/repositories", wanted, settings)
+        body["organization"] = identity.owner
+    answer = _post("/v1/repositories", body, settings)
     if isinstance(answer, Unavailable):
         return _bad(f"Repository {identity.name} was not created: {answer.problem}")
     if answer.status == _CREATED:
         return _good(f"Created repository {identity.name}.")
-    if answer.status == _CONFLICT and answer.refusal is not None and not answer.refusal.is_about_case:
+    if answer.status == _CONFLICT and answer.error is not None and not answer.error.is_about_case:
         return _good(f"Repository {identity.name} already exists.")
     hint = f"\n{how_to_create(settings)}" if answer.status in (_UNAUTHENTICATED, _FORBIDDEN) else ""
     return _bad(f"Repository {identity.name} was not created: {answer}{hint}")
@@ -76,11 +76,11 @@ def create(settings: Settings) -> Finding:
 def how_to_create(settings: Settings) -> str:
     """Return instructions to create the repository, which takes a key of a wider scope than the hook's."""
     identity = settings.identity
-    wanted = {"name": identity.short, **({"organization": identity.owner} if identity.owner else {})}
+    body = {"name": identity.short, **({"organization": identity.owner} if identity.owner else {})}
     return (
         "Create it with --create and a key with the scope manage, or with:\n"
         f'  curl {shlex.quote(f"{settings.url}/v1/repositories")} -H "Authorization: Bearer $KEY" '
-        f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(wanted))}\n"
+        f"-H 'Content-Type: application/json' -d {shlex.quote(json.dumps(body))}\n"
         "Until then, pushes are queued in the spool."
     )
 

@@ -10,7 +10,7 @@ from contextlib import closing
 from hookhub.git.history import History
 from hookhub.git.payloads import Identity, Push
 from hookhub.git.repository import Repository
-from hookhub.git.shapes import SHAPES, Scene
+from hookhub.git.shapes import SHAPES, ChangeContext
 from hookhub.git.spool import Line, Progress
 
 
@@ -35,8 +35,8 @@ def build_events(
     with closing(History(push, repository=repository, before=before)) as history:
         for number in range(since.change, len(changes)):
             change = changes[number]
-            scene = Scene(push, identity, history, is_first=is_first and number == 0)
-            for place, (event_type, data) in enumerate(SHAPES[dialect](scene, change)):
+            context = ChangeContext(push, identity, history, is_first=is_first and number == 0)
+            for place, (event_type, data) in enumerate(SHAPES[dialect](context, change)):
                 if number == since.change and place < since.place:
                     continue
                 parts = (identity.name, change.old, change.new, change.ref, event_type, str(place), push.nonce)

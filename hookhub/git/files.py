@@ -8,13 +8,13 @@ import stat
 from pathlib import Path
 
 
-def write(path: Path, content: bytes, *, owned_like: Path, durably: bool = True) -> None:
-    """Write a file atomically, with the owner of ``owned_like``; ``durably`` also syncs it and its directory."""
+def write(path: Path, content: bytes, *, owner_of: Path, durably: bool = True) -> None:
+    """Write a file atomically, with the owner of ``owner_of``; ``durably`` also syncs it and its directory."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
         with temporary.open("xb") as file:
-            give_to_owner_of(owned_like, file.fileno())
+            chown_like(owner_of, file.fileno())
             file.write(content)
             file.flush()
             if durably:
@@ -45,7 +45,7 @@ def locked(descriptor: int) -> bool:
     return True
 
 
-def give_to_owner_of(directory: Path, descriptor: int) -> None:
+def chown_like(directory: Path, descriptor: int) -> None:
     """Change the owner of what root created to the owner of ``directory``, so that the owner can delete it."""
     if os.geteuid() == 0:
         owner, given = directory.stat(), os.fstat(descriptor)

@@ -7,9 +7,9 @@ from base64 import b64encode
 from typing import Any
 
 from hookhub.git.commits import Commit
-from hookhub.git.fitting import MAX_PUSH_BYTES, fitting, size_of, trimmed
 from hookhub.git.history import History
 from hookhub.git.payloads import Change, Identity, Push
+from hookhub.git.size_limits import MAX_PUSH_BYTES, newest_within, size_of, truncate_paths
 
 # The largest integer that JavaScript represents exactly.
 MAX_ID = (1 << 53) - 1
@@ -56,7 +56,7 @@ def pushed(history: History, push: Push, identity: Identity, change: Change) -> 
         "compare": f"{page}/compare/{change.old[:12]}...{change.new[:12]}" if page else None,
         "size": moved.size,
         "distinct_size": moved.distinct_size,
-        "commits": fitting(newest, room=MAX_PUSH_BYTES - (size_of(head) if head else 0)),
+        "commits": newest_within(newest, max_bytes=MAX_PUSH_BYTES - (size_of(head) if head else 0)),
         "head_commit": head,
         "repository": repository(identity, default_branch=history.default_branch),
         "pusher": {"name": push.pusher_name, "email": push.pusher_email},
@@ -146,4 +146,4 @@ def _commit(commit: Commit, *, page: str | None, distinct: bool) -> dict[str, An
         "removed": list(commit.removed),
         "modified": list(commit.modified),
     }
-    return trimmed({**shown, "truncated": True} if commit.truncated else shown)
+    return truncate_paths({**shown, "truncated": True} if commit.truncated else shown)

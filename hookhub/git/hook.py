@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from hookhub.git import environment as git_environment
-from hookhub.git import places
+from hookhub.git import locations
 from hookhub.git.payloads import Change, Push, as_name, as_text, shown
 from hookhub.git.spool import Spool, SpoolFull
 
@@ -47,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments:
         options = _options(arguments)
         if options.retry_rejected is not None:
-            return flush(options.retry_rejected, environment=os.environ, say=_complain, retry_rejected=True)
+            return flush(options.retry_rejected, environment=os.environ, report=_print, retry_rejected=True)
         if options.flush is not None:
-            return flush(options.flush, environment=os.environ, say=_complain)
+            return flush(options.flush, environment=os.environ, report=_print)
         foreground = foreground or options.foreground
-    receive(sys.stdin.buffer, environment=os.environ, foreground=foreground, say=_complain)
+    receive(sys.stdin.buffer, environment=os.environ, foreground=foreground, report=_print)
     return 0
 
 
@@ -70,52 +70,54 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def receive(lines: IO[bytes], *, environment: Mapping[str, str], foreground: bool, say: Callable[[str], None]) -> None:
-    """Store a push in the spool and start its sender; report any failure as one line to ``say`` and never raise."""
+def receive(
+    lines: IO[bytes], *, environment: Mapping[str, str], foreground: bool, report: Callable[[str], None]
+) -> None:
+    """Store a push in the spool and start its sender; report any failure as one line to ``report`` and never raise."""
     try:
         changes = read_changes(lines)
         if not changes:
             return
-        git_dir = places.of_hook(environment)
+        git_dir = locations.of_hook(environment)
         push = _push(changes, environment, git_dir=git_dir)
-        path = Spool(git_dir).keep(push, at_ns=time.time_ns())
+        path = Spool(git_dir).append(push, at_ns=time.time_ns())
     except SpoolFull as full:
-        say(f"no events for this push: {full}")
+        report(f"no events for this push: {full}")
         return
     except Exception as bug:  # noqa: BLE001 - reported; git has accepted the push, so it must not appear to fail.
-        say(f"events for this push may be missing: {type(bug).__name__}: {bug}")
+        report(f"events for this push may be missing: {type(bug).__name__}: {bug}")
         return
     try:
-        from hookhub.git.announcing import announce  # noqa: PLC0415 - the push is in the spool even if this fails.
+        from hookhub.git.launcher import start_sender  # noqa: PLC0415 - the push is in the spool even if this fails.
 
-        announce(push, path=path, git_dir=git_dir, environment=environment, foreground=foreground, say=say)
+        start_sender(push, path=path, git_dir=git_dir, environment=environment, foreground=foreground, report=report)
     except Exception as problem:  # noqa: BLE001 - reported; the push waits in the spool.
         name = "" if type(problem).__name__ == "NotConfigured" else f"{type(problem).__name__}: "
-        say(f"this push is queued in {path.parent} and not sent yet: {name}{problem}")
+        report(f"this push is queued in {path.parent} and not sent yet: {name}{problem}")
 
 
 def flush(
-    repository: str, *, environment: Mapping[str, str], say: Callable[[str], None], retry_rejected: bool = False
+    repository: str, *, environment: Mapping[str, str], report: Callable[[str], None], retry_rejected: bool = False
 ) -> int:
     """Send the spool in this process, trying each request once; return the exit status, 0 if nothing is left.
 
     When run by root, the process first switches to the repository's owner, since the owner controls what is in the
     directory, including symbolic links.
     """
-    from hookhub.git.owner import become_owner_of  # noqa: PLC0415 - as above.
+    from hookhub.git.privileges import drop_privileges  # noqa: PLC0415 - as above.
     from hookhub.git.settings import NotConfigured  # noqa: PLC0415 - as above.
     from hookhub.git.uploader import counted, drain  # noqa: PLC0415 - not needed by git's hook.
 
     try:
-        git_dir = places.find(Path(repository))
-        environment = become_owner_of(git_dir, environment)
+        git_dir = locations.find(Path(repository))
+        environment = drop_privileges(git_dir, environment)
         if retry_rejected:
-            say(f"{counted(Spool(git_dir).put_back(), 'file')} requeued")
+            report(f"{counted(Spool(git_dir).requeue(), 'file')} requeued")
         drained = drain(git_dir, environment=environment, patience_seconds=0, wait_seconds=FLUSH_WAIT_SECONDS)
-    except (OSError, places.NoRepository, NotConfigured) as problem:
-        say(str(problem))
+    except (OSError, locations.NoRepository, NotConfigured) as problem:
+        report(str(problem))
         return 1
-    say(str(drained))
+    report(str(drained))
     return 1 if drained.waiting or drained.elsewhere else 0
 
 
@@ -156,7 +158,7 @@ def _login() -> str:
         return "unknown"
 
 
-def _complain(sentence: str) -> None:
+def _print(sentence: str) -> None:
     """Print one line, which the pusher sees as ``remote: hookhub: …``."""
     # The pusher may have disconnected already.
     try:

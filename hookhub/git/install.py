@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hookhub.git import environment, places
-from hookhub.git.owner import acting_as_owner_of, environment_of
+from hookhub.git import environment, locations
 from hookhub.git.payloads import as_text
+from hookhub.git.privileges import dropped_privileges, environment_of
 from hookhub.git.settings import FILE_NAME, Settings, checked_dialect, checked_key, checked_url, name_of, read_settings
 
 _MARK = "hookhub/git/hook.py"
@@ -24,7 +24,7 @@ _START = "import sys\n\nfrom hookhub.git.hook import main\n\nsys.exit(main())\n"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-class Refused(Exception):
+class InstallError(Exception):
     """Nothing was installed; the message gives the reason and a remedy."""
 
 
@@ -35,7 +35,7 @@ class Installed:
     git_dir: Path
     hook: Path
     settings: Path
-    set_aside: Path | None
+    backup: Path | None
     note: str | None = None
 
     def read_settings(self) -> Settings:
@@ -67,15 +67,15 @@ def install(
     interpreter: str = "/usr/bin/env python3",
     force: bool = False,
 ) -> Installed:
-    """Write the hook and its settings into a repository; raise Refused, or NotConfigured for invalid settings.
+    """Write the hook and its settings into a repository; raise InstallError, or NotConfigured for invalid settings.
 
     Another post-receive hook is an error, unless ``force`` is given, which renames it. An earlier version of our own
     hook is replaced.
     """
     try:
-        git_dir = places.find(repository)
-    except places.NoRepository as error:
-        raise Refused(str(error)) from error
+        git_dir = locations.find(repository)
+    except locations.NoRepository as error:
+        raise InstallError(str(error)) from error
     # Validate everything before the first write.
     chosen: dict[str, Any] = {
         "url": checked_url(url),
@@ -92,28 +92,28 @@ def install(
     chosen.update({key: value for key, value in optional.items() if value})
     hooks = _hooks_of(git_dir)
     hook, settings = hooks.directory / hook_name, git_dir / FILE_NAME
-    with acting_as_owner_of(git_dir):
-        set_aside = _make_room(hook, force=force)
+    with dropped_privileges(git_dir):
+        backup = _back_up(hook, force=force)
         hook.parent.mkdir(exist_ok=True)
         _write(settings, f"{json.dumps(chosen, indent=2)}\n".encode(), mode=0o600)
-        _write(hook, packed(interpreter=interpreter), mode=0o755)
-    return Installed(git_dir, hook, settings, set_aside, note=_note(hooks, git_dir))
+        _write(hook, build_zipapp(interpreter=interpreter), mode=0o755)
+    return Installed(git_dir, hook, settings, backup, note=_note(hooks, git_dir))
 
 
-def _make_room(hook: Path, *, force: bool) -> Path | None:
-    """Rename another hook and return its new path, or None if there is none; raise Refused without ``force``."""
+def _back_up(hook: Path, *, force: bool) -> Path | None:
+    """Rename another hook and return its new path, or None if there is none; raise InstallError without ``force``."""
     if not hook.exists() or _is_ours(hook):
         return None
     if not force:
-        raise Refused(_how_to_chain(hook))
-    set_aside = hook.with_name(f"{hook.name}.before-hookhub")
-    if set_aside.exists():
-        raise Refused(f"{hook} is not HookHub's, and its backup {set_aside} already exists; move one of them")
-    hook.rename(set_aside)
-    return set_aside
+        raise InstallError(_how_to_chain(hook))
+    backup = hook.with_name(f"{hook.name}.before-hookhub")
+    if backup.exists():
+        raise InstallError(f"{hook} is not HookHub's, and its backup {backup} already exists; move one of them")
+    hook.rename(backup)
+    return backup
 
 
-def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
+def build_zipapp(*, interpreter: str = "/usr/bin/env python3") -> bytes:
     """Return this package as one executable file, a Python zip application that needs only Python 3.9."""
     buffer = io.BytesIO()
     buffer.write(
@@ -130,7 +130,7 @@ def packed(*, interpreter: str = "/usr/bin/env python3") -> bytes:
 
 
 def _hooks_of(git_dir: Path) -> _Hooks:
-    """Return where git looks for hooks when the repository's owner receives a push; raise Refused.
+    """Return where git looks for hooks when the repository's owner receives a push; raise InstallError.
 
     ``core.hooksPath`` may point elsewhere. It is read as the owner, since the configuration of another user does not
     apply to the owner's processes.
@@ -138,7 +138,7 @@ def _hooks_of(git_dir: Path) -> _Hooks:
     owner = git_dir.stat().st_uid
     inherited = dict(os.environ) if owner == os.geteuid() else environment_of(owner, os.environ)
     command = ["git", "config", "--show-origin", "--show-scope", "--null", "--type=path", "--get", "core.hooksPath"]
-    with acting_as_owner_of(git_dir):
+    with dropped_privileges(git_dir):
         asked = subprocess.run(
             command,
             capture_output=True,
@@ -149,7 +149,7 @@ def _hooks_of(git_dir: Path) -> _Hooks:
     if asked.returncode == 1:
         return _Hooks(git_dir / "hooks")
     if asked.returncode:
-        raise Refused(f"git cannot determine the hooks directory: {as_text(asked.stderr).strip()}")
+        raise InstallError(f"git cannot determine the hooks directory: {as_text(asked.stderr).strip()}")
     scope, origin, path = asked.stdout.split(b"\0")[:3]
     # A relative path is relative to the repository's directory, in which git runs the hook.
     directory = (git_dir / os.fsdecode(path)).resolve()
@@ -178,13 +178,13 @@ def _is_ours(hook: Path) -> bool:
 
 
 def _how_to_chain(hook: Path) -> str:
-    beside = hook.with_name("hookhub-post-receive")
+    alternative = hook.with_name("hookhub-post-receive")
     return f"""{hook} exists and is not HookHub's.
 Either replace it with --force (the old one is renamed to {hook.name}.before-hookhub),
-or install under another name with --hook-name {beside.name}, and call that from your hook. In a shell script:
+or install under another name with --hook-name {alternative.name}, and call that from your hook. In a shell script:
 
     lines=$(cat)
-    printf '%s\\n' "$lines" | "{beside}"
+    printf '%s\\n' "$lines" | "{alternative}"
     printf '%s\\n' "$lines" | your-own-command"""
 
 

@@ -70,19 +70,19 @@ Answer = Union[Accepted, Rejected, TooLarge, Unavailable, Misconfigured]
 
 
 @dataclass(frozen=True)
-class Refusal:
+class ApiError:
     """An error in the format of the HookHub API: its message, and a (field, message) pair for each invalid field."""
 
     message: str
     fields: tuple[tuple[str, str], ...]
 
     @property
-    def is_of_these_bytes(self) -> bool:
+    def is_about_content(self) -> bool:
         """Return whether the content of an event is invalid, as opposed to the key, the address or the request."""
         return any(_is_content(name) for name, _ in self.fields)
 
     @property
-    def names_repository(self) -> bool:
+    def is_about_repository(self) -> bool:
         """Return whether the events name a repository that does not exist at HookHub."""
         return any(_field_in_event(name) == "repository" for name, _ in self.fields)
 
@@ -98,17 +98,17 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP response; ``refusal`` is the API's error, or None for a success or a response that is not the API's."""
+    """An HTTP response; ``error`` is the API's error, or None for a success or a response that is not the API's."""
 
     status: int
     body: bytes
-    refusal: Refusal | None
+    error: ApiError | None
     retry_after_seconds: float = 0
 
     def __str__(self) -> str:
         """Return a description of the response for the user."""
-        if self.refusal is not None:
-            return f"HookHub answered {self.status}: {self.refusal}"
+        if self.error is not None:
+            return f"HookHub answered {self.status}: {self.error}"
         beginning = self.body[:200].decode("utf-8", errors="replace")
         return f"the answer was {self.status}, but not a HookHub API response: {beginning!r}. Check the URL"
 
@@ -128,7 +128,7 @@ def send(lines: bytes, *, url: str, api_key: str, timeout_seconds: float) -> Ans
     answer = post(
         "/v1/events", lines, "application/x-ndjson", url=url, api_key=api_key, timeout_seconds=timeout_seconds
     )
-    return answer if isinstance(answer, Unavailable) else _judge(answer, url=url)
+    return answer if isinstance(answer, Unavailable) else _classify(answer, url=url)
 
 
 def post(
@@ -150,9 +150,9 @@ def post(
         try:
             with _opener.open(request, timeout=timeout_seconds) as answer:
                 return _response(answer.status, answer, answer.headers.get("Retry-After"), api_key=api_key)
-        except urllib.error.HTTPError as refused:
-            with refused:
-                return _response(refused.code, refused, refused.headers.get("Retry-After"), api_key=api_key)
+        except urllib.error.HTTPError as error:
+            with error:
+                return _response(error.code, error, error.headers.get("Retry-After"), api_key=api_key)
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         is_cut = isinstance(reason, (BrokenPipeError, ConnectionResetError)) and len(body) > MIN_SLOW_BYTES
@@ -164,18 +164,18 @@ def without_key(text: str, api_key: str) -> str:
     return text.replace(api_key, "[API key]") if len(api_key) >= MIN_KEY else text
 
 
-def _judge(answer: Response, *, url: str) -> Answer:
+def _classify(answer: Response, *, url: str) -> Answer:
     problem = str(answer)
     if answer.status in _ACCEPTED:
         return Accepted() if answer.status == 202 and _has_receipts(answer.body) else Misconfigured(f"{url}: {problem}")
     if answer.status >= 500 or answer.status in _PASSING:
         is_slow = answer.status == _TOO_SLOW
         return Unavailable(problem, retry_after_seconds=answer.retry_after_seconds, may_be_too_slow=is_slow)
-    if answer.refusal is not None and answer.refusal.is_of_these_bytes:
+    if answer.error is not None and answer.error.is_about_content:
         return Rejected(problem)
     if answer.status == _TOO_LARGE:
         return TooLarge(problem)
-    if answer.refusal is not None and answer.refusal.names_repository:
+    if answer.error is not None and answer.error.is_about_repository:
         return Misconfigured(f"{problem}. Create the repository, then push again or run the hook with --flush")
     return Misconfigured(problem)
 
@@ -198,7 +198,7 @@ def _response(status: int, answer: IO[bytes], retry_after: str | None, *, api_ke
     except (OSError, HTTPException):
         body = b"(the response was incomplete)"
     body = without_key(body.decode("utf-8", errors="replace"), api_key).encode()
-    return Response(status, body, _refusal(body), retry_after_seconds=_seconds(retry_after))
+    return Response(status, body, _error(body), retry_after_seconds=_seconds(retry_after))
 
 
 def _seconds(retry_after: str | None) -> float:
@@ -206,7 +206,7 @@ def _seconds(retry_after: str | None) -> float:
     return float(retry_after or 0) if plain else 0
 
 
-def _refusal(body: bytes) -> Refusal | None:
+def _error(body: bytes) -> ApiError | None:
     """Parse an error body in the API's format; return None for any other body."""
     document = _document(body)
     error = document.get("error") if isinstance(document, dict) else None
@@ -216,7 +216,7 @@ def _refusal(body: bytes) -> Refusal | None:
         return None
     rows = [row for row in error["fields"] if isinstance(row, dict)]
     fields = tuple((str(row.get("field")), str(row.get("message"))) for row in rows)
-    return Refusal(str(error.get("message")), fields)
+    return ApiError(str(error.get("message")), fields)
 
 
 def _has_receipts(body: bytes) -> bool:

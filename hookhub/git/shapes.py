@@ -13,15 +13,15 @@ from typing import Any, Callable
 
 from hookhub.git import github
 from hookhub.git.commits import Commit
-from hookhub.git.fitting import MAX_PUSH_BYTES, fitting
 from hookhub.git.history import History
 from hookhub.git.payloads import Change, Identity, Push
+from hookhub.git.size_limits import MAX_PUSH_BYTES, newest_within
 
-Told = Iterator[tuple[str, dict[str, Any]]]
+Events = Iterator[tuple[str, dict[str, Any]]]
 
 
 @dataclass(frozen=True)
-class Scene:
+class ChangeContext:
     """The context of one change; ``is_first`` is True for the first change ever published for the repository."""
 
     push: Push
@@ -33,31 +33,31 @@ class Scene:
 # GitHub's shape, and the native one, which is based on it ------------------------------------------------------------
 
 
-def native(scene: Scene, change: Change) -> Told:
+def native(context: ChangeContext, change: Change) -> Events:
     """Yield GitHub's ``push``, with the native types ``branch.created``, ``tag.deleted`` and so on."""
     if change.created:
-        yield f"{change.kind}.created", github.created(scene.history, scene.push, scene.identity, change)
-    yield "push", github.pushed(scene.history, scene.push, scene.identity, change)
+        yield f"{change.kind}.created", github.created(context.history, context.push, context.identity, change)
+    yield "push", github.pushed(context.history, context.push, context.identity, change)
     if change.deleted:
-        yield f"{change.kind}.deleted", github.deleted(scene.history, scene.push, scene.identity, change)
+        yield f"{change.kind}.deleted", github.deleted(context.history, context.push, context.identity, change)
 
 
-def social_gateway(scene: Scene, change: Change) -> Told:
+def social_gateway(context: ChangeContext, change: Change) -> Events:
     """Yield GitHub's ``create``, ``push`` and ``delete``."""
     if change.created:
-        yield "create", github.created(scene.history, scene.push, scene.identity, change)
-    yield "push", github.pushed(scene.history, scene.push, scene.identity, change)
+        yield "create", github.created(context.history, context.push, context.identity, change)
+    yield "push", github.pushed(context.history, context.push, context.identity, change)
     if change.deleted:
-        yield "delete", github.deleted(scene.history, scene.push, scene.identity, change)
+        yield "delete", github.deleted(context.history, context.push, context.identity, change)
 
 
 # Coregit -------------------------------------------------------------------------------------------------------------
 
 
-def coregit(scene: Scene, change: Change) -> Told:
+def coregit(context: ChangeContext, change: Change) -> Events:
     """Yield Coregit's events for branches, each with the new tip, or the last one after a deletion; none for tags."""
-    repo, moved = scene.identity.short, scene.history.moved(change)
-    if scene.is_first:
+    repo, moved = context.identity.short, context.history.moved(change)
+    if context.is_first:
         yield "repo.created", {"repo": repo}
     if change.kind != "branch":
         return
@@ -75,11 +75,11 @@ def coregit(scene: Scene, change: Change) -> Told:
 # Code Storage --------------------------------------------------------------------------------------------------------
 
 
-def code_storage(scene: Scene, change: Change) -> Told:
+def code_storage(context: ChangeContext, change: Change) -> Events:
     """Yield a ``push`` for a branch with its old and new tip; all zeros if it was created or deleted."""
     if change.kind != "branch":
         return
-    identity = scene.identity
+    identity = context.identity
     yield (
         "push",
         {
@@ -91,7 +91,7 @@ def code_storage(scene: Scene, change: Change) -> Told:
             "before": change.old,
             "after": change.new,
             "customer_id": identity.customer_id or identity.owner or "",
-            "pushed_at": scene.push.pushed_at,
+            "pushed_at": context.push.pushed_at,
         },
     )
 
@@ -99,10 +99,10 @@ def code_storage(scene: Scene, change: Change) -> Told:
 # Sigmagit ------------------------------------------------------------------------------------------------------------
 
 
-def sigmagit(scene: Scene, change: Change) -> Told:
+def sigmagit(context: ChangeContext, change: Change) -> Events:
     """Yield a ``push`` with its commits, then a ``commit`` event for each distinct commit, oldest first."""
-    identity, push = scene.identity, scene.push
-    moved = scene.history.moved(change)
+    identity, push = context.identity, context.push
+    moved = context.history.moved(change)
     person = {"id": push.pusher_id or push.pusher_name, "username": push.pusher_name}
     repository = {
         "id": identity.id or identity.name,
@@ -118,17 +118,17 @@ def sigmagit(scene: Scene, change: Change) -> Told:
             "ref": change.shown,
             "before": change.old,
             "after": change.new,
-            "commits": fitting(
-                (_sigmagit_commit(commit) for commit, _ in scene.history.commits(moved)), room=MAX_PUSH_BYTES
+            "commits": newest_within(
+                (_sigmagit_commit(commit) for commit, _ in context.history.commits(moved)), max_bytes=MAX_PUSH_BYTES
             ),
             "totalCommits": moved.size,
             "sender": person,
         },
     )
-    for commit, distinct in scene.history.commits(moved, oldest_first=True):
+    for commit, distinct in context.history.commits(moved, oldest_first=True):
         if distinct:
-            told = {"repository": repository, "ref": change.shown, "commit": _sigmagit_commit(commit), "sender": person}
-            yield "commit", told
+            data = {"repository": repository, "ref": change.shown, "commit": _sigmagit_commit(commit), "sender": person}
+            yield "commit", data
 
 
 def _sigmagit_commit(commit: Commit) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def _sigmagit_commit(commit: Commit) -> dict[str, Any]:
     }
 
 
-SHAPES: dict[str, Callable[[Scene, Change], Told]] = {
+SHAPES: dict[str, Callable[[ChangeContext, Change], Events]] = {
     "native": native,
     "coregit": coregit,
     "code-storage": code_storage,

@@ -3,7 +3,7 @@
 ``<name>.push`` holds the ref updates that git passed to the hook, and ``<name>.refs`` the branch tips at that time. A
 sender converts them to ``<name>.<part>.events``: the lines of one request, byte for byte as they are sent on every
 attempt. ``<name>.progress`` records how far a push of several parts has been converted. Names sort in the order of the
-pushes. ``rejected/`` holds what HookHub will never accept, each file with a ``.reason``; ``put_back`` requeues them.
+pushes. ``rejected/`` holds what HookHub will never accept, each file with a ``.reason``; ``requeue`` requeues them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hookhub.git import files
 from hookhub.git.payloads import Push
 
 DIRECTORY = "hookhub-spool"
-CREATION_TOLD = "creation-told"
+PUBLISHED = "creation-told"
 ANNOUNCED_REFS = "announced-refs"
 MAX_FILES = 10_000
 MAX_BYTES = 512 << 20
@@ -64,10 +64,10 @@ class Spool:
         self._max_files = max_files
         self._max_bytes = max_bytes
 
-    def keep(self, push: Push, *, at_ns: int) -> Path:
+    def append(self, push: Push, *, at_ns: int) -> Path:
         """Store a push durably and return its file; raise SpoolFull."""
         self._make(self.directory)
-        self._demand_room()
+        self._require_space()
         path = self.directory / f"{at_ns:020d}-{push.nonce}.push"
         self._write(path, json.dumps(push.as_json()).encode())
         return path
@@ -87,12 +87,12 @@ class Spool:
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"not a stored push: {error!r}") from error
 
-    def keep_refs(self, push_path: Path, refs: bytes) -> None:
+    def write_refs(self, push_path: Path, refs: bytes) -> None:
         """Store the listing of branch tips right after a push."""
         self._write(push_path.with_suffix(".refs"), refs, durably=False)
 
     def refs_of(self, push_path: Path) -> bytes | None:
-        """Return the listing stored by ``keep_refs``, or None."""
+        """Return the listing stored by ``write_refs``, or None."""
         with contextlib.suppress(FileNotFoundError):
             return push_path.with_suffix(".refs").read_bytes()
         return None
@@ -119,7 +119,7 @@ class Spool:
         progress = self.progress_of(push_path)
         self._unlink_parts(push_path, first=progress.batches)
         # Checked only once, so that a single push larger than the limits can pass an empty spool.
-        self._demand_room()
+        self._require_space()
         for batch, is_last in _batches(lines):
             content = b"".join(line.text.encode() + b"\n" for line in batch)
             self._write(push_path.with_suffix(f".{progress.batches:06d}.events"), content)
@@ -136,7 +136,7 @@ class Spool:
             # without one.
             self._announced(namespace).unlink(missing_ok=True)
 
-    def halve(self, path: Path) -> bool:
+    def split(self, path: Path) -> bool:
         """Split a request in two, to isolate an invalid event; return False if it has only one event."""
         lines = path.read_bytes().splitlines(keepends=True)
         if len(lines) < 2:
@@ -159,7 +159,7 @@ class Spool:
             oldest.unlink()
             oldest.with_name(f"{oldest.name}.reason").unlink(missing_ok=True)
 
-    def put_back(self) -> int:
+    def requeue(self) -> int:
         """Move all rejected files back to the spool, and return their number."""
         returned = 0
         for path in sorted(self.rejected.glob("*")):
@@ -183,20 +183,20 @@ class Spool:
         else:
             self._write(path, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {problem}\n".encode())
 
-    def is_creation_told(self, namespace: str = "") -> bool:
+    def has_published(self, namespace: str = "") -> bool:
         """Return whether events of this repository were published before.
 
         This distinguishes a repository that lost all its branches from a new one.
         """
-        return self._for(namespace, CREATION_TOLD).exists()
+        return self._for(namespace, PUBLISHED).exists()
 
-    def note_creation(self, namespace: str = "") -> None:
+    def mark_published(self, namespace: str = "") -> None:
         """Record that events of this repository were published."""
-        if not self.is_creation_told(namespace):
-            self._write(self._for(namespace, CREATION_TOLD), b"")
+        if not self.has_published(namespace):
+            self._write(self._for(namespace, PUBLISHED), b"")
 
     @contextlib.contextmanager
-    def only_sender(self, *, wait_seconds: float = 0) -> Iterator[bool]:
+    def sender_lock(self, *, wait_seconds: float = 0) -> Iterator[bool]:
         """Hold the spool's lock and yield True, or yield False if another sender still holds it after ``wait_seconds``.
 
         Leftovers of dead processes are deleted first.
@@ -205,7 +205,7 @@ class Spool:
         # Do not follow a symbolic link, which could point outside of the repository.
         lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            files.give_to_owner_of(self.directory, lock)
+            files.chown_like(self.directory, lock)
             until = time.monotonic() + wait_seconds
             while not files.locked(lock):
                 if time.monotonic() >= until:
@@ -217,7 +217,7 @@ class Spool:
         finally:
             os.close(lock)
 
-    def _demand_room(self) -> None:
+    def _require_space(self) -> None:
         files, size = 0, 0
         for entry in os.scandir(self.directory):
             if entry.name.endswith((".push", ".events")):
@@ -253,12 +253,12 @@ class Spool:
             directory.mkdir(mode=0o700, exist_ok=True)
             made = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                files.give_to_owner_of(directory.parent, made)
+                files.chown_like(directory.parent, made)
             finally:
                 os.close(made)
 
     def _write(self, path: Path, content: bytes, *, durably: bool = True) -> None:
-        files.write(path, content, owned_like=self.directory, durably=durably)
+        files.write(path, content, owner_of=self.directory, durably=durably)
 
     def _sweep(self) -> None:
         """Delete the leftovers of dead processes: partly written files, and files of pushes that are complete."""

@@ -28,7 +28,7 @@ LATER_PUSHES = 1_000
 
 
 @dataclass
-class Drained:
+class DrainResult:
     """The result of a sender's run.
 
     ``sent`` counts events; ``rejected`` and ``waiting`` count files in the spool. ``problem`` is the reason why files
@@ -57,7 +57,7 @@ def counted(number: int, noun: str) -> str:
 
 def drain(
     git_dir: Path, *, environment: Mapping[str, str], patience_seconds: float | None = None, wait_seconds: float = 0
-) -> Drained:
+) -> DrainResult:
     """Send everything in the spool, retrying for ``patience_seconds``; the rest stays for the next sender.
 
     Wait up to ``wait_seconds`` for the lock. Raise NotConfigured, also recorded in the spool, if the settings are
@@ -72,7 +72,7 @@ def drain(
     patience = settings.patience_seconds if patience_seconds is None else patience_seconds
     sender = _Sender(spool, git_dir, settings, environment, until=time.monotonic() + patience)
     while True:
-        with spool.only_sender(wait_seconds=wait_seconds) as alone:
+        with spool.sender_lock(wait_seconds=wait_seconds) as alone:
             if not alone:
                 sender.drained.elsewhere = True
                 return sender.drained
@@ -95,7 +95,7 @@ class _Sender:
         self._environment = environment
         self._until = until
         self._pause = FIRST_PAUSE_SECONDS
-        self.drained = Drained()
+        self.drained = DrainResult()
 
     def run(self) -> None:
         """Build and send events until the spool is empty, or a problem blocks the rest."""
@@ -130,9 +130,9 @@ class _Sender:
                 )
                 if not isinstance(answer, Unavailable):
                     self._pause = FIRST_PAUSE_SECONDS
-                    if not self._settle(path, answer, lines=lines):
+                    if not self._apply(path, answer, lines=lines):
                         return False
-                elif answer.may_be_too_slow and self._spool.halve(path):
+                elif answer.may_be_too_slow and self._spool.split(path):
                     if not self._send_all(self._parts_of(path)):
                         return False
                 elif not self._wait(answer):
@@ -150,7 +150,7 @@ class _Sender:
         self._pause = min(2 * self._pause, MAX_PAUSE_SECONDS)
         return True
 
-    def _settle(self, path: Path, answer: Answer, *, lines: bytes) -> bool:
+    def _apply(self, path: Path, answer: Answer, *, lines: bytes) -> bool:
         """Act on a response; return False if it blocks the requests behind it as well.
 
         A rejected request is bisected until the invalid event is alone, so that no valid one is rejected with it.
@@ -160,7 +160,7 @@ class _Sender:
             self.drained.sent += lines.count(b"\n")
             return True
         if isinstance(answer, (Rejected, TooLarge)):
-            if self._spool.halve(path):
+            if self._spool.split(path):
                 return self._send_all(self._parts_of(path))
             if isinstance(answer, Rejected):
                 self._reject(path, reason=answer.problem)
@@ -208,11 +208,11 @@ class _Sender:
             identity=settings.identity,
             before=before,
             dialect=settings.dialect,
-            is_first=not before and not spool.is_creation_told(namespace),
+            is_first=not before and not spool.has_published(namespace),
             since=spool.progress_of(path),
         )
         yield from spool.replace(path, events, namespace=namespace)
-        spool.note_creation(namespace)
+        spool.mark_published(namespace)
 
     def _before(self, path: Path, push: Push, repository: Repository, *, later: list[Path]) -> dict[str, str]:
         listing, prefix = self._spool.refs_of(path), repository.ref_prefix

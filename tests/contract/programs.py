@@ -131,14 +131,14 @@ def hook_files() -> Iterator[str]:
     yield from (f"environment {name}" for name in sorted(asked.names))
     with tempfile.TemporaryDirectory() as directory:
         spool = Spool(Path(directory))
-        path = spool.keep(push, at_ns=1)
+        path = spool.append(push, at_ns=1)
         yield from (f"push {name}" for name in json.loads(path.read_bytes()))
-        spool.keep_refs(path, b"refs")
+        spool.write_refs(path, b"refs")
         found = _files(directory)
         spool.record_problem("none")
-        spool.note_creation()
-        spool.note_creation("refs/namespaces/a/")
-        with spool.only_sender():
+        spool.mark_published()
+        spool.mark_published("refs/namespaces/a/")
+        with spool.sender_lock():
             # Lines of the largest batch size, so that part of the push waits for the next batch.
             parts = spool.replace(path, (Line(0, place, "x" * (2 << 20)) for place in range(3)))
             progress = next(parts)

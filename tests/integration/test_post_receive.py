@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from hookhub.git.branches import before as branches_before
-from hookhub.git.fitting import MAX_PUSH_BYTES
 from hookhub.git.hook import read_changes
-from hookhub.git.install import Refused, install, packed
+from hookhub.git.install import InstallError, build_zipapp, install
 from hookhub.git.payloads import Change, Push
+from hookhub.git.size_limits import MAX_PUSH_BYTES
 from hookhub.git.spool import Line, Progress, Spool, SpoolFull
 from tests.fake_hookhub import Answer, Asked, FakeHookHub, fake_hookhub, refusal
 
@@ -788,24 +788,24 @@ def test_a_push_survives_the_spool_unchanged(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     push = pushed((A, B, "refs/heads/ü"), (B, ZERO, "refs/tags/v1"))
 
-    path = spool.keep(push, at_ns=1)
+    path = spool.append(push, at_ns=1)
 
     assert (spool.pushes(), spool.read_push(path)) == ([path], push)
 
 
 def test_a_full_spool_takes_no_more_and_says_what_to_do(tmp_path: Path) -> None:
     spool = Spool(tmp_path, max_files=1)
-    spool.keep(pushed(nonce="1"), at_ns=1)
+    spool.append(pushed(nonce="1"), at_ns=1)
 
     with pytest.raises(SpoolFull, match=r"is full \(1 files, 0 MiB\).*--flush"):
-        spool.keep(pushed(nonce="2"), at_ns=2)
+        spool.append(pushed(nonce="2"), at_ns=2)
 
     assert len(spool.pushes()) == 1
 
 
 def test_a_sender_that_died_half_way_leaves_nothing_twice(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
-    path = spool.keep(pushed(), at_ns=1)
+    path = spool.append(pushed(), at_ns=1)
     path.with_suffix(".000007.events").write_text("left over\n")
 
     list(spool.replace(path, [Line(0, 0, "one"), Line(0, 1, "two")]))
@@ -820,7 +820,7 @@ def test_building_events_that_fails_leaves_the_push_and_goes_on_where_it_was(tmp
         raise RuntimeError
 
     spool = Spool(tmp_path)
-    path = spool.keep(pushed(), at_ns=1)
+    path = spool.append(pushed(), at_ns=1)
 
     with pytest.raises(RuntimeError):
         list(spool.replace(path, broken()))
@@ -835,11 +835,11 @@ def test_building_events_that_fails_leaves_the_push_and_goes_on_where_it_was(tmp
 def test_halves_keep_their_place_in_the_order(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     for number in (1, 2):
-        path = spool.keep(pushed(nonce=str(number)), at_ns=number)
+        path = spool.append(pushed(nonce=str(number)), at_ns=number)
         list(spool.replace(path, [Line(0, place, f"{number}{part}") for place, part in enumerate("abcd")]))
 
-    assert spool.halve(spool.batches()[0])
-    assert spool.halve(spool.batches()[0])
+    assert spool.split(spool.batches()[0])
+    assert spool.split(spool.batches()[0])
 
     assert [batch.read_text().split() for batch in spool.batches()] == [
         ["1a"],
@@ -847,7 +847,7 @@ def test_halves_keep_their_place_in_the_order(tmp_path: Path) -> None:
         ["1c", "1d"],
         ["2a", "2b", "2c", "2d"],
     ]
-    assert not spool.halve(spool.batches()[0])
+    assert not spool.split(spool.batches()[0])
 
 
 def test_a_file_that_is_no_push_is_set_aside(host: Host, fake: FakeHookHub) -> None:
@@ -888,7 +888,7 @@ def test_installing_keeps_the_key_private_and_the_spool_too(host: Host, fake: Fa
 def test_installing_again_renews_our_own_hook(host: Host) -> None:
     installed = install(host.bare, url="https://new.example/v1/", api_key="new", interpreter=sys.executable)
 
-    assert installed.set_aside is None
+    assert installed.backup is None
     assert json.loads(installed.settings.read_text()) == {
         "url": "https://new.example",
         "api_key": "new",
@@ -901,14 +901,14 @@ def test_another_hook_is_not_overwritten_without_force(host: Host) -> None:
     hook.write_text("#!/bin/sh\nexit 0\n")
     settings = (host.bare / "hookhub.json").read_text()
 
-    with pytest.raises(Refused, match=r"is not HookHub's(.|\n)*--hook-name hookhub-post-receive"):
+    with pytest.raises(InstallError, match=r"is not HookHub's(.|\n)*--hook-name hookhub-post-receive"):
         install(host.bare, url="https://new.example", api_key="new")
 
     assert hook.read_text() == "#!/bin/sh\nexit 0\n"
     assert (host.bare / "hookhub.json").read_text() == settings
     installed = install(host.bare, url="https://new.example", api_key="new", force=True)
-    assert installed.set_aside is not None
-    assert installed.set_aside.read_text() == "#!/bin/sh\nexit 0\n"
+    assert installed.backup is not None
+    assert installed.backup.read_text() == "#!/bin/sh\nexit 0\n"
 
 
 def test_a_hook_of_another_name_can_be_chained_as_the_refusal_explains(
@@ -957,8 +957,8 @@ def test_the_hook_is_written_for_python_3_9_and_its_standard_library(module: str
 
 
 def test_the_same_version_is_packed_into_the_same_bytes() -> None:
-    assert packed() == packed()
-    assert packed().startswith(b"#!/usr/bin/env python3\n# HookHub's post-receive hook")
+    assert build_zipapp() == build_zipapp()
+    assert build_zipapp().startswith(b"#!/usr/bin/env python3\n# HookHub's post-receive hook")
 
 
 def test_manage_py_installs_the_hook_and_is_one_itself(host: Host, fake: FakeHookHub) -> None:

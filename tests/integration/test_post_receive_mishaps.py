@@ -15,12 +15,12 @@ from unittest import mock
 import pytest
 from django.core.management import CommandError, call_command
 
-from hookhub.git import environment, places, sending
+from hookhub.git import environment, locations, sending
 from hookhub.git.branches import before, parse
 from hookhub.git.commits import moment
 from hookhub.git.events import build_events
 from hookhub.git.hook import read_changes
-from hookhub.git.install import Refused, install
+from hookhub.git.install import InstallError, install
 from hookhub.git.payloads import Change, Push
 from hookhub.git.repository import Repository
 from hookhub.git.settings import NotConfigured, checked_key, checked_url, read_settings
@@ -529,7 +529,7 @@ def test_a_push_to_a_linked_worktree_is_in_the_repositorys_own_spool(tmp_path: P
 
     assert installed.hook == main / ".git" / "hooks" / "post-receive"
     assert [event["type"] for event in told(fake, Host(main / ".git", host.clone))] == ["branch.created", "push"]
-    assert {places.find(each) for each in (main, linked, main / ".git", main / ".git" / "worktrees" / "linked")} == {
+    assert {locations.find(each) for each in (main, linked, main / ".git", main / ".git" / "worktrees" / "linked")} == {
         main / ".git"
     }
 
@@ -779,13 +779,13 @@ def test_a_repository_of_another_user_or_that_git_would_not_find_is_installed_an
 
 
 def test_what_is_no_repository_is_said_to_be_none(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"is not a git repository: neither it nor .* has HEAD, objects and refs"):
+    with pytest.raises(InstallError, match=r"is not a git repository: neither it nor .* has HEAD, objects and refs"):
         install(tmp_path, url="https://hooks.example", api_key=KEY)
-    with pytest.raises(Refused, match="does not exist"):
+    with pytest.raises(InstallError, match="does not exist"):
         install(tmp_path / "nowhere", url="https://hooks.example", api_key=KEY)
     (tmp_path / "inside").mkdir()
     git("init", "--quiet", cwd=tmp_path)
-    with pytest.raises(Refused, match="is not a git repository"):
+    with pytest.raises(InstallError, match="is not a git repository"):
         install(tmp_path / "inside", url="https://hooks.example", api_key=KEY)
 
 
@@ -917,4 +917,4 @@ def test_a_pushers_number_is_the_servers_if_it_has_one(host: Host, fake: FakeHoo
     ],
 )  # fmt: skip
 def test_only_what_an_event_holds_is_about_these_bytes(field: str, *, is_content: bool) -> None:
-    assert sending.Refusal("Wrong.", ((field, "x"),)).is_of_these_bytes is is_content
+    assert sending.ApiError("Wrong.", ((field, "x"),)).is_about_content is is_content

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hookhub.git.checking import Finding, check, create
+from hookhub.git.checking import CheckResult, check, create
 from hookhub.git.hook import flush, receive
-from hookhub.git.install import Installed, Refused, install
+from hookhub.git.install import Installed, InstallError, install
 from hookhub.git.settings import NotConfigured
 from hookhub.git.shapes import SHAPES
 from hookhub.management import secret_files
@@ -76,11 +76,11 @@ class Command(BaseCommand):
         environment = {**os.environ, **given}
         if repository := options["flush"] or options["retry_rejected"]:
             again = options["retry_rejected"] is not None
-            if flush(repository, environment=environment, say=self._say, retry_rejected=again):
+            if flush(repository, environment=environment, report=self._print, retry_rejected=again):
                 raise SystemExit(1)
             return
         foreground = options["foreground"] or os.environ.get("HOOKHUB_FOREGROUND", "0") not in ("", "0")
-        receive(sys.stdin.buffer, environment=environment, foreground=foreground, say=self._say)
+        receive(sys.stdin.buffer, environment=environment, foreground=foreground, report=self._print)
 
     def _install(self, options: dict[str, Any]) -> None:
         url = options["url"] or os.environ.get("HOOKHUB_URL")
@@ -102,12 +102,12 @@ class Command(BaseCommand):
                 interpreter=options["python"],
                 force=options["force"],
             )
-        except (Refused, NotConfigured, OSError, UnicodeDecodeError) as problem:
+        except (InstallError, NotConfigured, OSError, UnicodeDecodeError) as problem:
             raise CommandError(str(problem)) from problem
         self.stdout.write(f"Installed {installed.hook}")
         self.stdout.write(f"Settings  {installed.settings}")
-        if installed.set_aside:
-            self.stdout.write(f"Renamed   the previous hook to {installed.set_aside}")
+        if installed.backup:
+            self.stdout.write(f"Renamed   the previous hook to {installed.backup}")
         if installed.note:
             self.stdout.write(f"Note      {installed.note}")
         self.stdout.write(f"To send queued events from a timer, run: {installed.hook} --flush {options['install']}")
@@ -123,15 +123,15 @@ class Command(BaseCommand):
     def _report(self, installed: Installed, *, creates: bool) -> None:
         """Check the installation and print the result; on a failure the hook stays installed, and its pushes wait."""
         settings = installed.read_settings()
-        findings: list[Finding] = [create(settings)] if creates else []
-        findings.append(check(settings))
-        for finding in findings:
-            if finding.works:
-                self.stdout.write(f"Checked   {finding.sentence}")
+        results: list[CheckResult] = [create(settings)] if creates else []
+        results.append(check(settings))
+        for result in results:
+            if result.is_ok:
+                self.stdout.write(f"Checked   {result.message}")
             else:
-                self.stderr.write(f"Warning   {finding.sentence}")
+                self.stderr.write(f"Warning   {result.message}")
 
-    def _say(self, sentence: str) -> None:
+    def _print(self, sentence: str) -> None:
         """Print one line for the pusher, which may have disconnected already."""
         try:
             self.stderr.write(f"hookhub: {' '.join(sentence.split())}")

@@ -16,7 +16,7 @@ def size_of(data: dict[str, Any]) -> int:
     return len(json.dumps(data)) + len(", ")
 
 
-def trimmed(commit: dict[str, Any]) -> dict[str, Any]:
+def truncate_paths(commit: dict[str, Any]) -> dict[str, Any]:
     """Halve a commit's lists of paths until it is within ``MAX_COMMIT_BYTES``, and set ``truncated`` if any was cut."""
     keep = max(len(commit[name]) for name in ("added", "removed", "modified"))
     while size_of(commit) > MAX_COMMIT_BYTES and keep:
@@ -26,12 +26,13 @@ def trimmed(commit: dict[str, Any]) -> dict[str, Any]:
     return commit
 
 
-def fitting(newest: Iterable[dict[str, Any]], *, room: int) -> list[dict[str, Any]]:
-    """Return the newest commits that fit into ``room`` bytes, oldest first."""
-    kept: list[dict[str, Any]] = []
+def newest_within(newest: Iterable[dict[str, Any]], *, max_bytes: int) -> list[dict[str, Any]]:
+    """Return the newest commits that fit into ``max_bytes``, oldest first."""
+    fitting: list[dict[str, Any]] = []
+    size = 0
     for commit in newest:
-        room -= size_of(commit)
-        if room < 0:
+        size += size_of(commit)
+        if size > max_bytes:
             break
-        kept.append(commit)
-    return kept[::-1]
+        fitting.append(commit)
+    return fitting[::-1]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def become_owner_of(directory: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
+def drop_privileges(directory: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Switch a root process permanently to a directory's owner; return the environment for its child processes."""
     owner = directory.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
@@ -24,7 +24,7 @@ def become_owner_of(directory: Path, environment: Mapping[str, str]) -> Mapping[
 
 
 @contextmanager
-def acting_as_owner_of(directory: Path) -> Iterator[None]:
+def dropped_privileges(directory: Path) -> Iterator[None]:
     """Run the body of a ``with`` statement with the privileges of a directory's owner, if the process is root's."""
     owner = directory.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:

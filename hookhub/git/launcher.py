@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hookhub.git import environment as git_environment
-from hookhub.git.detaching import MAX_REPORT_BYTES, detach
+from hookhub.git.daemon import MAX_REPORT_BYTES, detach
 from hookhub.git.listing import GitFailed, list_branches
 from hookhub.git.payloads import Push, as_text
 from hookhub.git.settings import NotConfigured, read_settings
@@ -19,14 +19,14 @@ from hookhub.git.spool import Spool
 LISTING_TIMEOUT_SECONDS = 5
 
 
-def announce(
+def start_sender(
     push: Push,
     *,
     path: Path,
     git_dir: Path,
     environment: Mapping[str, str],
     foreground: bool,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
     """Record the tips of all branches and start a detached sender; raise NotConfigured if the settings are incomplete.
 
@@ -41,7 +41,7 @@ def announce(
             prefix=git_environment.ref_prefix(push.git),
             timeout_seconds=LISTING_TIMEOUT_SECONDS,
         )
-        spool.keep_refs(path, listing)
+        spool.write_refs(path, listing)
     try:
         settings = read_settings(git_dir, environment=environment)
     except NotConfigured as problem:
@@ -50,14 +50,14 @@ def announce(
     # Repository settings from this push's environment are stored with the push. Remove them from the sender's
     # environment: they do not apply to other pushes in the spool.
     common = {name: value for name, value in environment.items() if name[len("HOOKHUB_") :].lower() not in push.named}
-    report = detach(lambda: _drain(git_dir, common, api_key=settings.api_key))
+    results = detach(lambda: _drain(git_dir, common, api_key=settings.api_key))
     try:
         if foreground:
-            ready, _, _ = select.select([report], [], [], settings.budget_seconds)
-            said = as_text(os.read(report, MAX_REPORT_BYTES)) if ready else ""
-            say(said or "no response from HookHub yet; the events are queued in the spool")
+            ready, _, _ = select.select([results], [], [], settings.budget_seconds)
+            result = as_text(os.read(results, MAX_REPORT_BYTES)) if ready else ""
+            report(result or "no response from HookHub yet; the events are queued in the spool")
     finally:
-        os.close(report)
+        os.close(results)
 
 
 def _drain(git_dir: Path, environment: Mapping[str, str], *, api_key: str) -> str:
@@ -68,6 +68,6 @@ def _drain(git_dir: Path, environment: Mapping[str, str], *, api_key: str) -> st
     try:
         return str(drain(git_dir, environment=environment))
     except Exception as bug:  # noqa: BLE001 - recorded in the spool; the process has no streams.
-        said = without_key(f"{type(bug).__name__}: {bug}", api_key)
-        Spool(git_dir).record_problem(said)
-        return said
+        result = without_key(f"{type(bug).__name__}: {bug}", api_key)
+        Spool(git_dir).record_problem(result)
+        return result
