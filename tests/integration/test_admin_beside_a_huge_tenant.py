@@ -165,6 +165,8 @@ def test_every_index_of_a_log_serves_the_filters_that_it_is_declared_for(
     )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE deliveries_auditentry")
+        # So few rows would be sorted, whatever order the index has.
+        cursor.execute("SET LOCAL enable_bitmapscan = off")
     values = {
         "webhook": str(small.organization.webhooks.get().uid), "organization": "small",
         "target": "1", "actor": "1", "action": "webhook.1",
