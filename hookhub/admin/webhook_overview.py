@@ -34,7 +34,7 @@ def overview(webhook: Webhook, *, may_act: bool, now: datetime) -> dict[str, Any
         "secrets": secrets_of(webhook, now=now),
         "custom_headers": headers_of(webhook),
         "rows": [delivery_row(delivery, now=now) for delivery in latest],
-        "tests": sorted(examples.samples_for(webhook)) if able and webhook.active else [],
+        "tests": sorted(examples.by_name(webhook)) if able and webhook.active else [],
         "buttons": [(name, label) for name, label, fits in OBJECT_ACTIONS if able and fits(webhook)],
     }
 
