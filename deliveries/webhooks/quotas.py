@@ -4,6 +4,7 @@ import time
 
 from django.conf import settings
 from django.db.models import Value
+from django.template.defaultfilters import pluralize
 
 from deliveries import rates
 from deliveries.formats import Format
@@ -31,7 +32,8 @@ def require_webhook_quota(organization: Organization) -> None:
         return
     Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
     if Webhook.objects.kept().filter(organization=organization)[:limit].count() >= limit:
-        error = f"has reached its limit of {limit:,} webhooks; delete some, or ask the operator to raise the limit"
+        count = f"{limit:,} webhook{pluralize(limit)}"
+        error = f"has reached its limit of {count}; delete one, or ask the operator to raise the limit"
         raise InvalidFields({"organization": error})
 
 
@@ -50,9 +52,11 @@ def require_url_quota(
         # Query values are masked in the stored URL, so compare the decrypted URLs.
         if sum(webhook.has_url(url) for webhook in same_shown.only("uid", "stored_url", "sealed_url")) >= limit:
             where = "the organization" if repository is None else repository.name
-            error = f"limit reached: {limit:,} webhooks of {where} already have this URL; change one of them"
+            count = f"{limit:,} webhook{pluralize(limit)}"
+            error = f"limit reached: {where} already has {count} with this URL; change an existing one"
             raise InvalidFields({"url": error})
     same_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
     if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and same_host[:limit].count() >= limit:
-        error = f"limit reached: {limit:,} webhooks of all organizations use this host; ask the operator to raise it"
+        count = f"{limit:,} webhook{pluralize(limit)}"
+        error = f"limit reached: this host has {count} of all organizations; ask the operator to raise the limit"
         raise InvalidFields({"url": error})

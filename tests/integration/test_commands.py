@@ -178,7 +178,7 @@ def test_pruning_deletes_what_the_dry_run_announced(
 ) -> None:  # fmt: skip
     old_and_new(forge, sender, now=now)
     before = invariants.count_all()
-    what = f"{deliveries} deliveries with their attempts and {events} events, created before {until} UTC."
+    what = f"{deliveries} deliveries with all attempts and {events} events, created before {until} UTC."
 
     assert run("prune", "--dry-run", *options, at=now) == f"Would delete {what}\n"
     assert invariants.count_all() == before
@@ -435,7 +435,7 @@ def test_secrets_that_fernet_sealed_are_sealed_anew_and_bound_to_their_rows(
         sealed_secrets=fernet.encrypt(b'[["whsec_of_before", null]]'), sealed_headers=fernet.encrypt(b'{"A": "b"}')
     )
 
-    assert run("reencrypt_secrets").splitlines()[-1].startswith("Re-encrypted the secrets of 1 webhooks.")
+    assert run("reencrypt_secrets").splitlines()[-1].startswith("Re-encrypted the secrets of 1 webhook.")
 
     first.refresh_from_db()
     assert [secret.text for secret in vault.secrets_of(first)] == ["whsec_of_before"]

@@ -100,7 +100,7 @@ def test_what_arrives_is_shown_with_its_verdict(
     assert (told["method"], told["path"], told["type"]) == ("POST", "/hook", "push")
     assert (told["delivery"], told["verdict"], told["answered"]) == (sent.get("webhook-id"), verdict, "200")
     assert told["body"] == BODY.decode()
-    assert tally == f"1 requests for 1 deliveries, 1 × {verdict}, 1 × 200"
+    assert tally == f"1 request for 1 delivery, 1 × {verdict}, 1 × 200"
 
 
 def test_for_people_it_is_one_line_and_the_body_laid_out(session: requests.Session) -> None:
@@ -210,7 +210,7 @@ def test_ctrl_c_ends_with_a_tally(session: requests.Session) -> None:
         _, complaints = listener.communicate(timeout=60)
 
     assert listener.returncode == 0
-    assert complaints.strip() == "1 requests for 0 deliveries, 1 × signature ok, 1 × no response (--hang)"
+    assert complaints.strip() == "1 request for 0 deliveries, 1 × signature ok, 1 × no response (--hang)"
 
 
 def test_a_port_that_is_taken_is_said_plainly() -> None:

@@ -330,9 +330,9 @@ def test_a_url_has_so_many_webhooks_in_each_scope(
     make()
     moving = make("http://127.0.0.1:9999/other")
 
-    with pytest.raises(InvalidFields, match="limit reached: 1 webhooks of the organization already have this URL"):
+    with pytest.raises(InvalidFields, match="limit reached: the organization already has 1 webhook with this URL"):
         make()
-    with pytest.raises(InvalidFields, match="already have this URL"):
+    with pytest.raises(InvalidFields, match="already has 1 webhook with this URL"):
         changing.change(moving.pk, {"url": "http://127.0.0.1:9999/"}, now=now)
 
     make(repository=repository)
@@ -346,7 +346,7 @@ def test_a_host_has_so_many_webhooks_over_all_organizations(make: Any, settings:
     make("http://127.0.0.1:9999/a")
     make("https://127.0.0.1:8443?b", organization=Organization.objects.create(slug="other"))
 
-    with pytest.raises(InvalidFields, match="2 webhooks of all organizations use this host"):
+    with pytest.raises(InvalidFields, match="this host has 2 webhooks of all organizations"):
         make("http://127.0.0.1:9998/c", organization=Organization.objects.create(slug="third"))
 
     make("http://[::1]:9999/")

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
+from django.template.defaultfilters import pluralize
 
 from deliveries import shutdown
 from deliveries.db.sql import prefer_indexes
@@ -25,4 +26,5 @@ class Command(BaseCommand):
         prefer_indexes()
         done = run_until_idle(timedelta(days=1))
         if not options["quiet"]:
-            self.stdout.write(f"{done.events} events fanned out, {done.attempts} attempts made.")
+            events = f"{done.events} event{pluralize(done.events)} fanned out"
+            self.stdout.write(f"{events}, {done.attempts} attempt{pluralize(done.attempts)} made.")

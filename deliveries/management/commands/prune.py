@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from deliveries import audit
@@ -38,7 +39,10 @@ class Command(BaseCommand):
         """Report what will be deleted and delete it."""
         horizon = timezone.now() - retention_of(options["older_than"])
         deliveries, events = count_old(horizon)
-        what = f"{deliveries:,} deliveries with their attempts and {events:,} events"
+        what = (
+            f"{deliveries:,} deliver{pluralize(deliveries, 'y,ies')} with all attempts "
+            f"and {events:,} event{pluralize(events)}"
+        )
         until = f"created before {horizon:%Y-%m-%d %H:%M} UTC"
         if options["dry_run"]:
             self.stdout.write(f"Would delete {what}, {until}.")

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
+from django.template.defaultfilters import pluralize
 from django.utils import timezone
 
 from deliveries import audit, vault
@@ -29,7 +30,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Check that all secrets can be decrypted, and re-encrypt them."""
         total = Webhook.objects.kept().count()
-        self._print(f"Checking that the secrets of {total:,} webhooks can be decrypted.")
+        self._print(f"Checking that the secrets of {total:,} webhook{pluralize(total)} can be decrypted.")
         try:
             if problems := find_unreadable(total):
                 raise CommandError(f"Nothing was changed: {' '.join(problems)}")
@@ -45,9 +46,8 @@ class Command(BaseCommand):
             ) from error
         except ValueError as error:
             raise CommandError(f"HOOKHUB_ENCRYPTION_KEYS contains an invalid key: {error}") from error
-        self._print(
-            self.style.SUCCESS(f"Re-encrypted the secrets of {done:,} webhooks. Only the first key is needed now.")
-        )
+        count = f"{done:,} webhook{pluralize(done)}"
+        self._print(self.style.SUCCESS(f"Re-encrypted the secrets of {count}. Only the first key is needed now."))
 
     def _reencrypt(self, total: int) -> int:
         """Re-encrypt all webhooks, reporting progress; return how many were not in the current form yet."""

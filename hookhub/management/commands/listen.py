@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.template.defaultfilters import pluralize
 
 from hookhub.management import secret_files
 from hookhub.receiving import FORMATS, VerificationFailed, verify
@@ -74,7 +75,9 @@ class Receiver:
     def tally(self) -> str:
         """Return a summary in one line."""
         with self._lock:
-            counts = [f"{sum(self.answers.values())} requests for {len(self.seen)} deliveries"]
+            requests, deliveries = sum(self.answers.values()), len(self.seen)
+            of_each = f"for {deliveries} deliver{pluralize(deliveries, 'y,ies')}"
+            counts = [f"{requests} request{pluralize(requests)} {of_each}"]
             counts += [f"{count} × {what}" for what, count in (*self.verdicts.items(), *self.answers.items())]
             return ", ".join(counts)
 
