@@ -2,7 +2,7 @@
 
 import logging
 from datetime import datetime
-from smtplib import SMTPException
+from functools import partial
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -12,31 +12,31 @@ from django.template.loader import render_to_string
 
 from deliveries.plain_text import on_one_line
 from hookhub.models import ApiKey, Membership
-from hookhub.notifications.webhooks import BATCH, REFUSED
+from hookhub.notifications.mailer import BATCH, Mailer, Outcome
 
 log = logging.getLogger("hookhub.notices")
+
+
+_mailer = Mailer("API key")
 
 
 def warn_of_expiring_keys(*, now: datetime) -> int:
     """E-mail the owners of keys that expire within HOOKHUB_KEY_EXPIRY_WARNING; return how many keys were handled.
 
-    What cannot be sent is retried at the next tick. A key that expired before any e-mail was sent is included.
+    What cannot be sent is retried at a later tick. A key that expired before any e-mail was sent is included.
     """
     soon = now + settings.HOOKHUB_KEY_EXPIRY_WARNING
     keys = ApiKey.objects.filter(revoked_at=None, expiry_warned_at=None, expires_at__lte=soon)
+    keys = keys.exclude(pk__in=_mailer.deferred(now=now)).select_related("organization")
     warned = 0
-    for key in keys.select_related("organization").order_by("expires_at")[:BATCH]:
-        try:
-            _write_to(recipients_of(key), key)
-        except REFUSED:
-            # A retry would be rejected too, and later e-mails must not wait for it.
-            log.exception("The mail server rejected the e-mail about API key %s", key.key_id)
-        except (SMTPException, OSError) as error:
-            log.warning("Could not send the e-mail about API key %s; will retry: %s", key.key_id, error)
+    for key in keys.order_by("expires_at")[:BATCH]:
+        write = partial(_write_to, recipients_of(key), key)
+        outcome = _mailer.send(write, key=key.pk, about=key.key_id, now=now)
+        if outcome is Outcome.UNAVAILABLE:
             break
-        # Only if the expiry is unchanged: a new one gets its own e-mail.
-        same = ApiKey.objects.filter(pk=key.pk, expires_at=key.expires_at)
-        warned += same.update(expiry_warned_at=now)
+        if outcome is not Outcome.DEFERRED:
+            # Only if the expiry is unchanged: a new one gets its own e-mail.
+            warned += ApiKey.objects.filter(pk=key.pk, expires_at=key.expires_at).update(expiry_warned_at=now)
     return warned
 
 

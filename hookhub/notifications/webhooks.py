@@ -2,7 +2,7 @@
 
 import logging
 from datetime import datetime
-from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPSenderRefused
+from functools import partial
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -11,34 +11,30 @@ from django.template.loader import render_to_string
 from deliveries.models import Webhook
 from deliveries.plain_text import on_one_line
 from hookhub.models import Membership
+from hookhub.notifications.mailer import BATCH, Mailer, Outcome
 
 log = logging.getLogger("hookhub.notices")
 
-REFUSED = (SMTPRecipientsRefused, SMTPSenderRefused, SMTPDataError)
-# E-mails per tick: a slow mail server must not block the scheduler for long.
-BATCH = 10
+_mailer = Mailer("webhook")
 
 
 def notify_owners(*, now: datetime) -> int:
     """E-mail the owners of newly disabled webhooks; return how many webhooks were handled.
 
-    What cannot be sent is retried at the next tick.
+    What cannot be sent is retried at a later tick.
     """
-    unnotified = (
-        Webhook.objects.kept().filter(disabled_at__isnull=False, owner_told_at=None).select_related("organization")
-    )
+    unnotified = Webhook.objects.kept().filter(disabled_at__isnull=False, owner_told_at=None)
+    unnotified = unnotified.exclude(pk__in=_mailer.deferred(now=now)).select_related("organization")
     notified = 0
     for webhook in unnotified.order_by("disabled_at")[:BATCH]:
-        try:
-            _write_to(owners_of(webhook), webhook)
-        except REFUSED:
-            # A retry would be rejected too, and later e-mails must not wait for it.
-            log.exception("The mail server rejected the e-mail about webhook %s", webhook.uid)
-        except (SMTPException, OSError) as error:
-            log.warning("Could not send the e-mail about webhook %s; will retry: %s", webhook.uid, error)
+        write = partial(_write_to, owners_of(webhook), webhook)
+        outcome = _mailer.send(write, key=webhook.pk, about=webhook.uid, now=now)
+        if outcome is Outcome.UNAVAILABLE:
             break
-        # Only if the webhook has not been enabled and disabled again meanwhile: that needs another e-mail.
-        notified += Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at).update(owner_told_at=now)
+        if outcome is not Outcome.DEFERRED:
+            # Only if the webhook has not been enabled and disabled again meanwhile: that needs another e-mail.
+            same = Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at)
+            notified += same.update(owner_told_at=now)
     return notified
 
 

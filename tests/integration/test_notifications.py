@@ -1,7 +1,7 @@
 """E-mails to owners: one for each disabling, retried until it was sent."""
 
 from datetime import datetime, timedelta
-from smtplib import SMTPException
+from smtplib import SMTPDataError, SMTPException, SMTPRecipientsRefused, SMTPSenderRefused
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from deliveries import pipeline
 from deliveries.models import Webhook
 from deliveries.webhooks import lifecycle
 from hookhub.models import Membership
-from hookhub.notifications.webhooks import BATCH, notify_owners
+from hookhub.notifications.mailer import BATCH, GIVE_UP_AFTER, RETRY_AFTER, Mailer, Outcome
+from hookhub.notifications.webhooks import notify_owners
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
@@ -96,6 +97,70 @@ def test_a_letter_that_cannot_be_sent_is_tried_again(
 
     assert notify_owners(now=now + timedelta(minutes=1)) == 1
     assert len(mail.outbox) == 1
+
+
+GREYLISTED = SMTPRecipientsRefused({"olga@acme.example": (450, b"greylisted"), "otto@acme.example": (550, b"gone")})
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (SMTPDataError(451, b"try again later"), Outcome.DEFERRED),
+        (SMTPDataError(554, b"spam"), Outcome.REJECTED),
+        (SMTPSenderRefused(452, b"full", "hub@example.com"), Outcome.DEFERRED),
+        (SMTPSenderRefused(550, b"no", "hub@example.com"), Outcome.REJECTED),
+        (GREYLISTED, Outcome.DEFERRED),
+        (SMTPRecipientsRefused({"olga@acme.example": (550, b"gone")}), Outcome.REJECTED),
+        (SMTPException("busy"), Outcome.UNAVAILABLE),
+        (TimeoutError("slow"), Outcome.UNAVAILABLE),
+    ],
+    ids=repr,
+)
+def test_a_4xx_code_is_temporary_and_a_5xx_code_is_final(error: Exception, outcome: Outcome, now: datetime) -> None:
+    def refuse() -> None:
+        raise error
+
+    assert Mailer("webhook").send(refuse, key=1, about="x", now=now) is outcome
+
+
+def test_an_email_rejected_for_now_is_tried_again_every_few_minutes_and_blocks_no_other(
+    forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member(forge, "olga")
+    fail(forge.webhook(now=now, name="first"), now=now - timedelta(seconds=1))
+    fail(forge.webhook(now=now, name="second"), now=now)
+    send, tried = EmailBackend.send_messages, []
+
+    def refuse_first(self: EmailBackend, messages: Any) -> int:
+        tried.append(messages[0])
+        if "first" in messages[0].body:
+            raise GREYLISTED
+        return send(self, messages)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EmailBackend, "send_messages", refuse_first)
+        assert [notify_owners(now=now + timedelta(seconds=second)) for second in range(3)] == [1, 0, 0]
+        assert len(tried) == 2
+        assert notify_owners(now=now + RETRY_AFTER) == 0
+        assert len(tried) == 3
+
+    assert notify_owners(now=now + 2 * RETRY_AFTER) == 1
+    assert ["first" in letter.body for letter in mail.outbox] == [False, True]
+
+
+def test_an_email_rejected_for_a_day_is_given_up(now: datetime) -> None:
+    mailer = Mailer("webhook")
+
+    def refuse() -> None:
+        raise SMTPDataError(452, b"mailbox full")
+
+    times = [now, now + GIVE_UP_AFTER - timedelta(seconds=1), now + GIVE_UP_AFTER]
+    assert [mailer.send(refuse, key=1, about="x", now=at) for at in times] == [
+        Outcome.DEFERRED,
+        Outcome.DEFERRED,
+        Outcome.REJECTED,
+    ]
+    assert mailer.deferred(now=now) == []
 
 
 def test_nobody_to_tell_is_told_once_in_the_log(forge: Forge, now: datetime, caplog: pytest.LogCaptureFixture) -> None:
