@@ -1,4 +1,4 @@
-"""Validation of names and descriptions: one line, because they reach e-mail subjects, logs, headers and terminals."""
+"""Text for logs, headers, e-mails, pages and terminals: names on one line, and untrusted bytes made printable."""
 
 import unicodedata
 
@@ -37,6 +37,19 @@ def validate(text: str) -> None:
 def on_one_line(text: str) -> str:
     """Return a text on one line, for texts stored before they were validated; refused characters become spaces."""
     return " ".join("".join(" " if _is_refused(letter) else letter for letter in text).split())
+
+
+def printable(raw: bytes | str) -> str:
+    r"""Return untrusted bytes as text with nothing hidden in it.
+
+    Invalid UTF-8, control characters and characters that reorder a line become escapes such as ``\x00``; line breaks
+    and tabs stay.
+    """
+    text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
+    return "".join(
+        mark if mark.isprintable() or mark in "\n\t" else mark.encode("unicode_escape").decode()
+        for mark in text.replace("\r\n", "\n")
+    )
 
 
 def _is_refused(letter: str) -> bool:

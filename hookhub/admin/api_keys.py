@@ -25,14 +25,14 @@ from hookhub.http import authentication
 from hookhub.models import ApiKey, Scope
 
 
-class UseFilter(filters.LogFilter):
+class KeyStatusFilter(filters.LogFilter):
     title = "status"
     parameter_name = "use"
     options: ClassVar = {"valid": "Active", "unused": "Never used", "expired": "Expired", "revoked": "Revoked"}
 
     def narrow(self, rows: QuerySet[Any], value: str) -> QuerySet[Any]:
         has_expired = Q(expires_at__lte=timezone.now())
-        match filters.known(value, self.options):
+        match filters.require_known(value, self.options):
             case "valid":
                 return rows.filter(revoked_at=None).exclude(has_expired)
             case "unused":
@@ -48,7 +48,7 @@ class ApiKeyAdmin(Audited, ObjectActions, Undeletable):
     view_scope = change_scope = Scope.MASTER
     form = ApiKeyForm
     list_display = ("key", "organization", "scope", "condition", "expires", "last_used", "created")
-    list_filter = (UseFilter, "scope", filters.OrganizationFilter)
+    list_filter = (KeyStatusFilter, "scope", filters.OrganizationFilter)
     list_select_related = ("organization",)
     search_fields = ("name", "key_id")
     ordering = ("-id",)

@@ -11,14 +11,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries.models import AuditEntry
+from deliveries.plain_text import printable
 from hookhub.admin import filters
-from hookhub.admin.formatting import printable, when
+from hookhub.admin.formatting import timestamp, when
 from hookhub.admin.logs import LogAdmin, LogIndex
-from hookhub.admin.presenters import moment
 from hookhub.models import Scope
 
 
-class ActionFilter(filters.TypedFilter):
+class ActionFilter(filters.TextFilter):
     title = "action"
     parameter_name = "action"
     placeholder = "webhook.updated"
@@ -27,7 +27,7 @@ class ActionFilter(filters.TypedFilter):
         return rows.filter(action=value.strip())
 
 
-class ActorFilter(filters.TypedFilter):
+class ActorFilter(filters.TextFilter):
     title = "actor"
     parameter_name = "actor"
     placeholder = "username, key ID or command"
@@ -36,7 +36,7 @@ class ActorFilter(filters.TypedFilter):
         return rows.filter(actor_id=value.strip())
 
 
-class TargetFilter(filters.TypedFilter):
+class TargetFilter(filters.TextFilter):
     title = "target"
     parameter_name = "target"
     placeholder = "ID"
@@ -103,7 +103,7 @@ class AuditAdmin(LogAdmin):
             ("Target", f"{entry.target_kind} {printable(entry.target_label)}"),
             ("Target ID", printable(entry.target_id) or "–"),
             ("Organization", entry.organization_slug or "–"),
-            ("Recorded", moment(entry.recorded_at, now=timezone.now())),
+            ("Recorded", timestamp(entry.recorded_at, now=timezone.now())),
         ]
         before, after = (None if text is None else indented(text) for text in (entry.before, entry.after))
         return self.show(request, "hookhub/admin/audit_entry.html", entry, facts=facts, before=before, after=after)

@@ -40,7 +40,17 @@ SCHEDULED_ORDER = Order(("due_at", "id"), descending=False)
 @admin.register(Delivery)
 class DeliveryAdmin(ObjectActions, LogAdmin):
     organization_path = "organization"
-    list_display = ("delivery", "shown_state", "event_type", "to", "scope", "tries", "last_answer", "due", "created")
+    list_display = (
+        "delivery",
+        "state_label",
+        "event_type",
+        "webhook_link",
+        "scope",
+        "attempts",
+        "http_status",
+        "next_attempt",
+        "created",
+    )
     list_filter = (
         filters.StateFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,
         filters.OrganizationFilter, filters.TypeFilter,
@@ -72,11 +82,11 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         return format_html('<code class="hh-id">{}</code>', obj.id)
 
     @admin.display(description="State")
-    def shown_state(self, obj: Delivery) -> SafeString:
+    def state_label(self, obj: Delivery) -> SafeString:
         return state_badge(obj.state, obj.get_state_display())
 
     @admin.display(description="Webhook")
-    def to(self, obj: Delivery) -> SafeString:
+    def webhook_link(self, obj: Delivery) -> SafeString:
         return format_html('<a class="hh-cut" href="{}">{}</a>', page_of(obj.webhook), str(obj.webhook))
 
     @admin.display(description="Organization / repository")
@@ -84,15 +94,15 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
         return obj.repository.full_name if obj.repository else obj.organization.slug
 
     @admin.display(description="Attempts")
-    def tries(self, obj: Delivery) -> int:
+    def attempts(self, obj: Delivery) -> int:
         return obj.attempts_made
 
     @admin.display(description="HTTP status", empty_value="–")
-    def last_answer(self, obj: Delivery) -> int | None:
+    def http_status(self, obj: Delivery) -> int | None:
         return obj.last_status
 
     @admin.display(description="Next attempt")
-    def due(self, obj: Delivery) -> SafeString | str:
+    def next_attempt(self, obj: Delivery) -> SafeString | str:
         return when(obj.due_at, now=timezone.now())
 
     @admin.display(description="Created")
@@ -170,7 +180,7 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
 @admin.register(Attempt)
 class AttemptAdmin(LogAdmin):
     organization_path = "webhook__organization"
-    list_display = ("attempt", "shown_outcome", "answer", "url_tried", "took", "started")
+    list_display = ("attempt", "outcome_label", "http_status", "tried_url", "duration_text", "started")
     list_filter = (
         filters.OutcomeFilter, filters.PeriodFilter, filters.AfterFilter, filters.BeforeFilter, filters.WebhookFilter,
     )  # fmt: skip
@@ -194,19 +204,19 @@ class AttemptAdmin(LogAdmin):
         return format_html('<code class="hh-id">{}</code> <b>#{}</b>', obj.delivery_id, obj.number)
 
     @admin.display(description="Outcome")
-    def shown_outcome(self, obj: Attempt) -> SafeString:
+    def outcome_label(self, obj: Attempt) -> SafeString:
         return state_badge(obj.outcome, obj.get_outcome_display())
 
     @admin.display(description="HTTP status", empty_value="–")
-    def answer(self, obj: Attempt) -> int | None:
+    def http_status(self, obj: Attempt) -> int | None:
         return obj.status
 
     @admin.display(description="URL")
-    def url_tried(self, obj: Attempt) -> SafeString:
+    def tried_url(self, obj: Attempt) -> SafeString:
         return format_html('<span class="hh-cut">{}</span>', obj.url)
 
     @admin.display(description="Duration", empty_value="–")
-    def took(self, obj: Attempt) -> str | None:
+    def duration_text(self, obj: Attempt) -> str | None:
         return None if obj.duration is None else span(obj.duration)
 
     @admin.display(description="Started")

@@ -11,8 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from deliveries.models import Delivery, Event, is_pending
+from deliveries.plain_text import printable
 from hookhub.admin import filters
-from hookhub.admin.formatting import badge, printable, when
+from hookhub.admin.formatting import badge, timestamp, when
 from hookhub.admin.logs import LogAdmin, LogIndex
 from hookhub.admin.presenters import (
     ATTEMPTS_SHOWN,
@@ -20,7 +21,6 @@ from hookhub.admin.presenters import (
     WITH_REPOSITORY,
     WITH_WEBHOOK,
     delivery_row,
-    moment,
     payload_context,
 )
 
@@ -81,8 +81,8 @@ class EventAdmin(LogAdmin):
             ("Event type", event.type),
             ("Organization", event.organization.slug),
             ("Repository", event.repository.full_name if event.repository else "–"),
-            ("Occurred", moment(event.occurred_at, now=now)),
-            ("Accepted", moment(event.accepted_at, now=now)),
+            ("Occurred", timestamp(event.occurred_at, now=now)),
+            ("Accepted", timestamp(event.accepted_at, now=now)),
             ("Fan-out", "Pending" if vars(event)["is_pending"] else "Done"),
             ("Idempotency key", printable(event.idempotency_key or "–")),
             ("Matches subscriptions to", ", ".join(event.topics)),

@@ -75,7 +75,7 @@ class StateFilter(LogFilter):
             return rows.filter(state="pending", line__gt=Delivery.Line.NONE)
         if value == "later":
             return rows.filter(state="pending", line=Delivery.Line.NONE)
-        return rows.filter(state=known(value, self.options))
+        return rows.filter(state=require_known(value, self.options))
 
 
 class OutcomeFilter(LogFilter):
@@ -84,7 +84,7 @@ class OutcomeFilter(LogFilter):
     options: ClassVar = {outcome.value: capfirst(outcome.label) for outcome in Attempt.Outcome}
 
     def narrow(self, rows: Rows, value: str) -> Rows:
-        return rows.filter(outcome=known(value, self.options))
+        return rows.filter(outcome=require_known(value, self.options))
 
 
 class PeriodFilter(LogFilter):
@@ -93,7 +93,7 @@ class PeriodFilter(LogFilter):
     options: ClassVar = {word: text for word, (text, _) in PERIODS.items()}
 
     def narrow(self, rows: Rows, value: str) -> Rows:
-        _, length = PERIODS[known(value, self.options)]
+        _, length = PERIODS[require_known(value, self.options)]
         return rows.filter(id__gte=first_id_at(timezone.now() - length))
 
 
@@ -120,7 +120,7 @@ class ConditionFilter(LogFilter):
             "disabled": Q(disabled_at__isnull=False),
             "deleted": Q(deleted_at__isnull=False),
         }
-        return rows.filter(conditions[known(value, self.options)])
+        return rows.filter(conditions[require_known(value, self.options)])
 
 
 class FormatFilter(LogFilter):
@@ -129,13 +129,13 @@ class FormatFilter(LogFilter):
     options: ClassVar = dict(formats.choices())
 
     def narrow(self, rows: Rows, value: str) -> Rows:
-        return rows.filter(format=known(value, self.options))
+        return rows.filter(format=require_known(value, self.options))
 
 
-class TypedFilter(LogFilter):
+class TextFilter(LogFilter):
     """A filter with a text field, which needs no list of all values."""
 
-    template = "hookhub/admin/typed_filter.html"
+    template = "hookhub/admin/text_filter.html"
     placeholder = ""
     input_type = "text"
 
@@ -156,7 +156,7 @@ class TypedFilter(LogFilter):
         }
 
 
-class OrganizationFilter(TypedFilter):
+class OrganizationFilter(TextFilter):
     title = "organization"
     parameter_name = "organization"
     placeholder = "slug"
@@ -169,7 +169,7 @@ class OrganizationFilter(TypedFilter):
         return rows.filter(organization_id=found)
 
 
-class WebhookFilter(TypedFilter):
+class WebhookFilter(TextFilter):
     title = "webhook"
     parameter_name = "webhook"
     placeholder = "ID"
@@ -182,7 +182,7 @@ class WebhookFilter(TypedFilter):
         return rows.filter(webhook_id=found)
 
 
-class TypeFilter(TypedFilter):
+class TypeFilter(TextFilter):
     """Filters by exact event type; ``column`` is the table's column."""
 
     title = "event type"
@@ -198,7 +198,7 @@ class TypeOfEventFilter(TypeFilter):
     column = "type"
 
 
-class TimeFilter(TypedFilter):
+class TimeFilter(TextFilter):
     """Filters by creation time, which is the prefix of an id."""
 
     input_type = "datetime-local"
@@ -232,7 +232,7 @@ class BeforeFilter(TimeFilter):
 TIMES = {PeriodFilter.parameter_name, AfterFilter.parameter_name, BeforeFilter.parameter_name}
 
 
-def known(value: str, options: dict[str, str]) -> str:
+def require_known(value: str, options: dict[str, str]) -> str:
     """Return ``value`` if it is one of the options; raise ValueError otherwise."""
     if value not in options:
         raise ValueError(f"must be one of: {', '.join(options)}")

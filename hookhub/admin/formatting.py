@@ -60,6 +60,11 @@ def exact(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def timestamp(moment: datetime | None, *, now: datetime) -> SafeString | str:
+    """Return a time, absolute and relative; a dash for None."""
+    return "–" if moment is None else format_html("{} <small>({})</small>", exact(moment), relative(moment, now=now))
+
+
 def badge(text: str, tone: str) -> SafeString:
     """Return a colored label; its tone is good, bad, warning, waiting, busy or quiet."""
     return format_html('<span class="hh-badge hh-{}">{}</span>', tone, text)
@@ -85,19 +90,6 @@ def deliveries(count: int) -> str:
     return f"{count:,} deliver{pluralize(count, 'y,ies')}"
 
 
-def printable(raw: bytes | str) -> str:
-    r"""Return untrusted bytes as text with nothing hidden in it.
-
-    Invalid UTF-8, control characters and characters that reorder a line become escapes such as ``\x00``; line breaks
-    and tabs stay.
-    """
-    text = raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-    return "".join(
-        mark if mark.isprintable() or mark in "\n\t" else mark.encode("unicode_escape").decode()
-        for mark in text.replace("\r\n", "\n")
-    )
-
-
 def pretty(raw: bytes) -> str | None:
     """Return JSON with indentation, or None if it cannot be parsed; the notation of numbers may change."""
     try:
@@ -106,6 +98,6 @@ def pretty(raw: bytes) -> str | None:
         return None
 
 
-def beginning(text: str) -> tuple[str, bool]:
+def truncated(text: str) -> tuple[str, bool]:
     """Return as much of a text as one page shows, and whether it was cut."""
     return text[:MAX_SHOWN], len(text) > MAX_SHOWN

@@ -6,12 +6,12 @@ from django.conf import settings
 from django.db.models import Prefetch
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
+from deliveries.plain_text import printable
 from hookhub.admin.base import page_of
-from hookhub.admin.formatting import beginning, exact, pretty, printable, relative, span, state_badge, when
+from hookhub.admin.formatting import exact, pretty, span, state_badge, timestamp, truncated, when
 
 # A delivery that was redelivered a thousand times has as many attempts; its page shows the latest.
 ATTEMPTS_SHOWN = 100
@@ -26,11 +26,6 @@ WITH_REPOSITORY = Prefetch(
 )
 
 
-def moment(at: datetime | None, *, now: datetime) -> SafeString | str:
-    """Return a time as text, absolute and relative; a dash for None."""
-    return "–" if at is None else format_html("{} <small>({})</small>", exact(at), relative(at, now=now))
-
-
 def delivery_facts(delivery: Delivery, webhook: Webhook, *, now: datetime) -> list[tuple[str, object]]:
     """Return the facts on a delivery's page as (title, value) pairs."""
     facts: list[tuple[str, object]] = [
@@ -40,16 +35,16 @@ def delivery_facts(delivery: Delivery, webhook: Webhook, *, now: datetime) -> li
         ("Organization", webhook.organization.slug),
         ("Repository", delivery.repository.full_name if delivery.repository else "–"),
         ("Format", webhook.get_format_display()),
-        ("Created", moment(delivery.created_at, now=now)),
-        ("Next attempt", moment(delivery.due_at, now=now)),
-        ("Finished", moment(delivery.finished_at, now=now)),
+        ("Created", timestamp(delivery.created_at, now=now)),
+        ("Next attempt", timestamp(delivery.due_at, now=now)),
+        ("Finished", timestamp(delivery.finished_at, now=now)),
         ("Ending", capfirst(delivery.get_ending_display() or "–")),
         ("Attempts", delivery.attempts_made),
         ("Failures in the current schedule", delivery.failures),
         ("Redeliveries", delivery.redeliveries),
     ]  # fmt: skip
     if delivery.leased_until is not None:
-        facts.append(("Leased until", moment(delivery.leased_until, now=now)))
+        facts.append(("Leased until", timestamp(delivery.leased_until, now=now)))
     if delivery.lease_losses:
         facts.append(("Lost leases", delivery.lease_losses))
     return facts
@@ -82,8 +77,8 @@ def payload_context(event: Event | None) -> dict[str, object] | None:
         return None
     raw = bytes(event.payload)
     set_out = pretty(raw)
-    for_reading, was_long = beginning(printable(set_out)) if set_out is not None else ("", False)
-    as_it_is, is_long = beginning(printable(raw))
+    for_reading, was_long = truncated(printable(set_out)) if set_out is not None else ("", False)
+    as_it_is, is_long = truncated(printable(raw))
     return {
         "pretty": for_reading,
         "raw": as_it_is,

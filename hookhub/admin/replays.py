@@ -10,16 +10,16 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from hookhub.admin import filters
-from hookhub.admin.formatting import state_badge, when
+from hookhub.admin.formatting import state_badge, timestamp, when
 from hookhub.admin.logs import LogAdmin
-from hookhub.admin.presenters import WITH_ORGANIZATION, moment
+from hookhub.admin.presenters import WITH_ORGANIZATION
 from hookhub.models import Replay
 
 
 @admin.register(Replay)
 class ReplayAdmin(LogAdmin):
     organization_path = "organization"
-    list_display = ("replay", "organization", "shown_state", "progress", "redelivered", "created")
+    list_display = ("replay", "organization", "state_label", "progress", "redelivered", "created")
     list_filter = (filters.OrganizationFilter,)
     columns = ("id", "organization_id", "state", "total", "examined", "redelivered", "created_at")
     prefetches = (WITH_ORGANIZATION,)
@@ -29,7 +29,7 @@ class ReplayAdmin(LogAdmin):
         return format_html('<code class="hh-id">{}</code>', obj.id)
 
     @admin.display(description="State")
-    def shown_state(self, obj: Replay) -> SafeString:
+    def state_label(self, obj: Replay) -> SafeString:
         return state_badge(obj.state, obj.get_state_display())
 
     @admin.display(description="Progress")
@@ -57,8 +57,8 @@ class ReplayAdmin(LogAdmin):
             ("Organization", replay.organization.slug),
             ("Progress", self.progress(replay)),
             ("Redelivered", replay.redelivered),
-            ("Created", moment(replay.created_at, now=now)),
-            ("Finished", moment(replay.finished_at, now=now)),
+            ("Created", timestamp(replay.created_at, now=now)),
+            ("Finished", timestamp(replay.finished_at, now=now)),
         ]
         selection = json.dumps(replay.asked, indent=2, ensure_ascii=False)
         return self.show(request, "hookhub/admin/replay.html", replay, facts=facts, selection=selection)

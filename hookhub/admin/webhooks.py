@@ -41,7 +41,7 @@ class WebhookAdmin(PluralTitle, WebhookActions):
         "organization",
         "repository",
         "wire_format",
-        "asks_for",
+        "event_types",
         "last_delivery",
         "failures",
     )
@@ -94,7 +94,7 @@ class WebhookAdmin(PluralTitle, WebhookActions):
         return obj.get_format_display()
 
     @admin.display(description="Events")
-    def asks_for(self, obj: Webhook) -> str:
+    def event_types(self, obj: Webhook) -> str:
         shown = ", ".join(obj.events[:3])
         return f"{shown} and {len(obj.events) - 3} more" if len(obj.events) > 3 else shown
 

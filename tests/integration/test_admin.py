@@ -19,6 +19,7 @@ from deliveries import pipeline, redelivery, vault
 from deliveries.db import sql
 from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.pipeline import claiming
+from deliveries.plain_text import printable
 from deliveries.redelivery import Selection
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
@@ -26,7 +27,7 @@ from deliveries.workers import Heartbeat
 from hookhub import replays
 from hookhub.admin import keyset
 from hookhub.admin.deliveries import DeliveryAdmin
-from hookhub.admin.formatting import pretty, printable, relative, span
+from hookhub.admin.formatting import pretty, relative, span
 from hookhub.admin.keyset import Order, read_page
 from hookhub.models import ApiKey, Membership, Scope, digest
 from tests.api import Caller

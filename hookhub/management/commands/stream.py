@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from deliveries import audit
 from deliveries.audit import Target
-from hookhub.admin.formatting import printable
+from deliveries.plain_text import printable
 from hookhub.publishing.redis_stream import dead_letters
 from hookhub.publishing.redis_stream.consumer import connect
 from hookhub.publishing.redis_stream.dead_letters import Counts, DeadLetter
