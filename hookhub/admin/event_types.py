@@ -1,9 +1,7 @@
 """The admin's pages of registered event types."""
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
@@ -13,47 +11,9 @@ from deliveries.models import Organization
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.base import OrganizationScoped
 from hookhub.admin.filters import OrganizationFilter
+from hookhub.admin.forms.event_type import EventTypeForm
 from hookhub.event_types import registry
 from hookhub.models import OwnEventType
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[OwnEventType]
-else:
-    # Generic in the type stubs only, not at run time.
-    ModelForm = forms.ModelForm
-
-
-class EventTypeForm(ModelForm):
-    """The same fields as in the API; schema and example are JSON, and both are optional."""
-
-    class Meta:
-        model = OwnEventType
-        fields = ("organization", "type", "description", "schema", "example")
-
-    def clean(self) -> dict[str, Any]:
-        """Validate by the same rules as the API, and show each error next to its field."""
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        # Read-only fields are missing from the form, and invalid JSON can be neither validated nor stored.
-        self.submitted: dict[str, object] = {name: cleaned[name] for name in ("type", "description") if name in cleaned}
-        for name in ("schema", "example"):
-            if (value := self._read(name, cleaned.get(name))) is not None or not self.errors.get(name):
-                self.submitted[name] = value
-        try:
-            registry.validate(self.submitted, stored=None if self.instance.pk is None else self.instance)
-        except InvalidFields as error:
-            for path, message in error.errors.items():
-                field = path.partition(".")[0].partition("[")[0]
-                self.add_error(field if field in self.fields else None, f"{path}: {message}")
-        return cleaned
-
-    def _read(self, name: str, text: str | None) -> Any:
-        if not text or not text.strip():
-            return None
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            self.add_error(name, f"Enter valid JSON: {error}")
-            return None
 
 
 @admin.register(OwnEventType)

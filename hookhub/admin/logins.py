@@ -43,7 +43,7 @@ class LimitLogins:
         answered = self.get_response(request)
         attempt: Attempt | None = request.META.get("hookhub.login")
         if attempt is not None:
-            attempt.conclude(request, answered)
+            attempt.finish(request, answered)
         return answered
 
     def process_view(
@@ -70,7 +70,7 @@ class Attempt:
     """One login attempt."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self.name = host_to_resolve(request.POST.get("username", ""))
+        self.name = looked_up_name(request.POST.get("username", ""))
         self.address = address_of(request.META)
         digest = hashlib.sha256(self.name.lower().encode(errors="replace")).hexdigest()[:24]
         device = device_of(request, digest)
@@ -85,7 +85,7 @@ class Attempt:
         for policy, subject, quota in self.counted:
             rates.take(policy, subject, quota=quota, now=time.time())
 
-    def conclude(self, request: HttpRequest, answered: HttpResponse) -> None:
+    def finish(self, request: HttpRequest, answered: HttpResponse) -> None:
         """Log how the attempt ended; if it succeeded, take back its count and mark the browser as known."""
         if answered.status_code != 302 or not request.user.is_authenticated:
             log.warning("login failed: name %r, address %s", secret_text.masked(self.name), self.address)
@@ -105,7 +105,7 @@ class Attempt:
         )
 
 
-def host_to_resolve(given: str) -> str:
+def looked_up_name(given: str) -> str:
     """Return the name that Django's form looks up: stripped, normalized to NFKC, and cut if it is too long to exist.
 
     If names were counted as sent, one user's password could be tried under each Unicode spelling of the user's name.

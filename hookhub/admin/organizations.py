@@ -1,48 +1,21 @@
 """The admin's pages of organizations and their repositories."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.db import IntegrityError
-from django.db.models import Model
 from django.http import HttpRequest, HttpResponseRedirect
 
 from deliveries import names
 from deliveries.limits import LIMITS
 from deliveries.models import Organization, Repository
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import SavesChangedFieldsOnly
+from hookhub.admin.base import Undeletable
 from hookhub.admin.filters import OrganizationFilter
+from hookhub.admin.forms.named import NamedForm
 from hookhub.admin.tenancy import is_unrestricted
 from hookhub.models import Scope
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Any]
-else:
-    # Generic in the type stubs only, not at run time.
-    ModelForm = forms.ModelForm
-
-
-class Undeletable(SavesChangedFieldsOnly):
-    """Rows that cannot be deleted here: all that belongs to them would be deleted too, the log included."""
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Return False."""
-        return False
-
-
-class NamedForm(ModelForm):
-    """Rejects a name that another row has in any case, with an error next to its field."""
-
-    def _post_clean(self) -> None:
-        """Compare the name after the other fields of the instance are set."""
-        super()._post_clean()  # type: ignore[misc]  # missing from the stubs
-        row, field = self.instance, names.field_of(self.instance)
-        is_new_name = field in self.changed_data and field in self.cleaned_data
-        # A repository's name is compared within its organization, so a valid organization is needed.
-        if is_new_name and "organization" not in self.errors and (error := names.name_error(row, str(row))):
-            self.add_error(field, f"This name {error}.")
 
 
 class Named(Undeletable):

@@ -1,19 +1,14 @@
 """The form of an API key: its scope, expiry and allowed networks."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.utils import timezone
 
 from hookhub import api_keys
+from hookhub.admin.forms import ModelForm
 from hookhub.http import networks
 from hookhub.models import ApiKey
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[ApiKey]
-else:
-    # Generic in the type stubs only, not at run time.
-    ModelForm = forms.ModelForm
 
 
 class ApiKeyForm(ModelForm):

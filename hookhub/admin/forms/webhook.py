@@ -1,6 +1,6 @@
 """The form of a webhook, which validates with the same rules as the API."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 
@@ -8,12 +8,7 @@ from deliveries import formats, vault
 from deliveries.models import Organization, Webhook
 from deliveries.webhooks.changing import validate_change
 from deliveries.webhooks.fields import InvalidFields, validate
-
-if TYPE_CHECKING:
-    ModelForm = forms.ModelForm[Webhook]
-else:
-    # Generic in the type stubs only, not at run time.
-    ModelForm = forms.ModelForm
+from hookhub.admin.forms import ModelForm
 
 CONTENT_TYPES = list(
     dict.fromkeys(name for wire_format in formats.FORMATS.values() for name in wire_format.content_types)
@@ -63,15 +58,15 @@ class WebhookForm(ModelForm):
             "auto_disable": "Disable automatically after repeated failures",
         }
 
-    OWN: ClassVar = ("name", "url", "events", "format", "content_type", "verify_ssl", "auto_disable", "max_in_flight")
+    PLAIN: ClassVar = ("name", "url", "events", "format", "content_type", "verify_ssl", "auto_disable", "max_in_flight")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.is_new = self.instance.pk is None
-        self._choices("format", choices_for(self.instance))
+        self._choices("format", format_choices(self.instance))
         self._choices("content_type", [(name, name) for name in CONTENT_TYPES])
         if not self.is_new:
-            self.initial.update(as_typed(self.instance))
+            self.initial.update(initial_values(self.instance))
 
     def _choices(self, name: str, choices: list[tuple[str, str]]) -> None:
         field = self.fields.get(name)
@@ -112,7 +107,7 @@ class WebhookForm(ModelForm):
         """Return the input as ``validate`` expects it; for an existing webhook only the changed fields."""
         changed = {name for name in self.changed_data if name in cleaned}
         fields: dict[str, object] = {}
-        for name in changed & {*self.OWN, "secret"}:
+        for name in changed & {*self.PLAIN, "secret"}:
             value = cleaned[name]
             # An empty field of a new webhook means the default of the format or the organization.
             if not (self.is_new and value in {"", None}):
@@ -155,14 +150,14 @@ class WebhookForm(ModelForm):
         return headers
 
 
-def choices_for(webhook: Webhook) -> list[tuple[str, str]]:
+def format_choices(webhook: Webhook) -> list[tuple[str, str]]:
     """Return the formats to choose from, including the webhook's own if this version does not know it."""
     choices = formats.choices()
     is_known = webhook.pk is None or webhook.format in formats.FORMATS
     return choices if is_known else [*choices, (webhook.format, f"{webhook.format} (not supported by this version)")]
 
 
-def as_typed(webhook: Webhook) -> dict[str, object]:
+def initial_values(webhook: Webhook) -> dict[str, object]:
     """Return a webhook's fields as a user would type them."""
     schedule = webhook.retry_schedule
     return {
