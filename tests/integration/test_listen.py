@@ -94,13 +94,13 @@ def test_what_arrives_is_shown_with_its_verdict(
     with listening(Behaviour(secrets=secrets, as_json=True)) as (url, receiver, shown):
         answer = session.post(url, data=BODY, headers=sent)
         told = json.loads(shown.get(timeout=60))
-        tally = receiver.tally()
+        summary = receiver.summary()
 
     assert answer.status_code == 200
     assert (told["method"], told["path"], told["type"]) == ("POST", "/hook", "push")
     assert (told["delivery"], told["verdict"], told["answered"]) == (sent.get("webhook-id"), verdict, "200")
     assert told["body"] == BODY.decode()
-    assert tally == f"1 request for 1 delivery, 1 × {verdict}, 1 × 200"
+    assert summary == f"1 request for 1 delivery, 1 × {verdict}, 1 × 200"
 
 
 def test_for_people_it_is_one_line_and_the_body_laid_out(session: requests.Session) -> None:
@@ -121,10 +121,10 @@ def test_each_deliverys_first_requests_fail_when_asked_to(session: requests.Sess
         ]
         for _ in answers:
             shown.get(timeout=60)
-        tally = receiver.tally()
+        summary = receiver.summary()
 
     assert answers == [("a", 500), ("a", 500), ("b", 500), ("a", 204), ("b", 500), ("b", 204), ("a", 204)]
-    assert tally == "7 requests for 2 deliveries, 7 × no secret given, 4 × 500, 3 × 204"
+    assert summary == "7 requests for 2 deliveries, 7 × no secret given, 4 × 500, 3 × 204"
 
 
 def test_a_hanging_receiver_shows_the_request_and_never_answers(session: requests.Session) -> None:
@@ -140,7 +140,7 @@ def test_a_delay_comes_before_the_answer(session: requests.Session) -> None:
         with pytest.raises(requests.ReadTimeout):
             session.post(url, data=BODY, timeout=0.2)
 
-        assert (shown.qsize(), receiver.tally()) == (0, "0 requests for 0 deliveries")
+        assert (shown.qsize(), receiver.summary()) == (0, "0 requests for 0 deliveries")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +159,10 @@ def test_a_body_that_cannot_be_bounded_is_not_read(head: bytes) -> None:
             raw.sendall(b"POST / HTTP/1.1\r\nHost: a\r\n" + head + b"\r\n")
             answer = b"".join(iter(lambda: raw.recv(4096), b""))
         shown.get(timeout=60)
-        tally = receiver.tally()
+        summary = receiver.summary()
 
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert "1 × not read" in tally
+    assert "1 × not read" in summary
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ class Subscriber:
 
     name: str
     behaviour: dict[str, Any]
-    terms: dict[str, Any]
+    fields: dict[str, Any]
     webhook_id: str = ""
     receiver: Receiver = field(default_factory=lambda: Receiver(Behaviour(), lambda _: None))
     server: ThreadingHTTPServer | None = None
@@ -54,7 +54,7 @@ class Subscriber:
         return not self.behaviour.get("hang")
 
 
-def cast() -> list[Subscriber]:
+def make_subscribers() -> list[Subscriber]:
     """Return three subscribers: one healthy, one that fails each delivery twice, one that never answers."""
     return [
         Subscriber("healthy", {}, {"format": "coregit"}),
@@ -71,16 +71,16 @@ class Command(BaseCommand):
         if shutil.which("git") is None:
             raise CommandError("The demo requires git; install it and try again.")
         try:
-            self._perform()
+            self._run()
         except service.ServiceError as error:
             raise CommandError(str(error)) from error
 
     @audit.by_command("demo")
-    def _perform(self) -> None:
-        subscribers = cast()
+    def _run(self) -> None:
+        subscribers = make_subscribers()
         with contextlib.ExitStack() as stack:
             port, log = first_free_port("127.0.0.1"), servers.home() / "demo.log"
-            self._say(f"Starting HookHub on port {port} (its output goes to {log}) …")
+            self._print(f"Starting HookHub on port {port} (its output goes to {log}) …")
             # --no-first-steps: the login and the key of a first start are shown only once, and a user should see them.
             url = stack.enter_context(service.running("--no-first-steps", port=port, log=log))
             call_command("migrate", verbosity=0)
@@ -89,29 +89,29 @@ class Command(BaseCommand):
             )
             stack.callback(delete_key, operator)
             organization = f"demo-{timezone.now():%Y%m%d-%H%M%S}"
-            key = self._furnish(url, operator_key, organization)
+            key = self._create_organization(url, operator_key, organization)
             client = stack.enter_context(Client(url, key))
             for subscriber in subscribers:
                 stack.enter_context(self._subscribed(client, subscriber))
             self._push(Path(stack.enter_context(tempfile.TemporaryDirectory())), url=url, key=key)
             expected = self._wait_until_settled(client, subscribers)
             self._show_log(client, subscribers)
-            self._say("\nChecking the invariants …")
+            self._print("\nChecking the invariants …")
             call_command("check_ledger", settling=timedelta(0), stdout=self.stdout)
-            verdict = self._verdict(client, subscribers, events=expected)
-        self._say(verdict.line)
-        if not verdict.is_good:
+            summary = self._summarise(client, subscribers, events=expected)
+        self._print(summary.line)
+        if not summary.is_good:
             raise CommandError("The demo failed; see the delivery log above.")
 
-    def _furnish(self, url: str, operator_key: str, organization: str) -> str:
+    def _create_organization(self, url: str, operator_key: str, organization: str) -> str:
         """Create an organization with a repository through the API; return an API key of the organization."""
         with requests.Session() as session:
             # The server is on this machine; ignore proxies from the environment.
             session.trust_env = False
             session.headers["Authorization"] = f"Bearer {operator_key}"
-            for path, fields in (("organizations", {"slug": organization}), ("repositories", {"name": "widgets"})):
+            for path, body in (("organizations", {"slug": organization}), ("repositories", {"name": "widgets"})):
                 answer = session.post(
-                    f"{url}/v1/{path}", json=fields, timeout=10,
+                    f"{url}/v1/{path}", json=body, timeout=10,
                     params={} if path == "organizations" else {"organization": organization},
                 )  # fmt: skip
                 if not answer.ok:
@@ -122,7 +122,7 @@ class Command(BaseCommand):
             name="demo",
             now=timezone.now(),
         )
-        self._say(f"Created organization {organization} with repository widgets.")
+        self._print(f"Created organization {organization} with repository widgets.")
         return key
 
     @contextlib.contextmanager
@@ -133,7 +133,7 @@ class Command(BaseCommand):
             f"http://127.0.0.1:{server.server_port}/{subscriber.name}",
             events=["*"],
             name=subscriber.name,
-            settings=subscriber.terms,
+            settings=subscriber.fields,
         )
         subscriber.webhook_id = created["id"]
         # The secret is only in the response that creates the webhook.
@@ -141,7 +141,7 @@ class Command(BaseCommand):
             secrets=(created["secret"],), format=created["format"], **subscriber.behaviour
         )
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        self._say(f"Webhook {subscriber.name:<10} {created['format']:<17} -> {created['url']}")
+        self._print(f"Webhook {subscriber.name:<10} {created['format']:<17} -> {created['url']}")
         try:
             yield
         finally:
@@ -179,7 +179,7 @@ class Command(BaseCommand):
             git("push", "--quiet", "origin", ref, at=work)
             pushes.append((ref, what))
         *pushed, last = (what for _, what in pushes)
-        self._say(f"Pushed {', '.join(pushed)}, and {last}.")
+        self._print(f"Pushed {', '.join(pushed)}, and {last}.")
 
     def _wait_until_settled(self, client: Client, subscribers: list[Subscriber]) -> int:
         """Wait until all answering webhooks have every event and the hanging one was tried; return the event count."""
@@ -198,7 +198,7 @@ class Command(BaseCommand):
             ]
             return seen >= EVENTS and all(good)
 
-        self._say("Waiting for the deliveries …")
+        self._print("Waiting for the deliveries …")
         # After a timeout, continue: the delivery log and the verdict show what is missing.
         with contextlib.suppress(CommandError):
             self._until(is_settled, "the deliveries")
@@ -208,15 +208,15 @@ class Command(BaseCommand):
         """Print the delivery log as a table, by webhook and oldest first."""
         names = {subscriber.webhook_id: subscriber.name for subscriber in subscribers}
         rows = sorted(client.deliveries.list(), key=lambda row: (row["webhook"], row["id"]))
-        self._say(f"\n{'delivery':<38}{'webhook':<12}{'event':<16}{'state':<11}{'attempts':>8}  {'status':<8}next")
+        self._print(f"\n{'delivery':<38}{'webhook':<12}{'event':<16}{'state':<11}{'attempts':>8}  {'status':<8}next")
         for row in rows:
             last = row["last_status"] or "none"
-            self._say(
+            self._print(
                 f"{row['id']:<38}{names[row['webhook']]:<12}{row['type']:<16}{row['state']:<11}"
                 f"{row['attempts_made']:>8}  {last:<8}{next_of(row)}"
             )
 
-    def _verdict(self, client: Client, subscribers: list[Subscriber], *, events: int) -> "Verdict":
+    def _summarise(self, client: Client, subscribers: list[Subscriber], *, events: int) -> "Summary":
         """Check the receivers' records and the delivery log against the expected counts."""
         per_subscriber = [log_of(client, subscriber) for subscriber in subscribers if subscriber.answers]
         arrived = [sum(row["state"] == "delivered" for row in rows) for rows in per_subscriber]
@@ -226,28 +226,28 @@ class Command(BaseCommand):
         for subscriber in subscribers:
             verdicts += subscriber.receiver.verdicts
         verified = verdicts[SIGNATURE_OK]
-        tried_thrice = all(row["attempts_made"] == 3 for row in per_subscriber[1])
+        had_three_attempts = all(row["attempts_made"] == 3 for row in per_subscriber[1])
         is_good = (
             events == EVENTS
             and all(count == events for count in arrived)
             and verified == sum(verdicts.values()) > 0
             and retries == events == len(hanging)
-            and tried_thrice
+            and had_three_attempts
         )
         line = (
             f"demo: {min(arrived)} of {events} events delivered to every webhook that answers, "
             f"{verified} signatures verified, {retries} retries scheduled for the one that hangs"
         )
-        return Verdict(line, is_good)
+        return Summary(line, is_good)
 
-    def _until(self, is_so: Callable[[], bool], what: str) -> None:
+    def _until(self, condition: Callable[[], bool], what: str) -> None:
         give_up_at = time.monotonic() + PATIENCE.total_seconds()
-        while not is_so():
+        while not condition():
             if time.monotonic() > give_up_at:
                 raise CommandError(f"Timed out after {PATIENCE} waiting for {what}.")
             time.sleep(0.1)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
 
@@ -257,7 +257,7 @@ EVENTS = 8
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Summary:
     """The demo's summary line, and whether every check passed."""
 
     line: str

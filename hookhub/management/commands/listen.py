@@ -72,7 +72,7 @@ class Receiver:
             self.answers[answered] += 1
             self.show(shown)
 
-    def tally(self) -> str:
+    def summary(self) -> str:
         """Return a summary in one line."""
         with self._lock:
             requests, deliveries = sum(self.answers.values()), len(self.seen)
@@ -146,7 +146,7 @@ class Command(BaseCommand):
                 self.stderr.write("")
             finally:
                 receiver.closing.set()
-        self.stderr.write(receiver.tally())
+        self.stderr.write(receiver.summary())
 
     def _show(self, shown: str) -> None:
         self.stdout.write(shown)
@@ -201,14 +201,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Receive a webhook request."""
-        self._take()
+        self._receive()
 
     do_PUT = do_PATCH = do_DELETE = do_GET = do_HEAD = do_POST  # noqa: N815 - the names that http.server requires.
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing; requests are printed by ``_show``."""
 
-    def _take(self) -> None:
+    def _receive(self) -> None:
         behaviour = self.receiver.behaviour
         body = self._read_body()
         if body is None:
@@ -253,7 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def _show(self, body: bytes, *, verdict: str, answered: str) -> None:
-        told = {
+        facts = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "method": self.command,
             "path": self.path,
@@ -264,10 +264,10 @@ class _Handler(BaseHTTPRequestHandler):
             "answered": answered,
         }
         if self.receiver.behaviour.as_json:
-            whole = {**told, "headers": dict(self.headers.items()), "body": body.decode("utf-8", errors="replace")}
+            whole = {**facts, "headers": dict(self.headers.items()), "body": body.decode("utf-8", errors="replace")}
             shown = json.dumps(whole, ensure_ascii=False)
         else:
-            line = "  ".join(_printable(str(value)) for value in told.values() if value is not None)
+            line = "  ".join(_printable(str(value)) for value in facts.values() if value is not None)
             shown = f"{line}\n{pretty(body)}"
         self.receiver.record(shown, verdict=verdict, answered=answered)
 

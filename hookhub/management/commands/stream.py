@@ -24,9 +24,9 @@ from hookhub.publishing.redis_stream.dead_letters import Counts, DeadLetter
 
 WHAT = ("counts", "refused", "show", "retry", "delete")
 ID = re.compile(r"\d+-\d+")
-SHOWN_OF_A_FIELD = 100
+MAX_FIELD_SHOWN = 100
 # The number of ids that an audit entry lists; its count is complete.
-ENTRIES_LISTED = 20
+MAX_ENTRIES_LISTED = 20
 # Workers normally store an entry within milliseconds.
 LATE = timedelta(minutes=1)
 
@@ -83,7 +83,7 @@ class Command(BaseCommand):
         if as_json:
             self.stdout.write(json.dumps({"stream": stream, **asdict(counts)}, default=datetime.isoformat))
             return
-        self.stdout.write(f"{stream}: {told(counts, now=timezone.now())}")
+        self.stdout.write(f"{stream}: {summary(counts, now=timezone.now())}")
         if counts.refused:
             self.stdout.write(
                 "`manage.py stream refused` shows the errors, `stream retry` moves them back to the stream."
@@ -132,12 +132,12 @@ def record(what: str, stream: str, ids: Sequence[str]) -> None:
     """Record an action on dead letters before it is carried out: Redis and the audit log share no transaction."""
     if ids:
         action = {"retry": "stream.entries_retried", "delete": "stream.entries_deleted"}[what]
-        after = {"count": len(ids), "entries": ids[:ENTRIES_LISTED]}
+        after = {"count": len(ids), "entries": ids[:MAX_ENTRIES_LISTED]}
         with transaction.atomic():
             audit.record(action, target=Target("stream", stream, stream, None), after=after, now=timezone.now())
 
 
-def told(counts: Counts, *, now: datetime) -> str:
+def summary(counts: Counts, *, now: datetime) -> str:
     """Return the counts in one line."""
     oldest = now - counts.oldest_at if counts.oldest_at else timedelta(0)
     line = f"{counts.waiting:,} waiting, {counts.in_hand:,} pending, {counts.refused:,} dead-lettered"
@@ -149,4 +149,4 @@ def told(counts: Counts, *, now: datetime) -> str:
 def brief(each: DeadLetter) -> str:
     """Return the beginning of what was published, for a list."""
     pairs = zip(each.fields[::2], each.fields[1::2], strict=True)
-    return " ".join(f"{printable(name)} {printable(value[:SHOWN_OF_A_FIELD])}" for name, value in islice(pairs, 3))
+    return " ".join(f"{printable(name)} {printable(value[:MAX_FIELD_SHOWN])}" for name, value in islice(pairs, 3))

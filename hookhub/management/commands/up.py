@@ -64,7 +64,7 @@ class Command(BaseCommand):
         kinds = " and ".join(
             name for name, is_own in (("PostgreSQL", own["postgres"]), ("Valkey", own["redis"])) if is_own
         )
-        self._say(f"Starting the embedded {kinds} in {servers.home()} …")
+        self._print(f"Starting the embedded {kinds} in {servers.home()} …")
         try:
             with servers.running(servers.home(), **own):
                 self._run(options)
@@ -93,16 +93,16 @@ class Command(BaseCommand):
     def _supervise(self, url: str, greeting: list[str], *, environment: dict[str, str]) -> None:
         """Run the Procfile's processes until one exits, or a signal stops all of them."""
         honcho.KILL_WAIT = settings.HOOKHUB_MAX_TIMEOUT.total_seconds() + GRACE_SECONDS
-        crew = honcho.Manager(Printer(sys.stdout))
+        manager = honcho.Manager(Printer(sys.stdout))
         public_url = os.environ.get("HOOKHUB_PUBLIC_URL", url)
         environment = dict(procfile.environment(HOOKHUB_PUBLIC_URL=public_url, **environment))
         for name, command in procfile.commands().items():
-            crew.add_process(name, command, env=environment, cwd=str(procfile.ROOT))
+            manager.add_process(name, command, env=environment, cwd=str(procfile.ROOT))
         threading.Thread(target=self._greet, args=(url, greeting), daemon=True).start()
-        crew.loop()
-        self._say("Stopped.")
-        if crew.returncode not in {0, 130, 143}:
-            raise CommandError(f"A process exited unexpectedly (status {crew.returncode}); see its output above.")
+        manager.loop()
+        self._print("Stopped.")
+        if manager.returncode not in {0, 130, 143}:
+            raise CommandError(f"A process exited unexpectedly (status {manager.returncode}); see its output above.")
 
     def _greet(self, url: str, greeting: list[str]) -> None:
         """Print the greeting as soon as the web server is ready."""
@@ -112,9 +112,9 @@ class Command(BaseCommand):
                 break
             time.sleep(0.1)
         # Print it even if the server is not ready: it may hold the first login, which is not shown again.
-        self._say("\n".join(["", *greeting, ""]))
+        self._print("\n".join(["", *greeting, ""]))
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
 
