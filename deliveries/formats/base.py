@@ -93,7 +93,6 @@ class Format(ABC):
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         """Return this format's verdict on a response, or None for the engine's default. ``body`` may be truncated."""
-        del status, body
         return None
 
     def show_url(self, url: str) -> str:

@@ -28,7 +28,6 @@ class Campfire(Format):
         )
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
-        del body
         return VERDICTS.get(status)
 
 

@@ -43,7 +43,6 @@ class Discord(Format):
         )
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
-        del body
         return VERDICTS.get(status)
 
 

@@ -20,7 +20,6 @@ class Unknown(Format):
 
     def render(self, message: Message) -> Rendered:
         """Raise a LookupError that names the unknown format and the remedies."""
-        del message
         raise LookupError(
             f"this worker's version of HookHub does not know the wire format {self.slug_elsewhere!r}; "
             "upgrade all workers, or change the webhook's format"

@@ -29,7 +29,6 @@ class SafeAdapter(BaseAdapter):
         proxies: object = None,
     ) -> requests.Response:
         """Send one request and return its response. Raise requests.ConnectionError or requests.Timeout."""
-        del stream, cert, proxies
         body = request.body or b""
         # The sender has a single deadline, so the connect and read timeouts are added.
         limit = sum(part or 0 for part in timeout) if isinstance(timeout, tuple) else timeout
@@ -87,7 +86,6 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return None, so that a redirect is the final response."""
-        del resp
 
 
 def session() -> requests.Session:

@@ -279,7 +279,6 @@ class Transfer:
 
         This is the very address that libcurl connects to, so DNS rebinding cannot change it after the check.
         """
-        del purpose
         family, kind, protocol, target = address
         refusal = ssrf.public_refusal(target[0], target[1], policy=self.policy, host=self.host)
         if refusal is not None:

@@ -98,12 +98,10 @@ class UntrackedQoS(redis.QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002 - kombu's signature
         """Stop counting a message; it is never requeued."""
-        del requeue
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
         """Stop counting all messages."""
-        del client
         if self._delivered is not None:
             self._delivered.clear()
 

@@ -81,7 +81,6 @@ class Clock(bootsteps.StartStopStep):
 
     def terminate(self, worker: Any) -> None:
         """Request shutdown and stop ticking, without waiting for requests in flight."""
-        del worker
         shutdown.request_shutdown()
         self._stopped.set()
         for thread in self._threads:

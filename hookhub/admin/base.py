@@ -145,14 +145,6 @@ class SavesChangedFieldsOnly(OrganizationScoped):
             obj.save(update_fields=form.changed_data)
 
 
-class Undeletable(SavesChangedFieldsOnly):
-    """Rows that cannot be deleted here: all that belongs to them would be deleted too, the log included."""
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """Return False."""
-        return False
-
-
 class PluralTitle(OrganizationScoped):
     """Titles a list with what it contains, where Django's title tells the user to select a row."""
 

@@ -5,17 +5,26 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.db import IntegrityError
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponseRedirect
 
 from deliveries import names
 from deliveries.limits import LIMITS
 from deliveries.models import Organization, Repository
 from hookhub.admin.auditing import Audited
-from hookhub.admin.base import Undeletable
+from hookhub.admin.base import SavesChangedFieldsOnly
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.forms.named import NamedForm
 from hookhub.admin.tenancy import is_unrestricted
 from hookhub.models import Scope
+
+
+class Undeletable(SavesChangedFieldsOnly):
+    """Rows that cannot be deleted here: all that belongs to them would be deleted too, the log included."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Return False."""
+        return False
 
 
 class Named(Undeletable):

@@ -54,7 +54,6 @@ class DocumentView(SpectacularJSONAPIView):
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
         """Return the document, the same for every query: the framework would generate one per language and version."""
-        del request, args, kwargs
         headers = {"Content-Disposition": 'inline; filename="HookHub.json"'}
         return HttpResponse(document(), content_type="application/json", headers=headers)
 
@@ -86,7 +85,6 @@ class MetaView(APIView):
 
     @extend_schema(responses={200: MetaSerializer})
     def get(self, request: Request) -> Response:
-        del request
         return Response(
             {
                 "version": VERSION,

@@ -45,7 +45,6 @@ class _Session(requests.Session):
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """Return None, so that no redirect target is parsed."""
-        del resp
 
 
 class Transport:

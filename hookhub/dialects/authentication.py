@@ -35,7 +35,6 @@ class CredentialsAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         """Return the WWW-Authenticate header, with which a missing key is a 401 and not a 403."""
-        del request
         return 'Bearer realm="hookhub"'
 
 
@@ -72,7 +71,6 @@ class CredentialsScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unty
 
     def get_security_definition(self, auto_schema: object) -> list[dict[str, str]]:
         """Return the security schemes in the form that OpenAPI defines."""
-        del auto_schema
         return [
             {"type": "http", "scheme": "bearer", "bearerFormat": "hh_<id>_<secret>"},
             {"type": "http", "scheme": "basic"},

@@ -58,7 +58,6 @@ class KeyAuthentication(BaseAuthentication):
 
     def authenticate_header(self, request: Request) -> str:
         """Return the WWW-Authenticate header, with which a missing key is a 401 and not a 403."""
-        del request
         return 'Bearer realm="hookhub"'
 
 
@@ -161,5 +160,4 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         """Return the security scheme in the form that OpenAPI defines."""
-        del auto_schema
         return {"type": "http", "scheme": "bearer", "bearerFormat": "hh_<id>_<secret>"}

@@ -14,6 +14,5 @@ class OneFormat(DefaultContentNegotiation):
         self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         """Return the first renderer and its media type."""
-        del request, format_suffix
         first = next(iter(renderers))
         return first, first.media_type or ""

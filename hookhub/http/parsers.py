@@ -44,7 +44,6 @@ class StrictJSONParser(BaseParser):
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         """Return the parsed body; raise a 400 that says where it is malformed."""
-        del media_type
         content = read_body(stream, parser_context or {})
         try:
             text = without_bom(content).decode()

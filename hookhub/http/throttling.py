@@ -18,7 +18,6 @@ class RequestRate(BaseThrottle):
 
     def allow_request(self, request: Request, view: object) -> bool:
         """Count the request, unless it is unauthenticated: those are limited by address only."""
-        del view
         caller = caller_of(request)
         if caller is not None:
             organization = request.auth.organization if isinstance(request.auth, ApiKey) else None

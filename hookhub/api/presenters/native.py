@@ -22,7 +22,6 @@ class Native:
 
     def validate(self, fields: Mapping[str, Any], *, organization: Organization) -> None:
         """Raise a 422 for fields that the system rejects although the engine would accept them."""
-        del fields, organization
 
     def shown(self, webhook: Webhook, secret: str | None = None) -> dict[str, Any]:
         """Return a webhook as shown, with ``secret`` if it is new."""

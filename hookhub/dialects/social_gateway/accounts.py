@@ -100,7 +100,6 @@ class NowhereView(SocialGatewayView):
     """Responds with a 404 to all other requests about a repository."""
 
     def get(self, request: Request, rest: str) -> Response:
-        del request, rest
         raise Http404
 
     post = put = patch = delete = get

@@ -43,18 +43,15 @@ class StreamStep(bootsteps.StartStopStep):
 
     def include_if(self, worker: Any) -> bool:
         """Return whether publishing through Redis is enabled."""
-        del worker
         return bool(settings.HOOKHUB_STREAM)
 
     def start(self, worker: Any) -> None:
         """Start the reader's thread."""
-        del worker
         self._thread = threading.Thread(target=self._read, name="stream", daemon=True)
         self._thread.start()
 
     def stop(self, worker: Any) -> None:
         """Finish the current batch and stop the thread."""
-        del worker
         self._stopped.set()
         if self._thread is not None:
             self._thread.join(timeout=STOPS_WITHIN.total_seconds())
