@@ -166,7 +166,7 @@ def test_every_index_of_a_log_serves_the_filters_that_it_is_declared_for(
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE deliveries_auditentry")
         # So few rows would be sorted, whatever order the index has.
-        cursor.execute("SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
+        cursor.execute("SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off")
     values = {
         "webhook": str(small.organization.webhooks.get().uid), "organization": "small",
         "target": "1", "actor": "1", "action": "webhook.1",
@@ -176,15 +176,16 @@ def test_every_index_of_a_log_serves_the_filters_that_it_is_declared_for(
     for log in (page for page in admin.site._registry.values() if isinstance(page, LogAdmin)):
         for index in log.indexes:
             query = {name: value or values[name] for name, _, value in (each.partition("=") for each in index.filters)}
-            with explained() as plans:
+            # There are no more deliveries in this state than requests in flight.
+            is_short = index.filters == ("state=sending",)
+            with explained() as plans, connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL enable_sort = {'on' if is_short else 'off'}")
                 admin_client.get(reverse(f"admin:{log.opts.app_label}_{log.opts.model_name}_changelist"), query)
             [found[str(index)]] = [
                 index_scans(plan, log.opts.db_table)
                 for sql, plan in plans.items()
                 if f'FROM "{log.opts.db_table}"' in sql and " LIMIT " in sql
             ]
-            # There are no more of these rows than requests in flight.
-            is_short = index.filters == ("state=sending",)
             expected[str(index)] = ["Sort", index.name] if is_short else [index.name]
 
     assert len(found) == 16
