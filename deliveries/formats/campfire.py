@@ -21,18 +21,18 @@ class Campfire(Format):
     secret_policy = SecretPolicy.NONE
 
     def render(self, message: Message) -> Rendered:
-        said = {"message": {"type": "TextMessage", "body": write(summarise(message))}}
+        body = {"message": {"type": "TextMessage", "body": write(summarise(message))}}
         return Rendered(
             headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT)),
-            body=encode(said),
+            body=encode(body),
         )
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         return VERDICTS.get(status)
 
 
-def write(said: Summary) -> str:
+def write(summary: Summary) -> str:
     """Return a summary as one line: Campfire shows several lines as a block in which URLs are not links."""
-    told = ": ".join(part for part in (said.headline, said.title) if part)
-    line = fit(" ".join(f"[{said.place}] {told}".split()), MAX_LINE, escape=str)
-    return f"{line} {said.url}" if said.url and len(said.url) <= MAX_URL else line
+    text = ": ".join(part for part in (summary.headline, summary.title) if part)
+    line = fit(" ".join(f"[{summary.source}] {text}".split()), MAX_LINE, escape=str)
+    return f"{line} {summary.url}" if summary.url and len(summary.url) <= MAX_URL else line

@@ -46,19 +46,20 @@ class Discord(Format):
         return VERDICTS.get(status)
 
 
-def write(said: Summary) -> dict[str, object]:
+def write(summary: Summary) -> dict[str, object]:
     """Return a summary as a Discord embed."""
-    author = {"name": fit(said.place, MAX_AUTHOR, escape=str), "url": said.place_url}
+    author = {"name": fit(summary.source, MAX_AUTHOR, escape=str), "url": summary.source_url}
     embed: dict[str, object] = {
         "author": {name: value for name, value in author.items() if value},
-        "title": fit(said.headline, MAX_TITLE, escape=escape),
-        "url": said.url,
-        "description": _description(said),
+        "title": fit(summary.headline, MAX_TITLE, escape=escape),
+        "url": summary.url,
+        "description": _description(summary),
         "fields": [
-            {"name": name, "value": fit(value, MAX_FIELD, escape=escape), "inline": True} for name, value in said.fields
+            {"name": name, "value": fit(value, MAX_FIELD, escape=escape), "inline": True}
+            for name, value in summary.fields
         ],
-        "color": said.colour,
-        "timestamp": _moment(said.happened_at),
+        "color": summary.colour,
+        "timestamp": _moment(summary.happened_at),
     }
     # Discord rejects empty fields.
     return {name: value for name, value in embed.items() if value}
@@ -76,18 +77,18 @@ def _escaped(found: "re.Match[str]") -> str:
     return rf"\{anywhere}" if anywhere else rf"{before or number or ''}\{opening or dot}"
 
 
-def _description(said: Summary) -> str:
-    title = fit(said.title, MAX_TITLE_IN_DESCRIPTION, escape=escape)
+def _description(summary: Summary) -> str:
+    title = fit(summary.title, MAX_TITLE_IN_DESCRIPTION, escape=escape)
     opening = [f"**{title}**"] if title else []
-    more = [escape(said.text)] if said.lines and said.text else []
-    if said.lines:
-        linked = "\n".join([*opening, *(_line(line, url=line.url) for line in said.lines), *more])
-        plain = "\n".join([*opening, *(_line(line) for line in said.lines), *more])
+    more = [escape(summary.text)] if summary.lines and summary.text else []
+    if summary.lines:
+        linked = "\n".join([*opening, *(_line(line, url=line.url) for line in summary.lines), *more])
+        plain = "\n".join([*opening, *(_line(line) for line in summary.lines), *more])
         return linked if len(linked) <= _room(linked) else plain
-    if not said.text:
+    if not summary.text:
         return "".join(opening)
-    room = _room(title + said.text) - len("".join(opening)) * 2 - len("\n\n")
-    return "\n\n".join([*opening, fit(said.text, room, escape=escape)])
+    room = _room(title + summary.text) - len("".join(opening)) * 2 - len("\n\n")
+    return "\n\n".join([*opening, fit(summary.text, room, escape=escape)])
 
 
 def _room(text: str) -> int:

@@ -51,7 +51,7 @@ def page_of(thing: Any) -> str:
     return first(link_of(at(thing, "html_url")), link_of(at(thing, "url")))
 
 
-def place_of(data: Any, message: Message) -> tuple[str, str]:
+def source_of(data: Any, message: Message) -> tuple[str, str]:
     """Return the full name of the event's repository, or else its organization, and the repository's URL."""
     repository = at(data, "repository")
     owner = first(text_at(repository, "owner"), login_of(at(repository, "owner")))

@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from deliveries.formats.base import Message
-from deliveries.formats.json_access import at, first, joined, listed, login_of, page_of, place_of, text_at, text_of
+from deliveries.formats.json_access import at, first, joined, listed, login_of, page_of, source_of, text_at, text_of
 from deliveries.formats.text import clean, link_of
 
 MAX_LINES = 10
@@ -26,8 +26,8 @@ class Line(NamedTuple):
 class Summary(NamedTuple):
     """A summary of an event. Texts are not escaped and may be long or empty. URLs are http(s) or empty."""
 
-    place: str
-    place_url: str
+    source: str
+    source_url: str
     headline: str
     title: str = ""
     url: str = ""
@@ -51,7 +51,7 @@ def summarise(message: Message) -> Summary:
     # A number with thousands of digits, or nesting deeper than Python's recursion limit.
     except (ValueError, RecursionError):
         data, shown = None, message.payload.decode(errors="replace")
-    return Summary(*place_of(data, message), message.event_type, text=clean(shown))
+    return Summary(*source_of(data, message), message.event_type, text=clean(shown))
 
 
 def _thread(data: Any, thread: dict[str, Any], *, noun: str, message: Message) -> Summary:
@@ -64,7 +64,7 @@ def _thread(data: Any, thread: dict[str, Any], *, noun: str, message: Message) -
     is_itself = family in {"issues", "issue", "pull_request"}
     done = action if is_itself else joined(" ", family, action)
     number, sender = text_at(thread, "number"), login_of(at(data, "sender"))
-    said = next((data[key] for key in ("comment", "review") if isinstance(at(data, key), dict)), thread)
+    subject = next((data[key] for key in ("comment", "review") if isinstance(at(data, key), dict)), thread)
     base, head = (first(text_at(thread, f"{end}Branch"), text_at(thread, end, "ref")) for end in ("base", "head"))
     fields = {
         "State": "merged" if is_merged else text_at(thread, "state"),
@@ -74,11 +74,11 @@ def _thread(data: Any, thread: dict[str, Any], *, noun: str, message: Message) -
         "Assignees": joined(", ", *map(login_of, listed(at(thread, "assignees")))),
     }
     return Summary(
-        *place_of(data, message),
+        *source_of(data, message),
         headline=joined(" ", noun, number and f"#{number}", done.replace("_", " "), sender and f"by {sender}"),
         title=text_at(thread, "title"),
-        url=first(page_of(said), page_of(thread)),
-        text=text_at(said, "body"),
+        url=first(page_of(subject), page_of(thread)),
+        text=text_at(subject, "body"),
         fields=tuple((name, value) for name, value in fields.items() if value),
         colour=COLOURS.get(action, NEUTRAL) if is_itself else NEUTRAL,
         happened_at=first(text_at(thread, "createdAt"), text_at(thread, "created_at")),
@@ -91,27 +91,27 @@ def _push(data: Any, message: Message) -> Summary:
     kind, name = ("tag", ref[10:]) if ref.startswith("refs/tags/") else ("branch", ref.removeprefix("refs/heads/"))
     commits = [commit for commit in listed(at(data, "commits")) if isinstance(commit, dict)]
     # The payload of a long push lists only the newest commits, and their total number.
-    told = [text_at(data, key) for key in ("totalCommits", "size")]
-    count = max(len(commits), *(int(text) for text in told if text.isascii() and text.isdigit()), 0)
+    totals = [text_at(data, key) for key in ("totalCommits", "size")]
+    count = max(len(commits), *(int(text) for text in totals if text.isascii() and text.isdigit()), 0)
     many = f"{count:,} commit{'' if count == 1 else 's'}"
     if at(data, "deleted") is True or (after and not after.strip("0")):
-        kept, did = "deleted", f"deleted {kind} {name}"
+        action, done = "deleted", f"deleted {kind} {name}"
     elif at(data, "created") is True or (before and not before.strip("0")):
-        kept, did = "created", f"created {kind} {name}" + (f" with {many}" if count else "")
+        action, done = "created", f"created {kind} {name}" + (f" with {many}" if count else "")
     elif at(data, "forced") is True:
-        kept, did = "forced", f"force-pushed {many} to {name}" if count else f"force-pushed {name}"
+        action, done = "forced", f"force-pushed {many} to {name}" if count else f"force-pushed {name}"
     else:
-        kept, did = "pushed", f"pushed {many} to {name}" if count else f"pushed to {name}"
-    who = first(login_of(at(data, "pusher")), login_of(at(data, "sender")))
+        action, done = "pushed", f"pushed {many} to {name}" if count else f"pushed to {name}"
+    pusher = first(login_of(at(data, "pusher")), login_of(at(data, "sender")))
     lines = tuple(
         Line(first(text_at(one, "oid"), text_at(one, "id"))[:7], page_of(one), text_at(one, "message").split("\n")[0])
         for one in commits[-MAX_LINES:]
     )
     return Summary(
-        *place_of(data, message),
-        headline=f"{who} {did}" if who else did,
+        *source_of(data, message),
+        headline=f"{pusher} {done}" if pusher else done,
         url=link_of(at(data, "compare")),
         text=f"and {count - len(lines):,} more" if 0 < len(lines) < count else "",
         lines=lines,
-        colour=COLOURS[kept],
+        colour=COLOURS[action],
     )

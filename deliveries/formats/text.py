@@ -5,7 +5,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 # Unpaired surrogates cannot be encoded, and control characters other than a line feed are invisible or harmful.
-_HALVES = re.compile("[\ud800-\udfff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _CONTROLS = re.compile("[\0-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _NOT_IN_URLS = re.compile(r"[\s\0-\x20\x7f-\x9f<>|\"`\\()\ud800-\udfff]")
 _MAX_URL = 2000
@@ -18,7 +18,7 @@ Escape = Callable[[str], str]
 
 def clean(text: str) -> str:
     """Return the beginning of the text, without characters that chat systems cannot show."""
-    return _HALVES.sub("\ufffd", _CONTROLS.sub(" ", text[:_MAX_TEXT].replace("\r\n", "\n"))).strip()
+    return _SURROGATES.sub("\ufffd", _CONTROLS.sub(" ", text[:_MAX_TEXT].replace("\r\n", "\n"))).strip()
 
 
 def units(text: str) -> int:
