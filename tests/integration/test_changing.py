@@ -11,14 +11,16 @@ from django.test import Client
 from django.utils import timezone
 
 from deliveries import vault
-from deliveries.models import Organization, Repository
-from deliveries.webhooks import changing, creating
+from deliveries.models import AuditEntry, Organization, Repository
+from deliveries.webhooks import changing, creating, lifecycle
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.api_keys import ApiKeyAdmin
 from hookhub.admin.organizations import RepositoryAdmin
 from hookhub.admin.users import MembershipAdmin
-from hookhub.api import organizations
+from hookhub.api import organizations, webhooks
 from hookhub.api.organizations import RepositoryView
+from hookhub.dialects.sigmagit import views as sigmagit
+from hookhub.dialects.social_gateway import hooks as social_gateway
 from hookhub.models import ApiKey, Membership, Scope
 from tests.api import Caller
 
@@ -72,6 +74,33 @@ def test_the_second_of_two_concurrent_deletions_of_a_repository_finds_none(
     monkeypatch.setattr(RepositoryView, "find", interrupted(RepositoryView.find, delete))
 
     assert api.delete("/v1/repositories/widgets").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "view", "address"),
+    [
+        ("DELETE", webhooks, "/v1/webhooks/{webhook.uid}"),
+        ("DELETE", sigmagit, "/api/webhooks/{webhook.uid}"),
+        ("DELETE", social_gateway, "/repos/acme/widgets/hooks/{webhook.pk}"),
+        ("POST", webhooks, "/v1/webhooks/{webhook.uid}/enable"),
+        ("POST", webhooks, "/v1/webhooks/{webhook.uid}/disable"),
+        ("POST", webhooks, "/v1/webhooks/{webhook.uid}/rotate-secret"),
+    ],
+)
+def test_whatever_is_done_to_a_webhook_that_was_just_deleted_finds_none(
+    api: Caller, repository: Repository, now: datetime, monkeypatch: pytest.MonkeyPatch, method: str, view: Any,
+    address: str,
+) -> None:  # fmt: skip
+    fields = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
+    webhook, _ = creating.create(fields, organization=repository.organization, repository=repository, now=now)
+    monkeypatch.setattr(view, "find", interrupted(view.find, lambda: lifecycle.delete(webhook.pk, now=now)))
+
+    answer = api.send(method, address.format(webhook=webhook), {} if method == "POST" else None)
+
+    assert answer.status_code == 404
+    assert list(AuditEntry.objects.values_list("action", flat=True).order_by("id")) == [
+        "webhook.created", "webhook.deleted",
+    ]  # fmt: skip
 
 
 def test_two_concurrent_changes_of_an_organization_both_apply(

@@ -19,7 +19,7 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from deliveries import formats
-from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered, github_family
+from deliveries.formats import DEFAULT, FORMATS, Format, Message, Rendered, SecretPolicy, github_family
 from deliveries.formats.base import stamp
 from deliveries.formats.coregit import Coregit
 from deliveries.formats.discord import escape as escape_for_discord
@@ -52,6 +52,16 @@ def test_the_registry_names_a_format_as_it_names_itself(wire_format: Format) -> 
     assert len(wire_format.slug) <= 40
     assert type(wire_format).__module__ == f"deliveries.formats.{wire_format.slug.replace('-', '_')}"
     assert (wire_format.slug, wire_format.title) in formats.choices()
+
+
+@pytest.mark.parametrize(
+    ("policy", "allows_secret", "allows_none"),
+    [(SecretPolicy.REQUIRED, True, False), (SecretPolicy.OPTIONAL, True, True), (SecretPolicy.NONE, False, True)],
+)
+def test_a_secret_policy_allows_a_secret_or_none_or_both(
+    policy: SecretPolicy, *, allows_secret: bool, allows_none: bool
+) -> None:
+    assert (policy.allows_secret, policy.allows_none) == (allows_secret, allows_none)
 
 
 def test_the_default_exists() -> None:
