@@ -235,15 +235,15 @@ MATCHES = {
 }
 
 
-@pytest.mark.parametrize(("wanted", "event_type", "data", "is_owed"), MATCHES.values(), ids=MATCHES)
+@pytest.mark.parametrize(("topics", "event_type", "data", "matches"), MATCHES.values(), ids=MATCHES)
 def test_an_event_matches_the_webhooks_that_subscribe_to_one_of_its_topics(
-    forge: Forge, now: datetime, wanted: list[str], event_type: str, data: dict[str, str], *, is_owed: bool
+    forge: Forge, now: datetime, topics: list[str], event_type: str, data: dict[str, str], *, matches: bool
 ) -> None:
-    forge.webhook(now=now, events=wanted)
+    forge.webhook(now=now, events=topics)
 
     pipeline.accept([forge.event(event_type, data, now=now)], now=now)
 
-    assert pipeline.fan_out(now=now)[:2] == (1, int(is_owed))
+    assert pipeline.fan_out(now=now)[:2] == (1, int(matches))
 
 
 def test_a_webhook_covers_its_organization_or_one_repository(forge: Forge, now: datetime) -> None:
@@ -259,8 +259,8 @@ def test_a_webhook_covers_its_organization_or_one_repository(forge: Forge, now: 
     [of_widgets, of_none] = pipeline.accept([forge.event(now=now), about_none], now=now)
     pipeline.fan_out(now=now)
 
-    owed = set(Delivery.objects.values_list("event_id", "webhook_id"))
-    assert owed == {(of_widgets.id, whole.pk), (of_widgets.id, widgets.pk), (of_none.id, whole.pk)}
+    created = set(Delivery.objects.values_list("event_id", "webhook_id"))
+    assert created == {(of_widgets.id, whole.pk), (of_widgets.id, widgets.pk), (of_none.id, whole.pk)}
     delivery = Delivery.objects.get(webhook=widgets)
     assert (delivery.organization, delivery.repository, delivery.event_type) == (
         forge.organization, forge.repository, "push",

@@ -90,7 +90,7 @@ def test_a_webhook_gets_no_more_than_its_limit_of_requests_in_flight(forge: Forg
 
 
 @pytest.mark.parametrize(
-    ("health", "wanted", "sent"),
+    ("health", "capacity", "sent"),
     [
         ({"resting_until": timedelta(seconds=1)}, PLENTY, 0),
         ({"resting_until": timedelta(0)}, PLENTY, 3),
@@ -102,7 +102,7 @@ def test_a_webhook_gets_no_more_than_its_limit_of_requests_in_flight(forge: Forg
     ids=["rests", "rested", "half open", "slow, no room", "slow, some room", "prompt"],
 )
 def test_the_health_of_a_webhook_limits_what_is_claimed(
-    forge: Forge, now: datetime, health: dict[str, object], wanted: Capacity, sent: int
+    forge: Forge, now: datetime, health: dict[str, object], capacity: Capacity, sent: int
 ) -> None:
     webhook = forge.webhook(now=now)
     if isinstance(rest := health.get("resting_until"), timedelta):
@@ -110,7 +110,7 @@ def test_the_health_of_a_webhook_limits_what_is_claimed(
     Webhook.objects.update(**health)
     publish(forge, 3, now=now)
 
-    assert len(pipeline.fan_out(capacity=wanted, now=now).claims) == sent
+    assert len(pipeline.fan_out(capacity=capacity, now=now).claims) == sent
     assert states_of(webhook) == {state: count for state, count in (("sending", sent), ("pending", 3 - sent)) if count}
 
 

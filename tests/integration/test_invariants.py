@@ -242,26 +242,25 @@ def test_pending_for_a_disabled_webhook_is_waiting_not_a_fault(forge: Forge, now
     assert verdicts(now=now) == {}
 
 
-WISHES = [
-    ("everything", {}, True),
-    ("the very type", {"events": ["push"]}, True),
-    ("another type", {"events": ["issues"]}, False),
-    ("created after the event", {"created_after": timedelta(seconds=1)}, False),
-]
+# label: (creation of the webhook relative to the event, its fields, whether it matches)
+SUBSCRIPTIONS = {
+    "everything": (-HOUR, {}, True),
+    "the same type": (-HOUR, {"events": ["push"]}, True),
+    "another type": (-HOUR, {"events": ["issues"]}, False),
+    "created after the event": (timedelta(seconds=1), {}, False),
+}
 
 
-@pytest.mark.parametrize(("label", "wanted", "owed"), WISHES, ids=[row[0] for row in WISHES])
+@pytest.mark.parametrize(("created_after", "fields", "matches"), SUBSCRIPTIONS.values(), ids=SUBSCRIPTIONS)
 def test_a_missing_delivery_is_a_fault_only_if_the_webhook_matches(
-    label: str, wanted: dict[str, object], owed: bool, forge: Forge, now: datetime
+    forge: Forge, now: datetime, created_after: timedelta, fields: dict[str, object], *, matches: bool
 ) -> None:
-    created_after = wanted.get("created_after", -HOUR)
-    terms = {name: value for name, value in wanted.items() if name != "created_after"}
-    forge.webhook(now=now + created_after, **terms)
+    forge.webhook(now=now + created_after, **fields)
     forge.accept(now=now)
 
     Delivery.objects.all().delete()
 
-    assert verdicts(now=now) == ({"events-without-delivery": ("fault", 1)} if owed else {})
+    assert verdicts(now=now) == ({"events-without-delivery": ("fault", 1)} if matches else {})
 
 
 def test_a_webhook_of_another_repository_misses_nothing(forge: Forge, receiver: Receiver, now: datetime) -> None:
