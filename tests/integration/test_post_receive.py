@@ -1,6 +1,5 @@
 """The git hook: real repositories, real pushes, and a real server that answers, rejects, hangs or is missing."""
 
-import ast
 import json
 import os
 import stat
@@ -941,19 +940,6 @@ def test_a_directory_that_is_no_repository_is_refused(tmp_path: Path) -> None:
         install(tmp_path, url="https://new.example", api_key="new")
 
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("module", sorted(path.name for path in (ROOT / "hookhub" / "git").glob("*.py")))
-def test_the_hook_is_written_for_python_3_9_and_its_standard_library(module: str) -> None:
-    tree = ast.parse((ROOT / "hookhub" / "git" / module).read_text(), feature_version=(3, 9))
-    imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-
-    assert [
-        name
-        for name in imported
-        if name.split(".")[0] not in sys.stdlib_module_names and not f"{name}.".startswith("hookhub.git.")
-    ] == []
 
 
 def test_the_same_version_is_packed_into_the_same_bytes() -> None:

@@ -10,6 +10,7 @@ from hookhub.procfile import ROOT
 
 HOOKHUB = ROOT / "hookhub"
 SOURCES = [
+    *sorted((HOOKHUB / "git").glob("*.py")),
     *sorted((HOOKHUB / "receiving").glob("*.py")),
     *sorted((HOOKHUB / "client").glob("*.py")),
     HOOKHUB / "stream_client.py",
@@ -64,7 +65,21 @@ def test_it_is_written_for_python_3_9(source: Path) -> None:
     assert [union.lineno for union in unions_at_runtime(tree)] == []
     # 3.9 and 3.10 do not parse "Z", or fractions with other than three or six digits.
     parsed = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "fromisoformat"]
-    assert all(isinstance(call.args[0], ast.JoinedStr) for call in parsed)
+    assert all(is_rewritten(call.args[0]) for call in parsed)
+
+
+@pytest.mark.parametrize("source", sorted((HOOKHUB / "git").glob("*.py")), ids=lambda path: path.name)
+def test_the_hook_needs_nothing_of_hookhub_but_its_own_package(source: Path) -> None:
+    imports = [node for node in ast.walk(ast.parse(source.read_text())) if isinstance(node, ast.ImportFrom)]
+    own = {node.module or "" for node in imports if (node.module or "").startswith("hookhub")}
+
+    assert {name for name in own if not f"{name}.".startswith("hookhub.git.")} == set()
+
+
+def is_rewritten(text: ast.expr) -> bool:
+    """Return whether a time is put together, or has its "Z" replaced, before it is parsed."""
+    is_replaced = isinstance(text, ast.Call) and isinstance(text.func, ast.Attribute) and text.func.attr == "replace"
+    return is_replaced or isinstance(text, ast.JoinedStr)
 
 
 def has_unions(tree: ast.AST) -> bool:
