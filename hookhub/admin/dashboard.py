@@ -174,15 +174,15 @@ def failed_since(moment: datetime, *, own: list[int] | None) -> str:
     each organization in any state, because the index of failed deliveries covers all organizations together.
     """
     if own is None:
-        most, looked_at = MAX_COUNTED, [Delivery.objects.filter(state="failed")]
+        limit, logs = MAX_COUNTED, [Delivery.objects.filter(state="failed")]
     else:
-        most, looked_at = MAX_SCANNED, [Delivery.objects.filter(organization=pk) for pk in own]
+        limit, logs = MAX_SCANNED, [Delivery.objects.filter(organization=pk) for pk in own]
     recent, is_cut = 0, False
-    for rows in looked_at:
-        latest = rows.order_by("-id").values("id", "state", "finished_at")[: most + 1]
+    for rows in logs:
+        latest = rows.order_by("-id").values("id", "state", "finished_at")[: limit + 1]
         has_failed = Q(state="failed", finished_at__gte=moment)
         found = latest.aggregate(all=Count("id"), recent=Count("id", filter=has_failed))
         # An older delivery may have failed recently too, so a count that did not see all of them is only a lower bound.
-        is_cut = is_cut or found["all"] > most
+        is_cut = is_cut or found["all"] > limit
         recent += found["recent"]
     return f"{min(recent, MAX_COUNTED):,}+" if is_cut else at_most(recent)

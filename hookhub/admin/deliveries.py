@@ -135,7 +135,7 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
                     "title": "Cancel deliveries?",
                     "opts": self.opts,
                     "chosen": chosen,
-                    "able": len(chosen) - len(reasons),
+                    "cancellable": len(chosen) - len(reasons),
                     "skipped": count_reasons(reasons),
                     "action_checkbox_name": ACTION_CHECKBOX_NAME,
                 },

@@ -76,7 +76,7 @@ class EventAdmin(LogAdmin):
         """Show one event with its payload and its deliveries."""
         event: Event = self.find(request, object_id)
         now = timezone.now()
-        owed = Delivery.objects.filter(event=event).order_by("id").prefetch_related(WITH_WEBHOOK)
+        log = Delivery.objects.filter(event=event).order_by("id").prefetch_related(WITH_WEBHOOK)
         facts = [
             ("Event type", event.type),
             ("Organization", event.organization.slug),
@@ -95,6 +95,6 @@ class EventAdmin(LogAdmin):
             event=event,
             facts=facts,
             payload=payload_context(event),
-            rows=[delivery_row(delivery, now=now) for delivery in owed[:ATTEMPTS_SHOWN]],
-            most=ATTEMPTS_SHOWN,
+            rows=[delivery_row(delivery, now=now) for delivery in log[:ATTEMPTS_SHOWN]],
+            limit=ATTEMPTS_SHOWN,
         )

@@ -75,14 +75,14 @@ def state_badge(state: str, label: str) -> SafeString:
     return badge(capfirst(label), TONES.get(state, "quiet"))
 
 
-def count_up_to(rows: QuerySet[Model], *, most: int = MAX_COUNTED) -> str:
-    """Return a number of rows as text, counting no further than ``most``: beyond that it is ``10,000+``."""
-    return at_most(rows.order_by()[: most + 1].count(), most=most)
+def count_up_to(rows: QuerySet[Model], *, limit: int = MAX_COUNTED) -> str:
+    """Return a number of rows as text, counting no further than ``limit``: beyond that it is ``10,000+``."""
+    return at_most(rows.order_by()[: limit + 1].count(), limit=limit)
 
 
-def at_most(count: int, *, most: int = MAX_COUNTED) -> str:
-    """Return a count as text, where counting stopped after ``most``."""
-    return f"{most:,}+" if count > most else f"{count:,}"
+def at_most(count: int, *, limit: int = MAX_COUNTED) -> str:
+    """Return a count as text, where counting stopped after ``limit``."""
+    return f"{limit:,}+" if count > limit else f"{count:,}"
 
 
 def deliveries(count: int) -> str:

@@ -40,11 +40,11 @@ class LimitLogins:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Call the view, and log how a login attempt ended."""
-        answered = self.get_response(request)
+        response = self.get_response(request)
         attempt: Attempt | None = request.META.get("hookhub.login")
         if attempt is not None:
-            attempt.finish(request, answered)
-        return answered
+            attempt.finish(request, response)
+        return response
 
     def process_view(
         self, request: HttpRequest, view: object, args: object, kwargs: Mapping[str, Any]
@@ -85,9 +85,9 @@ class Attempt:
         for policy, subject, quota in self.counted:
             rates.take(policy, subject, quota=quota, now=time.time())
 
-    def finish(self, request: HttpRequest, answered: HttpResponse) -> None:
+    def finish(self, request: HttpRequest, response: HttpResponse) -> None:
         """Log how the attempt ended; if it succeeded, take back its count and mark the browser as known."""
-        if answered.status_code != 302 or not request.user.is_authenticated:
+        if response.status_code != 302 or not request.user.is_authenticated:
             log.warning("login failed: name %r, address %s", secret_text.masked(self.name), self.address)
             return
         log.info("login succeeded: name %r, address %s", self.name, self.address)
@@ -95,7 +95,7 @@ class Attempt:
             if quota:
                 rates.counters().spend(policy, subject, -1, now=time.time())
         value = signing.dumps([self.digest, secrets.token_hex(8)], salt=SALT)
-        answered.set_cookie(
+        response.set_cookie(
             settings.HOOKHUB_DEVICE_COOKIE,
             value,
             max_age=KNOWN_DEVICE,

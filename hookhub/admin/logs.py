@@ -38,8 +38,8 @@ class LogIndex:
 
     def is_for(self, active: Mapping[str, str]) -> bool:
         """Return whether the active filters, as values by parameter, include all that this index serves."""
-        asked = {*active, *(f"{name}={value}" for name, value in active.items())}
-        return asked.issuperset(self.filters)
+        given = {*active, *(f"{name}={value}" for name, value in active.items())}
+        return given.issuperset(self.filters)
 
     @property
     def parameters(self) -> set[str]:

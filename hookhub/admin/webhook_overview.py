@@ -24,7 +24,7 @@ WINDOW = timedelta(days=1)
 def overview(webhook: Webhook, *, may_act: bool, now: datetime) -> dict[str, Any]:
     """Return the context for the part of the page above a webhook's form."""
     latest = Delivery.objects.filter(webhook=webhook).order_by("-id").prefetch_related("webhook")[:LATEST]
-    able = may_act and webhook.deleted_at is None
+    can_act = may_act and webhook.deleted_at is None
     return {
         "health": health(webhook, now=now),
         "metrics": metrics(webhook, now=now),
@@ -34,8 +34,8 @@ def overview(webhook: Webhook, *, may_act: bool, now: datetime) -> dict[str, Any
         "secrets": secrets_of(webhook, now=now),
         "custom_headers": headers_of(webhook),
         "rows": [delivery_row(delivery, now=now) for delivery in latest],
-        "tests": sorted(examples.by_name(webhook)) if able and webhook.active else [],
-        "buttons": [(name, label) for name, label, fits in OBJECT_ACTIONS if able and fits(webhook)],
+        "tests": sorted(examples.by_name(webhook)) if can_act and webhook.active else [],
+        "buttons": [(name, label) for name, label, applies in OBJECT_ACTIONS if can_act and applies(webhook)],
     }
 
 

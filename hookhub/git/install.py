@@ -139,18 +139,18 @@ def _hooks_of(git_dir: Path) -> _Hooks:
     inherited = dict(os.environ) if owner == os.geteuid() else environment_of(owner, os.environ)
     command = ["git", "config", "--show-origin", "--show-scope", "--null", "--type=path", "--get", "core.hooksPath"]
     with dropped_privileges(git_dir):
-        asked = subprocess.run(
+        done = subprocess.run(
             command,
             capture_output=True,
             cwd=git_dir,
             env=environment.for_git(inherited, git_dir=git_dir, own={}),
             check=False,
         )
-    if asked.returncode == 1:
+    if done.returncode == 1:
         return _Hooks(git_dir / "hooks")
-    if asked.returncode:
-        raise InstallError(f"git cannot determine the hooks directory: {as_text(asked.stderr).strip()}")
-    scope, origin, path = asked.stdout.split(b"\0")[:3]
+    if done.returncode:
+        raise InstallError(f"git cannot determine the hooks directory: {as_text(done.stderr).strip()}")
+    scope, origin, path = done.stdout.split(b"\0")[:3]
     # A relative path is relative to the repository's directory, in which git runs the hook.
     directory = (git_dir / os.fsdecode(path)).resolve()
     return _Hooks(directory, origin=as_text(origin), is_of_this_user=scope == b"global")

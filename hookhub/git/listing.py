@@ -17,7 +17,7 @@ class GitFailed(Exception):
 def list_branches(git_dir: Path, *, environment: Mapping[str, str], prefix: str, timeout_seconds: float) -> bytes:
     """Return the current branches of a namespace, one per line in ``FORMAT``; raise GitFailed."""
     try:
-        asked = subprocess.run(
+        done = subprocess.run(
             ["git", "for-each-ref", f"--format={FORMAT}", f"{prefix}refs/heads/"],
             capture_output=True,
             env=environment,
@@ -29,7 +29,7 @@ def list_branches(git_dir: Path, *, environment: Mapping[str, str], prefix: str,
         raise GitFailed(f"cannot run git: {error}") from error
     except subprocess.TimeoutExpired as error:
         raise GitFailed("git for-each-ref: timed out") from error
-    if asked.returncode:
-        said = asked.stderr.decode("utf-8", errors="replace").strip().splitlines()
-        raise GitFailed(f"git for-each-ref: {said[-1] if said else f'exit status {asked.returncode}'}")
-    return asked.stdout
+    if done.returncode:
+        errors = done.stderr.decode("utf-8", errors="replace").strip().splitlines()
+        raise GitFailed(f"git for-each-ref: {errors[-1] if errors else f'exit status {done.returncode}'}")
+    return done.stdout

@@ -111,21 +111,21 @@ class Repository:
 
     def first_parents(self, commits: Iterable[str]) -> dict[str, str]:
         """Return each commit's first parent, "" for a root commit; raise GitFailed."""
-        asked = list(commits)
-        if not asked:
+        queries = list(commits)
+        if not queries:
             return {}
-        with self._run("rev-list", "--no-walk=unsorted", "--parents", "--stdin", lines=asked) as output:
+        with self._run("rev-list", "--no-walk=unsorted", "--parents", "--stdin", lines=queries) as output:
             found = [as_text(line).split() for line in output]
         return {commit: parents[0] if parents else "" for commit, *parents in found}
 
     def peel(self, oids: Iterable[str]) -> dict[str, str]:
         """Return the commit of each object id, following annotated tags; omit ids of other objects. Raise GitFailed."""
-        asked = list(dict.fromkeys(oids))
-        if not asked:
+        queries = list(dict.fromkeys(oids))
+        if not queries:
             return {}
-        with self._run("cat-file", "--batch-check", lines=[f"{oid}^{{}}" for oid in asked]) as output:
+        with self._run("cat-file", "--batch-check", lines=[f"{oid}^{{}}" for oid in queries]) as output:
             answers = [as_text(line).split() for line in output]
-        return {oid: answer[0] for oid, answer in zip(asked, answers) if answer[1:2] == ["commit"]}
+        return {oid: answer[0] for oid, answer in zip(queries, answers) if answer[1:2] == ["commit"]}
 
     def reader(self) -> CommitReader:
         """Return a reader of single commits, which the caller closes."""
@@ -135,15 +135,15 @@ class Repository:
     def _run(self, *arguments: str, lines: Iterable[str] = ()) -> Iterator[IO[bytes]]:
         """Run git with ``lines`` as its input and yield its output stream; raise GitFailed if it fails."""
         # Temporary files instead of pipes: git may fill its output pipe before it has read its input, a deadlock.
-        with tempfile.TemporaryFile() as questions, tempfile.TemporaryFile() as complaints:
-            questions.write("".join(f"{line}\n" for line in lines).encode())
-            questions.seek(0)
+        with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as stderr:
+            stdin.write("".join(f"{line}\n" for line in lines).encode())
+            stdin.seek(0)
             try:
                 process = subprocess.Popen(
                     ["git", *arguments],
-                    stdin=questions,
+                    stdin=stdin,
                     stdout=subprocess.PIPE,
-                    stderr=complaints,
+                    stderr=stderr,
                     env=self._environment,
                     cwd=self._git_dir,
                 )
@@ -159,9 +159,9 @@ class Repository:
             finally:
                 deadline.cancel()
             if process.returncode:
-                complaints.seek(0)
-                said = as_text(complaints.read(10_000)).strip().splitlines()
-                raise GitFailed(f"git {arguments[0]}: {said[-1] if said else f'exit status {process.returncode}'}")
+                stderr.seek(0)
+                errors = as_text(stderr.read(10_000)).strip().splitlines()
+                raise GitFailed(f"git {arguments[0]}: {errors[-1] if errors else f'exit status {process.returncode}'}")
 
 
 def _assigned(output: Iterable[bytes], tips: Sequence[str]) -> list[Walk]:
@@ -169,7 +169,7 @@ def _assigned(output: Iterable[bytes], tips: Sequence[str]) -> list[Walk]:
 
     Children precede their parents in the output, so that only the frontier of the walk is held in memory.
     """
-    most = min(MAX_COMMITS, max(MIN_COMMITS, MAX_COMMITS_OF_PUSH // len(tips)))
+    limit = min(MAX_COMMITS, max(MIN_COMMITS, MAX_COMMITS_OF_PUSH // len(tips)))
     newest: list[list[Pair]] = [[] for _ in tips]
     sizes = [0] * len(tips)
     first_tip: dict[str, int] = {}
@@ -182,6 +182,6 @@ def _assigned(output: Iterable[bytes], tips: Sequence[str]) -> list[Walk]:
         for parent in parents:
             first_tip[parent] = min(index, first_tip.get(parent, index))
         sizes[index] += 1
-        if sizes[index] <= most:
+        if sizes[index] <= limit:
             newest[index].append((commit, parents[0] if parents else ""))
     return [Walk(tuple(pairs), size=size) for pairs, size in zip(newest, sizes)]

@@ -251,11 +251,11 @@ class Spool:
         if not directory.is_dir():
             # Only for the owner: payloads expose the content of private repositories.
             directory.mkdir(mode=0o700, exist_ok=True)
-            made = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
-                files.chown_like(directory.parent, made)
+                files.chown_like(directory.parent, descriptor)
             finally:
-                os.close(made)
+                os.close(descriptor)
 
     def _write(self, path: Path, content: bytes, *, durably: bool = True) -> None:
         files.write(path, content, owner_of=self.directory, durably=durably)

@@ -43,11 +43,11 @@ class DrainResult:
 
     def __str__(self) -> str:
         """Return a summary in one line."""
-        said = [f"{counted(self.sent, 'event')} sent"] if self.sent or not self.elsewhere else []
-        said += [f"{counted(self.rejected, 'file')} rejected (see hookhub-spool/rejected)"] if self.rejected else []
-        said += [f"{counted(self.waiting, 'file')} queued: {self.problem}"] if self.waiting else []
-        said += ["another sender is processing the rest"] if self.elsewhere else []
-        return ", ".join(said)
+        parts = [f"{counted(self.sent, 'event')} sent"] if self.sent or not self.elsewhere else []
+        parts += [f"{counted(self.rejected, 'file')} rejected (see hookhub-spool/rejected)"] if self.rejected else []
+        parts += [f"{counted(self.waiting, 'file')} queued: {self.problem}"] if self.waiting else []
+        parts += ["another sender is processing the rest"] if self.elsewhere else []
+        return ", ".join(parts)
 
 
 def counted(number: int, noun: str) -> str:

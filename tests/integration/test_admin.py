@@ -642,8 +642,8 @@ def test_figures_beyond_ten_thousand_are_given_up(operator: Client, monkeypatch:
     for slug in ("a", "b", "c"):
         Organization.objects.create(slug=slug)
 
-    assert formatting.count_up_to(Organization.objects.all(), most=2) == "2+"
-    assert formatting.count_up_to(Organization.objects.all(), most=3) == "3"
+    assert formatting.count_up_to(Organization.objects.all(), limit=2) == "2+"
+    assert formatting.count_up_to(Organization.objects.all(), limit=3) == "3"
     assert formatting.at_most(10_001) == "10,000+"
 
 
