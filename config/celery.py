@@ -24,7 +24,7 @@ os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "deliveries.worker.kombu_transport:Transport"))
 
 # How long a pool child that exits waits for its parent to receive the result of its last task.
-HEARD_WITHIN = timedelta(seconds=2)
+MAX_EXIT_WAIT = timedelta(seconds=2)
 
 app = Celery("hookhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -33,8 +33,11 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 # no value for "never".
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 app.autodiscover_tasks(["deliveries"])
-# StreamStep by name: its models can only be imported once Django is set up, which is after this module is loaded.
-app.steps["worker"].update({"deliveries.worker.scheduler:Clock", "hookhub.publishing.redis_stream.bootstep:StreamStep"})
+# By name: their models can only be imported once Django is set up, which is after this module is loaded.
+app.steps["worker"] |= {
+    "deliveries.worker.scheduler:Scheduler",
+    "hookhub.publishing.redis_stream.bootstep:StreamStep",
+}
 
 
 @setup_logging.connect
@@ -47,7 +50,7 @@ def leave_logging_to_django(**_: object) -> None:
 
 
 @worker_process_init.connect
-def leave_stopping_to_the_parent(**_: object) -> None:
+def ignore_sigterm(**_: object) -> None:
     """Make a pool child ignore SIGTERM, so that it does not die with requests in flight.
 
     A service manager signals the whole process group. The parent receives the signal too, and its scheduler step
@@ -57,7 +60,7 @@ def leave_stopping_to_the_parent(**_: object) -> None:
 
 
 @worker_process_init.connect
-def outlive_the_parent_for_a_moment(**_: object) -> None:
+def drain_after_parent_exit(**_: object) -> None:
     """Make a pool child settle its requests in flight, and then exit, when its parent is killed.
 
     On Linux, Celery makes the kernel kill the child together with its parent; the deliveries in flight would then be
@@ -69,7 +72,7 @@ def outlive_the_parent_for_a_moment(**_: object) -> None:
 
 
 @worker_process_init.connect
-def be_woken_without_redis(**_: object) -> None:
+def wake_without_redis(**_: object) -> None:
     """Make a pool child run the worker loop when the worker's scheduler wakes it through the pipe."""
     process_pool.listen()
 
@@ -81,22 +84,29 @@ def settle_before_exit(**_: object) -> None:
 
 
 @worker_process_init.connect
-def end_though_nobody_listens(**_: object) -> None:
+def limit_exit_wait(**_: object) -> None:
     """Limit how long a pool child that exits waits until its parent has received the result of its last task.
 
     The parent stops reading results once it knows of no active task, and it has already dropped a task dispatched while
     it was shutting down. The child would then wait for half a minute, and the worker for the child. The result is not
     needed, because the outcomes of the deliveries are in the database.
     """
-    tries = HEARD_WITHIN.total_seconds() / pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
+    tries = MAX_EXIT_WAIT.total_seconds() / pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_INTERVAL
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = int(tries)
 
 
 @worker_process_init.connect
-def settle_down_to_work(**_: object) -> None:
-    """Tune a pool child: plan queries with indexes, and run the garbage collector rarely."""
+def plan_with_indexes(**_: object) -> None:
+    """Make a pool child's database sessions plan queries with indexes."""
     prefer_indexes()
-    # Objects loaded before the fork live forever, and a batch of deliveries consists of thousands of objects without a
-    # reference cycle: with the defaults, the collector takes 4 % of CPU time and finds nothing.
+
+
+@worker_process_init.connect
+def freeze_gc(**_: object) -> None:
+    """Make a pool child run the garbage collector rarely.
+
+    Objects loaded before the fork live forever, and a batch of deliveries consists of thousands of objects without a
+    reference cycle: with the defaults, the collector takes 4 % of CPU time and finds nothing.
+    """
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)

@@ -7,34 +7,34 @@ import os
 _flag = mmap.mmap(-1, 1)
 # The process that created the flag: in a worker's children, that is their parent. ``getppid`` would be too late if the
 # parent has died before a child calls it.
-_maker = os.getpid()
+_creator = os.getpid()
 # The parent whose death counts as a shutdown request, if any.
 _parent: int | None = None
 
 
-def request_shutdown() -> None:
+def request() -> None:
     """Request shutdown: worker loops in this process and its children start no further requests."""
     _flag[0] = 1
 
 
-def stop_without_parent() -> None:
+def follow_parent() -> None:
     """Treat the death of this process's parent as a shutdown request."""
     global _parent  # noqa: PLW0603 - a process has one parent
-    _parent = _maker if _maker != os.getpid() else os.getppid()
+    _parent = _creator if _creator != os.getpid() else os.getppid()
 
 
 def is_orphaned() -> bool:
-    """Return whether the parent has died; always False unless ``stop_without_parent`` was called."""
+    """Return whether the parent has died; always False unless ``follow_parent`` was called."""
     # The kernel reparents an orphaned process at once.
     return _parent is not None and os.getppid() != _parent
 
 
-def is_set() -> bool:
+def is_requested() -> bool:
     """Return whether shutdown is requested."""
     return _flag[0] == 1 or is_orphaned()
 
 
-def clear() -> None:
+def reset() -> None:
     """Reset the request, before a new start."""
     global _parent  # noqa: PLW0603 - as above
     _flag[0] = 0

@@ -13,7 +13,7 @@ from deliveries.worker.loop import run_until_idle
 log = logging.getLogger("hookhub.drain")
 
 # Long enough to be worth a message, short enough that Celery regains control soon.
-SLICE = timedelta(seconds=10)
+TIME_SLICE = timedelta(seconds=10)
 # A little longer than the minimum interval between wake-ups: an event accepted in that interval, for which no wake-up
 # may be sent yet, is found by the run that the last wake-up started.
 LINGER = MIN_INTERVAL * 1.2
@@ -27,7 +27,7 @@ def drain() -> None:
     """
     with orphans.drain_lock:
         try:
-            run_until_idle(SLICE, linger=LINGER)
+            run_until_idle(TIME_SLICE, linger=LINGER)
         except (OperationalError, InterfaceError) as error:
             log.warning("The database is unavailable; nothing is sent until it is back: %s", error)
             connection.close()

@@ -31,12 +31,12 @@ class Notifier:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._wanted = threading.Event()
-        self._starting = threading.Lock()
-        self._ringing = threading.Lock()
-        self._link: Connection | None = None
+        self._requested = threading.Event()
+        self._thread_lock = threading.Lock()
+        self._send_lock = threading.Lock()
+        self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
-        self._silent_until = 0.0
+        self._paused_until = 0.0
 
     @property
     def is_ours(self) -> bool:
@@ -45,18 +45,18 @@ class Notifier:
 
     def request(self) -> None:
         """Request that a wake-up be sent soon."""
-        self._wanted.set()
+        self._requested.set()
         if self._thread is None:
-            with self._starting:
+            with self._thread_lock:
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._notify_when_requested, name="notifier", daemon=True)
                     self._thread.start()
 
     def _notify_when_requested(self) -> None:
         while True:
-            self._wanted.wait()
+            self._requested.wait()
             # Cleared before sending: a request made from here on gets another wake-up.
-            self._wanted.clear()
+            self._requested.clear()
             try:
                 self.try_to_notify()
             except Exception:  # Without this thread no wake-up would ever be sent again.
@@ -66,37 +66,37 @@ class Notifier:
 
     def try_to_notify(self) -> bool:
         """Send a wake-up and return whether Redis accepted it. For a while after a failure, return False at once."""
-        with self._ringing:
-            if time.monotonic() < self._silent_until:
+        with self._send_lock:
+            if time.monotonic() < self._paused_until:
                 return False
             try:
                 self._send()
             except (OperationalError, RedisError, OSError) as error:
                 self._close()
-                self._silent_until = time.monotonic() + BREAKER_COOLDOWN.total_seconds()
+                self._paused_until = time.monotonic() + BREAKER_COOLDOWN.total_seconds()
                 log.warning("Redis did not accept the wake-up (%s); the workers' schedulers will find the work", error)
                 return False
             return True
 
     def _send(self) -> None:
         """Enqueue one message unless enough are waiting; raises OperationalError, RedisError or OSError."""
-        if self._link is None:
+        if self._connection is None:
             seconds = TIMEOUT.total_seconds()
             options = {"socket_timeout": seconds, "socket_connect_timeout": seconds, "max_retries": 0}
-            self._link = current_app.connection_for_write(transport_options=options)
-        channel: Any = self._link.default_channel
-        unheard = channel.queue_declare(current_app.conf.task_default_queue).message_count
-        if unheard < MAX_QUEUED:
-            current_app.send_task(TASK, connection=self._link, retry=False, ignore_result=True)
+            self._connection = current_app.connection_for_write(transport_options=options)
+        channel: Any = self._connection.default_channel
+        queued = channel.queue_declare(current_app.conf.task_default_queue).message_count
+        if queued < MAX_QUEUED:
+            current_app.send_task(TASK, connection=self._connection, retry=False, ignore_result=True)
 
     def _close(self) -> None:
-        link, self._link = self._link, None
-        if link is not None:
-            link.release()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
 
     def notify_before_exit(self) -> None:
         """Send a wake-up that is still pending: a command may exit right after it has accepted an event."""
-        if self._wanted.is_set():
+        if self._requested.is_set():
             self.try_to_notify()
 
 

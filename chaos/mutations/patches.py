@@ -135,16 +135,16 @@ def large_bodies_never_sent() -> None:
 
 def results_thrown_away_when_the_database_is_away() -> None:
     """Discard the results of requests that end while the database is unavailable."""
-    from deliveries.worker.loop import WorkerLoop
+    from deliveries.worker.settler import Settler
 
-    is_time_to_settle = WorkerLoop._is_time_to_settle
+    is_due = Settler.is_due
 
-    def forget(self: WorkerLoop) -> bool:
-        if time.monotonic() < self._settle_at:
-            self._ended = []
-        return is_time_to_settle(self)
+    def forget(self: Settler, *, in_flight: int) -> bool:
+        if self._outage.is_waiting(now=time.monotonic()):
+            self._results.unsettled = []
+        return is_due(self, in_flight=in_flight)
 
-    _put(WorkerLoop, "_is_time_to_settle", forget)
+    _put(Settler, "is_due", forget)
 
 
 def always_the_first_step() -> None:

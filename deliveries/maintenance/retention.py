@@ -215,7 +215,7 @@ class Retention:
             self._began_at = now
         while not self._round.is_over:
             done.add(self._round.prune_batch())
-            if time.monotonic() >= over_at or shutdown.is_set():
+            if time.monotonic() >= over_at or shutdown.is_requested():
                 break
         if self._round.is_over:
             self._round = None

@@ -2,20 +2,30 @@
 
 import time
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from deliveries.db import sql
 
-# How many samples to take at most, if they take longer than PROMPT.
-LOOKS = 3
+# How many samples to take at most, if their round trips take longer than PROMPT.
+MAX_SAMPLES = 3
 PROMPT = timedelta(milliseconds=50)
 # How long a sample is valid. The clock of the database server may be set while it runs.
-HOLDS = timedelta(seconds=5)
+VALID_FOR = timedelta(seconds=5)
 # If the wall clock and the steady clock diverge by more than this, one was set or the machine was suspended.
-JUMP = timedelta(seconds=1)
+MAX_DRIFT = timedelta(seconds=1)
 
 # On Linux, CLOCK_BOOTTIME also runs while the machine is suspended; CLOCK_MONOTONIC does not.
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class Clock(Protocol):
+    """The clock that a worker loop uses."""
+
+    def __call__(self) -> datetime:
+        """Return the current time."""
+
+    def resync(self) -> None:
+        """Resynchronize with the database if that is due; raises the database's errors."""
 
 
 def steady() -> float:
@@ -23,17 +33,17 @@ def steady() -> float:
     return time.clock_gettime(_STEADY)
 
 
-class Answer(NamedTuple):
-    """A sample of the database's time, and the steady clock before and after it was taken."""
+class Sample(NamedTuple):
+    """The time that the database reported, and the steady clock before and after the query."""
 
-    told: datetime
-    asked_at: float
-    heard_at: float
+    reported: datetime
+    sent_at: float
+    received_at: float
 
     @property
-    def took(self) -> timedelta:
-        """The duration of the round trip, which bounds the sample's error."""
-        return timedelta(seconds=self.heard_at - self.asked_at)
+    def round_trip(self) -> timedelta:
+        """The duration of the query, which bounds the sample's error."""
+        return timedelta(seconds=self.received_at - self.sent_at)
 
 
 class DatabaseClock:
@@ -44,7 +54,7 @@ class DatabaseClock:
     """
 
     def __init__(self) -> None:
-        self._adopt(_ask())
+        self._adopt(_best_sample())
 
     def __call__(self) -> datetime:
         """Return the database's time."""
@@ -56,40 +66,41 @@ class DatabaseClock:
         Jumps happen for example when a virtual machine is paused for a migration: its steady clock then lags behind,
         and its wall clock is corrected. Raises the database's errors.
         """
-        if steady() < self._holds_until and abs(_offset() - self._offset) < JUMP.total_seconds():
+        if steady() < self._valid_until and abs(_offset() - self._offset) < MAX_DRIFT.total_seconds():
             return
-        answer = _ask_once()
+        sample = _sample()
         # A slow sample is imprecise, and a second one would delay the requests in flight: if it agrees with our clock,
         # extend the validity of the last sample.
-        if answer.took > PROMPT and self._at(answer.asked_at) <= answer.told <= self._at(answer.heard_at):
+        agrees = self._at(sample.sent_at) <= sample.reported <= self._at(sample.received_at)
+        if sample.round_trip > PROMPT and agrees:
             self._extend()
             return
-        self._adopt(_ask(first=answer))
+        self._adopt(_best_sample(first=sample))
 
     def _at(self, moment: float) -> datetime:
-        return self._base + timedelta(seconds=moment - self._started)
+        return self._base + timedelta(seconds=moment - self._base_at)
 
-    def _adopt(self, answer: Answer) -> None:
-        self._base, self._started = answer.told, (answer.asked_at + answer.heard_at) / 2
+    def _adopt(self, sample: Sample) -> None:
+        self._base, self._base_at = sample.reported, (sample.sent_at + sample.received_at) / 2
         self._extend()
 
     def _extend(self) -> None:
-        self._holds_until, self._offset = steady() + HOLDS.total_seconds(), _offset()
+        self._valid_until, self._offset = steady() + VALID_FOR.total_seconds(), _offset()
 
 
-def _ask(*, first: Answer | None = None) -> Answer:
-    """Take up to LOOKS samples until one is PROMPT, and return the fastest."""
-    best = first or _ask_once()
-    for _ in range(LOOKS - 1):
-        if best.took <= PROMPT:
+def _best_sample(*, first: Sample | None = None) -> Sample:
+    """Take up to MAX_SAMPLES samples until one is PROMPT, and return the fastest."""
+    best = first or _sample()
+    for _ in range(MAX_SAMPLES - 1):
+        if best.round_trip <= PROMPT:
             break
-        best = min(best, _ask_once(), key=lambda answer: answer.took)
+        best = min(best, _sample(), key=lambda sample: sample.round_trip)
     return best
 
 
-def _ask_once() -> Answer:
-    asked_at = steady()
-    return Answer(sql.database_now(), asked_at, steady())
+def _sample() -> Sample:
+    sent_at = steady()
+    return Sample(sql.database_now(), sent_at, steady())
 
 
 def _offset() -> float:

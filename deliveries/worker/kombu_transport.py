@@ -26,7 +26,7 @@ from deliveries.wakeup import TASK
 log = logging.getLogger("hookhub.doorbell")
 
 # A wake-up takes less than a kilobyte.
-MAX_BELL_BYTES = 16 * 1024
+MAX_MESSAGE_BYTES = 16 * 1024
 # A Celery message body without arguments: [[], {}, {}] in base64.
 NO_ARGUMENTS = "W1tdLCB7fSwge31d"
 LOG_INTERVAL_SECONDS = 60.0
@@ -34,9 +34,9 @@ LOG_INTERVAL_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
 
 
-def is_bell(item: bytes) -> bool:
+def is_wakeup_message(item: bytes) -> bool:
     """Return whether an item of the queue is a wake-up as ``wakeup`` sends it."""
-    if len(item) > MAX_BELL_BYTES:
+    if len(item) > MAX_MESSAGE_BYTES:
         return False
     try:
         message = loads(item)
@@ -45,7 +45,7 @@ def is_bell(item: bytes) -> bool:
         return False
 
 
-def new_bell(queue: str) -> dict[str, Any]:
+def new_wakeup_message(queue: str) -> dict[str, Any]:
     """Return a wake-up as a complete Celery message; a received one is replaced by it, since it carries no data."""
     number = str(uuid4())
     return {
@@ -63,14 +63,14 @@ def new_bell(queue: str) -> dict[str, Any]:
     }
 
 
-class Complaints:
+class DropLog:
     """Logs dropped items, at most once a minute."""
 
     def __init__(self) -> None:
         self._count = 0
         self._logged_at: float | None = None
 
-    def dropped(self, item: bytes, *, queue: str, now: float) -> None:
+    def add(self, item: bytes, *, queue: str, now: float) -> None:
         """Count a dropped item, and log the count unless that was done less than a minute ago."""
         self._count += 1
         if self._logged_at is not None and now - self._logged_at < LOG_INTERVAL_SECONDS:
@@ -125,23 +125,24 @@ class Channel(redis.Channel):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._complaints = Complaints()
+        self._drops = DropLog()
 
     def _brpop_read(self, **options: Any) -> bool:
         """Read the reply to BRPOP as kombu does, but deliver a wake-up built here in place of the item received."""
         try:
-            queue, item = self._answer_to_brpop(**options)
+            queue, item = self._parse_brpop(**options)
             self._queue_cycle.rotate(queue)
-            if not is_bell(item):
-                self._complaints.dropped(item, queue=queue, now=time.monotonic())
+            if not is_wakeup_message(item):
+                self._drops.add(item, queue=queue, now=time.monotonic())
                 raise Empty
-            self.connection._deliver(new_bell(queue), queue)  # noqa: SLF001 - how kombu delivers to its consumers
+            # How kombu delivers to its consumers.
+            self.connection._deliver(new_wakeup_message(queue), queue)  # noqa: SLF001
             return True
         finally:
             self._in_poll = None
             self._flush_brpop_reauth()
 
-    def _answer_to_brpop(self, **options: Any) -> tuple[str, bytes]:
+    def _parse_brpop(self, **options: Any) -> tuple[str, bytes]:
         """Return the name of the queue and the item received; raises Empty if there is none."""
         connection = self.client.connection
         try:
@@ -149,7 +150,7 @@ class Channel(redis.Channel):
         except ResponseError as error:
             if not _is_wrong_type(error):
                 raise
-            self._clear_the_way([key for queue in self.active_queues for key in self._keys_of(queue)])
+            self._rename_mistyped([key for queue in self.active_queues for key in self._keys_of(queue)])
             raise Empty from error
         except self.connection_errors:
             # The next iteration of the event loop reconnects.
@@ -170,7 +171,7 @@ class Channel(redis.Channel):
         except ResponseError as error:
             if not _is_wrong_type(error):
                 raise
-            self._clear_the_way(self._keys_of(queue))
+            self._rename_mistyped(self._keys_of(queue))
             return 0
 
     def _queue_bind(self, exchange: str, *args: Any) -> None:
@@ -180,10 +181,10 @@ class Channel(redis.Channel):
         except ResponseError as error:
             if not _is_wrong_type(error):
                 raise
-            self._clear_the_way([self.keyprefix_queue % exchange, self.keyprefix_binding_permanent % exchange])
+            self._rename_mistyped([self.keyprefix_queue % exchange, self.keyprefix_binding_permanent % exchange])
             super()._queue_bind(exchange, *args)  # type: ignore[misc]
 
-    def _clear_the_way(self, keys: Sequence[str]) -> None:
+    def _rename_mistyped(self, keys: Sequence[str]) -> None:
         """Rename keys of the wrong type instead of deleting them, since their data may belong to another program."""
         try:
             with self.conn_or_acquire() as client:

@@ -13,7 +13,7 @@ from deliveries import shutdown
 log = logging.getLogger("hookhub.orphans")
 
 # How often a child checks whether its parent is alive.
-LOOK_EVERY = timedelta(milliseconds=500)
+CHECK_INTERVAL = timedelta(milliseconds=500)
 
 # Held by the thread that runs the worker loop, and finally by the thread that exits the process, so that no run is
 # interrupted and no further one starts.
@@ -22,13 +22,13 @@ drain_lock = threading.RLock()
 
 def exit_when_orphaned() -> None:
     """Make this process exit once its parent has died and its requests in flight are settled."""
-    shutdown.stop_without_parent()
-    threading.Thread(target=_end_when_orphaned, name="orphans", daemon=True).start()
+    shutdown.follow_parent()
+    threading.Thread(target=_watch_parent, name="orphans", daemon=True).start()
 
 
-def _end_when_orphaned() -> None:
+def _watch_parent() -> None:
     while not shutdown.is_orphaned():
-        time.sleep(LOOK_EVERY.total_seconds())
+        time.sleep(CHECK_INTERVAL.total_seconds())
     log.warning("The parent process died; exiting once requests in flight are settled")
     finish_before_exit()
     # The pool's exit handler would wait for the dead parent.

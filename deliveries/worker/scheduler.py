@@ -24,10 +24,10 @@ TICK_SECONDS = 1.0
 # Redis accepts.
 MAX_UNHEARD_TICKS = 5
 # An arbitrary number, the same in every worker of a deployment.
-CHORES_LOCK = 7_305_662
+MAINTENANCE_LOCK = 7_305_662
 
 
-class Clock(bootsteps.StartStopStep):
+class Scheduler(bootsteps.StartStopStep):
     """A scheduler that ticks in the worker's parent process, with or without Redis, until the worker stops.
 
     It must start after the pool and therefore stop before it: the pool waits for its children, which continue sending
@@ -44,22 +44,22 @@ class Clock(bootsteps.StartStopStep):
         self._heartbeat = workers.Heartbeat(rescue.worker_id())
         # How many processes can be woken without Redis, and whether this process itself then runs the worker loop.
         self._processes = 1
-        self._drains_here = False
+        self._runs_loop_here = False
         # The pool's processes are forked later and inherit the pipe.
         process_pool.open_pipe()
 
     def start(self, worker: Any) -> None:
         """Start the threads that tick."""
-        self._take_charge_of(worker)
-        for name, run in (("due-work", self._ring), ("maintenance", self._keep_house)):
+        self._configure_pool(worker)
+        for name, run in (("due-work", self._send_wakeups), ("maintenance", self._maintain)):
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
-    def _take_charge_of(self, worker: Any) -> None:
-        """Keep the pool alive and able to be woken without Redis; without forked processes, this one runs the loop."""
+    def _configure_pool(self, worker: Any) -> None:
+        """Keep the pool alive and ready to be woken without Redis; without forked processes, run the loop here."""
         if not process_pool.are_forked(worker.pool):
-            self._drains_here = True
+            self._runs_loop_here = True
             process_pool.listen()
             return
         self._processes = worker.pool.num_processes
@@ -76,26 +76,26 @@ class Clock(bootsteps.StartStopStep):
         """
         self.terminate(worker)
         # After that time the leases of the deliveries in flight here have expired.
-        if self._drains_here and orphans.drain_lock.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
+        if self._runs_loop_here and orphans.drain_lock.acquire(timeout=settings.HOOKHUB_LEASE.total_seconds()):
             orphans.drain_lock.release()
 
     def terminate(self, worker: Any) -> None:
         """Request shutdown and stop ticking, without waiting for requests in flight."""
-        shutdown.request_shutdown()
+        shutdown.request()
         self._stopped.set()
         for thread in self._threads:
             thread.join(timeout=5)
 
-    def _ring(self) -> None:
+    def _send_wakeups(self) -> None:
         """Send wake-ups for due work once a second; finally record that this worker has stopped."""
-        self._repeat(self._ring_for_due_work)
+        self._repeat(self._notify_of_due_work)
         with suppress(Error):
             self._heartbeat.end()
         connection.close()
 
-    def _keep_house(self) -> None:
+    def _maintain(self) -> None:
         """Run the maintenance tasks once a second."""
-        self._repeat(self._do_chores)
+        self._repeat(self._run_tasks)
 
     def _repeat(self, tick: Callable[[datetime], None]) -> None:
         """Call ``tick`` once a second on this thread's own database connection, even after errors."""
@@ -112,42 +112,42 @@ class Clock(bootsteps.StartStopStep):
                 connection.close()
         connection.close()
 
-    def _ring_for_due_work(self, now: datetime) -> None:
+    def _notify_of_due_work(self, now: datetime) -> None:
         # Against a read-only database no worker could do the work, and a standby's data may be stale.
         sql.require_writable()
         self._heartbeat.beat(now=now)
         rescue.rescue_dead_processes(now=now)
-        is_wanted = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
-        is_unheard = is_wanted and not sql.run(IS_ANYTHING_SENT, {})[0][0]
+        is_work_due = claiming.is_anything_to_do(max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=now)
+        is_unheard = is_work_due and not sql.run(IS_ANYTHING_SENDING, {})[0][0]
         self._unheard_ticks = self._unheard_ticks + 1 if is_unheard else 0
-        if is_wanted and (not wakeup.notify_now() or self._unheard_ticks >= MAX_UNHEARD_TICKS):
+        if is_work_due and (not wakeup.notify_now() or self._unheard_ticks >= MAX_UNHEARD_TICKS):
             process_pool.wake(self._processes)
 
-    def _do_chores(self, now: datetime) -> None:
+    def _run_tasks(self, now: datetime) -> None:
         """Run every maintenance task, unless another worker holds the lock and runs them."""
-        if not sql.run("SELECT pg_try_advisory_lock(%(key)s)", {"key": CHORES_LOCK})[0][0]:
+        if not sql.run("SELECT pg_try_advisory_lock(%(key)s)", {"key": MAINTENANCE_LOCK})[0][0]:
             return
         try:
             for path in settings.HOOKHUB_CHORES:
-                do(path, import_string(path), now=now)
+                run_task(path, import_string(path), now=now)
         finally:
-            sql.run("SELECT pg_advisory_unlock(%(key)s)", {"key": CHORES_LOCK})
+            sql.run("SELECT pg_advisory_unlock(%(key)s)", {"key": MAINTENANCE_LOCK})
 
 
 # Ordered like the index; otherwise the planner would scan a large table for one row.
-IS_ANYTHING_SENT = """
+IS_ANYTHING_SENDING = """
 SELECT (SELECT id FROM deliveries_delivery WHERE state = 'sending' ORDER BY webhook_id, leased_until LIMIT 1)
     IS NOT NULL
 """
 
 
-def do(path: str, chore: Callable[..., object], *, now: datetime) -> None:
+def run_task(path: str, task: Callable[..., object], *, now: datetime) -> None:
     """Run one maintenance task; log its failure so that the others still run.
 
     Raises the failure if it has broken the database connection.
     """
     try:
-        chore(now=now)
+        task(now=now)
     except Exception:
         # Without a connection the other tasks would fail too.
         if not connection.is_usable():

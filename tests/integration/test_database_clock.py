@@ -18,18 +18,18 @@ class World:
 
     def __init__(self) -> None:
         self.steady = self.wall = self.database = 0.0
-        self.asked = 0
-        # Seconds that each of the next answers takes.
-        self.ways: Iterator[float] = iter(())
+        self.queries = 0
+        # Seconds that each of the next queries takes.
+        self.round_trips: Iterator[float] = iter(())
 
-    def go_on(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self.steady, self.wall, self.database = self.steady + seconds, self.wall + seconds, self.database + seconds
 
-    def ask(self) -> datetime:
-        self.asked += 1
-        told = START + self.database * SECOND
-        self.go_on(next(self.ways, 0.0))
-        return told
+    def query(self) -> datetime:
+        self.queries += 1
+        reported = START + self.database * SECOND
+        self.advance(next(self.round_trips, 0.0))
+        return reported
 
     def error_of(self, clock: DatabaseClock) -> timedelta:
         return clock() - (START + self.database * SECOND)
@@ -40,7 +40,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(database_clock, "steady", lambda: world.steady)
     monkeypatch.setattr(database_clock.time, "time", lambda: world.wall)
-    monkeypatch.setattr(database_clock.sql, "database_now", world.ask)
+    monkeypatch.setattr(database_clock.sql, "database_now", world.query)
     return world
 
 
@@ -54,44 +54,44 @@ def test_the_clock_is_the_databases() -> None:
     assert abs(first - datetime.now(UTC)) < timedelta(minutes=1)
 
 
-def test_an_answer_that_was_long_on_its_way_is_asked_for_again(world: World) -> None:
-    world.ways = iter((0.5, 0.3, 0.0))
+def test_a_slow_sample_is_taken_again(world: World) -> None:
+    world.round_trips = iter((0.5, 0.3, 0.0))
 
     clock = DatabaseClock()
 
-    assert (world.asked, world.error_of(clock)) == (3, timedelta(0))
+    assert (world.queries, world.error_of(clock)) == (3, timedelta(0))
 
 
-def test_of_answers_that_all_took_long_the_soonest_is_gone_by(world: World) -> None:
-    world.ways = iter((0.5, 0.2, 0.3))
+def test_of_slow_samples_the_fastest_is_used(world: World) -> None:
+    world.round_trips = iter((0.5, 0.2, 0.3))
 
     clock = DatabaseClock()
 
-    assert (world.asked, abs(world.error_of(clock))) == (3, timedelta(seconds=0.1))
+    assert (world.queries, abs(world.error_of(clock))) == (3, timedelta(seconds=0.1))
 
 
-def test_the_database_is_asked_again_now_and_then_and_not_for_each_look(world: World) -> None:
+def test_the_database_is_queried_from_time_to_time_and_not_for_each_poll(world: World) -> None:
     clock = DatabaseClock()
     for _ in range(100):
-        world.go_on(0.125)
+        world.advance(0.125)
         clock.resync()
 
-    assert timedelta(seconds=5) == database_clock.HOLDS
-    assert world.asked == 1 + 2
+    assert timedelta(seconds=5) == database_clock.VALID_FOR
+    assert world.queries == 1 + 2
 
 
 @pytest.mark.parametrize("step", [-3600.0, -0.5, 0.5, 3600.0])
-def test_a_clock_of_the_databases_that_is_set_is_followed(world: World, step: float) -> None:
+def test_when_the_databases_clock_is_set_ours_follows(world: World, step: float) -> None:
     clock = DatabaseClock()
 
     world.database += step
-    world.go_on(database_clock.HOLDS / SECOND)
+    world.advance(database_clock.VALID_FOR / SECOND)
     clock.resync()
 
     assert world.error_of(clock) == timedelta(0)
 
 
-def test_a_machine_that_stood_still_asks_at_once(world: World) -> None:
+def test_after_a_suspension_the_database_is_queried_at_once(world: World) -> None:
     clock = DatabaseClock()
 
     # The machine was suspended: its steady clock stopped, and its wall clock was corrected.
@@ -101,35 +101,35 @@ def test_a_machine_that_stood_still_asks_at_once(world: World) -> None:
 
     assert world.error_of(clock) == timedelta(0)
     clock.resync()
-    assert world.asked == 2
+    assert world.queries == 2
 
 
-def test_a_slow_answer_that_says_nothing_against_the_time_is_not_asked_for_again(world: World) -> None:
+def test_a_slow_sample_that_agrees_is_not_taken_again(world: World) -> None:
     clock = DatabaseClock()
-    world.go_on(database_clock.HOLDS / SECOND)
+    world.advance(database_clock.VALID_FOR / SECOND)
 
-    world.ways = iter((2.0,))
+    world.round_trips = iter((2.0,))
     clock.resync()
 
-    assert (world.asked, world.error_of(clock)) == (2, timedelta(0))
+    assert (world.queries, world.error_of(clock)) == (2, timedelta(0))
 
 
-def test_a_slow_answer_that_contradicts_is_asked_for_again(world: World) -> None:
+def test_a_slow_sample_that_disagrees_is_taken_again(world: World) -> None:
     clock = DatabaseClock()
-    world.go_on(database_clock.HOLDS / SECOND)
+    world.advance(database_clock.VALID_FOR / SECOND)
     world.database += 10
 
-    world.ways = iter((2.0, 0.01))
+    world.round_trips = iter((2.0, 0.01))
     clock.resync()
 
-    assert (world.asked, abs(world.error_of(clock)) <= timedelta(seconds=0.005)) == (3, True)
+    assert (world.queries, abs(world.error_of(clock)) <= timedelta(seconds=0.005)) == (3, True)
 
 
-def test_while_the_database_does_not_answer_the_time_goes_on_and_it_is_asked_again(
+def test_while_the_database_is_unavailable_time_advances_and_the_query_is_repeated(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = DatabaseClock()
-    world.go_on(60)
+    world.advance(60)
 
     def away() -> datetime:
         raise OSError("away")
@@ -141,10 +141,10 @@ def test_while_the_database_does_not_answer_the_time_goes_on_and_it_is_asked_aga
     assert world.error_of(clock) == timedelta(0)
     clock.resync()
 
-    assert world.asked == 2
+    assert world.queries == 2
 
 
-def test_the_steady_clock_goes_on() -> None:
+def test_the_steady_clock_advances() -> None:
     before = steady()
     time.sleep(0.001)
     assert steady() > before

@@ -14,11 +14,11 @@ from pytest_django import Settings
 from deliveries.wakeup import TASK
 from deliveries.worker.kombu_transport import (
     LOG_INTERVAL_SECONDS,
-    MAX_BELL_BYTES,
-    Complaints,
+    MAX_MESSAGE_BYTES,
+    DropLog,
     Transport,
-    is_bell,
-    new_bell,
+    is_wakeup_message,
+    new_wakeup_message,
 )
 
 
@@ -96,7 +96,7 @@ def test_nothing_is_noted_in_redis_of_messages_in_hand(listener: Listener, valke
 
 
 def bell(**changes: Any) -> bytes:
-    return json.dumps({**new_bell("hookhub"), **changes}).encode()
+    return json.dumps({**new_wakeup_message("hookhub"), **changes}).encode()
 
 
 STRANGE = {
@@ -112,7 +112,7 @@ STRANGE = {
     "headers that are a text": bell(headers="task"),
     "an unknown task": bell(headers={"task": "os.system", "id": "1"}),
     "a task that is no text": bell(headers={"task": [TASK], "id": "1"}),
-    "a huge body": bell(body="A" * MAX_BELL_BYTES),
+    "a huge body": bell(body="A" * MAX_MESSAGE_BYTES),
 }
 # The rest of a message is not read: the message that Celery gets is built locally.
 BELLS = {
@@ -134,7 +134,7 @@ def test_an_item_that_is_no_bell_is_dropped_with_a_line_in_the_log_and_the_next_
     valkey.lpush(listener.queue, item)
     listener.ring()
 
-    assert not is_bell(item)
+    assert not is_wakeup_message(item)
     assert listener.listen() == 1
     assert valkey.llen(listener.queue) == 0
     [line] = [record.getMessage() for record in caplog.records if record.name == "hookhub.doorbell"]
@@ -156,10 +156,10 @@ def test_of_a_bell_nothing_reaches_celery_but_that_it_is_one(
 
 
 def test_what_is_dropped_is_logged_once_a_minute_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
-    complaints = Complaints()
+    drops = DropLog()
 
     for second in (0.0, 1.0, 2.0, LOG_INTERVAL_SECONDS):
-        complaints.dropped(b"x", queue="hookhub", now=second)
+        drops.add(b"x", queue="hookhub", now=second)
 
     assert [record.getMessage()[:20] for record in caplog.records] == ["Dropped 1 items from", "Dropped 3 items from"]
 

@@ -39,9 +39,9 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def is_stopping() -> Iterator[None]:
-    shutdown.request_shutdown()
+    shutdown.request()
     yield
-    shutdown.clear()
+    shutdown.reset()
 
 
 def counts() -> tuple[int, int, int]:

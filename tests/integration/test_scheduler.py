@@ -19,8 +19,8 @@ from deliveries.models import Delivery
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.stats import stats_of
-from deliveries.worker import orphans, process_pool, scheduler
-from deliveries.worker.scheduler import Clock, do
+from deliveries.worker import orphans, process_pool
+from deliveries.worker.scheduler import MAX_UNHEARD_TICKS, Scheduler, run_task
 from tests.receiver import Answer
 from tests.story import Forge, ReadOnly, deliver_due, together
 
@@ -28,82 +28,87 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def clock() -> Iterator[Clock]:
-    yield Clock(None)
-    shutdown.clear()
+def scheduler() -> Iterator[Scheduler]:
+    yield Scheduler(None)
+    shutdown.reset()
     process_pool.close_pipe()
 
 
 @pytest.fixture
-def rings(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+def wake_ups(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return the results of the next wake-ups; each wake-up pops one."""
     answers = [True] * 100
     monkeypatch.setattr(wakeup, "notify_now", answers.pop)
     return answers
 
 
-def test_it_rings_when_something_is_due_and_only_then(
-    forge: Forge, clock: Clock, rings: list[bool], now: datetime
+def test_it_sends_a_wake_up_when_something_is_due_and_only_then(
+    forge: Forge, scheduler: Scheduler, wake_ups: list[bool], now: datetime
 ) -> None:
-    clock._ring_for_due_work(now)
-    assert len(rings) == 100
+    scheduler._notify_of_due_work(now)
+    assert len(wake_ups) == 100
 
     pipeline.accept([forge.event(now=now)], now=now)
-    clock._ring_for_due_work(now)
+    scheduler._notify_of_due_work(now)
 
-    assert len(rings) == 99
+    assert len(wake_ups) == 99
 
 
 def test_without_redis_it_wakes_the_pool_itself(
-    forge: Forge, clock: Clock, now: datetime, monkeypatch: pytest.MonkeyPatch
+    forge: Forge, scheduler: Scheduler, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[str] = []
     monkeypatch.setattr(wakeup, "notify_now", lambda: False)
     monkeypatch.setattr(process_pool, "wake", lambda processes: woken.append("woken"))
-    clock._ring_for_due_work(now)
+    scheduler._notify_of_due_work(now)
     assert woken == []
 
     pipeline.accept([forge.event(now=now)], now=now)
-    clock._ring_for_due_work(now)
+    scheduler._notify_of_due_work(now)
 
     assert woken == ["woken"]
 
 
-def test_a_bell_that_redis_takes_and_nobody_hears_does_not_keep_deliveries_waiting_for_ever(
-    forge: Forge, clock: Clock, rings: list[bool], now: datetime, monkeypatch: pytest.MonkeyPatch
+def test_wake_ups_that_redis_accepts_and_no_worker_receives_do_not_delay_deliveries_forever(
+    forge: Forge, scheduler: Scheduler, wake_ups: list[bool], now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     woken: list[int] = []
-    monkeypatch.setattr(process_pool, "wake", lambda processes: woken.append(len(rings)))
+    monkeypatch.setattr(process_pool, "wake", lambda processes: woken.append(len(wake_ups)))
     forge.webhook(now=now)
     pipeline.accept([forge.event(now=now)], now=now)
 
-    for _ in range(scheduler.MAX_UNHEARD_TICKS - 1):
-        clock._ring_for_due_work(now)
+    for _ in range(MAX_UNHEARD_TICKS - 1):
+        scheduler._notify_of_due_work(now)
     assert woken == []
-    clock._ring_for_due_work(now)
-    assert woken == [100 - scheduler.MAX_UNHEARD_TICKS]
+    scheduler._notify_of_due_work(now)
+    assert woken == [100 - MAX_UNHEARD_TICKS]
 
     # Some worker claims, so wake-ups are received.
     pipeline.fan_out(now=now)
     pipeline.claim(1, now=now)
     pipeline.accept([forge.event(now=now)], now=now)
-    for _ in range(scheduler.MAX_UNHEARD_TICKS):
-        clock._ring_for_due_work(now)
+    for _ in range(MAX_UNHEARD_TICKS):
+        scheduler._notify_of_due_work(now)
     assert len(woken) == 1
 
 
 @pytest.mark.parametrize(("start_method", "is_forked"), [("fork", True), ("spawn", False)])
-def test_a_worker_without_forked_processes_drains_in_its_own_where_redis_is_away(
-    clock: Clock, forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch, start_method: str, is_forked: bool
+def test_a_worker_without_forked_processes_runs_the_loop_itself_when_redis_is_away(
+    scheduler: Scheduler,
+    forge: Forge,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    start_method: str,
+    is_forked: bool,
 ) -> None:
     drained = threading.Event()
     monkeypatch.setattr(process_pool, "get_start_method", lambda: start_method)
     monkeypatch.setitem(current_app.tasks, wakeup.TASK, drained.set)
     monkeypatch.setattr(wakeup, "notify_now", lambda: False)
-    clock._take_charge_of(SimpleNamespace(pool=WithProcesses(), hub=None))
+    scheduler._configure_pool(SimpleNamespace(pool=WithProcesses(), hub=None))
     pipeline.accept([forge.event(now=now)], now=now)
 
-    clock._ring_for_due_work(now)
+    scheduler._notify_of_due_work(now)
 
     if is_forked:
         # There is one wake-up for each process, and no thread of this process consumes any.
@@ -129,8 +134,8 @@ class WithProcesses(TaskPool):
     num_processes = 2
 
 
-def test_a_worker_told_to_stop_waits_for_the_drain_of_its_own_process(clock: Clock) -> None:
-    clock._drains_here = True
+def test_a_worker_that_stops_waits_for_the_loop_of_its_own_process(scheduler: Scheduler) -> None:
+    scheduler._runs_loop_here = True
     order: list[str] = []
 
     def drain() -> None:
@@ -144,7 +149,7 @@ def test_a_worker_told_to_stop_waits_for_the_drain_of_its_own_process(clock: Clo
     def stop() -> None:
         assert began.wait(10)
         threading.Timer(0.1, may_go_on.set).start()
-        clock.stop(None)
+        scheduler.stop(None)
         order.append("stopped")
 
     together(drain, stop)
@@ -164,117 +169,121 @@ def nothing_done_yet() -> None:
     may_go_on.clear()
 
 
-def first_chore(*, now: datetime) -> None:
+def first_task(*, now: datetime) -> None:
     done.append(("first", now))
 
 
-def second_chore(*, now: datetime) -> None:
+def second_task(*, now: datetime) -> None:
     done.append(("second", now))
 
 
-def slow_chore(*, now: datetime) -> None:
+def slow_task(*, now: datetime) -> None:
     inside.set()
     assert may_go_on.wait(10)
     done.append(("slow", now))
 
 
-def chore_with_a_bug(*, now: datetime) -> None:
+def task_with_a_bug(*, now: datetime) -> None:
     raise RuntimeError("a bug")
 
 
-def chore_that_writes(*, now: datetime) -> None:
+def task_that_writes(*, now: datetime) -> None:
     sql.require_writable()
 
 
-def chore_that_the_database_refuses(*, now: datetime) -> None:
+def task_that_the_database_rejects(*, now: datetime) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 / 0")
 
 
-def paths(*chores: Callable[..., object]) -> tuple[str, ...]:
-    return tuple(f"{__name__}.{chore.__name__}" for chore in chores)
+def paths(*tasks: Callable[..., object]) -> tuple[str, ...]:
+    return tuple(f"{__name__}.{task.__name__}" for task in tasks)
 
 
-def test_the_chores_are_done_in_their_order(forge: Forge, clock: Clock, now: datetime, settings: Settings) -> None:
-    settings.HOOKHUB_CHORES = paths(first_chore, second_chore)
+def test_maintenance_tasks_run_in_their_order(
+    forge: Forge, scheduler: Scheduler, now: datetime, settings: Settings
+) -> None:
+    settings.HOOKHUB_CHORES = paths(first_task, second_task)
 
-    clock._do_chores(now)
+    scheduler._run_tasks(now)
 
     assert done == [("first", now), ("second", now)]
 
 
-def test_one_worker_at_a_time_does_the_chores(forge: Forge, clock: Clock, now: datetime, settings: Settings) -> None:
-    settings.HOOKHUB_CHORES = paths(slow_chore)
+def test_one_worker_at_a_time_runs_maintenance(
+    forge: Forge, scheduler: Scheduler, now: datetime, settings: Settings
+) -> None:
+    settings.HOOKHUB_CHORES = paths(slow_task)
 
-    def second_clock() -> None:
+    def second_scheduler() -> None:
         assert inside.wait(10)
-        Clock(None)._do_chores(now)
+        Scheduler(None)._run_tasks(now)
         may_go_on.set()
 
-    together(lambda: clock._do_chores(now), second_clock)
+    together(lambda: scheduler._run_tasks(now), second_scheduler)
     assert done == [("slow", now)]
 
     # The lock is free for the next tick of any scheduler.
-    together(lambda: Clock(None)._do_chores(now))
+    together(lambda: Scheduler(None)._run_tasks(now))
     assert len(done) == 2
 
 
-@pytest.mark.parametrize("chore", [chore_with_a_bug, chore_that_the_database_refuses])
-def test_a_chore_that_fails_is_reported_and_keeps_no_other_from_being_done(
-    forge: Forge, clock: Clock, now: datetime, settings: Settings, caplog: pytest.LogCaptureFixture,
-    chore: Callable[..., object],
+@pytest.mark.parametrize("task", [task_with_a_bug, task_that_the_database_rejects])
+def test_a_maintenance_task_that_fails_is_logged_and_prevents_no_other(
+    forge: Forge, scheduler: Scheduler, now: datetime, settings: Settings, caplog: pytest.LogCaptureFixture,
+    task: Callable[..., object],
 ) -> None:  # fmt: skip
-    settings.HOOKHUB_CHORES = paths(chore, second_chore)
+    settings.HOOKHUB_CHORES = paths(task, second_task)
 
-    clock._do_chores(now)
+    scheduler._run_tasks(now)
 
     assert done == [("second", now)]
-    assert f"{chore.__name__} failed" in caplog.text
+    assert f"{task.__name__} failed" in caplog.text
 
 
 def test_without_a_connection_the_tick_ends(forge: Forge, now: datetime) -> None:
     def lose_it(*, now: datetime) -> None:
         connection.connection.close()
-        chore_that_the_database_refuses(now=now)
+        task_that_the_database_rejects(now=now)
 
     with pytest.raises(DatabaseError):
-        do("lost", lose_it, now=now)
+        run_task("lost", lose_it, now=now)
     connection.close()
 
 
-def test_where_nothing_can_be_written_down_nobody_is_woken_and_the_tick_ends(
-    forge: Forge, clock: Clock, rings: list[bool], now: datetime, read_only: ReadOnly,
+def test_against_a_read_only_database_no_worker_is_woken_and_the_tick_ends(
+    forge: Forge, scheduler: Scheduler, wake_ups: list[bool], now: datetime, read_only: ReadOnly,
     monkeypatch: pytest.MonkeyPatch, settings: Settings,
 ) -> None:  # fmt: skip
-    settings.HOOKHUB_CHORES = paths(first_chore, chore_that_writes)
+    settings.HOOKHUB_CHORES = paths(first_task, task_that_writes)
     woken: list[int] = []
-    monkeypatch.setattr(process_pool, "wake", lambda processes: woken.append(len(rings)))
+    monkeypatch.setattr(process_pool, "wake", lambda processes: woken.append(len(wake_ups)))
     pipeline.accept([forge.event(now=now)], now=now)
     read_only.on()
 
-    for _ in range(scheduler.MAX_UNHEARD_TICKS + 1):
+    for _ in range(MAX_UNHEARD_TICKS + 1):
         with pytest.raises(OperationalError):
-            clock._ring_for_due_work(now)
+            scheduler._notify_of_due_work(now)
     with pytest.raises(OperationalError):
-        clock._do_chores(now)
+        scheduler._run_tasks(now)
 
-    assert (len(rings), woken) == (100, [])
+    assert (len(wake_ups), woken) == (100, [])
     assert not connection.is_usable()
 
 
-def test_a_standby_that_knows_of_nothing_to_do_is_not_believed(
-    forge: Forge, clock: Clock, now: datetime, read_only: ReadOnly
+def test_a_standby_without_work_is_not_believed(
+    forge: Forge, scheduler: Scheduler, now: datetime, read_only: ReadOnly
 ) -> None:
     read_only.on()
 
     with pytest.raises(OperationalError):
-        clock._ring_for_due_work(now)
+        scheduler._notify_of_due_work(now)
 
     assert not connection.is_usable()
 
 
-def test_it_ticks_through_errors_until_it_is_stopped_and_then_says_so_to_every_drain(
-    forge: Forge, clock: Clock, monkeypatch: pytest.MonkeyPatch, settings: Settings
+def test_it_ticks_through_errors_until_it_is_stopped_and_then_requests_shutdown(
+    forge: Forge, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
     settings.HOOKHUB_CHORES = ()
     ticked, errors = threading.Event(), [RuntimeError("a bug"), DatabaseError("away"), OSError("gone")]
@@ -285,41 +294,46 @@ def test_it_ticks_through_errors_until_it_is_stopped_and_then_says_so_to_every_d
         ticked.set()
         return False
 
-    monkeypatch.setattr(scheduler, "TICK_SECONDS", 0.01)
+    monkeypatch.setattr("deliveries.worker.scheduler.TICK_SECONDS", 0.01)
     monkeypatch.setattr(claiming, "is_anything_to_do", tick)
-    clock.start(SimpleNamespace(pool=SimpleNamespace()))
+    scheduler.start(SimpleNamespace(pool=SimpleNamespace()))
 
     assert ticked.wait(10)
-    assert not shutdown.is_set()
-    clock.stop(None)
+    assert not shutdown.is_requested()
+    scheduler.stop(None)
 
-    assert shutdown.is_set()
-    assert not any(thread.is_alive() for thread in clock._threads)
+    assert shutdown.is_requested()
+    assert not any(thread.is_alive() for thread in scheduler._threads)
 
 
-def test_a_chore_that_takes_its_time_does_not_silence_the_bell(
-    forge: Forge, clock: Clock, now: datetime, monkeypatch: pytest.MonkeyPatch, settings: Settings, rings: list[bool]
+def test_a_slow_maintenance_task_delays_no_wake_up(
+    forge: Forge,
+    scheduler: Scheduler,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    wake_ups: list[bool],
 ) -> None:
-    settings.HOOKHUB_CHORES = paths(slow_chore)
-    monkeypatch.setattr(scheduler, "TICK_SECONDS", 0.01)
+    settings.HOOKHUB_CHORES = paths(slow_task)
+    monkeypatch.setattr("deliveries.worker.scheduler.TICK_SECONDS", 0.01)
     pipeline.accept([forge.event(now=now)], now=now)
-    clock.start(SimpleNamespace(pool=SimpleNamespace()))
+    scheduler.start(SimpleNamespace(pool=SimpleNamespace()))
     assert inside.wait(10)
-    before = len(rings)
+    before = len(wake_ups)
 
     until = time.monotonic() + 10
-    while len(rings) > before - 3:
+    while len(wake_ups) > before - 3:
         assert time.monotonic() < until
         time.sleep(0.005)
 
     may_go_on.set()
-    clock.stop(None)
+    scheduler.stop(None)
 
 
-def test_every_chore_of_the_settings_exists_and_has_nothing_to_do_in_an_empty_database(
-    forge: Forge, clock: Clock, now: datetime, caplog: pytest.LogCaptureFixture
+def test_every_maintenance_task_of_the_settings_exists_and_has_nothing_to_do_in_an_empty_database(
+    forge: Forge, scheduler: Scheduler, now: datetime, caplog: pytest.LogCaptureFixture
 ) -> None:
-    clock._do_chores(now)
+    scheduler._run_tasks(now)
 
     assert caplog.text == ""
 

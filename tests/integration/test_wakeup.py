@@ -40,7 +40,7 @@ def valkey(present: str, broker: Callable[[str], None]) -> Iterator[redis.Redis]
 
 
 @pytest.fixture
-def bell() -> Iterator[Notifier]:
+def notifier() -> Iterator[Notifier]:
     made = Notifier()
     yield made
     made._close()
@@ -59,7 +59,7 @@ def absent(tmp_path: Path) -> str:
     return f"redis+socket://{tmp_path}/nobody.sock?virtual_host=0"
 
 
-def unheard(valkey: redis.Redis) -> int:
+def queued(valkey: redis.Redis) -> int:
     return int(valkey.llen(current_app.conf.task_default_queue))  # type: ignore[arg-type]
 
 
@@ -70,125 +70,125 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_a_ring_is_one_message_that_says_only_that_there_is_work(bell: Notifier, valkey: redis.Redis) -> None:
-    assert bell.try_to_notify()
+def test_a_wake_up_is_one_message_without_data(notifier: Notifier, valkey: redis.Redis) -> None:
+    assert notifier.try_to_notify()
 
-    assert unheard(valkey) == 1
+    assert queued(valkey) == 1
     [message] = valkey.lrange(current_app.conf.task_default_queue, 0, -1)  # type: ignore[misc]
     assert b"deliveries.drain" in message
     assert b'"eta": null' in message
 
 
-def test_rings_that_nobody_hears_do_not_pile_up(bell: Notifier, valkey: redis.Redis) -> None:
-    assert [bell.try_to_notify() for _ in range(3 * MAX_QUEUED)] == [True] * 3 * MAX_QUEUED
+def test_wake_ups_that_no_worker_receives_do_not_pile_up(notifier: Notifier, valkey: redis.Redis) -> None:
+    assert [notifier.try_to_notify() for _ in range(3 * MAX_QUEUED)] == [True] * 3 * MAX_QUEUED
 
-    assert unheard(valkey) == MAX_QUEUED
+    assert queued(valkey) == MAX_QUEUED
     valkey.lpop(current_app.conf.task_default_queue)
-    bell.try_to_notify()
-    assert unheard(valkey) == MAX_QUEUED
+    notifier.try_to_notify()
+    assert queued(valkey) == MAX_QUEUED
 
 
-def test_asking_a_thousand_times_rings_a_few_times_and_the_last_wish_is_not_lost(
-    bell: Notifier, valkey: redis.Redis
+def test_a_thousand_requests_send_a_few_wake_ups_and_the_last_request_is_not_lost(
+    notifier: Notifier, valkey: redis.Redis
 ) -> None:
     for _ in range(1000):
-        bell.request()
-    wait_until(lambda: unheard(valkey) >= 1)
+        notifier.request()
+    wait_until(lambda: queued(valkey) >= 1)
 
     # Requested during the pause after a wake-up; this request must not be lost.
-    before = unheard(valkey)
-    bell.request()
-    wait_until(lambda: unheard(valkey) == before + 1)
+    before = queued(valkey)
+    notifier.request()
+    wait_until(lambda: queued(valkey) == before + 1)
 
-    assert unheard(valkey) <= 4
+    assert queued(valkey) <= 4
 
 
-def test_asking_from_many_threads_makes_one_thread_that_rings(bell: Notifier, valkey: redis.Redis) -> None:
+def test_requests_of_many_threads_start_one_thread_that_sends(notifier: Notifier, valkey: redis.Redis) -> None:
     before = threading.active_count()
-    threads = [threading.Thread(target=bell.request) for _ in range(20)]
+    threads = [threading.Thread(target=notifier.request) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    wait_until(lambda: unheard(valkey) >= 1)
+    wait_until(lambda: queued(valkey) >= 1)
     assert threading.active_count() == before + 1
 
 
 @pytest.mark.parametrize("kind", ["absent", "hanging"])
-def test_asking_returns_at_once_without_redis(
-    bell: Notifier, broker: Callable[[str], None], request: pytest.FixtureRequest, kind: str
+def test_a_request_returns_at_once_without_redis(
+    notifier: Notifier, broker: Callable[[str], None], request: pytest.FixtureRequest, kind: str
 ) -> None:
     broker(request.getfixturevalue(kind))
 
     started = time.monotonic()
     for _ in range(1000):
-        bell.request()
+        notifier.request()
     assert time.monotonic() - started < 0.2
 
-    wait_until(lambda: bell._silent_until > 0)
+    wait_until(lambda: notifier._paused_until > 0)
 
 
 @pytest.mark.parametrize(("kind", "seconds"), [("absent", 0.5), ("hanging", 1.5)])
-def test_ringing_without_redis_fails_soon_and_is_not_tried_again_for_a_while(
-    bell: Notifier, broker: Callable[[str], None], request: pytest.FixtureRequest, kind: str, seconds: float
+def test_sending_without_redis_fails_soon_and_is_not_retried_for_a_while(
+    notifier: Notifier, broker: Callable[[str], None], request: pytest.FixtureRequest, kind: str, seconds: float
 ) -> None:
     broker(request.getfixturevalue(kind))
 
     started = time.monotonic()
-    assert not bell.try_to_notify()
+    assert not notifier.try_to_notify()
     assert time.monotonic() - started < seconds
 
     started = time.monotonic()
-    assert [bell.try_to_notify() for _ in range(100)] == [False] * 100
+    assert [notifier.try_to_notify() for _ in range(100)] == [False] * 100
     assert time.monotonic() - started < 0.05
 
 
-def test_the_bell_rings_again_once_redis_is_back(
-    bell: Notifier, valkey: redis.Redis, broker: Callable[[str], None], absent: str, present: str
+def test_wake_ups_are_sent_again_once_redis_is_back(
+    notifier: Notifier, valkey: redis.Redis, broker: Callable[[str], None], absent: str, present: str
 ) -> None:
     broker(absent)
-    assert not bell.try_to_notify()
+    assert not notifier.try_to_notify()
     broker(present)
-    assert not bell.try_to_notify()
+    assert not notifier.try_to_notify()
 
     # As if the circuit breaker's cooldown were over.
-    bell._silent_until -= BREAKER_COOLDOWN.total_seconds()
+    notifier._paused_until -= BREAKER_COOLDOWN.total_seconds()
 
-    assert bell.try_to_notify()
-    assert unheard(valkey) == 1
+    assert notifier.try_to_notify()
+    assert queued(valkey) == 1
 
 
-def test_flushing_everything_does_not_silence_it(bell: Notifier, valkey: redis.Redis) -> None:
-    assert bell.try_to_notify()
+def test_after_a_flush_of_redis_wake_ups_are_sent(notifier: Notifier, valkey: redis.Redis) -> None:
+    assert notifier.try_to_notify()
 
     # Has the same effect here as FLUSHALL, which would affect tests running at the same time.
     valkey.flushdb()
 
-    assert bell.try_to_notify()
-    assert unheard(valkey) == 1
+    assert notifier.try_to_notify()
+    assert queued(valkey) == 1
 
 
-def test_a_connection_that_was_cut_is_made_anew(bell: Notifier, valkey: redis.Redis) -> None:
-    assert bell.try_to_notify()
+def test_a_connection_that_was_cut_is_made_anew(notifier: Notifier, valkey: redis.Redis) -> None:
+    assert notifier.try_to_notify()
     mine, database = str(valkey.client_id()), str(valkey.get_connection_kwargs()["db"])
     others = [one["id"] for one in valkey.client_list() if one["db"] == database and one["id"] != mine]
     assert others
     for one in others:
         valkey.client_kill_filter(_id=one)
 
-    if not bell.try_to_notify():
-        bell._silent_until = 0
-        assert bell.try_to_notify()
+    if not notifier.try_to_notify():
+        notifier._paused_until = 0
+        assert notifier.try_to_notify()
 
-    assert unheard(valkey) == 2
+    assert queued(valkey) == 2
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("x"), redis.ResponseError("OOM")], ids=repr)
-def test_whatever_goes_wrong_the_next_wish_is_rung_for(
-    bell: Notifier, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch, error: Exception
+def test_after_any_error_the_next_request_is_sent(
+    notifier: Notifier, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    send, failed = bell._send, threading.Event()
+    send, failed = notifier._send, threading.Event()
 
     def fail_once() -> None:
         if not failed.is_set():
@@ -196,51 +196,53 @@ def test_whatever_goes_wrong_the_next_wish_is_rung_for(
             raise error
         send()
 
-    monkeypatch.setattr(bell, "_send", fail_once)
-    bell.request()
+    monkeypatch.setattr(notifier, "_send", fail_once)
+    notifier.request()
     wait_until(failed.is_set)
-    wait_until(lambda: bell._link is None)
-    bell._silent_until = 0
+    wait_until(lambda: notifier._connection is None)
+    notifier._paused_until = 0
 
-    def has_rung() -> bool:
-        bell._silent_until = 0
-        return unheard(valkey) == 1
+    def is_sent() -> bool:
+        notifier._paused_until = 0
+        return queued(valkey) == 1
 
-    bell.request()
-    wait_until(has_rung)
+    notifier.request()
+    wait_until(is_sent)
 
 
-def test_rubbish_under_the_queues_name_is_moved_aside_and_the_bell_rings(bell: Notifier, valkey: redis.Redis) -> None:
+def test_a_key_of_another_type_under_the_queues_name_is_renamed_and_the_wake_up_sent(
+    notifier: Notifier, valkey: redis.Redis
+) -> None:
     valkey.set(current_app.conf.task_default_queue, "rubbish")
 
-    assert bell.try_to_notify()
+    assert notifier.try_to_notify()
 
-    assert unheard(valkey) == 1
+    assert queued(valkey) == 1
     [aside] = valkey.keys("*:wrong-type:*")
     assert valkey.get(aside) == b"rubbish"
 
 
-def test_a_command_that_ends_rings_for_what_is_still_wanted(bell: Notifier, valkey: redis.Redis) -> None:
-    bell.notify_before_exit()
-    assert unheard(valkey) == 0
+def test_a_pending_request_is_sent_before_the_process_exits(notifier: Notifier, valkey: redis.Redis) -> None:
+    notifier.notify_before_exit()
+    assert queued(valkey) == 0
 
-    bell._wanted.set()
-    bell.notify_before_exit()
-    assert unheard(valkey) == 1
+    notifier._requested.set()
+    notifier.notify_before_exit()
+    assert queued(valkey) == 1
 
 
-def test_the_processs_own_bell_is_rung_through_the_module(
-    valkey: redis.Redis, bell: Notifier, monkeypatch: pytest.MonkeyPatch
+def test_the_module_uses_this_processs_notifier(
+    valkey: redis.Redis, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wakeup, "_notifier", bell)
+    monkeypatch.setattr(wakeup, "_notifier", notifier)
 
     assert wakeup.notify_now()
-    assert unheard(valkey) == 1
+    assert queued(valkey) == 1
     wakeup.notify()
-    wait_until(lambda: unheard(valkey) >= 2)
+    wait_until(lambda: queued(valkey) >= 2)
 
 
-def test_after_a_fork_the_child_has_a_bell_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_fork_the_child_gets_another_notifier(monkeypatch: pytest.MonkeyPatch) -> None:
     parents = Notifier()
     monkeypatch.setattr(wakeup, "_notifier", parents)
     assert wakeup._own_notifier() is parents

@@ -20,10 +20,12 @@ from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.pipeline import attempt_log, claiming, settling
 from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender, make_sender
-from deliveries.worker import database_clock, loop
+from deliveries.worker import database_clock, outage, settler
 from deliveries.worker.database_clock import DatabaseClock
-from deliveries.worker.loop import Drained, WorkerLoop, run_until_idle
-from deliveries.worker.slots import OVERCOMMIT
+from deliveries.worker.dispatcher import Dispatcher
+from deliveries.worker.loop import Progress, WorkerLoop, run_until_idle
+from deliveries.worker.results import ResultBuffer
+from deliveries.worker.slots import OVERCOMMIT, SlotTracker
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, ReadOnly, Stopped
 
@@ -41,10 +43,10 @@ def few_slots() -> Iterator[Sender]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "CATCH_BREATH", timedelta(milliseconds=20))
+    monkeypatch.setattr(outage, "DB_RETRY_DELAY", timedelta(milliseconds=20))
 
 
-def run(sender: Sender, *, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> Drained:
+def run(sender: Sender, *, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> Progress:
     """Run the loop with a clock that stands still."""
     return WorkerLoop(sender, Stopped(now), LONG, is_stopping=is_stopping).run()
 
@@ -65,14 +67,14 @@ def test_everything_that_is_due_is_fanned_out_and_delivered_with_few_slots(
 
     done = run(few_slots, now=now)
 
-    assert done == Drained(events=50, attempts=150)
+    assert done == Progress(events=50, attempts=150)
     assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
     assert len(forge.receiver.received) == 150
     assert forge.receiver.connections <= 8
 
 
 def test_with_nothing_to_do_it_is_done(forge: Forge, few_slots: Sender, now: datetime) -> None:
-    assert run(few_slots, now=now) == Drained(0, 0)
+    assert run(few_slots, now=now) == Progress(0, 0)
 
 
 def test_what_is_not_due_yet_is_left_alone(forge: Forge, few_slots: Sender, now: datetime) -> None:
@@ -118,7 +120,7 @@ def test_what_is_due_and_cannot_be_had_does_not_keep_it_going(forge: Forge, few_
     started = time.monotonic()
     done = WorkerLoop(few_slots, Stopped(now), LONG, timedelta(milliseconds=50)).run()
 
-    assert done == Drained(0, 0)
+    assert done == Progress(0, 0)
     assert time.monotonic() - started < 2
 
 
@@ -131,7 +133,7 @@ def test_while_it_lingers_it_takes_what_becomes_due(forge: Forge, few_slots: Sen
             lingering.set()
             return self.moment
 
-    def linger() -> Drained:
+    def linger() -> Progress:
         try:
             return WorkerLoop(few_slots, Clock(now), LONG, timedelta(seconds=0.5)).run()
         finally:
@@ -141,7 +143,7 @@ def test_while_it_lingers_it_takes_what_becomes_due(forge: Forge, few_slots: Sen
         drained = thread.submit(linger)
         assert lingering.wait(10)
         pipeline.accept([forge.event(now=now)], now=now)
-        assert drained.result(10) == Drained(1, 1)
+        assert drained.result(10) == Progress(1, 1)
 
 
 def test_one_that_hangs_does_not_keep_the_others_waiting(forge: Forge, few_slots: Sender, now: datetime) -> None:
@@ -214,12 +216,12 @@ def test_told_to_stop_it_begins_nothing_new_and_finishes_what_it_began(
 def test_told_to_stop_before_it_began_it_does_nothing(forge: Forge, now: datetime, settings: Settings) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
-    shutdown.request_shutdown()
+    shutdown.request()
     try:
-        assert run_until_idle(LONG) == Drained(0, 0)
+        assert run_until_idle(LONG) == Progress(0, 0)
     finally:
-        shutdown.clear()
-    assert run_until_idle(LONG) == Drained(0, 1)
+        shutdown.reset()
+    assert run_until_idle(LONG) == Progress(0, 1)
 
 
 def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: datetime) -> None:
@@ -228,17 +230,17 @@ def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: d
 
     done = WorkerLoop(few_slots, Stopped(now), timedelta(0)).run()
 
-    assert done == Drained(0, 0)
+    assert done == Progress(0, 0)
 
 
 def test_the_next_drain_begins_behind_the_last_webhook_served(forge: Forge, few_slots: Sender, now: datetime) -> None:
     hooks = [forge.webhook(now=now, path=f"/{n}") for n in range(6)]
     forge.accept(now=now)
-    drained = WorkerLoop(few_slots, Stopped(now), LONG)
+    loop = WorkerLoop(few_slots, Stopped(now), LONG)
 
-    assert drained._top_up()
+    assert loop._fill_slots()
 
-    assert drained.after == hooks[3].pk
+    assert loop.cursor == hooks[3].pk
     few_slots.wait(timedelta(seconds=1))
 
 
@@ -398,7 +400,7 @@ def test_told_to_stop_while_the_database_is_away_it_waits_a_while_and_then_gives
         raise OperationalError("away")
 
     monkeypatch.setattr(pipeline, "settle", away)
-    monkeypatch.setattr(loop, "SHUTDOWN_DB_TIMEOUT", timedelta(milliseconds=100))
+    monkeypatch.setattr(settler, "SHUTDOWN_DB_TIMEOUT", timedelta(milliseconds=100))
 
     done = run(few_slots, now=now, is_stopping=lambda: bool(tries))
 
@@ -439,18 +441,18 @@ def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_e
 ) -> None:
     forge.webhook(now=now)
     forge.accept(20, now=now)
-    look, looks = WorkerLoop._look, []
+    poll, unfinished = WorkerLoop._poll, []
     is_read_only = threading.Event()
 
-    def read_only_at_the_second_look(self: WorkerLoop, wanted: Capacity) -> bool:
-        looks.append(self.sender.in_flight + len(self._ended))
-        if len(looks) == 2:
+    def read_only_at_the_second_poll(self: WorkerLoop, capacity: Capacity) -> bool:
+        unfinished.append(self.sender.in_flight + len(self.results.unsettled))
+        if len(unfinished) == 2:
             read_only.on()
             is_read_only.set()
             threading.Timer(0.2, read_only.off).start()
-        return look(self, wanted)
+        return poll(self, capacity)
 
-    monkeypatch.setattr(WorkerLoop, "_look", read_only_at_the_second_look)
+    monkeypatch.setattr(WorkerLoop, "_poll", read_only_at_the_second_poll)
 
     def answer_in_time(connection: object, request: object) -> None:
         is_read_only.wait(60)
@@ -460,7 +462,7 @@ def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_e
 
     assert run(few_slots, now=now).attempts == 20
 
-    assert looks[1] > 0
+    assert unfinished[1] > 0
     assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
     assert len(forge.receiver.received) == 20
 
@@ -533,7 +535,7 @@ def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(
     claims = pipeline.claim(10, now=now)
     late = now + settings.HOOKHUB_LEASE - settings.HOOKHUB_MAX_TIMEOUT + timedelta(microseconds=1)
 
-    WorkerLoop(few_slots, Stopped(late), LONG)._begin(claims)
+    Dispatcher(few_slots, Stopped(late), slots=SlotTracker(4), results=ResultBuffer()).start(claims)
 
     assert few_slots.in_flight == 0
     assert set(Delivery.objects.values_list("state", "attempts_made", "due_at", "lease", "first_attempt_at")) == {
@@ -604,7 +606,7 @@ def test_a_drain_that_runs_for_long_notices_that_the_databases_clock_was_set(
     forge: Forge, few_slots: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask, ahead = database_clock.sql.database_now, [timedelta(0)]
-    monkeypatch.setattr(database_clock, "HOLDS", timedelta(0))
+    monkeypatch.setattr(database_clock, "VALID_FOR", timedelta(0))
     monkeypatch.setattr(database_clock.sql, "database_now", lambda: ask() + ahead[0])
     forge.webhook(now=ask(), max_in_flight=1)
     forge.accept(2, now=ask())

@@ -13,7 +13,7 @@ from deliveries.db import sql
 from deliveries.models import Worker
 from deliveries.pipeline import rescue
 from deliveries.worker import process_pool
-from deliveries.worker.scheduler import Clock
+from deliveries.worker.scheduler import Scheduler
 from deliveries.workers import ALIVE_FOR, HEARTBEAT_INTERVAL, KEPT_FOR, Heartbeat, Workers
 from tests.story import Forge
 
@@ -153,18 +153,18 @@ def test_the_front_page_has_no_warning_while_a_worker_lives(client: Client, data
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_worker_notes_that_it_lives_at_its_clocks_tick_and_that_it_has_stopped(
+def test_a_worker_registers_at_each_tick_of_its_scheduler_and_deregisters_when_it_stops(
     transactional_db: None, monkeypatch: pytest.MonkeyPatch, database_now: datetime
 ) -> None:
     monkeypatch.setattr(wakeup, "notify_now", lambda: True)
-    clock = Clock(None)
+    scheduler = Scheduler(None)
 
-    clock._ring_for_due_work(database_now)
+    scheduler._notify_of_due_work(database_now)
     alive = workers.seen(now=database_now)
     # Stopped before its own first tick, so its thread only deregisters the worker.
-    clock._stopped.set()
-    clock._ring()
-    shutdown.clear()
+    scheduler._stopped.set()
+    scheduler._send_wakeups()
+    shutdown.reset()
     process_pool.close_pipe()
 
     assert alive == Workers(alive=1, seen_at=database_now)

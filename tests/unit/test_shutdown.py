@@ -13,7 +13,7 @@ from deliveries import shutdown
 @pytest.fixture(autouse=True)
 def nobody_stops() -> Iterator[None]:
     yield
-    shutdown.clear()
+    shutdown.reset()
 
 
 def in_a_child(tell: Callable[[], object]) -> bool:
@@ -29,8 +29,8 @@ def test_the_word_reaches_a_child_that_was_forked_before() -> None:
     pid = os.fork()
     if pid == 0:
         os.read(heard, 1)
-        os._exit(shutdown.is_set())
-    shutdown.request_shutdown()
+        os._exit(shutdown.is_requested())
+    shutdown.request()
     os.write(told, b"!")
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
@@ -38,8 +38,8 @@ def test_the_word_reaches_a_child_that_was_forked_before() -> None:
 
 def test_a_child_whose_parent_lives_goes_on() -> None:
     def look() -> bool:
-        shutdown.stop_without_parent()
-        return shutdown.is_set()
+        shutdown.follow_parent()
+        return shutdown.is_requested()
 
     assert not in_a_child(look)
 
@@ -48,13 +48,13 @@ def test_a_child_whose_parent_dies_is_to_stop() -> None:
     reading, writing = os.pipe()
     parent = os.fork()
     if parent == 0:
-        shutdown._maker = os.getpid()
+        shutdown._creator = os.getpid()
         if os.fork() == 0:
-            shutdown.stop_without_parent()
-            os.write(writing, b"no " if shutdown.is_set() else b"yes")
-            while os.getppid() == shutdown._maker:
+            shutdown.follow_parent()
+            os.write(writing, b"no " if shutdown.is_requested() else b"yes")
+            while os.getppid() == shutdown._creator:
                 time.sleep(0.001)
-            os.write(writing, b"yes" if shutdown.is_set() else b"no ")
+            os.write(writing, b"yes" if shutdown.is_requested() else b"no ")
             os._exit(0)
         # The test, its parent, kills it.
         time.sleep(60)
@@ -69,11 +69,11 @@ def test_a_child_whose_parent_dies_is_to_stop() -> None:
 
 def test_a_child_whose_parent_died_before_it_asked_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     def look() -> bool:
-        shutdown.stop_without_parent()
-        return shutdown.is_set()
+        shutdown.follow_parent()
+        return shutdown.is_requested()
 
     # The process that created the flag is not the parent.
-    monkeypatch.setattr(shutdown, "_maker", os.getppid())
+    monkeypatch.setattr(shutdown, "_creator", os.getppid())
 
     assert in_a_child(look)
 

@@ -8,20 +8,24 @@ from deliveries.worker.slots import SlotTracker
 from tests.unit.made_up import a_claim
 
 
-def begun(lanes: SlotTracker, count: int, *, at: float, webhook_id: int = 1, slow: bool = False) -> list[Claim]:
+def started(tracker: SlotTracker, count: int, *, now: float, webhook_id: int = 1, slow: bool = False) -> list[Claim]:
     claims = [a_claim(webhook_id=webhook_id, slow=slow) for _ in range(count)]
     for claim in claims:
-        lanes.begin(claim, at=at)
+        tracker.start(claim, now=now)
     return claims
 
 
-def test_an_idle_worker_has_room_for_all_its_slots_and_a_quarter_of_them_for_slow_ones() -> None:
-    assert SlotTracker(8).wanted(at=0) == Capacity(8, slow_slots=2, stalled_webhooks=[])
+def test_an_idle_worker_has_all_its_slots_and_a_quarter_of_them_for_slow_receivers() -> None:
+    assert SlotTracker(8).capacity(16, now=0) == Capacity(8, slow_slots=2, stalled_webhooks=[])
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3, 4, 7])
 def test_a_worker_of_few_slots_has_one_for_slow_receivers(slots: int) -> None:
-    assert SlotTracker(slots).wanted(at=0).slow_slots == 1
+    assert SlotTracker(slots).capacity(16, now=0).slow_slots == 1
+
+
+def test_the_capacity_is_at_most_what_the_sender_has_free() -> None:
+    assert SlotTracker(8).capacity(3, now=0) == Capacity(3, slow_slots=2, stalled_webhooks=[])
 
 
 # label: (in flight: (count, age in seconds, is slow), (free slots, free slots for slow webhooks))
@@ -38,43 +42,43 @@ IN_FLIGHT = {
 }
 
 
-@pytest.mark.parametrize(("requests", "wanted"), IN_FLIGHT.values(), ids=IN_FLIGHT)
-def test_those_that_take_long_give_their_slots_back(
-    requests: list[tuple[int, float, bool]], wanted: tuple[int, int]
+@pytest.mark.parametrize(("requests", "expected"), IN_FLIGHT.values(), ids=IN_FLIGHT)
+def test_stalled_requests_give_their_slots_back(
+    requests: list[tuple[int, float, bool]], expected: tuple[int, int]
 ) -> None:
-    lanes = SlotTracker(8)
+    tracker = SlotTracker(8)
     for count, age, slow in requests:
-        begun(lanes, count, at=100 - age, slow=slow)
+        started(tracker, count, now=100 - age, slow=slow)
 
-    found = lanes.wanted(at=100)
+    found = tracker.capacity(16, now=100)
 
-    assert (found.slots, found.slow_slots) == wanted
-
-
-def test_webhooks_whose_requests_take_long_are_named_once() -> None:
-    lanes = SlotTracker(8)
-    begun(lanes, 2, at=0, webhook_id=3)
-    begun(lanes, 1, at=0, webhook_id=2)
-    begun(lanes, 1, at=9.5, webhook_id=1)
-
-    assert list(lanes.wanted(at=10).stalled_webhooks) == [2, 3]
+    assert (found.slots, found.slow_slots) == expected
 
 
-def test_what_is_over_leaves_no_trace() -> None:
-    lanes = SlotTracker(8)
-    claims = begun(lanes, 4, at=0, slow=True)
+def test_webhooks_with_stalled_requests_are_named_once() -> None:
+    tracker = SlotTracker(8)
+    started(tracker, 2, now=0, webhook_id=3)
+    started(tracker, 1, now=0, webhook_id=2)
+    started(tracker, 1, now=9.5, webhook_id=1)
+
+    assert list(tracker.capacity(16, now=10).stalled_webhooks) == [2, 3]
+
+
+def test_an_ended_request_leaves_no_trace() -> None:
+    tracker = SlotTracker(8)
+    claims = started(tracker, 4, now=0, slow=True)
     for claim in claims:
-        lanes.end(claim)
-    lanes.end(claims[0])
+        tracker.end(claim)
+    tracker.end(claims[0])
 
-    assert lanes.wanted(at=100) == Capacity(8, slow_slots=2, stalled_webhooks=[])
+    assert tracker.capacity(16, now=100) == Capacity(8, slow_slots=2, stalled_webhooks=[])
 
 
 def test_the_same_delivery_in_flight_twice_is_counted_twice() -> None:
-    lanes = SlotTracker(8)
-    [claim] = begun(lanes, 1, at=0)
-    lanes.begin(claim._replace(), at=0)
+    tracker = SlotTracker(8)
+    [claim] = started(tracker, 1, now=0)
+    tracker.start(claim._replace(), now=0)
 
-    lanes.end(claim)
+    tracker.end(claim)
 
-    assert lanes.wanted(at=0.5).slots == 7
+    assert tracker.capacity(16, now=0.5).slots == 7

@@ -22,9 +22,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # The handler only sets a flag, because an exception could be raised in the middle of a COMMIT.
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: shutdown.request_shutdown())
+            signal.signal(number, lambda *_: shutdown.request())
         prefer_indexes()
-        done = run_until_idle(timedelta(days=1))
+        progress = run_until_idle(timedelta(days=1))
         if not options["quiet"]:
-            events = f"{done.events} event{pluralize(done.events)} fanned out"
-            self.stdout.write(f"{events}, {done.attempts} attempt{pluralize(done.attempts)} made.")
+            events = f"{progress.events} event{pluralize(progress.events)} fanned out"
+            self.stdout.write(f"{events}, {progress.attempts} attempt{pluralize(progress.attempts)} made.")
