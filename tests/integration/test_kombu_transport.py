@@ -34,20 +34,20 @@ class Listener:
 
     def __init__(self, link: Connection, queue: str) -> None:
         self.link = link
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self.channel = link.default_channel
-        self.consumer = Consumer(self.channel, [Queue(queue)], on_message=self.heard.append)
+        self.consumer = Consumer(self.channel, [Queue(queue)], on_message=self.received.append)
         self.consumer.qos(prefetch_count=1)
         self.consumer.consume()
         self.queue = queue
 
-    def ring(self) -> None:
+    def send(self) -> None:
         current_app.send_task(TASK, connection=self.link, queue=self.queue, ignore_result=True)
 
     def listen(self) -> int:
         """Wait for one message, and return how many were received."""
         self.link.drain_events(timeout=5)
-        return len(self.heard)
+        return len(self.received)
 
 
 @pytest.fixture
@@ -59,34 +59,32 @@ def listener(valkey: redis.Redis) -> Iterator[Listener]:
     valkey.delete(queue)
 
 
-def test_a_message_that_could_not_be_struck_out_does_not_make_a_worker_deaf(
-    listener: Listener, valkey: redis.Redis
-) -> None:
-    listener.ring()
+def test_after_a_failed_acknowledgement_a_worker_still_consumes(listener: Listener, valkey: redis.Redis) -> None:
+    listener.send()
     assert listener.listen() == 1
     assert not listener.channel.qos.can_consume()
 
     # The acknowledgement fails, because Redis cannot be reached.
     listener.channel.client.connection_pool.disconnect()
     listener.channel.client.connection_pool.connection_kwargs["path"] = "/nowhere"
-    listener.heard[0].ack_log_error(None, (redis.RedisError,))
+    listener.received[0].ack_log_error(None, (redis.RedisError,))
 
     assert listener.channel.qos.can_consume()
 
 
-def test_a_redis_without_memory_gives_its_messages_all_the_same(listener: Listener, valkey: redis.Redis) -> None:
-    listener.ring()
+def test_messages_are_received_from_a_redis_that_is_out_of_memory(listener: Listener, valkey: redis.Redis) -> None:
+    listener.send()
     valkey.config_set("maxmemory", "1")
 
     assert listener.listen() == 1
 
-    listener.heard[0].ack()
+    listener.received[0].ack()
     assert listener.channel.qos.can_consume()
 
 
-def test_nothing_is_noted_in_redis_of_messages_in_hand(listener: Listener, valkey: redis.Redis) -> None:
+def test_unacknowledged_messages_are_not_recorded_in_redis(listener: Listener, valkey: redis.Redis) -> None:
     noted = set(valkey.keys("unacked*"))
-    listener.ring()
+    listener.send()
 
     listener.listen()
 
@@ -128,11 +126,11 @@ BELLS = {
 
 
 @pytest.mark.parametrize("item", STRANGE.values(), ids=STRANGE.keys())
-def test_an_item_that_is_no_bell_is_dropped_with_a_line_in_the_log_and_the_next_bell_is_heard(
+def test_an_item_that_is_no_wake_up_is_dropped_and_logged_and_the_next_wake_up_received(
     listener: Listener, valkey: redis.Redis, item: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     valkey.lpush(listener.queue, item)
-    listener.ring()
+    listener.send()
 
     assert not is_wakeup_message(item)
     assert listener.listen() == 1
@@ -143,19 +141,19 @@ def test_an_item_that_is_no_bell_is_dropped_with_a_line_in_the_log_and_the_next_
 
 
 @pytest.mark.parametrize("item", BELLS.values(), ids=BELLS.keys())
-def test_of_a_bell_nothing_reaches_celery_but_that_it_is_one(
+def test_celery_gets_a_wake_up_without_anything_of_the_item_received(
     listener: Listener, valkey: redis.Redis, item: bytes
 ) -> None:
     valkey.lpush(listener.queue, item)
 
     assert listener.listen() == 1
 
-    [message] = listener.heard
+    [message] = listener.received
     assert (message.headers["task"], message.payload) == (TASK, [[], {}, {}])
     assert set(message.headers) == {"lang", "task", "id", "root_id", "retries", "ignore_result"}
 
 
-def test_what_is_dropped_is_logged_once_a_minute_with_its_number(caplog: pytest.LogCaptureFixture) -> None:
+def test_drops_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     drops = DropLog()
 
     for second in (0.0, 1.0, 2.0, LOG_INTERVAL_SECONDS):
@@ -164,24 +162,24 @@ def test_what_is_dropped_is_logged_once_a_minute_with_its_number(caplog: pytest.
     assert [record.getMessage()[:20] for record in caplog.records] == ["Dropped 1 items from", "Dropped 3 items from"]
 
 
-def test_a_key_of_another_type_under_the_queues_name_is_moved_aside_with_what_is_in_it(
+def test_a_key_of_another_type_under_the_queues_name_is_renamed_with_its_data(
     listener: Listener, valkey: redis.Redis
 ) -> None:
-    valkey.set(listener.queue, "somebody's")
+    valkey.set(listener.queue, "another program's")
     with pytest.raises(TimeoutError):
         listener.link.drain_events(timeout=0.2)
     [aside] = valkey.keys(f"{listener.queue}:wrong-type:*")
-    listener.ring()
+    listener.send()
 
     assert listener.listen() == 1
-    assert valkey.get(aside) == b"somebody's"
+    assert valkey.get(aside) == b"another program's"
     valkey.delete(aside)
 
 
-def test_ringing_and_beginning_to_listen_survive_keys_of_another_type(valkey: redis.Redis) -> None:
+def test_sending_and_subscribing_survive_keys_of_another_type(valkey: redis.Redis) -> None:
     queue = f"test-{uuid4().hex}"
-    valkey.set(queue, "somebody's")
-    valkey.set(f"_kombu.binding.{queue}", "somebody's")
+    valkey.set(queue, "another program's")
+    valkey.set(f"_kombu.binding.{queue}", "another program's")
 
     with current_app.connection_for_read() as link:
         bound = Queue(queue, exchange=Exchange(queue), routing_key=queue)
@@ -190,5 +188,5 @@ def test_ringing_and_beginning_to_listen_survive_keys_of_another_type(valkey: re
 
     assert valkey.type(f"_kombu.binding.{queue}") == b"set"
     asides = valkey.keys(f"{queue}:wrong-type:*") + valkey.keys(f"_kombu.binding.{queue}:wrong-type:*")
-    assert [valkey.get(aside) for aside in asides] == [b"somebody's"] * 2
+    assert [valkey.get(aside) for aside in asides] == [b"another program's"] * 2
     valkey.delete(*asides, f"_kombu.binding.{queue}")

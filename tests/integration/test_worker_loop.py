@@ -111,7 +111,9 @@ def test_no_more_is_in_flight_than_there_are_slots(forge: Forge, few_slots: Send
     assert 2 <= most <= 4
 
 
-def test_what_is_due_and_cannot_be_had_does_not_keep_it_going(forge: Forge, few_slots: Sender, now: datetime) -> None:
+def test_due_deliveries_that_cannot_be_claimed_do_not_extend_the_lingering(
+    forge: Forge, few_slots: Sender, now: datetime
+) -> None:
     webhook = forge.webhook(now=now, max_in_flight=1)
     forge.accept(2, now=now)
     pipeline.claim(1, now=now)
@@ -124,7 +126,7 @@ def test_what_is_due_and_cannot_be_had_does_not_keep_it_going(forge: Forge, few_
     assert time.monotonic() - started < 2
 
 
-def test_while_it_lingers_it_takes_what_becomes_due(forge: Forge, few_slots: Sender, now: datetime) -> None:
+def test_a_lingering_loop_takes_what_becomes_due(forge: Forge, few_slots: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     lingering = threading.Event()
 
@@ -146,7 +148,7 @@ def test_while_it_lingers_it_takes_what_becomes_due(forge: Forge, few_slots: Sen
         assert drained.result(10) == Progress(1, 1)
 
 
-def test_one_that_hangs_does_not_keep_the_others_waiting(forge: Forge, few_slots: Sender, now: datetime) -> None:
+def test_a_receiver_that_hangs_delays_no_other(forge: Forge, few_slots: Sender, now: datetime) -> None:
     are_settled = threading.Event()
     with Receiver() as hanging:
         hanging.script = lambda connection, request: are_settled.wait(60)  # type: ignore[assignment, return-value]
@@ -169,7 +171,7 @@ def test_one_that_hangs_does_not_keep_the_others_waiting(forge: Forge, few_slots
     assert Attempt.objects.filter(webhook=slow, outcome="lost").count() == 2
 
 
-def test_what_becomes_due_while_others_are_in_flight_is_sent_meanwhile(
+def test_deliveries_that_become_due_are_sent_while_others_are_in_flight(
     forge: Forge, few_slots: Sender, now: datetime
 ) -> None:
     may_answer = threading.Event()
@@ -192,7 +194,7 @@ def test_what_becomes_due_while_others_are_in_flight_is_sent_meanwhile(
     assert Delivery.objects.filter(state="delivered").count() == 2
 
 
-def test_told_to_stop_it_begins_nothing_new_and_finishes_what_it_began(
+def test_on_shutdown_no_request_is_started_and_those_in_flight_are_settled(
     forge: Forge, few_slots: Sender, now: datetime
 ) -> None:
     forge.webhook(now=now)
@@ -213,7 +215,7 @@ def test_told_to_stop_it_begins_nothing_new_and_finishes_what_it_began(
     assert few_slots.in_flight == 0
 
 
-def test_told_to_stop_before_it_began_it_does_nothing(forge: Forge, now: datetime, settings: Settings) -> None:
+def test_after_a_shutdown_request_a_new_loop_does_nothing(forge: Forge, now: datetime, settings: Settings) -> None:
     forge.webhook(now=now)
     forge.accept(now=now)
     shutdown.request()
@@ -224,7 +226,7 @@ def test_told_to_stop_before_it_began_it_does_nothing(forge: Forge, now: datetim
     assert run_until_idle(LONG) == Progress(0, 1)
 
 
-def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: datetime) -> None:
+def test_after_its_time_slice_the_loop_ends(forge: Forge, few_slots: Sender, now: datetime) -> None:
     forge.webhook(now=now)
     forge.accept(20, now=now)
 
@@ -233,7 +235,7 @@ def test_after_its_slice_of_time_it_ends(forge: Forge, few_slots: Sender, now: d
     assert done == Progress(0, 0)
 
 
-def test_the_next_drain_begins_behind_the_last_webhook_served(forge: Forge, few_slots: Sender, now: datetime) -> None:
+def test_the_next_claim_starts_after_the_webhook_served_last(forge: Forge, few_slots: Sender, now: datetime) -> None:
     hooks = [forge.webhook(now=now, path=f"/{n}") for n in range(6)]
     forge.accept(now=now)
     loop = WorkerLoop(few_slots, Stopped(now), LONG)
@@ -308,12 +310,12 @@ def test_a_commit_whose_outcome_is_unknown_is_repeated_and_counts_once(
     assert Attempt.objects.count() == 3
 
 
-def test_attempts_whose_commit_went_unheard_are_told_once_and_as_settled_before(
+def test_attempts_whose_commit_was_not_confirmed_are_logged_once_and_as_settled_before(
     forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told: list[dict[str, object]] = []
+    logged: list[dict[str, object]] = []
     caplog.set_level(logging.INFO, "hookhub.attempts")
-    monkeypatch.setattr(attempt_log.attempts, "info", lambda _, text: told.extend(map(json.loads, text.splitlines())))
+    monkeypatch.setattr(attempt_log.attempts, "info", lambda _, text: logged.extend(map(json.loads, text.splitlines())))
     forge.webhook(now=now, max_in_flight=1)
     forge.accept(2, now=now)
     commit, points = connection._commit, []
@@ -331,11 +333,11 @@ def test_attempts_whose_commit_went_unheard_are_told_once_and_as_settled_before(
 
     assert points.count("lost") == 1
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
-    assert len({line["delivery"] for line in told}) == 2
-    assert [(line.get("was_ours"), line.get("was_settled_before")) for line in told] == [(None, True), (True, None)]
+    assert len({line["delivery"] for line in logged}) == 2
+    assert [(line.get("was_ours"), line.get("was_settled_before")) for line in logged] == [(None, True), (True, None)]
 
 
-def test_the_results_of_a_webhook_in_somebodys_hands_are_taken_up_when_it_is_free(
+def test_the_results_of_a_locked_webhook_are_settled_once_it_is_unlocked(
     forge: Forge, few_slots: Sender, now: datetime
 ) -> None:
     kept, other = forge.webhook(now=now, max_in_flight=4), forge.webhook(now=now, max_in_flight=4)
@@ -367,7 +369,7 @@ def test_the_results_of_a_webhook_in_somebodys_hands_are_taken_up_when_it_is_fre
     assert dict(Webhook.objects.values_list("pk", "failure_count")) == {kept.pk: 3, other.pk: 3}
 
 
-def test_while_the_database_is_away_results_wait_and_the_requests_in_flight_go_on(
+def test_while_the_database_is_unavailable_results_wait_and_requests_in_flight_continue(
     forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge.webhook(now=now)
@@ -388,7 +390,7 @@ def test_while_the_database_is_away_results_wait_and_the_requests_in_flight_go_o
     assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
 
 
-def test_told_to_stop_while_the_database_is_away_it_waits_a_while_and_then_gives_up(
+def test_on_shutdown_without_the_database_the_loop_waits_a_while_and_abandons_its_results(
     forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge.webhook(now=now)
@@ -436,7 +438,7 @@ def test_while_the_database_is_read_only_results_wait_and_nothing_is_sent_twice(
     assert len(forge.receiver.received) == Attempt.objects.count() == 20
 
 
-def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_end_the_drain(
+def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_end_the_loop(
     forge: Forge, few_slots: Sender, now: datetime, read_only: ReadOnly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge.webhook(now=now)
@@ -467,7 +469,7 @@ def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_e
     assert len(forge.receiver.received) == 20
 
 
-def test_a_bell_heard_while_the_database_is_read_only_costs_one_line_of_the_log(
+def test_a_wake_up_while_the_database_is_read_only_writes_one_line_to_the_log(
     forge: Forge, now: datetime, read_only: ReadOnly, caplog: pytest.LogCaptureFixture
 ) -> None:
     forge.webhook(now=now)
@@ -483,7 +485,7 @@ def test_a_bell_heard_while_the_database_is_read_only_costs_one_line_of_the_log(
     assert len(forge.receiver.received) == 1
 
 
-def test_a_transaction_that_the_server_ended_for_its_idleness_is_repeated(
+def test_a_transaction_that_the_server_ended_because_it_was_idle_is_repeated(
     forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge.webhook(now=now)
@@ -507,7 +509,7 @@ def test_a_transaction_that_the_server_ended_for_its_idleness_is_repeated(
 @pytest.mark.parametrize(
     "state", ["25006", "25P03", "25P04", "26000", "40001", "40P01", "42501", "53100", "55P03", "57P01"]
 )
-def test_what_is_said_of_the_session_or_the_server_costs_no_result(
+def test_an_error_of_the_session_or_the_server_loses_no_result(
     forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     forge.webhook(now=now)
@@ -527,7 +529,7 @@ def test_what_is_said_of_the_session_or_the_server_costs_no_result(
     assert set(Delivery.objects.values_list("state", "attempts_made")) == {("delivered", 1)}
 
 
-def test_claims_whose_leases_might_not_outlive_a_request_are_given_back_unsent(
+def test_claims_whose_leases_might_expire_during_a_request_are_released_unsent(
     forge: Forge, few_slots: Sender, now: datetime, settings: Settings
 ) -> None:
     forge.webhook(now=now)
@@ -565,7 +567,7 @@ def fail_to_review(*, now: datetime) -> object:
     raise OperationalError("away")
 
 
-def test_one_result_that_the_database_refuses_does_not_take_its_neighbours_along(
+def test_a_result_that_the_database_rejects_does_not_affect_the_others_of_its_batch(
     forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for path in ("/bad", "/good", "/fine"):
@@ -585,7 +587,7 @@ def test_one_result_that_the_database_refuses_does_not_take_its_neighbours_along
     assert found == {"good": "delivered", "fine": "delivered", "bad": "sending"}
 
 
-def test_a_format_that_only_another_version_knows_does_not_end_the_drain(
+def test_a_format_that_only_another_version_knows_does_not_end_the_loop(
     forge: Forge, few_slots: Sender, now: datetime
 ) -> None:
     unknown = forge.webhook(now=now)
@@ -602,7 +604,7 @@ def test_a_format_that_only_another_version_knows_does_not_end_the_drain(
     assert len(forge.receiver.received) == 10
 
 
-def test_a_drain_that_runs_for_long_notices_that_the_databases_clock_was_set(
+def test_a_loop_that_runs_for_long_notices_that_the_databases_clock_was_set(
     forge: Forge, few_slots: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask, ahead = database_clock.sql.database_now, [timedelta(0)]

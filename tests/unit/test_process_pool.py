@@ -38,7 +38,7 @@ def test_wake_ups_that_no_process_takes_do_not_pile_up(reader: int, ticks: int) 
     assert [process_pool.take(reader) for _ in range(3)] == [True, True, False]
 
 
-def test_a_process_that_drains_leaves_a_wake_up_to_another(reader: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_runs_the_loop_leaves_a_wake_up_to_another(reader: int, monkeypatch: pytest.MonkeyPatch) -> None:
     drained = threading.Event()
     monkeypatch.setitem(current_app.tasks, TASK, drained.set)
     with orphans.drain_lock:
@@ -51,7 +51,7 @@ def test_a_process_that_drains_leaves_a_wake_up_to_another(reader: int, monkeypa
     assert drained.wait(10)
 
 
-def test_a_drain_that_fails_does_not_keep_the_next_wake_up_from_being_heard(
+def test_after_a_run_that_fails_the_next_wake_up_is_received(
     reader: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed, drained = threading.Event(), threading.Event()

@@ -11,40 +11,40 @@ from deliveries import shutdown
 
 
 @pytest.fixture(autouse=True)
-def nobody_stops() -> Iterator[None]:
+def no_shutdown() -> Iterator[None]:
     yield
     shutdown.reset()
 
 
-def in_a_child(tell: Callable[[], object]) -> bool:
+def in_a_child(check: Callable[[], object]) -> bool:
     """Return what a function returns in a forked process."""
     pid = os.fork()
     if pid == 0:
-        os._exit(bool(tell()))
+        os._exit(bool(check()))
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
-def test_the_word_reaches_a_child_that_was_forked_before() -> None:
-    heard, told = os.pipe()
+def test_a_request_reaches_a_child_that_was_forked_before() -> None:
+    reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.read(heard, 1)
+        os.read(reader, 1)
         os._exit(shutdown.is_requested())
     shutdown.request()
-    os.write(told, b"!")
+    os.write(writer, b"!")
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
-def test_a_child_whose_parent_lives_goes_on() -> None:
-    def look() -> bool:
+def test_a_child_with_a_living_parent_continues() -> None:
+    def check() -> bool:
         shutdown.follow_parent()
         return shutdown.is_requested()
 
-    assert not in_a_child(look)
+    assert not in_a_child(check)
 
 
-def test_a_child_whose_parent_dies_is_to_stop() -> None:
+def test_the_death_of_the_parent_is_a_request() -> None:
     reading, writing = os.pipe()
     parent = os.fork()
     if parent == 0:
@@ -67,16 +67,16 @@ def test_a_child_whose_parent_dies_is_to_stop() -> None:
     assert os.read(reading, 3) == b"yes"
 
 
-def test_a_child_whose_parent_died_before_it_asked_is_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    def look() -> bool:
+def test_the_death_of_the_parent_before_the_child_followed_it_is_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check() -> bool:
         shutdown.follow_parent()
         return shutdown.is_requested()
 
     # The process that created the flag is not the parent.
     monkeypatch.setattr(shutdown, "_creator", os.getppid())
 
-    assert in_a_child(look)
+    assert in_a_child(check)
 
 
-def test_who_follows_nobody_never_stops_by_itself() -> None:
+def test_a_process_that_follows_no_parent_is_never_orphaned() -> None:
     assert not shutdown.is_orphaned()
