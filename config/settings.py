@@ -408,11 +408,11 @@ HOOKHUB_STREAM = read("HOOKHUB_STREAM", stream, f"{HOOKHUB_QUEUE}:events", expec
 
 # The maintenance tasks of the worker's scheduler; each runs about once a second, on one worker at a time.
 HOOKHUB_CHORES = (
-    "deliveries.maintenance.tasks.reclaim_expired_leases",
+    "deliveries.maintenance.tasks.rescue_expired_leases",
     "deliveries.maintenance.tasks.review_webhooks",
-    "deliveries.maintenance.tasks.release_the_rest",
-    "deliveries.maintenance.tasks.cancel_what_the_deleted_are_owed",
-    "deliveries.maintenance.retention.forget_the_old",
+    "deliveries.maintenance.tasks.continue_releases",
+    "deliveries.maintenance.tasks.cancel_deliveries_of_deleted",
+    "deliveries.maintenance.retention.prune_expired",
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
     "hookhub.notifications.webhooks.notify_owners",

@@ -19,7 +19,7 @@ from deliveries import pipeline
 from deliveries.db import sql
 from deliveries.event_types.topics import topics_of
 from deliveries.events import NewEvent
-from deliveries.maintenance.retention import Pruned, Round
+from deliveries.maintenance.retention import Pruned, PrunePass
 from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
 from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.attempting import AttemptResult
@@ -150,12 +150,12 @@ def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
     return settled
 
 
-def forget_old(*, now: datetime, retention: timedelta | None = None) -> Pruned:
+def prune_old(*, now: datetime, retention: timedelta | None = None) -> Pruned:
     """Run one complete retention pass; return what it deleted."""
-    everything = Round(now - (settings.HOOKHUB_RETENTION if retention is None else retention))
+    prune_pass = PrunePass(now - (settings.HOOKHUB_RETENTION if retention is None else retention))
     done = Pruned()
-    while not everything.is_over:
-        done.add(everything.prune_batch())
+    while not prune_pass.is_over:
+        done.add(prune_pass.prune_batch())
     return done
 
 

@@ -17,12 +17,12 @@ from deliveries.pipeline.fanning_out import IS_FANNED_OUT
 MAX_BATCH = 1000
 # The target duration of a batch; one that takes longer is followed by a smaller one. The cost of deleting a row is not
 # known in advance: a payload of a megabyte occupies five hundred TOAST rows.
-BATCH_AIM = timedelta(milliseconds=50)
+BATCH_TARGET = timedelta(milliseconds=50)
 # The time spent per tick of a second. In that time several times as many rows are pruned as two busy cores can create
 # per second.
 TICK_BUDGET = timedelta(milliseconds=300)
 # How often a pass starts. Rows that a pass skips, because they are unfinished or locked, are read again by the next.
-ROUND_EVERY = timedelta(hours=1)
+PASS_INTERVAL = timedelta(hours=1)
 # An arbitrary number, the same in every process of a deployment.
 BATCH_LOCK = 7_305_663
 
@@ -41,14 +41,14 @@ SELECT pg_advisory_xact_lock(%(key)s), set_config('synchronous_commit', 'off', t
 
 # Rows are locked and checked again before deletion, since one that is being redelivered at this moment is no longer
 # finished. Only finished rows have a finished_at, which a constraint guarantees. An attempt that a worker is recording
-# at this moment is left to FORGET_ATTEMPTS.
-FORGET_DELIVERIES = f"""
-WITH looked AS MATERIALIZED (
+# at this moment is left to PRUNE_ATTEMPTS.
+PRUNE_DELIVERIES = f"""
+WITH scanned AS MATERIALIZED (
     SELECT id, finished_at FROM deliveries_delivery
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
 ), old AS MATERIALIZED (
     SELECT id, event_id FROM deliveries_delivery
-    WHERE id = ANY(ARRAY(SELECT id FROM looked WHERE finished_at < %(horizon)s)) AND finished_at < %(horizon)s
+    WHERE id = ANY(ARRAY(SELECT id FROM scanned WHERE finished_at < %(horizon)s)) AND finished_at < %(horizon)s
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), proofs AS MATERIALIZED (
@@ -64,64 +64,64 @@ WITH looked AS MATERIALIZED (
                       WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM old))
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
+SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1),
        (SELECT count(*) FROM old), (SELECT count(*) FROM events)
 """
 
 # Events without deliveries.
-FORGET_EVENTS = f"""
-WITH looked AS MATERIALIZED (
+PRUNE_EVENTS = f"""
+WITH scanned AS MATERIALIZED (
     SELECT id FROM deliveries_event
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
 ), events AS (
     DELETE FROM deliveries_event e
-    WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND {IS_FANNED_OUT}
+    WHERE id = ANY(ARRAY(SELECT id FROM scanned)) AND {IS_FANNED_OUT}
       AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id)
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1),
+SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1),
        0, (SELECT count(*) FROM events)
 """
 
 # Attempts that a worker recorded after their delivery had been pruned.
-FORGET_ATTEMPTS = """
-WITH looked AS MATERIALIZED (
+PRUNE_ATTEMPTS = """
+WITH scanned AS MATERIALIZED (
     SELECT id, delivery_id FROM deliveries_attempt
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
 ), stray AS MATERIALIZED (
     SELECT id FROM deliveries_attempt a
-    WHERE id = ANY(ARRAY(SELECT id FROM looked))
+    WHERE id = ANY(ARRAY(SELECT id FROM scanned))
       AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.id = a.delivery_id)
     FOR UPDATE SKIP LOCKED
 ), attempts AS (
     DELETE FROM deliveries_attempt WHERE id = ANY(ARRAY(SELECT id FROM stray))
 )
-SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1), 0, 0
+SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1), 0, 0
 """
 
 # The row of a deleted webhook stays for as long as a delivery or an attempt refers to it.
-FORGET_WEBHOOKS = """
-WITH looked AS MATERIALIZED (
+PRUNE_WEBHOOKS = """
+WITH scanned AS MATERIALIZED (
     SELECT id FROM deliveries_webhook
     WHERE id > %(after)s AND deleted_at IS NOT NULL ORDER BY id LIMIT %(limit)s
 ), old AS MATERIALIZED (
     SELECT id FROM deliveries_webhook w
-    WHERE id = ANY(ARRAY(SELECT id FROM looked)) AND deleted_at < %(horizon)s
+    WHERE id = ANY(ARRAY(SELECT id FROM scanned)) AND deleted_at < %(horizon)s
       AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.webhook_id = w.id)
       AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.webhook_id = w.id)
     FOR UPDATE SKIP LOCKED
 ), webhooks AS (
     DELETE FROM deliveries_webhook WHERE id = ANY(ARRAY(SELECT id FROM old))
 )
-SELECT (SELECT count(*) FROM looked), (SELECT id FROM looked ORDER BY id DESC LIMIT 1), 0, 0
+SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1), 0, 0
 """
 
 # The statements in order, each with the id to start after.
 TABLES: tuple[tuple[str, Id], ...] = (
-    (FORGET_DELIVERIES, UUID(int=0)),
-    (FORGET_EVENTS, UUID(int=0)),
-    (FORGET_ATTEMPTS, UUID(int=0)),
-    (FORGET_WEBHOOKS, 0),
+    (PRUNE_DELIVERIES, UUID(int=0)),
+    (PRUNE_EVENTS, UUID(int=0)),
+    (PRUNE_ATTEMPTS, UUID(int=0)),
+    (PRUNE_WEBHOOKS, 0),
 )
 
 
@@ -129,7 +129,7 @@ TABLES: tuple[tuple[str, Id], ...] = (
 class Pruned:
     """The number of rows read, and of deliveries and events deleted."""
 
-    looked_at: int = 0
+    rows_read: int = 0
     deliveries: int = 0
     events: int = 0
 
@@ -140,66 +140,66 @@ class Pruned:
 
     def add(self, other: "Pruned") -> None:
         """Add the counts of another batch."""
-        self.looked_at += other.looked_at
+        self.rows_read += other.rows_read
         self.deliveries += other.deliveries
         self.events += other.events
 
 
 @dataclass
-class Round:
+class PrunePass:
     """One pass through all tables in batches, from the oldest rows up to the horizon.
 
     The position is kept in memory only: after the death of a process, another one starts a new pass.
     """
 
     horizon: datetime
-    _walks: list[tuple[str, Id]] = field(default_factory=lambda: list(TABLES))
-    _after: Id | None = None
-    _look: int = field(default_factory=lambda: MAX_BATCH)
+    _tables_left: list[tuple[str, Id]] = field(default_factory=lambda: list(TABLES))
+    _cursor: Id | None = None
+    _batch_size: int = field(default_factory=lambda: MAX_BATCH)
 
     @property
     def is_over(self) -> bool:
         """Whether all tables have been read."""
-        return not self._walks
+        return not self._tables_left
 
     def prune_batch(self) -> Pruned:
         """Read the next rows and delete those that have expired, in one short transaction; return the counts."""
-        (statement, first), asked = self._walks[0], self._look
+        (statement, first), limit = self._tables_left[0], self._batch_size
         parameters = {
-            "after": first if self._after is None else self._after,
+            "after": first if self._cursor is None else self._cursor,
             "before": first_id_at(self.horizon),
             "horizon": self.horizon,
-            "limit": asked,
+            "limit": limit,
         }
         started = time.monotonic()
         try:
             with transaction.atomic():
                 sql.run(BEGIN_BATCH, {"key": BATCH_LOCK})
-                looked_at, last, deliveries, events = sql.run(statement, parameters)[0]
+                rows_read, last, deliveries, events = sql.run(statement, parameters)[0]
         finally:
             # Also after a failure: a batch that timed out is retried with fewer rows.
-            self._look = next_batch_size(asked, took=timedelta(seconds=time.monotonic() - started))
+            self._batch_size = next_batch_size(limit, took=timedelta(seconds=time.monotonic() - started))
         # Advance only after the commit.
-        self._after = last
-        if looked_at < asked:
-            self._after = None
-            del self._walks[0]
-        return Pruned(looked_at, deliveries, events)
+        self._cursor = last
+        if rows_read < limit:
+            self._cursor = None
+            del self._tables_left[0]
+        return Pruned(rows_read, deliveries, events)
 
 
-def next_batch_size(looked: int, *, took: timedelta) -> int:
-    """Return how many rows the next batch reads, after one that read ``looked`` rows and took ``took``."""
-    if took > BATCH_AIM:
-        return max(1, looked * BATCH_AIM // took)
-    return min(2 * looked, MAX_BATCH)
+def next_batch_size(rows: int, *, took: timedelta) -> int:
+    """Return how many rows the next batch reads, after one that read this many ``rows`` and took ``took``."""
+    if took > BATCH_TARGET:
+        return max(1, rows * BATCH_TARGET // took)
+    return min(2 * rows, MAX_BATCH)
 
 
 @dataclass
 class Retention:
     """The state of one process's scheduler between ticks: the current pass, and when the last one started."""
 
-    _round: Round | None = None
-    _began_at: datetime | None = None
+    _pass: PrunePass | None = None
+    _started_at: datetime | None = None
 
     def tick(self, *, now: datetime, budget: timedelta) -> Pruned:
         """Continue the current pass, or start one if it is due, for about ``budget``; return the counts.
@@ -207,24 +207,24 @@ class Retention:
         Runs at least one batch if there is a pass.
         """
         done, over_at = Pruned(), time.monotonic() + budget.total_seconds()
-        if self._round is None:
+        if self._pass is None:
             # If the clock was set back, start at once instead of waiting until an hour after the last start.
-            if self._began_at is not None and timedelta(0) <= now - self._began_at < ROUND_EVERY:
+            if self._started_at is not None and timedelta(0) <= now - self._started_at < PASS_INTERVAL:
                 return done
-            self._round = Round(now - settings.HOOKHUB_RETENTION)
-            self._began_at = now
-        while not self._round.is_over:
-            done.add(self._round.prune_batch())
+            self._pass = PrunePass(now - settings.HOOKHUB_RETENTION)
+            self._started_at = now
+        while not self._pass.is_over:
+            done.add(self._pass.prune_batch())
             if time.monotonic() >= over_at or shutdown.is_requested():
                 break
-        if self._round.is_over:
-            self._round = None
+        if self._pass.is_over:
+            self._pass = None
         return done
 
 
 _of_this_process = Retention()
 
 
-def forget_the_old(*, now: datetime) -> int:
+def prune_expired(*, now: datetime) -> int:
     """Prune some of the rows past the retention period; return the number of deliveries and events deleted."""
     return _of_this_process.tick(now=now, budget=TICK_BUDGET).rows

@@ -13,10 +13,10 @@ from deliveries.webhooks import lifecycle
 log = logging.getLogger("hookhub.chores")
 
 # How many deleted webhooks a tick reads; there may be many of them while their deliveries are retained.
-DELETED_AT_ONCE = 100
+WEBHOOKS_PER_TICK = 100
 
 
-def reclaim_expired_leases(*, now: datetime) -> int:
+def rescue_expired_leases(*, now: datetime) -> int:
     """Rescue deliveries with expired leases, whose workers have died; return how many."""
     count = rescue.rescue_expired(now=now)
     if count:
@@ -30,7 +30,7 @@ def review_webhooks(*, now: datetime) -> int:
     return len(pipeline.review(now=now))
 
 
-def release_the_rest(*, now: datetime) -> int:
+def continue_releases(*, now: datetime) -> int:
     """Continue to release the held deliveries of webhooks that were enabled again; return how many."""
     released = 0
     for webhook_id in Webhook.objects.filter(releasing_since__isnull=False).order_by("id").values_list("id", flat=True):
@@ -42,45 +42,45 @@ def release_the_rest(*, now: datetime) -> int:
 class CancelSweep:
     """A sweep over the deleted webhooks, some at each tick; its position is kept in memory only."""
 
-    after: int = 0
+    cursor: int = 0
 
     def tick(self, *, now: datetime) -> int:
         """Cancel some deliveries of the next deleted webhooks; return how many."""
-        looked_at, last, cancelled = sql.run(
-            CANCEL_WHAT_IS_OWED_TO_THE_DELETED,
-            {"now": now, "after": self.after, "webhooks": DELETED_AT_ONCE, "limit": sql.BATCH},
+        rows_read, last, cancelled = sql.run(
+            CANCEL_DELIVERIES_OF_DELETED,
+            {"now": now, "cursor": self.cursor, "webhooks": WEBHOOKS_PER_TICK, "limit": sql.BATCH},
         )[0]
-        self.after = last if looked_at == DELETED_AT_ONCE else 0
+        self.cursor = last if rows_read == WEBHOOKS_PER_TICK else 0
         return int(cancelled)
 
 
 _of_this_process = CancelSweep()
 
 
-def cancel_what_the_deleted_are_owed(*, now: datetime) -> int:
+def cancel_deliveries_of_deleted(*, now: datetime) -> int:
     """Cancel deliveries of deleted webhooks, a bounded number per call; return how many."""
     return _of_this_process.tick(now=now)
 
 
 # Deleting a webhook cancels a bounded number of its deliveries, and those in flight at that time may be retried later.
 # Scheduled deliveries are left until they are due: then the claim holds them and the next sweep cancels them.
-CANCEL_WHAT_IS_OWED_TO_THE_DELETED = """
-WITH looked AS MATERIALIZED (
+CANCEL_DELIVERIES_OF_DELETED = """
+WITH scanned AS MATERIALIZED (
     SELECT id FROM deliveries_webhook
-    WHERE id > %(after)s AND deleted_at IS NOT NULL ORDER BY id LIMIT %(webhooks)s
-), owed AS MATERIALIZED (
+    WHERE id > %(cursor)s AND deleted_at IS NOT NULL ORDER BY id LIMIT %(webhooks)s
+), unfinished AS MATERIALIZED (
     SELECT d.id
-    FROM looked CROSS JOIN LATERAL (
+    FROM scanned CROSS JOIN LATERAL (
         (SELECT id FROM deliveries_delivery
-         WHERE webhook_id = looked.id AND state = 'held' ORDER BY id DESC LIMIT %(limit)s)
+         WHERE webhook_id = scanned.id AND state = 'held' ORDER BY id DESC LIMIT %(limit)s)
         UNION ALL
         (SELECT id FROM deliveries_delivery
-         WHERE webhook_id = looked.id AND state = 'pending' AND line > 0 ORDER BY line, due_at, id LIMIT %(limit)s)
+         WHERE webhook_id = scanned.id AND state = 'pending' AND line > 0 ORDER BY line, due_at, id LIMIT %(limit)s)
     ) AS d
     LIMIT %(limit)s
 ), locked AS MATERIALIZED (
     SELECT id FROM deliveries_delivery
-    WHERE id = ANY(ARRAY(SELECT id FROM owed)) AND state IN ('held', 'pending')
+    WHERE id = ANY(ARRAY(SELECT id FROM unfinished)) AND state IN ('held', 'pending')
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
 ), cancelled AS (
@@ -89,5 +89,5 @@ WITH looked AS MATERIALIZED (
     FROM locked WHERE d.id = locked.id
     RETURNING 1
 )
-SELECT (SELECT count(*) FROM looked), (SELECT max(id) FROM looked), (SELECT count(*) FROM cancelled)
+SELECT (SELECT count(*) FROM scanned), (SELECT max(id) FROM scanned), (SELECT count(*) FROM cancelled)
 """

@@ -241,7 +241,7 @@ class Course(RuleBasedStateMachine):
     @rule()
     def reclaim(self) -> None:
         lost = [one for one in self.owed.values() if one.state == "sending" and one.leased_until < self.now]
-        assert tasks.reclaim_expired_leases(now=self.now) == len(lost)
+        assert tasks.rescue_expired_leases(now=self.now) == len(lost)
         for one in lost:
             one.losses += 1
             one.lease = None

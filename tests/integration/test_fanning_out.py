@@ -206,7 +206,7 @@ def test_a_delivery_claimed_by_the_fan_out_is_rescued_like_any_other(forge: Forg
     [claim] = pipeline.fan_out(capacity=PLENTY, now=now).claims
     later = claim.leased_until + timedelta(seconds=1)
 
-    assert tasks.reclaim_expired_leases(now=later) == 1
+    assert tasks.rescue_expired_leases(now=later) == 1
 
     assert outcomes_of(the_delivery()) == ["unknown"]
     assert [again.number for again in pipeline.claim(1, now=later)] == [2]

@@ -14,7 +14,7 @@ from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import changing, lifecycle
 from tests.receiver import Answer, Receiver
-from tests.story import Forge, deliver_due, forget_old
+from tests.story import Forge, deliver_due, prune_old
 
 pytestmark = pytest.mark.django_db
 
@@ -80,7 +80,7 @@ def test_no_step_of_the_pipeline_violates_an_invariant(forge: Forge, sender: Sen
 
     # The worker of the other one dies, and both are sent in the end.
     moment += timedelta(minutes=2)
-    assert tasks.reclaim_expired_leases(now=moment) == 1
+    assert tasks.rescue_expired_leases(now=moment) == 1
     assert verdicts(now=moment) == {}
     deliver_due(sender, now=moment)
     assert verdicts(now=moment) == {}
@@ -320,8 +320,8 @@ def test_what_retention_has_deleted_is_not_missing(forge: Forge, sender: Sender,
 
     # One of the event's deliveries is finished and deleted; the other keeps the event.
     later = now + timedelta(days=31)
-    assert forget_old(now=later).rows == 1
-    assert forget_old(now=later).rows == 0
+    assert prune_old(now=later).rows == 1
+    assert prune_old(now=later).rows == 0
 
     assert verdicts(now=later) == {}
     assert verdicts(now=later, within=timedelta(days=40)) == {"events-without-delivery": ("fault", 1)}
@@ -335,7 +335,7 @@ def test_within_limits_the_check_to_what_was_not_pruned(forge: Forge, sender: Se
     deliver_due(sender, now=now)
     later = now + timedelta(days=3)
 
-    forget_old(now=later, retention=timedelta(days=2))
+    prune_old(now=later, retention=timedelta(days=2))
 
     assert verdicts(now=later) == {"events-without-delivery": ("fault", 1)}
     assert verdicts(now=later, within=timedelta(days=2)) == {}

@@ -8,7 +8,7 @@ from deliveries import pipeline, redelivery
 from deliveries.maintenance import tasks
 from deliveries.models import Attempt, Delivery
 from deliveries.webhooks import lifecycle
-from tests.story import Forge, forget_old, together
+from tests.story import Forge, prune_old, together
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -36,8 +36,8 @@ def test_whatever_is_done_to_the_same_deliveries_at_the_same_time_nothing_fails(
         lambda: again_and_again(lambda: lifecycle.disable(webhook.pk, now=now)),
         lambda: again_and_again(lambda: lifecycle.enable(webhook.pk, release_held=True, now=now)),
         lambda: again_and_again(lambda: pipeline.claim(7, now=now)),
-        lambda: again_and_again(lambda: tasks.reclaim_expired_leases(now=now + timedelta(hours=1))),
-        lambda: again_and_again(lambda: forget_old(now=now, retention=timedelta(0))),
+        lambda: again_and_again(lambda: tasks.rescue_expired_leases(now=now + timedelta(hours=1))),
+        lambda: again_and_again(lambda: prune_old(now=now, retention=timedelta(0))),
     )
 
     assert Delivery.objects.count() == 200

@@ -480,12 +480,12 @@ def test_more_than_can_be_held_at_once_is_held_released_and_cancelled_batch_by_b
         assert states()["held"] == held
 
     assert lifecycle.enable(webhook.pk, release_held=True, now=now)[1] == 3
-    assert [tasks.release_the_rest(now=now) for _ in range(3)] == [3, 2, 0]
+    assert [tasks.continue_releases(now=now) for _ in range(3)] == [3, 2, 0]
     assert states() == {"pending": 8}
 
     assert lifecycle.delete(webhook.pk, now=now) == 3
     for cancelled in (6, 8):
-        tasks.cancel_what_the_deleted_are_owed(now=now)
+        tasks.cancel_deliveries_of_deleted(now=now)
         assert states()["cancelled"] == cancelled
     assert forge.receiver.received == []
 
@@ -501,7 +501,7 @@ def test_what_is_not_yet_released_stays_held_when_the_webhook_is_disabled_again(
     lifecycle.enable(webhook.pk, release_held=True, now=now)
     lifecycle.disable(webhook.pk, now=now)
 
-    assert tasks.release_the_rest(now=now) == 0
+    assert tasks.continue_releases(now=now) == 0
     assert states() == {"held": 3}
 
 
@@ -521,7 +521,7 @@ def test_deleting_cancels_what_is_owed_and_forgets_the_secrets(forge: Forge, sen
     forge.receiver.answers["/"] = Answer(500)
     pipeline.settle(attempt_all([claim], sender, now=now), now=now)
     assert claim_due(10, now=now + timedelta(days=1)) == []
-    tasks.cancel_what_the_deleted_are_owed(now=now + timedelta(days=1))
+    tasks.cancel_deliveries_of_deleted(now=now + timedelta(days=1))
     assert states() == {"cancelled": 2}
     assert forge.receiver.received[1:] == []
 
@@ -673,7 +673,7 @@ def test_what_was_lost_with_its_worker_shows_no_url_of_a_format_that_only_anothe
     forge.accept(now=now)
     claim_due(1, now=now)
 
-    tasks.reclaim_expired_leases(now=now + settings.HOOKHUB_LEASE + timedelta(seconds=1))
+    tasks.rescue_expired_leases(now=now + settings.HOOKHUB_LEASE + timedelta(seconds=1))
 
     assert Attempt.objects.get().url == forge.receiver.url(f"/{MASK}")
 

@@ -39,7 +39,7 @@ def test_a_lease_lasts_until_it_expires(forge: Forge, now: datetime, age: int, t
     forge.accept(now=now)
     claim_due(1, now=now)
 
-    assert tasks.reclaim_expired_leases(now=now + LEASE + timedelta(microseconds=age)) == taken_back
+    assert tasks.rescue_expired_leases(now=now + LEASE + timedelta(microseconds=age)) == taken_back
 
 
 def test_a_lost_attempt_is_recorded_uses_no_step_and_is_repeated_at_once(
@@ -53,7 +53,7 @@ def test_a_lost_attempt_is_recorded_uses_no_step_and_is_repeated_at_once(
     claim_due(1, now=retried)
 
     late = retried + timedelta(minutes=2)
-    assert tasks.reclaim_expired_leases(now=late) == 1
+    assert tasks.rescue_expired_leases(now=late) == 1
 
     delivery = the_delivery()
     assert (delivery.state, delivery.due_at, delivery.failures, delivery.attempts_made) == ("pending", late, 1, 2)
@@ -79,7 +79,7 @@ def test_a_lost_attempt_is_not_the_receivers_failure(forge: Forge, now: datetime
     forge.accept(now=now)
     claim_due(1, now=now)
 
-    tasks.reclaim_expired_leases(now=now + 2 * LEASE)
+    tasks.rescue_expired_leases(now=now + 2 * LEASE)
 
     webhook.refresh_from_db()
     assert (webhook.failure_count, webhook.review_since, webhook.last_delivery_at) == (0, None, None)
@@ -95,7 +95,7 @@ def test_a_delivery_that_takes_down_five_workers_in_a_row_fails_as_poison(forge:
         moment += LEASE
         assert len(claim_due(1, now=moment)) == 1
         moment += 2 * LEASE
-        assert tasks.reclaim_expired_leases(now=moment) == 1
+        assert tasks.rescue_expired_leases(now=moment) == 1
         assert the_delivery().lease_losses == loss
 
     delivery = the_delivery()
@@ -129,7 +129,7 @@ def test_a_poison_message_is_soon_claimed_alone(forge: Forge, sender: Sender, no
         moment += timedelta(milliseconds=500)
         if poison in {claim.delivery_id for claim in claims}:
             Delivery.objects.filter(state="sending").update(leased_until=moment - timedelta(milliseconds=1))
-            tasks.reclaim_expired_leases(now=moment)
+            tasks.rescue_expired_leases(now=moment)
         else:
             pipeline.settle(pretend(claims, Response(200, "", (), b""), now=moment), now=moment)
 
@@ -147,7 +147,7 @@ def test_only_losses_in_a_row_count(forge: Forge, sender: Sender, now: datetime)
         for _ in range(4):
             claim_due(1, now=moment)
             moment += timedelta(minutes=2)
-            tasks.reclaim_expired_leases(now=moment)
+            tasks.rescue_expired_leases(now=moment)
             moment += timedelta(minutes=1)
         deliver_due(sender, now=moment)
         moment += timedelta(minutes=2)
@@ -161,7 +161,7 @@ def test_a_crash_while_its_webhook_is_disabled_leaves_the_delivery_held(forge: F
     claim_due(1, now=now)
     lifecycle.disable(webhook.pk, now=now)
 
-    tasks.reclaim_expired_leases(now=now + 2 * LEASE)
+    tasks.rescue_expired_leases(now=now + 2 * LEASE)
 
     assert claim_due(1, now=now + 2 * LEASE) == []
     assert (the_delivery().state, the_delivery().due_at) == ("held", None)
@@ -173,7 +173,7 @@ def test_concurrent_rescues_take_each_delivery_once(forge: Forge, now: datetime)
     forge.accept(50, now=now)
     claim_due(50, now=now)
 
-    taken = together(*[lambda: tasks.reclaim_expired_leases(now=now + 2 * LEASE)] * 6)
+    taken = together(*[lambda: tasks.rescue_expired_leases(now=now + 2 * LEASE)] * 6)
 
     assert sum(taken) == 50
     assert set(Delivery.objects.values_list("state", "lease_losses")) == {("pending", 1)}

@@ -11,13 +11,20 @@ from pytest_django import Settings
 from deliveries import pipeline, redelivery, shutdown
 from deliveries.db.ids import uuid7, uuid7s
 from deliveries.maintenance import invariants, retention, tasks
-from deliveries.maintenance.retention import BATCH_AIM, MAX_BATCH, ROUND_EVERY, Retention, Round, next_batch_size
+from deliveries.maintenance.retention import (
+    BATCH_TARGET,
+    MAX_BATCH,
+    PASS_INTERVAL,
+    PrunePass,
+    Retention,
+    next_batch_size,
+)
 from deliveries.models import Arrival, Attempt, Delivery, Event, Webhook
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
-from tests.story import Forge, attempt_all, claim_due, counted_statements, deliver_due, forget_old, together
+from tests.story import Forge, attempt_all, claim_due, counted_statements, deliver_due, prune_old, together
 
 pytestmark = pytest.mark.django_db
 
@@ -74,7 +81,7 @@ def test_a_finished_delivery_goes_with_its_attempts_and_its_event_once_it_is_pas
 ) -> None:
     delivered(1, forge, sender, now=now)
 
-    forgotten = forget_old(now=now + age)
+    forgotten = prune_old(now=now + age)
 
     assert (forgotten.deliveries, forgotten.events) == (1 - left, 1 - left)
     assert counts() == (left, left, left)
@@ -89,7 +96,7 @@ def test_what_is_not_finished_stays_however_old(forge: Forge, now: datetime) -> 
     assert pending is not None
     Delivery.objects.filter(pk=pending.pk).update(state="held", due_at=None)
 
-    assert forget_old(now=now + 100 * MONTH).rows == 0
+    assert prune_old(now=now + 100 * MONTH).rows == 0
 
     assert sorted(Delivery.objects.filter(webhook=webhook).values_list("state", flat=True)) == [
         "held",
@@ -104,10 +111,10 @@ def test_what_was_sent_again_lately_stays(forge: Forge, sender: Sender, now: dat
     redelivery.redeliver([Delivery.objects.get().pk], now=now + MONTH)
     deliver_due(sender, now=now + MONTH)
 
-    assert forget_old(now=now + MONTH + DAY).rows == 0
+    assert prune_old(now=now + MONTH + DAY).rows == 0
     assert Attempt.objects.count() == 2
 
-    assert forget_old(now=now + 2 * MONTH + DAY).rows == 2
+    assert prune_old(now=now + 2 * MONTH + DAY).rows == 2
     assert Attempt.objects.count() == 0
 
 
@@ -123,7 +130,7 @@ def test_an_event_stays_as_long_as_any_of_its_deliveries(
     if state == "held":
         Delivery.objects.filter(state="pending").update(state="held", due_at=None)
 
-    forgotten = forget_old(now=now + 2 * MONTH)
+    forgotten = prune_old(now=now + 2 * MONTH)
 
     assert (forgotten.deliveries, forgotten.events) == (4, 0)
     assert Event.objects.count() == 2
@@ -139,13 +146,13 @@ def test_an_event_with_more_deliveries_than_a_batch_goes_with_the_last_of_them(
         forge.webhook(now=now)
     forge.accept(2, now=now)
     deliver_due(sender, now=now)
-    everything = Round(now + MONTH)
+    prune_pass = PrunePass(now + MONTH)
 
-    everything.prune_batch()
+    prune_pass.prune_batch()
 
     assert counts() == (8, 8, 2)
-    while not everything.is_over:
-        everything.prune_batch()
+    while not prune_pass.is_over:
+        prune_pass.prune_batch()
     assert counts() == (0, 0, 0)
 
 
@@ -153,7 +160,7 @@ def test_an_event_that_nobody_was_owed_goes_and_one_not_fanned_out_stays(forge: 
     forge.accept(now=now)
     pipeline.accept([forge.event(now=now)], now=now)
 
-    assert forget_old(now=now + 2 * MONTH).events == 1
+    assert prune_old(now=now + 2 * MONTH).events == 1
 
     assert Event.objects.get().arrival == Arrival.objects.get().pk
 
@@ -162,8 +169,8 @@ def test_an_own_retention_may_be_given_even_none_at_all(forge: Forge, sender: Se
     delivered(1, forge, sender, now=now)
     later = now + timedelta(seconds=1)
 
-    assert forget_old(now=later, retention=DAY).rows == 0
-    assert forget_old(now=later, retention=timedelta(0)).rows == 2
+    assert prune_old(now=later, retention=DAY).rows == 0
+    assert prune_old(now=later, retention=timedelta(0)).rows == 2
 
 
 def test_a_deleted_webhooks_row_goes_after_the_last_of_its_log(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -172,15 +179,15 @@ def test_a_deleted_webhooks_row_goes_after_the_last_of_its_log(forge: Forge, sen
     deliver_due(sender, now=now)
     lifecycle.delete(gone.pk, now=now + DAY)
 
-    forget_old(now=now + MONTH + DAY / 2)
+    prune_old(now=now + MONTH + DAY / 2)
     assert Webhook.objects.count() == 2
-    forget_old(now=now + MONTH + 2 * DAY)
+    prune_old(now=now + MONTH + 2 * DAY)
 
     assert list(Webhook.objects.all()) == [kept]
 
 
 def test_nothing_at_all_is_nothing_to_do(now: datetime, db: None) -> None:
-    assert forget_old(now=now).looked_at == 0
+    assert prune_old(now=now).rows_read == 0
 
 
 # Deliveries of deleted webhooks ---------------------------------------------------------------------------------------
@@ -195,7 +202,7 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
     # As left by a worker that had them in flight at that moment.
     Delivery.objects.filter(webhook=webhook).update(state="held", ending=None, finished_at=None)
 
-    assert tasks.cancel_what_the_deleted_are_owed(now=now + DAY) == 3
+    assert tasks.cancel_deliveries_of_deleted(now=now + DAY) == 3
 
     assert set(Delivery.objects.filter(webhook=webhook).values_list("state", "finished_at")) == {
         ("cancelled", now + DAY)
@@ -206,7 +213,7 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
 def test_many_deleted_webhooks_are_gone_through_some_at_a_time_and_again(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(tasks, "WEBHOOKS_PER_TICK", 2)
     deleted = [forge.webhook(now=now) for _ in range(5)]
     forge.accept(now=now)
     for webhook in deleted:
@@ -231,7 +238,7 @@ def test_a_tick_without_time_to_spend_forgets_one_batch_and_the_oldest_first(
 
     done = Retention().tick(now=now + 2 * MONTH, budget=timedelta(0))
 
-    assert (done.looked_at, done.deliveries, done.events) == (2, 2, 2)
+    assert (done.rows_read, done.deliveries, done.events) == (2, 2, 2)
     assert list(Delivery.objects.order_by("-id").values_list("id", flat=True)) == newest
 
 
@@ -244,7 +251,7 @@ def test_a_tick_with_time_left_goes_on_batch_after_batch(
         done = Retention().tick(now=now + 2 * MONTH, budget=NO_HURRY)
 
     assert (done.deliveries, done.events) == (9, 9)
-    assert statements.count(retention.FORGET_DELIVERIES) >= 5
+    assert statements.count(retention.PRUNE_DELIVERIES) >= 5
     assert counts() == (0, 0, 0)
 
 
@@ -271,18 +278,18 @@ def test_a_tick_over_many_old_deliveries_that_are_held_reads_a_bounded_number_of
     Delivery.objects.bulk_create(held)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE deliveries_delivery")
-    ticking, before = Retention(), rows_read()
+    ticking, before = Retention(), table_rows_read()
 
     for ticks in (1, 2, 3):
-        assert ticking.tick(now=now + 2 * MONTH, budget=timedelta(0)).looked_at <= 100
+        assert ticking.tick(now=now + 2 * MONTH, budget=timedelta(0)).rows_read <= 100
         # By the database's own count: a tick continues where the last one ended, and reads nothing twice. The planner
         # reads one or two more rows to determine the range of ids.
-        assert rows_read() - before <= 110 * ticks
+        assert table_rows_read() - before <= 110 * ticks
 
     assert Delivery.objects.count() == 3000
 
 
-def rows_read() -> int:
+def table_rows_read() -> int:
     """Return how many rows of deliveries this transaction has read so far, by PostgreSQL's own count."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -294,9 +301,9 @@ def rows_read() -> int:
 
 
 def test_the_next_batch_is_smaller_after_one_that_took_long_and_grows_again() -> None:
-    assert next_batch_size(1000, took=2 * BATCH_AIM) == 500
-    assert next_batch_size(1000, took=100_000 * BATCH_AIM) == 1
-    assert next_batch_size(1, took=BATCH_AIM) == 2
+    assert next_batch_size(1000, took=2 * BATCH_TARGET) == 500
+    assert next_batch_size(1000, took=100_000 * BATCH_TARGET) == 1
+    assert next_batch_size(1, took=BATCH_TARGET) == 2
     assert next_batch_size(MAX_BATCH, took=timedelta(0)) == MAX_BATCH
 
 
@@ -314,12 +321,12 @@ def test_what_a_round_had_to_leave_goes_in_a_later_one(forge: Forge, sender: Sen
     assert ticking.tick(now=later, budget=NO_HURRY).deliveries == 1
 
     redelivery.cancel([first], now=now)
-    soon = later + ROUND_EVERY - timedelta(milliseconds=1)
+    soon = later + PASS_INTERVAL - timedelta(milliseconds=1)
     with counted_statements() as statements:
         assert ticking.tick(now=soon, budget=NO_HURRY).rows == 0
     # Between two passes a tick executes no statement.
     assert statements == []
-    assert ticking.tick(now=later + ROUND_EVERY, budget=NO_HURRY).rows == 2
+    assert ticking.tick(now=later + PASS_INTERVAL, budget=NO_HURRY).rows == 2
 
 
 def test_a_clock_that_is_set_back_keeps_no_round_waiting(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -334,13 +341,13 @@ def test_whoever_takes_over_from_a_process_that_died_finds_what_is_left(
     forge: Forge, sender: Sender, now: datetime, small_batches: None
 ) -> None:
     delivered(5, forge, sender, now=now)
-    died = Round(now + MONTH)
+    died = PrunePass(now + MONTH)
     died.prune_batch()
 
     # A delivery is deleted together with its attempts and its event.
     assert counts() == (3, 3, 3)
     assert faults(now=now) == set()
-    assert forget_old(now=now + 2 * MONTH).rows == 6
+    assert prune_old(now=now + 2 * MONTH).rows == 6
     assert counts() == (0, 0, 0)
 
 
@@ -348,16 +355,16 @@ def test_a_batch_that_fails_is_undone_and_made_again(
     forge: Forge, sender: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delivered(3, forge, sender, now=now)
-    everything = Round(now + MONTH)
-    fails_at_its_end = retention.FORGET_DELIVERIES.replace("(SELECT count(*) FROM old)", "(SELECT 1 / 0 FROM old)")
-    everything._walks[0] = (fails_at_its_end, everything._walks[0][1])
+    prune_pass = PrunePass(now + MONTH)
+    fails_at_its_end = retention.PRUNE_DELIVERIES.replace("(SELECT count(*) FROM old)", "(SELECT 1 / 0 FROM old)")
+    prune_pass._tables_left[0] = (fails_at_its_end, prune_pass._tables_left[0][1])
 
     with pytest.raises(DatabaseError):
-        everything.prune_batch()
+        prune_pass.prune_batch()
     assert counts() == (3, 3, 3)
 
-    everything._walks[0] = retention.TABLES[0]
-    assert everything.prune_batch().rows == 6
+    prune_pass._tables_left[0] = retention.TABLES[0]
+    assert prune_pass.prune_batch().rows == 6
 
 
 def test_what_lost_its_delivery_is_found(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -365,10 +372,10 @@ def test_what_lost_its_delivery_is_found(forge: Forge, sender: Sender, now: date
     # As after deleting rows by hand.
     Delivery.objects.all().delete()
 
-    assert forget_old(now=now + MONTH).rows == 0
+    assert prune_old(now=now + MONTH).rows == 0
     assert counts() == (0, 3, 3)
 
-    assert forget_old(now=now + MONTH + timedelta(milliseconds=1)).events == 3
+    assert prune_old(now=now + MONTH + timedelta(milliseconds=1)).events == 3
     assert counts() == (0, 0, 0)
 
 
@@ -378,17 +385,17 @@ def test_an_attempt_written_down_after_its_delivery_was_forgotten_goes_in_its_tu
     forge.webhook(now=now)
     forge.accept(now=now)
     results = attempt_all(claim_due(1, now=now), sender, now=now)
-    tasks.reclaim_expired_leases(now=now + DAY)
+    tasks.rescue_expired_leases(now=now + DAY)
     redelivery.cancel([Delivery.objects.get().pk], now=now + DAY)
-    forget_old(now=now + MONTH + 2 * DAY)
+    prune_old(now=now + MONTH + 2 * DAY)
 
     # The worker was suspended for all that time.
     assert pipeline.settle(results, now=now + MONTH + 2 * DAY).applied == set()
 
     assert counts() == (0, 1, 0)
-    forget_old(now=now + 2 * MONTH + DAY)
+    prune_old(now=now + 2 * MONTH + DAY)
     assert counts() == (0, 1, 0)
-    forget_old(now=now + 2 * MONTH + 3 * DAY)
+    prune_old(now=now + 2 * MONTH + 3 * DAY)
     assert counts() == (0, 0, 0)
 
 
@@ -406,7 +413,7 @@ def test_what_is_being_sent_again_at_this_very_moment_is_not_forgotten(
         assert redelivery.redeliver([chosen], now=now + 2 * MONTH) == 1
         # The redelivery is not committed yet, so the other connection sees a finished delivery, and must not wait for
         # it.
-        [forgotten] = together(lambda: forget_old(now=now + 2 * MONTH))
+        [forgotten] = together(lambda: prune_old(now=now + 2 * MONTH))
 
     assert (forgotten.deliveries, forgotten.events) == (1, 1)
     assert not Delivery.objects.filter(pk=other).exists()
@@ -420,11 +427,11 @@ def test_an_attempt_in_somebodys_hands_is_not_waited_for(forge: Forge, sender: S
 
     with transaction.atomic():
         Attempt.objects.select_for_update().get()
-        [forgotten] = together(lambda: forget_old(now=now + 2 * MONTH))
+        [forgotten] = together(lambda: prune_old(now=now + 2 * MONTH))
 
     assert forgotten.rows == 2
     assert counts() == (0, 1, 0)
-    forget_old(now=now + 2 * MONTH)
+    prune_old(now=now + 2 * MONTH)
     assert counts() == (0, 0, 0)
 
 
@@ -436,7 +443,7 @@ def test_several_processes_forget_together_and_leave_nothing(
         forge.webhook(now=now, max_in_flight=100)
     delivered(20, forge, sender, now=now)
 
-    done = together(*[lambda: forget_old(now=now + 2 * MONTH)] * 4)
+    done = together(*[lambda: prune_old(now=now + 2 * MONTH)] * 4)
 
     assert (sum(each.deliveries for each in done), sum(each.events for each in done)) == (60, 20)
     assert counts() == (0, 0, 0)
@@ -460,8 +467,8 @@ def test_forgetting_while_the_same_deliveries_are_sent_again_called_off_and_sett
         lambda: [redelivery.redeliver(ids[start::5][::-1], now=later) for start in range(5)],
         lambda: [redelivery.cancel(ids[start::6][::-1], now=later) for start in range(6)],
         lambda: [take_turns(number) for number in range(6)],
-        lambda: [forget_old(now=later) for _ in range(6)],
-        lambda: [forget_old(now=later) for _ in range(6)],
+        lambda: [prune_old(now=later) for _ in range(6)],
+        lambda: [prune_old(now=later) for _ in range(6)],
     )
 
     assert faults(now=now) == set()
@@ -482,7 +489,7 @@ def test_the_chore_goes_on_where_this_process_left_off(
         occurred_at=now, accepted_at=now,
     )  # fmt: skip
 
-    gone = [retention.forget_the_old(now=now + 2 * MONTH) for _ in range(6)]
+    gone = [retention.prune_expired(now=now + 2 * MONTH) for _ in range(6)]
 
     assert gone[:2] == [4, 2]
     assert sum(gone) == 7

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from deliveries import pipeline, vault
 from deliveries.formats import FORMATS, MASK
-from deliveries.maintenance.tasks import reclaim_expired_leases
+from deliveries.maintenance.tasks import rescue_expired_leases
 from deliveries.models import Attempt, Event, Webhook
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import changing, lifecycle
@@ -128,7 +128,7 @@ def test_the_log_masks_it_whether_delivered_refused_lost_or_unknown(
     deliver_due(sender, now=now + timedelta(hours=1))
     # This worker dies with the delivery in flight.
     claim_due(10, now=now + timedelta(hours=2))
-    reclaim_expired_leases(now=now + timedelta(hours=3))
+    rescue_expired_leases(now=now + timedelta(hours=3))
     deliver_due(sender, now=now + timedelta(hours=4))
 
     assert [request.path for request in forge.receiver.received] == [PATH] * 3
@@ -150,7 +150,7 @@ def test_what_its_worker_left_unknown_is_shown_with_its_path_where_the_url_is_no
     forge.accept(now=now)
     claim_due(10, now=now)
 
-    reclaim_expired_leases(now=now + timedelta(hours=1))
+    rescue_expired_leases(now=now + timedelta(hours=1))
 
     assert Attempt.objects.get().url == webhook.shown_url == webhook.url.replace("=true", f"={MASK}")
 

@@ -40,7 +40,7 @@ def test_a_result_after_a_lost_lease_changes_only_the_attempt_log(
     forge.receiver.answers["/"] = Answer(status)
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
-    tasks.reclaim_expired_leases(now=now + 2 * LEASE)
+    tasks.rescue_expired_leases(now=now + 2 * LEASE)
     before = Delivery.objects.values().get()
 
     assert pipeline.settle(late, now=now + 2 * LEASE).applied == set()
@@ -62,7 +62,7 @@ def test_a_result_after_a_lost_lease_does_not_disturb_the_next_attempt(
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
     again = now + 2 * LEASE
-    tasks.reclaim_expired_leases(now=again)
+    tasks.rescue_expired_leases(now=again)
     fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
     assert pipeline.settle(late, now=again).applied == set()
@@ -81,7 +81,7 @@ def test_two_results_of_one_delivery_in_a_batch_are_distinguished_by_their_lease
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
     again = now + 2 * LEASE
-    tasks.reclaim_expired_leases(now=again)
+    tasks.rescue_expired_leases(now=again)
     fresh = attempt_all(claim_due(1, now=again), sender, now=again)
 
     assert pipeline.settle((late + fresh)[::order], now=again).applied == {the_delivery().pk}
@@ -109,7 +109,7 @@ def test_a_result_after_a_redelivery_does_not_finish_the_delivery(forge: Forge, 
     forge.webhook(now=now)
     forge.accept(now=now)
     late = attempt_all(claim_due(1, now=now), sender, now=now)
-    tasks.reclaim_expired_leases(now=now + 2 * LEASE)
+    tasks.rescue_expired_leases(now=now + 2 * LEASE)
     redelivery.cancel([the_delivery().pk], now=now)
 
     assert pipeline.settle(late, now=now + 2 * LEASE).applied == set()
@@ -326,7 +326,7 @@ def test_rescuing_a_lease_while_its_worker_settles_does_not_deadlock(
     def take_back() -> int:
         assert is_half_settled.wait(30)
         try:
-            return tasks.reclaim_expired_leases(now=now + 2 * LEASE)
+            return tasks.rescue_expired_leases(now=now + 2 * LEASE)
         finally:
             is_tried.set()
 

@@ -14,7 +14,7 @@ from deliveries import audit
 from deliveries.audit import Target
 from deliveries.db import sql
 from deliveries.db.ids import first_id_at
-from deliveries.maintenance.retention import Pruned, Round
+from deliveries.maintenance.retention import Pruned, PrunePass
 from deliveries.models import Delivery, Event, is_pending
 
 
@@ -49,14 +49,14 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"Deleting {what}, {until}.")
         record(horizon, deliveries=deliveries, events=events)
-        done = self._forget(Round(horizon), expected=deliveries + events)
+        done = self._prune(PrunePass(horizon), expected=deliveries + events)
         self.stdout.write(self.style.SUCCESS(f"Deleted {done:,} deliveries and events."))
 
-    def _forget(self, everything: Round, *, expected: int) -> int:
+    def _prune(self, prune_pass: PrunePass, *, expected: int) -> int:
         """Delete all expired rows, report progress at each percent, and return how many were deleted."""
         done, shown = Pruned(), 0
-        while not everything.is_over:
-            done.add(everything.prune_batch())
+        while not prune_pass.is_over:
+            done.add(prune_pass.prune_batch())
             # Meanwhile, the workers' retention may have deleted some of them, and more may have expired.
             total = max(done.rows, expected)
             if total and 100 * done.rows // total > shown:
