@@ -9,6 +9,8 @@ from django.test import Client
 from openapi_schema_validator import OAS30ReadValidator, oas30_format_checker
 
 METHODS = ("get", "post", "put", "patch", "delete")
+# GitHub has more fields here than are worth documenting; all others are documented.
+OPEN = {"AccountInShort", "AccountShown", "OrganizationShown", "RateShown", "RepositoryShown"}
 
 
 class Operation(NamedTuple):
@@ -24,7 +26,8 @@ class Document:
     def __init__(self) -> None:
         self.content: dict[str, Any] = Client().get("/v1/openapi.json").json()
         self._validators: dict[tuple[Operation, int], Any] = {}
-        self._strict = {"schemas": {name: closed(s) for name, s in self.content["components"]["schemas"].items()}}
+        schemas = self.content["components"]["schemas"].items()
+        self._components = {"schemas": {name: s if name in OPEN else closed(s) for name, s in schemas}}
 
     def operations(self) -> Iterator[tuple[Operation, dict[str, Any]]]:
         """Yield every operation, with its description in the document."""
@@ -53,11 +56,8 @@ class Document:
         media_type = answer.headers["Content-Type"].partition(";")[0]
         if media_type not in response["content"]:
             return [f"{where} is {media_type}"]
-        # GitHub's shapes have more fields than are worth documenting; in HookHub's own shapes every field is
-        # documented.
-        components = self._strict if operation.path.startswith("/v1/") else self.content["components"]
         if (operation, answer.status_code) not in self._validators:
-            schema = {**response["content"][media_type]["schema"], "components": components}
+            schema = {**response["content"][media_type]["schema"], "components": self._components}
             validator = OAS30ReadValidator(schema, format_checker=oas30_format_checker)
             self._validators[operation, answer.status_code] = validator
         body = b"".join(answer.streaming_content) if getattr(answer, "streaming", False) else answer.content
