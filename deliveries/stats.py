@@ -29,7 +29,7 @@ FROM (
 """
 
 # By status alone, as receivers and the vendors' dashboards count: attempts without a response are only in the total.
-COUNT_ANSWERS = """
+COUNT_ATTEMPTS = """
 SELECT count(*), count(*) FILTER (WHERE status BETWEEN 200 AND 299), count(*) FILTER (WHERE status >= 400)
 FROM (SELECT status FROM deliveries_attempt WHERE webhook_id = %(webhook)s ORDER BY id DESC LIMIT %(limit)s) AS latest
 """
@@ -90,7 +90,7 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class AttemptCounts:
     """Counts over a webhook's latest attempts, up to a million: all, those with status 2xx, those with 400 or above."""
 
     total: int
@@ -98,12 +98,12 @@ class Tally:
     failed: int
 
 
-def tally_of(webhook: Webhook) -> Tally:
+def count_attempts(webhook: Webhook) -> AttemptCounts:
     """Return the counts of a webhook's latest attempts by status."""
-    return Tally(*sql.run(COUNT_ANSWERS, {"webhook": webhook.pk, "limit": MAX_COUNTED})[0])
+    return AttemptCounts(*sql.run(COUNT_ATTEMPTS, {"webhook": webhook.pk, "limit": MAX_COUNTED})[0])
 
 
-def longest_due(*, now: datetime) -> UUID | None:
+def oldest_due(*, now: datetime) -> UUID | None:
     """Return the id of the delivery that has been due for the longest time, or None if none is due."""
     rows = sql.run(OLDEST_DUE, {"now": now})
     return rows[0][0] if rows else None

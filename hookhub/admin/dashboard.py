@@ -90,12 +90,12 @@ def latest_attempt_at(own: list[int] | None) -> datetime | None:
 
 def oldest_due(own: list[int] | None, *, now: datetime) -> Delivery | None:
     """Return the delivery that has been due longest, in all organizations or in those in ``own``."""
-    candidates = [stats.longest_due(now=now)] if own is None else longest_due_of_each(own, now=now)
+    candidates = [stats.oldest_due(now=now)] if own is None else oldest_due_of_each(own, now=now)
     found = Delivery.objects.filter(id__in=[candidate for candidate in candidates if candidate is not None])
     return found.order_by("due_at").select_related("webhook").first()
 
 
-def longest_due_of_each(own: list[int], *, now: datetime) -> list[UUID | None]:
+def oldest_due_of_each(own: list[int], *, now: datetime) -> list[UUID | None]:
     """Return the ids of the delivery due longest, per webhook of the organizations in ``own`` and per ready state."""
     due = Delivery.objects.filter(webhook=OuterRef("pk"), state="pending", due_at__lte=now).order_by("due_at", "id")
     oldest_by_line = {

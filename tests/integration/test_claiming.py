@@ -484,7 +484,7 @@ def test_there_is_something_to_do_for_a_disabled_webhook_with_ready_deliveries(f
 
 
 def test_the_oldest_due_delivery_may_be_a_first_attempt_or_a_retry(forge: Forge, now: datetime) -> None:
-    assert stats.longest_due(now=now) is None
+    assert stats.oldest_due(now=now) is None
     create_due(forge, {"a": 3, "b": 3, "c": 3}, now=now)
     for place, delivery in enumerate(Delivery.objects.order_by("-webhook_id", "-id")):
         lines = (Delivery.Line.FIRST, Delivery.Line.AGAIN, Delivery.Line.NONE)
@@ -492,7 +492,7 @@ def test_the_oldest_due_delivery_may_be_a_first_attempt_or_a_retry(forge: Forge,
         Delivery.objects.filter(pk=delivery.pk).update(line=lines[place % 3], due_at=due_at)
 
     later = now + timedelta(minutes=1)
-    for longest_due in list(Delivery.objects.order_by("due_at")):
-        assert stats.longest_due(now=later) == longest_due.pk
-        redelivery.cancel([longest_due.pk], now=now)
-    assert stats.longest_due(now=later) is None
+    for oldest_due in list(Delivery.objects.order_by("due_at")):
+        assert stats.oldest_due(now=later) == oldest_due.pk
+        redelivery.cancel([oldest_due.pk], now=now)
+    assert stats.oldest_due(now=later) is None

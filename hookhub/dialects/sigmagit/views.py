@@ -195,9 +195,9 @@ class WebhookStatsView(OneWebhookView):
         `success` counts the attempts answered with 2xx, `failed` those answered with 400 or above. `successRate` is in
         percent.
         """
-        tally = stats.tally_of(find(request, webhook, scope=Scope.READ))
-        rate = tally.success / tally.total * 100 if tally.total else 0
-        return Response({"data": {**asdict(tally), "successRate": rate}})
+        counts = stats.count_attempts(find(request, webhook, scope=Scope.READ))
+        rate = counts.success / counts.total * 100 if counts.total else 0
+        return Response({"data": {**asdict(counts), "successRate": rate}})
 
 
 def find(request: Request, webhook: str, *, scope: Scope) -> Webhook:
