@@ -2,7 +2,7 @@
 
 =================  ====================================================================================================
 ``pipeline``       accept, fan out, claim, attempt, settle, review: six functions, and the SQL and rows of each step.
-                   Beside them: rescue of orphaned leases, the health of webhooks, the attempt log.
+                   Beside them: capacity, rescue of orphaned leases, the health of webhooks, the attempt log.
 ``policy``         decisions, pure: what a response means, when to retry, when to back off, when to disable, hops
 ``sending``        one HTTP request: URL rules, DNS, the SSRF guard, libcurl
 ``formats``        the wire formats: headers, body and signature, a module each; ``signing``, ``compact_json``
@@ -11,7 +11,7 @@
 ``redelivery``     redelivery, cancellation, pings and test events
 ``worker``         the loop that runs the pipeline, its slots, the scheduler, the database's clock, shutdown
 ``maintenance``    pruning, sweeps, and the invariants of the tables as SQL
-``db``             statements, arrays and ids that several steps share
+``db``             running SQL, arrays as parameters, ids that sort by time
 ``models``         organization, repository, webhook, event, outbox, delivery, attempt, audit entry, worker
 ``events``         the types that ``accept`` takes and returns
 ``wakeup``         wake-ups of workers, through Celery and Redis
