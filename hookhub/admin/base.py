@@ -257,5 +257,5 @@ def page_of(found: Model) -> str:
 
 
 def count_reasons(reasons: list[str]) -> list[str]:
-    """Return each distinct reason with its count: ``2 are being sent``."""
+    """Return each distinct reason with its count: ``2 being sent``."""
     return [f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons))]
