@@ -12,7 +12,7 @@ from deliveries.models import Delivery, Event, Organization, Webhook
 from hookhub.event_types import registry
 from hookhub.event_types.registry import MAX_CUSTOM_TYPES
 from hookhub.models import OwnEventType
-from tests.integration.test_admin import act, messages_of, page, page_of, press
+from tests.admin_pages import act, messages_of, page, page_of, press
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
