@@ -15,7 +15,7 @@ from hookhub.http import rate_limits, readiness
 from hookhub.http.actors import actor_of_session
 from hookhub.http.client_address import address_of
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
-from hookhub.http.errors import as_plain, invalid, loop_detected, shape, throttled
+from hookhub.http.errors import as_plain, invalid, loop_detected, rendered, throttled
 from hookhub.publishing import fast_path
 
 log = logging.getLogger("hookhub.http")
@@ -75,15 +75,12 @@ def refuse_unreadable(get_response: Handler) -> Handler:
             return not_found(request)
         # A quoted cookie may encode NUL as an octal escape.
         if "\\" in request.META.get("HTTP_COOKIE", "") and any("\0" in each for each in request.COOKIES.values()):
-            refusal = invalid({"Cookie": "must not contain a NUL character"})
-            return as_plain(shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields))
+            return as_plain(rendered(invalid({"Cookie": "must not contain a NUL character"})))
         query = request.META.get("QUERY_STRING", "")
         if "%" in query or not query.isascii() or "\0" in query:
             errors = query_errors(query)
             if errors:
-                refusal = invalid(errors)
-                answered = shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
-                return in_callers_format(request, answered)
+                return in_callers_format(request, rendered(invalid(errors)))
         return get_response(request)
 
     return answer
@@ -153,8 +150,7 @@ def end_loops(get_response: Handler) -> Handler:
                 f"The header {hops.HEADER} marks this request as a HookHub delivery. Deliveries can publish events but "
                 "not call other endpoints. If your program forwards the header, remove it."
             )
-            answered = shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
-            return as_plain(answered)
+            return as_plain(rendered(refusal))
         return get_response(request)
 
     return answer

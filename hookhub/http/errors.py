@@ -94,7 +94,7 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
     del context
     match error:
         case Refusal():
-            return shape(error.status_code, error.code, error.message, fields=error.fields)
+            return rendered(error)
         case InvalidFields():
             return answer(invalid(error.errors), {})
         case TooMany():
@@ -119,6 +119,11 @@ def answer(error: Exception, context: Mapping[str, Any]) -> Response | None:  # 
             code = CODES.get(error.status_code, "error")
             return shape(error.status_code, code, str(error.detail), headers=headers)
     return None
+
+
+def rendered(refusal: Refusal) -> Response:
+    """Return the response for a refusal."""
+    return shape(refusal.status_code, refusal.code, refusal.message, fields=refusal.fields)
 
 
 def throttled(error: TooMany) -> Response:
