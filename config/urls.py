@@ -24,7 +24,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     *[route for dialect in DIALECTS.values() for route in dialect.fixed],
     *[path(prefix, include(list(dialect.routes))) for dialect in DIALECTS.values() for prefix in dialect.prefixes],
-    *([path("docs/<path:path>", documentation), path("docs/", documentation, {"path": ""})] if IN_DEVELOPMENT else []),
+    *([re_path(r"^docs(?P<path>|/.*)$", documentation)] if IN_DEVELOPMENT else []),
 ]
 
 handler400 = "hookhub.http.errors.malformed_request"

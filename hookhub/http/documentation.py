@@ -19,15 +19,16 @@ INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 @require_safe
 def documentation(request: HttpRequest, path: str) -> HttpResponse:
-    """Respond with a file of the site."""
+    """Respond with a file of the site; ``path`` is what follows "/docs"."""
     file = file_of(path)
     if file is None or not SITE.is_dir():
         return HttpResponse(MISSING if not SITE.is_dir() else "Not found\n", status=404, content_type="text/plain")
     if file.is_dir():
         return HttpResponseRedirect(f"{request.path}/")
     content = file.read_bytes()
-    media_type, _ = guess_type(file.name)
-    answer = HttpResponse(content, content_type=media_type or "application/octet-stream")
+    media_type = guess_type(file.name)[0] or "application/octet-stream"
+    charset = "; charset=utf-8" if media_type.startswith("text/") else ""
+    answer = HttpResponse(content, content_type=f"{media_type}{charset}")
     answer.headers["Content-Security-Policy"] = policy_of(content if media_type == "text/html" else b"")
     return answer
 
@@ -36,7 +37,10 @@ def file_of(path: str) -> Path | None:
     """Return the file or folder of the site at a URL path, or None if there is none inside the site."""
     if "\0" in path:
         return None
-    file = (SITE / path / "index.html" if not path or path.endswith("/") else SITE / path).resolve()
+    file = SITE / path[1:]
+    if path.endswith("/"):
+        file /= "index.html"
+    file = file.resolve()
     return file if file.is_relative_to(SITE) and file.exists() else None
 
 
