@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import django
 import requests
 from celery import Celery
+from kombu.transport import TRANSPORT_ALIASES
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
@@ -20,6 +21,8 @@ from deliveries import pipeline, vault
 from deliveries.formats import FORMATS, Message
 from deliveries.models import Attempt, Delivery
 
+# HookHub's own transport, which its settings have put in this place, carries wake-ups and no other messages.
+TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "kombu.transport.redis:Transport"
 app = Celery("naive", broker=settings.CELERY_BROKER_URL)
 app.conf.task_default_queue = f"{settings.HOOKHUB_QUEUE}-naive"
 app.conf.task_ignore_result = True
