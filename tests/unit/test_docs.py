@@ -49,6 +49,9 @@ def test_links_between_the_documents_lead_somewhere() -> None:
         for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page):
             file = document.parent / target if target else document
             assert file.exists(), f"{document.name}: {target}"
+            # The site has the folder docs/ and nothing else.
+            is_on_site = document.is_relative_to(ROOT / "docs")
+            assert not is_on_site or file.resolve().is_relative_to(ROOT / "docs"), f"{document.name}: {target}"
             assert not anchor or anchor in slugs(file.read_text()), f"{document.name}: {target}#{anchor}"
 
 
