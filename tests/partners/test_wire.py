@@ -14,11 +14,11 @@ from slack_sdk.models.blocks import Block
 from standardwebhooks import Webhook as StandardVerifier
 from standardwebhooks import WebhookVerificationError
 
-from deliveries import pipeline
+from deliveries import pipeline, vault
 from deliveries.event_types.topics import topics_of
 from deliveries.models import Attempt, Webhook
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import creating, lifecycle, secrets
+from deliveries.webhooks import creating, secrets
 from hookhub.receiving import VerificationFailed, verify
 from tests.golden.messages import SIGMAGIT_ISSUE
 from tests.partners import node
@@ -235,7 +235,7 @@ def test_a_library_of_the_standard_verifies_with_each_secret_of_a_rotation_and_a
     forge: Forge, sender: Sender, now: datetime
 ) -> None:
     webhook = hook(forge, forge.receiver.url(), now=now, format="standard-webhooks", retry_schedule=[3600])
-    [older] = [secret.text for secret in lifecycle.vault.secrets_of(webhook)]
+    [older] = [secret.text for secret in vault.secrets_of(webhook)]
     _, newer = secrets.rotate_secret(webhook.pk, now=now)
     forge.receiver.answers["/"] = [Answer(500), Answer(200)]
 
