@@ -26,7 +26,12 @@ def fresh_instance(**settings: str) -> Iterator[Instance]:
         if database_url:
             database_url = stack.enter_context(scratch_database(database_url))
         servers = stack.enter_context(Servers(home, database_url=database_url, redis_url=redis_url))
-        own = {"HOOKHUB_ENCRYPTION_KEYS": Fernet.generate_key().decode(), "HOOKHUB_QUEUE": home.name}
+        own = {
+            "HOOKHUB_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+            "HOOKHUB_QUEUE": home.name,
+            # All webhooks have the receiver's few URLs.
+            "HOOKHUB_WEBHOOKS_PER_URL": "0",
+        }
         instance = Instance(servers, logs=home, **{**own, **settings})
         stack.callback(instance.close)
         yield instance
