@@ -17,8 +17,8 @@ TIME_PARAMETERS = [
     OpenApiParameter("after", OpenApiTypes.DATETIME, description="Created at or after this time."),
     OpenApiParameter("before", OpenApiTypes.DATETIME, description="Created before this time."),
 ]
-# For the OpenAPI document: a non-empty string.
-TEXT = {"type": "string", "minLength": 1}
+# For the OpenAPI document: a non-empty string. No parameter may contain NUL, which PostgreSQL cannot store.
+TEXT = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000]+$"}
 HOURS = OpenApiParameter(
     "hours",
     {"type": "integer", "minimum": 1, "maximum": MAX_WINDOW // timedelta(hours=1)},

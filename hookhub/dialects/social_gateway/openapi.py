@@ -110,13 +110,13 @@ class EventsToSet(serializers.ListField):
 class HookBody(Body):
     name = serializers.ChoiceField(list(SERVICES), default="web", required=False, allow_null=True)
     config = ConfigToSet()
-    events = EventsToSet(default=["push"])
+    events = EventsToSet(default=["push"], min_length=1)
     active = serializers.BooleanField(default=True, required=False, allow_null=True)
 
 
 class HookEdit(Body):
     config = ConfigToSet(required=False, allow_null=True, help_text="Replaces the whole config.")
-    events = EventsToSet()
+    events = EventsToSet(min_length=1)
     add_events = EventsToSet()
     remove_events = EventsToSet()
     active = serializers.BooleanField(required=False, allow_null=True)
