@@ -31,7 +31,7 @@ class DeliveriesView(SocialGatewayView):
         summary="List a hook's deliveries",
         parameters=[
             OpenApiParameter("per_page", int),
-            OpenApiParameter("cursor"),
+            OpenApiParameter("cursor", {"type": "string", "pattern": f"^({pagination.CURSOR.pattern})?$"}),
             OpenApiParameter("status", enum=STATUSES),
         ],
         responses=DeliveryRow(many=True),
