@@ -65,7 +65,7 @@ def deliver(delivery_id: str) -> None:
         duration=ended - now,
         url=webhook.url,
         request_headers="\n".join(f"{name}: {value}" for name, value in rendered.headers),
-        outcome="delivered" if answer.ok else "refused",
+        outcome="delivered" if answer.ok else "failed",
         status=answer.status_code,
         response_headers="\n".join(f"{name}: {value}" for name, value in answer.headers.items()),
         response_body=answer.content,
@@ -73,7 +73,12 @@ def deliver(delivery_id: str) -> None:
     )
     delivery.last_status = answer.status_code
     if answer.status_code < 300:
-        delivery.state, delivery.ending, delivery.finished_at, delivery.due_at = "delivered", "delivered", ended, None
+        delivery.state, delivery.finish_reason, delivery.finished_at, delivery.due_at = (
+            "delivered",
+            "delivered",
+            ended,
+            None,
+        )
     else:
         delivery.due_at = ended + timedelta(minutes=1)
     delivery.save()

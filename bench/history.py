@@ -41,7 +41,7 @@ class Era:
     """A part of the history: which real delivery its rows are copies of, and in what they differ."""
 
     name: str
-    # The condition on deliveries_delivery that finds the real delivery.
+    # The condition on hookhub_delivery that finds the real delivery.
     one: str
     oldest: timedelta
     newest: timedelta
@@ -103,9 +103,9 @@ def add_crowd(instance: Instance, webhooks: int) -> None:
     with connected(instance) as connection:
         connection.execute(
             "CREATE TABLE bench_repository AS WITH made AS ("
-            " INSERT INTO deliveries_repository (organization_id, name, private, created_at)"
+            " INSERT INTO hookhub_repository (organization_id, name, private, created_at)"
             " SELECT o.id, 'crowd-' || n, true, clock_timestamp()"
-            " FROM deliveries_organization o, generate_series(0, %s) AS n WHERE o.slug = %s RETURNING id, name"
+            " FROM hookhub_organization o, generate_series(0, %s) AS n WHERE o.slug = %s RETURNING id, name"
             ") SELECT id, substr(name, 7)::int AS place FROM made",
             [webhooks // PER_REPOSITORY - 1, ORGANIZATION],
         )
@@ -118,7 +118,7 @@ def add_crowd(instance: Instance, webhooks: int) -> None:
         )
         connection.execute(
             "CREATE TABLE crowd AS SELECT substr(name, 7)::int AS place, id AS webhook_id, repository_id,"
-            " events[1]::text AS type FROM deliveries_webhook WHERE name LIKE 'crowd-%'"
+            " events[1]::text AS type FROM hookhub_webhook WHERE name LIKE 'crowd-%'"
         )
         connection.execute("ANALYZE crowd")
 
@@ -130,7 +130,7 @@ def write_era(instance: Instance, era: Era, *, deliveries: int, webhooks: int, l
     step = (era.oldest - era.newest) / events
     moment = f"'{now - era.oldest}'::timestamptz + n * interval '{step.total_seconds()} seconds'"
     with connected(instance) as connection:
-        found = connection.execute(f"SELECT id, event_id FROM deliveries_delivery WHERE {era.one} LIMIT 1".encode())
+        found = connection.execute(f"SELECT id, event_id FROM hookhub_delivery WHERE {era.one} LIMIT 1".encode())
         one = found.fetchone()
         if one is None:
             raise RuntimeError(f"no delivery to copy for the {era.name}: none has {era.one}")
@@ -157,7 +157,7 @@ def era_statement(
     time of event ``n``.
     """
     of_events = {
-        "id": "deliveries_uuid7(at)",
+        "id": "hookhub_uuid7(at)",
         "repository_id": "crowd.repository_id",
         "type": era.event_type,
         "topics": era.topics,
@@ -178,19 +178,19 @@ def era_statement(
         **era.deliveries,
     }
     of_attempts = {
-        "id": "deliveries_uuid7(inserted.first_attempt_at)",
+        "id": "hookhub_uuid7(inserted.first_attempt_at)",
         "delivery_id": "inserted.id",
         "webhook_id": "inserted.webhook_id",
         "started_at": "inserted.first_attempt_at",
     }
     times = f"(SELECT n, {moment} AS at FROM generate_series({span[0]}, {span[1]}) AS n) AS times"
     source = f"{times} JOIN crowd ON crowd.place = n * {era.fan_out} % {webhooks}"
-    events = copy_statement(connection, "deliveries_event", one=f"id = '{one[1]}'", source=source, replaced=of_events)
+    events = copy_statement(connection, "hookhub_event", one=f"id = '{one[1]}'", source=source, replaced=of_events)
     deliveries = copy_statement(
-        connection, "deliveries_delivery", one=f"id = '{one[0]}'", source=era.reached, replaced=of_deliveries
+        connection, "hookhub_delivery", one=f"id = '{one[0]}'", source=era.reached, replaced=of_deliveries
     )
     attempts = copy_statement(
-        connection, "deliveries_attempt", one=f"delivery_id = '{one[0]}'", source="inserted", replaced=of_attempts
+        connection, "hookhub_attempt", one=f"delivery_id = '{one[0]}'", source="inserted", replaced=of_attempts
     )
     return (
         f"WITH made AS ({events} RETURNING id, repository_id, type, accepted_at),"
@@ -201,6 +201,6 @@ def era_statement(
 def vacuum(instance: Instance) -> None:
     """Vacuum, analyze and checkpoint, so that the server does not do it during a measurement."""
     with connected(instance) as connection:
-        for table in ("deliveries_event", "deliveries_delivery", "deliveries_attempt", "deliveries_webhook"):
+        for table in ("hookhub_event", "hookhub_delivery", "hookhub_attempt", "hookhub_webhook"):
             connection.execute(f"VACUUM (ANALYZE) {table}".encode())
         connection.execute("CHECKPOINT")

@@ -46,12 +46,12 @@ def copy_webhooks(instance: Instance, count: int, **replaced: str) -> None:
 
     Each copy gets its own secret, because a secret can only be decrypted for its own row.
     """
-    newest = "id = (SELECT max(id) FROM deliveries_webhook)"
-    own = {"id": "DEFAULT", "uid": "deliveries_uuid7(clock_timestamp())", **replaced}
+    newest = "id = (SELECT max(id) FROM hookhub_webhook)"
+    own = {"id": "DEFAULT", "uid": "hookhub_uuid7(clock_timestamp())", **replaced}
     source = f"generate_series(0, {count - 1}) AS n"
     with psycopg.connect(instance.database_url, autocommit=True) as connection:
         statement = copy_statement(
-            connection, "deliveries_webhook", one=newest, source=source, replaced=own, returning=" RETURNING id, uid"
+            connection, "hookhub_webhook", one=newest, source=source, replaced=own, returning=" RETURNING id, uid"
         )
         rows = connection.execute(statement.encode()).fetchall()
         _replace_secrets(connection, rows, key=instance.environment["HOOKHUB_ENCRYPTION_KEYS"])
@@ -67,8 +67,8 @@ def _replace_secrets(connection: Connection, rows: Sequence[tuple[Any, ...]], *,
         content = json.dumps([["whsec_" + base64.b64encode(os.urandom(32)).decode(), None]])
         sealed.append(vault.encrypt(content.encode(), vault.context_of(vault.SECRETS, uid), key))
     connection.execute(
-        "UPDATE deliveries_webhook w SET sealed_secrets = own.sealed"
+        "UPDATE hookhub_webhook w SET sealed_secrets = own.sealed"
         " FROM unnest(%s::bigint[], %s::bytea[]) AS own (id, sealed) WHERE w.id = own.id",
         [[webhook_id for webhook_id, _ in rows], sealed],
     )
-    connection.execute("VACUUM (ANALYZE) deliveries_webhook")
+    connection.execute("VACUUM (ANALYZE) hookhub_webhook")

@@ -78,7 +78,7 @@ def prepare(instance: Instance, receiver: ReceiverProcess, log: Log) -> None:
 
 def measure(instance: Instance, receiver: ReceiverProcess, deliveries: int, log: Log) -> dict[str, Any]:
     """Return claim times, throughput and memory with the current content of the database."""
-    already = instance.ask("SELECT count(*) FROM deliveries_delivery")
+    already = instance.ask("SELECT count(*) FROM hookhub_delivery")
     idle = measure_claims(instance, ready=0)
     with instance.started("web"):
         load.publish(instance, load.events(deliveries, size=SIZE, fan_out=1), log)

@@ -58,7 +58,7 @@ def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: i
     ``already`` is the number of deliveries that existed before the events to be measured were published.
     """
     receiver.reset()
-    delivered_before = instance.ask("SELECT count(*) FROM deliveries_delivery WHERE state = 'delivered'")
+    delivered_before = instance.ask("SELECT count(*) FROM hookhub_delivery WHERE state = 'delivered'")
     with instance.started("worker"):
         wait_for(receiver.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
         spent = instance.cpu_seconds()
@@ -68,8 +68,8 @@ def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: i
         memory = instance.memory("worker")
     report = receiver.report()
     count = sum(row["count"] for row in report.values())
-    owed = instance.ask("SELECT count(*) FROM deliveries_delivery") - already
-    settled = instance.ask("SELECT count(*) FROM deliveries_delivery WHERE state = 'delivered'") - delivered_before
+    owed = instance.ask("SELECT count(*) FROM hookhub_delivery") - already
+    settled = instance.ask("SELECT count(*) FROM hookhub_delivery WHERE state = 'delivered'") - delivered_before
     span = ended_at - min(row["first_at"] for row in report.values())
     log(f"  {settled:,} settled in {span:.1f} s")
     return {

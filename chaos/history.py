@@ -75,7 +75,7 @@ class Attempt(NamedTuple):
     @property
     def is_failure(self) -> bool:
         """Return whether it uses up a step of the schedule: it had another answer than a 2xx, or none."""
-        return self.outcome in {"refused", "lost"}
+        return self.outcome in {"failed", "no_response"}
 
 
 class Webhook(NamedTuple):
@@ -167,7 +167,7 @@ def complete_lines_of(path: Path) -> list[str]:
 def read_stored(connection: "psycopg.Connection[Any]") -> dict[str, float]:
     """Return when the database accepted each event, by idempotency key."""
     rows = connection.execute(
-        "SELECT idempotency_key, extract(epoch FROM accepted_at)::float8 FROM deliveries_event"
+        "SELECT idempotency_key, extract(epoch FROM accepted_at)::float8 FROM hookhub_event"
         " WHERE idempotency_key IS NOT NULL"
     )
     return dict(rows.fetchall())
@@ -176,10 +176,10 @@ def read_stored(connection: "psycopg.Connection[Any]") -> dict[str, float]:
 def read_deliveries(connection: "psycopg.Connection[Any]") -> list[Delivery]:
     """Return all deliveries."""
     rows = connection.execute(
-        "SELECT d.id::text, e.idempotency_key, w.url, d.state, d.ending, d.attempts_made,"
+        "SELECT d.id::text, e.idempotency_key, w.url, d.state, d.finish_reason, d.attempts_made,"
         " num_nonnulls(d.lease, d.leased_at, d.leased_until) > 0"
-        " FROM deliveries_delivery d JOIN deliveries_event e ON e.id = d.event_id"
-        " JOIN deliveries_webhook w ON w.id = d.webhook_id ORDER BY d.id"
+        " FROM hookhub_delivery d JOIN hookhub_event e ON e.id = d.event_id"
+        " JOIN hookhub_webhook w ON w.id = d.webhook_id ORDER BY d.id"
     ).fetchall()
     return [Delivery(row[0], row[1] or "", urlsplit(row[2]).path, *row[3:]) for row in rows]
 
@@ -189,13 +189,13 @@ def read_attempts(connection: "psycopg.Connection[Any]") -> list[Attempt]:
     rows = connection.execute(
         "SELECT delivery_id::text, number, extract(epoch FROM started_at)::float8,"
         " extract(epoch FROM started_at + duration)::float8, outcome, status"
-        " FROM deliveries_attempt ORDER BY delivery_id, number"
+        " FROM hookhub_attempt ORDER BY delivery_id, number"
     )
     return [Attempt(*row) for row in rows.fetchall()]
 
 
 def read_webhooks(connection: "psycopg.Connection[Any]", created: Sequence[Webhook]) -> list[Webhook]:
     """Return the webhooks as the scenario created them, with the time at which each was disabled."""
-    rows = connection.execute("SELECT url, extract(epoch FROM disabled_at)::float8 FROM deliveries_webhook").fetchall()
+    rows = connection.execute("SELECT url, extract(epoch FROM disabled_at)::float8 FROM hookhub_webhook").fetchall()
     disabled_at = {urlsplit(url).path: at for url, at in rows}
     return [webhook._replace(disabled_at=disabled_at.get(webhook.path)) for webhook in created]

@@ -61,8 +61,8 @@ from testbed.servers import Servers
 # A stream entry pending at a dead worker is claimed by another after a lease, at the next check for stale entries.
 STREAM_STORED_WITHIN_SECONDS = LEASE_SECONDS + 15
 UNFINISHED = """
-SELECT (SELECT count(*) FROM deliveries_arrival),
-       (SELECT count(*) FROM deliveries_delivery WHERE state IN ('pending', 'sending'))
+SELECT (SELECT count(*) FROM hookhub_outbox),
+       (SELECT count(*) FROM hookhub_delivery WHERE state IN ('pending', 'sending'))
 """
 
 

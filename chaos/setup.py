@@ -174,6 +174,6 @@ def make_commits_slow(context: RunContext, seconds: float) -> None:
         connection.execute(
             f"CREATE FUNCTION chaos_wait() RETURNS trigger LANGUAGE plpgsql AS"
             f" 'BEGIN PERFORM pg_sleep({seconds:f}); RETURN NULL; END';"
-            " CREATE CONSTRAINT TRIGGER chaos_wait AFTER INSERT ON deliveries_event"
+            " CREATE CONSTRAINT TRIGGER chaos_wait AFTER INSERT ON hookhub_event"
             " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION chaos_wait()".encode()
         )

@@ -551,7 +551,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": True,
     "ENUM_NAME_OVERRIDES": {
         "DeliveryState": "deliveries.models.Delivery.State",
-        "DeliveryEnding": "deliveries.models.Delivery.Ending",
+        "DeliveryFinishReason": "deliveries.models.Delivery.FinishReason",
         "ReplayState": "hookhub.models.Replay.State",
         "Format": "deliveries.formats.choices",
         "AttemptOutcome": "deliveries.models.Attempt.Outcome",

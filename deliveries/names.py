@@ -1,7 +1,6 @@
 """Uniqueness of organization and repository names regardless of case, which unique constraints enforce.
 
-Paths in GitHub's form are case-insensitive, so names that differ only in case would be ambiguous. Rows that had such
-names before the constraints existed keep them and are marked by ``kept_slug`` and ``kept_name``.
+Paths in GitHub's form are case-insensitive, so names that differ only in case would be ambiguous.
 """
 
 from collections.abc import Collection
@@ -50,11 +49,7 @@ def name_error(row: Organization | Repository, name: str) -> str | None:
 def in_any_case(
     names: Collection[str], rows: "QuerySet[Organization] | QuerySet[Repository]", *, field: str = "name"
 ) -> dict[str, str]:
-    """Return those of ``names`` that equal a row's name except for case, each mapped to the row's spelling.
-
-    If several rows match, an exact match takes precedence, then the oldest row.
-    """
+    """Return those of ``names`` that equal a row's name except for case, each mapped to the row's spelling."""
     same = rows.alias(folded=Lower(field)).filter(folded__in={name.lower() for name in names})
-    found = list(same.order_by("-pk").values_list(field, flat=True))
-    oldest = {name.lower(): name for name in found}
-    return {name: name if name in found else oldest[name.lower()] for name in names if name.lower() in oldest}
+    spelled = {name.lower(): name for name in same.values_list(field, flat=True)}
+    return {name: spelled[name.lower()] for name in names if name.lower() in spelled}

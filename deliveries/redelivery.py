@@ -105,8 +105,8 @@ def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
             .values_list("id", flat=True)
         )
         Delivery.objects.filter(id__in=ids).update(
-            state="pending", line=Delivery.Line.AGAIN, due_at=now, ending=None, finished_at=None, failures=0,
-            lease_losses=0, first_attempt_at=None, redeliveries=F("redeliveries") + 1,
+            state="pending", readiness=Delivery.Readiness.READY_RETRY, due_at=now, finish_reason=None,
+            finished_at=None, failures=0, lease_losses=0, first_attempt_at=None, redeliveries=F("redeliveries") + 1,
         )  # fmt: skip
         transaction.on_commit(wakeup.notify)
     return ids
@@ -118,7 +118,7 @@ def cancel(deliveries: Iterable[UUID], *, now: datetime) -> int:
         waiting = Delivery.objects.filter(id__in=list(deliveries), state__in=CANCELLABLE)
         ids = list(waiting.in_order(most=sql.BATCH).values_list("id", flat=True))
         cancelled = Delivery.objects.filter(id__in=ids)
-        cancelled.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+        cancelled.update(state="cancelled", finish_reason="cancelled", due_at=None, finished_at=now)
         _record("delivery.cancelled", ids, now=now)
     return len(ids)
 

@@ -12,7 +12,7 @@ from deliveries.models import Webhook
 MAX_ATTEMPTS = 10_000
 
 COUNT_STATES = """
-SELECT state, count(*) FROM deliveries_delivery
+SELECT state, count(*) FROM hookhub_delivery
 WHERE webhook_id = %(webhook)s AND id >= %(since)s
 GROUP BY state
 """
@@ -22,7 +22,7 @@ SELECT count(*), count(*) FILTER (WHERE outcome = 'delivered'),
        percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY extract(epoch FROM duration) * 1000)
            FILTER (WHERE duration IS NOT NULL)
 FROM (
-    SELECT outcome, duration FROM deliveries_attempt
+    SELECT outcome, duration FROM hookhub_attempt
     WHERE webhook_id = %(webhook)s AND id >= %(since)s
     ORDER BY id DESC LIMIT %(limit)s
 ) AS latest
@@ -31,7 +31,7 @@ FROM (
 # By status alone, as receivers and the vendors' dashboards count: attempts without a response are only in the total.
 COUNT_ATTEMPTS = """
 SELECT count(*), count(*) FILTER (WHERE status BETWEEN 200 AND 299), count(*) FILTER (WHERE status >= 400)
-FROM (SELECT status FROM deliveries_attempt WHERE webhook_id = %(webhook)s ORDER BY id DESC LIMIT %(limit)s) AS latest
+FROM (SELECT status FROM hookhub_attempt WHERE webhook_id = %(webhook)s ORDER BY id DESC LIMIT %(limit)s) AS latest
 """
 # Counting takes about a microsecond per attempt, and a dashboard may poll often.
 MAX_COUNTED = 1_000_000
@@ -40,18 +40,18 @@ MAX_COUNTED = 1_000_000
 # that is due is added.
 OLDEST_DUE = """
 WITH RECURSIVE heads AS (
-    (SELECT webhook_id, line, due_at, id FROM deliveries_delivery
-     WHERE state = 'pending' AND line > 0
-     ORDER BY webhook_id, line, due_at, id LIMIT 1)
+    (SELECT webhook_id, readiness, due_at, id FROM hookhub_delivery
+     WHERE state = 'pending' AND readiness > 0
+     ORDER BY webhook_id, readiness, due_at, id LIMIT 1)
     UNION ALL
     SELECT next.* FROM heads CROSS JOIN LATERAL (
-        SELECT webhook_id, line, due_at, id FROM deliveries_delivery
-        WHERE state = 'pending' AND line > 0 AND (webhook_id, line) > (heads.webhook_id, heads.line)
-        ORDER BY webhook_id, line, due_at, id LIMIT 1
+        SELECT webhook_id, readiness, due_at, id FROM hookhub_delivery
+        WHERE state = 'pending' AND readiness > 0 AND (webhook_id, readiness) > (heads.webhook_id, heads.readiness)
+        ORDER BY webhook_id, readiness, due_at, id LIMIT 1
     ) AS next
 ), waiting AS (
-    SELECT due_at, id FROM deliveries_delivery
-    WHERE state = 'pending' AND line = 0 AND due_at <= %(now)s
+    SELECT due_at, id FROM hookhub_delivery
+    WHERE state = 'pending' AND readiness = 0 AND due_at <= %(now)s
     ORDER BY due_at, id LIMIT 1
 )
 SELECT id FROM (SELECT due_at, id FROM heads UNION ALL SELECT due_at, id FROM waiting) AS due

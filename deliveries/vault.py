@@ -1,8 +1,7 @@
 """Encryption of secrets at rest: seal with the first key, open with any, so that keys can be rotated.
 
 A sealed value is ``hh2:``, the key id, a nonce and the AES-256-GCM ciphertext. The row and the column are the
-associated data, so a value that is copied to another row or column cannot be opened. Values that earlier versions
-sealed with Fernet are not bound to a row; they can be opened until `manage.py reencrypt_secrets` seals them again.
+associated data, so a value that is copied to another row or column cannot be opened.
 """
 
 import base64
@@ -16,13 +15,13 @@ from typing import Protocol
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
 PREFIX = b"hh2:"
+KEY_LENGTH = 32
 KEY_ID_LENGTH = 8
 NONCE_LENGTH = 12
 HEADER_LENGTH = len(PREFIX) + KEY_ID_LENGTH + NONCE_LENGTH
@@ -214,9 +213,9 @@ def encrypt(content: bytes, context: bytes, key: str) -> bytes:
 
 
 def decrypt(sealed: bytes, context: bytes, keys: tuple[str, ...]) -> bytes:
-    """Open bytes that were sealed with this ``context``, or by Fernet without one. Raise Unreadable or Tampered."""
+    """Open bytes that were sealed with this ``context``. Raise Unreadable or Tampered."""
     if not sealed.startswith(PREFIX):
-        return _decrypt_fernet(sealed, keys)
+        raise Unreadable
     key_id = sealed[len(PREFIX) : len(PREFIX) + KEY_ID_LENGTH]
     key = next((key for key in keys if _key_id(key) == key_id), None)
     if key is None or len(sealed) <= HEADER_LENGTH:
@@ -228,21 +227,9 @@ def decrypt(sealed: bytes, context: bytes, keys: tuple[str, ...]) -> bytes:
         raise Tampered from error
 
 
-def _decrypt_fernet(sealed: bytes, keys: tuple[str, ...]) -> bytes:
-    try:
-        return _fernet(keys).decrypt(sealed)
-    except InvalidToken as error:
-        raise Unreadable from error
-
-
-@lru_cache(maxsize=4)
-def _fernet(keys: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in keys])
-
-
 @lru_cache(maxsize=16)
 def _cipher(key: str) -> AESGCM:
-    # Derived, because the configured key itself still opens Fernet tokens, and a key must serve one purpose only.
+    # Derived, because a key must serve one purpose only.
     return AESGCM(HKDF(SHA256(), length=32, salt=None, info=b"hookhub secrets at rest").derive(_bytes_of(key)))
 
 
@@ -252,6 +239,7 @@ def _key_id(key: str) -> bytes:
 
 
 def _bytes_of(key: str) -> bytes:
-    # Fernet validates the key and raises ValueError.
-    Fernet(key)
-    return base64.urlsafe_b64decode(key)
+    found = base64.urlsafe_b64decode(key)
+    if len(found) != KEY_LENGTH:
+        raise ValueError("an encryption key must be 32 url-safe base64-encoded bytes")
+    return found

@@ -64,17 +64,17 @@ def seen(*, now: datetime) -> Workers:
 # Rows to delete are locked in the order of their ids and locked ones skipped, so that two workers never wait.
 WRITE_HEARTBEAT = """
 WITH forgotten AS (
-    DELETE FROM deliveries_worker WHERE id IN (
-        SELECT id FROM deliveries_worker WHERE seen_at < %(forgotten)s AND id <> %(id)s
+    DELETE FROM hookhub_worker WHERE id IN (
+        SELECT id FROM hookhub_worker WHERE seen_at < %(forgotten)s AND id <> %(id)s
         ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1000
     )
 )
-INSERT INTO deliveries_worker (id, host, pid, started_at, seen_at) VALUES (%(id)s, %(host)s, %(pid)s, %(now)s, %(now)s)
+INSERT INTO hookhub_worker (id, host, pid, started_at, seen_at) VALUES (%(id)s, %(host)s, %(pid)s, %(now)s, %(now)s)
 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, stopped_at = NULL
 """
 
-STOP_WORKER = "UPDATE deliveries_worker SET stopped_at = %(now)s, seen_at = %(now)s WHERE id = %(id)s"
+STOP_WORKER = "UPDATE hookhub_worker SET stopped_at = %(now)s, seen_at = %(now)s WHERE id = %(id)s"
 
 COUNT_WORKERS = """
-SELECT count(*) FILTER (WHERE stopped_at IS NULL AND seen_at >= %(since)s), max(seen_at) FROM deliveries_worker
+SELECT count(*) FILTER (WHERE stopped_at IS NULL AND seen_at >= %(since)s), max(seen_at) FROM hookhub_worker
 """

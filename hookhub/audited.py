@@ -8,7 +8,7 @@ from django.db.models import Model
 from deliveries.audit import Masked, State, Target, state_of
 from deliveries.audited import organization_state, organization_target, repository_state, repository_target
 from deliveries.models import Organization, Repository
-from hookhub.models import ApiKey, Membership, OwnEventType, Replay
+from hookhub.models import ApiKey, CustomEventType, Membership, Replay
 
 USER_FIELDS = ("username", "first_name", "last_name", "email", "is_active", "is_staff", "is_superuser")
 
@@ -27,7 +27,7 @@ def audited(found: Model) -> tuple[Target, State]:
             target = Target("membership", str(found.pk), label, found.organization)
             state = {"user": found.user.get_username(), "organization": found.organization.slug, "role": found.role}
             return target, state
-        case OwnEventType():
+        case CustomEventType():
             target = Target("event_type", found.type, found.type, found.organization)
             return target, state_of(found, "type", "description", "schema", "example")
         case User():

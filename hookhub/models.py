@@ -92,6 +92,7 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        db_table = "hookhub_api_key"
         verbose_name = "API key"
         indexes: ClassVar = [
             models.Index(fields=["organization"], name="api_key_in_use", condition=Q(revoked_at=None)),
@@ -170,7 +171,7 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-class OwnEventType(models.Model):
+class CustomEventType(models.Model):
     """An event type that an organization has registered; it replaces the dialect's definition of the same type."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="event_types")
@@ -183,6 +184,7 @@ class OwnEventType(models.Model):
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
+        db_table = "hookhub_custom_event_type"
         verbose_name = "custom event type"
         constraints: ClassVar = [models.UniqueConstraint(fields=["organization", "type"], name="event_type_once")]
 

@@ -18,13 +18,13 @@ from testbed.servers import Servers
 # Ordered like the indexes: the planner expects to find such a row early anywhere in the table, and would scan all of a
 # large table that has none.
 UNSETTLED = (
-    "SELECT EXISTS (SELECT FROM deliveries_arrival)"
-    " OR EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND line = 0 AND due_at <= now()"
+    "SELECT EXISTS (SELECT FROM hookhub_outbox)"
+    " OR EXISTS (SELECT FROM hookhub_delivery WHERE state = 'pending' AND readiness = 0 AND due_at <= now()"
     " ORDER BY due_at LIMIT 1)"
-    " OR (SELECT id FROM deliveries_delivery WHERE state = 'sending'"
+    " OR (SELECT id FROM hookhub_delivery WHERE state = 'sending'"
     " ORDER BY webhook_id, leased_until LIMIT 1) IS NOT NULL"
-    " OR (SELECT id FROM deliveries_delivery WHERE state = 'pending' AND line > 0"
-    " ORDER BY webhook_id, line, due_at, id LIMIT 1) IS NOT NULL"
+    " OR (SELECT id FROM hookhub_delivery WHERE state = 'pending' AND readiness > 0"
+    " ORDER BY webhook_id, readiness, due_at, id LIMIT 1) IS NOT NULL"
 )
 
 # Settings under which one client may send as much as it likes.

@@ -19,7 +19,7 @@ EVENTS = "/admin/deliveries/event/"
 ATTEMPTS = "/admin/deliveries/attempt/"
 HOOKS = "/admin/deliveries/webhook/"
 KEYS = "/admin/hookhub/apikey/"
-LOG_TABLES = ("deliveries_delivery", "deliveries_event", "deliveries_attempt")
+LOG_TABLES = ("hookhub_delivery", "hookhub_event", "hookhub_attempt")
 
 
 def page(client: Client, address: str) -> str:

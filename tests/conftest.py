@@ -70,7 +70,7 @@ def quick_settings() -> Iterator[None]:
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """Let transactional tests empty all tables afterwards, including the audit log, whose trigger forbids it."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE deliveries_auditentry DISABLE TRIGGER audit_log_is_not_emptied")
+        cursor.execute("ALTER TABLE hookhub_audit_entry DISABLE TRIGGER audit_log_is_not_emptied")
 
 
 @pytest.fixture

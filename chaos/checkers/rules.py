@@ -19,7 +19,7 @@ from chaos.history import Arrival, Attempt, Breach, Delivery, History, Published
 from testbed.sampling import percentile
 
 # A delivery may be failed as a poison message only after this many of its leases were lost.
-POISONOUS_AFTER = 5
+POISON_AFTER = 5
 # Seconds within which a stream entry is stored when nothing is disturbed.
 STORED_WITHIN = 2.5
 # Seconds after the end of an attempt within which its request may still reach the receiver when nothing is disturbed.
@@ -115,7 +115,7 @@ def _failure_error(
     unknown = len(attempts) - failures
     earned = {
         "exhausted": failures > len(webhook.schedule),
-        "poisonous": unknown >= POISONOUS_AFTER,
+        "poison": unknown >= POISON_AFTER,
         "gone": any(request.answer == "410" for request in requests),
     }
     if not earned.get(finish_reason or "", False):
@@ -197,7 +197,7 @@ def _needs_a_request(one: Attempt, history: History) -> bool:
     """Return whether an attempt's request must have arrived; an interrupted attempt may not have sent one."""
     if one.outcome == "delivered" or one.status is not None:
         return True
-    is_told_of = one.outcome == "lost" and one.ended_at is not None
+    is_told_of = one.outcome == "no_response" and one.ended_at is not None
     return is_told_of and not is_overlapped(one.started_at, one.ended_at or 0, history.interruptions)
 
 

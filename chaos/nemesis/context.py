@@ -189,9 +189,7 @@ class RunContext:
         try:
             with psycopg.connect(self.instance.database_url, connect_timeout=2, autocommit=True) as connection:
                 connection.execute("SET statement_timeout = 2000")
-                rows = connection.execute(
-                    "SELECT id, lease FROM deliveries_delivery WHERE state = 'sending'"
-                ).fetchall()
+                rows = connection.execute("SELECT id, lease FROM hookhub_delivery WHERE state = 'sending'").fetchall()
         except psycopg.Error:
             return None
         return frozenset(str(delivery) for delivery, lease in rows if lease_pid(lease) in pids)

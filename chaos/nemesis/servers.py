@@ -234,7 +234,7 @@ SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND applicat
 HAVE_FAN_OUTS_WAIT = f"""
 CREATE OR REPLACE FUNCTION chaos_fan_out() RETURNS trigger LANGUAGE plpgsql AS
  'BEGIN PERFORM pg_advisory_xact_lock_shared({FAN_OUT_LOCK}); RETURN NULL; END';
-CREATE OR REPLACE TRIGGER chaos_fan_out BEFORE INSERT ON deliveries_delivery
+CREATE OR REPLACE TRIGGER chaos_fan_out BEFORE INSERT ON hookhub_delivery
  FOR EACH STATEMENT EXECUTE FUNCTION chaos_fan_out()
 """.encode()
 FANNING_OUT = """

@@ -74,7 +74,7 @@ def database_now() -> datetime:
 
 
 # Inserts no row, but fails on a read-only server.
-PROBE_WRITE = "INSERT INTO deliveries_arrival SELECT * FROM deliveries_arrival WHERE false"
+PROBE_WRITE = "INSERT INTO hookhub_outbox SELECT * FROM hookhub_outbox WHERE false"
 
 
 def require_writable() -> None:

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 from deliveries.formats.masking import mask_path, mask_query
 
-# ``refused``: the attempt failed and may be retried. ``rejected``: this message would fail on every retry. ``gone``:
+# ``retry``: the attempt failed and may be retried. ``reject``: this message would fail on every retry. ``gone``:
 # every later message would fail, too.
-Verdict = Literal["delivered", "refused", "rejected", "gone"]
+Verdict = Literal["delivered", "retry", "reject", "gone"]
 
 
 class Message(NamedTuple):

@@ -17,7 +17,7 @@ MAX_ASTRAL = 2000
 MAX_TITLE_IN_DESCRIPTION = 300
 
 # A wrong token stays wrong, a deleted webhook stays deleted, and a rejected message would be rejected again.
-VERDICTS: dict[int, Verdict] = {400: "rejected", 401: "gone", 403: "gone", 404: "gone"}
+VERDICTS: dict[int, Verdict] = {400: "reject", 401: "gone", 403: "gone", 404: "gone"}
 
 # URLs are not escaped, because Discord would read the backslashes as part of the URL.
 MARKDOWN = re.compile(

@@ -14,7 +14,7 @@ MAX_TEXT, MAX_SECTION, MAX_FIELD, MAX_URL = 3000, 3000, 300, 1000
 MAX_SOURCE, MAX_HEADLINE, MAX_TITLE, MAX_LINE = 200, 500, 300, 150
 
 # 400 and 403 concern this message and would recur on every retry; 404 and 410 mean that the webhook was removed.
-VERDICTS: dict[int, Verdict] = {400: "rejected", 403: "rejected", 404: "gone", 410: "gone"}
+VERDICTS: dict[int, Verdict] = {400: "reject", 403: "reject", 404: "gone", 410: "gone"}
 # A response that only reports success is far shorter than this.
 MAX_ANSWER = 16 << 10
 ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -38,7 +38,7 @@ class Slack(Format):
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
         # A 2xx with another body comes from something in front of Slack, such as a proxy.
         if 200 <= status <= 299:
-            return "delivered" if body.strip() == b"ok" or reports_success(body) else "refused"
+            return "delivered" if body.strip() == b"ok" or reports_success(body) else "retry"
         return VERDICTS.get(status)
 
 

@@ -108,22 +108,22 @@ SELECT (SELECT count(*) FROM found), ARRAY(SELECT line FROM found ORDER BY line 
 """
 
 COUNT_EVENTS_AND_ATTEMPTS = """
-SELECT (SELECT count(*) FROM deliveries_event), (SELECT count(*) FROM deliveries_attempt)
+SELECT (SELECT count(*) FROM hookhub_event), (SELECT count(*) FROM hookhub_attempt)
 """
 
-COUNT_STATES = "SELECT state, count(*) FROM deliveries_delivery GROUP BY state ORDER BY state"
+COUNT_STATES = "SELECT state, count(*) FROM hookhub_delivery GROUP BY state ORDER BY state"
 
 # Restates the matching rule of the fan-out independently. A webhook's subscription at the time of an event is only
 # known if the webhook has not been changed since; updates of its health are not changes.
 _MISSING_DELIVERIES = f"""
 SELECT e.id || ' to webhook ' || w.uid
-FROM deliveries_event e
-JOIN deliveries_webhook w ON w.organization_id = e.organization_id
+FROM hookhub_event e
+JOIN hookhub_webhook w ON w.organization_id = e.organization_id
     AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
     AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
 WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
   AND {IS_FANNED_OUT}
-  AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
+  AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
 """
 
 
@@ -137,7 +137,7 @@ CHECKS: tuple[Check, ...] = (
         "events-without-organization",
         "every event belongs to an organization",
         # A claim joins the event's organization, so the delivery of such an event would be claimed but never sent.
-        _orphans("deliveries_event", "organization_id", of="deliveries_organization"),
+        _orphans("hookhub_event", "organization_id", of="hookhub_organization"),
         "Their organization was deleted; they can no longer be delivered.",
     ),
     Check(
@@ -163,35 +163,35 @@ CHECKS: tuple[Check, ...] = (
         "events-not-fanned-out",
         "every event is fanned out in time",
         """
-        SELECT e.id::text FROM deliveries_arrival a JOIN deliveries_event e ON e.id = a.event_id
+        SELECT e.id::text FROM hookhub_outbox a JOIN hookhub_event e ON e.id = a.event_id
         WHERE e.accepted_at < %(overdue)s
         """,
         "No worker is running, or the workers cannot keep up.",
         broken="waiting",
     ),
     Check(
-        "arrivals-without-event",
+        "outbox-without-event",
         "every outbox entry has its event",
-        _orphans("deliveries_arrival", "event_id", of="deliveries_event", key="event_id"),
+        _orphans("hookhub_outbox", "event_id", of="hookhub_event", key="event_id"),
         "Their events were deleted; they cannot be delivered.",
     ),
     Check(
         "deliveries-without-event",
         "every delivery has its event",
-        _orphans("deliveries_delivery", "event_id", of="deliveries_event"),
+        _orphans("hookhub_delivery", "event_id", of="hookhub_event"),
         "Their payloads were deleted; they cannot be sent.",
     ),
     Check(
         "deliveries-without-webhook",
         "every delivery has its webhook",
-        _orphans("deliveries_delivery", "webhook_id", of="deliveries_webhook"),
+        _orphans("hookhub_delivery", "webhook_id", of="hookhub_webhook"),
         "The rows of their webhooks were deleted by hand; the API keeps the row of a deleted webhook until all its "
         "deliveries are pruned.",
     ),
     Check(
         "deliveries-without-organization",
         "every delivery belongs to an organization",
-        _orphans("deliveries_delivery", "organization_id", of="deliveries_organization"),
+        _orphans("hookhub_delivery", "organization_id", of="hookhub_organization"),
         "They do not appear in any delivery log.",
     ),
     Check(
@@ -200,10 +200,10 @@ CHECKS: tuple[Check, ...] = (
         # Missing organizations are found by other checks.
         """
         SELECT d.id::text
-        FROM deliveries_delivery d
-        JOIN deliveries_organization o ON o.id = d.organization_id
-        JOIN deliveries_event e ON e.id = d.event_id
-        JOIN deliveries_webhook w ON w.id = d.webhook_id
+        FROM hookhub_delivery d
+        JOIN hookhub_organization o ON o.id = d.organization_id
+        JOIN hookhub_event e ON e.id = d.event_id
+        JOIN hookhub_webhook w ON w.id = d.webhook_id
         WHERE e.organization_id <> d.organization_id OR w.organization_id <> d.organization_id
         """,
         "Stop the workers and investigate these first: one tenant may be receiving another's events.",
@@ -214,7 +214,7 @@ CHECKS: tuple[Check, ...] = (
         # Table constraints forbid most violations of this and the next checks, but a restore or a manual change may
         # bypass them.
         """
-        SELECT d.id::text FROM deliveries_delivery d
+        SELECT d.id::text FROM hookhub_delivery d
         WHERE d.state NOT IN ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled')
         """,
         "No worker will ever process them.",
@@ -223,7 +223,7 @@ CHECKS: tuple[Check, ...] = (
         "deliveries-leased-wrongly",
         "a delivery has a lease if and only if it is being sent",
         """
-        SELECT d.id::text FROM deliveries_delivery d
+        SELECT d.id::text FROM hookhub_delivery d
         WHERE num_nonnulls(d.lease, d.leased_at, d.leased_until) <> CASE WHEN d.state = 'sending' THEN 3 ELSE 0 END
         """,
         "Without a lease they are never rescued; a stray lease has no effect.",
@@ -231,19 +231,20 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "deliveries-never-due",
         "every pending delivery has a due time",
-        "SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'pending' AND d.due_at IS NULL",
+        "SELECT d.id::text FROM hookhub_delivery d WHERE d.state = 'pending' AND d.due_at IS NULL",
         "They wait forever; `manage.py redeliver` makes them due.",
     ),
     Check(
         "deliveries-finished-wrongly",
-        "a delivery has a finish time and an ending if and only if it is finished",
+        "a delivery has a finish time and an finish_reason if and only if it is finished",
         """
-        SELECT d.id::text FROM deliveries_delivery d
+        SELECT d.id::text FROM hookhub_delivery d
         WHERE CASE d.state
-            WHEN 'delivered' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'delivered'
-            WHEN 'cancelled' THEN d.finished_at IS NULL OR d.ending IS DISTINCT FROM 'cancelled'
-            WHEN 'failed' THEN d.finished_at IS NULL OR coalesce(d.ending, '') NOT IN ('exhausted', 'gone', 'poisonous')
-            ELSE num_nonnulls(d.finished_at, d.ending) > 0
+            WHEN 'delivered' THEN d.finished_at IS NULL OR d.finish_reason IS DISTINCT FROM 'delivered'
+            WHEN 'cancelled' THEN d.finished_at IS NULL OR d.finish_reason IS DISTINCT FROM 'cancelled'
+            WHEN 'failed' THEN d.finished_at IS NULL
+                OR coalesce(d.finish_reason, '') NOT IN ('exhausted', 'gone', 'poison')
+            ELSE num_nonnulls(d.finished_at, d.finish_reason) > 0
         END
         """,
         "Retention and the delivery log rely on these columns.",
@@ -252,7 +253,7 @@ CHECKS: tuple[Check, ...] = (
         "deliveries-leased-too-long",
         "no lease expired long ago",
         """
-        SELECT d.id::text FROM deliveries_delivery d WHERE d.state = 'sending' AND d.leased_until < %(overdue)s
+        SELECT d.id::text FROM hookhub_delivery d WHERE d.state = 'sending' AND d.leased_until < %(overdue)s
         """,
         "Their workers died and they were not rescued: no worker is running, or the workers' schedulers have stopped.",
     ),
@@ -261,7 +262,7 @@ CHECKS: tuple[Check, ...] = (
         "no delivery is pending for a disabled webhook",
         """
         SELECT d.id::text
-        FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
+        FROM hookhub_delivery d JOIN hookhub_webhook w ON w.id = d.webhook_id
         WHERE d.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL)
         """,
         "They were fanned out while the webhook was being disabled; the next claim holds them.",
@@ -270,16 +271,16 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "deliveries-failed-too-often",
         "no delivery has more failures than attempts",
-        "SELECT d.id::text FROM deliveries_delivery d WHERE d.failures > d.attempts_made",
+        "SELECT d.id::text FROM hookhub_delivery d WHERE d.failures > d.attempts_made",
         "They have skipped steps of their retry schedules.",
     ),
     Check(
         "deliveries-without-proof",
         "every delivered delivery has a successful attempt",
         """
-        SELECT d.id::text FROM deliveries_delivery d
+        SELECT d.id::text FROM hookhub_delivery d
         WHERE d.state = 'delivered'
-          AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.delivery_id = d.id AND a.outcome = 'delivered')
+          AND NOT EXISTS (SELECT FROM hookhub_attempt a WHERE a.delivery_id = d.id AND a.outcome = 'delivered')
         """,
         "They may not have been delivered; `manage.py redeliver` sends them again.",
     ),
@@ -290,10 +291,10 @@ CHECKS: tuple[Check, ...] = (
         # An attempt gets its number with the claim, but its row only when it has ended.
         """
         SELECT d.id::text
-        FROM deliveries_delivery d
+        FROM hookhub_delivery d
         LEFT JOIN (
             SELECT delivery_id, count(*) AS recorded, max(number) AS highest
-            FROM deliveries_attempt GROUP BY delivery_id
+            FROM hookhub_attempt GROUP BY delivery_id
         ) AS a ON a.delivery_id = d.id
         WHERE coalesce(a.recorded, 0) <> coalesce(a.highest, 0)
            OR coalesce(a.highest, 0) NOT BETWEEN d.attempts_made - (d.state = 'sending')::int AND d.attempts_made
@@ -303,7 +304,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "attempts-without-delivery",
         "every attempt belongs to a delivery",
-        _orphans("deliveries_attempt", "delivery_id", of="deliveries_delivery"),
+        _orphans("hookhub_attempt", "delivery_id", of="hookhub_delivery"),
         "Deliveries were deleted without their attempts.",
     ),
 )

@@ -44,23 +44,23 @@ SELECT pg_advisory_xact_lock(%(key)s), set_config('synchronous_commit', 'off', t
 # at this moment is left to PRUNE_ATTEMPTS.
 PRUNE_DELIVERIES = f"""
 WITH scanned AS MATERIALIZED (
-    SELECT id, finished_at FROM deliveries_delivery
+    SELECT id, finished_at FROM hookhub_delivery
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
 ), old AS MATERIALIZED (
-    SELECT id, event_id FROM deliveries_delivery
+    SELECT id, event_id FROM hookhub_delivery
     WHERE id = ANY(ARRAY(SELECT id FROM scanned WHERE finished_at < %(horizon)s)) AND finished_at < %(horizon)s
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 ), proofs AS MATERIALIZED (
-    SELECT id FROM deliveries_attempt WHERE delivery_id = ANY(ARRAY(SELECT id FROM old)) FOR UPDATE SKIP LOCKED
+    SELECT id FROM hookhub_attempt WHERE delivery_id = ANY(ARRAY(SELECT id FROM old)) FOR UPDATE SKIP LOCKED
 ), attempts AS (
-    DELETE FROM deliveries_attempt WHERE id = ANY(ARRAY(SELECT id FROM proofs))
+    DELETE FROM hookhub_attempt WHERE id = ANY(ARRAY(SELECT id FROM proofs))
 ), deliveries AS (
-    DELETE FROM deliveries_delivery WHERE id = ANY(ARRAY(SELECT id FROM old))
+    DELETE FROM hookhub_delivery WHERE id = ANY(ARRAY(SELECT id FROM old))
 ), events AS (
-    DELETE FROM deliveries_event e
+    DELETE FROM hookhub_event e
     WHERE id = ANY(ARRAY(SELECT event_id FROM old)) AND {IS_FANNED_OUT}
-      AND NOT EXISTS (SELECT FROM deliveries_delivery d
+      AND NOT EXISTS (SELECT FROM hookhub_delivery d
                       WHERE d.event_id = e.id AND d.id NOT IN (SELECT id FROM old))
     RETURNING 1
 )
@@ -71,12 +71,12 @@ SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC 
 # Events without deliveries.
 PRUNE_EVENTS = f"""
 WITH scanned AS MATERIALIZED (
-    SELECT id FROM deliveries_event
+    SELECT id FROM hookhub_event
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
 ), events AS (
-    DELETE FROM deliveries_event e
+    DELETE FROM hookhub_event e
     WHERE id = ANY(ARRAY(SELECT id FROM scanned)) AND {IS_FANNED_OUT}
-      AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.event_id = e.id)
+      AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id)
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1),
@@ -86,15 +86,15 @@ SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC 
 # Attempts that a worker recorded after their delivery had been pruned.
 PRUNE_ATTEMPTS = """
 WITH scanned AS MATERIALIZED (
-    SELECT id, delivery_id FROM deliveries_attempt
+    SELECT id, delivery_id FROM hookhub_attempt
     WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
 ), stray AS MATERIALIZED (
-    SELECT id FROM deliveries_attempt a
+    SELECT id FROM hookhub_attempt a
     WHERE id = ANY(ARRAY(SELECT id FROM scanned))
-      AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.id = a.delivery_id)
+      AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.id = a.delivery_id)
     FOR UPDATE SKIP LOCKED
 ), attempts AS (
-    DELETE FROM deliveries_attempt WHERE id = ANY(ARRAY(SELECT id FROM stray))
+    DELETE FROM hookhub_attempt WHERE id = ANY(ARRAY(SELECT id FROM stray))
 )
 SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1), 0, 0
 """
@@ -102,16 +102,16 @@ SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC 
 # The row of a deleted webhook stays for as long as a delivery or an attempt refers to it.
 PRUNE_WEBHOOKS = """
 WITH scanned AS MATERIALIZED (
-    SELECT id FROM deliveries_webhook
+    SELECT id FROM hookhub_webhook
     WHERE id > %(after)s AND deleted_at IS NOT NULL ORDER BY id LIMIT %(limit)s
 ), old AS MATERIALIZED (
-    SELECT id FROM deliveries_webhook w
+    SELECT id FROM hookhub_webhook w
     WHERE id = ANY(ARRAY(SELECT id FROM scanned)) AND deleted_at < %(horizon)s
-      AND NOT EXISTS (SELECT FROM deliveries_delivery d WHERE d.webhook_id = w.id)
-      AND NOT EXISTS (SELECT FROM deliveries_attempt a WHERE a.webhook_id = w.id)
+      AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.webhook_id = w.id)
+      AND NOT EXISTS (SELECT FROM hookhub_attempt a WHERE a.webhook_id = w.id)
     FOR UPDATE SKIP LOCKED
 ), webhooks AS (
-    DELETE FROM deliveries_webhook WHERE id = ANY(ARRAY(SELECT id FROM old))
+    DELETE FROM hookhub_webhook WHERE id = ANY(ARRAY(SELECT id FROM old))
 )
 SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1), 0, 0
 """

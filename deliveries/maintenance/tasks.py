@@ -66,26 +66,27 @@ def cancel_deliveries_of_deleted(*, now: datetime) -> int:
 # Scheduled deliveries are left until they are due: then the claim holds them and the next sweep cancels them.
 CANCEL_DELIVERIES_OF_DELETED = """
 WITH scanned AS MATERIALIZED (
-    SELECT id FROM deliveries_webhook
+    SELECT id FROM hookhub_webhook
     WHERE id > %(cursor)s AND deleted_at IS NOT NULL ORDER BY id LIMIT %(webhooks)s
 ), unfinished AS MATERIALIZED (
     SELECT d.id
     FROM scanned CROSS JOIN LATERAL (
-        (SELECT id FROM deliveries_delivery
+        (SELECT id FROM hookhub_delivery
          WHERE webhook_id = scanned.id AND state = 'held' ORDER BY id DESC LIMIT %(limit)s)
         UNION ALL
-        (SELECT id FROM deliveries_delivery
-         WHERE webhook_id = scanned.id AND state = 'pending' AND line > 0 ORDER BY line, due_at, id LIMIT %(limit)s)
+        (SELECT id FROM hookhub_delivery
+         WHERE webhook_id = scanned.id AND state = 'pending' AND readiness > 0
+         ORDER BY readiness, due_at, id LIMIT %(limit)s)
     ) AS d
     LIMIT %(limit)s
 ), locked AS MATERIALIZED (
-    SELECT id FROM deliveries_delivery
+    SELECT id FROM hookhub_delivery
     WHERE id = ANY(ARRAY(SELECT id FROM unfinished)) AND state IN ('held', 'pending')
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
 ), cancelled AS (
-    UPDATE deliveries_delivery d
-    SET state = 'cancelled', ending = 'cancelled', due_at = NULL, finished_at = %(now)s
+    UPDATE hookhub_delivery d
+    SET state = 'cancelled', finish_reason = 'cancelled', due_at = NULL, finished_at = %(now)s
     FROM locked WHERE d.id = locked.id
     RETURNING 1
 )

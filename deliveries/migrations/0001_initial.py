@@ -1,12 +1,82 @@
-"""Create the tables of organizations, repositories, webhooks, events, deliveries and attempts."""
+"""Create the tables of the engine, prepared for use as a queue, and the append-only audit log."""
 
 import deliveries.formats
-import deliveries.models
+import deliveries.limits
+import deliveries.models.ids
+import deliveries.models.webhooks
+import deliveries.plain_text
+import deliveries.systems
 import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.functions.text
 import django.utils.timezone
 from django.db import migrations, models
+
+# A UUIDv7 (RFC 9562) from the given time and the random bits of a UUIDv4: PostgreSQL 15 to 17 have no uuidv7().
+UUID7 = """
+CREATE FUNCTION hookhub_uuid7(moment timestamptz) RETURNS uuid
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+    SELECT encode(
+        set_bit(
+            set_bit(
+                overlay(
+                    uuid_send(gen_random_uuid())
+                    placing substring(int8send(floor(extract(epoch FROM moment) * 1000)::bigint) FROM 3)
+                    FROM 1 FOR 6
+                ),
+                52, 1
+            ),
+            53, 1
+        ),
+        'hex'
+    )::uuid
+$$
+"""
+
+# A delivery is updated at least twice: free space on its page and early vacuuming keep the indexes small. An outbox
+# row lives for milliseconds. Dead attempts and events come from retention only; with the defaults, autovacuum would
+# start when a fifth of the table is dead, and then be much slower than the deletions.
+TUNING = """
+ALTER TABLE hookhub_delivery SET (
+    fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000,
+    autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0
+);
+ALTER TABLE hookhub_outbox SET (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 2000
+);
+ALTER TABLE hookhub_event SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE hookhub_attempt SET (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+ALTER TABLE hookhub_webhook SET (
+    fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500
+);
+"""
+
+# Retention sets a transaction-local limit up to which it deletes; entries of the last day are protected even so.
+APPEND_ONLY = """
+CREATE FUNCTION hookhub_audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        IF OLD.recorded_at < nullif(current_setting('hookhub.audit_expired_before', true), '')::timestamptz
+           AND OLD.recorded_at < now() - interval '1 day' THEN
+            RETURN OLD;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'The audit log is append-only: % is refused', TG_OP USING ERRCODE = 'restrict_violation';
+END
+$$;
+CREATE TRIGGER audit_entries_stay BEFORE UPDATE OR DELETE ON hookhub_audit_entry
+    FOR EACH ROW EXECUTE FUNCTION hookhub_audit_is_append_only();
+CREATE TRIGGER audit_log_is_not_emptied BEFORE TRUNCATE ON hookhub_audit_entry
+    FOR EACH STATEMENT EXECUTE FUNCTION hookhub_audit_is_append_only();
+"""
+
+NOT_APPEND_ONLY = """
+DROP TRIGGER audit_log_is_not_emptied ON hookhub_audit_entry;
+DROP TRIGGER audit_entries_stay ON hookhub_audit_entry;
+DROP FUNCTION hookhub_audit_is_append_only();
+"""
 
 
 class Migration(migrations.Migration):
@@ -18,35 +88,93 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='Worker',
+            fields=[
+                ('id', models.CharField(max_length=16, primary_key=True, serialize=False)),
+                ('host', models.CharField(max_length=255)),
+                ('pid', models.PositiveIntegerField()),
+                ('started_at', models.DateTimeField()),
+                ('seen_at', models.DateTimeField()),
+                ('stopped_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'db_table': 'hookhub_worker',
+            },
+        ),
+        migrations.CreateModel(
             name='Organization',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.CharField(max_length=100, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9._-]{1,100}\\Z', 'Use 1 to 100 letters, digits, dots, hyphens and underscores.')])),
-                ('name', models.CharField(blank=True, max_length=200)),
-                ('default_format', models.CharField(choices=deliveries.formats.choices, default='standard-webhooks', max_length=40)),
+                ('slug', models.CharField(max_length=100, unique=True, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9._-]{1,100}\\Z', 'Use 1 to 100 letters, digits, dots, hyphens and underscores.'), deliveries.plain_text.validate])),
+                ('name', models.CharField(blank=True, max_length=200, validators=[deliveries.plain_text.validate])),
+                ('default_dialect', models.CharField(choices=deliveries.systems.choices, db_default='native', default='native', max_length=40)),
+                ('default_format', models.CharField(blank=True, choices=deliveries.formats.choices, max_length=40, null=True)),
+                ('validate_events', models.BooleanField(db_default=False, default=False)),
+                ('create_repositories', models.BooleanField(db_default=False, default=False)),
+                ('limits', models.JSONField(blank=True, null=True, validators=[deliveries.limits.validate])),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
+            options={
+                'db_table': 'hookhub_organization',
+                'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('slug'), name='organization_slug_in_any_case_unique')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Event',
+            fields=[
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('type', models.CharField(max_length=200)),
+                ('topics', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), size=None)),
+                ('payload', models.BinaryField()),
+                ('idempotency_key', models.CharField(max_length=255, null=True)),
+                ('fingerprint', models.BinaryField(null=True)),
+                ('hops', models.TextField(null=True)),
+                ('occurred_at', models.DateTimeField()),
+                ('accepted_at', models.DateTimeField()),
+                ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.organization')),
+            ],
+            options={
+                'db_table': 'hookhub_event',
+            },
+        ),
+        migrations.CreateModel(
+            name='OutboxEntry',
+            fields=[
+                ('pk', models.CompositePrimaryKey('partition', 'event_id', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('partition', models.BigIntegerField()),
+                ('event', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.event')),
+            ],
+            options={
+                'db_table': 'hookhub_outbox',
+            },
         ),
         migrations.CreateModel(
             name='Repository',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=100, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9._-]{1,100}\\Z', 'Use 1 to 100 letters, digits, dots, hyphens and underscores.')])),
+                ('name', models.CharField(max_length=100, validators=[django.core.validators.RegexValidator('^[A-Za-z0-9._-]{1,100}\\Z', 'Use 1 to 100 letters, digits, dots, hyphens and underscores.'), deliveries.plain_text.validate])),
                 ('private', models.BooleanField(default=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='repositories', to='deliveries.organization')),
             ],
             options={
                 'verbose_name_plural': 'repositories',
+                'db_table': 'hookhub_repository',
             },
+        ),
+        migrations.AddField(
+            model_name='event',
+            name='repository',
+            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.repository'),
         ),
         migrations.CreateModel(
             name='Webhook',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.UUIDField(default=deliveries.models.new_id, editable=False, unique=True)),
+                ('uid', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, unique=True)),
                 ('name', models.CharField(blank=True, max_length=200)),
-                ('url', models.CharField(max_length=2048)),
+                ('stored_url', models.CharField(db_column='url', max_length=2048, verbose_name='URL')),
+                ('sealed_url', models.BinaryField(null=True)),
                 ('events', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), size=None)),
                 ('format', models.CharField(choices=deliveries.formats.choices, max_length=40)),
                 ('content_type', models.CharField(default='json', max_length=10)),
@@ -63,44 +191,37 @@ class Migration(migrations.Migration):
                 ('disabled_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('enabled_at', models.DateTimeField(editable=False, null=True)),
                 ('disabled_reason', models.CharField(choices=[('by_owner', 'by its owner'), ('failing', 'every attempt of a full retry schedule failed'), ('too_many_failures', 'too many consecutive failed attempts'), ('gone', 'the receiver is gone')], editable=False, max_length=20, null=True)),
-                ('owner_told_at', models.DateTimeField(editable=False, null=True)),
+                ('owner_notified_at', models.DateTimeField(editable=False, null=True)),
                 ('failure_count', models.PositiveIntegerField(default=0, editable=False)),
                 ('timeouts_in_a_row', models.PositiveIntegerField(default=0, editable=False)),
                 ('last_delivery_at', models.DateTimeField(editable=False, null=True)),
                 ('last_delivery_status', models.CharField(editable=False, max_length=20, null=True)),
                 ('last_success_at', models.DateTimeField(editable=False, null=True)),
-                ('resting_until', models.DateTimeField(editable=False, null=True)),
+                ('latency_ewma', models.DurationField(editable=False, null=True)),
+                ('backoff_until', models.DateTimeField(editable=False, null=True)),
                 ('releasing_since', models.DateTimeField(editable=False, null=True)),
                 ('review_since', models.DateTimeField(editable=False, null=True)),
                 ('gone_at', models.DateTimeField(editable=False, null=True)),
-                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='deliveries.organization')),
+                ('organization', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='deliveries.organization')),
                 ('repository', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='webhooks', to='deliveries.repository')),
             ],
+            options={
+                'db_table': 'hookhub_webhook',
+            },
         ),
-        migrations.CreateModel(
-            name='Event',
-            fields=[
-                ('id', models.UUIDField(default=deliveries.models.new_id, editable=False, primary_key=True, serialize=False)),
-                ('type', models.CharField(max_length=200)),
-                ('topics', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=200), size=None)),
-                ('payload', models.BinaryField()),
-                ('idempotency_key', models.CharField(max_length=255, null=True)),
-                ('fingerprint', models.BinaryField(null=True)),
-                ('occurred_at', models.DateTimeField()),
-                ('accepted_at', models.DateTimeField()),
-                ('fanned_out_at', models.DateTimeField(null=True)),
-                ('organization', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.organization')),
-                ('repository', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.repository')),
-                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.webhook')),
-            ],
+        migrations.AddField(
+            model_name='event',
+            name='webhook',
+            field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.webhook'),
         ),
         migrations.CreateModel(
             name='Delivery',
             fields=[
-                ('id', models.UUIDField(default=deliveries.models.new_id, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('event_type', models.CharField(max_length=200)),
                 ('state', models.CharField(choices=[('pending', 'Pending'), ('sending', 'Sending'), ('delivered', 'Delivered'), ('failed', 'Failed'), ('held', 'Held'), ('cancelled', 'Cancelled')], default='pending', max_length=10)),
-                ('ending', models.CharField(choices=[('delivered', 'delivered'), ('exhausted', 'retry schedule exhausted'), ('gone', 'the receiver is gone'), ('poisonous', 'poison message: its workers kept dying'), ('cancelled', 'cancelled')], max_length=10, null=True)),
+                ('finish_reason', models.CharField(choices=[('delivered', 'delivered'), ('exhausted', 'retry schedule exhausted'), ('gone', 'the receiver is gone'), ('poison', 'poison message: its workers kept dying'), ('cancelled', 'cancelled')], max_length=20, null=True)),
+                ('readiness', models.PositiveSmallIntegerField(choices=[(0, 'scheduled'), (1, 'ready: first attempt'), (2, 'ready: retry, redelivery or release')], db_default=1, default=1)),
                 ('attempts_made', models.PositiveIntegerField(default=0)),
                 ('failures', models.PositiveIntegerField(default=0)),
                 ('lease_losses', models.PositiveSmallIntegerField(default=0)),
@@ -120,18 +241,19 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'deliveries',
+                'db_table': 'hookhub_delivery',
             },
         ),
         migrations.CreateModel(
             name='Attempt',
             fields=[
-                ('id', models.UUIDField(default=deliveries.models.new_id, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('number', models.PositiveIntegerField()),
                 ('started_at', models.DateTimeField()),
                 ('duration', models.DurationField(null=True)),
                 ('url', models.TextField()),
                 ('request_headers', models.TextField()),
-                ('outcome', models.CharField(choices=[('delivered', 'delivered'), ('refused', 'failed'), ('gone', 'gone'), ('lost', 'no response'), ('unknown', 'outcome unknown')], max_length=10)),
+                ('outcome', models.CharField(choices=[('delivered', 'delivered'), ('failed', 'failed'), ('gone', 'gone'), ('no_response', 'no response'), ('unknown', 'outcome unknown')], max_length=20)),
                 ('status', models.PositiveSmallIntegerField(null=True)),
                 ('response_headers', models.TextField()),
                 ('response_body', models.BinaryField()),
@@ -139,14 +261,47 @@ class Migration(migrations.Migration):
                 ('delivery', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='attempts', to='deliveries.delivery')),
                 ('webhook', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.webhook')),
             ],
+            options={
+                'db_table': 'hookhub_attempt',
+            },
+        ),
+        migrations.CreateModel(
+            name='AuditEntry',
+            fields=[
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('recorded_at', models.DateTimeField()),
+                ('action', models.CharField(max_length=60)),
+                ('actor_kind', models.CharField(max_length=10)),
+                ('actor_id', models.CharField(max_length=200)),
+                ('actor_name', models.CharField(blank=True, max_length=200)),
+                ('address', models.CharField(blank=True, max_length=200)),
+                ('request_id', models.CharField(blank=True, max_length=200)),
+                ('target_kind', models.CharField(max_length=40)),
+                ('target_id', models.CharField(max_length=200)),
+                ('target_label', models.CharField(max_length=200)),
+                ('organization_slug', models.CharField(blank=True, max_length=100)),
+                ('before', models.TextField(null=True)),
+                ('after', models.TextField(null=True)),
+                ('organization', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='deliveries.organization')),
+            ],
+            options={
+                'verbose_name': 'audit entry',
+                'verbose_name_plural': 'audit log',
+                'db_table': 'hookhub_audit_entry',
+                'indexes': [models.Index(fields=['organization', '-id'], name='audit_of_organization'), models.Index(fields=['organization', 'action', '-id'], name='audit_of_org_by_action'), models.Index(fields=['action', '-id'], name='audit_by_action'), models.Index(fields=['actor_id', '-id'], name='audit_by_actor'), models.Index(fields=['target_id', '-id'], name='audit_by_target')],
+            },
         ),
         migrations.AddConstraint(
             model_name='repository',
             constraint=models.UniqueConstraint(fields=('organization', 'name'), name='repository_name_unique'),
         ),
+        migrations.AddConstraint(
+            model_name='repository',
+            constraint=models.UniqueConstraint(models.F('organization'), django.db.models.functions.text.Lower('name'), name='repository_name_in_any_case_unique'),
+        ),
         migrations.AddIndex(
             model_name='webhook',
-            index=models.Index(condition=models.Q(('deleted_at', None)), fields=['organization', 'repository'], name='webhook_scope'),
+            index=models.Index(fields=['organization', 'repository'], name='webhook_scope'),
         ),
         migrations.AddIndex(
             model_name='webhook',
@@ -158,7 +313,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='webhook',
-            index=models.Index(condition=models.Q(('disabled_at__isnull', False), ('owner_told_at', None)), fields=['id'], name='webhook_to_tell'),
+            index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['id'], name='webhook_deleted'),
+        ),
+        migrations.AddIndex(
+            model_name='webhook',
+            index=models.Index(deliveries.models.webhooks.Host('stored_url'), name='webhook_host'),
+        ),
+        migrations.AddIndex(
+            model_name='webhook',
+            index=models.Index(condition=models.Q(('disabled_at__isnull', False), ('owner_notified_at', None)), fields=['id'], name='webhook_to_notify'),
         ),
         migrations.AddConstraint(
             model_name='webhook',
@@ -174,10 +337,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='event',
-            index=models.Index(condition=models.Q(('fanned_out_at', None)), fields=['id'], name='event_to_fan_out'),
-        ),
-        migrations.AddIndex(
-            model_name='event',
             index=models.Index(fields=['organization', '-id'], name='event_log'),
         ),
         migrations.AddConstraint(
@@ -190,11 +349,15 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['webhook', 'due_at', 'id'], name='delivery_due'),
+            index=models.Index(condition=models.Q(('readiness__gt', 0), ('state', 'pending')), fields=['webhook', 'readiness', 'due_at', 'id'], name='delivery_ready'),
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['due_at'], name='delivery_next_due'),
+            index=models.Index(condition=models.Q(('readiness', 0), ('state', 'pending')), fields=['due_at', 'id'], name='delivery_scheduled'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('readiness', 0), ('state', 'pending')), fields=['webhook', 'id'], name='delivery_scheduled_of_webhook'),
         ),
         migrations.AddIndex(
             model_name='delivery',
@@ -206,7 +369,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='delivery',
-            index=models.Index(condition=models.Q(('state__in', ('failed', 'held'))), fields=['state', '-id'], name='delivery_trouble'),
+            index=models.Index(condition=models.Q(('state__in', ('failed', 'held'))), fields=['state', '-id'], name='delivery_failed_or_held'),
         ),
         migrations.AddIndex(
             model_name='delivery',
@@ -234,7 +397,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ending__isnull', False), ('finished_at__isnull', False), ('state__in', ('delivered', 'failed', 'cancelled'))), models.Q(models.Q(('state__in', ('delivered', 'failed', 'cancelled')), _negated=True), ('ending', None), ('finished_at', None)), _connector='OR'), name='delivery_finished_with_ending'),
+            constraint=models.CheckConstraint(condition=models.Q(('readiness__in', (0, 1, 2))), name='delivery_readiness_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='delivery',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ('delivered', 'failed', 'cancelled')), ('finish_reason__isnull', False), ('finished_at__isnull', False)), models.Q(models.Q(('state__in', ('delivered', 'failed', 'cancelled')), _negated=True), ('finish_reason', None), ('finished_at', None)), _connector='OR'), name='delivery_finished_with_reason'),
         ),
         migrations.AddConstraint(
             model_name='delivery',
@@ -254,6 +421,9 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='attempt',
-            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ('delivered', 'refused', 'gone', 'lost', 'unknown'))), name='attempt_outcome_known'),
+            constraint=models.CheckConstraint(condition=models.Q(('outcome__in', ('delivered', 'failed', 'gone', 'no_response', 'unknown'))), name='attempt_outcome_known'),
         ),
+        migrations.RunSQL(UUID7, "DROP FUNCTION hookhub_uuid7(timestamptz)"),
+        migrations.RunSQL(TUNING, migrations.RunSQL.noop),
+        migrations.RunSQL(APPEND_ONLY, NOT_APPEND_ONLY),
     ]

@@ -5,12 +5,12 @@
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import NAME, Organization, Repository
 from deliveries.models.webhooks import Host, Webhook
-from deliveries.models.events import Arrival, Event, is_pending
+from deliveries.models.events import Event, OutboxEntry, is_pending
 from deliveries.models.deliveries import Attempt, Delivery, DeliveryQuerySet
 from deliveries.models.audit import AuditEntry
 from deliveries.models.workers import Worker
 
 __all__ = [
-    "NAME", "Arrival", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "Organization",
+    "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "Organization", "OutboxEntry",
     "Repository", "Webhook", "Worker", "is_pending", "new_id",
 ]  # fmt: skip

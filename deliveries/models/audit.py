@@ -34,6 +34,7 @@ class AuditEntry(models.Model):
     after = models.TextField(null=True)
 
     class Meta:
+        db_table = "hookhub_audit_entry"
         verbose_name = "audit entry"
         verbose_name_plural = "audit log"
         indexes: ClassVar = [

@@ -35,18 +35,18 @@ class Delivery(models.Model):
         HELD = "held"
         CANCELLED = "cancelled"
 
-    class Line(models.IntegerChoices):
+    class Readiness(models.IntegerChoices):
         """Readiness of a pending delivery: scheduled, or ready in one of two queues, which the claim alternates."""
 
-        NONE = 0, "scheduled"
-        FIRST = 1, "ready: first attempt"
-        AGAIN = 2, "ready: retry, redelivery or release"
+        SCHEDULED = 0, "scheduled"
+        READY_FIRST = 1, "ready: first attempt"
+        READY_RETRY = 2, "ready: retry, redelivery or release"
 
-    class Ending(models.TextChoices):
+    class FinishReason(models.TextChoices):
         DELIVERED = "delivered", "delivered"
         EXHAUSTED = "exhausted", "retry schedule exhausted"
         GONE = "gone", "the receiver is gone"
-        POISONOUS = "poisonous", "poison message: its workers kept dying"
+        POISON = "poison", "poison message: its workers kept dying"
         CANCELLED = "cancelled", "cancelled"
 
     FINISHED = (State.DELIVERED, State.FAILED, State.CANCELLED)
@@ -62,9 +62,11 @@ class Delivery(models.Model):
     event_type = models.CharField(max_length=200)
 
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
-    ending = models.CharField(max_length=10, choices=Ending, null=True)
+    finish_reason = models.CharField(max_length=20, choices=FinishReason, null=True)
     # Meaningful only while pending.
-    line = models.PositiveSmallIntegerField(choices=Line, default=Line.FIRST, db_default=Line.FIRST)
+    readiness = models.PositiveSmallIntegerField(
+        choices=Readiness, default=Readiness.READY_FIRST, db_default=Readiness.READY_FIRST
+    )
     attempts_made = models.PositiveIntegerField(default=0)
     # Steps of the retry schedule used since it last started over. An attempt whose outcome is unknown uses none.
     failures = models.PositiveIntegerField(default=0)
@@ -82,20 +84,25 @@ class Delivery(models.Model):
     objects = DeliveryQuerySet.as_manager()
 
     class Meta:
+        db_table = "hookhub_delivery"
         verbose_name_plural = "deliveries"
         indexes: ClassVar = [
             models.Index(
-                fields=["webhook", "line", "due_at", "id"],
-                name="delivery_in_line",
-                condition=Q(state="pending", line__gt=0),
+                fields=["webhook", "readiness", "due_at", "id"],
+                name="delivery_ready",
+                condition=Q(state="pending", readiness__gt=0),
             ),
-            models.Index(fields=["due_at", "id"], name="delivery_due_later", condition=Q(state="pending", line=0)),
+            models.Index(fields=["due_at", "id"], name="delivery_scheduled", condition=Q(state="pending", readiness=0)),
             models.Index(
-                fields=["webhook", "id"], name="delivery_later_of_webhook", condition=Q(state="pending", line=0)
+                fields=["webhook", "id"],
+                name="delivery_scheduled_of_webhook",
+                condition=Q(state="pending", readiness=0),
             ),
             models.Index(fields=["webhook", "leased_until"], name="delivery_leased", condition=Q(state="sending")),
             models.Index(fields=["webhook", "-id"], name="delivery_held", condition=Q(state="held")),
-            models.Index(fields=["state", "-id"], name="delivery_trouble", condition=Q(state__in=("failed", "held"))),
+            models.Index(
+                fields=["state", "-id"], name="delivery_failed_or_held", condition=Q(state__in=("failed", "held"))
+            ),
             models.Index(fields=["organization", "-id"], name="delivery_log"),
             models.Index(fields=["webhook", "-id"], name="delivery_log_of_webhook"),
         ]
@@ -113,13 +120,12 @@ class Delivery(models.Model):
             models.CheckConstraint(
                 name="delivery_due_while_pending", condition=~Q(state="pending") | Q(due_at__isnull=False)
             ),
-            models.CheckConstraint(name="delivery_line_known", condition=Q(line__in=(0, 1, 2))),
+            models.CheckConstraint(name="delivery_readiness_known", condition=Q(readiness__in=(0, 1, 2))),
             models.CheckConstraint(
-                name="delivery_finished_with_ending",
-                condition=Q(
-                    state__in=("delivered", "failed", "cancelled"), finished_at__isnull=False, ending__isnull=False
-                )
-                | (~Q(state__in=("delivered", "failed", "cancelled")) & Q(finished_at=None, ending=None)),
+                name="delivery_finished_with_reason",
+                condition=Q(state__in=("delivered", "failed", "cancelled"))
+                & Q(finished_at__isnull=False, finish_reason__isnull=False)
+                | ~Q(state__in=("delivered", "failed", "cancelled")) & Q(finished_at=None, finish_reason=None),
             ),
             models.CheckConstraint(
                 name="delivery_failures_are_attempts", condition=Q(failures__lte=F("attempts_made"))
@@ -135,9 +141,9 @@ class Attempt(models.Model):
 
     class Outcome(models.TextChoices):
         DELIVERED = "delivered", "delivered"
-        REFUSED = "refused", "failed"
+        FAILED = "failed", "failed"
         GONE = "gone", "gone"
-        LOST = "lost", "no response"
+        NO_RESPONSE = "no_response", "no response"
         UNKNOWN = "unknown", "outcome unknown"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -151,20 +157,21 @@ class Attempt(models.Model):
     url = models.TextField()
     # "Name: value" lines; the values of the webhook's custom headers are masked. Response headers are as received.
     request_headers = models.TextField()
-    outcome = models.CharField(max_length=10, choices=Outcome)
+    outcome = models.CharField(max_length=20, choices=Outcome)
     status = models.PositiveSmallIntegerField(null=True)
     response_headers = models.TextField()
     response_body = models.BinaryField()
     error = models.TextField()
 
     class Meta:
+        db_table = "hookhub_attempt"
         indexes: ClassVar = [models.Index(fields=["webhook", "-id"], name="attempt_log_of_webhook")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["delivery", "number"], name="attempt_once_per_number"),
             models.CheckConstraint(name="attempt_number_from_one", condition=Q(number__gte=1)),
             models.CheckConstraint(
                 name="attempt_outcome_known",
-                condition=Q(outcome__in=("delivered", "refused", "gone", "lost", "unknown")),
+                condition=Q(outcome__in=("delivered", "failed", "gone", "no_response", "unknown")),
             ),
         ]
 

@@ -15,8 +15,8 @@ from deliveries.models.webhooks import Webhook
 
 def is_pending() -> Exists:
     """Return the condition, for a query on Event, that the event has not been fanned out yet."""
-    source = Coalesce(OuterRef("repository_id"), -OuterRef("organization_id"))
-    return Exists(Arrival.objects.filter(source=source, event_id=OuterRef("pk")))
+    partition = Coalesce(OuterRef("repository_id"), -OuterRef("organization_id"))
+    return Exists(OutboxEntry.objects.filter(partition=partition, event_id=OuterRef("pk")))
 
 
 class Event(models.Model):
@@ -41,6 +41,7 @@ class Event(models.Model):
     accepted_at = models.DateTimeField()
 
     class Meta:
+        db_table = "hookhub_event"
         indexes: ClassVar = [
             models.Index(fields=["organization", "-id"], name="event_log"),
         ]
@@ -56,22 +57,25 @@ class Event(models.Model):
         return f"{self.type} {self.id}"
 
     @property
-    def arrival(self) -> tuple[int, UUID]:
-        """Return the primary key of the event's Arrival, whether or not that row still exists."""
+    def outbox_key(self) -> tuple[int, UUID]:
+        """Return the primary key of the event's outbox entry, whether or not that row still exists."""
         return (-self.organization_id if self.repository_id is None else self.repository_id, self.id)
 
 
-class Arrival(models.Model):
+class OutboxEntry(models.Model):
     """The outbox: one row for each event that is not fanned out yet; the fan-out deletes it.
 
     A separate table, because a flag on the event would make PostgreSQL write a new copy of the row with its payload.
     """
 
-    pk = models.CompositePrimaryKey("source", "event_id")
+    pk = models.CompositePrimaryKey("partition", "event_id")
     # The partition: the event's repository id or, without a repository, minus its organization id. The fan-out takes
     # events from the partitions in turn.
-    source = models.BigIntegerField()
+    partition = models.BigIntegerField()
     event = models.ForeignKey(Event, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+")
+
+    class Meta:
+        db_table = "hookhub_outbox"
 
     def __str__(self) -> str:
         return str(self.event_id)

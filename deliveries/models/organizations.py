@@ -1,10 +1,10 @@
 """Organizations and their repositories."""
 
+from collections.abc import Collection
 from typing import ClassVar
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -13,7 +13,17 @@ from deliveries import formats, limits, plain_text, systems
 NAME = RegexValidator(r"^[A-Za-z0-9._-]{1,100}\Z", "Use 1 to 100 letters, digits, dots, hyphens and underscores.")
 
 
-class Organization(models.Model):
+class Named(models.Model):
+    """A row with a unique name. ``names.name_error`` checks it, because Django's check would not name the field."""
+
+    class Meta:
+        abstract = True
+
+    def validate_constraints(self, exclude: Collection[str] | None = None) -> None:
+        """Skip Django's check of the constraints; the database still enforces them."""
+
+
+class Organization(Named):
     """A tenant. Repositories, webhooks and events belong to exactly one organization."""
 
     slug = models.CharField(max_length=100, unique=True, validators=[NAME, plain_text.validate])
@@ -31,19 +41,12 @@ class Organization(models.Model):
     # Per-organization overrides of the deployment's limits, keyed by the names in limits.LIMITS; 0 means unlimited.
     limits = models.JSONField(null=True, blank=True, validators=[limits.validate])
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Set where the slug equals an older organization's except for case: such a pair may predate the unique constraint,
-    # which exempts the row for as long as it keeps this slug.
-    kept_slug = models.CharField(max_length=100, null=True, editable=False)
 
     class Meta:
+        db_table = "hookhub_organization"
         # Paths of some dialects name the organization case-insensitively.
-        indexes: ClassVar = [models.Index(Lower("slug"), name="organization_in_any_case")]
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                Lower("slug"),
-                name="organization_slug_in_any_case_unique",
-                condition=Q(kept_slug=None) | ~Q(kept_slug=F("slug")),
-            ),
+            models.UniqueConstraint(Lower("slug"), name="organization_slug_in_any_case_unique"),
         ]
 
     def __str__(self) -> str:
@@ -55,27 +58,20 @@ class Organization(models.Model):
         return self.default_format or systems.SYSTEMS[self.default_dialect].wire_format
 
 
-class Repository(models.Model):
+class Repository(Named):
     """A repository of an organization; most events are about one."""
 
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="repositories")
     name = models.CharField(max_length=100, validators=[NAME, plain_text.validate])
     private = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    # Like ``Organization.kept_slug``: set where the name equals an older repository's except for case.
-    kept_name = models.CharField(max_length=100, null=True, editable=False)
 
     class Meta:
+        db_table = "hookhub_repository"
         verbose_name_plural = "repositories"
-        indexes: ClassVar = [models.Index("organization", Lower("name"), name="repository_in_any_case")]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["organization", "name"], name="repository_name_unique"),
-            models.UniqueConstraint(
-                "organization",
-                Lower("name"),
-                name="repository_name_in_any_case_unique",
-                condition=Q(kept_name=None) | ~Q(kept_name=F("name")),
-            ),
+            models.UniqueConstraint("organization", Lower("name"), name="repository_name_in_any_case_unique"),
         ]
 
     def __str__(self) -> str:

@@ -76,7 +76,7 @@ class Webhook(models.Model):
     enabled_at = models.DateTimeField(null=True, editable=False)
     disabled_reason = models.CharField(max_length=20, choices=DisabledReason, null=True, editable=False)
     # When the owner was notified that the webhook was disabled. Null on a disabled webhook means the e-mail is due.
-    owner_told_at = models.DateTimeField(null=True, editable=False)
+    owner_notified_at = models.DateTimeField(null=True, editable=False)
 
     failure_count = models.PositiveIntegerField(default=0, editable=False)
     timeouts_in_a_row = models.PositiveIntegerField(default=0, editable=False)
@@ -84,9 +84,9 @@ class Webhook(models.Model):
     last_delivery_status = models.CharField(max_length=20, null=True, editable=False)
     last_success_at = models.DateTimeField(null=True, editable=False)
     # Moving average of its recent response times; slow webhooks share a bounded part of a worker's slots.
-    pace = models.DurationField(null=True, editable=False)
+    latency_ewma = models.DurationField(null=True, editable=False)
     # Backoff: nothing is sent before this, because the receiver sent Retry-After or keeps timing out.
-    resting_until = models.DateTimeField(null=True, editable=False)
+    backoff_until = models.DateTimeField(null=True, editable=False)
     # Set when more deliveries were held than one statement releases; the maintenance tasks release the rest.
     releasing_since = models.DateTimeField(null=True, editable=False)
     # The latest first-attempt time among deliveries that gave up since the last review, which clears it.
@@ -96,6 +96,7 @@ class Webhook(models.Model):
     objects = WebhookQuerySet.as_manager()
 
     class Meta:
+        db_table = "hookhub_webhook"
         indexes: ClassVar = [
             models.Index(fields=["organization", "repository"], name="webhook_scope"),
             models.Index(
@@ -108,7 +109,7 @@ class Webhook(models.Model):
             # Not partial: with the condition "not deleted", the planner would scan this index in every fan-out.
             models.Index(Host("stored_url"), name="webhook_host"),
             models.Index(
-                fields=["id"], name="webhook_to_tell", condition=Q(disabled_at__isnull=False, owner_told_at=None)
+                fields=["id"], name="webhook_to_notify", condition=Q(disabled_at__isnull=False, owner_notified_at=None)
             ),
         ]
         constraints: ClassVar = [
@@ -129,7 +130,7 @@ class Webhook(models.Model):
     @property
     def shown_url(self) -> str:
         """Return the URL with its secret parts masked, safe to show to anyone."""
-        # ``stored_url`` of a row written by an earlier version may be unmasked.
+        # ``stored_url`` may be unmasked if it was stored before its format masked URLs.
         return formats.format_of(self.format).show_url(self.stored_url)
 
     @property

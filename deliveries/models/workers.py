@@ -15,5 +15,8 @@ class Worker(models.Model):
     # Set on a clean shutdown.
     stopped_at = models.DateTimeField(null=True)
 
+    class Meta:
+        db_table = "hookhub_worker"
+
     def __str__(self) -> str:
         return f"{self.host}:{self.pid}"

@@ -107,7 +107,7 @@ def to_columns(
 # Names may come from a cache that is a few seconds old: if one no longer matches, nothing is stored.
 STORE_EVENTS = """
 WITH stored AS (
-    INSERT INTO deliveries_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
+    INSERT INTO hookhub_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
                                   idempotency_key, fingerprint, hops, occurred_at, accepted_at)
     SELECT id, organization_id, repository_id, webhook_id, type, string_to_array(topics, ' '), payload,
            idempotency_key, fingerprint, hops, occurred_at, %(now)s
@@ -118,21 +118,21 @@ WITH stored AS (
                  hops, occurred_at)
     WHERE NOT EXISTS (
         SELECT FROM unnest(%(known_organizations)s::bigint[], %(slugs)s::text[]) AS known (id, slug)
-        WHERE NOT EXISTS (SELECT FROM deliveries_organization o WHERE o.id = known.id AND o.slug = known.slug)
+        WHERE NOT EXISTS (SELECT FROM hookhub_organization o WHERE o.id = known.id AND o.slug = known.slug)
     ) AND NOT EXISTS (
         SELECT FROM unnest(%(known_repositories)s::bigint[], %(names)s::text[]) AS known (id, name)
-        WHERE NOT EXISTS (SELECT FROM deliveries_repository r WHERE r.id = known.id AND r.name = known.name)
+        WHERE NOT EXISTS (SELECT FROM hookhub_repository r WHERE r.id = known.id AND r.name = known.name)
     )
     ORDER BY organization_id, idempotency_key, id
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id, repository_id, organization_id
 )
-INSERT INTO deliveries_arrival (source, event_id) SELECT coalesce(repository_id, -organization_id), id FROM stored
+INSERT INTO hookhub_outbox (partition, event_id) SELECT coalesce(repository_id, -organization_id), id FROM stored
 """
 
 # Run after STORE_EVENTS, which waits until every concurrent transaction that stores one of these keys has committed.
 FIND_BY_KEYS = """
 SELECT e.organization_id, e.idempotency_key, e.id, e.type, e.accepted_at, e.fingerprint
 FROM unnest(%(organizations)s::bigint[], %(keys)s::text[]) AS known (organization_id, idempotency_key)
-JOIN deliveries_event e USING (organization_id, idempotency_key)
+JOIN hookhub_event e USING (organization_id, idempotency_key)
 """

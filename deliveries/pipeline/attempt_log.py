@@ -54,8 +54,8 @@ def line_of(row: Mapping[str, Any], *, was_ours: bool | None) -> str:
         line += f', "status": {row["statuses"]}'
     if row["errors"]:
         line += f', "error": {json.dumps(row["errors"])}'
-    if row["endings"]:
-        line += f', "ending": "{row["endings"]}"'
+    if row["finish_reasons"]:
+        line += f', "finish_reason": "{row["finish_reasons"]}"'
     if row["due"]:
         line += f', "due_at": "{row["due"]}"'
     return line + "}"

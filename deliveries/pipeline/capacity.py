@@ -48,12 +48,12 @@ CASE WHEN w.timeouts_in_a_row >= %(timeouts)s THEN 1 ELSE coalesce(w.max_in_flig
 """
 
 IN_FLIGHT = """
-(SELECT count(*) FROM deliveries_delivery s WHERE s.webhook_id = w.id AND s.state = 'sending')
+(SELECT count(*) FROM hookhub_delivery s WHERE s.webhook_id = w.id AND s.state = 'sending')
 """
 
-IS_SLOW = "(coalesce(w.pace >= %(slow_from)s, false) OR w.id = ANY(%(stalled)s::bigint[]))"
+IS_SLOW = "(coalesce(w.latency_ewma >= %(slow_from)s, false) OR w.id = ANY(%(stalled)s::bigint[]))"
 
-IS_NOT_BACKED_OFF = "w.resting_until IS NULL OR w.resting_until <= %(now)s"
+IS_NOT_BACKED_OFF = "w.backoff_until IS NULL OR w.backoff_until <= %(now)s"
 
 HAS_FREE_SLOT = f"{IN_FLIGHT} < {IN_FLIGHT_LIMIT} AND (%(slow_slots)s > 0 OR NOT {IS_SLOW})"
 
@@ -62,7 +62,7 @@ HAS_FREE_SLOT = f"{IN_FLIGHT} < {IN_FLIGHT_LIMIT} AND (%(slow_slots)s > 0 OR NOT
 FREE_SLOTS = f"""
 SELECT w.id, {IS_SLOW} AS is_slow, w.last_delivery_at, used.in_flight,
        greatest({IN_FLIGHT_LIMIT} - used.in_flight, 0) AS free
-FROM deliveries_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS in_flight OFFSET 0) AS used
+FROM hookhub_webhook w CROSS JOIN LATERAL (SELECT {IN_FLIGHT} AS in_flight OFFSET 0) AS used
 """
 
 # Of ``candidates``, all of fast webhooks, and as many of slow ones as there are slots for these. There can be more slow

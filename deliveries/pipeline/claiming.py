@@ -168,13 +168,13 @@ def is_anything_to_do(capacity: Capacity | None = None, *, max_in_flight: int, n
 # When due, they become ready as retries.
 PROMOTE_DUE = f"""
 WITH due AS MATERIALIZED (
-    SELECT id FROM deliveries_delivery
-    WHERE state = 'pending' AND line = 0 AND due_at <= %(now)s
+    SELECT id FROM hookhub_delivery
+    WHERE state = 'pending' AND readiness = 0 AND due_at <= %(now)s
     ORDER BY due_at
     LIMIT %(limit)s
     FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE deliveries_delivery d SET line = 2 FROM due WHERE d.id = due.id RETURNING {sql.ASYNC_COMMIT}
+UPDATE hookhub_delivery d SET readiness = 2 FROM due WHERE d.id = due.id RETURNING {sql.ASYNC_COMMIT}
 """
 
 # A loose index scan over the ready deliveries, from webhook to webhook, at three pages a step. It starts after the
@@ -182,18 +182,18 @@ UPDATE deliveries_delivery d SET line = 2 FROM due WHERE d.id = due.id RETURNING
 # nothing because they are not in that index. It stops at the limit.
 WEBHOOKS_WITH_CAPACITY = f"""
 WITH RECURSIVE walk AS (
-    (SELECT webhook_id FROM deliveries_delivery
-     WHERE state = 'pending' AND line > 0 AND webhook_id > %(cursor)s AND webhook_id <= %(end)s
+    (SELECT webhook_id FROM hookhub_delivery
+     WHERE state = 'pending' AND readiness > 0 AND webhook_id > %(cursor)s AND webhook_id <= %(end)s
      ORDER BY webhook_id LIMIT 1)
     UNION ALL
-    SELECT (SELECT d.webhook_id FROM deliveries_delivery d
-            WHERE d.state = 'pending' AND d.line > 0 AND d.webhook_id > walk.webhook_id AND d.webhook_id <= %(end)s
+    SELECT (SELECT d.webhook_id FROM hookhub_delivery d
+            WHERE d.state = 'pending' AND d.readiness > 0 AND d.webhook_id > walk.webhook_id AND d.webhook_id <= %(end)s
             ORDER BY d.webhook_id LIMIT 1)
     FROM walk WHERE walk.webhook_id IS NOT NULL
 ), ready AS MATERIALIZED (
     SELECT ready.id
     FROM walk CROSS JOIN LATERAL (
-        SELECT w.id FROM deliveries_webhook w
+        SELECT w.id FROM hookhub_webhook w
         WHERE w.id = walk.webhook_id AND ({IS_NOT_BACKED_OFF} OR w.disabled_at IS NOT NULL) AND {HAS_FREE_SLOT}
         OFFSET 0
     ) AS ready
@@ -226,7 +226,7 @@ LOCK_WEBHOOKS = f"""
 {WEBHOOKS_WITH_CAPACITY}
 , locked AS MATERIALIZED (
     SELECT (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS is_disabled, {DESTINATION}
-    FROM deliveries_webhook w JOIN deliveries_organization o ON o.id = w.organization_id
+    FROM hookhub_webhook w JOIN hookhub_organization o ON o.id = w.organization_id
     WHERE w.id = ANY(ARRAY(SELECT id FROM ready))
     ORDER BY w.id
     FOR NO KEY UPDATE OF w SKIP LOCKED
@@ -240,18 +240,18 @@ HOLD_DISABLED = """
 WITH strays AS MATERIALIZED (
     SELECT stray.id
     FROM unnest(%(webhooks)s::bigint[]) AS disabled (webhook_id) CROSS JOIN LATERAL (
-        SELECT id FROM deliveries_delivery
-        WHERE webhook_id = disabled.webhook_id AND state = 'pending' AND line > 0
-        ORDER BY line, due_at, id LIMIT %(limit)s
+        SELECT id FROM hookhub_delivery
+        WHERE webhook_id = disabled.webhook_id AND state = 'pending' AND readiness > 0
+        ORDER BY readiness, due_at, id LIMIT %(limit)s
     ) AS stray
     LIMIT %(limit)s
 ), locked AS MATERIALIZED (
-    SELECT id FROM deliveries_delivery
+    SELECT id FROM hookhub_delivery
     WHERE id = ANY(ARRAY(SELECT id FROM strays)) AND state = 'pending'
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE deliveries_delivery d SET state = 'held', due_at = NULL FROM locked WHERE d.id = locked.id
+UPDATE hookhub_delivery d SET state = 'held', due_at = NULL FROM locked WHERE d.id = locked.id
 """
 
 # What a claim holds of its event ``e`` and that event's repository ``r``.
@@ -266,15 +266,15 @@ WITH open AS MATERIALIZED (
 ), candidates AS (
     SELECT d.id, open.id AS webhook_id, open.is_slow, open.in_flight, open.last_delivery_at, d.turn
     FROM open CROSS JOIN LATERAL (
-        SELECT id, row_number() OVER (ORDER BY rank, line) AS turn
+        SELECT id, row_number() OVER (ORDER BY rank, readiness) AS turn
         FROM (
-            (SELECT id, line, row_number() OVER (ORDER BY due_at, id) AS rank FROM deliveries_delivery
-             WHERE webhook_id = open.id AND state = 'pending' AND line = 1 ORDER BY due_at, id LIMIT open.free)
+            (SELECT id, readiness, row_number() OVER (ORDER BY due_at, id) AS rank FROM hookhub_delivery
+             WHERE webhook_id = open.id AND state = 'pending' AND readiness = 1 ORDER BY due_at, id LIMIT open.free)
             UNION ALL
-            (SELECT id, line, row_number() OVER (ORDER BY due_at, id) AS rank FROM deliveries_delivery
-             WHERE webhook_id = open.id AND state = 'pending' AND line = 2 ORDER BY due_at, id LIMIT open.free)
+            (SELECT id, readiness, row_number() OVER (ORDER BY due_at, id) AS rank FROM hookhub_delivery
+             WHERE webhook_id = open.id AND state = 'pending' AND readiness = 2 ORDER BY due_at, id LIMIT open.free)
         ) AS ready
-        ORDER BY rank, line LIMIT open.free
+        ORDER BY rank, readiness LIMIT open.free
     ) AS d
 ), chosen AS MATERIALIZED (
     SELECT id, turn, (webhook_id <= %(cursor)s) AS is_wrapped, webhook_id
@@ -282,12 +282,12 @@ WITH open AS MATERIALIZED (
     ORDER BY turn, is_wrapped, webhook_id
     LIMIT %(limit)s
 ), locked AS MATERIALIZED (
-    SELECT id FROM deliveries_delivery
+    SELECT id FROM hookhub_delivery
     WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND state = 'pending'
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
-    UPDATE deliveries_delivery d
+    UPDATE hookhub_delivery d
     SET state = 'sending', lease = %(lease)s, leased_at = %(now)s, leased_until = %(until)s, due_at = NULL,
         attempts_made = d.attempts_made + 1, first_attempt_at = coalesce(d.first_attempt_at, %(now)s)
     FROM locked WHERE d.id = locked.id
@@ -296,13 +296,13 @@ WITH open AS MATERIALIZED (
 SELECT chosen.turn, chosen.is_wrapped, chosen.webhook_id, c.id, c.attempts_made, c.failures, c.first_attempt_at, {EVENT}
 FROM claimed c
 JOIN chosen ON chosen.id = c.id
-JOIN deliveries_event e ON e.id = c.event_id
-LEFT JOIN deliveries_repository r ON r.id = e.repository_id
+JOIN hookhub_event e ON e.id = c.event_id
+LEFT JOIN hookhub_repository r ON r.id = e.repository_id
 """
 
 # Undoes a claim whose request was not sent.
 RELEASE = """
-UPDATE deliveries_delivery d
+UPDATE hookhub_delivery d
 SET state = 'pending', due_at = d.leased_at, lease = NULL, leased_at = NULL, leased_until = NULL,
     attempts_made = d.attempts_made - 1,
     first_attempt_at = CASE WHEN d.first_attempt_at = d.leased_at THEN NULL ELSE d.first_attempt_at END
@@ -314,7 +314,7 @@ WHERE d.id = r.id AND d.lease = r.lease
 # its limit of requests in flight: wake-ups for it would repeat for as long as that lasts.
 IS_ANYTHING_TO_DO = f"""
 {WEBHOOKS_WITH_CAPACITY}
-SELECT EXISTS (SELECT FROM deliveries_arrival)
-    OR EXISTS (SELECT FROM deliveries_delivery WHERE state = 'pending' AND line = 0 AND due_at <= %(now)s)
+SELECT EXISTS (SELECT FROM hookhub_outbox)
+    OR EXISTS (SELECT FROM hookhub_delivery WHERE state = 'pending' AND readiness = 0 AND due_at <= %(now)s)
     OR EXISTS (SELECT FROM ready)
 """

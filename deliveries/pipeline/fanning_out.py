@@ -106,8 +106,8 @@ def _claims(rows: list[sql.Row], destinations: dict[int, Destination], grant: Le
 
 
 IS_FANNED_OUT = """
-NOT EXISTS (SELECT FROM deliveries_arrival a
-            WHERE a.source = coalesce(e.repository_id, -e.organization_id) AND a.event_id = e.id)
+NOT EXISTS (SELECT FROM hookhub_outbox a
+            WHERE a.partition = coalesce(e.repository_id, -e.organization_id) AND a.event_id = e.id)
 """
 
 # The webhooks that match an event, as a union of repository and organization webhooks, so that an event of one among
@@ -115,10 +115,10 @@ NOT EXISTS (SELECT FROM deliveries_arrival a
 # A webhook disabled after the event was accepted still gets a delivery: it will be held, not lost.
 MATCHING = """
 CROSS JOIN LATERAL (
-    SELECT * FROM deliveries_webhook near
+    SELECT * FROM hookhub_webhook near
     WHERE near.organization_id = e.organization_id AND near.repository_id = e.repository_id
     UNION ALL
-    SELECT * FROM deliveries_webhook wide
+    SELECT * FROM hookhub_webhook wide
     WHERE wide.organization_id = e.organization_id AND wide.repository_id IS NULL
 ) AS w
 WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND w.deleted_at IS NULL
@@ -129,8 +129,8 @@ WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND w.deleted_at 
 # EXISTS into an anti-join over all ready deliveries.
 CAN_SEND_NOW = f"""
 ({IS_NOT_BACKED_OFF})
-AND (SELECT 1 FROM deliveries_delivery l
-     WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.line > 0 LIMIT 1) IS NULL
+AND (SELECT 1 FROM hookhub_delivery l
+     WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.readiness > 0 LIMIT 1) IS NULL
 AND {HAS_FREE_SLOT}
 """
 
@@ -142,26 +142,26 @@ AND {HAS_FREE_SLOT}
 # those that other transactions have locked.
 TAKE_EVENTS = f"""
 WITH RECURSIVE walk AS (
-    SELECT %(cursor)s::bigint AS source, 0 AS step, 0 AS lap
+    SELECT %(cursor)s::bigint AS partition, 0 AS step, 0 AS lap
     UNION ALL
-    SELECT following.source, walk.step + 1, following.lap
+    SELECT following.partition, walk.step + 1, following.lap
     FROM walk CROSS JOIN LATERAL (
-        (SELECT source, walk.lap FROM deliveries_arrival
-         WHERE source > walk.source AND source <= CASE WHEN walk.lap = 0 THEN {LAST_ID} ELSE %(cursor)s END
-         ORDER BY source LIMIT 1)
+        (SELECT partition, walk.lap FROM hookhub_outbox
+         WHERE partition > walk.partition AND partition <= CASE WHEN walk.lap = 0 THEN {LAST_ID} ELSE %(cursor)s END
+         ORDER BY partition LIMIT 1)
         UNION ALL
-        (SELECT source, 1 FROM deliveries_arrival
-         WHERE walk.lap = 0 AND source <= %(cursor)s ORDER BY source LIMIT 1)
+        (SELECT partition, 1 FROM hookhub_outbox
+         WHERE walk.lap = 0 AND partition <= %(cursor)s ORDER BY partition LIMIT 1)
         LIMIT 1
     ) AS following
 ), partitions AS MATERIALIZED (
-    SELECT source, step FROM walk WHERE step > 0 AND source <> ALL(%(exclude)s::bigint[])
+    SELECT partition, step FROM walk WHERE step > 0 AND partition <> ALL(%(exclude)s::bigint[])
     LIMIT %(limit)s
 ), taken AS MATERIALIZED (
-    SELECT a.source, a.event_id, partitions.step
+    SELECT a.partition, a.event_id, partitions.step
     FROM partitions CROSS JOIN LATERAL (
-        SELECT source, event_id FROM deliveries_arrival
-        WHERE source = partitions.source
+        SELECT partition, event_id FROM hookhub_outbox
+        WHERE partition = partitions.partition
         ORDER BY event_id
         LIMIT (SELECT greatest((%(limit)s + count(*) - 1) / greatest(count(*), 1), %(per_partition)s)
                FROM (SELECT FROM partitions LIMIT (%(limit)s + %(per_partition)s - 1) / %(per_partition)s) AS needed)
@@ -169,32 +169,32 @@ WITH RECURSIVE walk AS (
     ) AS a
     LIMIT %(limit)s
 ), deleted AS (
-    DELETE FROM deliveries_arrival a USING taken WHERE a.source = taken.source AND a.event_id = taken.event_id
+    DELETE FROM hookhub_outbox a USING taken WHERE a.partition = taken.partition AND a.event_id = taken.event_id
 ), batch AS MATERIALIZED (
     SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics, e.accepted_at
-    FROM deliveries_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))
+    FROM hookhub_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))
 ), pairs AS MATERIALIZED (
     SELECT e.id AS event_id, w.id AS webhook_id FROM batch e {MATCHING}
 ), ready AS MATERIALIZED (
     SELECT ready.id
     FROM (SELECT DISTINCT webhook_id AS id FROM pairs WHERE %(slots)s > 0) AS matching
     CROSS JOIN LATERAL (
-        SELECT w.id FROM deliveries_webhook w WHERE w.id = matching.id AND {CAN_SEND_NOW} OFFSET 0
+        SELECT w.id FROM hookhub_webhook w WHERE w.id = matching.id AND {CAN_SEND_NOW} OFFSET 0
     ) AS ready
     LIMIT %(slots)s
 ), locked AS MATERIALIZED (
     SELECT {DESTINATION}
-    FROM deliveries_webhook w JOIN deliveries_organization o ON o.id = w.organization_id
+    FROM hookhub_webhook w JOIN hookhub_organization o ON o.id = w.organization_id
     WHERE w.id = ANY(ARRAY(SELECT id FROM ready)) AND w.disabled_at IS NULL AND w.deleted_at IS NULL
     ORDER BY w.id
     FOR NO KEY UPDATE OF w SKIP LOCKED
 )
-SELECT found.events, found.source, CASE WHEN row_number() OVER () = 1 THEN found.pairs_events END,
+SELECT found.events, found.partition, CASE WHEN row_number() OVER () = 1 THEN found.pairs_events END,
        CASE WHEN row_number() OVER () = 1 THEN found.pairs_webhooks END, locked.*
 FROM (
     SELECT (SELECT count(*) FROM taken) AS events,
-           coalesce((SELECT source FROM taken ORDER BY step DESC LIMIT 1),
-                    (SELECT source FROM partitions ORDER BY step DESC LIMIT 1)) AS source,
+           coalesce((SELECT partition FROM taken ORDER BY step DESC LIMIT 1),
+                    (SELECT partition FROM partitions ORDER BY step DESC LIMIT 1)) AS partition,
            array_send(array_agg(event_id)) AS pairs_events, array_send(array_agg(webhook_id)) AS pairs_webhooks
     FROM pairs
 ) AS found
@@ -213,7 +213,7 @@ WITH open AS MATERIALIZED (
                AS id,
            e.id AS event_id, pair.webhook_id, e.organization_id, e.repository_id, e.type
     FROM unnest(%(events)s::uuid[], %(webhooks)s::bigint[]) AS pair (event_id, webhook_id)
-    JOIN deliveries_event e ON e.id = pair.event_id
+    JOIN hookhub_event e ON e.id = pair.event_id
 ), candidates AS (
     SELECT numbered.id, numbered.webhook_id, numbered.turn, open.is_slow, open.in_flight, open.last_delivery_at
     FROM (
@@ -228,9 +228,9 @@ WITH open AS MATERIALIZED (
     ORDER BY turn, webhook_id
     LIMIT %(slots)s
 ), inserted AS (
-    INSERT INTO deliveries_delivery AS d (
+    INSERT INTO hookhub_delivery AS d (
         id, event_id, webhook_id, organization_id, repository_id, event_type, created_at,
-        line, failures, lease_losses, redeliveries,
+        readiness, failures, lease_losses, redeliveries,
         state, due_at, attempts_made, first_attempt_at, lease, leased_at, leased_until
     )
     SELECT id, event_id, webhook_id, organization_id, repository_id, type, %(now)s,
@@ -252,13 +252,13 @@ FROM (SELECT count(*) AS deliveries FROM inserted) AS counted
 LEFT JOIN (SELECT * FROM inserted WHERE lease IS NOT NULL) AS claimed ON true
 LEFT JOIN LATERAL (
     SELECT {EVENT}
-    FROM deliveries_event e LEFT JOIN deliveries_repository r ON r.id = e.repository_id
+    FROM hookhub_event e LEFT JOIN hookhub_repository r ON r.id = e.repository_id
     WHERE e.id = claimed.event_id
     OFFSET 0
 ) AS e ON true
 """
 
 FIND_NEXT_PARTITION = """
-SELECT source FROM deliveries_arrival WHERE source <> ALL(%(exclude)s::bigint[])
-ORDER BY source <= %(cursor)s, source LIMIT 1
+SELECT partition FROM hookhub_outbox WHERE partition <> ALL(%(exclude)s::bigint[])
+ORDER BY partition <= %(cursor)s, partition LIMIT 1
 """

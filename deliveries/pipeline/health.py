@@ -9,7 +9,7 @@ from django.conf import settings
 from deliveries.db import arrays, sql
 from deliveries.pipeline.attempting import AttemptResult, schedule_of
 from deliveries.pipeline.capacity import SLOW_FROM
-from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Refused
+from deliveries.policy.outcomes import Delivered, Failed, Gone, NoResponse
 from deliveries.policy.retry import GiveUp, backoff_for
 
 # The minimum interval between writes to the row of a healthy webhook.
@@ -48,7 +48,7 @@ class Health:
             case Gone():
                 self.failures += 1
                 self.gone_at = result.started_at
-            case Refused(_, retry_after, _):
+            case Failed(_, retry_after, _):
                 self.failures += 1
                 if retry_after is not None:
                     self.backoff_until = latest(self.backoff_until, result.ended_at + retry_after)
@@ -59,7 +59,7 @@ class Health:
         self.timed_out_only = self.timed_out_only and is_timeout
         # An empty schedule cannot be exhausted, and a rejected message was not retried. One bad minute or one bad
         # message must not disable a webhook.
-        was_tried = not (isinstance(result.outcome, Refused) and result.outcome.is_final)
+        was_tried = not (isinstance(result.outcome, Failed) and result.outcome.is_final)
         if result.decision == GiveUp("exhausted") and was_tried and schedule_of(result.claim):
             self.review_since = latest(self.review_since, result.claim.first_attempt_at)
 
@@ -142,14 +142,14 @@ unnest(
 LOCK_FOR_HEALTH = f"""
 WITH worth_writing AS MATERIALIZED (
     SELECT h.webhook_id
-    FROM {HEALTH} CROSS JOIN LATERAL (SELECT * FROM deliveries_webhook WHERE id = h.webhook_id OFFSET 0) AS w
+    FROM {HEALTH} CROSS JOIN LATERAL (SELECT * FROM hookhub_webhook WHERE id = h.webhook_id OFFSET 0) AS w
     WHERE NOT (h.succeeded AND h.failures = 0 AND w.failure_count = 0 AND w.timeouts_in_a_row = 0
                AND num_nonnulls(h.backoff_until, h.review_since, h.gone_at) = 0
                AND w.last_delivery_status = h.last_status AND w.last_success_at > h.success_at - %(interval)s
-               AND (w.pace >= %(slow_from)s) = (h.latency >= %(slow_from)s))
-       OR w.last_success_at IS NULL OR w.pace IS NULL
+               AND (w.latency_ewma >= %(slow_from)s) = (h.latency >= %(slow_from)s))
+       OR w.last_success_at IS NULL OR w.latency_ewma IS NULL
 ), locked AS MATERIALIZED (
-    SELECT id FROM deliveries_webhook
+    SELECT id FROM hookhub_webhook
     WHERE id = ANY(ARRAY(SELECT webhook_id FROM worth_writing))
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
@@ -159,14 +159,14 @@ SELECT webhook_id, locked.id IS NOT NULL FROM worth_writing LEFT JOIN locked ON 
 
 # For webhooks that LOCK_FOR_HEALTH has locked.
 UPDATE_HEALTH = f"""
-UPDATE deliveries_webhook w
+UPDATE hookhub_webhook w
 SET failure_count = CASE WHEN h.succeeded THEN h.failures ELSE w.failure_count + h.failures END,
     timeouts_in_a_row = CASE WHEN h.timed_out_only THEN w.timeouts_in_a_row + h.timeouts ELSE h.timeouts END,
     last_delivery_at = greatest(w.last_delivery_at, h.last_at),
     last_delivery_status = CASE WHEN w.last_delivery_at > h.last_at THEN w.last_delivery_status ELSE h.last_status END,
     last_success_at = greatest(w.last_success_at, h.success_at),
-    pace = coalesce((w.pace * 3 + h.latency) / 4, h.latency),
-    resting_until = greatest(w.resting_until, h.backoff_until),
+    latency_ewma = coalesce((w.latency_ewma * 3 + h.latency) / 4, h.latency),
+    backoff_until = greatest(w.backoff_until, h.backoff_until),
     -- Ignore attempts that began before the webhook was last enabled.
     review_since = greatest(w.review_since, CASE WHEN h.review_since >= coalesce(w.enabled_at, '-infinity')
                                                  THEN h.review_since END),
@@ -177,7 +177,7 @@ RETURNING w.id, w.timeouts_in_a_row, w.max_in_flight
 """
 
 BACK_OFF = """
-UPDATE deliveries_webhook w SET resting_until = greatest(w.resting_until, r.until)
+UPDATE hookhub_webhook w SET backoff_until = greatest(w.backoff_until, r.until)
 FROM unnest(%(webhooks)s::bigint[], %(until)s::timestamptz[]) AS r (id, until)
 WHERE w.id = r.id
 """

@@ -72,7 +72,7 @@ def is_alive(pid: int) -> bool:
 
 
 FIND_LEASES = """
-SELECT DISTINCT lease FROM deliveries_delivery WHERE state = 'sending' AND lease BETWEEN %(first)s AND %(last)s
+SELECT DISTINCT lease FROM hookhub_delivery WHERE state = 'sending' AND lease BETWEEN %(first)s AND %(last)s
 """
 
 # The URL as the attempt log may show it, masked as in ``Format.show_url``.
@@ -91,25 +91,25 @@ _RESCUE = f"""
 WITH lost AS MATERIALIZED (
     SELECT d.id, d.webhook_id, d.attempts_made, d.leased_at, d.lease_losses + 1 AS losses, {_SHOWN_URL} AS url,
            d.lease_losses * get_byte(uuid_send(d.id), 15) * %(spread)s::interval AS wait
-    FROM deliveries_delivery d JOIN deliveries_webhook w ON w.id = d.webhook_id
+    FROM hookhub_delivery d JOIN hookhub_webhook w ON w.id = d.webhook_id
     WHERE d.state = 'sending' AND {{which}}
     ORDER BY d.id
     LIMIT %(limit)s
     FOR NO KEY UPDATE OF d SKIP LOCKED
 ), recorded AS (
-    INSERT INTO deliveries_attempt (id, delivery_id, webhook_id, number, started_at, url, request_headers, outcome,
+    INSERT INTO hookhub_attempt (id, delivery_id, webhook_id, number, started_at, url, request_headers, outcome,
                                     response_headers, response_body, error)
-    SELECT deliveries_uuid7(%(now)s), id, webhook_id, attempts_made, leased_at, url, '', 'unknown', '', '',
+    SELECT hookhub_uuid7(%(now)s), id, webhook_id, attempts_made, leased_at, url, '', 'unknown', '', '',
            'The worker died, or its lease expired, before it recorded the outcome.'
     FROM lost
     ON CONFLICT (delivery_id, number) DO NOTHING
 )
-UPDATE deliveries_delivery d
+UPDATE hookhub_delivery d
 SET state = CASE WHEN lost.losses >= %(max_losses)s THEN 'failed' ELSE 'pending' END,
-    ending = CASE WHEN lost.losses >= %(max_losses)s THEN 'poisonous' END,
+    finish_reason = CASE WHEN lost.losses >= %(max_losses)s THEN 'poison' END,
     finished_at = CASE WHEN lost.losses >= %(max_losses)s THEN %(now)s::timestamptz END,
     due_at = CASE WHEN lost.losses >= %(max_losses)s THEN NULL ELSE %(now)s::timestamptz + lost.wait END,
-    line = CASE WHEN lost.wait > interval '0' THEN 0 ELSE 2 END,
+    readiness = CASE WHEN lost.wait > interval '0' THEN 0 ELSE 2 END,
     lease_losses = lost.losses, lease = NULL, leased_at = NULL, leased_until = NULL
 FROM lost WHERE d.id = lost.id
 RETURNING d.id, d.state

@@ -16,7 +16,7 @@ from deliveries.pipeline import health
 from deliveries.pipeline.attempt_log import log_attempts
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.policy import hops
-from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused
+from deliveries.policy.outcomes import Delivered, Failed, Gone, NoResponse, Outcome
 from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt
 
 # In the last third of its lease a result is settled even if another worker has locked its webhook.
@@ -89,7 +89,7 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
     "webhooks": arrays.bigints,
     "numbers": arrays.bigints,
     "states": arrays.texts,
-    "endings": arrays.texts,
+    "finish_reasons": arrays.texts,
     "failures": arrays.bigints,
     "due": arrays.timestamps,
     "ended": arrays.timestamps,
@@ -106,12 +106,14 @@ COLUMNS: Mapping[str, Callable[[Iterable[Any]], arrays.Array]] = {
 }
 
 # Written out: a renamed class must not change what is stored, logged and shown.
-OUTCOMES: Mapping[type[Outcome], str] = {Delivered: "delivered", Refused: "refused", Gone: "gone", NoResponse: "lost"}
+OUTCOMES: Mapping[type[Outcome], str] = {
+    Delivered: "delivered", Failed: "failed", Gone: "gone", NoResponse: "no_response",
+}  # fmt: skip
 
 
 def to_row(result: AttemptResult, *, attempt_id: UUID) -> dict[str, Any]:
     """Return a result as a mapping with the keys of COLUMNS."""
-    state, ending, due_at = next_state(result.decision)
+    state, finish_reason, due_at = next_state(result.decision)
     response = None if isinstance(result.exchange.result, NoResponse) else result.exchange.result
     lines = [f"{name}: {value}" for name, value in response.headers] if response else []
     return {
@@ -120,7 +122,7 @@ def to_row(result: AttemptResult, *, attempt_id: UUID) -> dict[str, Any]:
         "webhooks": result.claim.destination.webhook_id,
         "numbers": result.claim.number,
         "states": state,
-        "endings": ending,
+        "finish_reasons": finish_reason,
         "failures": result.claim.failures + (not isinstance(result.outcome, Delivered)),
         "due": due_at,
         "ended": result.ended_at,
@@ -142,8 +144,8 @@ def next_state(decision: Decision) -> tuple[str, str | None, datetime | None]:
     match decision:
         case Finish():
             return "delivered", "delivered", None
-        case GiveUp(ending):
-            return "failed", ending, None
+        case GiveUp(finish_reason):
+            return "failed", finish_reason, None
         case RetryAt(due_at):
             return "pending", None, due_at
 
@@ -163,7 +165,7 @@ def pg_safe(text: str) -> str:
 FIND_KNOWN_ATTEMPTS = """
 SELECT r.ordinal - 1
 FROM unnest(%(deliveries)s::uuid[], %(numbers)s::bigint[]) WITH ORDINALITY AS r (delivery_id, number, ordinal)
-JOIN deliveries_attempt a ON a.delivery_id = r.delivery_id AND a.number = r.number
+JOIN hookhub_attempt a ON a.delivery_id = r.delivery_id AND a.number = r.number
 WHERE a.outcome <> 'unknown'
 """
 
@@ -175,15 +177,15 @@ WHERE a.outcome <> 'unknown'
 # Whether the webhook has been disabled meanwhile is not checked, since that could change a moment later: the next claim
 # checks it with the webhook locked.
 SETTLE = """
-UPDATE deliveries_delivery d
-SET state = r.state, due_at = r.due_at, ending = r.ending, failures = r.failures, last_status = r.status,
-    line = CASE WHEN r.ending IS NULL THEN 0 ELSE d.line END,
+UPDATE hookhub_delivery d
+SET state = r.state, due_at = r.due_at, finish_reason = r.finish_reason, failures = r.failures, last_status = r.status,
+    readiness = CASE WHEN r.finish_reason IS NULL THEN 0 ELSE d.readiness END,
     lease_losses = 0, lease = NULL, leased_at = NULL, leased_until = NULL,
-    finished_at = CASE WHEN r.ending IS NOT NULL THEN r.ended_at END
+    finished_at = CASE WHEN r.finish_reason IS NOT NULL THEN r.ended_at END
 FROM unnest(
-    %(deliveries)s::uuid[], %(leases)s::uuid[], %(states)s::text[], %(endings)s::text[], %(failures)s::bigint[],
+    %(deliveries)s::uuid[], %(leases)s::uuid[], %(states)s::text[], %(finish_reasons)s::text[], %(failures)s::bigint[],
     %(due)s::timestamptz[], %(ended)s::timestamptz[], %(statuses)s::bigint[]
-) WITH ORDINALITY AS r (delivery_id, lease, state, ending, failures, due_at, ended_at, status, ordinal)
+) WITH ORDINALITY AS r (delivery_id, lease, state, finish_reason, failures, due_at, ended_at, status, ordinal)
 WHERE d.id = r.delivery_id AND d.lease = r.lease
 RETURNING r.ordinal - 1
 """
@@ -191,7 +193,7 @@ RETURNING r.ordinal - 1
 # The attempt is recorded whether or not the lease still holds. A conflicting row with the outcome "unknown" was written
 # when the lease expired, and is replaced because the outcome is known after all.
 RECORD_ATTEMPTS = """
-INSERT INTO deliveries_attempt AS a (id, delivery_id, webhook_id, number, started_at, duration, url,
+INSERT INTO hookhub_attempt AS a (id, delivery_id, webhook_id, number, started_at, duration, url,
                                      request_headers, outcome, status, response_headers, response_body, error)
 SELECT * FROM unnest(
     %(ids)s::uuid[], %(deliveries)s::uuid[], %(webhooks)s::bigint[], %(numbers)s::bigint[], %(started)s::timestamptz[],

@@ -22,7 +22,7 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Failed:
     """The receiver responded, but not with success; ``retry_after`` is the wait that a 429 or 503 asked for.
 
     With ``is_final`` it rejected this particular message, so neither a retry nor disabling the webhook would help.
@@ -48,7 +48,7 @@ class NoResponse:
     error: str
 
 
-Outcome = Delivered | Refused | Gone | NoResponse
+Outcome = Delivered | Failed | Gone | NoResponse
 
 
 def classify(status: int, *, retry_after: str | None, body: bytes = b"", wire_format: Format, now: datetime) -> Outcome:
@@ -58,18 +58,18 @@ def classify(status: int, *, retry_after: str | None, body: bytes = b"", wire_fo
             return Delivered(status)
         case "gone":
             return Gone(status)
-        case "rejected":
-            return Refused(status, is_final=True)
-        case "refused":
+        case "reject":
+            return Failed(status, is_final=True)
+        case "retry":
             wait = read_retry_after(retry_after, now=now) if status in {429, 503} else None
-            return Refused(status, wait)
+            return Failed(status, wait)
 
 
 def verdict_on(status: int) -> Verdict:
     """Return the default verdict on a status: 2xx is a success, 410 is final for the webhook, the rest is retried."""
     if 200 <= status <= 299:
         return "delivered"
-    return "gone" if status == 410 else "refused"
+    return "gone" if status == 410 else "retry"
 
 
 def read_retry_after(value: str | None, *, now: datetime) -> timedelta | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused
+from deliveries.policy.outcomes import Delivered, Failed, Gone, NoResponse, Outcome
 
 # The maximum fraction by which a wait is lengthened at random, so that deliveries that failed together do not retry
 # together.
@@ -40,7 +40,7 @@ class RetryAt:
 class GiveUp:
     """The delivery has failed permanently."""
 
-    ending: Literal["exhausted", "gone"]
+    finish_reason: Literal["exhausted", "gone"]
 
 
 Decision = Finish | RetryAt | GiveUp
@@ -57,18 +57,18 @@ def decide(outcome: Outcome, *, failures: int, schedule: Sequence[timedelta], no
             return Finish()
         case Gone():
             return GiveUp("gone")
-        case Refused(is_final=True):
+        case Failed(is_final=True):
             return GiveUp("exhausted")
-        case Refused() | NoResponse():
+        case Failed() | NoResponse():
             if failures >= len(schedule):
                 return GiveUp("exhausted")
             return RetryAt(now + delay_before_retry(outcome, step=schedule[failures], jitter=jitter))
 
 
-def delay_before_retry(outcome: Refused | NoResponse, *, step: timedelta, jitter: float) -> timedelta:
+def delay_before_retry(outcome: Failed | NoResponse, *, step: timedelta, jitter: float) -> timedelta:
     """Return the wait before the next attempt: the schedule's step with jitter, or Retry-After if that is longer."""
     scheduled = step * (1 + JITTER * jitter)
-    retry_after = outcome.retry_after if isinstance(outcome, Refused) else None
+    retry_after = outcome.retry_after if isinstance(outcome, Failed) else None
     return max(scheduled, retry_after) if retry_after is not None else scheduled
 
 

@@ -57,7 +57,7 @@ def create(
             changed_at=now,
             disabled_at=None if active else now,
             disabled_reason=None if active else Webhook.DisabledReason.BY_OWNER,
-            owner_told_at=None if active else now,
+            owner_notified_at=None if active else now,
             **{**defaults, **cleaned},
         )
         audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)

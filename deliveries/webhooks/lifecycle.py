@@ -33,8 +33,8 @@ class Part(NamedTuple):
     order: tuple[str, ...]
 
 
-READY = Part("pending", Q(state="pending", line__gt=0), ("line", "due_at", "id"))
-SCHEDULED = Part("pending", Q(state="pending", line=0), ("id",))
+READY = Part("pending", Q(state="pending", readiness__gt=0), ("readiness", "due_at", "id"))
+SCHEDULED = Part("pending", Q(state="pending", readiness=0), ("id",))
 HELD = Part("held", Q(state="held"), ("id",))
 
 
@@ -54,8 +54,8 @@ def enable(webhook_id: int, *, release_held: bool, now: datetime) -> tuple[Webho
 def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int:
     """Do what ``enable`` does to a locked webhook, without waking a worker. Return how many deliveries are released."""
     before = {"active": webhook.active, "reason": webhook.disabled_reason}
-    webhook.disabled_at = webhook.disabled_reason = webhook.owner_told_at = None
-    webhook.review_since = webhook.gone_at = webhook.resting_until = None
+    webhook.disabled_at = webhook.disabled_reason = webhook.owner_notified_at = None
+    webhook.review_since = webhook.gone_at = webhook.backoff_until = None
     webhook.failure_count = webhook.timeouts_in_a_row = 0
     webhook.changed_at = webhook.enabled_at = now
     released = _release(webhook, now=now) if release_held else 0
@@ -63,7 +63,7 @@ def enable_locked(webhook: Webhook, *, release_held: bool, now: datetime) -> int
     webhook.save(
         update_fields=[
             "enabled_at", "releasing_since",
-            "disabled_at", "disabled_reason", "owner_told_at", "review_since", "gone_at", "resting_until",
+            "disabled_at", "disabled_reason", "owner_notified_at", "review_since", "gone_at", "backoff_until",
             "failure_count", "timeouts_in_a_row", "changed_at",
         ]
     )  # fmt: skip
@@ -88,7 +88,9 @@ def continue_release(webhook_id: int, *, now: datetime) -> int:
 def _release(webhook: Webhook, *, now: datetime) -> int:
     """Make up to sql.BATCH held deliveries of a locked webhook due now and return how many."""
     held = _lock_some(webhook, HELD)
-    return held.update(state="pending", line=Delivery.Line.AGAIN, due_at=now, failures=0, first_attempt_at=None)
+    return held.update(
+        state="pending", readiness=Delivery.Readiness.READY_RETRY, due_at=now, failures=0, first_attempt_at=None
+    )
 
 
 def disable(webhook_id: int, *, now: datetime) -> tuple[Webhook, int]:
@@ -109,8 +111,8 @@ def disable_locked(webhook: Webhook, *, reason: Reason, now: datetime) -> int:
     webhook.releasing_since = None
     webhook.changed_at = now
     # No e-mail if the owner disabled it.
-    webhook.owner_told_at = now if reason == Reason.BY_OWNER else None
-    webhook.save(update_fields=["disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_told_at"])
+    webhook.owner_notified_at = now if reason == Reason.BY_OWNER else None
+    webhook.save(update_fields=["disabled_at", "disabled_reason", "releasing_since", "changed_at", "owner_notified_at"])
     held = _lock_some(webhook, READY, SCHEDULED).update(state="held", due_at=None)
     after = {"active": False, "reason": reason.value, "held": held}
     audit.record("webhook.disabled", target=webhook_target(webhook), before={"active": True}, after=after, now=now)
@@ -133,7 +135,7 @@ def delete(webhook_id: int, *, now: datetime) -> int:
         webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
         webhook.save(update_fields=["deleted_at", "changed_at", *SEALED_COLUMNS])
         unfinished = _lock_some(webhook, READY, SCHEDULED, HELD)
-        cancelled = unfinished.update(state="cancelled", ending="cancelled", due_at=None, finished_at=now)
+        cancelled = unfinished.update(state="cancelled", finish_reason="cancelled", due_at=None, finished_at=now)
         after = {"cancelled": cancelled}
         audit.record("webhook.deleted", target=webhook_target(webhook), before=state_before, after=after, now=now)
     return cancelled

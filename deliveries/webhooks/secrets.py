@@ -10,7 +10,6 @@ from django.db import transaction
 from deliveries import audit, vault
 from deliveries.audited import webhook_target
 from deliveries.formats import FORMATS, Format
-from deliveries.formats.masking import mask_path
 from deliveries.models import Webhook
 from deliveries.vault import Secret
 from deliveries.webhooks.fields import InvalidFields, require_known_format, validate
@@ -111,7 +110,7 @@ def _reencrypt(webhook: Webhook) -> bool:
     if headers is not None:
         webhook.sealed_headers = vault.reseal(headers, column=vault.HEADERS, of=webhook.uid)
     if webhook.sealed_url is None:
-        # An earlier version may have stored the URL unmasked. Assigning it applies the format's mask and encryption.
+        # Assigning the URL masks and encrypts what its format has come to treat as secret since it was stored.
         webhook.url = webhook.stored_url
     else:
         webhook.sealed_url = vault.reseal(webhook.sealed_url, column=vault.URL, of=webhook.uid)
@@ -119,15 +118,3 @@ def _reencrypt(webhook: Webhook) -> bool:
         return False
     webhook.save(update_fields=SEALED_COLUMNS)
     return True
-
-
-def wipe_deleted() -> int:
-    """Mask the URLs of deleted webhooks that an earlier version left in place; return how many."""
-    wiped = 0
-    deleted = Webhook.objects.exclude(deleted_at=None).only("id", "stored_url").order_by("id")
-    for webhook in deleted.iterator():
-        masked = mask_path(webhook.stored_url)
-        if masked != webhook.stored_url:
-            # No lock is needed, because a deleted webhook is never changed.
-            wiped += Webhook.objects.filter(pk=webhook.pk).update(stored_url=masked, sealed_url=None)
-    return wiped

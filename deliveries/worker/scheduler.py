@@ -136,7 +136,7 @@ class Scheduler(bootsteps.StartStopStep):
 
 # Ordered like the index; otherwise the planner would scan a large table for one row.
 IS_ANYTHING_SENDING = """
-SELECT (SELECT id FROM deliveries_delivery WHERE state = 'sending' ORDER BY webhook_id, leased_until LIMIT 1)
+SELECT (SELECT id FROM hookhub_delivery WHERE state = 'sending' ORDER BY webhook_id, leased_until LIMIT 1)
     IS NOT NULL
 """
 

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from deliveries import stats, workers
 from deliveries.db import sql
-from deliveries.models import Arrival, Attempt, Delivery, Repository, Webhook
+from deliveries.models import Attempt, Delivery, OutboxEntry, Repository, Webhook
 from deliveries.workers import Workers
 from hookhub.admin.base import page_of
 from hookhub.admin.formatting import MAX_COUNTED, at_most, count_up_to, relative, span, when
@@ -68,14 +68,14 @@ def load(request: HttpRequest) -> Dashboard:
     )
 
 
-def events_of(own: list[int] | None) -> QuerySet[Arrival]:
+def events_of(own: list[int] | None) -> QuerySet[OutboxEntry]:
     """Return the events that are not fanned out yet, of all organizations or of those in ``own``."""
-    events = Arrival.objects.all()
+    events = OutboxEntry.objects.all()
     if own is None:
         return events
-    # Filter by source, by which the outbox is indexed: other organizations may have a million events in it.
+    # Filter by partition, by which the outbox is indexed: other organizations may have a million events in it.
     repositories = Repository.objects.filter(organization__in=own).values_list("pk", flat=True)
-    return events.filter(source__in=[*(-pk for pk in own), *repositories])
+    return events.filter(partition__in=[*(-pk for pk in own), *repositories])
 
 
 def latest_attempt_at(own: list[int] | None) -> datetime | None:
@@ -99,8 +99,8 @@ def oldest_due_of_each(own: list[int], *, now: datetime) -> list[UUID | None]:
     """Return the ids of the delivery due longest, per webhook of the organizations in ``own`` and per ready state."""
     due = Delivery.objects.filter(webhook=OuterRef("pk"), state="pending", due_at__lte=now).order_by("due_at", "id")
     oldest_by_line = {
-        f"line_{line.value}": Subquery(due.filter(line=line).values("pk")[:1])
-        for line in (Delivery.Line.FIRST, Delivery.Line.AGAIN)
+        f"ready_{readiness.value}": Subquery(due.filter(readiness=readiness).values("pk")[:1])
+        for readiness in (Delivery.Readiness.READY_FIRST, Delivery.Readiness.READY_RETRY)
     }
     found = Webhook.objects.filter(organization__in=own).annotate(**oldest_by_line).values_list(*oldest_by_line)
     return [delivery_id for row in found for delivery_id in row]
@@ -129,8 +129,8 @@ def assess(
     if oldest is None or oldest.due_at is None or now - oldest.due_at < LATE:
         return "All deliveries are on time.", "good"
     late = span(now - oldest.due_at)
-    resting_until = oldest.webhook.resting_until
-    if resting_until is not None and resting_until > now:
+    backoff_until = oldest.webhook.backoff_until
+    if backoff_until is not None and backoff_until > now:
         return f"The oldest ready delivery is {late} overdue: its webhook is backing off.", "warning"
     if last_attempt_at is None or now - last_attempt_at > LATE:
         since = "there have been no attempts" if last_attempt_at is None else (
@@ -151,10 +151,11 @@ def metrics(own: list[int] | None, *, now: datetime) -> list[Metric]:
     log, hooks = reverse("admin:deliveries_delivery_changelist"), reverse("admin:deliveries_webhook_changelist")
     pending = all_deliveries.filter(state="pending")
     failed = failed_since(now - timedelta(hours=24), own=own)
+    scheduled = Delivery.Readiness.SCHEDULED
     counted = [
-        ("Ready", count_up_to(pending.filter(line__gt=Delivery.Line.NONE)), f"{log}?state=due", "waiting"),
+        ("Ready", count_up_to(pending.filter(readiness__gt=scheduled)), f"{log}?state=due", "waiting"),
         ("Sending", count_up_to(all_deliveries.filter(state="sending")), f"{log}?state=sending", "busy"),
-        ("Scheduled", count_up_to(pending.filter(line=Delivery.Line.NONE)), f"{log}?state=later", "waiting"),
+        ("Scheduled", count_up_to(pending.filter(readiness=scheduled)), f"{log}?state=later", "waiting"),
         ("Held", count_up_to(all_deliveries.filter(state="held")), f"{log}?state=held", "warning"),
         ("Failed (last 24 hours)", failed, f"{log}?state=failed", "bad"),
         ("Events awaiting fan-out", count_up_to(events),

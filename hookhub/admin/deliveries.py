@@ -33,7 +33,7 @@ from hookhub.admin.tenancy import is_unrestricted, organizations_of
 from hookhub.models import Scope
 
 # The orders of the indexes of queued deliveries; in the order of ids a page could scan the whole log and find none.
-READY_ORDER = Order(("webhook_id", "line", "due_at", "id"), descending=False)
+READY_ORDER = Order(("webhook_id", "readiness", "due_at", "id"), descending=False)
 SCHEDULED_ORDER = Order(("due_at", "id"), descending=False)
 
 
@@ -60,18 +60,18 @@ class DeliveryAdmin(ObjectActions, LogAdmin):
     actions = ("redeliver", "cancel")
     columns = (
         "id", "event_id", "webhook_id", "organization_id", "repository_id", "event_type", "state", "attempts_made",
-        "last_status", "line", "due_at", "created_at",
+        "last_status", "readiness", "due_at", "created_at",
     )  # fmt: skip
 
     prefetches = (WITH_WEBHOOK, WITH_ORGANIZATION, WITH_REPOSITORY)
     indexes = (
-        LogIndex("delivery_in_line", ("state=due", "webhook"), order=READY_ORDER),
-        LogIndex("delivery_in_line", ("state=due",), order=READY_ORDER),
-        LogIndex("delivery_due_later", ("state=later",), order=SCHEDULED_ORDER),
+        LogIndex("delivery_ready", ("state=due", "webhook"), order=READY_ORDER),
+        LogIndex("delivery_ready", ("state=due",), order=READY_ORDER),
+        LogIndex("delivery_scheduled", ("state=later",), order=SCHEDULED_ORDER),
         LogIndex("delivery_held", ("state=held", "webhook")),
         LogIndex("delivery_log_of_webhook", ("webhook",)),
-        LogIndex("delivery_trouble", ("state=failed",)),
-        LogIndex("delivery_trouble", ("state=held",)),
+        LogIndex("delivery_failed_or_held", ("state=failed",)),
+        LogIndex("delivery_failed_or_held", ("state=held",)),
         # Not in the order of ids, but no more rows than requests in flight.
         LogIndex("delivery_leased", ("state=sending",)),
         LogIndex("delivery_log", ("organization",)),

@@ -13,10 +13,10 @@ from hookhub.admin.base import OrganizationScoped
 from hookhub.admin.filters import OrganizationFilter
 from hookhub.admin.forms.event_type import EventTypeForm
 from hookhub.event_types import registry
-from hookhub.models import OwnEventType
+from hookhub.models import CustomEventType
 
 
-@admin.register(OwnEventType)
+@admin.register(CustomEventType)
 class EventTypeAdmin(OrganizationScoped):
     organization_path = "organization"
     form = EventTypeForm
@@ -31,7 +31,7 @@ class EventTypeAdmin(OrganizationScoped):
         """Make the organization and the type of an existing event type read-only."""
         return () if obj is None else ("organization", "type", "created_at", "changed_at")
 
-    def save_model(self, request: HttpRequest, obj: OwnEventType, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: CustomEventType, form: Any, change: bool) -> None:
         """Register or change the event type as the API does."""
         now = timezone.now()
         if change:
@@ -58,7 +58,7 @@ class EventTypeAdmin(OrganizationScoped):
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """Delete one event type as the API does."""
-        if isinstance(obj, OwnEventType):
+        if isinstance(obj, CustomEventType):
             registry.delete(obj, now=timezone.now())
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

@@ -19,7 +19,7 @@ def explain(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
         case State.DELIVERED:
             return f"Delivered{_on_attempt(delivery)}."
         case State.FAILED:
-            return f"Failed{_on_attempt(delivery)}: {delivery.get_ending_display()}. {_redelivery(delivery)}"
+            return f"Failed{_on_attempt(delivery)}: {delivery.get_finish_reason_display()}. {_redelivery(delivery)}"
         case State.HELD if webhook.deleted_at is not None:
             return "Held while the webhook was disabled. It will be cancelled, because the webhook is deleted."
         case State.HELD if webhook.disabled_at is not None:
@@ -42,8 +42,8 @@ def _redelivery(delivery: Delivery) -> str:
 
 def _explain_waiting(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
     due_at = delivery.due_at or now
-    if webhook.resting_until is not None and webhook.resting_until > max(now, due_at):
-        return f"Waiting because the webhook is backing off until {exact(webhook.resting_until)}."
+    if webhook.backoff_until is not None and webhook.backoff_until > max(now, due_at):
+        return f"Waiting because the webhook is backing off until {exact(webhook.backoff_until)}."
     if due_at > now:
         which = "Next" if delivery.attempts_made else "First"
         return f"{which} attempt {relative(due_at, now=now)}."

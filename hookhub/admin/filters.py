@@ -72,9 +72,9 @@ class StateFilter(LogFilter):
 
     def narrow(self, rows: Rows, value: str) -> Rows:
         if value == "due":
-            return rows.filter(state="pending", line__gt=Delivery.Line.NONE)
+            return rows.filter(state="pending", readiness__gt=Delivery.Readiness.SCHEDULED)
         if value == "later":
-            return rows.filter(state="pending", line=Delivery.Line.NONE)
+            return rows.filter(state="pending", readiness=Delivery.Readiness.SCHEDULED)
         return rows.filter(state=require_known(value, self.options))
 
 
@@ -101,7 +101,7 @@ class ConditionFilter(LogFilter):
     title = "status"
     parameter_name = "condition"
     options: ClassVar = {
-        "active": "Enabled", "failing": "Failing", "resting": "Backing off", "unused": "No deliveries yet",
+        "active": "Enabled", "failing": "Failing", "backing_off": "Backing off", "unused": "No deliveries yet",
         "disabled": "Disabled", "deleted": "Deleted",
     }  # fmt: skip
 
@@ -115,7 +115,7 @@ class ConditionFilter(LogFilter):
         conditions = {
             "active": Q(disabled_at=None),
             "failing": Q(disabled_at=None, failure_count__gt=0),
-            "resting": Q(disabled_at=None, resting_until__gt=timezone.now()),
+            "backing_off": Q(disabled_at=None, backoff_until__gt=timezone.now()),
             "unused": Q(last_delivery_at=None),
             "disabled": Q(disabled_at__isnull=False),
             "deleted": Q(deleted_at__isnull=False),

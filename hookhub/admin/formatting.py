@@ -17,7 +17,7 @@ MAX_SHOWN = 64 * 1024
 TONES = {
     "pending": "waiting", "due": "waiting", "sending": "busy", "delivered": "good", "failed": "bad",
     "held": "warning", "cancelled": "quiet",
-    "refused": "bad", "gone": "bad", "lost": "bad", "unknown": "warning",
+    "gone": "bad", "no_response": "bad", "unknown": "warning",
     "running": "busy", "finished": "good",
 }  # fmt: skip
 

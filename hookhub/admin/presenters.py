@@ -38,7 +38,7 @@ def delivery_facts(delivery: Delivery, webhook: Webhook, *, now: datetime) -> li
         ("Created", timestamp(delivery.created_at, now=now)),
         ("Next attempt", timestamp(delivery.due_at, now=now)),
         ("Finished", timestamp(delivery.finished_at, now=now)),
-        ("Ending", capfirst(delivery.get_ending_display() or "–")),
+        ("Reason", capfirst(delivery.get_finish_reason_display() or "–")),
         ("Attempts", delivery.attempts_made),
         ("Failures in the current schedule", delivery.failures),
         ("Redeliveries", delivery.redeliveries),

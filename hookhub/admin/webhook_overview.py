@@ -45,8 +45,8 @@ def health(webhook: Webhook, *, now: datetime) -> SafeString:
         return badge("Deleted", "quiet")
     if webhook.disabled_at is not None:
         return badge(f"Disabled: {webhook.get_disabled_reason_display()}", "quiet" if was_meant(webhook) else "bad")
-    if webhook.resting_until is not None and webhook.resting_until > now:
-        return badge(f"Backing off, next attempt {relative(webhook.resting_until, now=now)}", "warning")
+    if webhook.backoff_until is not None and webhook.backoff_until > now:
+        return badge(f"Backing off, next attempt {relative(webhook.backoff_until, now=now)}", "warning")
     if webhook.failure_count:
         return badge(f"Failing ({webhook.failure_count})", "warning")
     if webhook.last_delivery_at is None:
@@ -69,8 +69,8 @@ def metrics(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
     percentiles = (stats.p50_ms, stats.p95_ms, stats.p99_ms)
     latencies = " / ".join("–" if value is None else span(timedelta(milliseconds=value)) for value in percentiles)
     return [
-        ("Ready", count_up_to(log.filter(state="pending", line__gt=Delivery.Line.NONE))),
-        ("Scheduled", count_up_to(log.filter(state="pending", line=Delivery.Line.NONE))),
+        ("Ready", count_up_to(log.filter(state="pending", readiness__gt=Delivery.Readiness.SCHEDULED))),
+        ("Scheduled", count_up_to(log.filter(state="pending", readiness=Delivery.Readiness.SCHEDULED))),
         ("Sending", count_up_to(log.filter(state="sending"))),
         ("Held", count_up_to(log.filter(state="held"))),
         ("Success rate (last 24 hours)", rate),

@@ -187,8 +187,8 @@ def with_names(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
 
 
 DELIVERY_COLUMNS = (
-    "id", "event_id", "event_type", "state", "ending", "attempts_made", "failures", "redeliveries", "last_status",
-    "due_at", "created_at", "finished_at",
+    "id", "event_id", "event_type", "state", "finish_reason", "attempts_made", "failures", "redeliveries",
+    "last_status", "due_at", "created_at", "finished_at",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from hookhub.http.authorization import authorize
 from hookhub.http.errors import conflict, invalid
 from hookhub.http.links import path_of
 from hookhub.http.query import require_known_parameters
-from hookhub.models import ApiKey, OwnEventType, Scope
+from hookhub.models import ApiKey, CustomEventType, Scope
 
 DIALECT = OpenApiParameter(
     "dialect",
@@ -31,7 +31,7 @@ DIALECT = OpenApiParameter(
 )
 
 
-class EventTypesView(GenericAPIView[OwnEventType]):
+class EventTypesView(GenericAPIView[CustomEventType]):
     """List event types, or register a custom one. Each has a JSON Schema and an example.
 
     The organization's custom event types are listed first, then those that a dialect documents. Documented types can be
@@ -41,7 +41,7 @@ class EventTypesView(GenericAPIView[OwnEventType]):
 
     permission_classes = (AllowAny,)
     serializer_class = EventTypeSerializer
-    queryset = OwnEventType.objects.none()
+    queryset = CustomEventType.objects.none()
 
     @extend_schema(parameters=[DIALECT], responses={200: EventTypeListSerializer}, operation_id="event_types_list")
     def get(self, request: Request) -> Response:
@@ -70,12 +70,12 @@ class EventTypesView(GenericAPIView[OwnEventType]):
         return Response(shown(registry.as_event_type(row), None), status=201, headers=headers)
 
 
-class EventTypeView(GenericAPIView[OwnEventType]):
+class EventTypeView(GenericAPIView[CustomEventType]):
     """Retrieve, change or delete an event type. Only custom event types can be changed or deleted."""
 
     permission_classes = (AllowAny,)
     serializer_class = EventTypeSerializer
-    queryset = OwnEventType.objects.none()
+    queryset = CustomEventType.objects.none()
 
     @extend_schema(parameters=[DIALECT])
     def get(self, request: Request, name: str) -> Response:
@@ -99,11 +99,11 @@ class EventTypeView(GenericAPIView[OwnEventType]):
         registry.delete(self.find(request, name), now=timezone.now())
         return Response(status=204)
 
-    def find(self, request: Request, name: str) -> OwnEventType:
+    def find(self, request: Request, name: str) -> CustomEventType:
         """Return a custom event type of the organization; raise a 403, 404 or 409 unless the caller may change it."""
         require_caller(request)
         organization = authorize(request, scope=Scope.MANAGE)
-        row = OwnEventType.objects.filter(organization=organization, type=name).first()
+        row = CustomEventType.objects.filter(organization=organization, type=name).first()
         if row is None:
             if name in catalogue.of(organization.default_dialect).types:
                 raise conflict(

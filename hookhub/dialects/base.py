@@ -162,10 +162,8 @@ def repository_at(
 
 
 def in_any_case(rows: "QuerySet[Row]", field: str, name: str) -> "Row | None":
-    """Return the row with this name in any case: the exact spelling, or else the oldest; None if there is none."""
-    same = rows.alias(folded=Lower(field)).filter(folded=Lower(Value(name)))
-    found = list(same.order_by("pk"))
-    return next((row for row in found if getattr(row, field) == name), found[0] if found else None)
+    """Return the row with this name in any case, or None."""
+    return rows.alias(folded=Lower(field)).filter(folded=Lower(Value(name))).first()
 
 
 def read_number(text: str) -> int:

@@ -16,7 +16,7 @@ from deliveries.webhooks.fields import UNSTORABLE, InvalidFields
 from hookhub.audited import audited
 from hookhub.event_types import schemas, validation
 from hookhub.event_types.validation import Budget
-from hookhub.models import OwnEventType
+from hookhub.models import CustomEventType
 from hookhub.row_cache import RowCache
 
 # An organization's types are always loaded together.
@@ -34,7 +34,7 @@ class AlreadyRegistered(Exception):
 
 def custom(organization: Organization) -> Catalogue:
     """Return the types that the organization has registered."""
-    rows = OwnEventType.objects.filter(organization=organization).order_by("type")[:MAX_CUSTOM_TYPES]
+    rows = CustomEventType.objects.filter(organization=organization).order_by("type")[:MAX_CUSTOM_TYPES]
     return Catalogue("own", {row.type: as_event_type(row) for row in rows}, lists_families=True)
 
 
@@ -77,7 +77,7 @@ def knows(organization: Organization, word: str, *, dialect: str | None = None) 
     return catalogue.of(dialect or organization.default_dialect).knows(word) or custom(organization).knows(word)
 
 
-def as_event_type(row: OwnEventType) -> EventType:
+def as_event_type(row: CustomEventType) -> EventType:
     """Return a registered type as a catalogue entry."""
     return EventType(row.type, row.description, row.schema, row.example)
 
@@ -85,7 +85,7 @@ def as_event_type(row: OwnEventType) -> EventType:
 # Registering ----------------------------------------------------------------------------------------------------------
 
 
-def register(fields: Mapping[str, object], *, organization: Organization, now: datetime) -> OwnEventType:
+def register(fields: Mapping[str, object], *, organization: Organization, now: datetime) -> CustomEventType:
     """Register an event type; raise InvalidFields if a field is invalid, or AlreadyRegistered."""
     if "type" not in fields:
         raise InvalidFields({"type": "is required"})
@@ -93,13 +93,15 @@ def register(fields: Mapping[str, object], *, organization: Organization, now: d
     with transaction.atomic():
         # Locked, so that concurrent requests cannot exceed the limit together.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        if OwnEventType.objects.filter(organization=organization).count() >= MAX_CUSTOM_TYPES:
+        if CustomEventType.objects.filter(organization=organization).count() >= MAX_CUSTOM_TYPES:
             raise InvalidFields(
                 {"type": f"limit reached: an organization can have at most {MAX_CUSTOM_TYPES} custom event types"}
             )
         try:
             with transaction.atomic():
-                row = OwnEventType.objects.create(organization=organization, created_at=now, changed_at=now, **cleaned)
+                row = CustomEventType.objects.create(
+                    organization=organization, created_at=now, changed_at=now, **cleaned
+                )
                 target, state = audited(row)
                 audit.record("event_type.created", target=target, after=state, now=now)
         except IntegrityError as error:
@@ -108,13 +110,13 @@ def register(fields: Mapping[str, object], *, organization: Organization, now: d
     return row
 
 
-def change(row: OwnEventType, fields: Mapping[str, object], *, now: datetime) -> OwnEventType:
+def change(row: CustomEventType, fields: Mapping[str, object], *, now: datetime) -> CustomEventType:
     """Change the given fields of a registered type and return it; raise InvalidFields if a field is invalid."""
     if fields.get("type", row.type) != row.type:
         raise InvalidFields({"type": "cannot be changed; register a new event type instead"})
     with transaction.atomic():
         # Locked, because the example must match the schema, and a concurrent request may change either.
-        row = OwnEventType.objects.select_for_update(no_key=True).get(pk=row.pk)
+        row = CustomEventType.objects.select_for_update(no_key=True).get(pk=row.pk)
         cleaned = validate(fields, stored=row)
         target, state_before = audited(row)
         for name, value in cleaned.items():
@@ -126,7 +128,7 @@ def change(row: OwnEventType, fields: Mapping[str, object], *, now: datetime) ->
     return row
 
 
-def delete(row: OwnEventType, *, now: datetime) -> None:
+def delete(row: CustomEventType, *, now: datetime) -> None:
     """Delete a registered type, after which the dialect's definition applies again."""
     with transaction.atomic():
         target, state = audited(row)
@@ -135,7 +137,7 @@ def delete(row: OwnEventType, *, now: datetime) -> None:
     _catalogues.evict(row.organization_id)
 
 
-def validate(fields: Mapping[str, object], *, stored: OwnEventType | None = None) -> dict[str, str | None]:
+def validate(fields: Mapping[str, object], *, stored: CustomEventType | None = None) -> dict[str, str | None]:
     """Return the given fields as they are stored; raise InvalidFields with every invalid field.
 
     ``stored`` is the registered type if one is to be changed.

@@ -1,10 +1,43 @@
-"""Create memberships, API keys and replays."""
+"""Create memberships, API keys, custom event types and replays, and notify web processes of changed rows."""
 
-import deliveries.models
+import deliveries.models.ids
+import deliveries.plain_text
+import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
+
+# Only columns that decide whether a request is accepted: ``last_used_at`` is written once a minute.
+ANNOUNCE = """
+CREATE FUNCTION hookhub_announce_change() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    old_row jsonb := CASE WHEN TG_OP = 'INSERT' THEN NULL ELSE to_jsonb(OLD) END;
+    new_row jsonb := CASE WHEN TG_OP = 'DELETE' THEN NULL ELSE to_jsonb(NEW) END;
+BEGIN
+    PERFORM pg_notify('hookhub_changes', TG_ARGV[0] || ':' || (coalesce(old_row, new_row) ->> TG_ARGV[1]));
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER announce_api_key_change
+    AFTER DELETE OR UPDATE OF organization_id, scope, key_id, secret_hash, previous_secret_hash,
+        previous_secret_expires_at, allowed_networks, expires_at, revoked_at
+    ON hookhub_api_key FOR EACH ROW EXECUTE FUNCTION hookhub_announce_change('api_key', 'key_id');
+CREATE TRIGGER announce_event_type_change AFTER INSERT OR UPDATE OR DELETE
+    ON hookhub_custom_event_type FOR EACH ROW EXECUTE FUNCTION hookhub_announce_change('event_types', 'organization_id');
+CREATE TRIGGER announce_organization_change AFTER UPDATE OR DELETE
+    ON hookhub_organization FOR EACH ROW EXECUTE FUNCTION hookhub_announce_change('organization', 'id');
+CREATE TRIGGER announce_repository_change AFTER DELETE OR UPDATE OF organization_id, name
+    ON hookhub_repository FOR EACH ROW EXECUTE FUNCTION hookhub_announce_change('organization', 'organization_id');
+"""
+
+SILENCE = """
+DROP TRIGGER announce_repository_change ON hookhub_repository;
+DROP TRIGGER announce_organization_change ON hookhub_organization;
+DROP TRIGGER announce_event_type_change ON hookhub_custom_event_type;
+DROP TRIGGER announce_api_key_change ON hookhub_api_key;
+DROP FUNCTION hookhub_announce_change();
+"""
 
 
 class Migration(migrations.Migration):
@@ -21,18 +54,43 @@ class Migration(migrations.Migration):
             name='ApiKey',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(blank=True, max_length=200)),
+                ('name', models.CharField(blank=True, max_length=200, validators=[deliveries.plain_text.validate])),
                 ('scope', models.CharField(choices=[('master', 'full access, including API keys'), ('manage', 'manage webhooks, publish and read events'), ('publish', 'publish events only'), ('read', 'read only')], default='publish', max_length=10)),
                 ('key_id', models.CharField(editable=False, max_length=16, unique=True, verbose_name='key ID')),
                 ('secret_hash', models.BinaryField()),
+                ('previous_secret_hash', models.BinaryField(null=True)),
+                ('previous_secret_expires_at', models.DateTimeField(editable=False, null=True)),
+                ('allowed_networks', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), blank=True, db_default=[], default=list, size=None)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('rolled_at', models.DateTimeField(editable=False, null=True)),
+                ('expires_at', models.DateTimeField(blank=True, null=True)),
+                ('expiry_warned_at', models.DateTimeField(editable=False, null=True)),
                 ('last_used_at', models.DateTimeField(editable=False, null=True)),
                 ('revoked_at', models.DateTimeField(blank=True, null=True)),
                 ('organization', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='api_keys', to='deliveries.organization')),
             ],
             options={
                 'verbose_name': 'API key',
-                'indexes': [models.Index(condition=models.Q(('revoked_at', None)), fields=['organization'], name='api_key_in_use')],
+                'db_table': 'hookhub_api_key',
+                'indexes': [models.Index(condition=models.Q(('revoked_at', None)), fields=['organization'], name='api_key_in_use'), models.Index(condition=models.Q(('expires_at__isnull', False), ('expiry_warned_at', None), ('revoked_at', None)), fields=['expires_at'], name='api_key_to_warn_of')],
+            },
+        ),
+        migrations.CreateModel(
+            name='CustomEventType',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('type', models.CharField(max_length=200)),
+                ('description', models.CharField(blank=True, max_length=500)),
+                ('schema', models.TextField(blank=True, null=True)),
+                ('example', models.TextField(blank=True, null=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('organization', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='event_types', to='deliveries.organization')),
+            ],
+            options={
+                'verbose_name': 'custom event type',
+                'db_table': 'hookhub_custom_event_type',
+                'constraints': [models.UniqueConstraint(fields=('organization', 'type'), name='event_type_once')],
             },
         ),
         migrations.CreateModel(
@@ -50,7 +108,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Replay',
             fields=[
-                ('id', models.UUIDField(default=deliveries.models.new_id, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('asked', models.JSONField()),
                 ('selection', models.JSONField()),
                 ('state', models.CharField(choices=[('running', 'Running'), ('finished', 'Finished'), ('cancelled', 'Cancelled')], default='running', max_length=10)),
@@ -68,4 +126,5 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(condition=models.Q(('state', 'running')), fields=['touched_at'], name='replay_running')],
             },
         ),
+        migrations.RunSQL(ANNOUNCE, SILENCE),
     ]

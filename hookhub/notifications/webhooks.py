@@ -23,7 +23,7 @@ def notify_owners(*, now: datetime) -> int:
 
     What cannot be sent is retried at a later tick.
     """
-    unnotified = Webhook.objects.kept().filter(disabled_at__isnull=False, owner_told_at=None)
+    unnotified = Webhook.objects.kept().filter(disabled_at__isnull=False, owner_notified_at=None)
     unnotified = unnotified.exclude(pk__in=_mailer.deferred(now=now)).select_related("organization")
     notified = 0
     for webhook in unnotified.order_by("disabled_at")[:BATCH]:
@@ -34,7 +34,7 @@ def notify_owners(*, now: datetime) -> int:
         if outcome is not Outcome.DEFERRED:
             # Only if the webhook has not been enabled and disabled again meanwhile: that needs another e-mail.
             same = Webhook.objects.filter(pk=webhook.pk, disabled_at=webhook.disabled_at)
-            notified += same.update(owner_told_at=now)
+            notified += same.update(owner_notified_at=now)
     return notified
 
 

@@ -13,7 +13,7 @@ PUBLISHING = frozenset({("POST", "/v1/events"), ("POST", "/v1/events/validate")}
 LOGIN_PATHS = frozenset({"/admin/login/", "/v1/auth/login/"})
 FORM_PATHS = ("/admin/", "/v1/auth/")
 # An event type may have a schema and an example of 64 KiB each, and form encoding triples most characters.
-EVENT_TYPE_PATHS = ("/v1/event-types", "/admin/hookhub/owneventtype/")
+EVENT_TYPE_PATHS = ("/v1/event-types", "/admin/hookhub/customeventtype/")
 
 MAX_FORM = 4 * KIB
 MAX_BODY = 64 * KIB

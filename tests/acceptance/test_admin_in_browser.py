@@ -86,7 +86,7 @@ def test_a_failed_delivery_is_understood_sent_again_and_delivered(
     tab.locator("#attempt-2 summary").click()
     expect(tab.locator("#attempt-2 .hh-body")).to_have_text("thank you")
     assert list(Attempt.objects.order_by("number").values_list("number", "outcome")) == [
-        (1, "refused"),
+        (1, "failed"),
         (2, "delivered"),
     ]
 

@@ -49,7 +49,7 @@ def test_a_days_work_with_the_client(instance: Instance, receiver: Receiver) -> 
     # Redeliver: first one, then all failed deliveries, after the receiver has recovered.
     [failed] = client.deliveries.list(state="failed")
     attempts = client.deliveries.get(failed["id"])["attempts"]
-    assert [(attempt["outcome"], attempt["status"]) for attempt in attempts] == [("refused", 503)] * 2
+    assert [(attempt["outcome"], attempt["status"]) for attempt in attempts] == [("failed", 503)] * 2
     receiver.answers["/failing"] = Answer(200)
     job = client.replay(webhook=failing["id"], state="failed").wait(timedelta(seconds=60))
     assert (job.details["total"], job.details["redelivered"]) == (1, 1)

@@ -73,5 +73,5 @@ def test_the_tutorial_leads_to_a_verified_delivery_and_to_a_failure_mended(tmp_p
     assert (received.count("refs/heads/main"), received.count("refs/heads/broken")) == (1, 2)
     # The last block shows the delivery that was mended.
     story = done.stdout[done.stdout.rindex('"attempts":[') :]
-    assert re.findall(r'"outcome":"(\w+)","status":(\d+)', story) == [("refused", "500"), ("delivered", "200")]
+    assert re.findall(r'"outcome":"(\w+)","status":(\d+)', story) == [("failed", "500"), ("delivered", "200")]
     assert (tmp_path / "secret.txt").stat().st_mode & 0o077 == 0

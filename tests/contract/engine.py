@@ -82,7 +82,7 @@ def choices() -> Iterator[str]:
     for what, answer in ANSWERS.items():
         for failures in (0, 99):
             row = settling.to_row(a_result(answer, failures=failures), attempt_id=a_claim().lease)
-            yield f"{what} after {failures} failures: {row['outcomes']} {row['states']} {row['endings']}"
+            yield f"{what} after {failures} failures: {row['outcomes']} {row['states']} {row['finish_reasons']}"
 
 
 def admin_pages() -> Iterator[str]:

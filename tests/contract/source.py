@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from django.apps import apps
+
 from deliveries.audit import Actor, Target
 from deliveries.failpoints import FAILPOINTS
 from deliveries.rates import Policy
@@ -35,7 +37,10 @@ def names() -> Iterator[str]:
     yield from (f"audit actor {name}" for name in calls(Actor.__name__))
     yield from (f"audit target {name}" for name in calls(Target.__name__))
     yield from (f"failpoint {name}" for name in FAILPOINTS)
-    yield from (f"cookie or session key {name}" for name in matching(r"(hookhub_|__Host-)[a-z_]+"))
+    tables = {model._meta.db_table for model in apps.get_models()}
+    yield from (f"table {name}" for name in sorted(tables) if name.startswith("hookhub_"))
+    named = set(matching(r"(hookhub_|__Host-)[a-z_]+")) - tables
+    yield from (f"cookie or session key {name}" for name in sorted(named))
     yield from (f"health check {name}" for name in matching(r"/[a-z]+z"))
 
 

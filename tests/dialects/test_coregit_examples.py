@@ -200,7 +200,7 @@ def test_a_delivery_is_tried_once_and_the_webhook_stays_enabled(forge: Forge, se
     deliver_due(sender, now=now)
 
     delivery = Delivery.objects.get()
-    assert (delivery.state, delivery.ending, delivery.attempts_made) == ("failed", "exhausted", 1)
+    assert (delivery.state, delivery.finish_reason, delivery.attempts_made) == ("failed", "exhausted", 1)
     assert Webhook.objects.get().active
 
 

@@ -232,16 +232,6 @@ def test_a_path_names_owner_and_repository_in_any_case(
     assert someone.get("/repos/acme/widgets\u212a").status_code == 404
 
 
-def test_of_names_that_differ_in_case_only_the_one_written_so_is_meant_and_else_the_oldest(
-    api: Caller, organization: Organization, repository: Repository
-) -> None:
-    Repository.objects.create(organization=organization, name="WIDGETS", kept_name="WIDGETS")
-
-    names = {path: api.get(f"/repos/acme/{path}").json()["name"] for path in ("widgets", "WIDGETS", "Widgets")}
-
-    assert names == {"widgets": "widgets", "WIDGETS": "WIDGETS", "Widgets": "widgets"}
-
-
 def test_a_name_that_differs_from_another_in_case_only_is_taken(
     api: Caller, operator: Caller, repository: Repository
 ) -> None:

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from deliveries import pipeline, redelivery, wakeup
 from deliveries.db.ids import first_id_at
 from deliveries.events import IdempotencyConflict, NewEvent, Receipt
-from deliveries.models import Arrival, Delivery, Event, Organization, Repository
+from deliveries.models import Delivery, Event, Organization, OutboxEntry, Repository
 from deliveries.webhooks import lifecycle
 from tests.story import Forge, counted_statements, together
 
@@ -57,7 +57,7 @@ def test_a_payload_is_stored_byte_for_byte(forge: Forge, now: datetime, payload:
     stored = Event.objects.get()
     assert bytes(stored.payload) == payload
     assert (stored.topics, stored.repository_id) == (["*", "push"], None)
-    assert [arrival.pk for arrival in Arrival.objects.all()] == [stored.arrival]
+    assert [arrival.pk for arrival in OutboxEntry.objects.all()] == [stored.outbox_key]
 
 
 def test_a_repeat_gets_the_first_receipt_and_stores_nothing(forge: Forge, now: datetime) -> None:
@@ -112,7 +112,7 @@ def test_organizations_have_their_own_keys(forge: Forge, now: datetime) -> None:
     assert Event.objects.count() == 2
 
 
-@pytest.mark.parametrize("key", ["", " ", "ü🎉", "x" * 255, "'; DROP TABLE deliveries_event; --", "%_", "NULL"])
+@pytest.mark.parametrize("key", ["", " ", "ü🎉", "x" * 255, "'; DROP TABLE hookhub_event; --", "%_", "NULL"])
 def test_any_text_may_be_a_key(forge: Forge, now: datetime, key: str) -> None:
     [first] = pipeline.accept([keyed(forge, key, now=now)], now=now)
     [again] = pipeline.accept([keyed(forge, key, now=now)], now=now)
@@ -297,7 +297,7 @@ def test_fanning_out_twice_creates_no_delivery_twice(forge: Forge, now: datetime
     assert pipeline.fan_out(now=now)[:2] == (3, 3)
     assert pipeline.fan_out(now=now)[:2] == (0, 0)
     # Even when the outbox has the events again.
-    Arrival.objects.bulk_create(Arrival(pk=event.arrival) for event in Event.objects.all())
+    OutboxEntry.objects.bulk_create(OutboxEntry(pk=event.outbox_key) for event in Event.objects.all())
     assert pipeline.fan_out(now=now)[:2] == (3, 0)
     assert Delivery.objects.count() == 3
 

@@ -93,7 +93,7 @@ def test_history_is_read_only(forge: Forge, operator: Client, sender: Sender, no
     assert operator.get(f"/admin/deliveries/{model}/add/").status_code == 403
     assert operator.get(f"/admin/deliveries/{model}/{row.pk}/delete/").status_code == 403
     assert operator.post(f"/admin/deliveries/{model}/{row.pk}/delete/", {"post": "yes"}).status_code == 403
-    operator.post(page_of(row), {"state": "failed", "type": "other", "outcome": "lost"})
+    operator.post(page_of(row), {"state": "failed", "type": "other", "outcome": "no_response"})
     operator.post(
         f"/admin/deliveries/{model}/", {"action": "delete_selected", "_selected_action": [row.pk], "post": "y"}
     )

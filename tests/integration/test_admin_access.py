@@ -17,11 +17,11 @@ from django.db.models import Model
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from deliveries.models import Arrival, Attempt, AuditEntry, Delivery, Event, Organization, Repository, Webhook
+from deliveries.models import Attempt, AuditEntry, Delivery, Event, Organization, OutboxEntry, Repository, Webhook
 from deliveries.sending.sender import Sender
 from hookhub.admin.base import OrganizationScoped
 from hookhub.admin.sealed_messages import SealedSessionStorage
-from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
+from hookhub.models import ApiKey, CustomEventType, Membership, Replay, Scope
 from tests.receiver import Receiver
 from tests.story import Forge, deliver_due
 
@@ -72,12 +72,12 @@ def tenant(slug: str, receiver: Receiver, sender: Sender, *, now: datetime) -> d
     user = User.objects.create_user(f"member-of-{slug}")
     member = Membership.objects.create(user=user, organization=forge.organization)
     key, _ = ApiKey.issue(organization=forge.organization, scope=Scope.READ, now=now)
-    own = OwnEventType.objects.create(organization=forge.organization, type=f"{slug}.thing")
+    own = CustomEventType.objects.create(organization=forge.organization, type=f"{slug}.thing")
     replay = Replay.objects.create(organization=forge.organization, asked={}, selection={}, total=1, upto=webhook.uid)
     delivery = Delivery.objects.get(webhook=webhook)
     return {
         Organization: forge.organization, Repository: forge.repository, Webhook: webhook, User: user,
-        Membership: member, ApiKey: key, OwnEventType: own, Replay: replay, Delivery: delivery,
+        Membership: member, ApiKey: key, CustomEventType: own, Replay: replay, Delivery: delivery,
         Event: Event.objects.get(pk=delivery.event_id), Attempt: Attempt.objects.get(webhook=webhook),
         AuditEntry: AuditEntry.objects.filter(organization=forge.organization).latest("pk"),
         Group: Group.objects.create(name=f"group of {slug}"),
@@ -291,7 +291,7 @@ def test_a_form_refuses_rows_of_another_tenant(tenants: Any) -> None:
         (Membership, {"organization": own, "user": theirs[User].pk, "role": "reader"}),
         (Webhook, {"organization": foreign, "url": "https://example.com/", "events": "*"}),
         (Webhook, {"organization": own, "repository": theirs[Repository].pk, "url": "https://e.com/", "events": "*"}),
-        (OwnEventType, {"organization": foreign, "type": "x.y"}),
+        (CustomEventType, {"organization": foreign, "type": "x.y"}),
     ):
         answer = client.post(f"{path_of(model)}add/", posted)
         assert answer.status_code == 200
@@ -326,7 +326,7 @@ def test_a_reader_among_staff_changes_nothing_whatever_the_permissions_say(tenan
 
     assert client.post(f"{path_of(Webhook)}{hook.pk}/act/", {"action": "disable"}).status_code == 403
     client.post(path_of(Webhook), {"action": "disable", "_selected_action": [hook.pk], "index": "0"})
-    for model in (Webhook, Repository, OwnEventType, Membership, ApiKey):
+    for model in (Webhook, Repository, CustomEventType, Membership, ApiKey):
         assert client.get(f"{path_of(model)}add/").status_code == 403
     assert client.post(f"{path_of(Webhook)}{hook.pk}/delete/", {"post": "yes"}).status_code == 403
     assert list(client.get(path_of(AuditEntry)).context["cl"].result_list) == []
@@ -354,7 +354,7 @@ def test_the_front_page_counts_the_own_organizations_only(tenants: Any, receiver
     assert metrics(client)["Disabled webhooks"] == "0"
     assert metrics(operator)["Disabled webhooks"] == "2"
     assert {metrics(client)[title] for title in ("Ready", "Failed (last 24 hours)", "Events awaiting fan-out")} == {"0"}
-    assert not Arrival.objects.exists()
+    assert not OutboxEntry.objects.exists()
 
 
 def test_recent_actions_are_the_own_ones(tenants: Any, superuser: Client) -> None:

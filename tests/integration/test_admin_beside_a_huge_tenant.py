@@ -45,21 +45,19 @@ def small(receiver: Receiver, now: datetime) -> Forge:
         ids = list(deliveries.order_by("id").values_list("id", flat=True))
         third = len(ids) // 3
         deliveries.filter(id__in=ids[:third]).update(
-            state="failed", ending="exhausted", finished_at=now, due_at=None, line=0
+            state="failed", finish_reason="exhausted", finished_at=now, due_at=None, readiness=0
         )
-        deliveries.filter(id__in=ids[third : 2 * third]).update(state="held", due_at=None, line=0)
+        deliveries.filter(id__in=ids[third : 2 * third]).update(state="held", due_at=None, readiness=0)
         Attempt.objects.bulk_create(
             Attempt(
                 delivery_id=pk, webhook_id=deliveries.values_list("webhook", flat=True)[0], number=1, started_at=now,
-                url="", request_headers="", outcome="lost", response_headers="", response_body=b"", error="",
+                url="", request_headers="", outcome="no_response", response_headers="", response_body=b"", error="",
             )
             for pk in (ids[:1] if forge is small else ids)
         )  # fmt: skip
         pipeline.accept([forge.event(now=now) for _ in range(1 if forge is small else 1000)], now=now)
     with connection.cursor() as cursor:
-        cursor.execute(
-            "ANALYZE deliveries_delivery, deliveries_attempt, deliveries_arrival, deliveries_event, deliveries_webhook"
-        )
+        cursor.execute("ANALYZE hookhub_delivery, hookhub_attempt, hookhub_outbox, hookhub_event, hookhub_webhook")
     return small
 
 
@@ -85,7 +83,7 @@ def explained() -> Iterator[dict[str, dict[str, Any]]]:
     plans: dict[str, dict[str, Any]] = {}
 
     def explain(execute: Callable[..., object], sql: str, parameters: Any, *others: Any) -> object:
-        if sql.startswith("SELECT") and "deliveries_" in sql:
+        if sql.startswith("SELECT") and "hookhub_" in sql:
             with connection.cursor() as cursor:
                 cursor.cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON, TIMING OFF) {sql}", parameters)
                 [(found,)] = cursor.cursor.fetchall()
@@ -138,7 +136,7 @@ def test_no_list_of_the_log_reads_what_another_organization_has(small: Forge) ->
     client = staff(small.organization)
     counts = {
         "delivery/": 3, "delivery/?state=failed": 1, "delivery/?state=held": 1, "delivery/?state=due": 1,
-        "delivery/?state=later": 0, "event/": 4, "attempt/": 1, "attempt/?outcome=lost": 1, "webhook/": 1,
+        "delivery/?state=later": 0, "event/": 4, "attempt/": 1, "attempt/?outcome=no_response": 1, "webhook/": 1,
     }  # fmt: skip
     found, read = {}, {}
 
@@ -164,7 +162,7 @@ def test_every_index_of_a_log_serves_the_filters_that_it_is_declared_for(
         for number in range(3 * MANY)
     )  # fmt: skip
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE deliveries_auditentry")
+        cursor.execute("ANALYZE hookhub_audit_entry")
         # So few rows would be sorted, whatever order the index has.
         cursor.execute("SET LOCAL enable_bitmapscan = off; SET LOCAL enable_seqscan = off")
     values = {

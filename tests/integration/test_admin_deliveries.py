@@ -95,7 +95,7 @@ def test_an_attempt_without_an_answer_says_why(forge: Forge, operator: Client, s
 
     shown = page(operator, page_of(the_delivery()))
 
-    assert (attempt.status, attempt.outcome) == (None, "lost")
+    assert (attempt.status, attempt.outcome) == (None, "no_response")
     assert attempt.error in shown
     assert '<span class="hh-status">No response</span>' in shown
     assert operator.get(page_of(attempt))["Location"] == f"{page_of(the_delivery())}#attempt-1"
@@ -277,7 +277,7 @@ def test_one_delivery_is_sent_again_and_cancelled_by_its_own_buttons(
     assert press(operator, failed, "cancel", confirmed="yes") == ["1 delivery cancelled."]
 
     failed.refresh_from_db()
-    assert (failed.state, failed.ending, failed.redeliveries) == ("cancelled", "cancelled", 1)
+    assert (failed.state, failed.finish_reason, failed.redeliveries) == ("cancelled", "cancelled", 1)
     assert operator.get(f"{LOG}{failed.pk}/act/").status_code == 405
     assert operator.post(f"{LOG}{failed.pk}/act/", {"action": "delete"}).status_code == 403
     assert operator.post(f"{LOG}{uuid4()}/act/", {"action": "redeliver"}).status_code == 404

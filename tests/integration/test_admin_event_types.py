@@ -11,13 +11,13 @@ from django.test import Client
 from deliveries.models import Delivery, Event, Organization, Webhook
 from hookhub.event_types import registry
 from hookhub.event_types.registry import MAX_CUSTOM_TYPES
-from hookhub.models import OwnEventType
+from hookhub.models import CustomEventType
 from tests.admin_pages import act, messages_of, page, page_of, press
 from tests.story import Forge
 
 pytestmark = pytest.mark.django_db
 
-TYPES = "/admin/hookhub/owneventtype/"
+TYPES = "/admin/hookhub/customeventtype/"
 TURNED = {"type": "widget.turned", "description": "Turned.", "schema": '{"required": ["degrees"]}', "example": ""}
 
 
@@ -37,9 +37,9 @@ def errors_of(answer: Any) -> dict[str, list[str]]:
 
 def test_a_type_is_registered_changed_and_deleted(operator: Client, organization: Organization) -> None:
     add(operator, organization, example='{"degrees": 90}')
-    row = OwnEventType.objects.get()
+    row = CustomEventType.objects.get()
     operator.post(page_of(row), {"description": "Changed.", "schema": "", "example": '{"degrees": "ü"}'})
-    changed = OwnEventType.objects.get()
+    changed = CustomEventType.objects.get()
     shown = page(operator, page_of(row)), page(operator, TYPES)
     operator.post(page_of(row).replace("/change/", "/delete/"), {"post": "yes"})
 
@@ -49,7 +49,7 @@ def test_a_type_is_registered_changed_and_deleted(operator: Client, organization
     assert (changed.type, changed.description, changed.schema) == ("widget.turned", "Changed.", None)
     assert changed.example == '{"degrees":"ü"}'
     assert all("widget.turned" in text for text in shown)
-    assert not OwnEventType.objects.exists()
+    assert not CustomEventType.objects.exists()
 
 
 @pytest.mark.parametrize(
@@ -71,14 +71,14 @@ def test_what_cannot_be_registered_is_told_beside_its_field(
     answer = add(operator, organization, **changes)
 
     assert list(errors_of(answer)) == [field]
-    assert not OwnEventType.objects.exists()
+    assert not CustomEventType.objects.exists()
 
 
 def test_a_type_twice_and_one_too_many_are_told(operator: Client, organization: Organization) -> None:
     add(operator, organization)
     twice = add(operator, organization)
-    OwnEventType.objects.bulk_create(
-        OwnEventType(organization=organization, type=f"t{n}") for n in range(MAX_CUSTOM_TYPES - 1)
+    CustomEventType.objects.bulk_create(
+        CustomEventType(organization=organization, type=f"t{n}") for n in range(MAX_CUSTOM_TYPES - 1)
     )
     many = add(operator, organization, type="another")
 
@@ -86,7 +86,7 @@ def test_a_type_twice_and_one_too_many_are_told(operator: Client, organization: 
     assert messages_of(many) == [
         f"type: limit reached: an organization can have at most {MAX_CUSTOM_TYPES} custom event types"
     ]
-    assert OwnEventType.objects.count() == MAX_CUSTOM_TYPES
+    assert CustomEventType.objects.count() == MAX_CUSTOM_TYPES
 
 
 # Test events ---------------------------------------------------------------------------------------------------------

@@ -58,12 +58,12 @@ def walk(client: Client, address: str) -> tuple[list[Any], list[Any]]:
     ("query", "wanted", "order"),
     [
         ("", {}, ("-id",)),
-        ("?state=later", {"state": "pending", "line": 0}, ("due_at", "id")),
-        ("?state=due", {"state": "pending", "line": 1}, ("webhook_id", "line", "due_at", "id")),
+        ("?state=later", {"state": "pending", "readiness": 0}, ("due_at", "id")),
+        ("?state=due", {"state": "pending", "readiness": 1}, ("webhook_id", "readiness", "due_at", "id")),
         ("?state=pending", {"state": "pending"}, ("-id",)),
         ("?state=cancelled", {"state": "cancelled"}, ("-id",)),
         ("?type=release", {"event_type": "release"}, ("-id",)),
-        ("?state=later&type=release", {"state": "pending", "line": 0, "event_type": "release"}, ("due_at", "id")),
+        ("?state=later&type=release", {"state": "pending", "readiness": 0, "event_type": "release"}, ("due_at", "id")),
         ("?webhook={uid}", {}, ("-id",)),
         ("?organization=acme&state=cancelled", {"state": "cancelled"}, ("-id",)),
     ],
@@ -79,7 +79,7 @@ def test_paging_reaches_every_row_exactly_once_there_and_back(
         forge.accept(now=now + timedelta(seconds=number // 4), event_type="release" if number % 11 == 0 else "push")
     redelivery.cancel(Delivery.objects.order_by("id").values_list("id", flat=True)[5:40:8], now=now)
     later = Delivery.objects.order_by("id").values_list("id", flat=True)[:40:3]
-    Delivery.objects.filter(id__in=list(later)).update(line=Delivery.Line.NONE)
+    Delivery.objects.filter(id__in=list(later)).update(readiness=Delivery.Readiness.SCHEDULED)
     expected = list(Delivery.objects.filter(**wanted).order_by(*order).values_list("id", flat=True))
     assert expected
 

@@ -59,8 +59,8 @@ class Owed:
     event: UUID
     webhook: str
     state: str = "pending"
-    ending: str | None = None
-    in_line: bool = True
+    finish_reason: str | None = None
+    ready: bool = True
     due_at: datetime | None = None
     failures: int = 0
     losses: int = 0
@@ -78,7 +78,7 @@ class Hook:
     name: str
     off_since: datetime | None = None
     enabled_at: datetime | None = None
-    resting_until: datetime | None = None
+    backoff_until: datetime | None = None
     last_success_at: datetime | None = None
     review_since: datetime | None = None
     is_gone: bool = False
@@ -147,9 +147,7 @@ class Course(RuleBasedStateMachine):
         could = {
             name: min(self.share_of(name) - self.in_flight(name), sum(webhook == name for _, webhook in expected))
             for name in WEBHOOKS
-            if self.hooks[name].is_on
-            and not self.is_resting(name)
-            and not any(map(self.stands_in_line, self.owed_to(name)))
+            if self.hooks[name].is_on and not self.is_resting(name) and not any(map(self.is_ready, self.owed_to(name)))
         }
 
         done = pipeline.fan_out(limit, capacity=Capacity(room), now=self.now)
@@ -168,10 +166,10 @@ class Course(RuleBasedStateMachine):
 
     @rule()
     def line_up(self) -> None:
-        due = [one for one in self.owed.values() if one.state == "pending" and not one.in_line and self.is_due(one)]
+        due = [one for one in self.owed.values() if one.state == "pending" and not one.ready and self.is_due(one)]
         assert claiming.promote_due(now=self.now) == len(due)
         for one in due:
-            one.in_line = True
+            one.ready = True
 
     @rule(target=claims, limit=st.integers(1, 6))
     def claim(self, limit: int) -> Any:
@@ -247,9 +245,9 @@ class Course(RuleBasedStateMachine):
             one.lease = None
             one.attempts[-1] = one.attempts[-1] or "unknown"
             if one.losses >= MAX_LEASE_LOSSES:
-                one.state, one.ending = "failed", "poisonous"
+                one.state, one.finish_reason = "failed", "poison"
             else:
-                one.state, one.due_at, one.in_line = "pending", self.now, True
+                one.state, one.due_at, one.ready = "pending", self.now, True
 
     @rule(seconds=st.sampled_from([1, 59, 61, 301, 3600]))
     def wait(self, seconds: int) -> None:
@@ -268,7 +266,7 @@ class Course(RuleBasedStateMachine):
         held = [one for one in self.owed.values() if one.webhook == name and one.state == "held"] if release else []
         assert lifecycle.enable(self.key_of(name), release_held=release, now=self.now)[1] == len(held)
         for one in held:
-            one.state, one.due_at, one.in_line = "pending", self.now, True
+            one.state, one.due_at, one.ready = "pending", self.now, True
             one.failures, one.first_attempt_at = 0, None
         last_success_at = self.hooks[name].last_success_at
         self.hooks[name] = Hook(name, enabled_at=self.now, last_success_at=last_success_at)
@@ -282,7 +280,7 @@ class Course(RuleBasedStateMachine):
         can_be = one.state != "sending" and self.hooks[one.webhook].is_on
         assert redelivery.redeliver([wanted], now=self.now) == can_be
         if can_be:
-            one.state, one.ending, one.due_at, one.in_line = "pending", None, self.now, True
+            one.state, one.finish_reason, one.due_at, one.ready = "pending", None, self.now, True
             one.failures, one.losses, one.first_attempt_at = 0, 0, None
 
     @rule(data=st.data())
@@ -294,7 +292,7 @@ class Course(RuleBasedStateMachine):
         can_be = one.state in {"pending", "held"}
         assert redelivery.cancel([wanted], now=self.now) == can_be
         if can_be:
-            one.state, one.ending, one.due_at = "cancelled", "cancelled", None
+            one.state, one.finish_reason, one.due_at = "cancelled", "cancelled", None
 
     @rule()
     def review(self) -> None:
@@ -315,12 +313,12 @@ class Course(RuleBasedStateMachine):
     def the_database_says_what_the_model_says(self) -> None:
         # Tuples instead of models, because thousands of steps read them.
         rows = Delivery.objects.values_list(
-            "id", "webhook_id", "state", "ending", "attempts_made", "failures", "lease_losses", "due_at", "lease"
+            "id", "webhook_id", "state", "finish_reason", "attempts_made", "failures", "lease_losses", "due_at", "lease"
         )
         found = {key: (self.names[webhook], *told) for key, webhook, *told in rows}
         assert found == {
             key: (
-                one.webhook, one.state, one.ending, len(one.attempts), one.failures, one.losses, one.due_at,
+                one.webhook, one.state, one.finish_reason, len(one.attempts), one.failures, one.losses, one.due_at,
                 one.lease if one.state == "sending" else None,
             )
             for key, one in self.owed.items()
@@ -367,15 +365,15 @@ class Course(RuleBasedStateMachine):
     def owed_to(self, name: str) -> list[Owed]:
         return [one for one in self.owed.values() if one.webhook == name]
 
-    def stands_in_line(self, one: Owed) -> bool:
-        return one.state == "pending" and one.in_line
+    def is_ready(self, one: Owed) -> bool:
+        return one.state == "pending" and one.ready
 
     def is_resting(self, name: str) -> bool:
-        until = self.hooks[name].resting_until
+        until = self.hooks[name].backoff_until
         return until is not None and until > self.now
 
     def may_be_claimed(self, one: Owed) -> bool:
-        return self.stands_in_line(one) and self.hooks[one.webhook].is_on and not self.is_resting(one.webhook)
+        return self.is_ready(one) and self.hooks[one.webhook].is_on and not self.is_resting(one.webhook)
 
     def has_failed(self, hook: Hook) -> bool:
         since = hook.review_since
@@ -399,27 +397,27 @@ class Course(RuleBasedStateMachine):
         hook = self.hooks[one.webhook]
         one.lease, one.losses = None, 0
         if answer == "ok":
-            one.state, one.ending = "delivered", "delivered"
+            one.state, one.finish_reason = "delivered", "delivered"
             hook.last_success_at = self.now
             return
         one.failures += 1
         counts = hook.enabled_at is None or (one.first_attempt_at or self.now) >= hook.enabled_at
         if answer == "gone":
-            one.state, one.ending = "failed", "gone"
+            one.state, one.finish_reason = "failed", "gone"
             # What counts is when the request started, and here each request starts when it ends.
             hook.is_gone = True
         elif one.failures > len(SCHEDULE):
-            one.state, one.ending = "failed", "exhausted"
+            one.state, one.finish_reason = "failed", "exhausted"
             if counts:
                 hook.review_since = max(filter(None, [hook.review_since, one.first_attempt_at]))
         else:
             wait = SCHEDULE[one.failures - 1]
             if answer == "busy":
                 wait = max(wait, timedelta(seconds=90))
-            one.state, one.due_at, one.in_line = "pending", self.now + wait, False
+            one.state, one.due_at, one.ready = "pending", self.now + wait, False
         if answer == "busy":
             until = self.now + timedelta(seconds=90)
-            hook.resting_until = max(filter(None, [hook.resting_until, until]))
+            hook.backoff_until = max(filter(None, [hook.backoff_until, until]))
 
 
 def topics_known_of(kind: str) -> set[str]:

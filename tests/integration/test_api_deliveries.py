@@ -39,7 +39,7 @@ def test_the_log_shows_every_attempt_with_request_and_answer(
         200,
     )
     first, second = detail["attempts"]
-    assert (first["number"], first["outcome"], first["status"], second["outcome"]) == (1, "refused", 500, "delivered")
+    assert (first["number"], first["outcome"], first["status"], second["outcome"]) == (1, "failed", 500, "delivered")
     assert first["response"]["body"] == "<b>\\x00\\xff</b>"
     assert "X-Token: ********" in first["request"]["headers"]
     assert f"webhook-id: {row['id']}" in first["request"]["headers"]

@@ -22,7 +22,7 @@ from hookhub.event_types import registry
 from hookhub.http import authentication
 from hookhub.http.authentication import MISTYPED, UNKNOWN
 from hookhub.management.commands.send_event import key_of
-from hookhub.models import ApiKey, Membership, OwnEventType, Scope, digest
+from hookhub.models import ApiKey, CustomEventType, Membership, Scope
 from hookhub.notifications.api_keys import warn_of_expiring_keys
 from tests.api import Caller, faults
 
@@ -57,15 +57,6 @@ def test_a_mistyped_key_is_refused_before_the_database_is_asked(api: Caller) -> 
 
     assert (answer.status_code, message(answer), len(queries)) == (401, MISTYPED, 0)
     assert not Event.objects.exists()
-
-
-def test_a_key_from_before_there_were_checksums_is_accepted(organization: Organization) -> None:
-    secret = "a-key-from-before-with-43-characters-of-it--"[:43]
-    ApiKey.objects.create(
-        organization=organization, scope=Scope.PUBLISH, key_id="0123456789ab", secret_hash=digest(secret)
-    )
-
-    assert Caller(f"hh_0123456789ab_{secret}").post("/v1/events", EVENT).status_code == 202
 
 
 # Expiry ---------------------------------------------------------------------------------------------------------------
@@ -223,12 +214,12 @@ def test_the_database_announces_every_change_of_what_is_kept_in_memory(api: Call
         assert announced() == [f"api_key:{key.key_id}"]
         registry.register(own, organization=organization, now=timezone.now())
         assert announced() == [f"event_types:{organization.pk}"]
-        OwnEventType.objects.all().delete()
+        CustomEventType.objects.all().delete()
         assert announced() == [f"event_types:{organization.pk}"]
         Organization.objects.filter(pk=organization.pk).update(validate_events=True)
         assert announced() == [f"organization:{organization.pk}"]
         with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM hookhub_apikey")
+            cursor.execute("DELETE FROM hookhub_api_key")
         assert announced() == [f"api_key:{key.key_id}"]
 
 
@@ -288,7 +279,7 @@ def test_a_key_revoked_by_another_process_is_forgotten_by_notice(api: Caller, mo
         assert api.post("/v1/events", EVENT).status_code == 202
         connection.ensure_connection()
         with psycopg.connect(connection.connection.info.dsn, autocommit=True) as link:
-            link.execute("UPDATE hookhub_apikey SET revoked_at = now()")
+            link.execute("UPDATE hookhub_api_key SET revoked_at = now()")
 
         deadline = timezone.now() + timedelta(seconds=60)
         while (status := api.post("/v1/events", EVENT).status_code) == 202 and timezone.now() < deadline:

@@ -157,13 +157,13 @@ def test_a_change_whose_entry_cannot_be_written_does_not_happen(
     uid = create(api)
     before = snapshot()
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE deliveries_auditentry ADD CONSTRAINT disk_full CHECK (false) NOT VALID")
+        cursor.execute("ALTER TABLE hookhub_audit_entry ADD CONSTRAINT disk_full CHECK (false) NOT VALID")
 
     try:
         answer = change(api, uid)
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE deliveries_auditentry DROP CONSTRAINT disk_full")
+            cursor.execute("ALTER TABLE hookhub_audit_entry DROP CONSTRAINT disk_full")
 
     assert answer.status_code >= 400
     assert snapshot() == before
@@ -172,8 +172,8 @@ def test_a_change_whose_entry_cannot_be_written_does_not_happen(
 def snapshot() -> list[Any]:
     rows: list[Any] = []
     with connection.cursor() as cursor:
-        for table in ("deliveries_webhook", "deliveries_repository", "deliveries_organization", "hookhub_apikey",
-                      "hookhub_owneventtype", "hookhub_replay", "deliveries_auditentry"):  # fmt: skip
+        for table in ("hookhub_webhook", "hookhub_repository", "hookhub_organization", "hookhub_api_key",
+                      "hookhub_custom_event_type", "hookhub_replay", "hookhub_audit_entry"):  # fmt: skip
             # The time of last use is not configuration.
             cursor.execute(f"SELECT to_jsonb(t) - 'last_used_at' FROM {table} t ORDER BY id")
             rows.append((table, cursor.fetchall()))
@@ -215,8 +215,8 @@ def write(now: datetime, *, action: str = "webhook.updated") -> AuditEntry:
 @pytest.mark.parametrize(
     "statement",
     [
-        pytest.param("UPDATE deliveries_auditentry SET actor_id = 'eve'", id="update"),
-        pytest.param("DELETE FROM deliveries_auditentry", id="delete"),
+        pytest.param("UPDATE hookhub_audit_entry SET actor_id = 'eve'", id="update"),
+        pytest.param("DELETE FROM hookhub_audit_entry", id="delete"),
     ],
 )
 def test_an_entry_can_be_neither_altered_nor_deleted(db: None, now: datetime, statement: str) -> None:
@@ -231,10 +231,10 @@ def test_an_entry_can_be_neither_altered_nor_deleted(db: None, now: datetime, st
 def test_the_audit_log_cannot_be_emptied(db: None, now: datetime) -> None:
     entry = write(now)
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE deliveries_auditentry ENABLE TRIGGER audit_log_is_not_emptied")
+        cursor.execute("ALTER TABLE hookhub_audit_entry ENABLE TRIGGER audit_log_is_not_emptied")
 
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("TRUNCATE deliveries_auditentry")
+        cursor.execute("TRUNCATE hookhub_audit_entry")
 
     assert AuditEntry.objects.get(pk=entry.pk).actor_id == "ada"
 
@@ -255,7 +255,7 @@ def test_not_even_retention_can_delete_what_is_younger_than_a_day(db: None) -> N
     entry = write(datetime.now(UTC))
 
     with pytest.raises(IntegrityError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL hookhub.audit_expired_before = '2999-01-01'; DELETE FROM deliveries_auditentry")
+        cursor.execute("SET LOCAL hookhub.audit_expired_before = '2999-01-01'; DELETE FROM hookhub_audit_entry")
 
     assert AuditEntry.objects.filter(pk=entry.pk).exists()
 

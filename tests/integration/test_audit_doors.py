@@ -26,7 +26,7 @@ from hookhub import replays
 from hookhub.dialects.social_gateway.delivery_ids import number_of
 from hookhub.event_types import registry
 from hookhub.management.commands import up
-from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
+from hookhub.models import ApiKey, CustomEventType, Membership, Replay, Scope
 from hookhub.publishing.redis_stream.consumer import dead_letter_stream
 from tests.api import Caller
 from tests.story import Forge, deliver_due
@@ -48,7 +48,7 @@ class World:
     waiting: Delivery
     attempt: Attempt
     replay: Replay
-    event_type: OwnEventType
+    event_type: CustomEventType
     key: ApiKey
     person: User
     membership: Membership
@@ -363,15 +363,15 @@ IN_ADMIN: dict[tuple[str, str], tuple[str, Deed]] = {
     ("hookhub.ApiKey", "change"): ("api_key.updated", edit(lambda w: w.key, name="renamed")),
     ("hookhub.ApiKey", "roll"): ("api_key.rolled", run("roll", lambda w: w.key)),
     ("hookhub.ApiKey", "revoke"): ("api_key.revoked", run("revoke", lambda w: w.key)),
-    ("hookhub.OwnEventType", "add"): (
+    ("hookhub.CustomEventType", "add"): (
         "event_type.created",
         lambda w, client: client.post(
-            "/admin/hookhub/owneventtype/add/", {"organization": w.organization.pk, "type": "your.type"}
+            "/admin/hookhub/customeventtype/add/", {"organization": w.organization.pk, "type": "your.type"}
         ),
     ),
-    ("hookhub.OwnEventType", "change"): ("event_type.updated", edit(lambda w: w.event_type, description="Mine")),
-    ("hookhub.OwnEventType", "delete"): ("event_type.deleted", delete(lambda w: w.event_type)),
-    ("hookhub.OwnEventType", "delete_selected"): (
+    ("hookhub.CustomEventType", "change"): ("event_type.updated", edit(lambda w: w.event_type, description="Mine")),
+    ("hookhub.CustomEventType", "delete"): ("event_type.deleted", delete(lambda w: w.event_type)),
+    ("hookhub.CustomEventType", "delete_selected"): (
         "event_type.deleted",
         run("delete_selected", lambda w: w.event_type, post="yes"),
     ),

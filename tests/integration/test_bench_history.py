@@ -55,7 +55,7 @@ def test_the_ledger_finds_nothing_wrong_with_it(receiver: Receiver, sender: Send
     assert (Webhook.objects.count(), Event.objects.count()) == (10, 2 + 80 + 10)
     assert invariants.count_all().states == {"delivered": 81, "pending": 41}
     assert Attempt.objects.filter(outcome="delivered").count() == 81
-    assert Attempt.objects.filter(outcome="refused", status=500).count() == 41
+    assert Attempt.objects.filter(outcome="failed", status=500).count() == 41
     crowd = Webhook.objects.filter(name__startswith="crowd-")
     assert {webhook.deliveries.filter(state="delivered").count() for webhook in crowd} == {10}
     assert {webhook.deliveries.filter(state="pending").count() for webhook in crowd} == {5}

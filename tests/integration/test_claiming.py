@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 def finish(claims: list[Claim], *, now: datetime) -> None:
     """Finish claimed deliveries without sending them."""
     Delivery.objects.filter(id__in=[claim.delivery_id for claim in claims]).update(
-        state="delivered", ending="delivered", finished_at=now, lease=None, leased_at=None, leased_until=None
+        state="delivered", finish_reason="delivered", finished_at=now, lease=None, leased_at=None, leased_until=None
     )
 
 
@@ -77,7 +77,7 @@ def test_a_retry_becomes_ready_exactly_when_it_is_due(forge: Forge, now: datetim
     forge.webhook(now=now)
     forge.accept(now=now)
     later = now + timedelta(minutes=1)
-    Delivery.objects.update(line=Delivery.Line.NONE, due_at=later)
+    Delivery.objects.update(readiness=Delivery.Readiness.SCHEDULED, due_at=later)
     assert pipeline.claim(10, now=later) == []
 
     assert claiming.promote_due(now=later + timedelta(microseconds=age)) == count
@@ -89,12 +89,18 @@ def test_the_longest_due_become_ready_first_and_no_more_than_the_limit(forge: Fo
     forge.accept(3, now=now)
     oldest = list(Delivery.objects.order_by("-id").values_list("id", flat=True))
     for age, delivery_id in enumerate(oldest):
-        Delivery.objects.filter(pk=delivery_id).update(line=Delivery.Line.NONE, due_at=now + timedelta(seconds=age))
+        Delivery.objects.filter(pk=delivery_id).update(
+            readiness=Delivery.Readiness.SCHEDULED, due_at=now + timedelta(seconds=age)
+        )
 
     assert claiming.promote_due(2, now=now + timedelta(hours=1)) == 2
 
-    in_line = Delivery.objects.filter(line=Delivery.Line.AGAIN).order_by("due_at").values_list("id", flat=True)
-    assert list(in_line) == oldest[:2]
+    ready = (
+        Delivery.objects.filter(readiness=Delivery.Readiness.READY_RETRY)
+        .order_by("due_at")
+        .values_list("id", flat=True)
+    )
+    assert list(ready) == oldest[:2]
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
@@ -197,7 +203,7 @@ def test_with_far_more_webhooks_than_slots_each_is_served(forge: Forge, now: dat
     create_due(forge, {f"w{n}": 3 for n in range(150)}, now=now)
     if analyzed:
         with connection.cursor() as cursor:
-            cursor.execute("ANALYZE deliveries_delivery, deliveries_webhook")
+            cursor.execute("ANALYZE hookhub_delivery, hookhub_webhook")
     served: Counter[int] = Counter()
     after = 0
 
@@ -223,7 +229,7 @@ def test_webhooks_at_their_limit_cost_the_others_no_slot(forge: Forge, now: date
 
 def test_webhooks_that_back_off_cost_the_others_no_slot(forge: Forge, now: datetime) -> None:
     names = create_due(forge, {**{f"resting{n}": 5 for n in range(20)}, "free": 5}, now=now)
-    Webhook.objects.exclude(events=["free"]).update(resting_until=now + timedelta(microseconds=1))
+    Webhook.objects.exclude(events=["free"]).update(backoff_until=now + timedelta(microseconds=1))
 
     assert [names[claim.destination.webhook_id] for claim in pipeline.claim(3, now=now)] == ["free"] * 3
     assert len(pipeline.claim(200, now=now + timedelta(microseconds=1))) == 102
@@ -233,18 +239,20 @@ def test_first_attempts_and_retries_alternate(forge: Forge, now: datetime) -> No
     forge.webhook(now=now, max_in_flight=6)
     forge.accept(50, now=now)
     retries = list(Delivery.objects.order_by("id").values_list("id", flat=True)[:40])
-    Delivery.objects.filter(id__in=retries).update(line=Delivery.Line.AGAIN, due_at=now - timedelta(hours=1))
+    Delivery.objects.filter(id__in=retries).update(
+        readiness=Delivery.Readiness.READY_RETRY, due_at=now - timedelta(hours=1)
+    )
 
     claims = pipeline.claim(100, now=now)
 
     assert [claim.delivery_id in set(retries) for claim in claims] == [False, True] * 3
 
 
-@pytest.mark.parametrize("line", [Delivery.Line.FIRST, Delivery.Line.AGAIN])
-def test_first_attempts_or_retries_alone_get_the_whole_limit(forge: Forge, now: datetime, line: int) -> None:
+@pytest.mark.parametrize("readiness", [Delivery.Readiness.READY_FIRST, Delivery.Readiness.READY_RETRY])
+def test_first_attempts_or_retries_alone_get_the_whole_limit(forge: Forge, now: datetime, readiness: int) -> None:
     forge.webhook(now=now, max_in_flight=6)
     forge.accept(50, now=now)
-    Delivery.objects.update(line=line)
+    Delivery.objects.update(readiness=readiness)
 
     assert len(pipeline.claim(100, now=now)) == 6
 
@@ -254,7 +262,7 @@ def test_first_attempts_or_retries_alone_get_the_whole_limit(forge: Forge, now: 
 
 def test_slow_webhooks_get_the_slow_slots_and_the_others_all_the_rest(forge: Forge, now: datetime) -> None:
     names = create_due(forge, {"slow1": 9, "slow2": 9, "fast": 9}, now=now)
-    Webhook.objects.filter(events__0__startswith="slow").update(pace=timedelta(seconds=1))
+    Webhook.objects.filter(events__0__startswith="slow").update(latency_ewma=timedelta(seconds=1))
 
     claims = pipeline.claim(Capacity(20, slow_slots=3), now=now)
 
@@ -266,7 +274,7 @@ def test_slow_webhooks_get_the_slow_slots_and_the_others_all_the_rest(forge: For
 
 def test_slow_webhooks_share_the_slow_slots_in_turn(forge: Forge, now: datetime) -> None:
     names = create_due(forge, dict.fromkeys(["a", "b", "c", "d", "e"], 30), now=now)
-    Webhook.objects.update(pace=timedelta(seconds=2), max_in_flight=4)
+    Webhook.objects.update(latency_ewma=timedelta(seconds=2), max_in_flight=4)
     in_flight = pipeline.claim(Capacity(64, slow_slots=6), now=now)
     served: Counter[str] = Counter()
 
@@ -294,7 +302,7 @@ def test_after_a_backoff_for_timeouts_a_webhook_is_probed_with_a_single_request(
     webhook = forge.webhook(now=now, max_in_flight=5)
     forge.accept(9, now=now)
     rested = now + timedelta(seconds=10)
-    Webhook.objects.filter(pk=webhook.pk).update(timeouts_in_a_row=TIMEOUTS_BEFORE_BACKOFF, resting_until=rested)
+    Webhook.objects.filter(pk=webhook.pk).update(timeouts_in_a_row=TIMEOUTS_BEFORE_BACKOFF, backoff_until=rested)
     assert pipeline.claim(100, now=rested - timedelta(microseconds=1)) == []
 
     probe = pipeline.claim(100, now=rested)
@@ -446,7 +454,7 @@ def test_there_is_something_to_do_when_a_delivery_is_due(forge: Forge, sender: S
 def test_there_is_nothing_to_do_for_webhooks_without_capacity(forge: Forge, now: datetime) -> None:
     resting, full = forge.webhook(now=now, path="/resting"), forge.webhook(now=now, max_in_flight=1)
     forge.accept(3, now=now)
-    Webhook.objects.filter(pk=resting.pk).update(resting_until=now + timedelta(seconds=1))
+    Webhook.objects.filter(pk=resting.pk).update(backoff_until=now + timedelta(seconds=1))
     assert is_anything_to_do(now)
 
     [claim] = pipeline.claim(100, now=now)
@@ -467,7 +475,7 @@ def test_without_slow_slots_there_is_nothing_to_do_for_slow_webhooks(forge: Forg
     assert not claiming.is_anything_to_do(
         Capacity(5, slow_slots=0, stalled_webhooks=[slow.pk]), max_in_flight=2, now=now
     )
-    Webhook.objects.filter(pk=slow.pk).update(pace=timedelta(seconds=2))
+    Webhook.objects.filter(pk=slow.pk).update(latency_ewma=timedelta(seconds=2))
     assert not claiming.is_anything_to_do(full, max_in_flight=2, now=now)
     assert is_anything_to_do(now)
 
@@ -487,9 +495,9 @@ def test_the_oldest_due_delivery_may_be_a_first_attempt_or_a_retry(forge: Forge,
     assert stats.oldest_due(now=now) is None
     create_due(forge, {"a": 3, "b": 3, "c": 3}, now=now)
     for place, delivery in enumerate(Delivery.objects.order_by("-webhook_id", "-id")):
-        lines = (Delivery.Line.FIRST, Delivery.Line.AGAIN, Delivery.Line.NONE)
+        lines = (Delivery.Readiness.READY_FIRST, Delivery.Readiness.READY_RETRY, Delivery.Readiness.SCHEDULED)
         due_at = now + timedelta(seconds=(place * 4) % 9)
-        Delivery.objects.filter(pk=delivery.pk).update(line=lines[place % 3], due_at=due_at)
+        Delivery.objects.filter(pk=delivery.pk).update(readiness=lines[place % 3], due_at=due_at)
 
     later = now + timedelta(minutes=1)
     for oldest_due in list(Delivery.objects.order_by("due_at")):

@@ -426,26 +426,6 @@ def test_secrets_are_sealed_with_the_new_key_and_the_old_one_can_go(
         vault.secrets_of(webhook)
 
 
-def test_secrets_that_fernet_sealed_are_sealed_anew_and_bound_to_their_rows(
-    forge: Forge, now: datetime, settings: Settings
-) -> None:
-    first, second = forge.webhook(now=now), forge.webhook(now=now)
-    fernet = Fernet(settings.HOOKHUB_ENCRYPTION_KEYS[0])
-    Webhook.objects.filter(pk=first.pk).update(
-        sealed_secrets=fernet.encrypt(b'[["whsec_of_before", null]]'), sealed_headers=fernet.encrypt(b'{"A": "b"}')
-    )
-
-    assert run("reencrypt_secrets").splitlines()[-1].startswith("Re-encrypted the secrets of 1 webhook.")
-
-    first.refresh_from_db()
-    assert [secret.text for secret in vault.secrets_of(first)] == ["whsec_of_before"]
-    assert vault.headers_of(first) == {"A": "b"}
-    Webhook.objects.filter(pk=second.pk).update(sealed_secrets=first.sealed_secrets)
-    second.refresh_from_db()
-    with pytest.raises(vault.Tampered):
-        vault.secrets_of(second)
-
-
 def test_sealing_anew_goes_on_where_it_was_interrupted(forge: Forge, now: datetime, settings: Settings) -> None:
     for _ in range(3):
         forge.webhook(now=now)

@@ -12,7 +12,7 @@ from tests.story import Forge, deliver_due
 pytestmark = pytest.mark.django_db
 
 LEASED = "lease = gen_random_uuid(), leased_at = now(), leased_until = now()"
-ENDED = "finished_at = now(), ending = 'delivered'"
+ENDED = "finished_at = now(), finish_reason = 'delivered'"
 # Changes to a pending delivery, and the constraint that rejects each.
 DELIVERY = {
     "state unknown": ("state = 'lost'", "delivery_state_known"),
@@ -26,13 +26,13 @@ DELIVERY = {
         "state = 'sending', lease = gen_random_uuid(), leased_at = now()", "delivery_leased_while_sending",
     ),
     "held with a lease": (f"state = 'held', {LEASED}", "delivery_leased_while_sending"),
-    "delivered without a time": ("state = 'delivered', ending = 'delivered'", "delivery_finished_with_ending"),
-    "delivered without an ending": ("state = 'delivered', finished_at = now()", "delivery_finished_with_ending"),
-    "failed without both": ("state = 'failed'", "delivery_finished_with_ending"),
-    "cancelled without both": ("state = 'cancelled'", "delivery_finished_with_ending"),
-    "pending and finished": (ENDED, "delivery_finished_with_ending"),
-    "held and finished": (f"state = 'held', {ENDED}", "delivery_finished_with_ending"),
-    "sending and finished": (f"state = 'sending', {LEASED}, {ENDED}", "delivery_finished_with_ending"),
+    "delivered without a time": ("state = 'delivered', finish_reason = 'delivered'", "delivery_finished_with_reason"),
+    "delivered without an finish_reason": ("state = 'delivered', finished_at = now()", "delivery_finished_with_reason"),
+    "failed without both": ("state = 'failed'", "delivery_finished_with_reason"),
+    "cancelled without both": ("state = 'cancelled'", "delivery_finished_with_reason"),
+    "pending and finished": (ENDED, "delivery_finished_with_reason"),
+    "held and finished": (f"state = 'held', {ENDED}", "delivery_finished_with_reason"),
+    "sending and finished": (f"state = 'sending', {LEASED}, {ENDED}", "delivery_finished_with_reason"),
     "more failures than attempts": ("failures = 1", "delivery_failures_are_attempts"),
     "negative attempts": ("attempts_made = -1", "check"),
     "negative failures": ("failures = -1", "check"),
@@ -54,7 +54,7 @@ def test_no_delivery_gets_into_a_state_that_does_not_exist(
     forge.webhook(now=now)
     forge.accept(now=now)
 
-    refused(f"UPDATE deliveries_delivery SET {written}", constraint)
+    refused(f"UPDATE hookhub_delivery SET {written}", constraint)
 
 
 ALLOWED = [
@@ -70,7 +70,7 @@ def test_every_state_that_does_exist_can_be_written(forge: Forge, now: datetime,
     forge.accept(now=now)
 
     with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE deliveries_delivery SET {written}")
+        cursor.execute(f"UPDATE hookhub_delivery SET {written}")
         assert cursor.rowcount == 1
 
 
@@ -88,7 +88,7 @@ def test_an_event_is_owed_to_a_webhook_once(forge: Forge, now: datetime) -> None
     forge.webhook(now=now)
     forge.accept(now=now)
 
-    refused(copied("deliveries_delivery", id="gen_random_uuid()"), "delivery_once_per_event_and_webhook")
+    refused(copied("hookhub_delivery", id="gen_random_uuid()"), "delivery_once_per_event_and_webhook")
 
     assert Delivery.objects.count() == 1
 
@@ -110,7 +110,7 @@ def test_attempts_are_numbered_from_one_once_each(
     forge.accept(now=now)
     deliver_due(sender, now=now)
 
-    refused(copied("deliveries_attempt", id="gen_random_uuid()", **columns), constraint)
+    refused(copied("hookhub_attempt", id="gen_random_uuid()", **columns), constraint)
 
     assert Attempt.objects.count() == 1
 
@@ -130,7 +130,7 @@ WEBHOOK = {
 def test_no_webhook_is_stored_that_makes_no_sense(forge: Forge, now: datetime, written: str, constraint: str) -> None:
     forge.webhook(now=now)
 
-    refused(f"UPDATE deliveries_webhook SET {written}", constraint)
+    refused(f"UPDATE hookhub_webhook SET {written}", constraint)
 
     assert Webhook.objects.get().active
 
@@ -138,9 +138,9 @@ def test_no_webhook_is_stored_that_makes_no_sense(forge: Forge, now: datetime, w
 def test_a_key_is_used_once_in_an_organization_and_never_without_its_fingerprint(forge: Forge, now: datetime) -> None:
     forge.accept(now=now, idempotency_key="k", fingerprint=b"f")
 
-    refused(copied("deliveries_event", id="gen_random_uuid()"), "event_idempotency_key_unique")
+    refused(copied("hookhub_event", id="gen_random_uuid()"), "event_idempotency_key_unique")
     refused(
-        copied("deliveries_event", id="gen_random_uuid()", idempotency_key="'other'", fingerprint="NULL"),
+        copied("hookhub_event", id="gen_random_uuid()", idempotency_key="'other'", fingerprint="NULL"),
         "event_key_with_fingerprint",
     )
 
@@ -148,5 +148,5 @@ def test_a_key_is_used_once_in_an_organization_and_never_without_its_fingerprint
 
 
 def test_a_slug_is_used_once_and_a_repositorys_name_once_in_its_organization(forge: Forge, now: datetime) -> None:
-    refused(copied("deliveries_organization"), "slug")
-    refused(copied("deliveries_repository"), "repository_name_unique")
+    refused(copied("hookhub_organization"), "slug")
+    refused(copied("hookhub_repository"), "repository_name_unique")

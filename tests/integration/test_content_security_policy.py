@@ -12,7 +12,7 @@ from django.utils import timezone
 from deliveries.models import Delivery, Event, Webhook
 from deliveries.sending.sender import Sender
 from hookhub.admin.base import page_of
-from hookhub.models import ApiKey, Membership, OwnEventType, Replay, Scope
+from hookhub.models import ApiKey, CustomEventType, Membership, Replay, Scope
 from tests.documents import Document
 from tests.pages import breaches
 from tests.receiver import Answer
@@ -37,7 +37,7 @@ def full(forge: Forge, sender: Sender, client: Client) -> Forge:
     webhook = forge.webhook(now=now, name="<b onclick=alert(1)>hook", headers={"X-A": "b"})
     forge.accept(now=now, data={"text": odd})
     deliver_due(sender, now=now)
-    OwnEventType.objects.create(organization=forge.organization, type="a.b", description=odd)
+    CustomEventType.objects.create(organization=forge.organization, type="a.b", description=odd)
     ApiKey.issue(organization=forge.organization, scope=Scope.READ, name="<i>key", now=now)
     Membership.objects.create(user=User.objects.get(), organization=forge.organization)
     Group.objects.create(name="<u>group")

@@ -266,5 +266,5 @@ def test_a_reference_is_never_nullable_for_in_this_version_it_could_not_be(docum
                 yield from nullable_references(inner)
 
     assert list(nullable_references(document.content)) == []
-    ending = document.content["components"]["schemas"]["Delivery"]["properties"]["ending"]
-    assert (ending["nullable"], ending["enum"][-1]) == (True, None)
+    finish_reason = document.content["components"]["schemas"]["Delivery"]["properties"]["finish_reason"]
+    assert (finish_reason["nullable"], finish_reason["enum"][-1]) == (True, None)

@@ -15,7 +15,7 @@ from deliveries.systems import SYSTEMS
 from hookhub.event_types import registry
 from hookhub.event_types.registry import MAX_CUSTOM_TYPES, AlreadyRegistered
 from hookhub.event_types.validation import MAX_STEPS, TOO_MANY_STEPS
-from hookhub.models import OwnEventType, Scope
+from hookhub.models import CustomEventType, Scope
 from hookhub.publishing.redis_stream import ingest
 from hookhub.publishing.redis_stream.entries import Entry, InvalidEntry, ParsedEntry, read
 from hookhub.publishing.redis_stream.ingest import store
@@ -123,15 +123,15 @@ def test_a_type_is_registered_once(api: Caller, organization: Organization) -> N
     first, again = api.post(TYPES, TURNED), api.post(TYPES, {**TURNED, "description": "Again."})
 
     assert (first.status_code, again.status_code) == (201, 409)
-    assert OwnEventType.objects.get().description == "A widget was turned."
+    assert CustomEventType.objects.get().description == "A widget was turned."
 
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_at_once_one_registers_it_and_none_gets_beyond_the_limit(
     organization: Organization, now: datetime
 ) -> None:
-    OwnEventType.objects.bulk_create(
-        OwnEventType(organization=organization, type=f"t{n}") for n in range(MAX_CUSTOM_TYPES - 2)
+    CustomEventType.objects.bulk_create(
+        CustomEventType(organization=organization, type=f"t{n}") for n in range(MAX_CUSTOM_TYPES - 2)
     )
 
     def register(name: str) -> Callable[[], str]:
@@ -151,7 +151,7 @@ def test_of_many_at_once_one_registers_it_and_none_gets_beyond_the_limit(
     ]
     found = together(*[register(name) for name in ("b", "c", "d")])
     assert sorted(found)[:2] == ["InvalidFields", "InvalidFields"]
-    assert OwnEventType.objects.count() == MAX_CUSTOM_TYPES
+    assert CustomEventType.objects.count() == MAX_CUSTOM_TYPES
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -180,7 +180,7 @@ def test_what_cannot_be_registered_is_refused_by_its_field(api: Caller, changes:
 
     assert answer.status_code == 422
     assert list(faults(answer)) == [field]
-    assert not OwnEventType.objects.exists()
+    assert not CustomEventType.objects.exists()
 
 
 def test_a_number_beyond_numbers_is_refused(api: Caller) -> None:
@@ -227,7 +227,7 @@ def test_registering_takes_a_key_that_may_manage_and_touches_nobody_elses(
     assert client.delete(f"{TYPES}/widget.turned").status_code == 401
     assert other.patch(f"{TYPES}/widget.turned", {"description": "Mine."}).status_code == 404
     assert other.delete(f"{TYPES}/widget.turned").status_code == 404
-    assert OwnEventType.objects.get().description == "A widget was turned."
+    assert CustomEventType.objects.get().description == "A widget was turned."
 
 
 def test_a_list_may_hold_types_of_ones_own_in_every_dialect(organization: Organization, now: datetime) -> None:
@@ -375,7 +375,7 @@ def test_what_another_process_has_registered_refuses_nobody_wrongly(strict: Orga
     assert caller.post("/v1/events", event).status_code == 422
 
     # As another process would, which cannot invalidate this one's cache.
-    OwnEventType.objects.update(schema='{"required": ["radians"]}', example=None)
+    CustomEventType.objects.update(schema='{"required": ["radians"]}', example=None)
 
     assert caller.post("/v1/events", event).status_code == 202
 

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 
 from deliveries import pipeline
 from deliveries.maintenance import tasks
-from deliveries.models import Arrival, Delivery, Repository, Webhook
+from deliveries.models import Delivery, OutboxEntry, Repository, Webhook
 from deliveries.pipeline import claiming
 from deliveries.pipeline.capacity import SLOW_FROM, Capacity
 from deliveries.pipeline.fanning_out import EVENTS_PER_PARTITION
@@ -61,7 +61,7 @@ def test_without_capacity_every_delivery_becomes_ready(forge: Forge, now: dateti
 
     assert pipeline.fan_out(now=now)[:3] == (3, 3, [])
     assert states_of(webhook) == {"pending": 3}
-    assert set(Delivery.objects.values_list("line", "due_at", "attempts_made", "lease")) == {(1, now, 0, None)}
+    assert set(Delivery.objects.values_list("readiness", "due_at", "attempts_made", "lease")) == {(1, now, 0, None)}
 
 
 def test_a_new_delivery_does_not_overtake_a_ready_one(forge: Forge, now: datetime) -> None:
@@ -92,12 +92,12 @@ def test_a_webhook_gets_no_more_than_its_limit_of_requests_in_flight(forge: Forg
 @pytest.mark.parametrize(
     ("health", "capacity", "sent"),
     [
-        ({"resting_until": timedelta(seconds=1)}, PLENTY, 0),
-        ({"resting_until": timedelta(0)}, PLENTY, 3),
+        ({"backoff_until": timedelta(seconds=1)}, PLENTY, 0),
+        ({"backoff_until": timedelta(0)}, PLENTY, 3),
         ({"timeouts_in_a_row": TIMEOUTS_BEFORE_BACKOFF}, PLENTY, 1),
-        ({"pace": SLOW_FROM}, Capacity(1000, slow_slots=0), 0),
-        ({"pace": SLOW_FROM}, Capacity(1000, slow_slots=2), 2),
-        ({"pace": SLOW_FROM / 2}, Capacity(1000, slow_slots=0), 3),
+        ({"latency_ewma": SLOW_FROM}, Capacity(1000, slow_slots=0), 0),
+        ({"latency_ewma": SLOW_FROM}, Capacity(1000, slow_slots=2), 2),
+        ({"latency_ewma": SLOW_FROM / 2}, Capacity(1000, slow_slots=0), 3),
     ],
     ids=["rests", "rested", "half open", "slow, no room", "slow, some room", "prompt"],
 )
@@ -105,8 +105,8 @@ def test_the_health_of_a_webhook_limits_what_is_claimed(
     forge: Forge, now: datetime, health: dict[str, object], capacity: Capacity, sent: int
 ) -> None:
     webhook = forge.webhook(now=now)
-    if isinstance(rest := health.get("resting_until"), timedelta):
-        health = {"resting_until": now + rest}
+    if isinstance(rest := health.get("backoff_until"), timedelta):
+        health = {"backoff_until": now + rest}
     Webhook.objects.update(**health)
     publish(forge, 3, now=now)
 
@@ -135,7 +135,7 @@ def test_with_few_slots_each_webhook_gets_one_before_any_gets_two(forge: Forge, 
 
     assert {claim.destination.webhook_id: claim.event_id for claim in done.claims} == dict.fromkeys(hooks, str(ids[0]))
     assert done[:2] == (3, 9)
-    assert Delivery.objects.filter(state="pending", line=1).count() == 6
+    assert Delivery.objects.filter(state="pending", readiness=1).count() == 6
 
 
 def test_a_flood_in_one_repository_does_not_delay_the_others(forge: Forge, now: datetime) -> None:
@@ -197,7 +197,7 @@ def test_an_event_that_matches_no_webhook_is_fanned_out_too(forge: Forge, now: d
     publish(forge, 2, now=now)
 
     assert pipeline.fan_out(capacity=PLENTY, now=now)[:3] == (2, 0, [])
-    assert not Arrival.objects.exists()
+    assert not OutboxEntry.objects.exists()
 
 
 def test_a_delivery_claimed_by_the_fan_out_is_rescued_like_any_other(forge: Forge, now: datetime) -> None:
@@ -288,7 +288,7 @@ def test_concurrent_fan_outs_claim_each_delivery_once_and_stay_within_the_limits
 
     assert len(set(taken)) == len(taken)
     assert Delivery.objects.count() == 60 * len(hooks)
-    assert not Arrival.objects.exists()
+    assert not OutboxEntry.objects.exists()
     for webhook in hooks:
         assert states_of(webhook) == {"sending": 5, "pending": 55}
 
@@ -303,7 +303,7 @@ def test_a_partition_locked_by_another_transaction_is_skipped(forge: Forge, now:
 
     def hold() -> None:
         with transaction.atomic():
-            Arrival.objects.select_for_update().get(source=forge.repository.pk)
+            OutboxEntry.objects.select_for_update().get(partition=forge.repository.pk)
             is_locked.set()
             assert is_done.wait(30)
 
@@ -325,7 +325,7 @@ def test_a_partition_locked_by_another_transaction_is_skipped(forge: Forge, now:
 SLOW_TO_INSERT = """
 CREATE FUNCTION pg_temp.dawdle() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN IF new.event_type = 'slow' THEN PERFORM pg_sleep(30); END IF; RETURN new; END $$;
-CREATE TRIGGER dawdle BEFORE INSERT ON deliveries_delivery FOR EACH ROW EXECUTE FUNCTION pg_temp.dawdle();
+CREATE TRIGGER dawdle BEFORE INSERT ON hookhub_delivery FOR EACH ROW EXECUTE FUNCTION pg_temp.dawdle();
 SET statement_timeout = '300ms'
 """
 
@@ -344,8 +344,8 @@ def test_an_event_whose_fan_out_times_out_does_not_block_the_others(
         done = WorkerLoop(sender, DatabaseClock(), timedelta(seconds=3), timedelta(seconds=3)).run()
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("DROP TRIGGER dawdle ON deliveries_delivery; RESET statement_timeout")
+            cursor.execute("DROP TRIGGER dawdle ON hookhub_delivery; RESET statement_timeout")
 
     assert done.attempts == 3
     assert len(forge.receiver.received) == 3
-    assert Arrival.objects.get().event_id == stuck
+    assert OutboxEntry.objects.get().event_id == stuck

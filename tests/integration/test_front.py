@@ -201,7 +201,7 @@ def test_a_long_body_is_read_for_a_known_key_only(port: int) -> None:
 
 
 def test_a_long_form_is_read_for_a_known_session_only(port: int) -> None:
-    path, body = "/admin/hookhub/owneventtype/add/", b"x" * 100_000
+    path, body = "/admin/hookhub/customeventtype/add/", b"x" * 100_000
 
     assert answer_to(port, post(len(body), path, b"Cookie: sessionid=unknown\r\n"), body)[0] == 401
     assert told(port, post(len(body), path, b"Cookie: sessionid=known\r\n"), body)["body"] == 100_000

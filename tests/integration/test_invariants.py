@@ -109,40 +109,40 @@ def test_no_step_of_the_pipeline_violates_an_invariant(forge: Forge, sender: Sen
 
 
 BY_HAND = [
-    ("deliveries-in-no-state", ["delivery_state_known", "delivery_finished_with_ending"],
-     "UPDATE deliveries_delivery SET state = 'asleep' WHERE state = 'pending' AND id = {some}"),
+    ("deliveries-in-no-state", ["delivery_state_known", "delivery_finished_with_reason"],
+     "UPDATE hookhub_delivery SET state = 'asleep' WHERE state = 'pending' AND id = {some}"),
     ("deliveries-leased-wrongly", ["delivery_leased_while_sending"],
-     "UPDATE deliveries_delivery SET state = 'sending', attempts_made = 1 WHERE id = {some}"),
+     "UPDATE hookhub_delivery SET state = 'sending', attempts_made = 1 WHERE id = {some}"),
     ("deliveries-leased-wrongly", ["delivery_leased_while_sending"],
-     "UPDATE deliveries_delivery SET lease = gen_random_uuid() WHERE id = {some}"),
+     "UPDATE hookhub_delivery SET lease = gen_random_uuid() WHERE id = {some}"),
     ("deliveries-never-due", ["delivery_due_while_pending"],
-     "UPDATE deliveries_delivery SET due_at = NULL WHERE id = {some}"),
-    ("deliveries-finished-wrongly", ["delivery_finished_with_ending"],
-     "UPDATE deliveries_delivery SET finished_at = due_at WHERE id = {some}"),
-    ("deliveries-finished-wrongly", ["delivery_finished_with_ending"],
-     "UPDATE deliveries_delivery SET finished_at = NULL WHERE id = {done}"),
+     "UPDATE hookhub_delivery SET due_at = NULL WHERE id = {some}"),
+    ("deliveries-finished-wrongly", ["delivery_finished_with_reason"],
+     "UPDATE hookhub_delivery SET finished_at = due_at WHERE id = {some}"),
+    ("deliveries-finished-wrongly", ["delivery_finished_with_reason"],
+     "UPDATE hookhub_delivery SET finished_at = NULL WHERE id = {done}"),
     ("deliveries-finished-wrongly", [],
-     "UPDATE deliveries_delivery SET ending = 'gone' WHERE id = {done}"),
-    ("deliveries-finished-wrongly", ["delivery_finished_with_ending"],
-     "UPDATE deliveries_delivery SET state = 'failed', ending = NULL WHERE id = {done}"),
+     "UPDATE hookhub_delivery SET finish_reason = 'gone' WHERE id = {done}"),
+    ("deliveries-finished-wrongly", ["delivery_finished_with_reason"],
+     "UPDATE hookhub_delivery SET state = 'failed', finish_reason = NULL WHERE id = {done}"),
     ("deliveries-failed-too-often", ["delivery_failures_are_attempts"],
-     "UPDATE deliveries_delivery SET failures = 3 WHERE id = {done}"),
+     "UPDATE hookhub_delivery SET failures = 3 WHERE id = {done}"),
     ("deliveries-without-proof", [],
-     "UPDATE deliveries_attempt SET outcome = 'refused' WHERE outcome = 'delivered' AND delivery_id = {done}"),
+     "UPDATE hookhub_attempt SET outcome = 'failed' WHERE outcome = 'delivered' AND delivery_id = {done}"),
     ("deliveries-with-other-attempts", [],
-     "DELETE FROM deliveries_attempt WHERE number = 1 AND delivery_id = {done}"),
+     "DELETE FROM hookhub_attempt WHERE number = 1 AND delivery_id = {done}"),
     ("deliveries-with-other-attempts", [],
-     "UPDATE deliveries_attempt SET number = 3 WHERE number = 1 AND delivery_id = {done}"),
+     "UPDATE hookhub_attempt SET number = 3 WHERE number = 1 AND delivery_id = {done}"),
     ("deliveries-with-other-attempts", [],
-     "UPDATE deliveries_delivery SET attempts_made = 3 WHERE id = {done}"),
+     "UPDATE hookhub_delivery SET attempts_made = 3 WHERE id = {done}"),
     ("deliveries-with-other-attempts", [],
-     "UPDATE deliveries_delivery SET attempts_made = 1 WHERE id = {done}"),
+     "UPDATE hookhub_delivery SET attempts_made = 1 WHERE id = {done}"),
     ("attempts-without-delivery", [],
-     ("INSERT INTO deliveries_attempt (id, delivery_id, webhook_id, number, started_at, url, request_headers, outcome,"
+     ("INSERT INTO hookhub_attempt (id, delivery_id, webhook_id, number, started_at, url, request_headers, outcome,"
      " response_headers, response_body, error) SELECT gen_random_uuid(), gen_random_uuid(), webhook_id, 1, started_at,"
-     " url, '', 'lost', '', '', '' FROM deliveries_attempt WHERE number = 1 AND delivery_id = {done}")),
+     " url, '', 'no_response', '', '', '' FROM hookhub_attempt WHERE number = 1 AND delivery_id = {done}")),
     ("events-without-delivery", [],
-     "DELETE FROM deliveries_delivery WHERE id = {some}"),
+     "DELETE FROM hookhub_delivery WHERE id = {some}"),
 ]  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def test_a_row_altered_by_hand_violates_exactly_its_invariant(
     some = Delivery.objects.filter(state="pending").order_by("id")[0]
     done = Delivery.objects.filter(state="delivered", attempts_made=2).order_by("id")[0]
 
-    execute(*(f"ALTER TABLE deliveries_delivery DROP CONSTRAINT {constraint}" for constraint in constraints))
+    execute(*(f"ALTER TABLE hookhub_delivery DROP CONSTRAINT {constraint}" for constraint in constraints))
     execute(statement.format(some=f"'{some.id}'", done=f"'{done.id}'"))
 
     [broken] = [f for f in invariants.check_all(now=now + timedelta(minutes=3)) if f.verdict != "ok"]
@@ -188,7 +188,7 @@ def test_an_outbox_entry_without_its_event_is_found(forge: Forge, now: datetime)
     pipeline.accept([forge.event(now=now)], now=now)
     Event.objects.all().delete()
 
-    assert verdicts(now=now) == {"arrivals-without-event": ("fault", 1)}
+    assert verdicts(now=now) == {"outbox-without-event": ("fault", 1)}
 
 
 def test_an_event_without_its_organization_is_found(forge: Forge, now: datetime) -> None:

@@ -15,7 +15,7 @@ from pytest_django import Settings
 from deliveries import secret_text
 from deliveries.models import AuditEntry, Organization, Repository, Webhook
 from hookhub import key_text
-from hookhub.models import ApiKey, OwnEventType, Scope
+from hookhub.models import ApiKey, CustomEventType, Scope
 from hookhub.procfile import ROOT
 from hookhub.secret_arguments import misplaced
 from tests.api import Caller, faults
@@ -53,7 +53,7 @@ def test_the_api_refuses_a_key_where_it_asks_for_a_name(
     assert faults(asked[0][0]) == {"name": f"This {RULE}."}
     assert faults(asked[2][0]) == {"name": RULE}
     assert (AuditEntry.objects.count(), Webhook.objects.count(), Repository.objects.count()) == (entries, 1, 1)
-    assert not OwnEventType.objects.exists()
+    assert not CustomEventType.objects.exists()
 
 
 @pytest.mark.django_db

@@ -6,7 +6,7 @@ from io import StringIO
 import psycopg
 import pytest
 from django.core.management import call_command
-from django.db import IntegrityError, connection, connections
+from django.db import connection, connections
 from pytest_django import DjangoDbBlocker
 
 SCRATCH = "scratch"
@@ -38,8 +38,8 @@ def scratch(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterat
 def made_by_us(alias: str) -> set[str]:
     with connections[alias].cursor() as cursor:
         cursor.execute(
-            "SELECT relname FROM pg_class WHERE relname ~ '^(deliveries|hookhub)_' AND relkind IN ('r', 'S')"
-            " UNION SELECT proname FROM pg_proc WHERE proname ~ '^deliveries_'"
+            "SELECT relname FROM pg_class WHERE relname ~ '^hookhub_' AND relkind IN ('r', 'S')"
+            " UNION SELECT proname FROM pg_proc WHERE proname ~ '^hookhub_'"
         )
         return {name for (name,) in cursor.fetchall()}
 
@@ -52,10 +52,10 @@ def test_from_nothing_to_the_last_and_back_to_nothing_and_there_again(scratch: s
     call_command("migrate", database=scratch, verbosity=0)
     there = made_by_us(scratch)
     assert {
-        "deliveries_event",
-        "deliveries_delivery",
-        "deliveries_attempt",
-        "deliveries_uuid7",
+        "hookhub_event",
+        "hookhub_delivery",
+        "hookhub_attempt",
+        "hookhub_uuid7",
         "hookhub_replay",
     } <= there
 
@@ -65,58 +65,3 @@ def test_from_nothing_to_the_last_and_back_to_nothing_and_there_again(scratch: s
     call_command("migrate", database=scratch, verbosity=0)
     assert made_by_us(scratch) == there
     call_command("migrate", database=scratch, verbosity=0, check_unapplied=True)
-
-
-def test_events_that_wait_for_their_fan_out_go_on_waiting_through_the_migrations(scratch: str) -> None:
-    call_command("migrate", "deliveries", "0004_retention", database=scratch, verbosity=0)
-    with connections[scratch].cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO deliveries_event (id, organization_id, repository_id, type, topics, payload, occurred_at,"
-            "                              accepted_at, fanned_out_at)"
-            " SELECT gen_random_uuid(), 7, repository_id, 'push', '{push}', '', '2026-03-04Z', '2026-03-04Z', done_at"
-            " FROM (VALUES (3, NULL), (NULL, NULL), (3, '2026-03-05Z'::timestamptz)) AS of (repository_id, done_at)"
-        )
-        call_command("migrate", "deliveries", "0005_arrivals", database=scratch, verbosity=0)
-        cursor.execute("SELECT source FROM deliveries_arrival ORDER BY source")
-        assert cursor.fetchall() == [(-7,), (3,)]
-
-        call_command("migrate", "deliveries", "0004_retention", database=scratch, verbosity=0)
-        cursor.execute("SELECT count(*) FILTER (WHERE fanned_out_at IS NULL), count(*) FROM deliveries_event")
-        assert cursor.fetchall() == [(2, 3)]
-
-
-def test_names_that_differ_in_case_only_are_kept_through_the_migrations_and_no_more_of_them_are_taken(
-    scratch: str,
-) -> None:
-    call_command("migrate", "deliveries", "0015_one_line_names", database=scratch, verbosity=0)
-    with connections[scratch].cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO deliveries_organization (id, slug, name, default_dialect, created_at)"
-            " SELECT id, slug, '', 'native', '2026-03-04Z' FROM (VALUES (1, 'acme'), (2, 'ACME'), (3, 'Other'))"
-            " AS of (id, slug)"
-        )
-        cursor.execute(
-            "INSERT INTO deliveries_repository (organization_id, name, private, created_at)"
-            " SELECT organization, name, true, '2026-03-04Z' FROM (VALUES (1, 'Widgets'), (1, 'widgets'),"
-            " (1, 'WIDGETS'), (2, 'widgets'), (1, 'gadgets')) AS of (organization, name)"
-        )
-        call_command("migrate", "deliveries", "0016_no_names_that_differ_in_case_only", database=scratch, verbosity=0)
-
-        cursor.execute("SELECT slug, kept_slug FROM deliveries_organization ORDER BY id")
-        assert cursor.fetchall() == [("acme", None), ("ACME", "ACME"), ("Other", None)]
-        cursor.execute("SELECT name, kept_name FROM deliveries_repository ORDER BY id")
-        assert cursor.fetchall() == [
-            ("Widgets", None), ("widgets", "widgets"), ("WIDGETS", "WIDGETS"), ("widgets", None), ("gadgets", None),
-        ]  # fmt: skip
-        # As the previous version writes rows, without the new columns.
-        for name in ("wIDGETS", "GADGETS"):
-            with pytest.raises(IntegrityError):
-                cursor.execute(
-                    "INSERT INTO deliveries_repository (organization_id, name, private, created_at)"
-                    " VALUES (1, %s, true, '2026-03-04Z')",
-                    [name],
-                )
-        cursor.execute("UPDATE deliveries_repository SET private = false WHERE name = 'WIDGETS'")
-        with pytest.raises(IntegrityError):
-            cursor.execute("UPDATE deliveries_repository SET name = 'WiDgEtS' WHERE name = 'WIDGETS'")
-        call_command("migrate", "deliveries", "0015_one_line_names", database=scratch, verbosity=0)

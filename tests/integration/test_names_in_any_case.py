@@ -193,21 +193,6 @@ def test_the_database_itself_refuses_names_that_differ_in_case_only(repository: 
         assert names.violated_field(refused.value) == field
 
 
-def test_rows_that_had_such_names_before_keep_them_until_they_are_renamed(
-    api: Caller, organization: Organization, repository: Repository
-) -> None:
-    Repository.objects.create(organization=organization, name="WIDGETS", kept_name="WIDGETS")
-
-    kept = api.patch("/v1/repositories/WIDGETS", {"private": False})
-    renamed = api.patch("/v1/repositories/WIDGETS", {"name": "gizmos"})
-    back = api.patch("/v1/repositories/gizmos", {"name": "Widgets"})
-
-    assert [answer.status_code for answer in (kept, renamed, back)] == [200, 200, 409]
-    assert faults(back) == {"name": "differs from widgets only in case; choose another"}
-    with pytest.raises(IntegrityError), transaction.atomic():
-        Repository.objects.filter(name="gizmos").update(name="Widgets")
-
-
 @pytest.mark.django_db(transaction=True)
 def test_of_requests_that_create_names_in_another_case_at_once_one_wins(organization: Organization) -> None:
     api, together, statuses = Caller.of(organization), threading.Barrier(4), []

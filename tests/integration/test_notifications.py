@@ -52,7 +52,7 @@ def test_the_owners_hear_once_that_a_webhook_was_disabled(forge: Forge, now: dat
     assert webhook.url in letter.body
     assert "whsec" not in letter.body
     webhook.refresh_from_db()
-    assert webhook.owner_told_at == now
+    assert webhook.owner_notified_at == now
 
 
 def test_who_disables_a_webhook_oneself_gets_no_letter(forge: Forge, now: datetime) -> None:
@@ -93,7 +93,7 @@ def test_a_letter_that_cannot_be_sent_is_tried_again(
         for second in range(3):
             assert notify_owners(now=now + timedelta(seconds=second)) == 0
     webhook.refresh_from_db()
-    assert webhook.owner_told_at is None
+    assert webhook.owner_notified_at is None
 
     assert notify_owners(now=now + timedelta(minutes=1)) == 1
     assert len(mail.outbox) == 1

@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.plain_text import is_one_line, on_one_line
-from hookhub.models import ApiKey, Membership, OwnEventType, Scope
+from hookhub.models import ApiKey, CustomEventType, Membership, Scope
 from hookhub.notifications import webhooks
 from tests.api import Caller, faults
 from tests.story import Forge
@@ -61,7 +61,7 @@ def test_every_other_name_and_description_is_refused_too(forge: Forge, operator:
     assert Organization.objects.count() == 1
     assert Repository.objects.count() == 1
     assert ApiKey.objects.count() == keys
-    assert not OwnEventType.objects.exists()
+    assert not CustomEventType.objects.exists()
 
 
 @pytest.mark.django_db

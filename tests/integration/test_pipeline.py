@@ -43,7 +43,7 @@ def test_an_event_is_delivered_signed_and_recorded(forge: Forge, sender: Sender,
     attempt = Attempt.objects.get()
     assert request.headers["webhook-id"] == str(delivery.id)
     assert request.body == b'{"type":"push","timestamp":"2026-03-04T12:00:00.000Z","data":{"ref": "refs/heads/main"}}'
-    assert (delivery.state, delivery.ending, delivery.attempts_made, delivery.failures) == (
+    assert (delivery.state, delivery.finish_reason, delivery.attempts_made, delivery.failures) == (
         "delivered",
         "delivered",
         1,
@@ -84,8 +84,8 @@ def test_the_whole_schedule_is_travelled_and_then_the_webhook_is_disabled(
     deliver_due(sender, now=moment)
 
     delivery = the_delivery()
-    assert (delivery.state, delivery.ending, delivery.attempts_made) == ("failed", "exhausted", 6)
-    assert outcomes_of(delivery) == ["refused"] * 6
+    assert (delivery.state, delivery.finish_reason, delivery.attempts_made) == ("failed", "exhausted", 6)
+    assert outcomes_of(delivery) == ["failed"] * 6
     webhook.refresh_from_db()
     assert (webhook.disabled_at, webhook.disabled_reason, webhook.failure_count) == (moment, "failing", 6)
     assert Event.objects.get(type="webhook.disabled").accepted_at == moment
@@ -104,7 +104,7 @@ def test_gone_disables_at_once_and_holds_what_waits(forge: Forge, sender: Sender
     webhook.refresh_from_db()
     assert (webhook.disabled_at, webhook.disabled_reason) == (now, "gone")
     assert states() == {"failed": 1, "held": 2}
-    assert Delivery.objects.get(state="failed").ending == "gone"
+    assert Delivery.objects.get(state="failed").finish_reason == "gone"
     assert len(forge.receiver.received) == 1
 
 
@@ -132,7 +132,7 @@ def test_a_receiver_that_asks_for_peace_gets_it_for_all_its_deliveries_and_nobod
 
     deliver_due(sender, now=now)
     asking.refresh_from_db()
-    assert asking.resting_until == now + timedelta(minutes=10)
+    assert asking.backoff_until == now + timedelta(minutes=10)
     [refused] = Delivery.objects.filter(webhook=asking, attempts_made=1)
     assert refused.due_at == now + timedelta(minutes=10)
 
@@ -198,7 +198,7 @@ def test_a_strict_count_disables_after_so_many_failures_in_a_row(
         assert [one.disabled_at for one in Webhook.objects.order_by("id")] == [None, None]
         forge.accept(now=now + timedelta(minutes=minute))
         Delivery.objects.filter(attempts_made__gt=0).update(
-            state="cancelled", ending="cancelled", finished_at=now, due_at=None
+            state="cancelled", finish_reason="cancelled", finished_at=now, due_at=None
         )
         deliver_due(sender, now=now + timedelta(minutes=minute))
 
@@ -252,7 +252,7 @@ def test_a_receiver_that_keeps_timing_out_is_left_alone_for_a_while_as_a_whole(
     deliver_due(sender, now=now)
 
     slow.refresh_from_db()
-    assert (slow.timeouts_in_a_row, slow.resting_until) == (10, now + timedelta(seconds=10))
+    assert (slow.timeouts_in_a_row, slow.backoff_until) == (10, now + timedelta(seconds=10))
     assert slow.disabled_at is None
     resting = now + timedelta(seconds=9)
     forge.accept(now=resting)
@@ -275,7 +275,7 @@ def test_a_webhooks_own_schedule_replaces_the_deployments(forge: Forge, sender: 
         deliver_due(sender, now=moment)
 
     assert waits == [0, pytest.approx(7.35, abs=0.36), pytest.approx(12.1, abs=0.61)]
-    assert (delivery.ending, delivery.attempts_made) == ("exhausted", 3)
+    assert (delivery.finish_reason, delivery.attempts_made) == ("exhausted", 3)
 
 
 def test_without_retries_one_attempt_is_all_and_failing_does_not_disable(
@@ -307,7 +307,7 @@ def test_coregits_format_keeps_coregits_promises(forge: Forge, sender: Sender, n
     assert result.request.timeout == timedelta(seconds=10)
     assert webhook.auto_disable is False
     delivery = the_delivery()
-    assert (delivery.state, delivery.ending, delivery.attempts_made) == ("failed", "exhausted", 1)
+    assert (delivery.state, delivery.finish_reason, delivery.attempts_made) == ("failed", "exhausted", 1)
     webhook.refresh_from_db()
     assert webhook.disabled_at is None
     [request] = forge.receiver.received
@@ -324,7 +324,7 @@ def test_a_webhooks_own_deadline_holds(forge: Forge, sender: Sender, now: dateti
     deliver_due(sender, now=now)
 
     attempt = Attempt.objects.get()
-    assert (attempt.outcome, attempt.status) == ("lost", None)
+    assert (attempt.outcome, attempt.status) == ("no_response", None)
     assert timedelta(milliseconds=200) <= attempt.duration < timedelta(seconds=3)
     assert Webhook.objects.get().last_delivery_status == "timeout"
 
@@ -345,7 +345,7 @@ def test_what_a_disabled_webhook_is_owed_is_held_and_new_events_are_not_owed(
     assert states() == {"held": 2}
     assert forge.receiver.received == []
     webhook.refresh_from_db()
-    assert (webhook.disabled_reason, webhook.owner_told_at) == ("by_owner", now)
+    assert (webhook.disabled_reason, webhook.owner_notified_at) == ("by_owner", now)
 
 
 @pytest.mark.parametrize(
@@ -455,7 +455,7 @@ def test_a_failure_from_before_it_was_enabled_again_does_not_disable_a_webhook(
     pipeline.settle(results, now=later)
 
     assert pipeline.review(now=later) == []
-    assert Delivery.objects.get().ending == "gone"
+    assert Delivery.objects.get().finish_reason == "gone"
 
 
 # The second variant forces a plan that PostgreSQL sometimes chooses, depending on its statistics: part of a statement
@@ -546,7 +546,7 @@ def test_a_redelivery_keeps_the_id_numbers_its_attempts_on_and_starts_the_schedu
     delivery = the_delivery()
     assert (delivery.state, delivery.attempts_made, delivery.failures, delivery.redeliveries) == ("failed", 3, 2, 1)
     assert delivery.first_attempt_at == later
-    assert outcomes_of(delivery) == ["delivered", "refused", "refused"]
+    assert outcomes_of(delivery) == ["delivered", "failed", "failed"]
     assert {request.headers["webhook-id"] for request in forge.receiver.received} == {str(delivery.id)}
 
 
@@ -567,8 +567,12 @@ def test_cancelling_stops_what_waits_and_nothing_else(forge: Forge, sender: Send
     forge.accept(4, now=now)
     waiting, held, sending, done = Delivery.objects.order_by("id")
     Delivery.objects.filter(pk=held.pk).update(state="held", due_at=None)
-    Delivery.objects.filter(pk=done.pk).update(state="delivered", ending="delivered", finished_at=now, due_at=None)
-    Delivery.objects.filter(pk=waiting.pk).update(line=Delivery.Line.NONE, due_at=now + timedelta(hours=1))
+    Delivery.objects.filter(pk=done.pk).update(
+        state="delivered", finish_reason="delivered", finished_at=now, due_at=None
+    )
+    Delivery.objects.filter(pk=waiting.pk).update(
+        readiness=Delivery.Readiness.SCHEDULED, due_at=now + timedelta(hours=1)
+    )
     claim_due(10, now=now)
 
     assert redelivery.cancel([waiting.pk, held.pk, sending.pk, done.pk], now=now) == 2
@@ -629,7 +633,7 @@ def test_a_format_that_fails_costs_its_own_delivery_an_attempt_and_no_neighbour_
     deliver_due(sender, now=now)
 
     assert states() == {"pending": 2, "delivered": 2}
-    attempts = Attempt.objects.filter(outcome="lost")
+    attempts = Attempt.objects.filter(outcome="no_response")
     assert len(attempts) == 2
     for attempt in attempts:
         assert attempt.error.startswith("The request could not be built: ")
@@ -650,7 +654,7 @@ def test_a_format_that_only_another_version_knows_costs_its_own_delivery_an_atte
 
     assert states() == {"pending": 2, "delivered": 2}
     assert {request.path for request in forge.receiver.received} == {"/b"}
-    for attempt in Attempt.objects.filter(outcome="lost"):
+    for attempt in Attempt.objects.filter(outcome="no_response"):
         assert attempt.error == (
             "The request could not be built: this worker's version of HookHub does not know the wire format "
             "'of-tomorrow'; upgrade all workers, or change the webhook's format"
@@ -690,7 +694,7 @@ def test_secrets_whose_key_is_missing_cost_an_attempt_and_the_owner_reads_why(
     deliver_due(sender, now=now)
 
     assert [request.path for request in forge.receiver.received] == ["/b"]
-    assert "HOOKHUB_ENCRYPTION_KEYS" in Attempt.objects.get(outcome="lost").error
+    assert "HOOKHUB_ENCRYPTION_KEYS" in Attempt.objects.get(outcome="no_response").error
 
     # With the old key restored, the next attempt succeeds.
     settings.HOOKHUB_ENCRYPTION_KEYS = (new, *old)
@@ -734,5 +738,5 @@ def test_each_attempt_is_told_in_one_line_of_json(
     assert line.pop("duration")
     assert line == {
         "delivery": str(the_delivery().id), "webhook": Webhook.objects.get().pk, "attempt": 1, "outcome": "delivered",
-        "status": 200, "state": "delivered", "ending": "delivered", "was_ours": True,
+        "status": 200, "state": "delivered", "finish_reason": "delivered", "was_ours": True,
     }  # fmt: skip

@@ -94,16 +94,16 @@ def test_no_statement_of_the_pipeline_reads_a_whole_table(
 def test_the_unfinished_deliveries_of_a_webhook_are_found_without_reading_its_log(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
     forge.accept(2000, now=now)
-    Delivery.objects.update(state="delivered", ending="delivered", due_at=None, finished_at=now)
+    Delivery.objects.update(state="delivered", finish_reason="delivered", due_at=None, finished_at=now)
     asked: list[tuple[str, tuple[object, ...]]] = []
 
     def note(execute: Callable[..., object], statement: str, parameters: tuple[object, ...], *others: object) -> object:
-        if statement.startswith("SELECT") and "deliveries_delivery" in statement:
+        if statement.startswith("SELECT") and "hookhub_delivery" in statement:
             asked.append((statement, parameters))
         return execute(statement, parameters, *others)
 
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE deliveries_delivery")
+        cursor.execute("ANALYZE hookhub_delivery")
     with connection.execute_wrapper(note):
         lifecycle.disable(webhook.pk, now=now)
         lifecycle.enable(webhook.pk, release_held=True, now=now)

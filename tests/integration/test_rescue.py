@@ -58,7 +58,7 @@ def test_a_lost_attempt_is_recorded_uses_no_step_and_is_repeated_at_once(
     delivery = the_delivery()
     assert (delivery.state, delivery.due_at, delivery.failures, delivery.attempts_made) == ("pending", late, 1, 2)
     assert (delivery.lease_losses, delivery.lease, delivery.leased_until) == (1, None, None)
-    assert outcomes_of(delivery) == ["refused", "unknown"]
+    assert outcomes_of(delivery) == ["failed", "unknown"]
     unknown = Attempt.objects.get(outcome="unknown")
     assert (unknown.started_at, unknown.duration, unknown.status, unknown.url) == (retried, None, None, webhook.url)
     assert unknown.id.version == 7
@@ -69,8 +69,8 @@ def test_a_lost_attempt_is_recorded_uses_no_step_and_is_repeated_at_once(
     assert the_delivery().failures == 2
     assert the_delivery().lease_losses == 0
     deliver_due(sender, now=late + timedelta(minutes=2))
-    assert (the_delivery().ending, outcomes_of(the_delivery())) == (
-        "exhausted", ["refused", "unknown", "refused", "refused"],
+    assert (the_delivery().finish_reason, outcomes_of(the_delivery())) == (
+        "exhausted", ["failed", "unknown", "failed", "failed"],
     )  # fmt: skip
 
 
@@ -99,9 +99,9 @@ def test_a_delivery_that_takes_down_five_workers_in_a_row_fails_as_poison(forge:
         assert the_delivery().lease_losses == loss
 
     delivery = the_delivery()
-    assert (delivery.state, delivery.ending, delivery.finished_at, delivery.due_at) == (
+    assert (delivery.state, delivery.finish_reason, delivery.finished_at, delivery.due_at) == (
         "failed",
-        "poisonous",
+        "poison",
         moment,
         None,
     )
@@ -133,9 +133,9 @@ def test_a_poison_message_is_soon_claimed_alone(forge: Forge, sender: Sender, no
         else:
             pipeline.settle(pretend(claims, Response(200, "", (), b""), now=moment), now=moment)
 
-    ended = dict(Delivery.objects.values_list("ending").annotate(count=Count("id")))
-    assert ended["poisonous"] <= 3
-    assert Delivery.objects.get(pk=poison).ending == "poisonous"
+    ended = dict(Delivery.objects.values_list("finish_reason").annotate(count=Count("id")))
+    assert ended["poison"] <= 3
+    assert Delivery.objects.get(pk=poison).finish_reason == "poison"
 
 
 def test_only_losses_in_a_row_count(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -206,7 +206,12 @@ def test_the_claims_of_a_dead_child_are_rescued_before_their_leases_expire(forge
     assert rescue.rescue_dead_processes(now=now) == 1
 
     taken = Delivery.objects.exclude(pk=ours.delivery_id).get()
-    assert (taken.state, taken.line, taken.due_at, taken.lease_losses) == ("pending", Delivery.Line.AGAIN, now, 1)
+    assert (taken.state, taken.readiness, taken.due_at, taken.lease_losses) == (
+        "pending",
+        Delivery.Readiness.READY_RETRY,
+        now,
+        1,
+    )
     assert outcomes_of(taken) == ["unknown"]
     assert Delivery.objects.get(pk=ours.delivery_id).state == "sending"
     assert rescue.rescue_dead_processes(now=now) == 0
@@ -227,7 +232,7 @@ def test_the_claims_of_another_worker_are_left_to_it(
 
 
 def test_ids_made_by_the_database_are_of_version_7_and_of_the_time_given(now: datetime, forge: Forge) -> None:
-    made = [sql.run("SELECT deliveries_uuid7(%(now)s)", {"now": now})[0][0] for _ in range(50)]
+    made = [sql.run("SELECT hookhub_uuid7(%(now)s)", {"now": now})[0][0] for _ in range(50)]
 
     assert {(one.version, one.variant) for one in made} == {(7, "specified in RFC 4122")}
     assert {one.int >> 80 for one in made} == {int(now.timestamp() * 1000)}

@@ -19,7 +19,7 @@ from deliveries.maintenance.retention import (
     Retention,
     next_batch_size,
 )
-from deliveries.models import Arrival, Attempt, Delivery, Event, Webhook
+from deliveries.models import Attempt, Delivery, Event, OutboxEntry, Webhook
 from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
@@ -135,7 +135,7 @@ def test_an_event_stays_as_long_as_any_of_its_deliveries(
     assert (forgotten.deliveries, forgotten.events) == (4, 0)
     assert Event.objects.count() == 2
     assert list(Delivery.objects.values_list("state", flat=True)) == [state] * 2
-    assert list(Attempt.objects.values_list("outcome", flat=True)) == ["refused"] * 2
+    assert list(Attempt.objects.values_list("outcome", flat=True)) == ["failed"] * 2
     assert faults(now=now) == set()
 
 
@@ -162,7 +162,7 @@ def test_an_event_that_nobody_was_owed_goes_and_one_not_fanned_out_stays(forge: 
 
     assert prune_old(now=now + 2 * MONTH).events == 1
 
-    assert Event.objects.get().arrival == Arrival.objects.get().pk
+    assert Event.objects.get().outbox_key == OutboxEntry.objects.get().pk
 
 
 def test_an_own_retention_may_be_given_even_none_at_all(forge: Forge, sender: Sender, now: datetime) -> None:
@@ -200,7 +200,7 @@ def test_what_a_deleted_webhook_is_still_owed_is_cancelled(forge: Forge, now: da
     forge.accept(now=now)
     lifecycle.delete(webhook.pk, now=now)
     # As left by a worker that had them in flight at that moment.
-    Delivery.objects.filter(webhook=webhook).update(state="held", ending=None, finished_at=None)
+    Delivery.objects.filter(webhook=webhook).update(state="held", finish_reason=None, finished_at=None)
 
     assert tasks.cancel_deliveries_of_deleted(now=now + DAY) == 3
 
@@ -218,11 +218,11 @@ def test_many_deleted_webhooks_are_gone_through_some_at_a_time_and_again(
     forge.accept(now=now)
     for webhook in deleted:
         lifecycle.delete(webhook.pk, now=now)
-    Delivery.objects.update(state="held", ending=None, finished_at=None)
+    Delivery.objects.update(state="held", finish_reason=None, finished_at=None)
     around = tasks.CancelSweep()
 
     assert [around.tick(now=now) for _ in range(4)] == [2, 2, 1, 0]
-    Delivery.objects.filter(webhook=deleted[4]).update(state="held", ending=None, finished_at=None)
+    Delivery.objects.filter(webhook=deleted[4]).update(state="held", finish_reason=None, finished_at=None)
     assert [around.tick(now=now) for _ in range(2)] == [0, 1]
 
 
@@ -277,7 +277,7 @@ def test_a_tick_over_many_old_deliveries_that_are_held_reads_a_bounded_number_of
     ]  # fmt: skip
     Delivery.objects.bulk_create(held)
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE deliveries_delivery")
+        cursor.execute("ANALYZE hookhub_delivery")
     ticking, before = Retention(), table_rows_read()
 
     for ticks in (1, 2, 3):
@@ -294,7 +294,7 @@ def table_rows_read() -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables "
-            "WHERE relname = 'deliveries_delivery'"
+            "WHERE relname = 'hookhub_delivery'"
         )
         read: int = cursor.fetchone()[0]
     return read

@@ -133,7 +133,7 @@ def test_the_log_masks_it_whether_delivered_refused_lost_or_unknown(
 
     assert [request.path for request in forge.receiver.received] == [PATH] * 3
     attempts = Attempt.objects.order_by("number")
-    assert [attempt.outcome for attempt in attempts] == ["refused", "lost", "unknown", "delivered"]
+    assert [attempt.outcome for attempt in attempts] == ["failed", "no_response", "unknown", "delivered"]
     assert {attempt.url for attempt in attempts} == {forge.receiver.url(f"/{MASK}")}
     delivery = caller.get("/v1/deliveries").json()["results"][0]["id"]
     shown = caller.get(f"/v1/deliveries/{delivery}")
@@ -256,7 +256,7 @@ def test_an_operator_who_rotates_secrets_leaves_those_alone_that_have_none(forge
 def row_of(webhook: Webhook) -> str:
     """Return everything that the table holds about a webhook, as a dump would show it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT w::text FROM deliveries_webhook w WHERE id = %s", [webhook.pk])
+        cursor.execute("SELECT w::text FROM hookhub_webhook w WHERE id = %s", [webhook.pk])
         return str(cursor.fetchone()[0])
 
 

@@ -32,7 +32,7 @@ def lease(settings: Settings) -> None:
 # A worker that is late -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "outcome"), [(200, "delivered"), (500, "refused"), (410, "gone")])
+@pytest.mark.parametrize(("status", "outcome"), [(200, "delivered"), (500, "failed"), (410, "gone")])
 def test_a_result_after_a_lost_lease_changes_only_the_attempt_log(
     forge: Forge, sender: Sender, now: datetime, status: int, outcome: str
 ) -> None:
@@ -88,7 +88,7 @@ def test_two_results_of_one_delivery_in_a_batch_are_distinguished_by_their_lease
     pipeline.review(now=again)
 
     delivery = the_delivery()
-    assert (delivery.state, delivery.ending, delivery.last_status) == ("delivered", "delivered", 200)
+    assert (delivery.state, delivery.finish_reason, delivery.last_status) == ("delivered", "delivered", 200)
     assert outcomes_of(delivery) == ["gone", "delivered"]
     webhook.refresh_from_db()
     assert (webhook.disabled_at, webhook.failure_count, webhook.last_success_at) == (None, 0, again)
@@ -160,14 +160,14 @@ def asking(seconds: int) -> Response:
 
 # Outcomes, each settled in its own batch a second apart, and the webhook's row afterwards.
 BATCHES = {
-    "timeouts add up": ([SLOW] * 9, {"timeouts_in_a_row": 9, "resting_until": None}),
-    "ten timeouts in a row": ([SLOW] * 10, {"timeouts_in_a_row": 10, "resting_until": 19}),
-    "an eleventh that began with the others": ([SLOW] * 11, {"timeouts_in_a_row": 11, "resting_until": 20}),
-    "a refusal in between": ([SLOW] * 9 + [REFUSED] + [SLOW] * 9, {"timeouts_in_a_row": 9, "resting_until": None}),
+    "timeouts add up": ([SLOW] * 9, {"timeouts_in_a_row": 9, "backoff_until": None}),
+    "ten timeouts in a row": ([SLOW] * 10, {"timeouts_in_a_row": 10, "backoff_until": 19}),
+    "an eleventh that began with the others": ([SLOW] * 11, {"timeouts_in_a_row": 11, "backoff_until": 20}),
+    "a refusal in between": ([SLOW] * 9 + [REFUSED] + [SLOW] * 9, {"timeouts_in_a_row": 9, "backoff_until": None}),
     "a refusal at the end": ([SLOW] * 9 + [REFUSED], {"timeouts_in_a_row": 0, "failure_count": 10}),
-    "a longer rest stays": ([asking(600), asking(5)], {"resting_until": 600}),
-    "a longer rest replaces": ([asking(5), asking(600)], {"resting_until": 601}),
-    "a failure takes no rest away": ([asking(600), REFUSED], {"resting_until": 600, "failure_count": 2}),
+    "a longer rest stays": ([asking(600), asking(5)], {"backoff_until": 600}),
+    "a longer rest replaces": ([asking(5), asking(600)], {"backoff_until": 601}),
+    "a failure takes no rest away": ([asking(600), REFUSED], {"backoff_until": 600, "failure_count": 2}),
 }
 
 
@@ -185,14 +185,14 @@ def test_health_accumulates_from_batch_to_batch(
 
     webhook.refresh_from_db()
     found: dict[str, object] = {name: getattr(webhook, name) for name in expected}
-    if found.get("resting_until"):
-        found["resting_until"] = (webhook.resting_until - now).total_seconds()
+    if found.get("backoff_until"):
+        found["backoff_until"] = (webhook.backoff_until - now).total_seconds()
     assert found == expected
 
 
 # Outcomes of a healthy webhook in one batch, in this order, and the webhook's row afterwards.
 WITH_A_SUCCESS_BEHIND = {
-    "a request to wait": ([asking(600), OK], {"resting_until": 600, "failure_count": 0}),
+    "a request to wait": ([asking(600), OK], {"backoff_until": 600, "failure_count": 0}),
     "an address that is gone": ([Response(410, "", (), b""), OK], {"gone_at": 0, "failure_count": 0}),
 }
 

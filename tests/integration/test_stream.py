@@ -141,8 +141,8 @@ def test_a_batch_is_stored_in_order_by_one_statement(
     with counted_statements() as seen:
         assert workers.take() == FIRST_BATCH
 
-    assert sum("INSERT INTO deliveries_event" in statement for statement in seen) == 1
-    assert sum('FROM "deliveries_repository"' in statement for statement in seen) == 1
+    assert sum("INSERT INTO hookhub_event" in statement for statement in seen) == 1
+    assert sum('FROM "hookhub_repository"' in statement for statement in seen) == 1
     assert stored() == list(range(FIRST_BATCH))
     assert counts(valkey, stream) == (0, 0, 0)
 
@@ -188,7 +188,7 @@ def test_more_than_a_request_may_hold_is_stored_in_portions(
     with counted_statements() as seen:
         workers.take()
 
-    assert sum("INSERT INTO deliveries_event" in statement for statement in seen) == 3
+    assert sum("INSERT INTO hookhub_event" in statement for statement in seen) == 3
     assert [number for number, _ in stored()] == list(range(5))
 
 

@@ -364,7 +364,7 @@ def test_a_webhook_can_be_created_disabled_and_then_no_email_is_due(forge: Forge
     forge.accept(now=now)
 
     asleep.refresh_from_db()
-    assert (asleep.active, asleep.disabled_at, asleep.disabled_reason, asleep.owner_told_at) == (
+    assert (asleep.active, asleep.disabled_at, asleep.disabled_reason, asleep.owner_notified_at) == (
         False, now, "by_owner", now,
     )  # fmt: skip
     assert not Delivery.objects.exists()

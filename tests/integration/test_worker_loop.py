@@ -168,7 +168,7 @@ def test_a_receiver_that_hangs_delays_no_other(forge: Forge, few_slots: Sender, 
         are_settled.set()
         draining.join()
     assert set(Delivery.objects.filter(webhook=slow).values_list("state", flat=True)) == {"pending"}
-    assert Attempt.objects.filter(webhook=slow, outcome="lost").count() == 2
+    assert Attempt.objects.filter(webhook=slow, outcome="no_response").count() == 2
 
 
 def test_deliveries_that_become_due_are_sent_while_others_are_in_flight(

@@ -110,12 +110,12 @@ def test_readyz_counts_the_workers_and_stays_200_with_a_warning_when_there_is_no
 @pytest.mark.django_db(transaction=True)
 def test_readyz_stays_200_where_the_workers_cannot_be_counted(transactional_db: None) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE deliveries_worker RENAME TO deliveries_worker_away")
+        cursor.execute("ALTER TABLE hookhub_worker RENAME TO hookhub_worker_away")
     try:
         found = readyz()
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("ALTER TABLE deliveries_worker_away RENAME TO deliveries_worker")
+            cursor.execute("ALTER TABLE hookhub_worker_away RENAME TO hookhub_worker")
 
     assert found == (200, {"status": "ok", "workers": None})
 

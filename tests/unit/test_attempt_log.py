@@ -10,11 +10,12 @@ import pytest
 from deliveries.pipeline.attempt_log import PIPE_ATOMIC, chunk, line_of
 
 ROW: dict[str, Any] = {
-    "deliveries": UUID(int=1), "webhooks": 7, "numbers": 2, "outcomes": "lost", "durations": timedelta(seconds=3),
-    "states": "pending", "statuses": None, "errors": "", "endings": None, "due": None,
+    "deliveries": UUID(int=1), "webhooks": 7, "numbers": 2, "outcomes": "no_response",
+    "durations": timedelta(seconds=3), "states": "pending", "statuses": None, "errors": "", "finish_reasons": None,
+    "due": None,
 }  # fmt: skip
 COMMON = {
-    "delivery": "00000000-0000-0000-0000-000000000001", "webhook": 7, "attempt": 2, "outcome": "lost",
+    "delivery": "00000000-0000-0000-0000-000000000001", "webhook": 7, "attempt": 2, "outcome": "no_response",
     "duration": "0:00:03", "state": "pending",
 }  # fmt: skip
 
@@ -33,8 +34,8 @@ def test_a_missing_value_is_left_out() -> None:
     assert json.loads(line_of({**ROW, "due": due}, was_ours=False)) == {
         **COMMON, "was_ours": False, "due_at": "2026-03-04 12:00:00+00:00",
     }  # fmt: skip
-    assert json.loads(line_of({**ROW, "statuses": 500, "endings": "exhausted"}, was_ours=None)) == {
-        **COMMON, "was_settled_before": True, "status": 500, "ending": "exhausted",
+    assert json.loads(line_of({**ROW, "statuses": 500, "finish_reasons": "exhausted"}, was_ours=None)) == {
+        **COMMON, "was_settled_before": True, "status": 500, "finish_reason": "exhausted",
     }  # fmt: skip
 
 

@@ -137,11 +137,15 @@ def test_the_schedule_is_the_webhooks_or_the_formats_or_the_deployments(
 
 ROWS = {
     "delivered": (a_reply(204), {}, ("delivered", "delivered", None, 0, "delivered", 204)),
-    "refused": (a_reply(500), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "refused", 500)),
-    "refused for the last time": (a_reply(500), {"failures": 1}, ("failed", "exhausted", None, 2, "refused", 500)),
-    "refused for good": (a_reply(403), {"format": "slack"}, ("failed", "exhausted", None, 1, "refused", 403)),
+    "refused": (a_reply(500), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "failed", 500)),
+    "refused for the last time": (a_reply(500), {"failures": 1}, ("failed", "exhausted", None, 2, "failed", 500)),
+    "refused for good": (a_reply(403), {"format": "slack"}, ("failed", "exhausted", None, 1, "failed", 403)),
     "gone": (a_reply(410), {}, ("failed", "gone", None, 1, "gone", 410)),
-    "lost": (NoResponse("timeout", "Too slow."), {}, ("pending", None, NOW + timedelta(minutes=1), 1, "lost", None)),
+    "lost": (
+        NoResponse("timeout", "Too slow."),
+        {},
+        ("pending", None, NOW + timedelta(minutes=1), 1, "no_response", None),
+    ),
     "delivered after failures": (a_reply(200), {"failures": 1}, ("delivered", "delivered", None, 1, "delivered", 200)),
 }
 
@@ -150,7 +154,7 @@ ROWS = {
 def test_a_result_is_converted_to_columns(came: Any, facts: dict[str, object], expected: tuple[object, ...]) -> None:
     row = row_of(came, **facts)
 
-    names = ("states", "endings", "due", "failures", "outcomes", "statuses")
+    names = ("states", "finish_reasons", "due", "failures", "outcomes", "statuses")
     assert tuple(row[name] for name in names) == expected
 
 

@@ -52,10 +52,10 @@ BOOKS = History(
     ],
     attempts=[
         attempted(10.0),
-        attempted(10.0, AGAIN, outcome="refused", status=500),
+        attempted(10.0, AGAIN, outcome="failed", status=500),
         attempted(11.15, AGAIN, number=2),
-        attempted(10.0, NEVER, outcome="refused", status=500),
-        attempted(11.15, NEVER, number=2, outcome="lost", status=None),
+        attempted(10.0, NEVER, outcome="failed", status=500),
+        attempted(11.15, NEVER, number=2, outcome="no_response", status=None),
     ],
     webhooks=[
         Webhook("/good", ("*",), (1,), 3, is_healthy=True),
@@ -140,7 +140,7 @@ BROKEN = {
             BOOKS,
             arrivals=[arrival(10.05, answer="500"), *OTHERS],
             deliveries=[owed(state="failed", finish_reason="exhausted"), *without_first("deliveries")],
-            attempts=[attempted(10.0, outcome="refused", status=500), *without_first("attempts")],
+            attempts=[attempted(10.0, outcome="failed", status=500), *without_first("attempts")],
         ),
         "one to /good: failed as exhausted after 1 of 2 failures and 0 lost leases",
     ),
@@ -149,8 +149,8 @@ BROKEN = {
         replace(
             BOOKS,
             arrivals=[arrival(10.05, answer="500"), *OTHERS],
-            deliveries=[owed(state="failed", finish_reason="poisonous", attempts_made=5), *without_first("deliveries")],
-            attempts=[attempted(10.0, outcome="refused", status=500), *without_first("attempts")],
+            deliveries=[owed(state="failed", finish_reason="poison", attempts_made=5), *without_first("deliveries")],
+            attempts=[attempted(10.0, outcome="failed", status=500), *without_first("attempts")],
         ),
         "one to /good: failed, with 1 attempts on record instead of 5",
     ),
@@ -166,8 +166,8 @@ BROKEN = {
             arrivals=OTHERS,
             deliveries=[owed(state="failed", finish_reason="exhausted", attempts_made=2), *without_first("deliveries")],
             attempts=[
-                attempted(10.0, outcome="lost", status=None),
-                attempted(11.2, number=2, outcome="lost", status=None),
+                attempted(10.0, outcome="no_response", status=None),
+                attempted(11.2, number=2, outcome="no_response", status=None),
                 *without_first("attempts"),
             ],
         ),
@@ -187,10 +187,10 @@ BROKEN = {
             BOOKS,
             deliveries=[
                 *BOOKS.deliveries[:2],
-                owed(NEVER, path="/never", state="failed", finish_reason="poisonous", attempts_made=2),
+                owed(NEVER, path="/never", state="failed", finish_reason="poison", attempts_made=2),
             ],
         ),
-        "one to /never: failed as poisonous after 2 of 2 failures and 0 lost leases",
+        "one to /never: failed as poison after 2 of 2 failures and 0 lost leases",
     ),
     "a delivery finished as gone without a 410": (
         1,
@@ -281,12 +281,12 @@ BROKEN = {
     "an answer without a request": (
         3,
         replace(BOOKS, arrivals=[one for one in BOOKS.arrivals if one.at > 11 or one.delivery != AGAIN]),
-        f"{AGAIN}: attempt 1 is refused, but no request of it arrived",
+        f"{AGAIN}: attempt 1 is failed, but no request of it arrived",
     ),
     "an attempt without response that was never sent": (
         3,
         replace(BOOKS, arrivals=[*BOOKS.arrivals[:4]]),
-        f"{NEVER}: attempt 2 is lost, but no request of it arrived",
+        f"{NEVER}: attempt 2 is no_response, but no request of it arrived",
     ),
     "a request long after its attempt, without a fault": (
         3,
@@ -331,7 +331,7 @@ BROKEN = {
             BOOKS,
             arrivals=[arrival(5.0, answer="500"), *BOOKS.arrivals, arrival(12.5)],
             attempts=[
-                attempted(4.9, outcome="refused", status=500),
+                attempted(4.9, outcome="failed", status=500),
                 attempted(10.0, number=2),
                 attempted(12.4, number=3),
                 *without_first("attempts"),
@@ -366,7 +366,7 @@ BROKEN = {
             BOOKS,
             webhooks=[*BOOKS.webhooks[:2], BOOKS.webhooks[2]._replace(schedule=(1, 3)), BOOKS.webhooks[3]],
             deliveries=[*BOOKS.deliveries[:2], BOOKS.deliveries[2]._replace(attempts_made=3)],
-            attempts=[*BOOKS.attempts, attempted(12.3, NEVER, number=3, outcome="refused", status=500)],
+            attempts=[*BOOKS.attempts, attempted(12.3, NEVER, number=3, outcome="failed", status=500)],
             arrivals=[*BOOKS.arrivals, arrival(12.35, NEVER, path="/never", answer="500")],
         ),
         f"{NEVER} (/never): attempt 3 came 1.050 s after attempt 2, before the scheduled 3 s",
@@ -478,8 +478,8 @@ EXCUSED = {
         + BOOKS.arrivals,
         attempts=[
             *BOOKS.attempts,
-            attempted(1.05, "0190-doom", outcome="refused", status=500),
-            attempted(2.15, "0190-doom", number=2, outcome="refused", status=500),
+            attempted(1.05, "0190-doom", outcome="failed", status=500),
+            attempted(2.15, "0190-doom", number=2, outcome="failed", status=500),
         ],
     ),
     "a request in flight at a kill, and the repeat of it": with_first_again(killed(10.2, GOOD)),
@@ -546,11 +546,11 @@ def test_what_redis_forgot_long_after_it_should_have_been_stored_is_lost() -> No
 
 
 def test_a_step_of_the_schedule_is_used_up_only_by_failures_that_are_clear() -> None:
-    failed = attempted(1.0, outcome="refused", status=500)
+    failed = attempted(1.0, outcome="failed", status=500)
     unknown = attempted(2.0, number=2, outcome="unknown", ended_at=None, status=None)
-    again = attempted(2.2, number=3, outcome="lost", status=None)
-    overtaken = attempted(7.5, number=4, outcome="lost", status=None, ended_at=20.0)
-    after = attempted(14.0, number=5, outcome="lost", status=None)
+    again = attempted(2.2, number=3, outcome="no_response", status=None)
+    overtaken = attempted(7.5, number=4, outcome="no_response", status=None, ended_at=20.0)
+    after = attempted(14.0, number=5, outcome="no_response", status=None)
     last = attempted(16.0, number=6)
 
     found = [(one.number, following.number, step) for one, following, step in steps(

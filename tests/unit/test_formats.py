@@ -221,7 +221,7 @@ def test_a_secret_without_fault_signs(wire_format: Format) -> None:
 @every_format
 def test_its_verdicts_and_its_policy_are_within_bounds(wire_format: Format) -> None:
     verdicts = {wire_format.verdict_on(status, body) for status in range(1000) for body in (b"", b"ok", b"\xff" * 9)}
-    assert verdicts <= {None, "delivered", "refused", "rejected", "gone"}
+    assert verdicts <= {None, "delivered", "retry", "reject", "gone"}
     policy = wire_format.policy
     assert policy.timeout is None or timedelta(seconds=1) <= policy.timeout <= timedelta(seconds=30)
     assert policy.retry_schedule is None or all(step > timedelta(0) for step in policy.retry_schedule)

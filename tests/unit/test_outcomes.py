@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from deliveries.formats import FORMATS, Format
 from deliveries.formats.base import Verdict
 from deliveries.formats.standard_webhooks import StandardWebhooks
-from deliveries.policy.outcomes import MAX_RETRY_AFTER, Delivered, Gone, Outcome, Refused, classify, read_retry_after
+from deliveries.policy.outcomes import MAX_RETRY_AFTER, Delivered, Failed, Gone, Outcome, classify, read_retry_after
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 PLAIN = StandardWebhooks()
@@ -21,7 +21,7 @@ def judged(status: int, retry_after: str | None = None, wire_format: Format = PL
 
 def test_only_2xx_is_success_410_is_gone_and_every_other_status_is_refused() -> None:
     for status in range(1000):
-        expected: Outcome = Refused(status)
+        expected: Outcome = Failed(status)
         if 200 <= status <= 299:
             expected = Delivered(status)
         elif status == 410:
@@ -31,16 +31,16 @@ def test_only_2xx_is_success_410_is_gone_and_every_other_status_is_refused() -> 
 
 @pytest.mark.parametrize("status", [99, 100, 199, 300, 301, 302, 307, 399, 400, 404, 409, 411, 499, 500, 599, 600, 999])
 def test_a_status_at_a_boundary_or_a_redirect_is_refused(status: int) -> None:
-    assert judged(status) == Refused(status)
+    assert judged(status) == Failed(status)
 
 
 class Discordant(StandardWebhooks):
     """Overrides the meaning of some statuses."""
 
     def verdict_on(self, status: int, body: bytes = b"") -> Verdict | None:
-        verdicts: dict[int, Verdict] = {404: "gone", 410: "refused", 302: "delivered", 400: "rejected"}
+        verdicts: dict[int, Verdict] = {404: "gone", 410: "retry", 302: "delivered", 400: "reject"}
         if body == b"no":
-            return "refused"
+            return "retry"
         return verdicts.get(status)
 
 
@@ -48,11 +48,11 @@ class Discordant(StandardWebhooks):
     ("status", "outcome"),
     [
         (404, Gone(404)),
-        (410, Refused(410)),
+        (410, Failed(410)),
         (302, Delivered(302)),
         (200, Delivered(200)),
-        (500, Refused(500)),
-        (400, Refused(400, is_final=True)),
+        (500, Failed(500)),
+        (400, Failed(400, is_final=True)),
     ],
 )
 def test_a_format_may_classify_a_status_differently(status: int, outcome: Outcome) -> None:
@@ -60,32 +60,32 @@ def test_a_format_may_classify_a_status_differently(status: int, outcome: Outcom
 
 
 def test_a_format_may_classify_by_the_body() -> None:
-    assert classify(200, retry_after=None, body=b"no", wire_format=Discordant(), now=NOW) == Refused(200)
+    assert classify(200, retry_after=None, body=b"no", wire_format=Discordant(), now=NOW) == Failed(200)
 
 
 CHATS: dict[str, tuple[str, int, bytes, Outcome]] = {
     "slack: ok": ("slack", 200, b"ok", Delivered(200)),
     "slack: ok and a line's end": ("slack", 200, b"ok\n", Delivered(200)),
-    "slack: a page of something in between": ("slack", 200, b"<html>Log in</html>", Refused(200)),
-    "slack: nothing": ("slack", 204, b"", Refused(204)),
-    "slack: invalid_payload": ("slack", 400, b"invalid_payload", Refused(400, is_final=True)),
-    "slack: action_prohibited": ("slack", 403, b"action_prohibited", Refused(403, is_final=True)),
+    "slack: a page of something in between": ("slack", 200, b"<html>Log in</html>", Failed(200)),
+    "slack: nothing": ("slack", 204, b"", Failed(204)),
+    "slack: invalid_payload": ("slack", 400, b"invalid_payload", Failed(400, is_final=True)),
+    "slack: action_prohibited": ("slack", 403, b"action_prohibited", Failed(403, is_final=True)),
     "slack: no_service": ("slack", 404, b"no_service", Gone(404)),
     "slack: channel_is_archived": ("slack", 410, b"channel_is_archived", Gone(410)),
-    "slack: too many": ("slack", 429, b"", Refused(429)),
-    "slack: rollup_error": ("slack", 500, b"rollup_error", Refused(500)),
+    "slack: too many": ("slack", 429, b"", Failed(429)),
+    "slack: rollup_error": ("slack", 500, b"rollup_error", Failed(500)),
     "discord: no content": ("discord", 204, b"", Delivered(204)),
     "discord: waited": ("discord", 200, b"{}", Delivered(200)),
-    "discord: not understood": ("discord", 400, b"{}", Refused(400, is_final=True)),
+    "discord: not understood": ("discord", 400, b"{}", Failed(400, is_final=True)),
     "discord: a wrong token": ("discord", 401, b"{}", Gone(401)),
     "discord: forbidden": ("discord", 403, b"{}", Gone(403)),
     "discord: deleted": ("discord", 404, b"{}", Gone(404)),
-    "discord: too many": ("discord", 429, b'{"retry_after": 64000}', Refused(429)),
-    "discord: Cloudflare": ("discord", 502, b"<html>", Refused(502)),
+    "discord: too many": ("discord", 429, b'{"retry_after": 64000}', Failed(429)),
+    "discord: Cloudflare": ("discord", 502, b"<html>", Failed(502)),
     "campfire: created": ("campfire", 201, b"{}", Delivered(201)),
     "campfire: a wrong token": ("campfire", 401, b"", Gone(401)),
     "campfire: no such room": ("campfire", 404, b"", Gone(404)),
-    "campfire: too many": ("campfire", 503, b"", Refused(503)),
+    "campfire: too many": ("campfire", 503, b"", Failed(503)),
 }
 
 
@@ -100,7 +100,7 @@ def test_the_responses_of_chat_systems_are_classified_as_they_document_them(
 def test_the_wait_is_read_from_the_header_and_never_from_a_body_whose_unit_has_varied(slug: str) -> None:
     answered = classify(429, retry_after="64", body=b'{"retry_after": 64000}', wire_format=FORMATS[slug], now=NOW)
 
-    assert answered == Refused(429, timedelta(seconds=64))
+    assert answered == Failed(429, timedelta(seconds=64))
 
 
 @pytest.mark.parametrize("slug", list(FORMATS))
@@ -111,12 +111,12 @@ def test_no_format_classifies_a_failure_as_success(slug: str) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_counts_with_429_and_503(status: int) -> None:
-    assert judged(status, "30") == Refused(status, timedelta(seconds=30))
+    assert judged(status, "30") == Failed(status, timedelta(seconds=30))
 
 
 @pytest.mark.parametrize("status", [301, 400, 413, 500, 502, 504])
 def test_retry_after_is_ignored_with_any_other_status(status: int) -> None:
-    assert judged(status, "30") == Refused(status, None)
+    assert judged(status, "30") == Failed(status, None)
 
 
 def test_retry_after_is_ignored_with_success_and_gone() -> None:

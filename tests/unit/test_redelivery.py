@@ -17,7 +17,7 @@ DELETED = {"deleted_at": NOW}
 def delivery_of(webhook: dict[str, datetime], state: str) -> Delivery:
     reason = "by_owner" if "disabled_at" in webhook else None
     return Delivery(
-        state=state, attempts_made=1, ending="exhausted", webhook=Webhook(**webhook, disabled_reason=reason)
+        state=state, attempts_made=1, finish_reason="exhausted", webhook=Webhook(**webhook, disabled_reason=reason)
     )
 
 

@@ -4,14 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from deliveries.policy.outcomes import Delivered, Gone, NoResponse, Outcome, Refused
+from deliveries.policy.outcomes import Delivered, Failed, Gone, NoResponse, Outcome
 from deliveries.policy.retry import Decision, Finish, GiveUp, RetryAt, backoff_for, decide, delay_before_retry
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SCHEDULE = (MINUTE, timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6))
-REFUSED = Refused(500)
-LOST = NoResponse("timeout", "")
+FAILED = Failed(500)
+NO_RESPONSE = NoResponse("timeout", "")
 
 
 def decided(
@@ -28,7 +28,7 @@ def test_success_and_gone_finish_at_any_step(outcome: Outcome, decision: Decisio
     assert decided(outcome, failures=failures) == decision
 
 
-@pytest.mark.parametrize("outcome", [REFUSED, LOST, NoResponse("unrenderable", ""), Refused(302)], ids=repr)
+@pytest.mark.parametrize("outcome", [FAILED, NO_RESPONSE, NoResponse("unrenderable", ""), Failed(302)], ids=repr)
 def test_any_other_outcome_follows_the_schedule_and_then_gives_up(outcome: Outcome) -> None:
     assert [decided(outcome, failures=failures) for failures in range(7)] == [
         *(RetryAt(NOW + step) for step in SCHEDULE),
@@ -38,7 +38,7 @@ def test_any_other_outcome_follows_the_schedule_and_then_gives_up(outcome: Outco
 
 
 def test_an_empty_schedule_is_one_attempt() -> None:
-    assert decided(REFUSED, schedule=()) == GiveUp("exhausted")
+    assert decided(FAILED, schedule=()) == GiveUp("exhausted")
     assert decided(Delivered(200), schedule=()) == Finish()
 
 
@@ -47,7 +47,7 @@ def test_an_empty_schedule_is_one_attempt() -> None:
     [(0.0, timedelta(minutes=5)), (0.5, timedelta(minutes=5, seconds=15)), (1.0, timedelta(minutes=5, seconds=30))],
 )
 def test_jitter_lengthens_a_wait_by_up_to_a_tenth_and_never_shortens_it(jitter: float, expected: timedelta) -> None:
-    assert decided(REFUSED, failures=1, jitter=jitter) == RetryAt(NOW + expected)
+    assert decided(FAILED, failures=1, jitter=jitter) == RetryAt(NOW + expected)
 
 
 ASKED = {
@@ -62,11 +62,11 @@ ASKED = {
 
 @pytest.mark.parametrize(("asked", "jitter", "expected"), ASKED.values(), ids=ASKED)
 def test_retry_after_can_only_lengthen_a_wait(asked: timedelta | None, jitter: float, expected: timedelta) -> None:
-    assert delay_before_retry(Refused(429, asked), step=MINUTE, jitter=jitter) == expected
+    assert delay_before_retry(Failed(429, asked), step=MINUTE, jitter=jitter) == expected
 
 
 def test_retry_after_gives_no_attempt_beyond_the_schedule() -> None:
-    assert decided(Refused(503, MINUTE), failures=5) == GiveUp("exhausted")
+    assert decided(Failed(503, MINUTE), failures=5) == GiveUp("exhausted")
 
 
 RESTS = {0: None, 1: None, 9: None, 10: 10, 11: 20, 12: 40, 13: 80, 14: 160, 15: 300, 16: 300, 10_000: 300, 2**31: 300}
@@ -86,4 +86,4 @@ def test_requests_that_time_out_together_count_as_one_cause(timeouts: int, secon
 
 
 def test_a_rejected_message_is_not_retried_at_any_step() -> None:
-    assert decided(Refused(400, is_final=True)) == GiveUp("exhausted")
+    assert decided(Failed(400, is_final=True)) == GiveUp("exhausted")

@@ -27,8 +27,8 @@ LIMITS = Limits(publish=1_000_000, deadline=timedelta(seconds=10), min_rate=1000
         pytest.param(Head("POST", "/v1/auth/login/"), 4096, id="the API's login"),
         pytest.param(Head("POST", "/admin/hookhub/apikey/add/"), 4096, id="a form of a stranger's"),
         pytest.param(Head("POST", "/admin/hookhub/apikey/add/", has_session=True), 65_536, id="a form"),
-        pytest.param(Head("POST", "/admin/hookhub/owneventtype/1/"), 4096, id="an event type of a stranger's"),
-        pytest.param(Head("POST", "/admin/hookhub/owneventtype/1/", has_session=True), 524_288, id="an event type"),
+        pytest.param(Head("POST", "/admin/hookhub/customeventtype/1/"), 4096, id="an event type of a stranger's"),
+        pytest.param(Head("POST", "/admin/hookhub/customeventtype/1/", has_session=True), 524_288, id="an event type"),
         pytest.param(Head("GET", "/nowhere"), 65_536, id="nowhere"),
     ],
 )

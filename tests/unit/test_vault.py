@@ -136,18 +136,6 @@ def test_a_row_is_the_same_whether_its_id_is_written_or_not() -> None:
     assert vault.open_secrets(vault.seal_secrets(SECRETS, of=ROW), of=str(ROW)) == SECRETS
 
 
-def test_a_fernet_value_of_an_earlier_version_opens_and_is_sealed_again() -> None:
-    sealed = Fernet(OLD).encrypt(b'[["whsec_of_before", null]]')
-
-    assert vault.open_secrets(sealed, of=ROW) == (Secret("whsec_of_before"),)
-    resealed = vault.reseal(sealed, column=vault.SECRETS, of=ROW)
-
-    assert (vault.is_current(sealed), vault.is_current(resealed)) == (False, True)
-    assert vault.open_secrets(resealed, of=ROW) == (Secret("whsec_of_before"),)
-    with pytest.raises(Tampered):
-        vault.open_secrets(resealed, of=OTHER_ROW)
-
-
 def test_a_value_tells_which_key_sealed_it(settings: Settings) -> None:
     sealed = vault.seal_secrets(SECRETS, of=ROW)
     assert vault.is_current(sealed)

@@ -39,7 +39,6 @@ class Command(BaseCommand):
                 target = Target("secrets", "", "secrets of webhooks", None)
                 audit.record("secrets.reencrypted", target=target, after={"webhooks": total}, now=timezone.now())
             done = self._reencrypt(total)
-            secrets.wipe_deleted()
         except vault.Unreadable as error:
             raise CommandError(
                 f"A webhook's secrets changed during the run: {error}. Run this command again."

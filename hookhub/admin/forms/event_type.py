@@ -6,14 +6,14 @@ from typing import Any
 from deliveries.webhooks.fields import InvalidFields
 from hookhub.admin.forms import ModelForm
 from hookhub.event_types import registry
-from hookhub.models import OwnEventType
+from hookhub.models import CustomEventType
 
 
 class EventTypeForm(ModelForm):
     """The same fields as in the API; schema and example are JSON, and both are optional."""
 
     class Meta:
-        model = OwnEventType
+        model = CustomEventType
         fields = ("organization", "type", "description", "schema", "example")
 
     def clean(self) -> dict[str, Any]:

@@ -23,11 +23,11 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     class Meta:
         model = Delivery
         fields = (
-            "id", "event", "type", "webhook", "repository", "state", "ending", "attempts_made", "failures",
+            "id", "event", "type", "webhook", "repository", "state", "finish_reason", "attempts_made", "failures",
             "redeliveries", "last_status", "due_at", "created_at", "finished_at",
         )  # fmt: skip
         extra_kwargs: ClassVar = {
-            "ending": {"help_text": "Why the delivery is finished; null until then."},
+            "finish_reason": {"help_text": "Why the delivery is finished; null until then."},
             "attempts_made": {"help_text": "Number of attempts."},
             "failures": {"help_text": "Number of failed attempts in the current retry schedule."},
             "redeliveries": {"help_text": "Number of times the delivery was redelivered."},

@@ -107,7 +107,7 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     failure_count = serializers.IntegerField(
         read_only=True, help_text="Number of failed attempts since the last success."
     )
-    resting_until = serializers.DateTimeField(
+    backoff_until = serializers.DateTimeField(
         read_only=True, allow_null=True, help_text="Until when the webhook gets no requests, because of a backoff."
     )
     last_delivery_at = serializers.DateTimeField(read_only=True, allow_null=True)
