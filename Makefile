@@ -119,7 +119,7 @@ format: venv ## format the code
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
-bench: venv ## run all benchmarks in 6 to 9 minutes and write docs/benchmarks.md; BENCHES="fairness scale" for some
+bench: venv ## run all benchmarks in about 15 minutes and write docs/benchmarks.md; BENCHES="light latency" for some
 	@$(BIN)/python -m bench.report $(BENCHES)
 
 hostile: venv ## attack the web server in every way at once for 20 s; fails unless health checks and other tenants are served

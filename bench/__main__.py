@@ -6,17 +6,20 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import endtoend, fairness, fanout, latency, memory, scale, throughput
+from bench import bystanders, endtoend, fairness, fanout, latency, light, memory, scale, singles, throughput
 from bench.tables import tables
 
 # Each takes the seconds to measure and a function that prints progress, and returns its figures.
 BENCHES: Mapping[str, Callable[[float, Callable[[str], None]], dict[str, object]]] = {
+    "bystanders": bystanders.run,
     "endtoend": endtoend.run,
     "fairness": fairness.run,
     "fanout": fanout.run,
     "latency": latency.run,
+    "light": light.run,
     "memory": memory.run,
     "scale": scale.run,
+    "singles": singles.run,
     "throughput": throughput.run,
 }
 

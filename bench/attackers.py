@@ -1,7 +1,7 @@
-"""The attackers of `python -m bench.hostile`, in a separate process: `python -m bench.attackers PORT SECONDS`.
+"""Attackers of a web server, in a separate process: `python -m bench.attackers PORT SECONDS KIND …`.
 
-Reads an API key from standard input. Prints a line when all attackers are running, and ends with a line of JSON that
-counts what they did.
+Reads an API key from standard input. Prints a line when all attackers of these kinds are running, and ends with a line
+of JSON that counts what they did.
 """
 
 import http.client
@@ -12,10 +12,12 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
 SUFFIX = ".silent.test"
+# The kinds of attackers; "long" sends bodies back to back in three loops, "long-at-times" in one loop, with pauses.
+KINDS = ("silent", "slow", "long", "long-at-times", "create")
 SILENT = 1024
 SLOW = 16
 CREATORS = 64
@@ -28,6 +30,7 @@ LONG_BODIES = (
     (b"", b"{}\n", 11_000_000, b"", "application/x-ndjson"),
     (b"", b"\n", 33_000_000, b"", "application/x-ndjson"),
 )
+PAUSE_SECONDS = 1.0
 PATIENCE_SECONDS = 30
 
 
@@ -78,10 +81,12 @@ class Attack:
                 except OSError:
                     continue
 
-    def send_long(self, before: bytes, piece: bytes, times: int, behind: bytes, content_type: str) -> None:
-        """Publish the same body of 33 MB repeatedly."""
+    def send_long(
+        self, before: bytes, piece: bytes, times: int, behind: bytes, content_type: str, pause: float
+    ) -> None:
+        """Publish the same body of 33 MB repeatedly, with ``pause`` seconds between two requests."""
         content = before + piece * times + behind
-        while not self.stop.is_set():
+        while not self.stop.wait(pause):
             self.count(f"long bodies {self.post('/v1/events', content, content_type, source=FLOODER)}")
 
     def create_webhooks(self) -> None:
@@ -92,18 +97,30 @@ class Attack:
             self.count(f"webhooks {status}")
 
 
-def attack(port: int, key: str, *, seconds: float) -> Counter[str]:
-    """Run all attacks at once for ``seconds``, and return the counts."""
+Job = tuple[Callable[..., None], tuple[object, ...]]
+
+
+def jobs_of(made: Attack, kind: str) -> Iterator[Job]:
+    """Yield the loops of one kind of attackers; silent connections need none."""
+    match kind:
+        case "slow":
+            yield from ((made.send_slowly, (SLOW_PATHS[number % len(SLOW_PATHS)],)) for number in range(SLOW))
+        case "long":
+            yield from ((made.send_long, (*body, 0.0)) for body in LONG_BODIES)
+        case "long-at-times":
+            yield made.send_long, (*LONG_BODIES[0], PAUSE_SECONDS)
+        case "create":
+            yield from [(made.create_webhooks, ())] * CREATORS
+
+
+def attack(port: int, key: str, *, seconds: float, kinds: Sequence[str]) -> Counter[str]:
+    """Run attacks of these kinds at once for ``seconds``, and return the counts."""
     made = Attack(port, key)
-    jobs: list[tuple[Callable[..., None], tuple[object, ...]]] = [
-        (made.send_slowly, (SLOW_PATHS[number % len(SLOW_PATHS)],)) for number in range(SLOW)
-    ]
-    jobs += [(made.send_long, body) for body in LONG_BODIES]
-    jobs += [(made.create_webhooks, ())] * CREATORS
     with ExitStack() as stack:
-        for _ in range(SILENT):
+        for _ in range(SILENT if "silent" in kinds else 0):
             stack.enter_context(socket.create_connection(("127.0.0.1", port), source_address=(IDLER, 0)))
             made.count("silent connections")
+        jobs = [job for kind in kinds for job in jobs_of(made, kind)]
         threads = [threading.Thread(target=job, args=arguments) for job, arguments in jobs]
         for thread in threads:
             thread.start()
@@ -116,8 +133,11 @@ def attack(port: int, key: str, *, seconds: float) -> Counter[str]:
 
 
 def main() -> None:
+    _, port, seconds, *kinds = sys.argv
+    if unknown := set(kinds) - set(KINDS):
+        sys.exit(f"unknown kinds of attackers: {', '.join(sorted(unknown))}; choose from {', '.join(KINDS)}")
     key = sys.stdin.readline().strip()
-    print(json.dumps(attack(int(sys.argv[1]), key, seconds=float(sys.argv[2]))))
+    print(json.dumps(attack(int(port), key, seconds=float(seconds), kinds=kinds)))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from bench import load
+from bench.publishing import api_of, publish
 from bench.setup import ReceiverProcess, fresh_instance
 from testbed.instance import Instance
-from testbed.processes import Log, run_module, wait_for
+from testbed.processes import Log, wait_for
 from testbed.sampling import in_ms, percentile, percentiles
 
-# Each event type has its own webhook, so that the in-flight limit of a webhook is not what is measured.
-KINDS = 20
 BATCH = 100
 IDLE_PER_S = 10
 # The loads of each way of publishing: several to find its highest rate, one at half of that, and one at 80 %.
@@ -18,7 +18,7 @@ LOADS = TRIES + 2
 PROBE = 5000
 # The search ends when the lowest rate that was too high is within this factor of the highest sustained one.
 CLOSE_ENOUGH = 1.1
-SHORTEST_SECONDS = 1.5
+SHORTEST_SECONDS = 3.0
 PATIENCE_SECONDS = 120
 # HookHub keeps up if the last event arrives within this many seconds, plus this fraction of the load's duration, after
 # the publisher ended; otherwise its queue grows.
@@ -72,7 +72,7 @@ class LoadTest:
 
     def routes(self) -> list[Route]:
         """Return all ways to publish: one event per request, batches, and the stream in Redis."""
-        api = (self.instance.url, "--key", self.instance.key)
+        api = api_of(self.instance)
         stream = (self.instance.servers.redis_url, "--stream", self.stream)
         return [Route("single", api, 1), Route("batch", api, BATCH), Route("stream", stream, BATCH)]
 
@@ -87,21 +87,17 @@ class LoadTest:
         With ``most``, publishing ends after about that many events.
         """
         self.receiver.reset()
-        options = {"--events": route.events, "--rate": rate, "--seconds": seconds, "--kinds": KINDS, "--most": most}
-        words = [str(word) for option in options.items() for word in option]
-        result = run_module("bench.publisher", *route.target, *words)
-        if wrong := result["refused"] + result["broken"] + result["unanswered"]:
-            raise RuntimeError(f"{wrong} requests were not accepted")
+        result = publish(route.target, rate=rate, seconds=seconds, kinds=load.ENDPOINTS, events=route.events, most=most)
         wait_for(lambda: not self.is_busy(), "the last delivery to settle", seconds=PATIENCE_SECONDS, pause=0.1)
         report = self.receiver.report().values()
-        last_at = max((row["last_at"] for row in report), default=result["ended_at"])
+        last_at = max((row["last_at"] for row in report), default=result.ended_at)
         found = Run(
-            accepted=result["accepted"],
+            accepted=result.accepted,
             distinct=sum(row["distinct"] for row in report),
             duplicated=sum(row["duplicated"] for row in report),
-            seconds=result["ended_at"] - result["begun_at"],
-            behind=result["behind_s"] if rate else 0.0,
-            trailing=max(0.0, last_at - result["ended_at"]),
+            seconds=result.seconds,
+            behind=result.behind,
+            trailing=max(0.0, last_at - result.ended_at),
             latencies=self.receiver.latencies(),
         )
         self.runs.append(found)
@@ -118,8 +114,7 @@ def run(seconds: float, log: Log) -> dict[str, object]:
         instance.started("web"),
         instance.started("worker"),
     ):
-        for kind in range(KINDS):
-            instance.client.webhooks.create(receiver.url(), events=[f"push.{kind:02d}"])
+        load.make_endpoints(instance, receiver.url())
         load_test = LoadTest(instance, receiver)
         log(f"{IDLE_PER_S} events per second …")
         idle = load_test.load(load_test.routes()[0], rate=IDLE_PER_S, seconds=max(3.0, share))

@@ -26,6 +26,7 @@ HEALTHY_WITHIN_SECONDS = 1.0
 ACCEPTED_WITHIN_SECONDS = 3.0
 DELIVERED_WITHIN_SECONDS = 60.0
 PAUSE_SECONDS = 0.1
+ATTACKS = ("silent", "slow", "long", "create")
 PROBER = "127.0.0.8"
 # One tenant at its own address, and one that shares an attacker's address but has its own key.
 TENANTS = {"apart": "127.0.0.9", "beside": CREATOR}
@@ -73,7 +74,7 @@ def probe_under_attack(
     """Return the requests of health checks and tenants during the attacks, and the attackers' counts."""
     port = instance.port
     probes = {"health": Probe(port, PROBER), **{name: Probe(port, TENANTS[name]) for name in keys}}
-    with closing(Module("bench.attackers", str(port), str(seconds))) as attackers:
+    with closing(Module("bench.attackers", str(port), str(seconds), *ATTACKS)) as attackers:
         attackers.send(create_key("attacker", environment=instance.environment))
         attackers.read()
         stop = threading.Event()

@@ -1,8 +1,8 @@
 """The load of the benchmarks: events of a given size, for repositories and webhooks created through the API."""
 
+import itertools
 import json
 from collections.abc import Iterator
-from itertools import islice
 
 import requests
 
@@ -10,6 +10,8 @@ from hookhub.client import Event
 from testbed.instance import Instance
 from testbed.processes import Log
 
+# Each has its own event type, so that the limit of requests in flight to a webhook is not what is measured.
+ENDPOINTS = 100
 REPOSITORIES = 50
 # Of ten webhooks that an event reaches, this many belong to its repository and the others to the organization.
 NEAR = 3
@@ -35,20 +37,30 @@ def make_repository(instance: Instance, name: str) -> None:
     ).raise_for_status()
 
 
+def make_endpoints(instance: Instance, url: str) -> None:
+    """Create ``ENDPOINTS`` webhooks, one for each event type of bench/publisher.py; their URLs begin with ``url``."""
+    for number in range(ENDPOINTS):
+        instance.client.webhooks.create(f"{url}/{number}", events=[f"push.{number:02d}"])
+
+
 def make_webhooks(instance: Instance, url: str, *, fan_out: int) -> None:
-    """Create 50 repositories and 200 webhooks, such that each of ``events`` reaches ``fan_out`` (1 or 10) of them."""
+    """Create 50 repositories and 200 webhooks, such that each of ``events`` reaches ``fan_out`` (1 or 10) of them.
+
+    Their URLs begin with ``url``.
+    """
+    urls = (f"{url}/{number}" for number in itertools.count())
     for number in range(REPOSITORIES):
         name = f"repository-{number}"
         make_repository(instance, name)
         if fan_out == 1:
             for topic in range(4):
-                instance.client.webhooks.create(url, events=[f"push.{topic}"], repository=name)
+                instance.client.webhooks.create(next(urls), events=[f"push.{topic}"], repository=name)
             continue
         for _ in range(NEAR):
-            instance.client.webhooks.create(url, events=["push"], repository=name)
+            instance.client.webhooks.create(next(urls), events=["push"], repository=name)
         # Organization-wide webhooks that subscribe to the event types of seven repositories each.
         heard = [f"push.{(number + step) % REPOSITORIES}" for step in range(fan_out - NEAR)]
-        instance.client.webhooks.create(url, events=heard)
+        instance.client.webhooks.create(next(urls), events=heard)
 
 
 def events(count: int, *, size: int, fan_out: int) -> Iterator[Event]:
@@ -63,7 +75,7 @@ def events(count: int, *, size: int, fan_out: int) -> Iterator[Event]:
 def publish(instance: Instance, events: Iterator[Event], log: Log) -> int:
     """Publish events and print progress; return their number."""
     done = 0
-    while part := list(islice(events, LOG_EVERY)):
+    while part := list(itertools.islice(events, LOG_EVERY)):
         instance.client.publish_batch(part)
         done += len(part)
         log(f"  {done:,} events accepted")

@@ -1,8 +1,9 @@
 """The receiver of all benchmarks: answers according to the path, and counts its requests.
 
-`/ok…` is answered at once, `/fail…` with 500, `/slow…` after two seconds, `/hang…` never. `GET /report` returns the
-counts, `GET /count` their sum, `GET /samples?path=…` the arrival times; `POST /reset` clears everything except the
-requests still waiting for their response.
+`/ok…` is answered at once, `/fail…` with 500, `/slow…` after two seconds, `/hang…` never. Paths that differ only in a
+number at their end, as in `/ok/17`, are counted together. `GET /report` returns the counts, `GET /count` their sum,
+`GET /samples?path=…` the arrival times; `POST /reset` clears everything except the requests still waiting for their
+response.
 """
 
 import json
@@ -15,19 +16,24 @@ from urllib.parse import parse_qs, urlsplit
 from testbed.receiver import Connection, Receiver, response
 
 SLOW_SECONDS = 2.0
-OK = response("200 OK", b"ok")
+# With the headers that web servers send, each of which the sender has to read and to store.
+OK = (
+    b"HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Thu, 01 Jan 2026 00:00:00 GMT\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\n{}"
+)
 FAILED = response("500 Internal Server Error", b"no")
 
 
 @dataclass(slots=True)
 class Arrivals:
-    """The requests of one path: delivery ids, planned publishing times, and arrival times."""
+    """The requests of one path, whatever number it ends with: delivery ids, planned publishing times, arrival times."""
 
     ids: list[bytes] = field(default_factory=list)
     planned: list[float] = field(default_factory=list)
     arrived: list[float] = field(default_factory=list)
 
     def report(self) -> dict[str, object]:
+        """Return count, distinct, duplicated, first_at and last_at (monotonic seconds)."""
         distinct = len(set(self.ids))
         return {
             "count": len(self.ids),
@@ -51,10 +57,11 @@ class CountingReceiver(Receiver):
 
     def handle(self, connection: Connection, head: bytes, body: bytes) -> None:
         """Record a request, and answer according to its path."""
-        path = head[head.index(b" ") + 1 : head.index(b" HTTP/")]
-        if head.startswith(b"GET ") or path == b"/reset":
-            self.send(connection, response("200 OK", json.dumps(self.answer_to(path)).encode()))
+        target = head[head.index(b" ") + 1 : head.index(b" HTTP/")]
+        if head.startswith(b"GET ") or target == b"/reset":
+            self.send(connection, response("200 OK", json.dumps(self.answer_to(target)).encode()))
             return
+        path = without_number(target)
         found = self.arrivals.get(path)
         if found is None:
             found = self.arrivals[path] = Arrivals()
@@ -105,6 +112,11 @@ class CountingReceiver(Receiver):
     def report(self, path: bytes) -> dict[str, object]:
         in_flight, most = self.in_flight[path], self.most_in_flight[path]
         return {**self.arrivals[path].report(), "in_flight": in_flight, "most_in_flight": most}
+
+
+def without_number(path: bytes) -> bytes:
+    """Return a path without a number at its end."""
+    return path.rstrip(b"/0123456789")
 
 
 def delivery_id_of(head: bytes) -> bytes:

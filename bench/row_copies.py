@@ -41,14 +41,20 @@ def copy_statement(
     )
 
 
-def copy_webhooks(instance: Instance, count: int, **replaced: str) -> None:
-    """Copy the newest webhook ``count`` times; ``replaced`` has expressions over ``n``, which counts from 0.
+def copy_webhooks(instance: Instance, count: int, *, first: int = 0, **replaced: str) -> None:
+    """Copy the newest webhook ``count`` times; ``replaced`` has expressions over ``n``, which counts from ``first``.
 
-    Each copy gets its own secret, because a secret can only be decrypted for its own row.
+    Each copy gets a URL that ends with its number, and its own secret, because a secret can only be decrypted for its
+    own row.
     """
     newest = "id = (SELECT max(id) FROM hookhub_webhook)"
-    own = {"id": "DEFAULT", "uid": "hookhub_uuid7(clock_timestamp())", **replaced}
-    source = f"generate_series(0, {count - 1}) AS n"
+    own = {
+        "id": "DEFAULT",
+        "uid": "hookhub_uuid7(clock_timestamp())",
+        "url": "regexp_replace(sample.url, '/[0-9]+$', '') || '/' || n",
+        **replaced,
+    }
+    source = f"generate_series({first}, {first + count - 1}) AS n"
     with psycopg.connect(instance.database_url, autocommit=True) as connection:
         statement = copy_statement(
             connection, "hookhub_webhook", one=newest, source=source, replaced=own, returning=" RETURNING id, uid"

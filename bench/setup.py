@@ -4,33 +4,40 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from secrets import token_urlsafe
 from typing import Any, Self
 
+import psutil
 import requests
 from cryptography.fernet import Fernet
 
+from testbed import loopback
 from testbed.instance import Instance
 from testbed.processes import Module
+from testbed.sampling import cpu_seconds_of
 from testbed.servers import Servers, scratch_database, temporary_home
 
 
 @contextmanager
 def fresh_instance(**settings: str) -> Iterator[Instance]:
-    """Provide servers with an empty, migrated database: embedded ones in a home that is removed at the end.
+    """Provide a HookHub with production's settings and an empty, migrated database.
 
-    If DATABASE_URL and REDIS_URL name servers, those are used, with a separate database.
+    Its servers are new ones on TCP, in a home that is removed at the end. If DATABASE_URL or REDIS_URL name servers,
+    those are used, with a separate database.
     """
     database_url, redis_url = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
     # Not in the checkout: a benchmark must not find or leave anything there.
     with temporary_home("hookhub-bench-", within=None) as home, ExitStack() as stack:
-        if database_url:
-            database_url = stack.enter_context(scratch_database(database_url))
+        database_url = stack.enter_context(scratch_database(database_url) if database_url else loopback.postgres(home))
+        redis_url = redis_url or stack.enter_context(loopback.valkey(home))
         servers = stack.enter_context(Servers(home, database_url=database_url, redis_url=redis_url))
         own = {
+            "HOOKHUB_DEVELOPMENT": "0",
+            "HOOKHUB_SECRET_KEY": token_urlsafe(50),
             "HOOKHUB_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+            "HOOKHUB_SERVED_HOSTS": "127.0.0.1",
+            "HOOKHUB_ALLOWED_NETWORKS": "127.0.0.0/8",
             "HOOKHUB_QUEUE": home.name,
-            # All webhooks have the receiver's few URLs.
-            "HOOKHUB_WEBHOOKS_PER_URL": "0",
         }
         instance = Instance(servers, logs=home, **{**own, **settings})
         stack.callback(instance.close)
@@ -56,8 +63,12 @@ class ReceiverProcess:
     def url(self, path: str = "/ok") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
+    def cpu_seconds(self) -> float:
+        """Return the CPU seconds that the receiver has used."""
+        return cpu_seconds_of(psutil.Process(self._module.process.pid))
+
     def report(self) -> dict[str, dict[str, Any]]:
-        """Return the counts by path: count, distinct, duplicated, first_at and last_at (monotonic seconds)."""
+        """Return the counts by path, without a number at its end: see ``Arrivals.report``."""
         report: dict[str, dict[str, Any]] = self._session.get(self.url("/report"), timeout=30).json()
         return report
 
@@ -70,7 +81,10 @@ class ReceiverProcess:
         return int(self._session.get(self.url("/count"), timeout=30).json())
 
     def latencies(self, path: str = "/ok", *, since: float = 0) -> list[float]:
-        """Return the latencies in seconds, in order of arrival, of requests planned at ``since`` or later."""
+        """Return the latencies in seconds, in order of arrival, of requests planned at ``since`` or later.
+
+        ``path`` has no number at its end.
+        """
         found = self._session.get(self.url("/samples"), params={"path": path}, timeout=60).json()
         return [
             arrived - planned

@@ -15,10 +15,8 @@ from bench.load import payload
 from bench.publisher import Publisher, head_of
 from testbed.processes import run_module
 
-# Publishing a batch of a few events costs little more than one event, so the publisher hardly loads the machine.
-EVERY_SECONDS = 0.02
-# Enough to send batches on time while some responses are late.
-CONNECTIONS = 8
+# Enough to send events on time while some responses are late.
+CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Published:
-    """What was accepted: start time, number of events by kind, and the longest delay of a batch."""
+    """What was accepted: start time, number of events by kind, and the longest delay of a request."""
 
     begun_at: float
     published: tuple[int, ...]
@@ -52,28 +50,23 @@ class Published:
 
 
 class Mix:
-    """Batches of events of all kinds; "t" in each event is the planned time of its batch."""
+    """One event after another, of all kinds; "t" in each is its planned time."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._events = [event_of(kind, size=plan.size) for kind in plan.kinds]
+        self._shares = [kind.share for kind in plan.kinds]
         # Random instead of round-robin: a regular pattern may miss, or always hit, the rhythm of what is measured.
         self._random = random.Random(1)
         self._run = f"{time.time_ns():x}"
         self.published = [0] * len(plan.kinds)
-        self._batches = 0
 
     def write(self, planned_at: float) -> bytes:
         """Return the next request."""
-        per_batch, shares = self._plan.per_second * EVERY_SECONDS, [kind.share for kind in self._plan.kinds]
-        count = round(per_batch * (self._batches + 1)) - round(per_batch * self._batches)
-        self._batches += 1
-        lines = []
-        for kind in self._random.choices(range(len(shares)), shares, k=count):
-            self.published[kind] += 1
-            lines.append(self._events[kind] % (f"{self._run}-{sum(self.published)}".encode(), planned_at))
-        body = b"\n".join(lines)
-        return head_of(self._plan.url, self._plan.key, media_type="x-ndjson", length=len(body)) + body
+        [kind] = self._random.choices(range(len(self._shares)), self._shares)
+        self.published[kind] += 1
+        body = self._events[kind] % (f"{self._run}-{sum(self.published)}".encode(), planned_at)
+        return head_of(self._plan.url, self._plan.key, media_type="json", length=len(body)) + body
 
 
 def event_of(kind: Kind, *, size: int) -> bytes:
@@ -84,13 +77,13 @@ def event_of(kind: Kind, *, size: int) -> bytes:
 
 
 def carry_out(plan: Plan) -> Published:
-    """Publish all batches on time; raise RuntimeError when any was not accepted."""
+    """Publish all events on time; raise RuntimeError when any was not accepted."""
     mix = Mix(plan)
     publisher = Publisher(plan.url, mix, connections=CONNECTIONS)
     begun_at = time.monotonic()
-    publisher.publish(every=EVERY_SECONDS, seconds=plan.seconds)
+    publisher.publish(every=1 / plan.per_second, seconds=plan.seconds)
     if wrong := publisher.refused + publisher.broken + publisher.unanswered:
-        raise RuntimeError(f"{wrong} batches were not accepted")
+        raise RuntimeError(f"{wrong} events were not accepted")
     return Published(begun_at, tuple(mix.published), round(publisher.behind * 1000, 1))
 
 

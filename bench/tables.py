@@ -7,8 +7,12 @@ Figures = Mapping[str, object]
 # The columns of a benchmark's table: a figure belongs to a column if its name has this prefix or suffix; the rest of
 # the name is the row. The empty one takes figures that also occur in another column.
 COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "bystanders": {"_without": "without attackers", "_with": "with attackers"},
     "endtoend": {"single_": "1 event per request", "batch_": "100 events per request", "stream_": "100 stream entries"},
     "fairness": {"_without": "without bad receivers", "_with": "with bad receivers"},
+    "fanout": {"_1000": "to 1,000 webhooks", "": "to 10,000"},
+    "latency": {"": "HookHub", "yardstick_": "bare endpoint"},
+    "light": {"": "200 events/s", "_at_1000": "1,000 events/s"},
     "memory": {"": "256 in flight", "_idle": "idle"},
     "scale": {"_empty": "empty", "_finished": "finished deliveries", "_full": "with scheduled retries"},
     "throughput": {

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from bench import load
+from bench import cpu, load
 from bench.setup import ReceiverProcess, fresh_instance
 from testbed.instance import Instance
 from testbed.processes import Log, run_module, wait_for
@@ -61,10 +61,10 @@ def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: i
     delivered_before = instance.ask("SELECT count(*) FROM hookhub_delivery WHERE state = 'delivered'")
     with instance.started("worker"):
         wait_for(receiver.count, "the first request", seconds=PATIENCE_SECONDS, pause=0.01)
-        spent = instance.cpu_seconds()
+        spent, receiver_spent = instance.cpu_seconds(), receiver.cpu_seconds()
         instance.wait_until_settled(seconds=PATIENCE_SECONDS)
         ended_at = time.monotonic()
-        spent = {name: seconds - spent.get(name, 0) for name, seconds in instance.cpu_seconds().items()}
+        spent_later, receiver_spent = instance.cpu_seconds(), receiver.cpu_seconds() - receiver_spent
         memory = instance.memory("worker")
     report = receiver.report()
     count = sum(row["count"] for row in report.values())
@@ -74,8 +74,8 @@ def drain(instance: Instance, receiver: ReceiverProcess, log: Log, *, already: i
     log(f"  {settled:,} settled in {span:.1f} s")
     return {
         "deliveries_per_s": round(settled / span),
-        "worker_us": round(spent["worker"] / settled * 1e6),
-        "postgres_us": round(spent.get("postgres", 0) / settled * 1e6),
+        **cpu.each_us(spent, spent_later, events=settled),
+        "receiver_us": round(receiver_spent / settled * 1e6),
         "lost": owed - sum(row["distinct"] for row in report.values()),
         "duplicated": sum(row["duplicated"] for row in report.values()),
         "deliveries": count,

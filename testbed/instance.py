@@ -105,10 +105,11 @@ class Instance(Processes):
         wait_for(lambda: not self.unsettled(), "all deliveries to settle", seconds=seconds, pause=0.05)
 
     def cpu_seconds(self) -> dict[str, float]:
-        """Return the CPU seconds used so far by each process with its descendants, and by an embedded PostgreSQL."""
+        """Return the CPU seconds used so far by each process with its descendants, and by the servers of this home."""
         spent = {name: cpu_seconds_of(psutil.Process(process.pid)) for name, process in self.running.items()}
-        if postgres := self.servers.find("postgres"):
-            spent["postgres"] = cpu_seconds_of(postgres)
+        for name in ("postgres", "valkey"):
+            if server := self.servers.find(name):
+                spent[name] = cpu_seconds_of(server)
         return spent
 
     def memory(self, name: str) -> Memory:

@@ -1,15 +1,15 @@
 """What the benchmarks compute: percentiles, plans, tables, and a document whose other text is preserved."""
 
 import json
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench import report, scale, steady
+from bench import cpu, report, scale, steady
 from bench.__main__ import BENCHES
 from bench.fanout import Round, figures
-from bench.receiver import delivery_id_of, planned_at_of
+from bench.receiver import delivery_id_of, planned_at_of, without_number
 from bench.tables import COLUMNS, place, shown, table, tables
 from testbed.receiver import content_length
 from testbed.sampling import Memory, percentiles
@@ -43,37 +43,50 @@ def plan(**changed: float) -> steady.Plan:
     return steady.Plan("http://127.0.0.1:1", "hh_key", kinds, **{"per_second": 330, "seconds": 1, **changed})
 
 
-def test_a_steady_load_is_batches_of_events_that_tell_when_they_were_meant_to_be_sent() -> None:
-    mix = steady.Mix(plan())
-
-    requests = [mix.write(10.25 + number) for number in range(50)]
-
-    events = []
-    for number, request in enumerate(requests):
-        head, _, body = request.partition(b"\r\n\r\n")
+def events_of(mix: steady.Mix, count: int) -> list[dict[str, Any]]:
+    found = []
+    for number in range(count):
+        head, _, body = mix.write(10.25 + number).partition(b"\r\n\r\n")
         assert content_length(head) == len(body)
         assert b"Authorization: Bearer hh_key" in head
-        events.append([json.loads(line) for line in body.split(b"\n")])
-        assert {event["data"]["t"] for event in events[-1]} == {10.25 + number}
-    counts = [len(batch) for batch in events]
-    # 6.6 per batch.
-    assert sum(counts) == 330
-    assert set(counts) == {6, 7}
-    assert max(abs(one - other) for one, other in pairwise(counts)) == 1
+        found.append(json.loads(body))
+    return found
+
+
+def test_a_steady_load_is_single_events_that_tell_when_they_were_meant_to_be_sent() -> None:
+    events = events_of(steady.Mix(plan()), 50)
+
+    assert [event["data"]["t"] for event in events] == [10.25 + number for number in range(50)]
+    assert len({event["id"] for event in events}) == 50
 
 
 def test_a_steady_load_keeps_its_shares_and_counts_its_kinds() -> None:
-    mix, again = steady.Mix(plan(per_second=5000)), steady.Mix(plan(per_second=5000))
+    mix, again = steady.Mix(plan()), steady.Mix(plan())
 
-    events = [json.loads(line) for line in mix.write(1).partition(b"\r\n\r\n")[2].split(b"\n")]
-    again.write(2)
+    events, same = events_of(mix, 100), events_of(again, 100)
 
     repositories = [event["repository"] for event in events]
+    assert repositories == [event["repository"] for event in same]
     assert mix.published == [repositories.count("loud"), repositories.count("100%")]
-    assert mix.published == again.published
     assert sum(mix.published) == 100
     assert 80 <= mix.published[0] <= 97
-    assert len({event["id"] for event in events}) == 100
+
+
+def test_cpu_time_is_counted_per_event_and_per_part() -> None:
+    before = {"web": 1.0, "postgres": 0.5}
+    after = {"web": 1.25, "postgres": 0.6, "worker": 0.05}
+
+    parts = cpu.each_us(before, after, events=100)
+
+    assert parts == {"web_us": 2500, "postgres_us": 1000, "worker_us": 500}
+    assert cpu.sum_us(parts) == 4000
+    assert cpu.each_us(before, before, events=0) == {"web_us": 0, "postgres_us": 0}
+
+
+def test_paths_are_counted_together_whatever_number_they_end_with() -> None:
+    paths = [b"/ok/17", b"/ok/healthy/3", b"/ok/healthy", b"/ok/all/999", b"/hang"]
+
+    assert [without_number(path) for path in paths] == [b"/ok", b"/ok/healthy", b"/ok/healthy", b"/ok/all", b"/hang"]
 
 
 def test_rounds_are_put_together_as_medians_and_sums() -> None:
@@ -121,6 +134,9 @@ def test_a_figure_stands_in_the_column_that_its_name_ends_or_begins_with() -> No
     assert place("p50_ms_without", COLUMNS["fairness"]) == ("_without", "p50_ms")
     assert place("batch_p50_ms_at_80", COLUMNS["endtoend"]) == ("batch_", "p50_ms_at_80")
     assert place("webhooks", COLUMNS["scale"]) == ("", "webhooks")
+    assert place("yardstick_p50_ms", COLUMNS["latency"]) == ("yardstick_", "p50_ms")
+    assert place("ratio_to_yardstick", COLUMNS["latency"]) == ("", "ratio_to_yardstick")
+    assert place("web_us_at_1000", COLUMNS["light"]) == ("_at_1000", "web_us")
     assert place("ratio_full_to_empty", COLUMNS["scale"]) == ("", "ratio_full_to_empty")
 
 

@@ -1,0 +1,58 @@
+"""What attackers do to the others: the same load without and with slow, silent and large requests beside it."""
+
+import json
+from contextlib import closing
+
+from bench import load
+from bench.publishing import api_of, arrivals, publish
+from bench.setup import ReceiverProcess, fresh_instance
+from testbed.instance import Instance
+from testbed.processes import Log, Module, wait_for
+from testbed.servers import create_key
+
+EVENTS_PER_S = 200
+# 1,024 silent connections, 16 bodies at two bytes a second, and one body of 33 MB after the other, a second apart.
+ATTACKS = ("silent", "slow", "long-at-times")
+WARM_UP_EVENTS = 500
+PATIENCE_SECONDS = 90
+# The publisher takes a moment to start, and the attackers must not end before it.
+MARGIN_SECONDS = 3.0
+
+
+def run(seconds: float, log: Log) -> dict[str, object]:
+    """200 events per second, beside slow bodies, silent connections and bodies of 33 MB."""
+    with (
+        ReceiverProcess() as receiver,
+        fresh_instance() as instance,
+        instance.started("web"),
+        instance.started("worker"),
+    ):
+        load.make_endpoints(instance, receiver.url())
+        key = create_key("attacker", environment=instance.environment)
+        publish(api_of(instance), rate=100, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
+        instance.wait_until_settled()
+        log(f"{EVENTS_PER_S} events per second for {seconds:g} s, without attackers …")
+        alone = measure(instance, receiver, seconds=seconds)
+        log(f"  {alone}\nThe same with attackers …")
+        with closing(Module("bench.attackers", str(instance.port), str(seconds + MARGIN_SECONDS), *ATTACKS)) as made:
+            made.send(key)
+            made.read()
+            beside = measure(instance, receiver, seconds=seconds)
+            attacks = json.loads(made.read())
+        log(f"  {beside} {attacks}")
+        instance.check_ledger()
+    return {
+        "events_per_s": EVENTS_PER_S,
+        **{f"{name}_without": value for name, value in alone.items()},
+        **{f"{name}_with": value for name, value in beside.items()},
+        "p99_ratio": round(beside["p99_ms"] / alone["p99_ms"], 2),
+        **{name.replace(" ", "_"): count for name, count in sorted(attacks.items())},
+    }
+
+
+def measure(instance: Instance, receiver: ReceiverProcess, *, seconds: float) -> dict[str, float]:
+    """Publish a load, and return how late its events arrived."""
+    receiver.reset()
+    published = publish(api_of(instance), rate=EVENTS_PER_S, seconds=seconds, kinds=load.ENDPOINTS)
+    wait_for(lambda: receiver.count() >= published.accepted, "the last arrival", seconds=PATIENCE_SECONDS, pause=0.1)
+    return arrivals(receiver, published)
