@@ -29,8 +29,11 @@ def run(seconds: float, log: Log) -> dict[str, object]:
         # One webhook per request, since a slow webhook would not be given more in flight.
         instance.client.webhooks.create(receiver.url("/hang"), events=["hang"])
         copy_webhooks(instance, IN_FLIGHT - 1)
-        idle = instance.memory("worker")
         data = load.payload(SIZE)
+        # A worker that has delivered has finished loading.
+        instance.client.publish("warm-up", data)
+        wait_for(receiver.count, "the first request")
+        idle = instance.memory("worker")
         load.publish(instance, (Event("warm-up", data) for _ in range(WARM_UP)), log)
         instance.wait_until_settled()
         instance.client.publish("hang", data)
