@@ -137,8 +137,9 @@ def seal_headers(headers: dict[str, str], *, of: UUID | str) -> bytes | None:
 
 def open_headers(sealed: Sealed | None, *, of: UUID | str) -> dict[str, str]:
     """Return the custom headers of the webhook with the id ``of``. Raise Unreadable."""
-    context = context_of(HEADERS, of)
-    return dict(_open_headers(bytes(sealed), context, settings.HOOKHUB_ENCRYPTION_KEYS)) if sealed else {}
+    if not sealed:
+        return {}
+    return dict(_open_headers(bytes(sealed), context_of(HEADERS, of), settings.HOOKHUB_ENCRYPTION_KEYS))
 
 
 def seal_text(text: str, *, column: str, of: UUID | str) -> str:

@@ -14,7 +14,6 @@ from psycopg.pq import Format
 BOOLEAN, BYTEA, BIGINT, TEXT, TIMESTAMPTZ, INTERVAL, UUID_ = 16, 17, 20, 25, 1184, 1186, 2950
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _NULL = b"\xff\xff\xff\xff"
 _head = struct.Struct(">iiiii").pack
 _sized = struct.Struct(">i").pack
@@ -75,18 +74,23 @@ def timestamps(values: Iterable[datetime | None]) -> Array:
     """Return a ``timestamptz[]``."""
     return _array(
         TIMESTAMPTZ,
-        [_NULL if value is None else _sized_bigint(8, (value - _EPOCH) // _MICROSECOND) for value in values],
+        [_NULL if value is None else _sized_bigint(8, _microseconds(value - _EPOCH)) for value in values],
     )
 
 
 def intervals(values: Iterable[timedelta]) -> Array:
     """Return an ``interval[]``; days and months are 0, the whole value is in microseconds."""
-    return _array(INTERVAL, [_sized_interval(16, value // _MICROSECOND, 0, 0) for value in values])
+    return _array(INTERVAL, [_sized_interval(16, _microseconds(value), 0, 0) for value in values])
 
 
 def booleans(values: Iterable[bool]) -> Array:
     """Return a ``boolean[]``."""
     return _array(BOOLEAN, [_TRUE if value else _FALSE for value in values])
+
+
+def _microseconds(span: timedelta) -> int:
+    # Exact, and half the cost of a division by a timedelta.
+    return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
 
 
 def _array(element: int, items: list[bytes]) -> Array:

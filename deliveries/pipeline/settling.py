@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -152,12 +153,22 @@ def next_state(decision: Decision) -> tuple[str, str | None, datetime | None]:
 
 def masked_headers(result: AttemptResult) -> str:
     """Return the request's header lines for the attempt log, with the values of the webhook's custom headers masked."""
-    known = format_of(result.claim.destination.format).reserved_headers | {hops.HEADER.lower()}
-    return "\n".join(f"{name}: {value if name.lower() in known else MASK}" for name, value in result.request.headers)
+    slug = result.claim.destination.format
+    return "\n".join(
+        [f"{name}: {value if is_shown(name, slug=slug) else MASK}" for name, value in result.request.headers]
+    )
+
+
+@lru_cache(maxsize=4096)
+def is_shown(name: str, *, slug: str) -> bool:
+    """Return whether a header of this name in a request of the format ``slug`` is HookHub's own, so no secret."""
+    return name.lower() in format_of(slug).reserved_headers | {hops.HEADER.lower()}
 
 
 def pg_safe(text: str) -> str:
     """Return the text without NULs and with lone surrogates replaced: PostgreSQL would reject the whole batch."""
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", "").encode(errors="replace").decode()
 
 

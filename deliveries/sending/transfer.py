@@ -7,6 +7,7 @@ import select
 import socket
 import time
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,9 +20,13 @@ from deliveries.sending.dns import Name, host_to_resolve
 log = logging.getLogger("hookhub.guard")
 
 HTTPS_REQUIRED = "The URL must begin with https://: HOOKHUB_HTTPS_ONLY is enabled."
-# The transfer is aborted beyond these sizes. How much of the body the log keeps is a setting, at most MAX_BODY.
+HEADERS_INCOMPLETE = "The connection was closed before the response headers were complete."
+# No response may exceed these sizes. How much of the body the log keeps is a setting, at most MAX_BODY.
 MAX_HEADERS = 64 * 1024
 MAX_BODY = 64 * 1024
+HEADERS_TOO_LONG = f"The response headers are longer than {MAX_HEADERS} bytes."
+# Header lines up to this many bytes are parsed once for all responses: most receivers always send the same ones.
+SHORT_HEADER = 256
 TLS_ERRORS = frozenset(
     {
         pycurl.E_SSL_CONNECT_ERROR, pycurl.E_SSL_CERTPROBLEM, pycurl.E_SSL_CIPHER, pycurl.E_PEER_FAILED_VERIFICATION,
@@ -64,6 +69,28 @@ class Exchange(NamedTuple):
     result: Response | NoResponse
 
 
+def header_of(line: bytes) -> tuple[str, str] | None:
+    """Return the name and the value of a header line, or None if it has no colon."""
+    name, colon, value = line.decode("latin-1").partition(":")
+    return (name.strip(), value.strip()) if colon else None
+
+
+known_header = lru_cache(maxsize=2048)(header_of)
+
+
+def reason_of(status_line: str) -> str:
+    """Return the reason phrase of a status line, which may be empty."""
+    return status_line.rstrip().partition(" ")[2].partition(" ")[2]
+
+
+# Cached, because the URLs of busy webhooks are sent to thousands of times a second.
+@lru_cache(maxsize=4096)
+def host_and_plainness(url: str) -> tuple[str, bool]:
+    """Return a URL's host name, and whether it goes without TLS."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.scheme != "https"
+
+
 class Transfer:
     """A libcurl easy handle that is reused for one request after another, and the response it is receiving."""
 
@@ -79,6 +106,8 @@ class Transfer:
         self.is_fresh = self.is_plain = False
         self._opened: socket.socket | None = None
         self._look = select.poll()
+        # One list for all responses, because libcurl appends the header lines to it without a Python frame for each.
+        self.lines: list[bytes] = []
         self._expect_nothing()
         self.curl = curl = pycurl.Curl()
         # Nothing of this machine's configuration may reach a receiver, and no receiver may redirect us.
@@ -97,7 +126,7 @@ class Transfer:
         curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         curl.setopt(pycurl.SOCKOPTFUNCTION, self._leave_socket)
         curl.setopt(pycurl.PREREQFUNCTION, self._check_stale_connection)
-        curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
+        curl.setopt(pycurl.HEADERFUNCTION, self.lines.append)
         curl.setopt(pycurl.WRITEFUNCTION, self._take_body)
 
     def _expect_nothing(self) -> None:
@@ -107,8 +136,7 @@ class Transfer:
         self.is_resolved = False
         self.must_retry_on_fresh_connection = self.is_too_long = False
         self.forbidden = self.shortage = ""
-        self.lines: list[bytes] = []
-        self.header_bytes = 0
+        self.lines.clear()
         self.body = bytearray()
         self.body_bytes = 0
 
@@ -117,8 +145,8 @@ class Transfer:
         self._expect_nothing()
         curl = self.curl
         if request.url != self.url:
-            parts = urlsplit(request.url)
-            self.url, self.host, self.is_plain = request.url, parts.hostname or "", parts.scheme != "https"
+            self.url = request.url
+            self.host, self.is_plain = host_and_plainness(request.url)
             curl.setopt(pycurl.URL, request.url)
         if self.is_fresh:
             self.is_fresh = False
@@ -191,15 +219,18 @@ class Transfer:
 
     def conclude(self, code: int, error: str) -> Exchange:
         """Return the exchange for libcurl's result code and error message."""
-        if code == pycurl.E_OK or self.is_too_long:
-            result: Response | NoResponse = self._read() or NoResponse(
-                # libcurl reports success even if the connection was closed in the middle of the headers.
-                "protocol",
-                "The connection was closed before the response headers were complete.",
-            )
+        if self._has_long_headers():
+            result: Response | NoResponse = self._loss(code, HEADERS_TOO_LONG)
+        elif code == pycurl.E_OK or self.is_too_long:
+            # libcurl reports success even if the connection was closed in the middle of the headers.
+            result = self._read() or NoResponse("protocol", HEADERS_INCOMPLETE)
         else:
             result = self._loss(code, error)
         return self._end(result)
+
+    def _has_long_headers(self) -> bool:
+        """Return whether the header lines exceed MAX_HEADERS; libcurl itself stops at 300 KB."""
+        return sum(map(len, self.lines)) > MAX_HEADERS
 
     def give_up(self) -> Exchange:
         """Return the exchange for a request whose deadline has passed."""
@@ -231,16 +262,13 @@ class Transfer:
         headers: list[tuple[str, str]] = []
         reason, is_complete = "", False
         for line in self.lines:
-            text = line.decode("latin-1")
-            if text in {"\r\n", "\n"}:
-                is_complete = True
-            elif text.startswith("HTTP/"):
+            if line.startswith(b"HTTP/"):
                 # Discard the headers of an interim (1xx) response.
-                reason, headers, is_complete = text.rstrip().partition(" ")[2].partition(" ")[2], [], False
-            else:
-                name, colon, value = text.partition(":")
-                if colon:
-                    headers.append((name.strip(), value.strip()))
+                reason, headers, is_complete = reason_of(line.decode("latin-1")), [], False
+            elif line in {b"\r\n", b"\n"}:
+                is_complete = True
+            elif header := known_header(line) if len(line) <= SHORT_HEADER else header_of(line):
+                headers.append(header)
         if not is_complete:
             return None
         return Response(self.curl.getinfo(pycurl.RESPONSE_CODE), reason, tuple(headers), bytes(self.body))
@@ -258,8 +286,6 @@ class Transfer:
             kind = "unreachable"
         elif code in TLS_ERRORS:
             kind = "tls"
-        elif self.header_bytes > MAX_HEADERS:
-            error = f"The response headers are longer than {MAX_HEADERS} bytes."
         status = self.curl.getinfo(pycurl.RESPONSE_CODE)
         begun = f" (after status {status})" if status else ""
         return NoResponse(kind, f"{error or f'libcurl error {code}'}{begun}")
@@ -317,11 +343,6 @@ class Transfer:
             self.must_retry_on_fresh_connection = bool(self._look.poll(0))
             self._look.unregister(kept)
         return int(pycurl.PREREQFUNC_ABORT if self.must_retry_on_fresh_connection else pycurl.PREREQFUNC_OK)
-
-    def _on_header(self, line: bytes) -> int | None:
-        self.lines.append(line)
-        self.header_bytes += len(line)
-        return 0 if self.header_bytes > MAX_HEADERS else None
 
     def _take_body(self, chunk: bytes) -> int | None:
         self.body += chunk[: max(0, self.body_kept - len(self.body))]

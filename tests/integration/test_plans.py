@@ -21,7 +21,7 @@ from tests.story import Forge, attempt_all
 
 pytestmark = pytest.mark.django_db
 
-SCAN = re.compile(r"(?P<how>Seq|Index|Index Only|Bitmap Heap) Scan (using \w+ )?on (?P<table>deliveries_\w+)")
+SCAN = re.compile(r"(?P<how>Seq|Index|Index Only|Bitmap Heap) Scan (using \w+ )?on (?P<table>hookhub_\w+)")
 
 # Matches a scan of the whole log, or of all of a webhook's log, but not lookups by id in the same index.
 WHOLE_LOG = re.compile(r"Seq Scan|delivery_log\w* on [\w ]+\n +Index Cond: \(webhook_id")
@@ -81,7 +81,7 @@ def test_no_statement_of_the_pipeline_reads_a_whole_table(
 
     with connection.cursor() as cursor:
         # As on a new installation, whatever statistics other tests have left.
-        cursor.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'deliveries%'")
+        cursor.execute("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname LIKE 'hookhub_%'")
     assert len(statements) >= 9
     scans = {
         statement: found
