@@ -113,14 +113,24 @@ SELECT (SELECT count(*) FROM hookhub_event), (SELECT count(*) FROM hookhub_attem
 
 COUNT_STATES = "SELECT state, count(*) FROM hookhub_delivery GROUP BY state ORDER BY state"
 
-# Restates the matching rule of the fan-out independently. A webhook's subscription at the time of an event is only
-# known if the webhook has not been changed since; updates of its health are not changes.
+# Restates the matching rule of the fan-out independently, and without its index, as joins of whole tables. A webhook's
+# subscription at the time of an event is only known if the webhook has not been changed since; updates of its health
+# are not changes.
 _MISSING_DELIVERIES = f"""
-SELECT e.id || ' to webhook ' || w.uid
-FROM hookhub_event e
-JOIN hookhub_webhook w ON w.organization_id = e.organization_id
+SELECT DISTINCT e.id || ' to webhook ' || w.uid
+FROM (
+    SELECT e.id, e.organization_id, e.repository_id, e.accepted_at, subscription.webhook_id
+    FROM hookhub_event e
+    CROSS JOIN unnest(e.topics) AS topic
+    CROSS JOIN unnest(ARRAY[0, e.repository_id]) AS scope
+    JOIN (SELECT id AS webhook_id, organization_id, coalesce(repository_id, 0) AS scope, unnest(events) AS topic
+          FROM hookhub_webhook) AS subscription USING (organization_id, scope, topic)
+    WHERE e.webhook_id IS NULL
+    UNION ALL
+    SELECT id, organization_id, repository_id, accepted_at, webhook_id FROM hookhub_event WHERE webhook_id IS NOT NULL
+) AS e
+JOIN hookhub_webhook w ON w.id = e.webhook_id AND w.organization_id = e.organization_id
     AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
-    AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
 WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
   AND {IS_FANNED_OUT}
   AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)

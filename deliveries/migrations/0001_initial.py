@@ -7,8 +7,10 @@ import deliveries.models.webhooks
 import deliveries.plain_text
 import deliveries.systems
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
 import django.core.validators
 import django.db.models.deletion
+import django.db.models.functions.comparison
 import django.db.models.functions.text
 import django.utils.timezone
 from django.db import migrations, models
@@ -31,6 +33,19 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
         ),
         'hex'
     )::uuid
+$$
+"""
+
+# What the index webhook_by_topic contains of a webhook: deliveries.models.webhooks.TopicKeys explains it.
+WEBHOOK_KEYS = """
+CREATE FUNCTION hookhub_webhook_keys(
+    organization_id bigint, repository_id bigint, events varchar[], deleted_at timestamptz
+) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT ARRAY(
+        SELECT organization_id::text || '/' || coalesce(repository_id::text, '') || '/' || topic
+        FROM unnest(events) AS topic WHERE deleted_at IS NULL
+    )
 $$
 """
 
@@ -302,6 +317,11 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='webhook',
             index=models.Index(fields=['organization', 'repository'], name='webhook_scope'),
+        ),
+        migrations.RunSQL(WEBHOOK_KEYS, "DROP FUNCTION hookhub_webhook_keys(bigint, bigint, varchar[], timestamptz)"),
+        migrations.AddIndex(
+            model_name='webhook',
+            index=django.contrib.postgres.indexes.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhooks.TopicKeys('organization', 'repository', 'events', 'deleted_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
         ),
         migrations.AddIndex(
             model_name='webhook',

@@ -110,19 +110,25 @@ NOT EXISTS (SELECT FROM hookhub_outbox a
             WHERE a.partition = coalesce(e.repository_id, -e.organization_id) AND a.event_id = e.id)
 """
 
-# The webhooks that match an event, as a union of repository and organization webhooks, so that an event of one among
-# thousands of repositories reads only the webhooks of that repository.
+# The webhooks that match an event, found by the index webhook_by_topic, so that all others of its organization cost
+# nothing. The first array has the keys of webhooks of the whole organization, the second those of the event's
+# repository; without a repository it has only nulls, which match nothing.
+# A ping or a test event is for one webhook, whatever that one subscribes to.
 # A webhook disabled after the event was accepted still gets a delivery: it will be held, not lost.
 MATCHING = """
 CROSS JOIN LATERAL (
-    SELECT * FROM hookhub_webhook near
-    WHERE near.organization_id = e.organization_id AND near.repository_id = e.repository_id
+    SELECT id, disabled_at, deleted_at FROM hookhub_webhook by_topic
+    WHERE e.webhook_id IS NULL
+      AND hookhub_webhook_keys(organization_id, repository_id, events, deleted_at) COLLATE "C" && (
+          ARRAY(SELECT e.organization_id::text || '//' || unnest(e.topics))
+          || ARRAY(SELECT e.organization_id::text || '/' || e.repository_id::text || '/' || unnest(e.topics))
+      )
     UNION ALL
-    SELECT * FROM hookhub_webhook wide
-    WHERE wide.organization_id = e.organization_id AND wide.repository_id IS NULL
+    SELECT id, disabled_at, deleted_at FROM hookhub_webhook named
+    WHERE id = e.webhook_id AND organization_id = e.organization_id
+      AND (repository_id IS NULL OR repository_id = e.repository_id)
 ) AS w
 WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND w.deleted_at IS NULL
-  AND CASE WHEN e.webhook_id IS NULL THEN w.events::text[] && e.topics::text[] ELSE w.id = e.webhook_id END
 """
 
 # A new delivery never overtakes a ready one of its webhook. Written as a scalar subquery: the planner would turn NOT
@@ -158,9 +164,9 @@ WITH RECURSIVE walk AS (
     SELECT partition, step FROM walk WHERE step > 0 AND partition <> ALL(%(exclude)s::bigint[])
     LIMIT %(limit)s
 ), taken AS MATERIALIZED (
-    SELECT a.partition, a.event_id, partitions.step
+    SELECT a.place, a.partition, a.event_id, partitions.step
     FROM partitions CROSS JOIN LATERAL (
-        SELECT partition, event_id FROM hookhub_outbox
+        SELECT ctid AS place, partition, event_id FROM hookhub_outbox
         WHERE partition = partitions.partition
         ORDER BY event_id
         LIMIT (SELECT greatest((%(limit)s + count(*) - 1) / greatest(count(*), 1), %(per_partition)s)
@@ -169,7 +175,7 @@ WITH RECURSIVE walk AS (
     ) AS a
     LIMIT %(limit)s
 ), deleted AS (
-    DELETE FROM hookhub_outbox a USING taken WHERE a.partition = taken.partition AND a.event_id = taken.event_id
+    DELETE FROM hookhub_outbox WHERE ctid = ANY(ARRAY(SELECT place FROM taken))
 ), batch AS MATERIALIZED (
     SELECT e.id, e.organization_id, e.repository_id, e.webhook_id, e.topics, e.accepted_at
     FROM hookhub_event e WHERE e.id = ANY(ARRAY(SELECT event_id FROM taken))

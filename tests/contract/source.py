@@ -12,6 +12,7 @@ from django.apps import apps
 
 from deliveries.audit import Actor, Target
 from deliveries.failpoints import FAILPOINTS
+from deliveries.models.webhooks import TopicKeys
 from deliveries.rates import Policy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,7 +40,7 @@ def names() -> Iterator[str]:
     yield from (f"failpoint {name}" for name in FAILPOINTS)
     tables = {model._meta.db_table for model in apps.get_models()}
     yield from (f"table {name}" for name in sorted(tables) if name.startswith("hookhub_"))
-    named = set(matching(r"(hookhub_|__Host-)[a-z_]+")) - tables
+    named = set(matching(r"(hookhub_|__Host-)[a-z_]+")) - tables - {TopicKeys.function}
     yield from (f"cookie or session key {name}" for name in sorted(named))
     yield from (f"health check {name}" for name in matching(r"/[a-z]+z"))
 
