@@ -109,4 +109,4 @@ def freeze_gc(**_: object) -> None:
     reference cycle: with the defaults, the collector takes 4 % of CPU time and finds nothing.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
+    gc.set_threshold(100_000, 10, 10)

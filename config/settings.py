@@ -264,7 +264,7 @@ HOOKHUB_MAX_TIMEOUT = timedelta(seconds=30)
 # How long a claimed delivery belongs to its worker; after that another worker may claim it.
 HOOKHUB_LEASE = seconds("HOOKHUB_LEASE", timedelta(seconds=60))
 # The maximum number of requests in flight: per worker process, and per webhook over all processes.
-HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", 128, least=1)
+HOOKHUB_SLOTS = whole("HOOKHUB_SLOTS", 256, least=1)
 HOOKHUB_MAX_IN_FLIGHT = whole("HOOKHUB_MAX_IN_FLIGHT", 10, least=1)
 # Disables a webhook after this many failed attempts in a row. With 0, only an exhausted retry schedule or a response
 # such as 410 disables one.

@@ -133,12 +133,12 @@ WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND w.deleted_at 
 
 # A new delivery never overtakes a ready one of its webhook. Written as a scalar subquery: the planner would turn NOT
 # EXISTS into an anti-join over all ready deliveries.
-CAN_SEND_NOW = f"""
+HAS_NOTHING_READY = f"""
 ({IS_NOT_BACKED_OFF})
 AND (SELECT 1 FROM hookhub_delivery l
      WHERE l.webhook_id = w.id AND l.state = 'pending' AND l.readiness > 0 LIMIT 1) IS NULL
-AND {HAS_FREE_SLOT}
 """
+CAN_SEND_NOW = f"{HAS_NOTHING_READY} AND {HAS_FREE_SLOT}"
 
 # Takes events out of the outbox, round-robin over partitions, so that a flood in one does not delay the others, and
 # locks the webhooks to which deliveries can be sent at once. As in the claim, the locks are taken in a separate
@@ -213,7 +213,7 @@ LEFT JOIN locked ON true
 # and the queue are in the order in which the events were accepted.
 INSERT_DELIVERIES = f"""
 WITH open AS MATERIALIZED (
-    {FREE_SLOTS} WHERE w.id = ANY(%(locked)s::bigint[]) AND {CAN_SEND_NOW}
+    {FREE_SLOTS} WHERE w.id = ANY(%(locked)s::bigint[]) AND {HAS_NOTHING_READY}
 ), new AS MATERIALIZED (
     SELECT encode(substring(uuid_send(e.id) FOR 8) || substring(uuid_send(gen_random_uuid()) FROM 9), 'hex')::uuid
                AS id,

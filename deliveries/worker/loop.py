@@ -24,7 +24,7 @@ from deliveries.sending.sender import Sender, make_sender
 from deliveries.worker.database_clock import Clock, DatabaseClock
 from deliveries.worker.dispatcher import Dispatcher
 from deliveries.worker.outage import Outage
-from deliveries.worker.pacing import FanOutPacer, Interval, PollTimer
+from deliveries.worker.pacing import FanOutPacer, Interval, PollTimer, Turns
 from deliveries.worker.results import ResultBuffer
 from deliveries.worker.settler import Settler
 from deliveries.worker.slots import OVERCOMMIT, SlotTracker
@@ -72,7 +72,7 @@ class WorkerLoop:
         self.poll_timer = PollTimer(self.slots.total)
         self.fan_out_pacer = FanOutPacer(self.slots.total, max_events=fanning_out.FAN_OUT_BATCH)
         self.promote_interval, self.wake_interval = Interval(PROMOTE_INTERVAL), Interval(WAKE_INTERVAL)
-        self._fan_out_first = True
+        self.turns = Turns()
 
     def run(self) -> Progress:
         """Run until done and return the progress made."""
@@ -125,18 +125,16 @@ class WorkerLoop:
         return found_work
 
     def _poll(self, capacity: Capacity) -> bool:
-        """Start requests, from claims and from fan-outs in alternation; return whether there was anything to do.
-
-        They alternate so that neither waits for a backlog of the other. If one starts no request, the other runs too.
-        """
+        """Start requests, from claims and from fan-outs; return whether there was anything to do."""
         found_work = self._promote_due()
         before = self.sender.in_flight
-        steps = (self._fan_out, self._claim) if self._fan_out_first else (self._claim, self._fan_out)
-        self._fan_out_first = not self._fan_out_first
-        for step in steps:
-            found_work |= step(capacity)
-            if self.sender.in_flight > before:
-                break
+        if self.turns.claim_first:
+            found_work |= self._claim(capacity)
+            capacity = self.slots.capacity(self.sender.free, now=time.monotonic())
+            return (bool(capacity.slots) and self._fan_out(capacity)) or found_work
+        found_work |= self._fan_out(capacity)
+        if self.sender.in_flight == before:
+            found_work |= self._claim(capacity)
         return found_work
 
     def _promote_due(self) -> bool:
@@ -153,9 +151,10 @@ class WorkerLoop:
         claims = pipeline.claim(capacity, cursor=self.cursor, now=self.clock())
         if claims:
             self.cursor = claims[-1].destination.webhook_id
-            self.dispatcher.start(claims)
+        self.turns.claimed(fills_slots=len(claims) == capacity.slots)
         if len(claims) == capacity.slots:
             self._wake_siblings()
+        self.dispatcher.start(claims)
         return bool(claims)
 
     def _fan_out(self, capacity: Capacity) -> bool:
@@ -173,9 +172,12 @@ class WorkerLoop:
             self._skip_stuck(limit)
             return False
         self.events += done.events
-        self.dispatcher.start(done.claims)
-        if done.events == limit:
+        leaves_ready = done.deliveries > len(done.claims)
+        self.turns.fanned_out(leaves_ready=leaves_ready)
+        # Before the requests are built, so that siblings meanwhile take what does not fit here.
+        if done.events == limit or leaves_ready:
             self._wake_siblings()
+        self.dispatcher.start(done.claims)
         pacer.fanned_out(done, limit=limit, now=time.monotonic())
         return done.events > 0
 

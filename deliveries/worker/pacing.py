@@ -74,6 +74,32 @@ class PollTimer:
         self._next_poll_at = 0.0
 
 
+class Turns:
+    """Decides whether a poll claims ready deliveries before it fans out events.
+
+    As long as a webhook has ready deliveries, a fan-out can only add to them, and each of them is written once more by
+    its claim. So they come first, and the fan-out gets the slots that are left. After claims that filled all slots, the
+    fan-out has a turn, so that new events do not wait for a backlog.
+    """
+
+    def __init__(self) -> None:
+        self._may_be_ready = self._claims_filled_slots = False
+
+    @property
+    def claim_first(self) -> bool:
+        """Return whether to claim first."""
+        return self._may_be_ready and not self._claims_filled_slots
+
+    def claimed(self, *, fills_slots: bool) -> None:
+        """Note a claim, and whether it filled all free slots."""
+        self._may_be_ready = self._claims_filled_slots = fills_slots
+
+    def fanned_out(self, *, leaves_ready: bool) -> None:
+        """Note a fan-out, and whether deliveries that it created were not claimed at once."""
+        self._claims_filled_slots = False
+        self._may_be_ready |= leaves_ready
+
+
 class FanOutPacer:
     """Decides when to fan out, from which partition on, and how many events at a time (at most ``max_events``)."""
 

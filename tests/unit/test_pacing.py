@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from deliveries.pipeline.fanning_out import FannedOut
-from deliveries.worker.pacing import BUSY_POLL_INTERVAL, IDLE_POLL_INTERVAL, FanOutPacer, Interval, PollTimer
+from deliveries.worker.pacing import BUSY_POLL_INTERVAL, IDLE_POLL_INTERVAL, FanOutPacer, Interval, PollTimer, Turns
 
 SLOTS = 100
 MAX_EVENTS = 500
@@ -198,6 +198,38 @@ def test_after_a_statement_timeout_the_fan_out_pauses_and_begins_with_one_event_
     assert pacer.limit_for(SLOTS, now=10.5) == 1
     fanned_out(pacer, 1, deliveries=1, limit=1, cursor=8)
     assert pacer.limit_for(SLOTS, now=10.5) == 4
+
+
+def test_a_loop_fans_out_first_as_long_as_nothing_is_left_ready() -> None:
+    turns = Turns()
+    assert not turns.claim_first
+
+    turns.fanned_out(leaves_ready=False)
+
+    assert not turns.claim_first
+
+
+def test_what_a_fan_out_leaves_ready_is_claimed_before_the_next() -> None:
+    turns = Turns()
+
+    turns.fanned_out(leaves_ready=True)
+    assert turns.claim_first
+    turns.fanned_out(leaves_ready=False)
+    assert turns.claim_first
+    turns.claimed(fills_slots=False)
+
+    assert not turns.claim_first
+
+
+def test_after_claims_that_fill_all_slots_the_fan_out_has_a_turn() -> None:
+    turns = Turns()
+    turns.fanned_out(leaves_ready=True)
+
+    turns.claimed(fills_slots=True)
+    assert not turns.claim_first
+    turns.fanned_out(leaves_ready=False)
+
+    assert turns.claim_first
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
