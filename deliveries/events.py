@@ -65,6 +65,19 @@ class NameSnapshot:
 NO_SNAPSHOT = NameSnapshot({}, {})
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The events of one request, stored all or none, and the cached names that they were resolved with."""
+
+    events: Sequence[NewEvent]
+    snapshot: NameSnapshot = NO_SNAPSHOT
+
+    @property
+    def may_be_partial(self) -> bool:
+        """Whether a statement may store only a part of it, because of a known key or a stale name."""
+        return len(self.events) > 1 and any(event.idempotency_key is not None for event in self.events)
+
+
 def targeted_event(
     webhook_id: int,
     event_type: str,

@@ -14,6 +14,7 @@ from pathlib import Path
 FAILPOINTS = (
     "event-stored",  # not yet committed if accept runs in a transaction
     "event-committed",  # before the wake-up is requested
+    "group-committed",  # before the requests of the group are answered
     "fanning-out",  # events taken from the outbox, not yet committed
     "fanned-out",  # committed, including deliveries claimed at once
     "claimed",  # committed

@@ -11,7 +11,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -42,8 +42,7 @@ class Policy:
     window: timedelta = WINDOW
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """A subject's state under a policy: the remaining quota, and the seconds until it increases (``reset``)."""
 
     policy: Policy
@@ -108,7 +107,6 @@ class Counters:
 
     def __init__(self, connect: Callable[[], Redis], *, prefix: str, in_background: bool = True) -> None:
         self._in_background = in_background
-        self._pid = os.getpid()
         # This process's field in the Redis hashes.
         self._name = secrets.token_hex(8)
         self._connect = connect
@@ -119,11 +117,6 @@ class Counters:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._away_until = 0.0
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether this process created it: its thread does not survive a fork."""
-        return self._pid == os.getpid()
 
     def look(self, policy: Policy, subject: str, *, quota: int, now: float) -> Standing:
         """Return a subject's state without counting anything; ``now`` is in seconds since 1970."""
@@ -141,23 +134,32 @@ class Counters:
 
     def spend(self, policy: Policy, subject: str, amount: int = 1, *, now: float) -> None:
         """Add ``amount`` to a subject's count; a negative one undoes an earlier call."""
+        self.spend_all([(policy, subject)], amount, now=now)
+
+    def spend_all(self, subjects: Iterable[tuple[Policy, str]], amount: int, *, now: float) -> None:
+        """Add ``amount`` to the count of each subject."""
+        with self._lock:
+            for policy, subject in subjects:
+                self._add(policy, subject, amount, now=now)
+        if not self._wake.is_set():
+            self._wake.set()
+        if self._thread is None and self._in_background:
+            self._start()
+
+    def _add(self, policy: Policy, subject: str, amount: int, *, now: float) -> None:
         seconds = policy.window.total_seconds()
         window = int(now // seconds)
         key = (policy.name, subject)
-        with self._lock:
-            count = self._counts.get(key)
-            if count is None:
-                if len(self._counts) >= MAX_SUBJECTS:
-                    oldest = next(iter(self._counts))
-                    del self._counts[oldest]
-                    self._dirty.discard(oldest)
-                count = self._counts[key] = Count(seconds, window)
-            count.roll(window)
-            count.own += amount
-            self._dirty.add(key)
-        self._wake.set()
-        if self._thread is None and self._in_background:
-            self._start()
+        count = self._counts.get(key)
+        if count is None:
+            if len(self._counts) >= MAX_SUBJECTS:
+                oldest = next(iter(self._counts))
+                del self._counts[oldest]
+                self._dirty.discard(oldest)
+            count = self._counts[key] = Count(seconds, window)
+        count.roll(window)
+        count.own += amount
+        self._dirty.add(key)
 
     def sync(self) -> bool:
         """Write this process's counts to Redis and read the totals; return False if Redis did not respond."""
@@ -245,9 +247,18 @@ _counters: Counters | None = None
 def counters() -> Counters:
     """Return this process's counters."""
     global _counters  # noqa: PLW0603 - one per process, created anew after a fork
-    if _counters is None or not _counters.is_ours:
+    if _counters is None:
         _counters = Counters(_Link(), prefix=settings.HOOKHUB_QUEUE)
     return _counters
+
+
+def _forget_counters() -> None:
+    """Drop the parent's counters in a forked process: their thread does not survive the fork."""
+    global _counters  # noqa: PLW0603 - see above
+    _counters = None
+
+
+os.register_at_fork(after_in_child=_forget_counters)
 
 
 class _Link:
@@ -282,12 +293,12 @@ def take_all(limits: Sequence[tuple[Policy, str, int]], amount: int = 1, *, now:
     for standing in standings:
         if standing.remaining < 1:
             raise TooMany(standing)
-    for policy, subject, quota in limits:
-        if quota:
-            counters().spend(policy, subject, amount, now=now)
-    return [Standing(found.policy, found.quota, max(found.remaining - amount, 0), found.reset) for found in standings]
+    if standings:
+        counters().spend_all([(policy, subject) for policy, subject, quota in limits if quota], amount, now=now)
+    return [Standing(policy, quota, max(remaining - amount, 0), reset) for policy, quota, remaining, reset in standings]
 
 
 def look_all(limits: Sequence[tuple[Policy, str, int]], *, now: float) -> list[Standing]:
     """Return the states of the subjects with a quota, without counting anything."""
-    return [counters().look(policy, subject, quota=quota, now=now) for policy, subject, quota in limits if quota]
+    look = counters().look
+    return [look(policy, subject, quota=quota, now=now) for policy, subject, quota in limits if quota]

@@ -3,6 +3,7 @@
 Only the entry points beside this module apply them, by the name in CHAOS_BUG.
 """
 
+import asyncio
 import json
 import os
 import threading
@@ -37,6 +38,7 @@ def bell_inside_the_transaction() -> None:
     from deliveries import wakeup
     from deliveries.db import sql
     from deliveries.pipeline import accepting
+    from hookhub.postgresql import asynchronous
 
     change = sql.change
 
@@ -45,7 +47,15 @@ def bell_inside_the_transaction() -> None:
             wakeup.notify_now()
         return change(statement, parameters)
 
+    in_a_group = asynchronous.AsyncConnection.change
+
+    async def ring_first_in_a_group(self: Any, statement: str, parameters: Mapping[str, object]) -> int:
+        if statement == accepting.STORE_EVENTS:
+            wakeup.notify_now()
+        return await in_a_group(self, statement, parameters)
+
     _put(sql, "change", ring_first)
+    _put(asynchronous.AsyncConnection, "change", ring_first_in_a_group)
     _put(accepting, "_send_wakeup", lambda: None)
 
 
@@ -75,9 +85,10 @@ def accept_answering_before_commit() -> None:
     """Answer 202 before the event is stored; if the process dies in between, the event is lost."""
     from deliveries import pipeline
     from deliveries.db.ids import uuid7s
-    from deliveries.events import NewEvent, Receipt
+    from deliveries.events import Batch, NewEvent, Receipt
+    from deliveries.pipeline import accepting
 
-    accept = pipeline.accept
+    accept, accept_group = pipeline.accept, accepting.accept_group
 
     def later(events: Sequence[NewEvent], how: dict[str, Any]) -> None:
         time.sleep(AHEAD.total_seconds())
@@ -88,7 +99,21 @@ def accept_answering_before_commit() -> None:
         ids = uuid7s(how["now"], len(events))
         return [Receipt(id_, each.type, how["now"], is_repeat=False) for id_, each in zip(ids, events, strict=True)]
 
+    async def group_later(batches: Sequence[Batch], how: dict[str, Any]) -> None:
+        await asyncio.sleep(AHEAD.total_seconds())
+        await accept_group(batches, **how)
+
+    async def accept_group_later(batches: Sequence[Batch], **how: Any) -> list[list[Receipt]]:
+        running.append(asyncio.create_task(group_later(batches, how)))
+        return [
+            [Receipt(id_, each.type, how["now"], is_repeat=False) for id_, each in zip(ids, batch.events, strict=True)]
+            for batch in batches
+            for ids in [uuid7s(how["now"], len(batch.events))]
+        ]
+
+    running: list[asyncio.Task[None]] = []
     _put(pipeline, "accept", accept_later)
+    _put(accepting, "accept_group", accept_group_later)
 
 
 def signature_over_reserialised_json() -> None:

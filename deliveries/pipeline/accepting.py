@@ -1,8 +1,9 @@
 """Accept events: store them, each with its outbox entry, in one statement."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from django.db import transaction
@@ -10,7 +11,7 @@ from django.db import transaction
 from deliveries import wakeup
 from deliveries.db import arrays, sql
 from deliveries.db.ids import uuid7s
-from deliveries.events import NO_SNAPSHOT, IdempotencyConflict, NameSnapshot, NewEvent, Receipt, StaleNames
+from deliveries.events import NO_SNAPSHOT, Batch, IdempotencyConflict, NameSnapshot, NewEvent, Receipt, StaleNames
 from deliveries.failpoints import hit
 
 
@@ -21,22 +22,76 @@ def accept(events: Sequence[NewEvent], *, snapshot: NameSnapshot = NO_SNAPSHOT, 
     the events are durable when this returns and will be delivered; the wake-up only makes that happen sooner.
     Raises IdempotencyConflict if a key was used for other content, and StaleNames if a cached name no longer matches.
     """
+    batch = Batch(events, snapshot)
     ids = uuid7s(now, len(events))
     # A single statement is atomic by itself and takes one round trip. Only a batch can be stored in part, because of
     # known keys; a conflict must then roll that part back.
-    may_be_partial = len(events) > 1 and any(event.idempotency_key is not None for event in events)
-    with transaction.atomic() if may_be_partial else nullcontext():
-        stored = sql.change(STORE_EVENTS, to_columns(events, ids=ids, snapshot=snapshot, now=now))
+    with transaction.atomic() if batch.may_be_partial else nullcontext():
+        stored = sql.change(STORE_EVENTS, to_columns([batch], ids=ids, now=now))
         if stored == len(events):
-            receipts = [
-                Receipt(event_id, event.type, now, is_repeat=False) for event, event_id in zip(events, ids, strict=True)
-            ]
+            receipts = _receipts(events, ids, now=now)
         else:
             receipts = _receipts_with_duplicates(events, ids, is_any_stored=stored > 0, now=now)
         hit("event-stored")
         if stored:
             transaction.on_commit(_send_wakeup)
     return receipts
+
+
+class AsyncConnection(Protocol):
+    """A connection whose statements an event loop awaits; it raises the errors of ``django.db``."""
+
+    async def change(self, statement: str, parameters: Mapping[str, object]) -> int:
+        """Run one statement and return the number of rows it wrote."""
+
+    async def run(self, statement: str, parameters: Mapping[str, object]) -> list[sql.Row]:
+        """Run one statement and return its rows."""
+
+    def transaction(self) -> AbstractAsyncContextManager[object]:
+        """Return a context in which statements are one transaction."""
+
+
+async def accept_group(
+    batches: Sequence[Batch], *, connection: AsyncConnection, now: datetime
+) -> list[list[Receipt] | None]:
+    """Store the batches of several requests with one statement and one COMMIT, and return the receipts of each.
+
+    None stands for a batch of which nothing was stored, because of a known key or a stale name: ``accept`` decides it.
+    The other batches are stored nevertheless.
+    """
+    ids = uuid7s(now, sum(len(batch.events) for batch in batches))
+    parts = _split(ids, batches)
+    columns = to_columns(batches, ids=ids, now=now)
+    stored = set(ids)
+    # As in ``accept``, only a batch of several events can be stored in part. That part is discarded again.
+    async with connection.transaction() if any(batch.may_be_partial for batch in batches) else nullcontext():
+        count = await connection.change(STORE_EVENTS, columns)
+        if count < len(ids):
+            stored = {id_ for (id_,) in await connection.run(FIND_STORED, {"ids": columns["ids"]})}
+        partial = [id_ for part in parts if not stored.issuperset(part) for id_ in part if id_ in stored]
+        if partial:
+            await connection.run(DISCARD, {"ids": arrays.uuids(partial)})
+        hit("event-stored")
+    if count > len(partial):
+        _send_wakeup()
+    hit("group-committed")
+    return [
+        _receipts(batch.events, part, now=now) if stored.issuperset(part) else None
+        for batch, part in zip(batches, parts, strict=True)
+    ]
+
+
+def _split(ids: Sequence[UUID], batches: Sequence[Batch]) -> list[Sequence[UUID]]:
+    """Return the ids of each batch."""
+    parts, start = [], 0
+    for batch in batches:
+        parts.append(ids[start : start + len(batch.events)])
+        start += len(batch.events)
+    return parts
+
+
+def _receipts(events: Sequence[NewEvent], ids: Sequence[UUID], *, now: datetime) -> list[Receipt]:
+    return [Receipt(event_id, event.type, now, is_repeat=False) for event, event_id in zip(events, ids, strict=True)]
 
 
 def _send_wakeup() -> None:
@@ -78,11 +133,17 @@ def _receipts_with_duplicates(
     return receipts
 
 
-def to_columns(
-    events: Sequence[NewEvent], *, ids: Sequence[UUID], snapshot: NameSnapshot, now: datetime
-) -> dict[str, object]:
+def to_columns(batches: Sequence[Batch], *, ids: Sequence[UUID], now: datetime) -> dict[str, object]:
     """Return the parameters of STORE_EVENTS: one array per column, and the cached names to check."""
+    events = [event for batch in batches for event in batch.events]
+    organizations = [
+        (number, *known) for number, batch in enumerate(batches) for known in batch.snapshot.organizations.items()
+    ]
+    repositories = [
+        (number, *known) for number, batch in enumerate(batches) for known in batch.snapshot.repositories.items()
+    ]
     return {
+        "batches": arrays.bigints(number for number, batch in enumerate(batches) for _ in batch.events),
         "ids": arrays.uuids(ids),
         "organizations": arrays.bigints(event.organization_id for event in events),
         "repositories": arrays.bigints(event.repository_id for event in events),
@@ -94,40 +155,56 @@ def to_columns(
         "fingerprints": arrays.byteas(event.fingerprint for event in events),
         "hops": arrays.texts(event.hops for event in events),
         "occurred": arrays.timestamps(event.occurred_at for event in events),
-        "known_organizations": arrays.bigints(snapshot.organizations),
-        "slugs": arrays.texts(snapshot.organizations.values()),
-        "known_repositories": arrays.bigints(snapshot.repositories),
-        "names": arrays.texts(snapshot.repositories.values()),
+        "organization_batches": arrays.bigints(number for number, _, _ in organizations),
+        "known_organizations": arrays.bigints(id_ for _, id_, _ in organizations),
+        "slugs": arrays.texts(slug for _, _, slug in organizations),
+        "repository_batches": arrays.bigints(number for number, _, _ in repositories),
+        "known_repositories": arrays.bigints(id_ for _, id_, _ in repositories),
+        "names": arrays.texts(name for _, _, name in repositories),
         "now": now,
     }
 
 
 # Stores each event together with its outbox entry, which is deleted when the event is fanned out.
 # Sorted by key, so that two batches with the same keys in different orders cannot deadlock.
-# Names may come from a cache that is a few seconds old: if one no longer matches, nothing is stored.
+# Names may come from a cache that is a few seconds old: of a batch with one that no longer matches nothing is stored.
 STORE_EVENTS = """
-WITH stored AS (
+WITH stale AS MATERIALIZED (
+    SELECT known.batch
+    FROM unnest(%(organization_batches)s::bigint[], %(known_organizations)s::bigint[], %(slugs)s::text[])
+         AS known (batch, id, slug)
+    WHERE NOT EXISTS (SELECT FROM hookhub_organization o WHERE o.id = known.id AND o.slug = known.slug)
+    UNION ALL
+    SELECT known.batch
+    FROM unnest(%(repository_batches)s::bigint[], %(known_repositories)s::bigint[], %(names)s::text[])
+         AS known (batch, id, name)
+    WHERE NOT EXISTS (SELECT FROM hookhub_repository r WHERE r.id = known.id AND r.name = known.name)
+), stored AS (
     INSERT INTO hookhub_event (id, organization_id, repository_id, webhook_id, type, topics, payload,
-                                  idempotency_key, fingerprint, hops, occurred_at, accepted_at)
+                               idempotency_key, fingerprint, hops, occurred_at, accepted_at)
     SELECT id, organization_id, repository_id, webhook_id, type, string_to_array(topics, ' '), payload,
            idempotency_key, fingerprint, hops, occurred_at, %(now)s
-    FROM unnest(%(ids)s::uuid[], %(organizations)s::bigint[], %(repositories)s::bigint[], %(webhooks)s::bigint[],
-                %(types)s::text[], %(topics)s::text[], %(payloads)s::bytea[], %(keys)s::text[],
-                %(fingerprints)s::bytea[], %(hops)s::text[], %(occurred)s::timestamptz[])
-         AS new (id, organization_id, repository_id, webhook_id, type, topics, payload, idempotency_key, fingerprint,
-                 hops, occurred_at)
-    WHERE NOT EXISTS (
-        SELECT FROM unnest(%(known_organizations)s::bigint[], %(slugs)s::text[]) AS known (id, slug)
-        WHERE NOT EXISTS (SELECT FROM hookhub_organization o WHERE o.id = known.id AND o.slug = known.slug)
-    ) AND NOT EXISTS (
-        SELECT FROM unnest(%(known_repositories)s::bigint[], %(names)s::text[]) AS known (id, name)
-        WHERE NOT EXISTS (SELECT FROM hookhub_repository r WHERE r.id = known.id AND r.name = known.name)
-    )
+    FROM unnest(%(batches)s::bigint[], %(ids)s::uuid[], %(organizations)s::bigint[], %(repositories)s::bigint[],
+                %(webhooks)s::bigint[], %(types)s::text[], %(topics)s::text[], %(payloads)s::bytea[],
+                %(keys)s::text[], %(fingerprints)s::bytea[], %(hops)s::text[], %(occurred)s::timestamptz[])
+         AS new (batch, id, organization_id, repository_id, webhook_id, type, topics, payload, idempotency_key,
+                 fingerprint, hops, occurred_at)
+    WHERE batch <> ALL(ARRAY(SELECT batch FROM stale))
     ORDER BY organization_id, idempotency_key, id
     ON CONFLICT (organization_id, idempotency_key) DO NOTHING
     RETURNING id, repository_id, organization_id
 )
 INSERT INTO hookhub_outbox (partition, event_id) SELECT coalesce(repository_id, -organization_id), id FROM stored
+"""
+
+FIND_STORED = "SELECT id FROM hookhub_event WHERE id = ANY(%(ids)s::uuid[])"
+
+# Of events stored in the same transaction.
+DISCARD = """
+WITH discarded AS (
+    DELETE FROM hookhub_event WHERE id = ANY(%(ids)s::uuid[]) RETURNING coalesce(repository_id, -organization_id), id
+)
+DELETE FROM hookhub_outbox WHERE (partition, event_id) IN (SELECT * FROM discarded)
 """
 
 # Run after STORE_EVENTS, which waits until every concurrent transaction that stores one of these keys has committed.

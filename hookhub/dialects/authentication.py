@@ -28,7 +28,7 @@ class CredentialsAuthentication(BaseAuthentication):
         if not header:
             return None
         key_id, secret = read_credentials(header)
-        key = verified(find(key_id), secret, request=request, now=timezone.now())
+        key = verified(find(key_id), secret, environ=request.META, now=timezone.now())
         audit.identify(lambda: actor_of_key(key, request))
         name_caller(request.META, key)
         return KeyHolder(), key

@@ -2,10 +2,11 @@
 
 import json
 import logging
+import random
 import re
-import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -33,13 +34,10 @@ def identify(get_response: Handler) -> Handler:
     """Assign each request an id (the client's own if well-formed), return it in the response, and log the request."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        is_sane = REQUEST_ID.fullmatch(given) and not secret_text.holds_secret(given)
-        request_id = given if is_sane else secrets.token_hex(8)
-        request.META["HTTP_X_REQUEST_ID"] = request_id
+        assign_id(request.META)
         started = time.perf_counter()
         answered = get_response(request)
-        answered.headers["X-Request-Id"] = request_id
+        answered.headers["X-Request-Id"] = request.META["HTTP_X_REQUEST_ID"]
         if settings.HOOKHUB_ACCESS_LOG:
             log.info("%s", line_of(request, answered, took=time.perf_counter() - started))
         return answered
@@ -47,24 +45,61 @@ def identify(get_response: Handler) -> Handler:
     return answer
 
 
+def assign_id(environ: MutableMapping[str, Any]) -> None:
+    """Assign a request an id: the client's own in X-Request-Id if that is well-formed, or a new one."""
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    if not given or not REQUEST_ID.fullmatch(given) or secret_text.holds_secret(given):
+        environ["HTTP_X_REQUEST_ID"] = f"{random.getrandbits(64):016x}"
+
+
 def line_of(request: HttpRequest, answered: HttpResponse, *, took: float) -> str:
     """Return a request's line for the access log; ``took`` is in seconds."""
-    line: dict[str, object] = {
-        "method": request.method,
-        "path": secret_text.masked(request.path)[:MAX_LENGTH],
-        "status": answered.status_code,
-        "ms": round(took * 1000, 2),
-        "bytes": 0 if answered.streaming else len(answered.content),
-        "address": address_of(request.META),
-        "request_id": request.META["HTTP_X_REQUEST_ID"],
-    }
-    if query := request.META.get("QUERY_STRING"):
-        line["query"] = shown_query(query)
-    line |= request.META.get("hookhub.caller", {})
+    size = 0 if answered.streaming else len(answered.content)
+    entry = entry_of(
+        request.META, method=request.method or "", path=request.path, status=answered.status_code, size=size, took=took
+    )
     user = request.__dict__.get("_cached_user") or request.__dict__.get("_acached_user")
     if user is not None and user.is_authenticated:
-        line["user"] = user.get_username()
-    return json.dumps(line, separators=(",", ":"))
+        entry["user"] = user.get_username()
+    return json.dumps(entry, separators=(",", ":"))
+
+
+def line_without_django(environ: Mapping[str, Any], *, path: str, status: int, size: int, took: float) -> str:
+    """Return the line of a request that was answered without Django; ``size`` is that of the content in bytes."""
+    # Formatted by hand, at a third of the cost of the JSON encoder. A request's id holds nothing to be escaped.
+    line = (
+        f'{{"method":"{environ["REQUEST_METHOD"]}","path":"{path}","status":{status},"ms":{round(took * 1000, 2)},'
+        f'"bytes":{size},"address":{_quoted(address_of(environ))},"request_id":"{environ["HTTP_X_REQUEST_ID"]}"'
+    )
+    if query := environ.get("QUERY_STRING"):
+        line += f',"query":{json.dumps(shown_query(query))}'
+    for name, value in environ.get("hookhub.caller", {}).items():
+        line += f',"{name}":{_quoted(value)}'
+    return line + "}"
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    return json.dumps(text)
+
+
+def entry_of(
+    environ: Mapping[str, Any], *, method: str, path: str, status: int, size: int, took: float
+) -> dict[str, object]:
+    """Return what the access log says of a request, without its user."""
+    entry: dict[str, object] = {
+        "method": method,
+        "path": secret_text.masked(path)[:MAX_LENGTH],
+        "status": status,
+        "ms": round(took * 1000, 2),
+        "bytes": size,
+        "address": address_of(environ),
+        "request_id": environ["HTTP_X_REQUEST_ID"],
+    }
+    if query := environ.get("QUERY_STRING"):
+        entry["query"] = shown_query(query)
+    caller: dict[str, object] = environ.get("hookhub.caller", {})
+    return entry | caller
 
 
 def shown_query(query: str) -> str:
@@ -74,7 +109,7 @@ def shown_query(query: str) -> str:
     return urlencode(shown, safe="*")[:MAX_LENGTH]
 
 
-def name_caller(environ: dict[str, Any], key: ApiKey) -> None:
+def name_caller(environ: MutableMapping[str, Any], key: ApiKey) -> None:
     """Add a request's API key and its organization to the access log."""
     caller = {"key": key.key_id}
     if key.organization is not None:

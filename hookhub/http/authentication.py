@@ -1,12 +1,12 @@
 """Authentication by API key: `Authorization: Bearer hh_<id>_<secret>`, or `X-Api-Key` as Coregit's clients send it."""
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import OperationalError
 from django.db.models import Q
-from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -51,7 +51,7 @@ class KeyAuthentication(BaseAuthentication):
         if not header:
             return None
         key_id, secret = read_header(header)
-        key = verified(find(key_id), secret, request=request, now=timezone.now())
+        key = verified(find(key_id), secret, environ=request.META, now=timezone.now())
         audit.identify(lambda: actor_of_key(key, request))
         name_caller(request.META, key)
         return KeyHolder(), key
@@ -89,6 +89,11 @@ def find(key_id: str) -> ApiKey | None:
 _cached_keys = RowCache[str, ApiKey]()
 
 
+def remembered_key(key_id: str, *, now: datetime) -> ApiKey | None:
+    """Return the key from the cache, or None; like ``cached_key``, but without a query."""
+    return _cached_keys.get(key_id, now=now)
+
+
 def cached_key(key_id: str, *, now: datetime) -> ApiKey | None:
     """Return what ``find`` does, from a cache of a few seconds; requests share the key, so treat it as read-only."""
     key = _cached_keys.get(key_id, now=now)
@@ -115,11 +120,11 @@ def invalidate_all() -> None:
     _cached_keys.clear()
 
 
-def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request | None, now: datetime) -> ApiKey:
+def verified(key: ApiKey | None, secret: str, *, environ: Mapping[str, str] | None, now: datetime) -> ApiKey:
     """Return the key if the secret is right and the key may be used at this time and from this address; record its use.
 
-    Raise AuthenticationFailed otherwise, or PermissionDenied for an address outside of the key's networks. Without a
-    request the address is not checked.
+    Raise AuthenticationFailed otherwise, or PermissionDenied for an address outside of the key's networks. Without
+    its ``environ`` the address is not checked.
     """
     # Hash in any case, so that an unknown id takes as long as a wrong secret.
     hashed = digest(secret)
@@ -130,9 +135,9 @@ def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request 
             f"This API key expired at {key.expires_at:%Y-%m-%dT%H:%M:%SZ}. Roll it with a new expires_at, "
             "or create another."
         )
-    if key.allowed_networks and request is not None:
-        _require_address(key, address_of(request.META))
-    if key.last_used_at is None or now - key.last_used_at > LAST_USED_EVERY:
+    if key.allowed_networks and environ is not None:
+        _require_address(key, address_of(environ))
+    if not is_use_recorded(key, now=now):
         # Set first in memory, for other threads that share the cached key; the query's filter does the same for other
         # processes.
         key.last_used_at = now
@@ -143,6 +148,11 @@ def verified(key: ApiKey | None, secret: str, *, request: HttpRequest | Request 
             # A database that is read-only at the moment can still serve reads, so this is no reason to fail.
             log.warning("Could not record the use of API key %s: %s", key.key_id, error)
     return key
+
+
+def is_use_recorded(key: ApiKey, *, now: datetime) -> bool:
+    """Return whether the key's last use is recorded recently enough, so that ``verified`` writes nothing."""
+    return key.last_used_at is not None and now - key.last_used_at <= LAST_USED_EVERY
 
 
 def _require_address(key: ApiKey, address: str) -> None:

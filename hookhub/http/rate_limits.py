@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 from django.conf import settings
 
@@ -59,9 +60,8 @@ def taking_events(count: int, *, caller: str, organization: Organization) -> Ite
     try:
         yield standings
     except BaseException:
-        for policy, subject, quota in limits:
-            if quota:
-                rates.counters().spend(policy, subject, -count, now=time.time())
+        subjects = [(policy, subject) for policy, subject, quota in limits if quota]
+        rates.counters().spend_all(subjects, -count, now=time.time())
         raise
 
 
@@ -83,10 +83,15 @@ def headers_of(standings: Sequence[Standing]) -> dict[str, str]:
     """Return RateLimit and RateLimit-Policy as in draft-ietf-httpapi-ratelimit-headers; nothing without limits."""
     if not standings:
         return {}
-    seconds = [f"{each.policy.window.total_seconds():g}" for each in standings]
-    policies = (f'"{each.policy.name}";q={each.quota};w={w}' for each, w in zip(standings, seconds, strict=True))
-    rests = (f'"{each.policy.name}";r={each.remaining};t={each.reset}' for each in standings)
-    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(rests)}
+    return {
+        "RateLimit-Policy": ", ".join([_policy(each.policy, each.quota) for each in standings]),
+        "RateLimit": ", ".join([f'"{each.policy.name}";r={each.remaining};t={each.reset}' for each in standings]),
+    }
+
+
+@lru_cache(maxsize=1024)
+def _policy(policy: Policy, quota: int) -> str:
+    return f'"{policy.name}";q={quota};w={policy.window.total_seconds():g}'
 
 
 def refusal_headers(standing: Standing) -> dict[str, str]:

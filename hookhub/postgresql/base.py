@@ -88,7 +88,7 @@ class _Closers(threading.local):
 _of_this_thread = _Closers()
 
 
-def is_quiet(connection: "psycopg.Connection[Any]") -> bool:
+def is_quiet(connection: "psycopg.Connection[Any] | psycopg.AsyncConnection[Any]") -> bool:
     """Return whether the connection is open and has no unread data."""
     if connection.closed:
         return False

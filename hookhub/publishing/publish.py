@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.utils import timezone
+
 from deliveries import pipeline
-from deliveries.events import NO_SNAPSHOT, IdempotencyConflict, NameSnapshot, NewEvent
+from deliveries.events import NO_SNAPSHOT, Batch, IdempotencyConflict, NameSnapshot, NewEvent, Receipt
 from deliveries.models import Organization
+from deliveries.pipeline import accepting
+from deliveries.rates import Standing
 from hookhub.http import rate_limits
 from hookhub.http.errors import conflict
+from hookhub.postgresql.asynchronous import AsyncConnection
 from hookhub.publishing import parse
 from hookhub.publishing.parse import ParsedRequest
 from hookhub.publishing.translate import translate, with_keys
@@ -61,6 +67,40 @@ def store(
         except IdempotencyConflict as error:
             fields = {parsed.field_path(position, "id"): KEY_REUSED for position in error.positions}
             raise conflict("An idempotency key was already used with different content.", fields=fields) from error
+    return rendered(receipts, parsed, standings=standings)
+
+
+class GroupStore:
+    """Stores the events of several requests together, on a connection of its own."""
+
+    def __init__(self) -> None:
+        self._connection = AsyncConnection()
+
+    async def __call__(self, batches: Sequence[Batch]) -> Sequence[list[Receipt] | Exception | None]:
+        """Return the receipts of each batch, None if the request must be decided alone, or the database's error.
+
+        After an error that the server reports, nothing is stored and each request is decided alone, so that a faulty
+        one costs the others nothing. Without the server it is unknown whether the events were stored.
+        """
+        try:
+            await self._connection.ready()
+            return await accepting.accept_group(batches, connection=self._connection, now=timezone.now())
+        except (DatabaseError, InterfaceError, UnicodeEncodeError) as error:
+            is_of_server = isinstance(error, OperationalError | InterfaceError)
+            is_reported = not is_of_server or self._connection.is_open
+            if is_of_server:
+                await self._connection.close()
+            return [None if is_reported else error] * len(batches)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._connection.close()
+
+
+def rendered(
+    receipts: Sequence[Receipt], parsed: ParsedRequest, *, standings: Sequence[Standing]
+) -> tuple[object, dict[str, str]]:
+    """Return the body and the headers of the response to a request whose events are stored."""
     rows = [
         {"id": str(receipt.id), "type": receipt.type, "accepted_at": _as_utc(receipt.accepted_at)}
         for receipt in receipts

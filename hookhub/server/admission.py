@@ -33,7 +33,7 @@ def _refusal_of_key(environ: Mapping[str, Any]) -> EarlyRefusal | None:
         key_id, secret = authentication.read_header(header)
         key = authentication.cached_key(key_id, now=now)
         # The address is checked once the request has been read completely.
-        authentication.verified(key, secret, request=None, now=now)
+        authentication.verified(key, secret, environ=None, now=now)
     except AuthenticationFailed as error:
         return EarlyRefusal(401, "unauthenticated", str(error.detail))
     return None

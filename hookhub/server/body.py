@@ -101,7 +101,8 @@ class Body:
                     return EarlyRefusal(503, "overloaded", "Too many large requests at the same time. Retry later.")
                 self._taken = size
             parts.append(part)
-            timeout.reschedule(began_at + seconds_allowed(size, limits=self._limits))
+            if not self.is_complete:
+                timeout.reschedule(began_at + seconds_allowed(size, limits=self._limits))
         if self._head.content_length and size < int(self._head.content_length):
             return EarlyRefusal(
                 400, "malformed", f"The body ended after {size:,} of {self._head.content_length} bytes."

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from hookhub.http.early_refusals import REFUSAL_HEADERS, EarlyRefusal, render_refusal
 from hookhub.server.body import Body, Budget, Disconnected, Message, Receive
@@ -45,6 +45,16 @@ class Answer(NamedTuple):
     close: Callable[[], None] | None = None
 
 
+class Intake(Protocol):
+    """Answers requests without a thread of their own."""
+
+    async def accept(self, environ: dict[str, Any], content: bytes) -> Answer | None:
+        """Return the response to a request, or None if the application must handle it; raise Full if too many wait."""
+
+    async def close(self) -> None:
+        """Return once all that was taken in is stored."""
+
+
 class Front:
     """Reads requests, answers health checks, and runs complete requests through a WSGI application in a thread pool."""
 
@@ -59,12 +69,13 @@ class Front:
         admit: Admit,
         turn_of: Callable[[Mapping[str, Any]], Turn] = lambda environ: Turn(str(environ["REMOTE_ADDR"])),
         prepare: Callable[[], None] = lambda: None,
+        intake: Intake | None = None,
     ) -> None:
         """Take the WSGI application, what limits it, and three callbacks.
 
         ``admit`` is called in a thread with a request's environment; it returns why the body must not be long, or None.
         ``turn_of`` returns the address and the caller that a waiting request is queued under. ``prepare`` is called
-        once, when this process starts.
+        once, when this process starts. ``intake`` answers published events without a thread, if it can.
         """
         self._application = application
         self._limits = limits
@@ -74,6 +85,7 @@ class Front:
         self._admit = admit
         self._turn_of = turn_of
         self._prepare = prepare
+        self._intake = intake
         self._overloaded = 0
         self._overload_logged_at: float | None = None
 
@@ -90,6 +102,8 @@ class Front:
         while (await receive())["type"] != "lifespan.shutdown":
             self._prepare()
             await send({"type": "lifespan.startup.complete"})
+        if self._intake is not None:
+            await self._intake.close()
         self._pool.close()
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -110,7 +124,7 @@ class Front:
                 )
                 if isinstance(read, EarlyRefusal):
                     await self._refuse(environ, read, receive, send, body=body)
-                else:
+                elif not await self._take_in(environ, head, read, send):
                     await self._hand_over(environ, head, read, send)
             except Disconnected:
                 log.debug("Client disconnected: %s %s", head.method, head.path)
@@ -137,6 +151,26 @@ class Front:
         if self._overload_logged_at is None or now - self._overload_logged_at >= seconds:
             log.warning("Too many requests are waiting; answered 503 since the last message: %d", self._overloaded)
             self._overloaded, self._overload_logged_at = 0, now
+
+    async def _take_in(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> bool:
+        """Answer published events on the event loop, and return True; return False for any other request."""
+        if self._intake is None or head.method != "POST" or head.path != "/v1/events":
+            return False
+        try:
+            answer = await self._intake.accept(environ, content)
+        except Full:
+            self._note_overload()
+            await _send_refusal(send, environ, OVERLOADED)
+            return True
+        except Exception:
+            log.exception("The intake failed: %s %s", head.method, head.path)
+            await _send_refusal(send, environ, FAILED)
+            return True
+        if answer is None:
+            return False
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.content})
+        return True
 
     async def _hand_over(self, environ: dict[str, Any], head: Head, content: bytes, send: Send) -> None:
         """Run the request in a thread and send its response."""

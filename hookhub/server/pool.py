@@ -6,12 +6,15 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 log = logging.getLogger("hookhub.http")
 
 # Jobs handed to the threads beyond their number, so that no thread waits for the event loop between two jobs.
 AHEAD = 1
+
+
+Item = TypeVar("Item")
 
 
 class Job(NamedTuple):
@@ -32,7 +35,7 @@ class Full(Exception):
     """The queue is full; raised for the newest job of the busiest caller at the busiest address."""
 
 
-class Waiting:
+class Waiting(Generic[Item]):
     """Jobs that wait for a thread, at most ``limit``, taken round-robin.
 
     Behind a proxy that does not forward client addresses many tenants share one address, so the callers at an address
@@ -42,20 +45,20 @@ class Waiting:
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
-        self._circles: OrderedDict[str, OrderedDict[str, deque[Job]]] = OrderedDict()
+        self._circles: OrderedDict[str, OrderedDict[str, deque[Item]]] = OrderedDict()
         self._counts: Counter[str] = Counter()
 
-    def __bool__(self) -> bool:
-        """Return whether any job is waiting."""
-        return bool(self._circles)
+    def __len__(self) -> int:
+        """Return how many jobs are waiting."""
+        return self._counts.total()
 
-    def add(self, job: Job, turn: Turn) -> Job | None:
+    def add(self, job: Item, turn: Turn) -> Item | None:
         """Add a job; if that exceeds the limit, remove one, possibly the same, and return it."""
         self._circles.setdefault(turn.address, OrderedDict()).setdefault(turn.caller, deque()).append(job)
         self._counts[turn.address] += 1
         return self._push_out(newest=turn) if self._counts.total() > self._limit else None
 
-    def take(self) -> Job:
+    def take(self) -> Item:
         """Return the oldest job of the caller whose turn it is, at the address whose turn it is."""
         address, circle = self._circles.popitem(last=False)
         caller, queue = circle.popitem(last=False)
@@ -67,7 +70,7 @@ class Waiting:
         self._forget_one(address)
         return job
 
-    def _push_out(self, *, newest: Turn) -> Job:
+    def _push_out(self, *, newest: Turn) -> Item:
         """Remove and return the newest job of the caller with the most jobs, at the address with the most jobs."""
         # Ties go to the address and the caller of the newest job, or else to those whose turn is last.
         address = max(reversed(self._circles), key=lambda one: (self._counts[one], one == newest.address))
@@ -93,7 +96,7 @@ class Pool:
     def __init__(self, *, threads: int, max_waiting: int) -> None:
         self._threads = threads
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._waiting = Waiting(limit=max_waiting)
+        self._waiting: Waiting[Job] = Waiting(limit=max_waiting)
         self._handed_out = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
