@@ -29,7 +29,7 @@ def run(seconds: float, log: Log) -> dict[str, object]:
     ):
         load.make_endpoints(instance, receiver.url())
         key = create_key("attacker", environment=instance.environment)
-        publish(api_of(instance), rate=100, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
+        publish(api_of(instance), rate=200, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
         instance.wait_until_settled()
         log(f"{EVENTS_PER_S} events per second for {seconds:g} s, without attackers …")
         alone = measure(instance, receiver, seconds=seconds)

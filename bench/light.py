@@ -23,7 +23,7 @@ def run(seconds: float, log: Log) -> dict[str, object]:
         instance.started("worker"),
     ):
         load.make_endpoints(instance, receiver.url())
-        publish(api_of(instance), rate=100, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
+        publish(api_of(instance), rate=200, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
         instance.wait_until_settled()
         for rate, suffix in RATES.items():
             log(f"{rate:,} events per second for {seconds:g} s …")

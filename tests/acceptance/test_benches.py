@@ -1,9 +1,10 @@
-"""The shortest run of a benchmark, from startup to its last line."""
+"""The shortest runs of benchmarks, from startup to the last line."""
 
 import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -11,18 +12,32 @@ from hookhub.procfile import ROOT
 
 pytestmark = pytest.mark.acceptance
 
-# This benchmark starts every server and process that the others need, and creates its webhooks with SQL.
-COMMAND = [sys.executable, "-m", "bench", "fanout", "--json", "--seconds", "1"]
 
-
-def test_a_bench_ends_in_one_line_of_json_and_nothing_is_lost() -> None:
-    # With its own servers, as when run by hand.
+def figures_of(name: str) -> dict[str, Any]:
+    """Run a benchmark with its own servers, as when run by hand, and return the figures of its only line."""
+    command = [sys.executable, "-m", "bench", name, "--json", "--seconds", "1"]
     environment = {**os.environ, "DATABASE_URL": "", "REDIS_URL": ""}
-
-    done = subprocess.run(COMMAND, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
-
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.splitlines()
-    figures = json.loads(line)
-    assert (figures["bench"], figures["webhooks"], figures["lost"], figures["duplicated"]) == ("fanout", 500, 0, 0)
+    figures: dict[str, Any] = json.loads(line)
+    assert figures["bench"] == name
+    return figures
+
+
+# This benchmark creates its webhooks with SQL.
+def test_an_event_for_many_reaches_each_once() -> None:
+    figures = figures_of("fanout")
+
+    assert (figures["webhooks"], figures["lost"], figures["duplicated"]) == (500, 0, 0)
     assert figures["repetitions"] >= 1
+
+
+# This benchmark publishes single events from a separate process, and counts processor time.
+def test_single_events_arrive_once_and_have_their_cost() -> None:
+    figures = figures_of("light")
+
+    assert (figures["events"], figures["lost"], figures["duplicated"]) == (201, 0, 0)
+    assert (figures["lost_at_1000"], figures["duplicated_at_1000"]) == (0, 0)
+    assert figures["all_us"] == sum(figures[f"{part}_us"] for part in ("web", "worker", "postgres", "valkey"))
+    assert min(figures["web_us"], figures["worker_us"], figures["postgres_us"]) > 0
