@@ -55,7 +55,7 @@ class AsyncConnection:
 
     async def _execute(self, statement: str, parameters: Mapping[str, object]) -> psycopg.AsyncCursor[Any]:
         with connection.wrap_database_errors:
-            return await psycopg.AsyncCursor(self._ready_connection()).execute(statement, parameters, prepare=True)
+            return await psycopg.AsyncCursor(self._ready_connection()).execute(statement, parameters)
 
     def _ready_connection(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None:
