@@ -25,7 +25,7 @@ HEADERS_INCOMPLETE = "The connection was closed before the response headers were
 MAX_HEADERS = 64 * 1024
 MAX_BODY = 64 * 1024
 HEADERS_TOO_LONG = f"The response headers are longer than {MAX_HEADERS} bytes."
-# Header lines up to this many bytes are parsed once for all responses: most receivers always send the same ones.
+# A header line of at most this many bytes is parsed once for all responses: most receivers always send the same.
 SHORT_HEADER = 256
 TLS_ERRORS = frozenset(
     {
