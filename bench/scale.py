@@ -1,9 +1,9 @@
-"""The cost of a long history and of many scheduled retries: the same work on an empty HookHub and on a full one."""
+"""The cost of a long history, of many scheduled retries, and of webhooks that match nothing, for the same work."""
 
 import os
 from typing import Any
 
-from bench import history, load, throughput
+from bench import history, load, others, throughput
 from bench.history import FINISHED, RETRIES
 from bench.setup import ReceiverProcess, fresh_instance
 from testbed.instance import Instance
@@ -24,7 +24,7 @@ FAR_OFF_SECONDS = 6 * 3600
 
 
 def run(seconds: float, log: Log) -> dict[str, object]:
-    """throughput and claims with an empty log, and with millions of deliveries in it."""
+    """throughput and claims with an empty log and with millions of deliveries; latency among other webhooks."""
     rows, deliveries = sizes(seconds)
     # A few retries for each webhook; a multiple of the four webhooks of a repository.
     webhooks = min(WEBHOOKS, max(4, rows // 100 // 4 * 4))
@@ -49,7 +49,8 @@ def run(seconds: float, log: Log) -> dict[str, object]:
         figures[f"ratio_{suffix}_to_empty"] = round(rates[suffix] / rates["empty"], 3)
         # The same ratio in CPU time per delivery, which other load on the machine distorts less.
         figures[f"cpu_ratio_{suffix}_to_empty"] = round(costs[suffix] / costs["empty"], 3)
-    return figures
+    log("Light load among webhooks that match nothing …")
+    return figures | others.run(seconds, log)
 
 
 def sizes(seconds: float) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import cpu, report, scale, steady
+from bench import cpu, others, report, scale, steady
 from bench.__main__ import BENCHES
 from bench.fanout import Round, figures
 from bench.receiver import delivery_id_of, planned_at_of, without_number
@@ -127,6 +127,19 @@ def test_scale_fills_in_as_much_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("BENCH_ROWS", wrong)
         with pytest.raises(SystemExit, match="BENCH_ROWS must be an integer of at least 400"):
             scale.sizes(10)
+
+
+def test_other_webhooks_are_reported_as_ratios() -> None:
+    found = {
+        count: {"p50_ms": p50, "p99_ms": 20.0, "postgres_us": cost}
+        for count, p50, cost in ((0, 8.0, 1000), (1000, 10.0, 1200))
+    }
+
+    assert others.ratios(found) == {
+        "ratio_of_p50_ms_among_1000": 1.25,
+        "ratio_of_p99_ms_among_1000": 1.0,
+        "ratio_of_postgres_us_among_1000": 1.2,
+    }
 
 
 def test_a_figure_stands_in_the_column_that_its_name_ends_or_begins_with() -> None:

@@ -1,0 +1,51 @@
+"""The cost of webhooks that match nothing: the same light load among ever more of them in its organization."""
+
+from bench import light, load
+from bench.publishing import api_of, publish
+from bench.row_copies import copy_webhooks
+from bench.setup import ReceiverProcess, fresh_instance
+from testbed.processes import Log
+
+OTHERS = (0, 1_000, 10_000)
+# A shorter benchmark only proves that it works.
+SHORT_SECONDS = 5
+OTHERS_IF_SHORT = (0, 100)
+EVENTS_PER_S = 200
+COMPARED = ("p50_ms", "p99_ms", "postgres_us")
+
+
+def run(seconds: float, log: Log) -> dict[str, object]:
+    """Return the figures of each number of other webhooks, and how those with the most compare to those with none."""
+    figures: dict[str, object] = {"events_per_s": EVENTS_PER_S}
+    counts = OTHERS_IF_SHORT if seconds < SHORT_SECONDS else OTHERS
+    with (
+        ReceiverProcess() as receiver,
+        fresh_instance() as instance,
+        instance.started("web"),
+        instance.started("worker"),
+    ):
+        load.make_endpoints(instance, receiver.url())
+        publish(api_of(instance), rate=100, seconds=30, most=light.WARM_UP_EVENTS, kinds=load.ENDPOINTS)
+        instance.wait_until_settled()
+        there, found = 0, {}
+        for count in counts:
+            if count > there:
+                copy_webhooks(instance, count - there, first=there, events="ARRAY['other.' || n % 50, 'other']")
+                there = count
+            found[count] = light.measure(instance, receiver, rate=EVENTS_PER_S, seconds=seconds)
+            log(f"  among {count:,} webhooks that match nothing: {found[count]}")
+        instance.check_ledger()
+    for count, measured in found.items():
+        figures |= {f"{name}_among_{count}": measured[name] for name in (*COMPARED, "lost", "duplicated")}
+    return figures | ratios(found)
+
+
+def ratios(found: dict[int, dict[str, float]]) -> dict[str, object]:
+    """Return the figures with other webhooks divided by those without."""
+    alone = found[0]
+    return {
+        f"ratio_of_{name}_among_{count}": round(measured[name] / alone[name], 2)
+        for count, measured in found.items()
+        if count
+        for name in COMPARED
+    }
