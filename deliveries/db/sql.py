@@ -8,6 +8,7 @@ locked row would block every worker. Each statement touches a bounded number of 
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -19,6 +20,8 @@ Row = tuple[Any, ...]
 
 # How many deliveries one statement holds, releases or cancels; the next statement continues with the rest.
 BATCH = 5000
+# psycopg remembers how it parsed a statement of up to this many bytes.
+MAX_PARSED_ONCE = 4096
 
 
 def run(statement: str, parameters: Mapping[str, object]) -> list[Row]:
@@ -28,14 +31,25 @@ def run(statement: str, parameters: Mapping[str, object]) -> list[Row]:
     size of every payload. Raises the errors of ``django.db``; OperationalError if the parameters are not the cause.
     """
     with connection.wrap_database_errors, _cursor() as cursor:
-        cursor.execute(statement, parameters, binary=True)
+        cursor.execute(to_short(statement), parameters, binary=True)
         return cursor.fetchall() if cursor.description else []
 
 
 def change(statement: str, parameters: Mapping[str, object]) -> int:
     """Run one statement in the same way and return the number of rows it wrote."""
     with connection.wrap_database_errors, _cursor() as cursor:
-        return cursor.execute(statement, parameters).rowcount
+        return cursor.execute(to_short(statement), parameters).rowcount
+
+
+@lru_cache(maxsize=256)
+def to_short(statement: str) -> str:
+    """Return a statement without indentation, which psycopg would parse again for each execution for its length.
+
+    Its literals must not contain line breaks. Other statements are returned as they are.
+    """
+    if len(statement) <= MAX_PARSED_ONCE:
+        return statement
+    return "\n".join(line.strip() for line in statement.splitlines())
 
 
 def _cursor() -> "psycopg.Cursor[Row]":
