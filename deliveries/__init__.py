@@ -14,7 +14,7 @@
 ``db``             running SQL, arrays as parameters, ids that sort by time
 ``models``         organization, repository, webhook, event, outbox, delivery, attempt, audit entry, worker
 ``events``         the types that ``accept`` takes and returns
-``wakeup``         wake-ups of workers, through Celery and Redis
+``wakeup``         wake-ups of workers, through Redis and Celery; ``redis_link``: a connection that never waits
 ``vault``          encryption of secrets, custom headers and URLs
 ``limits``         an organization's limits; ``rates``: limits per minute, counted in each process, summed in Redis
 ``names``          names that are unique regardless of case; ``plain_text`` and ``secret_text``: what a name may hold

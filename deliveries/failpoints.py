@@ -15,6 +15,7 @@ FAILPOINTS = (
     "event-stored",  # not yet committed if accept runs in a transaction
     "event-committed",  # before the wake-up is requested
     "group-committed",  # before the requests of the group are answered
+    "woken",  # a wake-up received, before the worker loop looks for work
     "fanning-out",  # events taken from the outbox, not yet committed
     "fanned-out",  # committed, including deliveries claimed at once
     "claimed",  # committed

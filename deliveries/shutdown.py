@@ -5,6 +5,9 @@ import os
 
 # A byte of memory shared across forks: a worker's parent gets the signal, and its children send the requests.
 _flag = mmap.mmap(-1, 1)
+# Readable once shutdown is requested, in every process, because its byte is never read.
+_reader, _writer = os.pipe()
+os.set_blocking(_reader, False)
 # The process that created the flag: in a worker's children, that is their parent. ``getppid`` would be too late if the
 # parent has died before a child calls it.
 _creator = os.getpid()
@@ -14,7 +17,14 @@ _parent: int | None = None
 
 def request() -> None:
     """Request shutdown: worker loops in this process and its children start no further requests."""
-    _flag[0] = 1
+    if not _flag[0]:
+        _flag[0] = 1
+        os.write(_writer, b"!")
+
+
+def fileno() -> int:
+    """Return a descriptor that becomes readable when shutdown is requested; it must not be read."""
+    return _reader
 
 
 def follow_parent() -> None:
@@ -37,5 +47,7 @@ def is_requested() -> bool:
 def reset() -> None:
     """Reset the request, before a new start."""
     global _parent  # noqa: PLW0603 - as above
-    _flag[0] = 0
+    if _flag[0]:
+        _flag[0] = 0
+        os.read(_reader, 1)
     _parent = None

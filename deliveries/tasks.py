@@ -6,17 +6,16 @@ from datetime import timedelta
 from celery import shared_task
 from django.db import InterfaceError, OperationalError, connection
 
-from deliveries.wakeup import MIN_INTERVAL
+from deliveries.failpoints import hit
 from deliveries.worker import orphans
 from deliveries.worker.loop import run_until_idle
 
 log = logging.getLogger("hookhub.drain")
 
-# Long enough to be worth a message, short enough that Celery regains control soon.
-TIME_SLICE = timedelta(seconds=10)
-# A little longer than the minimum interval between wake-ups: an event accepted in that interval, for which no wake-up
-# may be sent yet, is found by the run that the last wake-up started.
-LINGER = MIN_INTERVAL * 1.2
+# So long that few events find the loop between two runs, short enough that Celery regains control every minute.
+TIME_SLICE = timedelta(minutes=1)
+# How long the loop listens after the last event: the next one then does not take the way through Celery.
+STAY = timedelta(seconds=5)
 
 
 @shared_task(name="deliveries.drain")
@@ -25,9 +24,10 @@ def drain() -> None:
 
     If the database is unavailable, log one line and return: the worker's scheduler sends a wake-up once it is back.
     """
+    hit("woken")
     with orphans.drain_lock:
         try:
-            run_until_idle(TIME_SLICE, linger=LINGER)
+            run_until_idle(TIME_SLICE, stay=STAY)
         except (OperationalError, InterfaceError) as error:
             log.warning("The database is unavailable; nothing is sent until it is back: %s", error)
             connection.close()

@@ -164,10 +164,10 @@ def results_thrown_away_when_the_database_is_away() -> None:
 
     is_due = Settler.is_due
 
-    def forget(self: Settler, *, in_flight: int) -> bool:
+    def forget(self: Settler, *, is_urgent: bool) -> bool:
         if self._outage.is_waiting(now=time.monotonic()):
             self._results.unsettled = []
-        return is_due(self, in_flight=in_flight)
+        return is_due(self, is_urgent=is_urgent)
 
     _put(Settler, "is_due", forget)
 

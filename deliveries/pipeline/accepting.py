@@ -96,7 +96,7 @@ def _receipts(events: Sequence[NewEvent], ids: Sequence[UUID], *, now: datetime)
 
 def _send_wakeup() -> None:
     hit("event-committed")
-    wakeup.notify()
+    wakeup.notify(wakeup.Work.EVENTS)
 
 
 def _receipts_with_duplicates(

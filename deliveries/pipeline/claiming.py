@@ -158,10 +158,13 @@ def release(claims: Sequence[Claim]) -> None:
     sql.run(RELEASE, {"ids": arrays.uuids(ids), "leases": arrays.uuids(leases)})
 
 
-def is_anything_to_do(capacity: Capacity | None = None, *, max_in_flight: int, now: datetime) -> bool:
+def is_anything_to_do(
+    capacity: Capacity | None = None, *, max_in_flight: int, includes_events: bool = True, now: datetime
+) -> bool:
     """Return whether there is work for a worker with this ``capacity`` (default: one slot of any kind)."""
     params = capacity_params(capacity or Capacity(1), max_in_flight=max_in_flight, now=now)
-    return bool(sql.run(IS_ANYTHING_TO_DO, {**params, "cursor": 0, "end": LAST_ID, "limit": 1})[0][0])
+    scope = {"cursor": 0, "end": LAST_ID, "limit": 1, "includes_events": includes_events}
+    return bool(sql.run(IS_ANYTHING_TO_DO, {**params, **scope})[0][0])
 
 
 # Scheduled deliveries are not in the index of ready ones, so a million scheduled retries do not slow down the claim.
@@ -314,7 +317,7 @@ WHERE d.id = r.id AND d.lease = r.lease
 # its limit of requests in flight: wake-ups for it would repeat for as long as that lasts.
 IS_ANYTHING_TO_DO = f"""
 {WEBHOOKS_WITH_CAPACITY}
-SELECT EXISTS (SELECT FROM hookhub_outbox)
+SELECT (%(includes_events)s AND EXISTS (SELECT FROM hookhub_outbox))
     OR EXISTS (SELECT FROM hookhub_delivery WHERE state = 'pending' AND readiness = 0 AND due_at <= %(now)s)
     OR EXISTS (SELECT FROM ready)
 """

@@ -25,10 +25,14 @@ SETTLE_ANYWAY_FRACTION = 3
 
 
 class Settled(NamedTuple):
-    """Ids of the deliveries whose state changed, because the lease still held, and the results deferred."""
+    """Ids of the deliveries whose state changed, because the lease still held, and the results deferred.
+
+    ``found_ready`` says whether any delivery of any webhook was ready; it may have waited for these to be settled.
+    """
 
     applied: set[UUID]
     deferred: list[AttemptResult]
+    found_ready: bool = False
 
 
 def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: datetime) -> Settled:
@@ -55,7 +59,8 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
             columns = arrays.columns(rows, COLUMNS)
         # After a connection lost during COMMIT it is unknown whether these were settled before.
         known = {index for (index,) in sql.run(FIND_KNOWN_ATTEMPTS, columns)} if is_repeated else set()
-        updated = {index for (index,) in sql.run(SETTLE, columns)}
+        found = sql.run(SETTLE, columns)
+        updated = {index for index, _ in found}
         hit("half-settled")
         sql.change(RECORD_ATTEMPTS, columns)
         applied = [results[chosen[index]] for index in sorted(updated)]
@@ -64,7 +69,10 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
         health.update_webhooks([each for each in healths if locked.get(each.webhook_id)])
     hit("settled")
     log_attempts(rows, applied=updated, known=known)
-    return Settled({result.claim.delivery_id for result in applied}, [results[index] for index in deferred])
+    ids_applied = {result.claim.delivery_id for result in applied}
+    # Without a row it is unknown.
+    found_ready = not found or found[0][1]
+    return Settled(ids_applied, [results[index] for index in deferred], found_ready)
 
 
 def split_locked(
@@ -198,7 +206,8 @@ FROM unnest(
     %(due)s::timestamptz[], %(ended)s::timestamptz[], %(statuses)s::bigint[]
 ) WITH ORDINALITY AS r (delivery_id, lease, state, finish_reason, failures, due_at, ended_at, status, ordinal)
 WHERE d.id = r.delivery_id AND d.lease = r.lease
-RETURNING r.ordinal - 1
+RETURNING r.ordinal - 1,
+          (SELECT 1 FROM hookhub_delivery WHERE state = 'pending' AND readiness > 0 LIMIT 1) IS NOT NULL
 """
 
 # The attempt is recorded whether or not the lease still holds. A conflicting row with the outcome "unknown" was written

@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import certifi
 import pycurl
@@ -32,6 +32,13 @@ WATCHED_FOR = {
     pycurl.POLL_OUT: select.POLLOUT,
     pycurl.POLL_INOUT: select.POLLIN | select.POLLOUT,
 }
+
+
+class HasFileno(Protocol):
+    """Anything with a descriptor."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
 
 
 class Sender:
@@ -56,6 +63,10 @@ class Sender:
         self._watched: set[int] = set()
         # Transfers that were taken out of the multi handle until their host is resolved, by host name.
         self._unresolved: dict[str, dict[Any, Transfer]] = {}
+        # What may interrupt ``wait``, and its descriptor.
+        self._interrupting: HasFileno | None = None
+        self._interrupt_at = -1
+        self._is_interrupted = False
         self._inbox = Mailbox()
         self._poll.register(self._inbox.fileno(), select.POLLIN)
         self._multi = pycurl.CurlMulti()
@@ -84,15 +95,31 @@ class Sender:
     def wait(self, timeout: timedelta) -> list[tuple[Hashable, Exchange]]:
         """Drive the requests in flight and return (token, Exchange) for those that ended.
 
-        Return as soon as any has ended, or after ``timeout`` with an empty list.
+        Return as soon as any has ended, or with an empty list after ``timeout`` or an interruption.
         """
         until = time.monotonic() + timeout.total_seconds()
+        self._is_interrupted = False
         while True:
             began_at = time.monotonic()
             self._turn(until)
             ended = self._collect() + self._resume() + self._give_up(overdue_at=began_at)
-            if ended or not self._busy or time.monotonic() >= until:
+            if ended or self._is_interrupted or not self._busy or time.monotonic() >= until:
                 return ended
+
+    def let_interrupt(self, source: HasFileno | None) -> None:
+        """Make ``wait`` return also when the descriptor of ``source``, if any, is readable; it replaces the last one.
+
+        An object stands for one descriptor: pass another object after opening another descriptor.
+        """
+        if source is self._interrupting:
+            return
+        if self._interrupting is not None:
+            # It may have been closed.
+            with suppress(OSError, KeyError):
+                self._poll.unregister(self._interrupt_at)
+        self._interrupting, self._interrupt_at = source, -1 if source is None else source.fileno()
+        if source is not None:
+            self._poll.register(self._interrupt_at, select.POLLIN)
 
     def close(self) -> None:
         """Abort all requests in flight and close all connections."""
@@ -119,6 +146,9 @@ class Sender:
             until = min(until, self._call_at)
         patience = max(until - time.monotonic(), 0)
         for descriptor, ready in self._poll.poll(patience * self._ticks_per_second):
+            if descriptor == self._interrupt_at:
+                self._is_interrupted = True
+                continue
             if descriptor not in self._watched:
                 # The inbox, or a connection that libcurl closed while handling an earlier descriptor.
                 continue

@@ -37,7 +37,7 @@ class Dispatcher:
             claiming.release([claim for claim in claims if claim.delivery_id not in started])
 
     def collect(self, timeout: timedelta) -> None:
-        """Drive the requests until one ends, or for ``timeout``, and add their results."""
+        """Drive the requests until one ends, for ``timeout`` or until interrupted, and add their results."""
         ended = self._sender.wait(timeout)
         ended_at = time.monotonic()
         for token, exchange in ended:

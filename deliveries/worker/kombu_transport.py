@@ -16,19 +16,17 @@ from collections.abc import Sequence
 from json import loads
 from queue import Empty
 from typing import Any
-from uuid import uuid4
 
 from kombu.transport import redis, virtual
 from redis.exceptions import RedisError, ResponseError
 
-from deliveries.wakeup import TASK
+from deliveries.redis_link import is_wrong_type, rename_mistyped
+from deliveries.wakeup import TASK, new_wakeup_message
 
 log = logging.getLogger("hookhub.doorbell")
 
 # A wake-up takes less than a kilobyte.
 MAX_MESSAGE_BYTES = 16 * 1024
-# A Celery message body without arguments: [[], {}, {}] in base64.
-NO_ARGUMENTS = "W1tdLCB7fSwge31d"
 LOG_INTERVAL_SECONDS = 60.0
 # How long to wait if a key of the wrong type can neither be read nor renamed.
 PAUSE_SECONDS = 1.0
@@ -43,24 +41,6 @@ def is_wakeup_message(item: bytes) -> bool:
         return bool(message["headers"]["task"] == TASK)
     except (ValueError, TypeError, KeyError, IndexError, RecursionError):
         return False
-
-
-def new_wakeup_message(queue: str) -> dict[str, Any]:
-    """Return a wake-up as a complete Celery message; a received one is replaced by it, since it carries no data."""
-    number = str(uuid4())
-    return {
-        "body": NO_ARGUMENTS,
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"lang": "py", "task": TASK, "id": number, "root_id": number, "retries": 0, "ignore_result": True},
-        "properties": {
-            "correlation_id": number,
-            "delivery_tag": number,
-            "delivery_info": {"exchange": "", "routing_key": queue},
-            "body_encoding": "base64",
-            "priority": 0,
-        },
-    }
 
 
 class DropLog:
@@ -148,7 +128,7 @@ class Channel(redis.Channel):
         try:
             answer = self.client.parse_response(connection, "BRPOP", **options)
         except ResponseError as error:
-            if not _is_wrong_type(error):
+            if not is_wrong_type(error):
                 raise
             self._rename_mistyped([key for queue in self.active_queues for key in self._keys_of(queue)])
             raise Empty from error
@@ -169,7 +149,7 @@ class Channel(redis.Channel):
         try:
             return int(super()._size(queue))
         except ResponseError as error:
-            if not _is_wrong_type(error):
+            if not is_wrong_type(error):
                 raise
             self._rename_mistyped(self._keys_of(queue))
             return 0
@@ -179,7 +159,7 @@ class Channel(redis.Channel):
         try:
             super()._queue_bind(exchange, *args)  # type: ignore[misc]
         except ResponseError as error:
-            if not _is_wrong_type(error):
+            if not is_wrong_type(error):
                 raise
             self._rename_mistyped([self.keyprefix_queue % exchange, self.keyprefix_binding_permanent % exchange])
             super()._queue_bind(exchange, *args)  # type: ignore[misc]
@@ -188,21 +168,10 @@ class Channel(redis.Channel):
         """Rename keys of the wrong type instead of deleting them, since their data may belong to another program."""
         try:
             with self.conn_or_acquire() as client:
-                for key in keys:
-                    # kombu's bindings are sets; all other keys are lists.
-                    expected = b"set" if key.startswith("_kombu.") else b"list"
-                    if client.type(key) not in {b"none", expected}:
-                        aside = f"{key}:wrong-type:{uuid4().hex[:8]}"
-                        client.rename(key, aside)
-                        log.warning("Key %r had the wrong type; renamed it to %r", key, aside)
+                rename_mistyped(client, keys)
         except RedisError as error:
             log.warning("Could not rename keys of the wrong type; check %s: %s", keys, error)
             time.sleep(PAUSE_SECONDS)
-
-
-def _is_wrong_type(error: ResponseError) -> bool:
-    # In a pipeline, the message begins with the command instead of the error code.
-    return "WRONGTYPE" in str(error)
 
 
 class Transport(redis.Transport):

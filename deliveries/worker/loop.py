@@ -21,10 +21,13 @@ from deliveries.failpoints import hit
 from deliveries.pipeline import claiming, fanning_out
 from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender, make_sender
+from deliveries.wakeup import Work
+from deliveries.worker import residency
 from deliveries.worker.database_clock import Clock, DatabaseClock
 from deliveries.worker.dispatcher import Dispatcher
+from deliveries.worker.listener import listener_of_this_process
 from deliveries.worker.outage import Outage
-from deliveries.worker.pacing import FanOutPacer, Interval, PollTimer, Turns
+from deliveries.worker.pacing import FIRST_FAN_OUT, FanOutPacer, Interval, PollTimer, Turns
 from deliveries.worker.results import ResultBuffer
 from deliveries.worker.settler import Settler
 from deliveries.worker.slots import OVERCOMMIT, SlotTracker
@@ -35,8 +38,10 @@ log = logging.getLogger("hookhub.drain")
 WAKE_INTERVAL = timedelta(milliseconds=500)
 # How often a busy loop marks due retries as ready.
 PROMOTE_INTERVAL = timedelta(milliseconds=250)
-# The interval between polls of an idle loop while it lingers.
-LINGER_INTERVAL = timedelta(milliseconds=3)
+# How long a loop waits at most before it looks whether its time slice is over or its parent has died.
+MAX_WAIT = timedelta(milliseconds=500)
+# How long a loop that finds nothing keeps looking for ready deliveries that others have locked.
+KEEP_LOOKING = timedelta(milliseconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,13 @@ class WorkerLoop:
 
     After ``time_slice`` it ends as soon as nothing is in flight. Until then free slots are filled even while it
     waits for the slowest request. Once ``is_stopping`` returns true, no further work is started. When there is nothing
-    left to do, it polls for another ``linger``, because wake-ups are sent at most once per interval.
+    left to do, it stays for ``stay`` and listens for wake-ups, unless another process of this worker does.
     """
 
     sender: Sender
     clock: Clock
     time_slice: timedelta
-    linger: timedelta = timedelta(0)
+    stay: timedelta = timedelta(0)
     is_stopping: Callable[[], bool] = shutdown.is_requested
 
     def __post_init__(self) -> None:
@@ -73,46 +78,75 @@ class WorkerLoop:
         self.fan_out_pacer = FanOutPacer(self.slots.total, max_events=fanning_out.FAN_OUT_BATCH)
         self.promote_interval, self.wake_interval = Interval(PROMOTE_INTERVAL), Interval(WAKE_INTERVAL)
         self.turns = Turns()
+        self.listener = listener_of_this_process()
+        # Whether a wake-up would have been heard during the last wait.
+        self._listens = False
+        # Whether deliveries may wait for those in flight here to be settled.
+        self._has_backlog = False
+        # Since when neither work was found nor a wake-up heard, and whether it was looked for after that.
+        self._quiet_since = time.monotonic()
+        self._looked_again = False
 
     def run(self) -> Progress:
         """Run until done and return the progress made."""
         over_at = time.monotonic() + self.time_slice.total_seconds()
-        leave_at = None
         while True:
             is_over = self.is_stopping() or (time.monotonic() >= over_at and not self.sender.in_flight)
-            found_work = not is_over and self._fill_slots()
-            self._wait_for_results()
-            if self.settler.is_due(in_flight=self.sender.in_flight):
-                # Settling frees slots of the webhooks, so poll once more.
-                found_work = True
-                if self.settler.settle():
-                    self.poll_timer.poll_at_once()
-            if found_work or self.sender.in_flight or self.results.unsettled:
-                leave_at = None
+            if not is_over and self._fill_slots():
+                self._note_work()
+            self._wait(is_over=is_over)
+            self._settle_if_due(is_over=is_over)
+            if self.sender.in_flight or self.results.unsettled:
                 if not self.sender.in_flight and self.is_stopping() and self.settler.must_abandon():
                     break
-                continue
-            # Counted from the first empty poll: due deliveries that cannot be claimed must not extend the lingering.
-            leave_at = leave_at or time.monotonic() + self.linger.total_seconds()
-            if is_over or time.monotonic() >= leave_at:
+            elif (is_over or self._is_idle()) and self._may_leave(is_over=is_over):
                 break
-            self._wait_for_work(until=leave_at)
-        if is_over and not self.is_stopping() and self._is_anything_to_do():
-            wakeup.notify()
         return Progress(self.events, self.settler.settled)
+
+    def _note_work(self) -> None:
+        self._quiet_since, self._looked_again = time.monotonic(), False
+
+    def _is_idle(self) -> bool:
+        """Return whether there is nothing to do and this process does not stay any longer."""
+        if self.poll_timer.expects_work:
+            return False
+        is_stay_over = time.monotonic() >= self._quiet_since + self.stay.total_seconds()
+        return is_stay_over or not self._listens
+
+    def _may_leave(self, *, is_over: bool) -> bool:
+        """Stop listening, and return whether to end: not if there is work of which a wake-up was not heard."""
+        residency.leave_seat()
+        may_have_missed = self.listener.withdraw()
+        if self.is_stopping() or self._looked_again or not (may_have_missed or is_over):
+            return True
+        if not self._is_anything_to_do():
+            return True
+        self._looked_again = True
+        if is_over:
+            wakeup.notify_idle_process()
+            return True
+        self.poll_timer.expect(events=True, deliveries=True)
+        return False
 
     def _fill_slots(self) -> bool:
         """Start requests in the free slots, if a poll is due; return whether there was anything to do."""
         started_at = time.monotonic()
         capacity, in_flight = self.slots.capacity(self.sender.free, now=started_at), self.sender.in_flight
-        is_due = self.poll_timer.is_due(capacity.slots, in_flight=in_flight, now=started_at)
+        is_due = self.poll_timer.is_due(
+            capacity.slots,
+            in_flight=in_flight,
+            listens=self._listens,
+            events_at=self.fan_out_pacer.due_at,
+            now=started_at,
+        )
         if not is_due or self.outage.is_waiting(now=started_at):
             return False
         try:
             self.clock.resync()
-            # After a poll that found nothing, a single cheap query decides whether to poll in full.
-            may_find_work = not (in_flight and self.poll_timer.last_was_empty) or self._is_anything_to_do(capacity)
-            found_work = may_find_work and self._poll(capacity)
+            # Without wake-ups, a single cheap query decides whether to poll in full.
+            if not self.poll_timer.expects_work and self._is_anything_to_do(capacity):
+                self.poll_timer.expect(events=True, deliveries=True)
+            found_work = self._poll(capacity)
         except Error as error:
             if not self.sender.in_flight and not self.results.unsettled:
                 raise
@@ -126,7 +160,7 @@ class WorkerLoop:
 
     def _poll(self, capacity: Capacity) -> bool:
         """Start requests, from claims and from fan-outs; return whether there was anything to do."""
-        found_work = self._promote_due()
+        found_work = False
         before = self.sender.in_flight
         if self.turns.claim_first:
             found_work |= self._claim(capacity)
@@ -147,20 +181,29 @@ class WorkerLoop:
         return count > 0
 
     def _claim(self, capacity: Capacity) -> bool:
-        """Claim and start ready deliveries; return whether there were any."""
+        """Claim and start ready deliveries, if any are expected; return whether there were any."""
+        timer = self.poll_timer
+        if not timer.expects_deliveries:
+            return False
+        found_due = self._promote_due()
         claims = pipeline.claim(capacity, cursor=self.cursor, now=self.clock())
         if claims:
             self.cursor = claims[-1].destination.webhook_id
+            self._has_backlog = True
         self.turns.claimed(fills_slots=len(claims) == capacity.slots)
         if len(claims) == capacity.slots:
             self._wake_siblings()
+        else:
+            # Some may be left because another transaction had locked their webhook.
+            is_quiet = time.monotonic() >= self._quiet_since + KEEP_LOOKING.total_seconds()
+            timer.expects_deliveries = not claims and not is_quiet and self._is_anything_ready(capacity)
         self.dispatcher.start(claims)
-        return bool(claims)
+        return found_due or bool(claims)
 
     def _fan_out(self, capacity: Capacity) -> bool:
-        """Fan out events if that is due, and start the deliveries claimed; return whether there were any events."""
-        pacer = self.fan_out_pacer
-        limit = pacer.limit_for(capacity.slots, now=time.monotonic())
+        """Fan out events, if any are expected and it is time, and start the deliveries claimed; return whether any."""
+        pacer, started_at = self.fan_out_pacer, time.monotonic()
+        limit = pacer.limit_for(capacity.slots, now=started_at) if self.poll_timer.expects_events else 0
         if not limit:
             return False
         cursor, exclude = pacer.cursor, pacer.stuck_partitions
@@ -175,10 +218,13 @@ class WorkerLoop:
         leaves_ready = done.deliveries > len(done.claims)
         self.turns.fanned_out(leaves_ready=leaves_ready)
         # Before the requests are built, so that siblings meanwhile take what does not fit here.
-        if done.events == limit or leaves_ready:
+        if done.events == limit > FIRST_FAN_OUT or leaves_ready:
             self._wake_siblings()
         self.dispatcher.start(done.claims)
-        pacer.fanned_out(done, limit=limit, now=time.monotonic())
+        may_be_more = pacer.fanned_out(done, limit=limit, started_at=started_at, now=time.monotonic())
+        self.poll_timer.expects_events = may_be_more and done.events > 0
+        if leaves_ready:
+            self.poll_timer.expects_deliveries = self._has_backlog = True
         return done.events > 0
 
     def _skip_stuck(self, limit: int) -> None:
@@ -189,32 +235,66 @@ class WorkerLoop:
         if limit == 1:
             pacer.stuck_partitions += fanning_out.next_partitions(pacer.cursor, exclude=pacer.stuck_partitions)
 
-    def _wait_for_results(self) -> None:
-        """Drive the requests in flight until one ends or it is time to poll."""
+    def _settle_if_due(self, *, is_over: bool) -> None:
+        """Settle the results, if that is due; what has waited for them becomes expected work."""
+        is_urgent = not self.sender.in_flight and (is_over or self._has_backlog)
+        if self.settler.is_due(is_urgent=is_urgent) and self.settler.settle():
+            self._has_backlog = self.settler.found_ready
+            if self._has_backlog:
+                self.poll_timer.expect(deliveries=True)
+
+    def _wait(self, *, is_over: bool) -> None:
+        """Wait until a request ends, a wake-up comes, or it is time to poll or to settle."""
+        timer = self.poll_timer
+        self._listens = not (is_over or timer.expects_work) and self._listen()
+        patience = self._patience(now=time.monotonic())
         if self.sender.in_flight:
-            self.dispatcher.collect(self.poll_timer.interval)
+            self.sender.let_interrupt(self.listener.link if self._listens else None)
+            self.dispatcher.collect(timedelta(seconds=patience))
             if self.sender.in_flight:
                 hit("sent")
-        elif self.results.unsettled and not self.settler.is_due(in_flight=0):
-            # Do not spin while the results have to wait.
-            time.sleep(LINGER_INTERVAL.total_seconds())
+        elif self._listens or self.results.unsettled or timer.expects_work:
+            self.listener.wait(patience)
+            if self._listens and self.listener.take_from_pipe():
+                self._hear(Work.ANY)
+        if self._listens and (work := self.listener.heard()) is not None:
+            self._hear(work)
+
+    def _patience(self, *, now: float) -> float:
+        """Return for how many seconds to wait at most."""
+        timer, longest = self.poll_timer, MAX_WAIT.total_seconds()
+        limits = [longest if self._listens else timer.interval.total_seconds()]
+        if self.results.unsettled and not self.outage.is_waiting(now=now):
+            limits.append(self.results.due_in(now=now))
+        if timer.expects_events and not timer.expects_deliveries:
+            limits.append(self.fan_out_pacer.due_at - now)
+        return max(0.0, min(limits))
+
+    def _listen(self) -> bool:
+        """Listen for wake-ups; return False if Redis is away, or if another process of this worker stays instead."""
+        has_seat = residency.take_seat()
+        stays = self.sender.in_flight or self.results.unsettled or (has_seat and self.stay)
+        return bool(stays) and self.listener.arm(marks=has_seat)
+
+    def _hear(self, work: Work) -> None:
+        """Expect the work of which a wake-up tells."""
+        hit("woken")
+        self._note_work()
+        self.poll_timer.expect(events=True, deliveries=work is Work.ANY)
 
     def _wake_siblings(self) -> None:
         """Send a wake-up for other processes, at most once per interval; they then run for as long as there is work."""
         now = time.monotonic()
         if self.wake_interval.is_over(now=now):
-            wakeup.notify()
+            wakeup.notify_idle_process()
             self.wake_interval.begin(now=now)
-
-    def _wait_for_work(self, *, until: float) -> None:
-        """Wait for work with a frequent and cheap poll, at most ``until``."""
-        while time.monotonic() < until and not self.is_stopping():
-            time.sleep(LINGER_INTERVAL.total_seconds())
-            if self._is_anything_to_do():
-                return
 
     def _is_anything_to_do(self, capacity: Capacity | None = None) -> bool:
         return claiming.is_anything_to_do(capacity, max_in_flight=settings.HOOKHUB_MAX_IN_FLIGHT, now=self.clock())
+
+    def _is_anything_ready(self, capacity: Capacity) -> bool:
+        limit = settings.HOOKHUB_MAX_IN_FLIGHT
+        return claiming.is_anything_to_do(capacity, max_in_flight=limit, includes_events=False, now=self.clock())
 
 
 _senders: dict[int, Sender] = {}
@@ -229,11 +309,11 @@ def sender_of_this_process() -> Sender:
     return _senders[pid]
 
 
-def run_until_idle(time_slice: timedelta, *, linger: timedelta = timedelta(0)) -> Progress:
+def run_until_idle(time_slice: timedelta, *, stay: timedelta = timedelta(0)) -> Progress:
     """Run the pipeline with this process's sender until nothing is due or ``time_slice`` is over; return progress.
 
-    With nothing to do it polls for another ``linger`` before it returns.
+    With nothing to do it listens for wake-ups for another ``stay``, if it is the process of its worker that may.
     """
     # The database connection is kept from run to run; this replaces one that is broken or too old.
     close_old_connections()
-    return WorkerLoop(sender_of_this_process(), DatabaseClock(), time_slice, linger).run()
+    return WorkerLoop(sender_of_this_process(), DatabaseClock(), time_slice, stay).run()

@@ -13,13 +13,16 @@ IDLE_POLL_INTERVAL = timedelta(milliseconds=5)
 BUSY_FROM = 0.1
 # After a poll that found nothing, wait at least this many times as long as the poll took.
 EMPTY_POLL_BACKOFF = 4
-# The first fan-out takes one event, because it is not known how many webhooks match. Each further one may take more, by
-# the factor FAN_OUT_GROWTH, as long as the deliveries fit the free slots: a delivery sent at once need not be queued.
+# The first fan-out takes few events, because it is not known how many webhooks match. Each further one may take more,
+# by the factor FAN_OUT_GROWTH, as long as the deliveries fit the free slots: one sent at once need not be queued.
 # With less than this part (1/RESERVED_PART) of the slots free, the fan-out waits, and after a while runs as if that
 # part were free.
-FIRST_FAN_OUT = 1
+FIRST_FAN_OUT = 8
 FAN_OUT_GROWTH = 4
 RESERVED_PART = 4
+# Once the outbox is empty, wait before the next fan-out as long as the last one took, but not longer than this: events
+# that come in the meantime share a statement, the more of them the busier the machine is.
+MAX_FAN_OUT_PAUSE = timedelta(milliseconds=20)
 
 
 class Interval:
@@ -39,39 +42,52 @@ class Interval:
 
 
 class PollTimer:
-    """Decides when to poll the database for work."""
+    """Decides when to poll the database, and for what: for work that a wake-up or the last poll lets expect."""
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
         self._next_poll_at = 0.0
+        self._last_was_empty = False
+        # Which work may be there; a new loop has to look.
+        self.expects_events = self.expects_deliveries = True
         # How long to wait for a request to end before the loop checks again whether to poll.
         self.interval = IDLE_POLL_INTERVAL
-        self.last_was_empty = False
 
-    def is_due(self, free: int, *, in_flight: int, now: float) -> bool:
+    @property
+    def expects_work(self) -> bool:
+        """Whether there may be work of any kind."""
+        return self.expects_events or self.expects_deliveries
+
+    def expect(self, *, events: bool = False, deliveries: bool = False) -> None:
+        """Note that there may be such work, so that it is looked for as soon as there are slots for it."""
+        self.expects_events |= events
+        self.expects_deliveries |= deliveries
+        self._last_was_empty, self._next_poll_at = False, 0.0
+
+    def is_due(self, free: int, *, in_flight: int, listens: bool, events_at: float, now: float) -> bool:
         """Return whether to poll now for this many free slots; also choose the interval by them.
 
-        While requests are in flight, poll only if many slots are free and the last poll found work, or if the poll
-        interval has passed.
+        Events are fanned out from ``events_at`` on. While requests are in flight, poll only if many slots are free, or
+        if the poll interval has passed. A loop that hears no wake-ups polls at intervals without expecting anything.
         """
         self.interval = BUSY_POLL_INTERVAL if free < self._slots * (1 - BUSY_FROM) else IDLE_POLL_INTERVAL
         if not free:
             return False
-        has_many = free >= self._slots // 2 and not self.last_was_empty
-        return not in_flight or has_many or now >= self._next_poll_at
+        if not self.expects_work:
+            return not listens and now >= self._next_poll_at
+        if not self.expects_deliveries and now < events_at:
+            return False
+        has_many = not in_flight or free >= self._slots // 2
+        return (has_many and not self._last_was_empty) or now >= self._next_poll_at
 
     def polled(self, *, found_work: bool, started_at: float, now: float) -> None:
         """Schedule the next poll: soon if the last one found nothing, but later if that took long."""
-        self.last_was_empty = not found_work
+        self._last_was_empty = not found_work
         if found_work:
             self._next_poll_at = now + BUSY_POLL_INTERVAL.total_seconds()
         else:
             delay = max(IDLE_POLL_INTERVAL.total_seconds(), EMPTY_POLL_BACKOFF * (now - started_at))
             self._next_poll_at = now + delay
-
-    def poll_at_once(self) -> None:
-        """Make a poll due now."""
-        self._next_poll_at = 0.0
 
 
 class Turns:
@@ -109,7 +125,8 @@ class FanOutPacer:
         # The outbox partition served last, and those with an event whose fan-out exceeds the statement timeout.
         self.cursor = 0
         self.stuck_partitions: list[int] = []
-        self._due_at = 0.0
+        # When the next fan-out is due.
+        self.due_at = 0.0
         # From this time on, fan out even with few free slots.
         self._anyway_at = 0.0
         # The limit of the next fan-out, and the deliveries per event of the last one.
@@ -118,24 +135,25 @@ class FanOutPacer:
 
     def limit_for(self, free: int, *, now: float) -> int:
         """Return how many events to fan out now for this many free slots; 0 if none."""
-        if now < self._due_at or (free < self._reserved and now < self._anyway_at):
+        if now < self.due_at or (free < self._reserved and now < self._anyway_at):
             return 0
         self._anyway_at = now + BUSY_POLL_INTERVAL.total_seconds()
         fitting = int(max(free, self._reserved) / max(self._deliveries_per_event, 1))
         return max(1, min(fitting, self._limit))
 
-    def fanned_out(self, done: FannedOut, *, limit: int, now: float) -> None:
-        """Adapt to a fan-out of up to ``limit`` events."""
+    def fanned_out(self, done: FannedOut, *, limit: int, started_at: float, now: float) -> bool:
+        """Adapt to a fan-out of up to ``limit`` events, and return whether there may be more of them."""
         is_end = done.events < limit and (done.events or done.cursor == self.cursor)
         self.cursor = done.cursor
         if is_end:
-            self._due_at = now + BUSY_POLL_INTERVAL.total_seconds() / 2
+            self.due_at = now + min(now - started_at, MAX_FAN_OUT_PAUSE.total_seconds())
         elif done.events == limit:
             self._limit = min(FAN_OUT_GROWTH * limit, self._max_events)
         if done.events:
             self._deliveries_per_event = done.deliveries / done.events
+        return not is_end
 
     def timed_out(self, *, now: float) -> None:
         """After a statement timeout, wait a moment and begin with a single event again."""
-        self._due_at = now + DB_RETRY_DELAY.total_seconds()
-        self._limit = FIRST_FAN_OUT
+        self.due_at = now + DB_RETRY_DELAY.total_seconds()
+        self._limit = 1

@@ -71,6 +71,11 @@ def take(reader: int) -> bool | None:
         return False
 
 
+def reader() -> int | None:
+    """Return the read end of the pipe, or None if no pipe is open."""
+    return _pipe and _pipe[0]
+
+
 def listen() -> None:
     """Start a thread that runs `deliveries.drain` at each wake-up received; do nothing if no pipe is open."""
     if _pipe is not None:

@@ -24,12 +24,15 @@ class ResultBuffer:
             self._since = now
         self.unsettled.append(result)
 
-    def is_due(self, *, in_flight: int, now: float) -> bool:
-        """Return whether to settle now: the batch is full or old enough, or no request in flight can add to it."""
+    def is_due(self, *, is_urgent: bool, now: float) -> bool:
+        """Return whether to settle now: the batch is full or old enough, or that ``is_urgent``."""
         if not self.unsettled or now < self._retry_deferred_at:
             return False
-        is_old = now - self._since >= SETTLE_WITHIN.total_seconds()
-        return is_old or len(self.unsettled) >= SETTLE_BATCH or not in_flight
+        return is_urgent or len(self.unsettled) >= SETTLE_BATCH or now >= self._since + SETTLE_WITHIN.total_seconds()
+
+    def due_in(self, *, now: float) -> float:
+        """Return in how many seconds the results are old enough to be settled."""
+        return max(self._since + SETTLE_WITHIN.total_seconds(), self._retry_deferred_at) - now
 
     def settled(self, deferred: list[AttemptResult], *, now: float) -> None:
         """Remove the results, which are settled, except those that were deferred."""

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 from deliveries import shutdown, wakeup, workers
 from deliveries.db import sql
 from deliveries.pipeline import claiming, rescue
-from deliveries.worker import orphans, process_pool
+from deliveries.worker import orphans, process_pool, residency
 
 log = logging.getLogger("hookhub.clock")
 
@@ -45,8 +45,9 @@ class Scheduler(bootsteps.StartStopStep):
         # How many processes can be woken without Redis, and whether this process itself then runs the worker loop.
         self._processes = 1
         self._runs_loop_here = False
-        # The pool's processes are forked later and inherit the pipe.
+        # The pool's processes are forked later and inherit both.
         process_pool.open_pipe()
+        residency.open_seat()
 
     def start(self, worker: Any) -> None:
         """Start the threads that tick."""
@@ -60,6 +61,8 @@ class Scheduler(bootsteps.StartStopStep):
         """Keep the pool alive and ready to be woken without Redis; without forked processes, run the loop here."""
         if not process_pool.are_forked(worker.pool):
             self._runs_loop_here = True
+            # A loop that stayed would keep the worker's only process from stopping.
+            residency.close_seat()
             process_pool.listen()
             return
         self._processes = worker.pool.num_processes

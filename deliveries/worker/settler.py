@@ -20,16 +20,20 @@ SHUTDOWN_DB_TIMEOUT = timedelta(seconds=5)
 
 
 class Settler:
-    """Settles ``results`` and counts those that are settled."""
+    """Settles ``results`` and counts those that are settled.
+
+    ``found_ready`` says whether, the last time, any delivery was ready: it may be waiting for what was settled.
+    """
 
     def __init__(self, results: ResultBuffer, *, clock: Clock, outage: Outage) -> None:
         self._results, self._clock, self._outage = results, clock, outage
         self.settled = 0
+        self.found_ready = False
 
-    def is_due(self, *, in_flight: int) -> bool:
+    def is_due(self, *, is_urgent: bool) -> bool:
         """Return whether to settle now; not while an unavailable database is left alone."""
         now = time.monotonic()
-        return not self._outage.is_waiting(now=now) and self._results.is_due(in_flight=in_flight, now=now)
+        return not self._outage.is_waiting(now=now) and self._results.is_due(is_urgent=is_urgent, now=now)
 
     def settle(self) -> bool:
         """Settle the buffered results; if the database is unavailable, keep them and return False."""
@@ -50,9 +54,10 @@ class Settler:
 
     def _settle(self, results: list[AttemptResult]) -> list[AttemptResult]:
         """Settle results and return those that were deferred."""
-        deferred = pipeline.settle(results, is_repeated=self._outage.is_unsettled, now=self._clock()).deferred
-        self.settled += len(results) - len(deferred)
-        return deferred
+        done = pipeline.settle(results, is_repeated=self._outage.is_unsettled, now=self._clock())
+        self.settled += len(results) - len(done.deferred)
+        self.found_ready = done.found_ready
+        return done.deferred
 
     def _settle_one_by_one(self) -> bool:
         """Settle results one by one after the database rejected the batch, so that only the bad one is lost.

@@ -199,7 +199,7 @@ def test_the_wakeup_is_sent_after_the_commit_and_only_if_an_event_was_stored(
     forge: Forge, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored_at_ring: list[int] = []
-    monkeypatch.setattr(wakeup, "notify", lambda: stored_at_ring.extend(together(Event.objects.count)))
+    monkeypatch.setattr(wakeup, "notify", lambda _: stored_at_ring.extend(together(Event.objects.count)))
 
     pipeline.accept([keyed(forge, "k", now=now), keyed(forge, None, now=now)], now=now)
     assert stored_at_ring == [2]

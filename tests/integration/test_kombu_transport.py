@@ -11,14 +11,13 @@ from celery import current_app
 from kombu import Connection, Consumer, Exchange, Message, Queue
 from pytest_django import Settings
 
-from deliveries.wakeup import TASK
+from deliveries.wakeup import TASK, new_wakeup_message
 from deliveries.worker.kombu_transport import (
     LOG_INTERVAL_SECONDS,
     MAX_MESSAGE_BYTES,
     DropLog,
     Transport,
     is_wakeup_message,
-    new_wakeup_message,
 )
 
 

@@ -262,8 +262,9 @@ def test_concurrent_settlements_for_the_same_webhooks_count_every_failure(
     def settle_all(share: list[AttemptResult]) -> int:
         settled = 0
         while share:
-            ours, share = pipeline.settle(share, now=now)
-            settled += len(ours)
+            done = pipeline.settle(share, now=now)
+            share = done.deferred
+            settled += len(done.applied)
         return settled
 
     settled = together(*[lambda share=share: settle_all(share) for share in shares])  # type: ignore[misc]
@@ -299,9 +300,18 @@ def test_a_locked_webhook_defers_only_its_own_results(forge: Forge, now: datetim
 
     _, (first, second) = together(keep, settle)  # type: ignore[misc]
 
-    assert ([len(each) for each in first], [len(each) for each in second]) == ([1, 1], [1, 0])
+    assert [(len(each.applied), len(each.deferred)) for each in (first, second)] == [(1, 1), (1, 0)]
     assert states_by_webhook() == {kept.pk: "pending", other.pk: "pending"}
     assert dict(Webhook.objects.values_list("pk", "failure_count")) == {kept.pk: 0, other.pk: 1}
+
+
+def test_settling_tells_whether_other_deliveries_are_ready(forge: Forge, now: datetime) -> None:
+    forge.webhook(now=now, max_in_flight=1)
+    forge.accept(2, now=now)
+
+    for found_ready in (True, False):
+        results = pretend(claim_due(10, now=now), OK, now=now)
+        assert pipeline.settle(results, now=now).found_ready is found_ready
 
 
 def states_by_webhook() -> dict[int, str]:
@@ -334,4 +344,4 @@ def test_rescuing_a_lease_while_its_worker_settles_does_not_deadlock(
 
     settled, taken_back = together(lambda: pipeline.settle(results, now=now), take_back)
 
-    assert (settled, taken_back) == (({the_delivery().pk}, []), 0)
+    assert (settled.applied, settled.deferred, taken_back) == ({the_delivery().pk}, [], 0)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,9 +19,10 @@ from deliveries import pipeline, shutdown, tasks
 from deliveries.db import sql
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.pipeline import attempt_log, claiming, settling
+from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.capacity import Capacity
 from deliveries.sending.sender import Sender, make_sender
-from deliveries.worker import database_clock, outage, settler
+from deliveries.worker import database_clock, outage, results, settler
 from deliveries.worker.database_clock import DatabaseClock
 from deliveries.worker.dispatcher import Dispatcher
 from deliveries.worker.loop import Progress, WorkerLoop, run_until_idle
@@ -126,26 +128,46 @@ def test_due_deliveries_that_cannot_be_claimed_do_not_extend_the_lingering(
     assert time.monotonic() - started < 2
 
 
-def test_a_lingering_loop_takes_what_becomes_due(forge: Forge, few_slots: Sender, now: datetime) -> None:
+def test_a_lone_result_is_settled_when_it_is_old_and_before_the_loop_ends(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "SETTLE_WITHIN", timedelta(seconds=0.2))
     forge.webhook(now=now)
-    lingering = threading.Event()
+    pipeline.accept([forge.event(now=now)], now=now)
+    ages = []
+    settle = pipeline.settle
 
-    class Clock(Stopped):
-        def __call__(self) -> datetime:
-            lingering.set()
-            return self.moment
+    def settle_and_note_the_age(found: list[AttemptResult], **how: Any) -> object:
+        ages.append(time.monotonic() - answered_at[0])
+        return settle(found, **how)
 
-    def linger() -> Progress:
-        try:
-            return WorkerLoop(few_slots, Clock(now), LONG, timedelta(seconds=0.5)).run()
-        finally:
-            connection.close()
+    answered_at: list[float] = []
+    add = ResultBuffer.add
+    monkeypatch.setattr(
+        ResultBuffer, "add", lambda self, result, *, now: (answered_at.append(now), add(self, result, now=now))
+    )
+    monkeypatch.setattr(pipeline, "settle", settle_and_note_the_age)
 
-    with ThreadPoolExecutor(1) as thread:
-        drained = thread.submit(linger)
-        assert lingering.wait(10)
-        pipeline.accept([forge.event(now=now)], now=now)
-        assert drained.result(10) == Progress(1, 1)
+    assert run(few_slots, now=now) == Progress(1, 1)
+
+    [age] = ages
+    assert age >= 0.2
+    assert Delivery.objects.get().state == "delivered"
+
+
+def test_a_result_is_settled_at_once_while_another_delivery_waits_for_its_webhook(
+    forge: Forge, few_slots: Sender, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than the test may take.
+    monkeypatch.setattr(results, "SETTLE_WITHIN", timedelta(seconds=60))
+    forge.webhook(now=now, max_in_flight=1)
+    pipeline.accept([forge.event(now=now)] * 5, now=now)
+
+    done = run(few_slots, now=now, is_stopping=lambda: len(forge.receiver.received) == 5)
+
+    assert done == Progress(5, 5)
+
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
 
 
 def test_a_receiver_that_hangs_delays_no_other(forge: Forge, few_slots: Sender, now: datetime) -> None:

@@ -5,23 +5,43 @@ from datetime import timedelta
 import pytest
 
 from deliveries.pipeline.fanning_out import FannedOut
-from deliveries.worker.pacing import BUSY_POLL_INTERVAL, IDLE_POLL_INTERVAL, FanOutPacer, Interval, PollTimer, Turns
+from deliveries.worker.pacing import (
+    BUSY_POLL_INTERVAL,
+    IDLE_POLL_INTERVAL,
+    MAX_FAN_OUT_PAUSE,
+    FanOutPacer,
+    Interval,
+    PollTimer,
+    Turns,
+)
 
 SLOTS = 100
 MAX_EVENTS = 500
 
 
 def timer_after(*, found_work: bool, took: float = 0.0) -> PollTimer:
-    """Return the timer of a loop whose last poll ended at 10."""
+    """Return the timer of a loop whose last poll ended at 10, and that still expects events."""
     timer = PollTimer(SLOTS)
     timer.polled(found_work=found_work, started_at=10 - took, now=10)
     return timer
 
 
+def is_due(timer: PollTimer, free: int = SLOTS, *, in_flight: int = 0, listens: bool = True, now: float) -> bool:
+    return timer.is_due(free, in_flight=in_flight, listens=listens, events_at=0, now=now)
+
+
 def fanned_out(
-    pacer: FanOutPacer, events: int, *, deliveries: int = 0, limit: int, now: float = 10, cursor: int = 0
-) -> None:
-    pacer.fanned_out(FannedOut(events, deliveries, [], cursor), limit=limit, now=now)
+    pacer: FanOutPacer,
+    events: int,
+    *,
+    deliveries: int = 0,
+    limit: int,
+    now: float = 10,
+    took: float = 0.0,
+    cursor: int = 0,
+) -> bool:
+    done = FannedOut(events, deliveries, [], cursor)
+    return pacer.fanned_out(done, limit=limit, started_at=now - took, now=now)
 
 
 # Interval
@@ -39,33 +59,80 @@ def test_an_interval_is_over_until_it_begins_and_again_after_its_length() -> Non
 # Polling
 
 
-def test_a_new_loop_polls_at_once_and_without_a_cheap_query_first() -> None:
+def test_a_new_loop_looks_at_once_for_all_there_may_be() -> None:
     timer = PollTimer(SLOTS)
 
     assert timer.interval == IDLE_POLL_INTERVAL
-    assert timer.is_due(1, in_flight=99, now=0)
-    assert not timer.last_was_empty
+    assert timer.expects_events
+    assert timer.expects_deliveries
+    assert is_due(timer, 1, in_flight=99, now=0)
 
 
 # label: (did the last poll find work, free slots, requests in flight, seconds since the last poll, is the next one due)
 POLLS = {
     "no slot is free": (True, 0, 0, 60, False),
-    "nothing is in flight": (False, 1, 0, 0, True),
+    "nothing is in flight": (True, 1, 0, 0, True),
     "half of the slots are free": (True, 50, 50, 0, True),
     "fewer are free": (True, 49, 51, 0, False),
     "fewer are free, a moment before the busy interval ends": (True, 49, 51, 0.039, False),
     "fewer are free, and the busy interval is over": (True, 49, 51, 0.04, True),
     "many are free, and the last poll found nothing": (False, 99, 1, 0, False),
+    "nothing is in flight, and the last poll found nothing": (False, 99, 0, 0, False),
     "the same, a moment before the idle interval ends": (False, 99, 1, 0.004, False),
     "the same, and the idle interval is over": (False, 99, 1, 0.005, True),
 }
 
 
-@pytest.mark.parametrize(("found_work", "free", "in_flight", "later", "is_due"), POLLS.values(), ids=POLLS)
-def test_when_a_poll_is_due(*, found_work: bool, free: int, in_flight: int, later: float, is_due: bool) -> None:
+@pytest.mark.parametrize(("found_work", "free", "in_flight", "later", "due"), POLLS.values(), ids=POLLS)
+def test_when_a_poll_for_expected_work_is_due(
+    *, found_work: bool, free: int, in_flight: int, later: float, due: bool
+) -> None:
     timer = timer_after(found_work=found_work)
 
-    assert timer.is_due(free, in_flight=in_flight, now=10 + later) is is_due
+    assert is_due(timer, free, in_flight=in_flight, now=10 + later) is due
+
+
+def nothing_expected() -> PollTimer:
+    timer = timer_after(found_work=True)
+    timer.expects_events = timer.expects_deliveries = False
+    return timer
+
+
+def test_a_loop_that_listens_does_not_poll_for_work_that_no_wake_up_told_of() -> None:
+    timer = nothing_expected()
+
+    assert not timer.expects_work
+    assert not is_due(timer, in_flight=1, now=1000)
+    assert not is_due(timer, now=1000)
+
+
+def test_a_loop_that_cannot_listen_polls_at_intervals() -> None:
+    timer = nothing_expected()
+
+    assert not is_due(timer, in_flight=1, listens=False, now=10.039)
+    assert is_due(timer, in_flight=1, listens=False, now=10.04)
+
+
+def test_a_wake_up_makes_a_poll_due_at_once_for_what_it_tells_of() -> None:
+    timer = nothing_expected()
+    timer.polled(found_work=False, started_at=0, now=10)
+
+    timer.expect(events=True)
+
+    assert (timer.expects_events, timer.expects_deliveries) == (True, False)
+    assert is_due(timer, 60, in_flight=40, now=10)
+    timer.expect(deliveries=True)
+    assert (timer.expects_events, timer.expects_deliveries) == (True, True)
+
+
+def test_events_wait_for_the_next_fan_out_and_deliveries_do_not() -> None:
+    timer = nothing_expected()
+    timer.expect(events=True)
+
+    assert not timer.is_due(SLOTS, in_flight=0, listens=True, events_at=10.002, now=10.001)
+    assert timer.is_due(SLOTS, in_flight=0, listens=True, events_at=10.002, now=10.002)
+    timer.expect(deliveries=True)
+    assert timer.is_due(SLOTS, in_flight=0, listens=True, events_at=10.002, now=10.001)
 
 
 @pytest.mark.parametrize(
@@ -74,24 +141,14 @@ def test_when_a_poll_is_due(*, found_work: bool, free: int, in_flight: int, late
 def test_after_an_empty_poll_the_delay_grows_with_its_duration(took: float, delay: float) -> None:
     timer = timer_after(found_work=False, took=took)
 
-    assert not timer.is_due(1, in_flight=99, now=10 + delay - 1e-6)
-    assert timer.is_due(1, in_flight=99, now=10 + delay + 1e-6)
+    assert not is_due(timer, 1, in_flight=99, now=10 + delay - 1e-6)
+    assert is_due(timer, 1, in_flight=99, now=10 + delay + 1e-6)
 
 
 def test_after_a_poll_that_found_work_its_duration_does_not_matter() -> None:
     timer = timer_after(found_work=True, took=1.0)
 
-    assert timer.is_due(1, in_flight=99, now=10.04)
-
-
-def test_a_poll_can_be_requested_at_once() -> None:
-    timer = timer_after(found_work=False, took=60)
-
-    timer.poll_at_once()
-
-    assert timer.is_due(1, in_flight=99, now=10)
-    # It is preceded by a cheap query.
-    assert timer.last_was_empty
+    assert is_due(timer, 1, in_flight=99, now=10.04)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +158,7 @@ def test_a_poll_can_be_requested_at_once() -> None:
 def test_a_loop_is_busy_when_more_than_a_tenth_of_its_slots_is_in_use(free: int, interval: timedelta) -> None:
     timer = PollTimer(SLOTS)
 
-    timer.is_due(free, in_flight=SLOTS - free, now=10)
+    is_due(timer, free, in_flight=SLOTS - free, now=10)
 
     assert timer.interval == interval
 
@@ -110,20 +167,20 @@ def test_a_loop_of_one_slot_polls_whenever_it_is_free() -> None:
     timer = PollTimer(1)
     timer.polled(found_work=True, started_at=10, now=10)
 
-    assert timer.is_due(1, in_flight=1, now=10)
+    assert is_due(timer, 1, in_flight=1, now=10)
 
 
 # Fan-out
 
 
-def test_the_first_fan_out_takes_one_event_and_each_full_one_lets_the_next_take_four_times_as_many() -> None:
+def test_the_first_fan_out_takes_few_events_and_each_full_one_lets_the_next_take_four_times_as_many() -> None:
     pacer = FanOutPacer(1000, max_events=MAX_EVENTS)
     limits = []
-    for _ in range(7):
+    for _ in range(5):
         limits.append(pacer.limit_for(1000, now=10))
         fanned_out(pacer, limits[-1], deliveries=limits[-1], limit=limits[-1])
 
-    assert limits == [1, 4, 16, 64, 256, 500, 500]
+    assert limits == [8, 32, 128, 500, 500]
 
 
 # label: (deliveries per event, free slots, events)
@@ -151,32 +208,43 @@ def test_as_many_events_are_fanned_out_as_their_deliveries_fit_the_free_slots(
 
 def test_with_few_free_slots_the_fan_out_waits_and_then_runs_anyway() -> None:
     pacer = FanOutPacer(SLOTS, max_events=MAX_EVENTS)
-    assert pacer.limit_for(25, now=10) == 1
-    fanned_out(pacer, 1, deliveries=1, limit=1)
+    assert pacer.limit_for(25, now=10) == 8
+    fanned_out(pacer, 8, deliveries=8, limit=8)
 
-    assert [pacer.limit_for(24, now=10 + later) for later in (0, 0.039, 0.04, 0.05)] == [0, 0, 4, 0]
-    assert pacer.limit_for(25, now=10.05) == 4
+    assert [pacer.limit_for(24, now=10 + later) for later in (0, 0.039, 0.04, 0.05)] == [0, 0, 25, 0]
+    assert pacer.limit_for(26, now=10.05) == 26
 
 
-# label: (events, limit, did the cursor advance, seconds until the next fan-out)
-PAUSES = {
-    "all that fit": (4, 4, True, 0),
-    "the outbox is empty now": (3, 4, True, 0.02),
-    "the outbox was empty": (0, 4, False, 0.02),
-    "others have locked the events of a partition": (0, 4, True, 0),
+# label: (events, limit, did the cursor advance, may there be more)
+ENDS = {
+    "all that fit": (4, 4, True, True),
+    "the outbox is empty now": (3, 4, True, False),
+    "the outbox was empty": (0, 4, False, False),
+    "others have locked the events of a partition": (0, 4, True, True),
 }
 
 
-@pytest.mark.parametrize(("events", "limit", "advances", "pause"), PAUSES.values(), ids=PAUSES)
-def test_with_an_empty_outbox_the_fan_out_pauses(*, events: int, limit: int, advances: bool, pause: float) -> None:
+@pytest.mark.parametrize(("events", "limit", "advances", "may_be_more"), ENDS.values(), ids=ENDS)
+def test_with_an_empty_outbox_the_fan_out_pauses_for_as_long_as_it_took(
+    *, events: int, limit: int, advances: bool, may_be_more: bool
+) -> None:
+    pacer = FanOutPacer(SLOTS, max_events=MAX_EVENTS)
+    cursor = 7 if advances else 0
+
+    assert fanned_out(pacer, events, deliveries=events, limit=limit, took=0.003, cursor=cursor) is may_be_more
+
+    assert pacer.cursor == cursor
+    assert pacer.due_at == (0 if may_be_more else pytest.approx(10.003))
+    assert (pacer.limit_for(SLOTS, now=10) > 0) is may_be_more
+    assert pacer.limit_for(SLOTS, now=10.004) > 0
+
+
+def test_after_a_slow_fan_out_the_pause_is_bounded() -> None:
     pacer = FanOutPacer(SLOTS, max_events=MAX_EVENTS)
 
-    fanned_out(pacer, events, deliveries=events, limit=limit, cursor=7 if advances else 0)
+    fanned_out(pacer, 1, deliveries=1, limit=8, took=1.0)
 
-    assert pacer.cursor == (7 if advances else 0)
-    assert (pacer.limit_for(SLOTS, now=10) > 0) is (pause == 0)
-    assert (pacer.limit_for(SLOTS, now=10 + pause - 0.001) > 0) is (pause == 0)
-    assert pacer.limit_for(SLOTS, now=10 + pause) > 0
+    assert pacer.due_at == 10 + MAX_FAN_OUT_PAUSE.total_seconds()
 
 
 def test_an_empty_fan_out_changes_neither_the_limit_nor_the_deliveries_per_event() -> None:
@@ -188,7 +256,7 @@ def test_an_empty_fan_out_changes_neither_the_limit_nor_the_deliveries_per_event
     assert [pacer.limit_for(free, now=11) for free in (100, 28)] == [16, 14]
 
 
-def test_after_a_statement_timeout_the_fan_out_pauses_and_begins_with_one_event_again() -> None:
+def test_after_a_statement_timeout_the_fan_out_pauses_and_begins_with_a_single_event_again() -> None:
     pacer = FanOutPacer(SLOTS, max_events=MAX_EVENTS)
     fanned_out(pacer, 64, deliveries=640, limit=64, cursor=7)
 

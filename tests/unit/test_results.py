@@ -15,28 +15,37 @@ def buffer_of(count: int, *, now: float) -> ResultBuffer:
     return buffer
 
 
-# label: (results, seconds since the first one, requests in flight, is settling due)
+# label: (results, seconds since the first one, is it urgent, is settling due)
 SETTLING = {
-    "there are none": (0, 60, 0, False),
-    "one that is new": (1, 0, 1, False),
-    "one, a moment before it is old": (1, 0.029, 1, False),
-    "one that is old": (1, 0.03, 1, True),
-    "one that no other can join": (1, 0, 0, True),
-    "almost a batch": (249, 0, 1, False),
-    "a batch": (250, 0, 1, True),
+    "there are none": (0, 60, True, False),
+    "one that is new": (1, 0, False, False),
+    "one, a moment before it is old": (1, 0.029, False, False),
+    "one that is old": (1, 0.03, False, True),
+    "one that others wait for": (1, 0, True, True),
+    "almost a batch": (249, 0, False, False),
+    "a batch": (250, 0, False, True),
 }
 
 
-@pytest.mark.parametrize(("count", "age", "in_flight", "is_due"), SETTLING.values(), ids=SETTLING)
-def test_when_settling_is_due(*, count: int, age: float, in_flight: int, is_due: bool) -> None:
-    assert buffer_of(count, now=0).is_due(in_flight=in_flight, now=age) is is_due
+@pytest.mark.parametrize(("count", "age", "is_urgent", "is_due"), SETTLING.values(), ids=SETTLING)
+def test_when_settling_is_due(*, count: int, age: float, is_urgent: bool, is_due: bool) -> None:
+    assert buffer_of(count, now=0).is_due(is_urgent=is_urgent, now=age) is is_due
+
+
+def test_results_are_due_when_the_first_one_is_old_and_deferred_ones_after_a_moment() -> None:
+    buffer = buffer_of(1, now=10)
+    assert buffer.due_in(now=10.01) == pytest.approx(0.02)
+
+    buffer.settled([RESULT], now=20)
+
+    assert buffer.due_in(now=20.01) == pytest.approx(0.02)
 
 
 def test_the_age_of_a_batch_is_that_of_its_first_result() -> None:
     buffer = buffer_of(1, now=0)
     buffer.add(RESULT, now=0.025)
 
-    assert buffer.is_due(in_flight=1, now=0.03)
+    assert buffer.is_due(is_urgent=False, now=0.03)
 
 
 def test_settled_results_are_removed_and_the_next_batch_has_an_age_of_its_own() -> None:
@@ -46,8 +55,8 @@ def test_settled_results_are_removed_and_the_next_batch_has_an_age_of_its_own() 
     assert buffer.unsettled == []
     buffer.add(RESULT, now=10.03)
 
-    assert not buffer.is_due(in_flight=1, now=10.059)
-    assert buffer.is_due(in_flight=1, now=10.061)
+    assert not buffer.is_due(is_urgent=False, now=10.059)
+    assert buffer.is_due(is_urgent=False, now=10.061)
 
 
 def test_deferred_results_stay_and_are_settled_again_after_a_moment() -> None:
@@ -57,8 +66,8 @@ def test_deferred_results_stay_and_are_settled_again_after_a_moment() -> None:
     buffer.settled(deferred, now=20)
 
     assert buffer.unsettled == deferred
-    assert not buffer.is_due(in_flight=0, now=20.029)
-    assert buffer.is_due(in_flight=1, now=20.031)
+    assert not buffer.is_due(is_urgent=True, now=20.029)
+    assert buffer.is_due(is_urgent=False, now=20.031)
 
 
 def test_new_results_wait_with_deferred_ones() -> None:
@@ -67,5 +76,5 @@ def test_new_results_wait_with_deferred_ones() -> None:
     for _ in range(250):
         buffer.add(RESULT, now=20)
 
-    assert not buffer.is_due(in_flight=1, now=20.029)
-    assert buffer.is_due(in_flight=1, now=20.031)
+    assert not buffer.is_due(is_urgent=False, now=20.029)
+    assert buffer.is_due(is_urgent=False, now=20.031)
