@@ -15,6 +15,9 @@ from deliveries.worker.database_clock import Clock
 from deliveries.worker.results import ResultBuffer
 from deliveries.worker.slots import SlotTracker
 
+# Requests are sent after this many have been built, so that the first do not wait for the last of a large batch.
+AT_ONCE = 64
+
 
 class Dispatcher:
     """The requests of one worker loop: each occupies one of ``slots`` until its result is added to ``results``."""
@@ -28,9 +31,12 @@ class Dispatcher:
         timely = [claim for claim in claims if claim.leased_until - now >= settings.HOOKHUB_MAX_TIMEOUT]
         for claim in timely:
             self._slots.start(claim, now=started_at)
-        for result in pipeline.attempt(timely, sender=self._sender, now=now):
-            self._slots.end(result.claim)
-            self._results.add(result, now=started_at)
+        for first in range(0, len(timely), AT_ONCE):
+            if first:
+                self.collect(timedelta(0))
+            for result in pipeline.attempt(timely[first : first + AT_ONCE], sender=self._sender, now=self._clock()):
+                self._slots.end(result.claim)
+                self._results.add(result, now=started_at)
         # Last, because it may fail; the requests have been started by then.
         if len(timely) < len(claims):
             started = {claim.delivery_id for claim in timely}
