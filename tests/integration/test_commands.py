@@ -21,6 +21,7 @@ from deliveries.sending.sender import Sender
 from deliveries.systems import SYSTEMS
 from deliveries.vault import Unreadable
 from deliveries.webhooks import changing, secrets
+from hookhub.management.commands import changepassword
 from hookhub.management.commands.up import first_steps
 from hookhub.models import ApiKey, Scope, digest
 from tests.receiver import Answer, Receiver
@@ -625,3 +626,40 @@ def test_what_a_demo_left_behind_is_no_start_and_anything_else_is(db: None, slug
 
     assert bool(first_steps()) == is_first
     assert User.objects.exists() == is_first
+
+
+# changepassword -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        pytest.param([""], "aborted", id="nothing"),
+        pytest.param(
+            ["a long secret", "another secret"] * 3,
+            "Aborting password change for user 'ada' after 3 attempts.",
+            id="two different ones",
+        ),
+        pytest.param(
+            ["short", "short"] * 3,
+            "Aborting password change for user 'ada' after 3 attempts.",
+            id="one that is too short",
+        ),
+    ],
+)
+def test_a_password_that_is_not_accepted_changes_nothing(
+    typed: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = User.objects.create_user("ada", password="the old passphrase")
+    left = iter(typed)
+    monkeypatch.setattr(changepassword.getpass, "getpass", lambda *_: next(left))
+
+    assert complaint("changepassword", "ada") == message
+
+    user.refresh_from_db()
+    assert user.check_password("the old passphrase")
+    assert list(left) == []
+
+
+def test_the_password_of_no_user_cannot_be_changed() -> None:
+    assert complaint("changepassword", "nobody-there") == "user 'nobody-there' does not exist"

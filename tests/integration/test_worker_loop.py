@@ -2,21 +2,27 @@
 
 import json
 import logging
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import OperationalError, connection, transaction
+from django.db.backends.signals import connection_created
+from django.utils import timezone
 from pytest_django import Settings
 
 from deliveries import pipeline, shutdown, tasks
 from deliveries.db import sql
+from deliveries.management.commands import drain
 from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.pipeline import attempt_log, claiming, settling
 from deliveries.pipeline.attempting import AttemptResult
@@ -51,6 +57,16 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def run(sender: Sender, *, now: datetime, is_stopping: Callable[[], bool] = lambda: False) -> Progress:
     """Run the loop with a clock that stands still."""
     return WorkerLoop(sender, Stopped(now), LONG, is_stopping=is_stopping).run()
+
+
+@pytest.fixture
+def own_process() -> Iterator[None]:
+    """Undo what a command that has a process of its own does to it: signal handlers, preferences of connections."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+    connection_created.disconnect(dispatch_uid=sql.__name__)
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
@@ -645,3 +661,29 @@ def test_a_loop_that_runs_for_long_notices_that_the_databases_clock_was_set(
 
     first, second = Attempt.objects.order_by("started_at").values_list("started_at", flat=True)
     assert timedelta(minutes=59) < second - first < timedelta(minutes=61)
+
+
+@pytest.mark.usefixtures("own_process")
+def test_the_drain_command_delivers_what_is_due_and_prints_how_much(forge: Forge) -> None:
+    now, out = timezone.now(), StringIO()
+    forge.webhook(now=now)
+    forge.webhook(now=now)
+    pipeline.accept([forge.event(now=now)] * 3, now=now)
+
+    call_command("drain", stdout=out)
+    call_command("drain", "--quiet", stdout=out)
+
+    assert out.getvalue() == "3 events fanned out, 6 attempts made.\n"
+    assert list(Delivery.objects.values_list("state", "attempts_made")) == [("delivered", 1)] * 6
+    assert len(forge.receiver.received) == 6
+
+
+@pytest.mark.usefixtures("own_process")
+def test_a_signal_asks_the_drain_command_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    requested, out = [], StringIO()
+    monkeypatch.setattr(shutdown, "request", lambda: requested.append(True))
+    monkeypatch.setattr(drain, "run_until_idle", lambda _: signal.raise_signal(signal.SIGTERM) or Progress(0, 0))
+
+    call_command("drain", stdout=out)
+
+    assert (requested, out.getvalue()) == ([True], "0 events fanned out, 0 attempts made.\n")
