@@ -213,7 +213,8 @@ class WorkerLoop:
             if not isinstance(error.__cause__, psycopg.errors.QueryCanceled):
                 raise
             self._skip_stuck(limit)
-            return False
+            # There was work; the pacer says when to try again.
+            return True
         self.events += done.events
         leaves_ready = done.deliveries > len(done.claims)
         self.turns.fanned_out(leaves_ready=leaves_ready)
