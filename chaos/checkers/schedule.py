@@ -3,10 +3,12 @@
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from uuid import UUID
 
 from chaos.checkers.metrics import by_delivery
 from chaos.checkers.tolerances import SLACK, interrupted_seconds
 from chaos.history import Arrival, Attempt, History
+from deliveries.policy.retry import POISON_SPREAD
 
 
 def off_schedule(history: History) -> Iterator[str]:
@@ -35,10 +37,17 @@ def off_schedule(history: History) -> Iterator[str]:
                     f"attempt {one.number}, before the scheduled {step:g} s"
                 )
             yield from _too_late(delivery, one, following, since=one.ended_at or 0, wait=longest * 1.1, history=history)
+        losses = 0
         for one, following in pairwise(sorted(attempts, key=lambda one: one.number)):
             if one.outcome == "unknown":
-                wait = history.lease
+                wait = history.lease + spread(delivery, losses=losses)
                 yield from _too_late(delivery, one, following, since=one.started_at, wait=wait, history=history)
+            losses = losses + 1 if one.outcome == "unknown" else 0
+
+
+def spread(delivery: str, *, losses: int) -> float:
+    """Return for how many seconds a delivery that is lost once more waits; the first loss delays nothing."""
+    return losses * UUID(delivery).bytes[15] * POISON_SPREAD.total_seconds() if losses else 0.0
 
 
 def _too_late(

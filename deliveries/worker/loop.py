@@ -147,6 +147,9 @@ class WorkerLoop:
             if not self.poll_timer.expects_work and self._is_anything_to_do(capacity):
                 self.poll_timer.expect(events=True, deliveries=True)
             found_work = self._poll(capacity)
+            # After the requests of new events have been started, which a retry does not delay.
+            if not self.poll_timer.expects_deliveries and self._promote_due():
+                self.poll_timer.expect(deliveries=True)
         except Error as error:
             if not self.sender.in_flight and not self.results.unsettled:
                 raise

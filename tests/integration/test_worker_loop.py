@@ -106,6 +106,27 @@ def test_what_is_not_due_yet_is_left_alone(forge: Forge, few_slots: Sender, now:
     assert Delivery.objects.get().state == "pending"
 
 
+def test_a_loop_that_is_woken_for_events_sends_the_retries_that_are_due_too(
+    forge: Forge, few_slots: Sender, now: datetime
+) -> None:
+    forge.webhook(now=now)
+    forge.receiver.answers["/"] = Answer(500)
+    forge.accept(now=now)
+    run(few_slots, now=now)
+    forge.receiver.answers["/"] = Answer(200)
+    later = now + timedelta(hours=1)
+    pipeline.accept([forge.event(now=later)], now=later)
+    loop = WorkerLoop(few_slots, Stopped(later), LONG)
+    # As if it had looked for ready deliveries a moment ago.
+    loop.poll_timer.expects_deliveries = False
+
+    assert loop._fill_slots()
+
+    assert not Delivery.objects.filter(state="pending", readiness=Delivery.Readiness.SCHEDULED).exists()
+    loop.run()
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+
+
 def test_no_more_is_in_flight_than_there_are_slots(forge: Forge, few_slots: Sender, now: datetime) -> None:
     for _ in range(5):
         forge.webhook(now=now)

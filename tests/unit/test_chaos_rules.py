@@ -8,7 +8,7 @@ import pytest
 from chaos.checkers import rules, tolerances
 from chaos.checkers.matching import match_pairs
 from chaos.checkers.report import judge
-from chaos.checkers.schedule import steps
+from chaos.checkers.schedule import spread, steps
 from chaos.history import Arrival, Attempt, Breach, Delivery, History, Interruption, Published, Webhook, matches
 
 # Deliveries of one event: taken at once, taken at the second attempt, and never taken.
@@ -558,6 +558,11 @@ def test_a_step_of_the_schedule_is_used_up_only_by_failures_that_are_clear() -> 
     )]  # fmt: skip
 
     assert found == [(1, 2, (1, 1)), (3, 4, (5, 5)), (5, 6, (1, 25))]
+
+
+@pytest.mark.parametrize(("losses", "seconds"), [(0, 0.0), (1, 8.8), (2, 17.6)])
+def test_a_delivery_that_is_lost_again_waits_for_what_its_id_says(losses: int, seconds: float) -> None:
+    assert spread("01a22873-defc-7004-b9fb-a5d336d6aedc", losses=losses) == pytest.approx(seconds)
 
 
 def test_what_was_in_the_way_twice_at_a_time_counts_once() -> None:
