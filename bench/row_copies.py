@@ -51,6 +51,9 @@ def copy_webhooks(instance: Instance, count: int, *, first: int = 0, **replaced:
     own = {
         "id": "DEFAULT",
         "uid": "hookhub_uuid7(clock_timestamp())",
+        # Events from before do not belong to it.
+        "created_at": "clock_timestamp()",
+        "changed_at": "clock_timestamp()",
         "url": "regexp_replace(sample.url, '/[0-9]+$', '') || '/' || n",
         **replaced,
     }

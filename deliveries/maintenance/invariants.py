@@ -249,7 +249,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check(
         "deliveries-finished-wrongly",
-        "a delivery has a finish time and an finish_reason if and only if it is finished",
+        "a delivery has a finish time and a finish reason if and only if it is finished",
         """
         SELECT d.id::text FROM hookhub_delivery d
         WHERE CASE d.state

@@ -27,7 +27,7 @@ DELIVERY = {
     ),
     "held with a lease": (f"state = 'held', {LEASED}", "delivery_leased_while_sending"),
     "delivered without a time": ("state = 'delivered', finish_reason = 'delivered'", "delivery_finished_with_reason"),
-    "delivered without an finish_reason": ("state = 'delivered', finished_at = now()", "delivery_finished_with_reason"),
+    "delivered without a finish reason": ("state = 'delivered', finished_at = now()", "delivery_finished_with_reason"),
     "failed without both": ("state = 'failed'", "delivery_finished_with_reason"),
     "cancelled without both": ("state = 'cancelled'", "delivery_finished_with_reason"),
     "pending and finished": (ENDED, "delivery_finished_with_reason"),
