@@ -1,6 +1,5 @@
 """The ASGI entry point of the web server: `granian --interface asgi config.asgi:application`."""
 
-import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,15 +28,6 @@ def turn_of(environ: Mapping[str, Any]) -> Turn:
     return Turn(subject_of(address_of(environ)), credentials)
 
 
-def prepare() -> None:
-    """Prepare this process for many connections and short-lived objects."""
-    allow_many_files()
-    # What exists now lives as long as the process, and a request leaves no cycles worth looking for after each third.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-
-
 pool = Pool(threads=settings.WEB_THREADS, max_waiting=settings.HOOKHUB_WEB_QUEUE)
 front = Front(
     listening(django),
@@ -52,7 +42,7 @@ front = Front(
     readiness=Readiness(ready, otherwise=unavailable()),
     admit=refusal_of_caller,
     turn_of=turn_of,
-    prepare=prepare,
+    prepare=allow_many_files,
     intake=EventIntake(
         pool=pool, groups=GroupCommit(GroupStore(), max_waiting=settings.HOOKHUB_WEB_QUEUE), turn_of=turn_of
     ),

@@ -33,6 +33,7 @@ class Sent:
     headers: Mapping[str, str] = field(default_factory=dict)
     path: str = "/v1/events"
     query: str = ""
+    prefix: str = ""
     method: str = "POST"
 
     @property
@@ -45,7 +46,8 @@ class Sent:
             "authorization": f"Bearer {self.key}", **{name.lower(): value for name, value in self.headers.items()},
         }  # fmt: skip
         return {
-            "type": "http", "method": self.method, "path": self.path, "raw_path": self.path.encode(),
+            "type": "http", "method": self.method, "path": self.prefix + self.path,
+            "raw_path": (self.prefix + self.path).encode(), "root_path": self.prefix,
             "query_string": self.query.encode(), "http_version": "1.1", "scheme": "http",
             "headers": [(name.encode(), value.encode("latin-1")) for name, value in told.items()],
             "client": ("127.0.0.1", 1), "server": ("testserver", 80),

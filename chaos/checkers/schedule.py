@@ -10,6 +10,9 @@ from chaos.checkers.tolerances import SLACK, interrupted_seconds
 from chaos.history import Arrival, Attempt, History
 from deliveries.policy.retry import POISON_SPREAD
 
+# Seconds within which a worker's parent makes a delivery of a dead process due again (docs/durability.md).
+RESCUED_WITHIN = 2.0
+
 
 def off_schedule(history: History) -> Iterator[str]:
     """Yield each retry that is off schedule.
@@ -40,7 +43,7 @@ def off_schedule(history: History) -> Iterator[str]:
         losses = 0
         for one, following in pairwise(sorted(attempts, key=lambda one: one.number)):
             if one.outcome == "unknown":
-                wait = history.lease + spread(delivery, losses=losses)
+                wait = max(history.lease, RESCUED_WITHIN + spread(delivery, losses=losses))
                 yield from _too_late(delivery, one, following, since=one.started_at, wait=wait, history=history)
             losses = losses + 1 if one.outcome == "unknown" else 0
 

@@ -1,7 +1,7 @@
 """A connection to Django's database for an event loop, which runs statements without a thread that waits for them."""
 
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -49,9 +49,13 @@ class AsyncConnection:
         cursor = await self._execute(statement, parameters)
         return await cursor.fetchall() if cursor.description else []
 
-    def transaction(self) -> AbstractAsyncContextManager[object]:
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
         """Return a context in which statements are one transaction; ``ready`` must have been awaited."""
-        return self._ready_connection().transaction()
+        # Around BEGIN and COMMIT too, whose errors would otherwise be psycopg's.
+        with connection.wrap_database_errors:
+            async with self._ready_connection().transaction():
+                yield
 
     async def _execute(self, statement: str, parameters: Mapping[str, object]) -> psycopg.AsyncCursor[Any]:
         with connection.wrap_database_errors:

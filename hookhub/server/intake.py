@@ -7,11 +7,12 @@ accept from memory takes the way of all other requests: a thread, Django, and th
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import lru_cache, partial
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, close_old_connections
 from django.http.request import split_domain_port, validate_host
 from django.utils import timezone
 
@@ -73,7 +74,7 @@ class EventIntake:
         now = timezone.now()
         if len(content) <= MAX_PARSED_HERE:
             return fast_path.prepare(environ, content, may_query=False, now=now)
-        call = partial(fast_path.prepare, environ, content, may_query=True, now=now)
+        call = partial(_prepare_in_thread, environ, content, now=now)
         found: Publication = await self._pool.run(call, turn=partial(self._turn_of, environ))
         return found
 
@@ -83,7 +84,11 @@ class EventIntake:
         """Return a JSON response, and log it."""
         if settings.HOOKHUB_ACCESS_LOG:
             took = time.perf_counter() - started
-            self._log(line_without_django(environ, path=PATH, status=status, size=len(content), took=took))
+            self._log(
+                line_without_django(
+                    environ, path=environ["SCRIPT_NAME"] + PATH, status=status, size=len(content), took=took
+                )
+            )
         sent = [CONTENT_TYPE, (b"content-length", b"%d" % len(content))]
         sent += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
         sent.append((b"x-request-id", environ["HTTP_X_REQUEST_ID"].encode()))
@@ -103,6 +108,12 @@ class EventIntake:
     async def close(self) -> None:
         """Return once all that was taken in is stored."""
         await self._groups.drained()
+
+
+def _prepare_in_thread(environ: dict[str, Any], content: bytes, *, now: datetime) -> Publication:
+    # As Django does before each request: discard a connection of this thread that PostgreSQL has closed.
+    close_old_connections()
+    return fast_path.prepare(environ, content, may_query=True, now=now)
 
 
 def _is_ordinary(environ: Mapping[str, Any]) -> bool:

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 from unittest import mock
 
+import psycopg
 import pytest
 from django.db import OperationalError, connection
 from pytest_django import Settings
@@ -193,6 +195,20 @@ def test_without_the_database_each_request_is_a_503_that_says_when_to_retry(key:
     assert serve([Sent(key, event("e1"))])[0][0].status == 202
 
 
+def test_a_connection_that_is_lost_at_the_commit_is_a_503_too(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.asynccontextmanager
+    async def lost_at_the_end(_: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
+        yield
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "transaction", lost_at_the_end)
+    monkeypatch.setattr(AsyncConnection, "is_open", False)
+
+    answers, _ = serve([Sent(key, [event("a"), event("b")])])
+
+    assert [answer.status for answer in answers] == [503]
+
+
 def test_an_error_that_the_server_reports_leaves_each_request_to_itself(key: str) -> None:
     store, failed = accepting.accept_group, []
 
@@ -234,14 +250,17 @@ def test_too_many_waiting_requests_are_refused_with_retry_after(key: str) -> Non
     assert {answer.headers["retry-after"] for answer in answers if answer.status == 503} == {"1"}
 
 
-def test_each_request_is_in_the_access_log(key: str, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("prefix", ["", "/hooks"])
+def test_each_request_is_in_the_access_log(
+    prefix: str, key: str, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.HOOKHUB_ACCESS_LOG = True
     caplog.set_level("INFO", "hookhub.access")
     with contextlib.ExitStack() as stack:
         stack.callback(access_log.log.removeHandler, caplog.handler)
         access_log.log.addHandler(caplog.handler)
-        (taken_in,), _ = serve([Sent(key, event())])
-        (alone,), _ = serve([Sent(key, event())], with_intake=False)
+        (taken_in,), _ = serve([Sent(key, event(), prefix=prefix)])
+        (alone,), _ = serve([Sent(key, event(), prefix=prefix)], with_intake=False)
 
     lines = [json.loads(record.message) for record in caplog.records if record.name == "hookhub.access"]
     assert [line["request_id"] for line in lines] == [taken_in.headers["x-request-id"], alone.headers["x-request-id"]]
