@@ -25,8 +25,8 @@ from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.claiming import Claim
 from deliveries.policy.outcomes import NoResponse
+from deliveries.sending.exchange import Exchange, Request, Response
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Exchange, Request, Response
 from deliveries.webhooks import creating
 from tests.receiver import Receiver
 

@@ -14,8 +14,8 @@ from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.policy import hops
 from deliveries.policy.outcomes import NoResponse, Outcome, classify
 from deliveries.policy.retry import Decision, decide
+from deliveries.sending.exchange import Exchange, Request
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Exchange, Request
 
 log = logging.getLogger("hookhub.pipeline")
 

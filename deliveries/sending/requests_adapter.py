@@ -11,9 +11,9 @@ from requests.adapters import BaseAdapter
 from requests.utils import get_encoding_from_headers
 
 from deliveries.policy.outcomes import NoResponse
+from deliveries.sending.exchange import Exchange, Request
+from deliveries.sending.exchange import Response as Reply
 from deliveries.sending.sender import make_sender
-from deliveries.sending.transfer import Exchange, Request
-from deliveries.sending.transfer import Response as Reply
 
 
 class SafeAdapter(BaseAdapter):

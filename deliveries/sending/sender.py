@@ -21,7 +21,8 @@ from django.conf import settings
 
 from deliveries.sending import ssrf
 from deliveries.sending.dns import Mailbox
-from deliveries.sending.transfer import MAX_BODY, Exchange, Request, Transfer
+from deliveries.sending.exchange import Exchange, Request
+from deliveries.sending.transfer import MAX_BODY, Transfer
 
 SYSTEM_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 # With many slots, requests, pooled connections and look-ups need several thousand descriptors. The limit is not raised

@@ -8,7 +8,7 @@ import socket
 import time
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import pycurl
@@ -16,6 +16,7 @@ import pycurl
 from deliveries.policy.outcomes import NoResponse, NoResponseKind
 from deliveries.sending import ssrf
 from deliveries.sending.dns import Name, host_to_resolve
+from deliveries.sending.exchange import Exchange, Request, Response
 
 log = logging.getLogger("hookhub.guard")
 
@@ -36,37 +37,6 @@ TLS_ERRORS = frozenset(
 UNREACHABLE = frozenset({pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_CONNECT, pycurl.E_URL_MALFORMAT})
 # Errors of socket() that mean this machine lacks resources; they say nothing about the receiver.
 SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-
-
-class Request(NamedTuple):
-    """One request to send. ``timeout`` covers all of it, from the look-up of the name to the response's last byte."""
-
-    url: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    timeout: timedelta
-    verify_ssl: bool = True
-    method: str = "POST"
-
-
-class Response(NamedTuple):
-    """A complete response; a long body is truncated."""
-
-    status: int
-    reason: str
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    def header(self, name: str) -> str | None:
-        """Return the value of the first header with this name, which must be lower-case, or None."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
-
-
-class Exchange(NamedTuple):
-    """The result of one request: a complete response, or the reason why there is none."""
-
-    duration: timedelta
-    result: Response | NoResponse
 
 
 def header_of(line: bytes) -> tuple[str, str] | None:

@@ -9,8 +9,8 @@ from django.conf import settings
 from deliveries import pipeline
 from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.claiming import Claim
+from deliveries.sending.exchange import Request
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Request
 from deliveries.worker.database_clock import Clock
 from deliveries.worker.results import ResultBuffer
 from deliveries.worker.slots import SlotTracker

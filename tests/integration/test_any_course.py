@@ -34,7 +34,7 @@ from deliveries.pipeline.claiming import Claim
 from deliveries.pipeline.settling import OUTCOMES
 from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import MAX_LEASE_LOSSES
-from deliveries.sending.transfer import Exchange, Response
+from deliveries.sending.exchange import Exchange, Response
 from deliveries.webhooks import creating, lifecycle
 
 SCHEDULE = [timedelta(minutes=1), timedelta(minutes=5)]

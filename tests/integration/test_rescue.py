@@ -14,8 +14,8 @@ from deliveries.db import sql
 from deliveries.maintenance import tasks
 from deliveries.models import Attempt, Delivery
 from deliveries.pipeline import rescue
+from deliveries.sending.exchange import Response
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Response
 from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
 from tests.story import Forge, claim_due, deliver_due, outcomes_of, pretend, the_delivery, together

@@ -14,8 +14,9 @@ import pytest
 
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
+from deliveries.sending.exchange import Exchange, Request, Response
 from deliveries.sending.sender import Sender, make_sender
-from deliveries.sending.transfer import MAX_BODY, MAX_HEADERS, Exchange, Request, Response
+from deliveries.sending.transfer import MAX_BODY, MAX_HEADERS
 from tests.receiver import Answer, Received, Receiver, refusing_port
 
 SOON = timedelta(seconds=0.3)

@@ -16,8 +16,8 @@ import pytest
 from deliveries.pipeline.settling import pg_safe
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending import ssrf
+from deliveries.sending.exchange import Request, Response
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Request, Response
 from tests.certificates import Identity
 from tests.integration.test_sender import LATE, SOON, a_request, exchange, exchange_all, kind_of, status_of
 from tests.receiver import Receiver, refusing_port

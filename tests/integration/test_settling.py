@@ -14,8 +14,8 @@ from deliveries.models import Attempt, Delivery, Webhook
 from deliveries.pipeline import health, settling
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.policy.outcomes import NoResponse
+from deliveries.sending.exchange import Response
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Response
 from tests.receiver import Answer
 from tests.story import Forge, attempt_all, claim_due, outcomes_of, pretend, the_delivery, together
 

@@ -8,7 +8,7 @@ from deliveries import vault
 from deliveries.pipeline.attempting import AttemptResult, build_result
 from deliveries.pipeline.claiming import Claim, Destination
 from deliveries.policy.outcomes import NoResponse
-from deliveries.sending.transfer import Exchange, Request, Response
+from deliveries.sending.exchange import Exchange, Request, Response
 from deliveries.vault import Secret
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)

@@ -15,7 +15,7 @@ from deliveries.pipeline.attempting import render, schedule_of
 from deliveries.pipeline.settling import pg_safe, to_row
 from deliveries.policy.outcomes import NoResponse
 from deliveries.policy.retry import RetryAt
-from deliveries.sending.transfer import Request
+from deliveries.sending.exchange import Request
 from deliveries.vault import NoLiveSecret, Secret, Unreadable
 from tests.unit.made_up import NOW, SECRET, WEBHOOK, a_claim, a_reply, a_result
 

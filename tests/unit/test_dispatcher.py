@@ -4,8 +4,8 @@ from collections.abc import Hashable
 from datetime import datetime, timedelta
 from typing import cast
 
+from deliveries.sending.exchange import Exchange, Request
 from deliveries.sending.sender import Sender
-from deliveries.sending.transfer import Exchange, Request
 from deliveries.worker.dispatcher import AT_ONCE, Dispatcher
 from deliveries.worker.results import ResultBuffer
 from deliveries.worker.slots import SlotTracker

@@ -6,7 +6,7 @@ import pytest
 
 from deliveries.pipeline.health import Health, health_of
 from deliveries.policy.outcomes import NoResponse
-from deliveries.sending.transfer import Response
+from deliveries.sending.exchange import Response
 from tests.unit.made_up import NOW, a_reply, a_result
 
 OK, OOPS, GONE = a_reply(200), a_reply(500), a_reply(410)
