@@ -1,145 +1,23 @@
 """The checker: seven rules, each a pure function from the history to its violations."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
+from chaos.checkers.lateness import late
+from chaos.checkers.losses import losses
 from chaos.checkers.matching import match_pairs
-from chaos.checkers.metrics import by_delivery, delays, taken_by_delivery
+from chaos.checkers.metrics import by_delivery, taken_by_delivery
 from chaos.checkers.schedule import off_schedule
-from chaos.checkers.tolerances import (
-    DELAYING,
-    DELAYING_ENTRIES,
-    SLACK,
-    interrupted_seconds,
-    is_overlapped,
-    may_have_been_repeated,
-    may_have_hit,
-)
-from chaos.history import Arrival, Attempt, Breach, Delivery, History, Published, Webhook, matches
-from testbed.sampling import percentile
+from chaos.checkers.tolerances import SLACK, is_overlapped, may_have_been_repeated, may_have_hit
+from chaos.history import Arrival, Attempt, Breach, History, matches
 
-# A delivery may be failed as a poison message only after this many of its leases were lost.
-POISON_AFTER = 5
-# Seconds within which a stream entry is stored when nothing is disturbed.
-STORED_WITHIN = 2.5
 # Seconds after the end of an attempt within which its request may still reach the receiver when nothing is disturbed.
 SEEN_LATE = 1.0
-# Seconds. A webhook whose receiver keeps timing out backs off, and is then probed with a single request.
-REST = 15.0
 
 
 def check(history: History) -> list[Breach]:
     """Return every violation, ordered by rule."""
     return [Breach(number, what) for number, rule in RULES.items() for what in rule(history)]
-
-
-# 1: lost ------------------------------------------------------------------------------------------------------------
-
-
-def losses(history: History) -> Iterator[str]:
-    """Yield each accepted event that is lost: neither received by a matching webhook, nor failed or held on record.
-
-    Also yields each webhook that is disabled or active against the rules.
-    """
-    taken = {(arrival.key, arrival.path) for arrival in history.arrivals if arrival.is_taken}
-    by_event = {(one.key, one.path): one for one in history.deliveries}
-    attempts, arrivals = by_delivery(history.attempts), by_delivery(history.arrivals)
-    for event in accepted(history):
-        for webhook in history.webhooks:
-            if not is_expected(event, webhook, history) or (event.key, webhook.path) in taken:
-                continue
-            one = by_event.get((event.key, webhook.path))
-            if one is None:
-                yield f"{event.key} to {webhook.path}: {event.outcome}, but it has no delivery"
-            elif error := _state_error(one, webhook, attempts.get(one.id, []), arrivals.get(one.id, [])):
-                yield f"{event.key} to {webhook.path}: {error}"
-    for webhook in history.webhooks:
-        if error := _disabling_error(webhook, history):
-            yield f"{webhook.path}: {error}"
-
-
-def accepted(history: History) -> Iterator[Published]:
-    """Yield the events that must be delivered: those acknowledged, and those stored, whatever the publisher heard.
-
-    Until a worker has stored a stream entry, only Redis holds it. HookHub is not blamed for entries that Redis lost
-    before that.
-    """
-    for event in history.published:
-        if event.key in history.stored or (event.outcome == "acknowledged" and not _is_forgotten(event, history)):
-            yield event
-
-
-def _is_forgotten(event: Published, history: History) -> bool:
-    """Return whether Redis may have lost a stream entry before a worker stored it."""
-    return event.route == "stream" and any(
-        event.at - SLACK <= at <= event.answered_at + _stored_within(event, at, history) for at in history.forgotten_at
-    )
-
-
-def _stored_within(event: Published, forgotten_at: float, history: History) -> float:
-    """Return for how many seconds an entry may have waited in Redis.
-
-    An entry pending at a dead worker waits until another worker claims it.
-    """
-    span = (event.at - SLACK, forgotten_at)
-    if is_overlapped(*span, history.interruptions, kinds={"process"}):
-        return history.stored_within
-    return STORED_WITHIN + interrupted_seconds(*span, history.interruptions, kinds=DELAYING_ENTRIES)
-
-
-def is_expected(event: Published, webhook: Webhook, history: History) -> bool:
-    """Return whether a webhook must get an event: it matches, and was accepted before the webhook was disabled."""
-    if not matches(webhook.topics, event.type):
-        return False
-    return webhook.disabled_at is None or history.stored.get(event.key, event.at) < webhook.disabled_at - SLACK
-
-
-def _state_error(
-    one: Delivery, webhook: Webhook, attempts: Sequence[Attempt], requests: Sequence[Arrival]
-) -> str | None:
-    """Return why a delivery that never arrived must not be in its final state, or None when it may be."""
-    if one.state == "held":
-        return None if webhook.disabled_at is not None else "held, but the webhook is active"
-    if one.state != "failed":
-        return f"{one.state}, but never received"
-    if len(attempts) != one.attempts_made:
-        return f"failed, with {len(attempts)} attempts on record instead of {one.attempts_made}"
-    return _failure_error(one.finish_reason, webhook, attempts, requests)
-
-
-def _failure_error(
-    finish_reason: str | None, webhook: Webhook, attempts: Sequence[Attempt], requests: Sequence[Arrival]
-) -> str | None:
-    """Return why a delivery must not have failed, or not with this finish reason; None when both are right."""
-    failures = sum(attempt.is_failure for attempt in attempts)
-    unknown = len(attempts) - failures
-    earned = {
-        "exhausted": failures > len(webhook.schedule),
-        "poison": unknown >= POISON_AFTER,
-        "gone": any(request.answer == "410" for request in requests),
-    }
-    if not earned.get(finish_reason or "", False):
-        allowed = len(webhook.schedule) + 1
-        return f"failed as {finish_reason} after {failures} of {allowed} failures and {unknown} lost leases"
-    return f"failed as {finish_reason}, but the receiver accepts everything" if webhook.is_healthy else None
-
-
-def _disabling_error(webhook: Webhook, history: History) -> str | None:
-    """Return why a webhook must not be disabled, or must not be active; None when its status is right."""
-    if webhook.disabled_at is None:
-        is_exhausted = any(one.path == webhook.path and one.finish_reason == "exhausted" for one in history.deliveries)
-        return (
-            "a delivery was exhausted, but the webhook is still active"
-            if webhook.auto_disable and is_exhausted
-            else None
-        )
-    if not webhook.auto_disable:
-        return "disabled, but auto-disable is off"
-    asked_at = min(
-        (request.at for request in history.arrivals if request.path == webhook.path), default=webhook.disabled_at
-    )
-    lasted = webhook.disabled_at - asked_at
-    return f"disabled after only {lasted:.1f} s of failures" if lasted < sum(webhook.schedule) - SLACK else None
 
 
 # 2: unexpected ------------------------------------------------------------------------------------------------------
@@ -268,64 +146,6 @@ def not_quiescent(history: History) -> Iterator[str]:
             yield f"{one.key} has two deliveries to {one.path}"
         seen.add((one.key, one.path))
     yield from (f"check_ledger: {line}" for line in history.ledger)
-
-
-# 7: late ------------------------------------------------------------------------------------------------------------
-
-
-def late(history: History) -> Iterator[str]:
-    """Yield each event that came late to a healthy webhook, beyond what the faults explain.
-
-    Where the scenario demands promptness, also checks the median delay.
-    """
-    yield from _late_events(history)
-    if history.prompt_within is None:
-        return
-    seconds = delays(history)
-    median = percentile(seconds, 50)
-    if not seconds:
-        yield "nothing arrived at a healthy webhook"
-    elif median > history.prompt_within:
-        yield f"the median latency is {median:.3f} s; the limit is {history.prompt_within:g} s"
-
-
-def _late_events(history: History) -> Iterator[str]:
-    """Yield the events that reached a healthy webhook later than the faults explain."""
-    healthy = {webhook.path: webhook for webhook in history.webhooks if webhook.is_healthy}
-    first: dict[tuple[str, str], float] = {}
-    for arrival in history.arrivals:
-        if arrival.path in healthy and arrival.is_taken:
-            first.setdefault((arrival.key, arrival.path), arrival.at)
-    for event in accepted(history):
-        since = _known_since(event, history)
-        for path in healthy:
-            at = first.get((event.key, path), since)
-            # Tolerances are slow to compute, so only for the few events that are late.
-            if at - since > history.late_allowed:
-                latest = history.late_allowed + _tolerance(event, since, at, history)
-                if at - since > latest:
-                    yield f"{event.key} reached {path} after {at - since:.1f} s; the limit is {latest:.1f} s"
-
-
-def _known_since(event: Published, history: History) -> float:
-    """Return when HookHub became responsible for an event, by the publisher's clock where it got an answer.
-
-    The time that a worker stores for a stream entry comes from the worker's clock, which may be wrong.
-    """
-    if event.outcome == "acknowledged" or event.route == "stream":
-        return event.answered_at
-    return max(event.answered_at, history.stored.get(event.key, event.answered_at))
-
-
-def _tolerance(event: Published, since: float, at: float, history: History) -> float:
-    """Return how many seconds later an event may reach a healthy webhook because of the faults in between."""
-    kinds = DELAYING_ENTRIES if event.route == "stream" else DELAYING
-    tolerance = interrupted_seconds(since, at, history.interruptions, kinds=kinds)
-    if is_overlapped(since, at, history.interruptions, kinds=kinds):
-        tolerance += history.stored_within if event.route == "stream" else history.lease
-    if is_overlapped(since, at, history.interruptions, kinds={"receiver"}):
-        tolerance += REST
-    return tolerance
 
 
 RULES: Mapping[int, Callable[[History], Iterator[str]]] = {
