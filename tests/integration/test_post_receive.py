@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "GIT_COMMITTER_DATE": "2026-03-04T05:06:08+01:00",
     "HOOKHUB_PUSHER": "ada",
     "HOOKHUB_PUSHER_EMAIL": "ada@example.org",
+    # `make coverage` measures the installed hook.
+    **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
 }
 
 
