@@ -17,13 +17,16 @@ TESTS ?=
 EXAMPLES ?=
 SEED ?=
 
+# Some containers set this. Each of the hundreds of processes that the tests start would then compile the code anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 VENV := .venv
 BIN := $(VENV)/bin
 PARTNERS := tests/partners/node_modules/.ready-$(shell cat tests/partners/package-lock.json | cksum | cut -d' ' -f1)
 DOCS := .hookhub/docs-$(shell cat requirements-docs.txt | cksum | cut -d' ' -f1)
 READY := $(VENV)/.ready-$(shell cat requirements.txt requirements-dev.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types coverage fast hunt contract fuzz acceptance format bench hostile chaos chaos-mutants docs screenshots clean
+.PHONY: help venv lock sbom partners partners-generated partners-github demo up test lint types compiled coverage fast hunt contract fuzz acceptance format bench hostile chaos chaos-mutants docs screenshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-20s %s\n", $$1, $$2}'
@@ -81,7 +84,7 @@ up: venv ## run the service in the foreground; prints its address and, the first
 
 test: venv ## lint, type-check, run every test
 	@# In parallel: npm waits for the network while mypy computes.
-	@$(MAKE) --no-print-directory --jobs=3 partners lint types
+	@$(MAKE) --no-print-directory --jobs=4 partners lint types compiled
 	@# In one run, so that tests that compute use the time in which tests with processes wait.
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
 
@@ -93,6 +96,10 @@ lint: venv ## run ruff and import-linter, and check that the migrations are comp
 
 types: venv ## run mypy in strict mode
 	@$(BIN)/mypy
+
+# pytest compiles the test modules in its own way; it does so here once, and not in each of its processes at once.
+compiled: venv
+	@$(BIN)/python -m pytest -qq -p no:xdist --collect-only >/dev/null || true
 
 coverage: partners ## run every test, and list the lines and branches of deliveries and hookhub that no test reaches; TESTS="tests/unit"
 	@rm -rf .hookhub/coverage && mkdir -p .hookhub/coverage
