@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from django.db import connection, transaction
 
 from deliveries import pipeline
 from deliveries.db import sql
+from deliveries.db.prepared import Bound, Session
 from deliveries.event_types.topics import topics_of
 from deliveries.events import NewEvent
 from deliveries.maintenance.retention import Pruned, PrunePass
@@ -178,13 +179,17 @@ def together(*actions: Callable[[], Answered]) -> list[Answered]:
 def counted_statements() -> Iterator[list[str]]:
     """Collect all SQL statements executed during the block, the pipeline's own and the ORM's."""
     seen: list[str] = []
-    execute = psycopg.Cursor.execute
+    execute, bind = psycopg.Cursor.execute, Session.bind
 
     def noted(self: Any, query: Any, *args: Any, **options: Any) -> Any:
         seen.append(str(query))
         return execute(self, query, *args, **options)
 
-    with mock.patch.object(psycopg.Cursor, "execute", noted):
+    def noted_bind(self: Any, statement: str, parameters: Mapping[str, object]) -> Bound:
+        seen.append(statement)
+        return bind(self, statement, parameters)
+
+    with mock.patch.object(psycopg.Cursor, "execute", noted), mock.patch.object(Session, "bind", noted_bind):
         yield seen
 
 

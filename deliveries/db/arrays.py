@@ -74,13 +74,13 @@ def timestamps(values: Iterable[datetime | None]) -> Array:
     """Return a ``timestamptz[]``."""
     return _array(
         TIMESTAMPTZ,
-        [_NULL if value is None else _sized_bigint(8, _microseconds(value - _EPOCH)) for value in values],
+        [_NULL if value is None else _sized_bigint(8, microseconds(value - _EPOCH)) for value in values],
     )
 
 
 def intervals(values: Iterable[timedelta]) -> Array:
     """Return an ``interval[]``; days and months are 0, the whole value is in microseconds."""
-    return _array(INTERVAL, [_sized_interval(16, _microseconds(value), 0, 0) for value in values])
+    return _array(INTERVAL, [_sized_interval(16, microseconds(value), 0, 0) for value in values])
 
 
 def booleans(values: Iterable[bool]) -> Array:
@@ -88,7 +88,8 @@ def booleans(values: Iterable[bool]) -> Array:
     return _array(BOOLEAN, [_TRUE if value else _FALSE for value in values])
 
 
-def _microseconds(span: timedelta) -> int:
+def microseconds(span: timedelta) -> int:
+    """Return a span in microseconds."""
     # Exact, and half the cost of a division by a timedelta.
     return (span.days * 86_400 + span.seconds) * 1_000_000 + span.microseconds
 

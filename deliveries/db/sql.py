@@ -6,57 +6,153 @@ claim, which holds locks on webhooks, never waits for a delivery, and settling n
 locked row would block every worker. Each statement touches a bounded number of rows.
 """
 
+import threading
 from collections.abc import Mapping
 from datetime import datetime
-from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, InternalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
+from django.db.transaction import Atomic, atomic
+from psycopg.pq.abc import PGresult
 
-Row = tuple[Any, ...]
+from deliveries.db import prepared
+from deliveries.db.prepared import BEGIN, COMMIT, ROLLBACK, Bound
+
+Row = prepared.Row
+Session = prepared.Session[psycopg.Connection[Any]]
 
 # How many deliveries one statement holds, releases or cancels; the next statement continues with the rest.
 BATCH = 5000
-# psycopg remembers how it parsed a statement of up to this many bytes.
-MAX_PARSED_ONCE = 4096
 
 
-def run(statement: str, parameters: Mapping[str, object]) -> list[Row]:
+def run(statement: str, parameters: Mapping[str, object], *, commits: bool = False) -> list[Row]:
     """Run one statement with server-side parameters on Django's connection and return its rows.
 
+    ``commits`` says that it is the last one of a ``transaction``, which is then committed in the same round trip.
+    Raises the errors of ``django.db``; OperationalError if the parameters are not the cause.
+
     Django's own cursors interpolate parameters on the client, which rules out prepared statements and doubles the
-    size of every payload. Raises the errors of ``django.db``; OperationalError if the parameters are not the cause.
+    size of every payload.
     """
-    with connection.wrap_database_errors, _cursor() as cursor:
-        cursor.execute(to_short(statement), parameters, binary=True)
-        # ``description`` would cost half as much as the whole call: it builds an object for each column.
-        return cursor.fetchall() if cursor.pgresult is not None and cursor.pgresult.nfields else []
+    session, result = _execute(statement, parameters, commits=commits)
+    return session.rows_of(result)
 
 
 def change(statement: str, parameters: Mapping[str, object]) -> int:
     """Run one statement in the same way and return the number of rows it wrote."""
-    with connection.wrap_database_errors, _cursor() as cursor:
-        return cursor.execute(to_short(statement), parameters).rowcount
+    return _execute(statement, parameters)[1].command_tuples or 0
 
 
-@lru_cache(maxsize=256)
-def to_short(statement: str) -> str:
-    """Return a statement without indentation, which psycopg would parse again for each execution for its length.
+def transaction() -> "Transaction":
+    """Return a context in which all that ``run`` and ``change`` execute is one transaction.
 
-    Its literals must not contain line breaks. Other statements are returned as they are.
+    BEGIN is sent together with the first statement. COMMIT is sent together with a statement that ``commits``, or at
+    the end of the block; an exception rolls back. Inside an ``atomic`` block of Django's it is a savepoint, and
+    ``commits`` has no effect. The ORM must not be used in it.
     """
-    if len(statement) <= MAX_PARSED_ONCE:
-        return statement
-    return "\n".join(line.strip() for line in statement.splitlines())
+    return Transaction()
 
 
-def _cursor() -> "psycopg.Cursor[Row]":
-    connection.close_if_health_check_failed()
-    connection.ensure_connection()
-    return psycopg.Cursor(connection.connection)
+class Transaction:
+    """See ``transaction``."""
+
+    def __init__(self) -> None:
+        self.is_committed = False
+        self._savepoint: Atomic | None = None
+
+    def __enter__(self) -> None:
+        """Take the connection; nothing is sent yet."""
+        self._wrapper = connections[DEFAULT_DB_ALIAS]
+        if self._wrapper.in_atomic_block:
+            self._savepoint = atomic()
+            self._savepoint.__enter__()
+            return
+        if _of_thread.transaction is not None:
+            raise RuntimeError("a transaction cannot be inside another one")
+        self.session = _session_of(self._wrapper)
+        _of_thread.transaction = self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Commit, or roll back after an exception, if that has not happened yet."""
+        if self._savepoint is not None:
+            self._savepoint.__exit__(exc_type, exc_value, traceback)
+            return
+        _of_thread.transaction = None
+        if not self.session.is_in_transaction:
+            return
+        if exc_type is None:
+            self._commit()
+            return
+        try:
+            _send(self.session, ROLLBACK)
+        except psycopg.Error:
+            # The server rolls back when it notices that the connection is lost.
+            self._wrapper.close()
+
+    def _commit(self) -> None:
+        try:
+            with self._wrapper.wrap_database_errors:
+                done = _send(self.session, COMMIT)
+        finally:
+            if self.session.connection.closed:
+                self._wrapper.close()
+        if done.command_status != b"COMMIT":
+            raise InternalError("a statement has failed, so the transaction was rolled back instead of committed")
+
+
+def _execute(statement: str, parameters: Mapping[str, object], *, commits: bool = False) -> tuple[Session, PGresult]:
+    """Execute a statement, with the BEGIN and the COMMIT that it takes with it, and return its result."""
+    current = _of_thread.transaction
+    wrapper = connections[DEFAULT_DB_ALIAS]
+    with wrapper.wrap_database_errors:
+        if current is None:
+            session = _session_of(wrapper)
+            # In an ``atomic`` block, psycopg would send it before the first statement.
+            begins = not session.connection.autocommit and not session.is_in_transaction
+        else:
+            session = current.session
+            if current.is_committed:
+                raise RuntimeError("the transaction is committed")
+            begins = not session.is_in_transaction
+        batch = [session.bind(statement, parameters)]
+        if begins:
+            batch.insert(0, BEGIN)
+        if commits and current is not None:
+            batch.append(COMMIT)
+        results = session.connection.wait(session.execute(batch))
+        if commits and current is not None:
+            current.is_committed = True
+    return session, results[begins]
+
+
+def _send(session: Session, command: Bound) -> PGresult:
+    results: list[PGresult] = session.connection.wait(session.execute([command]))
+    return results[0]
+
+
+def _session_of(wrapper: BaseDatabaseWrapper) -> Session:
+    """Return the session of Django's connection, which is connected if need be."""
+    wrapper.close_if_health_check_failed()
+    wrapper.ensure_connection()
+    if _of_thread.session is None or _of_thread.session.connection is not wrapper.connection:
+        _of_thread.session = Session(wrapper.connection)
+    return _of_thread.session
+
+
+class _OfThread(threading.local):
+    """What a thread has: the session of its connection, and the transaction that it is in."""
+
+    session: Session | None = None
+    transaction: Transaction | None = None
+
+
+_of_thread = _OfThread()
 
 
 # A cached plan lives as long as its connection. A plan made while the tables of a new installation were empty uses

@@ -8,7 +8,6 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 
 from deliveries.db import arrays, sql
 from deliveries.failpoints import hit
@@ -107,14 +106,14 @@ def claim(capacity: Capacity | int, *, cursor: int = 0, now: datetime) -> list[C
     webhooks_expected = max(capacity.slots // DELIVERIES_PER_WEBHOOK, min(capacity.slots, SMALL_CLAIM))
     # Once around all webhooks: from the one after the cursor to the last, then from the first to the cursor.
     ranges = [(0, cursor), (cursor, LAST_ID)] if cursor else [(0, LAST_ID)]
-    with transaction.atomic():
+    with sql.transaction():
         while ranges and (free := capacity.slots - len(claims)) > 0:
             slow_slots = capacity.slow_slots - sum(each.destination.slow for each in claims)
             params = capacity_params(
                 replace(capacity, slow_slots=slow_slots), max_in_flight=grant.max_in_flight, now=now
             )
             webhooks = _lock_webhooks(ranges, limit=min(webhooks_expected, free), params=params)
-            claims += _claim_of(webhooks, grant, {**params, "cursor": cursor, "limit": free})
+            claims += _claim_of(webhooks, grant, {**params, "cursor": cursor, "limit": free}, is_last=not ranges)
             # These webhooks had few deliveries, so expect one per webhook from here on.
             webhooks_expected = capacity.slots
     hit("claimed")
@@ -137,8 +136,13 @@ def _lock_webhooks(ranges: list[tuple[int, int]], *, limit: int, params: Mapping
     return found
 
 
-def _claim_of(webhooks: Sequence[sql.Row], grant: LeaseGrant, params: Mapping[str, object]) -> list[Claim]:
-    """Claim the deliveries of the locked webhooks, and hold those of the disabled ones among them."""
+def _claim_of(
+    webhooks: Sequence[sql.Row], grant: LeaseGrant, params: Mapping[str, object], *, is_last: bool
+) -> list[Claim]:
+    """Claim the deliveries of the locked webhooks, and hold those of the disabled ones among them.
+
+    ``is_last`` says that there are no more webhooks, so that the claim is committed.
+    """
     disabled = [webhook_id for is_disabled, webhook_id, *_ in webhooks if is_disabled]
     if disabled:
         sql.run(HOLD_DISABLED, {"webhooks": arrays.bigints(disabled), "limit": sql.BATCH})
@@ -146,7 +150,7 @@ def _claim_of(webhooks: Sequence[sql.Row], grant: LeaseGrant, params: Mapping[st
     if not destinations:
         return []
     leased = {"webhooks": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
-    rows = sql.run(CLAIM, {**params, **leased})
+    rows = sql.run(CLAIM, {**params, **leased}, commits=is_last)
     # Sorted here, where it moves references; a sort in the database would move the payloads.
     rows.sort(key=itemgetter(0, 1, 2))
     return [Claim(grant.lease, grant.until, destinations[row[2]], *row[3:]) for row in rows]

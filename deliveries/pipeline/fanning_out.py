@@ -5,8 +5,6 @@ from datetime import datetime
 from operator import itemgetter
 from typing import NamedTuple
 
-from django.db import transaction
-
 from deliveries.db import arrays, sql
 from deliveries.failpoints import hit
 from deliveries.pipeline import claiming
@@ -55,7 +53,7 @@ def fan_out(
     Starts after the partition ``cursor`` and skips the partitions to ``exclude``.
     """
     grant = claiming.grant_lease(now)
-    with transaction.atomic():
+    with sql.transaction():
         done = _fan_out(limit, capacity=capacity, cursor=cursor, exclude=exclude, grant=grant)
     hit("fanned-out")
     return done
@@ -75,7 +73,7 @@ def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[i
     destinations = {row[4]: Destination(*row[4:]) for row in found if row[4] is not None}
     pairs = {"events": arrays.Array(pairs_events), "webhooks": arrays.Array(pairs_webhooks)}
     leased = {"locked": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
-    rows = sql.run(INSERT_DELIVERIES, {**params, **pairs, **leased})
+    rows = sql.run(INSERT_DELIVERIES, {**params, **pairs, **leased}, commits=True)
     return FannedOut(events, rows[0][0], _claims(rows, destinations, grant), partition)
 
 

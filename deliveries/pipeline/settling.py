@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 
 from deliveries.db import arrays, sql
 from deliveries.db.ids import uuid7s
@@ -50,7 +49,7 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
     columns = arrays.columns(rows, COLUMNS)
     healths = health.health_of(results)
     hit("answered")
-    with transaction.atomic():
+    with sql.transaction():
         locked = health.lock_webhooks(healths)
         deadline = now + settings.HOOKHUB_LEASE / SETTLE_ANYWAY_FRACTION
         chosen, deferred = split_locked(results, locked, deadline=deadline)
@@ -62,11 +61,12 @@ def settle(results: Sequence[AttemptResult], *, is_repeated: bool = False, now: 
         found = sql.run(SETTLE, columns)
         updated = {index for index, _ in found}
         hit("half-settled")
-        sql.change(RECORD_ATTEMPTS, columns)
         applied = [results[chosen[index]] for index in sorted(updated)]
         if len(applied) < len(results):
             healths = health.health_of(applied)
-        health.update_webhooks([each for each in healths if locked.get(each.webhook_id)])
+        healths = [each for each in healths if locked.get(each.webhook_id)]
+        sql.run(RECORD_ATTEMPTS, columns, commits=not healths)
+        health.update_webhooks(healths)
     hit("settled")
     log_attempts(rows, applied=updated, known=known)
     ids_applied = {result.claim.delivery_id for result in applied}

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-import psycopg
 import pytest
 from django.db import connection, transaction
 from django.db.backends.signals import connection_created
@@ -33,9 +32,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, object
     asked: dict[str, Mapping[str, object]] = {}
     run, change = sql.run, sql.change
 
-    def noting_run(statement: str, parameters: Mapping[str, object]) -> list[sql.Row]:
+    def noting_run(statement: str, parameters: Mapping[str, object], *, commits: bool = False) -> list[sql.Row]:
         asked[statement] = parameters
-        return run(statement, parameters)
+        return run(statement, parameters, commits=commits)
 
     def noting_change(statement: str, parameters: Mapping[str, object]) -> int:
         asked[statement] = parameters
@@ -47,10 +46,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> dict[str, Mapping[str, object
 
 
 def plan_of(statement: str, parameters: Mapping[str, object]) -> list[str]:
-    with transaction.atomic(), psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql.PREFER_INDEXES.replace("SET ", "SET LOCAL ").encode())
-        rows = cursor.execute(f"EXPLAIN (COSTS OFF) {statement}".encode(), parameters).fetchall()
-    return [line for (line,) in rows]
+    with transaction.atomic():
+        sql.run(sql.PREFER_INDEXES.replace("false", "true"), {})
+        return [line for (line,) in sql.run(f"EXPLAIN (COSTS OFF) {statement}", parameters)]
 
 
 def whole_scans(plan: list[str]) -> list[str]:
@@ -85,7 +83,7 @@ def test_no_statement_of_the_pipeline_reads_a_whole_table(
     assert len(statements) >= 9
     scans = {
         statement: found
-        for statement, parameters in statements.items()
+        for statement, parameters in list(statements.items())
         if (found := whole_scans(plan_of(statement, parameters)))
     }
     assert scans == {}

@@ -377,16 +377,16 @@ def test_attempts_whose_commit_was_not_confirmed_are_logged_once_and_as_settled_
     monkeypatch.setattr(attempt_log.attempts, "info", lambda _, text: logged.extend(map(json.loads, text.splitlines())))
     forge.webhook(now=now, max_in_flight=1)
     forge.accept(2, now=now)
-    commit, points = connection._commit, []
+    end, points = sql.Transaction.__exit__, []
 
-    def lose_the_first_answer() -> None:
-        commit()
+    def lose_the_first_answer(self: sql.Transaction, *raised: Any) -> None:
+        end(self, *raised)
         if points.count("half-settled") == 1 and points[-1] == "half-settled":
             points.append("lost")
             raise OperationalError("the connection broke during COMMIT")
 
     monkeypatch.setattr(settling, "hit", points.append)
-    monkeypatch.setattr(connection, "_commit", lose_the_first_answer)
+    monkeypatch.setattr(sql.Transaction, "__exit__", lose_the_first_answer)
 
     run(few_slots, now=now)
 
