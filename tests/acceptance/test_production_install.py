@@ -53,7 +53,7 @@ def programs() -> Iterator[Path]:
         found = Path(folder) / "bin"
         subprocess.run(
             [sys.executable, "-m", "pip", "--python", str(found / "python"), "install", "--quiet", "--require-hashes",
-             "--disable-pip-version-check", "-r", str(ROOT / "requirements.txt")],
+             "--no-compile", "--disable-pip-version-check", "-r", str(ROOT / "requirements.txt")],
             check=True,
         )  # fmt: skip
         yield found

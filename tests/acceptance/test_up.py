@@ -24,7 +24,8 @@ MANAGE = [sys.executable, str(ROOT / "manage.py")]
 
 
 def settings_for(home: Path, **more: str) -> dict[str, str]:
-    return {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": "", **more}
+    # One process of the web server is enough for what these tests ask, and each takes a second to start.
+    return {"HOOKHUB_HOME": str(home), "DATABASE_URL": "", "REDIS_URL": "", "WEB_WORKERS": "1", **more}
 
 
 def first_key(log: Path) -> str:
@@ -61,7 +62,7 @@ def test_the_demo_ends_well_and_leaves_a_clean_ledger_and_the_first_login_and_ke
         log = home / "up.log"
         with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
             header = {"Authorization": f"Bearer {first_key(log)}"}
-            assert requests.get(f"{url}/v1/webhooks", headers=header, timeout=10).json()["results"] == []
+            assert requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"] == []
             assert re.search(r"login +admin / \S+", log.read_text())
 
 
@@ -72,11 +73,11 @@ def test_up_finds_its_data_again_and_a_crash_blocks_nothing() -> None:
             key = first_key(log)
             header = {"Authorization": f"Bearer {key}"}
             wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
-            created = requests.post(f"{url}/v1/webhooks", json=wanted, headers=header, timeout=10).json()
+            created = requests.post(f"{url}/v1/webhooks", json=wanted, headers=header, timeout=60).json()
 
         # A second start: the same key, the same webhook, and no "first steps" again. Then everything is killed at once.
         process, url = start_up(home)
-        listed = requests.get(f"{url}/v1/webhooks", headers=header, timeout=10).json()["results"]
+        listed = requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"]
         family = [*psutil.Process(process.pid).children(recursive=True), *servers_of(home)]
         process.kill()
         process.wait()
@@ -85,7 +86,7 @@ def test_up_finds_its_data_again_and_a_crash_blocks_nothing() -> None:
         psutil.wait_procs(family, timeout=30)
 
         with service.running(port=free_port(), log=log, environment=settings_for(home)) as url:
-            again = requests.get(f"{url}/v1/webhooks", headers=header, timeout=10).json()["results"]
+            again = requests.get(f"{url}/v1/webhooks", headers=header, timeout=60).json()["results"]
 
         assert [row["id"] for row in listed] == [created["id"]] == [row["id"] for row in again]
         assert "API key" not in log.read_text()
@@ -145,7 +146,7 @@ def test_the_procfile_runs_on_a_database_and_a_redis_of_ones_own() -> None:
             wait_for(lambda: service.is_ready(url), "the Procfile's web")
             wanted = {"url": "http://127.0.0.1:9999/", "events": ["*"]}
             refused = requests.post(
-                f"{url}/v1/webhooks", json=wanted, headers={"Authorization": f"Bearer {key}"}, timeout=10
+                f"{url}/v1/webhooks", json=wanted, headers={"Authorization": f"Bearer {key}"}, timeout=60
             )
         finally:
             honcho.terminate()

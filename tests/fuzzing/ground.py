@@ -28,7 +28,7 @@ class Ground:
 
     def is_whole(self) -> bool:
         """Return whether the key is still valid and the organization and the repository still exist."""
-        return requests.get(f"{self.url}{rows.HOOKS}", headers={"Authorization": f"Bearer {self.key}"}, timeout=10).ok
+        return requests.get(f"{self.url}{rows.HOOKS}", headers={"Authorization": f"Bearer {self.key}"}, timeout=60).ok
 
 
 @contextmanager

@@ -203,7 +203,7 @@ def test_the_database_announces_every_change_of_what_is_kept_in_memory(api: Call
         link.execute(f"LISTEN {CHANNEL}")
 
         def announced(count: int = 1) -> list[str]:
-            return [notice.payload for notice in link.notifies(timeout=20, stop_after=count)]
+            return [notice.payload for notice in link.notifies(timeout=60, stop_after=count)]
 
         api_keys.change(key, {"allowed_networks": ["192.0.2.0/24"]}, now=timezone.now())
         assert announced() == [f"api_key:{key.key_id}"]

@@ -397,7 +397,7 @@ def test_a_server_that_cannot_start_says_why_at_once(home: Path) -> None:
 
     assert str(caught.value).startswith(f"PostgreSQL exited during startup. Last lines of {home}/postgres.log:\n")
     assert 'invalid value for parameter "work_mem": "plenty"' in str(caught.value)
-    assert time.monotonic() - begun_at < 10
+    assert time.monotonic() - begun_at < 30
     assert pids(home) == [None, None]
 
 

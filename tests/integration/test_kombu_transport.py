@@ -45,7 +45,7 @@ class Listener:
 
     def listen(self) -> int:
         """Wait for one message, and return how many were received."""
-        self.link.drain_events(timeout=5)
+        self.link.drain_events(timeout=60)
         return len(self.received)
 
 

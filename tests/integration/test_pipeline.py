@@ -318,14 +318,14 @@ def test_coregits_format_keeps_coregits_promises(forge: Forge, sender: Sender, n
 def test_a_webhooks_own_deadline_holds(forge: Forge, sender: Sender, now: datetime) -> None:
     forge.webhook(now=now, timeout=1)
     Webhook.objects.update(timeout=timedelta(milliseconds=200))
-    forge.receiver.script = lambda connection, request: forge.receiver.closing.wait(5)  # type: ignore[assignment, return-value]
+    forge.receiver.script = lambda connection, request: forge.receiver.closing.wait(60)  # type: ignore[assignment, return-value]
     forge.accept(now=now)
 
     deliver_due(sender, now=now)
 
     attempt = Attempt.objects.get()
     assert (attempt.outcome, attempt.status) == ("no_response", None)
-    assert timedelta(milliseconds=200) <= attempt.duration < timedelta(seconds=3)
+    assert timedelta(milliseconds=200) <= attempt.duration < timedelta(seconds=30)
     assert Webhook.objects.get().last_delivery_status == "timeout"
 
 

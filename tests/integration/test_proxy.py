@@ -46,7 +46,7 @@ def proxy(echo: int) -> Iterator[Proxy]:
 @pytest.fixture
 def line(proxy: Proxy) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", proxy.port)) as connection:
-        connection.settimeout(5)
+        connection.settimeout(60)
         assert say(connection, b"first") == b"first"
         yield connection
 
@@ -76,7 +76,7 @@ def test_a_black_hole_swallows_and_gives_back_when_it_is_over(proxy: Proxy, line
         say(line, b"nobody hears")
 
     proxy.set("open")
-    line.settimeout(5)
+    line.settimeout(60)
 
     assert line.recv(100) == b"nobody hears"
 
@@ -88,7 +88,7 @@ def test_a_reset_ends_what_there_is_and_what_comes(proxy: Proxy, line: socket.so
     with pytest.raises(ConnectionResetError):
         line.recv(100)
     with socket.create_connection(("127.0.0.1", proxy.port)) as another:
-        another.settimeout(5)
+        another.settimeout(60)
         with pytest.raises(ConnectionError):
             another.recv(100)
 
@@ -100,14 +100,14 @@ def test_a_half_close_is_an_end_that_either_side_reads(proxy: Proxy, line: socke
 
     proxy.set("open")
     with socket.create_connection(("127.0.0.1", proxy.port)) as another:
-        another.settimeout(5)
+        another.settimeout(60)
         assert say(another, b"again") == b"again"
 
 
 def test_a_cut_lets_so_many_bytes_pass_and_breaks(proxy: Proxy) -> None:
     proxy.set("cut", bytes_most=3)
     with socket.create_connection(("127.0.0.1", proxy.port)) as connection:
-        connection.settimeout(5)
+        connection.settimeout(60)
         connection.sendall(b"more than three")
         got = b""
         try:

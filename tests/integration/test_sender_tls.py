@@ -108,7 +108,7 @@ def test_an_error_that_quotes_half_a_character_of_a_strange_name_can_be_stored(
 
 def test_the_deadline_covers_a_handshake_that_never_ends(secure_sender: Sender) -> None:
     with Receiver() as receiver:
-        receiver.greeting = lambda connection: receiver.closing.wait(10)  # type: ignore[assignment, return-value]
+        receiver.greeting = lambda connection: receiver.closing.wait(60)  # type: ignore[assignment, return-value]
 
         found = exchange(secure_sender, a_request(receiver.url().replace("http", "https"), timeout=SOON))
 
@@ -153,17 +153,17 @@ def test_an_answer_that_comes_unasked_on_an_idle_connection_is_not_taken_over_tl
             connection.recv(65536)
             connection.sendall(answer + b"\r\n")
             # Sent separately, because data that OpenSSL has already read cannot be detected from outside.
-            assert may_speak.wait(10)
+            assert may_speak.wait(60)
             connection.sendall(answer + b"X-Unasked: 1\r\n\r\n")
             has_spoken.set()
-            receiver.closing.wait(10)
+            receiver.closing.wait(60)
 
     with Receiver() as receiver:
         receiver.greeting = speak_unasked
         url = receiver.url().replace("http", "https")
         assert status_of(exchange(secure_sender, a_request(url))) == 200
         may_speak.set()
-        assert has_spoken.wait(10)
+        assert has_spoken.wait(60)
 
         found = exchange(secure_sender, a_request(url))
 
@@ -204,7 +204,7 @@ def http2(authority: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iter
         env=os.environ | {"PYTHONWARNINGS": "ignore"},
     )  # fmt: skip
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not listens(port):
             assert server.poll() is None
             assert time.monotonic() < until
@@ -212,7 +212,7 @@ def http2(authority: Identity, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield f"https://127.0.0.1:{port}"
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
 
 
 def test_http_2_is_spoken_where_it_is_offered(secure_sender: Sender, http2: str) -> None:

@@ -115,7 +115,7 @@ def test_without_redis_it_says_so_once_and_stops_all_the_same(
     monkeypatch.setattr(Reader, "take", counted)
     step.start(None)
     for _ in range(4):
-        assert tried.acquire(timeout=20)
+        assert tried.acquire(timeout=60)
 
     step.stop(None)
 

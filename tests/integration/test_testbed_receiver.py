@@ -28,7 +28,7 @@ def connection(log: Path) -> Iterator[socket.socket]:
         script = {f"/{answer}": (ReceiverBehaviour({answer: 1}),) for answer in ANSWERS}
         receiver.send(json.dumps({"script": as_json(script), "seed": 1, "begun_at": time.time()}))
         assert receiver.read() == "ok"
-        with socket.create_connection(("127.0.0.1", port), timeout=20) as opened:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as opened:
             yield opened
     assert receiver.process.returncode == 0
 

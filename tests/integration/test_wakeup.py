@@ -75,7 +75,7 @@ def waiting(valkey: redis.Redis, work: Work) -> int:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < until
         time.sleep(0.005)
@@ -171,7 +171,7 @@ def test_a_wake_up_for_any_work_replaces_one_for_events(notifier: Notifier, valk
 def test_a_thousand_requests_send_a_few_wake_ups_and_the_last_request_is_not_lost(
     notifier: Notifier, valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wakeup, "MIN_INTERVAL", timedelta(seconds=0.2))
+    monkeypatch.setattr(wakeup, "MIN_INTERVAL", timedelta(seconds=1))
     sent, send = [], notifier._send
     monkeypatch.setattr(notifier, "_send", lambda *args, **more: (sent.append(args), send(*args, **more)))
 
@@ -219,24 +219,29 @@ def test_a_request_returns_at_once_without_redis(
     started = time.monotonic()
     for _ in range(1000):
         notifier.request()
-    assert time.monotonic() - started < 0.2
+    # With a hanging Redis, a thousand attempts would take minutes.
+    assert time.monotonic() - started < 30
 
     wait_until(lambda: notifier._paused_until > 0)
 
 
-@pytest.mark.parametrize(("kind", "seconds"), [("absent", 0.5), ("hanging", 1.5)])
+@pytest.mark.parametrize("kind", ["absent", "hanging"])
 def test_sending_without_redis_fails_soon_and_is_not_retried_for_a_while(
-    notifier: Notifier, settings: Settings, request: pytest.FixtureRequest, kind: str, seconds: float
+    notifier: Notifier,
+    settings: Settings,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
 ) -> None:
     settings.REDIS_URL = request.getfixturevalue(kind)
+    monkeypatch.setattr(wakeup, "BREAKER_COOLDOWN", timedelta(minutes=1))
 
     started = time.monotonic()
     assert not notifier.try_to_notify()
-    assert time.monotonic() - started < seconds
+    assert time.monotonic() - started < 30
 
-    started = time.monotonic()
+    monkeypatch.setattr(notifier, "_send", lambda *_, **__: pytest.fail("tried again"))
     assert [notifier.try_to_notify() for _ in range(100)] == [False] * 100
-    assert time.monotonic() - started < 0.05
 
 
 def test_wake_ups_are_sent_again_once_redis_is_back(

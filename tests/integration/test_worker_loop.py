@@ -70,7 +70,7 @@ def own_process() -> Iterator[None]:
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < until
         time.sleep(0.005)
@@ -162,7 +162,7 @@ def test_due_deliveries_that_cannot_be_claimed_do_not_extend_the_lingering(
     done = WorkerLoop(few_slots, Stopped(now), LONG, timedelta(milliseconds=50)).run()
 
     assert done == Progress(0, 0)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
 
 
 def test_a_lone_result_is_settled_when_it_is_old_and_before_the_loop_ends(
@@ -237,7 +237,7 @@ def test_deliveries_that_become_due_are_sent_while_others_are_in_flight(
     forge.webhook(now=now, path="/slow", events=["slow"])
     forge.webhook(now=now, path="/quick", events=["quick"])
     forge.receiver.script = lambda connection, request: (
-        request.path == "/quick" or may_answer.wait(10),
+        request.path == "/quick" or may_answer.wait(60),
         connection.sendall(Answer(200).encode()),
     )  # type: ignore[assignment, return-value]
     pipeline.accept([forge.event("slow", now=now)], now=now)
@@ -405,11 +405,11 @@ def test_the_results_of_a_locked_webhook_are_settled_once_it_is_unlocked(
 
     def answer_once_it_is_locked(link: object, request: object) -> None:
         is_sent.set()
-        assert is_locked.wait(10)
+        assert is_locked.wait(60)
         link.sendall(Answer(500).encode())  # type: ignore[attr-defined]
 
     def keep_until_the_other_is_settled() -> int:
-        assert is_sent.wait(10)
+        assert is_sent.wait(60)
         with transaction.atomic():
             assert Webhook.objects.lock(kept.pk)
             is_locked.set()

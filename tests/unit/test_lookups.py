@@ -49,7 +49,7 @@ def test_all_who_ask_for_a_name_at_once_share_one_look_up(nameserver: Nameserver
     nameserver.wait_until_asked(1)
     nameserver.may_answer.set()
 
-    assert [answer.result(10) for answer in answers] == [["192.0.2.1"]] * 50
+    assert [answer.result(60) for answer in answers] == [["192.0.2.1"]] * 50
     assert nameserver.asked == ["one.example"]
 
 
@@ -58,7 +58,7 @@ def test_an_answer_is_not_kept(nameserver: Nameserver) -> None:
     resolver = Resolver()
 
     for _ in range(3):
-        resolver.look_up("one.example").result(10)
+        resolver.look_up("one.example").result(60)
 
     assert nameserver.asked == ["one.example"] * 3
 
@@ -71,7 +71,7 @@ def test_silent_names_take_a_thread_each_and_no_more_than_there_may_be(nameserve
     assert len(nameserver.asked) == 3
     nameserver.may_answer.set()
 
-    assert [answer.result(10) for answer in answers] == [["192.0.2.1"]] * 6
+    assert [answer.result(60) for answer in answers] == [["192.0.2.1"]] * 6
     assert sorted(nameserver.asked) == [f"{n}.example" for n in range(6)]
 
 
@@ -83,9 +83,9 @@ def test_of_the_names_that_wait_the_newest_is_next_and_the_oldest_is_dropped(nam
     oldest, *others = [resolver.look_up(f"{n}.example") for n in range(3)]
 
     with pytest.raises(TimeoutError, match="Too many DNS lookups are in progress"):
-        oldest.result(10)
+        oldest.result(60)
     nameserver.may_answer.set()
-    assert [answer.result(10) for answer in others] == [["192.0.2.1"]] * 2
+    assert [answer.result(60) for answer in others] == [["192.0.2.1"]] * 2
     assert nameserver.asked == ["silent.example", "2.example", "1.example"]
 
 
@@ -102,8 +102,8 @@ def test_without_a_thread_to_be_had_a_name_waits_for_the_next_asker(
         answer = resolver.look_up("one.example")
     assert not answer.done()
 
-    assert resolver.look_up("other.example").result(10) == ["192.0.2.1"]
-    assert answer.result(10) == ["192.0.2.1"]
+    assert resolver.look_up("other.example").result(60) == ["192.0.2.1"]
+    assert answer.result(60) == ["192.0.2.1"]
 
 
 def test_an_inbox_can_be_read_from_until_its_answers_are_taken(nameserver: Nameserver) -> None:
@@ -138,7 +138,7 @@ def test_an_answer_for_a_closed_inbox_is_nobodys(nameserver: Nameserver) -> None
 
     nameserver.may_answer.set()
 
-    assert answer.result(10) == ["192.0.2.1"]
+    assert answer.result(60) == ["192.0.2.1"]
     assert inbox.take() == []
 
 
@@ -157,7 +157,7 @@ resolver_of_this_process().look_up("silent.example")
 while not asked:
     time.sleep(0.01)
 child = os.fork()
-found = resolver_of_this_process().look_up("silent.example" if not child else "other.example").result(10)
+found = resolver_of_this_process().look_up("silent.example" if not child else "other.example").result(60)
 assert found == ["192.0.2.1"]
 if child:
     assert os.waitpid(child, 0)[1] == 0
@@ -168,7 +168,7 @@ if child:
 def test_a_silent_name_keeps_neither_a_process_from_ending_nor_its_child_from_asking() -> None:
     started = time.monotonic()
 
-    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=120, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
     assert time.monotonic() - started < 30

@@ -48,7 +48,7 @@ def test_a_process_that_runs_the_loop_leaves_a_wake_up_to_another(reader: int, m
         assert process_pool.take(reader)
         process_pool.wake(1)
         assert not drained.is_set()
-    assert drained.wait(10)
+    assert drained.wait(60)
 
 
 def test_after_a_run_that_fails_the_next_wake_up_is_received(
@@ -66,10 +66,10 @@ def test_after_a_run_that_fails_the_next_wake_up_is_received(
     process_pool.listen()
 
     process_pool.wake(1)
-    assert failed.wait(10)
+    assert failed.wait(60)
     process_pool.wake(1)
 
-    assert drained.wait(10)
+    assert drained.wait(60)
     assert "A worker run without Redis failed" in caplog.text
 
 

@@ -94,7 +94,7 @@ def test_a_schema_that_could_do_harm_or_says_nothing_is_refused(schema: object, 
 
     assert fault is not None
     assert why in fault
-    assert time.monotonic() - started_at < 2
+    assert time.monotonic() - started_at < 10
 
 
 FOUND: dict[str, tuple[object, object, dict[str, str]]] = {

@@ -618,10 +618,10 @@ def test_a_resolver_that_never_answers_holds_nobody_up(monkeypatch):
 
     with pytest.raises(TimeoutError):
         resolve_quickly("slow.example", 443, budget=timedelta(milliseconds=1))
-    assert asked.wait(timeout=5)
+    assert asked.wait(timeout=60)
 
     answered.set()
-    assert dns.resolver_of_this_process().look_up("slow.example").result(timeout=5) == []
+    assert dns.resolver_of_this_process().look_up("slow.example").result(timeout=60) == []
 
 
 def test_names_that_nobody_answers_for_keep_two_threads_waiting_and_no_more(monkeypatch):
@@ -641,7 +641,7 @@ def test_names_that_nobody_answers_for_keep_two_threads_waiting_and_no_more(monk
     for thread in waiting:
         thread.start()
     for _ in waiting:
-        assert asked.acquire(timeout=10)
+        assert asked.acquire(timeout=60)
 
     with pytest.raises(TimeoutError, match="Too many DNS lookups"):
         resolve_quickly("third.example", 443, budget=patience)
@@ -650,5 +650,5 @@ def test_names_that_nobody_answers_for_keep_two_threads_waiting_and_no_more(monk
 
     answered.set()
     for thread in waiting:
-        thread.join(10)
+        thread.join(60)
     assert resolve_quickly("third.example", 443, budget=patience) == []
