@@ -4,8 +4,8 @@ import json
 from contextlib import closing
 
 from bench import load
-from bench.publishing import api_of, arrivals, publish
-from bench.setup import ReceiverProcess, fresh_instance
+from bench.publishing import api_of, arrivals, publish, running_instance, warm_up
+from bench.setup import ReceiverProcess
 from testbed.instance import Instance
 from testbed.processes import Log, Module, wait_for
 from testbed.servers import create_key
@@ -13,7 +13,6 @@ from testbed.servers import create_key
 EVENTS_PER_S = 200
 # 1,024 silent connections, 16 bodies at two bytes a second, and one body of 33 MB after the other, a second apart.
 ATTACKS = ("silent", "slow", "long-at-times")
-WARM_UP_EVENTS = 500
 PATIENCE_SECONDS = 90
 # The publisher takes a moment to start, and the attackers must not end before it.
 MARGIN_SECONDS = 3.0
@@ -21,16 +20,9 @@ MARGIN_SECONDS = 3.0
 
 def run(seconds: float, log: Log) -> dict[str, object]:
     """200 events per second, beside slow bodies, silent connections and bodies of 33 MB."""
-    with (
-        ReceiverProcess() as receiver,
-        fresh_instance() as instance,
-        instance.started("web"),
-        instance.started("worker"),
-    ):
-        load.make_endpoints(instance, receiver.url())
+    with running_instance() as (instance, receiver):
         key = create_key("attacker", environment=instance.environment)
-        publish(api_of(instance), rate=200, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
-        instance.wait_until_settled()
+        warm_up(instance)
         log(f"{EVENTS_PER_S} events per second for {seconds:g} s, without attackers …")
         alone = measure(instance, receiver, seconds=seconds)
         log(f"  {alone}\nThe same with attackers …")
@@ -40,7 +32,6 @@ def run(seconds: float, log: Log) -> dict[str, object]:
             beside = measure(instance, receiver, seconds=seconds)
             attacks = json.loads(made.read())
         log(f"  {beside} {attacks}")
-        instance.check_ledger()
     return {
         "events_per_s": EVENTS_PER_S,
         **{f"{name}_without": value for name, value in alone.items()},

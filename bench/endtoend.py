@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from bench import load
-from bench.publishing import api_of, publish
-from bench.setup import ReceiverProcess, fresh_instance
+from bench.publishing import api_of, publish, running_instance
+from bench.setup import ReceiverProcess
 from testbed.instance import Instance
 from testbed.processes import Log, wait_for
 from testbed.sampling import in_ms, percentile, percentiles
@@ -108,20 +108,13 @@ def run(seconds: float, log: Log) -> dict[str, object]:
     """from the planned publishing time of an event to its arrival, under sustained load."""
     figures: dict[str, object] = {}
     share = max(SHORTEST_SECONDS, seconds / LOADS)
-    with (
-        ReceiverProcess() as receiver,
-        fresh_instance() as instance,
-        instance.started("web"),
-        instance.started("worker"),
-    ):
-        load.make_endpoints(instance, receiver.url())
+    with running_instance() as (instance, receiver):
         load_test = LoadTest(instance, receiver)
         log(f"{IDLE_PER_S} events per second …")
         idle = load_test.load(load_test.routes()[0], rate=IDLE_PER_S, seconds=max(3.0, share))
         figures["idle_p50_ms"] = in_ms(percentile(idle.latencies, 50))
         for route in load_test.routes():
             figures |= measure(load_test, route, seconds=share, log=log)
-        instance.check_ledger()
     figures["events"] = sum(one.accepted for one in load_test.runs)
     figures["lost"] = sum(one.accepted - one.distinct for one in load_test.runs)
     figures["duplicated"] = sum(one.duplicated for one in load_test.runs)

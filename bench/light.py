@@ -1,36 +1,26 @@
 """A HookHub under a light and under a moderate load of single events: how late each arrives, and what it costs."""
 
 from bench import cpu, load
-from bench.publishing import api_of, arrivals, publish
-from bench.setup import ReceiverProcess, fresh_instance
+from bench.publishing import api_of, arrivals, publish, running_instance, warm_up
+from bench.setup import ReceiverProcess
 from testbed.instance import Instance
 from testbed.processes import Log, wait_for
 
 # Events per second, with the suffix of their figures.
 RATES = {200: "", 1000: "_at_1000"}
-# Before the first load, so that every process has its connections and has prepared its statements.
-WARM_UP_EVENTS = 500
 PATIENCE_SECONDS = 90
 
 
 def run(seconds: float, log: Log) -> dict[str, object]:
     """single events at 200 and at 1,000 per second."""
     figures: dict[str, object] = {}
-    with (
-        ReceiverProcess() as receiver,
-        fresh_instance() as instance,
-        instance.started("web"),
-        instance.started("worker"),
-    ):
-        load.make_endpoints(instance, receiver.url())
-        publish(api_of(instance), rate=200, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
-        instance.wait_until_settled()
+    with running_instance() as (instance, receiver):
+        warm_up(instance)
         for rate, suffix in RATES.items():
             log(f"{rate:,} events per second for {seconds:g} s …")
             found = measure(instance, receiver, rate=rate, seconds=seconds)
             log(f"  {found}")
             figures |= {f"{name}{suffix}": value for name, value in found.items()}
-        instance.check_ledger()
     return figures
 
 

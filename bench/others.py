@@ -1,9 +1,8 @@
 """The cost of webhooks that match nothing: the same light load among ever more of them in its organization."""
 
-from bench import light, load
-from bench.publishing import api_of, publish
+from bench import light
+from bench.publishing import running_instance, warm_up
 from bench.row_copies import copy_webhooks
-from bench.setup import ReceiverProcess, fresh_instance
 from testbed.processes import Log
 
 OTHERS = (0, 1_000, 10_000)
@@ -18,15 +17,8 @@ def run(seconds: float, log: Log) -> dict[str, object]:
     """Return the figures of each number of other webhooks, and how those with the most compare to those with none."""
     figures: dict[str, object] = {"events_per_s": EVENTS_PER_S}
     counts = OTHERS_IF_SHORT if seconds < SHORT_SECONDS else OTHERS
-    with (
-        ReceiverProcess() as receiver,
-        fresh_instance() as instance,
-        instance.started("web"),
-        instance.started("worker"),
-    ):
-        load.make_endpoints(instance, receiver.url())
-        publish(api_of(instance), rate=100, seconds=30, most=light.WARM_UP_EVENTS, kinds=load.ENDPOINTS)
-        instance.wait_until_settled()
+    with running_instance() as (instance, receiver):
+        warm_up(instance)
         there, found = 0, {}
         for count in counts:
             if count > there:
@@ -34,7 +26,6 @@ def run(seconds: float, log: Log) -> dict[str, object]:
                 there = count
             found[count] = light.measure(instance, receiver, rate=EVENTS_PER_S, seconds=seconds)
             log(f"  among {count:,} webhooks that match nothing: {found[count]}")
-        instance.check_ledger()
     for count, measured in found.items():
         figures |= {f"{name}_among_{count}": measured[name] for name in (*COMPARED, "lost", "duplicated")}
     return figures | ratios(found)

@@ -1,12 +1,36 @@
 """Runs a publisher (bench/publisher.py) in a separate process, and returns what it published and what arrived."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from bench.setup import ReceiverProcess
+from bench import load
+from bench.setup import ReceiverProcess, fresh_instance
 from testbed.instance import Instance
 from testbed.processes import run_module
 from testbed.sampling import percentiles
+
+WARM_UP_EVENTS = 500
+
+
+@contextmanager
+def running_instance() -> Iterator[tuple[Instance, ReceiverProcess]]:
+    """Run a HookHub whose webhooks lead to a receiver; at the end, check its ledger."""
+    with (
+        ReceiverProcess() as receiver,
+        fresh_instance() as instance,
+        instance.started("web"),
+        instance.started("worker"),
+    ):
+        load.make_endpoints(instance, receiver.url())
+        yield instance, receiver
+        instance.check_ledger()
+
+
+def warm_up(instance: Instance) -> None:
+    """Publish some events, so that every process has its connections and has prepared its statements."""
+    publish(api_of(instance), rate=200, seconds=30, most=WARM_UP_EVENTS, kinds=load.ENDPOINTS)
+    instance.wait_until_settled()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from deliveries.db.prepared import Bound, Session
 from deliveries.event_types.topics import topics_of
 from deliveries.events import NewEvent
 from deliveries.maintenance.retention import Pruned, PrunePass
-from deliveries.models import Attempt, Delivery, Organization, Repository, Webhook
+from deliveries.models import Attempt, Delivery, Event, Organization, Repository, Webhook
 from deliveries.pipeline import attempting, claiming
 from deliveries.pipeline.attempting import AttemptResult
 from deliveries.pipeline.claiming import Claim
@@ -191,6 +191,11 @@ def counted_statements() -> Iterator[list[str]]:
 
     with mock.patch.object(psycopg.Cursor, "execute", noted), mock.patch.object(Session, "bind", noted_bind):
         yield seen
+
+
+def outbox_key(event: Event) -> tuple[int, UUID]:
+    """Return the primary key of an event's outbox entry, whether or not that row still exists."""
+    return (-event.organization_id if event.repository_id is None else event.repository_id, event.id)
 
 
 def the_delivery() -> Delivery:

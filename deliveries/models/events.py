@@ -1,7 +1,6 @@
 """Published events, and the outbox of those that are not fanned out yet."""
 
 from typing import ClassVar
-from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -55,11 +54,6 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.id}"
-
-    @property
-    def outbox_key(self) -> tuple[int, UUID]:
-        """Return the primary key of the event's outbox entry, whether or not that row still exists."""
-        return (-self.organization_id if self.repository_id is None else self.repository_id, self.id)
 
 
 class OutboxEntry(models.Model):

@@ -136,7 +136,7 @@ def refusal(address: str, port: int, *, policy: Policy, host: str = "") -> str |
     """Return a message for the operator why ``address`` and ``port`` must not be connected to, or None.
 
     ``address`` is the text of an IP address, possibly with an IPv6 scope (``%eth0``); any other text is refused.
-    ``host`` is the host name that resolved to it, as ``target.host_of`` returns it.
+    ``host`` is the host name that resolved to it, as ``url.host_and_port_of`` returns it.
     """
     return port_refusal(port, subject=address) or _address_refusal(address, policy, host)
 

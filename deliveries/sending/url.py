@@ -107,20 +107,10 @@ def normalise_host(host: str) -> str:
     return name
 
 
-def host_of(url: str) -> str:
-    """Return the host of a normalized URL; an IPv6 address comes without brackets."""
-    return _parse(url).host
-
-
 def host_and_port_of(url: str) -> tuple[str, int]:
     """Return host and port of a normalized URL; an IPv6 address comes without brackets."""
     target = _parse(url)
     return target.host, target.port
-
-
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of a normalized URL (``https://example.com:8443``), without a default port."""
-    return _parse(url).origin
 
 
 def changes_receiver(url: str, before: str) -> bool:

@@ -45,16 +45,21 @@ class KeyAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[KeyHolder, ApiKey] | None:
         """Return the key holder and the key, or None if the request has no header for a key."""
-        header = request.headers.get("Authorization", "")
-        if not header and (bare := request.headers.get("X-Api-Key", "")):
-            header = f"Bearer {bare}"
-        if not header:
+        found = self.read_request(request)
+        if found is None:
             return None
-        key_id, secret = read_header(header)
+        key_id, secret = found
         key = verified(find(key_id), secret, environ=request.META, now=timezone.now())
         audit.identify(lambda: actor_of_key(key, request))
         name_caller(request.META, key)
         return KeyHolder(), key
+
+    def read_request(self, request: Request) -> tuple[str, str] | None:
+        """Return the id and the secret of the request's key, or None without one; raise AuthenticationFailed."""
+        header = request.headers.get("Authorization", "")
+        if not header and (bare := request.headers.get("X-Api-Key", "")):
+            header = f"Bearer {bare}"
+        return read_header(header) if header else None
 
     def authenticate_header(self, request: Request) -> str:
         """Return the WWW-Authenticate header, with which a missing key is a 401 and not a 403."""

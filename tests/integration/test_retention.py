@@ -24,7 +24,7 @@ from deliveries.pipeline import claiming
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
 from tests.receiver import Answer
-from tests.story import Forge, attempt_all, claim_due, counted_statements, deliver_due, prune_old, together
+from tests.story import Forge, attempt_all, claim_due, counted_statements, deliver_due, outbox_key, prune_old, together
 
 pytestmark = pytest.mark.django_db
 
@@ -162,7 +162,7 @@ def test_an_event_that_nobody_was_owed_goes_and_one_not_fanned_out_stays(forge: 
 
     assert prune_old(now=now + 2 * MONTH).events == 1
 
-    assert Event.objects.get().outbox_key == OutboxEntry.objects.get().pk
+    assert outbox_key(Event.objects.get()) == OutboxEntry.objects.get().pk
 
 
 def test_an_own_retention_may_be_given_even_none_at_all(forge: Forge, sender: Sender, now: datetime) -> None:
