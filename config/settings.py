@@ -1,109 +1,23 @@
 """All settings of HookHub, read from environment variables, with defaults that work out of the box."""
 
 import hmac
-import os
 import secrets as random
 from collections.abc import Callable
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
+from config.environment import addresses, contacts, flag, generated, networks, read, seconds, text, whole, words
 from deliveries.sending.url import normalise_host
 from hookhub.embedded import servers
 
-Value = TypeVar("Value")
-
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def read(name: str, parse: Callable[[str], Value], default: Value, *, expects: str) -> Value:
-    """Return the environment variable ``name`` parsed, or ``default`` if it is unset or empty.
-
-    Raises ImproperlyConfigured, which names what the variable ``expects``, if ``parse`` raises ValueError.
-    """
-    text = os.environ.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name}={text!r} is invalid: expected {expects} ({error})") from error
-
-
-def text(name: str, default: str = "") -> str:
-    return read(name, str, default, expects="a string")
-
-
-def flag(name: str, *, default: bool) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-
-    def parse(value: str) -> bool:
-        if value.lower() not in words:
-            raise ValueError("use 1 or 0")
-        return words[value.lower()]
-
-    return read(name, parse, default, expects="a boolean")
-
-
-def whole(name: str, default: int, *, least: int = 0) -> int:
-    def parse(value: str) -> int:
-        number = int(value)
-        if number < least:
-            raise ValueError(f"must be at least {least}")
-        return number
-
-    return read(name, parse, default, expects="an integer")
-
-
-def seconds(name: str, default: timedelta) -> timedelta:
-    def parse(value: str) -> timedelta:
-        span = timedelta(seconds=float(value))
-        if span <= timedelta(0):
-            raise ValueError("must be greater than 0")
-        return span
-
-    return read(name, parse, default, expects="a number of seconds")
-
-
-def words(name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-    return read(name, lambda value: tuple(part.strip() for part in value.split(",") if part.strip()), default,
-                expects="a comma-separated list")  # fmt: skip
-
-
-def contacts(value: str) -> tuple[str, ...]:
-    """Parse the contacts to which vulnerabilities are reported; raises ValueError."""
-    found = tuple(part.strip() for part in value.split(",") if part.strip())
-    for part in found:
-        if not part.startswith(("mailto:", "https://", "tel:")) or not part.isprintable() or " " in part:
-            raise ValueError(
-                f"{part!r} is not a URI such as mailto:security@example.org or https://example.org/security"
-            )
-    return found
-
-
-def generated(file_name: str, make: Callable[[], str]) -> str:
-    """Return the secret in the file ``file_name`` of the embedded home, created on first use with mode 0600."""
-    path = servers.home() / file_name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{file_name}.{os.getpid()}")
-    if not path.exists():
-        draft.touch(mode=0o600)
-        draft.write_text(make())
-        # link() fails if another process was first, so that two processes that start at once use the same secret.
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-    return path.read_text().strip()
-
 
 # Deployment ---------------------------------------------------------------------------------------------------------
 
@@ -126,7 +40,7 @@ def secret(name: str, file_name: str, make: Callable[[], str]) -> str:
     if value:
         return value
     if HOOKHUB_DEVELOPMENT:
-        return generated(file_name, make)
+        return generated(servers.home() / file_name, make)
     raise ImproperlyConfigured(f"{name} is not set. Generate one with `{make_hint[name]}` and set it on every host.")
 
 
@@ -194,10 +108,6 @@ CSRF_COOKIE_HTTPONLY = False  # The browsable API reads it.
 CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-
-
-def networks(value: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
 
 
 # The proxies whose X-Forwarded-For is trusted. By default, behind a TLS proxy, those in private networks.
@@ -320,7 +230,7 @@ HOOKHUB_MAX_TIMEOUT = min(HOOKHUB_MAX_TIMEOUT, HOOKHUB_LEASE - timedelta(seconds
 
 HOOKHUB_ALLOWED_NETWORKS: tuple[IPv4Network | IPv6Network, ...] = read(
     "HOOKHUB_ALLOWED_NETWORKS",
-    lambda value: tuple(ip_network(part.strip()) for part in value.split(",") if part.strip()),
+    networks,
     (),
     expects="a comma-separated list of networks such as 10.1.0.0/16",
 )
@@ -329,17 +239,6 @@ HOOKHUB_HTTPS_ONLY = flag("HOOKHUB_HTTPS_ONLY", default=False)
 HOOKHUB_REQUIRE_TLS_VERIFICATION = flag("HOOKHUB_REQUIRE_TLS_VERIFICATION", default=False)
 # The CA bundle for verifying receivers; if empty, the system's, or certifi's if the system has none.
 HOOKHUB_CA_BUNDLE = text("HOOKHUB_CA_BUNDLE")
-
-
-def addresses(value: str) -> tuple[str, ...]:
-    """Parse addresses and networks and return them as written; raises ValueError.
-
-    They are validated because receivers build their firewall rules from them.
-    """
-    found = tuple(part.strip() for part in value.split(",") if part.strip())
-    for part in found:
-        ip_network(part)
-    return found
 
 
 # The addresses this deployment sends from, published at /v1/meta so that receivers can allow them in their firewalls.
