@@ -1,14 +1,11 @@
 """Separates errors of the session, the role or the server from errors caused by the data."""
 
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import psycopg
 from django.db import OperationalError
 from django.db.utils import DatabaseErrorWrapper
-
-if TYPE_CHECKING:
-    from hookhub.postgresql.base import DatabaseWrapper
 
 # SQLSTATE prefixes caused by the session or the server, not by the data, so that a retry on another connection, or
 # later, may succeed. psycopg does not map these to OperationalError, as it does a server that shuts down or is full,
@@ -27,10 +24,17 @@ OF_THE_SESSION = (
 )
 
 
+class Markable(Protocol):
+    """What a session error marks on its connection."""
+
+    errors_occurred: bool
+    is_to_be_left: bool
+
+
 class ErrorWrapper(DatabaseErrorWrapper):
     """Raises Django's exception for an error of psycopg, and OperationalError for every session error."""
 
-    wrapper: "DatabaseWrapper"
+    wrapper: Markable
 
     def __exit__(
         self,

@@ -69,10 +69,14 @@ def owner(behind: Behind) -> Caller:
     return Caller.of(behind.repository.organization)
 
 
-def everything() -> list[Any]:
-    """Return all rows that a request could have changed."""
-    models: list[Any] = [Webhook, Delivery, Attempt, Repository]
-    return [list(model.objects.order_by("pk").values()) for model in models]
+def everything() -> tuple[str, ...]:
+    """Return all rows that a request could have changed, each table as one text."""
+    # Asked about a thousand times, so in one statement, and without Django's objects.
+    tables = [model._meta.db_table for model in (Webhook, Delivery, Attempt, Repository)]
+    rows = (f"(SELECT string_agg(t::text, E'\\n' ORDER BY t::text) FROM {table} AS t)" for table in tables)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(rows)}")
+        return cursor.fetchone()
 
 
 def test_the_registry_is_well_formed() -> None:
