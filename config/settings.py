@@ -89,6 +89,14 @@ def served_by_default(public_url: str) -> tuple[str, ...]:
 
 
 ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", served_by_default(HOOKHUB_PUBLIC_URL)))
+# Hosts of the hub's topics besides those served here. Clients name a topic by its page at the vendor, which is not the
+# host of the API, and some cannot be configured.
+HOOKHUB_TOPIC_HOSTS: tuple[str, ...] = read(
+    "HOOKHUB_TOPIC_HOSTS",
+    lambda value: tuple(normalise_host(part.strip()) for part in value.split(",") if part.strip()),
+    ("github.com", "socialgateway.net"),
+    expects="a comma-separated list of host names",
+)
 HOOKHUB_BEHIND_TLS_PROXY = flag("HOOKHUB_BEHIND_TLS_PROXY", default=False)
 if HOOKHUB_BEHIND_TLS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -9,6 +9,7 @@ from django.db.models.functions import Lower
 from django.http import Http404
 from django.urls import URLPattern
 from rest_framework import serializers
+from rest_framework.parsers import BaseParser
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -96,7 +97,7 @@ class DialectView(APIView):
     schema = DialectSchema()
     authentication_classes = (CredentialsAuthentication,)
     permission_classes = (IsAuthenticated,)
-    parser_classes = (AnyJSONParser,)
+    parser_classes: Sequence[type[BaseParser]] = (AnyJSONParser,)
     renderer_classes = (JSONRenderer,)
     # An empty Accept header, a vendor's media type, a version in it: all get the only format there is.
     content_negotiation_class = OneFormat

@@ -8,7 +8,7 @@ from hookhub.http import errors
 # First segments of the paths of GitHub's API.
 GITHUB = frozenset(
     {
-        "app", "applications", "emojis", "enterprises", "feeds", "gists", "gitignore", "hooks", "installation",
+        "app", "applications", "emojis", "enterprises", "feeds", "gists", "gitignore", "hooks", "hub", "installation",
         "installations", "issues", "licenses", "markdown", "meta", "networks", "notifications", "octocat", "orgs",
         "organizations", "rate_limit", "repos", "repositories", "search", "teams", "user", "users", "versions", "zen",
     }

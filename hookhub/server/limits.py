@@ -9,6 +9,8 @@ from hookhub.http.early_refusals import EarlyRefusal
 KIB = 1024
 
 PUBLISHING = frozenset({("POST", "/v1/events"), ("POST", "/v1/events/validate")})
+# The hub's clients send forms as `curl -F` does. Nothing else reads a multipart body.
+MULTIPART = frozenset({("POST", "/hub"), ("POST", "/api/v3/hub")})
 # The login forms, which any client may send: they hold only a user name and a password.
 LOGIN_PATHS = frozenset({"/admin/login/", "/v1/auth/login/"})
 FORM_PATHS = ("/admin/", "/v1/auth/")
@@ -60,7 +62,8 @@ def max_body(head: Head, *, limits: Limits) -> int:
 def refusal_of(head: Head, *, limits: Limits) -> EarlyRefusal | None:
     """Return the refusal of a request whose body must not be read, or None."""
     # ``strip`` removes what Django takes for white space, which is more than HTTP does.
-    if head.content_type.strip()[:10].lower() == "multipart/":
+    is_multipart = head.content_type.strip()[:10].lower() == "multipart/"
+    if is_multipart and (head.method, head.path) not in MULTIPART:
         return EarlyRefusal(
             415, "unsupported_media_type", "Multipart bodies and file uploads are not supported; send JSON."
         )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from deliveries.models import Attempt, Repository, Webhook
 from hookhub.dialects import DIALECTS, Dialect
-from hookhub.dialects.base import DialectView
+from hookhub.dialects.base import AnyJSONParser, DialectView
 
 PART = re.compile(r"<(?:\w+:)?(\w+)>")
 
@@ -57,6 +57,13 @@ def doors() -> Iterator[Door]:
             for pattern in dialect.routes:
                 for method in methods_of(pattern.callback.cls):
                     yield Door(dialect.slug, prefix, method, prefix + str(pattern.pattern))
+
+
+def reads_json(door: Door) -> bool:
+    """Return whether a request's body is JSON there, and not a form."""
+    dialect = DIALECTS[door.dialect]
+    route = next(each for each in dialect.routes if door.route == door.prefix + str(each.pattern))
+    return AnyJSONParser in route.callback.cls.parser_classes
 
 
 def methods_of(view: type[DialectView]) -> list[str]:

@@ -31,6 +31,13 @@ class ValidationFailed(Refusal):
         self.errors = [dict(error) for error in errors]
 
 
+class InvalidEvent(Refusal):
+    """The topic of a request to the hub has an event that does not exist, in the words of GitHub's hub."""
+
+    def __init__(self, event: str) -> None:
+        super().__init__(status.HTTP_422_UNPROCESSABLE_ENTITY, "invalid", f'Invalid event: "{event[:100]}"')
+
+
 def missing(field: str) -> dict[str, str]:
     """Return the row for a required field that is missing."""
     return {"resource": RESOURCE, "field": field, "code": MISSING}
@@ -51,6 +58,8 @@ def render_error(problem: Problem) -> Response:
     match problem.error:
         case ValidationFailed() as error:
             return Response({"message": error.message, "errors": error.errors}, status=422)
+        case InvalidEvent() as error:
+            return Response({"message": error.message}, status=422)
         case NotAuthenticated():
             return Response({"message": "Requires authentication"}, status=401)
     if problem.status == 422:

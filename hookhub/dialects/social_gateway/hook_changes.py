@@ -1,6 +1,6 @@
 """Creates and edits hooks as a client requests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -49,7 +49,27 @@ def create(body: Body, *, repository: Repository, now: datetime) -> Webhook:
     return edit(whole, webhook=configured, now=now)
 
 
-def create_once(fields: Body, *, repository: Repository, active: bool, now: datetime) -> Webhook | None:
+def is_there_already(webhook: Webhook, repository: Repository) -> bool:
+    """Return whether the repository has another hook of this service, or one with the same URL and a common event."""
+    others = repository.webhooks.kept().exclude(pk=webhook.pk).filter(format=webhook.format)
+    if webhook.format in {service.wire_format for service in SERVICES.values()}:
+        return others.exists()
+    same = others.filter(
+        stored_url=webhook.stored_url, content_type=webhook.content_type, verify_ssl=webhook.verify_ssl
+    )
+    if EVERYTHING not in webhook.events:
+        same = same.filter(Q(events__overlap=webhook.events) | Q(events__contains=[EVERYTHING]))
+    return any(other.has_url(webhook.url) for other in same)
+
+
+def create_once(
+    fields: Body,
+    *,
+    repository: Repository,
+    active: bool,
+    is_there_already: Callable[[Webhook, Repository], bool] = is_there_already,
+    now: datetime,
+) -> Webhook | None:
     """Create a webhook; if the repository has it already, roll back and return None."""
     # The host in its URL is resolved before the first statement, and so before the transaction really begins.
     with transaction.atomic():
@@ -62,19 +82,6 @@ def create_once(fields: Body, *, repository: Repository, active: bool, now: date
         if not active:
             lifecycle.disable(webhook.pk, now=now)
     return webhook
-
-
-def is_there_already(webhook: Webhook, repository: Repository) -> bool:
-    """Return whether the repository has another hook of this service, or one with the same URL and a common event."""
-    others = repository.webhooks.kept().exclude(pk=webhook.pk).filter(format=webhook.format)
-    if webhook.format in {service.wire_format for service in SERVICES.values()}:
-        return others.exists()
-    same = others.filter(
-        stored_url=webhook.stored_url, content_type=webhook.content_type, verify_ssl=webhook.verify_ssl
-    )
-    if EVERYTHING not in webhook.events:
-        same = same.filter(Q(events__overlap=webhook.events) | Q(events__contains=[EVERYTHING]))
-    return any(other.has_url(webhook.url) for other in same)
 
 
 def edit(body: Body, *, webhook: Webhook, now: datetime) -> Webhook:
@@ -161,14 +168,22 @@ def read_events(value: object, field: str, *, organization: Organization, known:
     """Return a list of events: this system's, the organization's, `*`, those in ``known``; raise ValidationFailed."""
     if not isinstance(value, list) or len(value) > MAX_EVENTS:
         raise ValidationFailed(invalid(field, f"must be a list of at most {MAX_EVENTS} events"))
-    types = catalogue.of(CATALOGUE)
-    strange = [word for word in value if not isinstance(word, str) or not (word in known or types.knows(word))]
-    if strange:
-        custom_types = registry.custom(organization)
-        strange = [word for word in strange if not isinstance(word, str) or not custom_types.knows(word)]
+    strange = unknown_events(value, organization=organization, known=known)
     if strange:
         raise ValidationFailed(invalid(field, f"{str(strange[0])[:100]!r} is not a known event type"))
     return value
+
+
+def unknown_events(
+    words: Sequence[object], *, organization: Organization, known: Sequence[str] = ()
+) -> Sequence[object]:
+    """Return those that are not `*`, an event of this system, of the organization or in ``known``."""
+    types = catalogue.of(CATALOGUE)
+    strange = [word for word in words if not isinstance(word, str) or not (word in known or types.knows(word))]
+    if not strange:
+        return []
+    custom_types = registry.custom(organization)
+    return [word for word in strange if not isinstance(word, str) or not custom_types.knows(word)]
 
 
 def of_format(repository: Repository, wire_format: str) -> "QuerySet[Webhook]":

@@ -9,6 +9,7 @@ from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.sending.url import MAX_LENGTH
 from deliveries.webhooks.fields import MAX_EVENTS
 from hookhub.dialects.social_gateway.hook_types import SERVICES
+from hookhub.dialects.social_gateway.hub.requests import MAX_SECRET_BYTES, Mode
 from hookhub.http.patterns import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 
 # As at /v1/webhooks, but a user name and a password are allowed.
@@ -120,6 +121,28 @@ class HookEdit(Body):
     add_events = EventsToSet()
     remove_events = EventsToSet()
     active = serializers.BooleanField(required=False, allow_null=True)
+
+
+# As a schema, because the names of a serializer's fields cannot have dots.
+HUB_FORM: dict[str, Any] = {
+    "type": "object",
+    "required": ["hub.mode", "hub.topic", "hub.callback"],
+    "properties": {
+        "hub.mode": {"type": "string", "enum": [mode.value for mode in Mode]},
+        "hub.topic": {
+            "type": "string", "minLength": 1, "maxLength": MAX_LENGTH,
+            "description": "https://HOST/:owner/:repo/events/:event; with .json appended, the payload is raw JSON.",
+        },
+        "hub.callback": {
+            "type": "string", "minLength": 1, "maxLength": MAX_LENGTH,
+            "description": "A URL, or a service with its settings: socialgateway://SERVICE?name=value.",
+        },
+        "hub.secret": {
+            "type": "string", "maxLength": MAX_SECRET_BYTES,
+            "description": "Signs the requests; at most as many bytes. If absent or empty, requests are not signed.",
+        },
+    },
+}  # fmt: skip
 
 
 class LastResponse(Body):

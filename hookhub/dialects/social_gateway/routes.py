@@ -1,8 +1,9 @@
-"""SocialGateway's URL patterns. The path ``hub`` is reserved for its PubSubHubbub hub."""
+"""SocialGateway's URL patterns."""
 
 from django.urls import path
 
 from hookhub.dialects.social_gateway import accounts, deliveries, hooks
+from hookhub.dialects.social_gateway.hub.views import HubView
 
 HOOKS = "repos/<str:owner>/<str:repo>/hooks"
 HOOK = f"{HOOKS}/<str:webhook>"
@@ -18,6 +19,7 @@ ROUTES = (
     path("users/<str:owner>", accounts.AccountView.as_view()),
     path("orgs/<str:owner>", accounts.OrganizationView.as_view()),
     path("rate_limit", accounts.RateLimitView.as_view()),
+    path("hub", HubView.as_view()),
     path("hooks", hooks.ServicesView.as_view()),
     path("repos/<str:owner>/<str:repo>", accounts.RepositoryView.as_view()),
     path(HOOKS, hooks.HooksView.as_view()),

@@ -1,0 +1,1 @@
+"""`POST /hub`: PubSubHubbub for the repositories' events, by which a program subscribes a callback to a topic."""
