@@ -1,6 +1,7 @@
 """Translates an ASGI request with its body into a WSGI environment (PEP 3333)."""
 
 import io
+import re
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from functools import lru_cache
@@ -21,6 +22,10 @@ CONSTANT: dict[str, Any] = {
 }
 # A chunked body is passed on with a Content-Length, so the headers that describe its chunks must be removed.
 UNCHUNKED = frozenset({"HTTP_TRANSFER_ENCODING", "HTTP_TRAILER", "HTTP_TE"})
+# The parameter that separates the parts of a multipart body; of the characters that RFC 2046 allows, without the space.
+BOUNDARY = re.compile(
+    r""";[ \t]*boundary="?(?P<boundary>[0-9A-Za-z'()+_,./:=?-]{1,70})"?[ \t]*(?:;|$)""", re.IGNORECASE
+)
 
 
 def head_of(environ: Mapping[str, Any]) -> Head:
@@ -61,13 +66,17 @@ def environ_of(scope: Scope) -> dict[str, Any]:
 
 
 def drop_charset(environ: dict[str, Any]) -> None:
-    """Remove the parameters of the media type: bodies and queries are UTF-8, whatever they say.
+    """Remove the parameters of the media type except a boundary: bodies and queries are UTF-8, whatever they say.
 
     Django would decode the query with any Python codec that a client names, before an error can be caught.
     """
     content_type = environ.get("CONTENT_TYPE")
     if content_type and ";" in content_type:
-        environ["CONTENT_TYPE"] = content_type.partition(";")[0].rstrip()
+        media_type, _, parameters = content_type.partition(";")
+        environ["CONTENT_TYPE"] = media_type.rstrip()
+        found = BOUNDARY.search(f";{parameters}")
+        if found and media_type.lower().startswith("multipart/"):
+            environ["CONTENT_TYPE"] += f'; boundary="{found["boundary"]}"'
 
 
 def add_body(environ: dict[str, Any], body: bytes) -> None:

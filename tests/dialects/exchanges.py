@@ -46,7 +46,8 @@ def tell(file: Path, *, caller: Caller) -> dict[str, str]:
     assert exchanges, f"{file} has no exchange in it"
     for exchange in exchanges:
         (method, address), headers, content = parted([filled(line, places) for line in exchange.asked])
-        answer = caller.send(method, address, content.encode(), headers=headers)
+        content_type = headers.pop("Content-Type", "application/json")
+        answer = caller.send(method, address, content.encode(), content_type=content_type, headers=headers)
         (status,), wanted_headers, wanted = parted(exchange.answered)
         where = f"{file.name}: {method} {address}: {answer.content.decode()}"
         assert answer.status_code == int(status), where

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from urllib.parse import parse_qs
 
 import pytest
 from github import Auth, BadCredentialsException, Github, GithubException, UnknownObjectException
@@ -145,3 +146,54 @@ def test_refusals_arrive_as_the_clients_own_errors(
 def test_it_comes_in_with_a_password_too(live: Live) -> None:
     with client(live, Auth.Login("octocat", live.key)) as hub:
         assert hub.get_repo("octocat/Hello-World").name == "Hello-World"
+
+
+def test_a_subscription_at_the_hub_brings_signed_updates_until_it_ends(
+    live: Live, remote: RemoteRepository, receiver: Receiver
+) -> None:
+    secret = "It's a Secret to Everybody"
+    remote.subscribe_to_hub("push", receiver.url("/updates"), secret)
+    remote.subscribe_to_hub("issues", receiver.url("/updates"), secret)
+
+    [hook] = remote.get_hooks()
+    assert (hook.name, hook.active, hook.events) == ("web", True, ["push", "issues"])
+    assert hook.config == {
+        "url": receiver.url("/updates"), "content_type": "form", "insecure_ssl": "0", "secret": "********",
+    }  # fmt: skip
+    live.publish("push", PUSH)
+    live.publish("issues", {"action": "opened"})
+    deliver()
+    arrived = {request.headers["x-socialgateway-event"]: request for request in receiver.received}
+    assert (len(receiver.received), set(arrived)) == (2, {"push", "issues"})
+    assert json.loads(parse_qs(arrived["push"].body.decode())["payload"][0]) == PUSH
+    for request in receiver.received:
+        assert (
+            request.headers["x-hub-signature"] == "sha1=" + hmac.new(secret.encode(), request.body, "sha1").hexdigest()
+        )
+
+    remote.unsubscribe_from_hub("push", receiver.url("/updates"))
+    live.publish("push", PUSH)
+    live.publish("issues", {"action": "closed"})
+    deliver()
+    assert [request.headers["x-socialgateway-event"] for request in receiver.received[2:]] == ["issues"]
+    remote.unsubscribe_from_hub("issues", receiver.url("/updates"))
+    assert list(remote.get_hooks()) == []
+    live.publish("issues", {"action": "opened"})
+    deliver()
+    assert len(receiver.received) == 3
+
+
+def test_the_hubs_refusals_arrive_as_the_clients_own_errors(
+    live: Live, remote: RemoteRepository, receiver: Receiver
+) -> None:
+    with pytest.raises(GithubException) as unknown:
+        remote.subscribe_to_hub("pushed", receiver.url("/"))
+    with pytest.raises(GithubException) as unreachable:
+        remote.subscribe_to_hub("push", "http://10.0.0.1/")
+    live.repository.delete()
+    with pytest.raises(UnknownObjectException):
+        remote.subscribe_to_hub("push", receiver.url("/"))
+
+    assert (unknown.value.status, unknown.value.data) == (422, {"message": 'Invalid event: "pushed"'})
+    assert (unreachable.value.status, unreachable.value.data["errors"][0]["field"]) == (422, "hub.callback")
+    assert not Webhook.objects.exists()

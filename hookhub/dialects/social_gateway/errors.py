@@ -31,6 +31,13 @@ class ValidationFailed(Refusal):
         self.errors = [dict(error) for error in errors]
 
 
+class MalformedForm(Refusal):
+    """The body of a request to the hub cannot be parsed as the form that it is said to be."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(status.HTTP_400_BAD_REQUEST, "malformed", f"Problems parsing the form: {reason}")
+
+
 class InvalidEvent(Refusal):
     """The topic of a request to the hub has an event that does not exist, in the words of GitHub's hub."""
 
@@ -58,8 +65,8 @@ def render_error(problem: Problem) -> Response:
     match problem.error:
         case ValidationFailed() as error:
             return Response({"message": error.message, "errors": error.errors}, status=422)
-        case InvalidEvent() as error:
-            return Response({"message": error.message}, status=422)
+        case InvalidEvent() | MalformedForm() as error:
+            return Response({"message": error.message}, status=error.status_code)
         case NotAuthenticated():
             return Response({"message": "Requires authentication"}, status=401)
     if problem.status == 422:

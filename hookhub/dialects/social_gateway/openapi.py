@@ -16,6 +16,12 @@ from hookhub.http.patterns import EVENT_PATTERN, WITHOUT_CONTROL_CHARACTERS
 URL_PATTERN = (
     r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#]+([/?][^\u0000-\u0020\u007f-\u009f\s\\#]*)?$"
 )
+TOPIC_PATTERN = (
+    r"^[hH][tT][tT][pP][sS]?://[^\u0000-\u0020\u007f-\u009f\s\\/?#@]+"
+    r"/[^\u0000-\u0020\u007f-\u009f\s\\/?#]+/[^\u0000-\u0020\u007f-\u009f\s\\/?#]+"
+    r"/events/[^\u0000-\u0020\u007f-\u009f\s\\/?#]+$"
+)
+CALLBACK_PATTERN = r"^([hH][tT][tT][pP][sS]?|[sS][oO][cC][iI][aA][lL][gG][aA][tT][eE][wW][aA][yY])://[^#]+$"
 USER_NAME_IN_URL = "A user name and password are sent as an Authorization header, and returned masked."
 Body = serializers.Serializer[Any]
 
@@ -130,15 +136,15 @@ HUB_FORM: dict[str, Any] = {
     "properties": {
         "hub.mode": {"type": "string", "enum": [mode.value for mode in Mode]},
         "hub.topic": {
-            "type": "string", "minLength": 1, "maxLength": MAX_LENGTH,
+            "type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": TOPIC_PATTERN,
             "description": "https://HOST/:owner/:repo/events/:event; with .json appended, the payload is raw JSON.",
         },
         "hub.callback": {
-            "type": "string", "minLength": 1, "maxLength": MAX_LENGTH,
+            "type": "string", "minLength": 1, "maxLength": MAX_LENGTH, "pattern": CALLBACK_PATTERN,
             "description": "A URL, or a service with its settings: socialgateway://SERVICE?name=value.",
         },
         "hub.secret": {
-            "type": "string", "maxLength": MAX_SECRET_BYTES,
+            "type": "string", "maxLength": MAX_SECRET_BYTES, "pattern": WITHOUT_CONTROL_CHARACTERS,
             "description": "Signs the requests; at most as many bytes. If absent or empty, requests are not signed.",
         },
     },

@@ -7,10 +7,9 @@ from urllib.parse import parse_qsl
 
 from django.core.exceptions import SuspiciousOperation
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
-from rest_framework import status
 from rest_framework.parsers import BaseParser
 
-from hookhub.http.errors import Refusal
+from hookhub.dialects.social_gateway.errors import MalformedForm
 from hookhub.http.parsers import read_body
 
 URLENCODED = "application/x-www-form-urlencoded"
@@ -32,7 +31,7 @@ class URLEncodedForm(BaseParser):
             # As bytes, because the text functions replace what is not UTF-8.
             pairs = parse_qsl(content, keep_blank_values=True, max_num_fields=MAX_FIELDS)
         except ValueError as error:
-            raise malformed("it has too many fields") from error
+            raise MalformedForm("it has too many fields") from error
         return as_text(pairs)
 
 
@@ -51,9 +50,9 @@ class MultipartForm(BaseParser):
             # Latin-1 keeps every byte, where UTF-8 would replace those that are invalid.
             fields, _ = MultiPartParser(head, io.BytesIO(content), [], "latin-1").parse()
         except (MultiPartParserError, SuspiciousOperation) as error:
-            raise malformed("it is not a valid multipart body") from error
+            raise MalformedForm("it is not a valid multipart body") from error
         if len(fields) > MAX_FIELDS:
-            raise malformed("it has too many fields")
+            raise MalformedForm("it has too many fields")
         pairs = [(name, value) for name, values in fields.lists() for value in values]
         return as_text((name.encode("latin-1"), str(value).encode("latin-1")) for name, value in pairs)
 
@@ -62,10 +61,5 @@ def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return the fields of a form as text; raise a 400 if any is not UTF-8."""
     try:
         return {name.decode(): value.decode() for name, value in pairs}
-    except UnicodeDecodeError as error:
-        raise malformed("it is not UTF-8") from error
-
-
-def malformed(reason: str) -> Refusal:
-    """Return the 400 for a form that cannot be parsed."""
-    return Refusal(status.HTTP_400_BAD_REQUEST, "malformed_form", f"Problems parsing the form: {reason}")
+    except UnicodeError as error:
+        raise MalformedForm("it is not UTF-8") from error
