@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import parse_qsl, unquote
 
-from deliveries.sending.url import InvalidURL, host_of, normalise, origin_of
+from deliveries.sending.url import InvalidURL, host_and_port_of, normalise
 from deliveries.webhooks.masks import is_masked_url
 from hookhub.dialects.social_gateway import credentials
 from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid, missing
@@ -21,7 +21,7 @@ MAX_SETTINGS = 20
 
 CHAT_SERVICES = {name: service for name, service in SERVICES.items() if service is not WEB}
 TOPIC_FORM = "must have the form https://HOST/:owner/:repo/events/:event"
-TOPIC_PATH = re.compile(r"/(?P<owner>[^/?]+)/(?P<repo>[^/?]+)/events/(?P<event>[^/?]+)")
+TOPIC_URL = re.compile(r"https?://[^/]+/(?P<owner>[^/?]+)/(?P<repo>[^/?]+)/events/(?P<event>[^/?]+)")
 SERVICE_URL = re.compile(r"socialgateway://(?P<name>[^/?#]*)/?(\?(?P<query>[^#]*))?", re.IGNORECASE)
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 JSON_SUFFIX = ".json"
@@ -124,7 +124,7 @@ def parse_topic(text: str, *, serves: Callable[[str], bool]) -> Topic:
         url = normalise(text)
     except InvalidURL as error:
         raise ValueError(TOPIC_FORM) from error
-    found = TOPIC_PATH.fullmatch(url.removeprefix(origin_of(url)))
+    found = TOPIC_URL.fullmatch(url)
     if found is None:
         raise ValueError(TOPIC_FORM)
     try:
@@ -133,7 +133,7 @@ def parse_topic(text: str, *, serves: Callable[[str], bool]) -> Topic:
         raise ValueError(TOPIC_FORM) from error
     if CONTROL_CHARACTERS.search(owner + repo + event):
         raise ValueError(TOPIC_FORM)
-    host = host_of(url)
+    host, _ = host_and_port_of(url)
     if not serves(f"[{host}]" if ":" in host else host):
         raise ValueError(f"has the unknown host {host}; the operator can add it to HOOKHUB_TOPIC_HOSTS")
     return Topic(owner, repo, event.removesuffix(JSON_SUFFIX), event.endswith(JSON_SUFFIX))
