@@ -22,6 +22,11 @@ from deliveries.pipeline.claiming import DESTINATION, EVENT, Claim, Destination,
 
 # Events fanned out by one statement.
 FAN_OUT_BATCH = 500
+# A fan-out of more events than this locks most of the webhooks. Of two at the same time, the second would find them
+# locked, and its deliveries would all have to be claimed, which writes each of them once more. So these take turns.
+LARGE_FAN_OUT = 32
+# An arbitrary number, the same in every worker of a deployment.
+LARGE_FAN_OUT_LOCK = 7_305_664
 # How many events of a partition are taken before the next partition has its turn; more if there are few partitions.
 EVENTS_PER_PARTITION = 8
 
@@ -29,13 +34,15 @@ EVENTS_PER_PARTITION = 8
 class FannedOut(NamedTuple):
     """How many events were fanned out, how many deliveries that created, and those of them claimed for this worker.
 
-    ``cursor`` is the last partition served; the next fan-out starts after it.
+    ``cursor`` is the last partition served; the next fan-out starts after it. ``must_wait`` means that nothing was done
+    because another large fan-out is running.
     """
 
     events: int
     deliveries: int
     claims: list[Claim]
     cursor: int
+    must_wait: bool = False
 
 
 def fan_out(
@@ -62,15 +69,18 @@ def fan_out(
 def _fan_out(limit: int, *, capacity: Capacity, cursor: int, exclude: Sequence[int], grant: LeaseGrant) -> FannedOut:
     params = capacity_params(capacity, max_in_flight=grant.max_in_flight, now=grant.now) | {"slots": capacity.slots}
     per_partition = events_per_partition(limit, slots=capacity.slots)
-    batch = {"limit": limit, "per_partition": per_partition, "cursor": cursor, "exclude": arrays.bigints(exclude)}
-    found = sql.run(TAKE_EVENTS, {**params, **batch})
-    events, partition, pairs_events, pairs_webhooks = found[0][:4]
+    share = {"per_partition": per_partition, "needed": -(-limit // per_partition)}
+    batch = {"limit": limit, **share, "cursor": cursor, "exclude": arrays.bigints(exclude)}
+    found = sql.run(TAKE_EVENTS, {**params, **batch, "small": limit <= LARGE_FAN_OUT})
+    has_turn, events, partition, pairs_events, pairs_webhooks = found[0][:5]
     hit("fanning-out")
+    if not has_turn:
+        return FannedOut(0, 0, [], cursor, must_wait=True)
     # No webhook matched, other transactions have locked every event found, or the outbox is empty. Continue after the
     # last partition read.
     if pairs_events is None:
         return FannedOut(events, 0, [], cursor if partition is None else partition)
-    destinations = {row[4]: Destination(*row[4:]) for row in found if row[4] is not None}
+    destinations = {row[5]: Destination(*row[5:]) for row in found if row[5] is not None}
     pairs = {"events": arrays.Array(pairs_events), "webhooks": arrays.Array(pairs_webhooks)}
     leased = {"locked": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
     rows = sql.run(INSERT_DELIVERIES, {**params, **pairs, **leased}, commits=True)
@@ -142,11 +152,14 @@ CAN_SEND_NOW = f"{HAS_NOTHING_READY} AND {HAS_FREE_SLOT}"
 # locks the webhooks to which deliveries can be sent at once. As in the claim, the locks are taken in a separate
 # statement, so that the next one counts requests in flight exactly. The first row also holds the pairs of events and
 # webhooks, and is returned even if no webhook was locked.
+# A large fan-out does nothing unless it is its turn, which lasts until the end of the transaction.
 # It continues from partition to partition until it has ``limit`` events. Fewer means that there are no more, apart from
 # those that other transactions have locked.
 TAKE_EVENTS = f"""
-WITH RECURSIVE walk AS (
-    SELECT %(cursor)s::bigint AS partition, 0 AS step, 0 AS lap
+WITH RECURSIVE turn AS MATERIALIZED (
+    SELECT %(small)s OR pg_try_advisory_xact_lock({LARGE_FAN_OUT_LOCK}) AS ours
+), walk AS (
+    SELECT %(cursor)s::bigint AS partition, 0 AS step, 0 AS lap FROM turn WHERE ours
     UNION ALL
     SELECT following.partition, walk.step + 1, following.lap
     FROM walk CROSS JOIN LATERAL (
@@ -168,7 +181,7 @@ WITH RECURSIVE walk AS (
         WHERE partition = partitions.partition
         ORDER BY event_id
         LIMIT (SELECT greatest((%(limit)s + count(*) - 1) / greatest(count(*), 1), %(per_partition)s)
-               FROM (SELECT FROM partitions LIMIT (%(limit)s + %(per_partition)s - 1) / %(per_partition)s) AS needed)
+               FROM (SELECT FROM partitions LIMIT %(needed)s) AS needed)
         FOR UPDATE SKIP LOCKED
     ) AS a
     LIMIT %(limit)s
@@ -193,7 +206,7 @@ WITH RECURSIVE walk AS (
     ORDER BY w.id
     FOR NO KEY UPDATE OF w SKIP LOCKED
 )
-SELECT found.events, found.partition, CASE WHEN row_number() OVER () = 1 THEN found.pairs_events END,
+SELECT (TABLE turn), found.events, found.partition, CASE WHEN row_number() OVER () = 1 THEN found.pairs_events END,
        CASE WHEN row_number() OVER () = 1 THEN found.pairs_webhooks END, locked.*
 FROM (
     SELECT (SELECT count(*) FROM taken) AS events,

@@ -226,7 +226,7 @@ class WorkerLoop:
             self._wake_siblings()
         self.dispatcher.start(done.claims)
         may_be_more = pacer.fanned_out(done, limit=limit, started_at=started_at, now=time.monotonic())
-        self.poll_timer.expects_events = may_be_more and done.events > 0
+        self.poll_timer.expects_events = may_be_more and (done.events > 0 or done.must_wait)
         if leaves_ready:
             self.poll_timer.expects_deliveries = self._has_backlog = True
         return done.events > 0

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from deliveries.pipeline.fanning_out import FannedOut
+from deliveries.pipeline.fanning_out import LARGE_FAN_OUT, FannedOut
 from deliveries.worker.outage import DB_RETRY_DELAY
 
 # How soon a loop with requests in flight polls for new work: the busy interval if it is busy, the idle one with few in
@@ -23,6 +23,9 @@ RESERVED_PART = 4
 # Once the outbox is empty, wait before the next fan-out as long as the last one took, but not longer than this: events
 # that come in the meantime share a statement, the more of them the busier the machine is.
 MAX_FAN_OUT_PAUSE = timedelta(milliseconds=20)
+# After waiting this long for the turn of a large fan-out, fan out few events at a time: the process whose turn it is
+# may have been stopped.
+MAX_TURN_WAIT = timedelta(milliseconds=250)
 
 
 class Interval:
@@ -132,6 +135,8 @@ class FanOutPacer:
         # The limit of the next fan-out, and the deliveries per event of the last one.
         self._limit = FIRST_FAN_OUT
         self._deliveries_per_event = 1.0
+        # Since when large fan-outs have waited for their turn, or None.
+        self._waiting_since: float | None = None
 
     def limit_for(self, free: int, *, now: float) -> int:
         """Return how many events to fan out now for this many free slots; 0 if none."""
@@ -139,10 +144,17 @@ class FanOutPacer:
             return 0
         self._anyway_at = now + BUSY_POLL_INTERVAL.total_seconds()
         fitting = int(max(free, self._reserved) / max(self._deliveries_per_event, 1))
-        return max(1, min(fitting, self._limit))
+        has_waited = self._waiting_since is not None and now - self._waiting_since >= MAX_TURN_WAIT.total_seconds()
+        return max(1, min(fitting, LARGE_FAN_OUT if has_waited else self._limit))
 
     def fanned_out(self, done: FannedOut, *, limit: int, started_at: float, now: float) -> bool:
         """Adapt to a fan-out of up to ``limit`` events, and return whether there may be more of them."""
+        if done.must_wait:
+            self.due_at = now + IDLE_POLL_INTERVAL.total_seconds()
+            self._waiting_since = now if self._waiting_since is None else self._waiting_since
+            return True
+        if limit > LARGE_FAN_OUT:
+            self._waiting_since = None
         is_end = done.events < limit and (done.events or done.cursor == self.cursor)
         self.cursor = done.cursor
         if is_end:

@@ -10,11 +10,12 @@ import pytest
 from django.db import connection, transaction
 
 from deliveries import pipeline
+from deliveries.db import sql
 from deliveries.maintenance import tasks
 from deliveries.models import Delivery, OutboxEntry, Repository, Webhook
 from deliveries.pipeline import claiming
 from deliveries.pipeline.capacity import SLOW_FROM, Capacity
-from deliveries.pipeline.fanning_out import EVENTS_PER_PARTITION
+from deliveries.pipeline.fanning_out import EVENTS_PER_PARTITION, LARGE_FAN_OUT, LARGE_FAN_OUT_LOCK
 from deliveries.policy.retry import TIMEOUTS_BEFORE_BACKOFF
 from deliveries.sending.sender import Sender
 from deliveries.webhooks import lifecycle
@@ -311,7 +312,7 @@ def test_a_partition_locked_by_another_transaction_is_skipped(forge: Forge, now:
         assert is_locked.wait(30)
         try:
             nothing = pipeline.fan_out(1, capacity=PLENTY, now=now)
-            assert nothing == (0, 0, [], forge.repository.pk)
+            assert nothing == (0, 0, [], forge.repository.pk, False)
             done = pipeline.fan_out(1, capacity=PLENTY, cursor=nothing.cursor, now=now)
         finally:
             is_done.set()
@@ -321,6 +322,36 @@ def test_a_partition_locked_by_another_transaction_is_skipped(forge: Forge, now:
 
     assert states_of(webhook) == {"sending": 1}
 
+
+@pytest.mark.django_db(transaction=True)
+def test_large_fan_outs_take_turns(forge: Forge, now: datetime) -> None:
+    webhook = forge.webhook(now=now)
+    publish(forge, 3, now=now)
+    is_running, is_done = threading.Event(), threading.Event()
+
+    def run_one() -> None:
+        with transaction.atomic():
+            sql.run(TAKE_TURN, {"key": LARGE_FAN_OUT_LOCK})
+            is_running.set()
+            assert is_done.wait(30)
+
+    def fan_out() -> None:
+        assert is_running.wait(30)
+        try:
+            waiting = pipeline.fan_out(LARGE_FAN_OUT + 1, capacity=PLENTY, cursor=7, now=now)
+            assert waiting == (0, 0, [], 7, True)
+            assert OutboxEntry.objects.count() == 3
+            assert len(pipeline.fan_out(1, capacity=PLENTY, now=now).claims) == 1
+        finally:
+            is_done.set()
+
+    together(run_one, fan_out)
+
+    assert pipeline.fan_out(LARGE_FAN_OUT + 1, capacity=PLENTY, now=now).events == 2
+    assert states_of(webhook) == {"sending": 3}
+
+
+TAKE_TURN = "SELECT pg_advisory_xact_lock(%(key)s)"
 
 SLOW_TO_INSERT = """
 CREATE FUNCTION pg_temp.dawdle() RETURNS trigger LANGUAGE plpgsql AS

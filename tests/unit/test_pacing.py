@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from deliveries.pipeline.fanning_out import FannedOut
+from deliveries.pipeline.fanning_out import LARGE_FAN_OUT, FannedOut
 from deliveries.worker.pacing import (
     BUSY_POLL_INTERVAL,
     IDLE_POLL_INTERVAL,
@@ -245,6 +245,23 @@ def test_after_a_slow_fan_out_the_pause_is_bounded() -> None:
     fanned_out(pacer, 1, deliveries=1, limit=8, took=1.0)
 
     assert pacer.due_at == 10 + MAX_FAN_OUT_PAUSE.total_seconds()
+
+
+def test_a_large_fan_out_that_has_to_wait_is_tried_again_soon_and_after_a_while_as_a_small_one() -> None:
+    pacer = FanOutPacer(SLOTS, max_events=MAX_EVENTS)
+    fanned_out(pacer, 16, deliveries=16, limit=16, cursor=7)
+    must_wait = FannedOut(0, 0, [], 7, must_wait=True)
+
+    assert pacer.fanned_out(must_wait, limit=64, started_at=10, now=10)
+
+    assert (pacer.cursor, pacer.due_at) == (7, 10 + IDLE_POLL_INTERVAL.total_seconds())
+    assert [pacer.limit_for(SLOTS, now=now) for now in (10, 10.005, 10.249, 10.25)] == [0, 64, 64, LARGE_FAN_OUT]
+    # The wait goes on until a large one has had its turn.
+    pacer.fanned_out(must_wait, limit=64, started_at=10.2, now=10.2)
+    fanned_out(pacer, LARGE_FAN_OUT, deliveries=LARGE_FAN_OUT, limit=LARGE_FAN_OUT, now=10.25)
+    assert pacer.limit_for(SLOTS, now=10.26) == LARGE_FAN_OUT
+    fanned_out(pacer, 64, deliveries=64, limit=64, now=10.3)
+    assert pacer.limit_for(SLOTS, now=10.6) == SLOTS
 
 
 def test_an_empty_fan_out_changes_neither_the_limit_nor_the_deliveries_per_event() -> None:
