@@ -6,10 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg.adapt import Dumper
-from psycopg.pq import Format
-
 # Type OIDs of the elements, the same in every version of PostgreSQL.
 BOOLEAN, BYTEA, BIGINT, TEXT, TIMESTAMPTZ, INTERVAL, UUID_ = 16, 17, 20, 25, 1184, 1186, 2950
 
@@ -25,21 +21,6 @@ _sized_uuid = _sized(16)
 
 class Array(bytes):
     """An array in PostgreSQL's binary format; the statement must cast the parameter to its type."""
-
-
-class ArrayDumper(Dumper):
-    """Passes an Array through unchanged, so that psycopg handles one value instead of one per element."""
-
-    format = Format.BINARY
-
-    def dump(self, obj: Array) -> bytes:
-        """Return the array's bytes."""
-        return obj
-
-
-def register() -> None:
-    """Register the dumper with psycopg, for connections opened after this call."""
-    psycopg.adapters.register_dumper(Array, ArrayDumper)
 
 
 def columns(

@@ -35,6 +35,8 @@ MAX_PREPARED = 200
 
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|(%)|)")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+# Of the names of prepared statements. No two sessions of a process use the same name.
+_numbers = count()
 _SUCCESS = (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK)
 _bigint = struct.Struct(">q").pack
 _interval = struct.Struct(">qii").pack
@@ -105,7 +107,6 @@ class Session(Generic[Connection]):
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
         self._names: dict[Key, bytes] = {}
-        self._new_names = (b"hookhub_%d" % number for number in count())
         # How often a statement that is not prepared yet was executed.
         self._executions: dict[Key, int] = {}
 
@@ -114,9 +115,11 @@ class Session(Generic[Connection]):
         query, names = parse(statement)
         if not names:
             return Bound(query)
-        if not parameters.keys() >= set(names):
-            raise psycopg.ProgrammingError(f"parameters are missing: {sorted(set(names) - parameters.keys())}")
-        return Bound(query, *zip(*[self._dump(parameters[name]) for name in names], strict=True))
+        try:
+            values = [parameters[name] for name in names]
+        except KeyError as error:
+            raise psycopg.ProgrammingError(f"the parameter {error} is missing") from error
+        return Bound(query, *zip(*map(self._dump, values), strict=True))
 
     def _dump(self, value: object) -> Dumped:
         dump = DUMPERS.get(type(value))
@@ -157,7 +160,7 @@ class Session(Generic[Connection]):
         """
         pgconn = self._pgconn
         pgconn.enter_pipeline_mode()
-        new = {each.key: next(self._new_names) for each in statements if self._is_to_be_prepared(each)}
+        new = {each.key: b"hookhub_%d" % next(_numbers) for each in statements if self._is_to_be_prepared(each)}
         for (query, types), name in new.items():
             pgconn.send_prepare(name, query, types)
         self._names |= new

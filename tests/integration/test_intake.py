@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 from unittest import mock
@@ -196,17 +195,21 @@ def test_without_the_database_each_request_is_a_503_that_says_when_to_retry(key:
 
 
 def test_a_connection_that_is_lost_at_the_commit_is_a_503_too(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    @contextlib.asynccontextmanager
-    async def lost_at_the_end(_: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
-        yield
-        raise psycopg.OperationalError("the connection is lost")
+    store = GroupStore()
+    connection.ensure_connection()
+    dsn = connection.connection.info.dsn
 
-    monkeypatch.setattr(psycopg.AsyncConnection, "transaction", lost_at_the_end)
-    monkeypatch.setattr(AsyncConnection, "is_open", False)
+    def lose_the_connection(name: str) -> None:
+        if name == "event-stored" and (watched := store._connection._watched) is not None:
+            with psycopg.connect(dsn, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 5000)", [watched.connection.info.backend_pid])
 
-    answers, _ = serve([Sent(key, [event("a"), event("b")])])
+    monkeypatch.setattr(accepting, "hit", lose_the_connection)
+
+    answers, _ = serve([Sent(key, [event("a"), event("b")])], store=store)
 
     assert [answer.status for answer in answers] == [503]
+    assert not Event.objects.exists()
 
 
 def test_an_error_that_the_server_reports_leaves_each_request_to_itself(key: str) -> None:
