@@ -1,5 +1,6 @@
 """The ASGI entry point of the web server: `granian --interface asgi config.asgi:application`."""
 
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,17 @@ def turn_of(environ: Mapping[str, Any]) -> Turn:
     return Turn(subject_of(address_of(environ)), credentials)
 
 
+def prepare() -> None:
+    """Let this process open many files, and run the garbage collector rarely.
+
+    What was loaded at the start lives forever, and hardly anything of a request is in a reference cycle: with the
+    defaults, the collector takes 2.5 % of CPU time and finds nothing.
+    """
+    allow_many_files()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 pool = Pool(threads=settings.WEB_THREADS, max_waiting=settings.HOOKHUB_WEB_QUEUE)
 front = Front(
     listening(django),
@@ -42,7 +54,7 @@ front = Front(
     readiness=Readiness(ready, otherwise=unavailable()),
     admit=refusal_of_caller,
     turn_of=turn_of,
-    prepare=allow_many_files,
+    prepare=prepare,
     intake=EventIntake(
         pool=pool, groups=GroupCommit(GroupStore(), max_waiting=settings.HOOKHUB_WEB_QUEUE), turn_of=turn_of
     ),

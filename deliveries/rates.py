@@ -85,10 +85,6 @@ class Count:
         self.before = self.current if is_next else 0
         self.window, self.own, self.others = window, 0, 0
 
-    def used(self, *, share: float) -> float:
-        """Return the usage that counts against the quota when the fraction ``share`` of the window has passed."""
-        return self.current + self.before * (1 - share)
-
 
 Key = tuple[str, str]
 """A policy's name and a subject."""
@@ -129,8 +125,11 @@ class Counters:
             with self._lock:
                 count.roll(int(window))
         share = passed / seconds
-        remaining = max(math.floor(quota - count.used(share=share)), 0)
-        return Standing(policy, quota, remaining, _seconds_until_more(count, quota=quota, share=share, window=seconds))
+        # Of the previous window, what has not slid out yet.
+        left = quota - (count.own + count.others + count.before * (1 - share))
+        if left >= 1:
+            return Standing(policy, quota, math.floor(left), math.ceil((1 - share) * seconds))
+        return Standing(policy, quota, 0, _seconds_until_more(count, quota=quota, share=share, window=seconds))
 
     def spend(self, policy: Policy, subject: str, amount: int = 1, *, now: float) -> None:
         """Add ``amount`` to a subject's count; a negative one undoes an earlier call."""
@@ -229,10 +228,10 @@ class Counters:
 
 
 def _seconds_until_more(count: Count, *, quota: int, share: float, window: float) -> int:
-    """Return the seconds until one more is allowed, without further usage; the rest of the window if one is already."""
+    """Return the seconds until one more is allowed, without further usage, for a quota that is used up."""
     rest = (1 - share) * window
     current, before = count.current, count.before
-    if quota - count.used(share=share) >= 1 or quota < 1:
+    if quota < 1:
         return math.ceil(rest)
     if current <= quota - 1:
         # Until enough of the previous window has slid out.

@@ -139,10 +139,11 @@ def _require(*, may_query: bool) -> None:
 
 
 def _key(environ: MutableMapping[str, Any], *, may_query: bool, now: datetime) -> ApiKey:
-    key_id, secret = authentication.read_header(environ["HTTP_AUTHORIZATION"])
+    key_id, secret = authentication.read_header_unchecked(environ["HTTP_AUTHORIZATION"])
     key = authentication.remembered_key(key_id, now=now)
     if key is None or not authentication.is_use_recorded(key, now=now):
         _require(may_query=may_query)
+        authentication.require_checksum(key_id, secret)
         key = authentication.cached_key(key_id, now=now)
     return authentication.verified(key, secret, environ=environ, now=now)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import filterfalse
 from typing import Any, cast
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from hookhub.publishing.event_objects import FIELDS, MAX_SHORT_FIELD, Member, To
 
 MAX_EVENTS = 1000
 MAX_KEY_LENGTH = 255
+UNKNOWN_FIELD = f"is not a known field of an event; known fields: {', '.join(FIELDS)}"
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 
 MAX_ERRORS = 100
@@ -126,13 +128,15 @@ def _parse_events(objects: Iterator[dict[str, Member]], *, is_batch: bool, most:
             payload = members["data"][1].encode() if "data" in members else b""
             if len(payload) > most:
                 raise _too_long("data", position - 1, is_batch=is_batch, most=most)
-            if event_errors := _errors_of(members, payload):
+            # A field that is null counts as left out, except for the data.
+            given = {name: value for name, (value, _) in members.items() if value is not None}
+            if event_errors := _errors_of(members, given, payload):
                 errors |= {_field(name, position - 1, is_batch=is_batch): text for name, text in event_errors.items()}
                 if len(errors) >= MAX_ERRORS:
                     break
             else:
                 kept += len(payload)
-                found.append(_parsed_event(members, payload, is_kept=kept <= MAX_VALUES_KEPT))
+                found.append(_parsed_event(given, payload, is_kept=kept <= MAX_VALUES_KEPT))
     except TooLong as error:
         raise _too_long(error.name, position, is_batch=is_batch, most=most) from error
     if errors:
@@ -154,13 +158,8 @@ def _field(name: str, position: int, *, is_batch: bool) -> str:
     return f"events[{position}].{name}" if is_batch else name
 
 
-def _errors_of(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
-    errors = {
-        name: f"is not a known field of an event; known fields: {', '.join(FIELDS)}"
-        for name in members
-        if name not in FIELDS
-    }
-    given = {name: value for name, (value, _) in members.items() if value is not None}
+def _errors_of(members: Mapping[str, Member], given: Mapping[str, Any], payload: bytes) -> dict[str, str]:
+    errors = dict.fromkeys(filterfalse(FIELDS.__contains__, members), UNKNOWN_FIELD)
     if "type" not in given:
         errors["type"] = "is required"
     elif not isinstance(given["type"], str) or not is_type(given["type"]):
@@ -183,6 +182,8 @@ def _errors_of(members: Mapping[str, Member], payload: bytes) -> dict[str, str]:
 
 def hops_of(header: str | None) -> str | None:
     """Return the hop counts to store for a HookHub-Hops header, or None; raise a 422 for an invalid header or loop."""
+    if header is None:
+        return None
     try:
         return hops.validate(header, deployment=settings.HOOKHUB_DEPLOYMENT_ID, limit=settings.HOOKHUB_MAX_HOPS)
     except hops.TooManyHops as error:
@@ -203,20 +204,17 @@ def is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= 255 and value.isprintable()
 
 
-def _parsed_event(members: Mapping[str, Member], payload: bytes, *, is_kept: bool) -> ParsedEvent:
-    """Return the event of these members, which have been validated."""
-
-    def given(name: str) -> Any:
-        return members[name][0] if name in members else None
-
-    data = given("data")
+def _parsed_event(given: Mapping[str, Any], payload: bytes, *, is_kept: bool) -> ParsedEvent:
+    """Return the event of these fields, which have been validated."""
+    get = given.get
+    data = get("data")
     return ParsedEvent(
-        type=given("type"),
+        type=given["type"],
         value=data if is_kept else UNREAD,
         payload=payload,
-        topics=topics_of(given("type"), data),
-        repository=given("repository"),
-        organization=given("organization"),
-        key=given("id"),
-        timestamp=parse_timestamp(given("timestamp")),
+        topics=topics_of(given["type"], data),
+        repository=get("repository"),
+        organization=get("organization"),
+        key=get("id"),
+        timestamp=parse_timestamp(get("timestamp")) if "timestamp" in given else None,
     )

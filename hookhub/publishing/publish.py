@@ -105,8 +105,24 @@ def rendered(
         {"id": str(receipt.id), "type": receipt.type, "accepted_at": _as_utc(receipt.accepted_at)}
         for receipt in receipts
     ]
-    headers = {"Idempotent-Replayed": "true"} if all(receipt.is_repeat for receipt in receipts) else {}
-    return {"events": rows} if parsed.is_batch else rows[0], headers | rate_limits.headers_of(standings)
+    return {"events": rows} if parsed.is_batch else rows[0], headers_of(receipts, standings=standings)
+
+
+def headers_of(receipts: Sequence[Receipt], *, standings: Sequence[Standing]) -> dict[str, str]:
+    """Return the headers of the response to a request whose events are stored."""
+    headers = rate_limits.headers_of(standings)
+    if all(receipt.is_repeat for receipt in receipts):
+        headers["Idempotent-Replayed"] = "true"
+    return headers
+
+
+def as_json(receipts: Sequence[Receipt], parsed: ParsedRequest) -> bytes:
+    """Return the body of ``rendered`` as JSON, without the encoder: neither an event's type nor the rest is escaped."""
+    rows = [
+        f'{{"id":"{receipt.id}","type":"{receipt.type}","accepted_at":"{_as_utc(receipt.accepted_at)}"}}'
+        for receipt in receipts
+    ]
+    return (f'{{"events":[{",".join(rows)}]}}' if parsed.is_batch else rows[0]).encode()
 
 
 def _as_utc(moment: datetime) -> str:

@@ -23,7 +23,7 @@ from hookhub.http.access_log import line_without_django
 from hookhub.http.client_address import address_of
 from hookhub.publishing import fast_path
 from hookhub.publishing.fast_path import LEFT_TO_THE_VIEW, NotRemembered, Publication
-from hookhub.publishing.publish import rendered
+from hookhub.publishing.publish import as_json, headers_of
 from hookhub.server.front import Answer
 from hookhub.server.group_commit import GroupCommit, NotStored
 from hookhub.server.pool import Pool, Turn
@@ -54,8 +54,9 @@ class EventIntake:
         if not _is_ordinary(environ):
             return None
         access_log.assign_id(environ)
+        address = address_of(environ)
         try:
-            rate_limits.require_address(address_of(environ))
+            rate_limits.require_address(address)
             found = await self._prepare(environ, content)
             events = found.batch.events
             with rate_limits.taking_events(
@@ -66,9 +67,9 @@ class EventIntake:
             return None
         except (OperationalError, InterfaceError) as error:
             # Only the caller may retry: the events may have been stored.
-            return self._answer(environ, *_unavailable(error), started=started)
-        body, headers = rendered(receipts, found.parsed, standings=standings)
-        return self._answer(environ, 202, fast_path.as_json(body), headers, started=started)
+            return self._answer(environ, address, *_unavailable(error), started=started)
+        content, headers = as_json(receipts, found.parsed), headers_of(receipts, standings=standings)
+        return self._answer(environ, address, 202, content, headers, started=started)
 
     async def _prepare(self, environ: dict[str, Any], content: bytes) -> Publication:
         now = timezone.now()
@@ -79,15 +80,20 @@ class EventIntake:
         return found
 
     def _answer(
-        self, environ: dict[str, Any], status: int, content: bytes, headers: Mapping[str, str], *, started: float
+        self,
+        environ: dict[str, Any],
+        address: str,
+        status: int,
+        content: bytes,
+        headers: Mapping[str, str],
+        *,
+        started: float,
     ) -> Answer:
         """Return a JSON response, and log it."""
         if settings.HOOKHUB_ACCESS_LOG:
-            took = time.perf_counter() - started
+            took, path = time.perf_counter() - started, environ["SCRIPT_NAME"] + PATH
             self._log(
-                line_without_django(
-                    environ, path=environ["SCRIPT_NAME"] + PATH, status=status, size=len(content), took=took
-                )
+                line_without_django(environ, address=address, path=path, status=status, size=len(content), took=took)
             )
         sent = [CONTENT_TYPE, (b"content-length", b"%d" % len(content))]
         sent += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
@@ -103,7 +109,7 @@ class EventIntake:
     def _write_log(self) -> None:
         lines, self._lines = self._lines, []
         for record in chunk(lines):
-            access_log.log.info("%s", record)
+            access_log.write(record)
 
     async def close(self) -> None:
         """Return once all that was taken in is stored."""

@@ -180,6 +180,15 @@ def test_a_revoked_key_is_refused_as_soon_as_the_process_hears_of_it(key: str) -
     assert [answer.status for answer in answers] == [401]
 
 
+def test_a_mistyped_key_with_the_id_of_a_remembered_one_is_refused_as_mistyped(key: str) -> None:
+    mistyped = key[:-1] + ("0" if key[-1] != "0" else "1")
+
+    (answer,), sizes = serve([Sent(mistyped, event())])
+
+    assert (answer.status, answer.json()["error"]["message"]) == (401, authentication.MISTYPED)
+    assert (sizes, Event.objects.count()) == ([], 0)
+
+
 def test_without_the_database_each_request_is_a_503_that_says_when_to_retry(key: str) -> None:
     away = OperationalError("the connection is lost")
     with (
