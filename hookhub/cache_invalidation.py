@@ -4,6 +4,7 @@ While the connection is down, cached entries still expire after ``row_cache.TTL`
 """
 
 import logging
+import select
 import threading
 from collections.abc import Iterable
 from datetime import timedelta
@@ -98,8 +99,12 @@ class Listener:
         # Changes made before LISTEN took effect were not received.
         invalidate_all()
         self.is_listening.set()
+        # psycopg itself would wait for a tenth of a second at a time.
+        poll = select.poll()
+        poll.register(connection.connection, select.POLLIN)
         while not self._stopping.is_set():
-            for notice in connection.connection.notifies(timeout=POLL_INTERVAL.total_seconds()):
+            poll.poll(POLL_INTERVAL / timedelta(milliseconds=1))
+            for notice in connection.connection.notifies(timeout=0):
                 invalidate(notice.payload)
 
 
