@@ -218,6 +218,7 @@ HOOKHUB_MAX_HOPS = whole("HOOKHUB_MAX_HOPS", 3)
 # This deployment's id in the HookHub-Hops header: the same on every host, without revealing the key.
 HOOKHUB_DEPLOYMENT_ID = hmac.digest(SECRET_KEY.encode(), b"hookhub-hops", "sha256").hex()[:12]
 HOOKHUB_SECRET_OVERLAP = seconds("HOOKHUB_SECRET_OVERLAP", timedelta(hours=24))
+HOOKHUB_WEBHOOK_EXPIRY_WARNING = timedelta(days=whole("HOOKHUB_WEBHOOK_EXPIRY_WARNING_DAYS", 7, least=1))
 HOOKHUB_KEY_EXPIRY_WARNING = timedelta(days=whole("HOOKHUB_KEY_EXPIRY_WARNING_DAYS", 7, least=1))
 # Where to report a vulnerability, as one or several mailto:, https: or tel: URIs; if empty, no security.txt is served.
 HOOKHUB_SECURITY_CONTACT: tuple[str, ...] = read(
@@ -319,10 +320,14 @@ HOOKHUB_CHORES = (
     "deliveries.maintenance.tasks.review_webhooks",
     "deliveries.maintenance.tasks.continue_releases",
     "deliveries.maintenance.tasks.cancel_deliveries_of_deleted",
+    "deliveries.maintenance.leases.warn_of_expiry",
+    "deliveries.maintenance.leases.end_expired",
+    "deliveries.maintenance.leases.forget_unverified",
     "deliveries.maintenance.retention.prune_expired",
     "deliveries.audit.prune_expired",
     "hookhub.replays.run_replays",
     "hookhub.notifications.webhooks.notify_owners",
+    "hookhub.notifications.leases.notify_owners",
     "hookhub.notifications.api_keys.warn_of_expiring_keys",
 )
 
@@ -464,6 +469,10 @@ SPECTACULAR_SETTINGS = {
         "AttemptOutcome": "deliveries.models.Attempt.Outcome",
         "KeyScope": "hookhub.models.Scope",
         "DisabledReason": "deliveries.models.Webhook.DisabledReason",
+        "WebhookStatus": "deliveries.models.Webhook.Status",
+        # Of a hook's last response, in GitHub's form.
+        "StatusEnum": ["unused", "active", "failed"],
+        "VerificationState": "deliveries.models.Verification.State",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -6,13 +6,14 @@
 ``policy``         decisions, pure: what a response means, when to retry, when to back off, when to disable, hops
 ``sending``        one HTTP request: URL rules, DNS, the SSRF guard, libcurl
 ``formats``        the wire formats: headers, body and signature, a module each; ``signing``, ``compact_json``
+``proofs``         the ways in which a URL proves that its receiver wants the requests, a module each; pure
 ``event_types``    topics, and the catalogues of the vendor systems (``systems``)
-``webhooks``       a webhook's fields and their validation, and what its owner does with it
+``webhooks``       a webhook's fields and their validation, what its owner does with it, its verification and its lease
 ``redelivery``     redelivery, cancellation, pings and test events
-``worker``         the loop that runs the pipeline, its slots, the scheduler, the database's clock, shutdown
-``maintenance``    pruning, sweeps, and the invariants of the tables as SQL
+``worker``         the loop that runs the pipeline, its slots, the scheduler, the verifier, the database's clock
+``maintenance``    pruning, sweeps, ends of leases, and the invariants of the tables as SQL
 ``db``             running SQL, arrays as parameters, ids that sort by time
-``models``         organization, repository, webhook, event, outbox, delivery, attempt, audit entry, worker
+``models``         organization, repository, webhook, verification, event, outbox, delivery, attempt, audit, worker
 ``events``         the types that ``accept`` takes and returns
 ``wakeup``         wake-ups of workers, through Redis and Celery; ``redis_link``: a connection that never waits
 ``vault``          encryption of secrets, custom headers and URLs

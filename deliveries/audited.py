@@ -8,12 +8,13 @@ from deliveries.formats import MASK
 from deliveries.models import Organization, Repository, Webhook
 
 ORGANIZATION_FIELDS = (
-    "slug", "name", "default_dialect", "default_format", "validate_events", "create_repositories", "limits",
+    "slug", "name", "default_dialect", "default_format", "validate_events", "create_repositories",
+    "verify_webhooks", "limits",
 )  # fmt: skip
 REPOSITORY_FIELDS = ("name", "private")
 WEBHOOK_FIELDS = (
     "name", "events", "format", "content_type", "verify_ssl", "retry_schedule", "timeout", "max_in_flight",
-    "auto_disable",
+    "auto_disable", "proof", "verified_at", "expires_at",
 )  # fmt: skip
 
 

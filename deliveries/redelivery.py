@@ -21,6 +21,8 @@ from deliveries.models import Delivery, Organization, Webhook
 # Deliveries in the state "sending" are excluded, because an attempt is in progress.
 REDELIVERABLE = ("delivered", "failed", "cancelled", "pending", "held")
 CANCELLABLE = ("pending", "held")
+# The columns of a delivery's webhook that ``blocked_reason`` reads.
+BLOCKING = tuple(f"webhook__{name}" for name in ("disabled_at", "deleted_at", "ended_at", "proof", "verified_at"))
 # The number of delivery ids that an audit entry lists; its count covers all of them.
 MAX_DELIVERIES_LISTED = 20
 
@@ -31,6 +33,8 @@ class BlockedReason(StrEnum):
     SENDING = "being sent"
     WEBHOOK_DELETED = "of a deleted webhook"
     WEBHOOK_DISABLED = "of a disabled webhook"
+    WEBHOOK_UNVERIFIED = "of an unverified webhook"
+    WEBHOOK_ENDED = "of a webhook whose lease has ended"
 
 
 def blocked_reason(delivery: Delivery) -> BlockedReason | None:
@@ -41,6 +45,11 @@ def blocked_reason(delivery: Delivery) -> BlockedReason | None:
         return BlockedReason.WEBHOOK_DELETED
     if delivery.webhook.disabled_at is not None:
         return BlockedReason.WEBHOOK_DISABLED
+    if delivery.webhook.unverified:
+        return BlockedReason.WEBHOOK_UNVERIFIED
+    # Set by a maintenance task shortly after the end of the lease; ``make_due`` compares the end itself.
+    if delivery.webhook.ended_at is not None:
+        return BlockedReason.WEBHOOK_ENDED
     return None
 
 
@@ -90,6 +99,8 @@ def redeliver(deliveries: Iterable[UUID], *, now: datetime) -> int:
 def make_due(deliveries: Iterable[UUID], *, now: datetime) -> list[UUID]:
     """Do what ``redeliver`` does, without audit entries: for replays, which record their start. Return the ids."""
     due = Delivery.objects.filter(
+        Q(webhook__expires_at=None) | Q(webhook__expires_at__gt=now),
+        Q(webhook__proof=None) | Q(webhook__verified_at__isnull=False),
         id__in=list(deliveries),
         state__in=REDELIVERABLE,
         webhook__disabled_at=None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -27,6 +27,7 @@ NONCE_LENGTH = 12
 HEADER_LENGTH = len(PREFIX) + KEY_ID_LENGTH + NONCE_LENGTH
 # Column names in the associated data. They must stay the same if a column is renamed, or nothing opens.
 SECRETS, HEADERS, URL = "webhook.secrets", "webhook.headers", "webhook.url"
+CHANGE = "verification.change"
 
 Sealed = bytes | memoryview
 
@@ -165,6 +166,17 @@ def seal_url(url: str, *, of: UUID | str) -> bytes:
 def open_url(sealed: Sealed, *, of: UUID | str) -> str:
     """Return a webhook's URL. Raise Unreadable."""
     return _open_url(bytes(sealed), context_of(URL, of), settings.HOOKHUB_ENCRYPTION_KEYS)
+
+
+def seal_change(change: dict[str, object], *, of: UUID | str) -> bytes:
+    """Seal the fields that wait for the verification with the id ``of``."""
+    return _seal(change, context=context_of(CHANGE, of))
+
+
+def open_change(sealed: Sealed, *, of: UUID | str) -> dict[str, Any]:
+    """Return the fields that ``seal_change`` sealed for this verification. Raise Unreadable."""
+    found: dict[str, Any] = json.loads(decrypt(bytes(sealed), context_of(CHANGE, of), settings.HOOKHUB_ENCRYPTION_KEYS))
+    return found
 
 
 def reseal(sealed: Sealed, *, column: str, of: UUID | str) -> bytes:

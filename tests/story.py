@@ -1,6 +1,7 @@
 """Helpers in which tests describe organizations, webhooks, events, and steps of the pipeline."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 from unittest import mock
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import psycopg
@@ -28,8 +30,10 @@ from deliveries.pipeline.claiming import Claim
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Request, Response
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import creating
-from tests.receiver import Receiver
+from deliveries.webhooks import creating, verification_queue, verifying
+from deliveries.webhooks.verification_queue import VerificationClaim
+from deliveries.worker import verifier
+from tests.receiver import Answer, Received, Receiver
 
 Answered = TypeVar("Answered")
 
@@ -151,6 +155,25 @@ def deliver_due(sender: Sender, *, now: datetime) -> set[UUID]:
     return settled
 
 
+def verify_due(*, now: datetime) -> list[str]:
+    """Send the requests of all due verifications, wait for the responses, and conclude; return the new states."""
+    sender = verifier.make_sender()
+    states = []
+    try:
+        for claimed in verification_queue.claim(verifier.SLOTS, now=now):
+            request = verification_queue.request_of(claimed, now=now)
+            assert request is not None
+            sender.start(request, token=claimed)
+        while sender.in_flight:
+            for token, exchange in sender.wait(timedelta(seconds=1)):
+                assert isinstance(token, VerificationClaim)
+                state = verifying.conclude(token, exchange, now=now)
+                states.append("lost" if state is None else state.value)
+    finally:
+        sender.close()
+    return sorted(states)
+
+
 def prune_old(*, now: datetime, retention: timedelta | None = None) -> Pruned:
     """Run one complete retention pass; return what it deleted."""
     prune_pass = PrunePass(now - (settings.HOOKHUB_RETENTION if retention is None else retention))
@@ -196,6 +219,32 @@ def counted_statements() -> Iterator[list[str]]:
 def outbox_key(event: Event) -> tuple[int, UUID]:
     """Return the primary key of an event's outbox entry, whether or not that row still exists."""
     return (-event.organization_id if event.repository_id is None else event.repository_id, event.id)
+
+
+def echo(receiver: Receiver, *, as_json: bool = False, spoiled: bool = False) -> None:
+    """Make a receiver answer verifications with their challenge, or with another text if ``spoiled``."""
+
+    def script(connection: socket.socket, request: Received) -> None:
+        challenge = challenge_in(request)
+        body = b"ok"
+        if challenge is not None:
+            text = "another" if spoiled else challenge
+            body = json.dumps({"challenge": text}).encode() if as_json else text.encode()
+        connection.sendall(Answer(headers={"Connection": "close"}, body=body).encode())
+
+    receiver.script = script
+
+
+def challenge_in(request: Received) -> str | None:
+    """Return the challenge that a request carries in its query or in its JSON body, or None."""
+    if request.method == "GET":
+        return next(iter(parse_qs(urlsplit(request.path).query).get("hub.challenge", [])), None)
+    try:
+        body = json.loads(request.body)
+    except ValueError:
+        return None
+    is_challenge = isinstance(body, dict) and body.get("type") == "webhook.verification"
+    return str(body["challenge"]) if is_challenge else None
 
 
 def the_delivery() -> Delivery:

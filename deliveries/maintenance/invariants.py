@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import transaction
 
 from deliveries.db import sql
+from deliveries.pipeline.capacity import IS_UNVERIFIED, LEASE_LASTS
 from deliveries.pipeline.fanning_out import IS_FANNED_OUT
 
 Verdict = Literal["ok", "fault", "waiting"]
@@ -76,6 +77,7 @@ def check_all(
     """
     horizon = now - (settings.HOOKHUB_RETENTION if within is None else within) + RETENTION_MARGIN
     parameters = {
+        "now": now,
         "overdue": now - grace,
         "settling": settling,
         "horizon": horizon,
@@ -116,7 +118,7 @@ COUNT_STATES = "SELECT state, count(*) FROM hookhub_delivery GROUP BY state ORDE
 # Restates the matching rule of the fan-out independently, and without its index, as a join of whole tables by scope and
 # topic. (OFFSET keeps the planner from joining all events and webhooks of an organization first.) A webhook's
 # subscription at the time of an event is only known if the webhook has not been changed since; updates of its health
-# are not changes.
+# are not changes. Whether a lease ended before an event was fanned out is unknown, so ended webhooks are left out.
 _MISSING_DELIVERIES = f"""
 SELECT DISTINCT e.id || ' to webhook ' || w.uid
 FROM (
@@ -135,6 +137,7 @@ FROM (
 JOIN hookhub_webhook w ON w.id = e.webhook_id AND w.organization_id = e.organization_id
     AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
 WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+  AND {LEASE_LASTS} AND NOT {IS_UNVERIFIED}
   AND {IS_FANNED_OUT}
   AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
 """
@@ -254,7 +257,8 @@ CHECKS: tuple[Check, ...] = (
         SELECT d.id::text FROM hookhub_delivery d
         WHERE CASE d.state
             WHEN 'delivered' THEN d.finished_at IS NULL OR d.finish_reason IS DISTINCT FROM 'delivered'
-            WHEN 'cancelled' THEN d.finished_at IS NULL OR d.finish_reason IS DISTINCT FROM 'cancelled'
+            WHEN 'cancelled' THEN d.finished_at IS NULL
+                OR coalesce(d.finish_reason, '') NOT IN ('cancelled', 'lease_expired')
             WHEN 'failed' THEN d.finished_at IS NULL
                 OR coalesce(d.finish_reason, '') NOT IN ('exhausted', 'gone', 'poison')
             ELSE num_nonnulls(d.finished_at, d.finish_reason) > 0
@@ -280,6 +284,54 @@ CHECKS: tuple[Check, ...] = (
         """,
         "They were fanned out while the webhook was being disabled; the next claim holds them.",
         broken="waiting",
+    ),
+    Check(
+        "deliveries-sent-to-unverified",
+        "nothing was ever sent to a webhook whose URL has not been verified",
+        f"""
+        SELECT a.delivery_id::text FROM hookhub_webhook w JOIN hookhub_attempt a ON a.webhook_id = w.id
+        WHERE {IS_UNVERIFIED}
+        UNION ALL
+        SELECT d.id::text FROM hookhub_webhook w JOIN hookhub_delivery d ON d.webhook_id = w.id
+        WHERE {IS_UNVERIFIED} AND d.state = 'sending'
+        """,
+        "A receiver that has not asked for them may have got these events.",
+    ),
+    Check(
+        "deliveries-sent-after-lease",
+        "nothing was sent to a webhook after the end of its lease",
+        # A claim compares the end by the time at which it begins; its request starts a moment later.
+        """
+        SELECT d.id::text FROM hookhub_webhook w JOIN hookhub_delivery d ON d.webhook_id = w.id
+        WHERE d.state = 'sending' AND d.leased_at >= w.expires_at
+        UNION ALL
+        SELECT a.delivery_id::text FROM hookhub_webhook w JOIN hookhub_attempt a ON a.webhook_id = w.id
+        WHERE a.started_at >= w.expires_at + %(settling)s::interval
+        """,
+        "A receiver may have got these events although its subscription had ended.",
+    ),
+    Check(
+        "deliveries-to-be-cancelled",
+        "no delivery is pending or held for a webhook whose lease has ended",
+        """
+        SELECT d.id::text FROM hookhub_webhook w JOIN hookhub_delivery d ON d.webhook_id = w.id
+        WHERE d.state IN ('pending', 'held') AND w.expires_at <= %(now)s
+        """,
+        "A maintenance task cancels them within seconds; the claim sends none of them.",
+        broken="waiting",
+    ),
+    Check(
+        "verifications-leased-too-long",
+        "no lease of a verification expired long ago",
+        "SELECT v.id::text FROM hookhub_verification v WHERE v.leased_until < %(overdue)s",
+        "Their workers died and no other has repeated them: no worker is running.",
+        broken="waiting",
+    ),
+    Check(
+        "verifications-without-webhook",
+        "every verification has its webhook",
+        _orphans("hookhub_verification", "webhook_id", of="hookhub_webhook"),
+        "The rows of their webhooks were deleted by hand.",
     ),
     Check(
         "deliveries-failed-too-often",

@@ -110,8 +110,23 @@ WITH scanned AS MATERIALIZED (
       AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.webhook_id = w.id)
       AND NOT EXISTS (SELECT FROM hookhub_attempt a WHERE a.webhook_id = w.id)
     FOR UPDATE SKIP LOCKED
+), verifications AS (
+    DELETE FROM hookhub_verification WHERE webhook_id = ANY(ARRAY(SELECT id FROM old))
 ), webhooks AS (
     DELETE FROM hookhub_webhook WHERE id = ANY(ARRAY(SELECT id FROM old))
+)
+SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1), 0, 0
+"""
+
+# Verifications that are over, except the last one of each webhook.
+PRUNE_VERIFICATIONS = """
+WITH scanned AS MATERIALIZED (
+    SELECT id, webhook_id, finished_at FROM hookhub_verification
+    WHERE id > %(after)s AND id < %(before)s ORDER BY id LIMIT %(limit)s
+), verifications AS (
+    DELETE FROM hookhub_verification v
+    WHERE id = ANY(ARRAY(SELECT id FROM scanned WHERE finished_at < %(horizon)s))
+      AND EXISTS (SELECT FROM hookhub_verification newer WHERE newer.webhook_id = v.webhook_id AND newer.id > v.id)
 )
 SELECT (SELECT count(*) FROM scanned), (SELECT id FROM scanned ORDER BY id DESC LIMIT 1), 0, 0
 """
@@ -121,6 +136,7 @@ TABLES: tuple[tuple[str, Id], ...] = (
     (PRUNE_DELIVERIES, UUID(int=0)),
     (PRUNE_EVENTS, UUID(int=0)),
     (PRUNE_ATTEMPTS, UUID(int=0)),
+    (PRUNE_VERIFICATIONS, UUID(int=0)),
     (PRUNE_WEBHOOKS, 0),
 )
 

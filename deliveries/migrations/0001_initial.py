@@ -5,6 +5,7 @@ import deliveries.limits
 import deliveries.models.ids
 import deliveries.models.webhooks
 import deliveries.plain_text
+import deliveries.proofs
 import deliveries.systems
 import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
@@ -39,12 +40,14 @@ $$
 # What the index webhook_by_topic contains of a webhook: deliveries.models.webhooks.TopicKeys explains it.
 WEBHOOK_KEYS = """
 CREATE FUNCTION hookhub_webhook_keys(
-    organization_id bigint, repository_id bigint, events varchar[], deleted_at timestamptz
+    organization_id bigint, repository_id bigint, events varchar[], deleted_at timestamptz, ended_at timestamptz,
+    proof varchar, verified_at timestamptz
 ) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT ARRAY(
         SELECT organization_id::text || '/' || coalesce(repository_id::text, '') || '/' || topic
-        FROM unnest(events) AS topic WHERE deleted_at IS NULL
+        FROM unnest(events) AS topic
+        WHERE deleted_at IS NULL AND ended_at IS NULL AND (proof IS NULL OR verified_at IS NOT NULL)
     )
 $$
 """
@@ -126,6 +129,7 @@ class Migration(migrations.Migration):
                 ('default_format', models.CharField(blank=True, choices=deliveries.formats.choices, max_length=40, null=True)),
                 ('validate_events', models.BooleanField(db_default=False, default=False)),
                 ('create_repositories', models.BooleanField(db_default=False, default=False)),
+                ('verify_webhooks', models.BooleanField(db_default=False, default=False)),
                 ('limits', models.JSONField(blank=True, null=True, validators=[deliveries.limits.validate])),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
@@ -200,6 +204,12 @@ class Migration(migrations.Migration):
                 ('timeout', models.DurationField(blank=True, null=True)),
                 ('max_in_flight', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('auto_disable', models.BooleanField(default=True)),
+                ('proof', models.CharField(blank=True, choices=deliveries.proofs.choices, editable=False, max_length=20, null=True)),
+                ('verified_at', models.DateTimeField(editable=False, null=True)),
+                ('expires_at', models.DateTimeField(blank=True, null=True)),
+                ('ended_at', models.DateTimeField(editable=False, null=True)),
+                ('expiry_warning_at', models.DateTimeField(editable=False, null=True)),
+                ('expiry_mail_at', models.DateTimeField(editable=False, null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('deleted_at', models.DateTimeField(editable=False, null=True)),
@@ -230,12 +240,45 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, to='deliveries.webhook'),
         ),
         migrations.CreateModel(
+            name='Verification',
+            fields=[
+                ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
+                ('proof', models.CharField(choices=deliveries.proofs.choices, max_length=20)),
+                ('mode', models.CharField(choices=[('subscribe', 'Subscribe'), ('unsubscribe', 'Unsubscribe')], default='subscribe', max_length=12)),
+                ('details', models.JSONField(default=dict)),
+                ('host', models.CharField(max_length=255)),
+                ('stored_url', models.CharField(db_column='url', max_length=2048, verbose_name='URL')),
+                ('sealed_change', models.BinaryField(null=True)),
+                ('lasts', models.DurationField(null=True)),
+                ('challenge', models.CharField(max_length=64, null=True)),
+                ('state', models.CharField(choices=[('pending', 'Pending'), ('sending', 'Sending'), ('verified', 'Verified'), ('failed', 'Failed'), ('superseded', 'Superseded')], default='pending', max_length=10)),
+                ('attempts_made', models.PositiveSmallIntegerField(default=0)),
+                ('failures', models.PositiveSmallIntegerField(default=0)),
+                ('due_at', models.DateTimeField(null=True)),
+                ('lease', models.UUIDField(null=True)),
+                ('leased_until', models.DateTimeField(null=True)),
+                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ('finished_at', models.DateTimeField(null=True)),
+                ('kept_for', models.DurationField()),
+                ('forget_at', models.DateTimeField(null=True)),
+                ('last_started_at', models.DateTimeField(null=True)),
+                ('last_duration', models.DurationField(null=True)),
+                ('last_status', models.PositiveSmallIntegerField(null=True)),
+                ('last_excerpt', models.TextField(blank=True)),
+                ('last_error', models.TextField(blank=True)),
+                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='verifications', to='deliveries.webhook')),
+            ],
+            options={
+                'db_table': 'hookhub_verification',
+            },
+        ),
+        migrations.CreateModel(
             name='Delivery',
             fields=[
                 ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('event_type', models.CharField(max_length=200)),
                 ('state', models.CharField(choices=[('pending', 'Pending'), ('sending', 'Sending'), ('delivered', 'Delivered'), ('failed', 'Failed'), ('held', 'Held'), ('cancelled', 'Cancelled')], default='pending', max_length=10)),
-                ('finish_reason', models.CharField(choices=[('delivered', 'delivered'), ('exhausted', 'retry schedule exhausted'), ('gone', 'the receiver is gone'), ('poison', 'poison message: its workers kept dying'), ('cancelled', 'cancelled')], max_length=20, null=True)),
+                ('finish_reason', models.CharField(choices=[('delivered', 'delivered'), ('exhausted', 'retry schedule exhausted'), ('gone', 'the receiver is gone'), ('poison', 'poison message: its workers kept dying'), ('cancelled', 'cancelled'), ('lease_expired', "the webhook's lease has ended")], max_length=20, null=True)),
                 ('readiness', models.PositiveSmallIntegerField(choices=[(0, 'scheduled'), (1, 'ready: first attempt'), (2, 'ready: retry, redelivery or release')], db_default=1, default=1)),
                 ('attempts_made', models.PositiveIntegerField(default=0)),
                 ('failures', models.PositiveIntegerField(default=0)),
@@ -318,10 +361,10 @@ class Migration(migrations.Migration):
             model_name='webhook',
             index=models.Index(fields=['organization', 'repository'], name='webhook_scope'),
         ),
-        migrations.RunSQL(WEBHOOK_KEYS, "DROP FUNCTION hookhub_webhook_keys(bigint, bigint, varchar[], timestamptz)"),
+        migrations.RunSQL(WEBHOOK_KEYS, "DROP FUNCTION hookhub_webhook_keys"),
         migrations.AddIndex(
             model_name='webhook',
-            index=django.contrib.postgres.indexes.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhooks.TopicKeys('organization', 'repository', 'events', 'deleted_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
+            index=django.contrib.postgres.indexes.GinIndex(django.db.models.functions.comparison.Collate(deliveries.models.webhooks.TopicKeys('organization', 'repository', 'events', 'deleted_at', 'ended_at', 'proof', 'verified_at'), 'C'), fastupdate=False, name='webhook_by_topic'),
         ),
         migrations.AddIndex(
             model_name='webhook',
@@ -341,6 +384,18 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='webhook',
+            index=models.Index(condition=models.Q(('deleted_at', None), ('ended_at', None), ('expires_at__isnull', False)), fields=['expires_at'], name='webhook_leased'),
+        ),
+        migrations.AddIndex(
+            model_name='webhook',
+            index=models.Index(condition=models.Q(('expiry_warning_at__isnull', False)), fields=['expiry_warning_at'], name='webhook_to_warn'),
+        ),
+        migrations.AddIndex(
+            model_name='webhook',
+            index=models.Index(condition=models.Q(('expiry_mail_at__isnull', False)), fields=['expiry_mail_at'], name='webhook_to_mail'),
+        ),
+        migrations.AddIndex(
+            model_name='webhook',
             index=models.Index(condition=models.Q(('disabled_at__isnull', False), ('owner_notified_at', None)), fields=['id'], name='webhook_to_notify'),
         ),
         migrations.AddConstraint(
@@ -354,6 +409,54 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='webhook',
             constraint=models.CheckConstraint(condition=models.Q(('max_in_flight', None), ('max_in_flight__gt', 0), _connector='OR'), name='webhook_max_in_flight_positive'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.CheckConstraint(condition=models.Q(('verified_at', None), ('proof__isnull', False), _connector='OR'), name='webhook_verified_by_proof'),
+        ),
+        migrations.AddConstraint(
+            model_name='webhook',
+            constraint=models.CheckConstraint(condition=models.Q(('ended_at', None), models.Q(('ended_at__gte', models.F('expires_at')), ('expires_at__isnull', False)), _connector='OR'), name='webhook_ended_with_lease'),
+        ),
+        migrations.AddIndex(
+            model_name='verification',
+            index=models.Index(condition=models.Q(('state', 'pending')), fields=['host', 'due_at'], name='verification_due'),
+        ),
+        migrations.AddIndex(
+            model_name='verification',
+            index=models.Index(condition=models.Q(('lease__isnull', False)), fields=['leased_until'], name='verification_leased'),
+        ),
+        migrations.AddIndex(
+            model_name='verification',
+            index=models.Index(fields=['webhook', '-id'], name='verification_log_of_webhook'),
+        ),
+        migrations.AddIndex(
+            model_name='verification',
+            index=models.Index(condition=models.Q(('forget_at__isnull', False)), fields=['forget_at'], name='verification_to_forget'),
+        ),
+        migrations.AddConstraint(
+            model_name='verification',
+            constraint=models.UniqueConstraint(condition=models.Q(('lease__isnull', False)), fields=('host',), name='verification_once_per_host'),
+        ),
+        migrations.AddConstraint(
+            model_name='verification',
+            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ('pending', 'sending'))), fields=('webhook',), name='verification_once_per_webhook'),
+        ),
+        migrations.AddConstraint(
+            model_name='verification',
+            constraint=models.CheckConstraint(condition=models.Q(('state__in', ('pending', 'sending', 'verified', 'failed', 'superseded'))), name='verification_state_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='verification',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('challenge__isnull', False), ('lease__isnull', False), ('leased_until__isnull', False), ('state', 'sending')), models.Q(('challenge', None), ('lease__isnull', False), ('leased_until__isnull', False), ('state', 'superseded')), models.Q(models.Q(('state', 'sending'), _negated=True), ('challenge', None), ('lease', None), ('leased_until', None)), _connector='OR'), name='verification_leased_while_sending'),
+        ),
+        migrations.AddConstraint(
+            model_name='verification',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('due_at__isnull', False), ('state', 'pending')), models.Q(models.Q(('state', 'pending'), _negated=True), ('due_at', None)), _connector='OR'), name='verification_due_while_pending'),
+        ),
+        migrations.AddConstraint(
+            model_name='verification',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('state__in', ('pending', 'sending'))), models.Q(models.Q(('state__in', ('pending', 'sending')), _negated=True), ('finished_at__isnull', False), ('sealed_change', None)), _connector='OR'), name='verification_change_while_open'),
         ),
         migrations.AddIndex(
             model_name='event',

@@ -5,6 +5,7 @@
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import NAME, Organization, Repository
 from deliveries.models.webhooks import Host, Webhook
+from deliveries.models.verifications import Verification
 from deliveries.models.events import Event, OutboxEntry, is_pending
 from deliveries.models.deliveries import Attempt, Delivery, DeliveryQuerySet
 from deliveries.models.audit import AuditEntry
@@ -12,5 +13,5 @@ from deliveries.models.workers import Worker
 
 __all__ = [
     "NAME", "Attempt", "AuditEntry", "Delivery", "DeliveryQuerySet", "Event", "Host", "Organization", "OutboxEntry",
-    "Repository", "Webhook", "Worker", "is_pending", "new_id",
+    "Repository", "Verification", "Webhook", "Worker", "is_pending", "new_id",
 ]  # fmt: skip

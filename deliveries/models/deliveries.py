@@ -48,6 +48,7 @@ class Delivery(models.Model):
         GONE = "gone", "the receiver is gone"
         POISON = "poison", "poison message: its workers kept dying"
         CANCELLED = "cancelled", "cancelled"
+        LEASE_EXPIRED = "lease_expired", "the webhook's lease has ended"
 
     FINISHED = (State.DELIVERED, State.FAILED, State.CANCELLED)
 

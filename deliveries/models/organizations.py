@@ -38,6 +38,8 @@ class Organization(Named):
     validate_events = models.BooleanField(default=False, db_default=False)
     # Whether the first event about a repository creates it.
     create_repositories = models.BooleanField(default=False, db_default=False)
+    # Whether the URLs of new webhooks, and new URLs, must prove themselves before anything is sent to them.
+    verify_webhooks = models.BooleanField(default=False, db_default=False)
     # Per-organization overrides of the deployment's limits, keyed by the names in limits.LIMITS; 0 means unlimited.
     limits = models.JSONField(null=True, blank=True, validators=[limits.validate])
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -1,5 +1,6 @@
 """Webhooks: what their owners set, and their health."""
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -9,7 +10,7 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Collate
 from django.utils import timezone
 
-from deliveries import formats, vault
+from deliveries import formats, proofs, vault
 from deliveries.models.ids import new_id
 from deliveries.models.organizations import Organization, Repository
 
@@ -27,7 +28,7 @@ class TopicKeys(Func):
     """The SQL expression for the keys of a webhook in the index webhook_by_topic, one for each of its topics.
 
     A key consists of the organization, the repository unless the webhook gets the events of all, and the topic:
-    ``42/7/push`` or ``42//push``. A deleted webhook has none.
+    ``42/7/push`` or ``42//push``. A webhook that is deleted, ended or unverified has none.
     """
 
     function = "hookhub_webhook_keys"
@@ -56,6 +57,15 @@ class Webhook(models.Model):
         TOO_MANY_FAILURES = "too_many_failures", "too many consecutive failed attempts"
         GONE = "gone", "the receiver is gone"
 
+    class Status(models.TextChoices):
+        """Whether it receives events, and otherwise why not; not a column, because a lease ends by itself."""
+
+        ACTIVE = "active", "active"
+        UNVERIFIED = "unverified", "not verified"
+        DISABLED = "disabled", "disabled"
+        ENDED = "ended", "its lease has ended"
+        DELETED = "deleted", "deleted"
+
     uid = models.UUIDField(unique=True, default=new_id, editable=False)
     # The index webhook_scope serves lookups. With an index on this column alone, the planner would sometimes choose to
     # read all webhooks of the organization.
@@ -79,6 +89,17 @@ class Webhook(models.Model):
     timeout = models.DurationField(null=True, blank=True)
     max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
     auto_disable = models.BooleanField(default=True)
+
+    # How the URL must prove itself before anything is sent to it, and since when it has; null means not at all.
+    proof = models.CharField(max_length=20, choices=proofs.choices, null=True, blank=True, editable=False)
+    verified_at = models.DateTimeField(null=True, editable=False)
+    # The end of its lease, exact by the database's clock; null means never. ``ended_at`` follows, once the maintenance
+    # tasks have cancelled the last of its deliveries.
+    expires_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, editable=False)
+    # When the owner is told that the lease ends: first by an event, then by an e-mail. Null means told, or not at all.
+    expiry_warning_at = models.DateTimeField(null=True, editable=False)
+    expiry_mail_at = models.DateTimeField(null=True, editable=False)
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     # When its configuration last changed; changes of its health do not count.
@@ -114,7 +135,10 @@ class Webhook(models.Model):
             # Finds the webhooks of an event, however many others its organization has. Without a pending list, which
             # every fan-out would have to read. Compared byte by byte, whatever the collation of the database.
             GinIndex(
-                Collate(TopicKeys("organization", "repository", "events", "deleted_at"), "C"),
+                Collate(
+                    TopicKeys("organization", "repository", "events", "deleted_at", "ended_at", "proof", "verified_at"),
+                    "C",
+                ),
                 name="webhook_by_topic",
                 fastupdate=False,
             ),
@@ -128,6 +152,15 @@ class Webhook(models.Model):
             # Not partial: with the condition "not deleted", the planner would scan this index in every fan-out.
             models.Index(Host("stored_url"), name="webhook_host"),
             models.Index(
+                fields=["expires_at"],
+                name="webhook_leased",
+                condition=Q(expires_at__isnull=False, ended_at=None, deleted_at=None),
+            ),
+            models.Index(
+                fields=["expiry_warning_at"], name="webhook_to_warn", condition=Q(expiry_warning_at__isnull=False)
+            ),
+            models.Index(fields=["expiry_mail_at"], name="webhook_to_mail", condition=Q(expiry_mail_at__isnull=False)),
+            models.Index(
                 fields=["id"], name="webhook_to_notify", condition=Q(disabled_at__isnull=False, owner_notified_at=None)
             ),
         ]
@@ -140,6 +173,13 @@ class Webhook(models.Model):
             models.CheckConstraint(name="webhook_events_not_empty", condition=Q(events__len__gt=0)),
             models.CheckConstraint(
                 name="webhook_max_in_flight_positive", condition=Q(max_in_flight=None) | Q(max_in_flight__gt=0)
+            ),
+            models.CheckConstraint(
+                name="webhook_verified_by_proof", condition=Q(verified_at=None) | Q(proof__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="webhook_ended_with_lease",
+                condition=Q(ended_at=None) | Q(expires_at__isnull=False, ended_at__gte=F("expires_at")),
             ),
         ]
 
@@ -179,3 +219,22 @@ class Webhook(models.Model):
     def active(self) -> bool:
         """Return whether new events create deliveries for it: it is neither disabled nor deleted."""
         return self.disabled_at is None and self.deleted_at is None
+
+    @property
+    def unverified(self) -> bool:
+        """Return whether its URL must prove itself and has not: nothing is sent to it."""
+        return self.proof is not None and self.verified_at is None
+
+    def has_ended(self, *, now: datetime) -> bool:
+        """Return whether its lease has ended."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    def status(self, *, now: datetime) -> Status:
+        """Return the first of the states that stop it, or ``active`` if nothing does."""
+        if self.deleted_at is not None:
+            return self.Status.DELETED
+        if self.has_ended(now=now):
+            return self.Status.ENDED
+        if self.disabled_at is not None:
+            return self.Status.DISABLED
+        return self.Status.UNVERIFIED if self.unverified else self.Status.ACTIVE

@@ -55,6 +55,11 @@ IS_SLOW = "(coalesce(w.latency_ewma >= %(slow_from)s, false) OR w.id = ANY(%(sta
 
 IS_NOT_BACKED_OFF = "w.backoff_until IS NULL OR w.backoff_until <= %(now)s"
 
+# Exact by the time at which a claim or a fan-out begins, whether or not the maintenance tasks have ended the webhook.
+LEASE_LASTS = "(w.expires_at IS NULL OR w.expires_at > %(now)s)"
+
+IS_UNVERIFIED = "(w.proof IS NOT NULL AND w.verified_at IS NULL)"
+
 HAS_FREE_SLOT = f"{IN_FLIGHT} < {IN_FLIGHT_LIMIT} AND (%(slow_slots)s > 0 OR NOT {IS_SLOW})"
 
 # Exact only for webhooks that this transaction has locked: within a single statement, two concurrent claims could each

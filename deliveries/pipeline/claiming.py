@@ -16,7 +16,9 @@ from deliveries.pipeline.capacity import (
     HAS_FREE_SLOT,
     IS_NOT_BACKED_OFF,
     IS_SLOW,
+    IS_UNVERIFIED,
     LAST_ID,
+    LEASE_LASTS,
     WITHIN_SLOW_SLOTS,
     Capacity,
     capacity_params,
@@ -139,14 +141,15 @@ def _lock_webhooks(ranges: list[tuple[int, int]], *, limit: int, params: Mapping
 def _claim_of(
     webhooks: Sequence[sql.Row], grant: LeaseGrant, params: Mapping[str, object], *, is_last: bool
 ) -> list[Claim]:
-    """Claim the deliveries of the locked webhooks, and hold those of the disabled ones among them.
+    """Claim the deliveries of the locked webhooks; hold those of disabled ones, and cancel those of ended ones.
 
     ``is_last`` says that there are no more webhooks, so that the claim is committed.
     """
-    disabled = [webhook_id for is_disabled, webhook_id, *_ in webhooks if is_disabled]
-    if disabled:
-        sql.run(HOLD_DISABLED, {"webhooks": arrays.bigints(disabled), "limit": sql.BATCH})
-    destinations = {row[1]: Destination(*row[1:]) for row in webhooks if not row[0]}
+    for stop, statement in STOPS.items():
+        stopped = [webhook_id for reason, webhook_id, *_ in webhooks if reason == stop]
+        if stopped:
+            sql.run(statement, {"webhooks": arrays.bigints(stopped), "limit": sql.BATCH, "now": params["now"]})
+    destinations = {row[1]: Destination(*row[1:]) for row in webhooks if row[0] is None}
     if not destinations:
         return []
     leased = {"webhooks": arrays.bigints(destinations), "lease": grant.lease, "until": grant.until}
@@ -232,7 +235,9 @@ DESTINATION = ", ".join(_DESTINATION[field] for field in Destination._fields)
 LOCK_WEBHOOKS = f"""
 {WEBHOOKS_WITH_CAPACITY}
 , locked AS MATERIALIZED (
-    SELECT (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL) AS is_disabled, {DESTINATION}
+    SELECT CASE WHEN NOT {LEASE_LASTS} THEN 'ended'
+                WHEN w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL OR {IS_UNVERIFIED} THEN 'disabled' END
+               AS stop, {DESTINATION}
     FROM hookhub_webhook w JOIN hookhub_organization o ON o.id = w.organization_id
     WHERE w.id = ANY(ARRAY(SELECT id FROM ready))
     ORDER BY w.id
@@ -241,14 +246,14 @@ LOCK_WEBHOOKS = f"""
 SELECT found.*, locked.* FROM (SELECT count(*), max(id) FROM ready) AS found LEFT JOIN locked ON true
 """
 
-# Holds the deliveries of a disabled webhook that are still ready: those fanned out or in flight while it was being
-# disabled, and those beyond the limit of one statement.
-HOLD_DISABLED = """
+# Moves the deliveries of stopped webhooks that are still ready: those fanned out or in flight while a webhook was being
+# disabled or its lease ended, and those beyond the limit of one statement.
+_STOP = """
 WITH strays AS MATERIALIZED (
     SELECT stray.id
-    FROM unnest(%(webhooks)s::bigint[]) AS disabled (webhook_id) CROSS JOIN LATERAL (
+    FROM unnest(%(webhooks)s::bigint[]) AS stopped (webhook_id) CROSS JOIN LATERAL (
         SELECT id FROM hookhub_delivery
-        WHERE webhook_id = disabled.webhook_id AND state = 'pending' AND readiness > 0
+        WHERE webhook_id = stopped.webhook_id AND state = 'pending' AND readiness > 0
         ORDER BY readiness, due_at, id LIMIT %(limit)s
     ) AS stray
     LIMIT %(limit)s
@@ -258,8 +263,13 @@ WITH strays AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE hookhub_delivery d SET state = 'held', due_at = NULL FROM locked WHERE d.id = locked.id
+UPDATE hookhub_delivery d SET due_at = NULL, {state} FROM locked WHERE d.id = locked.id
 """
+HOLD_DISABLED = _STOP.format(state="state = 'held'")
+CANCEL_ENDED = _STOP.format(
+    state="state = 'cancelled', finish_reason = 'lease_expired', finished_at = %(now)s::timestamptz"
+)
+STOPS = {"disabled": HOLD_DISABLED, "ended": CANCEL_ENDED}
 
 # What a claim holds of its event ``e`` and that event's repository ``r``.
 EVENT = "e.id::text, e.type, e.payload, e.occurred_at, r.name, e.hops"

@@ -12,7 +12,9 @@ from deliveries.pipeline.capacity import (
     FREE_SLOTS,
     HAS_FREE_SLOT,
     IS_NOT_BACKED_OFF,
+    IS_UNVERIFIED,
     LAST_ID,
+    LEASE_LASTS,
     NO_CAPACITY,
     WITHIN_SLOW_SLOTS,
     Capacity,
@@ -122,21 +124,25 @@ NOT EXISTS (SELECT FROM hookhub_outbox a
 # nothing. The first array has the keys of webhooks of the whole organization, the second those of the event's
 # repository; without a repository it has only nulls, which match nothing.
 # A ping or a test event is for one webhook, whatever that one subscribes to.
-# A webhook disabled after the event was accepted still gets a delivery: it will be held, not lost.
-MATCHING = """
+# A webhook disabled after the event was accepted still gets a delivery: it will be held, not lost. One whose lease has
+# ended gets none. A deleted or an unverified one has no keys in the index.
+MATCHING = f"""
 CROSS JOIN LATERAL (
-    SELECT id, disabled_at, deleted_at FROM hookhub_webhook by_topic
+    SELECT id, disabled_at, expires_at FROM hookhub_webhook
     WHERE e.webhook_id IS NULL
-      AND hookhub_webhook_keys(organization_id, repository_id, events, deleted_at) COLLATE "C" && (
+      AND hookhub_webhook_keys(
+              organization_id, repository_id, events, deleted_at, ended_at, proof, verified_at
+          ) COLLATE "C" && (
           ARRAY(SELECT e.organization_id::text || '//' || unnest(e.topics))
           || ARRAY(SELECT e.organization_id::text || '/' || e.repository_id::text || '/' || unnest(e.topics))
       )
     UNION ALL
-    SELECT id, disabled_at, deleted_at FROM hookhub_webhook named
+    SELECT id, disabled_at, expires_at FROM hookhub_webhook w
     WHERE id = e.webhook_id AND organization_id = e.organization_id
       AND (repository_id IS NULL OR repository_id = e.repository_id)
+      AND deleted_at IS NULL AND NOT {IS_UNVERIFIED}
 ) AS w
-WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND w.deleted_at IS NULL
+WHERE (w.disabled_at IS NULL OR w.disabled_at > e.accepted_at) AND {LEASE_LASTS}
 """
 
 # A new delivery never overtakes a ready one of its webhook. Written as a scalar subquery: the planner would turn NOT

@@ -11,8 +11,10 @@ from deliveries.audited import webhook_state, webhook_target
 from deliveries.formats import FORMATS, MASK, Format, format_of
 from deliveries.models import Webhook
 from deliveries.sending.url import InvalidURL, changes_receiver, normalise
-from deliveries.webhooks import lifecycle, masks, quotas, secrets
+from deliveries.vault import Secret
+from deliveries.webhooks import leases, lifecycle, masks, quotas, secrets, verifying
 from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, require_known_format, validate
+from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
 
 # Fields whose validity depends on the wire format.
 DEPEND_ON_FORMAT = frozenset({"url", "content_type", "secret", "headers"})
@@ -28,8 +30,9 @@ def change(
     headers are removed, unless ``changes`` contains them. Otherwise someone who may edit a webhook could redirect it
     and obtain messages signed with the old receiver's secret, or the token in its headers. For the same reason, a
     format that masks the URL can be replaced by one that shows it only if ``changes`` contains the URL. A masked value
-    stands for the stored one, so that a client can send back what it read. Raise InvalidFields for invalid fields, and
-    rates.TooMany.
+    stands for the stored one, so that a client can send back what it read. If URLs must be verified, a move takes
+    effect, with its secret, headers and format, once the new one is; until then the webhook sends to the old one. Raise
+    InvalidFields for invalid fields, and rates.TooMany.
     """
     return _change(webhook_id, lambda _before: changes, active=active, now=now)
 
@@ -141,27 +144,57 @@ def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
     state_before = webhook_state(webhook)
     wire_format = format_of(str(cleaned.get("format", webhook.format)))
     moves = "url" in cleaned and _is_other_receiver(str(cleaned["url"]), webhook)
-    new_format = wire_format if cleaned.get("format", webhook.format) != webhook.format else None
+    changes_format = wire_format.slug != webhook.format
     _require_allowed(webhook, cleaned, wire_format=wire_format)
-    if new_format is not None:
-        cleaned.setdefault("content_type", new_format.content_types[0])
+    plan = verifying.plan_change(webhook, cleaned, moves=moves, wire_format=wire_format)
+    if changes_format:
+        cleaned.setdefault("content_type", wire_format.content_types[0])
         if not moves and "headers" not in cleaned:
             # The new format may itself send a header that is among the custom headers.
-            validate({"headers": vault.headers_of(webhook)}, current_format=new_format.slug)
+            validate({"headers": vault.headers_of(webhook)}, current_format=wire_format.slug)
     new_secret = cleaned.pop("secret", None)
-    if new_secret is None and (moves or new_format) and not secrets.may_be_kept(webhook, wire_format, moves=moves):
+    if new_secret is None and (moves or changes_format) and not secrets.may_be_kept(webhook, wire_format, moves=moves):
         new_secret = secrets.first_secret(wire_format)
-    if new_secret is not None:
+    change = NO_CHANGE
+    if plan.waits:
+        change = _take_destination(cleaned, secret=new_secret, wire_format=wire_format, webhook=webhook)
+    if new_secret is not None and not plan.waits:
         webhook.sealed_secrets = secrets.seal(str(new_secret), of=webhook.uid)
-    if moves or "headers" in cleaned:
+    if (moves and not plan.waits) or "headers" in cleaned:
         webhook.sealed_headers = vault.seal_headers(as_headers(cleaned.pop("headers", {})), of=webhook.uid)
-    _set_fields(webhook, cleaned)
+    _set_fields(webhook, cleaned, now=now)
+    if plan.drops:
+        webhook.proof = webhook.verified_at = None
+        webhook.verifications.supersede(now=now)
     webhook.changed_at = now
-    webhook.save(update_fields=[*(cleaned.keys() - {"url"}), *secrets.SEALED_COLUMNS, "changed_at"])
+    webhook.save(
+        update_fields=[
+            *(cleaned.keys() - {"url", "expires_at"}), *secrets.SEALED_COLUMNS, *leases.COLUMNS, "proof", "verified_at",
+            "changed_at",
+        ]
+    )  # fmt: skip
     audit.record_update(
         "webhook.updated", target=webhook_target(webhook), before=state_before, after=webhook_state(webhook), now=now
     )
+    if plan.asks is not None:
+        verifying.ask(webhook, proof=plan.asks, change=change, now=now)
     return str(new_secret) if new_secret else None
+
+
+def _take_destination(cleaned: Fields, *, secret: object, wire_format: Format, webhook: Webhook) -> PendingChange:
+    """Take out of the validated fields of a move what waits until the new URL is verified.
+
+    It is complete, so that it stays consistent whatever is changed of the old destination meanwhile.
+    """
+    cleaned.pop("format", None)
+    return PendingChange(
+        url=str(cleaned.pop("url")),
+        format=wire_format.slug,
+        content_type=str(cleaned.pop("content_type", webhook.content_type)),
+        # No new one: the webhook has none, and its format allows that. Never the old receiver's.
+        secrets=(Secret(str(secret)),) if secret else (),
+        headers=as_headers(cleaned.pop("headers", {})),
+    )
 
 
 def _require_allowed(webhook: Webhook, cleaned: Fields, *, wire_format: Format) -> None:
@@ -181,11 +214,13 @@ def _require_allowed(webhook: Webhook, cleaned: Fields, *, wire_format: Format) 
         )
 
 
-def _set_fields(webhook: Webhook, cleaned: Fields) -> None:
+def _set_fields(webhook: Webhook, cleaned: Fields, *, now: datetime) -> None:
     """Set the validated fields; the URL last, because the format decides how much of it is masked."""
+    if "expires_at" in cleaned:
+        leases.set_lease(webhook, leases.require_future(cleaned["expires_at"], now=now), now=now)
     # Assign the current URL again if the format changes: the new format may mask more of it, or less.
     url = cleaned.get("url", webhook.url if "format" in cleaned else None)
-    for name in cleaned.keys() - {"url"}:
+    for name in cleaned.keys() - {"url", "expires_at"}:
         setattr(webhook, name, cleaned[name])
     if url is not None:
         webhook.url = str(url)

@@ -10,7 +10,7 @@ from deliveries.audited import webhook_state, webhook_target
 from deliveries.db.ids import uuid7
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, Repository, Webhook
-from deliveries.webhooks import quotas, secrets
+from deliveries.webhooks import leases, quotas, secrets, verifying
 from deliveries.webhooks.fields import InvalidFields, as_headers, validate
 
 
@@ -26,8 +26,9 @@ def create(
 
     ``fields`` maps the names in fields.VALIDATORS to values; only ``url`` and ``events`` are required. Without
     ``secret``, one is generated. There is no secret if the format never signs, or if signing is optional and ``secret``
-    is "". With ``active=False`` the webhook starts disabled by its owner. Raise InvalidFields for invalid fields, and
-    rates.TooMany if the organization changes webhooks too often.
+    is "". With ``active=False`` the webhook starts disabled by its owner. If its owner or its organization wants its
+    URL verified, a worker asks it, and nothing is delivered before the answer. Raise InvalidFields for invalid fields,
+    and rates.TooMany if the organization changes webhooks too often.
     """
     if missing := {name: "is required" for name in ("url", "events") if name not in fields}:
         raise InvalidFields(missing)
@@ -37,6 +38,9 @@ def create(
     defaults = {"content_type": wire_format.content_types[0], "auto_disable": wire_format.policy.auto_disable}
     secret = secrets.first_secret(wire_format, cleaned.pop("secret", None))
     headers = as_headers(cleaned.pop("headers", {}))
+    proof = verifying.proof_wanted(cleaned, organization=organization)
+    verifying.require_provable(wire_format, proof=proof)
+    expires_at = leases.require_future(cleaned.pop("expires_at", None), now=now)
     # Needed before the row is stored, because its secrets are encrypted with the id as associated data.
     uid = uuid7(now)
     with transaction.atomic():
@@ -47,7 +51,7 @@ def create(
         # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
             raise InvalidFields({"repository": "was deleted in the meantime"})
-        webhook = Webhook.objects.create(
+        webhook = Webhook(
             organization=organization,
             repository=repository,
             uid=uid,
@@ -58,7 +62,12 @@ def create(
             disabled_at=None if active else now,
             disabled_reason=None if active else Webhook.DisabledReason.BY_OWNER,
             owner_notified_at=None if active else now,
+            proof=proof,
             **{**defaults, **cleaned},
         )
+        leases.set_lease(webhook, expires_at, now=now)
+        webhook.save(force_insert=True)
         audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
+        if proof is not None:
+            verifying.ask(webhook, proof=proof, now=now)
     return webhook, secret or None

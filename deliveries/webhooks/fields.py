@@ -2,14 +2,16 @@
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.utils.dateparse import parse_datetime
 
 from deliveries import plain_text
 from deliveries.event_types.topics import EVERYTHING, TYPE_RULE, is_type
 from deliveries.formats import FORMATS, MASK
 from deliveries.policy import hops
+from deliveries.proofs import DEFAULT as PROOF
 from deliveries.sending import url
 from deliveries.sending.own_hosts import own_hosts_from_settings
 from deliveries.sending.sender import policy_from_settings
@@ -220,6 +222,25 @@ def _name(value: object, _slug: str) -> str:
     return value
 
 
+def _verify(value: object, _slug: str) -> str | None:
+    if value is not None and value != PROOF:
+        raise ValueError(f'must be "{PROOF}", or null for no verification')
+    return PROOF if value else None
+
+
+def _expires_at(value: object, _slug: str) -> datetime | None:
+    if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
+        return value
+    try:
+        # The parser would stop at a NUL.
+        moment = parse_datetime(value) if isinstance(value, str) and value.isprintable() else None
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError("must be a time in RFC 3339 form with a time zone, or null for no end")
+    return moment
+
+
 VALIDATORS: dict[str, Callable[[object, str], object]] = {
     "url": _url,
     "events": _events,
@@ -233,4 +254,6 @@ VALIDATORS: dict[str, Callable[[object, str], object]] = {
     "max_in_flight": _max_in_flight,
     "auto_disable": _flag,
     "name": _name,
+    "verify": _verify,
+    "expires_at": _expires_at,
 }

@@ -127,17 +127,38 @@ def delete(webhook_id: int, *, now: datetime) -> int:
     already deleted.
     """
     with transaction.atomic():
-        webhook = Webhook.objects.kept().lock(webhook_id)
-        state_before = webhook_state(webhook)
-        webhook.deleted_at = webhook.changed_at = now
-        webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets((), of=webhook.uid), None
-        # The path may contain a token. The host is enough for the log to show where deliveries went.
-        webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
-        webhook.save(update_fields=["deleted_at", "changed_at", *SEALED_COLUMNS])
-        unfinished = _lock_some(webhook, READY, SCHEDULED, HELD)
-        cancelled = unfinished.update(state="cancelled", finish_reason="cancelled", due_at=None, finished_at=now)
-        after = {"cancelled": cancelled}
-        audit.record("webhook.deleted", target=webhook_target(webhook), before=state_before, after=after, now=now)
+        return delete_locked(Webhook.objects.kept().lock(webhook_id), now=now)
+
+
+def delete_locked(webhook: Webhook, *, now: datetime) -> int:
+    """Do what ``delete`` does to a locked webhook."""
+    state_before = webhook_state(webhook)
+    webhook.deleted_at = webhook.changed_at = now
+    webhook.expiry_warning_at = webhook.expiry_mail_at = None
+    webhook.sealed_secrets, webhook.sealed_headers = vault.seal_secrets((), of=webhook.uid), None
+    # The path may contain a token. The host is enough for the log to show where deliveries went.
+    webhook.stored_url, webhook.sealed_url = mask_path(webhook.stored_url), None
+    webhook.save(update_fields=["deleted_at", "changed_at", "expiry_warning_at", "expiry_mail_at", *SEALED_COLUMNS])
+    webhook.verifications.supersede(now=now)
+    unfinished = _lock_some(webhook, READY, SCHEDULED, HELD)
+    cancelled = unfinished.update(state="cancelled", finish_reason="cancelled", due_at=None, finished_at=now)
+    after = {"cancelled": cancelled}
+    audit.record("webhook.deleted", target=webhook_target(webhook), before=state_before, after=after, now=now)
+    return cancelled
+
+
+def end_locked(webhook: Webhook, *, now: datetime) -> int:
+    """Cancel the unfinished deliveries of a locked webhook whose lease has ended. Return how many: at most sql.BATCH.
+
+    With the last of them, those in flight included, it is marked as ended.
+    """
+    unfinished = _lock_some(webhook, READY, SCHEDULED, HELD)
+    cancelled = unfinished.update(state="cancelled", finish_reason="lease_expired", due_at=None, finished_at=now)
+    if cancelled < sql.BATCH and not Delivery.objects.filter(webhook=webhook, state="sending").exists():
+        webhook.ended_at, webhook.expiry_warning_at = now, None
+        webhook.save(update_fields=["ended_at", "expiry_warning_at"])
+        after = {"status": webhook.status(now=now).value, "expires_at": webhook.expires_at}
+        audit.record("webhook.ended", target=webhook_target(webhook), after=after, now=now)
     return cancelled
 
 
@@ -165,6 +186,20 @@ def mark_reviewed(webhook: Webhook) -> None:
     """Clear the marks that request a review of a locked webhook."""
     webhook.review_since = webhook.gone_at = None
     webhook.save(update_fields=["review_since", "gone_at"])
+
+
+def lease_event(event_type: str, webhook: Webhook, *, now: datetime) -> NewEvent:
+    """Return the system event that reports to the organization's other webhooks that a lease ends, or has ended."""
+    expires_at = webhook.expires_at
+    return system_event(
+        event_type,
+        organization_id=webhook.organization_id,
+        data={
+            "webhook": {"id": str(webhook.uid), "name": webhook.name, "url": webhook.shown_url},
+            "expires_at": None if expires_at is None else expires_at.isoformat(),
+        },
+        now=now,
+    )
 
 
 def disabled_event(webhook: Webhook, *, now: datetime) -> NewEvent:

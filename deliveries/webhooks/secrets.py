@@ -10,7 +10,7 @@ from django.db import transaction
 from deliveries import audit, vault
 from deliveries.audited import webhook_target
 from deliveries.formats import FORMATS, Format
-from deliveries.models import Webhook
+from deliveries.models import Verification, Webhook
 from deliveries.vault import Secret
 from deliveries.webhooks.fields import InvalidFields, require_known_format, validate
 
@@ -91,7 +91,7 @@ def _require_valid(secret: str | None, *, webhook: Webhook) -> None:
 
 
 def reencrypt_all() -> Iterator[bool]:
-    """Re-encrypt every webhook's secrets, headers and URL with the first key, in the current form.
+    """Re-encrypt every webhook's secrets, headers, URL and waiting changes with the first key, in the current form.
 
     Yield for each webhook whether it had to be re-encrypted. Each is committed separately, so that after an
     interruption the next run skips what is done. Raise vault.Unreadable at the first webhook that cannot be decrypted.
@@ -114,7 +114,19 @@ def _reencrypt(webhook: Webhook) -> bool:
         webhook.url = webhook.stored_url
     else:
         webhook.sealed_url = vault.reseal(webhook.sealed_url, column=vault.URL, of=webhook.uid)
-    if before == [getattr(webhook, name) for name in SEALED_COLUMNS]:
+    was_stale = before != [getattr(webhook, name) for name in SEALED_COLUMNS]
+    if was_stale:
+        webhook.save(update_fields=SEALED_COLUMNS)
+    return any([was_stale, *map(_reencrypt_change, webhook.verifications.open().select_for_update())])
+
+
+def _reencrypt_change(waiting: Verification) -> bool:
+    """Do for the change that waits for a locked verification what ``_reencrypt`` does for a webhook."""
+    before = waiting.sealed_change
+    if before is None:
         return False
-    webhook.save(update_fields=SEALED_COLUMNS)
+    waiting.sealed_change = vault.reseal(before, column=vault.CHANGE, of=waiting.id)
+    if waiting.sealed_change == bytes(before):
+        return False
+    waiting.save(update_fields=["sealed_change"])
     return True

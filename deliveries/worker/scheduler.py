@@ -1,4 +1,4 @@
-"""The scheduler in every worker: once a second it sends a wake-up if work is due, and runs the maintenance tasks."""
+"""The scheduler in every worker: once a second it looks for due work, runs maintenance, and verifies webhooks."""
 
 import logging
 import threading
@@ -16,6 +16,7 @@ from deliveries import shutdown, wakeup, workers
 from deliveries.db import sql
 from deliveries.pipeline import claiming, rescue
 from deliveries.worker import orphans, process_pool, residency
+from deliveries.worker.verifier import Verifier
 
 log = logging.getLogger("hookhub.clock")
 
@@ -32,6 +33,7 @@ class Scheduler(bootsteps.StartStopStep):
 
     It must start after the pool and therefore stop before it: the pool waits for its children, which continue sending
     until shutdown is requested. Wake-ups have a separate thread, so that no maintenance task can delay them.
+    Verifications have another, because they wait for receivers.
     """
 
     requires = ("celery.worker.components:Pool",)
@@ -52,7 +54,8 @@ class Scheduler(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Start the threads that tick."""
         self._configure_pool(worker)
-        for name, run in (("due-work", self._send_wakeups), ("maintenance", self._maintain)):
+        threads = (("due-work", self._send_wakeups), ("maintenance", self._maintain), ("verification", self._verify))
+        for name, run in threads:
             thread = threading.Thread(target=run, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -100,7 +103,11 @@ class Scheduler(bootsteps.StartStopStep):
         """Run the maintenance tasks once a second."""
         self._repeat(self._run_tasks)
 
-    def _repeat(self, tick: Callable[[datetime], None]) -> None:
+    def _verify(self) -> None:
+        """Send the requests of due verifications once a second."""
+        self._repeat(Verifier(self._stopped).run)
+
+    def _repeat(self, tick: Callable[[datetime], object]) -> None:
         """Call ``tick`` once a second on this thread's own database connection, even after errors."""
         while not self._stopped.wait(TICK_SECONDS):
             try:

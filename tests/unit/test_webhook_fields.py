@@ -1,7 +1,7 @@
 """Validation of a webhook's fields: valid and invalid values of every field."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from deliveries.webhooks.fields import VALIDATORS, InvalidFields, validate
 
 URL = "https://8.8.8.8/hook"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+NOON = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 NAN, INF = float("nan"), float("inf")
 
 
@@ -59,6 +60,13 @@ VALID: dict[str, list[tuple[object, object]]] = {
     "timeout": [(None, None), (1, timedelta(seconds=1)), (2.5, timedelta(seconds=2.5)), (30, timedelta(seconds=30))],
     "max_in_flight": [(None, None), (1, 1), (1000, 1000)],
     "name": [("", ""), ("ü 🎉", "ü 🎉"), ("x" * 200, "x" * 200)],
+    "verify": [(None, None), ("challenge", "challenge")],
+    "expires_at": [
+        (None, None),
+        ("2026-03-04T12:00:00Z", NOON),
+        ("2026-03-04T13:00:00.5+01:00", NOON + timedelta(seconds=0.5)),
+        (NOON, NOON),
+    ],
 }
 
 WRONG_KINDS: list[object] = [1, 1.5, True, None, "x", b"x", [], ["x"], {}, {"a": "b"}, NAN, INF, 10**400, object()]
@@ -103,6 +111,11 @@ INVALID: dict[str, list[object]] = {
     ],
     "timeout": [*kinds_but(None, 1, 1.5), -1, 0, 0.999, 30.001, "5"],
     "max_in_flight": [*kinds_but(None, 1), 0, -1, 1001, 1.0],
+    "verify": [*kinds_but(None), "websub", "Challenge", ""],
+    "expires_at": [
+        *kinds_but(None), "", "2026-03-04", "2026-03-04T12:00:00", "2026-02-30T12:00:00Z", NOON.replace(tzinfo=None),
+        "2026-03-04T12:00:00Z\0", "99999-01-01T00:00:00Z",
+    ],
     "name": [*kinds_but("x"), "x" * 201, "a\0b", "\ud800", "a\udcffb"],
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ from deliveries import audit, redelivery
 from deliveries.db.ids import first_id_at
 from deliveries.event_types.topics import TYPE_RULE, is_type
 from deliveries.models import Delivery, Event, Organization, Webhook
-from deliveries.redelivery import REDELIVERABLE, Selection, blocked_reason
+from deliveries.redelivery import BLOCKING, REDELIVERABLE, Selection, blocked_reason
 
 BATCH = 500
 FILTERS = ("webhook", "organization", "event", "state", "type", "after", "before")
@@ -73,7 +73,7 @@ def in_batches(selections: list[Selection], *, now: datetime) -> Iterator[list[D
     end = first_id_at(now + timedelta(milliseconds=1))
     for selection in selections:
         selected = selection.deliveries().filter(id__lt=end).order_by("id").select_related("webhook")
-        selected = selected.only("state", "webhook__disabled_at", "webhook__deleted_at")
+        selected = selected.only("state", *BLOCKING)
         rest = selected
         while batch := list(rest[:BATCH]):
             yield batch

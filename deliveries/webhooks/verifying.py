@@ -1,0 +1,253 @@
+"""Verifications: ask a webhook's URL for a proof, and do what follows from its answer or its silence."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Prefetch, QuerySet
+
+from deliveries import audit, vault
+from deliveries.audited import webhook_state, webhook_target
+from deliveries.db.ids import uuid7
+from deliveries.formats import Format, format_of
+from deliveries.models import Organization, Verification, Webhook
+from deliveries.plain_text import printable
+from deliveries.policy.outcomes import NoResponse
+from deliveries.proofs import DEFAULT, PROOFS, Asked, Refused, Reply
+from deliveries.sending.exchange import Exchange
+from deliveries.webhooks import leases, lifecycle, pending_changes, quotas
+from deliveries.webhooks.fields import Fields, InvalidFields
+from deliveries.webhooks.pending_changes import NO_CHANGE, PendingChange
+from deliveries.webhooks.verification_queue import VerificationClaim
+
+State, Mode = Verification.State, Verification.Mode
+
+# The delays after each failure but the last: long enough for a deployment of the receiver, short enough to wait for.
+SCHEDULE = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5))
+# How long a webhook that was never verified is kept for its owner to see why, and to ask again.
+KEPT_FOR = timedelta(days=7)
+MAX_EXCERPT = 200
+MAX_ERROR = 500
+
+
+class Plan(NamedTuple):
+    """What verification a change of a webhook implies.
+
+    If it ``waits``, the new destination takes effect once it is verified. ``asks`` is the proof to ask the URL for now,
+    or None; ``drops`` says that the webhook needs none any more.
+    """
+
+    waits: bool
+    asks: str | None
+    drops: bool
+
+
+def proof_wanted(cleaned: Fields, *, organization: Organization, current: str | None = None) -> str | None:
+    """Take ``verify`` out of validated fields; return the proof that the URL must give, or None.
+
+    That is the one its owner wants or, by default, the ``current`` one of the webhook or the one that its organization
+    demands. Raise InvalidFields if the owner wants none, and the organization demands one.
+    """
+    demanded = DEFAULT if organization.verify_webhooks else None
+    if "verify" not in cleaned:
+        return current or demanded
+    wanted = cleaned.pop("verify")
+    if wanted is None and demanded is not None:
+        raise InvalidFields({"verify": "cannot be null: the organization has the URLs of all webhooks verified"})
+    return current or str(wanted) if wanted is not None else None
+
+
+def plan_change(webhook: Webhook, cleaned: Fields, *, moves: bool, wire_format: Format) -> Plan:
+    """Take ``verify`` out of validated fields; return what the change of a locked webhook implies.
+
+    ``moves`` says that the URL leads to another receiver. Raise InvalidFields as ``proof_wanted`` and
+    ``require_provable`` do.
+    """
+    is_asked = "verify" in cleaned
+    proof = proof_wanted(cleaned, organization=webhook.organization, current=webhook.proof)
+    if moves or is_asked or wire_format.slug != webhook.format:
+        require_provable(wire_format, proof=proof if moves or is_asked else webhook.proof)
+    if proof is not None:
+        asks = proof if moves or (is_asked and webhook.proof is None) else None
+        return Plan(waits=moves and not webhook.unverified, asks=asks, drops=False)
+    # What the old URL may still answer says nothing about the new one.
+    pending = webhook.verifications.open().first() if moves and not is_asked else None
+    return Plan(waits=False, asks=None if pending is None else pending.proof, drops=is_asked)
+
+
+def require_provable(wire_format: Format, *, proof: str | None) -> None:
+    """Raise InvalidFields if receivers of this format cannot echo a challenge, because the URL is a chat service's."""
+    if proof is not None and wire_format.url_is_secret:
+        raise InvalidFields(
+            {"format": f"cannot be {wire_format.slug} where the URL must be verified: its receivers echo no challenge"}
+        )
+
+
+def with_latest(webhooks: "QuerySet[Webhook]") -> "QuerySet[Webhook]":
+    """Load with the webhooks, by one query for all of them, what ``latest_of`` returns for each."""
+    latest = Verification.objects.order_by("webhook", "-id").distinct("webhook")
+    return webhooks.prefetch_related(Prefetch("verifications", latest, to_attr="latest_verifications"))
+
+
+def latest_of(webhook: Webhook) -> Verification | None:
+    """Return the latest verification of a webhook, or None."""
+    loaded: list[Verification] | None = getattr(webhook, "latest_verifications", None)
+    if loaded is not None:
+        return loaded[0] if loaded else None
+    return webhook.verifications.order_by("-id").first()
+
+
+def verify(webhook_id: int, *, now: datetime) -> Webhook:
+    """Ask a webhook's URL for a proof, again or for the first time; a change that is waiting for one keeps waiting.
+
+    Until the URL has proved itself, the webhook stays as it is. Raise Webhook.DoesNotExist if it is deleted,
+    InvalidFields if its format allows no proof, and rates.TooMany.
+    """
+    quotas.take_change(Webhook.objects.kept().select_related("organization").get(pk=webhook_id).organization)
+    with transaction.atomic():
+        webhook = Webhook.objects.kept().lock(webhook_id)
+        last = webhook.verifications.open().select_for_update().first()
+        if last is not None and last.state == State.PENDING:
+            Verification.objects.filter(pk=last.pk).update(due_at=now, failures=0, attempts_made=0)
+        elif last is None:
+            proof = webhook.proof or DEFAULT
+            require_provable(format_of(webhook.format), proof=proof)
+            ask(webhook, proof=proof, now=now)
+    return webhook
+
+
+def ask(
+    webhook: Webhook,
+    *,
+    proof: str,
+    change: PendingChange = NO_CHANGE,
+    mode: Verification.Mode = Mode.SUBSCRIBE,
+    details: Mapping[str, str] | None = None,
+    lasts: timedelta | None = None,
+    kept_for: timedelta = KEPT_FOR,
+    now: datetime,
+) -> Verification:
+    """Ask the URL of a locked webhook, or the one in ``change``, for a proof; a worker sends the request.
+
+    Once the URL has proved itself, the webhook gets the ``change`` and a lease that ``lasts`` that long from then on,
+    or is deleted if the ``mode`` is to unsubscribe. If it does not within the schedule, nothing changes, except that a
+    webhook that was never verified is deleted after ``kept_for``. Supersedes an earlier verification.
+    """
+    webhook.verifications.supersede(now=now)
+    webhook.verifications.filter(forget_at__isnull=False).update(forget_at=None)
+    uid = uuid7(now)
+    asked = Verification.objects.create(
+        id=uid,
+        webhook=webhook,
+        proof=proof,
+        mode=mode,
+        details=dict(details or {}),
+        host=urlsplit(webhook.url if change.url is None else change.url).hostname or "",
+        stored_url=pending_changes.shown_url(change, webhook),
+        sealed_change=pending_changes.seal(change, of=uid),
+        lasts=lasts,
+        kept_for=kept_for,
+        due_at=now,
+        created_at=now,
+    )
+    after = {"verification": uid, "url": asked.stored_url, "mode": mode.value}
+    audit.record("webhook.verification_started", target=webhook_target(webhook), after=after, now=now)
+    return asked
+
+
+def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> Verification.State | None:
+    """Record the result of a verification's request and do what follows; return the verification's new state.
+
+    Fenced by the lease, so that of two processes only one concludes: return None if it was lost, or if the verification
+    was superseded meanwhile, and change nothing.
+    """
+    with transaction.atomic():
+        # Locked in the same order as by ``ask``.
+        webhook = Webhook.objects.kept().locked().filter(pk=claim.webhook_id).first()
+        held = Verification.objects.select_for_update().filter(pk=claim.id, lease=claim.lease)
+        verification = held.first()
+        if verification is None:
+            return None
+        verification.lease = verification.leased_until = verification.challenge = None
+        if webhook is None or verification.state != State.SENDING:
+            verification.save(update_fields=["lease", "leased_until", "challenge"])
+            return None
+        refused = _record(verification, claim, exchange)
+        change = NO_CHANGE
+        if refused is None:
+            try:
+                change = pending_changes.unseal(verification.sealed_change, of=verification.id)
+            except vault.Unreadable as error:
+                refused = Refused(f"The change cannot be decrypted: {error}", is_final=True)
+        if refused is None:
+            _finish(verification, State.VERIFIED, now=now)
+            # Saved first: deleting the webhook would supersede it otherwise.
+            verification.save()
+            _prove(webhook, verification, change, now=now)
+        else:
+            verification.last_error = printable(refused.reason)[:MAX_ERROR]
+            _fail(webhook, verification, is_final=refused.is_final, now=now)
+            verification.save()
+    return State(verification.state)
+
+
+def _record(verification: Verification, claim: VerificationClaim, exchange: Exchange) -> Refused | None:
+    """Set what the owner can read of the request; return why the answer is no proof, or None if it is one."""
+    verification.last_started_at, verification.last_duration = claim.started_at, exchange.duration
+    verification.last_status, verification.last_excerpt, verification.last_error = None, "", ""
+    response = exchange.result
+    if isinstance(response, NoResponse):
+        return Refused(response.error)
+    verification.last_status = response.status
+    verification.last_excerpt = printable(response.body[:MAX_EXCERPT])
+    reply = Reply(response.status, response.headers, response.body)
+    return PROOFS[verification.proof].refusal(reply, Asked(claim.challenge, verification.details))
+
+
+def _prove(webhook: Webhook, verification: Verification, change: PendingChange, *, now: datetime) -> None:
+    """Apply what the proof leads to, to a locked webhook."""
+    if verification.mode == Mode.UNSUBSCRIBE:
+        lifecycle.delete_locked(webhook, now=now)
+        return
+    before = webhook_state(webhook)
+    pending_changes.apply(change, webhook)
+    webhook.proof, webhook.verified_at, webhook.changed_at = verification.proof, now, now
+    if verification.lasts is not None:
+        leases.set_lease(webhook, now + verification.lasts, warns=PROOFS[verification.proof].warns_owner, now=now)
+    webhook.save(update_fields=["proof", "verified_at", "changed_at", *pending_changes.COLUMNS, *leases.COLUMNS])
+    audit.record(
+        "webhook.verified", target=webhook_target(webhook), before=before, after=webhook_state(webhook), now=now
+    )
+
+
+def _fail(webhook: Webhook, verification: Verification, *, is_final: bool, now: datetime) -> None:
+    """Make the verification due again after the next delay, or give up."""
+    verification.failures += 1
+    if is_final or verification.failures > len(SCHEDULE):
+        _finish(verification, State.FAILED, now=now)
+        verification.forget_at = now + verification.kept_for
+        after = {"verification": verification.id, "error": verification.last_error}
+        audit.record("webhook.verification_failed", target=webhook_target(webhook), after=after, now=now)
+    else:
+        verification.state, verification.due_at = State.PENDING, now + SCHEDULE[verification.failures - 1]
+
+
+def _finish(verification: Verification, state: Verification.State, *, now: datetime) -> None:
+    verification.state, verification.finished_at, verification.sealed_change = state, now, None
+
+
+def forget(verification_id: UUID, *, webhook_id: int, now: datetime) -> bool:
+    """Delete the webhook of a failed verification if it never was verified, and return whether it did.
+
+    Asking again cancels this.
+    """
+    with transaction.atomic():
+        webhook = Webhook.objects.kept().locked().filter(pk=webhook_id).first()
+        is_due = Verification.objects.filter(pk=verification_id, forget_at__lte=now).update(forget_at=None)
+        if not is_due or webhook is None or not webhook.unverified:
+            return False
+        lifecycle.delete_locked(webhook, now=now)
+    return True
