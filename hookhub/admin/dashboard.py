@@ -162,6 +162,8 @@ def metrics(own: list[int] | None, *, now: datetime) -> list[Metric]:
          reverse("admin:deliveries_event_changelist"), "waiting"),
         ("Failing webhooks", count_up_to(kept.filter(disabled_at=None, failure_count__gt=0)),
          f"{hooks}?condition=failing", "warning"),
+        ("Unverified webhooks", count_up_to(kept.filter(proof__isnull=False, verified_at=None)),
+         f"{hooks}?condition=unverified", "warning"),
         ("Disabled webhooks", count_up_to(kept.filter(disabled_at__isnull=False)),
          f"{hooks}?condition=disabled", "bad"),
     ]  # fmt: skip

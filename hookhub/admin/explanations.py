@@ -20,14 +20,21 @@ def explain(delivery: Delivery, webhook: Webhook, *, now: datetime) -> str:
             return f"Delivered{_on_attempt(delivery)}."
         case State.FAILED:
             return f"Failed{_on_attempt(delivery)}: {delivery.get_finish_reason_display()}. {_redelivery(delivery)}"
-        case State.HELD if webhook.deleted_at is not None:
-            return "Held while the webhook was disabled. It will be cancelled, because the webhook is deleted."
-        case State.HELD if webhook.disabled_at is not None:
-            reason = webhook.get_disabled_reason_display()
-            return f"Held because the webhook is disabled ({reason}). {_redelivery(delivery)}"
         case State.HELD:
-            return "Held while the webhook was disabled. The webhook is enabled again, so it can be redelivered."
-    return f"Cancelled. {_redelivery(delivery)}"
+            return _explain_held(delivery, webhook)
+    ended = delivery.finish_reason == Delivery.FinishReason.LEASE_EXPIRED
+    return f"Cancelled{', because the lease of the webhook ended' if ended else ''}. {_redelivery(delivery)}"
+
+
+def _explain_held(delivery: Delivery, webhook: Webhook) -> str:
+    if webhook.deleted_at is not None:
+        return "Held while the webhook was disabled. It will be cancelled, because the webhook is deleted."
+    if webhook.disabled_at is not None:
+        reason = webhook.get_disabled_reason_display()
+        return f"Held because the webhook is disabled ({reason}). {_redelivery(delivery)}"
+    if webhook.unverified:
+        return "Held because the webhook is unverified."
+    return "Held while the webhook was disabled. The webhook is enabled again, so it can be redelivered."
 
 
 def _redelivery(delivery: Delivery) -> str:
@@ -37,6 +44,10 @@ def _redelivery(delivery: Delivery) -> str:
             return "It cannot be redelivered, because the webhook is deleted."
         case BlockedReason.WEBHOOK_DISABLED:
             return "It can be redelivered once the webhook is enabled."
+        case BlockedReason.WEBHOOK_UNVERIFIED:
+            return "It can be redelivered once the webhook is verified."
+        case BlockedReason.WEBHOOK_ENDED:
+            return "It can be redelivered once the webhook has another lease."
     return "It can be redelivered."
 
 

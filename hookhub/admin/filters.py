@@ -102,7 +102,7 @@ class ConditionFilter(LogFilter):
     parameter_name = "condition"
     options: ClassVar = {
         "active": "Enabled", "failing": "Failing", "backing_off": "Backing off", "unused": "No deliveries yet",
-        "disabled": "Disabled", "deleted": "Deleted",
+        "disabled": "Disabled", "unverified": "Unverified", "ended": "Ended", "deleted": "Deleted",
     }  # fmt: skip
 
     def queryset(self, request: HttpRequest, queryset: Rows) -> Rows:
@@ -118,6 +118,8 @@ class ConditionFilter(LogFilter):
             "backing_off": Q(disabled_at=None, backoff_until__gt=timezone.now()),
             "unused": Q(last_delivery_at=None),
             "disabled": Q(disabled_at__isnull=False),
+            "unverified": Q(proof__isnull=False, verified_at=None),
+            "ended": Q(expires_at__lte=timezone.now()),
             "deleted": Q(deleted_at__isnull=False),
         }
         return rows.filter(conditions[require_known(value, self.options)])

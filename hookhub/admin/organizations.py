@@ -74,6 +74,8 @@ class OrganizationAdmin(Audited, Named):
             "dialect. SocialGateway's sends X-SocialGateway-Event; receivers that expect X-GitHub-Event need github.",
             "validate_events": "Reject events that do not match the schema of their type.",
             "create_repositories": "Create a repository when its first event is published.",
+            "verify_webhooks": "Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent "
+            "to them. Slack and Discord cannot, so webhooks in their formats are refused.",
             "limits": f"JSON object with any of: {', '.join(LIMITS)}. 0 means no limit. Leave blank for the defaults.",
         },
     )

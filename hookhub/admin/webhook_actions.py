@@ -8,10 +8,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
-from deliveries import redelivery, vault
+from deliveries import rates, redelivery, vault
 from deliveries.formats import format_of
 from deliveries.models import Delivery, Webhook
-from deliveries.webhooks import fields, lifecycle, secrets
+from deliveries.webhooks import fields, lifecycle, secrets, verifying
 from hookhub.admin.base import ObjectActions, Skipped, page_of
 from hookhub.admin.formatting import deliveries
 from hookhub.event_types import examples
@@ -23,14 +23,15 @@ OBJECT_ACTIONS: tuple[tuple[str, str, Callable[[Webhook], bool]], ...] = (
     ("enable", "Enable", lambda webhook: not webhook.active),
     ("enable_and_release", "Enable and send held deliveries", lambda webhook: not webhook.active),
     ("enable_and_release", "Send held deliveries", lambda webhook: webhook.active and has_held(webhook)),
-    ("ping", "Send ping", lambda webhook: webhook.active),
+    ("ping", "Send ping", lambda webhook: webhook.active and not webhook.unverified),
+    ("verify_url", "Verify URL", lambda webhook: webhook.deleted_at is None and can_echo(webhook)),
     ("rotate_secret", "Rotate secret", lambda webhook: webhook.deleted_at is None and can_sign(webhook)),
     ("disable", "Disable", lambda webhook: webhook.active),
 )
 
 
 class WebhookActions(ObjectActions):
-    actions = ("enable", "enable_and_release", "disable", "ping", "send_test", "rotate_secret")
+    actions = ("enable", "enable_and_release", "disable", "ping", "send_test", "verify_url", "rotate_secret")
 
     @admin.action(description="Enable selected webhooks", permissions=["act"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
@@ -76,7 +77,7 @@ class WebhookActions(ObjectActions):
         """Send a ping to the active ones of the selected webhooks, and link to the deliveries."""
 
         def ping(webhook: Webhook) -> None:
-            require_active(webhook)
+            require_receiving(webhook)
             self._show_sent(request, "Ping", webhook, redelivery.ping(webhook, now=timezone.now()))
 
         self.act_on_each(request, selected(queryset), ping, record="Ping sent.")
@@ -86,7 +87,7 @@ class WebhookActions(ObjectActions):
         """Send each selected webhook an example of the posted type, or of the first type it subscribes to."""
 
         def send_test(webhook: Webhook) -> None:
-            require_active(webhook)
+            require_receiving(webhook)
             try:
                 sample = examples.pick(webhook, request.POST.get("type") or None)
             except fields.InvalidFields as error:
@@ -96,6 +97,23 @@ class WebhookActions(ObjectActions):
 
         webhooks = selected(queryset.select_related("organization"))
         self.act_on_each(request, webhooks, send_test, record="Test event sent.")
+
+    @admin.action(description="Verify URLs of selected webhooks", permissions=["act"])
+    def verify_url(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
+        """Start to verify the URL of each selected webhook; until it has answered, the webhook stays as it is."""
+
+        def verify(webhook: Webhook) -> None:
+            if webhook.deleted_at is not None:
+                raise Skipped("deleted")
+            try:
+                verifying.verify(webhook.pk, now=timezone.now())
+            except (fields.InvalidFields, rates.TooMany, vault.Unreadable) as error:
+                raise Skipped(f"({error})") from error
+
+        def summary(done: list[Webhook], _: list[None]) -> str:
+            return f"{named(done)} being verified."
+
+        self.act_on_each(request, selected(queryset), verify, record="Verification started.", summary=summary)
 
     @admin.action(description="Rotate secrets of selected webhooks", permissions=["act"])
     def rotate_secret(self, request: HttpRequest, queryset: QuerySet[Webhook]) -> None:
@@ -137,6 +155,15 @@ def require_active(webhook: Webhook) -> None:
         raise Skipped("not enabled")
 
 
+def require_receiving(webhook: Webhook) -> None:
+    """Raise Skipped for a webhook to which nothing is sent."""
+    require_active(webhook)
+    if webhook.has_ended(now=timezone.now()):
+        raise Skipped("ended")
+    if webhook.unverified:
+        raise Skipped("not verified")
+
+
 def has_held(webhook: Webhook) -> bool:
     """Return whether the webhook has held deliveries."""
     return Delivery.objects.filter(webhook=webhook, state="held").exists()
@@ -145,6 +172,11 @@ def has_held(webhook: Webhook) -> bool:
 def can_sign(webhook: Webhook) -> bool:
     """Return whether the webhook's format uses secrets at all."""
     return format_of(webhook.format).secret_policy.allows_secret
+
+
+def can_echo(webhook: Webhook) -> bool:
+    """Return whether receivers of the webhook's format can answer a verification."""
+    return not format_of(webhook.format).url_is_secret
 
 
 def named(chosen: list[Webhook]) -> str:

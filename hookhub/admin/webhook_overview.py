@@ -10,11 +10,13 @@ from deliveries import vault
 from deliveries.formats import MASK
 from deliveries.models import Delivery, Webhook
 from deliveries.stats import attempt_stats_of
+from deliveries.webhooks.verifying import latest_of
 from hookhub.admin.formatting import badge, count_up_to, exact, relative, span, when
 from hookhub.admin.presenters import delivery_row
 from hookhub.admin.webhook_actions import OBJECT_ACTIONS
 from hookhub.event_types import examples
 
+ACTIVE = Webhook.Status.ACTIVE
 # The recent deliveries on a webhook's page.
 LATEST = 20
 # The window of the statistics, which is also the API's default.
@@ -31,10 +33,12 @@ def overview(webhook: Webhook, *, may_act: bool, now: datetime) -> dict[str, Any
         "last_delivery": webhook.last_delivery_status,
         "last_delivery_at": when(webhook.last_delivery_at, now=now),
         "disabled_at": when(webhook.disabled_at, now=now) if webhook.disabled_at else None,
+        "lease": lease_of(webhook, now=now),
+        "verification": verification_of(webhook, now=now),
         "secrets": secrets_of(webhook, now=now),
         "custom_headers": headers_of(webhook),
         "rows": [delivery_row(delivery, now=now) for delivery in latest],
-        "tests": sorted(examples.by_name(webhook)) if can_act and webhook.active else [],
+        "tests": sorted(examples.by_name(webhook)) if can_act and webhook.status(now=now) == ACTIVE else [],
         "buttons": [(name, label) for name, label, applies in OBJECT_ACTIONS if can_act and applies(webhook)],
     }
 
@@ -43,8 +47,12 @@ def health(webhook: Webhook, *, now: datetime) -> SafeString:
     """Return a colored label that says how healthy a webhook is."""
     if webhook.deleted_at is not None:
         return badge("Deleted", "quiet")
+    if webhook.has_ended(now=now):
+        return badge("Ended", "quiet")
     if webhook.disabled_at is not None:
         return badge(f"Disabled: {webhook.get_disabled_reason_display()}", "quiet" if was_meant(webhook) else "bad")
+    if webhook.unverified:
+        return badge("Unverified", "warning")
     if webhook.backoff_until is not None and webhook.backoff_until > now:
         return badge(f"Backing off, next attempt {relative(webhook.backoff_until, now=now)}", "warning")
     if webhook.failure_count:
@@ -78,6 +86,30 @@ def metrics(webhook: Webhook, *, now: datetime) -> list[tuple[str, str]]:
         ("Consecutive failures", f"{webhook.failure_count:,}"),
         ("Last success", "–" if webhook.last_success_at is None else relative(webhook.last_success_at, now=now)),
     ]
+
+
+def lease_of(webhook: Webhook, *, now: datetime) -> SafeString | str:
+    """Return when the webhook ends or has ended; "never" without a lease."""
+    return "never" if webhook.expires_at is None else when(webhook.expires_at, now=now)
+
+
+def verification_of(webhook: Webhook, *, now: datetime) -> list[tuple[str, SafeString | str]]:
+    """Return the latest verification as (title, value) pairs; none if there was none and none is wanted."""
+    latest = latest_of(webhook)
+    if latest is None:
+        return []
+    verified = "–" if webhook.verified_at is None else when(webhook.verified_at, now=now)
+    facts = [("Verified", verified), ("Verification", latest.get_state_display()), ("URL asked", latest.stored_url)]
+    if latest.due_at is not None:
+        facts.append(("Next request", when(latest.due_at, now=now)))
+    if latest.last_started_at is not None:
+        answer = "no response" if latest.last_status is None else str(latest.last_status)
+        facts += [
+            (f"Request {latest.attempts_made}", when(latest.last_started_at, now=now)),
+            ("Response", f"{answer} {latest.last_excerpt}".strip()),
+            ("Error", latest.last_error or "–"),
+        ]
+    return facts
 
 
 def secrets_of(webhook: Webhook, *, now: datetime) -> list[str]:

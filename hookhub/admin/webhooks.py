@@ -131,7 +131,10 @@ class WebhookAdmin(PluralTitle, WebhookActions):
             what = ("url", "events", "format", "content_type", "headers", "drop_headers")
         else:
             where, what = ("organization", "repository", "name"), ("shown_url", "events", "format", "content_type")
-        how = ("verify_ssl", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
+        may_edit = obj is None or self.has_change_permission(request, obj)
+        # Only the form has a field for it.
+        verify = "verify" if may_edit else "proof"
+        how = ("verify_ssl", verify, "expires_at", "auto_disable", "retry_schedule", "timeout", "max_in_flight")
         return [(None, {"fields": where}), ("Request", {"fields": what}), ("Delivery", {"fields": how})]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Webhook | None = None) -> tuple[str, ...]:

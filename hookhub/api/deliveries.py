@@ -182,7 +182,7 @@ def find(request: Request, uid: str, *, scope: Scope) -> Delivery:
 def with_names(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
     """Load the webhook and the repository with each delivery, limited to the columns needed to show it."""
     return deliveries.select_related("webhook", "repository").only(
-        *DELIVERY_COLUMNS, "webhook__uid", "webhook__disabled_at", "webhook__deleted_at", "repository__name"
+        *DELIVERY_COLUMNS, "webhook__uid", *redelivery.BLOCKING, "repository__name"
     )
 
 
@@ -246,6 +246,10 @@ def redeliver_error(delivery: Delivery) -> str:
             return state_error(delivery, redelivery.REDELIVERABLE, "redelivered")
         case BlockedReason.WEBHOOK_DELETED:
             return "The webhook is deleted, so its deliveries cannot be redelivered."
+        case BlockedReason.WEBHOOK_UNVERIFIED:
+            return "The webhook is unverified: its URL must echo a challenge first."
+        case BlockedReason.WEBHOOK_ENDED:
+            return "The lease of the webhook has ended; set another expires_at first."
         case BlockedReason.WEBHOOK_DISABLED:
             return "The webhook is disabled; enable it first."
     return CHANGED_MEANWHILE

@@ -40,6 +40,7 @@ SUMMARIES: Mapping[str, str] = {
     "POST /v1/webhooks/{uid}/disable": "Disable a webhook",
     "POST /v1/webhooks/{uid}/rotate-secret": "Rotate a webhook's secret",
     "POST /v1/webhooks/{uid}/ping": "Ping a webhook",
+    "POST /v1/webhooks/{uid}/verify": "Verify a webhook's URL",
     "POST /v1/webhooks/{uid}/test": "Send a test event to a webhook",
     "GET /v1/webhooks/{uid}/stats": "Get a webhook's statistics",
     "GET /v1/events": "List events",

@@ -35,6 +35,7 @@ urlpatterns = [
     path("webhooks/<str:uid>/enable", webhooks.EnableView.as_view()),
     path("webhooks/<str:uid>/disable", webhooks.DisableView.as_view()),
     path("webhooks/<str:uid>/rotate-secret", webhooks.RotateSecretView.as_view()),
+    path("webhooks/<str:uid>/verify", webhooks.VerifyView.as_view()),
     path("webhooks/<str:uid>/ping", webhooks.PingView.as_view()),
     path("webhooks/<str:uid>/test", webhooks.TestView.as_view()),
     path("webhooks/<str:uid>/stats", webhooks.StatsView.as_view()),

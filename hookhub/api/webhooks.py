@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from deliveries import redelivery, stats
 from deliveries.models import Delivery, Webhook
-from deliveries.webhooks import changing, creating, lifecycle, secrets
+from deliveries.webhooks import changing, creating, lifecycle, secrets, verifying
 from hookhub.api.presenters.openapi import DIALECT_HEADER
 from hookhub.api.presenters.view import NATIVE, PresentedView
 from hookhub.api.request_fields import fields_of, read_active, repository_of, require_known_fields
@@ -71,7 +71,7 @@ class WebhooksView(PresentedView, GenericAPIView[Webhook]):
             if active not in {"true", "false"}:
                 raise invalid({"active": "must be true or false"})
             found = found.filter(disabled_at__isnull=active == "true")
-        return self.presenter.listed(found, request, self)
+        return self.presenter.listed(verifying.with_latest(found), request, self)
 
     @extend_schema(
         parameters=[DIALECT_HEADER], request=NewWebhookSerializer, responses={201: WebhookWithSecretSerializer}
@@ -211,6 +211,22 @@ class RotateSecretView(PresentedView, GenericAPIView[Webhook]):
         return Response(NATIVE.shown(rotated, secret))
 
 
+class VerifyView(PresentedView, GenericAPIView[Webhook]):
+    """Start to verify a webhook's URL: a worker sends it a challenge, which it must echo.
+
+    If a verification is pending, its next request is due now and its schedule starts over. Otherwise the webhook's URL
+    is asked. Until it has answered, the webhook stays as it is: `verification` shows the progress.
+    """
+
+    serializer_class = WebhookSerializer
+    queryset = Webhook.objects.none()
+
+    @extend_schema(request=None, responses={202: WebhookSerializer})
+    def post(self, request: Request, uid: str) -> Response:
+        webhook = find(self, request, uid, scope=Scope.MANAGE)
+        return Response(NATIVE.shown(verifying.verify(webhook.pk, now=timezone.now())), status=202)
+
+
 class PingView(PresentedView, GenericAPIView[Delivery]):
     """Send a `ping` event to a webhook, whatever it subscribes to, and return the delivery."""
 
@@ -220,8 +236,7 @@ class PingView(PresentedView, GenericAPIView[Delivery]):
     @extend_schema(request=None, responses={202: DeliverySerializer})
     def post(self, request: Request, uid: str) -> Response:
         webhook = find(self, request, uid, scope=Scope.MANAGE)
-        if not webhook.active:
-            raise conflict("The webhook is disabled; enable it first.")
+        require_receiving(webhook)
         return Response(DeliverySerializer(redelivery.ping(webhook, now=timezone.now())).data, status=202)
 
 
@@ -241,8 +256,7 @@ class TestView(PresentedView, GenericAPIView[Delivery]):
         webhook = find(self, request, uid, scope=Scope.MANAGE)
         fields = fields_of(request.data)
         require_known_fields(fields, "type")
-        if not webhook.active:
-            raise conflict("The webhook is disabled; enable it first.")
+        require_receiving(webhook)
         sample = examples.pick(webhook, fields.get("type"))
         delivery = redelivery.send_to(webhook, sample.type, sample.data, now=timezone.now())
         return Response(DeliverySerializer(delivery).data, status=202)
@@ -262,6 +276,17 @@ class StatsView(PresentedView, GenericAPIView[Webhook]):
         require_known_parameters(request, "hours")
         webhook = find(self, request, uid, scope=Scope.READ)
         return Response(asdict(stats.stats_of(webhook, window=read_window(request), now=timezone.now())))
+
+
+def require_receiving(webhook: Webhook) -> None:
+    """Raise a 409 for a webhook to which nothing is sent."""
+    match webhook.status(now=timezone.now()):
+        case Webhook.Status.ENDED:
+            raise conflict("The lease of the webhook has ended; set another expires_at first.")
+        case Webhook.Status.DISABLED:
+            raise conflict("The webhook is disabled; enable it first.")
+        case Webhook.Status.UNVERIFIED:
+            raise conflict("The webhook is unverified: its URL must echo a challenge first.")
 
 
 def find(view: PresentedView, request: Request, uid: str, *, scope: Scope) -> Webhook:

@@ -119,6 +119,10 @@ class Webhooks:
         """
         return self._transport.json("POST", path_of("webhooks", webhook, "rotate-secret"))
 
+    def verify(self, webhook: str) -> Json:
+        """Start to verify the webhook's URL and return the webhook; its ``verification`` shows the progress."""
+        return self._transport.json("POST", path_of("webhooks", webhook, "verify"), repeatable=True)
+
     def ping(self, webhook: str) -> Json:
         """Send a ``ping`` event to the webhook and return its delivery; the API answers 409 if it is disabled."""
         return self._transport.json("POST", path_of("webhooks", webhook, "ping"))

@@ -176,7 +176,7 @@ def test_the_front_page_counts_no_further_than_ten_thousand(operator: Client) ->
         page(operator, "/admin/")
 
     counts = [found["sql"] for found in queries if "COUNT(" in found["sql"]]
-    assert len(counts) == 8
+    assert len(counts) == 9
     assert all("LIMIT 10001)" in sql for sql in counts)
 
 

@@ -119,7 +119,7 @@ def test_no_statement_of_the_front_page_reads_what_another_organization_has(smal
 
     assert metrics == {
         "Ready": "1", "Sending": "0", "Scheduled": "0", "Held": "1", "Failed (last 24 hours)": "1",
-        "Events awaiting fan-out": "1", "Failing webhooks": "0", "Disabled webhooks": "0",
+        "Events awaiting fan-out": "1", "Failing webhooks": "0", "Unverified webhooks": "0", "Disabled webhooks": "0",
     }  # fmt: skip
     assert oldest is not None
     assert (oldest.organization, last) == (small.organization, now)

@@ -184,7 +184,7 @@ def test_the_front_page_shows_the_state_of_the_whole_system(
     numbers = {title: value for value, title in re.findall(r"<b>([\d,+]+)</b> ([^<]+)</a>", shown)}
     assert numbers == {
         "Ready": "1", "Sending": "1", "Scheduled": "0", "Held": "1", "Failed (last 24 hours)": "1",
-        "Events awaiting fan-out": "1", "Failing webhooks": "1", "Disabled webhooks": "1",
+        "Events awaiting fan-out": "1", "Failing webhooks": "1", "Unverified webhooks": "0", "Disabled webhooks": "1",
     }  # fmt: skip
     verdict = "The oldest ready delivery is 5 min overdue, and the last attempt was 5 min ago."
     assert f"{verdict} Check that a worker is running." in shown

@@ -165,6 +165,10 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
         "webhook.secret_rotated",
         lambda w: (f"/v1/webhooks/{w.webhook.uid}/rotate-secret", {}),
     ),
+    ("POST", "v1/webhooks/<str:uid>/verify"): (
+        "webhook.verification_started",
+        lambda w: (f"/v1/webhooks/{w.webhook.uid}/verify", {}),
+    ),
     ("POST", "v1/webhooks/<str:uid>/ping"): ("webhook.pinged", lambda w: (f"/v1/webhooks/{w.webhook.uid}/ping", {})),
     ("POST", "v1/webhooks/<str:uid>/test"): ("webhook.test_sent", lambda w: (f"/v1/webhooks/{w.webhook.uid}/test", {})),
     ("POST", "v1/event-types"): ("event_type.created", lambda w: ("/v1/event-types", {"type": "your.type"})),
@@ -439,6 +443,7 @@ IN_ADMIN: dict[tuple[str, str], tuple[str, Deed]] = {
     ("deliveries.Webhook", "disable"): ("webhook.disabled", run("disable", lambda w: w.webhook)),
     ("deliveries.Webhook", "ping"): ("webhook.pinged", run("ping", lambda w: w.webhook)),
     ("deliveries.Webhook", "send_test"): ("webhook.test_sent", run("send_test", lambda w: w.webhook)),
+    ("deliveries.Webhook", "verify_url"): ("webhook.verification_started", run("verify_url", lambda w: w.webhook)),
     ("deliveries.Webhook", "rotate_secret"): ("webhook.secret_rotated", run("rotate_secret", lambda w: w.webhook)),
 }
 JOINED = {"date_joined_0": "2026-03-04", "date_joined_1": "12:00:00"}

@@ -125,6 +125,7 @@ def webhooks(exerciser: Exerciser, receiver: Receiver) -> list[str]:
     call("PATCH", "/v1/webhooks/{uid}/headers", {"headers": {"X-New": "1", "X-Token": None}}, uid=good)
     call("POST", "/v1/webhooks/{uid}/rotate-secret", {"overlap": 60}, uid=good)
     call("POST", "/v1/webhooks/{uid}/ping", uid=good)
+    call("POST", "/v1/webhooks/{uid}/verify", uid=good)
     call("POST", "/v1/webhooks/{uid}/test", {"type": "repository.created"}, uid=good)
     call("GET", "/v1/webhooks/{uid}/stats", uid=slack["id"], query="?hours=1")
     call("DELETE", "/v1/webhooks/{uid}", uid=slack["id"])

@@ -103,6 +103,20 @@ def test_what_arrives_is_shown_with_its_verdict(
     assert summary == f"1 request for 1 delivery, 1 × {verdict}, 1 × 200"
 
 
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        (b'{"type":"webhook.verification","challenge":"n7Zq"}', "n7Zq"),
+        (b'{"type":"push","challenge":"n7Zq"}', "200"),
+        (b'["webhook.verification"]', "200"),
+        (b"no JSON", "200"),
+    ],
+)
+def test_a_challenge_is_echoed(session: requests.Session, body: bytes, answer: str) -> None:
+    with listening(Behaviour()) as (url, _, _):
+        assert session.post(url, data=body).text == f"{answer}\n"
+
+
 def test_for_people_it_is_one_line_and_the_body_laid_out(session: requests.Session) -> None:
     with listening(Behaviour(secrets=(SECRET,))) as (url, _, shown):
         session.post(url, data=BODY, headers=headers())

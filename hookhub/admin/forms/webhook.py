@@ -3,9 +3,11 @@
 from typing import Any, ClassVar
 
 from django import forms
+from django.contrib.admin.widgets import AdminSplitDateTime
 
 from deliveries import formats, vault
 from deliveries.models import Organization, Webhook
+from deliveries.proofs import DEFAULT as PROOF
 from deliveries.webhooks.changing import validate_change
 from deliveries.webhooks.fields import InvalidFields, validate
 from hookhub.admin.forms import ModelForm
@@ -48,6 +50,18 @@ class WebhookForm(ModelForm):
     timeout = forms.FloatField(required=False, help_text="Seconds per attempt. Leave blank for the default.")
     max_in_flight = forms.IntegerField(
         required=False, help_text="Leave blank for the default.", label="Maximum requests in flight"
+    )
+
+    verify = forms.BooleanField(
+        required=False,
+        label="Verify the URL",
+        help_text="Nothing is sent to the URL, or to another one later, before it has echoed a challenge.",
+    )
+    expires_at = forms.SplitDateTimeField(
+        required=False,
+        label="Lease ends",
+        widget=AdminSplitDateTime,
+        help_text="From then on the webhook gets no events. Leave blank for no end.",
     )
 
     class Meta:
@@ -116,6 +130,10 @@ class WebhookForm(ModelForm):
             fields["events"] = str(fields["events"]).replace(",", " ").split()
         if "timeout" in changed:
             fields["timeout"] = cleaned["timeout"]
+        if "verify" in changed:
+            fields["verify"] = PROOF if cleaned["verify"] else None
+        if "expires_at" in changed:
+            fields["expires_at"] = cleaned["expires_at"]
         if "retry_schedule" in changed:
             fields["retry_schedule"] = self._read_schedule(cleaned["retry_schedule"])
         if cleaned.get("headers") and (self.is_new or "headers" in changed):
@@ -168,6 +186,8 @@ def initial_values(webhook: Webhook) -> dict[str, object]:
         "content_type": webhook.content_type,
         "timeout": None if webhook.timeout is None else webhook.timeout.total_seconds(),
         "max_in_flight": webhook.max_in_flight,
+        "verify": webhook.proof is not None,
+        "expires_at": webhook.expires_at,
         "retry_schedule": ""
         if schedule is None
         else ", ".join(f"{wait.total_seconds():g}" for wait in schedule) or NO_RETRIES,

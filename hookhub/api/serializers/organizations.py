@@ -32,6 +32,10 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
     create_repositories = StrictBooleanField(
         required=False, help_text="Create a repository when an event first names it."
     )
+    verify_webhooks = StrictBooleanField(
+        required=False,
+        help_text="Have the URLs of new webhooks, and new URLs, echo a challenge before anything is sent to them.",
+    )
 
     limits = LimitsField(
         required=False,
@@ -49,6 +53,7 @@ class OrganizationSerializer(StrictModelSerializer[Organization]):
             "default_format",
             "validate_events",
             "create_repositories",
+            "verify_webhooks",
             "limits",
             "created_at",
         )

@@ -3,13 +3,14 @@
 from typing import Any
 
 from django.conf import settings
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from deliveries import formats, vault
 from deliveries.event_types.topics import MAX_TYPE_LENGTH
 from deliveries.formats import MASK
-from deliveries.models import Webhook
+from deliveries.models import Verification, Webhook
 from deliveries.sending.url import MAX_LENGTH as MAX_URL_LENGTH
 from deliveries.webhooks.fields import (
     HEADER_VALUE,
@@ -19,6 +20,7 @@ from deliveries.webhooks.fields import (
     MAX_RETRIES,
     MAX_RETRY_WAIT,
 )
+from deliveries.webhooks.verifying import latest_of
 from hookhub.api.serializers.fields import NAMED_BY_OPERATORS, EventTypeName, OneLineField, Seconds
 from hookhub.http.patterns import EVENT_PATTERN, URL_PATTERN
 
@@ -46,6 +48,33 @@ class WebhookHeaders(serializers.DictField):
 
     def to_representation(self, value: Any) -> dict[str, str]:
         return dict.fromkeys(vault.headers_to_show(value), MASK)
+
+
+class VerificationSerializer(serializers.Serializer[Verification]):
+    """A request, repeated on a short schedule, to which the URL must answer with the challenge."""
+
+    id = serializers.UUIDField(read_only=True)
+    state = serializers.ChoiceField(Verification.State.choices, read_only=True)
+    url = serializers.CharField(
+        source="stored_url",
+        read_only=True,
+        help_text="The URL asked, masked like the webhook's own.",
+    )
+    attempts = serializers.IntegerField(source="attempts_made", read_only=True, help_text="Number of requests so far.")
+    due_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When the next request is due; null if none is."
+    )
+    started_at = serializers.DateTimeField(
+        source="last_started_at", read_only=True, allow_null=True, help_text="When the last request started."
+    )
+    duration = Seconds(source="last_duration", read_only=True, allow_null=True)
+    status = serializers.IntegerField(
+        source="last_status", read_only=True, allow_null=True, help_text="HTTP status of the last response, if any."
+    )
+    excerpt = serializers.CharField(source="last_excerpt", read_only=True, help_text="The beginning of its body.")
+    error = serializers.CharField(source="last_error", read_only=True, help_text="Why it was no proof.")
+    created_at = serializers.DateTimeField(read_only=True)
+    finished_at = serializers.DateTimeField(read_only=True, allow_null=True)
 
 
 class WebhookSerializer(serializers.Serializer[Webhook]):
@@ -96,6 +125,24 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     auto_disable = serializers.BooleanField(
         required=False, help_text="Whether to disable the webhook automatically when its deliveries keep failing."
     )
+    verify = serializers.CharField(
+        source="proof", allow_null=True, required=False,
+        help_text='"challenge": nothing is sent to the URL, or to another one later, before it has echoed a challenge. '
+        "Null: no verification.",
+    )  # fmt: skip
+    verified_at = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When the URL was last verified; null if it never was."
+    )
+    verification = serializers.SerializerMethodField(
+        help_text="The latest verification, which may be of a new URL; null if there was none."
+    )
+    expires_at = serializers.DateTimeField(
+        allow_null=True, required=False,
+        help_text="When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.",
+    )  # fmt: skip
+    status = serializers.SerializerMethodField(
+        help_text="Whether it receives events: `active`, `unverified`, `disabled`, or `ended` with its lease."
+    )
     active = serializers.BooleanField(required=False, help_text="Whether the webhook is enabled.")
     disabled_at = serializers.DateTimeField(read_only=True, allow_null=True)
     # No enumeration: Java clients made by openapi-generator fail on a nullable one.
@@ -116,6 +163,15 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     )
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(source="changed_at", read_only=True)
+
+    @extend_schema_field(VerificationSerializer(allow_null=True))
+    def get_verification(self, webhook: Webhook) -> object:
+        latest = latest_of(webhook)
+        return None if latest is None else VerificationSerializer(latest).data
+
+    @extend_schema_field(serializers.ChoiceField(Webhook.Status.choices))
+    def get_status(self, webhook: Webhook) -> str:
+        return webhook.status(now=timezone.now()).value
 
 
 @extend_schema_serializer(component_name="Webhook")

@@ -22,7 +22,7 @@ EVENTS_LOOKED_AT = 10_000
 
 def ping(webhook: Webhook, *, hook: dict[str, Any], repository: dict[str, Any], now: datetime) -> None:
     """Send a ping that describes the hook; do nothing if the hook is not active."""
-    if webhook.active:
+    if webhook.status(now=now) == Webhook.Status.ACTIVE:
         told = {"zen": ZEN, "hook_id": webhook.pk, "hook": hook, "repository": repository}
         redelivery.ping(webhook, data=told, now=now)
 
@@ -32,7 +32,7 @@ def test(webhook: Webhook, repository: Repository, *, now: datetime) -> None:
 
     If the repository has no push, send the example from the documentation.
     """
-    if not webhook.active or not {EVERYTHING, PUSH} & set(webhook.events):
+    if webhook.status(now=now) != Webhook.Status.ACTIVE or not {EVERYTHING, PUSH} & set(webhook.events):
         return
     payload = latest_push(repository) or compact_json.encode(catalogue.of(CATALOGUE).types[PUSH].example)
     event = NewEvent(

@@ -226,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.receiver.closing.wait(behaviour.delay.total_seconds())
         status = self.receiver.status_for(_first(self.headers, _DELIVERIES) or "(no delivery id)")
         try:
-            self._answer(status)
+            self._answer(status, challenge_in(body))
             answered = str(status)
         except OSError:
             self.close_connection = True
@@ -242,8 +242,8 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return self.rfile.read(int(length))
 
-    def _answer(self, status: int) -> None:
-        content = b"" if status in (204, 304) else f"{status}\n".encode()
+    def _answer(self, status: int, text: str | None = None) -> None:
+        content = b"" if status in (204, 304) else f"{status if text is None else text}\n".encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/plain")
         if status not in (204, 304):
@@ -270,6 +270,16 @@ class _Handler(BaseHTTPRequestHandler):
             line = "  ".join(_printable(str(value)) for value in facts.values() if value is not None)
             shown = f"{line}\n{pretty(body)}"
         self.receiver.record(shown, verdict=verdict, answered=answered)
+
+
+def challenge_in(body: bytes) -> str | None:
+    """Return the challenge of a verification, which the receiver echoes, or None for any other request."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    is_challenge = isinstance(value, dict) and value.get("type") == "webhook.verification"
+    return str(value.get("challenge")) if is_challenge else None
 
 
 def pretty(body: bytes) -> str:
