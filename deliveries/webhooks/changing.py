@@ -177,7 +177,7 @@ def _apply(webhook: Webhook, cleaned: Fields, *, now: datetime) -> str | None:
         "webhook.updated", target=webhook_target(webhook), before=state_before, after=webhook_state(webhook), now=now
     )
     if plan.asks is not None:
-        verifying.ask(webhook, proof=plan.asks, change=change, now=now)
+        verifying.ask(webhook, verifying.Wanted(plan.asks), change=change, now=now)
     return str(new_secret) if new_secret else None
 
 

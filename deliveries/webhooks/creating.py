@@ -12,6 +12,7 @@ from deliveries.formats import FORMATS
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import leases, quotas, secrets, verifying
 from deliveries.webhooks.fields import InvalidFields, as_headers, validate
+from deliveries.webhooks.verifying import Wanted
 
 
 def create(
@@ -20,6 +21,7 @@ def create(
     organization: Organization,
     repository: Repository | None,
     active: bool = True,
+    wanted: Wanted | None = None,
     now: datetime,
 ) -> tuple[Webhook, str | None]:
     """Create a webhook. Return it with its secret, which is shown only here, or with None if it has no secret.
@@ -27,8 +29,8 @@ def create(
     ``fields`` maps the names in fields.VALIDATORS to values; only ``url`` and ``events`` are required. Without
     ``secret``, one is generated. There is no secret if the format never signs, or if signing is optional and ``secret``
     is "". With ``active=False`` the webhook starts disabled by its owner. If its owner or its organization wants its
-    URL verified, a worker asks it, and nothing is delivered before the answer. Raise InvalidFields for invalid fields,
-    and rates.TooMany if the organization changes webhooks too often.
+    URL verified, a worker asks it, and nothing is delivered before the answer; ``wanted`` is another proof than the
+    API's. Raise InvalidFields for invalid fields, and rates.TooMany if the organization changes webhooks too often.
     """
     if missing := {name: "is required" for name in ("url", "events") if name not in fields}:
         raise InvalidFields(missing)
@@ -39,7 +41,9 @@ def create(
     secret = secrets.first_secret(wire_format, cleaned.pop("secret", None))
     headers = as_headers(cleaned.pop("headers", {}))
     proof = verifying.proof_wanted(cleaned, organization=organization)
-    verifying.require_provable(wire_format, proof=proof)
+    if wanted is None and proof is not None:
+        wanted = Wanted(proof)
+    verifying.require_provable(wire_format, proof=wanted and wanted.proof)
     expires_at = leases.require_future(cleaned.pop("expires_at", None), now=now)
     # Needed before the row is stored, because its secrets are encrypted with the id as associated data.
     uid = uuid7(now)
@@ -62,12 +66,12 @@ def create(
             disabled_at=None if active else now,
             disabled_reason=None if active else Webhook.DisabledReason.BY_OWNER,
             owner_notified_at=None if active else now,
-            proof=proof,
+            proof=wanted and wanted.proof,
             **{**defaults, **cleaned},
         )
         leases.set_lease(webhook, expires_at, now=now)
         webhook.save(force_insert=True)
         audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
-        if proof is not None:
-            verifying.ask(webhook, proof=proof, now=now)
+        if wanted is not None:
+            verifying.ask(webhook, wanted, now=now)
     return webhook, secret or None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -31,6 +32,19 @@ SCHEDULE = (timedelta(seconds=10), timedelta(minutes=1), timedelta(minutes=5))
 KEPT_FOR = timedelta(days=7)
 MAX_EXCERPT = 200
 MAX_ERROR = 500
+
+
+class Wanted(NamedTuple):
+    """The proof to ask for, and what it leads to.
+
+    ``details`` are what the proof's request carries, and ``lasts`` the lease that is granted from the proof on (None
+    leaves the webhook's end as it is). A webhook that was never verified is deleted ``kept_for`` after it has failed.
+    """
+
+    proof: str = DEFAULT
+    details: Mapping[str, str] = MappingProxyType({})
+    lasts: timedelta | None = None
+    kept_for: timedelta = KEPT_FOR
 
 
 class Plan(NamedTuple):
@@ -115,26 +129,22 @@ def verify(webhook_id: int, *, now: datetime) -> Webhook:
         elif last is None:
             proof = webhook.proof or DEFAULT
             require_provable(format_of(webhook.format), proof=proof)
-            ask(webhook, proof=proof, now=now)
+            ask(webhook, Wanted(proof), now=now)
     return webhook
 
 
 def ask(
     webhook: Webhook,
+    wanted: Wanted,
     *,
-    proof: str,
     change: PendingChange = NO_CHANGE,
     mode: Verification.Mode = Mode.SUBSCRIBE,
-    details: Mapping[str, str] | None = None,
-    lasts: timedelta | None = None,
-    kept_for: timedelta = KEPT_FOR,
     now: datetime,
 ) -> Verification:
     """Ask the URL of a locked webhook, or the one in ``change``, for a proof; a worker sends the request.
 
-    Once the URL has proved itself, the webhook gets the ``change`` and a lease that ``lasts`` that long from then on,
-    or is deleted if the ``mode`` is to unsubscribe. If it does not within the schedule, nothing changes, except that a
-    webhook that was never verified is deleted after ``kept_for``. Supersedes an earlier verification.
+    Once the URL has proved itself, the webhook gets the ``change`` and the lease, or is deleted if the ``mode`` is to
+    unsubscribe. If it does not within the schedule, nothing changes. Supersedes an earlier verification.
     """
     webhook.verifications.supersede(now=now)
     webhook.verifications.filter(forget_at__isnull=False).update(forget_at=None)
@@ -142,14 +152,14 @@ def ask(
     asked = Verification.objects.create(
         id=uid,
         webhook=webhook,
-        proof=proof,
+        proof=wanted.proof,
         mode=mode,
-        details=dict(details or {}),
+        details=dict(wanted.details),
         host=urlsplit(webhook.url if change.url is None else change.url).hostname or "",
         stored_url=pending_changes.shown_url(change, webhook),
         sealed_change=pending_changes.seal(change, of=uid),
-        lasts=lasts,
-        kept_for=kept_for,
+        lasts=wanted.lasts,
+        kept_for=wanted.kept_for,
         due_at=now,
         created_at=now,
     )

@@ -20,8 +20,9 @@ from deliveries.models import AuditEntry, Delivery, Verification, Webhook
 from deliveries.policy.outcomes import NoResponse
 from deliveries.sending.exchange import Exchange, Response
 from deliveries.sending.sender import Sender
-from deliveries.webhooks import changing, lifecycle, secrets, verification_queue, verifying
+from deliveries.webhooks import changing, creating, lifecycle, secrets, verification_queue, verifying
 from deliveries.webhooks.fields import InvalidFields
+from deliveries.webhooks.verifying import Wanted
 from deliveries.worker.verifier import Verifier
 from tests.receiver import Answer, Receiver
 from tests.story import Forge, challenge_in, deliver_due, echo, together, verify_due
@@ -199,6 +200,19 @@ def test_what_was_never_verified_is_forgotten_after_a_while_unless_asked_again(f
     webhook.refresh_from_db()
     other.refresh_from_db()
     assert (webhook.deleted_at, other.deleted_at) == (end, None)
+
+
+def test_a_door_may_forget_what_was_never_verified_at_once(forge: Forge, now: datetime) -> None:
+    fields = {"url": forge.receiver.url("/"), "events": ["push"]}
+    wanted = Wanted("websub", kept_for=timedelta(0))
+    webhook, _ = creating.create(fields, organization=forge.organization, repository=None, wanted=wanted, now=now)
+    [claim] = verification_queue.claim(1, now=now)
+    assert verifying.conclude(claim, Exchange(SECOND, Response(410, "", (), b"")), now=now) == "failed"
+
+    assert leases.forget_unverified(now=now) == 1
+
+    webhook.refresh_from_db()
+    assert webhook.deleted_at == now
 
 
 def test_a_verified_webhook_is_never_forgotten(forge: Forge, now: datetime) -> None:
@@ -411,11 +425,9 @@ def test_a_chat_cannot_be_verified(forge: Forge, now: datetime) -> None:
 
 def test_to_prove_an_unsubscription_deletes_the_webhook(forge: Forge, now: datetime) -> None:
     webhook = forge.webhook(now=now)
+    wanted = Wanted("websub", {"hub.topic": "https://hub.example/t"})
     with transaction.atomic():
-        verifying.ask(
-            Webhook.objects.lock(webhook.pk), proof="websub", mode=Verification.Mode.UNSUBSCRIBE,
-            details={"hub.topic": "https://hub.example/t"}, now=now,
-        )  # fmt: skip
+        verifying.ask(Webhook.objects.lock(webhook.pk), wanted, mode=Verification.Mode.UNSUBSCRIBE, now=now)
     echo(forge.receiver)
 
     assert verify_due(now=now) == ["verified"]
@@ -426,13 +438,20 @@ def test_to_prove_an_unsubscription_deletes_the_webhook(forge: Forge, now: datet
 
 
 def test_a_proof_grants_the_lease_that_was_asked_for(forge: Forge, now: datetime) -> None:
-    webhook = forge.webhook(now=now)
-    with transaction.atomic():
-        verifying.ask(Webhook.objects.lock(webhook.pk), proof="websub", lasts=timedelta(days=10), now=now)
+    fields = {"url": forge.receiver.url("/callback?id=7"), "events": ["push"]}
+    wanted = Wanted("websub", {"hub.topic": "https://hub.example/t"}, lasts=timedelta(days=10))
+    webhook, _ = creating.create(
+        fields, organization=forge.organization, repository=forge.repository, wanted=wanted, now=now
+    )
+    assert webhook.unverified
     echo(forge.receiver)
 
     assert verify_due(now=now + SECOND) == ["verified"]
 
+    [asked] = forge.receiver.received
+    assert (asked.method, asked.body) == ("GET", b"")
+    assert asked.path.startswith("/callback?id=7&hub.mode=subscribe&hub.topic=https%3A%2F%2Fhub.example%2Ft&")
+    assert asked.path.endswith("&hub.lease_seconds=864000")
     webhook.refresh_from_db()
     assert webhook.expires_at == now + SECOND + timedelta(days=10)
     # Its receiver renews it; its owner is not told.
