@@ -159,7 +159,7 @@ def test_where_nothing_can_be_written_down_it_is_503_and_says_when_to_come_again
         with connection.wrap_database_errors:
             raise psycopg.errors.ReadOnlySqlTransaction("cannot execute UPDATE in a read-only transaction")
 
-    monkeypatch.setattr("hookhub.dialects.authentication.find", refuse)
+    monkeypatch.setattr("hookhub.http.authentication.find", refuse)
 
     answer = owner.send(door.method, door.address(behind), {})
 

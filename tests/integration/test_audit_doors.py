@@ -7,6 +7,7 @@ from datetime import timedelta
 from io import StringIO
 from typing import Any
 from unittest import mock
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib import admin
@@ -110,6 +111,12 @@ def web(world: World) -> dict[str, object]:
     return {"name": "web", "config": {"url": world.url}}
 
 
+def subscription(world: World) -> bytes:
+    """Return the hub's form: a body of bytes is sent as a form, all others as JSON."""
+    topic = "http://testserver/acme/widgets/events/push"
+    return urlencode({"hub.mode": "subscribe", "hub.topic": topic, "hub.callback": world.url}).encode()
+
+
 SOCIAL_GATEWAY: dict[tuple[str, str], tuple[str, Request]] = {
     ("POST", ""): ("webhook.created", lambda w: (HOOKS, web(w))),
     ("PATCH", "/<str:webhook>"): ("webhook.updated", lambda w: (hook(w), {"events": ["push"]})),
@@ -200,6 +207,10 @@ OPERATIONS: dict[tuple[str, str], tuple[str, Request]] = {
     ),
     ("DELETE", "api/webhooks/<str:webhook>"): ("webhook.deleted", lambda w: (f"/api/webhooks/{w.webhook.uid}", None)),
     **{
+        ("POST", f"{prefix}hub"): ("webhook.created", lambda w, prefix=prefix: (f"/{prefix}hub", subscription(w)))
+        for prefix in ("", "api/v3/")
+    },
+    **{
         (method, f"{prefix}repos/<str:owner>/<str:repo>/hooks{rest}"): (
             action,
             lambda w, prefix=prefix, request=request: (f"/{prefix}{request(w)[0][1:]}", request(w)[1]),
@@ -250,9 +261,10 @@ def test_every_operation_of_every_api_is_in_the_audit_log(world: World, method: 
     action, request = OPERATIONS[method, route]
     path, body = request(world)
     caller = world.operator if route == "v1/organizations" else world.api
+    content_type = "application/x-www-form-urlencoded" if isinstance(body, bytes) else "application/json"
 
     def act() -> None:
-        answer = caller.send(method, path, body)
+        answer = caller.send(method, path, body, content_type=content_type)
         assert answer.status_code < 300, (answer.status_code, answer.content)
 
     written = written_by(act)

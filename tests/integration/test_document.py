@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -26,6 +27,9 @@ SHOWING_SECRETS = {
 }  # fmt: skip
 
 
+JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+
+
 class Exerciser:
     """Calls operations of the document, and records which succeeded and what differed from the document."""
 
@@ -36,11 +40,13 @@ class Exerciser:
         self.faults: list[str] = []
         self.may_be_stored: set[Operation] = set()
 
-    def call(self, method: str, path: str, body: object = None, *, query: str = "", **parts: object) -> Any:
+    def call(
+        self, method: str, path: str, body: object = None, *, query: str = "", media: str = JSON, **parts: object
+    ) -> Any:
         """Call an operation and require success."""
         operation = Operation(method, path)
         address = path.format(**parts) + query
-        answer = self.caller.send(method, address, body)
+        answer = self.caller.send(method, address, body, content_type=media)
         assert 200 <= answer.status_code < 300, (method, address, answer.content)
         self.succeeded.add(operation)
         if answer.headers.get("Cache-Control") != "no-store":
@@ -186,6 +192,8 @@ def social_gateway(exerciser: Exerciser, receiver: Receiver, prefix: str) -> Non
     call("POST", hooks + "/{webhook}/tests", **where)
     call("POST", hooks + "/{webhook}/test", **where)
     deliver()
+    topic = {"hub.topic": "http://testserver/acme/widgets/events/push", "hub.callback": receiver.url("/hub")}
+    call("POST", f"{prefix}/hub", urlencode({"hub.mode": "subscribe", **topic}).encode(), media=FORM)
     call("GET", hooks, owner="acme", repo="widgets")
     call("GET", hooks + "/{webhook}", **where)
     call("PATCH", hooks + "/{webhook}", {"add_events": ["issues"]}, **where)
@@ -211,7 +219,8 @@ def test_every_operation_fails_as_the_document_says(
         for position, (method, address, body) in enumerate(tries(operation, "requestBody" in said)):
             # A caller without access is rejected, whatever else is wrong with the request.
             callers = [masters[position % 2]] if position > 1 else [*masters, *refused]
-            for answer in [caller.send(method, address, body) for caller in callers]:
+            media = FORM if address.endswith("/hub") else JSON
+            for answer in [caller.send(method, address, body, content_type=media) for caller in callers]:
                 faults += document.faults(operation, answer)
                 seen.add((operation, answer.status_code))
 
@@ -226,7 +235,7 @@ def test_every_operation_fails_as_the_document_says(
 
 def tries(operation: Operation, has_body: bool) -> Iterator[tuple[str, str, object]]:
     """Yield requests that fail or are harmless: for rows that do not exist, and with invalid bodies."""
-    parts = {"owner": "acme", "repo": "widgets", "webhook": NOWHERE, "delivery": "1", "slug": "nowhere"}
+    parts = {"owner": "acme", "repo": "widgets", "webhook": NOWHERE, "delivery": "1", "slug": "nowhere", "event": "x"}
     there = operation.path.format(**parts, uid=NOWHERE, key_id="0" * 12, name="nowhere")
     bodies: list[object] = [b"{", b"[]", b'{"unknown": 1}', b"\xff", b"null"] if has_body else [None]
     for body in bodies:
@@ -250,7 +259,7 @@ def test_the_document_says_where_it_is_served_and_what_each_operation_is_for(doc
 def test_the_document_has_no_media_type_and_no_enum_that_generators_cannot_read(document: Document) -> None:
     read = {media for _, said in document.operations() for media in said.get("requestBody", {}).get("content", {})}
 
-    assert read == {"application/json", "application/x-ndjson"}
+    assert read == {JSON, "application/x-ndjson", FORM, "multipart/form-data"}
     assert {"enum": [None]} not in document.content["components"]["schemas"].values()
     assert "oneOf" not in json.dumps(document.content["paths"]["/v1/webhooks"])
 

@@ -41,8 +41,12 @@ def _pass_on(client: socket.socket, port: int, context: ssl.SSLContext) -> None:
             first += part
         line, _, rest = first.partition(b"\r\n")
         server.sendall(line + b"\r\nX-Forwarded-Proto: https\r\nConnection: close\r\n" + rest)
-        threading.Thread(target=_copy, args=(caller, server), daemon=True).start()
+        upwards = threading.Thread(target=_copy, args=(caller, server), daemon=True)
+        upwards.start()
         _copy(server, caller)
+        # Both threads have ended before the descriptors are closed, whose numbers the next connections get.
+        caller.shutdown(socket.SHUT_RDWR)
+        upwards.join()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
