@@ -210,6 +210,14 @@ HOOKHUB_LOGINS_PER_ADDRESS = whole("HOOKHUB_LOGINS_PER_ADDRESS", 30)
 HOOKHUB_LOGINS_PER_NAME = whole("HOOKHUB_LOGINS_PER_NAME", 10)
 HOOKHUB_WEBHOOK_CHANGES = whole("HOOKHUB_WEBHOOK_CHANGES", 3000)
 HOOKHUB_WEBHOOKS_PER_ORGANIZATION = whole("HOOKHUB_WEBHOOKS_PER_ORGANIZATION", 10_000)
+# Subscriptions at the hub, which anybody may ask for: the requests per minute of a client and for a callback's host,
+# how many there may be to an organization's topics, and how long one lasts.
+HOOKHUB_HUB_REQUESTS_PER_ADDRESS = whole("HOOKHUB_HUB_REQUESTS_PER_ADDRESS", 60)
+HOOKHUB_HUB_REQUESTS_PER_HOST = whole("HOOKHUB_HUB_REQUESTS_PER_HOST", 60)
+HOOKHUB_HUB_SUBSCRIPTIONS = whole("HOOKHUB_HUB_SUBSCRIPTIONS", 10_000)
+HOOKHUB_HUB_LEASE = seconds("HOOKHUB_HUB_LEASE", timedelta(days=10))
+HOOKHUB_HUB_MIN_LEASE = seconds("HOOKHUB_HUB_MIN_LEASE", timedelta(minutes=5))
+HOOKHUB_HUB_MAX_LEASE = seconds("HOOKHUB_HUB_MAX_LEASE", timedelta(days=30))
 HOOKHUB_WEBHOOKS_PER_URL = whole("HOOKHUB_WEBHOOKS_PER_URL", 20)
 HOOKHUB_WEBHOOKS_PER_HOST = whole("HOOKHUB_WEBHOOKS_PER_HOST", 10_000)
 # How often an event may be published again because of its own delivery. With k webhooks that lead back to HookHub, one

@@ -15,6 +15,11 @@ def sha1_hex(key: bytes, content: bytes) -> str:
     return _digest(key, content, algorithm="sha1").hex()
 
 
+def hex_digest(key: bytes, content: bytes, *, algorithm: str) -> str:
+    """Return the HMAC of ``content`` with this algorithm of hashlib, in lower-case hexadecimal."""
+    return _digest(key, content, algorithm=algorithm).hex()
+
+
 def sha256_base64(key: bytes, content: bytes) -> str:
     """Return the HMAC-SHA256 of ``content`` in standard base64."""
     return base64.b64encode(_digest(key, content, algorithm="sha256")).decode()

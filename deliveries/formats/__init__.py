@@ -13,6 +13,7 @@ from deliveries.formats.slack import Slack
 from deliveries.formats.social_gateway import SocialGateway
 from deliveries.formats.standard_webhooks import StandardWebhooks
 from deliveries.formats.unknown import Unknown
+from deliveries.formats.websub import WebSub
 
 __all__ = [
     "DEFAULT",
@@ -42,6 +43,7 @@ FORMATS: dict[str, Format] = {
         Slack(),
         Discord(),
         Campfire(),
+        WebSub(),
     )
 }
 

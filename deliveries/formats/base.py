@@ -20,7 +20,8 @@ class Message(NamedTuple):
     ``payload`` is the event's data, one JSON value, byte for byte as published. ``secrets`` are the live ones, newest
     first; there is at least one, unless ``Format.secret_policy`` allows none. ``occurred_at`` is the event's time and
     the same in all attempts; ``sent_at`` is the time of this attempt. ``webhook_number`` and ``scope_number`` are
-    integer ids, for systems that use such: of the webhook, and of the organization or repository it belongs to.
+    integer ids: of the webhook, and of its organization or repository. ``subscription`` has the ``topic`` and ``hub``
+    of a subscriber at a hub, and the ``algorithm`` that signs.
     """
 
     delivery_id: str
@@ -38,6 +39,7 @@ class Message(NamedTuple):
     scope_number: int
     content_type: str
     secrets: tuple[str, ...]
+    subscription: dict[str, str] | None = None
 
 
 class Rendered(NamedTuple):
@@ -100,9 +102,7 @@ class Format(ABC):
 
         A URL that is already masked stays as it is.
         """
-        if not self.url_is_secret:
-            return mask_query(url)
-        return mask_path(url)
+        return mask_path(url) if self.url_is_secret else mask_query(url)
 
     def make_secret(self) -> str:
         """Return a new random secret in the form that this format's receivers expect."""

@@ -330,7 +330,7 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "verifications-without-webhook",
         "every verification has its webhook",
-        _orphans("hookhub_verification", "webhook_id", of="hookhub_webhook"),
+        _orphans("hookhub_verification", "webhook_id", of="hookhub_webhook") + " AND t.webhook_id IS NOT NULL",
         "The rows of their webhooks were deleted by hand.",
     ),
     Check(

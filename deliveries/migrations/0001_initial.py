@@ -204,6 +204,7 @@ class Migration(migrations.Migration):
                 ('timeout', models.DurationField(blank=True, null=True)),
                 ('max_in_flight', models.PositiveSmallIntegerField(blank=True, null=True)),
                 ('auto_disable', models.BooleanField(default=True)),
+                ('subscription', models.JSONField(blank=True, editable=False, null=True)),
                 ('proof', models.CharField(blank=True, choices=deliveries.proofs.choices, editable=False, max_length=20, null=True)),
                 ('verified_at', models.DateTimeField(editable=False, null=True)),
                 ('expires_at', models.DateTimeField(blank=True, null=True)),
@@ -244,7 +245,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=deliveries.models.ids.new_id, editable=False, primary_key=True, serialize=False)),
                 ('proof', models.CharField(choices=deliveries.proofs.choices, max_length=20)),
-                ('mode', models.CharField(choices=[('subscribe', 'Subscribe'), ('unsubscribe', 'Unsubscribe')], default='subscribe', max_length=12)),
+                ('mode', models.CharField(choices=[('subscribe', 'Subscribe'), ('unsubscribe', 'Unsubscribe'), ('denied', 'Denied')], default='subscribe', max_length=12)),
                 ('details', models.JSONField(default=dict)),
                 ('host', models.CharField(max_length=255)),
                 ('stored_url', models.CharField(db_column='url', max_length=2048, verbose_name='URL')),
@@ -266,7 +267,7 @@ class Migration(migrations.Migration):
                 ('last_status', models.PositiveSmallIntegerField(null=True)),
                 ('last_excerpt', models.TextField(blank=True)),
                 ('last_error', models.TextField(blank=True)),
-                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='verifications', to='deliveries.webhook')),
+                ('webhook', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.DO_NOTHING, related_name='verifications', to='deliveries.webhook')),
             ],
             options={
                 'db_table': 'hookhub_verification',
@@ -441,6 +442,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='verification',
             constraint=models.UniqueConstraint(condition=models.Q(('state__in', ('pending', 'sending'))), fields=('webhook',), name='verification_once_per_webhook'),
+        ),
+        migrations.AddConstraint(
+            model_name='verification',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('mode', 'denied'), ('webhook', None)), models.Q(models.Q(('mode', 'denied'), _negated=True), ('webhook__isnull', False)), _connector='OR'), name='verification_of_webhook'),
         ),
         migrations.AddConstraint(
             model_name='verification',

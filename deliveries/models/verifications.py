@@ -38,16 +38,21 @@ class Verification(models.Model):
         SUPERSEDED = "superseded"
 
     class Mode(models.TextChoices):
-        """What the proof leads to: the webhook gets its events as changed, or it is deleted."""
+        """What the proof leads to: the webhook gets its events as changed, or it is deleted.
+
+        A denial asks for nothing: it tells a subscriber that it has no webhook, or has none any more.
+        """
 
         SUBSCRIBE = "subscribe"
         UNSUBSCRIBE = "unsubscribe"
+        DENIED = "denied"
 
     OPEN = (State.PENDING, State.SENDING)
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # Null for a denial.
     webhook = models.ForeignKey(
-        Webhook, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="verifications"
+        Webhook, models.DO_NOTHING, null=True, db_constraint=False, db_index=False, related_name="verifications"
     )
     proof = models.CharField(max_length=20, choices=proofs.choices)
     mode = models.CharField(max_length=12, choices=Mode, default=Mode.SUBSCRIBE)
@@ -100,6 +105,10 @@ class Verification(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["webhook"], name="verification_once_per_webhook", condition=Q(state__in=("pending", "sending"))
+            ),
+            models.CheckConstraint(
+                name="verification_of_webhook",
+                condition=Q(mode="denied", webhook=None) | (~Q(mode="denied") & Q(webhook__isnull=False)),
             ),
             models.CheckConstraint(
                 name="verification_state_known",

@@ -90,6 +90,10 @@ class Webhook(models.Model):
     max_in_flight = models.PositiveSmallIntegerField(null=True, blank=True)
     auto_disable = models.BooleanField(default=True)
 
+    # What a subscriber at a hub asked for: its ``topic``, the address of the ``hub``, the ``algorithm`` that signs, and
+    # whether it ``is_public``, made without a key that may read the topic. Null on webhooks created otherwise.
+    subscription = models.JSONField(null=True, blank=True, editable=False)
+
     # How the URL must prove itself before anything is sent to it, and since when it has; null means not at all.
     proof = models.CharField(max_length=20, choices=proofs.choices, null=True, blank=True, editable=False)
     verified_at = models.DateTimeField(null=True, editable=False)

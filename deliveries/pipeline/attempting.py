@@ -1,5 +1,6 @@
 """Attempt deliveries: render and start their requests, and make a result of each response or its absence."""
 
+import json
 import logging
 import random
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ def render(claim: Claim, *, now: datetime) -> Request:
             scope_number=destination.repository_id or destination.organization_id,
             content_type=destination.content_type,
             secrets=signing_secrets(destination, wire_format=wire_format, now=now),
+            subscription=None if destination.subscription is None else json.loads(destination.subscription),
         )
     )
     custom = tuple(vault.open_headers(destination.sealed_headers, of=destination.webhook_uid).items())

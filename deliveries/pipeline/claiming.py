@@ -51,6 +51,8 @@ class Destination(NamedTuple):
     verify_ssl: bool
     retry_schedule: list[timedelta] | None
     timeout: timedelta | None
+    # JSON, for webhooks that were subscribed at a hub.
+    subscription: str | None
     slow: bool
 
 
@@ -226,6 +228,7 @@ _DESTINATION = {
     "verify_ssl": "w.verify_ssl",
     "retry_schedule": "w.retry_schedule",
     "timeout": "w.timeout",
+    "subscription": "w.subscription::text",
     "slow": IS_SLOW,
 }
 DESTINATION = ", ".join(_DESTINATION[field] for field in Destination._fields)

@@ -33,7 +33,9 @@ def review(*, now: datetime) -> list[Webhook]:
                 failures_allowed=settings.HOOKHUB_DISABLE_AFTER_FAILURES,
             )
             lifecycle.mark_reviewed(webhook)
-            if reason is not None and webhook.active:
+            if reason == "gone" and webhook.subscription is not None and webhook.deleted_at is None:
+                lifecycle.delete_locked(webhook, now=now)
+            elif reason is not None and webhook.active:
                 lifecycle.disable_locked(webhook, reason=Webhook.DisabledReason(reason), now=now)
                 accept([lifecycle.disabled_event(webhook, now=now)], now=now)
                 disabled.append(webhook)

@@ -5,6 +5,9 @@ from urllib.parse import urlencode, urlsplit
 from deliveries.proofs.base import MAX_BODY, Ask, Asked, Proof, Question, Refused, Reply, is_echo, status_refusal
 from deliveries.version import USER_AGENT
 
+# The subscriber is told, and asked nothing.
+DENIED = "denied"
+
 
 class WebSub(Proof):
     """https://www.w3.org/TR/websub/#hub-verifies-intent: ``details`` holds the topic, and what else to send back."""
@@ -14,7 +17,9 @@ class WebSub(Proof):
     warns_owner = False
 
     def build(self, question: Question) -> Ask:
-        sent = {"hub.mode": question.mode, **question.details, "hub.challenge": question.challenge}
+        sent = {"hub.mode": question.mode, **question.details}
+        if question.mode != DENIED:
+            sent["hub.challenge"] = question.challenge
         if question.lasts is not None and question.mode == "subscribe":
             sent["hub.lease_seconds"] = str(int(question.lasts.total_seconds()))
         parts = urlsplit(question.url)

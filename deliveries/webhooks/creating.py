@@ -11,7 +11,7 @@ from deliveries.db.ids import uuid7
 from deliveries.formats import FORMATS
 from deliveries.models import Organization, Repository, Webhook
 from deliveries.webhooks import leases, quotas, secrets, verifying
-from deliveries.webhooks.fields import InvalidFields, as_headers, validate
+from deliveries.webhooks.fields import Fields, InvalidFields, as_headers, validate
 from deliveries.webhooks.verifying import Wanted
 
 
@@ -37,16 +37,10 @@ def create(
     quotas.take_change(organization)
     cleaned = validate({"format": organization.wire_format, **fields})
     wire_format = FORMATS[str(cleaned["format"])]
-    defaults = {"content_type": wire_format.content_types[0], "auto_disable": wire_format.policy.auto_disable}
-    secret = secrets.first_secret(wire_format, cleaned.pop("secret", None))
-    headers = as_headers(cleaned.pop("headers", {}))
     proof = verifying.proof_wanted(cleaned, organization=organization)
     if wanted is None and proof is not None:
         wanted = Wanted(proof)
     verifying.require_provable(wire_format, proof=wanted and wanted.proof)
-    expires_at = leases.require_future(cleaned.pop("expires_at", None), now=now)
-    # Needed before the row is stored, because its secrets are encrypted with the id as associated data.
-    uid = uuid7(now)
     with transaction.atomic():
         quotas.require_webhook_quota(organization)
         quotas.require_url_quota(
@@ -55,23 +49,46 @@ def create(
         # Deleting a repository locks it and then deletes its webhooks; the lock keeps this webhook from being missed.
         if repository and not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first():
             raise InvalidFields({"repository": "was deleted in the meantime"})
-        webhook = Webhook(
-            organization=organization,
-            repository=repository,
-            uid=uid,
-            sealed_secrets=secrets.seal(secret, of=uid),
-            sealed_headers=vault.seal_headers(headers, of=uid),
-            created_at=now,
-            changed_at=now,
-            disabled_at=None if active else now,
-            disabled_reason=None if active else Webhook.DisabledReason.BY_OWNER,
-            owner_notified_at=None if active else now,
-            proof=wanted and wanted.proof,
-            **{**defaults, **cleaned},
-        )
-        leases.set_lease(webhook, expires_at, now=now)
-        webhook.save(force_insert=True)
-        audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
-        if wanted is not None:
-            verifying.ask(webhook, wanted, now=now)
+        return insert(cleaned, organization=organization, repository=repository, active=active, wanted=wanted, now=now)
+
+
+def insert(
+    cleaned: Fields,
+    *,
+    organization: Organization,
+    repository: Repository | None,
+    active: bool = True,
+    wanted: Wanted | None,
+    now: datetime,
+) -> tuple[Webhook, str | None]:
+    """Insert a webhook with validated fields, and have its URL verified if ``wanted`` says how; return as ``create``.
+
+    The caller has locked the repository in its transaction.
+    """
+    wire_format = FORMATS[str(cleaned["format"])]
+    defaults = {"content_type": wire_format.content_types[0], "auto_disable": wire_format.policy.auto_disable}
+    secret = secrets.first_secret(wire_format, cleaned.pop("secret", None))
+    headers = as_headers(cleaned.pop("headers", {}))
+    expires_at = leases.require_future(cleaned.pop("expires_at", None), now=now)
+    # Needed before the row is stored, because its secrets are encrypted with the id as associated data.
+    uid = uuid7(now)
+    webhook = Webhook(
+        organization=organization,
+        repository=repository,
+        uid=uid,
+        sealed_secrets=secrets.seal(secret, of=uid),
+        sealed_headers=vault.seal_headers(headers, of=uid),
+        created_at=now,
+        changed_at=now,
+        disabled_at=None if active else now,
+        disabled_reason=None if active else Webhook.DisabledReason.BY_OWNER,
+        owner_notified_at=None if active else now,
+        proof=wanted and wanted.proof,
+        **{**defaults, **cleaned},
+    )
+    leases.set_lease(webhook, expires_at, now=now)
+    webhook.save(force_insert=True)
+    audit.record("webhook.created", target=webhook_target(webhook), after=webhook_state(webhook), now=now)
+    if wanted is not None:
+        verifying.ask(webhook, wanted, now=now)
     return webhook, secret or None

@@ -14,6 +14,7 @@ from deliveries.db import sql
 from deliveries.events import NewEvent, system_event
 from deliveries.formats.masking import mask_path
 from deliveries.models import Delivery, DeliveryQuerySet, Webhook
+from deliveries.webhooks import denials
 from deliveries.webhooks.secrets import SEALED_COLUMNS
 
 Reason = Webhook.DisabledReason
@@ -123,11 +124,14 @@ def delete(webhook_id: int, *, now: datetime) -> int:
     """Mark a webhook as deleted, erase its URL and secrets, and cancel its unfinished deliveries.
 
     Return how many deliveries are cancelled by this call: at most sql.BATCH; the maintenance tasks cancel the others.
-    The delivery log stays, and retention deletes the row with the last of its log. Raise Webhook.DoesNotExist if it is
+    The delivery log stays, and retention deletes the row with the last of its log. The subscriber of a hub is told that
+    its subscription has ended. Raise Webhook.DoesNotExist if it is
     already deleted.
     """
     with transaction.atomic():
-        return delete_locked(Webhook.objects.kept().lock(webhook_id), now=now)
+        webhook = Webhook.objects.kept().lock(webhook_id)
+        denials.tell_of_revocation(webhook, now=now)
+        return delete_locked(webhook, now=now)
 
 
 def delete_locked(webhook: Webhook, *, now: datetime) -> int:

@@ -9,7 +9,7 @@ from deliveries.formats import format_of
 from deliveries.models import Webhook
 from deliveries.vault import Secret
 
-COLUMNS = ("format", "content_type", "stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
+COLUMNS = ("subscription", "format", "content_type", "stored_url", "sealed_url", "sealed_secrets", "sealed_headers")
 
 
 class PendingChange(NamedTuple):
@@ -20,6 +20,7 @@ class PendingChange(NamedTuple):
     content_type: str | None = None
     secrets: tuple[Secret, ...] | None = None
     headers: dict[str, str] | None = None
+    subscription: dict[str, object] | None = None
 
 
 NO_CHANGE = PendingChange()
@@ -58,6 +59,8 @@ def apply(change: PendingChange, webhook: Webhook) -> None:
         webhook.url = url
     if change.secrets is not None:
         webhook.sealed_secrets = vault.seal_secrets(change.secrets, of=webhook.uid)
+    if change.subscription is not None:
+        webhook.subscription = change.subscription
     if change.headers is not None:
         webhook.sealed_headers = vault.seal_headers(change.headers, of=webhook.uid)
 

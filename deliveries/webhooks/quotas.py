@@ -3,7 +3,7 @@
 import time
 
 from django.conf import settings
-from django.db.models import Value
+from django.db.models import QuerySet, Value
 from django.template.defaultfilters import pluralize
 
 from deliveries import rates
@@ -31,10 +31,28 @@ def require_webhook_quota(organization: Organization) -> None:
     if not limit:
         return
     Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
-    if Webhook.objects.kept().filter(organization=organization)[:limit].count() >= limit:
+    own = Webhook.objects.kept().filter(organization=organization, subscription__isnull=True)
+    if own[:limit].count() >= limit:
         count = f"{limit:,} webhook{pluralize(limit)}"
         error = f"has reached its limit of {count}; delete one, or ask the operator to raise the limit"
         raise InvalidFields({"organization": error})
+
+
+def require_subscription_quota(callback: str, *, organization: Organization) -> None:
+    """Raise InvalidFields if there are too many subscriptions at the hub to an organization, or to a callback's host.
+
+    They do not count as its webhooks: anybody may subscribe to a public topic. Call it in a transaction, as above.
+    """
+    if limit := limit_of(organization, "hub_subscriptions"):
+        Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
+        if of_hub(organization)[:limit].count() >= limit:
+            raise InvalidFields({"topic": "has too many subscribers; the operator can raise the limit"})
+    require_host_quota(callback)
+
+
+def of_hub(organization: Organization) -> "QuerySet[Webhook]":
+    """Return the webhooks of an organization that were subscribed at the hub."""
+    return Webhook.objects.kept().filter(organization=organization, subscription__isnull=False)
 
 
 def require_url_quota(
@@ -55,6 +73,11 @@ def require_url_quota(
             count = f"{limit:,} webhook{pluralize(limit)}"
             error = f"limit reached: {where} already has {count} with this URL; change an existing one"
             raise InvalidFields({"url": error})
+    require_host_quota(url)
+
+
+def require_host_quota(url: str) -> None:
+    """Raise InvalidFields if too many webhooks of all organizations have the host of this URL."""
     same_host = Webhook.objects.kept().annotate(host=Host("stored_url")).filter(host=Host(Value(url)))
     if (limit := settings.HOOKHUB_WEBHOOKS_PER_HOST) and same_host[:limit].count() >= limit:
         count = f"{limit:,} webhook{pluralize(limit)}"

@@ -9,12 +9,15 @@ from django.db import transaction
 from deliveries import vault
 from deliveries.db import sql
 from deliveries.formats import format_of
+from deliveries.formats.websub import WebSub
 from deliveries.models import Verification, Webhook
 from deliveries.proofs import PROOFS, Question, make_challenge
 from deliveries.sending.exchange import Request
 from deliveries.webhooks import pending_changes
 
 State = Verification.State
+# In place of the webhook of a denial.
+NO_WEBHOOK = Webhook(format=WebSub.slug, sealed_secrets=b"")
 
 TIMEOUT = timedelta(seconds=10)
 # Longer than any request takes, with room for a pause of its process.
@@ -30,7 +33,8 @@ class VerificationClaim(NamedTuple):
 
     id: UUID
     lease: UUID
-    webhook_id: int
+    # None for a denial.
+    webhook_id: int | None
     challenge: str
     started_at: datetime
 
@@ -66,7 +70,7 @@ def request_of(claimed: VerificationClaim, *, now: datetime) -> Request | None:
     verification = found.filter(state=State.SENDING).first()
     if verification is None:
         return None
-    webhook = verification.webhook
+    webhook = verification.webhook or NO_WEBHOOK
     change = pending_changes.unseal(verification.sealed_change, of=verification.id)
     headers = vault.headers_of(webhook) if change.headers is None else change.headers
     ask = PROOFS[verification.proof].build(

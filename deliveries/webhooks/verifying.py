@@ -154,7 +154,7 @@ def ask(
         webhook=webhook,
         proof=wanted.proof,
         mode=mode,
-        details=dict(wanted.details),
+        details=dict(wanted.details) or topic_of(webhook),
         host=urlsplit(webhook.url if change.url is None else change.url).hostname or "",
         stored_url=pending_changes.shown_url(change, webhook),
         sealed_change=pending_changes.seal(change, of=uid),
@@ -168,12 +168,19 @@ def ask(
     return asked
 
 
+def topic_of(webhook: Webhook) -> dict[str, str]:
+    """Return what the proof of a subscription at a hub carries by default; nothing for other webhooks."""
+    return {} if webhook.subscription is None else {"hub.topic": str(webhook.subscription["topic"])}
+
+
 def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> Verification.State | None:
     """Record the result of a verification's request and do what follows; return the verification's new state.
 
     Fenced by the lease, so that of two processes only one concludes: return None if it was lost, or if the verification
     was superseded meanwhile, and change nothing.
     """
+    if claim.webhook_id is None:
+        return _conclude_denial(claim, exchange, now=now)
     with transaction.atomic():
         # Locked in the same order as by ``ask``.
         webhook = Webhook.objects.kept().locked().filter(pk=claim.webhook_id).first()
@@ -202,6 +209,24 @@ def conclude(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> 
             _fail(webhook, verification, is_final=refused.is_final, now=now)
             verification.save()
     return State(verification.state)
+
+
+def _conclude_denial(claim: VerificationClaim, exchange: Exchange, *, now: datetime) -> Verification.State | None:
+    """Do what follows from the answer to a denial, of which no record is kept; return as ``conclude``."""
+    with transaction.atomic():
+        denial = Verification.objects.select_for_update().filter(pk=claim.id, lease=claim.lease).first()
+        if denial is None:
+            return None
+        response = exchange.result
+        was_told = not isinstance(response, NoResponse) and (200 <= response.status < 300 or response.status == 410)
+        if was_told or denial.failures == len(SCHEDULE):
+            denial.delete()
+            return State.VERIFIED if was_told else State.FAILED
+        denial.lease = denial.leased_until = denial.challenge = None
+        denial.state, denial.due_at = State.PENDING, now + SCHEDULE[denial.failures]
+        denial.failures += 1
+        denial.save()
+    return State.PENDING
 
 
 def _record(verification: Verification, claim: VerificationClaim, exchange: Exchange) -> Refused | None:
@@ -249,11 +274,15 @@ def _finish(verification: Verification, state: Verification.State, *, now: datet
     verification.state, verification.finished_at, verification.sealed_change = state, now, None
 
 
-def forget(verification_id: UUID, *, webhook_id: int, now: datetime) -> bool:
+def forget(verification_id: UUID, *, webhook_id: int | None, now: datetime) -> bool:
     """Delete the webhook of a failed verification if it never was verified, and return whether it did.
 
     Asking again cancels this.
     """
+    if webhook_id is None:
+        # A denial whose requests have all been lost.
+        Verification.objects.filter(pk=verification_id, forget_at__lte=now).delete()
+        return False
     with transaction.atomic():
         webhook = Webhook.objects.kept().locked().filter(pk=webhook_id).first()
         is_due = Verification.objects.filter(pk=verification_id, forget_at__lte=now).update(forget_at=None)

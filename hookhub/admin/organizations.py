@@ -7,10 +7,12 @@ from django.contrib import admin, messages
 from django.db import IntegrityError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponseRedirect
+from django.utils import timezone
 
 from deliveries import names
 from deliveries.limits import LIMITS
 from deliveries.models import Organization, Repository
+from deliveries.webhooks import subscribing
 from hookhub.admin.auditing import Audited
 from hookhub.admin.base import SavesChangedFieldsOnly
 from hookhub.admin.filters import OrganizationFilter
@@ -91,6 +93,11 @@ class RepositoryAdmin(Audited, Named):
     search_fields = ("name", "organization__slug")
     ordering = ("-id",)
     autocomplete_fields = ("organization",)
+
+    def save_model(self, request: HttpRequest, obj: Repository, form: Any, change: bool) -> None:
+        """Save the repository; if it is private now, end the subscriptions of those who must not see it."""
+        super().save_model(request, obj, form, change)
+        subscribing.revoke_unseen(obj.pk, now=timezone.now())
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Make the organization of an existing repository read-only: its webhooks and its log belong to it too."""

@@ -16,7 +16,7 @@ from rest_framework.serializers import BaseSerializer
 
 from deliveries import audit, names
 from deliveries.models import Organization, Repository, Webhook
-from deliveries.webhooks import lifecycle
+from deliveries.webhooks import lifecycle, subscribing
 from hookhub.api.request_fields import fields_of
 from hookhub.api.serializers.organizations import NewRepositorySerializer, OrganizationSerializer, RepositorySerializer
 from hookhub.audited import audited
@@ -114,7 +114,10 @@ class RepositoryView(GenericAPIView[Repository]):
         repository = self.find(request, name, scope=Scope.MANAGE)
         serializer = RepositorySerializer(repository, data=fields_of(request.data), partial=True)
         locked = Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk)
-        return Response(change(serializer, locked, name="name"))
+        with transaction.atomic():
+            shown = change(serializer, locked, name="name")
+            subscribing.revoke_unseen(repository.pk, now=timezone.now())
+        return Response(shown)
 
     def delete(self, request: Request, name: str) -> Response:
         # This deletes its webhooks too, so it requires the scope for deleting them.

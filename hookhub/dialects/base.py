@@ -10,7 +10,7 @@ from django.http import Http404
 from django.urls import URLPattern
 from rest_framework import serializers
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -75,8 +75,9 @@ class DialectSchema(DescribedSchema):
         return cast("DialectView", self.view).error_serializer
 
     def get_auth(self) -> list[dict[str, list[str]]]:
-        """Return the ways to send a key as alternatives, of which one is enough."""
-        return [{name: []} for scheme in super().get_auth() for name in scheme]
+        """Return the ways to send a key as alternatives, of which one is enough; {} is one where none is needed."""
+        ways: list[dict[str, list[str]]] = [{name: []} for scheme in super().get_auth() for name in scheme]
+        return ways if cast("DialectView", self.view).permission_classes else [*ways, {}]
 
     def get_tags(self) -> list[str]:
         """Return the dialect's title, under which its operations are grouped."""
@@ -96,7 +97,7 @@ class DialectView(APIView):
     error_serializer: ClassVar[type[serializers.Serializer[Any]]]
     schema = DialectSchema()
     authentication_classes = (CredentialsAuthentication,)
-    permission_classes = (IsAuthenticated,)
+    permission_classes: Sequence[type[BasePermission]] = (IsAuthenticated,)
     parser_classes: Sequence[type[BaseParser]] = (AnyJSONParser,)
     renderer_classes = (JSONRenderer,)
     # An empty Accept header, a vendor's media type, a version in it: all get the only format there is.

@@ -1,5 +1,7 @@
 """Answers unknown paths in the error format of the API that the caller uses."""
 
+import re
+
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from rest_framework.response import Response
 
@@ -13,6 +15,8 @@ GITHUB = frozenset(
         "organizations", "rate_limit", "repos", "repositories", "search", "teams", "user", "users", "versions", "zen",
     }
 )  # fmt: skip
+# The addresses of the hub's topics.
+TOPIC = re.compile(r"/[^/]+/[^/]+/events/[^/]+")
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -43,6 +47,7 @@ def is_of_github(request: HttpRequest) -> bool:
     first = request.path_info.removeprefix("/").partition("/")[0]
     return (
         first in GITHUB
+        or TOPIC.fullmatch(request.path_info) is not None
         or f"{request.path_info}/".startswith(("/api/v3/", "/api/graphql/"))
         or "vnd.github" in request.headers.get("Accept", "")
     )

@@ -199,14 +199,14 @@ def test_raw_json_is_sent_where_the_accept_header_names_it(accept: str, is_json:
 
 
 @pytest.mark.parametrize(
-    ("fields", "has_key", "way"),
+    ("fields", "may_manage", "way"),
     [
-        pytest.param({}, True, Way.GITHUB, id="with a key"),
+        pytest.param({}, True, Way.GITHUB, id="who may manage"),
         pytest.param({}, False, Way.WEBSUB, id="anonymous"),
         pytest.param({"hub.lease_seconds": ""}, True, Way.WEBSUB, id="a lease is asked for"),
         pytest.param({"hub.verify": "sync"}, True, Way.WEBSUB, id="a verification is asked for"),
         pytest.param({"hub.verify_token": "x"}, True, Way.GITHUB, id="another field"),
     ],
 )
-def test_which_way_a_request_goes(fields: dict[str, str], has_key: bool, way: Way) -> None:
-    assert way_of({**FORM, **fields}, has_key=has_key) is way
+def test_which_way_a_request_goes(fields: dict[str, str], may_manage: bool, way: Way) -> None:
+    assert way_of({**FORM, **fields}, may_manage=may_manage) is way

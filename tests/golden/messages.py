@@ -36,7 +36,11 @@ PUSH = Message(
     scope_number=79929171,
     content_type="json",
     secrets=(NEWEST,),
-)
+    subscription={
+        "topic": "https://hooks.example/acme/widgets/events/push.json", "hub": "https://hooks.example/hub",
+        "algorithm": "sha256",
+    },
+)  # fmt: skip
 
 
 def about(event_type: str, data: object, **more: Any) -> Message:

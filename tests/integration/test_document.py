@@ -194,6 +194,7 @@ def social_gateway(exerciser: Exerciser, receiver: Receiver, prefix: str) -> Non
     deliver()
     topic = {"hub.topic": "http://testserver/acme/widgets/events/push", "hub.callback": receiver.url("/hub")}
     call("POST", f"{prefix}/hub", urlencode({"hub.mode": "subscribe", **topic}).encode(), media=FORM)
+    call("GET", "/{owner}/{repo}/events/{event}", event="push", **where)
     call("GET", hooks, owner="acme", repo="widgets")
     call("GET", hooks + "/{webhook}", **where)
     call("PATCH", hooks + "/{webhook}", {"add_events": ["issues"]}, **where)

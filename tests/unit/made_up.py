@@ -33,6 +33,7 @@ def a_claim(**facts: Any) -> Claim:
         "verify_ssl": True,
         "retry_schedule": [timedelta(minutes=1)],
         "timeout": None,
+        "subscription": None,
         "slow": False,
     }
     claim: dict[str, Any] = {

@@ -174,6 +174,9 @@ def test_a_retry_changes_nothing_but_what_depends_on_the_time_of_sending(wire_fo
 @every_format
 @pytest.mark.parametrize("event_type", ["_", "-.-", "A-b_c.9", "x" * 200])
 def test_every_type_there_can_be_is_carried(wire_format: Format, event_type: str) -> None:
+    if wire_format.slug == "websub":
+        # A subscriber knows the type by its topic.
+        return
     rendered = wire_format.render(PUSH._replace(event_type=event_type, payload=b"{}"))
 
     told = [event_type, github_family.family_of(event_type)] if "form" in wire_format.content_types else [event_type]
@@ -208,7 +211,9 @@ def test_a_bad_secret_is_refused_in_words(wire_format: Format, secret: str) -> N
 @every_signing_format
 def test_a_short_secret_is_refused_except_where_receivers_have_always_had_them(wire_format: Format) -> None:
     for secret in ("x", "short"):
-        assert (wire_format.secret_error(secret) is None) is (wire_format.slug in {"social-gateway", "github"})
+        assert (wire_format.secret_error(secret) is None) is (
+            wire_format.slug in {"social-gateway", "github", "websub"}
+        )
 
 
 @every_signing_format

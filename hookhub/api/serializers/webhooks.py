@@ -77,6 +77,17 @@ class VerificationSerializer(serializers.Serializer[Verification]):
     finished_at = serializers.DateTimeField(read_only=True, allow_null=True)
 
 
+class SubscriptionSerializer(serializers.Serializer[Any]):
+    """What a subscriber at the hub has asked for, by WebSub."""
+
+    topic = serializers.CharField(read_only=True, help_text="The topic, as the subscriber writes it.")
+    hub = serializers.CharField(read_only=True, help_text="The address that it subscribed at.")
+    algorithm = serializers.CharField(read_only=True, help_text="The algorithm that signs, if there is a secret.")
+    is_public = serializers.BooleanField(
+        read_only=True, help_text="Whether it subscribed without a key that may read the repository."
+    )
+
+
 class WebhookSerializer(serializers.Serializer[Webhook]):
     """A subscription of a URL to event types."""
 
@@ -136,6 +147,9 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     verification = serializers.SerializerMethodField(
         help_text="The latest verification, which may be of a new URL; null if there was none."
     )
+    subscription = serializers.SerializerMethodField(
+        help_text="What a subscriber at the hub has asked for; null for webhooks that were created otherwise."
+    )
     expires_at = serializers.DateTimeField(
         allow_null=True, required=False,
         help_text="When the webhook ends: from then on it gets no events, and pending deliveries are cancelled.",
@@ -168,6 +182,10 @@ class WebhookSerializer(serializers.Serializer[Webhook]):
     def get_verification(self, webhook: Webhook) -> object:
         latest = latest_of(webhook)
         return None if latest is None else VerificationSerializer(latest).data
+
+    @extend_schema_field(SubscriptionSerializer(allow_null=True))
+    def get_subscription(self, webhook: Webhook) -> object:
+        return webhook.subscription
 
     @extend_schema_field(serializers.ChoiceField(Webhook.Status.choices))
     def get_status(self, webhook: Webhook) -> str:

@@ -1,9 +1,20 @@
 """SocialGateway's URL patterns."""
 
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from hookhub.dialects.social_gateway import accounts, deliveries, hooks
+from hookhub.dialects.social_gateway.hub.topics import TopicView
 from hookhub.dialects.social_gateway.hub.views import HubView
+
+
+class TopicOwner(StringConverter):
+    """The first part of a topic's address, which is none of those with which other addresses begin."""
+
+    regex = "(?!(?:admin|api|docs|orgs|repos|users|v1)/)[^/]+"
+
+
+register_converter(TopicOwner, "topic_owner")
 
 HOOKS = "repos/<str:owner>/<str:repo>/hooks"
 HOOK = f"{HOOKS}/<str:webhook>"
@@ -13,6 +24,8 @@ FIXED = (
     path("api/v3", accounts.RootView.as_view()),
     path("api/v3/", accounts.RootView.as_view()),
     path("api/graphql", accounts.GraphQLView.as_view()),
+    # Topics have the address of the repository's page at the vendor.
+    path("<topic_owner:owner>/<str:repo>/events/<str:event>", TopicView.as_view()),
 )
 ROUTES = (
     path("user", accounts.UserView.as_view()),

@@ -28,11 +28,13 @@ class URLEncodedForm(BaseParser):
         """Return the fields of the form, the last one of those with the same name; raise a 400 if it is malformed."""
         content = read_body(stream, parser_context or {})
         try:
-            # As bytes, because the text functions replace what is not UTF-8.
-            pairs = parse_qsl(content, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+            # Latin-1 keeps every byte, where UTF-8 would replace those that are invalid.
+            pairs = parse_qsl(
+                content.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=MAX_FIELDS
+            )
         except ValueError as error:
             raise MalformedForm("it has too many fields") from error
-        return as_text(pairs)
+        return as_text((name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs)
 
 
 class MultipartForm(BaseParser):

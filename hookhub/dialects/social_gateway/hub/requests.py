@@ -77,12 +77,12 @@ class HubRequest:
     secret: str
 
 
-def way_of(fields: Mapping[str, object], *, has_key: bool) -> Way:
-    """Return the way of a request with these fields, from a caller with an API key or without one."""
-    return Way.GITHUB if has_key and not fields.keys() & {LEASE, VERIFY} else Way.WEBSUB
+def way_of(fields: Mapping[str, object], *, may_manage: bool) -> Way:
+    """Return the way of a request with these fields, from a caller who may manage the topic's repository or not."""
+    return Way.GITHUB if may_manage and not fields.keys() & {LEASE, VERIFY} else Way.WEBSUB
 
 
-def read(fields: Mapping[str, str], *, accept: str, serves: Callable[[str], bool]) -> HubRequest:
+def read(fields: Mapping[str, str], *, accept: str, serves: Callable[[str], bool], prefix: str = "") -> HubRequest:
     """Return what a form asks for; raise ValidationFailed, which names every field that is missing or invalid.
 
     ``accept`` is the request's header of that name. ``serves`` returns whether a topic may be at a host, which it gets
@@ -96,7 +96,7 @@ def read(fields: Mapping[str, str], *, accept: str, serves: Callable[[str], bool
             errors.append(invalid(MODE, f"must be one of: {', '.join(each.value for each in Mode)}"))
     if given := fields.get(TOPIC):
         try:
-            topic = parse_topic(given, serves=serves)
+            topic = parse_topic(given, serves=serves, prefix=prefix)
         except ValueError as error:
             errors.append(invalid(TOPIC, str(error)))
     if given := fields.get(CALLBACK):
@@ -115,16 +115,17 @@ def read(fields: Mapping[str, str], *, accept: str, serves: Callable[[str], bool
     return HubRequest(mode, topic, callback, content_type, secret)
 
 
-def parse_topic(text: str, *, serves: Callable[[str], bool]) -> Topic:
+def parse_topic(text: str, *, serves: Callable[[str], bool], prefix: str = "") -> Topic:
     """Return the topic with this URI; raise ValueError, with a message about the field, if it is not one.
 
-    The path says which topic it is. The host must be one of this service's names, at any port.
+    The path says which topic it is, with or without the ``prefix`` of this deployment. The host must be one of this
+    service's names, at any port.
     """
     try:
         url = normalise(text)
     except InvalidURL as error:
         raise ValueError(TOPIC_FORM) from error
-    found = TOPIC_URL.fullmatch(url)
+    found = TOPIC_URL.fullmatch(without_prefix(url, prefix))
     if found is None:
         raise ValueError(TOPIC_FORM)
     try:
@@ -137,6 +138,14 @@ def parse_topic(text: str, *, serves: Callable[[str], bool]) -> Topic:
     if not serves(f"[{host}]" if ":" in host else host):
         raise ValueError(f"has the unknown host {host}; the operator can add it to HOOKHUB_TOPIC_HOSTS")
     return Topic(owner, repo, event.removesuffix(JSON_SUFFIX), event.endswith(JSON_SUFFIX))
+
+
+def without_prefix(url: str, prefix: str) -> str:
+    """Return a normalized URL without the prefix of its path, unchanged if it has another one."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    inner = prefix.strip("/") + "/"
+    return f"{scheme}://{host}{slash}{path.removeprefix(inner)}" if prefix.strip("/") else url
 
 
 def parse_callback(text: str) -> Callback:

@@ -1,45 +1,69 @@
 """The hub's view."""
 
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.http import HttpResponse
 from django.http.request import validate_host
+from django.http.response import HttpResponseBase
+from django.urls import get_script_prefix
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import NotAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hookhub.dialects.base import repository_at
-from hookhub.dialects.social_gateway.errors import ValidationFailed, invalid
+from deliveries.webhooks.fields import InvalidFields
+from hookhub.dialects.base import DialectSchema, repository_at
 from hookhub.dialects.social_gateway.hooks import notice
-from hookhub.dialects.social_gateway.hub import requests, subscribing
+from hookhub.dialects.social_gateway.hub import requests, subscribing, topics, websub, websub_requests
 from hookhub.dialects.social_gateway.hub.forms import MULTIPART, URLENCODED, MultipartForm, URLEncodedForm
-from hookhub.dialects.social_gateway.hub.requests import Mode, Way
+from hookhub.dialects.social_gateway.hub.requests import TOPIC, Mode, Way
+from hookhub.dialects.social_gateway.hub.websub_requests import Refused
 from hookhub.dialects.social_gateway.openapi import HUB_FORM
 from hookhub.dialects.social_gateway.views import SocialGatewayView
-from hookhub.models import ApiKey, Scope
+from hookhub.http.links import url_of
+from hookhub.http.openapi import Direction
+from hookhub.http.problems import Problem, error_response, problem_of
+from hookhub.models import INCLUDED, ApiKey, Scope
 
-NOT_SERVED = "is not supported: a subscription takes effect without verification, and has no lease"
+TEXT = "text/plain; charset=utf-8"
+
+
+class HubSchema(DialectSchema):
+    """Adds to every error the text in which it is answered in WebSub's way."""
+
+    def _get_response_bodies(self, direction: Direction = "response") -> dict[str, Any]:
+        bodies = super()._get_response_bodies(direction)
+        for status, response in bodies.items():
+            if int(status) >= 400:
+                response["content"][TEXT.partition(";")[0]] = {"schema": {"type": "string"}}
+        return bodies
 
 
 class HubView(SocialGatewayView):
     """Subscribe a callback to a topic, or unsubscribe it."""
 
+    schema = HubSchema()
+    # Anybody may subscribe in WebSub's way.
+    permission_classes = ()
     parser_classes = (URLEncodedForm, MultipartForm)
 
     @extend_schema(
         summary="Subscribe a callback to a repository's events, or unsubscribe it",
         request={URLENCODED: HUB_FORM, MULTIPART: HUB_FORM},
-        responses={204: None},
+        responses={202: None, 204: None},
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request) -> HttpResponseBase:
         fields = cast("dict[str, str]", self.body)
-        has_key = isinstance(request.auth, ApiKey)
-        if requests.way_of(fields, has_key=has_key) is Way.WEBSUB:
-            raise _not_served(fields, has_key=has_key)
-        wanted = requests.read(fields, accept=request.headers.get("Accept", ""), serves=is_topic_host)
+        prefix = get_script_prefix()
+        if way_of(request, fields, prefix=prefix) is Way.WEBSUB:
+            asked = websub_requests.read(fields, serves=is_topic_host, prefix=prefix)
+            websub.perform(asked, request, hub=url_of(request.path_info, request), now=timezone.now())
+            return HttpResponse(status=202, content_type=TEXT)
+        accept = request.headers.get("Accept", "")
+        wanted = requests.read(fields, accept=accept, serves=is_topic_host, prefix=prefix)
         topic = wanted.topic
         repository = repository_at(request, topic.owner, topic.repo, scope=Scope.MANAGE, any_case=True)
         if wanted.mode is Mode.UNSUBSCRIBE:
@@ -48,6 +72,47 @@ class HubView(SocialGatewayView):
         webhook = subscribing.subscribe(wanted, repository=repository, now=timezone.now())
         return Response(status=204, headers=notice(webhook.format))
 
+    def get_exception_handler(self) -> Callable[[Exception, Mapping[str, Any]], Any]:
+        """Return a handler that renders errors as text in WebSub's way, and in GitHub's shape otherwise."""
+        return self._answer
+
+    def _answer(self, error: Exception, context: Mapping[str, Any]) -> HttpResponseBase | None:
+        request: Request = context["request"]
+        fields = cast("dict[str, str]", getattr(self, "body", {}))
+        # Whatever has credentials, valid or not, and no field of WebSub's, may be a client of GitHub's.
+        is_github = "Authorization" in request.headers and requests.way_of(fields, may_manage=True) is Way.GITHUB
+        if is_github and not isinstance(error, Refused):
+            return error_response(error, context, render_error=self.render_error)
+        if isinstance(error, Refused):
+            return as_text(400, error.lines)
+        if isinstance(error, InvalidFields):
+            return as_text(400, [f"hub.{FIELDS.get(name, name)} {text}" for name, text in error.errors.items()])
+        problem = problem_of(error, context)
+        return None if problem is None else text_of(problem)
+
+
+# The hub's names of a webhook's fields.
+FIELDS = {"url": "callback", "events": "topic"}
+
+
+def way_of(request: Request, fields: Mapping[str, str], *, prefix: str) -> Way:
+    """Return the way of a request.
+
+    A key that may manage webhooks asks in GitHub's way, unless the topic is another organization's and public: that
+    anybody may subscribe to, while for all others GitHub's errors say more.
+    """
+    key = request.auth
+    may_manage = isinstance(key, ApiKey) and Scope.MANAGE in INCLUDED[Scope(key.scope)]
+    if not may_manage:
+        return requests.way_of(fields, may_manage=False)
+    try:
+        topic = requests.parse_topic(fields.get(TOPIC, ""), serves=is_topic_host, prefix=prefix)
+    except ValueError:
+        return requests.way_of(fields, may_manage=True)
+    repository = topics.visible_repository(request, topic.owner, topic.repo)
+    is_foreign = repository is not None and not topics.has_access(request, repository)
+    return requests.way_of(fields, may_manage=not is_foreign)
+
 
 def is_topic_host(host: str) -> bool:
     """Return whether a topic may be at this host: one of the service's own names, or one that its topics also have."""
@@ -55,9 +120,15 @@ def is_topic_host(host: str) -> bool:
     return validate_host(host, [public, *settings.ALLOWED_HOSTS, *settings.HOOKHUB_TOPIC_HOSTS])
 
 
-def _not_served(fields: dict[str, str], *, has_key: bool) -> Exception:
-    """Return the error for a request that only WebSub's way could serve."""
-    if not has_key:
-        return NotAuthenticated()
-    asked = [name for name in (requests.LEASE, requests.VERIFY) if name in fields]
-    return ValidationFailed(*[invalid(name, NOT_SERVED) for name in asked])
+def text_of(problem: Problem) -> HttpResponse:
+    """Return an error response as text."""
+    lines = [f"{name} {text}" for name, text in problem.fields.items()] or [problem.message]
+    answer = as_text(400 if problem.status == 422 else problem.status, lines)
+    for name, value in problem.headers.items():
+        answer.headers[name] = value
+    return answer
+
+
+def as_text(status: int, lines: list[str]) -> HttpResponse:
+    """Return a response of lines of text."""
+    return HttpResponse("".join(f"{line}\n" for line in lines), status=status, content_type=TEXT)

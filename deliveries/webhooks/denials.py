@@ -1,0 +1,46 @@
+"""Denials: requests by which a subscriber at a hub hears that it has no subscription, or has none any more."""
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from urllib.parse import urlsplit
+
+from deliveries import vault
+from deliveries.db.ids import uuid7
+from deliveries.formats import format_of
+from deliveries.formats.websub import WebSub as WebSubFormat
+from deliveries.models import Verification, Webhook
+from deliveries.proofs.websub import WebSub
+from deliveries.webhooks import pending_changes
+from deliveries.webhooks.pending_changes import PendingChange
+
+REVOKED = "The subscription was ended by the owner of the topic."
+
+
+def deny(callback: str, *, topic: str, reason: str, now: datetime) -> Verification:
+    """Deny a callback its subscription to a topic; a worker sends the request.
+
+    It is repeated on the schedule of verifications until the callback has answered 2xx, and leaves no record.
+    """
+    uid = uuid7(now)
+    return Verification.objects.create(
+        id=uid,
+        webhook=None,
+        proof=WebSub.slug,
+        mode=Verification.Mode.DENIED,
+        details={"hub.topic": topic, "hub.reason": reason},
+        host=urlsplit(callback).hostname or "",
+        stored_url=format_of(WebSubFormat.slug).show_url(callback),
+        sealed_change=pending_changes.seal(PendingChange(url=callback, secrets=()), of=uid),
+        kept_for=timedelta(0),
+        due_at=now,
+        created_at=now,
+    )
+
+
+def tell_of_revocation(webhook: Webhook, *, now: datetime) -> None:
+    """Deny the subscription of a webhook that its owner is about to delete; do nothing if it is not one of the hub."""
+    if webhook.subscription is None or webhook.unverified or webhook.has_ended(now=now):
+        return
+    # A webhook can be deleted after its key is lost.
+    with suppress(vault.Unreadable):
+        deny(webhook.url, topic=str(webhook.subscription["topic"]), reason=REVOKED, now=now)

@@ -1,0 +1,126 @@
+"""Subscriptions at a hub: webhooks that the receiver itself asks for, proves, renews and ends."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import transaction
+
+from deliveries.formats import FORMATS
+from deliveries.formats.websub import WebSub as WebSubFormat
+from deliveries.models import Repository, Verification, Webhook
+from deliveries.models.webhooks import WebhookQuerySet
+from deliveries.proofs.websub import WebSub
+from deliveries.vault import Secret
+from deliveries.webhooks import creating, lifecycle, quotas, verifying
+from deliveries.webhooks.fields import validate
+from deliveries.webhooks.pending_changes import PendingChange
+from deliveries.webhooks.verifying import Wanted
+
+FORMAT = FORMATS[WebSubFormat.slug]
+# An unproved subscription is forgotten as soon as its verification has failed: its subscriber has no access to the log.
+KEPT_FOR = timedelta(0)
+
+
+class Subscription(NamedTuple):
+    """What a subscriber asks for. ``secret`` is "" for none; ``sent_back`` are more parameters of the verification."""
+
+    callback: str
+    topic: str
+    hub: str
+    event: str
+    secret: str
+    algorithm: str
+    is_public: bool
+    sent_back: Mapping[str, str]
+
+    @property
+    def details(self) -> dict[str, str]:
+        """Return what the verification's request carries besides the challenge."""
+        return {"hub.topic": self.topic, **self.sent_back}
+
+    @property
+    def subscription(self) -> dict[str, object]:
+        """Return the webhook's column of that name."""
+        return {"topic": self.topic, "hub": self.hub, "algorithm": self.algorithm, "is_public": self.is_public}
+
+
+def subscribe(wanted: Subscription, *, repository: Repository, lasts: timedelta, now: datetime) -> Webhook | None:
+    """Ask a callback whether it wants a subscription that ``lasts`` from the proof on; return the webhook.
+
+    Until then a new subscription gets nothing, and one that is renewed keeps its secret and its lease. Return None if
+    the repository has been deleted or made private meanwhile. Raise InvalidFields if the callback is not allowed, or a
+    limit is reached.
+    """
+    given = {"url": wanted.callback, "events": [wanted.event], "format": FORMAT.slug, "secret": wanted.secret}
+    # Resolves the host, so not within the transaction.
+    cleaned = validate(given)
+    proof = Wanted(WebSub.slug, wanted.details, lasts, KEPT_FOR)
+    with transaction.atomic():
+        # Of two subscribers at once, the second finds what the first has created.
+        locked = Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).first()
+        if locked is None or (locked.private and wanted.is_public):
+            return None
+        webhook = find(wanted, repository=repository)
+        if webhook is None:
+            quotas.require_subscription_quota(wanted.callback, organization=repository.organization)
+            cleaned["subscription"] = wanted.subscription
+            return creating.insert(
+                cleaned, organization=repository.organization, repository=repository, wanted=proof, now=now
+            )[0]
+        secrets = (Secret(wanted.secret),) if wanted.secret else ()
+        change = PendingChange(secrets=secrets, subscription=wanted.subscription)
+        verifying.ask(webhook, proof, change=change, now=now)
+    return webhook
+
+
+def unsubscribe(wanted: Subscription, *, repository: Repository, now: datetime) -> Webhook | None:
+    """Ask a callback whether its subscription is to end; return the webhook, or None if there is no subscription."""
+    with transaction.atomic():
+        webhook = find(wanted, repository=repository)
+        if webhook is not None:
+            proof = Wanted(WebSub.slug, wanted.details, kept_for=KEPT_FOR)
+            verifying.ask(webhook, proof, mode=Verification.Mode.UNSUBSCRIBE, now=now)
+    return webhook
+
+
+def find(wanted: Subscription, *, repository: Repository) -> Webhook | None:
+    """Return the subscription of a callback to a topic, locked; None if there is none."""
+    found = _find(wanted.callback, topic=wanted.topic, repository=repository)
+    return None if found is None else Webhook.objects.kept().locked().filter(pk=found.pk).first()
+
+
+def exists(callback: str, *, topic: str, repository: Repository) -> bool:
+    """Return whether a callback has a subscription to a topic that it has proved."""
+    found = _find(callback, topic=topic, repository=repository)
+    return found is not None and not found.unverified
+
+
+def _find(callback: str, *, topic: str, repository: Repository) -> Webhook | None:
+    shown = FORMAT.show_url(callback)
+    same = subscriptions_of(repository).filter(stored_url=shown, subscription__topic=topic).order_by("pk")
+    return next((webhook for webhook in same if webhook.has_url(callback)), None)
+
+
+def subscriptions_of(repository: Repository) -> WebhookQuerySet:
+    """Return the subscriptions to a repository's topics, proved or not."""
+    return Webhook.objects.kept().filter(
+        organization=repository.organization_id, repository=repository, subscription__isnull=False
+    )
+
+
+def revoke_unseen(repository_id: int, *, now: datetime) -> int:
+    """End the subscriptions that were made without a key if the repository is private now; return how many.
+
+    Their subscribers are told.
+    """
+    with transaction.atomic():
+        # A subscriber that still finds it public waits for this lock, or has been found here.
+        repository = Repository.objects.select_for_update(no_key=True).filter(pk=repository_id, private=True).first()
+        if repository is None:
+            return 0
+        found = subscriptions_of(repository).filter(subscription__is_public=True).order_by("pk")
+        webhooks = list(found.values_list("pk", flat=True))
+        for webhook_id in webhooks:
+            lifecycle.delete(webhook_id, now=now)
+    return len(webhooks)
