@@ -112,7 +112,7 @@ def test_no_page_for_strangers_holds_what_its_policy_forbids(db: None, address: 
 
 def test_no_page_of_the_browsable_api_holds_what_its_policy_forbids(full: Forge, client: Client) -> None:
     parts = {
-        "slug": "acme", "name": "widgets", "owner": "acme", "repo": "widgets",
+        "slug": "acme", "name": "widgets", "owner": "acme", "repo": "widgets", "event": "push",
         "key_id": ApiKey.objects.get().key_id, "webhook": str(Webhook.objects.get().uid),
         "delivery": str(Delivery.objects.get().pk),
     }  # fmt: skip
