@@ -4,16 +4,18 @@ import hmac
 import secrets as random
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
-from psycopg.conninfo import conninfo_to_dict
 
+from config import frameworks
+from config.connections import broker, database, served_by_default, stream
 from config.environment import addresses, contacts, flag, generated, networks, read, seconds, text, whole, words
+from config.frameworks import *
 from deliveries.sending.url import normalise_host
 from hookhub.embedded import servers
 
@@ -77,17 +79,6 @@ HOOKHUB_PORT = whole("PORT", 8000)
 FORCE_SCRIPT_NAME = urlsplit(HOOKHUB_PUBLIC_URL).path or None
 
 
-def served_by_default(public_url: str) -> tuple[str, ...]:
-    """Return the default of ALLOWED_HOSTS: the names of this machine, and the host of the public URL.
-
-    Any other name is rejected to prevent DNS rebinding, where a foreign page resolves its name to this machine and
-    acts with its visitor's session.
-    """
-    public = urlsplit(public_url).netloc.rpartition("@")[2]
-    host = public.partition("]")[0] + "]" if public.startswith("[") else public.partition(":")[0]
-    return tuple(dict.fromkeys(("localhost", ".localhost", "127.0.0.1", "[::1]", host.lower() or "localhost")))
-
-
 ALLOWED_HOSTS = list(words("HOOKHUB_SERVED_HOSTS", served_by_default(HOOKHUB_PUBLIC_URL)))
 # Hosts of the hub's topics besides those served here. Clients name a topic by its page at the vendor, which is not the
 # host of the API, and some cannot be configured.
@@ -130,41 +121,9 @@ HOOKHUB_TRUSTED_PROXIES = read(
 # Database -----------------------------------------------------------------------------------------------------------
 
 
-def database(url: str) -> dict[str, Any]:
-    """Return Django's database settings for a libpq URI; raises ImproperlyConfigured."""
-    try:
-        parts = conninfo_to_dict(url)
-    except Exception as error:
-        # The message must not repeat the URI, which may contain a password.
-        raise ImproperlyConfigured(
-            "DATABASE_URL is not a PostgreSQL URI: postgresql://user:password@host/name"
-        ) from error
-    known = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
-    found: dict[str, Any] = {known[key]: value for key, value in parts.items() if key in known}
-    rest = {key: value for key, value in parts.items() if key not in known}
-    # Set after connecting: PgBouncer rejects or drops settings in the startup message.
-    session = {
-        "statement_timeout": str(whole("HOOKHUB_STATEMENT_TIMEOUT_MS", 30_000)),
-        "lock_timeout": "10000",
-        # An old snapshot keeps VACUUM from removing dead rows, which ruins a queue table, so no transaction may idle.
-        "idle_in_transaction_session_timeout": "30000",
-        # Plan each statement once, for batches of any size: the plans of the queue must not depend on statistics that
-        # may have been taken while a table was empty.
-        "plan_cache_mode": "force_generic_plan",
-    }
-    # Detects a server or network that disappears silently within half a minute; TCP's defaults take two hours.
-    vigilance = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
-    return {
-        "ENGINE": "hookhub.postgresql",
-        **found,
-        "CONN_MAX_AGE": 300,
-        "CONN_HEALTH_CHECKS": True,
-        "SESSION": session,
-        "OPTIONS": {"connect_timeout": 5, "prepare_threshold": 3, "application_name": "hookhub", **vigilance, **rest},
-    }
-
-
-DATABASES = {"default": database(DATABASE_URL)}
+DATABASES = {
+    "default": database(DATABASE_URL, statement_timeout=whole("HOOKHUB_STATEMENT_TIMEOUT_MS", 30_000)),
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The engine ---------------------------------------------------------------------------------------------------------
@@ -269,15 +228,6 @@ HOOKHUB_SOURCE_ADDRESSES: tuple[str, ...] = read(
 # Celery -------------------------------------------------------------------------------------------------------------
 
 
-def broker(url: str) -> str:
-    """Return a Redis URL as kombu expects it, which has another scheme for redis-py's ``unix://``."""
-    if not url.startswith("unix://"):
-        return url
-    path, _, query = url.removeprefix("unix://").partition("?")
-    number = dict(part.partition("=")[::2] for part in query.split("&")).get("db", "0")
-    return f"redis+socket://{path}?virtual_host={number}"
-
-
 CELERY_BROKER_URL = broker(REDIS_URL)
 # The name of the queue. Two deployments that share one Redis need different ones.
 HOOKHUB_QUEUE = text("HOOKHUB_QUEUE", "hookhub")
@@ -308,19 +258,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 
-def stream(value: str) -> str:
-    """Parse the name of the stream that producers write to; return "" if it is switched off. Raises ValueError."""
-    if value.lower() in {"off", "no", "false", "0"}:
-        return ""
-    if not value.isprintable() or " " in value:
-        raise ValueError('must not contain spaces or control characters; "off" disables the stream')
-    if value == HOOKHUB_QUEUE:
-        raise ValueError("must differ from HOOKHUB_QUEUE, the key of Celery's queue")
-    return value
-
-
 # Derived from the queue's name, so that two deployments on one Redis differ in a single setting.
-HOOKHUB_STREAM = read("HOOKHUB_STREAM", stream, f"{HOOKHUB_QUEUE}:events", expects="the name of a stream")
+HOOKHUB_STREAM = read(
+    "HOOKHUB_STREAM", partial(stream, queue=HOOKHUB_QUEUE), f"{HOOKHUB_QUEUE}:events", expects="the name of a stream"
+)
 
 # The maintenance tasks of the worker's scheduler; each runs about once a second, on one worker at a time.
 HOOKHUB_CHORES = (
@@ -341,155 +282,10 @@ HOOKHUB_CHORES = (
 
 # Django -------------------------------------------------------------------------------------------------------------
 
-INSTALLED_APPS = [
-    "deliveries",
-    "hookhub",
-    # config.urls registers the pages, so that workers and commands do not import them.
-    "django.contrib.admin.apps.SimpleAdminConfig",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
-    "django_filters",
-    "rest_framework",
-    "drf_spectacular",
-    "drf_spectacular_sidecar",
-]
-MIDDLEWARE = [
-    "hookhub.middleware.answer_health_checks",
-    "hookhub.http.access_log.identify",
-    "hookhub.middleware.require_a_served_host",
-    "hookhub.middleware.limit_addresses",
-    "hookhub.middleware.refuse_unreadable",
-    "hookhub.middleware.accept_events",
-    "hookhub.middleware.end_loops",
-    "django.middleware.security.SecurityMiddleware",
-    "hookhub.http.security_headers.protect_pages",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "hookhub.http.security_headers.end_sessions",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "hookhub.middleware.name_the_actor",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "hookhub.admin.logins.LimitLogins",
-]
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "APP_DIRS": True,
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ]
-        },
-    }
-]
-ROOT_URLCONF = "config.urls"
-WSGI_APPLICATION = "config.wsgi.application"
-APPEND_SLASH = False
-USE_TZ = True
-TIME_ZONE = "UTC"
-LANGUAGE_CODE = "en"
-STATIC_URL = "/static/"
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "hookhub.server.prefix.PrefixedStaticFiles"},
-}
-# Static files are served directly from the packages, so that no collectstatic step is needed.
-WHITENOISE_USE_FINDERS = True
-WHITENOISE_AUTOREFRESH = False
-# Some messages show a new key or secret, which must not be stored in a cookie.
-MESSAGE_STORAGE = "hookhub.admin.sealed_messages.SealedSessionStorage"
-LOGIN_URL = "rest_framework:login"
-LOGIN_REDIRECT_URL = "root"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
-]
 DATA_UPLOAD_MAX_MEMORY_SIZE = HOOKHUB_REQUEST_LIMIT
-# No endpoint accepts file uploads, so none is ever written to disk.
-FILE_UPLOAD_HANDLERS: list[str] = []
-
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [
-        "hookhub.http.authentication.KeyAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
-    ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": [
-        "rest_framework.renderers.JSONRenderer",
-        "rest_framework.renderers.BrowsableAPIRenderer",
-    ],
-    "DEFAULT_PARSER_CLASSES": ["hookhub.http.parsers.StrictJSONParser"],
-    "DEFAULT_THROTTLE_CLASSES": ["hookhub.http.throttling.RequestRate"],
-    "DEFAULT_PAGINATION_CLASS": "hookhub.http.pagination.Cursor",
-    "DEFAULT_SCHEMA_CLASS": "hookhub.api.openapi.ApiSchema",
-    "EXCEPTION_HANDLER": "hookhub.http.errors.answer",
-    "UNAUTHENTICATED_USER": None,
-    # Payloads may contain lone surrogates, which JSON can escape but UTF-8 cannot encode.
-    "UNICODE_JSON": False,
-}
-SPECTACULAR_SETTINGS = {
-    "TITLE": "HookHub",
-    "DESCRIPTION": "Publish events, manage webhooks, read the delivery log.",
-    "VERSION": "1",
-    "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
-    "SERVE_AUTHENTICATION": [],
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "COMPONENT_SPLIT_REQUEST": True,
-    "SCHEMA_PATH_PREFIX": "/v1",
+SPECTACULAR_SETTINGS = frameworks.SPECTACULAR_SETTINGS | {
     "SERVERS": [{"url": HOOKHUB_PUBLIC_URL, "description": "This deployment"}],
     "CONTACT": {"name": "The operator of this deployment", "url": HOOKHUB_PUBLIC_URL},
-    "LICENSE": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
-    "TAGS": [
-        {"name": "api-keys", "description": "The keys with which programs authenticate."},
-        {"name": "audit", "description": "The audit log: who changed what."},
-        {"name": "deliveries", "description": "The delivery log, and redelivery."},
-        {"name": "event-types", "description": "Event types with their schemas and examples."},
-        {"name": "events", "description": "Publish and read events."},
-        {"name": "meta", "description": "The version and configuration of this deployment."},
-        {"name": "organizations", "description": "The tenants of this deployment."},
-        {"name": "replays", "description": "Bulk redelivery."},
-        {"name": "repositories", "description": "The subjects of most events."},
-        {"name": "webhooks", "description": "Subscriptions of URLs to event types."},
-        {"name": "Sigmagit", "description": "Sigmagit's API for repository webhooks."},
-        {"name": "SocialGateway", "description": "GitHub's API for repository webhooks."},
-    ],
-    # Null is expressed by `nullable`; code generators cannot handle an enum whose only member is null.
-    "ENUM_ADD_EXPLICIT_BLANK_NULL_CHOICE": False,
-    "ENUM_GENERATE_CHOICE_DESCRIPTION": True,
-    "ENUM_NAME_OVERRIDES": {
-        "DeliveryState": "deliveries.models.Delivery.State",
-        "DeliveryFinishReason": "deliveries.models.Delivery.FinishReason",
-        "ReplayState": "hookhub.models.Replay.State",
-        "Format": "deliveries.formats.choices",
-        "AttemptOutcome": "deliveries.models.Attempt.Outcome",
-        "KeyScope": "hookhub.models.Scope",
-        "DisabledReason": "deliveries.models.Webhook.DisabledReason",
-        "WebhookStatus": "deliveries.models.Webhook.Status",
-        # Of a hook's last response, in GitHub's form.
-        "StatusEnum": ["unused", "active", "failed"],
-        "VerificationState": "deliveries.models.Verification.State",
-    },
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "hookhub.api.openapi.inline_nullable_references",
-        "hookhub.api.openapi.drop_nullable_of_anything",
-        "hookhub.api.openapi.drop_choices_of_nothing",
-        "hookhub.api.openapi.drop_unused_components",
-        "hookhub.api.openapi.state_restrictions",
-    ],
 }
 
 # E-mail -------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 import pytest
 
-from config.settings import HOOKHUB_QUEUE, HOOKHUB_STREAM, stream
+from config.connections import stream
+from config.settings import HOOKHUB_QUEUE, HOOKHUB_STREAM
 
 
 def test_without_a_setting_the_stream_is_named_after_the_queue() -> None:
@@ -14,7 +15,7 @@ def test_without_a_setting_the_stream_is_named_after_the_queue() -> None:
     [("acme:events", "acme:events"), ("off", ""), ("OFF", ""), ("no", ""), ("0", "")],
 )
 def test_a_name_is_taken_as_it_is_and_off_is_none(text: str, expected: str) -> None:
-    assert stream(text) == expected
+    assert stream(text, queue=HOOKHUB_QUEUE) == expected
 
 
 @pytest.mark.parametrize(
@@ -28,4 +29,4 @@ def test_a_name_is_taken_as_it_is_and_off_is_none(text: str, expected: str) -> N
 )
 def test_a_name_that_will_not_do_says_why(text: str, error: str) -> None:
     with pytest.raises(ValueError, match=error):
-        stream(text)
+        stream(text, queue=HOOKHUB_QUEUE)

@@ -1,0 +1,284 @@
+"""The invariants between events, deliveries, attempts and verifications, each with the query for its violations.
+
+A query returns one line of text per row that violates its invariant. Its parameters are those of
+``invariants.check_all``.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from deliveries.pipeline.capacity import IS_UNVERIFIED, LEASE_LASTS
+from deliveries.pipeline.fanning_out import IS_FANNED_OUT
+
+Verdict = Literal["ok", "fault", "waiting"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """An invariant, the query for its violations, and what a violation means to an operator."""
+
+    name: str
+    invariant: str
+    sql: str
+    meaning: str
+    broken: Verdict = "fault"
+
+
+# Restates the matching rule of the fan-out independently, and without its index, as a join of whole tables by scope and
+# topic. (OFFSET keeps the planner from joining all events and webhooks of an organization first.) A webhook's
+# subscription at the time of an event is only known if the webhook has not been changed since; updates of its health
+# are not changes. Whether a lease ended before an event was fanned out is unknown, so ended webhooks are left out.
+_MISSING_DELIVERIES = f"""
+SELECT DISTINCT e.id || ' to webhook ' || w.uid
+FROM (
+    SELECT wanted.id, organization_id, wanted.repository_id, wanted.accepted_at, subscription.webhook_id
+    FROM (SELECT e.id, e.organization_id, e.repository_id, e.accepted_at, topic, scope
+          FROM hookhub_event e
+          CROSS JOIN unnest(e.topics) AS topic CROSS JOIN unnest(ARRAY[0, e.repository_id]) AS scope
+          WHERE e.webhook_id IS NULL AND e.accepted_at >= %(horizon)s
+          OFFSET 0) AS wanted
+    JOIN (SELECT id AS webhook_id, organization_id, coalesce(repository_id, 0) AS scope, unnest(events) AS topic
+          FROM hookhub_webhook
+          OFFSET 0) AS subscription USING (organization_id, scope, topic)
+    UNION ALL
+    SELECT id, organization_id, repository_id, accepted_at, webhook_id FROM hookhub_event WHERE webhook_id IS NOT NULL
+) AS e
+JOIN hookhub_webhook w ON w.id = e.webhook_id AND w.organization_id = e.organization_id
+    AND (w.repository_id IS NULL OR w.repository_id = e.repository_id)
+WHERE e.accepted_at >= %(horizon)s AND w.disabled_at IS NULL AND w.deleted_at IS NULL
+  AND {LEASE_LASTS} AND NOT {IS_UNVERIFIED}
+  AND {IS_FANNED_OUT}
+  AND NOT EXISTS (SELECT FROM hookhub_delivery d WHERE d.event_id = e.id AND d.webhook_id = w.id)
+"""
+
+
+def _orphans(table: str, column: str, *, of: str, key: str = "id") -> str:
+    """Return the query for the rows of ``table`` whose ``column`` refers to no row of the table ``of``."""
+    return f"SELECT t.{key}::text FROM {table} t WHERE NOT EXISTS (SELECT FROM {of} WHERE id = t.{column})"
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        "events-without-organization",
+        "every event belongs to an organization",
+        # A claim joins the event's organization, so the delivery of such an event would be claimed but never sent.
+        _orphans("hookhub_event", "organization_id", of="hookhub_organization"),
+        "Their organization was deleted; they can no longer be delivered.",
+    ),
+    Check(
+        "events-without-delivery",
+        "every event has a delivery for each matching webhook",
+        f"{_MISSING_DELIVERIES} AND greatest(w.created_at, w.changed_at) + %(settling)s::interval <= e.accepted_at",
+        "These events were never delivered to these webhooks. If `prune --older-than` deleted the deliveries, "
+        "pass the same number of days as --within.",
+    ),
+    Check(
+        "events-in-doubt",
+        "no webhook was changed just before an event that it did not receive",
+        # Whether the event was fanned out before or after the change is unknown.
+        f"""{_MISSING_DELIVERIES}
+          AND greatest(w.created_at, w.changed_at) <= e.accepted_at
+          AND greatest(w.created_at, w.changed_at) + %(settling)s::interval > e.accepted_at
+        """,
+        "Each event came so soon after a change of the webhook that it may have been matched against the old "
+        "subscription: probably no loss.",
+        broken="waiting",
+    ),
+    Check(
+        "events-not-fanned-out",
+        "every event is fanned out in time",
+        """
+        SELECT e.id::text FROM hookhub_outbox a JOIN hookhub_event e ON e.id = a.event_id
+        WHERE e.accepted_at < %(overdue)s
+        """,
+        "No worker is running, or the workers cannot keep up.",
+        broken="waiting",
+    ),
+    Check(
+        "outbox-without-event",
+        "every outbox entry has its event",
+        _orphans("hookhub_outbox", "event_id", of="hookhub_event", key="event_id"),
+        "Their events were deleted; they cannot be delivered.",
+    ),
+    Check(
+        "deliveries-without-event",
+        "every delivery has its event",
+        _orphans("hookhub_delivery", "event_id", of="hookhub_event"),
+        "Their payloads were deleted; they cannot be sent.",
+    ),
+    Check(
+        "deliveries-without-webhook",
+        "every delivery has its webhook",
+        _orphans("hookhub_delivery", "webhook_id", of="hookhub_webhook"),
+        "The rows of their webhooks were deleted by hand; the API keeps the row of a deleted webhook until all its "
+        "deliveries are pruned.",
+    ),
+    Check(
+        "deliveries-without-organization",
+        "every delivery belongs to an organization",
+        _orphans("hookhub_delivery", "organization_id", of="hookhub_organization"),
+        "They do not appear in any delivery log.",
+    ),
+    Check(
+        "deliveries-across-organizations",
+        "every delivery belongs to the same organization as its event and its webhook",
+        # Missing organizations are found by other checks.
+        """
+        SELECT d.id::text
+        FROM hookhub_delivery d
+        JOIN hookhub_organization o ON o.id = d.organization_id
+        JOIN hookhub_event e ON e.id = d.event_id
+        JOIN hookhub_webhook w ON w.id = d.webhook_id
+        WHERE e.organization_id <> d.organization_id OR w.organization_id <> d.organization_id
+        """,
+        "Stop the workers and investigate these first: one tenant may be receiving another's events.",
+    ),
+    Check(
+        "deliveries-in-no-state",
+        "every delivery is in a known state",
+        # Table constraints forbid most violations of this and the next checks, but a restore or a manual change may
+        # bypass them.
+        """
+        SELECT d.id::text FROM hookhub_delivery d
+        WHERE d.state NOT IN ('pending', 'sending', 'delivered', 'failed', 'held', 'cancelled')
+        """,
+        "No worker will ever process them.",
+    ),
+    Check(
+        "deliveries-leased-wrongly",
+        "a delivery has a lease if and only if it is being sent",
+        """
+        SELECT d.id::text FROM hookhub_delivery d
+        WHERE num_nonnulls(d.lease, d.leased_at, d.leased_until) <> CASE WHEN d.state = 'sending' THEN 3 ELSE 0 END
+        """,
+        "Without a lease they are never rescued; a stray lease has no effect.",
+    ),
+    Check(
+        "deliveries-never-due",
+        "every pending delivery has a due time",
+        "SELECT d.id::text FROM hookhub_delivery d WHERE d.state = 'pending' AND d.due_at IS NULL",
+        "They wait forever; `manage.py redeliver` makes them due.",
+    ),
+    Check(
+        "deliveries-finished-wrongly",
+        "a delivery has a finish time and a finish reason if and only if it is finished",
+        """
+        SELECT d.id::text FROM hookhub_delivery d
+        WHERE CASE d.state
+            WHEN 'delivered' THEN d.finished_at IS NULL OR d.finish_reason IS DISTINCT FROM 'delivered'
+            WHEN 'cancelled' THEN d.finished_at IS NULL
+                OR coalesce(d.finish_reason, '') NOT IN ('cancelled', 'lease_expired')
+            WHEN 'failed' THEN d.finished_at IS NULL
+                OR coalesce(d.finish_reason, '') NOT IN ('exhausted', 'gone', 'poison')
+            ELSE num_nonnulls(d.finished_at, d.finish_reason) > 0
+        END
+        """,
+        "Retention and the delivery log rely on these columns.",
+    ),
+    Check(
+        "deliveries-leased-too-long",
+        "no lease expired long ago",
+        """
+        SELECT d.id::text FROM hookhub_delivery d WHERE d.state = 'sending' AND d.leased_until < %(overdue)s
+        """,
+        "Their workers died and they were not rescued: no worker is running, or the workers' schedulers have stopped.",
+    ),
+    Check(
+        "deliveries-to-be-held",
+        "no delivery is pending for a disabled webhook",
+        """
+        SELECT d.id::text
+        FROM hookhub_delivery d JOIN hookhub_webhook w ON w.id = d.webhook_id
+        WHERE d.state = 'pending' AND (w.disabled_at IS NOT NULL OR w.deleted_at IS NOT NULL)
+        """,
+        "They were fanned out while the webhook was being disabled; the next claim holds them.",
+        broken="waiting",
+    ),
+    Check(
+        "deliveries-sent-to-unverified",
+        "nothing was ever sent to a webhook whose URL has not been verified",
+        f"""
+        SELECT a.delivery_id::text FROM hookhub_webhook w JOIN hookhub_attempt a ON a.webhook_id = w.id
+        WHERE {IS_UNVERIFIED}
+        UNION ALL
+        SELECT d.id::text FROM hookhub_webhook w JOIN hookhub_delivery d ON d.webhook_id = w.id
+        WHERE {IS_UNVERIFIED} AND d.state = 'sending'
+        """,
+        "A receiver that has not asked for them may have got these events.",
+    ),
+    Check(
+        "deliveries-sent-after-lease",
+        "nothing was sent to a webhook after the end of its lease",
+        # A claim compares the end by the time at which it begins; its request starts a moment later.
+        """
+        SELECT d.id::text FROM hookhub_webhook w JOIN hookhub_delivery d ON d.webhook_id = w.id
+        WHERE d.state = 'sending' AND d.leased_at >= w.expires_at
+        UNION ALL
+        SELECT a.delivery_id::text FROM hookhub_webhook w JOIN hookhub_attempt a ON a.webhook_id = w.id
+        WHERE a.started_at >= w.expires_at + %(settling)s::interval
+        """,
+        "A receiver may have got these events although its subscription had ended.",
+    ),
+    Check(
+        "deliveries-to-be-cancelled",
+        "no delivery is pending or held for a webhook whose lease has ended",
+        """
+        SELECT d.id::text FROM hookhub_webhook w JOIN hookhub_delivery d ON d.webhook_id = w.id
+        WHERE d.state IN ('pending', 'held') AND w.expires_at <= %(now)s
+        """,
+        "A maintenance task cancels them within seconds; the claim sends none of them.",
+        broken="waiting",
+    ),
+    Check(
+        "verifications-leased-too-long",
+        "no lease of a verification expired long ago",
+        "SELECT v.id::text FROM hookhub_verification v WHERE v.leased_until < %(overdue)s",
+        "Their workers died and no other has repeated them: no worker is running.",
+        broken="waiting",
+    ),
+    Check(
+        "verifications-without-webhook",
+        "every verification has its webhook",
+        _orphans("hookhub_verification", "webhook_id", of="hookhub_webhook") + " AND t.webhook_id IS NOT NULL",
+        "The rows of their webhooks were deleted by hand.",
+    ),
+    Check(
+        "deliveries-failed-too-often",
+        "no delivery has more failures than attempts",
+        "SELECT d.id::text FROM hookhub_delivery d WHERE d.failures > d.attempts_made",
+        "They have skipped steps of their retry schedules.",
+    ),
+    Check(
+        "deliveries-without-proof",
+        "every delivered delivery has a successful attempt",
+        """
+        SELECT d.id::text FROM hookhub_delivery d
+        WHERE d.state = 'delivered'
+          AND NOT EXISTS (SELECT FROM hookhub_attempt a WHERE a.delivery_id = d.id AND a.outcome = 'delivered')
+        """,
+        "They may not have been delivered; `manage.py redeliver` sends them again.",
+    ),
+    Check(
+        "deliveries-with-other-attempts",
+        "every delivery has as many attempts as it counts, numbered without gaps",
+        # Attempt numbers are unique and begin at 1, so there is no gap if there are as many rows as the highest number.
+        # An attempt gets its number with the claim, but its row only when it has ended.
+        """
+        SELECT d.id::text
+        FROM hookhub_delivery d
+        LEFT JOIN (
+            SELECT delivery_id, count(*) AS recorded, max(number) AS highest
+            FROM hookhub_attempt GROUP BY delivery_id
+        ) AS a ON a.delivery_id = d.id
+        WHERE coalesce(a.recorded, 0) <> coalesce(a.highest, 0)
+           OR coalesce(a.highest, 0) NOT BETWEEN d.attempts_made - (d.state = 'sending')::int AND d.attempts_made
+        """,
+        "The attempt log of these deliveries is incomplete.",
+    ),
+    Check(
+        "attempts-without-delivery",
+        "every attempt belongs to a delivery",
+        _orphans("hookhub_attempt", "delivery_id", of="hookhub_delivery"),
+        "Deliveries were deleted without their attempts.",
+    ),
+)
