@@ -80,16 +80,22 @@ def as_headers(value: object) -> dict[str, str]:
     return value if isinstance(value, dict) else {}
 
 
-def _url(value: object, _slug: str) -> str:
+def check_url(value: object, *, resolve: url.Resolve | None) -> str:
+    """Return a URL normalized; raise ValueError if it is invalid, or not allowed for a webhook.
+
+    ``resolve`` looks up its host's addresses. Without it, a host name is judged only when it is connected to.
+    """
     # Checked for every format, because the masked URL may come from a webhook with another one.
     if isinstance(value, str) and is_masked_url(value):
         raise ValueError("is masked; send the full URL")
-    checked = url.check(
-        value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=url.resolve_quickly
-    )
+    checked = url.check(value, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=resolve)
     if (reason := own_hosts_from_settings().reason_against(checked)) is not None:
         raise ValueError(reason)
     return checked
+
+
+def _url(value: object, _slug: str) -> str:
+    return check_url(value, resolve=url.resolve_quickly)
 
 
 def _events(value: object, _slug: str) -> list[str]:

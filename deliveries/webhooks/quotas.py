@@ -16,6 +16,10 @@ from deliveries.webhooks.fields import InvalidFields
 CHANGES = rates.Policy("webhook-changes")
 
 
+class LimitReached(Exception):
+    """There are too many subscriptions at the hub. The caller must not be told of which limit, nor how many."""
+
+
 def take_change(organization: Organization) -> None:
     """Count a new webhook or a new URL of an organization. Raise rates.TooMany above the limit per minute."""
     limit = limit_of(organization, "webhook_changes_per_minute")
@@ -39,15 +43,18 @@ def require_webhook_quota(organization: Organization) -> None:
 
 
 def require_subscription_quota(callback: str, *, organization: Organization) -> None:
-    """Raise InvalidFields if there are too many subscriptions at the hub to an organization, or to a callback's host.
+    """Raise LimitReached if there are too many subscriptions at the hub to an organization, or to a callback's host.
 
     They do not count as its webhooks: anybody may subscribe to a public topic. Call it in a transaction, as above.
     """
     if limit := limit_of(organization, "hub_subscriptions"):
         Organization.objects.select_for_update(no_key=True).filter(pk=organization.pk).first()
         if of_hub(organization)[:limit].count() >= limit:
-            raise InvalidFields({"topic": "has too many subscribers; the operator can raise the limit"})
-    require_host_quota(callback)
+            raise LimitReached
+    try:
+        require_host_quota(callback)
+    except InvalidFields as error:
+        raise LimitReached from error
 
 
 def of_hub(organization: Organization) -> "QuerySet[Webhook]":

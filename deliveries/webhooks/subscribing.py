@@ -13,7 +13,7 @@ from deliveries.models.webhooks import WebhookQuerySet
 from deliveries.proofs.websub import WebSub
 from deliveries.vault import Secret
 from deliveries.webhooks import creating, lifecycle, quotas, verifying
-from deliveries.webhooks.fields import validate
+from deliveries.webhooks.fields import InvalidFields, check_url, validate
 from deliveries.webhooks.pending_changes import PendingChange
 from deliveries.webhooks.verifying import Wanted
 
@@ -49,12 +49,10 @@ def subscribe(wanted: Subscription, *, repository: Repository, lasts: timedelta,
     """Ask a callback whether it wants a subscription that ``lasts`` from the proof on; return the webhook.
 
     Until then a new subscription gets nothing, and one that is renewed keeps its secret and its lease. Return None if
-    the repository has been deleted or made private meanwhile. Raise InvalidFields if the callback is not allowed, or a
-    limit is reached.
+    the repository has been deleted or made private meanwhile. Raise quotas.LimitReached, and InvalidFields.
     """
-    given = {"url": wanted.callback, "events": [wanted.event], "format": FORMAT.slug, "secret": wanted.secret}
-    # Resolves the host, so not within the transaction.
-    cleaned = validate(given)
+    cleaned = validate({"events": [wanted.event], "format": FORMAT.slug, "secret": wanted.secret})
+    cleaned["url"] = check_callback(wanted.callback)
     proof = Wanted(WebSub.slug, wanted.details, lasts, KEPT_FOR)
     with transaction.atomic():
         # Of two subscribers at once, the second finds what the first has created.
@@ -72,6 +70,18 @@ def subscribe(wanted: Subscription, *, repository: Repository, lasts: timedelta,
         change = PendingChange(secrets=secrets, subscription=wanted.subscription)
         verifying.ask(webhook, proof, change=change, now=now)
     return webhook
+
+
+def check_callback(callback: str) -> str:
+    """Return a callback normalized; raise InvalidFields if it is not allowed, whatever its host resolves to.
+
+    A name is not looked up: strangers would learn from the answer which names there are in a private network, and have
+    a web server's thread wait. The request that verifies the callback fails, if its address is not allowed.
+    """
+    try:
+        return check_url(callback, resolve=None)
+    except ValueError as error:
+        raise InvalidFields({"url": str(error)}) from error
 
 
 def unsubscribe(wanted: Subscription, *, repository: Repository, now: datetime) -> Webhook | None:

@@ -10,10 +10,8 @@ from rest_framework.request import Request
 from deliveries import rates
 from deliveries.models import Repository
 from deliveries.rates import Policy
-from deliveries.sending.own_hosts import own_hosts_from_settings
-from deliveries.sending.sender import policy_from_settings
-from deliveries.sending.url import check, resolve_quickly
-from deliveries.webhooks import denials, subscribing
+from deliveries.webhooks import denials, quotas, subscribing
+from deliveries.webhooks.fields import InvalidFields
 from deliveries.webhooks.subscribing import Subscription
 from hookhub.dialects.social_gateway import hook_changes
 from hookhub.dialects.social_gateway.hub import topics
@@ -27,6 +25,7 @@ BY_HOST = Policy("hub-of-callback-host")
 
 # The same whether the repository is private or does not exist.
 NOT_FOUND = "There is no such topic, or it is private."
+TOO_MANY = "There are too many subscriptions to the topic or of the callback's host; the operator can raise the limit."
 
 
 def take_request(asked: WebSubRequest, request: Request, *, now: float) -> None:
@@ -42,20 +41,31 @@ def perform(asked: WebSubRequest, request: Request, *, hub: str, now: datetime) 
     """Begin what a subscriber asks for; raise Refused if the callback is not allowed, and rates.TooMany.
 
     Whether it takes effect depends on what the callback answers to the request that a worker sends. A topic that the
-    caller must not see is denied by such a request, too, so that the response here tells nothing about it.
+    caller must not see is denied by such a request, too, so that the response here tells nothing about it; nor does it
+    tell whether the callback has the subscription already, which counts against no limit.
     """
     take_request(asked, request, now=time.time())
     require_allowed(asked.callback)
     if asked.mode is Mode.UNSUBSCRIBE:
         unsubscribe(asked, hub=hub, now=now)
         return
+    reason = subscribe(asked, request, hub=hub, now=now)
+    if reason is not None and not is_subscribed(asked):
+        denials.deny(asked.callback, topic=asked.topic_text, reason=reason, now=now)
+
+
+def subscribe(asked: WebSubRequest, request: Request, *, hub: str, now: datetime) -> str | None:
+    """Ask the callback whether it wants the subscription; return why that is denied, or None."""
     repository = topics.visible_repository(request, asked.topic.owner, asked.topic.repo)
-    if repository is not None and is_topic(asked.topic.event, repository=repository):
-        is_public = not topics.has_access(request, repository)
-        wanted = subscription_of(asked, hub=hub, is_public=is_public)
-        subscribing.subscribe(wanted, repository=repository, lasts=granted_to(asked), now=now)
-    elif not is_subscribed(asked):
-        denials.deny(asked.callback, topic=asked.topic_text, reason=NOT_FOUND, now=now)
+    if repository is None or not is_topic(asked.topic.event, repository=repository):
+        return NOT_FOUND
+    is_public = not topics.has_access(request, repository)
+    wanted = subscription_of(asked, hub=hub, is_public=is_public)
+    try:
+        webhook = subscribing.subscribe(wanted, repository=repository, lasts=granted_to(asked), now=now)
+    except quotas.LimitReached:
+        return TOO_MANY
+    return None if webhook is not None else NOT_FOUND
 
 
 def unsubscribe(asked: WebSubRequest, *, hub: str, now: datetime) -> None:
@@ -94,15 +104,11 @@ def granted_to(asked: WebSubRequest) -> timedelta:
 
 
 def require_allowed(callback: str) -> None:
-    """Raise Refused unless the guard allows the callback's host and port, whatever the topic is."""
+    """Raise Refused if the callback's text alone shows that it is not allowed, whatever the topic is."""
     try:
-        url = check(
-            callback, policy=policy_from_settings(), https_only=settings.HOOKHUB_HTTPS_ONLY, resolve=resolve_quickly
-        )
-    except ValueError as error:
-        raise Refused([f"hub.callback is not allowed. {error}"]) from error
-    if (reason := own_hosts_from_settings().reason_against(url)) is not None:
-        raise Refused([f"hub.callback is not allowed. {reason}"])
+        subscribing.check_callback(callback)
+    except InvalidFields as error:
+        raise Refused([f"hub.callback is not allowed. {error.errors['url']}"]) from error
 
 
 def is_subscribed(asked: WebSubRequest) -> bool:
