@@ -32,6 +32,7 @@ from deliveries.worker import database_clock, outage, results, settler
 from deliveries.worker.database_clock import DatabaseClock
 from deliveries.worker.dispatcher import Dispatcher
 from deliveries.worker.loop import Progress, WorkerLoop, run_until_idle
+from deliveries.worker.poller import Poller
 from deliveries.worker.results import ResultBuffer
 from deliveries.worker.slots import OVERCOMMIT, SlotTracker
 from tests.receiver import Answer, Receiver
@@ -118,9 +119,9 @@ def test_a_loop_that_is_woken_for_events_sends_the_retries_that_are_due_too(
     pipeline.accept([forge.event(now=later)], now=later)
     loop = WorkerLoop(few_slots, Stopped(later), LONG)
     # As if it had looked for ready deliveries a moment ago.
-    loop.poll_timer.expects_deliveries = False
+    loop.poller.timer.expects_deliveries = False
 
-    assert loop._fill_slots()
+    assert loop.poller.poll(listens=False)
 
     assert not Delivery.objects.filter(state="pending", readiness=Delivery.Readiness.SCHEDULED).exists()
     loop.run()
@@ -299,9 +300,9 @@ def test_the_next_claim_starts_after_the_webhook_served_last(forge: Forge, few_s
     forge.accept(now=now)
     loop = WorkerLoop(few_slots, Stopped(now), LONG)
 
-    assert loop._fill_slots()
+    assert loop.poller.poll(listens=False)
 
-    assert loop.cursor == hooks[3].pk
+    assert loop.poller.cursor == hooks[3].pk
     few_slots.wait(timedelta(seconds=1))
 
 
@@ -502,18 +503,18 @@ def test_a_database_that_turns_read_only_while_requests_are_in_flight_does_not_e
 ) -> None:
     forge.webhook(now=now)
     forge.accept(20, now=now)
-    poll, unfinished = WorkerLoop._poll, []
+    poll, unfinished = Poller._claim_and_fan_out, []
     is_read_only = threading.Event()
 
-    def read_only_at_the_second_poll(self: WorkerLoop, capacity: Capacity) -> bool:
-        unfinished.append(self.sender.in_flight + len(self.results.unsettled))
+    def read_only_at_the_second_poll(self: Poller, capacity: Capacity) -> bool:
+        unfinished.append(few_slots.in_flight)
         if len(unfinished) == 2:
             read_only.on()
             is_read_only.set()
             threading.Timer(0.2, read_only.off).start()
         return poll(self, capacity)
 
-    monkeypatch.setattr(WorkerLoop, "_poll", read_only_at_the_second_poll)
+    monkeypatch.setattr(Poller, "_claim_and_fan_out", read_only_at_the_second_poll)
 
     def answer_in_time(connection: object, request: object) -> None:
         is_read_only.wait(60)
