@@ -2,6 +2,8 @@
 
 from deliveries.formats.base import Format, Message, Policy, Rendered, SecretPolicy
 from deliveries.formats.campfire import Campfire
+from deliveries.formats.cloudevents import CloudEvents
+from deliveries.formats.cloudevents_binary import CloudEventsBinary
 from deliveries.formats.code_storage import CodeStorage
 from deliveries.formats.codmir import Codmir
 from deliveries.formats.coregit import Coregit
@@ -44,6 +46,8 @@ FORMATS: dict[str, Format] = {
         Discord(),
         Campfire(),
         WebSub(),
+        CloudEvents(),
+        CloudEventsBinary(),
     )
 }
 

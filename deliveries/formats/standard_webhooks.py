@@ -11,6 +11,8 @@ from deliveries.signing import sha256_base64
 from deliveries.version import USER_AGENT
 
 PREFIX = "whsec_"
+# The headers of ``sign``.
+HEADERS = frozenset({"webhook-id", "webhook-timestamp", "webhook-signature"})
 
 
 # Cached, because a busy webhook's secret is decoded thousands of times a second.
@@ -34,7 +36,7 @@ class StandardWebhooks(Format):
 
     slug = "standard-webhooks"
     title = "Standard Webhooks"
-    reserved_headers = frozenset({"content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature"})
+    reserved_headers = HEADERS | {"content-type", "user-agent"}
 
     def render(self, message: Message) -> Rendered:
         body = b'{"type":%s,"timestamp":"%s","data":%s}' % (
@@ -42,28 +44,37 @@ class StandardWebhooks(Format):
             stamp(message.occurred_at, milliseconds=True).encode(),
             message.payload,
         )
-        moment = str(int(message.sent_at.timestamp()))
-        signed = f"{message.delivery_id}.{moment}.".encode() + body
-        signatures = " ".join(["v1," + sha256_base64(key_of(secret), signed) for secret in message.secrets])
         return Rendered(
-            headers=(
-                ("Content-Type", "application/json"),
-                ("User-Agent", USER_AGENT),
-                ("webhook-id", message.delivery_id),
-                ("webhook-timestamp", moment),
-                ("webhook-signature", signatures),
-            ),
+            headers=(("Content-Type", "application/json"), ("User-Agent", USER_AGENT), *sign(message, body)),
             body=body,
         )
 
     def make_secret(self) -> str:
-        return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+        return make_secret()
 
     def secret_error(self, secret: str) -> str | None:
-        try:
-            size = len(key_of(secret))
-        except ValueError as error:
-            return str(error)
-        if not secret.startswith(PREFIX) or not 24 <= size <= 64:
-            return "must be whsec_ followed by the base64 of 24 to 64 random bytes"
-        return None
+        return secret_error(secret)
+
+
+def sign(message: Message, body: bytes) -> tuple[tuple[str, str], ...]:
+    """Return the headers that sign the delivery's id, the time of this attempt and the body."""
+    moment = str(int(message.sent_at.timestamp()))
+    signed = f"{message.delivery_id}.{moment}.".encode() + body
+    signatures = " ".join(["v1," + sha256_base64(key_of(secret), signed) for secret in message.secrets])
+    return ("webhook-id", message.delivery_id), ("webhook-timestamp", moment), ("webhook-signature", signatures)
+
+
+def make_secret() -> str:
+    """Return a new secret with 32 random bytes."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def secret_error(secret: str) -> str | None:
+    """Return what is wrong with a secret, or None if it is valid."""
+    try:
+        size = len(key_of(secret))
+    except ValueError as error:
+        return str(error)
+    if not secret.startswith(PREFIX) or not 24 <= size <= 64:
+        return "must be whsec_ followed by the base64 of 24 to 64 random bytes"
+    return None

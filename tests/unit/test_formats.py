@@ -111,9 +111,11 @@ def test_headers_are_safe_on_the_wire_and_exactly_those_the_format_claims(
     assert not set(names) & CONNECTION_HEADERS
     assert wire_format.reserved_headers == {header.lower() for header in wire_format.reserved_headers}
     assert {"content-type", "user-agent"} <= set(names)
-    assert dict(rendered.headers)["Content-Type"] == MEDIA_TYPES[message.content_type]
+    media_type = OWN_MEDIA_TYPES.get(wire_format.slug, MEDIA_TYPES[message.content_type])
+    assert dict(rendered.headers)["Content-Type"] == media_type
 
 
+OWN_MEDIA_TYPES = {"cloudevents": "application/cloudevents+json"}
 MEDIA_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
 
@@ -121,7 +123,7 @@ def data_in(wire_format: Format, body: bytes) -> bytes | None:
     """Return the publisher's bytes that the body contains by the format's rules; None for formats that render text."""
     if wire_format.slug in {"slack", "discord", "campfire"}:
         return None
-    if wire_format.slug in {"standard-webhooks", "coregit", "codmir"}:
+    if wire_format.slug in {"standard-webhooks", "coregit", "codmir", "cloudevents"}:
         opening, data = body.split(b'"data":', 1)
         json.loads(opening.removesuffix(b",") + b"}")
         return data[:-1]
@@ -158,6 +160,8 @@ def test_neither_headers_nor_body_hold_a_secret(wire_format: Format) -> None:
 SIGNED_AFRESH = {
     "standard-webhooks": {"webhook-timestamp", "webhook-signature"},
     "code-storage": {"X-Pierre-Signature"},
+    "cloudevents": {"webhook-timestamp", "webhook-signature"},
+    "cloudevents-binary": {"webhook-timestamp", "webhook-signature"},
 }
 
 
